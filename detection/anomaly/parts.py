@@ -254,17 +254,21 @@ class Strongest:
         self._pause = max(1, round(RUN_GAP_S / step_s))
         # newest cells of an alarm, of the first stuck stretch of several, and of all of them
         self._alarm, self._held, self._stuck = (np.full(rows, LONG_AGO) for _ in range(3))
-        self._no_alarm, self._not_stuck, self._standing = (np.full(rows, LONG_AGO) for _ in range(3))
+        self._no_alarm, self._not_stuck, self._standing, self._still = (np.full(rows, LONG_AGO) for _ in range(4))
 
     def forgive(
-        self, alarms: NDArray[np.int64], stuck: NDArray[np.int64], standing: NDArray[np.int64] | None = None
-    ) -> None:
+        self, alarms: NDArray[np.int64], stuck: NDArray[np.int64], standing: NDArray[np.int64] | None = None,
+        still: NDArray[np.int64] | None = None,
+    ) -> None:  # fmt: skip
         """Hold nothing back for alarms and stuck stretches up to a cell of each row, `LONG_AGO` where there is none.
 
-        `standing`: the newest alarm up to there that nobody dismissed; it holds back as before.
+        `standing`: the newest alarm up to there that nobody dismissed; it holds back as before. `still`: the same
+        of the stuck stretches.
         """
         self._no_alarm, self._not_stuck = alarms, stuck
-        self._standing = np.full(len(alarms), LONG_AGO) if standing is None else standing
+        self._standing, self._still = (
+            np.full(len(alarms), LONG_AGO) if one is None else one for one in (standing, still)
+        )
 
     def remember(self, alarms: NDArray[np.int64]) -> None:
         """Take the newest cell of each row that people were told of, `LONG_AGO` where there is none."""
@@ -302,9 +306,9 @@ class Strongest:
             if k >= keep and kept is None:
                 kept = alarm, held, newest
             cell = first + k
-            stands = np.where(self._standing < cell, self._standing, LONG_AGO)
+            stands, still = (np.where(one < cell, one, LONG_AGO) for one in (self._standing, self._still))
             begun = np.maximum(
-                np.where(alarm > self._no_alarm, alarm, stands), np.where(held > self._not_stuck, held, LONG_AGO)
+                np.where(alarm > self._no_alarm, alarm, stands), np.where(held > self._not_stuck, held, still)
             )
             echo = over[:, :, k] & (cell - begun <= self._stays)
             echo &= (ratios[:, :, k] <= STRONGER) & (cell - alarm > self._pause)

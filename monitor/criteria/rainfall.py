@@ -51,17 +51,37 @@ def judge_rain(
     return Assessment(
         criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
         # what was expected and is not told any more is missing, not dry
-        fresh=complete and windows.is_fresh(newest_s, spec), newest_s=newest_s, reason=_sentence(worst),
+        fresh=complete and windows.is_fresh(newest_s, spec), newest_s=newest_s,
+        reason=_sentence(worst, plain=windows.view.plain),
         facts={"worst": worst, "min_coverage": needed, "durations": len(facts), "levels": _by_level(facts)},
     )  # fmt: skip
 
 
-def _sentence(worst: Mapping[str, Any]) -> str:
+def _sentence(worst: Mapping[str, Any], *, plain: bool) -> str:
     expected = "" if "expected_mm" not in worst else f" of which {worst['expected_mm']:.1f} mm are expected"
+    total = f"{worst.get('what', 'rain')} {worst['sum_mm']:.1f} mm in {worst['duration_s'] / 3600:.4g} h"
+    what = f"{total}{expected} is "
+    if not plain:  # frozen before format 10
+        return f"{what}{worst['ratio']:.2f} of the bound{worst.get('note', '')}, coverage {worst['coverage']:.2f}"
+    if worst["bound_mm"] <= 0.0:  # no event runs, or one shorter than any bound
+        return f"{total} is no rainfall that the bounds are for, {say_known('', worst['coverage'])}"
+    rare = ""
+    if "bound_years" in worst and not expected:
+        this = "" if worst["years"] is None else f" (this one: once in {worst['years']:.3g} years)"
+        rare = f", a sum of once in {worst['bound_years']:g} years{this}"
     return (
-        f"{worst.get('what', 'rain')} {worst['sum_mm']:.1f} mm in {worst['duration_s'] / 3600:.4g} h{expected} is "
-        f"{worst['ratio']:.2f} of the bound{worst.get('note', '')}, coverage {worst['coverage']:.2f}"
+        f"{what}{100.0 * worst['ratio']:.0f} % of the bound of {worst['bound_mm']:.1f} mm{rare}, "
+        f"{say_known('', worst['coverage'])}"
     )
+
+
+def say_known(what: str, coverage: float) -> str:
+    """How much of the time behind a sum is known; `what` stands before it.
+
+    >>> say_known("rain ", 0.968)
+    'rain known for 97 % of that time'
+    """
+    return f"{what}known for {100.0 * coverage:.0f} % of that time"
 
 
 def _by_level(facts: Sequence[Fact]) -> list[Fact]:

@@ -222,6 +222,8 @@ class View:
     in_words: bool = True  # quantities and delays as people write them; False in what was frozen before format 8
     learns: bool = True  # small jumps wait where a series has yet to show its noise; False before format 9
     counts_missed: bool = True  # who missed three epochs is as silent as those beside it; False before format 9
+    plain: bool = True  # sentences of bounds say readings and per cent; False in what was frozen before format 10
+    joins_slow: bool = True  # who is not due yet holds no page of its logger back; False before format 10
 
     def name(self, quantity: str) -> str:
         """A quantity as sentences name it.

@@ -42,6 +42,7 @@ LOW: Final = ("low",)
 BATTERY: Final = "battery_voltage"
 BATTERY_LEVEL: Final = "battery_level"  # as devices work it out themselves
 SIGNAL: Final = "signal_strength"  # of the radio by which readings come
+HOUSEKEEPING: Final = frozenset({BATTERY, BATTERY_LEVEL, SIGNAL})  # of an instrument, not of the slope
 MOVING: Final = ("displacement", "crack")  # so begin the names of what forecasts and detectors take for motion
 
 QUANTITIES: Final[dict[str, Quantity]] = {

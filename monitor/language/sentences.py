@@ -18,7 +18,8 @@ SENTENCES: Final = (
     N_("[{title}] {text}"),
     N_("health notice"), N_("health urgent"), N_("health clear"), N_("advice notice"), N_("advice urgent"),
     N_("advice clear"),
-    N_("nothing asks for more"), N_("every witness of {level} is beyond its recovery limit with fresh data"),
+    N_("nothing asks for more"), N_("all that asked for {level} is clearly back within its bounds, by fresh readings"),
+    N_("every witness of {level} is beyond its recovery limit with fresh data"),  # of before format 10
     N_("set by {name} (was {level}): {reason}"),
     N_("EXERCISE"), N_("DELAYED"), N_("open for {duration}"), N_("not acknowledged for {duration}"), N_("nobody else could be reached"),
     N_("Moving {n} {unit} over {window} at {place}, {level} from {n2} {unit2}"),
@@ -53,7 +54,8 @@ SENTENCES: Final = (
     N_("{n} false alarms per sensor-month, {n2} false alarms are allowed: the threshold is {n3} times the counted one, it was {n4} times"),
     N_("- {at} UTC: {text}"),
     N_("nobody else could be reached: {text}"),
-    N_("nobody confirmed alert {n} ({level}): {count} notified, the last one at {at}; call {names}"),
+    N_("nobody confirmed alert {n}, {level} at {site}, open since {at}: {count} notified, the last one at {at2}; call {names}"),
+    N_("nobody confirmed alert {n} ({level}): {count} notified, the last one at {at}; call {names}"),  # of before the site was named
     N_("alert {n} ({level}): {count} notified, the last one at {at}, and nobody confirmed; call {names}"),  # of before it began with what is wrong
     N_("alert {n} is confirmed or over"),
     N_("alert {n} is confirmed"),
@@ -82,7 +84,8 @@ SENTENCES: Final = (
     N_("{site}: level {level} was stored last at {at} UTC"),
     N_("What was measured meanwhile was read from the broker and is part of these levels."),
     # ---- the level, and what asks for it -------------------------------------------------------------------------
-    N_("{level}: every witness of {level2} is beyond its recovery limit with fresh data"),
+    N_("{level}: all that asked for {level2} is clearly back within its bounds, by fresh readings"),
+    N_("{level}: every witness of {level2} is beyond its recovery limit with fresh data"),  # of before format 10
     N_("{level} stands: {text}"),
     N_("{level} stands, set by a person: no witness asks for it now"),
     N_("{level} stands: no witness asks for it now"),
@@ -97,13 +100,39 @@ SENTENCES: Final = (
     N_("{level}: set by {name} (was {level2}): {reason}"),
     N_("bounds are lowered to {n} of what the site file says: an earthquake was declared"),
     # ---- what criteria say ---------------------------------------------------------------------------------------
-    N_("no usable data"), N_("too few epochs in the window"), N_("no anomaly"), N_("no failure window"), N_("no report"),
+    N_("no usable data"), N_("too few readings in the window"), N_("too few epochs in the window"), N_("no anomaly"), N_("no failure window"), N_("no report"),
     N_("no forecast is shown"), N_("no change"), N_("no footprint"), N_("no earthquake that matters"),
     N_("too few acquisitions in the window"), N_("no reviewed velocity of uniform creep"),
+    N_("velocity {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in its newest reading"),
+    N_("velocity {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in its newest reading, {n3} needed"),
+    N_("velocity {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} of its last {n4} readings, {n5} needed"),
+    N_("velocity {n} ± {n2} {unit} in {window}, not surely {word} {bound} {unit2} in its newest reading"),
+    N_("velocity {n} ± {n2} {unit} in {window}, not surely {word} {bound} {unit2} in its last {n3} readings"),
+    N_("velocity {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in no reading since a person's answer"),
+    N_("rate of {quantity}: {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in its newest reading"),
+    N_("rate of {quantity}: {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in its newest reading, {n3} needed"),
+    N_("rate of {quantity}: {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} of its last {n4} readings, {n5} needed"),
+    N_("rate of {quantity}: {n} ± {n2} {unit} in {window}, not surely {word} {bound} {unit2} in its newest reading"),
+    N_("rate of {quantity}: {n} ± {n2} {unit} in {window}, not surely {word} {bound} {unit2} in its last {n3} readings"),
+    N_("rate of {quantity}: {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in no reading since a person's answer"),
+    N_("acceleration {n} ± {n2} {unit} in {window} at {n3} {unit2}, {word} {bound} {unit3} in its newest reading"),
+    N_("acceleration {n} ± {n2} {unit} in {window} at {n3} {unit2}, {word} {bound} {unit3} in its newest reading, {n4} needed"),
+    N_("acceleration {n} ± {n2} {unit} in {window} at {n3} {unit2}, {word} {bound} {unit3} in {n4} of its last {n5} readings, {n6} needed"),
+    N_("acceleration {n} ± {n2} {unit} in {window} at {n3} {unit2}, not surely {word} {bound} {unit3} in its newest reading"),
+    N_("acceleration {n} ± {n2} {unit} in {window} at {n3} {unit2}, not surely {word} {bound} {unit3} in its last {n4} readings"),
+    N_("acceleration {n} ± {n2} {unit} in {window} at {n3} {unit2}, {word} {bound} {unit3} in no reading since a person's answer"),
+    N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), {word} {n5} degrees in its newest reading"),
+    N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), {word} {n5} degrees in its newest reading, {n6} needed"),
+    N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), {word} {n5} degrees in {n6} of its last {n7} readings, {n8} needed"),
+    N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), not surely {word} {n5} degrees in its newest reading"),
+    N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), not surely {word} {n5} degrees in its last {n6} readings"),
+    N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), {word} {n5} degrees in no reading since a person's answer"),
+    # of before format 10: "data epochs"
     N_("velocity {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),
     N_("rate of {quantity}: {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),
     N_("rate of {quantity} {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),  # of before format 8
-    N_("beyond {n} times the bound, dwell waived"),
+    N_("beyond {n} times the bound: no further reading is waited for"),
+    N_("beyond {n} times the bound, dwell waived"),  # of before format 10
     N_("velocity {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),
     N_("rate of {quantity}: {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),
     N_("rate of {quantity} {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),  # of before format 8
@@ -126,9 +155,21 @@ SENTENCES: Final = (
     N_("water falls {n} ± {n2} {unit} in {window}, bound {n3} {unit2}, level {n4} {unit3}"),
     N_("{word}: {n} {unit}, bounds {bounds}"),
     N_("{word} {n} {unit}, bounds {bounds}"),  # of before format 8
+    N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds}, rain known for {n4} % of that time"),
+    N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds} in {duration} without more rain, rain known for {n4} % of that time"),
+    # of before format 10: "coverage"
     N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds}, coverage {n4}"),
     N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds} in {duration} without more rain, coverage {n4}"),
     N_("factor of safety {n} ({n2} to {n3}) by water {how}, {share} likely below 1, bounds {bounds}"),
+    N_("rain {n} mm in {n2} h is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
+    N_("rain {n} mm in {n2} h of which {n6} mm are expected is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
+    N_("rain {n} mm in {n2} h is {n3} % of the bound of {n4} mm, a sum of once in {n6} years, known for {n5} % of that time"),
+    N_("rain {n} mm in {n2} h is {n3} % of the bound of {n4} mm, a sum of once in {n6} years (this one: once in {n7} years), known for {n5} % of that time"),
+    N_("rain {n} mm in {n2} h is no rainfall that the bounds are for, known for {n3} % of that time"),
+    N_("antecedent index {n} mm in {n2} h is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
+    N_("recent and antecedent rain {n} mm in {n2} h is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
+    N_("largest rain within the lag, {n} mm in {n2} h is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
+    # of before format 10: "coverage"
     N_("rain {n} mm in {n2} h is {n3} of the bound, coverage {n4}"),
     N_("rain {n} mm in {n2} h is {n3} of the bound of {n5} years, coverage {n4}"),
     N_("rain {n} mm in {n2} h is {n3} of the bound of {n5} years (now {n6} years), coverage {n4}"),
@@ -248,7 +289,8 @@ SENTENCES: Final = (
     N_("{station} is {word}: {word2}: {text}"),
     N_("{station} is {word}: {series}: {text}"),
     N_("an unexplained step waits for verification"),
-    N_("learning its noise, {n} of {n2} epochs: until then only a clear step asks for verification"),
+    N_("learning its noise, {n} of {n2} readings: until then only a clear step asks for verification"),
+    N_("learning its noise, {n} of {n2} epochs: until then only a clear step asks for verification"),  # of before format 10
     N_("nothing received yet"), N_("nothing was ever received"),
     N_("nothing newer than {at}, allowed are {duration}"), N_("nothing newer than {at}"),
     N_("{parent} {name}: silent with all that hangs on it ({names}): {text}"),

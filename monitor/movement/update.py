@@ -118,11 +118,12 @@ def update_movement(
         has_news = is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose)
         if not has_news and not may_be_silent(moving, looked, seconds(now)):
             continue
-        if clock_s() - began_s > budget_s:
-            waiting.append(moving.label)
-            continue
         try:
+            # before the budget: what is well and has no news waits for nothing
             if not has_news and _is_heard(db, site, moving, now, memory):
+                continue
+            if clock_s() - began_s > budget_s:
+                waiting.append(moving.label)
                 continue
             found = _judge(db, site, moving, before, now, mark, memory, rose=rose)
             if found is None:

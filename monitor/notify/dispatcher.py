@@ -235,7 +235,7 @@ class Dispatcher:
             for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self._limits)
         ]  # fmt: skip
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
-        found = find_unconfirmed(alerts, {site: chain}, answers, now, self._limits)
+        found = find_unconfirmed(alerts, {site: chain}, self._names(), answers, now, self._limits)
         changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]
         if not orders and not confirmed and not changes:
             return 0
@@ -254,6 +254,9 @@ class Dispatcher:
         told = Recipient(answered.recipient, (), ())
         named = [r for r in self._recipients(answered.site) if r.is_person(answered.recipient)]
         return any(r.is_person(answered.by) for r in (told, *named))
+
+    def _names(self) -> dict[str, str]:
+        return {one.id: one.name for one in self._sites.values()}
 
     def _recipients(self, site_id: str) -> tuple[Recipient, ...]:
         """Recipients of a site; for alerts of the service itself those of all sites, each name once."""

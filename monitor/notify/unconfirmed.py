@@ -15,8 +15,8 @@ Alarm = tuple[str, str]  # site and key
 
 
 def find_unconfirmed(
-    alerts: Sequence[OpenAlert], chains: Mapping[str, Sequence[Sequence[Recipient]]], confirmed: Collection[int],
-    now: datetime, limits: Limits,
+    alerts: Sequence[OpenAlert], chains: Mapping[str, Sequence[Sequence[Recipient]]], names: Mapping[str, str],
+    confirmed: Collection[int], now: datetime, limits: Limits,
 ) -> dict[Alarm, AlertChange]:  # fmt: skip
     """The alarm of each urgent alert that all were notified of so long ago, and nobody confirmed.
 
@@ -26,6 +26,7 @@ def find_unconfirmed(
     Args:
         alerts: nobody has acknowledged them.
         chains: by site: who may be notified, step by step, now.
+        names: of sites, as people call them.
         confirmed: alerts of which a recipient has confirmed the newest message.
         now: wall time.
         limits: after how long.
@@ -34,7 +35,7 @@ def find_unconfirmed(
     for alert in alerts:
         if not alert.urgent or alert.exercise or alert.insists or alert.alert_id in confirmed or not alert.told:
             continue
-        chain = chains[alert.site]
+        chain, name = chains[alert.site], names.get(alert.site, alert.site)
         if find_next_step(alert, chain) and list_clocks(alert, chain, limits):
             continue
         first: dict[str, datetime] = {}
@@ -44,12 +45,17 @@ def find_unconfirmed(
         if now - since < timedelta(seconds=limits.unconfirmed_after_s):
             continue
         reason = (
-            f"nobody confirmed alert {alert.alert_id} ({alert.level_name}): {len(first)} notified, the last one at "
-            f"{spell(since)[:16]}Z; call {', '.join(first)}"
+            f"nobody confirmed alert {alert.alert_id}, {alert.level_name} at {name}, "
+            f"open since {_spell(alert.raised_at)}: {len(first)} notified, the last one at {_spell(since)}; "
+            f"call {', '.join(first)}"
         )
         key = f"{UNCONFIRMED}{alert.alert_id}"
         found[alert.site, key] = health_alarm(key, 2, reason, is_open=True)
     return found
+
+
+def _spell(at: datetime) -> str:
+    return f"{spell(at)[:16]}Z"
 
 
 def end_unconfirmed(

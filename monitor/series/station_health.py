@@ -81,8 +81,9 @@ def examine(
         if state == "ok" and station.id in unsure:
             state, reason = "verify", "an unexplained step waits for verification"
         if state == "ok" and (count := _count_learning(tracks.get(station.id, ()))) is not None:
+            what = "readings" if windows.view.plain else "epochs"
             reason = (
-                f"learning its noise, {count} of {OPENING} epochs: until then only a clear step asks for verification"
+                f"learning its noise, {count} of {OPENING} {what}: until then only a clear step asks for verification"
             )
         interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(

@@ -450,7 +450,7 @@ def _fill_point_look(c: Connection, point_id: int) -> None:
         1, "step", False, NOW - days(2), NOW - days(2), 1, 1, -12.5, 1.36, 46.2, 8.9, 0.0, "G1", 120.0, against, (alarm,)
     )  # fmt: skip
     common = point_looks.PointHappening(
-        2, "phase-jump", True, NOW - days(14), NOW - days(14), 11, 12, 27.5, None, None, None, None, None, None, against,
+        2, "phase-jump", True, NOW - days(14), NOW - days(14), 11, 12, 0.0412, None, None, None, None, None, None, against,
         (replace(alarm, at=NOW - days(14)),),
     )  # fmt: skip
     found = point_looks.PointLook(

@@ -132,9 +132,9 @@ def test_a_name_that_is_also_a_word_is_never_translated(language):
         kept = keep([name, "G1"], ["North bench"])
         with use(language, kept):
             for sentence in (
-                f"orange: {name}: velocity 62.3 ± 1.2 mm/day in 6h, over 30 mm/day in 3 data epochs, 2 needed",
+                f"orange: {name}: velocity 6.3 ± 1.2 mm/day in 6h, over 3 mm/day in 3 of its last 4 readings, 2 needed",
                 f"{name}: step of 12.0 mm at {name}: nobody said within the clock that it was an instrument",
-                f"red stands: {name}: no usable data; rule wet, {name}: rain 61.5 mm in 24 h is 1.21 of the bound",
+                f"red stands: {name}: no usable data; rule wet, {name}: rain 61.5 mm in 24 h is no rainfall",
             ):
                 said = say(sentence)
                 count = len(re.findall(rf"(?<![\w-]){name}(?![\w-])", sentence))

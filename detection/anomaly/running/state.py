@@ -19,6 +19,7 @@ from detection.anomaly.windows import Series
 OPEN_CELLS: Final = 2
 # Detectors that a running state scores; `persistence-z` is what `rules` begin with.
 RUNNING: Final = frozenset({*COMPOSITES, "persistence-z"})
+FLATLINE: Final = "flatline"  # the check that reports stuck stretches
 CELLS_AT_ONCE: Final = 64
 READINGS_AT_ONCE: Final = 250_000  # of all series: no other thread of the core waits longer than for one block
 Thresholds = Mapping[str, float]  # of each part, or of the detector itself
@@ -110,9 +111,10 @@ class Running:
         """Hold nothing back for what people dismissed; what is not named holds something back again."""
         alarms = self._find_cells({name: until for name, (until, _, _) in dismissed.items()})
         stuck = self._find_cells({name: until for name, (_, until, _) in dismissed.items()})
+        still = self._find_cells({name: at[FLATLINE] for name, (_, _, at) in dismissed.items() if FLATLINE in at})
         for detector, one in self._strongest.items():
             standing = {name: at[detector] for name, (_, _, at) in dismissed.items() if detector in at}
-            one.forgive(alarms, stuck, self._find_cells(standing))
+            one.forgive(alarms, stuck, self._find_cells(standing), still)
 
     def _lay(self, rows: NDArray[np.int64], at_s: Array) -> NDArray[np.int64]:
         """The cells of instants, one of each row given."""

@@ -120,7 +120,8 @@ def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_
         besides.pop("proofs", None)
     return View(
         readings, dict(sorted(newest.items())), draining=then.draining, level_digits=then.level_digits,
-        in_words=then.in_words, learns=then.learns, counts_missed=then.counts_missed, **besides,
+        in_words=then.in_words, learns=then.learns, counts_missed=then.counts_missed, plain=then.plain,
+        joins_slow=then.joins_slow, **besides,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ WITH_UNITS: Final = 2  # the format in which every figure of a sentence has its 
 WHOLE_VALUES: Final = 7  # the format from which on a value beside its bound has six digits
 IN_WORDS: Final = 8  # the format from which on quantities and delays are written as people write them
 CALM: Final = 9  # the format from which on small jumps wait for the noise of a series, and one cause is told at once
+PLAIN: Final = 10  # the format from which on bounds are said in readings and per cent, and slow series hold nobody back
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def read_view(frozen: Mapping[str, Any]) -> View:
     view, version = View.read(frozen["view"]), frozen.get("format", 1)
     return replace(
         view, level_digits=6 if version >= WHOLE_VALUES else 3, in_words=version >= IN_WORDS, learns=version >= CALM,
-        counts_missed=version >= CALM,
+        counts_missed=version >= CALM, plain=version >= PLAIN, joins_slow=version >= PLAIN,
     )  # fmt: skip
 
 

@@ -90,12 +90,21 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         interval_s = 0.0 if spec is None else spec.interval_s
         return -inf if first_s is None else first_s + max(FALL_TOGETHER_S, 1.5 * interval_s)
 
+    def spoke_since(place: tuple[str, str], quiet: Collection[tuple[str, str]]) -> bool:
+        """Whether it spoke after the first of the silent ones missed an epoch."""
+        newest_s = senses[place].newest_s
+        ends = [
+            at_s + 1.5 * spec.interval_s for p in quiet
+            if (at_s := senses[p].newest_s) is not None and (spec := site.series(*p)) is not None
+        ]  # fmt: skip
+        return not windows.view.joins_slow or newest_s is None or not ends or newest_s > min(ends)
+
     roots = find_roots(
         list_children(site), silent, lambda place: has_missed(place, 1.5),
         lambda place: windows.view.counts_missed and has_missed(place, GONE), waited_until_s,
-        windows.memory.conditions, now_s,
+        windows.memory.conditions, now_s, spoke_since,
     )  # fmt: skip
-    for place in (*roots.waiting, *(p for places in roots.pages.values() for p in places)):
+    for place in (*roots.waiting, *roots.told, *(p for places in roots.pages.values() for p in places)):
         del sick[stale_key(place)]
     for parent, places in roots.pages.items():
         if parent.kind == "station":
@@ -325,7 +334,10 @@ def explain_level(situation: Situation) -> str:
         lone = f"; {site.levels[-1].name} is asked for by too few independent witnesses" if ask.lone_top else ""
         return f"{name}: {_name_asking(situation)}{lone}"
     if level < before:
-        return f"{name}: every witness of {site.levels[before].name} is beyond its recovery limit with fresh data"
+        above = site.levels[before].name
+        if not situation.windows.view.plain:  # frozen before format 10
+            return f"{name}: every witness of {above} is beyond its recovery limit with fresh data"
+        return f"{name}: all that asked for {above} is clearly back within its bounds, by fresh readings"
     if 0 < level <= ask.level:
         return f"{name} stands: {_name_asking(situation)}"
     if held_by:

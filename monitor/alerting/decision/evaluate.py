@@ -57,8 +57,10 @@ ATTEMPTS: Final = 5
 # the median of each axis by itself, and a horizon without a forecast took its level back, in 6 a model counted wherever
 # the site file said so, and a value beside its bound had three digits (1.84e+03 m),
 # in 7 sentences named quantities as files do (crack_opening) and delays in seconds, in 8 the first epochs of a series
-# without a stated error were held against no noise, and silence of what hangs on one cause waited a quarter of an hour
-FORMAT: Final = 9
+# without a stated error were held against no noise, and silence of what hangs on one cause waited a quarter of an hour,
+# in 9 sentences counted "data epochs" and shares of bounds without the bound, and a battery that reports once a day
+# made each instrument of its dead logger a page of its own
+FORMAT: Final = 10
 EARLY: Final = timedelta(days=2)  # a battery may end so long before it was expected to
 BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
 

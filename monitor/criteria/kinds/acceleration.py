@@ -10,7 +10,15 @@ from pydantic import Field
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import MIN_EXTENT, dwell_epochs, forget_fits, measure_motion
+from monitor.criteria.kinds.velocity import (
+    MIN_EXTENT,
+    count_looked,
+    dwell_epochs,
+    forget_fits,
+    measure_motion,
+    say_dwell,
+    say_too_few,
+)
 from monitor.criteria.tables import DwellTable, MeasuredTable, OverBound
 from monitor.domain.instants import spell_duration
 from monitor.domain.keys import VoteKey
@@ -72,7 +80,8 @@ class AccelerationRule:
             heard = heard or fits[newest_s] is not None
             raise_level = max(raise_level, threshold.level) if hits >= criterion.dwell.hits else raise_level
             hold_level = hold_level if clear else max(hold_level, threshold.level)
-            facts.append(_describe(threshold, fits[newest_s], hits, criterion, clear=clear))
+            said = _describe(threshold, fits[newest_s], hits, criterion, clear=clear)
+            facts.append(said | count_looked(epochs, windows))
         return Assessment(
             criterion=criterion.id, station=track.station, raise_level=raise_level,
             hold_level=max(hold_level, raise_level), heard=heard, fresh=heard and windows.is_fresh(newest_s, spec),
@@ -139,14 +148,17 @@ def _describe(
 def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> str:
     known = [f for f in facts if "acceleration" in f]
     if not known:
-        return "too few epochs in the window"
+        return say_too_few(facts)
     said = next((f for f in known if f["level"] == level), known[0])
     window, unit = spell_duration(said["window_s"] or 86400.0), criterion.kind.unit_of(spec.unit)
-    return (
+    what = (
         f"acceleration {said['acceleration']:.3g} ± {said['error']:.2g} {unit} in {window} at "
-        f"{said['velocity']:.2f} {spec.unit}/day, over {said['bound']:g} {unit} in {said['hits']} data epochs, "
-        f"{criterion.dwell.hits} needed"
+        f"{said['velocity']:.2f} {spec.unit}/day"
     )
+    bound = f"over {said['bound']:g} {unit}"
+    if "looked" in said:
+        return f"{what}, {say_dwell(said, bound)}"
+    return f"{what}, {bound} in {said['hits']} data epochs, {criterion.dwell.hits} needed"  # frozen before format 10
 
 
 ENTRY: Final = Entry(

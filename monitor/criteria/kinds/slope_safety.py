@@ -21,6 +21,7 @@ from monitor.criteria.kinds.velocity import dwell_epochs
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
 from monitor.criteria.rain_table import find_spec
+from monitor.criteria.rainfall import say_known
 from monitor.criteria.tables import MeasuredTable, Share, add_params
 from monitor.domain.instants import spell_duration
 from monitor.domain.keys import VoteKey
@@ -204,10 +205,11 @@ class FactorOfSafetyRule:
             "later_s": later_s,
         }
         when = "" if later_s == 0.0 else f" in {spell_duration(later_s)} without more rain"
+        known = say_known("rain ", coverage) if windows.view.plain else f"coverage {coverage:.2f}"
         return Assessment(
             criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
             fresh=windows.is_fresh(newest_s, spec), newest_s=newest_s,
-            reason=f"{_sentence(criterion, safety, 'from rain')}{when}, coverage {coverage:.2f}", facts=facts,
+            reason=f"{_sentence(criterion, safety, 'from rain')}{when}, {known}", facts=facts,
         )  # fmt: skip
 
 

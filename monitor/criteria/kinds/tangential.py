@@ -8,7 +8,7 @@ from pydantic import Field
 
 from forecasting.kinematics.tangential import tangential_angle_deg
 from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import judge_rates
+from monitor.criteria.kinds.velocity import judge_rates, say_dwell
 from monitor.criteria.places import Places
 from monitor.criteria.tables import DwellTable, MeasuredTable, Target
 from monitor.domain.kinds import Kind
@@ -94,11 +94,15 @@ def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, stat
     reason = word.reason
     if known:
         said = next((f for f in known if f["level"] == word.raise_level), known[0])
-        reason = (
+        what = (
             f"tangential angle {said['angle_deg']:.1f} degrees ({said['rate']:.2f} ± {said['error']:.2f} "
-            f"{spec.unit}/day at v_eq {v_eq:g} mm/day), over {said['bound_deg']:g} degrees in "
-            f"{said['hits']} data epochs, {said['needs']} needed"
+            f"{spec.unit}/day at v_eq {v_eq:g} mm/day)"
         )
+        bound = f"over {said['bound_deg']:g} degrees"
+        reason = (
+            f"{what}, {say_dwell(said, bound)}" if "looked" in said
+            else f"{what}, {bound} in {said['hits']} data epochs, {said['needs']} needed"  # frozen before format 10
+        )  # fmt: skip
     return replace(word, reason=reason, facts={**word.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 

@@ -85,7 +85,7 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         clear = all(_is_clear(fits[e], bound, sign, limit) for e in quiet)
         raise_level = max(raise_level, threshold.level) if crossed else raise_level
         hold_level = hold_level if clear else max(hold_level, threshold.level)
-        said = _describe(threshold, newest, hits, criterion, clear=clear)
+        said = _describe(threshold, newest, hits, criterion, clear=clear) | count_looked(epochs, windows)
         if far:
             said["fast_track"] = True
         if not crossed and _is_undecided(track, fits, epochs, threshold, criterion, norm=norm):
@@ -244,14 +244,48 @@ def _sentence(
 ) -> str:  # fmt: skip
     known = [f for f in facts if "rate" in f]
     if not known:
-        return "too few epochs in the window"
+        return say_too_few(facts)
     said = next((f for f in known if f["level"] == level), known[0])
-    fast = f"; beyond {criterion.fast_track:g} times the bound, dwell waived" if said.get("fast_track") else ""
-    side = "over" if said["bound"] >= 0 or criterion.kind.velocity else "against"
-    return (
-        f"{_spell_rate(said, criterion, spec, what)}, {side} {said['bound']:g} {criterion.kind.unit_of(spec.unit)} in "
-        f"{said['hits']} data epochs, {said['needs']} needed{fast}"
-    )
+    rate, bound = _spell_rate(said, criterion, spec, what), f"{said['bound']:g} {criterion.kind.unit_of(spec.unit)}"
+    times = f"beyond {criterion.fast_track:g} times the bound" if said.get("fast_track") else ""
+    if "looked" not in said:  # frozen before format 10
+        side = "over" if said["bound"] >= 0 or criterion.kind.velocity else "against"
+        fast = times and f"; {times}, dwell waived"
+        return f"{rate}, {side} {bound} in {said['hits']} data epochs, {said['needs']} needed{fast}"
+    _, sign = bound_of(next(t for t in criterion.thresholds if t.level == said["level"]))
+    fast = times and f"; {times}: no further reading is waited for"
+    return f"{rate}, {say_dwell(said, f'over {bound}' if sign > 0 else f'under {bound}')}{fast}"
+
+
+def count_looked(epochs: Sequence[float], windows: Windows) -> dict[str, int]:
+    """How many readings a dwell looked at, beside the other facts of a bound; nothing before format 10."""
+    return {"looked": len(epochs)} if windows.view.plain else {}
+
+
+def say_too_few(facts: Sequence[Mapping[str, Any]]) -> str:
+    """That a window has not enough to fit anything; `facts` of its bounds."""
+    return "too few readings in the window" if "looked" in facts[0] else "too few epochs in the window"
+
+
+def say_dwell(said: Mapping[str, Any], bound: str) -> str:
+    """In how many of the newest readings a bound was passed, as the end of a sentence.
+
+    >>> say_dwell({"hits": 3, "looked": 4, "needs": 3}, "over 10 mm/day")
+    'over 10 mm/day in 3 of its last 4 readings, 3 needed'
+    >>> say_dwell({"hits": 1, "looked": 1, "needs": 1}, "over 10 mm/day")
+    'over 10 mm/day in its newest reading'
+    >>> say_dwell({"hits": 0, "looked": 4, "needs": 3}, "over 10 mm/day")
+    'not surely over 10 mm/day in its last 4 readings'
+    """
+    hits, looked = said["hits"], said["looked"]
+    if looked == 0:
+        return f"{bound} in no reading since a person's answer"
+    which = f"its last {looked} readings" if looked > 1 else "its newest reading"
+    if hits == 0:
+        return f"not surely {bound} in {which}"
+    if looked == 1:
+        return f"{bound} in {which}" if said["needs"] == 1 else f"{bound} in {which}, {said['needs']} needed"
+    return f"{bound} in {hits} of {which}, {said['needs']} needed"
 
 
 def measure_motion(track: Track, criterion: Criterion) -> Measured:

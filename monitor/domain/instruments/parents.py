@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.domain.quantities import HOUSEKEEPING
 from monitor.domain.site import Site, once_per_site
 
 Place = tuple[str, str]  # station and declared quantity
@@ -61,10 +62,11 @@ def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """What silent series are told by: the parent of each group, and those that are told a little later."""
+    """What silent series are told by: the parent of each group, those told a little later, and those told already."""
 
     pages: Mapping[Parent, frozenset[Place]]
     waiting: frozenset[Place]
+    told: frozenset[Place] = frozenset()
 
 
 def find_roots(
@@ -75,6 +77,7 @@ def find_roots(
     waited_until_s: Callable[[Place, Collection[Place]], float],
     paged: Collection[str],
     now_s: float,
+    spoke_since: Callable[[Place, Collection[Place]], bool] = lambda *_: True,
 ) -> Roots:
     """Parents that explain silent series, the one with the most of them first.
 
@@ -84,6 +87,10 @@ def find_roots(
     long as two of its children are silent, and a last one has its time to come back after the others: they come back
     one by one.
 
+    Who reports so rarely that nothing is due of it since the others fell silent says nothing for or against a cause.
+    So a battery that reports once a day does not make a page of each instrument of its dead logger. What such a series
+    of housekeeping adds later is told already where its station has a page.
+
     Args:
         children: the series behind every parent.
         silent: silent series, and when each ought to have spoken at the latest.
@@ -92,8 +99,11 @@ def find_roots(
         waited_until_s: how long a last one is waited for, by those that are back.
         paged: keys of the pages that are open.
         now_s: the instant.
+        spoke_since: whether a series has spoken after some that are silent fell silent.
     """
     left = {p for p in silent if stale_key(p) not in paged}  # who has a page of its own keeps it
+    told = {p for p in left if p[1] in HOUSEKEEPING and _is_told(p, silent, paged, spoke_since)}
+    left -= told
     pages: dict[Parent, frozenset[Place]] = {}
     waiting: set[Place] = set()
     while left:
@@ -108,7 +118,7 @@ def find_roots(
                 back = [p for p in children[parent] if p not in silent]
                 cause = len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
             else:
-                others = [p for p in children[parent] if p not in silent]
+                others = [p for p in children[parent] if p not in silent and (is_late(p) or spoke_since(p, mine))]
                 cause = len(mine) + len(others) > 1 and all(is_late(p) for p in others)
                 if (
                     cause
@@ -124,4 +134,15 @@ def find_roots(
                 break
         else:
             break
-    return Roots(pages, frozenset(waiting))
+    return Roots(pages, frozenset(waiting), frozenset(told))
+
+
+def _is_told(
+    place: Place,
+    silent: Mapping[Place, float],
+    paged: Collection[str],
+    spoke_since: Callable[[Place, Collection[Place]], bool],
+) -> bool:
+    """Whether another series of the station has a page of its own, and this one has not spoken since."""
+    beside = [p for p in silent if p[0] == place[0] and p != place and stale_key(p) in paged]
+    return bool(beside) and not spoke_since(place, beside)

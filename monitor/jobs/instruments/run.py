@@ -20,7 +20,7 @@ from monitor.domain.instants import epoch_s, parse, spell
 from monitor.domain.instruments.board import ACTIONS, DISMISSED, PAGED, RANKS
 from monitor.domain.instruments.parents import KINDS, list_children
 from monitor.domain.observation import Link
-from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, SIGNAL
+from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
 from monitor.domain.site import Site, Station
 from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty, find_new_battery, split_days
 from monitor.jobs.instruments.checks import (
@@ -185,7 +185,7 @@ def _expect_empty(station: Station, volts: Sequence[Day], levels: Sequence[Day],
 def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
     """What the station is there for: the first declared series that has readings."""
     for spec in station.series:
-        if spec.quantity in {BATTERY, BATTERY_LEVEL, SIGNAL}:
+        if spec.quantity in HOUSEKEEPING:
             continue
         for name in (spec.quantity, "displacement_downslope", "displacement_east"):
             if name in series and station.find_series(name) is spec:

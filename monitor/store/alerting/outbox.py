@@ -102,6 +102,7 @@ class OpenAlert:
     subject: str
     body: str
     urgent: bool
+    raised_at: datetime
     told: tuple[Told, ...]  # oldest first
     insists: bool = False  # the alarm that nobody confirmed another alert
     reached: Mapping[str, datetime] = field(default_factory=dict)  # by earlier events that nobody answered: since when
@@ -466,7 +467,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
     query: Select[Any] = (
         select(
             n.c.alert_id, n.c.event_id, n.c.site, n.c.ledger, n.c.level, n.c.level_name, n.c.exercise, n.c.subject,
-            n.c.body, n.c.recipient, n.c.channel, n.c.queued_at, n.c.state, alert.c.key,
+            n.c.body, n.c.recipient, n.c.channel, n.c.queued_at, n.c.state, alert.c.key, alert.c.raised_at,
         )
         .join(alert, alert.c.id == n.c.alert_id)
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
@@ -487,7 +488,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
             alert_id=rows[0].alert_id, event_id=rows[0].event_id, site=rows[0].site, ledger=rows[0].ledger,
             level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise, subject=rows[0].subject,
             body=rows[0].body, urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
-            told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
+            raised_at=rows[0].raised_at, told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
             insists=rows[0].key.startswith(UNCONFIRMED), reached=reached.get(number, {}),
             escalated_to=frozenset(escalated_to.get(number, ())), returned_at=returned.get(number),
         )

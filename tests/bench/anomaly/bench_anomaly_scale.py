@@ -1,22 +1,22 @@
 """What a cycle of the anomaly job costs with ten thousand series, and a look at a thousand instruments.
 
-    python -m tests.bench.anomaly.bench_anomaly_scale [--only scoring,job,instruments]
+    python -m tests.bench.anomaly.bench_anomaly_scale [--only scoring,job,instruments] [--postgresql]
 
 Figures are processor seconds of this process, the median of five cycles. A cycle is what the service does when every series has
 one new reading: `rules` with all parts, the neighbours taken off, and all checks. `scoring` begins with the readings in
 memory; `job` reads them from SQLite and stores the scores: 10 sites of 1,000 stations. The reference is the robust z of the same
 readings in bare numpy: the newest one less the median of the ninety before, over their median absolute deviation.
+`--postgresql` starts a server of its own in `/var/tmp`, does there what needs a database, and stops it. What the server spends itself is
+in the wall time alone.
 """  # noqa: E501
 
 import argparse
 import gc
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -40,7 +40,7 @@ from monitor.store.schema import tables as t
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker.memory import spare_what_stays
 from tests.bench.record import read_figures, record
-from tests.bench.service.bench_views import Filler
+from tests.bench.service.bench_views import Filler, open_address
 
 SERIES, CYCLES, HISTORY = 10_000, 5, 900
 SITES, DAYS, INSTRUMENTS, STRANGE_DAYS = 10, 150, 1000, 60
@@ -144,7 +144,7 @@ def fill(db: Database, sites: list[Site], quantities: dict[str, str], step_s: fl
             for site in sites for s in site.stations for q, unit in quantities.items()
         ])  # fmt: skip
         at = f.instant(f"{end} - n.k * {int(step_s)}")
-        noise = "(abs(random()) % 2000 + abs(random()) % 2000) * 0.0005"
+        noise = "(abs(random()) % 2000 + abs(random()) % 2000) * 0.0005" if f.sqlite else "random() + random()"
         f.run(
             "INSERT INTO observation (series_id, observed_at, revision, received_at, value_raw, flags)"
             f" SELECT s.id, {at}, 0, {f.instant(f'{end} + 60 - n.k * {int(step_s)}')}, 12.0 + {noise}, ''"
@@ -211,17 +211,21 @@ def main() -> None:
     """Measure, print and record; parts that are not run keep their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS_OF_BENCH))
-    chosen = parser.parse_args().only.split(",")
+    parser.add_argument("--postgresql", action="store_true", help="what needs a database, there alone")
+    asked = parser.parse_args()
+    chosen = [name for name in asked.only.split(",") if not (asked.postgresql and name == "scoring")]
     figures = dict(read_figures("anomalies-scale") or {})
+    found = figures.setdefault("postgresql", {}) if asked.postgresql else figures
     for name in chosen:
         if name == "scoring":
-            figures[name] = PARTS_OF_BENCH[name]()
+            found[name] = PARTS_OF_BENCH[name]()
         else:
-            with tempfile.TemporaryDirectory() as folder, Database(f"sqlite:///{Path(folder)}/bench.db") as db:
+            with open_address(None, postgresql=asked.postgresql) as url, Database(url) as db:
                 upgrade(db)
-                figures[name] = PARTS_OF_BENCH[name](db)
-        print(name, figures[name], flush=True)
-    added = "" if set(chosen) == set(PARTS_OF_BENCH) else f"--only {','.join(chosen)}"
+                found[name] = PARTS_OF_BENCH[name](db)
+        print(name, found[name], flush=True)
+    only = "" if set(chosen) == set(PARTS_OF_BENCH) else f"--only {','.join(chosen)}"
+    added = f"{only} --postgresql".strip() if asked.postgresql else only
     record("anomalies-scale", "make bench (bench_anomaly_scale)", figures, added)
 
 

@@ -187,10 +187,17 @@ def test_an_altered_byte_of_the_inputs_is_found(bench, capsys, tmp_path):
         assert verify(c) == []
 
 
+def spell_in_epochs(content):
+    """Before format 10 a sentence counted "data epochs", and not how many readings it had looked at."""
+    told, count = re.subn(r"in (\d) of its last \d readings, (\d) needed", r"in \1 data epochs, \2 needed", content)
+    assert count >= 4, "sentence, votes, words and the alert"
+    return re.sub(r',?"looked":\d+', "", told)
+
+
 def spell_as_before(content):
     """Before format 8 a sentence named a quantity as files do."""
     assert "rate of crack opening: " in content
-    return content.replace("rate of crack opening: ", "rate of crack_opening ")
+    return spell_in_epochs(content.replace("rate of crack opening: ", "rate of crack_opening "))
 
 
 def test_what_was_decided_before_every_figure_had_its_unit_is_recomputed_as_well(bench):
@@ -220,6 +227,8 @@ def test_what_earlier_rules_decided_says_so_where_it_differs(bench):
         digest = hashlib.sha256(content.encode()).hexdigest()
         return recompute(replace(row, evidence=content, evidence_sha256=digest), source).differences
 
+    before = spell_in_epochs(row.evidence).replace(f'"format":{FORMAT}', '"format":9')
+    assert again(before) == ()
     before = spell_as_before(row.evidence).replace(f'"format":{FORMAT}', '"format":2')
     assert before != row.evidence
     assert again(before) == ()

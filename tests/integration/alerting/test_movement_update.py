@@ -262,6 +262,25 @@ def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
 
 
 @ON_SQLITE
+def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spent(database, monkeypatch):
+    begin(database, 100)
+    down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
+    store(database, *(reading(d, v * d, "B", q) for q, v in down.items() for d in range(100)))
+    update_movement(database, PLACE, at(99) + DAY / 24)
+    store(database, reading(99.5, PATH[99]), *(reading(99.5, v * 99.5, "B", q) for q, v in down.items()))
+    monkeypatch.setattr("monitor.movement.update.is_due", lambda *_, **__: False)
+    monkeypatch.setattr("monitor.movement.update.may_be_silent", lambda *_: True)
+
+    def wait(now):
+        ticks = iter([0.0, 9e9, 9e9])
+        return update_movement(database, PLACE, now, clock_s=lambda: next(ticks)).waiting
+
+    assert wait(at(99.5) + DAY / 24) == ()
+    # both have been silent for two weeks, and nobody had the time to say so
+    assert len(wait(at(114))) == 2
+
+
+@ON_SQLITE
 def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
     begin(database, 110)
     evaluate_site(database, PLACE, at(109), "tick")

@@ -251,7 +251,7 @@ def test_no_siren_gets_health_or_an_escalation_and_its_levels_are_named(database
         assert caught.value.permanent
     assert HORN.readable == ()
     told = (Told("duty", "log:desk", clock(), "failed_final"), Told("horn", f"siren:{TOPIC}", clock(), "delivered"))
-    alert = OpenAlert(1, 1, "north", "hazard", 3, "red", False, "s", "b", True, told)
+    alert = OpenAlert(1, 1, "north", "hazard", 3, "red", False, "s", "b", True, told[0].queued_at, told)
     deaf = Recipient("deaf horn", ("siren:hill/horn",), (3,), ("hazard",))
     chief = Recipient("chief", ("log:chief",), (3,), ("hazard",))
     (one,) = escalated.apply(alert, [[HORN], [deaf], [chief]], clock(), Limits())

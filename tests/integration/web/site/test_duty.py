@@ -10,7 +10,7 @@ from icalendar import Calendar
 from sqlalchemy import update
 
 from monitor.domain.alert import Actor, Ledger, health_alarm
-from monitor.domain.instants import parse
+from monitor.domain.instants import parse, spell
 from monitor.errors import RisenError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
@@ -188,7 +188,9 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
     pass_by(2)
     ((key, level, state, reason),) = alarms()
     assert (key, level, state) == ("health:unconfirmed:2", 2, "unacknowledged")
-    assert "5 notified" in reason
+    assert reason.startswith(
+        f"nobody confirmed alert 2, orange at {SITE.name}, open since {spell(T0)[:16]}Z: 5 notified, "
+    )
     assert "call R. Mori, A. Rossi, L. Frei, K. Okafor, control room" in reason
 
     def of_alarm():

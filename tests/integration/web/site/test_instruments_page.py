@@ -89,6 +89,7 @@ def test_where_satellite_points_will_be_is_said_with_what_such_forecasts_did(fil
         rows = browser.get("/api/v1/sites/north-bench/forecasts/points?pid=p1")
     words = " ".join(re.sub(r"<[^>]+>", " ", page.text.split('id="points-ahead"')[1].split("</section>")[0]).split())
     assert "2 points forecast, 1 withheld" in words
+    assert ": 0.0412 mm" in page.text.split('id="points"')[1].split("</section>")[0], "a small change is not 0"
     assert words.count("81 % of forecasts lay inside the interval of 80 %, error 2.5 mm") == 2
     assert "the record is too short to try a forecast so far ahead" in words
     assert [(r["horizon"], r["model"], r["q10"]) for r in rows.json()] == [

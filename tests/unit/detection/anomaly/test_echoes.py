@@ -43,6 +43,9 @@ def test_what_a_person_dismissed_has_no_echo():
     assert alarms(creep=[(80, 1.5)], stuck=stuck, dismissed=(57, LONG_AGO)) == [], "another alarm was dismissed"
     assert alarms(creep=[(80, 1.5)], stuck=stuck, dismissed=(48, 50)) == [80], "it goes on after the word"
     assert alarms(creep=[(80, 1.5)], stuck=stuck, dismissed=(48, 57)) == [80]
+    twice = [*range(30, 40), *range(45, 58)]
+    assert alarms(creep=[(80, 1.5)], stuck=twice, dismissed=(57, 57, LONG_AGO, 39)) == [], "the first stretch stands"
+    assert alarms(creep=[(80, 1.5)], stuck=twice, dismissed=(57, 57)) == [80]
 
 
 def test_a_stronger_one_alarms_and_so_is_one_of_a_part_that_looks_back_less():

@@ -471,7 +471,7 @@ def test_fast_track_waives_the_dwell_far_beyond_the_bound_and_only_there():
     fast = replace(SITE, criteria=(replace(slow, fast_track=4.0), *SITE.criteria[1:]))
     sudden, gentle = quiet(2, motions={"A": Motion(60.0, 16)}), quiet(2, motions={"A": Motion(9.0, 16)})
     assert first_at(run(sudden, fast), 1) + 2 <= first_at(run(sudden, place), 1)
-    assert "dwell waived" in next(
+    assert "no further reading is waited for" in next(
         look for look in run(sudden, fast) if look.decision.level
     ).decision.evidence["sentence"]  # fmt: skip
     assert levels(run(gentle, fast)) == levels(run(gentle, place))

@@ -96,3 +96,43 @@ def test_a_dead_logger_is_one_page_at_once_though_its_batteries_may_be_silent_fo
         for key in decision.memory.conditions:
             found.setdefault(key, (now - begin).total_seconds())
     assert {k: s for k, s in found.items() if k.endswith(":stale")} == {"health:logger:L1:stale": 115.0}
+
+
+def test_a_battery_that_reports_once_a_day_makes_no_pages_of_the_instruments_of_its_dead_logger():
+    text = SITE.replace('interval = "5s"\nmax_silence = "6h"', 'interval = "1d"\nmax_silence = "30h"')
+    begin, rows = parse("2026-03-01T00:00:00Z"), []
+    for epoch in range(40):
+        at = begin + timedelta(seconds=5 * epoch)
+        for name in ("G1", "G2", "G3") if epoch < 20 else ("G3",):
+            said = [("displacement_east", "mm", 0.0), ("displacement_north", "mm", 0.0)]
+            said += [("battery_voltage", "V", 12.0)] if epoch == 0 else []
+            rows += [Observation("new", name, q, unit, at, at, value, None) for q, unit, value in said]
+    # G3 goes on alone until the batteries of the others are silent too, and is alone when its own battery is
+    rows += [
+        Observation("new", "G3", f"displacement_{axis}", "mm", at, at, 0.0, None)
+        for hour in range(1, 34) for axis in ("east", "north") for at in [begin + timedelta(hours=hour)]
+    ]  # fmt: skip
+    site, opened = parse_site(text, "new.toml"), {}
+    for _, decision in replay(site, rows):
+        for change in decision.changes:
+            if change.open and change.key.endswith(":stale"):
+                opened[change.key] = opened.get(change.key, 0) + 1
+    assert opened.pop("health:logger:L1:stale") == 1
+    assert not [key for key in opened if "G1" in key or "G2" in key], "one root cause is one page"
+
+
+def told(battery_s, displacement_s, paged, now_s):
+    places = {"b": ("G5", "battery_voltage"), "d": ("G5", "displacement")}
+    newest_s = {places["b"]: battery_s, places["d"]: displacement_s}
+    return find_roots(
+        {}, dict.fromkeys(places.values(), 0.0), lambda _: True, lambda _: True, lambda *_: 0.0, paged, now_s,
+        lambda p, quiet: newest_s[p] > min(newest_s[q] for q in quiet) + 450.0,
+    ).told  # fmt: skip
+
+
+def test_what_the_battery_of_a_silent_instrument_adds_is_told_unless_it_spoke_meanwhile():
+    paged = {"health:G5.displacement:stale"}
+    assert told(0.0, 3000.0, paged, 2e5) == {("G5", "battery_voltage")}
+    assert not told(9000.0, 3000.0, paged, 2e5), "it spoke after the antenna had fallen silent: another cause"
+    assert not told(0.0, 3000.0, set(), 2e5), "nobody was told of the antenna yet"
+    assert not told(3000.0, 0.0, {"health:G5.battery_voltage:stale"}, 2e5), "the slope is never told by a battery"

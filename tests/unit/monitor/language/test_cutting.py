@@ -33,9 +33,9 @@ def parts(draw):
     one, other, unit, n = draw(SIZE), draw(SIZE), draw(st.sampled_from(UNITS)), draw(COUNT)
     return draw(
         st.sampled_from([
-            f"{station}: velocity {one} ± 0.30 {unit} in 6h, over {other} {unit} in {n} data epochs, 2 needed",
+            f"{station}: velocity {one} ± 1 {unit} in 6h, over {other} {unit} in {n} of its last 3 readings, 2 needed",
             f"{station}: step of {one} mm at {station}: nobody said within the clock that it was an instrument",
-            f"rule wet, {station}: rain {one} mm in 24 h is 1.21 of the bound, coverage 0.98 and {n} more",
+            f"rule wet, {station}: rain {one} mm in 24 h is 121 % of the bound of 5 mm, known for 9 % and {n} more",
             f"{station}: displacement {one} {unit}, over {other} {unit} (sigma 0.2 mm; {n} epochs)",
         ])
     )  # fmt: skip
@@ -95,7 +95,7 @@ def test_the_least_important_facts_go_first():
 
 def test_a_cut_line_of_a_covered_message_is_translated_whole():
     """What one message stands for is listed in its body: cut in English, a part would stay English."""
-    reason = "G1: velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 data epochs, 2 needed"
+    reason = "G1: velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings, 2 needed"
     more = "; ".join(
         f"G{n}: step of 12.0 mm at G{n}: nobody said within the clock that it was an instrument" for n in range(9)
     )

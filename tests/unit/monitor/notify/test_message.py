@@ -23,9 +23,9 @@ from tests.data.watched_slope import SITE_TEXT
 
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
 REASON = (
-    "orange: G1: velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 data epochs, 2 needed; "
+    "orange: G1: velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings, 2 needed; "
     "G2: step of 12.0 mm at G2: nobody said within the clock that it was an instrument; "
-    "rule wet, G1: rain 61.5 mm in 24 h is 1.21 of the bound, coverage 0.98 and 2 more"
+    "rule wet, G1: rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm, known for 98 % of that time and 2 more"
 )
 
 
@@ -105,7 +105,7 @@ def test_subject_and_body_in_italian():
     assert first == "La velocità di apertura fessura è 81.2 mm/day in 6 h a 2 di 2 stazioni, arancione da 24 mm/day"
     assert "Ultimo dato usato: 2026-03-01 07:00 CET" in said.body.splitlines()
     assert said.level_name == "orange", "programs read the name of the site file"
-    assert "oltre 30 mm/day in 3 epoche di dati" in said.body
+    assert "oltre 30 mm/day in 3 delle ultime 3 letture" in said.body
 
 
 @pytest.mark.parametrize("language", ["en", "it", "zh"])
@@ -160,9 +160,10 @@ def test_a_step_and_a_rule_without_a_rate_have_their_reason_as_headline():
     assert said.subject == "ORANGE North bench: Close the road. G1: jump of 310 mm. 07:00"
     assert said.body.startswith("G1: jump of 310 mm: silence followed it\n")
     frozen["outcome"]["evidence"]["votes"] = {"wet|R1": {"level": 2, "counted": True}}
-    rain = {"reason": "rain 61.5 mm in 24 h is 1.21 of the bound, coverage 0.98", "facts": {}, "newest_s": 1e9}
+    said = "rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm, known for 98 % of that time"
+    rain = {"reason": said, "facts": {}, "newest_s": 1e9}
     frozen["outcome"]["evidence"]["words"].append({"criterion": "wet", "station": "R1", "heard": True, **rain})
-    assert find_headline(frozen, SITE, 2).short == "R1: rain 61.5 mm in 24 h is 1.21 of the bound"
+    assert find_headline(frozen, SITE, 2).short == "R1: rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm"
 
 
 def test_in_the_hour_that_comes_twice_the_subject_says_which():
@@ -184,7 +185,7 @@ def test_what_comes_next_is_a_trusted_window_that_is_not_over():
 
 
 def test_a_level_that_fell_and_the_end_have_the_same_form():
-    lower = read(make("orange: every witness of red is beyond its recovery limit with fresh data", before=3))
+    lower = read(make("orange: all that asked for red is clearly back within its bounds, by fresh readings", before=3))
     assert lower.subject == "ORANGE North bench: Close the road, call the manager. down from red. 07:00"
     assert "Since 2026-03-01 07:00 CET, before that the level was red" in lower.body
     over = read(make("green: nothing asks for more", level=0, before=2))

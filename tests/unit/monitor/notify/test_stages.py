@@ -212,7 +212,7 @@ def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody()
     chain = [[Recipient(name, ("log:x",), (1, 2, 3), every, escalate_after_s=60.0)] for name in ("duty", "head")]
 
     def escalate(ledger, state="delivered"):
-        alert = OpenAlert(1, 1, "n", ledger, 1, "x", False, "s", "b", False, (replace(told[0], state=state),))
+        alert = OpenAlert(1, 1, "n", ledger, 1, "x", False, "s", "b", False, T0, (replace(told[0], state=state),))
         return escalated.apply(alert, chain, late, Limits())
 
     assert [e.recipient for e in escalate("health")] == ["head"]

@@ -46,7 +46,7 @@ def test_a_new_site_on_which_nothing_moves_tells_nothing_and_says_that_it_learns
     assert {d.level for _, d in looks} == {0}
     fifth = looks[4][1].health[0]
     assert (fifth.state, fifth.votes) == ("ok", True)
-    assert fifth.reason.startswith("learning its noise, 5 of 24 epochs: ")
+    assert fifth.reason.startswith("learning its noise, 5 of 24 readings: ")
     assert looks[-1][1].health[0].reason == ""
 
 
