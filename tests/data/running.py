@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import URLError
@@ -17,6 +18,9 @@ from urllib.request import urlopen
 import paho.mqtt.client as mqtt
 
 from monitor.cli.main import run_verb
+from monitor.errors import SlopewardError
+from monitor.store.database.engine import Database
+from monitor.store.service_state import find_stamp
 from tests.conftest import REPOSITORY, free_port
 
 # What a fresh machine lacks: the broker that the tests themselves install, wherever it lies.
@@ -55,14 +59,26 @@ def call_verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 class Service:
-    """`slopeward run` on an external broker; `kill` ends the whole process group at once."""
+    """`slopeward run` on an external broker; `kill` ends the whole process group at once.
+
+    `page=False` leaves the page out, which takes as long to start as all the rest: for tests that do not ask it.
+    """
 
     program = (sys.executable, "-m", "monitor.cli.main")
 
     def __init__(
-        self, folder: Path, database_url: str, broker_url: str, sites: dict[str, str], tick: str = "1s"
+        self,
+        folder: Path,
+        database_url: str,
+        broker_url: str,
+        sites: dict[str, str],
+        tick: str = "1s",
+        *,
+        page: bool = True,
     ) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self._page = folder, free_port(), page
+        self.database = Database(database_url)  # to look on
+        self._launched_at = datetime.now(UTC)
         (folder / "sites").mkdir(parents=True, exist_ok=True)
         for name, source in sites.items():
             (folder / "sites" / f"{name}.toml").write_text(source)
@@ -76,15 +92,18 @@ class Service:
         self._log = (folder / "service.log").open("ab")
 
     def start(self, timeout_s: float = 120.0) -> float:
-        """Start, wait until the page says that the core is well (returns those seconds) and the broker is heard."""
+        """Start, wait until the core is well (returns those seconds) and the broker is heard.
+
+        The page says so, or, of a service without one, the stamp of its core.
+        """
         begun = time.monotonic()
         process = self.launch()
-        while not self.healthy():
+        while not (self.healthy() if self._page else self._is_stamped()):
             if time.monotonic() - begun > timeout_s or process.poll() is not None:
                 raise TimeoutError(f"the service did not come up:\n{self.log()[-3000:]}")
             time.sleep(0.05)
         took = time.monotonic() - begun
-        while not self.listening():
+        while self._page and not self.listening():
             if time.monotonic() - begun > timeout_s:
                 raise TimeoutError(f"the service does not listen:\n{self.log()[-3000:]}")
             time.sleep(0.05)
@@ -92,8 +111,9 @@ class Service:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start without waiting for anything; returns the supervisor."""
+        self._launched_at = datetime.now(UTC)
         self._process = subprocess.Popen(
-            [*self.program, "run", "--config", str(self.config)],
+            [*self.program, "run", "--config", str(self.config), *([] if self._page else ["--no-web"])],
             stdout=self._log, stderr=self._log, cwd=self.folder, start_new_session=True, env=dict(os.environ),
         )  # fmt: skip
         return self._process
@@ -122,6 +142,15 @@ class Service:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
+
+    def _is_stamped(self) -> bool:
+        """Whether a core that began with this start has stored that it is connected to the broker."""
+        try:
+            with self.database.read() as c:
+                found = find_stamp(c, "core")
+        except SlopewardError:  # it is being made
+            return False
+        return found is not None and found[0] > self._launched_at and all(found[1]["ingest"]["connected"].values())
 
     def listening(self) -> bool:
         """Whether the broker has confirmed the subscriptions: what is published from now on is not missed."""
@@ -166,6 +195,7 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.kill()
         self._log.close()
+        self.database.close()
 
 
 def publish(broker_url: str, messages: Sequence[tuple[str, Any]], version: int = 5) -> None:

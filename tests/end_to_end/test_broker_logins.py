@@ -28,7 +28,8 @@ def service(tmp_path: Path, sqlite_url: str) -> Iterator[Service]:
     """The service with a managed broker on a folder of its own; not started."""
     if find_mosquitto() is None:
         absent("Mosquitto")
-    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", {"s": site_file({"G1": "A"}, "1h")})
+    sites = {"s": site_file({"G1": "A"}, "1h")}
+    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", sites, page=False)
     text = made.config.read_text().replace('mode = "external"', f'mode = "managed"\ndata = "{tmp_path}/broker"')
     made.config.write_text(text)
     with made:

@@ -52,9 +52,11 @@ class Service:
         )
         self.process = None
 
-    def start(self, *, wait=True):
+    def start(self, *, wait=True, page=False):
+        """The page takes as long to start as all the rest: it is there for who asks it."""
         self.log = (self.folder / "log").open("ab")
         words = [sys.executable, "-m", "monitor.cli.main", "run", "--config", str(self.folder / "slopeward.toml")]
+        words += [] if page else ["--no-web"]
         self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log, cwd=self.folder)
         if wait:
             wait_for(lambda: "ready after" in self.text() or self.process.poll() is not None, what="ready")
@@ -162,7 +164,7 @@ def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, re
 
 
 def test_status_and_page_answer_and_sigterm_ends_everything_in_order(service):
-    service.start()
+    service.start(page=True)
     service.publish(0, 5)
     wait_for(lambda: service.call("status").returncode in (0, 5, 6) and service.query("SELECT 1 FROM site_state"))
     wait_for(lambda: "core" in json.loads(service.call("status", "--json").stdout)["processes"], what="its stamp")
@@ -214,7 +216,7 @@ def test_a_broken_site_file_stops_no_other_and_one_that_is_gone_is_watched_until
 
 
 def test_when_the_supervisor_is_killed_its_children_end_and_a_new_one_can_start(service):
-    service.start()
+    service.start(page=True)
     pids = [service.child(m) for m in ("monitor.service.core", "monitor.web.server")]
     service.process.kill()
     service.process.wait()

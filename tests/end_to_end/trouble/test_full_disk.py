@@ -54,7 +54,7 @@ def flood(broker: str) -> None:
 def test_a_flood_from_one_sender_ends_at_its_share_and_the_slope_is_watched(
     postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
 ) -> None:
-    with running(tmp_path, postgresql_url, mosquitto.url, receiver) as service:
+    with running(tmp_path, postgresql_url, mosquitto.url, receiver, page=True) as service:
         move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - timedelta(hours=2, minutes=5))
         flood(mosquitto.url)
         move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))

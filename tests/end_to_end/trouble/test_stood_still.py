@@ -47,12 +47,13 @@ def test_people_hear_that_nobody_watched(
         wall = Wall()
         wall.off = -timedelta(hours=2)
         supervisor = Supervisor(
-            load_service(str(service.config)), str(service.config), clock=ServiceClock(wall, wall.uptime)
+            load_service(str(service.config)), str(service.config), with_web=False,
+            clock=ServiceClock(wall, wall.uptime),
         )  # fmt: skip
         running = threading.Thread(target=supervisor.run)
         running.start()
         try:
-            wait_for(lambda: evaluated_at(service) if service.healthy() else None, 60, "the first evaluation")
+            wait_for(lambda: evaluated_at(service), 60, "the first evaluation")
             move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
             wait_for(receiver.find_red, 40, "red")
             if way == SUSPENDED:
@@ -82,7 +83,7 @@ def test_people_hear_that_the_service_did_not_run(
 ) -> None:
     monkeypatch.setenv("HOOK", f"{receiver.url}/duty")
     text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
-    with Service(tmp_path, sqlite_url, mosquitto.url, {"s": text}) as service:
+    with Service(tmp_path, sqlite_url, mosquitto.url, {"s": text}, page=False) as service:
         service.start()
         wait_for(
             lambda: evaluated_at(service) and read_stamp(sqlite_url), 60, "the first evaluation and the first stamp"
