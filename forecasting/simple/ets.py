@@ -82,19 +82,33 @@ def smooth(values: Floats, a: Floats, g: Floats, p: Floats, first: Floats) -> tu
 
 
 def _smooth(
-    rows: Iterable[tuple[Any, Any]], begins: Container[int], pick: Pick, a: Any, g: Any, p: Any, first: Any
+    rows: Iterable[tuple[Any, Any]],
+    begins: Container[int],
+    gaps: Container[int],
+    pick: Pick,
+    a: Any,
+    g: Any,
+    p: Any,
+    first: Any,
 ) -> Iterator[tuple[Any, ...]]:
     """Error, level and slope after each row."""
     level, slope = np.nan * a, first
     begun: Any = False
+    known = False  # every series has begun
     for t, (seen, value) in enumerate(rows):
         damped = p * slope
         ahead = level + damped
+        if known and t not in gaps:  # nothing to choose
+            error = value - ahead
+            level, slope = ahead + a * error, damped + g * error
+            yield error, level, slope
+            continue
         error = pick(seen & begun, value - ahead, 0.0)
         level, slope = ahead + a * error, pick(begun, damped + g * error, first)
         if t in begins:
             fresh = seen > begun
             level, begun = pick(fresh, value, level), begun | fresh
+        known = known or t not in gaps
         yield error, level, slope
 
 

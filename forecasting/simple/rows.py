@@ -12,13 +12,13 @@ FEW = 12
 Pick = Callable[[Any, Any, Any], Any]
 """`np.where`, or the same of plain numbers."""
 Step = Callable[..., Iterator[tuple[Any, ...]]]
-"""Rows of (seen, value), rows at which a series begins, `pick` and parameters, to what was found at each row."""
+"""Rows of (seen, value), rows where a series begins, rows that lack one, `pick`, parameters: to what each row gives."""
 
 
 def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, ...]:
     """What a filter finds at each row, each shape (T, ..., S).
 
-    >>> def add(rows, begins, pick, a):
+    >>> def add(rows, begins, gaps, pick, a):
     ...     total = 0.0 * a
     ...     for seen, value in rows:
     ...         total = total + pick(seen, a * value, 0.0)
@@ -36,9 +36,11 @@ def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, .
     shared = np.broadcast_arrays(*params)
     seen = np.isfinite(values)
     plain, first = np.where(seen, values, 0.0), seen.argmax(axis=0)
+    lacking = ~seen
     if shared[0].size > FEW:
+        begins, gaps = set(first.tolist()), set(np.flatnonzero(lacking.any(axis=1)).tolist())
         out: list[Floats] = []
-        for t, row in enumerate(step(zip(seen, plain, strict=True), set(first.tolist()), np.where, *shared)):
+        for t, row in enumerate(step(zip(seen, plain, strict=True), begins, gaps, np.where, *shared)):
             out = out or [np.empty((values.shape[0], *shared[0].shape)) for _ in row]
             for part, value in zip(out, row, strict=True):
                 part[t] = value
@@ -47,7 +49,8 @@ def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, .
     for lane in np.ndindex(shared[0].shape):
         s = lane[-1]
         rows = zip(seen[:, s].tolist(), plain[:, s].tolist(), strict=True)
-        lanes[lane] = np.array(list(step(rows, {int(first[s])}, _choose, *(float(p[lane]) for p in shared))))
+        begins, gaps = {int(first[s])}, set(np.flatnonzero(lacking[:, s]).tolist())
+        lanes[lane] = np.array(list(step(rows, begins, gaps, _choose, *(float(p[lane]) for p in shared))))
     few = np.stack(list(lanes.values()), axis=-1).reshape(values.shape[0], -1, *shared[0].shape)
     return tuple(few[:, i] for i in range(few.shape[1]))
 

@@ -20,8 +20,8 @@ from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
-from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, work_here
+from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 
 HOUR = timedelta(hours=1)
 SCAR, LARGER = (36, 40, 48, 52), (30, 32, 52, 52)

@@ -13,8 +13,8 @@ from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema import tables as t
-from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import add_site, may, prove_outlines
+from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 
 HOUR = timedelta(hours=1)
 SMALL, LARGE, LARGEST, OTHER = (10, 10, 30, 30), (10, 10, 40, 30), (10, 10, 50, 30), (44, 44, 60, 60)

@@ -15,8 +15,8 @@ from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema import tables as t
-from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, prove_outlines, work_here
+from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 
 HOUR = timedelta(hours=1)
 
