@@ -77,7 +77,8 @@ _KINDS: Final[dict[str, str]] = {
          "inverse_velocity_day_per_mm", "score", "threshold", "budget", "factor", "missing_share_24h", "battery_v",
          "battery_percent",
          "availability", "area_m2", "grown_m2", "mean_probability", "min_lon", "min_lat", "max_lon", "max_lat",
-         "distance_m", "latitude", "longitude", "height_m", "value_mm", "azimuth_deg", "heading_deg"),
+         "distance_m", "latitude", "longitude", "height_m", "value_mm", "azimuth_deg", "heading_deg",
+         "rate_mm_per_year", "error_mm_per_year"),
         "real",
     ),
 }  # fmt: skip

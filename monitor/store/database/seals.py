@@ -159,7 +159,7 @@ NOT_SEALED: Final = {
     **dict.fromkeys(
         ("forecast", "forecast_withheld", "forecast_score", "model", "model_gate", "conformal_state", "failure_time",
          "movement", "season", "model_fit", "anomaly", "reading_gap", "point_look", "point_happening", "point_anomaly",
-         "point_issue", "point_issue_horizon", "point_forecast",
+         "point_issue", "point_issue_horizon", "point_forecast", "point_rate", "point_map", "point_square",
          "scene", "scene_footprint", "scene_change",
          "scene_unsure"),
         "computed from readings and files; those that a decision used are frozen in its evidence",

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil
+from math import ceil, sqrt
 from typing import Any, Final
 
-from sqlalchemy import TIMESTAMP, Connection, Float, String, cast, func, select, type_coerce
+from sqlalchemy import TIMESTAMP, ColumnElement, Connection, Float, String, cast, func, select, type_coerce
 
 from monitor.domain.quantities import convert
 from monitor.store.schema import tables as t
@@ -17,29 +17,43 @@ LEAST_EPOCHS: Final = 4
 YEAR_DAYS: Final = 365.25
 CHUNK: Final = 900
 Box = tuple[float, float, float, float]  # west, south, east, north
-Fit = tuple[float | None, int, datetime | None]  # rate per day, acquisitions, the newest
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The line of least squares through the acquisitions of a point.
+
+    Attributes:
+        rate_mm_per_year: along the direction of the set; None with too few acquisitions.
+        error_mm_per_year: its standard error, were the errors of acquisitions independent.
+        epochs: acquisitions.
+        from_at: the oldest.
+        newest_at: the newest.
+    """
+
+    rate_mm_per_year: float | None = None
+    error_mm_per_year: float | None = None
+    epochs: int = 0
+    from_at: datetime | None = None
+    newest_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PointRate:
-    """One scatterer; the rate is missing where the window holds too few acquisitions of it."""
+    """One scatterer and its line."""
 
     pid: str
     latitude: float
     longitude: float
-    rate_mm_per_year: float | None
-    epochs: int
-    newest_at: datetime | None
+    line: Fitted
 
 
 @dataclass(frozen=True, slots=True)
 class PointRates:
-    """What a view shows: points of a set, how many of it lie there, and the sets of the site with their direction."""
+    """Points of a set that lie in a view, and how many do."""
 
     points: tuple[PointRate, ...]
     inside: int
-    sets: dict[str, str]
-    set: str | None
 
 
 def find_most(window: timedelta) -> int:
@@ -52,70 +66,88 @@ def find_most(window: timedelta) -> int:
 
 
 def load_rates(
-    c: Connection, site: str, box: Box | None, at: datetime, window: timedelta, name: str | None = None
+    c: Connection, set_id: int, unit: str, box: Box | None, at: datetime, window: timedelta | None = None
 ) -> PointRates:
-    """Rates of the points in a box, along the direction of their set, from (at - window, at] as known at `at`.
+    """Rates of the points in a box, from (at - window, at] as known at `at`; of very many an even share.
 
     Args:
         c: a read transaction.
-        site: site.
+        set_id: the set.
+        unit: of its values.
         box: of the map; None = everywhere.
         at: end of the window.
-        window: its length.
-        name: the set; None = the first one by name.
+        window: its length; None: the whole record.
     """
-    s, p = t.point_set.c, t.point.c
-    sets = {
-        r.name: r for r in c.execute(select(s.id, s.name, s.direction, s.unit).where(s.site == site).order_by(s.name))
-    }
-    directions = {n: r.direction for n, r in sets.items()}
-    chosen = sets.get(name) if name is not None else next(iter(sets.values()), None)
-    if chosen is None:
-        return PointRates((), 0, directions, name)
-    where = [p.point_set_id == chosen.id]
-    if box is not None:
-        where += [p.longitude.between(box[0], box[2]), p.latitude.between(box[1], box[3])]
+    p = t.point.c
+    where = points_in(set_id, box)
     inside = int(c.execute(select(func.count()).where(*where)).scalar_one())
-    step = max(1, ceil(inside / find_most(window)))
+    step = max(1, ceil(inside / find_most(window or at - _find_oldest(c, set_id, at))))
     places = c.execute(
         select(p.id, p.pid, p.latitude, p.longitude).where(*where, p.id % step == 0).order_by(p.id)
     ).all()
-    fits: dict[int, Fit] = {}
-    for begin in range(0, len(places), CHUNK):
-        fits |= _fit(c, [r.id for r in places[begin : begin + CHUNK]], at - window, at)
-    found = []
-    for r in places:
-        rate, epochs, newest_at = fits.get(r.id, (None, 0, None))
-        per_year = None if rate is None else round(convert(rate * YEAR_DAYS, chosen.unit, "mm"), 2)
-        found.append(PointRate(r.pid, r.latitude, r.longitude, per_year, epochs, newest_at))
-    return PointRates(tuple(found), inside, directions, chosen.name)
+    lines = fit_points(c, [r.id for r in places], unit, at, window)
+    return PointRates(tuple(PointRate(r.pid, r.latitude, r.longitude, lines[r.id]) for r in places), inside)
 
 
-def _fit(c: Connection, ids: Sequence[int], after: datetime, at: datetime) -> dict[int, Fit]:
-    """Slope per day, number of acquisitions and the newest of each point, from the newest revision of each value."""
+def points_in(set_id: int, box: Box | None) -> list[ColumnElement[bool]]:
+    """What holds of the points of a set in a box."""
+    p = t.point.c
+    where = [p.point_set_id == set_id]
+    if box is not None:
+        where += [p.latitude.between(box[1], box[3]), p.longitude.between(box[0], box[2])]
+    return where
+
+
+def _find_oldest(c: Connection, set_id: int, at: datetime) -> datetime:
+    """The oldest acquisition of the first point of a set: all share their dates."""
+    p, o = t.point.c, t.point_observation.c
+    first = select(p.id).where(p.point_set_id == set_id).order_by(p.id).limit(1).scalar_subquery()
+    oldest = select(o.observed_at).where(o.point_id == first, o.observed_at < at).order_by(o.observed_at).limit(1)
+    return c.execute(oldest).scalar() or at - FULL_WINDOW
+
+
+def fit_points(
+    c: Connection, ids: Sequence[int], unit: str, at: datetime, window: timedelta | None = None
+) -> dict[int, Fitted]:
+    """The line of each point, from the newest revision of each value that was known at an instant.
+
+    Args:
+        c: any transaction.
+        ids: the points; each is in the answer.
+        unit: of the values.
+        at: what is later, or came in later, is left out.
+        window: only acquisitions after `at - window`.
+    """
     o, later = t.point_observation.c, t.point_observation.alias()
-    days = _days_since(c, o.observed_at, after)
+    days = _days_since(c, o.observed_at, at)
     revised = select(later.c.point_id).where(
         later.c.point_id == o.point_id, later.c.observed_at == o.observed_at, later.c.revision > o.revision,
         later.c.received_at <= at,
     )  # fmt: skip
-    rows = c.execute(
-        select(
-            o.point_id, func.count().label("n"), func.sum(days).label("x"), func.sum(o.value_raw).label("y"),
-            func.sum(days * days).label("xx"), func.sum(days * o.value_raw).label("xy"),
-            func.max(o.observed_at).label("newest"),
-        )
-        .where(o.point_id.in_(ids), o.observed_at > after, o.observed_at <= at, o.received_at <= at, ~revised.exists())
-        .group_by(o.point_id)
-    )  # fmt: skip
-    return {r.point_id: (_slope(r), int(r.n), r.newest) for r in rows}
+    asked = select(
+        o.point_id, func.count().label("n"), func.sum(days).label("x"), func.sum(o.value_raw).label("y"),
+        func.sum(days * days).label("xx"), func.sum(days * o.value_raw).label("xy"),
+        func.sum(o.value_raw * o.value_raw).label("yy"), func.min(o.observed_at).label("oldest"),
+        func.max(o.observed_at).label("newest"),
+    ).where(o.observed_at <= at, o.received_at <= at, ~revised.exists()).group_by(o.point_id)  # fmt: skip
+    if window is not None:
+        asked = asked.where(o.observed_at > at - window)
+    per_year = convert(YEAR_DAYS, unit, "mm")
+    lines = dict.fromkeys(ids, Fitted())
+    for begin in range(0, len(ids), CHUNK):
+        rows = c.execute(asked.where(o.point_id.in_(ids[begin : begin + CHUNK])))
+        lines |= {r.point_id: _fit(r, per_year) for r in rows}
+    return lines
 
 
-def _slope(r: Any) -> float | None:
-    spread = r.n * r.xx - r.x * r.x
+def _fit(r: Any, per_year: float) -> Fitted:
+    spread = r.xx - r.x * r.x / r.n
     if r.n < LEAST_EPOCHS or spread <= 0.0:
-        return None
-    return float((r.n * r.xy - r.x * r.y) / spread)
+        return Fitted(None, None, int(r.n), r.oldest, r.newest)
+    along = r.xy - r.x * r.y / r.n
+    left = max(0.0, r.yy - r.y * r.y / r.n - along * along / spread)
+    error = sqrt(left / (r.n - 2) / spread)
+    return Fitted(along / spread * per_year, error * per_year, int(r.n), r.oldest, r.newest)
 
 
 def _days_since(c: Connection, instant: Any, since: datetime) -> Any:

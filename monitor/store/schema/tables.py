@@ -182,7 +182,7 @@ point = Table(
     "point", metadata,
     Column("id", BigId, primary_key=True), Column("point_set_id", BigId, ForeignKey("point_set.id"), nullable=False), Column("pid", String(64), nullable=False),
     Column("latitude", Number, nullable=False), Column("longitude", Number, nullable=False), Column("height_m", Number), Column("static", Json),
-    UniqueConstraint("point_set_id", "pid", name="uq_point"),
+    UniqueConstraint("point_set_id", "pid", name="uq_point"), Index("ix_point_place", "point_set_id", "latitude", "longitude"),
 )  # fmt: skip
 point_observation = Table(
     "point_observation", metadata,
@@ -249,6 +249,28 @@ point_forecast = Table(
     Column("half_1_mm", Number), Column("half_2_mm", Number), Column("half_3_mm", Number),  # to either end of the interval of 80 %
     Column("on_line", Integer, nullable=False),  # at which horizons the point follows the trend in place of the rule of the set: 1, 2, 4 added up
     _text("reason"),  # why there is none at one horizon or more; empty = all are there
+)  # fmt: skip
+
+point_rate = Table(
+    "point_rate", metadata,  # mean velocity of a point over its whole record, as the newest delivery that was gone through left it
+    Column("point_id", BigId, ForeignKey("point.id"), primary_key=True, autoincrement=False),
+    Column("rate_mm_per_year", Number), Column("error_mm_per_year", Number), Column("epochs", Integer, nullable=False),  # empty = too few acquisitions
+    Column("from_at", Instant), Column("newest_at", Instant),
+)  # fmt: skip
+point_map = Table(
+    "point_map", metadata,  # what the map draws of a set: made after a delivery, in the place of what stood there
+    Column("point_set_id", BigId, ForeignKey("point_set.id"), primary_key=True, autoincrement=False), Column("delivery_id", BigId, nullable=False),
+    Column("known_at", Instant, nullable=False), Column("made_at", Instant, nullable=False), Column("points", Integer, nullable=False),
+    Column("from_at", Instant), Column("newest_at", Instant),
+    Column("squash", Number, nullable=False),  # height of a square by its width, in degrees
+    Column("coarsest", Integer), Column("finest", Integer),  # levels of squares; empty = none are needed
+)  # fmt: skip
+point_square = Table(
+    "point_square", metadata,  # points of one square together: 360 degrees of longitude by 2 ** level
+    Column("delivery_id", BigId, ForeignKey("point_delivery.id"), primary_key=True, autoincrement=False), Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("y", Integer, primary_key=True, autoincrement=False), Column("x", Integer, primary_key=True, autoincrement=False),
+    Column("points", Integer, nullable=False), Column("rated", Integer, nullable=False),
+    Column("median_mm_per_year", Number), Column("least_mm_per_year", Number), Column("most_mm_per_year", Number), sqlite_with_rowid=False,
 )  # fmt: skip
 
 rejected_message = Table(

@@ -391,10 +391,12 @@ FROM scene_outline o JOIN scene c ON c.scene_hash = o.scene_hash""",
         "insar_points": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, p.height_m,
   o.observed_at AS newest_at, o.received_at,
   o.value_raw * CASE s.unit WHEN 'cm' THEN 10.0 WHEN 'm' THEN 1000.0 ELSE 1.0 END AS value_mm, o.revision,
-  (SELECT count(*) FROM point_observation k WHERE k.point_id = p.id AND k.revision = 0) AS n
+  (SELECT count(*) FROM point_observation k WHERE k.point_id = p.id AND k.revision = 0) AS n,
+  r.rate_mm_per_year, r.error_mm_per_year, r.from_at AS rate_from_at, r.newest_at AS rate_until_at
 FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN point_observation o ON o.point_id = p.id
   AND o.observed_at = (SELECT max(l.observed_at) FROM point_observation l WHERE l.point_id = p.id)
   AND o.revision = (SELECT max(l.revision) FROM point_observation l WHERE l.point_id = p.id AND l.observed_at = o.observed_at)
+  LEFT JOIN point_rate r ON r.point_id = p.id
 WHERE s.unit IN ('mm', 'cm', 'm')""",
         "point_looks": """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, l.known_at, l.from_at, l.newest_at,
   l.acquisitions, l.points, l.withheld, l.alarms, l.happenings, l.going_on, l.left_out, l.budget AS budget_per_point_month,

@@ -100,7 +100,7 @@ RULES: Final[dict[str, str]] = {
             "ribbon", "movement/{station}", "season/{station}", "rain", "series/{station}/{quantity}",
             "chart/{station}/{quantity}", "panes/{station}/{quantity}", "compare/{quantity}",
             "stations.geojson", "export", "export/{table}.{form}", "maintenance.ics",
-            "map", "zones.geojson", "points.geojson", "relief.pmtiles", "susceptibility.png",
+            "map", "zones.geojson", "points.geojson", "points/series", "relief.pmtiles", "susceptibility.png",
             "stac", "stac/items", "stac/items/{scene_hash}", "sensorthings/v1.1", "sensorthings/v1.1/{path:path}",
         )],
         READ,

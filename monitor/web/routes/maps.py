@@ -1,6 +1,5 @@
 """What maps are drawn of besides stations and footprints: zones, radar points, relief, tiles, susceptibility."""
 
-import math
 import threading
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,8 +11,11 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from detection.susceptibility.records import read_shown
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
+from monitor.language.sayings import say_all
 from monitor.store.alerting.sites import find_version
-from monitor.store.readings.point_rates import Box, load_rates
+from monitor.store.models.point_maps import Square, View, find_sides, list_sets, load_point, load_view
+from monitor.store.readings.point_rates import Box, PointRate, load_rates
+from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.ranges import NAME, list_files, send_range
@@ -26,8 +28,10 @@ _drawing: Final = threading.Semaphore(AT_ONCE)
 FIRST_YEAR: Final = 1900
 # what the key of a susceptibility map says
 SHOWN: Final = ("sha256", "bounds", "classes", "made_on", "inventory", "from", "to", "auc", "landslides")
-Days = Annotated[float, Query(ge=1, le=3660, description="length of the window, days")]
-Within = Annotated[str | None, Query(description="west,south,east,north in degrees")]
+Days = Annotated[float, Query(ge=1, le=3660, description="length of the window, days; default all")]
+Within = Annotated[str | None, Query(max_length=200, description="west,south,east,north in degrees")]
+SetName = Annotated[str | None, Query(alias="set", max_length=128, description="point set; default the first by name")]
+EVERYWHERE: Final = (-180.0, -90.0, 180.0, 90.0)
 At = Annotated[str | None, Query(description="end of the window, RFC 3339 with offset; default now")]
 
 
@@ -44,10 +48,12 @@ def map_zones(request: Request, site: str) -> JSONResponse:
 
 @router.get("/sites/{site}/points.geojson", response_class=JSONResponse)
 def map_points(
-    request: Request, site: str, bbox: Within = None, at: At = None, days: Days = 365.0,
-    set_: Annotated[str | None, Query(alias="set", description="point set; default the first by name")] = None,
-) -> JSONResponse:  # fmt: skip
-    """Radar points of a view by their rate over a window; where there are very many, an even share of them."""
+    request: Request, site: str, bbox: Within = None, at: At = None, days: Days | None = None, set_: SetName = None
+) -> JSONResponse:
+    """Satellite points of a view by their mean velocity over the whole record, or squares of many.
+
+    Of an earlier time, or of a window, and while the map of a set is not made yet: an even share of the points.
+    """
     context = context_of(request)
     end = context.clock() if at is None else read_instant(at)
     box = _read_box(bbox)
@@ -56,22 +62,78 @@ def map_points(
     try:
         with context.db.read() as c:
             find_card(c, site)
-            found = load_rates(c, site, box, end, timedelta(days=days), set_)
+            sets = list_sets(c, site)
+            one = sets.get(set_) if set_ is not None else next(iter(sets.values()), None)
+            found = View((), (), 0)
+            is_now = one is not None and at is None and days is None and one.delivery_id is not None
+            if one is not None and is_now:
+                found = load_view(c, one, box)
+            elif one is not None:
+                share = load_rates(c, one.id, one.unit, box, end, None if days is None else timedelta(days=days))
+                found = View(share.points, (), share.inside)
     finally:
         _drawing.release()
-    features = [
-        {
-            "type": "Feature",
-            "geometry": {"type": "Point", "coordinates": [round(p.longitude, 6), round(p.latitude, 6)]},
-            "properties": {
-                "point": p.pid, "rate_mm_per_year": p.rate_mm_per_year, "epochs": p.epochs,
-                "newest_at": None if p.newest_at is None else spell(p.newest_at),
-            },
-        }
-        for p in found.points
-    ]  # fmt: skip
-    about = {"set": found.set, "sets": found.sets, "inside": found.inside, "days": days}
+    features = [_draw_point(p) for p in found.points]
+    if one is not None and one.squash is not None:
+        features += [_draw_square(square, one.squash) for square in found.squares]
+    about = {
+        "set": set_ if one is None else one.name, "sets": {name: s.direction for name, s in sets.items()},
+        "inside": found.inside, "days": days, "shown": "squares" if found.squares else "points",
+        "from_at": spell(one.from_at) if one is not None and is_now and one.from_at is not None else None,
+        "newest_at": spell(one.newest_at) if one is not None and is_now and one.newest_at is not None else None,
+    }  # fmt: skip
     return JSONResponse({"type": "FeatureCollection", **about, "features": features}, media_type=GEOJSON)
+
+
+def _draw_point(one: PointRate) -> dict[str, Any]:
+    line = one.line
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [round(one.longitude, 6), round(one.latitude, 6)]},
+        "properties": {
+            "point": one.pid, "rate_mm_per_year": _round(line.rate_mm_per_year),
+            "error_mm_per_year": _round(line.error_mm_per_year), "epochs": line.epochs,
+            "newest_at": None if line.newest_at is None else spell(line.newest_at),
+        },
+    }  # fmt: skip
+
+
+def _draw_square(one: Square, squash: float) -> dict[str, Any]:
+    wide, high = find_sides(one.level, squash)
+    west, south, east, north = (
+        round(x, 6) for x in (one.x * wide, one.y * high, (one.x + 1) * wide, (one.y + 1) * high)
+    )
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {
+        "type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {
+            "points": one.points, "rated": one.rated, "rate_mm_per_year": _round(one.median_mm_per_year),
+            "least_mm_per_year": _round(one.least_mm_per_year), "most_mm_per_year": _round(one.most_mm_per_year),
+        },
+    }  # fmt: skip
+
+
+def _round(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 2)
+
+
+@router.get("/sites/{site}/points/series")
+def read_point(
+    request: Request, site: str, pid: Annotated[str, Query(max_length=64, description="its name in the set")],
+    set_: Annotated[str, Query(alias="set", max_length=128, description="point set")],
+) -> dict[str, Any]:  # fmt: skip
+    """One satellite point: mean velocity, its newest 2,000 acquisitions in mm, and its newest forecast."""
+    context = context_of(request)
+    with context.db.read() as c:
+        find_card(c, site)
+        one = list_sets(c, site).get(set_)
+        if one is None:
+            raise NotFoundError(f"site {site!r} has no point set {set_!r}")
+        found = load_point(c, one, pid, context.clock())
+        ahead = load_rows(c, "point_forecasts", order_by=["horizon"], site=site, point_set=set_, pid=pid)
+    named = ("horizon", "target_at", "q10", "q50", "q90", "reason")
+    head = {"site": site, "set": set_, "pid": pid, "direction": one.direction, "unit": "mm"}
+    return say_all({**head, **found, "forecast": [{name: row[name] for name in named} for row in ahead]})
 
 
 @router.get("/sites/{site}/relief.pmtiles", response_class=Response)
@@ -152,13 +214,13 @@ def read_instant(text: str) -> datetime:
     return found
 
 
-def _read_box(text: str | None) -> Box | None:
+def _read_box(text: str | None) -> Box:
     if text is None:
-        return None
+        return EVERYWHERE
     try:
         west, south, east, north = (float(part) for part in text.split(","))
     except ValueError:
         raise RefusedError("bbox: expected west,south,east,north in degrees") from None
-    if not all(map(math.isfinite, (west, south, east, north))):
-        raise RefusedError("bbox: expected finite degrees")
+    if not (-540.0 <= west < east <= 540.0 and -90.0 <= south < north <= 90.0):  # NaN is never so
+        raise RefusedError("bbox: expected degrees, west below east and south below north")
     return (west, south, east, north)

@@ -1,19 +1,17 @@
 // The map of one site: stations by the level they ask for, movement, footprints, radar points, zones, and the past.
 "use strict";
 (() => {
-  const M = window.SlopewardMap, holder = document.querySelector('[data-map="site"]');
+  const M = window.SlopewardMap, P = window.SlopewardPoints, holder = document.querySelector('[data-map="site"]');
   if (!holder) return;
   const main = document.getElementById("main"), site = main.dataset.site, api = `/api/v1/sites/${site}`;
   const zone = main.dataset.zone || "UTC";
   const REFRESH_MS = 30_000, WAIT_MS = 200, STEPS = 120;
   const CHANGES = ["new", "grown", "known", "single", "vanished", "withdrawn"];
-  // away from the radar is orange, towards it violet: told apart by the colour-blind too
-  const RAMP = ["#b35806", "#f1a340", "#fee0b6", "#f7f7f7", "#d8daeb", "#998ec3", "#542788"];
   const SETS = { // what a person may hide, each with its layers
     labels: ["station-names", "station-asks"], arrows: ["arrows"], footprints: ["foot-area", "foot-halo", ...CHANGES.map((k) => `foot-${k}`)],
-    scene: ["scene"], susceptibility: ["susceptibility"], points: ["points"], zones: ["zones-area", "zones-line"],
+    scene: ["scene"], susceptibility: ["susceptibility"], points: ["points", "squares"], zones: ["zones-area", "zones-line"],
   };
-  const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, layers: null, at: null, hidden: new Set(), susceptibility: null, scale: 10, set: null, picked: null, unplaced: [] };
+  const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, layers: null, at: null, hidden: new Set(), susceptibility: null, set: null, picked: null, point: null, unplaced: [] };
   let map = null, grounds = [], values = null, newest = 0;
 
   const make = (tag, attributes = {}, ...children) => { const node = Object.assign(document.createElement(tag), attributes); node.append(...children); return node; };
@@ -38,7 +36,6 @@
     found.features = found.features.filter((f) => f.geometry);
     return found;
   }
-  const breaks = () => [-1, -0.5, -0.2, 0.2, 0.5, 1].map((k) => k * state.scale);
   function style() {
     const text = M.css("--text"), halo = M.css("--ground"), danger = M.css("--lv-3"), advice = M.css("--advice"), muted = M.css("--muted");
     const sources = Object.fromEntries(["stations", "footprints", "points", "zones"].map((name) => [name, { type: "geojson", data: state[name] }]));
@@ -61,13 +58,11 @@
     layers.push(
       { id: "zones-area", type: "fill", source: "zones", filter: ["in", ["get", "kind"], ["literal", ["area", "exposed", "velocity"]]], paint: { "fill-color": ["match", ["get", "kind"], "exposed", danger, "velocity", advice, text], "fill-opacity": ["match", ["get", "kind"], "exposed", 0.12, 0.05] } },
       { id: "zones-line", type: "line", source: "zones", paint: { "line-color": ["match", ["get", "kind"], "velocity", advice, text], "line-opacity": ["match", ["get", "kind"], "velocity", 1, 0.6], "line-width": ["match", ["get", "kind"], "velocity", 2.4, 1.2], "line-dasharray": [2, 3] } },
+      P.squareLayer(),
       { id: "foot-area", type: "fill", source: "footprints", filter: ["in", ["get", "change"], ["literal", ["new", "grown", "single"]]], paint: { "fill-color": ["match", ["get", "change"], "single", advice, danger], "fill-opacity": 0.22 } },
       { id: "foot-halo", type: "line", source: "footprints", paint: { "line-color": M.css("--panel"), "line-width": 5 } },
       ...CHANGES.map((change) => ({ id: `foot-${change}`, type: "line", source: "footprints", filter: ["==", ["get", "change"], change], paint: { "line-color": lines[change][0], "line-width": 2.4, ...(lines[change][1].length > 1 ? { "line-dasharray": lines[change][1] } : {}) } })),
-      { id: "points", type: "circle", source: "points", paint: {
-        "circle-radius": ["interpolate", ["linear"], ["zoom"], 11, 1.8, 16, 5], "circle-stroke-width": 0.6, "circle-stroke-color": text, "circle-stroke-opacity": 0.5,
-        "circle-color": ["case", ["==", ["get", "rate_mm_per_year"], null], muted, ["step", ["to-number", ["get", "rate_mm_per_year"]], RAMP[0], ...breaks().flatMap((bound, k) => [bound, RAMP[k + 1]])]],
-      } },
+      P.pointLayer(),
       { id: "arrows", type: "symbol", source: "stations", filter: ["!=", ["get", "arrow"], ""], layout: { "icon-image": ["get", "arrow"], "icon-rotate": ["get", "heading_deg"], "icon-anchor": "bottom", "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true } },
       // names cover no mark and no other name; those of stations that ask for a level are placed first, the highest before
       { ...names, id: "station-names", filter: ["==", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.25 } },
@@ -109,16 +104,10 @@
     const b = map.getBounds(), box = [b.getWest(), b.getSouth(), b.getEast(), b.getNorth()].map((x) => x.toFixed(5)).join(",");
     const found = await M.load(`${api}/points.geojson?bbox=${box}${state.at === null ? "" : `&at=${new Date(state.at).toISOString()}`}${state.set ? `&set=${encodeURIComponent(state.set)}` : ""}`);
     if (turn !== pointsAsked || at !== state.at) return;  // another view or time was asked for meanwhile
-    const sizes = found.features.map((f) => Math.abs(f.properties.rate_mm_per_year ?? 0)).sort((x, y) => x - y);
-    const large = sizes[Math.floor(0.95 * (sizes.length - 1))] ?? 10, power = 10 ** Math.floor(Math.log10(large || 10));
-    const scale = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= large) ?? 10;
     state.pointsSaid = found;
     fillSets();
     put("points", found);
-    if (scale !== state.scale) {
-      state.scale = scale;
-      map.setPaintProperty("points", "circle-color", style().layers.find((layer) => layer.id === "points").paint["circle-color"]);
-    }
+    P.fit(found, map);
     explain();
   }
 
@@ -157,13 +146,7 @@
     }
     if (state.zones.features.some((f) => f.properties.kind === "velocity") && !state.hidden.has("zones"))
       items.push(swatch({ border: `2px dashed ${M.css("--advice")}`, borderRadius: "2px" }, tr("moving zone of a map of velocities: advice")));
-    const said = state.pointsSaid;
-    if (said?.features.length && !state.hidden.has("points")) {
-      const bounds = breaks(), ramp = make("span", { className: "kramp" });
-      RAMP.forEach((colour) => { const part = make("i"); part.style.background = colour; ramp.append(part); });
-      const much = said.inside > said.features.length ? " " + tr("{shown} of {all} points", { shown: said.features.length, all: said.inside }) : "";
-      items.push(make("li", {}, tr("radar points, mm/year"), " ", show(bounds[0]), " ", ramp, " ", show(bounds.at(-1)), ` (${said.sets[said.set] ?? ""})`, much));
-    }
+    if (!state.hidden.has("points")) items.push(...P.explain(state.pointsSaid));
     if (state.unplaced.length) items.push(make("li", {}, tr("without a place: {names}", { names: state.unplaced.join(", ") })));
     for (const ground of grounds.filter((g) => g.by)) items.push(make("li", {}, `${ground.name}: ${ground.by}`));
     key.replaceChildren(...items);
@@ -178,6 +161,7 @@
     const feature = state.stations.features.find((f) => f.properties.station === id);
     if (!feature) return;
     state.picked = id;
+    state.point = null;
     if (stationList.value !== id) stationList.value = id;
     if (move) map.easeTo({ center: feature.geometry.coordinates.slice(0, 2), zoom: Math.max(map.getZoom(), 15), duration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 400 });
     const p = feature.properties;
@@ -196,19 +180,23 @@
       tell(id, [...lines, ...station.latest.slice(0, 8).map((row) => [tr(row.quantity.replaceAll("_", " ")), `${show(row.value, row.unit)} ${row.unit}, ${spell(row.observed_at)}`])], [chart, row]);
     }
   }
-  function pick(event) {
-    const { x, y } = event.point, near = (layers) => map.queryRenderedFeatures([[x - 10, y - 10], [x + 10, y + 10]], { layers: layers.filter((id) => map.getLayer(id)) });
+  async function showSeries(point, set) {
+    const found = await M.load(`${api}/points/series?set=${encodeURIComponent(set)}&pid=${encodeURIComponent(point)}`).catch(() => null);
+    const picture = found && state.point === point && state.pointsSaid.set === set ? P.plot(found) : null;
+    if (picture) chosen.append(picture);
+  }
+  function pick({ point: { x, y } }) {
+    const near = (layers) => map.queryRenderedFeatures([[x - 10, y - 10], [x + 10, y + 10]], { layers: layers.filter((id) => map.getLayer(id)) });
     const [station] = near(["stations"]);
     if (station) { pickStation(station.properties.station); return; }
-    const p = (near(["points"])[0] ?? near(["foot-area", ...CHANGES.map((k) => `foot-${k}`)])[0] ?? near(["zones-area", "zones-line"])[0])?.properties;
+    const p = (near(["points"])[0] ?? near(["foot-area", ...CHANGES.map((k) => `foot-${k}`)])[0] ?? near(["squares"])[0] ?? near(["zones-area", "zones-line"])[0])?.properties;
     state.picked = null;
+    state.point = p?.point ?? null;
     stationList.value = "";
     if (!p) { chosen.replaceChildren(); return; }
-    if (p.point !== undefined) {
-      tell(tr("Radar point {name}", { name: p.point }), [
-        [tr("Rate"), p.rate_mm_per_year === undefined || p.rate_mm_per_year === null ? tr("too few acquisitions") : `${show(p.rate_mm_per_year)} ${tr("mm/year")}`],
-        [tr("Along"), state.pointsSaid.sets[state.pointsSaid.set]], [tr("Set"), state.pointsSaid.set], [tr("Acquisitions"), tr("{count} in {days} days", { count: p.epochs, days: state.pointsSaid.days })], [tr("Newest"), p.newest_at ? spell(p.newest_at) : ""],
-      ]);
+    if (p.point !== undefined || p.points !== undefined) {
+      tell(...P.describe(p, state.pointsSaid), [make("a", { href: `/sites/${site}/instruments#part-points`, textContent: tr("what this set did and will do") })]);
+      if (p.point !== undefined) showSeries(p.point, state.pointsSaid.set);
     } else if (p.polygon_id !== undefined) {
       tell(tr("Footprint {name}", { name: p.polygon_id }), [
         [tr("Change"), names[p.change]], [tr("Area"), `${Math.round(p.area_m2)} m²`], [tr("Probability"), show(p.method === "network" ? p.mean_probability : null)],
@@ -319,7 +307,7 @@
     const view = make("div", { className: "mapview" }), sketch = document.getElementById("part-map");
     sketch.before(view);
     try {
-      const opened = await M.open(view, { ground, bounds: boundsOf(), about: tr("Map of the site. What it shows of stations stands in the table of stations too."), style, hides });
+      const opened = await M.open(view, { ground, bounds: boundsOf(), about: tr("Map of the site. What it shows of stations stands in the table of stations too. Enter shows what lies in the middle."), style, hides });
       ({ map, grounds, restyle } = opened);
     } catch (error) {  // no WebGL after all: the sketch stays
       view.remove();
@@ -330,7 +318,9 @@
     await keepPoints();
     view.after(make("div", { className: "maprow" }, stationList), chosen, makeTime(), makeLayers());
     map.on("click", pick);
-    for (const layer of ["stations", "points"]) {
+    view.append(make("span", { className: "mapcross" }));
+    map.getCanvas().addEventListener("keydown", (event) => { if (event.key === "Enter") pick({ point: map.project(map.getCenter()) }); });
+    for (const layer of ["stations", "points", "squares"]) {
       map.on("mouseenter", layer, () => { map.getCanvas().style.cursor = "pointer"; });
       map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; });
     }

@@ -16,10 +16,12 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +34,7 @@ from monitor.config.service import load_service, load_site
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Said
-from monitor.jobs import point_forecasts
+from monitor.jobs import point_forecasts, point_map
 from monitor.jobs import points as point_looks
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -49,6 +51,12 @@ FILE: Final = "EGMS_L2b_drawn.csv"
 PAGES: Final = (
     "/", "/sites/million", "/sites/million/instruments",
     "/api/v1/sites/million/forecasts/points", "/api/v1/sites/million/forecasts/points?pid=P0004711",
+)  # fmt: skip
+MAP: Final = "/api/v1/sites/million/points.geojson"
+MAPS: Final = (  # all of the set, a tenth and a hundredth of its sides, as it was known an hour ago, one point
+    MAP, f"{MAP}?bbox=7.975,45.975,8.025,46.025", f"{MAP}?bbox=7.9975,45.9975,8.0025,46.0025",
+    f"{MAP}?at={(datetime.now(UTC) - timedelta(hours=1)).isoformat().replace('+00:00', 'Z')}", f"{MAP}?days=365",
+    "/api/v1/sites/million/points/series?set=track&pid=P0000471",
 )  # fmt: skip
 COPY_POINTS: Final = (
     "INSERT INTO point (id, point_set_id, pid, latitude, longitude, height_m) SELECT id + :shift, point_set_id, "
@@ -102,7 +110,7 @@ def draw(path: Path, points: int, dates: int) -> None:
 def work(config: Path, job: str) -> str:
     """As the schedule of the service calls a job."""
     service = load_service(config)
-    run = {"look": point_looks.run, "forecast": point_forecasts.run}[job]
+    run = {"look": point_looks.run, "forecast": point_forecasts.run, "map": point_map.run}[job]
     with Database(service.database.url) as db:
         return run(db, service, load_site(Path(service.paths.sites) / "million.toml"), datetime.now(UTC))
 
@@ -130,24 +138,31 @@ def fill(config: Path, count: int) -> str:
     return f"{count} points"
 
 
-def ask_pages(config: Path) -> str:
-    """What a person opens, asked of the page itself: status, bytes and processor seconds of each, the second time."""
+def ask_pages(config: Path, addresses: Sequence[str]) -> str:
+    """What a person opens, asked of the page itself: status, bytes, processor seconds of each, the second time.
+
+    The last number is by how many MiB the largest size of the process grew by that answer.
+    """
     service = load_service(config)
     found = {}
     with Database(service.database.url) as db:
         web = httpx.ASGITransport(app=build(service, db))
-        found = asyncio.run(_ask(web))
+        found = asyncio.run(_ask(web, addresses))
     return json.dumps(found)
 
 
-async def _ask(web: httpx.ASGITransport) -> dict[str, list[float]]:
+async def _ask(web: httpx.ASGITransport, addresses: Sequence[str]) -> dict[str, list[float]]:
     found = {}
     async with httpx.AsyncClient(transport=web, base_url="http://127.0.0.1:8080", timeout=600.0) as client:
-        for address in PAGES:
+        for address in addresses:
+            before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             await client.get(address)
             begun_s = time.process_time()
             answer = await client.get(address)
-            found[address] = [answer.status_code, len(answer.content), round(time.process_time() - begun_s, 3)]
+            grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
+            found[address] = [
+                answer.status_code, len(answer.content), round(time.process_time() - begun_s, 3), round(grown_mib)
+            ]  # fmt: skip
     return found
 
 
@@ -167,13 +182,13 @@ def measure(name: str, command: list[str], found: dict[str, Any], environment: d
             [sys.executable, "-c", code, told.name, *command], stdout=subprocess.PIPE, text=True, env=environment
         )
         cpu_s, peak_mib = json.loads(Path(told.name).read_text())
-    said = " ".join(done.stdout.split())[-400:]
+    said = " ".join(done.stdout.split())[-2000:]
     found[name] = {
         "cpu_s": round(cpu_s, 1), "wall_s": round(time.monotonic() - begun_s), "peak_mib": round(peak_mib),
         "status": done.returncode,
     }  # fmt: skip
-    if name in {"look", "forecast", "pages"}:
-        found[name]["said"] = json.loads(said) if name == "pages" else said
+    if name in {"look", "forecast", "map", "pages", "map_pages"}:
+        found[name]["said"] = json.loads(said) if name.endswith("pages") else said
     print(name, found[name], flush=True)
     return said
 
@@ -201,7 +216,10 @@ def run_size(place: Path, url: str, points: int, asked: argparse.Namespace, foun
         "forecast_recompute": [*ahead, "--most", "0", "--recompute"],
         "export_forecasts_csv": [*take_out, "point-forecasts", "--out", str(place / "forecasts.csv")],
         "export_points_parquet": [*take_out, "insar-points", "--out", str(place / "points.parquet")],
+        "export_points_gpkg": [*take_out, "insar-points", "--out", str(place / "points.gpkg")],
         "pages": [*this, "pages"],
+        "map": [*this, "map"],
+        "map_pages": [*this, "map_pages"],
         "look": [*this, "look"],
         "recompute": [*read, "--recompute"],
         "read": read,
@@ -259,7 +277,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.work:
         config, job = Path(asked.work[0]), asked.work[1]
-        jobs = {"fill": lambda: fill(config, asked.points[0]), "pages": lambda: ask_pages(config)}
+        jobs = {"fill": lambda: fill(config, asked.points[0]), "pages": lambda: ask_pages(config, PAGES)}
+        jobs["map_pages"] = lambda: ask_pages(config, MAPS)
         print(jobs.get(job, lambda: work(config, job))())
         return
     figures: dict[str, Any] = read_figures("points-many") or {}
@@ -275,7 +294,13 @@ def main() -> None:
                 if server is not None:
                     server.execute("CREATE DATABASE many")
                 url = f"sqlite:///{place}/bench.db" if server is None else server.url("many")
-                run_size(place, url, points, asked, of_kind.setdefault(str(points), {}))
+                run_size(
+                    place,
+                    url,
+                    points,
+                    asked,
+                    of_kind.setdefault(str(points) + ("" if asked.dates == 80 else f"x{asked.dates}"), {}),
+                )
             finally:
                 record("points-many", "python -m tests.bench.service.bench_many_points [--postgresql]", figures)
                 if server is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import linregress
 
 from detection.imagery.tiles.archive import About, write_archive
 from monitor.cli.main import run_verb
@@ -19,6 +20,7 @@ from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Observation
 from monitor.store.alerting.decisions import add_decision
 from monitor.store.alerting.sites import save_site
+from monitor.store.models import point_maps
 from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings import points
 from monitor.store.readings.observations import add_observations, find_series_id
@@ -109,27 +111,38 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
             ])  # fmt: skip
         c.execute(t.point_observation.insert().values(
             point_id=ids["q0"], observed_at=NOW, revision=1, received_at=NOW, value_raw=50.0))  # fmt: skip
-    answer = client.get(f"{SITE}/points.geojson").json()
+    answer = client.get(f"{SITE}/points.geojson?days=365").json()
     assert answer["sets"] == {"a-set": "los-towards", "descending-66": "los-towards"}
-    rates = {f["properties"]["point"]: f["properties"]["rate_mm_per_year"] for f in answer["features"]}
-    assert rates["q5"] == pytest.approx(0.5 * 365.25, rel=1e-4)
-    assert rates["q0"] == pytest.approx(261.0, abs=1.0)  # the correction of the newest value bends it
-    assert rates["q8"] is None  # three acquisitions
+    found = {f["properties"]["point"]: f["properties"] for f in answer["features"]}
+    assert found["q5"]["rate_mm_per_year"] == pytest.approx(0.5 * 365.25, rel=1e-4)
+    assert found["q5"]["error_mm_per_year"] == pytest.approx(0.0, abs=1e-3)
+    assert found["q0"]["rate_mm_per_year"] == pytest.approx(261.0, abs=1.0)  # the newest value's correction bends it
+    days, values = -10.0 * np.arange(6.0), np.array([50.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    error = linregress(days, values).stderr * 365.25
+    assert found["q0"]["error_mm_per_year"] == pytest.approx(error, rel=1e-4)
+    assert found["q8"]["rate_mm_per_year"] is None  # three acquisitions
     inside = client.get(f"{SITE}/points.geojson?bbox=8.90015,46,8.90035,47").json()
     assert [f["properties"]["point"] for f in inside["features"]] == ["q2", "q3"]
-    other = client.get(f"{SITE}/points.geojson?set=descending-66&days=3660").json()["features"]
+    other = client.get(f"{SITE}/points.geojson?set=descending-66").json()["features"]
     assert other[0]["properties"]["rate_mm_per_year"] == pytest.approx(-30.44, abs=0.1)
-    for bad in ("bbox=1,2,3", "bbox=nan,0,1,1", "bbox=1,2,3,x", "at=never", "days=0", "days=1e9"):
-        assert client.get(f"{SITE}/points.geojson?{bad}").status_code in {409, 422}, bad
+    for bad in (
+        "bbox=1,2,3", "bbox=nan,0,1,1", "bbox=1,2,3,x", "bbox=3,0,1,1", "bbox=0,5,1,4", "bbox=0,-91,1,1",
+        "bbox=-1e308,0,1e308,1", f"bbox=0,0,1,{'9' * 400}", "bbox=", "at=never", "days=0", "days=1e9",
+        f"set={'x' * 200}",
+    ):  # fmt: skip
+        refused = client.get(f"{SITE}/points.geojson?{bad}")
+        assert refused.status_code in {409, 422}, bad
+        assert len(refused.json()["error"].splitlines()) == 1, bad
     assert client.get(f"{SITE}/points.geojson?set=none").json()["features"] == []
     monkeypatch.setattr(maps, "_drawing", threading.Semaphore(0))
     assert client.get(f"{SITE}/points.geojson").status_code == 503, "at once"
     monkeypatch.setattr("monitor.store.readings.point_rates.MOST", 4)
     with filled_database.read() as c:
-        thinned = load_rates(c, "north-bench", None, NOW, timedelta(days=365))
-        early = load_rates(c, "north-bench", None, NOW - timedelta(minutes=1), timedelta(days=365))
+        one = point_maps.list_sets(c, "north-bench")["a-set"]
+        thinned = load_rates(c, one.id, "mm", None, NOW, timedelta(days=365))
+        early = load_rates(c, one.id, "mm", None, NOW - timedelta(minutes=1), timedelta(days=365))
     assert (thinned.inside, len(thinned.points) <= 4) == (9, True)
-    assert all(p.newest_at is None or p.newest_at < NOW for p in early.points)
+    assert all(p.line.newest_at is None or p.line.newest_at < NOW for p in early.points)
 
 
 def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():

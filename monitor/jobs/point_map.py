@@ -1,0 +1,114 @@
+"""Make what the map draws of satellite points when a file of them has come in: the line of each, squares of many."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from math import cos, radians
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.anomaly.stages import Array
+from monitor.config.service import ServiceConfig
+from monitor.domain.site import Site
+from monitor.jobs.points import AT_ONCE, go_through
+from monitor.store.database.engine import Database
+from monitor.store.models.point_maps import (
+    BLOCK,
+    POINTS_MOST,
+    Drawn,
+    Square,
+    clear_squares,
+    find_kept,
+    find_sides,
+    list_due,
+    save_map,
+    save_rates,
+    save_squares,
+    stream_rates,
+)
+from monitor.store.readings.point_rates import fit_points
+from monitor.store.readings.points import AskedSet, list_point_ids
+
+Whole = NDArray[np.int64]
+FINEST: Final = 22  # level at which a square is 10 m wide at the equator
+FULL: Final = 4.0  # points of a square at the finest level, on average: with fewer, points are drawn
+FEW: Final = 500  # squares that any view may hold: a coarser level is of no use
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - as all jobs
+    """Make the map of every set of which something came in; returns one line that says what was done."""
+    with db.read() as c:
+        due = list_due(c, site.id)
+    return go_through(due, lambda asked: _make(db, asked, now))
+
+
+def _make(db: Database, asked: AskedSet, now: datetime) -> str:
+    with db.read() as c:
+        ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
+        kept = find_kept(c, asked.point_set_id)
+    oldest, newest = [], []
+    for first in range(0, len(ids), AT_ONCE):
+        with db.read() as c:
+            lines = fit_points(c, ids[first : first + AT_ONCE], asked.unit, asked.known_at)
+        oldest += [min(at)] if (at := [one.from_at for one in lines.values() if one.from_at is not None]) else []
+        newest += [max(at)] if (at := [one.newest_at for one in lines.values() if one.newest_at is not None]) else []
+        with db.write() as c:
+            save_rates(c, lines)
+    squash, levels, count = 1.0, list[int](), 0
+    if len(ids) > POINTS_MOST:
+        with db.read() as c:
+            table = np.vstack([np.array(block, dtype=np.float64) for block in stream_rates(c, asked)])
+        squash = max(0.01, cos(radians(float(np.median(table[:, 0])))))
+        with db.write() as c:
+            clear_squares(c, asked, keep=kept)  # of a run that did not end
+        for level, squares in make_squares(table, squash):
+            levels.append(level)
+            count += len(squares)
+            for first in range(0, len(squares), BLOCK):
+                with db.write() as c:
+                    save_squares(c, asked.delivery_id, squares[first : first + BLOCK])
+    drawn = Drawn(
+        len(ids), min(oldest, default=None), max(newest, default=None), squash, min(levels, default=None),
+        max(levels, default=None),
+    )  # fmt: skip
+    with db.write() as c:
+        save_map(c, asked, drawn, now)
+    with db.write() as c:
+        clear_squares(c, asked, keep=asked.delivery_id)
+    return f"{len(ids)} points, {count} squares"
+
+
+def make_squares(table: Array, squash: float) -> Iterator[tuple[int, list[Square]]]:
+    """Squares level by level, the finest first, that hold `FULL` points on average or more.
+
+    Args:
+        table: latitude, longitude and rate of each point; NaN without one.
+        squash: height of a square by its width, in degrees.
+    """
+    wide, high = find_sides(FINEST, squash)
+    y, x = np.floor(table[:, 0] / high).astype(np.int64), np.floor(table[:, 1] / wide).astype(np.int64)
+    rates = table[:, 2]
+    for up in range(FINEST + 1):
+        key = ((y >> up) << 32) + (x >> up)  # sides double, so squares lie in squares
+        order = np.lexsort((rates, key))  # NaN comes last
+        ordered = key[order]
+        begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]).astype(np.int64)
+        if len(begins) * FULL > len(key) and len(begins) > FEW:
+            continue
+        yield FINEST - up, _count(ordered[begins], begins, rates[order], FINEST - up)
+        if len(begins) <= FEW:
+            return
+
+
+def _count(keys: Whole, begins: Whole, rates: Array, level: int) -> list[Square]:
+    """The squares of one level, of rates that are ordered by square and size."""
+    points = np.diff(np.r_[begins, len(rates)])
+    rated = np.add.reduceat((~np.isnan(rates)).astype(np.int64), begins)
+    last = begins + np.maximum(rated, 1) - 1
+    middle = (rates[(begins + last) // 2] + rates[(begins + last + 1) // 2]) / 2.0
+    x = ((keys + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+    columns = ((keys - x) >> 32, x, points, rated)
+    numbers = np.column_stack([middle, rates[begins], rates[last]])
+    rows = zip(*(column.tolist() for column in columns), numbers.round(4).tolist(), strict=True)
+    return [Square(level, y, x, n, known, *(of if known else (None, None, None))) for y, x, n, known, of in rows]
