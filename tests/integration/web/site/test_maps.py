@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import linregress
+from sqlalchemy import select
 
 from detection.imagery.tiles.archive import About, write_archive
 from monitor.cli.main import run_verb
@@ -143,6 +144,32 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
         early = load_rates(c, one.id, "mm", None, NOW - timedelta(minutes=1), timedelta(days=365))
     assert (thinned.inside, len(thinned.points) <= 4) == (9, True)
     assert all(p.line.newest_at is None or p.line.newest_at < NOW for p in early.points)
+
+
+def test_one_point_has_its_series_and_its_forecast_or_the_reason_for_none(client, filled_database):
+    address = f"{SITE}/points/series"
+    found = client.get(address, params={"set": "descending-66", "pid": "p0"}).json()
+    assert found["value_mm"] == [0.0, -1.0, -2.0, -3.0]
+    assert [at[:10] for at in found["at"]] == ["2026-01-22", "2026-02-03", "2026-02-15", "2026-02-27"]
+    assert found["rate_mm_per_year"] == pytest.approx(-30.44, abs=0.1)
+    assert (found["height_m"], found["direction"], found["unit"]) == (900.5, "los-towards", "mm")
+    assert [bool(one["reason"]) for one in found["forecast"]] == [False, False, True]
+    with filled_database.write() as c:
+        ids = c.execute(select(t.point.c.id).where(t.point.c.pid == "p0")).scalars().all()
+        c.execute(t.point_observation.insert().values(
+            point_id=ids[0], observed_at=NOW - timedelta(days=2), revision=9, received_at=NOW, value_raw=-0.9
+        ))  # fmt: skip
+    corrected = client.get(address, params={"set": "descending-66", "pid": "p0"}).json()
+    assert corrected["value_mm"] == [0.0, -1.0, -2.0, -9.0], "the newest revision counts"
+    for asked, status in (
+        ({"set": "descending-66", "pid": "p9"}, 404), ({"set": "none", "pid": "p0"}, 404), ({"pid": "p0"}, 422),
+        ({"set": "descending-66", "pid": "x" * 65}, 422), ({"set": "' OR 1=1 --", "pid": "p0"}, 404),
+    ):  # fmt: skip
+        answer = client.get(address, params=asked)
+        assert (answer.status_code, len(answer.json()["error"].splitlines())) == (status, 1), asked
+    assert client.get("/api/v1/sites/nowhere/points/series?set=a&pid=b").status_code == 404
+    page = client.get("/sites/north-bench/instruments").text
+    assert "/api/v1/sites/north-bench/export/insar-points.gpkg" in page
 
 
 def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
