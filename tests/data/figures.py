@@ -32,7 +32,7 @@ COUNTED = (
     r"|recipients?|notified|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
     r"|ok|shown|others?|scored|confirmed|with the message|not reached)\b"
 )
-LINK = r"(?: ?(?:±|to|of|over|against|x|and) ?| ?- ?|, )"
+LINK = r"(?: ?(?:±|to|of its last|of|over|against|x|and) ?| ?- ?|, )"
 FIGURE = re.compile(rf"(?<![\w.#|]){NUMBER}(?:{LINK}{NUMBER})*(?P<after> ?{UNIT}| {COUNTED}|\))?")
 
 
