@@ -13,6 +13,7 @@ from detection.anomaly.parts import Scored, Strongest, score_record
 from detection.anomaly.registry import (
     CARRIED_BUDGET,
     COMPOSITES,
+    DRAWN_TO,
     NETWORKS,
     READS_QUANTITIES,
     SITE_NETWORKS,
@@ -186,7 +187,7 @@ def train_detector(
 
         step_s = next(iter(samples.values())).step_s
         is_alike = step_s <= DAY_S and CARRIED_BUDGET / FAR <= budget <= CARRIED_BUDGET * FAR
-        carried = carry_over(name, step_s, budget) if is_alike else {}
+        carried = carry_over(name, step_s, budget, DRAWN_TO) if is_alike else {}
         return Detector(name, split_budget(samples, VALIDATE_UNTIL, budget, carried))
     ordered = [samples[key] for key in sorted(samples)]
     weights: Mapping[str, NDArray[Any]] = {}

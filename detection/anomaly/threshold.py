@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +35,10 @@ class Threshold:
     method: str
 
 
-def carry_over(name: str, step_s: float, budget: float = CARRIED_BUDGET) -> dict[str, float]:
-    """The thresholds of other sites for readings of this interval and this budget.
+def carry_over(
+    name: str, step_s: float, budget: float = CARRIED_BUDGET, table: Mapping[str, Mapping[str, float]] = CARRIED_OVER
+) -> dict[str, float]:
+    """The thresholds of other sites, from a table of the registry, for readings of this interval and this budget.
 
     Those of `rules` were counted on daily readings: of k readings a day each must be k times less likely to alarm,
     under a normal law the root of threshold squared + 2 ln k; sums that go up by chance as often as their exponential
@@ -45,7 +47,7 @@ def carry_over(name: str, step_s: float, budget: float = CARRIED_BUDGET) -> dict
     more = math.log(DAY_S / min(step_s, DAY_S)) + math.log(CARRIED_BUDGET / budget) if name in COMPOSITES else 0.0
     return {
         part: max(value + more if part in SUMS else math.sqrt(max(value**2 + 2.0 * more, LEAST)), LEAST)
-        for part, value in CARRIED_OVER[name].items()
+        for part, value in table[name].items()
     }
 
 

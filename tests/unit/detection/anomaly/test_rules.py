@@ -11,7 +11,7 @@ from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many
 from detection.anomaly.parts import PARTS, score_parts
 from detection.anomaly.records import RUN_GAP_S
-from detection.anomaly.registry import COMPOSITES, NETWORKS, RULES, load_rule
+from detection.anomaly.registry import COMPOSITES, DRAWN_TO, NETWORKS, RULES, load_rule
 from detection.anomaly.split import split_budget
 from detection.anomaly.stages import SHARE_CELLS, Stuck, median_of_windows
 from detection.anomaly.threshold import carry_over, choose_threshold, count_runs
@@ -343,7 +343,7 @@ def test_parts_see_no_future(part):
 
 def test_the_budget_goes_to_the_parts_that_are_worth_it():
     samples = {f"S{k}": noisy(1500, k) for k in range(5)}
-    found = split_budget(samples, 0.67, 0.2, carry_over("rules", DAY, 0.2))
+    found = split_budget(samples, 0.67, 0.2, carry_over("rules", DAY, 0.2, DRAWN_TO))
     scored = score_parts(samples, found)
     months = 5 * 1005 * DAY / (30.4375 * DAY)
     runs = 0
