@@ -332,6 +332,8 @@ SENTENCES: Final = (
     N_("line through the daily lows of {n} days, {n2} % per day, down to {n3} %"),
     N_("the voltage rises by {n} V by day, usual are {n2} V"),
     N_("its clock is {duration} ahead"),
+    N_("its clock is {duration} ahead: what it sends is set aside"),
+    N_("its clock is {duration} late: what it sends now counts as old"),
     N_("readings arrive {duration} later than in the days before"),
     N_("readings arrive {duration} earlier than in the days before"),
     N_("not connected since {at} UTC: {name}"),

@@ -25,8 +25,10 @@ def load_board(
     for row in rows:
         key = (row["site"], row["instrument"])
         row["parent"] = next((f"{word} {row[name]}" for name, word in PARENTS if row[name]), "")
-        row["action"] = row["action"] or ACTIONS.get(row["state"], "")
         row["findings"], row["months"] = findings.get(key, []), months.get(key, [])
+        # what it sends counts for nothing: it looks silent
+        clock = next((f["action"] for f in row["findings"] if row["state"] == "stale" and f["state"] == "clock"), "")
+        row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
     return sorted(rows, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
 
 

@@ -47,7 +47,7 @@ from monitor.store.database.audit import seal_decision
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import load_failure_facts
 from monitor.store.models.proofs import load_proof_facts
-from monitor.store.readings.instruments import load_emptied
+from monitor.store.readings.instruments import load_emptied, load_misdated, load_open_pages
 from monitor.store.readings.points import load_point_facts
 
 ATTEMPTS: Final = 5
@@ -216,7 +216,7 @@ def _store(
             frozen = canonical_json(freeze(site, memory, view, decision, now))
             basis = add_decision(c, site.id, now, site.version, frozen)
             apply_changes(
-                c, site.id, _hush_emptied(c, site, decision.changes, now),
+                c, site.id, _hush_told(c, site, decision.changes, now),
                 site=site, recipients=site.recipients, actor=SERVICE, now=now,
                 decision_id=basis, rule_version=rule_version(site),
             )  # fmt: skip
@@ -227,19 +227,28 @@ def _store(
     return True
 
 
-def _hush_emptied(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime) -> list[AlertChange]:
-    """One cause is one page: silence of instruments whose battery was announced to be empty by now is told to nobody.
+def _hush_told(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime) -> list[AlertChange]:
+    """One cause is one page: silence that a notice explains is told to nobody.
 
-    It stands on the page and on the board. What it takes out of sight or reach is told as ever.
+    That of instruments whose battery was announced to be empty by now, and of those that send on with a wrong clock, so
+    that what they send counts for nothing. It stands on the page and on the board. What it takes out of sight or reach
+    is told as ever.
     """
     if not any(x.open and x.key.endswith(":stale") for x in changes):
         return list(changes)
-    emptied = load_emptied(c, site.id, now + EARLY)
+    emptied, misdated = load_emptied(c, site.id, now + EARLY), load_misdated(c, site.id)
+    clocks = load_open_pages(c, site.id, ("clock",)) if misdated else {}
     behind = {parent.key: {station for station, _ in places} for parent, places in list_children(site).items()}
     behind |= {stale_key((station.id, s.quantity)): {station.id} for station in site.stations for s in station.series}
-    return [
-        replace(x, notify=x.notify and not (x.open and x.key in behind and behind[x.key] <= emptied)) for x in changes
-    ]
+
+    def is_told(key: str) -> bool:
+        name = key.removeprefix("health:").removesuffix(":stale")
+        those = behind.get(key, set())
+        return bool(those) and (
+            those <= emptied or those <= misdated or f"health:instrument:{name}:clock" in clocks
+        )  # fmt: skip
+
+    return [replace(x, notify=x.notify and not (x.open and is_told(x.key))) for x in changes]
 
 
 def freeze(site: Site, memory: Memory, view: View, decision: Decision, now: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Final
 
-from monitor.domain.instants import FUTURE_TOLERANCE, spell_about
+from monitor.domain.instants import spell_about
 from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
@@ -17,7 +17,9 @@ from monitor.store.readings.hand_readings import Typed
 LOW_PERCENT: Final = 10.0  # as makers of LoRaWAN sensors warn
 SOON_DAYS: Final = 10.0  # a battery that lasts longer asks for no journey yet
 CLOCK_MOVED_S: Final = 120.0
+CLOCK_RIGHT_S: Final = 60.0  # so much nearer to the right time ends what was found: it must not come and go
 LEAST_EPOCHS: Final = 6
+FEWEST_FAR: Final = 3  # readings off by the same days; an import or a backlog has no two alike
 LEAST_HOURS: Final = 6  # in which readings came, for a usual way
 LOST_FIXES: Final = 0.5  # share of the epochs of a day that are not fixed
 FEW_SATELLITES: Final = 6.0
@@ -39,11 +41,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Housekeeping of one epoch: how long its readings travelled, and what the receiver said of its fix."""
+    """Housekeeping of one epoch: how long its readings travelled, what the receiver said of its fix, when it came."""
 
     delay_s: float
     fix: str | None = None
     satellites: int | None = None
+    received_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +110,16 @@ def check_charge(days: Sequence[Day], weather: Weather) -> list[Finding]:
 def check_clock(now: Sequence[Epoch], usual_s: Sequence[float]) -> list[Finding]:
     """A clock that runs ahead, or has moved against that of the service.
 
-    The shortest way of a day's readings is taken for the clock: a slow network makes readings late, none early.
+    The shortest way of a day's readings is taken for the clock: a slow network makes readings late, none early. A
+    clock that is late is late by the same amount in every hour; the backlog of an outage is not. A clock that was set
+    is right again after a few readings.
 
     Args:
         now: epochs of the last day.
         usual_s: of the days before, the shortest way of each hour in which readings came. Few hours say nothing of
             the usual way: an import brings all its readings within one.
 
-    >>> today = [Epoch(2.0)] * 6
+    >>> today = [Epoch(2.0, received_s=3600.0 * n) for n in range(6)]
     >>> check_clock(today, [90_000.0])
     []
     >>> [one.reason for one in check_clock(today, [90_000.0, *[3602.0] * 6])]
@@ -123,15 +128,44 @@ def check_clock(now: Sequence[Epoch], usual_s: Sequence[float]) -> list[Finding]
     if len(now) < LEAST_EPOCHS:
         return []
     shortest_s = min(e.delay_s for e in now)
-    if shortest_s < -min(CLOCK_MOVED_S, FUTURE_TOLERANCE.total_seconds()):
-        return [_found("clock", f"its clock is {spell_about(-shortest_s)} ahead")]
+    newest_s = min(e.delay_s for e in sorted(now, key=lambda e: e.received_s)[-LEAST_EPOCHS:])
+    if max(shortest_s, newest_s - CLOCK_RIGHT_S) < -CLOCK_MOVED_S:
+        return [_found("clock", f"its clock is {spell_about(-newest_s)} ahead")]
     if len(usual_s) < LEAST_HOURS:
         return []
     moved_s = shortest_s - min(usual_s)
-    if abs(moved_s) <= CLOCK_MOVED_S:
+    is_early = max(moved_s, newest_s - min(usual_s) - CLOCK_RIGHT_S) < -CLOCK_MOVED_S
+    if not is_early and (moved_s <= CLOCK_MOVED_S or not _comes_alike(now, shortest_s)):
         return []
-    way = "later" if moved_s > 0.0 else "earlier"
+    way = "earlier" if is_early else "later"
     return [_found("clock", f"readings arrive {spell_about(abs(moved_s))} {way} than in the days before")]
+
+
+def check_far_clock(ways_s: Sequence[float]) -> list[Finding]:
+    """A clock that is wrong by more than a day, from the ways of what came lately with such stamps.
+
+    GPS receivers go back by 1,024 weeks, loggers without a battery of their clock to 1970 or 2000.
+
+    >>> [one.reason for one in check_far_clock([1024 * 7 * 86_400.0] * 6)]
+    ['its clock is 7168 d late: what it sends now counts as old']
+    >>> check_far_clock([3e6, 4e6, 5e6, 6e6, 7e6, 8e6])
+    []
+    """
+    if len(ways_s) < FEWEST_FAR or max(ways_s) - min(ways_s) > CLOCK_MOVED_S:
+        return []
+    way_s = min(ways_s, key=abs)
+    if way_s < 0.0:
+        return [_found("clock", f"its clock is {spell_about(-way_s)} ahead: what it sends is set aside")]
+    return [_found("clock", f"its clock is {spell_about(way_s)} late: what it sends now counts as old")]
+
+
+def _comes_alike(now: Sequence[Epoch], shortest_s: float) -> bool:
+    """Whether the shortest ways of several hours of reception are equal."""
+    hours: dict[int, float] = {}
+    for epoch in now:
+        hour = int(epoch.received_s // 3600.0)
+        hours[hour] = min(epoch.delay_s, hours.get(hour, epoch.delay_s))
+    return sum(way_s - shortest_s <= CLOCK_MOVED_S for way_s in hours.values()) >= LEAST_HOURS
 
 
 def check_fixes(now: Sequence[Epoch], before: Sequence[Epoch]) -> list[Finding]:

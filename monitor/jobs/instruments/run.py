@@ -4,6 +4,7 @@ It writes the board and notices of health. No decision reads what it finds: heal
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from math import ceil, inf
@@ -24,6 +25,7 @@ from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGN
 from monitor.domain.site import Site, Station
 from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty, find_new_battery, split_days
 from monitor.jobs.instruments.checks import (
+    LEAST_EPOCHS,
     Epoch,
     Finding,
     Weather,
@@ -32,6 +34,7 @@ from monitor.jobs.instruments.checks import (
     check_calibration,
     check_charge,
     check_clock,
+    check_far_clock,
     check_fixes,
     check_gaps,
     check_level,
@@ -93,7 +96,10 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         months = _count_months(c, site, series_of, now)
         pages = store.load_open_pages(c, site.id, PAGED)
         silent = store.load_silent(c, site.id)
-    changes = list_changes(site, judged, pages, silent)
+        clocks = NO_CLOCKS
+        if any(state == "clock" for one in judged for state, *_ in one.findings):
+            clocks = Clocks(store.load_found(c, site.id, "clock"), _find_heard(c, site, series_of, now))
+    changes = list_changes(site, judged, pages, silent, clocks)
     with db.write() as c:
         store.save_instruments(c, site.id, judged, now)
         store.save_months(c, site.id, months)
@@ -139,9 +145,10 @@ def _judge(
         found += check_level(station.id, levels[-1].mean)
     main = _main_series(station, series)
     if main is not None:
-        epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, 0 * DAY), (8 * DAY, DAY))]
+        epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
         usual_s = store.load_ways(c, main[1], now - 8 * DAY, now - DAY)
-        found += check_clock(epochs[0], usual_s) + check_fixes(*epochs)
+        wrong = check_clock(epochs[0], usual_s) or check_far_clock(store.load_far_ways(c, main[1], now - DAY, now))
+        found += wrong + check_fixes(*epochs)
     found += _read_signal(c, station, series, now)
     due, due_on = check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
     found += due + check_anomalies(
@@ -208,9 +215,22 @@ def _parse_hour(hour: str) -> datetime:
 
 def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[Epoch]:
     return [
-        Epoch(delay_s, extra.get("fix"), extra.get("satellites"))
-        for delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
+        Epoch(delay_s, extra.get("fix"), extra.get("satellites"), epoch_s(received_at))
+        for received_at, delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
     ]
+
+
+def _find_heard(
+    c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
+) -> dict[str, datetime]:  # fmt: skip
+    """When each station was heard last, of those of which enough came to judge a clock by."""
+    found = {}
+    for station in site.stations:
+        main = _main_series(station, series_of.get(station.id, {}))
+        came = [] if main is None else store.load_epochs(c, main[1], now - DAY, now + DAY)
+        if len(came) >= LEAST_EPOCHS:
+            found[station.id] = max(received_at for received_at, *_ in came)
+    return found
 
 
 def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[Finding]:
@@ -277,16 +297,32 @@ def _count_months(c: Connection, site: Site, series_of: Mapping[str, Series], no
 
 
 # ---- notices -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What tells one wrong clock of a logger from several: since when each is found wrong, and who was heard when."""
+
+    wrong: Mapping[str, datetime]
+    heard: Mapping[str, datetime]
+
+
+NO_CLOCKS: Final = Clocks({}, {})
+
+
 def list_changes(
-    site: Site, judged: Sequence[store.Judged], pages: Mapping[str, str], silent: Collection[str] = ()
-) -> list[AlertChange]:
+    site: Site, judged: Sequence[store.Judged], pages: Mapping[str, str], silent: Collection[str] = (),
+    clocks: Clocks = NO_CLOCKS,
+) -> list[AlertChange]:  # fmt: skip
     """Notices that open and end; what all instruments of one parent have in common is one notice.
 
+    Who is silent or under work says nothing against a cause. Who has not been heard since a clock went wrong says
+    nothing of the clock of its logger; so one that was found wrong just now waits for the next look.
     Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
     """
     said: dict[str, dict[str, str]] = {}
+    quiet = set(silent)
     for one in judged:
         if any(state == "maintenance" for state, *_ in one.findings):
+            quiet.add(one.station)
             continue
         for state, _, _, reason, action in one.findings:
             if state in PAGED:
@@ -295,22 +331,29 @@ def list_changes(
         parent: {station for station, _ in places}
         for parent, places in list_children(site).items() if parent.kind != "station"
     }  # fmt: skip
+    families = {parent: stations for parent, stations in families.items() if len(stations) > 1}
     wanted: dict[str, str] = {}
     for state, by_station in said.items():
         left = {s for s in by_station if _key(s, state) not in pages}
         wanted |= {_key(s, state): f"{s}: {by_station[s]}" for s in by_station if s not in left}
         ranked = sorted(families.items(), key=lambda kv: (-len(kv[1]), KINDS.index(kv[0].kind), kv[0].name))
         for parent, stations in ranked:
-            mine = stations & left
+            mine, others = stations & left, stations - by_station.keys() - quiet
+            if state == "clock":
+                first = min((clocks.wrong[s] for s in mine if s in clocks.wrong), default=None)
+                others = {s for s in others if s in clocks.heard and (first is None or clocks.heard[s] > first)}
             key = _key(f"{parent.kind}:{parent.name}", state)
-            if len(mine) > 1 and (stations <= by_station.keys() or key in pages):
+            if mine and (key in pages or (len(mine) > 1 and not others)):
                 names = sorted(mine)
                 wanted[key] = f"{parent}: {', '.join(names)}: {by_station[names[0]]}"
                 left -= mine
+        if state == "clock":  # what just went wrong may be that of its logger
+            left -= {s for s in left if s not in clocks.wrong and any(s in those for those in families.values())}
         wanted |= {_key(s, state): f"{s}: {by_station[s]}" for s in left}
     of_silent = {_key(s, "battery") for s in silent}
     wanted = {k: why for k, why in wanted.items() if k in pages or k not in of_silent}
-    wanted |= {k: why for k, why in pages.items() if k in of_silent}
+    gone = {*silent, *(f"{p.kind}:{p.name}" for p, those in families.items() if those <= set(silent))}
+    wanted |= {k: pages[k] for name in gone for state in ("battery", "clock") if (k := _key(name, state)) in pages}
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
     over = [health_alarm(k, 0, f"over: {pages[k]}", is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, literal_column, or_, select
+from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, literal_column, or_, select
 
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.instruments.board import NOT_WELL
@@ -34,6 +34,18 @@ _HOURS: Final = (
     .group_by(literal_column("hour"))
     .order_by(literal_column("hour"))
 )  # fmt: skip
+_FIRST: Final = (
+    select(_O.observed_at, _O.received_at)
+    .where(_O.series_id == bindparam("series_id"))
+    .order_by(_O.observed_at)
+    .limit(1)
+)
+_LAST: Final = (
+    select(_O.observed_at, _O.received_at)
+    .where(_O.series_id == bindparam("series_id"), _O.observed_at > bindparam("from_at"))
+    .order_by(_O.observed_at.desc())
+    .limit(1)
+)
 _EPOCHS: Final = (
     select(_O.observed_at, _O.received_at, _O.extra)
     .where(*_OF_SERIES_WITHIN, _O.revision == 0)
@@ -105,12 +117,30 @@ def find_newest_reception(c: Connection, series_ids: Sequence[int], since: datet
 
 def load_epochs(
     c: Connection, series_id: int, from_at: datetime, to_at: datetime
-) -> list[tuple[float, dict[str, Any]]]:  # fmt: skip
-    """Of the newest epochs of a time: how long each travelled, s; what is with it."""
+) -> list[tuple[datetime, float, dict[str, Any]]]:
+    """Of the newest epochs of a time: when each came, how long it travelled, s; what is with it."""
     rows = c.execute(_EPOCHS, {"series_id": series_id, "from_at": from_at, "to_at": to_at})
     return [
-        (epoch_s(r.received_at) - epoch_s(r.observed_at), json.loads(r.extra) if r.extra else {}) for r in rows
-    ]  # fmt: skip
+        (r.received_at, epoch_s(r.received_at) - epoch_s(r.observed_at), json.loads(r.extra) if r.extra else {})
+        for r in rows
+    ]
+
+
+def load_far_ways(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[float]:
+    """How long readings travelled that came within a time and whose stamps are off by more than that time, s.
+
+    The newest stamp of the series, or the oldest, says by how much its clock went: two seeks, no scan.
+    """
+    span = to_at - from_at
+    for query in (_LAST, _FIRST):
+        row = c.execute(query, {"series_id": series_id, "from_at": to_at + span}).first()
+        way = timedelta(0) if row is None else row.received_at - row.observed_at
+        if abs(way) > span:
+            around = {"series_id": series_id, "from_at": from_at - way, "to_at": to_at - way + timedelta(hours=1)}
+            rows = [r for r in c.execute(_EPOCHS, around) if from_at < r.received_at <= to_at]
+            if rows:
+                return [epoch_s(r.received_at) - epoch_s(r.observed_at) for r in rows]
+    return []
 
 
 def load_ways(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[float]:
@@ -174,6 +204,13 @@ def load_instruments_in(c: Connection, site: str, states: Collection[str]) -> fr
     return frozenset(c.execute(select(f.station).where(f.site == site, f.state.in_(states))).scalars())
 
 
+def load_found(c: Connection, site: str, state: str) -> dict[str, datetime]:
+    """Since when the last look finds instruments in a state."""
+    f = t.instrument_finding.c
+    rows = c.execute(select(f.station, f.since).where(f.site == site, f.state == state))
+    return {r.station: r.since for r in rows}
+
+
 def save_months(c: Connection, site: str, months: Sequence[Month]) -> None:
     """Write the shares of months; earlier months stay as they were."""
     _write(c, t.instrument_month, ("site", "station", "month"), [{"site": site, **asdict(one)} for one in months])
@@ -201,17 +238,24 @@ def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mappin
 
 def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
     """Stations whose battery is expected to be empty by an instant, and of which an open notice says so."""
-    k, i = t.station.c, t.instrument.c
-    pages = load_open_pages(c, site, ("battery",))
-    rows = c.execute(
-        select(k.id, k.logger, k.reference, k.gateway, k.power)
-        .join(t.instrument, (i.site == k.site) & (i.station == k.id))
-        .where(k.site == site, i.battery_empty_at <= by)
-    )
+    i = t.instrument.c
+    return _load_told(c, site, "battery", select(i.station).where(i.site == site, i.battery_empty_at <= by))
+
+
+def load_misdated(c: Connection, site: str) -> frozenset[str]:
+    """Stations that still send, with a clock that is wrong, and of which an open notice says so."""
+    f = t.instrument_finding.c
+    return _load_told(c, site, "clock", select(f.station).where(f.site == site, f.state == "clock"))
+
+
+def _load_told(c: Connection, site: str, state: str, stations: Select[Any]) -> frozenset[str]:
+    """Those of some stations of which an open notice of a state speaks, its own or that of what it hangs on."""
+    k, pages = t.station.c, load_open_pages(c, site, (state,))
+    query = select(k.id, k.logger, k.reference, k.gateway, k.power).where(k.site == site, k.id.in_(stations))
     return frozenset(
-        r.id for r in rows
+        r.id for r in c.execute(query)
         if any(
-            f"health:instrument:{name}:battery" in pages
+            f"health:instrument:{name}:{state}" in pages
             for name in (r.id, f"logger:{r.logger}", f"base:{r.reference}", f"gateway:{r.gateway}", f"power:{r.power}")
         )
     )  # fmt: skip
