@@ -308,6 +308,8 @@ SENTENCES: Final = (
     # ---- instruments ---------------------------------------------------------------------------------------------
     N_("nothing, work is declared"),
     N_("look at power, antenna and radio"),
+    N_("look at power, antenna and radio of {parent} {name}"), N_("look at power supply {name}"),
+    N_("see whether its unit changed, such as by a new firmware"),
     N_("look at the readings that are set aside"),
     N_("look at the sensor and its cable"),
     N_("say whether it is movement or the instrument"),

@@ -23,10 +23,16 @@ ACTIONS: Final[dict[str, str]] = {
     "gap": "fetch the missing readings from the logger, if it kept them",
     "calibration": "calibrate",
 }
+UNIT_ACTION: Final = "see whether its unit changed, such as by a new firmware"  # no reading is set aside by itself
 RANKS: Final = {state: number for number, state in enumerate(ACTIONS)}
 # what of a job's findings somebody is notified of; the others are notified by decisions, or wait on the board
 PAGED: Final = ("mistyped", "clock", "battery", "solar", "snow_ice", "fix", "satellites", "signal", "calibration")
 # endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
+# where several parents have the same instruments, the one that a state is of
+CAUSED_BY: Final = {
+    "clock": "logger", "battery": "power", "solar": "power", "snow_ice": "power", "fix": "base", "satellites": "base",
+    "signal": "gateway",
+}  # fmt: skip
 NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
 CONFIRMED, DISMISSED, WITHDRAWN = "confirmed", "dismissed", "withdrawn"
 VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)  # who withdraws a word says nothing any more

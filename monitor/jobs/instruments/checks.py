@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final
 
 from monitor.domain.instants import spell_about
-from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED
+from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED, UNIT_ACTION
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
@@ -222,9 +222,10 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
         if cause is None and state in PAGED and not quantity.startswith(MOVING):
             state = "suspected"  # it sends no notice
         by = f", {cause} says a person" if cause not in {None, "unknown"} else ""
-        found[state, quantity] = _found(
-            state, f"{quantity.replace('_', ' ')}: {kind.replace('-', ' ')} found by detectors{by}", since
-        )
+        found[state, quantity] = Finding(
+            state, f"{quantity.replace('_', ' ')}: {kind.replace('-', ' ')} found by detectors{by}",
+            UNIT_ACTION if (cause or kind) == "unit" else ACTIONS[state], since,
+        )  # fmt: skip
     return list(found.values())
 
 

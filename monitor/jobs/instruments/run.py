@@ -18,7 +18,7 @@ from monitor.domain.alert import SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
 from monitor.domain.instants import epoch_s, parse, spell
-from monitor.domain.instruments.board import ACTIONS, DISMISSED, PAGED, RANKS
+from monitor.domain.instruments.board import ACTIONS, CAUSED_BY, DISMISSED, PAGED, RANKS
 from monitor.domain.instruments.parents import KINDS, list_children
 from monitor.domain.observation import Link
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
@@ -336,8 +336,12 @@ def list_changes(
     for state, by_station in said.items():
         left = {s for s in by_station if _key(s, state) not in pages}
         wanted |= {_key(s, state): f"{s}: {by_station[s]}" for s in by_station if s not in left}
-        ranked = sorted(families.items(), key=lambda kv: (-len(kv[1]), KINDS.index(kv[0].kind), kv[0].name))
-        for parent, stations in ranked:
+        ranked = sorted(
+            (-len(those), p.kind != CAUSED_BY.get(state), KINDS.index(p.kind), p.name, p)
+            for p, those in families.items()
+        )  # fmt: skip
+        for *_, parent in ranked:
+            stations = families[parent]
             mine, others = stations & left, stations - by_station.keys() - quiet
             if state == "clock":
                 first = min((clocks.wrong[s] for s in mine if s in clocks.wrong), default=None)

@@ -1,0 +1,78 @@
+"""What one cause silenced stands under that cause, with what to do there; a notice names the parent that it is of."""
+
+import pytest
+
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.config.service import parse_site
+from monitor.domain.instants import parse
+from monitor.domain.instruments.board import RANKS
+from monitor.domain.observation import Observation
+from monitor.jobs.instruments.checks import check_anomalies
+from monitor.jobs.instruments.run import list_changes
+from monitor.language.catalogue import LANGUAGES
+from monitor.language.sayings import say
+from monitor.store.alerting.sites import save_site
+from monitor.store.instrument_board import load_board
+from monitor.store.readings.instruments import Judged
+from monitor.store.readings.observations import add_observations
+from tests.conftest import ON_SQLITE
+from tests.integration.alerting.test_instruments import HEAD, HOUR
+
+NOW = parse("2026-03-15T12:00:00Z")
+ROVER = """
+[[station]]
+id = "{0}"
+azimuth_deg = 90.0
+plunge_deg = 0.0
+reference = "BASE"
+logger = "L{0}"
+power = "PV1"
+gateway = "W1"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+max_silence = "3h"
+"""
+WELL = ROVER.replace('reference = "BASE"', 'reference = "OTHER"').replace("PV1", "PV2").replace("W1", "W2")
+TWENTY = [f"R{number:02d}" for number in range(20)]
+SITE = parse_site(HEAD + "".join(ROVER.format(n) for n in TWENTY) + WELL.format("G1"), "bench.toml")
+
+
+@ON_SQLITE
+def test_twenty_rovers_of_a_dead_base_are_one_group_with_one_act(database):
+    ended = NOW - 6 * HOUR
+    rows = [
+        Observation("bench", name, "displacement_downslope", "mm", at, at, 1.0 + hours % 5 / 10.0)
+        for name in [*TWENTY, "G1"]
+        for hours in range(48)
+        if (at := NOW - hours * HOUR) <= ended or name == "G1"
+    ]
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", NOW - 48 * HOUR)
+        add_observations(c, rows, NOW)
+    evaluate_site(database, SITE, NOW, "tick")
+    with database.read() as c:
+        board = load_board(c, "bench")
+    assert {(r["parent"], r["action"]) for r in board if r["instrument"] in TWENTY} == {
+        ("base BASE", "look at power, antenna and radio of base BASE")
+    }
+    assert [r["parent"] for r in board if r["instrument"] == "G1"] == ["logger LG1"]
+    acts = "look at power, antenna and radio of base BASE", "look at power supply PV1"
+    assert all(say(act, code) != act for act in acts for code in LANGUAGES if code != "en")
+
+
+@pytest.mark.parametrize(
+    ("state", "named"),
+    [("solar", "power:PV1"), ("fix", "base:BASE"), ("signal", "gateway:W1"), ("battery", "power:PV1")],
+)
+def test_a_notice_names_the_parent_that_its_state_is_of(state, named):
+    found = ((state, RANKS[state], NOW, "why", "do"),)
+    judged = [Judged(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
+    assert [x.key for x in list_changes(SITE, judged, {})] == [f"health:instrument:{named}:{state}"]
+
+
+def test_a_changed_unit_asks_for_the_unit():
+    """No reading is set aside by it."""
+    (found,) = check_anomalies([("pore_pressure", "unit", NOW, None)])
+    assert found.action == "see whether its unit changed, such as by a new firmware"
