@@ -15,6 +15,7 @@ USUAL_SWING_V: Final = 0.1  # a battery that rises less by day has no panel
 LOST_SWING: Final = 0.25  # of the usual swing
 NEWEST_DAYS: Final = 3
 UNDONE_DAYS: Final = 7.0  # of fall that a new battery undoes at least
+SAME_HOUR_S: Final = 5400.0  # so near are the same hours of two days
 FEWEST_NEW: Final = 2  # readings of a new battery; one alone may be wrong
 
 
@@ -54,8 +55,9 @@ def split_days(hours: Sequence[Day], end_s: float) -> list[Day]:
 def find_new_battery(hours: Sequence[Day]) -> int:
     """The first hour of the battery that is in use, as a place in its readings: an old one's past says nothing of it.
 
-    A new battery shows as a rise that undoes more than a week of fall and a usual day, and all that came since lies
-    above all of the day before. Where a panel makes the voltage rise by day, a night must have come since.
+    A new battery shows as a rise that undoes more than a week of fall and a usual day: all that came since lies so far
+    above what came at the same hours of the day before. So the sun alone makes no new battery, and none waits for a
+    night. Where nothing came at such an hour, the highest of that day stands for it.
 
     >>> old = [Day(n * 21600.0, 12.4 - 0.02 * n, 12.4 - 0.02 * n) for n in range(32)]
     >>> new = [Day(n * 21600.0, 12.8, 12.8) for n in range(32, 34)]
@@ -71,11 +73,17 @@ def find_new_battery(hours: Sequence[Day]) -> int:
         days = split_days(before, before[-1].at_s)
         fall = max(0.0, -median(_list_slopes(days))) if len(days) > 1 else 0.0
         swing = max(0.0, median(d.high - d.low for d in days) - fall)
-        top = max(h.high for h in before if h.at_s >= min(begun_s - DAY_S, before[-1].at_s))
-        had_night = swing < USUAL_SWING_V or hours[-1].at_s - begun_s >= DAY_S
-        if had_night and floor - top > swing + UNDONE_DAYS * fall:
+        last = [h for h in before if h.at_s >= min(begun_s - DAY_S, before[-1].at_s) - SAME_HOUR_S]
+        rise = min(h.low - _find_before(last, begun_s - DAY_S + (h.at_s - begun_s) % DAY_S) for h in hours[place:])
+        if rise > swing + UNDONE_DAYS * fall:
             return place
     return 0
+
+
+def _find_before(day: Sequence[Day], at_s: float) -> float:
+    """The highest of a day about an hour, else the highest of that day."""
+    those = [h.high for h in day if abs(h.at_s - at_s) <= SAME_HOUR_S] or [h.high for h in day]
+    return max(those)
 
 
 def _list_slopes(days: Sequence[Day]) -> list[float]:
