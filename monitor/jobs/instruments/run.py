@@ -337,7 +337,10 @@ def list_changes(
         left = {s for s in by_station if _key(s, state) not in pages}
         wanted |= {_key(s, state): f"{s}: {by_station[s]}" for s in by_station if s not in left}
         ranked = sorted(
-            (-len(those), p.kind != CAUSED_BY.get(state), KINDS.index(p.kind), p.name, p)
+            (
+                _key(f"{p.kind}:{p.name}", state) not in pages, -len(those), p.kind != CAUSED_BY.get(state),
+                KINDS.index(p.kind), p.name, p,
+            )
             for p, those in families.items()
         )  # fmt: skip
         for *_, parent in ranked:

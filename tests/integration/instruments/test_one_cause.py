@@ -72,6 +72,12 @@ def test_a_notice_names_the_parent_that_its_state_is_of(state, named):
     assert [x.key for x in list_changes(SITE, judged, {})] == [f"health:instrument:{named}:{state}"]
 
 
+def test_a_notice_that_is_open_goes_on_under_its_name():
+    found = (("solar", RANKS["solar"], NOW, "why", "do"),)
+    judged = [Judged(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
+    assert list_changes(SITE, judged, {"health:instrument:gateway:W1:solar": "why"}) == []
+
+
 def test_a_changed_unit_asks_for_the_unit():
     """No reading is set aside by it."""
     (found,) = check_anomalies([("pore_pressure", "unit", NOW, None)])
