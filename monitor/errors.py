@@ -64,7 +64,7 @@ class JobError(SlopewardError):
 
 
 class AwayError(JobError):
-    """The machines that run jobs are away: nothing is known of what the job was given."""
+    """The machines that run jobs take none now: nothing is known of what the job was given."""
 
 
 class NotFoundError(SlopewardError):

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from monitor.broker.access import Access
-from monitor.broker.probe import KEEPS, BrokerFacts, connected, subscribe
+from monitor.broker.probe import KEEPS, USUAL_BYTES, BrokerFacts, connected, subscribe
 
 SYS_S: Final = 1.5  # its figures are retained: they come at once, where we may read them
 OVERHEAD_BYTES: Final = 250  # of Mosquitto for a message that it keeps
-USUAL_BYTES: Final = 300
 DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 RECEIVED: Final = ("$SYS/broker/publish/bytes/received", "$SYS/broker/publish/messages/received")
 

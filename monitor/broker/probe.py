@@ -15,8 +15,13 @@ from paho.mqtt.properties import Properties
 from monitor.broker.access import Access
 
 KEEPS: Final = 1500  # more than the 1,000 that Mosquitto keeps as it comes
-PATIENCE_S: Final = 10.0
+USUAL_BYTES: Final = 300
+PATIENCE_S: Final = 10.0  # without any progress: a link may be slow
+QUIET_S: Final = 1.0  # after which it is asked whether more waits
+END: Final = b"end"  # comes behind all that waited
 EXPIRY_S: Final = 30 * 86400
+MOST_BYTES: Final = 4096  # of a message of the trial: 1,500 of them are sent each day
+TRIED: Final = b"tried by slopeward doctor"  # no alert and no state: nobody can take it for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,10 @@ class BrokerFacts:
     kept: int
 
 
-def probe_broker(access: Access) -> BrokerFacts:
+def probe_broker(access: Access, size_bytes: float = USUAL_BYTES) -> BrokerFacts:
     """Subscribe, leave, let a second client publish, come back and count; cleans up after itself.
+
+    The messages are of the given size, since a broker may count in bytes what it keeps.
 
     Raises:
         OSError: the broker does not answer or refuses.
@@ -40,18 +47,37 @@ def probe_broker(access: Access) -> BrokerFacts:
         granted = getattr(properties, "SessionExpiryInterval", None)
         subscribe(client, topic)
     with connected(access, f"{name}-pub", expiry_s=0) as (client, _, _):
-        infos = [client.publish(topic, b"x", qos=1) for _ in range(KEEPS)]
-        infos[-1].wait_for_publish(PATIENCE_S)
-    received: list[int] = []
-    with connected(access, name, received=received) as (_, present, _):
-        last, quiet_since = -1, time.monotonic()
-        while len(received) < KEEPS and time.monotonic() - quiet_since < 1.0:
-            if len(received) != last:
-                last, quiet_since = len(received), time.monotonic()
-            time.sleep(0.02)
+        _publish_all(client, topic, bytes(max(1, min(MOST_BYTES, round(size_bytes)))))
+    received: list[bytes] = []
+    with connected(access, name, received=received) as (client, present, _):
+        if present:
+            _await_all(client, topic, received)
     with connected(access, name, expiry_s=0, clean=True):
         pass  # takes the session away again
-    return BrokerFacts(present, granted, len(received))
+    return BrokerFacts(present, granted, sum(one != END for one in received))
+
+
+def _publish_all(client: paho.Client, topic: str, payload: bytes) -> None:
+    """Publish what a broker should keep, and wait until it has acknowledged the last, however slow the link is."""
+    infos = [client.publish(topic, payload, qos=1) for _ in range(KEEPS)]
+    for info in infos:
+        info.wait_for_publish(PATIENCE_S)
+        if not info.is_published():
+            raise TimeoutError("the broker does not acknowledge what is published")
+
+
+def _await_all(client: paho.Client, topic: str, received: list[bytes]) -> None:
+    """Wait for all that was kept: on a slow link a quiet second is not the end, what is published now comes behind."""
+    seen, quiet_s, is_asked = 0, time.monotonic(), False
+    while len(received) < KEEPS and END not in received:
+        if len(received) != seen:
+            seen, quiet_s = len(received), time.monotonic()
+        if not is_asked and time.monotonic() - quiet_s >= QUIET_S:
+            client.publish(topic, END, qos=1)
+            is_asked = True
+        if time.monotonic() - quiet_s >= PATIENCE_S:
+            return
+        time.sleep(0.02)
 
 
 def subscribe(client: paho.Client, topic: str) -> None:
@@ -70,7 +96,7 @@ def connected(
     *,
     expiry_s: int = EXPIRY_S,
     clean: bool = False,
-    received: list[int] | None = None,
+    received: list[bytes] | None = None,
 ) -> Iterator[tuple[paho.Client, bool, Any]]:
     """A connected client, whether the broker knew it, and the properties it answered with."""
     client = access.open_client(client_id, mqtt5=True)
@@ -81,9 +107,9 @@ def connected(
         answer.append((flags, reason, properties))
         arrived.set()
 
-    def count(_client: Any, _data: Any, _message: Any) -> None:
+    def count(_client: Any, _data: Any, message: Any) -> None:
         if received is not None:
-            received.append(1)
+            received.append(bytes(message.payload))
 
     client.on_connect, client.on_message = note, count
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]

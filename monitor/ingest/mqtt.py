@@ -90,7 +90,7 @@ class Session:
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.reconnect_delay_set(1, 15)
+        client.reconnect_delay_set(1, 5)  # a broker that forgot us keeps nothing meanwhile
         return client
 
     # ---- life --------------------------------------------------------------------------------------------------

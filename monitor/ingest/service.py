@@ -372,7 +372,7 @@ class Ingest:
         log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, spell(since))
         reason = (
             f"The broker forgot the {event.name} session: messages sent since {spell(since)} may be lost. "
-            f"{len(ends)} sources got a request to send them again."
+            f"{len(ends)} sources got a request to send them again; let all other loggers send again what they keep."
         )
         facts = {"session": event.client_id, "at": spell(event.at), "since": spell(since)}
         self._on_alarm(health_alarm(self._session_key(event.name), 2, reason, is_open=True, evidence=facts))

@@ -19,7 +19,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s, spell_about
 from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
-from monitor.errors import JobError
+from monitor.errors import AwayError, JobError
 from monitor.jobs.anomaly_beside import list_beside, load_beside
 from monitor.jobs.anomaly_budget import correct
 from monitor.jobs.anomaly_fan import score_fans
@@ -68,7 +68,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         active = {d: None if step is None or d in CERTAIN else _find_fit(c, site, d, step) for d in plan.detectors}
         factors = load_factors(c, site)
     forget_others(db, site.id, {group.name for group in groups})
-    parts, failed = correct(db, site, now), False
+    parts, failed = correct(db, site, now), list[JobError]()
     done: dict[str, str] | None = _score_all(db, site, groups, active, factors, now)
     if done is None:
         return "no readings"
@@ -94,14 +94,15 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
                 samples = samples or _load_window(db, site, step, now)
                 rows = _score_in_worker(db, config, site, detector, checkpoint, factors, samples, now)
             except JobError as error:  # the detectors after it still have their turn
-                failed = True
+                failed.append(error)
                 parts.append(f"{detector}: {error}")
                 continue
             with db.write() as c:
                 done[detector] = _describe(add_anomalies(c, rows, now), sum(r.alerted for r in rows))
         parts.append(f"{detector}: {done[detector]}")
     if failed:
-        raise JobError("; ".join(parts))
+        is_away = all(isinstance(error, AwayError) for error in failed)
+        raise (AwayError if is_away else JobError)("; ".join(parts))
     return "; ".join(parts)
 
 

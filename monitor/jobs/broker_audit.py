@@ -39,7 +39,8 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
     figures = read_figures(access)
     checks = [_look_at_dropped(figures, known["broker.dropped"].check.value if "broker.dropped" in known else None)]
     if _is_due(known, now):
-        facts = probe_broker(access)
+        size_bytes = message_bytes(figures)
+        facts = probe_broker(access, size_bytes)
         if figures and facts.session_present:
             # what the broker dropped of the trial is no loss: the next look counts from there
             checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + KEEPS - facts.kept)
@@ -49,12 +50,14 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
             free |= {} if (memory := available_memory_bytes()) is None else {"memory": memory / 2}
         rate = None if core is None else _find_rate(*core)
         checks += _judge_session(facts)
-        limit = find_limit(facts, rate or 1.0, message_bytes(figures), free, EXPIRY_S)
+        limit = find_limit(facts, rate or 1.0, size_bytes, free, EXPIRY_S)
         state = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
         said = "1 message a second, for none was counted yet" if rate is None else f"{rate:.3g} messages a second"
         found = f"bridges an outage of {spell_about(limit.seconds)} at {said}; then {limit.why}"
         if config.broker.mode == "external" and facts.kept >= KEEPS:
-            found += f"; as far as {KEEPS} messages show: whether it keeps more, its max_queued_messages says"
+            found += (
+                f"; as far as {KEEPS} messages show: its max_queued_messages and max_queued_bytes say more"
+            )
         remedy = "" if state == OK else f"change {limit.setting}"
         checks.append(Check("broker.bridge", state, found, remedy, round(limit.seconds / 3600, 1), "h"))
     with db.write() as c:

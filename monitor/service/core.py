@@ -461,6 +461,7 @@ class Core:
             (self.clock_watch.find_condition(), self.conditions.of_disk(self.reserve.trouble)), now_s
         )
         self.conditions.follow(self.conditions.of_readers(self.readers), now_s)
+        self.conditions.follow((self.conditions.of_compute(compute.find_trouble()),), now_s)
         self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
         self.conditions.follow(self.conditions.of_escalation(self.sites, self.dispatcher.failing), now_s)
         hanging = self.dispatcher.find_hanging()
@@ -528,7 +529,7 @@ class Core:
         if not ingest.get("drained", True) and all(ingest["connected"].values()):
             degraded.append("catching_up: readings that waited are being read; silence is judged when they are in")
         degraded += [
-            *self.conditions.told("slow:", "source:", "check:"),
+            *self.conditions.told("slow:", "source:", "check:", "compute:"),
             *([self._lost_file] if self._lost_file else []),
         ]
         detail: dict[str, Any] = {

@@ -24,7 +24,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
-from monitor.errors import SlopewardError, StoreBusyError
+from monitor.errors import AwayError, SlopewardError, StoreBusyError
 from monitor.movement.cadence import stage_cadence
 from monitor.store.database.engine import Database, patient
 from monitor.store.job_runs import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
@@ -37,6 +37,7 @@ POLLS: Final = 2  # looks at sources at once: they mostly wait for a server, and
 FAILS_BEFORE_ALARM: Final = 3
 LOOK_S: Final = 1.0  # between two looks at the folders that jobs watch
 AGAIN_S: Final = 60.0  # after a run that the database did not take: a day later would be a day without it
+AWAY_AGAIN_S: Final = 600.0  # after a run that no machine took: each try waits for it, and holds up the other jobs
 GIVE_BACK_S: Final = 10.0  # between two times that freed memory goes back: some jobs run many times a second
 Clock = Callable[[], datetime]
 OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
@@ -269,10 +270,10 @@ class Schedule:
         finally:
             self._running.discard(key)
 
-    def _run_again(self, key: str) -> None:
+    def _run_again(self, key: str, pause_s: float = AGAIN_S) -> None:
         """Have an entry run again soon, unless its next turn is sooner."""
         known = self._scheduler.get_job(key)
-        soon = datetime.now(UTC) + timedelta(seconds=AGAIN_S)
+        soon = datetime.now(UTC) + timedelta(seconds=pause_s)
         if known is not None and (known.next_run_time is None or known.next_run_time > soon):
             self._scheduler.modify_job(key, next_run_time=soon)
 
@@ -286,7 +287,7 @@ class Schedule:
             log.warning("job %s not started: %s", key, error)
             self._run_again(key)
             return "missed"
-        state, detail = self._call(key)
+        state, detail, is_own_fault = self._call(key)
         if job.name not in self._loaded:
             self._loaded.add(job.name)
             self.on_loaded()
@@ -304,7 +305,8 @@ class Schedule:
                     finish_run(c, run_id, state, detail, self._clock())
         except SlopewardError as error:
             log.warning("the end of job %s was not noted: %s", key, error)
-        self._count(key, state, detail)
+        if is_own_fault:  # what all jobs wait for is one alarm, `Conditions.of_compute`
+            self._count(key, state, detail)
         if site is not None and job.name == "movement":
             self._follow_stage(site)
         return state
@@ -331,20 +333,23 @@ class Schedule:
             self._scheduler.modify_job(key, next_run_time=soon)
             log.info("%s is %s: %s every %g s", site.id, stage or "unknown", job.name, pause_s)
 
-    def _call(self, key: str) -> tuple[str, str]:
+    def _call(self, key: str) -> tuple[str, str, bool]:
+        """How it ended, what it said, and whether that is its own doing."""
         job, site = self._entries[key]
         module, _, name = job.function.partition(":")
         try:
             function: Any = getattr(importlib.import_module(module), name)
-            return "done", str(function(self._db, self._config, site, self._clock()))
+            return "done", str(function(self._db, self._config, site, self._clock())), True
         except SlopewardError as error:
             text = " ".join(str(error).split())
             if isinstance(error, StoreBusyError):
                 self._run_again(key)
-            return ("killed" if "killed" in text else "failed"), text
+            if isinstance(error, AwayError):
+                self._run_again(key, AWAY_AGAIN_S)
+            return ("killed" if "killed" in text else "failed"), text, not isinstance(error, AwayError)
         except Exception as error:  # loop edge: one broken job must not end the others
             log.exception("job %s", job.name)
-            return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+            return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}", True
 
     def _count(self, key: str, state: str, detail: str) -> None:
         with self._lock:

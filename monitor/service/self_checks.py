@@ -23,12 +23,14 @@ AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
 GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
 FOREIGN_S: Final = 3600.0
 STUMBLES: Final = 3  # in a row
+FOUND_BEFORE: Final = "what was found before the service was started"
 # by the first part of a check's name; figures and remedy stand in the view `service_checks` and in `slopeward doctor`
 _CHECK_REASONS: Final = {
     "backup": "the newest copy of the database is too old, or none succeeded; see slopeward doctor",
     "broker": "the broker would lose readings in an outage, or has dropped some; see slopeward doctor",
     "database": "the database is slow, or its log has grown too large; see slopeward doctor",
 }
+_DISK_REASON: Final = "a disk is nearly full, or a folder cannot be written; see slopeward doctor"
 GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is an alarm
 ESCALATION_FAILS_S: Final = 15.0
 FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
@@ -68,8 +70,9 @@ class Conditions:
             self._since.pop(one.key, None)
             ended = monotonic_s - self._last.get(one.key, float("-inf")) >= one.hold_s
             if ended and self._told.get(one.key) != "":
-                self._told[one.key] = ""
-                self._alarms.clear(one.key, f"over: {one.reason}")
+                # what was wrong, as it was told: by now the figures of the reason are those of nothing
+                told, self._told[one.key] = self._told.get(one.key), ""
+                self._alarms.clear(one.key, f"over: {told or FOUND_BEFORE}")
 
     def told(self, *prefixes: str) -> list[str]:
         """What is wrong now among the keys that begin so, one line each."""
@@ -145,6 +148,14 @@ class Conditions:
     def of_modem(trouble: str) -> Condition:
         """What `ModemWatch.find_trouble` says."""
         return Condition("sms:modem", bool(trouble), f"text messages do not go out: {trouble}", after_s=AWAY_S)
+
+    @staticmethod
+    def of_compute(trouble: str) -> Condition:
+        """What `compute.find_trouble` says: one alarm, however many jobs of however many sites wait for it."""
+        return Condition(
+            "compute:away", bool(trouble),
+            f"no forecast, training or scene is computed, rules and alarms go on (see slopeward doctor): {trouble}", level=1, after_s=AWAY_S,
+        )  # fmt: skip
 
     @staticmethod
     def of_sirens(troubles: Mapping[str, str]) -> Iterator[Condition]:
@@ -230,9 +241,14 @@ class Conditions:
     @staticmethod
     def of_checks(checks: Iterable[Check]) -> Iterator[Condition]:
         """What the service stands on (`service_checks`); what is in order after a time that was bad ends the alarm."""
-        for one in checks:
+        made = tuple(checks)
+        for one in made:
             if reason := _CHECK_REASONS.get(one.name.partition(".")[0], ""):
                 yield Condition(f"check:{one.name}", one.state == BAD, reason, level=1, after_s=AWAY_S)
+        # one alarm: several folders mostly lie on one disk
+        disks = [one.state for one in made if one.name.startswith("disk.")]
+        if disks:
+            yield Condition("check:disk", BAD in disks, _DISK_REASON, level=1, after_s=AWAY_S)
 
     @staticmethod
     def of_evaluation(sites: Iterable[str], slow: Mapping[str, float]) -> Iterator[Condition]:

@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.errors import JobError
+from monitor.errors import AwayError, JobError
 from monitor.extras import explain_missing
 from monitor.worker import sandbox
 from monitor.worker.cluster import Cluster, Versions, count_threads, explain_versions, list_versions
@@ -61,6 +61,7 @@ _waiting: dict[str, "_Child"] = {}  # started for a job that is about to come
 _lock: Final = threading.Lock()
 _stopped = threading.Event()
 _told: set[str] = set()  # which walls are missing is said once
+_trouble = [""]  # why the last job could not begin
 
 
 def run(
@@ -83,7 +84,31 @@ def run(
 
     Raises:
         JobError: it failed, was killed at its limit, or answered what is not the record agreed; one line.
+        AwayError: it could not begin, for want of a cluster or of room on this machine.
     """
+    trouble = ""
+    try:
+        return _run(task, asked, limit_s, on_progress, cluster, terms)
+    except AwayError as error:
+        trouble = str(error)
+        raise
+    finally:
+        _trouble[0] = trouble
+
+
+def find_trouble() -> str:
+    """Why the last job of this process could not begin; empty where it could."""
+    return _trouble[0]
+
+
+def _run(
+    task: Task[Asked, Answered],
+    asked: Asked,
+    limit_s: float,
+    on_progress: Progress | None,
+    cluster: Cluster | None,
+    terms: Terms,
+) -> Answered:
     if cluster is not None:
         answered: Answered = call_there(
             cluster, task.function, run_for, task, asked, limit_s, terms, list_versions(),
@@ -92,15 +117,28 @@ def run(
         return answered
     job = task.function
     terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
-    child = _take_waiting(job) or _start(job, "")
     try:
-        with (child.folder / "asked").open("wb") as file:
-            pickle.dump({"job": job, "asked": asked}, file, protocol=5)
-        (child.folder / "terms").write_text(json.dumps(terms, default=spell_record), encoding="utf-8")
+        child = _take_waiting(job) or _start(job, "")
+    except OSError as error:
+        raise _explain_no_room(job, error) from error
+    try:
+        try:
+            with (child.folder / "asked").open("wb") as file:
+                pickle.dump({"job": job, "asked": asked}, file, protocol=5)
+            (child.folder / "terms").write_text(json.dumps(terms, default=spell_record), encoding="utf-8")
+        except OSError as error:
+            raise _explain_no_room(job, error) from error
         status = _run_process(job, child, limit_s, on_progress)
         return _read_answer(task, child.folder, status, terms)
     finally:
         child.end()
+
+
+def _explain_no_room(job: str, error: OSError) -> AwayError:
+    """The folder or the process of a job could not be made: the disk of temporary files, memory, processes."""
+    return AwayError(
+        f"{job} could not be started: {error.strerror or error}; make room in {tempfile.gettempdir()} and in memory"
+    )
 
 
 def warm(job: str) -> None:
@@ -408,10 +446,11 @@ def run_for(
     """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
 
     Raises:
-        JobError: as `run`, or this machine runs another version than the service.
+        JobError: as `run`.
+        AwayError: as `run`, or this machine runs another version than the service.
     """
     if different := explain_versions(versions, list_versions()):
-        raise JobError(f"{task.function}: {different} ({socket.gethostname()}); install the same on all machines")
+        raise AwayError(f"{task.function}: {different} ({socket.gethostname()}); install the same on all machines")
     return run(task, asked, limit_s, terms=terms)
 
 

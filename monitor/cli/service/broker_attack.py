@@ -11,7 +11,7 @@ import paho.mqtt.client as paho
 
 from monitor.broker.access import Access
 from monitor.broker.logins import DOCTOR
-from monitor.broker.probe import connected, subscribe
+from monitor.broker.probe import TRIED, connected, subscribe
 
 PATIENCE_S: Final = 3.0
 SITES: Final = 20  # more are not tried
@@ -76,7 +76,7 @@ def _find_delivered(own: Access, client: paho.Client, topics: Sequence[str], mar
         listener.on_message = lambda _c, _u, message: heard.add(message.topic)
         for topic in topics:
             subscribe(listener, topic)
-        sent = {client.publish(topic, b"tried by slopeward doctor", qos=1).mid: topic for topic in topics}
+        sent = {client.publish(topic, TRIED, qos=1).mid: topic for topic in topics}
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and len(refused) + len(heard) < len(sent):
             time.sleep(0.02)

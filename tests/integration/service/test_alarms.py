@@ -22,6 +22,7 @@ from monitor.service.self_checks import Conditions
 from monitor.store.alerting.alerts import load_alerts, shelve
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata, notification
+from monitor.store.service_checks import BAD, OK, Check
 from monitor.store.service_state import find_stamp, load_stamps, stamp
 from tests.conftest import wait_for
 
@@ -324,6 +325,50 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
     # a count stays where it is, the others become well: over after ten minutes at the latest
     healed = {**HEALTHY, **{k: v for k, v in trouble.items() if k in ("lost", "dropped_qos0")}}
     assert follow(healed, after_s + 700.0)[key][0] == "returned_unacknowledged"
+
+
+def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
+    alarms = make_alarms(db)
+    conditions = Conditions(alarms)
+    for status, at_s in ((HEALTHY, 0.0), ({**HEALTHY, "database_busy_since": NOW}, 1.0),
+                         ({**HEALTHY, "database_busy_since": NOW}, 100.0), (HEALTHY, 200.0)):  # fmt: skip
+        conditions.follow(conditions.of_ingest(status), at_s)
+    of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
+    assert of_key == [
+        "over: what was found before the service was started",
+        f"the database takes no observations since {NOW}; messages wait with the broker",
+        f"over: the database takes no observations since {NOW}; messages wait with the broker",
+    ]
+
+
+def test_disks_that_are_full_are_one_alarm(db):
+    alarms = make_alarms(db)
+    conditions = Conditions(alarms)
+    full, free = (tuple(Check(f"disk.{name}", state, "") for name in ("broker", "state")) for state in (BAD, OK))
+    told = []
+    for checks, at_s in ((free, 0.0), (full, 5.0), (full, 70.0), ((*full[:1], *free[1:]), 100.0), (free, 130.0)):
+        before = len(alarms.pending())
+        conditions.follow(conditions.of_checks(checks), at_s)
+        told.append([(a.key, a.open) for a in alarms.pending()[before:]])
+    assert told == [
+        [("health:check:disk", False)],
+        [],
+        [("health:check:disk", True)],
+        [],
+        [("health:check:disk", False)],
+    ]
+
+
+def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
+    alarms = make_alarms(db)
+    conditions = Conditions(alarms)
+    told = []
+    for trouble, at_s in (("", 0.0), ("no worker for 60 s", 5.0), ("", 30.0), ("no worker for 60 s", 40.0),
+                          ("no scheduler", 101.0), ("", 130.0)):  # fmt: skip
+        before = len(alarms.pending())
+        conditions.follow((conditions.of_compute(trouble),), at_s)
+        told.append([(a.open, a.level) for a in alarms.pending()[before:]])
+    assert told == [[(False, 0)], [], [], [], [(True, 1)], [(False, 0)]]
 
 
 def test_a_count_that_grew_is_told_for_ten_minutes(db):

@@ -171,6 +171,23 @@ def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
     facts = probe_broker(open_access(mosquitto.url))
     assert facts.session_present
     assert facts.kept == KEEPS
+    # a limit in bytes is met by messages of the usual size alone
+    mosquitto.configure("max_queued_bytes", 100_000)
+    mosquitto.restart()
+    assert 100 < probe_broker(open_access(mosquitto.url)).kept < 500
+
+
+def test_a_slow_link_is_no_broker_that_loses_messages(monkeypatch):
+    from monitor.broker import probe
+
+    monkeypatch.setattr(probe, "QUIET_S", 0.05)
+    received = [b"x"] * 700
+
+    def publish(_topic, payload, qos):
+        threading.Timer(0.2, lambda: received.extend([b"x"] * (probe.KEEPS - 700))).start()
+
+    probe._await_all(SimpleNamespace(publish=publish), "t", received)
+    assert len(received) == probe.KEEPS
 
 
 def test_an_empty_database_in_the_place_of_another_one_is_told_and_a_copy_is_none(tmp_path):

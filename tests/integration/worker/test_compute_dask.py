@@ -217,7 +217,7 @@ def test_a_job_is_ended_at_its_limit_there_too(far: FarCluster, tmp_path: Path) 
 
 def test_another_version_is_said_before_anything_runs(far: FarCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "list_versions", lambda: cluster.list_versions() | {"numpy": "1.0"})
-    with pytest.raises(JobError, match=r"numpy is 1\.0 here and .* there .*install the same on all machines"):
+    with pytest.raises(AwayError, match=r"numpy is 1\.0 here and .* there .*install the same on all machines"):
         compute.run(DOUBLE, {"x": 1}, 60, cluster=far.where)
 
 

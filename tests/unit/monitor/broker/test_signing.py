@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.broker.probe import TRIED
 from monitor.broker.signing import Key, Keyring, is_signed, make_key, sign
 from monitor.domain.canonical import canonical_json
 from monitor.errors import ConfigError, NotFoundError, RefusedError
@@ -101,6 +102,7 @@ def test_only_what_is_not_ours_is_foreign():
     own.hear(TOPIC, b"of a version before", retained=True)
     will = sign("slopeward/v1/status", '{"status":"offline"}', [key], NOW).encode()
     own.hear("slopeward/v1/status", will, retained=False)
+    own.hear("slopeward/v1/doctor-1/alert", TRIED, retained=False)  # nobody is called for what doctor tries
     assert own.status() == {"foreign": 0, "foreign_last": ""}
     own.hear(TOPIC, first.encode(), retained=False)
     assert "repeated" in own.status()["foreign_last"]

@@ -11,7 +11,7 @@ import pytest
 
 from monitor import health
 from monitor.config.service import parse_service
-from monitor.errors import ConfigError, JobError, StoreBusyError
+from monitor.errors import AwayError, ConfigError, JobError, StoreBusyError
 from monitor.health import BLIND, DEGRADED, SEEN, SiteSight, find_overdue, judge, judge_parts
 from monitor.ingest import handover
 from monitor.ingest.division import Division
@@ -19,7 +19,7 @@ from monitor.service.children import Keeper
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.intake.process import IngestProcess
-from monitor.service.schedule import JOBS, Job, Schedule
+from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import IDLE, load_runs
 from monitor.store.schema.tables import metadata
@@ -316,6 +316,22 @@ def test_a_job_that_fails_ends_as_a_row_and_three_times_as_an_alarm(db, make_sch
     with db.read() as c:
         assert all(run.state == state and words in run.detail for run in load_runs(c))
     assert [(key, failing) for key, _, failing in told] == [("work:s", True)]
+
+
+def away_job(db, config, site, now):
+    raise AwayError("no worker")
+
+
+def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten_minutes(db, make_schedule):
+    told = []
+    schedule = make_schedule("away_job", told)
+    schedule._scheduler.start(paused=True)
+    for _ in range(4):
+        assert schedule.run_now("work:s") == "failed"
+    assert told == [], "one alarm says it of all jobs: compute:away"
+    wait = schedule._scheduler.get_job("work:s").next_run_time - datetime.now(UTC)
+    assert wait <= timedelta(seconds=AWAY_AGAIN_S)
+    schedule.stop()
 
 
 def test_what_arrives_in_a_watched_folder_is_looked_at_within_seconds(db, tmp_path, monkeypatch):

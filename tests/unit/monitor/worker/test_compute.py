@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from monitor.errors import JobError
+from monitor.errors import AwayError, JobError
 from monitor.worker import compute
 from monitor.worker.records import Task
 from tests.conftest import wait_for
@@ -98,6 +98,16 @@ def test_a_large_answer_is_refused(monkeypatch):
     monkeypatch.setattr(compute, "RESULT_LIMIT_BYTES", 100)
     with pytest.raises(JobError, match="more than 100"):
         compute.run(job("some_jobs:double"), {"x": "y" * 1000}, 30)
+
+
+def test_a_full_disk_of_temporary_files_is_said_and_is_no_fault_of_what_the_job_was_given(monkeypatch):
+    with monkeypatch.context() as full:
+        full.setattr(compute.pickle, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(AwayError, match="could not be started: No space left; make room in "):
+            compute.run(job("some_jobs:double"), {"x": np.arange(2.0)}, 60)
+    assert "No space left" in compute.find_trouble()
+    compute.run(job("some_jobs:double"), {"x": np.arange(2.0)}, 60)
+    assert compute.find_trouble() == "", "the next job began"
 
 
 def test_the_job_ends_with_the_service(tmp_path):
