@@ -55,9 +55,7 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
         said = "1 message a second, for none was counted yet" if rate is None else f"{rate:.3g} messages a second"
         found = f"bridges an outage of {spell_about(limit.seconds)} at {said}; then {limit.why}"
         if config.broker.mode == "external" and facts.kept >= KEEPS:
-            found += (
-                f"; as far as {KEEPS} messages show: its max_queued_messages and max_queued_bytes say more"
-            )
+            found += f"; as far as {KEEPS} messages show: its max_queued_messages and max_queued_bytes say more"
         remedy = "" if state == OK else f"change {limit.setting}"
         checks.append(Check("broker.bridge", state, found, remedy, round(limit.seconds / 3600, 1), "h"))
     with db.write() as c:

@@ -154,7 +154,8 @@ class Conditions:
         """What `compute.find_trouble` says: one alarm, however many jobs of however many sites wait for it."""
         return Condition(
             "compute:away", bool(trouble),
-            f"no forecast, training or scene is computed, rules and alarms go on (see slopeward doctor): {trouble}", level=1, after_s=AWAY_S,
+            f"no forecast, training or scene is computed, rules and alarms go on (see slopeward doctor): {trouble}",
+            level=1, after_s=AWAY_S,
         )  # fmt: skip
 
     @staticmethod

@@ -67,6 +67,18 @@ def lock_core(engine: Engine) -> Connection | None:
     return c
 
 
+def is_core_running(engine: Engine) -> bool:
+    """Whether a core holds the lock now; False on a database where none ever ran."""
+    with engine.connect() as c:
+        if c.execute(text("SELECT to_regclass(:name)"), {"name": CORE}).scalar() is None:
+            return False
+    mine = lock_core(engine)
+    if mine is None:
+        return True
+    mine.close()
+    return False
+
+
 def end_core_sessions(engine: Engine, session: str) -> int:
     """End the sessions of a core that hangs, by their name, and whoever else holds its lock; returns how many.
 

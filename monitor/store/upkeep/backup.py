@@ -17,6 +17,7 @@ from detection.whole_file import replacing
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database
 from monitor.store.database.file_modes import keep_private, open_lock
+from monitor.store.database.locks import is_core_running
 from monitor.store.schema.tables import metadata
 
 LIMIT_S: Final = 6 * 3600
@@ -107,11 +108,14 @@ def restore(db: Database, source: Path) -> None:
     """Put a copy in the place of everything the database holds; stop the service first.
 
     Raises:
-        RefusedError: a service runs on this SQLite database; what it holds in memory would not fit any more.
+        RefusedError: a service runs on this database; what it holds in memory would not fit any more, and on
+            PostgreSQL each would wait for the locks of the other.
         StoreError: the copy is missing or damaged, or putting it back failed; then the database is as it was.
     """
     if not source.is_file():
         raise StoreError(f"{source} is no file")
+    if not db.is_sqlite and is_core_running(db.engine):
+        raise RefusedError(f"a service runs on {db.url.database}; stop it first, and those that stand by")
     db.close()
     if not db.is_sqlite:
         options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")

@@ -16,6 +16,7 @@ from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database
+from monitor.store.database.locks import lock_core, make_turns
 from monitor.store.readings import observations
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
@@ -102,6 +103,19 @@ def test_no_copy_is_put_under_a_running_service(sqlite_url, tmp_path):
             backup.restore(database, tmp_path / "copy")
     backup.restore(database, tmp_path / "copy")
     database.close()
+
+
+@pytest.mark.server
+def test_no_copy_is_put_under_a_running_service_on_postgresql(postgresql_url, tmp_path, client_programs):
+    with Database(postgresql_url) as database:
+        upgrade(database, NOW)
+        backup.back_up(database, tmp_path / "copy")
+        make_turns(database.engine)
+        core = lock_core(database.engine)
+        with pytest.raises(RefusedError, match=r"a service runs on .*; stop it first"):
+            backup.restore(database, tmp_path / "copy")
+        core.close()
+        backup.restore(database, tmp_path / "copy")
 
 
 # ---- proof -----------------------------------------------------------------------------------------------------
