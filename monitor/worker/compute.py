@@ -61,7 +61,7 @@ _waiting: dict[str, "_Child"] = {}  # started for a job that is about to come
 _lock: Final = threading.Lock()
 _stopped = threading.Event()
 _told: set[str] = set()  # which walls are missing is said once
-_trouble = [""]  # why the last job could not begin
+_troubles: dict[str, str] = {}  # by cluster, "" is this machine: why the last job could not begin there
 
 
 def run(
@@ -86,19 +86,25 @@ def run(
         JobError: it failed, was killed at its limit, or answered what is not the record agreed; one line.
         AwayError: it could not begin, for want of a cluster or of room on this machine.
     """
+    with _noted(cluster):
+        return _run(task, asked, limit_s, on_progress, cluster, terms)
+
+
+@contextlib.contextmanager
+def _noted(cluster: Cluster | None) -> Iterator[None]:
     trouble = ""
     try:
-        return _run(task, asked, limit_s, on_progress, cluster, terms)
+        yield
     except AwayError as error:
         trouble = str(error)
         raise
     finally:
-        _trouble[0] = trouble
+        _troubles["" if cluster is None else cluster.address] = trouble
 
 
 def find_trouble() -> str:
-    """Why the last job of this process could not begin; empty where it could."""
-    return _trouble[0]
+    """Why the last job of this process could not begin, on the cluster or here; empty where it could."""
+    return next(filter(None, list(_troubles.values())), "")
 
 
 def _run(
@@ -429,7 +435,8 @@ def run_each(
     if cluster is None or len(questions) < 2:
         yield from map(ask, questions)
         return
-    at_once = min(len(questions), count_threads(cluster))
+    with _noted(cluster):
+        at_once = min(len(questions), count_threads(cluster))
     with ThreadPoolExecutor(at_once, "cluster") as threads:
         waiting = deque(threads.submit(ask, asked) for asked in questions)
         try:

@@ -260,6 +260,14 @@ def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_
 ) -> None:
     monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     for where in (Cluster("tcp://127.0.0.1:1"), Cluster(far.where.address.replace("tls", "tcp"))):
+        monkeypatch.setattr(compute, "_troubles", {})
         with pytest.raises(AwayError, match=rf"on {where.address}: ") as error:
             compute.run(DOUBLE, {"x": 1}, 5, cluster=where)
+        with pytest.raises(JobError, match="No module named"):  # it begins, on this machine
+            compute.run(DOUBLE, {}, 60)
+        assert where.address in compute.find_trouble(), "a job that runs here says nothing of the cluster"
+        monkeypatch.setattr(compute, "_troubles", {})
+        with pytest.raises(AwayError):
+            list(compute.run_each(DOUBLE, [{"x": 1}, {"x": 2}], 5, cluster=where))
+        assert where.address in compute.find_trouble(), "nor is it silent where many jobs were to go there"
         assert "\n" not in str(error.value)
