@@ -30,11 +30,17 @@ def parse(text: str) -> datetime:
 
     >>> parse("2026-03-01T07:00:00+01:00") == datetime(2026, 3, 1, 6, tzinfo=UTC)
     True
+    >>> parse("9999-12-31T23:59:59-14:00")
+    Traceback (most recent call last):
+    ValueError: time '9999-12-31T23:59:59-14:00' lies beyond the calendar
     """
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"time {text!r} has no zone; write an offset or Z")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"time {text!r} lies beyond the calendar") from None
 
 
 def from_epoch_s(seconds: float) -> datetime:

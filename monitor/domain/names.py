@@ -1,4 +1,4 @@
-"""Names of people: how one is written down, and when two spellings are one person; the only place that decides it."""
+"""Names and words of people: how they are written down; when two spellings are one person is decided here alone."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -7,6 +7,8 @@ from typing import Final
 # characters that show nothing, or a blank, and that Unicode does not class as such
 _UNSEEN: Final = frozenset(map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)))
 _SELECTORS: Final = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0000, 0xE0FFF))  # of variants and tags: they show nothing
+
+_TURNS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # the direction of a line
 
 
 def fold_name(name: str) -> str:
@@ -36,6 +38,16 @@ def tidy_name(name: str) -> str:
     text = unicodedata.normalize("NFC", name)
     seen = "".join(" " if sign.isspace() else "" if _is_unseen(sign) else sign for sign in text)
     return unicodedata.normalize("NFC", " ".join(seen.split()))
+
+
+def tidy_text(text: str) -> str:
+    r"""What a person wrote, as one line of a message may have it: nothing in it begins a line or turns its direction.
+
+    >>> tidy_text("crack\r\nAll clear\x1b[2J\u202e!")
+    'crack All clear[2J!'
+    """
+    seen = (" " if k.isspace() else "" if unicodedata.category(k) == "Cc" or k in _TURNS else k for k in text)
+    return " ".join("".join(seen).split())
 
 
 def is_same_person(one: str, other: str) -> bool:

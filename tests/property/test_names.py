@@ -1,5 +1,6 @@
 """Two spellings of one name that differ in blanks, case, Unicode form or unseen signs are one person, at every act."""
 
+import json
 import unicodedata
 from datetime import timedelta
 
@@ -14,7 +15,9 @@ from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_nam
 from monitor.domain.observation import Report
 from monitor.domain.site import Recipient
 from monitor.errors import PayloadError, RefusedError
+from monitor.ingest.decoders.observer import decode_event, decode_report
 from monitor.ingest.decoders.strict_json import read_person
+from monitor.ingest.message import Message, Place
 from monitor.store.alerting import alerts, maintenance, offsets
 from monitor.store.alerting.decisions import load_report_facts
 from monitor.store.people import users
@@ -86,6 +89,25 @@ def test_an_account_is_not_opened_twice_under_another_spelling(database):
         with pytest.raises(RefusedError, match="one person"):
             users.add_user(c, "Ada", "long enough 1", "operator", NOW)
         users.require_account(c, "ADA")
+
+
+def say(body):
+    return Message("slopeward/v1/north-bench/report", json.dumps(body).encode(), NOW, "live")
+
+
+def test_words_of_an_observer_begin_no_line_of_a_message():
+    body = {
+        "time": "2026-03-01T06:00:00Z", "kind": "crack\n", "by": "Ada",
+        "text": "3 cm\r\nAll clear: level green\x1b[2J\u2028\u202ewen",
+    }  # fmt: skip
+    told = decode_report(say(body), Place("report", "north-bench", ""), None, None, None).report
+    assert (told.kind, told.text) == ("crack", "3 cm All clear: level green[2J wen")
+    with pytest.raises(PayloadError, match="shows no character"):
+        decode_report(say({**body, "text": "\x1b\u202e"}), Place("report", "north-bench", ""), None, None, None)
+    event = {"from": body["time"], "to": body["time"], "kind": "blasting", "text": "bench 4\nAll clear"}
+    assert (
+        decode_event(say(event), Place("report", "north-bench", ""), None, None, None).event.text == "bench 4 All clear"
+    )
 
 
 def test_observers_are_named_as_people(database):

@@ -25,6 +25,7 @@ from monitor.cli.session import (
 from monitor.config.service import load_service
 from monitor.domain.alert import COMMAND, Actor
 from monitor.domain.instants import spell
+from monitor.domain.names import tidy_text
 from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.decoders.observer import read_given_time
@@ -84,7 +85,8 @@ def add(
     end = read_given_time(to, begin)
     if end < begin:
         raise RefusedError("--to lies before --from")
-    if not text.strip() or not kind.strip():
+    kind, text = tidy_text(kind), tidy_text(text)
+    if not text or not kind:
         raise RefusedError("an event needs a kind and a text")
     meant = find_meant(kind)
     if meant is not None:  # a misspelt earthquake would explain no step

@@ -10,6 +10,7 @@ from monitor.cli.service import reporting
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, pick_site, say, show
 from monitor.config.service import load_service
 from monitor.domain.instants import spell
+from monitor.domain.names import tidy_text
 from monitor.domain.observation import Report
 from monitor.errors import RefusedError
 from monitor.ingest.decoders.observer import read_given_time
@@ -48,7 +49,8 @@ def add(
     now = datetime.now(UTC)
     if station is not None and not is_station(station):
         raise RefusedError(f"--station: {station!r} is no station id")
-    if not text.strip() or not kind.strip():
+    kind, text = tidy_text(kind), tidy_text(text)
+    if not text or not kind:
         raise RefusedError("a report needs a kind and a text")
     place = pick_site(load_service(config), site)
     seen_at = read_given_time(time, now)

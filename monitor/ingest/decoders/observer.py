@@ -7,7 +7,15 @@ from urllib.parse import urlsplit
 from monitor.domain.observation import Report, SiteEvent
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.strict_json import check_keys, read_number, read_object, read_person, read_text, read_time
+from monitor.ingest.decoders.strict_json import (
+    check_keys,
+    read_line,
+    read_number,
+    read_object,
+    read_person,
+    read_text,
+    read_time,
+)
 from monitor.ingest.message import Decoded, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
@@ -26,8 +34,8 @@ def decode_report(message: Message, place: Place, _site: Site, _v: Vocabulary, _
     if photo is not None and not _is_address(read_text(photo, "photo_url", 2000)):
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
     report = Report(
-        place.site, read_time(body.get("time"), body.get("time_unit")), read_text(body.get("kind"), "kind", 64),
-        read_text(body.get("text"), "text"), read_person(body.get("by"), "by"), station, photo,
+        place.site, read_time(body.get("time"), body.get("time_unit")), read_line(body.get("kind"), "kind", 64),
+        read_line(body.get("text"), "text"), read_person(body.get("by"), "by"), station, photo,
     )  # fmt: skip
     return Decoded(report=report)
 
@@ -42,7 +50,7 @@ def decode_event(message: Message, place: Place, _site: Site, _v: Vocabulary, _r
         raise PayloadError("bad_time", "to lies before from")
     value = body.get("value")
     event = SiteEvent(
-        place.site, from_at, to_at, read_text(body.get("kind"), "kind", 64), read_text(body.get("text"), "text"),
+        place.site, from_at, to_at, read_line(body.get("kind"), "kind", 64), read_line(body.get("text"), "text"),
         None if value is None else read_number(value, "value"),
     )  # fmt: skip
     return Decoded(event=event, event_by=read_person(body.get("by", "mqtt"), "by"))

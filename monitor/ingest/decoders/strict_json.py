@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from monitor.domain.instants import from_epoch_s, parse
-from monitor.domain.names import fold_name, tidy_name
+from monitor.domain.names import fold_name, tidy_name, tidy_text
 from monitor.errors import PayloadError
 
 PAYLOAD_LIMIT: Final = 1 << 20
@@ -89,6 +89,14 @@ def read_text(value: object, name: str, limit: int = 4000) -> str:
         raise PayloadError("too_long", f"{name}: at most {limit} characters")
     check_text(value, name)
     return value
+
+
+def read_line(value: object, name: str, limit: int = 4000) -> str:
+    """Words of a person, on one line: they become a line of messages, and must begin none of their own."""
+    text = tidy_text(read_text(value, name, limit))
+    if not text:
+        raise PayloadError("not_text", f"{name}: shows no character")
+    return text
 
 
 def read_person(value: object, name: str) -> str:

@@ -51,6 +51,9 @@ class Guard:
             return
         scope["headers"] = [(name, _plain_cookies(v) if name == b"cookie" else v) for name, v in scope["headers"]]
         headers = dict(scope["headers"])
+        if b"content-length" in headers and b"transfer-encoding" in headers:  # two readers would cut it differently
+            await _refuse(send, 400, "a body has one length: Content-Length or Transfer-Encoding, not both", close=True)
+            return
         declared = headers.get(b"content-length", b"0")
         most = LARGEST_BODY
         if scope["method"] == "POST":
@@ -159,9 +162,11 @@ class HeadOnly:
         await self.app({**scope, "method": "GET"}, told, only_head)
 
 
-async def _refuse(send: Send, status: int, text: str) -> None:
+async def _refuse(send: Send, status: int, text: str, *, close: bool = False) -> None:
     body = b'{"error":"' + text.encode() + b'"}'
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]
+    if close:  # what follows on this connection is of the same making
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -13,6 +13,7 @@ from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
 from monitor.alerting.audit.recompute import Recomputed, Recomputing, gather_decisions
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
+from monitor.domain.names import tidy_text
 from monitor.domain.observation import Report
 from monitor.domain.site import Site
 from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, StoreBusyError
@@ -38,7 +39,7 @@ REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "ve
 
 
 def _reason(text: str) -> str:
-    cleaned = " ".join(text.split())
+    cleaned = tidy_text(text)
     if len(cleaned) < 3:
         raise RefusedError("say why in a few words")
     return cleaned

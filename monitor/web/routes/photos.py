@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from monitor.domain.names import tidy_text
 from monitor.errors import RefusedError, StoreBusyError
 from monitor.store.readings.photos import Taken, add_photo, find_picture, find_subject, require_few
 from monitor.web.access.callers import actor_of
@@ -64,7 +65,7 @@ def _take(
     )
     with context.db.write() as c:
         number = add_photo(
-            c, site, actor, " ".join(note.split()), made.photo, made.small, said, context.clock(), alert_id=alert_id,
+            c, site, actor, tidy_text(note), made.photo, made.small, said, context.clock(), alert_id=alert_id,
             report_id=report_id,
         )  # fmt: skip
     return JSONResponse({"photo": number}, status_code=201)

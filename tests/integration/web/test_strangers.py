@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -124,6 +125,21 @@ def test_a_body_without_length_is_cut(client):
 def test_a_number_that_no_database_holds_is_no_bug(client, path):
     assert client.get(path.format(1 << 70)).status_code == 422
     assert client.get(path.format((1 << 63) - 1)).status_code == 404
+
+
+def test_an_instant_beyond_the_calendar_is_no_bug(client):
+    edge = {"to": "9999-12-31T23:59:59-14:00"}
+    assert client.get("/api/v1/sites/north-bench/ribbon", params=edge).status_code == 409
+
+
+def test_a_body_of_two_lengths_is_refused_and_what_follows_is_no_request(client):
+    head = f"POST /login HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\n"
+    smuggled = f"GET /health HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\n\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port), 10) as door:
+        door.sendall(f"{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}".encode())
+        answer = b"".join(iter(lambda: door.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_a_nul_character_is_refused_everywhere(client):
