@@ -5,10 +5,12 @@ Only what comes by the broker is bounded; files are read in by a person who is t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.config.service import LimitsSection
+from monitor.criteria.cost import Room, measure_room
+from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.ingest.message import Decoded, Fault, Message
 from monitor.store.readings.quarantine import MOST_SOURCES, OTHERS, find_source
@@ -40,6 +42,11 @@ class Admission:
         self._undeclared = {
             site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()
         }  # fmt: skip
+        self._sites = sites
+        self._rooms: dict[tuple[str, str], Room] = {
+            (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()
+        }  # fmt: skip
+        self._spans: dict[tuple[str, str, str], timedelta] = {}
         self._buckets: dict[str, _Bucket] = {}
         self._before: dict[str, tuple[float, datetime]] = {}  # of the batch in hand
 
@@ -55,6 +62,12 @@ class Admission:
                 " limits.readings_per_s, then `slopeward ingest --rejected`"
             )
             # counted as arrived: who sends too much is not asked to send it again
+            decoded = Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
+        elif too_dense := self._find_too_dense(message, decoded):
+            reason = (
+                f"{too_dense} brings more readings than the windows of its site hold; correct its interval in"
+                " the site file or slow it down, then `slopeward ingest --rejected`"
+            )
             decoded = Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
         elif readings:
             decoded = self._without_strangers(message, decoded)
@@ -76,18 +89,48 @@ class Admission:
 
     def _is_too_fast(self, message: Message, decoded: Decoded) -> bool:
         limits, source = self._limits, find_source(message.topic, message.client)
-        readings = max(len(decoded.observations), 1)
         bucket = self._buckets.get(source)
         if bucket is None:
             is_one_of_many = len(self._buckets) >= MOST_SOURCES and not self._is_declared(source)
             source = self._name_one_of_many(decoded) if is_one_of_many else source
-            bucket = self._buckets.setdefault(source, _Bucket(limits.readings_at_once, message.received_at))
+        readings = max(len(decoded.observations), 1)
+        return self._lacks(source, readings, limits.readings_per_s, limits.readings_at_once, message.received_at)
+
+    def _find_too_dense(self, message: Message, decoded: Decoded) -> str:
+        """A declared station that brings more into the windows of its site than an evaluation should read, or nothing.
+
+        What lies before the windows is read by no evaluation, and does not count.
+        """
+        counts: dict[tuple[str, str], int] = {}
+        for item in decoded.observations:
+            key = (item.site, item.station)
+            if key in self._rooms and item.received_at - item.observed_at < self._span_of(item):
+                counts[key] = counts.get(key, 0) + 1
+        for (site, station), count in counts.items():
+            room = self._rooms[site, station]
+            per_s = room.rows / max(room.span_s.values())
+            if self._lacks(f"windows of {site}/{station}", count, per_s, room.rows, message.received_at):
+                return f"{site}/{station}"
+        return ""
+
+    def _span_of(self, item: Observation) -> timedelta:
+        """How far back the windows reach of a series of a station that has some."""
+        key = (item.site, item.station, item.quantity)
+        found = self._spans.get(key)
+        if found is None:
+            spec = self._sites[item.site].series(item.station, item.quantity)
+            span_s = 0.0 if spec is None else self._rooms[key[:2]].span_s.get(spec.quantity, 0.0)
+            found = self._spans[key] = timedelta(seconds=span_s)
+        return found
+
+    def _lacks(self, source: str, readings: int, per_s: float, most: float, at: datetime) -> bool:
+        """Whether a sender has no room for these readings; else they are taken from it."""
+        bucket = self._buckets.setdefault(source, _Bucket(most, at))
         if source not in self._before:
             self._before[source] = bucket.left, bucket.at
-        if message.received_at > bucket.at:  # a clock that was set back gives nothing and takes nothing
-            passed_s = (message.received_at - bucket.at).total_seconds()
-            bucket.left = min(bucket.left + passed_s * limits.readings_per_s, limits.readings_at_once)
-        bucket.at = message.received_at
+        if at > bucket.at:  # a clock that was set back gives nothing and takes nothing
+            bucket.left = min(bucket.left + (at - bucket.at).total_seconds() * per_s, most)
+        bucket.at = at
         if bucket.left < readings:
             return True
         bucket.left -= readings

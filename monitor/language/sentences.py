@@ -639,6 +639,7 @@ SENTENCES: Final = (
     N_("verify now: GNSS messages of {station} ({site}) count {reference}; kept is {reference2}, and what counts otherwise waits in the quarantine. Which holds? slopeward ingest --accept-epoch0 {place} --reason WHY, or --keep-epoch0 {place2} --reason WHY"),
     N_("since {at} in frame {frame}"),
     N_("{sender} sends more than {n} readings a second for long; slow it down, or raise limits.readings_per_s, then `slopeward ingest --rejected`"),
+    N_("{station} brings more readings than the windows of its site hold; correct its interval in the site file or slow it down, then `slopeward ingest --rejected`"),
     N_("the site file in force says so"),
     N_("its process died"),
     N_("lease expired before the outcome was known"),

@@ -21,7 +21,7 @@ FOLLOWS = re.compile(
 # (module, what is formatted): a share or ratio, a factor of safety, a score, or a text that no person reads
 PURE = {
     ("audit/as_of.py", "value"), ("series/bounds.py", "factor"), ("acts/loosening.py", "value"),
-    ("decision/cost.py", "rows"),
+    ("criteria/cost.py", "rows"),
     ("criteria/kinds/earthquake.py", "event.value"), ("criteria/kinds/earthquake.py", "moved.high_cm"),
     ("criteria/kinds/anomaly.py", "worst.score"), ("criteria/kinds/anomaly.py", "worst.threshold"),
     ("criteria/kinds/rain_return_period.py", "window_s"), ("criteria/rainfall.py", "worst['coverage']"),

@@ -107,7 +107,7 @@ def _check_sites(folder: Path, sites: list[Site], failures: dict[Path, ConfigErr
 
 
 def _check_site(site: Site) -> Iterator[Finding]:
-    from monitor.alerting.decision.cost import find_dear
+    from monitor.criteria.cost import find_dear
 
     dear = find_dear(site)
     wrong = [*find_weaknesses(site), *_find_unknown_models(site), *_find_unusable_decoders(site)]

@@ -49,7 +49,7 @@ def _guard(look: Callable[[ServiceConfig], Iterator[Finding]], service: ServiceC
 
 
 def _look_at_sites(service: ServiceConfig) -> Iterator[Finding]:
-    from monitor.alerting.decision.cost import find_dear
+    from monitor.criteria.cost import find_dear
 
     sites, failures = scan_sites(service.paths.sites)
     for path, error in failures.items():

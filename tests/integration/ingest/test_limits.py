@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, func, select, text
 
-from monitor.config.service import parse_service
+from monitor.config.service import parse_service, parse_site
+from monitor.criteria import cost
 from monitor.domain.site import Binding, Level, Site, Station
 from monitor.errors import StoreBusyError
 from monitor.ingest import admission
@@ -93,6 +95,27 @@ def test_a_device_that_floods_is_slowed_and_the_others_are_not(pipeline, databas
     fresh = Pipeline(database, {"north": SITE}, Clock(), parse_service("", "test").limits)
     fresh._clock.now = NOW + timedelta(hours=1)
     assert replay_rejected(fresh, fresh._clock).stored == 430
+
+
+def test_a_station_fills_the_windows_of_its_site_to_a_bound_and_takes_none_of_the_others(database, clock, monkeypatch):
+    monkeypatch.setattr(cost, "ROWS_WARN", 100)
+    site = parse_site(Path("configs/sites/north-bench.toml").read_text(), "north-bench.toml")
+    pipeline = Pipeline(database, {site.id: site}, clock)
+
+    def crack(n, station="E1", days=0.0):
+        at = (NOW - timedelta(seconds=n, days=days)).isoformat()
+        body = {"time": at, "crack_opening_mm" if station == "E1" else "displacement_up_mm": 1.0 + n}
+        return Message(f"slopeward/v1/{site.id}/{station}/obs", json.dumps(body).encode(), NOW, "live")
+
+    most = int(cost.measure_room(site)["E1"].rows)
+    assert 100 <= most < 2000
+    outcome = pipeline.store([crack(n) for n in range(most + 300)])
+    assert (outcome.added.stored, outcome.rejected) == (most, 300)
+    assert pipeline.store([crack(n, "G1") for n in range(50)]).rejected == 0
+    assert pipeline.store([crack(n, days=60.0) for n in range(300)]).rejected == 0  # no window reaches so far back
+    with database.read() as c:
+        [reason] = c.execute(text("SELECT DISTINCT reason FROM rejected_messages")).scalars()
+    assert reason.startswith("north-bench/E1 brings more readings than the windows of its site hold")
 
 
 def test_senders_under_ever_new_names_take_no_declared_station_its_bound(pipeline, monkeypatch):

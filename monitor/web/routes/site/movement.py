@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from monitor.alerting.decision.cost import ROWS_WARN, count_rows
 from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.criteria.cost import ROWS_WARN, count_rows
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError

@@ -1,5 +1,7 @@
 """What an evaluation of a site costs, from its windows and sampling alone, before the first message has come."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from monitor.criteria.scope import history_s, reach_s, wanted_series
@@ -18,6 +20,31 @@ def count_rows(site: Site) -> int:
         spec = site.series(station, quantity)
         total += 0.0 if spec is None else _rows(spec, quantity, span_s)
     return round(total)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a station may bring into the windows of its site.
+
+    Attributes:
+        rows: twice what its intervals declare, or those that take a second of one processor.
+        span_s: how far back the windows reach, by declared quantity.
+    """
+
+    rows: float
+    span_s: Mapping[str, float]
+
+
+def measure_room(site: Site) -> Mapping[str, Room]:
+    """By station, for those that an evaluation reads."""
+    spans: dict[str, dict[str, float]] = {}
+    rows: dict[str, float] = {}
+    for (station, quantity), history in wanted_series(site).items():
+        spec = site.series(station, quantity)
+        if spec is not None:
+            spans.setdefault(station, {})[spec.quantity] = reach_s(history)
+            rows[station] = rows.get(station, 0.0) + _rows(spec, quantity, history)
+    return {station: Room(max(2.0 * rows[station], float(ROWS_WARN)), span_s) for station, span_s in spans.items()}
 
 
 def find_dear(site: Site) -> tuple[str, bool] | None:
