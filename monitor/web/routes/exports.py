@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from monitor.domain.instants import parse
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
@@ -19,6 +19,7 @@ from monitor.store.alerting.maintenance import load_maintenance
 from monitor.web.access.rules import narrow
 from monitor.web.context import context_of
 from monitor.web.parts.collect import find_card
+from monitor.web.parts.geojson import GEOJSON, GeoJsonResponse
 from monitor.web.routes.maps import read_instant
 from monitor.worker import compute
 
@@ -28,7 +29,6 @@ MOST_FOOTPRINTS: Final = 20_000  # of one map: outlines are large
 AT_ONCE: Final = 2  # files that are written or sent at the same time
 LONGEST_S: Final = 900.0  # for which a reader may take
 PIECE: Final = 1 << 18
-GEOJSON: Final = "application/geo+json"
 _TYPES: Final = {
     "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet", "geojson": GEOJSON,
     "gpkg": "application/geopackage+sqlite3",
@@ -98,17 +98,17 @@ def _root(request: Request) -> str:
     return context_of(request).config.web.public_url.rstrip("/") or str(request.base_url).rstrip("/")
 
 
-@router.get("/sites.geojson", response_class=JSONResponse)
-def map_sites(request: Request) -> JSONResponse:
+@router.get("/sites.geojson", response_class=GeoJsonResponse)
+def map_sites(request: Request) -> GeoJsonResponse:
     """Sites as points with their level; the most dangerous first."""
     with context_of(request).db.read() as c:
         return _collection(maps.list_sites(c, narrow(request, None)))
 
 
-@router.get("/sites/{site}/stations.geojson", response_class=JSONResponse)
+@router.get("/sites/{site}/stations.geojson", response_class=GeoJsonResponse)
 def map_stations(
     request: Request, site: str, at: Annotated[str | None, Query(description="as stored then; default now")] = None
-) -> JSONResponse:
+) -> GeoJsonResponse:
     """Stations as points with health, velocity, the level each asks for and that of the site."""
     context = context_of(request)
     then = None if at is None else read_instant(at)
@@ -117,8 +117,8 @@ def map_stations(
         return _collection(maps.list_stations(c, site, context.clock(), then))
 
 
-def _collection(features: list[dict[str, Any]]) -> JSONResponse:
-    return JSONResponse({"type": "FeatureCollection", "features": features}, media_type=GEOJSON)
+def _collection(features: list[dict[str, Any]]) -> GeoJsonResponse:
+    return GeoJsonResponse({"type": "FeatureCollection", "features": features})
 
 
 @router.get("/sites/{site}/export/{table}.{form}", response_class=StreamingResponse)
@@ -183,22 +183,22 @@ def get_collection(request: Request, site: str) -> dict[str, Any]:
         return stac.describe_collection(c, find_card(c, site), _stac_root(request, site))
 
 
-@router.get("/sites/{site}/stac/items", response_class=JSONResponse)
-def list_items(request: Request, site: str) -> JSONResponse:
+@router.get("/sites/{site}/stac/items", response_class=GeoJsonResponse)
+def list_items(request: Request, site: str) -> GeoJsonResponse:
     """All scenes that were read, as STAC items."""
     with context_of(request).db.read() as c:
         found = stac.list_items(c, find_card(c, site), _stac_root(request, site))
-    return JSONResponse(found, media_type=GEOJSON)
+    return GeoJsonResponse(found)
 
 
-@router.get("/sites/{site}/stac/items/{scene_hash}", response_class=JSONResponse)
-def get_item(request: Request, site: str, scene_hash: str) -> JSONResponse:
+@router.get("/sites/{site}/stac/items/{scene_hash}", response_class=GeoJsonResponse)
+def get_item(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
     """One scene as a STAC item."""
     with context_of(request).db.read() as c:
         found = stac.find_item(c, find_card(c, site), scene_hash, _stac_root(request, site))
     if found is None:
         raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r} that was read")
-    return JSONResponse(found, media_type=GEOJSON)
+    return GeoJsonResponse(found)
 
 
 def _stac_root(request: Request, site: str) -> str:

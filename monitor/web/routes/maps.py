@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, Response
 
 from detection.susceptibility.records import read_shown
 from monitor.domain.instants import parse, spell
@@ -18,11 +18,11 @@ from monitor.store.readings.point_rates import Box, PointRate, load_rates
 from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
+from monitor.web.parts.geojson import GeoJsonResponse
 from monitor.web.parts.ranges import NAME, list_files, send_range
 from monitor.web.parts.zones import draw_zones, read_velocity_zones
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
-GEOJSON: Final = "application/geo+json"
 AT_ONCE: Final = 2  # rates of points take the database a while
 _drawing: Final = threading.Semaphore(AT_ONCE)
 FIRST_YEAR: Final = 1900
@@ -35,21 +35,21 @@ EVERYWHERE: Final = (-180.0, -90.0, 180.0, 90.0)
 At = Annotated[str | None, Query(description="end of the window, RFC 3339 with offset; default now")]
 
 
-@router.get("/sites/{site}/zones.geojson", response_class=JSONResponse)
-def map_zones(request: Request, site: str) -> JSONResponse:
+@router.get("/sites/{site}/zones.geojson", response_class=GeoJsonResponse)
+def map_zones(request: Request, site: str) -> GeoJsonResponse:
     """Areas of the site file as hulls of their stations, and circles within which radar points count."""
     context = context_of(request)
     with context.db.read() as c:
         declared = context.declared(c, find_card(c, site))
     features = [] if declared is None else draw_zones(declared)
     features += read_velocity_zones(context.config.paths.velocity_of(site))
-    return JSONResponse({"type": "FeatureCollection", "features": features}, media_type=GEOJSON)
+    return GeoJsonResponse({"type": "FeatureCollection", "features": features})
 
 
-@router.get("/sites/{site}/points.geojson", response_class=JSONResponse)
+@router.get("/sites/{site}/points.geojson", response_class=GeoJsonResponse)
 def map_points(
     request: Request, site: str, bbox: Within = None, at: At = None, days: Days | None = None, set_: SetName = None
-) -> JSONResponse:
+) -> GeoJsonResponse:
     """Satellite points of a view by their mean velocity over the whole record, or squares of many.
 
     Of an earlier time, or of a window, and while the map of a set is not made yet: an even share of the points.
@@ -82,7 +82,7 @@ def map_points(
         "from_at": spell(one.from_at) if one is not None and is_now and one.from_at is not None else None,
         "newest_at": spell(one.newest_at) if one is not None and is_now and one.newest_at is not None else None,
     }  # fmt: skip
-    return JSONResponse({"type": "FeatureCollection", **about, "features": features}, media_type=GEOJSON)
+    return GeoJsonResponse({"type": "FeatureCollection", **about, "features": features})
 
 
 def _draw_point(one: PointRate) -> dict[str, Any]:

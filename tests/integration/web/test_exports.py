@@ -133,6 +133,8 @@ def test_maps_open_in_a_gis(client, tmp_path):
     assert shapely.from_wkb(places[1]).coords[0] == pytest.approx((8.9, 46.2001), abs=1e-12)
     shown = client.get(f"{SITE}/stations.geojson")
     assert shown.headers["content-type"] == "application/geo+json"
+    told = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/sites/{site}/stations.geojson"]["get"]
+    assert list(told["responses"]["200"]["content"]) == ["application/geo+json"]
     one = next(f["properties"] for f in shown.json()["features"] if f["properties"]["station"] == "G1")
     assert one["level_name"] == "orange"
     assert one["stage"] == "progressive"
