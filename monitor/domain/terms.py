@@ -125,7 +125,7 @@ def read_toml(text: str, name: str) -> dict[str, Any]:
     """Parse TOML; a syntax error becomes one line with the file, line and column."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of the library, or a number with more digits than Python reads
         raise ConfigError(f"{name}: not valid TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{name}: not valid TOML: nested too deep") from None
@@ -133,6 +133,9 @@ def read_toml(text: str, name: str) -> dict[str, Any]:
 
 def read_text(path: Path) -> str:
     """Read a configuration file; what stands in the way becomes one line."""
+    # one of a folder would be waited for without end; what a shell hands over is /dev/fd/N
+    if path.suffix == ".toml" and (path.is_fifo() or path.is_char_device()):
+        raise ConfigError(f"{path}: cannot be read: no ordinary file")
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:

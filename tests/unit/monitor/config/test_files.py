@@ -1,5 +1,6 @@
 """Configuration: the files that ship, the error lines, overrides, secrets."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ def test_simulated_site_passes():
         ('channels = ["log"]', 'channels = ["fax:1"]', ["recipient[0].channels[0]", "fax"]),
         ("[fusion]", "[fusion", ["not valid TOML", "line"]),
         ("[fusion]", f"x = {'[' * 3000}", ["not valid TOML", "nested too deep"]),
+        ("[fusion]", f"x = {'9' * 5000}", ["not valid TOML", "4300 digits"]),
         ('covariates = ["R1.rain"]', 'covariates = ["R2.rain"]', ["forecast.covariates", "R2"]),
         ("[levels.red]", "[levels.rod]", ["levels", "did you mean 'red'"]),
         ('max_silence = "12h"', 'max_silence = "12m"', ["station[4].series[0].max_silence"]),
@@ -189,3 +191,14 @@ def test_a_bad_site_file_does_not_stop_the_others(tmp_path):
     sites, failures = scan_sites(tmp_path)
     assert [s.id for s in sites] == ["north-bench"]
     assert sorted(p.name for p in failures) == ["b.toml", "c.toml"]
+
+
+def test_a_pipe_or_device_among_the_site_files_is_not_waited_for(tmp_path):
+    (tmp_path / "good.toml").write_text(EXAMPLE)
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    sites, failures = scan_sites(tmp_path)
+    assert [site.id for site in sites] == ["north-bench"]
+    assert [str(error) for error in failures.values()] == [
+        f"{tmp_path}/{name}: cannot be read: no ordinary file" for name in ("pipe.toml", "zero.toml")
+    ]
