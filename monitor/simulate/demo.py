@@ -486,7 +486,7 @@ def _tell_done(stage: Stage, counted: dict[str, Any], say: Say, *, keeps: bool) 
     say(f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
         f"{counted['notifications']['delivered']} messages were delivered")  # fmt: skip
     for name, one in counted["forecasters"].items():
-        because = "" if one["shown"] else f": {one['not_shown_because']}"
+        because = "" if one["shown"] else f", because: {one['not_shown_because'].removeprefix('not shown: ')}"
         say(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}")
     for name, one in counted["anomalies"].items():
         say(f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold")

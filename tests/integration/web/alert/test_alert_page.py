@@ -12,7 +12,7 @@ from monitor.store.alerting.alerts import add_note
 from monitor.store.alerting.outbox import claim_due, mark_confirmed, mark_delivered
 from monitor.store.database.engine import Database
 from monitor.store.people import users
-from monitor.store.schema.tables import decision
+from monitor.store.schema.tables import alert, decision
 from monitor.web.parts import headline
 from monitor.web.parts.story import tell_story
 from tests.data.filled import PASSWORD
@@ -137,3 +137,18 @@ def test_messages_of_one_minute_are_one_line_of_the_story():
     assert [(one["kind"], one.get("names")) for one in tell_story([event], rows)] == [
         ("sent", ["duty (email)", "duty (log)"]), ("event", None),
     ]  # fmt: skip
+
+
+def test_an_alert_that_is_over_reads_alike_on_every_page(red):
+    """Ledger, list and page of the alert: one state, one wording."""
+    database, now = red
+    with database.write() as c:
+        over = {"ledger": "health", "state": "returned_unacknowledged"}
+        c.execute(update(alert).where(alert.c.id == 1).values(**over))
+    clock = Clock()
+    clock.now = now
+    with serving(database, clock) as address, enter(address, "bo") as bo:
+        for path in ("/", "/alerts", "/alerts/1"):
+            page = read_text(bo.get(path).text)
+            assert "over, not acknowledged" in page, path
+            assert "returned unacknowledged" not in page.split("What happened")[0], path
