@@ -494,7 +494,9 @@ def test_a_page_that_lost_its_server_says_so(served, watch):
     wait_for(lambda: not answers(base), what="the server's end")
     w.page.clock.run_for(45_000)
     w.page.locator("#stale").wait_for(state="visible", timeout=60_000)
-    assert "not being refreshed" in w.page.locator("#stale").inner_text()
+    band = w.page.locator("#stale").inner_text()
+    assert "not being refreshed" in band
+    assert re.search(r"\d\d:\d\d:\d\d CET", band), "the time bears its zone"
 
 
 def test_nothing_moves_after_the_first_paint(served, watch):

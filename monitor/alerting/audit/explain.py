@@ -150,7 +150,11 @@ def _margins(facts: Mapping[str, Any], unit: str) -> Iterator[str]:
             chance = f"{say_chance(bound)}; {say_quantiles(bound)} by {bound['model']}"
             yield f"level {bound['level']}: {chance}; {facts['distribution']}"
         if "margin" in bound:
-            hits = f", readings beyond it: {bound['hits']}, needed: {bound['needs']}" if "needs" in bound else ""
+            hits = (
+                f", {bound['hits']} reading{'' if bound['hits'] == 1 else 's'} beyond it, {bound['needs']} needed"
+                if "needs" in bound
+                else ""
+            )
             yield f"level {bound['level']}: bound {bound['bound']:g}{of}, margin {bound['margin']:+.3g}{of}{hits}"
     for fact in facts.get("levels", ()):
         if isinstance(fact, Mapping) and "ratio" in fact:

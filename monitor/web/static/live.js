@@ -37,7 +37,7 @@
     stale.hidden = kept || old < STALE;
     document.body.classList.toggle("is-stale", kept || old >= STALE);
     if (old >= STALE) {
-      document.getElementById("stale-at").textContent = zoned.format(server);
+      document.getElementById("stale-at").textContent = `${zoned.format(server)} ${document.querySelector(".clock").lastChild.textContent.trim()}`;
       document.getElementById("stale-age").textContent = spell(old);
     }
   };

@@ -43,7 +43,7 @@ def test_everything_that_mattered_is_said():
         "1 reports",
         "nothing could fall",
         "v G1: asks for level 2, holds 2; fast",
-        "level 2: bound 24, margin -1.5, readings beyond it: 1, needed: 2",
+        "level 2: bound 24, margin -1.5, 1 reading beyond it, 2 needed",
         "level 1: 125% of its bound",
         "v G2: excluded, no data: silent",
         "vote v|G1: level 2, counted;",
