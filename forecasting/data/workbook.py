@@ -1,4 +1,4 @@
-"""Reads one worksheet by python-calamine, in a process of its own whose memory and time are bounded.
+"""Reads worksheets by python-calamine, in a process of its own whose memory and time are bounded.
 
 Calamine lays a table over all cells from the first to the last: two cells in far corners of a file of 5 kB ask for
 512 GiB, and its answer to memory that is not there ends the process.
@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ SECONDS = 120  # of processor time
 LONGEST_S = 600.0  # by the wall: a process that waits takes no processor time
 UNCALCULATED = 3  # exit status of the process that reads
 CELLS_NAMED = 5
+_PERCENT_FORMATS = ("9", "10")  # 0% and 0.00%, which every workbook has
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
@@ -50,10 +51,29 @@ def read_sheet(path: Path) -> "pd.DataFrame":
 
 def read_cells(path: Path) -> list[list[Any]]:
     """All rows of the first visible worksheet, as `read_sheet` spells them; raises what it raises but for emptiness."""
+    return next(iter(read_sheets(path, first=True).values()), [])
+
+
+def read_sheets(
+    path: Path, names: Sequence[str] = (), *, first: bool = False, rows: int | None = None, as_shown: bool = False
+) -> dict[str, list[list[Any]]]:
+    """Visible worksheets by their name, in their order, with their cells as `read_sheet` spells them.
+
+    Args:
+        path: The workbook.
+        names: Only these; none: all.
+        first: Only the first.
+        rows: So many of each, also where formulas have no result; None: all.
+        as_shown: A number that is shown as a percentage is the text that people see: 0.297 is "29.7%".
+
+    Raises:
+        RecipeError: The file is no workbook, it has no such sheet, or it would take more than the bounds.
+    """
     check_parts(path)
+    asked = json.dumps({"names": list(names), "first": first, "rows": rows, "as_shown": as_shown})
     command = [sys.executable, "-P", "-m", "forecasting.data.workbook", str(path), str(MEMORY_BYTES), str(SECONDS)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_S)
+        done = subprocess.run([*command, asked], capture_output=True, text=True, check=False, timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
         raise RecipeError(f"{path}: was not read within {LONGEST_S:g} s: save the sheet as CSV") from None
     if done.returncode < 0 or "MemoryError" in done.stderr:
@@ -69,7 +89,9 @@ def read_cells(path: Path) -> list[list[Any]]:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["unknown reason"])[-1]
         raise RecipeError(f"{path}: no workbook that can be read: {reason}")
-    found: list[list[Any]] = json.loads(done.stdout)
+    found: dict[str, list[list[Any]]] = json.loads(done.stdout)
+    if absent := [name for name in names if name not in found]:
+        raise RecipeError(f"{path}: there is no visible sheet {absent[0]!r}")
     return found
 
 
@@ -95,41 +117,81 @@ def check_parts(path: Path) -> None:
         raise RecipeError(f"{path}: no workbook that can be read: {error}") from error
 
 
-def _print_sheet(path: str) -> None:
-    """The first visible worksheet as JSON, a list for each row."""
+def _print_sheets(
+    path: str, names: Sequence[str], *, first: bool, rows: int | None, as_shown: bool
+) -> None:  # fmt: skip
+    """Visible worksheets as JSON: name -> a list for each row."""
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
+    found = {}
     with CalamineWorkbook.from_path(path) as book:
         sheets = [s for s in book.sheets_metadata if s.typ == SheetTypeEnum.WorkSheet]
         seen = [s.name for s in sheets if s.visible == SheetVisibleEnum.Visible]
-        rows = book.get_sheet_by_name(seen[0]).to_python() if seen else []
-    if seen and (cells := list(_list_uncalculated(path, seen[0]))):
-        more = f" and {len(cells) - CELLS_NAMED} more" if len(cells) > CELLS_NAMED else ""
-        sys.stderr.write(", ".join(cells[:CELLS_NAMED]) + more)
-        sys.exit(UNCALCULATED)
-    json.dump([[None if value == "" else value for value in row] for row in rows], sys.stdout, default=_spell)
+        for name in seen[:1] if first else [one for one in seen if one in names or not names]:
+            sheet = book.get_sheet_by_name(name)
+            cells: list[list[Any]] = sheet.to_python(nrows=rows)
+            uncalculated, shares = _look_at_cells(path, name, percentages=as_shown)
+            if uncalculated and rows is None:
+                more = f" and {len(uncalculated) - CELLS_NAMED} more" if len(uncalculated) > CELLS_NAMED else ""
+                sys.stderr.write(", ".join(uncalculated[:CELLS_NAMED]) + more)
+                sys.exit(UNCALCULATED)
+            top, left = sheet.start or (0, 0)
+            for row, column in shares:
+                at, k = row - top, column - left
+                if at < len(cells) and isinstance(cells[at][k], int | float) and not isinstance(cells[at][k], bool):
+                    cells[at][k] = f"{100 * cells[at][k]:.12g}%"
+            found[name] = [[None if value == "" else value for value in row] for row in cells]
+    json.dump(found, sys.stdout, default=_spell)
 
 
-def _list_uncalculated(path: str, sheet: str) -> Iterator[str]:
-    """Cells of a worksheet with a formula and no result: calamine calls them empty. A result may be an empty text."""
+def _look_at_cells(path: str, sheet: str, *, percentages: bool) -> tuple[list[str], list[tuple[int, int]]]:
+    """Cells with a formula and no result, which calamine calls empty; and where numbers are shown as percentages."""
+    uncalculated, shares = [], []
     with zipfile.ZipFile(path) as book:
         parts = {part.lower().lstrip("/"): part for part in book.namelist()}
         if not {"xl/workbook.xml", "xl/_rels/workbook.xml.rels"} <= parts.keys():
-            return
+            return [], []
         sheets = ET.fromstring(book.read(parts["xl/workbook.xml"])).iter(f"{_MAIN}sheet")  # noqa: S314 - bounded
         wanted = next((one.get(_RELATION) for one in sheets if one.get("name") == sheet), None)
         relations = ET.fromstring(book.read(parts["xl/_rels/workbook.xml.rels"]))  # noqa: S314 - bounded
         target = next((str(one.get("Target")) for one in relations if one.get("Id") == wanted), "")
         name = parts.get((target.lstrip("/") if target.startswith("/") else f"xl/{target}").lower())
         if name is None:
-            return
+            return [], []
+        styles = parts.get("xl/styles.xml") if percentages else None
+        of_share = _list_percent_styles(book.read(styles)) if styles is not None else set()
         with book.open(name) as part:
             for _, cell in ET.iterparse(part):  # noqa: S314 - bounded
                 if cell.tag != f"{_MAIN}c":
                     continue
+                place = str(cell.get("r"))
+                # the result of a formula may be an empty text
                 if cell.find(f"{_MAIN}f") is not None and cell.get("t") != "str" and not cell.findtext(f"{_MAIN}v"):
-                    yield str(cell.get("r"))
+                    uncalculated.append(place)
+                if cell.get("s") in of_share and (at := _find_place(place)) is not None:
+                    shares.append(at)
                 cell.clear()
+    return uncalculated, shares
+
+
+def _list_percent_styles(styles: bytes) -> set[str]:
+    """The styles of cells, by their number, that show a share as a percentage."""
+    root = ET.fromstring(styles)  # noqa: S314 - bounded
+    own = {str(f.get("numFmtId")): str(f.get("formatCode")) for f in root.iter(f"{_MAIN}numFmt")}
+    percent = {*_PERCENT_FORMATS, *(k for k, code in own.items() if "%" in re.sub(r'"[^"]*"|\\\\.', "", code))}
+    block = root.find(f"{_MAIN}cellXfs")
+    return {str(k) for k, one in enumerate(block if block is not None else ()) if one.get("numFmtId") in percent}
+
+
+def _find_place(cell: str) -> tuple[int, int] | None:
+    """Row and column, from 0, of a cell such as B3."""
+    match = re.fullmatch(r"([A-Z]{1,3})(\d{1,7})", cell)
+    if match is None:
+        return None
+    column = 0
+    for letter in match[1]:
+        column = 26 * column + ord(letter) - ord("A") + 1
+    return int(match[2]) - 1, column - 1
 
 
 def _spell(value: Any) -> str:
@@ -150,4 +212,7 @@ if __name__ == "__main__":
     _bound(resource.RLIMIT_AS, int(sys.argv[2]))
     _bound(resource.RLIMIT_CPU, int(sys.argv[3]))
     _bound(resource.RLIMIT_CORE, 0)
-    _print_sheet(sys.argv[1])
+    asked = json.loads(sys.argv[4])
+    _print_sheets(
+        sys.argv[1], asked["names"], first=asked["first"], rows=asked["rows"], as_shown=asked["as_shown"]
+    )  # fmt: skip

@@ -13,6 +13,13 @@ _NAMES: Final = (  # English, German, Italian, French, Spanish; a short form is 
     "october oktober octobre ottobre octubre", "november novembre noviembre",
     "december dezember decembre dicembre diciembre",
 )  # fmt: skip
+_DAYS: Final = (  # of the week, as the months; a short form has two letters at least
+    "monday montag lundi lunedi lunes tuesday dienstag mardi martedi martes wednesday mittwoch mercredi mercoledi "
+    "miercoles thursday donnerstag jeudi giovedi jueves friday freitag vendredi venerdi viernes saturday samstag "
+    "sonnabend samedi sabato sabado sunday sonntag dimanche domenica domingo"
+)
+_DAY: Final = re.compile(r"([^\W\d_]{2,10})[.,]{0,2} *(?=[^\W_])")
+_NUMERIC: Final = re.compile(r"\d{1,4}[./-] ?\d")  # a whole date: a word before it is no month
 _WORD: Final = re.compile(r"[^\W\d_]{3,}\.?")
 _END: Final = re.compile(r"(?<=[T ])24([:.]?)00(?:[:.]?00)?(?:\.0+)?$")
 SHORTEST: Final = 3  # letters of a month
@@ -38,6 +45,27 @@ def spell_months(text: str) -> str:
     ('01. Mar 24', '3-Feb-24', '1 Aug 2024 UTC', 'Mar 1')
     """
     return _WORD.sub(lambda found: _to_english(found[0].rstrip(".")), text)
+
+
+def drop_weekday(text: str) -> str:
+    """A date without the day of the week that it begins with.
+
+    >>> drop_weekday("Mo, 3.2.2025"), drop_weekday("lundi 3 février 2025"), drop_weekday("Mon Feb 3 2025")
+    ('3.2.2025', '3 février 2025', 'Feb 3 2025')
+    >>> drop_weekday("Mai 2025"), drop_weekday("Mar 3 2025"), drop_weekday("Mar 4.2.2025")
+    ('Mai 2025', 'Mar 3 2025', '4.2.2025')
+    """
+    found = _DAY.match(text)
+    if found is None or not _is_weekday(found[1]):
+        return text
+    rest = text[found.end() :]
+    return text if _to_english(found[1]) in _ENGLISH and _NUMERIC.match(rest) is None else rest
+
+
+@lru_cache(maxsize=512)
+def _is_weekday(word: str) -> bool:
+    plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
+    return any(day.startswith(plain) for day in _DAYS.split())
 
 
 def name_zone(text: str) -> str:

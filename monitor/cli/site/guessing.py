@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.guess import Guess, Sensor, guess
 from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.look import look_at
+from monitor.ingest.guess.look import SHEET, look_at
 from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.site_file import (
@@ -253,7 +253,8 @@ def _open(path: Path, site: Site | None) -> Callable[[Mapping[str, str]], Guess]
     form = find_form(path)
     if form != WIDE and READERS[form].content is Content.READINGS:
         return lambda answers: understand_known(path, form, answers, place_said(Said(), site))
-    return partial(guess, look_at(path))
+    look = cache(partial(look_at, path))
+    return lambda answers: guess(look(answers.get(SHEET, "")), answers)
 
 
 def _spell_options(found: Guess) -> str:

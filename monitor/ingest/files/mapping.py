@@ -4,7 +4,7 @@ import codecs
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,12 +16,21 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.message import is_station
-from monitor.ingest.months import begin_day, spell_months, spell_offset
+from monitor.ingest.months import begin_day, drop_weekday, spell_months, spell_offset
 
 _DASHES: Final = frozenset("\u2212\u2013")  # a minus as word processors and spreadsheets write it
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count
-_EXCEL_DAYS: Final = (1.0, 2_958_466.0)  # to the year 9999
+MJD: Final = "mjd"  # 60709.25: the modified Julian day
+DATENUM: Final = "datenum"  # 739651.25: the day number of MATLAB
+DAY_NUMBERS: Final = {  # what day zero is, and the numbers of the years 1900 to 9999
+    EXCEL: (datetime(1899, 12, 30), 1.0, 2_958_466.0),  # noqa: DTZ001 - day numbers know no zone
+    MJD: (datetime(1858, 11, 17), 15_020.0, 2_973_484.0),  # noqa: DTZ001
+    DATENUM: (datetime(1, 1, 1), 693_962.0, 3_652_425.0),  # noqa: DTZ001
+}
+_DATENUM_FIRST: Final = 367  # of 0001-01-01, for it counts from the year 0
+WEEKDAY: Final = "%a "  # a pattern that begins so reads "Mo, 3.2.2025"
+_MIDNIGHT: Final = re.compile(r"[T ]00:00(?::00(?:\.0+)?)?$")
 YEAR_DAY_HHMM: Final = "year_day_hhmm"  # 2014, 203, 41: three columns of array-ID loggers, 41 is 00:41
 YEAR: Final = "year"  # 2011.4548: the year and the share of it that has passed, in UTC
 _YEARS: Final = (1800.0, 2300.0)
@@ -51,7 +60,7 @@ class TimeRule:
         parts = [row.get(name) for name in self.columns]
         if self.format == YEAR_DAY_HHMM and None not in parts and "" not in parts:
             return self._place(self.read_parts([str(part).strip() for part in parts]))
-        return self.read("" if None in parts or "" in parts else " ".join(str(part).strip() for part in parts))
+        return self.read("" if None in parts or "" in parts else join_parts(parts))
 
     def read(self, value: object) -> datetime:
         """The instant of a cell.
@@ -67,7 +76,7 @@ class TimeRule:
             raise PayloadError("no_time", f"column {self.column!r} is empty")
         if isinstance(value, datetime):
             return value
-        if self.format in {YEAR, EXCEL}:
+        if self.format == YEAR or self.format in DAY_NUMBERS:
             number = _number(value.replace(",", ".") if isinstance(value, str) else value)
             return self._read_year(number) if self.format == YEAR else self._read_days(number)
         if self.format in _NUMERIC:
@@ -90,8 +99,10 @@ class TimeRule:
     def _read_text(self, text: str) -> datetime:
         if self.format == "iso":
             return datetime.fromisoformat(text)
-        text = spell_months(text) if "%b" in self.format else text
-        return datetime.strptime(spell_offset(text) if "%z" in self.format else text, self.format)  # noqa: DTZ007
+        form = self.format.removeprefix(WEEKDAY)
+        text = drop_weekday(text) if form != self.format else text
+        text = spell_months(text) if "%b" in form else text
+        return datetime.strptime(spell_offset(text) if "%z" in form else text, form)  # noqa: DTZ007
 
     def _read_year(self, value: object) -> datetime:
         """A decimal year, to the second: 365 or 366 days of one length each (as geodesists count)."""
@@ -118,13 +129,16 @@ class TimeRule:
             ) from None
 
     def _read_days(self, value: object) -> datetime:
-        """A spreadsheet's day number, to the second, or a cell that it keeps as a date; without a zone, as there."""
-        if isinstance(value, str) and len(value) >= len("2024-03-01"):
+        """A day number, to the second, or a cell that a spreadsheet keeps as a date; without a zone, as there."""
+        if isinstance(value, str) and self.format == EXCEL and len(value) >= len("2024-03-01"):
             with suppress(ValueError):
                 return datetime.fromisoformat(value)
-        if not isinstance(value, int | float) or not _EXCEL_DAYS[0] <= value <= _EXCEL_DAYS[1]:
-            raise PayloadError("bad_time", f"{self.column}: {str(value)[:60]!r} is no day number of a spreadsheet")
-        return datetime(1899, 12, 30) + timedelta(seconds=round(value * 86400))  # noqa: DTZ001 - it knows no zone
+        zero, least, most = DAY_NUMBERS[self.format]
+        if not isinstance(value, int | float) or not least <= value <= most:
+            said = {EXCEL: "day number of a spreadsheet", MJD: "modified Julian day", DATENUM: "day number of MATLAB"}
+            raise PayloadError("bad_time", f"{self.column}: {str(value)[:60]!r} is no {said[self.format]}")
+        days = value - _DATENUM_FIRST if self.format == DATENUM else value
+        return zero + timedelta(seconds=round(days * 86400))
 
     def _place(self, at: datetime) -> datetime:
         if at.tzinfo is not None:
@@ -170,7 +184,7 @@ def _cell(row: Mapping[str, Any], column: str) -> str:
 
 _TABLE_KEYS: Final = {
     "delimiter", "skip_rows", "encoding", "missing", "header", "skip_after_header", "decimal", "thousands", "station",
-    "starts",
+    "starts", "sheets",
 }  # fmt: skip
 
 
@@ -243,6 +257,7 @@ def load_mapping(path: Path) -> TableMapping:
     layout = Layout(
         delimiter, _count(table, "skip_rows", f"{path}: table"), encoding, table.get("header", True),
         _count(table, "skip_after_header", f"{path}: table"), _read_starts(table.get("starts", []), f"{path}: table"),
+        _read_sheets(table.get("sheets", []), f"{path}: table"),
     )  # fmt: skip
     rule = _read_time_rule(document.get("time"), f"{path}: time")
     return TableMapping(
@@ -262,6 +277,12 @@ def _read_starts(given: Any, name: str) -> tuple[int, ...]:
     whole = isinstance(given, list) and all(type(k) is int and k >= 0 for k in given)
     if not whole or sorted(set(given)) != given:
         raise ConfigError(f"{name}.starts: expected rising whole numbers such as [0, 12, 20], got {given!r}")
+    return tuple(given)
+
+
+def _read_sheets(given: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(one, str) and one for one in given):
+        raise ConfigError(f"{name}.sheets: expected names of worksheets, got {given!r}")
     return tuple(given)
 
 
@@ -375,6 +396,16 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
             bad = bad or failure
         found.append((neutral, bad))
     return found
+
+
+def join_parts(parts: Iterable[object]) -> str:
+    """Date and clock of two columns as one text; a date that a spreadsheet keeps with midnight is the date alone.
+
+    >>> join_parts(["2025-02-03T00:00:00.000000", "06:30:00"]), join_parts(["3.2.2025 00:00", "06:30"])
+    ('2025-02-03 06:30:00', '3.2.2025 06:30')
+    """
+    date, *rest = (str(part).strip() for part in parts)
+    return " ".join((_MIDNIGHT.sub("", date), *rest))
 
 
 def name_station(text: str) -> str:

@@ -66,6 +66,7 @@ class Layout:
         header: False: columns are called by their place, "1", "2", ...
         skip_after: lines between the header and the first row.
         starts: first characters of columns of fixed width; then `delimiter` means nothing.
+        sheets: of a workbook, one table after the other; none: its first visible one.
     """
 
     delimiter: str = ","
@@ -74,6 +75,7 @@ class Layout:
     header: bool = True
     skip_after: int = 0
     starts: tuple[int, ...] = ()
+    sheets: tuple[str, ...] = ()
 
     def split(self, line: str) -> list[str]:
         """The cells of a line of blanks or of fixed width."""
@@ -97,7 +99,7 @@ def open_rows(path: Path, layout: Layout = Layout()) -> Iterator[tuple[list[str]
             with _open_parquet(path) as found:
                 yield found
         elif path.suffix.lower() in WORKBOOKS:
-            yield _name_rows(iter(read_workbook(path)), path, layout)
+            yield _open_workbook(path, layout)
         elif is_campbell(path):
             with path.open("rb") as file:
                 yield campbell_rows(path, file)
@@ -110,19 +112,35 @@ def open_rows(path: Path, layout: Layout = Layout()) -> Iterator[tuple[list[str]
         raise ConfigError(f"{path}: cannot be read as a table: {error}") from None
 
 
-def read_workbook(path: Path) -> list[list[Any]]:
-    """Rows of the first visible worksheet; dates are ISO 8601 text without a zone.
+def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = None) -> dict[str, list[list[Any]]]:
+    """Rows of visible worksheets by their name; dates are ISO 8601 text without a zone, percentages as people see them.
+
+    Args:
+        path: the workbook.
+        sheets: these; none: the first.
+        head: so many first rows, of all of them where none is named; None: all rows.
 
     Raises:
-        ConfigError: the file is no workbook, or larger than its bounds.
+        ConfigError: the file is no workbook, larger than its bounds, or it has no such sheet.
     """
-    from forecasting.data.workbook import read_cells
+    from forecasting.data.workbook import read_sheets
     from forecasting.errors import RecipeError
 
     try:
-        return read_cells(path)
+        return read_sheets(path, sheets, first=head is None and not sheets, rows=head, as_shown=True)
     except RecipeError as error:
         raise ConfigError(str(error)) from None
+
+
+def _open_workbook(path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
+    """The rows of its sheets one after the other: each has the names of the first."""
+    sheets = list(read_workbook(path, layout.sheets).items())
+    opened = [_name_rows(iter(rows), path, layout) for _, rows in sheets]
+    if not opened:
+        raise ConfigError(f"{path}: no visible sheet")
+    if other := next((name for (name, _), (names, _) in zip(sheets, opened, strict=True) if names != opened[0][0]), ""):
+        raise ConfigError(f"{path}: sheet {other!r} has other columns than {sheets[0][0]!r}: read it in by itself")
+    return opened[0][0], chain.from_iterable(rows for _, rows in opened)
 
 
 def _rewind_stdin() -> TextIO:

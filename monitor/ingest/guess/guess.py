@@ -18,20 +18,20 @@ from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.files.units import spell_unit
-from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, read_name
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, YES, Question, answer_of, require
-from monitor.ingest.guess.times import Times, describe_gaps, find_times
+from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
 from monitor.ingest.guess.together import Numbers, find_extremes, find_totals, name_some, pair_errors, settle_components
 from monitor.ingest.guess.unfold import fold, unfold
 
-DAY_FIRST, MONTH_FIRST = "day first", "month first"
+DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
 CLASH: Final = "which zone"
 SAME: Final = "same"
 _SIGNS: Final = {"d": "DD", "j": "DDD", "m": "MM", "Y": "YYYY", "y": "YY", "b": "Mon", "H": "hh", "I": "hh",
-                 "M": "mm", "S": "ss", "f": "fff", "p": "AM/PM"}  # fmt: skip
+                 "M": "mm", "S": "ss", "f": "fff", "p": "AM/PM", "a": "Day"}  # fmt: skip
 _STATIONS_MOST: Final = 2000
 COMPONENT: Final = re.compile(r"(?<=displacement)_(?:east|north|up)|(?<=tilt)_[xy]")  # of one instrument in one unit
 _ALL_IN: Final = re.compile(
@@ -90,8 +90,11 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
         raise ConfigError(f"{look.path}: this is the neutral long form, nothing to guess: slopeward ingest {name}")
     times = find_times(look)
     if times is None:
-        raise ConfigError(f"{look.path}: no column holds a time; the columns are: {', '.join(look.names)}")
+        raise ConfigError(f"{look.path}: no column holds a time that can be read; {describe_untimed(look)}")
     questions: list[Question] = []
+    if len(look.sheets) > 1 and SHEET not in answers:
+        choices = (*look.sheets, ALL_SHEETS) if look.joins else look.sheets
+        questions.append(Question(SHEET, "which sheet of the workbook counts?", choices))
     facts = [*_tell_layout(look)]
     times = _settle_dates(times, answers, questions)
     times = _settle_zone(times, answers, questions)
@@ -144,6 +147,8 @@ def _tell_layout(look: Look) -> list[tuple[str, str]]:
     layout, names = look.layout, {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", "whitespace": "blanks"}
     is_text = look.path.suffix.lower() not in {".parquet", ".pq", ".xlsx", ".xlsm"}
     more = "" if look.is_whole else ", and there are more"
+    if len(look.sheets) > 1:
+        more += f"; of the sheets {name_some(look.sheets)}: {' and '.join(layout.sheets or look.sheets[:1])}"
     facts = [("file", f"{look.rows:,} rows of {len(look.names)} columns{more}")]
     if is_text:
         cells = "columns of fixed width" if layout.starts else f"cells parted by {names[layout.delimiter]}"
@@ -164,7 +169,8 @@ def _tell_times(times: Times) -> str:
         span = f", {ordered[0]:%Y-%m-%d %H:%M} to {ordered[-1]:%Y-%m-%d %H:%M}"
     names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
              "us": "microseconds since 1970", "ns": "nanoseconds since 1970",
-             "excel": "day numbers of a spreadsheet", "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
+             "excel": "day numbers of a spreadsheet", "mjd": "modified Julian days", "datenum": "day numbers of MATLAB",
+             "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
     form = names.get(times.rule.format) or spell_form(times.rule.format)
     zone = "" if times.rule.zone is None else f", zone {times.rule.zone.key}"
     return f"{times.rule.column} ({form}{zone}){span}"
@@ -221,21 +227,19 @@ def _spell(step: timedelta) -> str:
 
 
 def _settle_dates(times: Times, answers: Mapping[str, str], questions: list[Question]) -> Times:
-    """Day first or month first, where the record fits both."""
+    """What stands first in a date, where the record fits several orders."""
     if not times.rivals:
         return times
-    forms = (times.rule.format, *times.rivals)
-    sorts = {DAY_FIRST if _is_day_first(f) else MONTH_FIRST: f for f in reversed(forms)}
+    sorts = {_find_order(form): form for form in (*reversed(times.rivals), times.rule.format)}
     if len(sorts) < 2:
         return times
-    said = answers.get(DATES)
+    said, choices = answers.get(DATES), tuple(o for o in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if o in sorts)
     if said is None:
-        first = min(times.parsed).strftime(sorts[DAY_FIRST])
-        questions.append(
-            Question(DATES, f"is {first!r} written with the day or the month first?", (DAY_FIRST, MONTH_FIRST))
-        )
+        first = min(times.parsed).strftime(times.rule.format)
+        names = " or ".join(f"the {choice.removesuffix(' first')}" for choice in choices)
+        questions.append(Question(DATES, f"is {first!r} written with {names} first?", choices))
         return times
-    require(DATES, said, (DAY_FIRST, MONTH_FIRST))
+    require(DATES, said, choices)
     rule = replace(times.rule, format=sorts[said])
     cells = [at.strftime(times.rule.format) for at in times.parsed]
     parsed = []
@@ -247,8 +251,12 @@ def _settle_dates(times: Times, answers: Mapping[str, str], questions: list[Ques
     return replace(times, rule=rule, parsed=tuple(parsed))
 
 
-def _is_day_first(form: str) -> bool:
-    return "%d" in form and form.index("%d") < form.index("%m") if "%m" in form else True
+def _find_order(form: str) -> str:
+    """What stands first in the dates of a form."""
+    places = {sign: form.find(f"%{sign}") for sign in "ymd"}
+    if 0 <= places["y"] < places["d"]:
+        return YEAR_FIRST
+    return MONTH_FIRST if 0 <= places["m"] < places["d"] else DAY_FIRST
 
 
 def _settle_zone(times: Times, answers: Mapping[str, str], questions: list[Question]) -> Times:
@@ -395,7 +403,10 @@ def _name_stations(
     """A station for each column, never the same one twice for one quantity."""
     if station is not None:
         return dict.fromkeys(names)
-    usual = name_station(look.path.stem) or "S1"
+    # one of several sheets is a station rather than the workbook is
+    own = look.layout.sheets or look.sheets[:1]
+    usual = name_station(own[0]) if len(look.sheets) > 1 and len(own) == 1 else ""
+    usual = usual or name_station(look.path.stem) or "S1"
     chosen = {c: name.station or usual for c, name in names.items()}
     counts = Counter((chosen[c], found[c][0]) for c in names)
     for column in names:

@@ -29,6 +29,7 @@ LOOK_LINES: Final = 300  # to find header and delimiter
 HEAD_LINES: Final = 30  # the names stand in one of them
 LOOK_ROWS: Final = 100_000  # to understand the columns
 DELIMITERS: Final = (";", "\t", ",", "|", WHITESPACE)
+SHEET, ALL_SHEETS = "sheet", "all of them"
 NO_VALUE: Final = frozenset(
     {"", "-", "--", "---", "nan", "na", "n/a", "null", "none", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "inf", "x"}
 )
@@ -58,14 +59,20 @@ class Look:
     tails: dict[str, str]  # of columns: what stood behind each number, such as %
     kinds: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # a column of one kind: the whole, by, kind
     written: dict[str, tuple[str, str]] = field(default_factory=dict)  # the column of units, and what it says
+    sheets: tuple[str, ...] = ()  # of a workbook, those that hold a table
+    joins: bool = False  # all of them have the same names of columns
 
     def title(self, column: str) -> str:
         """What a column is called."""
         return self.titles.get(column, column)
 
 
-def look_at(path: Path) -> Look:
+def look_at(path: Path, sheet: str = "") -> Look:
     """Find out how a file is laid out.
+
+    Args:
+        path: the file.
+        sheet: the worksheet of a workbook, or `ALL_SHEETS`; "": the first that holds a table.
 
     Raises:
         ConfigError: the file is no table that can be told.
@@ -74,8 +81,7 @@ def look_at(path: Path) -> Look:
     if suffix in {".parquet", ".pq"}:
         return _read(path, Layout(), (), {})
     if suffix in WORKBOOKS:
-        cells = [[_text(cell) for cell in row] for row in read_workbook(path)[:LOOK_LINES]]
-        return _place(path, cells, Layout())
+        return _look_at_workbook(path, sheet)
     if is_campbell(path):
         return _read(path, Layout(), (), {n: u for n, text in read_units(path).items() if (u := _unit(text))})
     encoding = _find_encoding(path)
@@ -100,6 +106,26 @@ def look_at(path: Path) -> Look:
 
 
 LEAST_SCORE: Final = 0.5
+
+
+def _look_at_workbook(path: Path, sheet: str) -> Look:
+    heads = {
+        name: [[_text(cell) for cell in row] for row in rows]
+        for name, rows in read_workbook(path, head=LOOK_LINES).items()
+    }
+    # a cover, notes and diagrams are no tables
+    tables = {
+        name: cells for name, cells in heads.items() if (first := _first_row(cells)) is not None and cells[first:]
+    }
+    if not tables:
+        raise ConfigError(f"{path}: no row of numbers with a time was found in the first {LOOK_LINES} lines")
+    names = {tuple(cells[max(0, (_first_row(cells) or 0) - 1)]) for cells in tables.values()}
+    if sheet and sheet != ALL_SHEETS and sheet not in tables:
+        raise ConfigError(f"{path}: {SHEET}: expected one of {', '.join(tables)}, got {sheet!r}")
+    read = tuple(tables) if sheet == ALL_SHEETS else (sheet or next(iter(tables)),)
+    is_first = len(read) == 1 and read[0] == next(iter(heads))
+    look = _place(path, tables[read[0]], Layout(sheets=() if is_first else read))
+    return replace(look, sheets=tuple(tables), joins=len(tables) > 1 and len(names) == 1)
 
 
 def is_number(text: str) -> bool:

@@ -18,7 +18,7 @@ from monitor.ingest.files.reader import Said, StationPlace
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.guess.guess import Guess, Sensor, guess
 from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.look import Look, look_at
+from monitor.ingest.guess.look import SHEET, Look, look_at
 from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.site_file import ask_place
@@ -108,7 +108,7 @@ def understand(asked: AskedTable) -> Understood:
             said = replace(asked.known, name=asked.name)
             found = _ask_place(understand_known(path, form, asked.answers, said), asked)
         else:
-            look = look_at(path)
+            look = look_at(path, asked.answers.get(SHEET, ""))
             found = _ask_place(guess(replace(look, path=Path(asked.name)), asked.answers), asked)
             head, rows = tuple(map(_cut, look.names[:COLUMNS_SHOWN])), tuple(_list_cells(look))
         known = Understood(

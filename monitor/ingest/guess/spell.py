@@ -20,6 +20,7 @@ def spell_mapping(mapping: TableMapping, file: str) -> str:
     layout, rule = mapping.layout, mapping.time
     lines = [f"# What the columns of {file} mean; use it with: slopeward ingest FILE --mapping THIS", "[table]"]
     lines += [f"starts = {list(layout.starts)}"] if layout.starts else [f"delimiter = {quote(layout.delimiter)}"]
+    lines += [f"sheets = [{', '.join(map(quote, layout.sheets))}]"] if layout.sheets else []
     lines += [f"skip_rows = {layout.skip_rows}"] if layout.skip_rows else []
     lines += [f"skip_after_header = {layout.skip_after}"] if layout.skip_after else []
     lines += [] if layout.header else ["header = false"]

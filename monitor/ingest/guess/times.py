@@ -11,21 +11,32 @@ from statistics import median
 from typing import Final
 
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files.mapping import EXCEL, YEAR, YEAR_DAY_HHMM, TimeRule
+from monitor.ingest.files.mapping import (
+    DATENUM,
+    EXCEL,
+    MJD,
+    WEEKDAY,
+    YEAR,
+    YEAR_DAY_HHMM,
+    TimeRule,
+    join_parts,
+)
 from monitor.ingest.guess.look import NO_VALUE, Look
-from monitor.ingest.months import name_zone, spell_months
+from monitor.ingest.months import drop_weekday, name_zone, spell_months
 
 FITS: Final = 0.98  # share of the cells that a form must explain
 STRAY: Final = 3  # cells that may be something else also in a short table: a source, a mean below the last row
 GLANCED: Final = 12  # cells after which most forms are out
+_SPAN_MOST: Final = 50  # times the shortest record that a form makes of the cells; days taken for months make 30
 TRIED: Final = 500  # cells to choose forms by; those left must then fit all
 _DATES: Final = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
-    "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y年%m月%d日",
+    "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y年%m月%d日", "%y/%m/%d", "%y-%m-%d", "%y.%m.%d",
     # months by name, in any language that `monitor.ingest.months` knows
     "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%d. %b %Y", "%d. %b %y", "%d.%b.%Y", "%d.%b.%y",
     "%d/%b/%Y", "%d/%b/%y", "%b %d %Y", "%b %d, %Y", "%Y-%b-%d", "%d%b%Y", "%d%b%y",
 )  # fmt: skip
+_OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y")
 _MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
 _CLOCKS: Final = (
     "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M", "%Hh%M",
@@ -37,16 +48,24 @@ _DAY_OF_YEAR: Final = re.compile(
     r"^(?:doy|j(?:ulian)?[ _]?day|julian.*|day[ _]?of[ _]?(?:the[ _]?)?year|year[ _]?day|yday)", re.IGNORECASE
 )
 _DAY_MINUTES: Final = 24  # an hhmm beyond it is no number of hours
+_DAY_NUMBERS: Final = ((re.compile(r"mjd|mod\w*.?julian", re.IGNORECASE), MJD),
+                       (re.compile(r"datenum|matlab", re.IGNORECASE), DATENUM))  # fmt: skip
+_BEGIN: Final = re.compile(
+    r"(?<![^\W_])(?:begin\w*|start\w*|from|von|anfang|inizio|dal?|d[eé]but|desde|inicio)(?![^\W_])", re.IGNORECASE
+)
+_END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
 _EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 3e17, 4e18))
 _NAMED: Final = re.compile(
-    r"time|date|datum|zeit|uhr|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
+    r"time|date|datum|zeit|uhr|mjd|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
     re.IGNORECASE,
 )
 _CLOCK: Final = re.compile(r"time|zeit|uhr|(?<![a-z])ora(?![a-z])|heure|hora|hour|hhmm|时间", re.IGNORECASE)
 _HOURS: Final = re.compile(r"\d{1,2} ?[:hH] ?\d{2}(?!\d)")
 _UTC: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
+_STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$")  # a date as a workbook gives it
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 _OFFSET: Final = re.compile(r":\d\d(?:[.,]\d+)?( ?)[+-]\d\d:?\d\d$")
+_MIDNIGHT: Final = re.compile(r"[T ]%H:%M(?::%S)?(?:\.%f)?$")  # of forms; the clock stands in a column of its own
 _DIRECTIVE: Final = re.compile(r"%(.)")
 _OF_LETTERS: Final = "bp"  # directives that stand for a word; all others here stand for digits
 _ZONE: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
@@ -81,7 +100,7 @@ def find_times(look: Look) -> Times | None:
         title = look.title(times.rule.column)
         return _NAMED.search(title) is not None, _find_zone([title]) is not None, -look.names.index(times.rule.column)
 
-    best = max(found, key=rank)
+    best = _prefer_end(look, max(found, key=rank), found)
     if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
         best = _join_clock(look, best) or best
         if len(best.rule.columns) == 1 and (clock := _find_clock(look, best)) is not None:
@@ -90,6 +109,35 @@ def find_times(look: Look) -> Times | None:
     others = [n for n in look.names if n not in {t.rule.column for t in found}]
     texts = (*map(look.title, best.rule.columns), *look.above, *map(look.title, others))
     return replace(best, zone=best.zone or _find_zone(texts))
+
+
+def _prefer_end(look: Look, best: Times, found: Sequence[Times]) -> Times:
+    """The end of each interval, where begin and end stand there: what is summed up over it counts from its end."""
+    if not _BEGIN.search(look.title(best.rule.column)):
+        return best
+    ends = [
+        other for other in found
+        if other is not best and _END.search(look.title(other.rule.column)) and len(other.parsed) == len(best.parsed)
+        and other.has_zone == best.has_zone and all(b < e for b, e in zip(best.parsed, other.parsed, strict=True))
+    ]  # fmt: skip
+    return ends[0] if len(ends) == 1 else best
+
+
+def describe_untimed(look: Look) -> str:
+    """What the column that is called a time looks like, where none can be read."""
+    for name in look.names:
+        cells = [str(c) for c in look.columns[name] if c is not None and str(c).strip().lower() not in NO_VALUE]
+        if not cells or not _is_named(look, name):
+            continue
+        stamps = [c for c in cells if _STAMP.match(c)]
+        if 0 < len(stamps) < len(cells):
+            other = next(c for c in cells if not _STAMP.match(c))
+            return (
+                f"column {look.title(name)!r} has dates ({stamps[0][:10]}) and texts ({other[:40]!r}): a spreadsheet "
+                "may have exchanged day and month of those that it took for dates; give the whole column one form"
+            )
+        return f"the cells of {look.title(name)!r} are like {cells[0][:40]!r}, which is no form of a time known here"
+    return f"the columns are: {', '.join(look.names)}"
 
 
 def _is_named(look: Look, column: str) -> bool:
@@ -104,8 +152,22 @@ def _read_column(look: Look, name: str) -> Times | None:
         return _know(TimeRule((name,)), (), [c for c in cells if isinstance(c, datetime)])
     texts = [str(c) for c in cells]
     if all(_float(t) is not None for t in texts[:20]):
-        return _read_numbers(name, texts, is_named=_is_named(look, name))
-    whole = [*(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS)]
+        return _read_numbers(name, texts, look.title(name))
+    plain = [drop_weekday(text) for text in texts]
+    if any(a == b for a, b in zip(plain[:TRIED], texts, strict=False)):
+        return _read_texts(name, texts)
+    found = _read_texts(name, plain)
+    forms = () if found is None else (found.rule.format, *found.rivals)
+    return found and replace(
+        found, rule=replace(found.rule, format=WEEKDAY + forms[0]), rivals=tuple(WEEKDAY + f for f in forms[1:])
+    )
+
+
+def _read_texts(name: str, texts: Sequence[str]) -> Times | None:
+    """Dates, with or without a clock and an offset or a zone."""
+    whole = [
+        *(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS), *_OTHERS
+    ]  # fmt: skip
     if (after := _find_ending(texts)) is not None:
         ending, zone = after
         found = _choose((name,), texts, [f"{form}{ending}" for form in whole])
@@ -140,9 +202,18 @@ def _choose(columns: tuple[str, ...], texts: Sequence[str], forms: Iterable[str]
     whole = [(form, parsed) for form, parsed in whole if len(parsed) == most]
     # a record runs forward in even steps; the wrong order of day and month makes it jump
     ranked = sorted(whole, key=lambda item: _disorder(item[1]))
-    form, parsed = ranked[0]
-    rivals = [f for f, other in ranked[1:] if other != parsed and _disorder(other) <= _disorder(parsed)]
+    alike = [(f, at, _measure_span(at)) for f, at in ranked if _disorder(at) <= _disorder(ranked[0][1])]
+    # where the years ran from row to row and the days stood still, the order of the two was taken for the other
+    least = min(span for _, _, span in alike)
+    alike = [one for one in alike if one[2] <= _SPAN_MOST * least]
+    form, parsed, _ = alike[0]
+    rivals = [f for f, other, _ in alike[1:] if other != parsed]
     return _know(TimeRule(columns, form), rivals, parsed)
+
+
+def _measure_span(times: Sequence[datetime]) -> timedelta:
+    clocks = [at.replace(tzinfo=None) for at in times]
+    return max(clocks) - min(clocks)
 
 
 def _is_most(count: int, texts: Sequence[str]) -> bool:
@@ -161,9 +232,9 @@ def _join_clock(look: Look, day: Times) -> Times | None:
         if numeric and not _CLOCK.search(look.title(name)):
             continue
         clocks = _NUMERIC_CLOCKS if numeric else _CLOCKS
-        dates = {"%Y-%m-%d" if f == "iso" else f for f in (day.rule.format, *day.rivals)}
+        dates = {_MIDNIGHT.sub("", "%Y-%m-%d" if f == "iso" else f) for f in (day.rule.format, *day.rivals)}
         texts = [
-            f"{str(d).strip()} {c}".strip()
+            join_parts((d, c))
             for d, c in zip(look.columns[date], look.columns[name], strict=True)
             if d is not None and c is not None
         ]
@@ -235,8 +306,9 @@ def _runs(times: Sequence[datetime]) -> bool:
     return sum(b < a for a, b in pairwise(times)) <= 0.02 * len(times)
 
 
-def _read_numbers(name: str, texts: Sequence[str], *, is_named: bool) -> Times | None:
-    """Decimal years, seconds since 1970, day numbers of a spreadsheet, or digits of a date."""
+def _read_numbers(name: str, texts: Sequence[str], title: str) -> Times | None:
+    """Decimal years, seconds since 1970, day numbers, or digits of a date."""
+    is_named = _NAMED.search(title) is not None
     numbers = [n for t in texts if (n := _float(t)) is not None]
     if len(numbers) < FITS * len(texts) or sum(b < a for a, b in pairwise(numbers)) > 0.02 * len(numbers):
         return None  # a clock runs forward
@@ -249,13 +321,14 @@ def _read_numbers(name: str, texts: Sequence[str], *, is_named: bool) -> Times |
         forms += ["%Y%m%d", "%Y%m%d%H%M", "%Y%m%d%H%M%S"]
     if low >= 20_000 and high <= 80_000 and is_named:
         forms.append(EXCEL)
+    forms = next(([form] for pattern, form in _DAY_NUMBERS if pattern.search(title)), forms)
     return _choose((name,), texts, forms)
 
 
 def _float(text: str) -> float | None:
     """A number; none where it is not finite, for no clock goes there."""
     try:
-        number = float(text.replace(",", "."))
+        number = float(text.replace(",", ".").replace("_", "x"))  # Python takes 1_0 for 10
     except ValueError:
         return None
     return number if isfinite(number) else None
@@ -306,11 +379,12 @@ def _disorder(times: Sequence[datetime]) -> tuple[int, float]:
         steps = [(b - a).total_seconds() for a, b in pairwise(times)]
     except TypeError:  # some cells have an offset and some not
         return len(times), 0.0
+    if 2 * sum(s < 0 for s in steps) > len(steps):
+        steps = [-s for s in steps]  # the newest first
     ahead = [s for s in steps if s > 0]
     usual = median(ahead) if ahead else 0.0
-    back = sum(s < 0 for s in steps)
     uneven = sum(s > 3 * usual for s in ahead) if usual else 0
-    return (back if back <= len(times) // 2 else len(steps) - back), float(uneven)
+    return sum(s < 0 for s in steps), float(uneven)
 
 
 def _find_zone(texts: Iterable[str]) -> str | None:

@@ -5,10 +5,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from monitor.errors import ConfigError
 from monitor.ingest.files.lines import open_wide
+from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
+from monitor.ingest.guess.spell import spell_mapping
 
 BEGIN = datetime(2025, 3, 29, tzinfo=UTC)
 
@@ -67,3 +70,121 @@ def test_each_column_has_its_own_interval(tmp_path):
 def test_the_number_of_a_row_is_no_measurement(tmp_path):
     look = lay(tmp_path / "a.csv", ["S.No,Time (UTC),Crack 1 (mm)"], lambda at, k: f"{k},{at:%Y-%m-%d %H:%M},{k}.5")
     assert not guess(look, {}).questions
+
+
+HOURLY = [datetime(2025, 2, 3) + timedelta(hours=6 * k) for k in range(60)]
+ITALIAN_DAYS = ("Lun", "Mar", "Mer", "Gio", "Ven", "Sab", "Dom")
+
+
+@pytest.mark.parametrize(
+    ("head", "spell", "said"),
+    [
+        ("MJD", lambda at: (at - datetime(1858, 11, 17)) / timedelta(days=1), "mjd"),
+        ("datenum", lambda at: 367 + (at - datetime(1, 1, 1)) / timedelta(days=1), "datenum"),
+        ("Time", lambda at: f"{at:%y/%m/%d %H:%M}", "%y/%m/%d %H:%M"),
+        ("Time", lambda at: f"{at:%Y%m%dT%H%M%S}", "iso"),
+        ("Time", lambda at: f"{at:%Y%m%d_%H%M%S}", "iso"),
+        ("Time", lambda at: f"{at:%a %b %d %H:%M:%S %Y}", "%a %b %d %H:%M:%S %Y"),
+        ("Data", lambda at: f"{ITALIAN_DAYS[at.weekday()]} {at:%d.%m.%Y %H:%M}", "%a %d.%m.%Y %H:%M"),
+        ("Date", lambda at: f"{at:%A} {at:%d/%m/%Y %H:%M}", "%a %d/%m/%Y %H:%M"),
+    ],
+)
+def test_times_of_more_habits_are_read_and_nothing_is_asked(tmp_path, head, spell, said):
+    path = tmp_path / "f.csv"
+    path.write_text(f"{head};Crack 1 [mm]\n" + "".join(f"{spell(at)};{k}.5\n" for k, at in enumerate(HOURLY)))
+    found = guess(look_at(path), {"zone": "UTC"})
+    assert (found.questions, found.mapping.time.format) == ((), said)
+    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    with open_wide(path, Said(load_mapping(tmp_path / "m.toml"))) as lines:
+        read = [row["time"].replace(tzinfo=None) for line in lines for row, _ in line.rows]
+    assert read == HOURLY
+
+
+def test_a_record_with_the_newest_first_tells_day_from_month(tmp_path):
+    path = tmp_path / "f.csv"
+    rows = [f"{at:%d/%m/%Y %H:%M};{k}.5\n" for k, at in enumerate(HOURLY[:28])]
+    path.write_text("Date;Crack 1 [mm]\n" + "".join(reversed(rows)))
+    found = guess(look_at(path), {"zone": "UTC"})
+    assert (found.questions, found.mapping.time.format) == ((), "%d/%m/%Y %H:%M")
+
+
+def test_a_sum_counts_from_the_end_of_its_interval(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Begin;End;Rain [mm]\n" + "".join(
+        f"{at:%Y-%m-%d %H:%M};{at + timedelta(hours=6):%Y-%m-%d %H:%M};{k % 3}.5\n" for k, at in enumerate(HOURLY)
+    ))  # fmt: skip
+    assert guess(look_at(path), {"zone": "UTC"}).mapping.time.column == "End"
+
+
+def test_a_time_that_cannot_be_read_is_shown(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Datum;Riss 1 [mm]\n" + "".join(f"{at:%d.%m. %H:%M};{k}.5\n" for k, at in enumerate(HOURLY)))
+    with pytest.raises(ConfigError, match=r"the cells of 'Datum' are like '03\.02\. 00:00'"):
+        guess(look_at(path), {})
+
+
+# ---- workbooks -------------------------------------------------------------------------------------------------------
+
+
+def save_book(path, **sheets):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    return book
+
+
+def read_book(path, mapping):
+    with open_wide(path, Said(mapping)) as lines:
+        return [row for line in lines for row, error in line.rows if error is None]
+
+
+def test_sheets_that_are_no_tables_are_passed_over_and_of_several_tables_a_person_says_which(tmp_path):
+    path = tmp_path / "book.xlsx"
+    tables = {
+        year: [["Date", "Movement [mm]"], *([at.replace(year=year), k + 0.5] for k, at in enumerate(HOURLY))]
+        for year in (2024, 2025)
+    }
+    save_book(path, Info=[["Project", "Slope"]], **{str(y): rows for y, rows in tables.items()}).save(path)
+    found = guess(look_at(path), {"zone": "UTC"})
+    assert [(q.key, q.choices) for q in found.questions] == [("sheet", ("2024", "2025", "all of them"))]
+    for said, station, years in (("2025", "2025", {2025}), ("all of them", "book", {2024, 2025})):
+        whole = guess(look_at(path, said), {"zone": "UTC", "sheet": said})
+        assert [s.station for s in whole.sensors] == [station], "two sheets of one form may be two instruments"
+        (tmp_path / "m.toml").write_text(spell_mapping(whole.mapping, "book.xlsx"), encoding="utf-8")
+        rows = read_book(path, load_mapping(tmp_path / "m.toml"))
+        assert {row["time"].year for row in rows} == years
+        assert len(rows) == 60 * len(years)
+    with pytest.raises(ConfigError, match="expected one of 2024, 2025"):
+        look_at(path, "2023")
+
+
+def test_date_and_clock_as_cells_of_a_workbook_are_one_time(tmp_path):
+    path = tmp_path / "book.xlsx"
+    rows = [["Date", "Time", "Crack 1 [mm]"], *([at.date(), at.time(), k + 0.5] for k, at in enumerate(HOURLY))]
+    save_book(path, Data=rows).save(path)
+    rows = read_book(path, guess(look_at(path), {"zone": "UTC"}).mapping)
+    assert [row["time"].replace(tzinfo=None) for row in rows] == HOURLY
+
+
+def test_a_share_that_is_shown_as_a_percentage_is_the_percentage(tmp_path):
+    path = tmp_path / "book.xlsx"
+    rows = [["Date", "Soil moisture [%]"], *([at, 0.3 + k / 1000] for k, at in enumerate(HOURLY))]
+    book = save_book(path, Data=rows)
+    for (cell,) in book["Data"].iter_rows(min_row=2, min_col=2, max_col=2):
+        cell.number_format = "0.0%"
+    book.save(path)
+    mapping = guess(look_at(path), {"zone": "UTC"}).mapping
+    assert [float(row["value"]) for row in read_book(path, mapping)][:2] == [30.0, 30.1]
+
+
+def test_a_column_of_dates_and_texts_is_refused_with_what_may_have_happened(tmp_path):
+    path = tmp_path / "book.xlsx"
+    days = [datetime(2025, 2, 3) + timedelta(days=k) for k in range(40)]
+    cells = [at.replace(day=at.month, month=at.day) if at.day <= 12 else f"{at:%d/%m/%Y}" for at in days]
+    save_book(path, Data=[["Date", "Crack 1 [mm]"], *([at, k + 0.5] for k, at in enumerate(cells))]).save(path)
+    with pytest.raises(ConfigError, match="exchanged day and month"):
+        guess(look_at(path), {"zone": "UTC"})
