@@ -14,10 +14,11 @@ _NAMES: Final = (  # English, German, Italian, French, Spanish; a short form is 
     "december dezember decembre dicembre diciembre",
 )  # fmt: skip
 _DAYS: Final = (  # of the week, as the months; a short form has two letters at least
-    "monday montag lundi lunedi lunes tuesday dienstag mardi martedi martes wednesday mittwoch mercredi mercoledi "
-    "miercoles thursday donnerstag jeudi giovedi jueves friday freitag vendredi venerdi viernes saturday samstag "
-    "sonnabend samedi sabato sabado sunday sonntag dimanche domenica domingo"
-)
+    "monday montag lundi lunedi lunes", "tuesday dienstag mardi martedi martes",
+    "wednesday mittwoch mercredi mercoledi miercoles", "thursday donnerstag jeudi giovedi jueves",
+    "friday freitag vendredi venerdi viernes", "saturday samstag sonnabend samedi sabato sabado",
+    "sunday sonntag dimanche domenica domingo",
+)  # fmt: skip
 _DAY: Final = re.compile(r"([^\W\d_]{2,10})[.,]{0,2} *(?=[^\W_])")
 _NUMERIC: Final = re.compile(r"\d{1,4}[./-] ?\d")  # a whole date: a word before it is no month
 _WORD: Final = re.compile(r"[^\W\d_]{3,}\.?")
@@ -65,7 +66,7 @@ def drop_weekday(text: str) -> str:
 @lru_cache(maxsize=512)
 def _is_weekday(word: str) -> bool:
     plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
-    return any(day.startswith(plain) for day in _DAYS.split())
+    return any(day.startswith(plain) for names in _DAYS for day in names.split())
 
 
 def name_zone(text: str) -> str:

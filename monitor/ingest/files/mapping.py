@@ -165,6 +165,18 @@ class ColumnRule:
     tail: str = ""  # what stands behind each number in the cell, such as %
     only: tuple[str, str] | None = None  # a column, and what it says in the rows that count: several kinds in one
     written: tuple[str, str] | None = None  # a column that names the unit of each row, and how; another is refused
+    downward: bool = False  # it counts downward, as a depth to water does: the sign is turned
+
+    def turn(self, value: object) -> object:
+        """A number as the quantity counts it; a text that is no number stays for the gate to refuse."""
+        if not self.downward:
+            return value
+        if isinstance(value, str):
+            text = value.strip().removeprefix("+")
+            if text.startswith("-"):
+                return text[1:]
+            return f"-{text}" if text[:1].isdigit() or text[:1] == "." else value
+        return -value if isinstance(value, int | float) and value else value
 
     def reads(self, row: Mapping[str, Any]) -> bool:
         """Whether a row is of this rule's kind."""
@@ -306,7 +318,9 @@ def _read_time_rule(section: Any, name: str) -> TimeRule:
 
 
 def _read_column(section: Any, name: str, stations: str | None) -> ColumnRule:
-    _keys(section, {"name", "station", "quantity", "unit", "sigma", "tail", "only", "written"}, name)
+    _keys(section, {"name", "station", "quantity", "unit", "sigma", "tail", "only", "written", "downward"}, name)
+    if not isinstance(section.get("downward", False), bool):
+        raise ConfigError(f"{name}.downward: expected true or false, got {section['downward']!r}")
     words = [_text(section, key, name) for key in ("name", "quantity", "unit")]
     station = None if stations is not None and "station" not in section else _text(section, "station", name)
     if station is not None and not is_station(station):
@@ -315,7 +329,7 @@ def _read_column(section: Any, name: str, stations: str | None) -> ColumnRule:
     return ColumnRule(
         _spell(words[0]), station, words[1], words[2], None if sigma is None else _spell(str(sigma)),
         _text(section, "tail", name) if "tail" in section else "",
-        _read_pair(section, "only", name), _read_pair(section, "written", name),
+        _read_pair(section, "only", name), _read_pair(section, "written", name), section.get("downward", False),
     )  # fmt: skip
 
 
@@ -385,7 +399,7 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
                    "value": value}  # fmt: skip
         bad = error
         try:
-            neutral["value"] = mapping.clean(value)
+            neutral["value"] = rule.turn(mapping.clean(value))
             if rule.sigma is not None and not is_missing(row.get(rule.sigma), mapping.missing):
                 neutral["sigma"] = mapping.clean(row[rule.sigma])
             if rule.written is not None and (unit := _cell(row, rule.written[0])) != rule.written[1]:

@@ -77,6 +77,8 @@ _SPELLED: Final = {
     **{name.lower(): name for name in UNITS}, **{text: unit for unit, texts in _WRITTEN.items() for text in texts},
     **_WORDS, "mm/d": "mm/day", "mm/a": "mm/yr", "mm/year": "mm/yr",
     "mm/tag": "mm/day", "m a.s.l.": "m", "m ü.m.": "m", "m ü. m.": "m", "m s.l.m.": "m", "masl": "m",
+    **{f"{unit} {below}": unit for unit in ("m", "cm", "ft") for below in ("bgl", "bgs", "b.g.l.", "btoc", "u. gok")},
+    "m unter gok": "m", "m u.gok": "m",
     "毫米": "mm", "厘米": "cm", "米": "m",
 }  # fmt: skip
 _TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc", "inches", *_WORDS})

@@ -19,7 +19,7 @@ from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
-from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, read_name
+from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, may_count_downward, read_name
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, YES, Question, answer_of, require
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
@@ -28,6 +28,10 @@ from monitor.ingest.guess.unfold import fold, unfold
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
+DOWNWARD: Final = "downward"
+OF_DAY_LEAST: Final = 4  # readings of rain a day, and days on which its sum begins anew
+NEW_LEAST: Final = 3
+ONE_SIGN: Final = 0.9  # share of the values that says which way they count
 CLASH: Final = "which zone"
 SAME: Final = "same"
 _SIGNS: Final = {"d": "DD", "j": "DDD", "m": "MM", "Y": "YYYY", "y": "YY", "b": "Mon", "H": "hh", "I": "hh",
@@ -131,7 +135,8 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     for rule in rules:
         place = f"station {rule.station}" if rule.station else f"the station that {station!r} names"
         error = f", its error in {look.title(rule.sigma)!r}" if rule.sigma else ""
-        facts.append((look.title(rule.name), f"{place}: {rule.quantity} in {rule.unit}{error}"))
+        turned = "; it counts downward, so its sign is turned" if rule.downward else ""
+        facts.append((look.title(rule.name), f"{place}: {rule.quantity} in {rule.unit}{error}{turned}"))
     words = dict.fromkeys((*MISSING, *missing))
     columns = tuple(fold(look, rule) for rule in rules)
     mapping = TableMapping(times.rule, columns, look.layout, tuple(words), decimal, thousands, station)
@@ -330,11 +335,34 @@ def _settle_columns(
         found = _settle_twins(found, answers, questions)
     stations = _name_stations(look, {c: values[c] for c in found}, found, station)
     rules = [
-        ColumnRule(c, stations[c], quantity, unit, next((e for e, value in errors.items() if value == c), None))
+        ColumnRule(
+            c, stations[c], quantity, unit, next((e for e, value in errors.items() if value == c), None),
+            downward=_counts_downward(look.title(c), quantity, tell(c), answers, questions),
+        )
         for c, (quantity, unit) in found.items()
-    ]
+    ]  # fmt: skip
     open_columns += [column for _, columns in asked.values() for column in columns]
     return rules, {*open_columns, *(e for e, value in errors.items() if value in open_columns)}
+
+
+def _counts_downward(
+    title: str, quantity: str, values: Sequence[float], answers: Mapping[str, str], questions: list[Question]
+) -> bool:
+    """Whether larger values are lower ground or water: the name says it, unless they are written below zero."""
+    if not may_count_downward(title, quantity):
+        return False
+    told = [value for value in values if value]
+    above = sum(value > 0 for value in told)
+    if told and not 1 - ONE_SIGN < above / len(told) < ONE_SIGN:
+        return 2 * above > len(told)
+    if (said := answer_of(answers, DOWNWARD, title, quantity)) is None:
+        key = f"{DOWNWARD}:{quantity}"
+        if all(question.key != key for question in questions):
+            what = "ground" if quantity == "displacement_up" else "water"
+            questions.append(Question(key, f"do larger values of {title!r} mean lower {what}?", (YES, NO)))
+        return False
+    require(f"{DOWNWARD}:{title}", said, (YES, NO))
+    return said == YES
 
 
 def _read_name(look: Look, column: str) -> Name:
@@ -467,7 +495,7 @@ def _list_sensors(look: Look, rules: Sequence[ColumnRule], mapping: TableMapping
     found = []
     for rule in rules:
         steps = _list_steps(look, mapping.station, times, rule.name)
-        is_counter = mapping.station is None and _is_counter(look, rule, mapping)
+        is_counter = mapping.station is None and _is_counter(look, rule, mapping, times)
         for place, own in steps.items():
             step = own or usual
             every = None if step is None else step.total_seconds()
@@ -490,10 +518,19 @@ def _list_steps(look: Look, station: str | None, times: Times, kind: str | None)
     return {p: describe_gaps(at)[0] for p, at in own.items()}
 
 
-def _is_counter(look: Look, rule: ColumnRule, mapping: TableMapping) -> bool:
-    """Whether a column of rain only rises, as the sum since the beginning does."""
+def _is_counter(look: Look, rule: ColumnRule, mapping: TableMapping, times: Times) -> bool:
+    """Whether a column of rain only rises, as a sum since the beginning does, or since the last midnight."""
     if rule.quantity != "rain":
         return False
     values = list_numbers(look, rule.name, mapping.decimal, mapping.thousands, mapping.missing)
-    falls = sum(b < a for a, b in pairwise(values))
-    return len(values) >= 20 and falls <= 0.02 * len(values) and values[-1] > values[0]
+    pairs = list(pairwise(values))
+    falls, rises = sum(b < a for a, b in pairs), sum(b > a for a, b in pairs)
+    if len(values) < 20 or not rises:
+        return False
+    if falls <= 0.02 * len(values) and values[-1] > values[0]:
+        return True
+    # it begins anew at one time of the day, and never falls between: sums of intervals fall whenever rain ends
+    clocks = {at.time() for at, (a, b) in zip(times.parsed[1:], pairs, strict=False) if b < a}
+    of_day = len({at.time() for at in times.parsed})
+    is_daily = len(clocks) == 1 and falls >= NEW_LEAST and sum(value > 0 for value in values) >= NEW_LEAST * falls
+    return len(times.parsed) == len(values) and of_day >= OF_DAY_LEAST and is_daily

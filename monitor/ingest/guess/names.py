@@ -13,23 +13,25 @@ from monitor.ingest.files.units import spell_unit, unit_of_header
 _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"batt|akku|supply.?volt|versorgung|batterie|bateria|电池|电压", "battery_voltage"),
     (r"rssi|signal|feldst", "signal_strength"),
-    (r"rain|precip|niederschlag|regen|piogg|pluie|pluvio|pluv[ií]|udomet|lluvia|降雨|雨量", "rain"),
+    (r"rain|precip|niederschlag|regen|piogg|pluie|pluvio|pluv[ií]|udomet|lluvia|chuva|降雨|雨量", "rain"),
     (r"snow|schnee|neve|neige|nieve|积雪|雪深", "snow_depth"),
     (r"pore|poren|intersti[ztc]|pi[eé]zo|孔隙", "pore_pressure"),
     (r"earth.?press|erddruck|土压", "earth_pressure"),
     (r"(?<![a-z])baro(?![a-z])|barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
     (r"soil.?moist|bodenfeucht|umidit.*(?:suolo|terren)|vwc|water.?content|含水", "soil_moisture"),
     (r"coheren", "coherence"),
+    (r"depth.?to.?(?:ground.?)?water|(?<![a-z])dtw(?![a-z])|soggiacenza|flurabstand|abstich", "groundwater_level"),
+    (r"profondit[aà].{0,12}falda|profondeur.{0,12}nappe|profundidad.{0,12}fre[aá]tic|埋深", "groundwater_level"),
     (r"(?<![a-z])gw[ _]?(?:[tls]|level|stand)(?![a-z])|ground.?water|grundwasser|falda", "groundwater_level"),
     (r"nappe|fre[aá]tic|water.?table|地下水", "groundwater_level"),
     (r"(?<![a-z])rwl(?![a-z])|reservoir|stausee|embalse|invaso|lake|库水|水库", "reservoir_level"),
-    (r"water.?le?v|pond|wtr.?lvl|wasserst|pegel|livello|niveau|nivel|stage|gauge.?height|水位", "water_level"),
+    (r"water.?le?v|pond|wtr.?lvl|wasserst|pegel|livello|niveau|n[ií]vel|stage|gauge.?height|水位", "water_level"),
     (r"temp|温度|气温", "temperature"),
     (
-        r"crack|lvdt|fissur|riss|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|convergen|裂缝",
+        r"crack|lvdt|fissur|riss|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|[ck]onvergen|裂缝",
         "crack_opening",
     ),
-    (r"tilt|inclin|neigung|klino|倾", "tilt"),
+    (r"tilt|inclin|neigung|[ck]lino|倾", "tilt"),
     (r"veloc|speed|geschwind|vitesse|速度", "velocity"),
     (r"strain|dehnung|deformaz.*unit|应变", "strain"),
     (r"downslope|hangab|falllinie|along.?slope", "displacement_downslope"),
@@ -38,11 +40,26 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"(?<![a-z])easting(?![a-z])|东", "displacement_east"),
     (r"(?<![a-z])northing(?![a-z])|北", "displacement_north"),
     (r"(?<![a-z])(?:up|vert(?:ical)?|hoch|höhe|height|quota|heave)(?![a-z])|垂直", "displacement_up"),
-    (r"(?<![a-z])(?:settl\w*|setzung|cedimento|abbassamento|tassement)(?![a-z])|沉降", "displacement_up"),
+    (
+        r"(?<![a-z])(?:settl\w*|setzung|cedimento|abbassamento|tassement|subsidence|asentamiento)(?![a-z])|沉降",
+        "displacement_up",
+    ),
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|变形", "displacement"),
 )  # fmt: skip
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
-_ABOVE_SEA: Final = re.compile(r"a\.?s\.?l|s\.?l\.?m|ü\. ?m|[mü]\. ?[nN]|s\.?n\.?m|m ?ngf", re.IGNORECASE)
+# what counts from above: larger values are lower water, or lower ground
+_DOWNWARD_WORDS: Final = (
+    r"depth.?to", r"(?<![a-z])dtw(?![a-z])", r"below.?(?:ground|surface|toc|top|casing|collar|datum)",
+    r"(?<![a-z])b\.?(?:g\.?[ls]|toc)(?![a-z])", "soggiacenza", "flurabstand", "abstich",
+    r"(?<![a-z])(?:u\.?|unter) ?gok(?![a-z])", "profondit[aà].{0,12}falda", "profondeur.{0,12}nappe",
+    "profundidad.{0,12}fre[aá]tic", "埋深", r"(?<![a-z])(?:settl\w*|setzung\w*|cediment\w*|abbassament\w*)",
+    r"(?<![a-z])(?:tassement\w*|subsidence|asentamiento\w*)", "沉降",
+)  # fmt: skip
+_DOWNWARD: Final = re.compile("|".join(_DOWNWARD_WORDS), re.IGNORECASE)
+_FROM_ABOVE: Final = ("displacement_up", "groundwater_level", "water_level", "reservoir_level")
+_ABOVE_SEA: Final = re.compile(
+    r"b\.?g\.?[ls]|btoc|gok|a\.?s\.?l|s\.?l\.?m|ü\. ?m|[mü]\. ?[nN]|s\.?n\.?m|m ?ngf", re.IGNORECASE
+)
 _OTHER_UNITS: Final = {("battery_voltage", "%"): "battery_level", ("crack_opening", "microstrain"): "strain"}
 _BY_UNIT: Final = {"degC": "temperature", "degF": "temperature", "V": "battery_voltage", "mV": "battery_voltage",
                    "dBm": "signal_strength", "hPa": "air_pressure", "mbar": "air_pressure"}  # fmt: skip
@@ -123,7 +140,7 @@ _PLACE: Final = re.compile(
     r"^(?:lat(?:itude)?|lon(?:g(?:itude)?)?|breite|l[äa]nge|elev(?:ation)?|alt(?:itude)?)", re.IGNORECASE
 )
 _CALENDAR: Final = re.compile(
-    r"^(?:year|month|day|days|doy|hour|minute|min|sec(?:ond)?|jahr|monat|tag|stunde|anno|mese|giorno|julian.*|mjd|week"
+    r"^(?:year|month|day|days|doy|hour|minute|min|sec(?:ond)?|ms|jahr|monat|tag|stunde|anno|mese|giorno|julian.*|mjd|week"
     r"|year_day|day_fraction|fraction|group)$",
     re.IGNORECASE,
 )
@@ -307,6 +324,17 @@ def _is_letter(char: str) -> bool:
 def is_station_column(header: str) -> bool:
     """Whether a column of texts by this name says whose row it is."""
     return _STATION.match(_BRACKETS.sub("", header).strip()) is not None
+
+
+def may_count_downward(header: str, quantity: str) -> bool:
+    """Whether a name says that larger values are lower ground or lower water.
+
+    >>> may_count_downward("Depth to water", "groundwater_level"), may_count_downward("Setzung 3", "displacement_up")
+    (True, True)
+    >>> may_count_downward("Water level (m)", "water_level"), may_count_downward("Depth to water (m)", "temperature")
+    (False, False)
+    """
+    return quantity in _FROM_ABOVE and _DOWNWARD.search(header.replace("_", " ")) is not None
 
 
 def is_no_measurement(header: str) -> bool:

@@ -39,6 +39,7 @@ def spell_mapping(mapping: TableMapping, file: str) -> str:
         lines += [f"quantity = {quote(column.quantity)}", f"unit = {quote(column.unit)}"]
         lines += [f"sigma = {quote(column.sigma)}"] if column.sigma is not None else []
         lines += [f"tail = {quote(column.tail)}"] if column.tail else []
+        lines += ["downward = true"] if column.downward else []
         for key, pair in (("only", column.only), ("written", column.written)):
             lines += [f"{key} = [{', '.join(map(quote, pair))}]"] if pair is not None else []
     return "\n".join(lines) + "\n"

@@ -188,3 +188,53 @@ def test_a_column_of_dates_and_texts_is_refused_with_what_may_have_happened(tmp_
     save_book(path, Data=[["Date", "Crack 1 [mm]"], *([at, k + 0.5] for k, at in enumerate(cells))]).save(path)
     with pytest.raises(ConfigError, match="exchanged day and month"):
         guess(look_at(path), {"zone": "UTC"})
+
+
+# ---- which way values count ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("head", "sign", "quantity", "first"),
+    [
+        ("Depth to water BH-1 (m)", 1, "groundwater_level", -1.5),
+        ("Soggiacenza falda (m)", 1, "groundwater_level", -1.5),
+        ("Grundwasser Flurabstand (m)", 1, "groundwater_level", -1.5),
+        ("Groundwater level BH-1 (m bgl)", 1, "groundwater_level", -1.5),
+        ("Groundwater level BH-1 (m bgl)", -1, "groundwater_level", -1.5),
+        ("Groundwater level BH-1 (m)", 1, "groundwater_level", 1.5),
+        ("Water level, profondità 12 m (m)", 1, "water_level", 1.5),
+        ("Setzung 3 (mm)", 1, "displacement_up", -1.5),
+        ("Setzung 3 (mm)", -1, "displacement_up", -1.5),
+    ],
+)
+def test_depths_and_settlements_count_downward_unless_they_are_written_so(tmp_path, head, sign, quantity, first):
+    path = tmp_path / "f.csv"
+    path.write_text(
+        f"Date;{head}\n" + "".join(f"{at:%Y-%m-%d %H:%M};{sign * (k + 1.5)}\n" for k, at in enumerate(HOURLY))
+    )
+    found = guess(look_at(path), {"zone": "UTC"})
+    assert found.questions == ()
+    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    row = read_book(path, load_mapping(tmp_path / "m.toml"))[0]
+    assert (row["quantity"], float(row["value"])) == (quantity, first)
+
+
+def test_a_settlement_of_both_signs_is_asked_about(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Date;Settlement S1 (mm)\n" + "".join(
+        f"{at:%Y-%m-%d %H:%M};{(-1) ** k * 0.5}\n" for k, at in enumerate(HOURLY)
+    ))  # fmt: skip
+    assert [q.key for q in guess(look_at(path), {"zone": "UTC"}).questions] == ["downward:displacement_up"]
+    for said, value in (("yes", -0.5), ("no", 0.5)):
+        mapping = guess(look_at(path), {"zone": "UTC", "downward:displacement_up": said}).mapping
+        assert float(read_book(path, mapping)[0]["value"]) == value
+
+
+def test_rain_since_midnight_is_a_counter_and_rain_of_each_hour_is_none(tmp_path):
+    path = tmp_path / "f.csv"
+    hours = [datetime(2025, 2, 3) + timedelta(hours=k) for k in range(120)]
+    for kind, told in ((lambda k: 0.2 * (k % 24 // 3), True), (lambda k: 1.2 * (k % 24 == 7), False)):
+        path.write_text("Time;Rain (mm)\n" + "".join(
+            f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}\n" for k, at in enumerate(hours)
+        ))  # fmt: skip
+        assert [s.is_counter for s in guess(look_at(path), {"zone": "UTC"}).sensors] == [told]
