@@ -135,8 +135,9 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     for rule in rules:
         place = f"station {rule.station}" if rule.station else f"the station that {station!r} names"
         error = f", its error in {look.title(rule.sigma)!r}" if rule.sigma else ""
-        turned = "; it counts downward, so its sign is turned" if rule.downward else ""
-        facts.append((look.title(rule.name), f"{place}: {rule.quantity} in {rule.unit}{error}{turned}"))
+        facts.append((look.title(rule.name), f"{place}: {rule.quantity} in {rule.unit}{error}"))
+    turned = [look.title(rule.name) for rule in rules if rule.downward]
+    facts += [("sign turned", name_some(turned))] if turned else []
     words = dict.fromkeys((*MISSING, *missing))
     columns = tuple(fold(look, rule) for rule in rules)
     mapping = TableMapping(times.rule, columns, look.layout, tuple(words), decimal, thousands, station)
@@ -152,9 +153,11 @@ def _tell_layout(look: Look) -> list[tuple[str, str]]:
     layout, names = look.layout, {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", "whitespace": "blanks"}
     is_text = look.path.suffix.lower() not in {".parquet", ".pq", ".xlsx", ".xlsm"}
     more = "" if look.is_whole else ", and there are more"
-    if len(look.sheets) > 1:
-        more += f"; of the sheets {name_some(look.sheets)}: {' and '.join(layout.sheets or look.sheets[:1])}"
     facts = [("file", f"{look.rows:,} rows of {len(look.names)} columns{more}")]
+    if len(look.sheets) > 1:
+        read = layout.sheets or look.sheets[:1]
+        facts.append(("sheet", ", ".join(read)))
+        facts += [("other sheets", name_some(other))] if (other := [n for n in look.sheets if n not in read]) else []
     if is_text:
         cells = "columns of fixed width" if layout.starts else f"cells parted by {names[layout.delimiter]}"
         facts.append(("layout", f"{cells}, {layout.encoding.removesuffix('-sig')}"))
@@ -241,8 +244,9 @@ def _settle_dates(times: Times, answers: Mapping[str, str], questions: list[Ques
     said, choices = answers.get(DATES), tuple(o for o in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if o in sorts)
     if said is None:
         first = min(times.parsed).strftime(times.rule.format)
-        names = " or ".join(f"the {choice.removesuffix(' first')}" for choice in choices)
-        questions.append(Question(DATES, f"is {first!r} written with {names} first?", choices))
+        text = f"is {first!r} written with the day or the month first?"
+        text = f"what stands first in the date {first!r}?" if YEAR_FIRST in choices else text
+        questions.append(Question(DATES, text, choices))
         return times
     require(DATES, said, choices)
     rule = replace(times.rule, format=sorts[said])
@@ -358,8 +362,7 @@ def _counts_downward(
     if (said := answer_of(answers, DOWNWARD, title, quantity)) is None:
         key = f"{DOWNWARD}:{quantity}"
         if all(question.key != key for question in questions):
-            what = "ground" if quantity == "displacement_up" else "water"
-            questions.append(Question(key, f"do larger values of {title!r} mean lower {what}?", (YES, NO)))
+            questions.append(Question(key, f"do larger values of {title!r} mean lower ground or water?", (YES, NO)))
         return False
     require(f"{DOWNWARD}:{title}", said, (YES, NO))
     return said == YES
