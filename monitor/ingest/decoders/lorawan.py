@@ -72,9 +72,11 @@ def read_uplink(payload: bytes) -> tuple[str, datetime, bytes, tuple[float, floa
     A status of ChirpStack brings a battery and no bytes.
 
     Raises:
-        PayloadError: it is none (a join), names no device that can be a station, or has no time.
+        PayloadError: it is none (a join), it is simulated, names no device that can be a station, or has no time.
     """
     body = read_object(payload)
+    if body.get("simulated") is True:  # The Things Stack marks what somebody typed into its console
+        raise PayloadError("simulated", "the network server says that this uplink is simulated: nothing measured it")
     if isinstance(ids := body.get("end_device_ids"), dict):  # The Things Stack
         uplink = body.get("uplink_message")
         uplink = uplink if isinstance(uplink, dict) else {}

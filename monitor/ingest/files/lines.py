@@ -1,7 +1,7 @@
 """Lines of tables of readings: the neutral long form, and any other form that a mapping explains."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -13,11 +13,26 @@ from monitor.ingest.files.tables import Row, find_surplus, open_rows, require_co
 
 _NEEDED: Final = ("time", "station", "quantity", "value")
 _OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
+# as `slopeward export SITE observations` calls them; its other columns are made of these, or anew where they come in
+_EXPORTED: Final = {"observed_at": "time", "value_raw": "value"}
+
+
+def is_long(names: Collection[str]) -> bool:
+    """Whether columns are those of the neutral form, or of an export of observations.
+
+    >>> is_long(["time", "station", "quantity", "value"]), is_long(["time", "station", "value"])
+    (True, False)
+    >>> is_long(["site", "station", "quantity", "unit", "observed_at", "value", "value_raw"])
+    True
+    """
+    return {*_NEEDED} <= {*names} or ({*_NEEDED} - {"time"}) | {*_EXPORTED} <= {*names}
 
 
 @contextmanager
 def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     """Open the neutral form `time,station,quantity,value[,sigma][,site][,solution][,unit]`, CSV or Parquet.
+
+    An export of observations is of this form too: its raw values come in, revision by revision.
 
     Raises:
         ConfigError: the file is no such table.
@@ -26,6 +41,9 @@ def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     with open_rows(path) as (names, rows):
         name = shlex.quote(str(path))
         also = f"[sigma, site, solution]; any other table: slopeward ingest {name} --guess, or a --mapping"
+        if is_long(names) and "time" not in names:
+            yield (_read_long({_EXPORTED.get(k, k): v for k, v in row.items() if k != "value"}) for row in rows)
+            return
         require_columns(path, names, _NEEDED, also)
         yield (_read_long(row) for row in rows)
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rtklib import read_head, read_solution
 from monitor.ingest.files.gnss import is_positions
+from monitor.ingest.files.lines import is_long
 from monitor.ingest.files.readers import LONG, READERS, WIDE
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
 
@@ -61,7 +62,7 @@ def find_form(path: Path) -> str:
     if forms[0] != LONG:
         return forms[0]
     with open_rows(path) as (names, _):
-        return LONG if set(names) >= _LONG else WIDE
+        return LONG if is_long(names) else WIDE
 
 
 def tell_known(path: Path) -> str:

@@ -1,10 +1,17 @@
 """`slopeward export`: whole files, known errors in one line, nothing left behind."""
 
+import json
+from pathlib import Path
+
 import icalendar
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import text
 
 from monitor.cli.main import run_verb
+from monitor.store.database.engine import Database
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -49,3 +56,29 @@ def test_what_cannot_be_written_is_one_line_and_leaves_no_file(export, tmp_path)
         got, said = export(*words)
         assert (got, word in said, said.count("\n")) == (status, True, 1), said
     assert [*tmp_path.glob("[!f]*")] == before
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_an_export_of_observations_comes_in_again_as_it_was(
+    export, filled_database, form, tmp_path, monkeypatch, capsys
+):
+    assert export("north-bench", "observations", "--out", f"all.{form}")[0] == 0
+    (tmp_path / "sites" / "north-bench.toml").write_text((ROOT / "configs/sites/north-bench.toml").read_text())
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", f"sqlite:///{tmp_path / 'empty.db'}")
+    assert run_verb(["db", "upgrade"]) == 0
+    for known in (False, True):  # once more stores nothing
+        assert run_verb(["ingest", f"all.{form}", "--accept-units", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert (said["stored"] == 0) == known
+    empty = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+    kept = []
+    for db in (filled_database, empty):
+        with db.read() as c:
+            rows = c.execute(text(
+                "SELECT station, quantity, observed_at, revision, value_raw, sigma, solution FROM observation_history "
+                "WHERE site = 'north-bench' ORDER BY station, quantity, observed_at, revision"
+            )).all()  # fmt: skip
+        kept.append([tuple(row) for row in rows])
+    empty.close()
+    assert kept[0] == kept[1]
+    assert any(row[3] > 0 for row in kept[0]), "with revisions"

@@ -83,6 +83,7 @@ def test_bytes_of_another_instrument_are_refused(name, data):
     ("body", "code"),
     [
         ({"end_device_ids": {"device_id": "t1"}, "join_accept": {}}, "empty"),
+        ({**things_stack("017564"), "simulated": True}, "simulated"),
         ({"deviceInfo": {"deviceName": "Hang oben 1"}, "time": "2026-03-01T06:00:00Z", "data": "AA=="}, "no_station"),
         ({"deviceInfo": {"deviceName": "T1"}, "time": "2026-03-01T06:00:00Z", "data": "A A="}, "bad_payload"),
         ({"deviceInfo": {"deviceName": "T1"}, "data": "AA=="}, "no_time"),
