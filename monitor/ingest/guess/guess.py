@@ -22,6 +22,7 @@ from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, may_count_downward, read_name
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, YES, Question, answer_of, require
+from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
 from monitor.ingest.guess.together import Numbers, find_extremes, find_totals, name_some, pair_errors, settle_components
 from monitor.ingest.guess.unfold import fold, unfold
@@ -110,6 +111,13 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     numbers = _find_numbers(look, times, station)
     look, numbers, station, kinds = unfold(look, numbers, station, times.rule.columns)
     facts += [("kinds", f"column {kinds!r} says what a row measures")] if kinds else []
+    if station is None and (station := find_owner(look, times, numbers, answers, questions)) is not None:
+        facts.append(
+            ("stations", f"{len(set(look.columns[station]))} of them, named by column {look.title(station)!r}")
+        )
+        numbers = [n for n in numbers if n != station]
+    offered = {c for question in questions if question.key == ROWS for c in question.choices}
+    numbers = [n for n in numbers if look.title(n) not in offered] or numbers  # one question of a column at a time
     if not numbers:
         raise ConfigError(
             f"{look.path}: no column of numbers beside the time; the columns are: {', '.join(look.names)}"

@@ -238,3 +238,26 @@ def test_rain_since_midnight_is_a_counter_and_rain_of_each_hour_is_none(tmp_path
             f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}\n" for k, at in enumerate(hours)
         ))  # fmt: skip
         assert [s.is_counter for s in guess(look_at(path), {"zone": "UTC"}).sensors] == [told]
+
+
+# ---- rows of one instant ---------------------------------------------------------------------------------------------
+
+
+def test_rows_of_one_instant_with_other_values_are_asked_about_and_not_taken_for_corrections(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Date;Depth (m);Movement (mm);Remark\n" + "".join(
+        f"{at:%Y-%m-%d %H:%M};{depth};{k * depth / 10};fine\n" for k, at in enumerate(HOURLY) for depth in (0.5, 1, 2)
+    ))  # fmt: skip
+    (question,) = guess(look_at(path), {"zone": "UTC"}).questions
+    assert (question.key, question.choices) == ("rows", ("Depth (m)", "none of them"))
+    for said, stations in (("Depth (m)", {"0-5", "1", "2"}), ("none of them", {"f"})):
+        answers = {"zone": "UTC", "rows": said, "quantity:m": "leave out"}
+        rows = read_book(path, guess(look_at(path), answers).mapping)
+        assert ({row["station"] for row in rows}, len(rows)) == (stations, 180)
+
+
+def test_rows_that_come_twice_alike_or_seldom_differ_are_not_asked_about(tmp_path):
+    path = tmp_path / "f.csv"
+    rows = [f"{at:%Y-%m-%d %H:%M};{k}.5\n" for k, at in enumerate(HOURLY)]
+    path.write_text("".join(["Date;Crack 1 (mm)\n", *rows, *rows[:20], f"{HOURLY[0]:%Y-%m-%d %H:%M};9.5\n"]))
+    assert guess(look_at(path), {"zone": "UTC"}).questions == ()

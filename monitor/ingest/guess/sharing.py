@@ -1,0 +1,57 @@
+"""Rows that share an instant and differ: other instruments or depths, which a column names, or corrections."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from monitor.ingest.files.mapping import name_station
+from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.numerals import is_empty
+from monitor.ingest.guess.questions import Question, require
+from monitor.ingest.guess.times import Times
+
+ROWS: Final = "rows"
+NONE: Final = "none of them"
+ROWS_LEAST: Final = 3  # that share an instant: an hour that comes twice in autumn is no other instrument
+SHARE_LEAST: Final = 0.2  # of all rows: two instruments make half of them; a logger that wrote no seconds, .06
+APART_LEAST: Final = 0.95  # share of the rows that a column tells apart
+KINDS_MOST: Final = 2000
+
+
+def find_owner(
+    look: Look, times: Times, numbers: Sequence[str], answers: Mapping[str, str], questions: list[Question]
+) -> str | None:
+    """The column that tells rows of one instant apart, as a person says; None where rows need none."""
+    if len(times.parsed) != look.rows:
+        return None
+    count = count_conflicts(look, times, numbers)
+    if count < max(ROWS_LEAST, SHARE_LEAST * look.rows):
+        return None
+    columns = {look.title(n): n for n in look.names if n not in times.rule.columns and _tells_apart(look, times, n)}
+    choices = (*columns, NONE)
+    if (said := answers.get(ROWS)) is None:
+        text = f"{count} rows have the time of another row and other values: which column says whose row it is?"
+        questions.append(Question(ROWS, text, choices))
+        return None
+    require(ROWS, said, choices)
+    return columns.get(said)
+
+
+def count_conflicts(look: Look, times: Times, numbers: Sequence[str]) -> int:
+    """How many rows have another value than an earlier row of their instant in the same column."""
+    rows = set()
+    for name in numbers:
+        first: dict[Any, Any] = {}
+        for k, (at, cell) in enumerate(zip(times.parsed, look.columns[name], strict=True)):
+            if not is_empty(cell) and first.setdefault(at, cell) != cell:
+                rows.add(k)
+    return len(rows)
+
+
+def _tells_apart(look: Look, times: Times, column: str) -> bool:
+    """Whether a column has few words that come again, and each at most once at an instant."""
+    cells = ["" if is_empty(cell) else str(cell) for cell in look.columns[column]]
+    kinds = set(cells)
+    ids = {name_station(kind) for kind in kinds}
+    if not 2 <= len(kinds) <= min(KINDS_MOST, look.rows // 2) or "" in ids or len(ids) < len(kinds):
+        return False
+    return len(set(zip(times.parsed, cells, strict=True))) >= APART_LEAST * look.rows
