@@ -93,6 +93,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     if plain and {"time", "station", "quantity", "value"} <= set(look.names):
         name = shlex.quote(str(look.path))
         raise ConfigError(f"{look.path}: this is the neutral long form, nothing to guess: slopeward ingest {name}")
+    look = replace(look, units=_find_units(look) | look.units)
     times = find_times(look)
     if times is None:
         raise ConfigError(f"{look.path}: no column holds a time that can be read; {describe_untimed(look)}")
@@ -383,6 +384,16 @@ def _read_name(look: Look, column: str) -> Name:
 def _tell_raw(look: Look, column: str) -> str:
     said = _read_name(look, column).foreign
     return f"left out: {said!r} is a reading as it comes from the sensor; the calibration sheet turns it into a unit"
+
+
+def _find_units(look: Look) -> dict[str, str]:
+    """The units that lines above the names give column by column: its name, and `UNIT: m` below it."""
+    columns = {look.title(name).casefold(): name for name in look.names}
+    return {
+        columns[name.casefold()]: unit
+        for name, line in pairwise(look.above)
+        if name.casefold() in columns and (match := _ALL_IN.search(line)) and (unit := spell_unit(match[1].strip()))
+    }
 
 
 def _find_unit(look: Look) -> str:

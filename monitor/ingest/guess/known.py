@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from monitor.domain.instants import spell_duration
-from monitor.errors import PayloadError
+from monitor.domain.quantities import QUANTITIES
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.gnss import find_place
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said, StationPlace, find_by_name
@@ -68,11 +69,15 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
         said = replace(said, places=tuple(StationPlace(station, *place) for station in stations))
     sampled = {key: describe_gaps(one.times) for key, one in series.items()}
     sensors = tuple(
-        Sensor(*key, None if step is None else step.total_seconds()) for key, (step, _, _) in sampled.items()
-    )
-    return Guess(
-        None, tuple(_tell(form, said, series, sampled, refused, is_whole=is_whole)), (), sensors, form, said
+        Sensor(*key, None if step is None else step.total_seconds())
+        for key, (step, _, _) in sampled.items() if key[1] in QUANTITIES
     )  # fmt: skip
+    facts = _tell(form, said, series, sampled, refused, is_whole=is_whole)
+    foreign = [f"{station}.{quantity}" for station, quantity, _ in sampled if quantity not in QUANTITIES]
+    if foreign and not sensors:
+        raise ConfigError(f"{path}: no quantity that is known here: {name_some(foreign)}")
+    facts += [("left out", f"no quantity that is known here: {name_some(foreign)}")] if foreign else []
+    return Guess(None, tuple(facts), (), sensors, form, said)
 
 
 def _gather(values: Iterable[Value]) -> tuple[dict[_Key, _Series], list[str], bool]:

@@ -31,8 +31,12 @@ LOOK_ROWS: Final = 100_000  # to understand the columns
 DELIMITERS: Final = (";", "\t", ",", "|", WHITESPACE)
 SHEET, ALL_SHEETS = "sheet", "all of them"
 NO_VALUE: Final = frozenset(
-    {"", "-", "--", "---", "nan", "na", "n/a", "null", "none", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "inf", "x"}
-)
+    {
+        "", "-", "--", "---", "nan", "-nan", "-nan(ind)", "-1.#ind", "1.#qnan", "1.#inf", "inf", "na", "n/a", "n.a.",
+        "nd", "n.d.", "k.a.", "s/d", "null", "none", "x", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!",
+        "#ref!", "#num!", "#name?",
+    }
+)  # fmt: skip
 _DIGITS: Final = r"[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
 _NUMBER: Final = re.compile(_DIGITS + r"(?:[eE][+-]?\d+)?")
 _TAILED: Final = re.compile(_DIGITS + r"([^\W\d]{1,12}|[%°‰][A-Z]?)")
@@ -270,6 +274,8 @@ def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
             row = row[:-1]
         if not any(row) and at is None:
             continue  # a blank line below the names
+        if at is None and 0 < len(row) < width and any(row) and all(_unit(cell) for cell in row if cell):
+            continue  # units of some columns, where blanks part them: of which is not known
         few = sum(map(bool, row)) < min(2, width) and not (width > 1 and all(row[1:]))  # an index without a name
         if len(row) != width or row[0].upper() == "TOA5" or few:
             break
@@ -316,7 +322,9 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
         plain = cells[header] if keys is names else keys
         titles = {key: text for key, text, own in zip(keys, told, plain, strict=True) if key and text not in {"", own}}
     units: dict[str, str] = {}
-    for row in (cells[k] for k in block if k > header):
+    for row in (
+        cells[k] for k in block if k > header and (layout.delimiter != WHITESPACE or len(cells[k]) >= len(keys))
+    ):
         units |= {name: unit for name, cell in zip(keys, row, strict=False) if name and (unit := _unit(cell))}
     return _read(path, layout, _above([*cells[:header], *cells[header + 1 : first]]), units, titles)
 

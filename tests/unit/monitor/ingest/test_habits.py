@@ -123,6 +123,26 @@ def test_a_time_that_cannot_be_read_is_shown(tmp_path):
         guess(look_at(path), {})
 
 
+def test_units_above_the_names_count_column_by_column(tmp_path):
+    path = tmp_path / "f.csv"
+    head = "Location:\nBH-2\nLEVEL\nUNIT: m\nOffset: 0.0 m\nTEMPERATURE\nUNIT: °C\nDate,Time,ms,LEVEL,TEMPERATURE\n"
+    path.write_text(head + "".join(f"{at:%Y/%m/%d},{at:%H:%M:%S},0,{k}.5,{k % 7}.1\n" for k, at in enumerate(HOURLY)))
+    found = guess(look_at(path), {"zone": "UTC", "quantity:m": "water_level"})
+    assert [(s.quantity, s.unit) for s in found.sensors] == [("water_level", "m"), ("temperature", "degC")]
+
+
+def test_a_line_of_few_units_below_the_names_hides_no_name(tmp_path):
+    path = tmp_path / "f.txt"
+    path.write_text("DATE      TIME  CRACK1  CRACK2  TEMP\n                  MM      MM     C\n" + "".join(
+        f"{at:%Y%m%d}  {at:%H%M}{k + 0.5:8.2f}{-100 - k:8.2f}{k % 9:6.1f}\n" for k, at in enumerate(HOURLY)
+    ))  # fmt: skip
+    found = guess(look_at(path), {"zone": "UTC", "unit:crack_opening": "mm", "unit:temperature": "degC"})
+    assert {f"{s.station}.{s.quantity}" for s in found.sensors} == {
+        "CRACK1.crack_opening", "CRACK2.crack_opening", "f.temperature",
+    }  # fmt: skip
+    assert [row["time"].replace(tzinfo=None) for row in read_book(path, found.mapping)[::3]] == HOURLY
+
+
 # ---- workbooks -------------------------------------------------------------------------------------------------------
 
 
