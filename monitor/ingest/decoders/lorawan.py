@@ -58,7 +58,7 @@ def _decode(message: Message, site: Site, vocabulary: Vocabulary, read: Callable
         for quantity, unit, value, own in measured
     ]
     if not found:
-        raise PayloadError("empty", "the payload holds nothing that is measured on slopes")
+        raise PayloadError("empty", "the payload holds no value of a sensor, or says that it could not be measured")
     if radio is not None:
         field = vocabulary.field(site, station, SIGNAL, "dBm")
         extra = None if radio[1] is None else canonical_json({"snr_db": radio[1]})
@@ -168,15 +168,16 @@ def _walk_milesight(data: bytes) -> Iterator[Value]:
                 yield from ((f"tilt_{axis}", "deg", word / 100, None) for axis, word in zip("xy", words, strict=False))
             case 0x03, 0xD4:  # the lowest bit says that a threshold was passed
                 yield from ((f"tilt_{a}", "deg", (word >> 1) / 100, None) for a, word in zip("xy", words, strict=False))
-            case 0x03, 0x77:
+            case 0x03, 0x77 if words[0] & 0xFFFF not in _FAILURES:
                 yield "water_level", "cm", float(words[0] & 0xFFFF), None
-            case 0x03, 0x7B:
+            case 0x03, 0x7B if words[0] & 0xFFFF not in _FAILURES:
                 yield "pore_pressure", "kPa", float(words[0] & 0xFFFF), None
-            case 0x20, 0xCE:
+            case 0x20, 0xCE if words[2] & 0xFFFF not in _FAILURES:
                 at = from_epoch_s(int.from_bytes(piece[:4], "little"))
                 yield "water_level", "cm", float(words[2] & 0xFFFF), at
 
 
+_FAILURES: Final = frozenset({0xFFFF, 0xFFFD})  # not measured, and out of range (decoder of the maker)
 _MILESIGHT_BYTES: Final = {
     (0x01, 0x75): 1, (0x03, 0xCF): 7, (0x03, 0xD4): 6, (0x03, 0x77): 2, (0x03, 0x7B): 2, (0x20, 0xCE): 6,
 }  # fmt: skip

@@ -13,7 +13,7 @@ PAYLOAD_LIMIT: Final = 1 << 20
 SAMPLE_LIMIT: Final = 10_000
 _DEPTH_LIMIT: Final = 16
 _LARGEST: Final = 1e300  # the database refuses beyond
-_OLDEST_CLOCK: Final = datetime(1980, 1, 6, tzinfo=UTC)  # of GPS: a live clock before it was never set
+_OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # a clock of GPS without a fix begins at 1980-01-06
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
@@ -128,7 +128,7 @@ def read_time(value: object, unit: object = None, name: str = "time", *, live: b
     """An instant from RFC 3339 text with offset, or from a number since 1970 with its unit.
 
     Raises:
-        PayloadError: no_time, no_zone, no_time_unit, bad_time, clock_unset (live clocks before 1980).
+        PayloadError: no_time, no_zone, no_time_unit, bad_time, clock_unset (live clocks before 1981).
     """
     if value is None:
         raise PayloadError("no_time", f"{name} is missing")
@@ -146,7 +146,7 @@ def read_time(value: object, unit: object = None, name: str = "time", *, live: b
     if at >= _LATEST:
         raise PayloadError("bad_time", f"{name}: {_show(value)} lies after 2200; is time_unit right?")
     if live and at < _OLDEST_CLOCK:
-        raise PayloadError("clock_unset", f"{name}: {_show(value)} lies before 1980; the clock was never set")
+        raise PayloadError("clock_unset", f"{name}: {_show(value)} lies before 1981; the clock was never set")
     return at
 
 
