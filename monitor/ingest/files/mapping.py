@@ -92,7 +92,8 @@ class TimeRule:
             return self._read_text(text)
         except (ValueError, re.error):  # a pattern that names one part twice
             with suppress(ValueError, OverflowError, re.error):
-                if (begin := begin_day(text)) is not None:
+                begin = f"{text[:-2]}00" if self.format.endswith(" %H") and text.endswith(" 24") else begin_day(text)
+                if begin is not None:
                     return self._read_text(begin) + timedelta(days=1)
             raise PayloadError("bad_time", f"{self.column}: {text[:60]!r} is not of the form {self.format}") from None
 

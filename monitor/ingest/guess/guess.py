@@ -24,7 +24,15 @@ from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, 
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, YES, Question, answer_of, require
 from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
-from monitor.ingest.guess.together import Numbers, find_extremes, find_totals, name_some, pair_errors, settle_components
+from monitor.ingest.guess.together import (
+    Numbers,
+    find_extremes,
+    find_totals,
+    find_windows,
+    name_some,
+    pair_errors,
+    settle_components,
+)
 from monitor.ingest.guess.unfold import fold, unfold
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
@@ -132,6 +140,9 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     less = {n: f"the running sum of {look.title(part)!r}" for n, part in sums}
     extremes = find_extremes({n: _read_name(look, n) for n in numbers}, look.title).items()
     less |= {n: f"of the same sensor as {look.title(usual)!r}" for n, usual in extremes}
+    steps = {n: _list_steps(look, None, times, n)[""] for n in numbers} if station is None and not kinds else {}
+    windows = find_windows({n: _read_name(look, n) for n in steps}, look.title, steps)
+    less |= dict.fromkeys(windows, "the rain of more than one row, so it is there more than once")
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(look, numbers, tell, station, answers, questions)
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in look.written.values())}

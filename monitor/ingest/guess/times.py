@@ -60,6 +60,7 @@ _NAMED: Final = re.compile(
     re.IGNORECASE,
 )
 _CLOCK: Final = re.compile(r"time|zeit|uhr|(?<![a-z])ora(?![a-z])|heure|hora|hour|hhmm|时间", re.IGNORECASE)
+_HOUR: Final = re.compile(r"hour|stunde|heure|(?<![a-z])(?:hr|std|ore?|hora)(?![a-z])", re.IGNORECASE)
 _HOURS: Final = re.compile(r"\d{1,2} ?[:hH] ?\d{2}(?!\d)")
 _UTC: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$")  # a date as a workbook gives it
@@ -96,9 +97,15 @@ def find_times(look: Look) -> Times | None:
     if not found:
         return _join_parts(look)
 
-    def rank(times: Times) -> tuple[bool, bool, int]:
+    def rank(times: Times) -> tuple[bool, bool, bool, int]:
         title = look.title(times.rule.column)
-        return _NAMED.search(title) is not None, _find_zone([title]) is not None, -look.names.index(times.rule.column)
+        runs = len(set(times.parsed)) > 1  # the day when an instrument was set up is no time of a reading
+        return (
+            runs,
+            _NAMED.search(title) is not None,
+            _find_zone([title]) is not None,
+            -look.names.index(times.rule.column),
+        )
 
     best = _prefer_end(look, max(found, key=rank), found)
     if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
@@ -229,9 +236,12 @@ def _join_clock(look: Look, day: Times) -> Times | None:
         if name == date or len(cells) < FITS * len(day.parsed):
             continue
         numeric = all(_float(c) is not None for c in cells[:50])
-        if numeric and not _CLOCK.search(look.title(name)):
+        title = look.title(name)
+        if numeric and not _CLOCK.search(title) and not _HOUR.search(title):
             continue
-        clocks = _NUMERIC_CLOCKS if numeric else _CLOCKS
+        clocks: tuple[str, ...] = _NUMERIC_CLOCKS if numeric else _CLOCKS
+        if numeric and _HOUR.search(title) and all(c.isdigit() and int(c) <= _DAY_MINUTES for c in cells):
+            clocks = ("%H",)
         dates = {_MIDNIGHT.sub("", "%Y-%m-%d" if f == "iso" else f) for f in (day.rule.format, *day.rivals)}
         texts = [
             join_parts((d, c))

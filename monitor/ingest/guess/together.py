@@ -1,7 +1,9 @@
 """What columns mean together: the components of one station, and values with their errors."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from itertools import islice, pairwise
 from statistics import median
 from typing import Final
@@ -26,6 +28,14 @@ SUM_LEAST: Final = 20  # rows
 SUM_MOST: Final = 2000  # that are looked at
 SUM_SHARE: Final = 0.95  # of them; a sum may begin anew
 SUM_ERROR: Final = 0.05  # in the unit of the rain: rounding
+
+WINDOW_MOST: Final = 1.5  # steps between rows
+_LENGTHS: Final = (
+    ("min mins minutes minuti", timedelta(minutes=1)), ("h hr hrs hour hours std ore", timedelta(hours=1)),
+    ("d day days tage giorni jours", timedelta(days=1)),
+)  # fmt: skip
+_WORDS: Final = "|".join(words.replace(" ", "|") for words, _ in _LENGTHS)
+_WINDOW: Final = re.compile(rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({_WORDS})(?![^\W_])", re.IGNORECASE)
 
 Numbers = Callable[[str], Sequence[float]]
 """The numbers of a column."""
@@ -221,6 +231,21 @@ def find_totals(look: Look, numbers: Sequence[str], decimal: str, thousands: str
             fits = sum(abs(a - rise) <= SUM_ERROR for a, rise in rises)
             if len(rises) >= SUM_LEAST and any(a for a, _ in rises) and fits >= SUM_SHARE * len(rises):
                 found[total] = part
+    return found
+
+
+def find_windows(
+    names: Mapping[str, Name], title: Callable[[str], str], steps: Mapping[str, timedelta | None]
+) -> list[str]:
+    """Columns of rain over the last so many hours that come more often: their sums lie over one another."""
+    found = []
+    for column, name in names.items():
+        step = steps[column]
+        window = _WINDOW.search(title(column)) if name.quantity == "rain" else None
+        if window is not None and step is not None:
+            unit = next(length for words, length in _LENGTHS if window[2].lower() in words.split())
+            if float(window[1].replace(",", ".")) * unit > WINDOW_MOST * step:
+                found.append(column)
     return found
 
 

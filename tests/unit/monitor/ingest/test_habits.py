@@ -108,6 +108,36 @@ def test_a_record_with_the_newest_first_tells_day_from_month(tmp_path):
     assert (found.questions, found.mapping.time.format) == ((), "%d/%m/%Y %H:%M")
 
 
+@pytest.mark.parametrize(("head", "first"), [("Hour", 0), ("Stunde", 1), ("Hour", 1)])
+def test_a_date_and_the_number_of_the_hour_are_one_time(tmp_path, head, first):
+    path = tmp_path / "f.csv"
+    hours = [datetime(2025, 2, 13, first) + timedelta(hours=k) for k in range(96)]
+    cells = [(at - timedelta(hours=first), (at - timedelta(hours=first)).hour + first) for at in hours]
+    path.write_text(f"Date;{head};Crack 1 (mm)\n" + "".join(
+        f"{day:%d.%m.%Y};{hour};{k}.5\n" for k, (day, hour) in enumerate(cells)
+    ))  # fmt: skip
+    found = guess(look_at(path), {"zone": "UTC"})
+    assert found.questions == ()
+    assert [row["time"].replace(tzinfo=None) for row in read_book(path, found.mapping)] == hours
+
+
+def test_a_day_that_never_changes_is_no_time_of_a_reading(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Install date;Time;Crack 1 (mm)\n" + "".join(
+        f"2020-01-01;{at:%Y-%m-%d %H:%M};{k}.5\n" for k, at in enumerate(HOURLY)
+    ))  # fmt: skip
+    assert guess(look_at(path), {"zone": "UTC"}).mapping.time.column == "Time"
+
+
+def test_rain_of_a_day_in_rows_of_hours_is_left_out(tmp_path):
+    path = tmp_path / "f.csv"
+    for span, count in (("24h", 1), ("6 h", 2)):
+        path.write_text(f"Time;R1 rain (mm);Rain {span} (mm)\n" + "".join(
+            f"{at:%Y-%m-%d %H:%M};{k % 5}.2;{k % 7}.1\n" for k, at in enumerate(HOURLY)
+        ))  # fmt: skip
+        assert len(guess(look_at(path), {"zone": "UTC"}).sensors) == count
+
+
 def test_a_sum_counts_from_the_end_of_its_interval(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text("Begin;End;Rain [mm]\n" + "".join(
