@@ -893,6 +893,7 @@ SENTENCES: Final = (
     N_("{n} rows have the time of another row and other values: which column says whose row it is?"), N_("none of them"),
     N_("no quantity that is known here: {detail}"),
     N_("left out: the rain of more than one row, so it is there more than once"),
+    N_("left out: the same as '{column}' in another unit"),
     N_("year first"), N_("which sheet of the workbook counts?"), N_("all of them"),
     N_("do larger values of '{column}' mean lower ground or water?"),
     N_("which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ..."),

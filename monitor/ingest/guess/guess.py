@@ -27,6 +27,7 @@ from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, f
 from monitor.ingest.guess.together import (
     Numbers,
     find_extremes,
+    find_repeats,
     find_totals,
     find_windows,
     name_some,
@@ -143,6 +144,8 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     steps = {n: _list_steps(look, None, times, n)[""] for n in numbers} if station is None and not kinds else {}
     windows = find_windows({n: _read_name(look, n) for n in steps}, look.title, steps)
     less |= dict.fromkeys(windows, "the rain of more than one row, so it is there more than once")
+    repeats = find_repeats({n: _read_name(look, n) for n in numbers if n not in less}, tell).items()
+    less |= {n: f"the same as {look.title(first)!r} in another unit" for n, first in repeats}
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(look, numbers, tell, station, answers, questions)
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in look.written.values())}

@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 from statistics import median
 from typing import Final
 
-from monitor.domain.quantities import is_unit_of
+from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.names import COMPONENTS, EXTREME, Name, read_name
 from monitor.ingest.guess.numerals import read_number
@@ -29,6 +29,7 @@ SUM_MOST: Final = 2000  # that are looked at
 SUM_SHARE: Final = 0.95  # of them; a sum may begin anew
 SUM_ERROR: Final = 0.05  # in the unit of the rain: rounding
 
+SAME_MOST: Final = 0.02  # of the spread: two units round otherwise
 WINDOW_MOST: Final = 1.5  # steps between rows
 _LENGTHS: Final = (
     ("min mins minutes minuti", timedelta(minutes=1)), ("h hr hrs hour hours std ore", timedelta(hours=1)),
@@ -231,6 +232,28 @@ def find_totals(look: Look, numbers: Sequence[str], decimal: str, thousands: str
             fits = sum(abs(a - rise) <= SUM_ERROR for a, rise in rises)
             if len(rises) >= SUM_LEAST and any(a for a, _ in rises) and fits >= SUM_SHARE * len(rises):
                 found[total] = part
+    return found
+
+
+def find_repeats(names: Mapping[str, Name], numbers: Numbers) -> dict[str, str]:
+    """Columns that say the same in another unit: repeat -> the first. One sensor is no two witnesses."""
+    found: dict[str, str] = {}
+    for column, name in names.items():
+        for first, other in names.items():
+            if first == column:
+                break
+            same = (name.quantity, name.station) == (other.quantity, other.station) and name.quantity is not None
+            if not same or first in found or name.unit is None or other.unit in {None, name.unit}:
+                continue
+            here, there = numbers(column), numbers(first)
+            unit = QUANTITIES[str(name.quantity)].unit
+            pairs = [
+                (convert(a, name.unit, unit), convert(b, str(other.unit), unit))
+                for a, b in zip(here, there, strict=False)
+            ]
+            spread = max((b for _, b in pairs), default=0.0) - min((b for _, b in pairs), default=0.0)
+            if len(here) == len(there) and spread and max(abs(a - b) for a, b in pairs) <= SAME_MOST * spread:
+                found[column] = first
     return found
 
 

@@ -138,6 +138,15 @@ def test_rain_of_a_day_in_rows_of_hours_is_left_out(tmp_path):
         assert len(guess(look_at(path), {"zone": "UTC"}).sensors) == count
 
 
+def test_the_same_in_another_unit_is_no_second_instrument(tmp_path):
+    path = tmp_path / "f.csv"
+    for inches, count in ((lambda k: k / 2 / 25.4, 1), (lambda k: k % 7 / 25.4, 2)):
+        path.write_text("Time;Crack 1 (mm);Crack 1 (in)\n" + "".join(
+            f"{at:%Y-%m-%d %H:%M};{k / 2};{inches(k):.4f}\n" for k, at in enumerate(HOURLY)
+        ))  # fmt: skip
+        assert len(guess(look_at(path), {"zone": "UTC"}).sensors) == count
+
+
 def test_a_sum_counts_from_the_end_of_its_interval(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text("Begin;End;Rain [mm]\n" + "".join(
