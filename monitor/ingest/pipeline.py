@@ -36,6 +36,7 @@ log: Final = logging.getLogger(__name__)
 PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits
 LARGE_BYTES: Final = 1 << 16  # such payloads are written after the others of their batch, which then are one portion
 CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
+HISTORY_S: Final = 3600.0  # a station whose newest reading is older is still sending its past
 Clock = Callable[[], datetime]
 Pair = tuple[Message, Decoded]
 Refusal = tuple[Message, Rejected]
@@ -54,6 +55,7 @@ class Outcome:
     unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
     asks: tuple[tuple[str, bytes], ...] = ()  # topics and payloads by which senders are asked for what is missing
     waiting: tuple[Refusal, ...] = ()  # of the rejected ones, not written yet: for `Pipeline.keep`
+    brings_history: bool = False  # a station is not up to date by it: newer readings of it may follow
 
 
 @dataclass(slots=True)
@@ -283,11 +285,15 @@ class Pipeline:
         self.references.settle()
         self._admission.settle()
         self.vocabulary.births.settle()
+        heard: dict[tuple[str, str], float] = {}
         for item in observations:
             self._note_heard(item)
+            place, ahead_s = (item.site, item.station), (item.observed_at - item.received_at).total_seconds()
+            heard[place] = max(ahead_s, heard.get(place, ahead_s))
         return Outcome(
             added, len(refused), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()),
             waiting=tuple(sorted(refused, key=_is_large)) if readings_first else (),
+            brings_history=any(ahead_s < -HISTORY_S for ahead_s in heard.values()),
         )  # fmt: skip
 
     def _is_declared(self, link: Link) -> bool:

@@ -192,7 +192,10 @@ class Ingest:
         self._expects_until = time.monotonic() + seconds
 
     def drained(self) -> bool:
-        """Whether the queue of the broker is worked off: connected, and for a second no batch was full or late."""
+        """Whether the queue of the broker is worked off.
+
+        Connected, and for a second no batch was full, late, or of readings long past.
+        """
         return self._live.listening and self._busy_since is None and (
             len(self._inbox) < BATCH_MESSAGES and time.monotonic() - self._full_at > _DRAINED_AFTER_S
             and time.monotonic() > self._expects_until
@@ -257,6 +260,8 @@ class Ingest:
         if len(batch) >= BATCH_MESSAGES or waited_s > _WAITED_S:
             self._full_at = time.monotonic()
         outcome: Outcome = self._retry(self._store, batch)
+        if outcome.brings_history:  # a new site that is filled is not silent since the first reading of it
+            self._full_at = time.monotonic()
         if outcome.sites:
             self._on_stored(outcome.sites)
         refusals = Refusals(list(outcome.waiting), outcome.unkept, list(outcome.lost))

@@ -90,10 +90,11 @@ def start_ingest(mosquitto, database):
 
     def start(**more):
         broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
-        seen = SimpleNamespace(stored=[], alarms=[])
+        seen = SimpleNamespace(stored=[], alarms=[], drained=[])
         site = make_site()
         ingest = Ingest(
-            database, SimpleNamespace(broker=broker), {site.id: site}, seen.stored.append, seen.alarms.append,
+            database, SimpleNamespace(broker=broker), {site.id: site},
+            lambda sites: seen.stored.append(sites) or seen.drained.append(ingest.drained()), seen.alarms.append,
             lambda: datetime.now(UTC),
         )  # fmt: skip
         ingest.seen = seen
@@ -141,6 +142,20 @@ def test_messages_become_rows_and_sites_are_told(database, publisher, start_inge
     wait_for(lambda: frozenset({"north"}) in ingest.seen.stored)
     assert ingest.status()["rejected"] == 0
     assert ingest.drained() or wait_for(ingest.drained)
+
+
+def test_a_site_that_is_filled_with_its_past_is_not_judged_by_the_first_reading_of_it(
+    database, publisher, start_ingest
+):
+    """A logger that empties its memory into a new site: silence since the oldest reading is none."""
+    ingest = start_ingest()
+    long_ago, now = datetime.now(UTC) - timedelta(days=40), datetime.now(UTC)
+    for at, drained in ((long_ago, False), (now, True)):
+        wait_for(ingest.drained)
+        ingest.seen.drained.clear()
+        publisher.wait(publisher.send(OBS, {"time": at.isoformat(), "rain_mm": 1.0}))
+        wait_for(lambda: ingest.seen.drained)
+        assert ingest.seen.drained == [drained]
 
 
 def test_what_is_sent_while_we_are_away_is_kept_and_the_broker_may_restart(
