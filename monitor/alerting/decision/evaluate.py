@@ -207,7 +207,7 @@ def _store(
                 f"nothing is decided by {site.version[:12]} any more"
             )
         save_state(c, site.id, decision, site.version, now, catching_up=view.draining)
-        save_station_states(c, site.id, decision, now)
+        save_station_states(c, site.id, decision, now, catching_up=view.draining)
         if any(x.kind.facts == "forecasts" for x in site.criteria):
             save_chances(c, site.id, decision, site.version, now)
         if moved or trigger != "data":

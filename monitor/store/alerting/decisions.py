@@ -111,8 +111,14 @@ def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, no
     c.execute(row.on_conflict_do_update(index_elements=["site"], set_=values))
 
 
-def save_station_states(c: Connection, site: str, decision: Decision, now: datetime) -> None:
-    """Write how each station does; `since` moves only when its state changes."""
+def save_station_states(
+    c: Connection, site: str, decision: Decision, now: datetime, *, catching_up: bool = False
+) -> None:
+    """Write how each station does; `since` moves only when its state changes.
+
+    While readings that waited are being read (`catching_up`) silence is not judged: a station that was silent and has
+    brought nothing since is silent as before.
+    """
     known = {
         r.station: r for r in c.execute(select(t.station_state).where(t.station_state.c.site == site))
     }  # fmt: skip
@@ -125,6 +131,8 @@ def save_station_states(c: Connection, site: str, decision: Decision, now: datet
             before.state, before.reason, before.newest_at, before.expected_interval_s, before.missing_share_24h,
             before.votes,
         ):  # fmt: skip
+            continue
+        if catching_up and before is not None and (before.state, before.newest_at) == ("silent", newest_at):
             continue
         since = before.since if before is not None and before.state == h.state else now
         rows.append({

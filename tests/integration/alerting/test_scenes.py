@@ -449,6 +449,24 @@ def test_a_dry_run_writes_nothing_and_a_backlog_judges_no_silence(slope):
     assert told_of_catching_up(slope.database) == (False, False)
 
 
+def test_who_is_silent_is_so_since_before_a_restart(slope):
+    slope.live(9, silent=("G1",))
+    evaluate_site(slope.database, slope.site, slope.now, "tick")
+
+    def told():
+        with slope.database.read() as c:
+            return next(
+                (row["state"], row["since"]) for row in load_view(c, "station_health") if row["station"] == "G1"
+            )
+
+    before = told()
+    assert before[0] == "silent"
+    for minutes, draining in ((30, True), (31, False)):
+        later = slope.now + timedelta(minutes=minutes)
+        evaluate_site(slope.database, slope.site, later, "start", draining=draining)
+        assert told() == before
+
+
 def told_of_catching_up(database):
     """What the view and the MQTT state of the site say of it."""
     with database.read() as c:
