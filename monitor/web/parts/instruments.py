@@ -18,6 +18,7 @@ from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.point_forecasts import load_newest_issues
 from monitor.store.models.point_looks import load_looks
 from monitor.store.readings.gaps import load_gaps
+from monitor.store.schema.views import load_view
 from monitor.web.context import Context
 from monitor.web.parts.collect import find_card
 
@@ -58,6 +59,7 @@ def collect_instruments(c: Connection, context: Context, site: str, find: str, s
         "left_runs": len(runs) - LISTED_AT_MOST, "left_held": len(held) - LISTED_AT_MOST,
         "left_gaps": len(gaps) - LISTED_AT_MOST, "looks": load_looks(c, site, LOOKS),
         "ahead": load_newest_issues(c, site), "listed": LISTED_AT_MOST,
+        "labelled": bool(load_view(c, "anomaly_labels", limit=1, site=site)),
         "causes": CAUSES, "budgets": budgets, "unwell": unwell, "total": len(rows),
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
     }  # fmt: skip

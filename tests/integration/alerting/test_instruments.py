@@ -431,6 +431,7 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
         assert "</time>: snow melt</small>" in " ".join(page.split())
         labels = bo.get("/api/v1/sites/north-bench/export/anomaly-labels.csv").text
         assert '/export/anomaly-labels.csv"' in page
+        assert "/export/anomaly-labels.csv" not in bo.get("/sites/lake-slope/instruments").text, "nobody said anything"
         assert [(r["station"], r["verdict"], r["note"]) for r in csv.DictReader(labels.splitlines())] == [
             ("P1", "dismissed", "snow melt")
         ]
