@@ -36,7 +36,7 @@ log: Final = logging.getLogger(__name__)
 PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits
 LARGE_BYTES: Final = 1 << 16  # such payloads are written after the others of their batch, which then are one portion
 CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
-HISTORY_S: Final = 3600.0  # a station whose newest reading is older is still sending its past
+HISTORY_S: Final = 3600.0  # a site whose newest reading is older is still sending its past
 Clock = Callable[[], datetime]
 Pair = tuple[Message, Decoded]
 Refusal = tuple[Message, Rejected]
@@ -55,7 +55,7 @@ class Outcome:
     unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
     asks: tuple[tuple[str, bytes], ...] = ()  # topics and payloads by which senders are asked for what is missing
     waiting: tuple[Refusal, ...] = ()  # of the rejected ones, not written yet: for `Pipeline.keep`
-    brings_history: bool = False  # a station is not up to date by it: newer readings of it may follow
+    brings_history: bool = False  # a site with readings of the past alone: those of the present are still to come
 
 
 @dataclass(slots=True)
@@ -100,6 +100,7 @@ class Pipeline:
         self.references = References()
         self._typing_errors = TypingErrors({} if is_sure else sites)
         self.heard: dict[tuple[str, str], Heard] = {}  # by site and station
+        self._newest_at: dict[str, datetime] = {}  # by site
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
         self.unusable: dict[str, str] = {}  # site -> why one of its decoders cannot be used; its messages wait
@@ -285,15 +286,12 @@ class Pipeline:
         self.references.settle()
         self._admission.settle()
         self.vocabulary.births.settle()
-        heard: dict[tuple[str, str], float] = {}
         for item in observations:
             self._note_heard(item)
-            place, ahead_s = (item.site, item.station), (item.observed_at - item.received_at).total_seconds()
-            heard[place] = max(ahead_s, heard.get(place, ahead_s))
         return Outcome(
             added, len(refused), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()),
             waiting=tuple(sorted(refused, key=_is_large)) if readings_first else (),
-            brings_history=any(ahead_s < -HISTORY_S for ahead_s in heard.values()),
+            brings_history=self._is_filled(added.sites, now),
         )  # fmt: skip
 
     def _is_declared(self, link: Link) -> bool:
@@ -320,11 +318,16 @@ class Pipeline:
     def _note_heard(self, item: Observation) -> None:
         """Keep by station how far the newest reading of its newest message lies before its reception."""
         ahead_s = (item.observed_at - item.received_at).total_seconds()
+        self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
         known = self.heard.get((item.site, item.station))
         if known is None or item.received_at > known.received_at or (
             item.received_at == known.received_at and ahead_s > known.ahead_s
         ):  # fmt: skip
             self.heard[item.site, item.station] = Heard(ahead_s, item.received_at)
+
+    def _is_filled(self, sites: frozenset[str], now: datetime) -> bool:
+        """Whether one of these sites has brought readings of the past alone: what is present is still to come."""
+        return any((now - self._newest_at.get(site, now)).total_seconds() > HISTORY_S for site in sites)
 
     def _one_by_one(self, messages: Sequence[Message]) -> Outcome:
         stored = duplicates = revisions = rejected = gaps = unkept = 0
