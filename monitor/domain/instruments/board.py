@@ -27,12 +27,12 @@ UNIT_ACTION: Final = "see whether its unit changed, such as by a new firmware"  
 RANKS: Final = {state: number for number, state in enumerate(ACTIONS)}
 # what of a job's findings somebody is notified of; the others are notified by decisions, or wait on the board
 PAGED: Final = ("mistyped", "clock", "battery", "solar", "snow_ice", "fix", "satellites", "signal", "calibration")
-# endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
 # where several parents have the same instruments, the one that a state is of
 CAUSED_BY: Final = {
     "clock": "logger", "battery": "power", "solar": "power", "snow_ice": "power", "fix": "base", "satellites": "base",
     "signal": "gateway",
 }  # fmt: skip
+# endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
 NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
 CONFIRMED, DISMISSED, WITHDRAWN = "confirmed", "dismissed", "withdrawn"
 VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)  # who withdraws a word says nothing any more
