@@ -1,6 +1,6 @@
 """What an evaluation of a site costs, from its windows and sampling alone, before the first message has come."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,11 +15,7 @@ _COMPONENTS: Final = 3  # east, north, up: a site file does not say which of the
 
 def count_rows(site: Site) -> int:
     """Rows that one evaluation reads at most, when every series comes at its declared interval."""
-    total = 0.0
-    for (station, quantity), span_s in wanted_series(site).items():
-        spec = site.series(station, quantity)
-        total += 0.0 if spec is None else _rows(spec, quantity, span_s)
-    return round(total)
+    return round(sum(rows for *_, rows in _list_wanted(site)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +35,9 @@ def measure_room(site: Site) -> Mapping[str, Room]:
     """By station, for those that an evaluation reads."""
     spans: dict[str, dict[str, float]] = {}
     rows: dict[str, float] = {}
-    for (station, quantity), history in wanted_series(site).items():
-        spec = site.series(station, quantity)
-        if spec is not None:
-            spans.setdefault(station, {})[spec.quantity] = reach_s(history)
-            rows[station] = rows.get(station, 0.0) + _rows(spec, quantity, history)
+    for station, spec, history, count in _list_wanted(site):
+        spans.setdefault(station, {})[spec.quantity] = reach_s(history)
+        rows[station] = rows.get(station, 0.0) + count
     return {station: Room(max(2.0 * rows[station], float(ROWS_WARN)), span_s) for station, span_s in spans.items()}
 
 
@@ -68,6 +62,14 @@ def find_dear(site: Site) -> tuple[str, bool] | None:
         f"{criterion.quantity} every {spell_duration(spec.interval_s)}; shorten its windows or thin the series"
     )
     return text, total > ROWS_MOST
+
+
+def _list_wanted(site: Site) -> Iterator[tuple[str, SeriesSpec, float, float]]:
+    """Station, declared series, the seconds that are looked back and the rows therein, of what an evaluation reads."""
+    for (station, quantity), span_s in wanted_series(site).items():
+        spec = site.series(station, quantity)
+        if spec is not None:
+            yield station, spec, span_s, _rows(spec, quantity, span_s)
 
 
 def _specs(site: Site, criterion: Criterion) -> list[SeriesSpec]:
