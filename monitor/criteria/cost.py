@@ -1,5 +1,6 @@
 """What an evaluation of a site costs, from its windows and sampling alone, before the first message has come."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,7 @@ _COMPONENTS: Final = 3  # east, north, up: a site file does not say which of the
 
 def count_rows(site: Site) -> int:
     """Rows that one evaluation reads at most, when every series comes at its declared interval."""
-    return round(sum(rows for *_, rows in _list_wanted(site)))
+    return round(math.fsum(rows for *_, rows in _list_wanted(site)))
 
 
 @dataclass(frozen=True, slots=True)

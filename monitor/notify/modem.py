@@ -9,6 +9,7 @@ import codecs
 import contextlib
 import logging
 import re
+import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -28,7 +29,7 @@ FOLDERS: Final = ("outbox", "sent", "error", "inbox")
 _IN: Final = re.compile(r"IN\d{8}_\d{6}_\d+_\+?\d{3,20}_\d+\.txt")
 _LARGEST: Final = 2000  # bytes of an incoming part; none is longer than a few hundred
 _MOST: Final = 100  # files looked at in one go
-_UNFINISHED_S: Final = 60.0  # so long a file of another name may be one that is still being written
+_UNFINISHED_S: Final = 60.0  # so long a file that is empty, or has another name, may be one that is still being written
 _OURS: Final = "OUTA"  # begins the name of each message of ours
 _STUCK_S: Final = 180.0
 
@@ -69,8 +70,11 @@ def find_outcome(folder: Path, name: str) -> str:
 
 
 def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
-    """Names of what lies in the inbox, oldest first, those that failed before last; each stays until `forget`."""
-    names = [path.name for path in _list(folder / "inbox") if _is_reply(path)]
+    """Names of what lies in the inbox, oldest first, those that failed before last; each stays until `forget`.
+
+    The daemon writes a text in place, with one write: an empty file is one that it has only just begun.
+    """
+    names = [path.name for path in _list(folder / "inbox") if _is_reply(path) and not _is_begun(path)]
     return sorted(names, key=lambda name: name in failed)[:_MOST]
 
 
@@ -180,6 +184,14 @@ class ModemWatch:
 
 def _is_reply(path: Path) -> bool:
     return _IN.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
+
+
+def _is_begun(path: Path) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False  # reading it says why
+    return found.st_size == 0 and time.time() - found.st_mtime < _UNFINISHED_S
 
 
 def _list(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Text messages and calls by a provider on loopback and by a real gammu-smsd: receipts, replies, forgeries."""
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -382,12 +383,14 @@ def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
     with database.read() as c:
         code = c.execute(select(reply_code.c.code)).scalar_one()
     text, wide = f"ACK {code}", lambda said: said.encode("utf-16-be").hex().upper()
-    (modem / "phone/sms/3/1").write_text(
+    written = modem / "written"  # the daemon looks every second, and at no half of a file
+    written.write_text(
         f'[SMSBackup000]\nSMSC = "+41790000000"\nDateTime = 20260301T060000\nState = UnRead\nNumber = "{NUMBER}"\n'
         f"NumberUnicode = {wide(NUMBER)}\nText00 = {wide(text)}\n"
         f"Coding = Default_No_Compression\nFolder = 3\nLength = {len(text)}\nClass = -1\nReplySMSC = False\n"
         "RejectDuplicates = False\nReplaceMessage = 0\nMessageReference = 0\n"
     )
+    written.rename(modem / "phone/sms/3/1")
     wait_for(lambda: watch.follow() or find_now(database, alert_id).state == "acknowledged", 20)
     assert find_now(database, alert_id).acknowledged_by == "Ada"
     assert [*(modem / "inbox").iterdir()] == []
@@ -419,6 +422,26 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
     assert removed["detail"]["files"] == 121
     with database.read() as c:
         assert [r["outcome"] for r in load_view(c, "message_replies")] == [WRONG]
+
+
+@ON_SQLITE
+def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked, tmp_path):
+    db, alert_id, _, code, now = asked
+    for name in FOLDERS:
+        (tmp_path / name).mkdir()
+    watch = ModemWatch(db, tmp_path, lambda: now)
+    text = tmp_path / "inbox" / f"IN20260301_060000_00_{NUMBER}_00.txt"
+    text.touch()
+    watch.follow()
+    assert text.exists()
+    text.write_text(f"ACK {code}", encoding="utf-16")
+    watch.follow()
+    assert find_now(db, alert_id).state == "acknowledged"
+    assert not text.exists()
+    text.touch()
+    os.utime(text, (0, 0))  # nobody writes it any more
+    watch.follow()
+    assert not text.exists()
 
 
 @ON_SQLITE
