@@ -26,5 +26,11 @@ def series(quantity: str, unit: str, interval: str = "1h", **facts: Any) -> str:
     return _spell("[[station.series]]", {"quantity": quantity, "unit": unit, "interval": interval} | facts)
 
 
+def along(name: str, interval: str, max_silence: str, **facts: Any) -> str:
+    """`[[station]]` that measures its displacement along a horizontal line to the east."""
+    moved = series("displacement", "mm", interval, max_silence=max_silence)
+    return station(name, moved, azimuth_deg=90.0, plunge_deg=0.0, **facts)
+
+
 def _spell(table: str, facts: dict[str, Any]) -> str:
     return f"{table}\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())

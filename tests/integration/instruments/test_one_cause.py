@@ -16,27 +16,19 @@ from monitor.store.instrument_board import load_board
 from monitor.store.readings.instruments import Judged
 from monitor.store.readings.observations import add_observations
 from tests.conftest import ON_SQLITE
+from tests.data.site_text import along
 from tests.integration.alerting.test_instruments import HEAD, HOUR
 
 NOW = parse("2026-03-15T12:00:00Z")
-ROVER = """
-[[station]]
-id = "{0}"
-azimuth_deg = 90.0
-plunge_deg = 0.0
-reference = "BASE"
-logger = "L{0}"
-power = "PV1"
-gateway = "W1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-max_silence = "3h"
-"""
-WELL = ROVER.replace('reference = "BASE"', 'reference = "OTHER"').replace("PV1", "PV2").replace("W1", "W2")
 TWENTY = [f"R{number:02d}" for number in range(20)]
-SITE = parse_site(HEAD + "".join(ROVER.format(n) for n in TWENTY) + WELL.format("G1"), "bench.toml")
+SITE = parse_site(
+    HEAD
+    + "".join(
+        along(name, "1h", "3h", reference="BASE", logger=f"L{name}", power="PV1", gateway="W1") for name in TWENTY
+    )
+    + along("G1", "1h", "3h", reference="OTHER", logger="LG1", power="PV2", gateway="W2"),
+    "bench.toml",
+)
 
 
 @ON_SQLITE

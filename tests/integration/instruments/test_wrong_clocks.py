@@ -19,23 +19,12 @@ from monitor.store.readings.instruments import load_open_pages
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
+from tests.data.site_text import along
 from tests.integration.alerting.test_instruments import DAY, HEAD, HOUR, keys
 
 NOW = parse("2026-03-15T12:00:00Z")
-STATION = """
-[[station]]
-id = "{0}"
-azimuth_deg = 90.0
-plunge_deg = 0.0
-logger = "L1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "{1}"
-max_silence = "{2}"
-"""
 INTERVALS = {"G1": ("30m", "2h"), "G2": ("30m", "2h"), "G3": ("1h", "6h"), "G4": ("6h", "1d")}
-SITE = parse_site(HEAD + "".join(STATION.format(name, *how) for name, how in INTERVALS.items()), "bench.toml")
+SITE = parse_site(HEAD + "".join(along(name, *how, logger="L1") for name, how in INTERVALS.items()), "bench.toml")
 LOOK = HOUR / 4
 
 

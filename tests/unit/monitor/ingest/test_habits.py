@@ -121,38 +121,36 @@ def test_a_date_and_the_number_of_the_hour_are_one_time(tmp_path, head, first):
     assert [row["time"].replace(tzinfo=None) for row in read_book(path, found.mapping)] == hours
 
 
-def test_a_day_that_never_changes_is_no_time_of_a_reading(tmp_path):
-    path = tmp_path / "f.csv"
-    path.write_text("Install date;Time;Crack 1 (mm)\n" + "".join(
-        f"2020-01-01;{at:%Y-%m-%d %H:%M};{k}.5\n" for k, at in enumerate(HOURLY)
-    ))  # fmt: skip
-    assert guess(look_at(path), {"zone": "UTC"}).mapping.time.column == "Time"
+@pytest.mark.parametrize(
+    ("head", "line", "column"),
+    [
+        ("Install date;Time;Crack 1 (mm)", lambda at, k: f"2020-01-01;{at:%Y-%m-%d %H:%M};{k}.5", "Time"),
+        (
+            "Begin;End;Rain [mm]",
+            lambda at, k: f"{at:%Y-%m-%d %H:%M};{at + timedelta(hours=6):%Y-%m-%d %H:%M};{k % 3}.5",
+            "End",
+        ),
+    ],
+    ids=["a day that never changes", "the begin of a sum"],
+)
+def test_of_two_times_that_of_the_reading_counts(tmp_path, head, line, column):
+    look = lay(tmp_path / "f.csv", [head], line, step_h=6.0)
+    assert guess(look, {"zone": "UTC"}).mapping.time.column == column
 
 
-def test_rain_of_a_day_in_rows_of_hours_is_left_out(tmp_path):
-    path = tmp_path / "f.csv"
-    for span, count in (("24h", 1), ("6 h", 2)):
-        path.write_text(f"Time;R1 rain (mm);Rain {span} (mm)\n" + "".join(
-            f"{at:%Y-%m-%d %H:%M};{k % 5}.2;{k % 7}.1\n" for k, at in enumerate(HOURLY)
-        ))  # fmt: skip
-        assert len(guess(look_at(path), {"zone": "UTC"}).sensors) == count
-
-
-def test_the_same_in_another_unit_is_no_second_instrument(tmp_path):
-    path = tmp_path / "f.csv"
-    for inches, count in ((lambda k: k / 2 / 25.4, 1), (lambda k: k % 7 / 25.4, 2)):
-        path.write_text("Time;Crack 1 (mm);Crack 1 (in)\n" + "".join(
-            f"{at:%Y-%m-%d %H:%M};{k / 2};{inches(k):.4f}\n" for k, at in enumerate(HOURLY)
-        ))  # fmt: skip
-        assert len(guess(look_at(path), {"zone": "UTC"}).sensors) == count
-
-
-def test_a_sum_counts_from_the_end_of_its_interval(tmp_path):
-    path = tmp_path / "f.csv"
-    path.write_text("Begin;End;Rain [mm]\n" + "".join(
-        f"{at:%Y-%m-%d %H:%M};{at + timedelta(hours=6):%Y-%m-%d %H:%M};{k % 3}.5\n" for k, at in enumerate(HOURLY)
-    ))  # fmt: skip
-    assert guess(look_at(path), {"zone": "UTC"}).mapping.time.column == "End"
+@pytest.mark.parametrize(
+    ("head", "cells", "count"),
+    [
+        ("Time;R1 rain (mm);Rain 24h (mm)", lambda k: f"{k % 5}.2;{k % 7}.1", 1),
+        ("Time;R1 rain (mm);Rain 6 h (mm)", lambda k: f"{k % 5}.2;{k % 7}.1", 2),
+        ("Time;Crack 1 (mm);Crack 1 (in)", lambda k: f"{k / 2};{k / 2 / 25.4:.4f}", 1),
+        ("Time;Crack 1 (mm);Crack 1 (in)", lambda k: f"{k / 2};{k % 7 / 25.4:.4f}", 2),
+    ],
+    ids=["rain of a day in rows of hours", "rain of each row", "the same in another unit", "another in that unit"],
+)
+def test_a_column_that_repeats_another_is_no_second_instrument(tmp_path, head, cells, count):
+    look = lay(tmp_path / "f.csv", [head], lambda at, k: f"{at:%Y-%m-%d %H:%M};{cells(k)}", step_h=6.0)
+    assert len(guess(look, {"zone": "UTC"}).sensors) == count
 
 
 def test_a_time_that_cannot_be_read_is_shown(tmp_path):
