@@ -5,17 +5,17 @@ Ours because rows may be missing: statsmodels' `ETSModel` forecasts nothing afte
 are within 2 % of its own (`test_statistics.py`).
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value
-from forecasting.simple.least_squares import FITS_KEPT, minimise, read_params, spell_params
+from forecasting.simple.least_squares import FITS_KEPT, Fitted, minimise
 from forecasting.simple.rows import Pick, run
 
 MINIMUM_ROWS = 12
@@ -25,20 +25,11 @@ DAMPING = (0.80, 0.98)
 
 
 @dataclass(frozen=True, slots=True)
-class Smoothing:
+class Smoothing(Fitted):
     """`y = l + p b + e`, `l' = l + p b + a e`, `b' = p b + g e`; forecast `l + (p + ... + p^h) b`.
 
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        params: (a, g, p, first slope in mm per row) per station; NaN where a station was too short to fit.
-        unsettled: Stations whose fit was ended before it came to its best; known after a fit alone.
+    `params` are (a, g, p, first slope in mm per row) of each station.
     """
-
-    name: str
-    steps: tuple[int, ...]
-    params: tuple[tuple[float, float, float, float], ...]
-    unsettled: int = field(default=0, compare=False)
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); NaN where no value was seen for more than 3 rows."""
@@ -56,15 +47,6 @@ class Smoothing:
             for i in (i for i, wanted in enumerate(self.steps) if wanted == h):
                 out[:, :, i] = np.where(known, level + reach * slope, np.nan)
         return out
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers; None where a station could not be fitted."""
-        return {"name": self.name, "steps": list(self.steps), "params": spell_params(self.params)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        return cls(str(data["name"]), tuple(int(h) for h in data["steps"]), read_params(data["params"]))
 
 
 def smooth(values: Floats, a: Floats, g: Floats, p: Floats, first: Floats) -> tuple[Floats, Floats, Floats]:

@@ -1,7 +1,8 @@
-"""Nonlinear least squares for many small problems at once, so that hundreds of stations are fitted in one loop."""
+"""Nonlinear least squares for many small problems at once: hundreds of stations are fitted in one loop, and kept."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,15 +93,32 @@ def _best_of(residuals: Callable[[Floats], Floats], starts: Floats) -> Floats:
     return out
 
 
-def spell_params(params: Iterable[Sequence[float]]) -> list[list[float | None]]:
-    """Fitted parameters as plain numbers; None where a station could not be fitted."""
-    return [[float(v) if np.isfinite(v) else None for v in row] for row in params]
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model of four parameters for each station.
 
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        params: Per station; NaN where it was too short to fit.
+        unsettled: Stations whose fit was ended before it came to its best; known after a fit alone.
+    """
 
-def read_params(rows: Iterable[Sequence[float | None]]) -> tuple[tuple[float, float, float, float], ...]:
-    """Inverse of `spell_params` for models of four parameters."""
-    found = [[float("nan") if v is None else float(v) for v in row] for row in rows]
-    return tuple((a, b, c, d) for a, b, c, d in found)
+    name: str
+    steps: tuple[int, ...]
+    params: tuple[tuple[float, float, float, float], ...]
+    unsettled: int = field(default=0, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers; None where a station could not be fitted."""
+        params = [[float(v) if np.isfinite(v) else None for v in row] for row in self.params]
+        return {"name": self.name, "steps": list(self.steps), "params": params}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        found = [[float("nan") if v is None else float(v) for v in row] for row in data["params"]]
+        return cls(str(data["name"]), tuple(int(h) for h in data["steps"]), tuple((a, b, c, d) for a, b, c, d in found))
 
 
 def count_unsettled(model: object) -> int:

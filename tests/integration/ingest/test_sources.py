@@ -38,26 +38,12 @@ from monitor.store.upkeep.migrate import upgrade
 from monitor.worker import compute
 from tests.conftest import absent, free_port
 from tests.data.file_server import run_here, serve
+from tests.data.site_text import head, series, station
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
-SITE = """
-[site]
-id = "north"
-name = "North"
-latitude = 46.2
-longitude = 8.9
-[levels]
-names = ["green", "red"]
-[[station]]
-id = "G1"
-latitude = 46.2
-longitude = 8.9
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
+SITE = head("north", latitude=46.2, longitude=8.9, levels={"names": ["green", "red"]}) + station(
+    "G1", series("displacement", "mm", "1d", max_silence="3d"), latitude=46.2, longitude=8.9
+)
 RUN = compute.run
 HEAD = "time,station,quantity,value\n"
 ROWS = [f"2026-03-0{k}T00:00:00Z,G1,displacement_mm,{k}.0\n" for k in range(1, 6)]
