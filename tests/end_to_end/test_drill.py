@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
@@ -208,14 +208,20 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
     assert recompute(row, source, cited=cited).differences == ()
 
 
+def begin_red(c: Connection, site: Site) -> int:
+    """A drill that stands at red."""
+    drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
+    red = AlertChange(Ledger.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
+    apply_changes(
+        c, site.id, as_exercise(drill_id, [red]), site=site, recipients=site.recipients, actor=ADA, now=NOW,
+        rule_version="test", exercise=True,
+    )  # fmt: skip
+    return drill_id
+
+
 def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: Site) -> None:
     with real.write() as c:
-        drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
-        red = AlertChange(Ledger.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
-        apply_changes(
-            c, site.id, as_exercise(drill_id, [red]), site=site, recipients=site.recipients, actor=ADA, now=NOW,
-            rule_version="test", exercise=True,
-        )  # fmt: skip
+        drill_id = begin_red(c, site)
     with real.write() as c:
         sent = [claim_due(c, NOW, "worker", 60.0, 1, "webhook:HOOK")[0] for _ in range(3)]
     assert [(s.exercise, s.ledger, s.level) for s in sent] == [
@@ -233,12 +239,7 @@ def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: S
 def test_a_dead_drill_is_ended_and_a_second_one_waits_its_turn(real: Database, site: Site) -> None:
     before = snapshot(real)
     with real.write() as c:
-        drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
-        red = AlertChange(Ledger.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
-        apply_changes(
-            c, site.id, as_exercise(drill_id, [red]), site=site, recipients=site.recipients, actor=ADA, now=NOW,
-            rule_version="test", exercise=True,
-        )  # fmt: skip
+        drill_id = begin_red(c, site)
     with pytest.raises(RefusedError, match="runs, held by Ada"), real.write() as c:
         add_drill(c, site.id, ADA, "collapse", NOW)
     with real.write() as c:

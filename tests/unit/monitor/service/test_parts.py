@@ -334,18 +334,24 @@ def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten
     schedule.stop()
 
 
-def test_what_arrives_in_a_watched_folder_is_looked_at_within_seconds(db, tmp_path, monkeypatch):
-    """A file, then a manifest in a folder; the next run by the table would be an hour later."""
+def watch(db, monkeypatch, job, **facts):
+    """A schedule of one job of this module, hourly by the table and looked at all the time; how often it ran."""
     monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
-    job = Job("work", "jobs_of_test:some_job", lambda _: 3600.0, 3600.0, watched=lambda *_: tmp_path)
     monkeypatch.setattr("monitor.service.schedule.LOOK_S", 0.05)
-    made = Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, lambda *_: None, (job,))
+    jobs = (Job("work", f"jobs_of_test:{job}", lambda _: 3600.0, 3600.0, **facts),)
+    made = Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, lambda *_: None, jobs)
     monkeypatch.setattr(made, "_follow_stage", lambda _: None)
 
     def count_runs():
         with db.read() as c:
             return len(load_runs(c))
 
+    return made, count_runs
+
+
+def test_what_arrives_in_a_watched_folder_is_looked_at_within_seconds(db, tmp_path, monkeypatch):
+    """A file, then a manifest in a folder; the next run by the table would be an hour later."""
+    made, count_runs = watch(db, monkeypatch, "some_job", watched=lambda *_: tmp_path)
     made.start()
     try:
         time.sleep(0.5)
@@ -374,19 +380,9 @@ def job_that_waits(*_):
 
 def test_a_job_that_watches_runs_again_when_it_says(db, tmp_path, monkeypatch):
     """Once, when the time has come, and not before; the next run by the table would be an hour later."""
-    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
-    job = Job(
-        "work", "jobs_of_test:job_that_waits", lambda _: 3600.0, 3600.0, watched=lambda *_: tmp_path,
-        again="jobs_of_test:next_due",
-    )  # fmt: skip
-    monkeypatch.setattr("monitor.service.schedule.LOOK_S", 0.05)
-    made = Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, lambda *_: None, (job,))
-    monkeypatch.setattr(made, "_follow_stage", lambda _: None)
-
-    def count_runs():
-        with db.read() as c:
-            return len(load_runs(c))
-
+    made, count_runs = watch(
+        db, monkeypatch, "job_that_waits", watched=lambda *_: tmp_path, again="jobs_of_test:next_due"
+    )
     made.start()
     try:
         DUE_S.append(time.monotonic() + 1.0)
