@@ -1,7 +1,8 @@
 """Posts of Ecowitt, Ambient and Fine Offset weather stations, bridged to MQTT as JSON; the topic ends with the station.
 
 The keys name imperial units, and a station that is set to metric sends other numbers under the same keys. A person says
-which it is by the name of the decoder. The air pressure shows where that is wrong, and then the post is refused.
+which it is by the name of the decoder. An air pressure shows where that is wrong, and then the post is refused; where
+there is no barometer, the name is believed.
 """
 
 from typing import Final
@@ -16,6 +17,7 @@ from monitor.ingest.references import References
 INCHES_MOST: Final = 40.0  # of mercury: no place on earth has more
 HPA_LEAST: Final = 300.0
 _HPA_PER_INCH: Final = 33.863886667
+_PRESSURES: Final = ("baromabsin", "baromrelin")  # as measured; as it would be at the sea
 # what counts since longest: the site file says stamp = "counter"
 _RAIN: Final = ("totalrainin", "train_piezo", "yearlyrainin", "yrain_piezo")
 _WORDS: Final = frozenset({"", "--", "null"})
@@ -40,16 +42,21 @@ def _decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, 
     if not isinstance(time, str):
         raise PayloadError("no_time", "dateutc is missing")
     at = read_time(time.strip().replace("+", " ").replace(" ", "T") + "Z", None, "dateutc")
-    pressure = _number(body, "baromabsin")
-    if pressure is None or not (pressure >= HPA_LEAST if is_metric else 0 < pressure <= INCHES_MOST):
-        said = "hPa" if is_metric else "inches of mercury"
-        raise PayloadError("unit_mismatch", f"baromabsin is missing or not in {said}: ecowitt or ecowitt-metric?")
-    values = [("air_pressure", "hPa", pressure if is_metric else pressure * _HPA_PER_INCH)]
+    for key in _PRESSURES:
+        pressure = _number(body, key)
+        if pressure is not None and not (pressure >= HPA_LEAST if is_metric else 0 < pressure <= INCHES_MOST):
+            said = "hPa" if is_metric else "inches of mercury"
+            raise PayloadError("unit_mismatch", f"{key} is not in {said}: ecowitt or ecowitt-metric?")
+    values = []
+    if (pressure := _number(body, _PRESSURES[0])) is not None:
+        values.append(("air_pressure", "hPa", pressure if is_metric else pressure * _HPA_PER_INCH))
     if (warm := _number(body, "tempf")) is not None:
         values.append(("temperature", "degC" if is_metric else "degF", warm))
     rain = next((n for key in _RAIN if (n := _number(body, key)) is not None), None)
     if rain is not None:
         values.append(("rain", "mm" if is_metric else "in", rain))
+    if not values:
+        raise PayloadError("empty", "no temperature, air pressure or counter of rain in the post")
     return Decoded(tuple(
         observe(site.id, station, vocabulary.field(site, station, quantity, unit), value, at, message.received_at)
         for quantity, unit, value in values

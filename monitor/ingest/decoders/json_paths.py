@@ -16,7 +16,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder
-from monitor.ingest.decoders.naming import NO_VALUE, Target, find_target, read_series
+from monitor.ingest.decoders.naming import NO_VALUE, SYMBOLS, Target, check_unit, find_target, read_series
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import check_depth, read_json, read_time
 from monitor.ingest.message import Decoded, Fault, Message, Place
@@ -121,12 +121,15 @@ class _Listed:
         unit = _search(self._paths["unit"], item, "unit") if "unit" in self._paths else None
         if not isinstance(name, str) or not name or not isinstance(unit, str | None):
             raise PayloadError("unknown_quantity", "quantity or unit: expected a text")
-        target = self._series.get(name) or (Target("", name, unit) if unit else find_target({}, name))
+        target = self._series.get(name) or (
+            Target("", name, SYMBOLS.get(unit, unit)) if unit else find_target({}, name)
+        )
         if target is None:
             raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
         if _is_none(value):
             return
         where, field = target.find(vocabulary, site, _find_station(self._paths, item, place))
+        check_unit(unit, field.given_unit, f"the item {name[:64]!r}")
         at = read_time(_search(self._paths["time"], item, "time"), self._time_unit)
         found.append(observe(site.id, where, field, read_cell(value, "value"), at, message.received_at))
 

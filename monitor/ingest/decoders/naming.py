@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.quantities import split_suffix
+from monitor.domain.quantities import UNITS, convert, split_suffix
 from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.message import is_station
 from monitor.ingest.quality import Field, Vocabulary
 
 NO_VALUE: Final = frozenset({"", "nan", "null", "none", "n/a", "--"})  # as devices write that there is none
+SYMBOLS: Final = {"°C": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}  # units as others write them
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +62,20 @@ def find_target(series: dict[str, Target], name: str) -> Target | None:
     """What a name is: as the site file says, else as the house itself writes it; None where it is neither."""
     found = series.get(name)
     return found if found is not None or split_suffix(name) is None else Target("", name)
+
+
+def check_unit(told: object, expected: str, who: str) -> None:
+    """Refuse values that are said to be in another unit than the site file says; a unit nobody knows says nothing.
+
+    Raises:
+        PayloadError: unit_mismatch, in the name of who says it.
+    """
+    unit = SYMBOLS.get(told, told) if isinstance(told, str) else ""
+    if unit not in UNITS or expected not in UNITS or unit == expected:
+        return
+    try:
+        same = convert(1.0, unit, expected) == 1.0
+    except ValueError:
+        same = False
+    if not same:
+        raise PayloadError("unit_mismatch", f"{who} counts in {unit}, series says {expected}")

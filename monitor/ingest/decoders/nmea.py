@@ -11,8 +11,8 @@ import pynmea2
 
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding, Site
-from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.decoder import Decoder, counts_from_reception
 from monitor.ingest.decoders.fixes import Fix, observe_fix
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.rtklib import join_lines, split_lines
@@ -31,14 +31,12 @@ _DAY: Final = timedelta(days=1)
 
 def open_nmea(binding: Binding) -> Decoder:
     """Make the decoder; `date = "reception"` takes the day from the reception; raises ConfigError."""
-    word = dict(binding.told).get("date", "")
-    if word not in {"", "reception"}:
-        raise ConfigError(f"decoder 'nmea': date: expected reception, got {word!r}")
+    of_reception = counts_from_reception(binding)
 
     def decode(
         message: Message, place: Place, site: Site, vocabulary: Vocabulary, references: References
     ) -> Decoded:  # fmt: skip
-        if message.retained and word:
+        if message.retained and of_reception:
             raise PayloadError("retained", "a position without date that the broker had kept: when it was is unknown")
         lines = split_lines(message.payload)
         kinds = [line[3:6] if line.startswith("$") else "" for line in lines]
@@ -57,7 +55,7 @@ def open_nmea(binding: Binding) -> Decoder:
                     errors[sentence.timestamp] = sentence
             except PayloadError as error:
                 bad[k] = error.bare()
-        near = next(iter(days.values()), message.came_at if word else None)
+        near = next(iter(days.values()), message.came_at if of_reception else None)
         for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
             near = days.get(k, near)
             if kind != "GGA":

@@ -1,7 +1,7 @@
 """Solutions of RTKLIB (rtkrcv, rtknavi, rnx2rtkp) as they stream: lines of places on earth, or of baselines.
 
 The line that names the columns says the time system and the form; a stream without it must be told both. GPS time is
-not UTC: it is 18 s ahead since 2017. Source: RTKLIB manual 2.4.2, appendix B.1.
+not UTC: it is 18 s ahead since 2017. The time of Japan (JST) is 9 h ahead. Source: RTKLIB manual 2.4.2, appendix B.1.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,8 @@ from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
 
 _SYSTEMS: Final = ("gpst", "utc")
+_OF_HEADERS: Final = (*_SYSTEMS, "jst")
+_JST: Final = timedelta(hours=9)  # ahead of UTC
 _FORMS: Final = {"llh": "latitude(deg)", "enu": "e-baseline(m)"}
 _OTHER_FORMS: Final = ("x-ecef(m)", "latitude(d'\")")
 _KINDS: Final = {1: "fixed", 2: "float", 3: "sbas", 4: "dgps", 5: "single", 6: "ppp"}
@@ -90,7 +92,7 @@ def read_head(head: Sequence[str], system: str | None, form: str | None) -> tupl
             raise PayloadError("bad_payload", "set out-solformat = llh or enu, and out-degform = deg")
         form = next(name for name, column in _FORMS.items() if column in columns)
         system = columns.lstrip("% ").split()[0].lower()
-    if system not in _SYSTEMS:
+    if system not in _OF_HEADERS:
         raise PayloadError("no_zone", "GPS time or UTC? send the header of the solution, or say time = gpst or utc")
     if form is None:
         raise PayloadError("bad_payload", "send the header of the solution, or say positions = llh or enu")
@@ -126,6 +128,8 @@ def _read_at(date: str, time: str, system: str) -> datetime:
         if not (0 <= week < 20_000 and 0 <= seconds < 604_800):
             raise PayloadError("bad_time", f"week {week:g}, {seconds:g} s is no time")
         at = read_time((_WEEKS_SINCE + timedelta(weeks=week, seconds=seconds)).isoformat())
+    if system == "jst":
+        return at - _JST
     return gps_to_utc(at) if system == "gpst" else at
 
 

@@ -1,27 +1,60 @@
-"""SenML packs in JSON (RFC 8428): the last part of a name is the quantity, what stands before it is the station."""
+"""SenML packs in JSON (RFC 8428): the last part of a name is the quantity, what stands before it is the station.
 
+A record without an absolute time counts from now, as the standard has it. Which now that was is lost when the message
+waits at the broker: such records are refused, unless the site file says `date = "reception"`.
+"""
+
+import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Site
+from monitor.domain.site import Binding, Site
 from monitor.errors import PayloadError
+from monitor.ingest.decoders.decoder import RECEPTION, Decoder, counts_from_reception
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_array, read_number
-from monitor.ingest.message import Decoded, Message, Place, is_station
+from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
 
 _ABSOLUTE_S: Final = 2.0**28  # smaller times count from now (RFC 8428, 4.5.3)
-_UNITS: Final = {"Cel": "degC", "/": "1", "m/s2": "m/s2"}  # where SenML spells otherwise
+_UNITS: Final = {"Cel": "degC", "/": "1", "m/s2": "m/s2", "%EL": "%", "%RH": "%"}  # where SenML spells otherwise
 _VERSION_MOST: Final = 10
 _BASES: Final = frozenset({"bn", "bt", "bu", "bv", "bver"})
+_OWN: Final = frozenset({"n", "t", "u", "v"})
 
 
-def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-    """Read a pack; records without a number are passed over; raises PayloadError."""
-    records = read_array(message.payload)
+def open_senml(binding: Binding) -> Decoder:
+    """Make the decoder; `date = "reception"` takes records without an absolute time; raises ConfigError."""
+    of_reception = counts_from_reception(binding)
+
+    def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+        found: list[Observation] = []
+        bad: list[dict[str, Any]] = []
+        first: PayloadError | None = None
+        resolved = _resolve(read_array(message.payload))
+        for record in resolved:
+            try:
+                found.append(_read(record, message, site, vocabulary, of_reception=of_reception))
+            except PayloadError as error:  # the other records count
+                first = first or error.bare()
+                bad.append(record)
+        if first is None:
+            return Decoded(tuple(found))
+        if not found:
+            raise first
+        reason = f"{len(bad)} of {len(resolved)} records, the first: {first}"
+        return Decoded(tuple(found), (Fault(first.code, reason, json.dumps(bad).encode()),))
+
+    return decode
+
+
+def _resolve(records: list[Any]) -> list[dict[str, Any]]:
+    """The records that hold a number, each whole by itself; raises PayloadError where the pack is none."""
     if not records or len(records) > SAMPLE_LIMIT:
         raise PayloadError("no_samples", f"a pack has 1 to {SAMPLE_LIMIT} records, this one {len(records)}")
     base: dict[str, Any] = {}
@@ -34,20 +67,34 @@ def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, 
         base |= {key: record[key] for key in _BASES & record.keys()}
         if base.get("bver", _VERSION_MOST) != _VERSION_MOST and read_number(base["bver"], "bver") > _VERSION_MOST:
             raise PayloadError("bad_version", f"SenML of version {base['bver']}; at most {_VERSION_MOST} is read")
-        if "v" not in record:
-            continue
-        station, quantity = _split(_text(base, "bn") + _text(record, "n"))
-        value = read_number(record["v"], "v") + read_number(base.get("bv", 0), "bv")
-        unit = _text(record, "u") or _text(base, "bu") or None
-        field = vocabulary.field(site, station, quantity, _UNITS.get(unit or "", unit))
-        at = _time(read_number(base.get("bt", 0), "bt") + read_number(record.get("t", 0), "t"), message.came_at)
-        found.append(observe(site.id, station, field, value, at, message.received_at))
+        if "v" in record:
+            told = {key: record[key] for key in _OWN & record.keys()}
+            found.append({**{key: base[key] for key in base if key != "bver"}, **told})
     if not found:
         raise PayloadError("empty", "no record holds a number")
-    return Decoded(tuple(found))
+    return found
 
 
-def _text(record: dict[str, Any], key: str) -> str:
+def _read(
+    record: Mapping[str, Any], message: Message, site: Site, vocabulary: Vocabulary, *, of_reception: bool
+) -> Observation:
+    station, quantity = _split(_text(record, "bn") + _text(record, "n"))
+    value = read_number(record["v"], "v") + read_number(record.get("bv", 0), "bv")
+    unit = _text(record, "u") or _text(record, "bu") or None
+    field = vocabulary.field(site, station, quantity, _UNITS.get(unit or "", unit))
+    seconds = read_number(record.get("bt", 0), "bt") + read_number(record.get("t", 0), "t")
+    if abs(seconds) < _ABSOLUTE_S:
+        if not of_reception:
+            raise PayloadError(
+                "no_time",
+                f"{quantity} has no absolute time (bt or t): let the device send it, or say date = {RECEPTION}",
+            )
+        if message.retained:
+            raise PayloadError("retained", "a record without time that the broker had kept: when it was is unknown")
+    return observe(site.id, station, field, value, _time(seconds, message.came_at), message.received_at)
+
+
+def _text(record: Mapping[str, Any], key: str) -> str:
     value = record.get(key, "")
     if not isinstance(value, str):
         raise PayloadError("not_text", f"{key}: expected a text")

@@ -12,11 +12,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.observation import Observation
-from monitor.domain.quantities import UNITS, convert
 from monitor.domain.site import Binding, Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder
-from monitor.ingest.decoders.naming import Target, read_series
+from monitor.ingest.decoders.naming import Target, check_unit, read_series
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time
 from monitor.ingest.message import Decoded, Fault, Message, Place
@@ -24,7 +23,6 @@ from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
 
 _IN_TOPIC: Final = re.compile(r"Datastreams\('?([^()']{1,200})'?\)")
-_SYMBOLS: Final = {"°C": "degC", "degC": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}
 
 
 def open_sensorthings(binding: Binding) -> Decoder:
@@ -91,7 +89,8 @@ def _read(
         shown = " or ".join(repr(name[:64]) for name in names if name) or "an Observation that names no Datastream"
         raise PayloadError("unknown_quantity", f"series does not say what Datastream {shown} is")
     station, field = target.find(vocabulary, site, place.station)
-    _check_unit(stream.get("unitOfMeasurement"), field.given_unit)
+    unit = stream.get("unitOfMeasurement")
+    check_unit(unit.get("symbol") if isinstance(unit, dict) else None, field.given_unit, "the Datastream")
     if one.get("result") is None:
         raise PayloadError("empty", "the Observation has no result")
     at = read_time(_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
@@ -101,17 +100,3 @@ def _read(
 def _end(time: Any) -> Any:
     """A value of an interval, such as a sum of rain, counts from its end."""
     return time.rpartition("/")[2] if isinstance(time, str) else time
-
-
-def _check_unit(unit: Any, expected: str) -> None:
-    """Refuse a Datastream that is said to be in another unit than the site file says."""
-    symbol = unit.get("symbol") if isinstance(unit, dict) else None
-    told = _SYMBOLS.get(symbol, symbol) if isinstance(symbol, str) else None
-    if told not in UNITS or expected not in UNITS or told == expected:
-        return
-    try:
-        same = convert(1.0, str(told), expected) == 1.0
-    except ValueError:
-        same = False
-    if not same:
-        raise PayloadError("unit_mismatch", f"the Datastream counts in {told}, series says {expected}")

@@ -30,10 +30,13 @@ _METRICS, _TIMESTAMP, _SEQ = 2, 1, 3  # fields of a payload
 _SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}  # data types Int8 to Int64
 _METRICS_MOST: Final = 5000
 _FIELDS_MOST: Final = 64  # of one metric
+_PROPERTIES_MOST: Final = 200  # names and values of one metric
 _NAME_MOST: Final = 500
 # field of a metric -> its wire type
 _WIRES: Final = {1: _BYTES, 2: _VARINT, 3: _VARINT, 4: _VARINT, 7: _VARINT, 10: _VARINT, 11: _VARINT,
-                 12: _FIXED32, 13: _FIXED64, 14: _VARINT, 15: _BYTES}  # fmt: skip
+                 9: _BYTES, 12: _FIXED32, 13: _FIXED64, 14: _VARINT, 15: _BYTES}  # fmt: skip
+_QUALITY: Final = "Quality"  # the property of a metric that says whether its value counts
+_GOOD: Final = range(192, 256)  # 0 is bad, 500 stale; hosts that write codes of their own mark them beyond
 _REBIRTH: Final = b"\x0a\x14Node Control/Rebirth\x20\x0b\x70\x01"  # a metric: name, Boolean, true
 
 
@@ -129,6 +132,8 @@ class _Talk:
             return Decoded(tuple(found), self._fault("no_birth", self._why()), ask=self._ask())
         if not found and not bad:
             shown = ", ".join(v.name for v in named)[:200] or "an empty message"
+            if any(v.number is None for v in named):
+                raise PayloadError("empty", f"no number, or none of good quality: {shown}")
             raise PayloadError("unknown_quantity", f"series names none of {shown}, or none has a value")
         return Decoded(tuple(found), bad)
 
@@ -250,8 +255,23 @@ def _read_metric(data: bytes) -> Value:
             raise PayloadError("bad_payload", f"field {field} of a metric is of another type")
         found[field] = value
     datatype = _whole(found, 4) or 0
-    number = None if _whole(found, 7) else _to_signed(_read_number(found), datatype)
+    is_none = _whole(found, 7) or not _is_good(found.get(9, b""))
+    number = None if is_none else _to_signed(_read_number(found), datatype)
     return Value(_text(found.get(1, b"")), _whole(found, 2), _whole(found, 3), datatype, number)
+
+
+def _is_good(properties: int | bytes) -> bool:
+    """Whether a value counts by its quality; one without quality does."""
+    names: list[int | bytes] = []
+    codes: list[int | None] = []
+    for field, _, value in _walk(properties, _PROPERTIES_MOST) if isinstance(properties, bytes) else ():
+        if field == 1:
+            names.append(value)
+        elif field == 2 and isinstance(value, bytes):
+            parts = {part: one for part, _, one in _walk(value, _FIELDS_MOST)}
+            codes.append(_whole(parts, 3) if 3 in parts else _whole(parts, 4))
+    told = [code for name, code in zip(names, codes, strict=False) if name == _QUALITY.encode()]
+    return all(code is None or code in _GOOD for code in told)
 
 
 def _read_number(found: dict[int, int | bytes]) -> int | float | None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError
-from monitor.ingest.decoders.decoder import Decoder, Told
+from monitor.ingest.decoders.decoder import RECEPTION, Decoder, Told
 from monitor.ingest.message import matches
 
 ROOM: Final = "monitor.ingest.decoders"
@@ -15,7 +15,6 @@ DECODERS: Final[dict[str, str | Told]] = {
     "report": "monitor.ingest.decoders.observer:decode_report",
     "event": "monitor.ingest.decoders.observer:decode_event",
     "rows": "monitor.ingest.decoders.rows:decode",
-    "senml": "monitor.ingest.decoders.senml:decode",
     "ecowitt": "monitor.ingest.decoders.ecowitt:decode",
     "ecowitt-metric": "monitor.ingest.decoders.ecowitt:decode_metric",
     "milesight": "monitor.ingest.decoders.lorawan:decode_milesight",
@@ -31,6 +30,7 @@ DECODERS: Final[dict[str, str | Told]] = {
     "plain": Told(f"{ROOM}.plain:open_plain", frozenset({"series", "station"})),
     "rtklib": Told(f"{ROOM}.rtklib:open_rtklib", frozenset({"station", "time", "positions"})),
     "sensorthings": Told(f"{ROOM}.sensorthings:open_sensorthings", frozenset({"series"})),
+    "senml": Told(f"{ROOM}.senml:open_senml", frozenset({"date"})),
     "sparkplug": Told(f"{ROOM}.sparkplug:open_sparkplug", frozenset({"series", "station"})),
 }
 
@@ -86,4 +86,4 @@ def is_undated(binding: Binding) -> bool:
     """
     if binding.name == "plain":
         return not binding.pattern.endswith("/$state")
-    return binding.name == "nmea" and dict(binding.told).get("date") == "reception"
+    return dict(binding.told).get("date") == RECEPTION

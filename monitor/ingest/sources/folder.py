@@ -1,8 +1,11 @@
 """The watched folder `inbox/series/<site>`: files of readings and points, read by the mapping that their name picks."""
 
 import hashlib
+import os
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,8 +20,9 @@ from monitor.ingest.files.readers import WIDE
 from monitor.ingest.guess.recognise import choose_reader
 from monitor.ingest.sources.plan import find_form, make_said, place_said
 from monitor.ingest.sources.polled import Polled
-from monitor.ingest.sources.take import Place, check_content, explain, measure, take_file
+from monitor.ingest.sources.take import Place, check_content, explain, find_end, measure, take_file
 from monitor.store.readings.sources import TEXT_LIMIT, FileState, forget_files, load_files, save_file
+from monitor.worker import compute
 
 SERIES: Final = "series"
 MAPPING: Final = ".mapping.toml"
@@ -71,7 +75,7 @@ def _look_at_file(
     state = path.stat()
     if time.time() - max(state.st_mtime, state.st_ctime) < SETTLED_S:
         return
-    reason, version, digest = None, f"{state.st_size} {state.st_mtime_ns}", ""
+    reason, version, digest, state_size = None, f"{state.st_size} {state.st_mtime_ns}", "", state.st_size
     of_site = f" {place.site.version[:16]}"  # what was refused is read again after the site file was mended
     try:
         how = choose(path, place.site, mappings, tables)
@@ -81,8 +85,13 @@ def _look_at_file(
             found.errors += [before.reason] if before.reason else []
             return
         size, digest = measure(path)
-        check_content(path, size, before, may_shrink=True)
-        found.add(take_file(path, how.form, how.said, replace(place, accept_units=how.accept_units)))
+        end = find_end(path, size, digest, before)
+        if end < size:
+            version, state_size = "", end  # the next look reads it again
+            found.held.append(name)
+        check_content(path, end, before, may_shrink=True)
+        with _cut(path, end, size) as whole:
+            found.add(take_file(whole, how.form, how.said, replace(place, accept_units=how.accept_units)))
     except StoreBusyError:
         raise
     except (SlopewardError, OSError) as error:
@@ -93,7 +102,20 @@ def _look_at_file(
     if after is None or (after.st_size, after.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
         return  # it changed while it was read: the next look reads it again
     with place.db.write() as c:
-        save_file(c, found.source, FileState(name, "", version, state.st_size, digest, place.clock(), reason))
+        save_file(c, found.source, FileState(name, "", version, state_size, digest, place.clock(), reason))
+
+
+@contextmanager
+def _cut(path: Path, end: int, size: int) -> Iterator[Path]:
+    """The file, or a copy of its first octets under the same name; the file itself is somebody else's."""
+    if end == size:
+        yield path
+        return
+    with compute.own_folder() as folder:
+        copy = folder / path.name
+        shutil.copyfile(path, copy)
+        os.truncate(copy, end)
+        yield copy
 
 
 def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[SourceSection]) -> How:

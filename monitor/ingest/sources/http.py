@@ -20,6 +20,7 @@ REDIRECTS: Final = 5
 PIECE_BYTES: Final = 1 << 16
 SCHEMES: Final = ("https", "http")
 NOT_MODIFIED: Final = 304
+NOTHING_CHANGED: Final = "the server says that nothing changed (304), but no version of the file is stored"
 HEADERS: Final = {"User-Agent": "slopeward", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
@@ -123,10 +124,13 @@ def fetch_files(asked: Asked) -> Iterator[Fetched]:
         for wanted in asked.wanted:
             path = Path(asked.folder) / wanted.name
             part = part_of(Path(asked.folder), wanted.name)
-            known = {"If-None-Match": wanted.etag, "If-Modified-Since": wanted.modified}
+            told = {"If-None-Match": wanted.etag, "If-Modified-Since": wanted.modified}
+            known = {k: v for k, v in told.items() if v}
             try:
-                with browser.open(wanted.url, {k: v for k, v in known.items() if v}) as answer:
+                with browser.open(wanted.url, known) as answer:
                     if answer.status_code == NOT_MODIFIED:
+                        if not known:
+                            raise RefusedError(f"{hide_query(wanted.url)}: {NOTHING_CHANGED}")
                         yield Fetched(wanted.name, SAME)
                         continue
                     browser.save(answer, wanted.url, part)

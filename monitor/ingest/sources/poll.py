@@ -23,7 +23,7 @@ from monitor.ingest.sources.folder import SERIES, look_at_folder
 from monitor.ingest.sources.observations import take_pages
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
 from monitor.ingest.sources.polled import Polled, follow
-from monitor.ingest.sources.take import Place, check_content, explain, measure, place_scene, take_file
+from monitor.ingest.sources.take import Place, check_content, explain, find_end, measure, place_scene, take_file
 from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Asked, Fetched
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import IDLE
@@ -131,13 +131,19 @@ def _take(
     found: Polled, one: Fetched, path: Path, before: FileState | None, how: tuple[str, Said, bool], place: Place
 ) -> None:
     form, said, may_shrink = how
+    digest = ""
     try:
         size, digest = measure(path)
-        state = FileState(one.name, one.etag, one.modified, size, digest, place.clock())
-        if before is not None and before.reason is None and before.sha256 == digest:
+        end = find_end(path, size, digest, before)
+        state = FileState(one.name, one.etag, one.modified, end, digest, place.clock())
+        if end < size:
+            state = replace(state, etag="", modified="")  # the next look fetches it again
+            os.truncate(path, end)
+            found.held.append(one.name)
+        if before is not None and before.reason is None and (before.sha256, before.size) == (digest, end):
             found.same += 1
         else:
-            check_content(path, size, before, may_shrink=may_shrink)
+            check_content(path, end, before, may_shrink=may_shrink)
             found.add(take_file(path, form, said, place, one.name))
     except StoreBusyError:
         raise
@@ -146,7 +152,7 @@ def _take(
         found.errors.append(line[:TEXT_LIMIT])
         if before is not None:
             return  # what is stored stays the measure of the next look
-        state = FileState(one.name, "", "", 0, "", place.clock(), line)
+        state = FileState(one.name, "", "", 0, digest, place.clock(), line)
     with place.db.write() as c:
         save_file(c, found.source, state)
     path.unlink(missing_ok=True)

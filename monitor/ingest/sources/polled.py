@@ -8,6 +8,7 @@ from typing import Final
 from monitor.ingest.files.reading import FileResult
 from monitor.store.readings.sources import TEXT_LIMIT, PollState
 
+HELD_S: Final = 60.0  # after a look at a file whose last line was not ended, where the pause is longer
 AGAIN_S: Final = 300.0  # after the first failure, where the pause of the source is longer
 LONGEST: Final = 4.0  # pauses of the source: no longer wait, however often it failed
 JITTER: Final = 0.1
@@ -26,6 +27,7 @@ class Polled:
     rejected: int = 0
     scenes: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)  # files whose last line waits for its end
 
     def add(self, result: FileResult) -> None:
         """Count what a file brought."""
@@ -40,7 +42,8 @@ class Polled:
         parts += [f"{self.revisions} revisions"] if self.revisions else []
         parts += [f"{self.rejected} rows rejected"] if self.rejected else []
         parts += [f"scenes {', '.join(self.scenes)}"] if self.scenes else []
-        return f"{self.source}: {', '.join(parts)}" + "".join(f"; {line}" for line in self.errors)
+        waits = [f"{name}: the last line has no end yet, the next look takes it" for name in self.held]
+        return f"{self.source}: {', '.join(parts)}" + "".join(f"; {line}" for line in (*waits, *self.errors))
 
 
 def follow(
@@ -51,12 +54,13 @@ def follow(
     fresh = PollState(name, site, kind, now, None, now, None, None, 0, now, 0, 0)
     old = before or fresh
     failures = old.failures + 1 if found.errors else 0
+    wait_s = pause_s(every_s, failures)
     return replace(
         old, site=site, kind=kind, polled_at=now,
         success_at=old.success_at if found.errors else now,
         error="; ".join(found.errors)[:TEXT_LIMIT] if found.errors else None,
         error_since=(old.error_since or now) if found.errors else None,
-        failures=failures, next_at=now + timedelta(seconds=pause_s(every_s, failures)),
+        failures=failures, next_at=now + timedelta(seconds=min(wait_s, HELD_S) if found.held else wait_s),
         rows_new=found.rows, rows_all=old.rows_all + found.rows, address=address or None,
         new_at=now if found.rows or found.scenes else old.new_at,
     )  # fmt: skip

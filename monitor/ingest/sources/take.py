@@ -18,6 +18,7 @@ from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file
+from monitor.ingest.files.tables import LINE_LIMIT
 from monitor.ingest.files.walled import open_walled
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
@@ -29,6 +30,7 @@ HEAD_BYTES: Final = 2048
 _PAGE: Final = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
+_NO_LINES: Final = (b"<", b"PK", b"PAR1", b'"TOB1"', b"\x1f\x8b", b"\x89HDF", b"CDF")  # how files begin that have none
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -61,6 +63,22 @@ def measure(path: Path) -> tuple[int, str]:
         return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def find_end(path: Path, size: int, digest: str, before: FileState | None) -> int:
+    """How many octets of a file count: without a last line that nobody has ended, while its writer may be in it.
+
+    Half a line may hold half a number, -1 of -12.5. What is still the same at the next look is whole.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(max(0, size - LINE_LIMIT))
+        tail = file.read(LINE_LIMIT)
+    end = tail.rfind(b"\n") + 1
+    is_same = before is not None and before.sha256 == digest
+    if is_same or not end or tail.endswith((b"\n", b"\r")) or b"\0" in head or head.lstrip().startswith(_NO_LINES):
+        return size
+    return size - len(tail) + end
+
+
 def check_content(path: Path, size: int, before: FileState | None, *, may_shrink: bool) -> None:
     """Refuse what is no data, or less than was there before.
 
@@ -69,6 +87,8 @@ def check_content(path: Path, size: int, before: FileState | None, *, may_shrink
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
+    if head.startswith(b"\x1f\x8b"):
+        raise RefusedError(f"{path.name}: is packed by gzip: let it lie there unpacked")
     if not head.strip(b"\0 \r\n\t"):
         raise RefusedError(f"{path.name}: the file is empty")
     if _PAGE.match(head):

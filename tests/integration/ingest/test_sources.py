@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -167,10 +168,44 @@ def test_what_became_shorter_or_a_web_page_is_refused_until_somebody_says_so(her
     assert poll.poll_source(source_of(server, rolling=True), here, {}).errors == []
 
 
+def test_a_last_line_without_an_end_waits_because_half_a_number_is_another_one(here, server):
+    """A logger that writes through a buffer leaves half a line for a while: -1 of -12.5."""
+    source = source_of(server)
+    whole = HEAD + ROWS[0] + ROWS[1].replace("2.0", "-12.5")
+    server.files["/day.csv"] = whole[:-4].encode()
+    first = poll.poll_source(source, here, {})
+    assert (values(here.db), first.held) == ([(1, 0, 1.0)], ["day.csv"])
+    assert "the last line has no end yet" in first.describe()
+    with here.db.read() as c:
+        assert find_poll(c, "logger").next_at <= NOW + timedelta(seconds=60)
+    server.files["/day.csv"] = whole.encode()
+    assert (poll.poll_source(source, here, {}).rows, values(here.db)[1:]) == (1, [(2, 0, -12.5)])
+    server.files["/day.csv"] = (whole + ROWS[2].rstrip("\n")).encode()  # a portal that ends no last line
+    rows = [poll.poll_source(source, here, {}).rows for _ in range(3)]
+    assert (rows, values(here.db)[2:]) == ([0, 1, 0], [(3, 0, 3.0)])
+    assert server.asked[-1][2] == 304
+
+
+def test_a_last_line_without_an_end_waits_in_the_watched_folder_too(here, monkeypatch):
+    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
+    folder = Path("inbox/series/north")
+    folder.mkdir(parents=True)
+    (folder / "day.csv").write_text(HEAD + ROWS[0] + ROWS[1].rstrip("\n"))
+    counts = []
+    for _ in range(3):
+        poll.run(here.db, here.config, here.site, NOW, here.clock)
+        counts.append(len(values(here.db)))
+    assert counts == [1, 2, 2]
+    with here.db.read() as c:
+        assert load_files(c, "inbox/north")["day.csv"].size == len(HEAD + ROWS[0] + ROWS[1]) - 1
+
+
 def test_a_doubtful_unit_and_a_damaged_file_are_one_line_and_tried_again(here, server):
     source = source_of(server)
     server.files["/day.csv"] = b"\x00\x01\x02 no table"
     assert "day.csv" in poll.poll_source(source, here, {}).errors[0]
+    server.files["/day.csv"] = gzip.compress(HEAD.encode())
+    assert "day.csv: is packed by gzip" in poll.poll_source(source, here, {}).errors[0]
     doubtful = [f"2026-02-{k:02d}T00:00:00Z,G1,displacement_m,{9.0 * k}\n" for k in range(1, 29)]
     server.files["/day.csv"] = (HEAD + "".join(doubtful)).encode()
     found = poll.poll_source(source, here, {})
@@ -197,6 +232,9 @@ def test_bad_days_of_a_server_leave_no_file(server, tmp_path):
     assert "200000 octets; at most 100000" in reasons["large.csv"]
     assert "'127.0.0.2' is not the one of url" in reasons["elsewhere.csv"]
     assert [p.name for p in (tmp_path / "f").iterdir()] == ["good.csv"]
+    server.faults["/good.csv"] = 304
+    (liar,) = fetch(asked(server, tmp_path, "good.csv")).files
+    assert (liar.state, "no version of the file is stored" in liar.reason) == (FAILED, True)
 
 
 def test_a_server_that_stops_answering_is_left(server, tmp_path, monkeypatch):

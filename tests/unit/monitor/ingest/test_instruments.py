@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.domain.site import Level, Site
+from monitor.domain.site import Binding, Level, Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.lorawan import read_uplink
-from monitor.ingest.decoders.table import find_decoder
+from monitor.ingest.decoders.table import find_decoder, is_undated
 from monitor.ingest.message import Message, Place
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References
@@ -19,11 +19,19 @@ NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
 
 
-def decode(name, payload, topic="gateway/up/W1"):
+def decode(name, payload, topic="gateway/up/W1", **more):
+    return values_of(decode_whole(name, payload, topic, **more))
+
+
+def decode_whole(name, payload, topic="gateway/up/W1", told=(), **more):
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    found = find_decoder(name)(
-        Message(topic, raw, NOW, "live"), Place(name, "north", ""), SITE, Vocabulary({"north": SITE}), References()
-    )
+    return find_decoder(name, Binding("gateway/#", name, told=told))(
+        Message(topic, raw, NOW, "live", **more), Place(name, "north", ""), SITE, Vocabulary({"north": SITE}),
+        References(),
+    )  # fmt: skip
+
+
+def values_of(found):
     return {f"{o.station}.{o.quantity}": (o.value, o.unit, o.observed_at) for o in found.observations}
 
 
@@ -111,9 +119,12 @@ def test_uplinks_without_data_name_or_time(body, code):
     assert found.value.code == code
 
 
+LIVE = (("date", "reception"),)
+
+
 def test_senml_by_the_examples_of_its_standard():
     """RFC 8428, 5.1.1 to 5.1.3, with quantities of slopes: base values, relative times, sums of bases."""
-    found = decode("senml", [{"n": "urn:dev:ow:10e2073a01080063:temperature", "u": "Cel", "v": 23.1}])
+    found = decode("senml", [{"n": "urn:dev:ow:10e2073a01080063:temperature", "u": "Cel", "v": 23.1}], told=LIVE)
     assert found == {"10e2073a01080063.temperature": (23.1, "degC", NOW)}
     found = decode("senml", [
         {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1},
@@ -121,12 +132,29 @@ def test_senml_by_the_examples_of_its_standard():
     ])  # fmt: skip
     assert found["G1.water_level"][:2] == (120.1, "m")
     assert found["G1.battery_voltage"][2] == datetime.fromtimestamp(1.772e9 - 5, UTC)
-    assert decode("senml", [{"bn": "G1/", "n": "rain", "u": "mm", "t": -60, "v": 0.2}])["G1.rain"][2] == datetime(
-        2026, 3, 1, 6, 59, tzinfo=UTC
-    )
-    assert (
-        decode("senml", [{"bn": "G1:", "bv": 20, "bu": "Cel", "n": "temperature", "v": 1}])["G1.temperature"][0] == 21
-    )
+    rain = [{"bn": "G1/", "n": "rain", "u": "mm", "t": -60, "v": 0.2}]
+    assert decode("senml", rain, told=LIVE)["G1.rain"][2] == datetime(2026, 3, 1, 6, 59, tzinfo=UTC)
+    warm = [{"bn": "G1:", "bt": 1.772e9, "bv": 20, "bu": "Cel", "n": "temperature", "v": 1}]
+    assert decode("senml", warm)["G1.temperature"][0] == 21
+
+
+def test_a_senml_record_without_time_may_have_waited_at_the_broker():
+    pack = [{"bn": "G1:", "u": "Cel", "n": "temperature", "v": 1}]
+    for told, retained, code in (((), False, "no_time"), (LIVE, True, "retained")):
+        with pytest.raises(PayloadError) as found:
+            decode("senml", pack, told=told, retained=retained)
+        assert found.value.code == code
+    assert is_undated(Binding("senml/#", "senml", told=LIVE))
+
+
+def test_one_senml_record_that_is_not_known_does_not_take_the_others_along():
+    pack = [{"bn": "G1:", "bt": 1.772e9, "n": "battery_level", "u": "%EL", "v": 80}, {"n": "flux", "u": "W", "v": 1}]
+    found = decode_whole("senml", [*pack, {"n": "rain", "u": "mm", "t": -60, "v": 0.2}])
+    assert {k: v[0] for k, v in values_of(found).items()} == {"G1.battery_level": 80.0, "G1.rain": 0.2}
+    (fault,) = found.faults
+    assert (fault.code, "1 of 3 records" in fault.reason) == ("unknown_quantity", True)
+    known = json.loads(fault.payload)  # whole by itself: it can be read again
+    assert known == [{"bn": "G1:", "bt": 1.772e9, "n": "flux", "u": "W", "v": 1}]
 
 
 @pytest.mark.parametrize(
@@ -157,10 +185,19 @@ def test_a_weather_station_is_read_in_the_units_that_a_person_said():
     assert found["W1.rain"][:2] == (25.4, "mm")
     metric = post | {"baromabsin": "837.793", "tempf": "-4.4"}
     assert decode("ecowitt-metric", metric)["W1.temperature"][0] == -4.4
-    for name, wrong in (("ecowitt", metric), ("ecowitt-metric", post), ("ecowitt", {**post, "baromabsin": ""})):
+    for name, wrong in (("ecowitt", metric), ("ecowitt-metric", post), ("ecowitt", {**metric, "baromabsin": ""})):
         with pytest.raises(PayloadError) as refused:
-            decode(name, wrong)
+            decode(name, {**wrong, "baromrelin": wrong["baromabsin"] or "1012.1"})
         assert refused.value.code == "unit_mismatch"
+
+
+def test_a_weather_station_without_a_barometer_gives_what_it_has():
+    post = {"dateutc": "2022-05-18 18:17:37", "tempf": "74.5", "yrain_piezo": "1.000"}
+    for lacking in ({}, {"baromabsin": ""}, {"baromabsin": "--"}):
+        found = decode("ecowitt", post | lacking)
+        assert {k: v[0] for k, v in found.items()} == {"W1.temperature": pytest.approx(23.6111), "W1.rain": 25.4}
+    with pytest.raises(PayloadError, match="no temperature"):
+        decode("ecowitt", {"dateutc": "2022-05-18 18:17:37", "uv": "3"})
 
 
 def test_recorded_posts_of_fifteen_stations(measured):

@@ -14,7 +14,7 @@ from monitor.domain.site import Binding, Origin
 from monitor.errors import ConfigError
 from monitor.ingest import births
 from monitor.ingest.decoders.sensorthings import read_next_link
-from monitor.ingest.decoders.sparkplug import read_payload, spell_rebirth
+from monitor.ingest.decoders.sparkplug import _spell_varint, read_payload, spell_rebirth
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
@@ -215,6 +215,21 @@ def test_deaths_are_told_and_old_ones_are_not_believed(pipeline):
     assert refusal(read(pipeline, NODE.format("DDATA") + "/lock", p.DDATA)) == "no_birth"
 
 
+@pytest.mark.parametrize(("code", "counts"), [(192, True), (0, False), (500, False), (0x80000200, False)])
+def test_a_value_of_bad_or_stale_quality_is_none(code, counts):
+    """Sparkplug 3.0, 6.4.9.1: the property Quality is 192 where a value is good, 0 where bad, 500 where stale."""
+    told = b"\x08\x03\x18" + _spell_varint(code)
+    quality = b"\x0a\x07Quality\x12" + bytes([len(told)]) + told
+    metric = b"\x0a\x08tilt_deg\x4a" + bytes([len(quality)]) + quality + b"\x65\x00\x00\x80\x3f"
+    payload = b"\x08\x80\xe6\xed\xbf\xca3\x12" + bytes([len(metric)]) + metric
+    (one,) = read_payload(payload).metrics
+    assert (one.name, one.number) == ("tilt_deg", 1.0 if counts else None)
+    site = with_decoder(pattern="spBv1.0/#", name="sparkplug", series=(("tilt_deg", "G1.tilt_x_deg"),))
+    decoded = read(site, NODE.format("NDATA"), payload)
+    assert [o.quantity for o in decoded.observations] == ["tilt_x"] * counts
+    assert counts or refusal(decoded) == "empty"
+
+
 def test_the_command_for_a_rebirth_is_the_published_one():
     assert spell_rebirth(utc(2026, 9, 17, 9, 46, 40)) != p.REBIRTH
     at = read_payload(p.REBIRTH).at_ms / 1000
@@ -269,6 +284,18 @@ def test_any_json_by_expressions(pipeline):
     assert refusal(read(listed, "poll/WUM", b'"' + b"x" * 300_000 + b'"')) == "too_large"
 
 
+def test_an_item_that_says_another_unit_than_the_site_file_is_refused():
+    told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"), ("unit", "u"))
+    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "tilt_x_deg"),), told=told)
+    item = {"t": 1772344800000, "n": "tx", "v": 1.0}
+    units = {"mrad": "unit_mismatch", "rad": "unit_mismatch", "°": "", "deg": "", "odd": ""}
+    for unit, code in units.items():
+        decoded = read(site, "poll/WUM", {"r": [{**item, "u": unit}]})
+        assert [f.code for f in decoded.faults] == [code] * bool(code), unit
+    named = {"r": [{**item, "n": "temperature", "u": "°F", "v": 50}]}
+    assert values(read(site, "poll/WUM", named)) == {"WUM.temperature": 10.0}
+
+
 def test_solutions_of_rtklib_are_in_gps_time_and_count_from_the_origin(pipeline):
     decoded = read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)
     assert decoded.faults == ()
@@ -285,6 +312,9 @@ def test_solutions_of_rtklib_are_in_gps_time_and_count_from_the_origin(pipeline)
     week = "1540 285000.000 32.560273272 -116.953525346 118.6783 5 10"
     found = read(bare, POS, week).observations[0]
     assert (found.observed_at, found.flags) == (utc(2009, 7, 15, 7, 9, 45), ("no_fix",))
+    head = "%  JST latitude(deg) longitude(deg)  height(m)   Q  ns\n"  # the time of Japan, which the header alone says
+    found = read(bare, POS, head + "2009/07/15 16:09:45.000 32.560273272 -116.953525346 118.6783 1 10").observations[0]
+    assert found.observed_at == utc(2009, 7, 15, 7, 9, 45)
     assert refusal(read(bare, "gnss/G1/pos", p.RTKLIB_LINES)) == "no_origin"
     assert refusal(read(bare, POS, "% GPST x-ecef(m)\n1 2 3 4 5 6 7")) == "bad_payload"
     base = "% (e/n/u-baseline=WGS84)\n% UTC e-baseline(m) n-baseline(m) u-baseline(m) Q ns\n"
@@ -348,7 +378,8 @@ def test_the_radio_of_an_uplink_stands_beside_its_readings(pipeline):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ('name = "senml"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads none"),
+        ('name = "ecowitt"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads none"),
+        ('name = "senml"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads date"),
         ('name = "plain"\ntime = "x"', "does not read the key 'time'; it reads series, station"),
         ('name = "plain"', "expected a level {quantity}"),
         ('name = "campbell"\nseries = {a = "tilt"}', "expected QUANTITY_UNIT"),
