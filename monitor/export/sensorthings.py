@@ -172,6 +172,8 @@ def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict
                     f"{name}({parent['@iot.id']!r}) has no {step} {'' if key is None else repr(key[:80])}"
                 )
         name = target
+    if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.said), None)):
+        raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
     if not many:
         return shelf.expand(name, entities[0], query)
     return shelf.page(name, entities, query, f"{root}/{path}")

@@ -226,7 +226,9 @@ def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(
         ("Things('G1')/Locations('G2')", 404), ("Things('P1')/Locations('P1')", 404),
         ("Datastreams('G1:displacement_up')/Thing('G2')", 404),
         ("Datastreams('G1:displacement_up')/Observations?$filter=phenomenonTime le 9999-12-31T23:59:59.999999Z", 409),
-        ("Datastreams?$orderby=name", 409), ("Things?$expand=Observations", 409),
+        ("Datastreams?$orderby=name", 409),
+        ("Things?$filter=phenomenonTime gt 2026-01-01T00:00:00Z", 409), ("Datastreams?$orderby=phenomenonTime", 409),
+        ("Things?$expand=Observations", 409),
     ):  # fmt: skip
         answer = client.get(f"{THINGS}/{path}")
         assert (answer.status_code, "\n" in answer.json()["error"]) == (status, False), (path, answer.text)
