@@ -18,8 +18,9 @@ from typing import Any, Final
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder
-from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
-from monitor.ingest.message import Decoded, Message, Place, is_station
+from monitor.ingest.decoders.rows import read_cell
+from monitor.ingest.decoders.strict_json import read_object, read_time
+from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
 
@@ -43,6 +44,11 @@ def open_mapping(path: str) -> Decoder:
         for key in ("path", "quantity", "unit"):
             if not isinstance(value, dict) or not isinstance(value.get(key), str):
                 raise ConfigError(f"{path}: value[{index}].{key}: expected a text")
+    _check_keys(path, "", document, ("time", "station", "value"))
+    _check_keys(path, "time.", time, ("path", "unit"))
+    _check_keys(path, "station.", station, ("path", "name"))
+    for index, value in enumerate(values):
+        _check_keys(path, f"value[{index}].", value, ("path", "quantity", "unit"))
 
     def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
         body = read_object(message.payload)
@@ -52,18 +58,28 @@ def open_mapping(path: str) -> Decoder:
         found_time = _look(body, time["path"])
         at = read_time(None if found_time is _ABSENT else found_time, time.get("unit"), time["path"])
         found = []
+        first: PayloadError | None = None
         for rule in values:
             value = _look(body, rule["path"])
             if value is _ABSENT or value is None:
                 continue  # a gateway sends what it has
-            field = vocabulary.field(site, name, rule["quantity"], rule["unit"])
-            number = read_number(value, rule["path"])
-            found.append(observe(site.id, name, field, number, at, message.received_at))
+            try:
+                field = vocabulary.field(site, name, rule["quantity"], rule["unit"])
+                number = read_cell(value, rule["path"])
+                found.append(observe(site.id, name, field, number, at, message.received_at))
+            except PayloadError as error:  # the other values count
+                first = first or error.bare()
         if not found:
-            raise PayloadError("empty", "none of the mapped values is there")
-        return Decoded(tuple(found))
+            raise first or PayloadError("empty", "none of the mapped values is there")
+        return Decoded(tuple(found), () if first is None else (Fault(first.code, str(first), message.payload),))
 
     return decode
+
+
+def _check_keys(path: str, where: str, table: dict[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse a key that nobody reads: a scale or a sign that nothing applies would be a wrong value."""
+    if unknown := sorted(table.keys() - set(known)):
+        raise ConfigError(f"{path}: {where}{unknown[0]}: unknown key; read are {', '.join(known)}")
 
 
 def _look(body: Any, path: str) -> Any:

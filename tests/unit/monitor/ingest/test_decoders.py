@@ -228,9 +228,16 @@ def test_a_gateway_is_read_by_a_mapping(tmp_path):
     assert values(decoded) == {"tilt_x": pytest.approx(17.453292519943295), "battery_voltage": pytest.approx(3.6)}
     assert {o.station for o in decoded.observations} == {"T7"}
     assert refusal(read(pipeline, {**body, "object": []}, "app/7/up")) == "empty"
-    bad = tmp_path / "bad.toml"
+    mixed = read(pipeline, {**body, "object": [{"angle": "1.5", "u": "flat"}]}, "app/7/up")
+    assert [(o.quantity, o.value) for o in mixed.observations] == [("tilt_x", pytest.approx(26.17994))]
+    assert [fault.code for fault in mixed.faults] == ["not_number"], "one bad value does not take the others along"
+    bad, scaled = tmp_path / "bad.toml", tmp_path / "scaled.toml"
     bad.write_text('[time]\npath="x"\n')
-    for name, message in ((f"mapping:{bad}", "station: expected path or name"), ("nonsense", "'nonsense' is unknown")):
+    scaled.write_text(path.read_text() + "scale = -1\n")
+    for name, message in (
+        (f"mapping:{bad}", "station: expected path or name"), ("nonsense", "'nonsense' is unknown"),
+        (f"mapping:{scaled}", "value[1].scale: unknown key; read are path, quantity, unit"),
+    ):  # fmt: skip
         site = make_site(decoders=(Binding("x", name), Binding("app/+/up", f"mapping:{path}")))
         pipeline = Pipeline(None, {"north": site}, lambda: NOW)
         assert message in pipeline.unusable["north"]
