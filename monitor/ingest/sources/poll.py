@@ -63,6 +63,7 @@ def poll_source(
     with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
         with place.db.read() as c:
             known = load_files(c, source.name)
+        known = {name: _forget_version(state, source) for name, state in known.items()}
         if source.kind == "sensorthings":  # a newest time of the future would let nothing in: it is read from the start
             latest = spell(place.clock() + FUTURE_TOLERANCE)
             known = {name: state for name, state in known.items() if state.modified <= latest}
@@ -93,6 +94,14 @@ def poll_source(
             found.errors.append(" ".join(str(error).split())[:TEXT_LIMIT])
     _keep(found, source, place)
     return found
+
+
+def _forget_version(state: FileState, source: SourceSection) -> FileState:
+    """A file that was read before its mapping was mended is fetched and read again, though its server has no news."""
+    mapping = Path(source.mapping)
+    if not source.mapping or not mapping.is_file() or mapping.stat().st_mtime <= state.taken_at.timestamp():
+        return state
+    return replace(state, etag="", modified="", sha256="")
 
 
 def _fetch(source: SourceSection, asked: Asked, errors: list[str]) -> list[Fetched]:

@@ -150,6 +150,27 @@ def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(place, s
     assert not list(Path("var/sources/logger").glob("*"))
 
 
+def test_a_file_is_read_again_when_its_mapping_was_mended(here, server):
+    mapping = Path("configs/portal.mapping.toml")
+
+    def write(unit, at):
+        mapping.write_text(
+            '[time]\ncolumn = "Date"\nzone = "UTC"\n[[column]]\nname = "v"\nstation = "G1"\n'
+            f'quantity = "displacement"\nunit = "{unit}"\n'
+        )
+        os.utime(mapping, (at.timestamp(), at.timestamp()))
+
+    write("mm", NOW - timedelta(days=1))
+    source = source_of(server, mapping=str(mapping))
+    server.files["/day.csv"] = b"Date,v\n2026-03-01T00:00:00,2\n"
+    assert [poll.poll_source(source, here, {}).rows for _ in range(2)] == [1, 0]
+    write("cm", NOW + timedelta(hours=1))
+    later = replace(here, clock=lambda: NOW + timedelta(hours=2))
+    assert [poll.poll_source(source, later, {}).revisions for _ in range(2)] == [1, 0]
+    assert values(here.db) == [(1, 0, 2.0), (1, 1, 20.0)]
+    assert server.asked[-1][2] == 304
+
+
 def test_what_became_shorter_or_a_web_page_is_refused_until_somebody_says_so(here, server):
     source = source_of(server)
     server.files["/day.csv"] = (HEAD + "".join(ROWS)).encode()
