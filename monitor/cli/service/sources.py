@@ -93,8 +93,16 @@ def poll(
 
 def _spell(state: PollState | None) -> dict[str, object]:
     if state is None:
-        return {"polled": None, "success": None, "error": None, "error_since": None, "next": None, "stored": 0}
-    at = {"polled": state.polled_at, "success": state.success_at, "next": state.next_at}
+        return {
+            "polled": None,
+            "success": None,
+            "news": None,
+            "error": None,
+            "error_since": None,
+            "next": None,
+            "stored": 0,
+        }
+    at = {"polled": state.polled_at, "success": state.success_at, "news": state.new_at, "next": state.next_at}
     found: dict[str, object] = {key: None if value is None else spell(value) for key, value in at.items()}
     since = None if state.error_since is None else spell(state.error_since)
     return {**found, "error": state.error, "error_since": since, "stored": state.rows_all}
@@ -107,8 +115,10 @@ def _describe(name: str, site: str, table: SourceSection | None, state: PollStat
         return line + "never looked at"
     if table is None and state.kind != FOLDER_KIND:
         line += "no table names it any more; "
-    success = "never" if state.success_at is None else f"{state.success_at:%Y-%m-%d %H:%M} UTC"
-    line += f"last success {success}, {state.rows_new} values new, {state.rows_all} in all"
+    success, news = (
+        "never" if at is None else f"{at:%Y-%m-%d %H:%M} UTC" for at in (state.success_at, state.new_at)
+    )  # fmt: skip
+    line += f"last success {success}, last news {news}, {state.rows_new} values new, {state.rows_all} in all"
     if state.error is not None and state.error_since is not None:
         line += f"; since {state.error_since:%Y-%m-%d %H:%M} UTC: {state.error}"
     return line

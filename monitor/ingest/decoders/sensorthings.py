@@ -86,7 +86,12 @@ def _read(
     names = [str(stream[key]) for key in ("@iot.id", "name") if key in stream] or [in_topic]
     target = next((series[name] for name in names if name in series), None)
     if target is None:
-        shown = " or ".join(repr(name[:64]) for name in names if name) or "an Observation that names no Datastream"
+        if not any(names):
+            raise PayloadError(
+                "unknown_quantity",
+                "neither the Observation nor its topic names a Datastream: bind topics such as v1.1/+/Observations",
+            )
+        shown = " or ".join(repr(name[:64]) for name in names if name)
         raise PayloadError("unknown_quantity", f"series does not say what Datastream {shown} is")
     station, field = target.find(vocabulary, site, place.station)
     unit = stream.get("unitOfMeasurement")

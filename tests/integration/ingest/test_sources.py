@@ -445,6 +445,9 @@ def test_the_verb_says_what_it_did_and_what_is_wrong(here, server, capsys):
     assert run_verb(["sources", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (listed["name"], listed["files"], listed["stored"], listed["error"]) == ("logger", 1, 1, None)
+    assert listed["news"] <= listed["success"]
+    assert run_verb(["sources", "list"]) == 0
+    assert f"last news {listed['news'][:10]}" in capsys.readouterr().out
     assert run_verb(["sources", "poll", "nothing"]) == 1
     source_of(server, site="elsewhere", format="pdf", secret="PORTAL_TOKEN")
     capsys.readouterr()

@@ -139,6 +139,8 @@ def test_observations_of_sensorthings(pipeline):
     decoded = read(pipeline, "v1.1/any/Observations", created)
     assert values(decoded) == {"WUM.temperature": 21.6}
     assert decoded.observations[0].observed_at == utc(2017, 2, 7, 18, 2)  # the end
+    nobody = read(pipeline, "v1.1/any/Observations", {k: v for k, v in created.items() if k != "Datastream"})
+    assert "bind topics such as v1.1/+/Observations" in nobody.faults[0].reason
     unit = {"symbol": "°F", "name": "degree Fahrenheit"}
     told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
     assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
