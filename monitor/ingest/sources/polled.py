@@ -55,12 +55,15 @@ def follow(
     old = before or fresh
     failures = old.failures + 1 if found.errors else 0
     wait_s = pause_s(every_s, failures)
+    was_soon = before is not None and (before.next_at - before.polled_at).total_seconds() <= HELD_S
+    if found.held and not found.errors and not was_soon:  # one that changes at every look is not asked each minute
+        wait_s = min(wait_s, HELD_S)
     return replace(
         old, site=site, kind=kind, polled_at=now,
         success_at=old.success_at if found.errors else now,
         error="; ".join(found.errors)[:TEXT_LIMIT] if found.errors else None,
         error_since=(old.error_since or now) if found.errors else None,
-        failures=failures, next_at=now + timedelta(seconds=min(wait_s, HELD_S) if found.held else wait_s),
+        failures=failures, next_at=now + timedelta(seconds=wait_s),
         rows_new=found.rows, rows_all=old.rows_all + found.rows, address=address or None,
         new_at=now if found.rows or found.scenes else old.new_at,
     )  # fmt: skip
