@@ -2,18 +2,22 @@
 
 The keys name imperial units, and a station that is set to metric sends other numbers under the same keys. A person says
 which it is by the name of the decoder. An air pressure shows where that is wrong, and then the post is refused; where
-there is no barometer, the name is believed.
+there is no barometer, the name is believed. Two gauges are two counters: `rain` says which one counts, so that the
+other does not stand in for it while its radio is silent.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from monitor.domain.site import Site
-from monitor.errors import PayloadError
+from monitor.domain.site import Binding, Site
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.decoder import Decoder
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
 from monitor.ingest.message import Decoded, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
 
+METRIC: Final = "ecowitt-metric"
 INCHES_MOST: Final = 40.0  # of mercury: no place on earth has more
 HPA_LEAST: Final = 300.0
 _HPA_PER_INCH: Final = 33.863886667
@@ -23,17 +27,27 @@ _RAIN: Final = ("totalrainin", "train_piezo", "yearlyrainin", "yrain_piezo")
 _WORDS: Final = frozenset({"", "--", "null"})
 
 
-def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-    """Read temperature, pressure and the counter of rain of a station in degF, inHg and in; raises PayloadError."""
-    return _decode(message, place, site, vocabulary, is_metric=False)
+def open_ecowitt(binding: Binding) -> Decoder:
+    """Make the decoder of a station in degF, inHg and in, or of one that is set to degC, hPa and mm.
+
+    Raises:
+        ConfigError: `rain` names no counter.
+    """
+    said = dict(binding.told).get("rain", "")
+    if said and said not in _RAIN:
+        raise ConfigError(f"decoder {binding.name!r}: rain: expected one of {', '.join(_RAIN)}, got {said!r}")
+    counters = (said,) if said else _RAIN
+    is_metric = binding.name == METRIC
+
+    def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+        return _decode(message, place, site, vocabulary, counters, is_metric=is_metric)
+
+    return decode
 
 
-def decode_metric(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-    """Read the same of a station that is set to degC, hPa and mm; raises PayloadError."""
-    return _decode(message, place, site, vocabulary, is_metric=True)
-
-
-def _decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, *, is_metric: bool) -> Decoded:
+def _decode(
+    message: Message, place: Place, site: Site, vocabulary: Vocabulary, counters: Sequence[str], *, is_metric: bool
+) -> Decoded:
     body = read_object(message.payload)
     station = place.station or message.topic.rsplit("/", 1)[-1]
     if not is_station(station):
@@ -52,7 +66,7 @@ def _decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, 
         values.append(("air_pressure", "hPa", pressure if is_metric else pressure * _HPA_PER_INCH))
     if (warm := _number(body, "tempf")) is not None:
         values.append(("temperature", "degC" if is_metric else "degF", warm))
-    rain = next((n for key in _RAIN if (n := _number(body, key)) is not None), None)
+    rain = next((n for key in counters if (n := _number(body, key)) is not None), None)
     if rain is not None:
         values.append(("rain", "mm" if is_metric else "in", rain))
     if not values:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from monitor.domain.site import Binding, Level, Site
-from monitor.errors import PayloadError
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.lorawan import read_uplink
 from monitor.ingest.decoders.table import find_decoder, is_undated
 from monitor.ingest.message import Message, Place
@@ -196,6 +196,13 @@ def test_a_weather_station_without_a_barometer_gives_what_it_has():
     for lacking in ({}, {"baromabsin": ""}, {"baromabsin": "--"}):
         found = decode("ecowitt", post | lacking)
         assert {k: v[0] for k, v in found.items()} == {"W1.temperature": pytest.approx(23.6111), "W1.rain": 25.4}
+    both = {**post, "totalrainin": "4.0"}
+    assert decode("ecowitt", both)["W1.rain"][0] == pytest.approx(101.6)
+    piezo = (("rain", "yrain_piezo"),)  # another counter does not stand in for the one that was named
+    assert decode("ecowitt", both, told=piezo)["W1.rain"][0] == 25.4
+    assert "W1.rain" not in decode("ecowitt", {**both, "yrain_piezo": ""}, told=piezo)
+    with pytest.raises(ConfigError, match="rain: expected one of totalrainin"):
+        decode("ecowitt", post, told=(("rain", "rain"),))
     with pytest.raises(PayloadError, match="no temperature"):
         decode("ecowitt", {"dateutc": "2022-05-18 18:17:37", "uv": "3"})
 

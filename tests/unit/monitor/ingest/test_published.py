@@ -380,7 +380,7 @@ def test_the_radio_of_an_uplink_stands_beside_its_readings(pipeline):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ('name = "ecowitt"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads none"),
+        ('name = "milesight"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads none"),
         ('name = "senml"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads date"),
         ('name = "plain"\ntime = "x"', "does not read the key 'time'; it reads series, station"),
         ('name = "plain"', "expected a level {quantity}"),
