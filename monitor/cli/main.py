@@ -68,6 +68,16 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
 }
 READER_LEFT: Final = 141  # as the shell says of what a closed pipe ends
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_RIGHTS: Final = "give this account the right to it, or name another place"
+# what a person can do about a file that a command was given or writes beside its own
+FILE_REMEDIES: Final = {
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "the disk is mounted for reading alone: name another place",
+    errno.ENOENT: "see whether its folder is there and the name is right",
+    errno.ENOTDIR: "a part of its path is a file: see whether the name is right",
+    errno.EISDIR: "it is a folder: name a file",
+}
 TRACEBACK: Final = "SLOPEWARD_TRACEBACK"
 # roots of the libraries' own errors, looked up only when the library was imported
 LIBRARY_ERRORS: Final = (
@@ -248,6 +258,8 @@ def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in FULL:
         where = f" to {error.filename}" if error.filename else ""
         return f"not all could be written{where}: {os.strerror(error.errno)}"
+    if isinstance(error, OSError) and error.filename and error.errno in FILE_REMEDIES:
+        return f"{error.filename}: {os.strerror(error.errno)}; {FILE_REMEDIES[error.errno]}"
     for module, name in LIBRARY_ERRORS:
         root = getattr(sys.modules.get(module), name, None)
         if root is not None and isinstance(error, root):

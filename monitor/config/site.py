@@ -560,7 +560,7 @@ def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[Level], nam
     kind = raw.get("kind")
     known = _list_kinds()
     if not isinstance(kind, str) or kind not in known:
-        raise ConfigError(f"{name}: {where}.kind: expected one of: {', '.join(known)}, got {kind!r}")
+        raise ConfigError(f"{name}: {where}.kind: {describe_unknown(str(kind), known).replace('key', 'kind', 1)}")
     entry = known[kind]
     names = [level.name for level in levels] if entry.bound else []
     own = {k: v for k, v in raw.items() if k in entry.table.written_keys()}

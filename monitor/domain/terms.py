@@ -154,16 +154,36 @@ def explain(error: ValidationError, name: str, prefix: str = "", names: Mapping[
         names: key -> where it was set instead of the file (an environment variable).
     """
     lines = []
-    for item in error.errors(include_url=False):
-        key = spell_key(item["loc"], prefix)
-        message = item["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-        message = message.replace("String should match pattern", "expected text that matches")
-        message = "this key is required" if item["type"] == "missing" else message
+    found = error.errors(include_url=False)
+    for item in found:
+        if item["type"] == "too_short" and any(_lies_within(one["loc"], item["loc"]) for one in found):
+            continue  # pydantic counts the entries that hold: those that do not are named themselves
+        key, message = spell_key(item["loc"], prefix), _spell_fault(item)
         if item["type"] not in {"missing", "value_error"} and isinstance(item["input"], str | int | float):
             message += f", got {item['input']!r}"
         where = (names or {}).get(key, name)
         lines.append(f"{where}: {key}: {message}" if key else f"{where}: {message}")
     return join_faults(lines)
+
+
+def _spell_fault(item: ErrorDetails) -> str:
+    if item["type"] == "missing":
+        return "this key is required"
+    if item["type"] == "too_short":
+        return f"expected {item['ctx']['min_length']} entries or more, got {item['ctx']['actual_length']}"
+    if item["type"] == "tuple_type":
+        heads = ".".join(part for part in item["loc"] if isinstance(part, str))
+        return (
+            f"expected a list of tables, each below [[{heads}]]"
+            if isinstance(item["input"], Mapping)
+            else "expected a list"
+        )
+    message = item["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return message.replace("String should match pattern", "expected text that matches")
+
+
+def _lies_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(loc) > len(outer) and loc[: len(outer)] == outer
 
 
 def spell_key(loc: Iterable[int | str], prefix: str = "") -> str:

@@ -50,7 +50,10 @@ def main(config_path: str | None = None) -> int:
     try:
         server.run()
     except SystemExit:
-        sys.stderr.write(f"web.port: {config.web.host}:{config.web.port} cannot be opened; is it taken?\n")
+        sys.stderr.write(
+            f"web.port: {config.web.host}:{config.web.port} cannot be opened; stop what listens there, or set another "
+            "by web.port or SLOPEWARD_WEB__PORT\n"
+        )
         return 1
     finally:
         db.close()

@@ -64,6 +64,11 @@ def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view):
         wrong += [f"{path}: {one}" for one in run(axe, page)]
         wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         wrong += [f"{path}: {wider} pixels wider than the screen"] if wider > 1 else []
+        away = page.evaluate(
+            "[...document.querySelectorAll('header a')]"
+            ".filter(a => a.getBoundingClientRect().right > innerWidth).map(a => a.textContent)"
+        )
+        wrong += [f"{path}: {away} lie off the screen"] if away else []
         seen += 1
     assert not wrong, "\n".join(wrong)
     assert seen > 10

@@ -244,7 +244,7 @@ def totp(
             return
         vault = open_vault(load_service(config))
         if code is None:
-            code = _begin_totp(db, vault, name, now, as_json=as_json)
+            code = _begin_totp(db, vault, name, now, by, as_json=as_json)
         if code is None:
             return
         now = datetime.now(UTC)
@@ -255,14 +255,15 @@ def totp(
     show({"name": name, "totp": True, "codes": spare}, "\n".join(spare), as_json)
 
 
-def _begin_totp(db: Database, vault: Vault, name: str, now: datetime, *, as_json: bool) -> str | None:
+def _begin_totp(db: Database, vault: Vault, name: str, now: datetime, by: str | None, *, as_json: bool) -> str | None:
     """Print the address for the authenticator; the first code where somebody sits at a terminal, else None."""
     with db.write() as c:
         address = second_factor.add_second_factor(c, vault, name, now, pending=True)
     say(f"enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again")
     show({"name": name, "totp": False, "address": address}, address, as_json)
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        say(f"then, with the code that it shows: slopeward users totp {name} --code 123456; before, nothing counts")
+        command = f"slopeward users totp {name} --code 123456" + (f" --by {by}" if by else "")
+        say(f"then, with the code that it shows: {command}; before, nothing counts")
         return None
     return input("The code that it shows now: ")
 

@@ -46,6 +46,7 @@ from monitor.jobs.scenes.waiting import (
 )
 from monitor.jobs.worker import list_checkpoint
 from monitor.store.database.engine import Database
+from monitor.store.job_runs import IDLE
 from monitor.store.models.registry import add_model
 from monitor.store.models.scene_weights import load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, load_boxes, load_scenes, save_scene
@@ -128,7 +129,7 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         end_troubles(db, site, rows, present, read, now)
     if failed is not None:
         raise failed  # the others were read; the schedule counts and tells it
-    return "; ".join(parts) or "nothing new"
+    return "; ".join(parts) or IDLE
 
 
 def has_unread(db: Database, config: ServiceConfig, site: str, since: datetime) -> bool:

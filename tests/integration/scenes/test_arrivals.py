@@ -21,6 +21,7 @@ from monitor.jobs.scenes import inbox
 from monitor.store.alerting import decisions
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.alerting.sites import save_site
+from monitor.store.job_runs import IDLE
 from monitor.store.scenes.arrivals import Change, Footprint, SceneRow, save_changes, save_scene
 from monitor.store.schema import tables as t
 from tests.data.drawn_scenes import make_config, of_drawings, work_here
@@ -94,7 +95,7 @@ def test_one_image_serves_two_sites(database, config, drawn):
     assert [f.change for f in seen["north"]] == ["new"]
     assert facts(database, north, now) == seen["north"]
     assert [(f.change, f.station) for f in seen["south"]] == [("new", "S1")]
-    assert inbox.run(database, config, north, now) == "nothing new"
+    assert inbox.run(database, config, north, now) == IDLE
     assert facts(database, north, now) == seen["north"]
 
 
@@ -168,8 +169,8 @@ def test_one_image_by_two_names_is_read_once(database, config, drawn):
         arrive(config, drawn / "b", site, name)
     said = inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     assert said.endswith("; second: known since 2026-05-12 13:00 UTC as first, nothing new is stored")
-    assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"
-    assert inbox.run(database, config, site, MAY_12 + timedelta(hours=5)) == "nothing new"
+    assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == IDLE
+    assert inbox.run(database, config, site, MAY_12 + timedelta(hours=5)) == IDLE
 
 
 def test_an_image_from_the_future_is_not_taken(database, config, drawn):
@@ -196,7 +197,7 @@ def test_a_folder_that_may_not_be_read_stops_no_other(database, config, drawn, m
     monkeypatch.setattr(inbox, door, look)
     said = inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     assert "a: failed: cannot be read (Permission denied); b: 1 footprints" in said
-    assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"
+    assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == IDLE
 
 
 def test_a_decision_reads_the_nearest_outlines_by_the_newest_judgement_known_then(database, monkeypatch):

@@ -16,6 +16,7 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.sweep import sweep
 from monitor.jobs.scenes.tasks import Judgement, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
+from monitor.store.job_runs import IDLE
 from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
@@ -110,7 +111,7 @@ def test_a_name_that_is_no_text_or_very_long_keeps_nothing_from_being_read(datab
     assert said.count("1 footprints") == 2
     assert [p["change"] for p in polygons(database)] == ["single", "known"]
     assert alerts(database) == {"scene:a\\udcff.tif": "unacknowledged"}
-    assert scene_inbox.run(database, config, site, may(18) + HOUR) == "nothing new"
+    assert scene_inbox.run(database, config, site, may(18) + HOUR) == IDLE
 
 
 @ON_SQLITE
@@ -150,7 +151,7 @@ def test_an_inbox_that_is_away_for_a_moment_ends_no_alarm(database, config, site
     assert "in the future" in scene_inbox.run(database, config, site, may(13))
     assert alerts(database) == {"scene:b": "unacknowledged"}
     away = inbox.rename(inbox.with_name("away"))
-    assert scene_inbox.run(database, config, site, may(13) + HOUR) == "nothing new"
+    assert scene_inbox.run(database, config, site, may(13) + HOUR) == IDLE
     assert alerts(database) == {"scene:b": "unacknowledged"}
     away.rename(inbox)
     # taken out, it is over; put back, it is looked at and told anew

@@ -26,6 +26,7 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.tasks import READ_ONE
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
+from monitor.store.job_runs import IDLE
 from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.scenes.versions import SUPERSEDED
 from monitor.store.schema import tables as t
@@ -157,10 +158,10 @@ def test_a_kill_between_files_and_rows_leaves_each_row_once(database_url, inbox,
     before = list_rows(database_url)
     assert before == rows if place == "rows kept" else not any(before.values())
     said = watch(database_url, inbox)
-    assert ("nothing new" in said) == (place == "rows kept")
+    assert (IDLE in said) == (place == "rows kept")
     assert list_rows(database_url) == rows
     assert read_files(inbox) == files
-    assert "nothing new" in watch(database_url, inbox)
+    assert IDLE in watch(database_url, inbox)
     assert list_rows(database_url) == rows
 
 

@@ -348,6 +348,15 @@ def test_instants_in_evidence_are_found_spelled_and_in_seconds(database):
     ]
 
 
+@pytest.mark.parametrize("verb", [["db", "upgrade"], ["status"]], ids=" ".join)
+def test_a_file_that_is_no_database_is_said_so(verb, tmp_path, monkeypatch, capsys):
+    (tmp_path / "notes.db").write_text("no database, but a line of text of some length" * 30)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", "sqlite:///notes.db")
+    assert run_verb(verb) == 1
+    assert "the file that database.url names is no SQLite database: name another" in capsys.readouterr().err
+
+
 # ---- the verbs -------------------------------------------------------------------------------------------------
 def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

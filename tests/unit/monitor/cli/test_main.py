@@ -1,5 +1,6 @@
 """The command line: one line for a known error, 2 for wrong usage, never a traceback."""
 
+import errno
 import json
 import os
 import re
@@ -131,6 +132,22 @@ def test_what_was_said_before_a_file_failed_is_kept(tmp_path, capsys, monkeypatc
         assert cli.run_verb(["check"]) == 1
     assert said.read_text() == "the first of two rows\n"
     assert "Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (errno.EACCES, "r.csv: Permission denied; give this account the right to it, or name another place\n"),
+        (errno.ENOENT, "r.csv: No such file or directory; see whether its folder is there and the name is right\n"),
+        (errno.EISDIR, "r.csv: Is a directory; it is a folder: name a file\n"),
+    ],
+)
+def test_a_file_in_the_way_is_no_internal_error_and_says_what_to_do(number, line, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number), "r.csv")
+
+    monkeypatch.setattr("monitor.cli.service.check.load_service", fail)
+    assert run(capsys, "check") == (1, "", line)
 
 
 def test_an_internal_error_is_one_line_too(capsys, monkeypatch):

@@ -1,16 +1,19 @@
 """Configuration: the files that ship, the error lines, overrides, secrets."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from monitor.config.first_site import write_first_site
 from monitor.config.service import find_weaknesses, load_service, parse_service, parse_site, scan_sites
 from monitor.domain.site import Threshold
 from monitor.errors import ConfigError
 from monitor.simulate.site_file import write_site_toml
 from monitor.simulate.slope import SlopeModel
 
+SERIES = "station[0].series[0]"
 ROOT = Path(__file__).parents[4]
 EXAMPLE = (ROOT / "configs/sites/north-bench.toml").read_text()
 
@@ -145,6 +148,31 @@ def test_environment_wins_and_is_named_in_errors():
         parse_service("", "s.toml", {"SLOPEWARD_WEB__PORT": "many"})
     with pytest.raises(ConfigError, match=r"SLOPEWARD_WEB__PROT: unknown key 'prot'; did you mean 'port'"):
         parse_service("", "s.toml", {"SLOPEWARD_WEB__PROT": "1"})
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "lines"),
+    [
+        ("max_silence =", "max_silense =", {f"{SERIES}: unknown key 'max_silense'; did you mean 'max_silence'?"}),
+        (
+            "[[station]]",
+            "[[stations]]",
+            {
+                "unknown key 'stations'; did you mean 'station'?",
+                "station: expected a list of tables, each below [[station]]",
+            },
+        ),
+        ('"velocity"', '"velocty"', {"criterion[0].kind: unknown kind 'velocty'; did you mean 'velocity'?"}),
+        ('channels = ["log"]', 'channels = "log"', {"recipient[0].channels: expected a list, got 'log'"}),
+    ],
+)
+def test_a_slip_in_the_first_site_file_is_named_once_and_with_what_to_write(right, wrong, lines):
+    text = write_first_site("s1")
+    assert right in text
+    with pytest.raises(ConfigError) as error:
+        parse_site(text.replace(right, wrong), "x.toml")
+    said = [one.removeprefix("x.toml: ").partition(" expected one")[0] for one in error.value.faults]
+    assert {re.sub(r"\[\d\]", "[0]", one) for one in said} == lines
 
 
 def test_unknown_section_names_the_nearest():
