@@ -360,6 +360,10 @@ def test_log_in_and_acknowledge(served, watch):
     assert "battery is being changed" in w.page.locator("#part-alert_chain").inner_text()
     with db.read() as c:
         assert find_alert(c, ids["stale_alert"]).acknowledged_by == "bo"
+    w.page.emulate_media(media="print")  # dark on the screen, dark on white on paper, without what asks to be filled in
+    assert w.page.evaluate("getComputedStyle(document.querySelector('.panel')).backgroundColor") == "rgb(255, 255, 255)"
+    assert w.page.locator("main form:visible").count() == 0
+    assert not w.page.get_by_role("heading", name="What did you see?").is_visible()
     assert w.complaints == []
     assert w.hosts == {"127.0.0.1"}
 

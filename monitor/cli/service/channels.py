@@ -18,7 +18,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 
 @app.command("list")
 def list_channels(config: ConfigOption = None, as_json: AsJson = False) -> None:
-    """List all channels of all sites. Example: slopeward channels list --json."""
+    """List all channels of all sites.
+
+    Example: slopeward channels list --json
+    """
     for channel, users in gather_channels(load_sites(load_service(config).paths.sites)).items():
         if as_json:
             print_json({"channel": channel, "for": users})

@@ -22,7 +22,7 @@ from monitor.store.database.engine import Database
 app = typer.Typer()
 
 
-@app.command(epilog="Example: slopeward drill north-bench --by 'Ada Berg'; slopeward drill end 3 --by 'Ada Berg'")
+@app.command(epilog="Example: slopeward drill north-bench --by ada; slopeward drill end 3 --by ada")
 def drill(
     site_id: Annotated[str, typer.Argument(metavar="SITE|end|list", help="The site; or end, or list")],
     number: Annotated[
