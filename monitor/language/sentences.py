@@ -941,5 +941,8 @@ SENTENCES: Final = (
     N_("no levels: {problem}"), N_("no forecasts: {problem}"),
     N_("the site file does not name these series, no criterion uses them: {detail}"),
     N_("something went wrong inside; the log says what"),
+    N_("advice is always raised"),
+    # figures of a criterion, by its keys
+    N_("{known}, over"), N_("{known}, under"), N_("{known}, window"), N_("{known}, within"),
     N_("killed at its limit of {n} s"),
 )  # fmt: skip

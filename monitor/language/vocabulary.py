@@ -87,6 +87,9 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("each on its own"), N_("year, day of the year, hhmm"),
     N_("day first"), N_("month first"), N_("decimal years"), N_("seconds since 1970"),
     N_("milliseconds since 1970"), N_("day numbers of a spreadsheet"),
+    # figures of a criterion, by its keys
+    N_("min sigma"), N_("min coverage"), N_("valid for"), N_("recover"), N_("fast track"),
+    N_("dwell, hits"), N_("dwell, of"), N_("dwell, within"),
     # headings of tables, and what stands in them
     N_("decision"), N_("Votes"), N_("What each rule said"), N_("Sudden steps"), N_("Common motion"), N_("Held by"),
     N_("rule"), N_("station"), N_("datum"), N_("newest"), N_("newest datum"), N_("in words"), N_("valid until"),

@@ -116,7 +116,7 @@ def _check_site(site: Site) -> Iterator[Finding]:
     for line in wrong:
         yield site.id, WRONG, line
     if not wrong:
-        text = f"{len(site.stations)} stations, {len(site.criteria)} criteria, {len(site.recipients)} recipients"
+        text = f"stations: {len(site.stations)}, criteria: {len(site.criteria)}, recipients: {len(site.recipients)}"
         yield site.id, OK, text
     for line in [
         *find_cautions(site),

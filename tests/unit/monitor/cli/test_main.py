@@ -334,7 +334,7 @@ name = "duty"
 channels = ["log", "webhook:DUTY_URL"]
 """
 
-    assert check_a(capsys, tmp_path, text("1m")) == (0, [("ok", "1 stations, 1 criteria, 1 recipients")])
+    assert check_a(capsys, tmp_path, text("1m")) == (0, [("ok", "stations: 1, criteria: 1, recipients: 1")])
     status, found = check_a(capsys, tmp_path, text("10s"))
     assert status == 0
     (line,) = [line for state, line in found if state == "warn"]
