@@ -96,9 +96,10 @@ class Station:
     outline: tuple[tuple[float, float], ...] = ()  # ground that maps of velocities are read on: latitude, longitude
 
     def find_series(self, quantity: str) -> SeriesSpec | None:
-        """The series it declares; components of displacement answer to `displacement`."""
+        """The series it declares; the known components of displacement answer to `displacement`."""
+        is_component = quantity.startswith("displacement_") and quantity in QUANTITIES
         for spec in self.series:
-            if spec.quantity == quantity or (spec.quantity == "displacement" and quantity.startswith("displacement_")):
+            if spec.quantity == quantity or (is_component and spec.quantity == "displacement"):
                 return spec
         return None
 
