@@ -40,9 +40,11 @@ def check_size(path: Path) -> None:
     """Refuse what is packed in a way that says nothing of its size, and what is too large.
 
     Raises:
-        RecipeError: unpack it, or cut it.
+        RecipeError: unpack it, or cut it; or it is a device, which has no end.
         OSError: it is not there.
     """
+    if path.is_char_device():
+        raise RecipeError(f"{path}: a device and no table")
     if path.suffix.lower() in PACKED:
         raise RecipeError(f"{path}: unpack it first (of packed tables, a recipe reads a .zip of one .csv)")
     if (size := path.stat().st_size) > TABLE_BYTES:

@@ -21,7 +21,7 @@ from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.ground import crosses_itself, measure_m
 from monitor.domain.instants import spell_duration
-from monitor.domain.names import fold_name, is_same_person, unify_names
+from monitor.domain.names import fold_name, is_line, is_same_person, unify_names
 from monitor.domain.quantities import (
     BATTERY,
     BATTERY_LEVEL,
@@ -263,10 +263,15 @@ def _find_deaf_recipients(site: Site) -> Iterator[str]:
                     f"recipient {recipient.name!r}: channel {channel!r} carries hazards only; "
                     'expected ledgers = ["hazard"], and another recipient for the rest'
                 )
+            if not is_line(channel):
+                yield f"recipient {recipient.name!r}: channel {channel!r}: expected one line, no control characters"
     declared = {r.team.name for r in site.recipients if r.team is not None}
     for team in (t.name for t in site.teams if t.name not in declared):
         yield f'team {team!r}: nobody notifies it; add a [[recipient]] with name = "{TEAM}{team}"'
     names = [r.name for r in site.recipients]
+    for name in (site.name, *names, *(one.name for one in site.exposed)):
+        if not is_line(name):  # in a message it would begin a line of its own
+            yield f"{name!r}: expected a name of one line, without control characters"
     for name, first in unify_names(names).items():
         if name != first:
             yield f"recipients {first!r} and {name!r} are two spellings of one name; expected different names"

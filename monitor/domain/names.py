@@ -50,6 +50,15 @@ def tidy_text(text: str) -> str:
     return " ".join("".join(seen).split())
 
 
+def is_line(text: str) -> bool:
+    r"""Whether a text can stand in a line of a message as it is, and in a database: nothing in it begins another line.
+
+    >>> [is_line(text) for text in ("Señal 3.csv", "a\nall clear", "a\u202eb", "a\udcff", "")]
+    [True, False, False, False, True]
+    """
+    return not any(k in _TURNS or unicodedata.category(k) in {"Cc", "Cs", "Zl", "Zp"} for k in text)
+
+
 def is_same_person(one: str, other: str) -> bool:
     """Whether two names are one person; a name without a letter to see is nobody, and so the same as any.
 

@@ -1,11 +1,12 @@
 """The words every configuration file shares: frozen sections, durations, and error lines that say what was expected."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args, get_origin
+from typing import Annotated, Any, Final, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails
@@ -14,6 +15,10 @@ from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 from monitor.language.catalogue import read_language
 from monitor.language.local_time import read_zone
+
+MOST_OCTETS: Final = 16 << 20  # of one file of settings: a device or a file of readings has no end
+# the library takes the square of their number for a dotted key: minutes for one of 40 KB
+_LONG_KEY: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""", re.ASCII)
 
 
 def _read_duration(value: Any) -> float:
@@ -123,6 +128,8 @@ def describe_unknown(key: str, known: Iterable[str]) -> str:
 
 def read_toml(text: str, name: str) -> dict[str, Any]:
     """Parse TOML; a syntax error becomes one line with the file, line and column."""
+    if _LONG_KEY.search(text):
+        raise ConfigError(f"{name}: not valid TOML: a dotted key of more than 32 parts")
     try:
         return tomllib.loads(text)
     except ValueError as error:  # of the library, or a number with more digits than Python reads
@@ -137,9 +144,14 @@ def read_text(path: Path) -> str:
     if path.suffix == ".toml" and (path.is_fifo() or path.is_char_device()):
         raise ConfigError(f"{path}: cannot be read: no ordinary file")
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_OCTETS + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if len(content) > MOST_OCTETS:
+        raise ConfigError(f"{path}: larger than {MOST_OCTETS >> 20} MiB: is it the right file?")
+    try:
+        return content.decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text") from None
 

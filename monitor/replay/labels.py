@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
+from monitor.domain.terms import read_text
 from monitor.errors import ConfigError
 from monitor.store.alerting.history import PastAlert
 
@@ -44,11 +45,7 @@ def read_labels(path: Path, site: Site) -> tuple[Label, ...]:
     Raises:
         ConfigError: a column is missing or a cell cannot be read; names file and line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    rows = csv.DictReader(text.splitlines())
+    rows = csv.DictReader(read_text(path).removeprefix("\ufeff").splitlines())
     missing = {"from", "class"} - set(rows.fieldnames or ())
     if missing:
         raise ConfigError(f"{path}: columns {', '.join(sorted(missing))} are missing; expected from,to,class[,level]")

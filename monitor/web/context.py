@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Path, Query, Request
+from fastapi import Form, Path, Query, Request
+from pydantic import AfterValidator
 
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, StoreBusyError
 from monitor.store.alerting.sites import load_site_source
@@ -20,6 +22,8 @@ from monitor.web.ribbons import Ribbons
 COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
+# what a person gives as a reason: it may stand in a message, and begins no line of it
+Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL), AfterValidator(tidy_text)]
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
 Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
 InState = Annotated[str, Query(max_length=16)]

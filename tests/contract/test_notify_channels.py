@@ -94,6 +94,7 @@ def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatc
         ("webhook:http://x/secret", {}, "NAME of an environment variable"),
         ("webhook:HOOK", {"HOOK": "ftp://x"}, "must begin with http"),
         ("email:nobody", {"SLOPEWARD_SMTP__HOST": "h"}, "not a mail address"),
+        ("email:a@b.org\nBcc: c@d.org", {"SLOPEWARD_SMTP__HOST": "h"}, "not a mail address"),
         ("email:a@b.org", {}, "SLOPEWARD_SMTP__HOST is not set"),
         ("email:a@b.org", {"SLOPEWARD_SMTP__HOST": "h", "SLOPEWARD_SMTP__SECURITY": "maybe"}, "starttls, tls, none"),
         ("email:a@b.org", {"SLOPEWARD_SMTP__HOST": "h", "SLOPEWARD_SMTP__PORT": "x"}, "is not a number"),

@@ -88,6 +88,8 @@ def read_pack(path: Path) -> dict[str, bytes]:
         RefusedError: it cannot be read as a pack.
     """
     try:
+        if path.exists() and not path.is_file():  # a device is read without end, a pipe waits
+            raise RefusedError(f"{path} is no file")
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
             if len({p.filename for p in parts}) < len(parts) or sum(int(p.file_size) for p in parts) > _LONGEST:

@@ -11,11 +11,11 @@ quantity = "tilt_x"
 unit = "deg"
 """
 
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 from monitor.domain.site import Site
+from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder
 from monitor.ingest.decoders.rows import read_cell
@@ -29,10 +29,7 @@ _ABSENT: Final = object()
 
 def open_mapping(path: str) -> Decoder:
     """Make a decoder of a mapping file; raises ConfigError with file, key and what was expected."""
-    try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+    document = read_toml(read_text(Path(path)), path)
     time, station, values = document.get("time"), document.get("station"), document.get("value")
     if not isinstance(time, dict) or not isinstance(time.get("path"), str):
         raise ConfigError(f"{path}: time.path: expected the path of the time")

@@ -1,8 +1,6 @@
 """What the columns of a foreign table mean, written down in TOML."""
 
-import codecs
 import re
-import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
@@ -238,10 +237,7 @@ def load_mapping(path: Path) -> TableMapping:
     Raises:
         ConfigError: one line with the file, the key and what was expected.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+    document = read_toml(read_text(path), str(path))
     _keys(document, {"table", "time", "column"}, f"{path}")
     table = document.get("table", {})
     _keys(table, _TABLE_KEYS, f"{path}: table")
@@ -249,8 +245,8 @@ def load_mapping(path: Path) -> TableMapping:
         raise ConfigError(f"{path}: table.header: expected true or false, got {table['header']!r}")
     encoding = _text(table, "encoding", f"{path}: table", "utf-8-sig")
     try:
-        codecs.lookup(encoding)
-    except LookupError:
+        "".encode(encoding)
+    except (LookupError, ValueError):
         raise ConfigError(f"{path}: table.encoding: {encoding!r} is unknown; expected utf-8, latin-1, ...") from None
     delimiter = _text(table, "delimiter", f"{path}: table", ",")
     if len(delimiter) != 1 and delimiter != WHITESPACE:
@@ -274,7 +270,7 @@ def load_mapping(path: Path) -> TableMapping:
     )  # fmt: skip
     rule = _read_time_rule(document.get("time"), f"{path}: time")
     return TableMapping(
-        rule, rules, layout, tuple(table.get("missing", MISSING)), decimal, thousands,
+        rule, rules, layout, _read_missing(table.get("missing", MISSING), f"{path}: table"), decimal, thousands,
         None if station is None else _spell(station),
     )  # fmt: skip
 
@@ -299,12 +295,18 @@ def _read_sheets(given: Any, name: str) -> tuple[str, ...]:
     return tuple(given)
 
 
+def _read_missing(given: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+        raise ConfigError(f'{name}.missing: expected texts such as ["", "NaN"], got {given!r}')
+    return tuple(given)
+
+
 def _read_time_rule(section: Any, name: str) -> TimeRule:
     _keys(section, {"column", "format", "zone"}, name)
     zone = section.get("zone")
     try:
         found = None if zone is None else ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, TypeError):
+    except (ZoneInfoNotFoundError, OSError, ValueError, TypeError):
         raise ConfigError(f"{name}.zone: expected a zone such as Europe/Zurich or UTC, got {zone!r}") from None
     columns = section.get("column")
     if isinstance(columns, list):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from monitor.config.sources import FOLDER_KIND, SourceSection
+from monitor.domain.names import is_line
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, SlopewardError, StoreBusyError
+from monitor.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said, find_by_name
 from monitor.ingest.files.readers import WIDE
@@ -78,12 +79,17 @@ def _look_at_file(
     reason, version, digest, state_size = None, f"{state.st_size} {state.st_mtime_ns}", "", state.st_size
     of_site = f" {place.site.version[:16]}"  # what was refused is read again after the site file was mended
     try:
+        if not is_line(path.name):
+            raise RefusedError("its name is no text that can be stored: rename it")
         how = choose(path, place.site, mappings, tables)
         version += how.version
         if before is not None and before.modified == version + (of_site if before.reason else ""):
             found.same += 1
             found.errors += [before.reason] if before.reason else []
             return
+        most_gib = place.config.compute.job_file_gib
+        if state.st_size > most_gib * (1 << 30):  # it would be read for hours, and no worker may write as many lines
+            raise RefusedError(f"larger than {most_gib:g} GiB, which [compute] job_file_gib allows: cut it in pieces")
         size, digest = measure(path)
         end = find_end(path, size, digest, before)
         if end < size:
@@ -94,8 +100,10 @@ def _look_at_file(
             found.add(take_file(whole, how.form, how.said, replace(place, accept_units=how.accept_units)))
     except StoreBusyError:
         raise
-    except (SlopewardError, OSError) as error:
-        reason = explain(error if isinstance(error, SlopewardError) else ConfigError(str(error)), path)[:TEXT_LIMIT]
+    except Exception as error:  # whatever one file brings, the others and the sources are looked at
+        known = isinstance(error, SlopewardError | OSError)
+        text = str(error) if known else f"cannot be read: {type(error).__name__}: {error}"
+        reason = explain(error if isinstance(error, SlopewardError) else ConfigError(text), path)[:TEXT_LIMIT]
         found.errors.append(reason)
         version += of_site
     after = path.stat() if path.exists() else None

@@ -11,6 +11,7 @@ from typing import Final
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
+from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
 from monitor.errors import RefusedError, SlopewardError
 from monitor.ingest.files.points import PointsFile, read_points
@@ -138,8 +139,9 @@ def take_file(path: Path, form: str, said: Said, place: Place, name: str = "") -
 
 def explain(error: SlopewardError, path: Path) -> str:
     """Why a file was not taken, in one line with its name and without folders of this machine."""
-    text = " ".join(str(error).split()).replace(str(path), path.name)
-    return text if path.name in text else f"{path.name}: {text}"
+    name = tidy_text(path.name).encode("utf-8", "replace").decode()
+    text = " ".join(str(error).replace(str(path), name).split()).encode("utf-8", "replace").decode()
+    return text if name in text else f"{name}: {text}"
 
 
 def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple[str, str]], inbox: Path) -> str:

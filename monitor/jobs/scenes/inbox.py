@@ -15,6 +15,7 @@ from detection.imagery.footprints.records import AUTO, Box
 from detection.imagery.scene.products.unpack import strip_suffix
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE
+from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.errors import AwayError, JobError
 from monitor.jobs.scenes.divided import read_divided
@@ -163,7 +164,7 @@ def _look_at(
         print_, usable, reason = "", False, f"cannot be read ({error.strerror})"
     if (state := states.get((name, print_))) is not None:
         return READ if state == "done" else None
-    if not _is_text(entry.name):
+    if not is_line(entry.name):
         reason = "its name is no text that can be stored; rename it"
     if reason is None and lacking is None and not usable:
         reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml or a product"
@@ -201,15 +202,6 @@ def detect_scene(
             return "was read by the service"
         release_named(db, site, now)
         return _detect(db, config, site, entry, results, now)
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name on disk is UTF-8; other bytes cannot be stored, nor given to a worker."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_read(db: Database, site: Site, entry: Path) -> bool:
@@ -364,7 +356,7 @@ def _watch_rasters(
         found: dict[Path, _Seen] = {}
         growing, due = {}, []
         for entry in _list_entries(folder):
-            if not _is_lone_raster(entry) or not _is_text(entry.name):
+            if not _is_lone_raster(entry) or not is_line(entry.name):
                 continue
             try:
                 print_, age_s = fingerprint(entry), now.timestamp() - entry.stat().st_mtime

@@ -8,6 +8,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Final
 
 from monitor.domain.alert import Notification
+from monitor.domain.names import is_line
 from monitor.errors import ConfigError, DeliveryError, UnsetError
 from monitor.language.sayings import say
 from monitor.notify.notifier import read_secret
@@ -27,8 +28,8 @@ class MailNotifier:
     """
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
-        if "@" not in parseaddr(address)[1]:
-            raise ConfigError(f"channel email:{address}: not a mail address")
+        if "@" not in parseaddr(address)[1] or not is_line(address):
+            raise ConfigError(f"channel {f'email:{address}'!r}: not a mail address")
         self.recipient = address
         self._host = environ.get(f"{PREFIX}HOST", "")
         if not self._host:

@@ -15,10 +15,9 @@ from monitor.store.pages import load_cards
 from monitor.store.people.countersign import SharedAct, do_by_two
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, AlertId, context_of
+from monitor.web.context import AlertId, Why, context_of
 
 router = APIRouter(include_in_schema=False)
-Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)]
 Csrf = Annotated[str, Form()]
 WAITS = "signed, not done yet; within four hours a second person must do the same"
 

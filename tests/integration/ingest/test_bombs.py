@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import openpyxl
@@ -26,11 +27,13 @@ from monitor.alerting.audit import audit_pack
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.scenes import review
 from monitor.domain.site import Origin
+from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, RefusedError, SlopewardError
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.files import tables
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.gnss import open_gnss
+from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.rtklib import open_rtklib
@@ -375,6 +378,16 @@ def test_a_pack_of_evidence_is_measured_before_it_is_unpacked(tmp_path, monkeypa
     monkeypatch.setattr(audit_pack, "_LONGEST", 1 << 20)
     with pytest.raises(RefusedError, match="too large"):
         audit_pack.read_pack(pack(tmp_path / "a.zip", **{"manifest.json": bytes(2 << 20)}))
+
+
+def test_a_device_has_no_end_and_is_read_by_nobody():
+    zero = Path("/dev/zero")
+    for error, read in (
+        (RefusedError, audit_pack.read_pack), (ConfigError, read_text), (ConfigError, load_mapping),
+        (ForecastingError, bounds.check_size),
+    ):  # fmt: skip
+        with pytest.raises(error, match=r"^/dev/zero\b"):
+            read(zero)
 
 
 # ---- messages --------------------------------------------------------------------------------------------------

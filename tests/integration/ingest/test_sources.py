@@ -510,6 +510,34 @@ def test_a_file_of_the_watched_folder_is_read_by_the_mapping_that_its_name_picks
         assert sorted(load_files(c, "inbox/north")) == ["G1.txt", "logger_march.csv", "plain.csv"]
 
 
+def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch):
+    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
+    folder = Path("inbox/series/north")
+    folder.mkdir(parents=True)
+    mappings = {
+        "deep": "x = " + "[" * 5000, "digits": "x = " + "1" * 5000, "dotted": "a." * 20_000 + "a = 1",
+        "nul": '[table]\nencoding = "a\\u0000"', "packed": '[table]\nencoding = "zlib"',
+    }  # fmt: skip
+    for name in (*mappings, "pipe", "bad\xff", "line\nall clear", "sparse"):
+        (folder / name.replace("\xff", "\udcff")).with_suffix(".csv").write_text(HEAD + ROWS[1])
+    for name, text in mappings.items():
+        (folder / f"{name}.mapping.toml").write_text(text)
+    os.mkfifo(folder / "pipe.mapping.toml")
+    os.truncate(folder / "sparse.csv", 1 << 42)
+    fail = lambda path, *_, **__: 1 / (path.name != "odd.csv")  # noqa: E731
+    monkeypatch.setattr("monitor.ingest.sources.folder.check_content", fail)
+    for name in ("odd", "zz"):
+        (folder / f"{name}.csv").write_text(HEAD + ROWS[0])
+    assert "1 new" in poll.run(here.db, here.config, here.site, NOW, here.clock)
+    assert values(here.db) == [(1, 0, 1.0)]
+    with here.db.read() as c:
+        known = load_files(c, "inbox/north")
+    assert sum(one.reason is not None for one in known.values()) == 10
+    refused = "line all clear.csv: its name is no text that can be stored: rename it"
+    assert known["line\nall clear.csv"].reason == refused
+    assert "ZeroDivisionError" in known["odd.csv"].reason
+
+
 # ---- SFTP, by the server of OpenSSH ------------------------------------------------------------------------------
 def test_a_refused_file_is_read_again_after_the_site_file_was_mended(here, monkeypatch):
     monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)

@@ -16,7 +16,7 @@ from monitor.replay.drill import DrillTerms
 from monitor.store.alerting.drills import REFUSED, RUNNING, Drill, end_drill, find_drill, load_drills
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, AlertId, Context, context_of
+from monitor.web.context import AlertId, Context, Why, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.templating import render
 
@@ -77,7 +77,7 @@ def _begin(context: Context, place: Site, actor: Actor, terms: DrillTerms) -> st
 @router.post("/sites/{site}/drills/{number}/end")
 def end(
     request: Request, site: str, number: AlertId, csrf: Annotated[str, Form()],
-    reason: Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)],
+    reason: Why,
 ) -> Response:  # fmt: skip
     """End a drill: recipients are notified that it is over."""
     actor, context = actor_of(request, csrf), context_of(request)

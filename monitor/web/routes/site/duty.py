@@ -20,7 +20,7 @@ from monitor.store.alerting.answers import Answers, load_answers
 from monitor.store.pages import load_open_alerts
 from monitor.web.access.callers import actor_of, person_of
 from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, AlertId, context_of
+from monitor.web.context import NO_NUL, AlertId, Why, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.duty import describe_team, list_calls
 from monitor.web.parts.headline import find_hazards, find_headlines, tell_sentences
@@ -31,7 +31,6 @@ router = APIRouter(include_in_schema=False)
 Csrf = Annotated[str, Form()]
 TeamName = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
 Name = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
-Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)]
 Local = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
 Turn = Annotated[Literal["", "first", "second"], Form()]  # of a time that the clock shows twice
 CALENDAR_DAYS = 60

@@ -17,7 +17,7 @@ from monitor.series.bounds import declared_units
 from monitor.store.alerting.proposals import PROPOSED, Proposal, load_proposals
 from monitor.web.access.callers import actor_of, person_of
 from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, AlertId, context_of
+from monitor.web.context import AlertId, Why, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.effect import picture_effect
 from monitor.web.parts.templating import render
@@ -26,7 +26,6 @@ router = APIRouter(include_in_schema=False)
 DECIDED: Final = 10  # of those that wait no more, the newest
 _PART: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]]*)\])?")
 _BOUNDED: Final = re.compile(r"criterion\[([^\]]*)\]\.\w+\.(over|under)$")
-Reason = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)]
 
 
 @router.get("/sites/{site}/proposals", response_class=HTMLResponse)
@@ -43,7 +42,7 @@ def show_proposals(request: Request, site: str) -> HTMLResponse:
 
 
 @router.post("/sites/{site}/proposals/{number}/approve")
-def approve(request: Request, site: str, number: AlertId, reason: Reason, csrf: Annotated[str, Form()]) -> Response:
+def approve(request: Request, site: str, number: AlertId, reason: Why, csrf: Annotated[str, Form()]) -> Response:
     """Put a proposal in force: the site file is written, the running service takes it within seconds."""
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.read() as c:
@@ -53,7 +52,7 @@ def approve(request: Request, site: str, number: AlertId, reason: Reason, csrf: 
 
 
 @router.post("/sites/{site}/proposals/{number}/reject")
-def reject(request: Request, site: str, number: AlertId, reason: Reason, csrf: Annotated[str, Form()]) -> Response:
+def reject(request: Request, site: str, number: AlertId, reason: Why, csrf: Annotated[str, Form()]) -> Response:
     """Turn a proposal down, or withdraw one's own; it stays on record."""
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.read() as c:

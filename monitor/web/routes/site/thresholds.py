@@ -6,11 +6,13 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from pydantic import AfterValidator
 from sqlalchemy import Connection
 
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
 from monitor.config.service import parse_site
+from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, RefusedError
 from monitor.store.alerting.proposals import load_proposals
@@ -31,7 +33,7 @@ DraftId = Annotated[str, Path(max_length=32)]
 Csrf = Annotated[str, Form()]
 Key = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
 Value = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
-Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL)]
+Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(tidy_text)]
 
 
 def drafts_of(request: Request) -> Drafts:

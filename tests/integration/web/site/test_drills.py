@@ -41,7 +41,7 @@ def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
         assert [a.reason.startswith("EXERCISE") for a in told] == [True]
         assert send(bo, f"/alerts/{told[0].id}/acknowledge", reason="I am looking at it").status_code == 303
         assert send(bo, f"{PLACE}/99/end", reason="just so").status_code == 404
-        assert send(bo, f"{PLACE}/1/end", reason="seen enough").status_code == 303
+        assert send(bo, f"{PLACE}/1/end", reason="seen\r\nenough").status_code == 303
         text = bo.get(PLACE).text
         assert "bo after" in text
         assert "0 alarms" in text

@@ -214,6 +214,8 @@ def test_check_names_a_site_that_networks_cannot_begin_with(capsys, tmp_path):
         ("cap:FEED", "wrong", "channel 'cap:FEED' carries hazards only"),
         ("pager:7", "wrong", "kind of log, webhook, email, apprise, cap, mqtt"),
         ("email:duty", "wrong", "not a mail address"),
+        ("email:duty@example.org\\nBcc: b@example.org", "wrong", "not a mail address"),
+        ("log:duty\\u000b", "wrong", "expected one line"),
         ("mqtt:alarms/#", "wrong", "without + and #"),
         ("webhook:duty-url", "wrong", "in capitals"),
         ("webhook:DUTY_URL", "ok", "recipients"),
