@@ -104,6 +104,7 @@ class Supervisor:
         self.unwatched = Unwatched(clock or ServiceClock())
         self._next_look = self._next_tell = 0.0
         self._writer: threading.Thread | None = None
+        self._pinger: threading.Thread | None = None
         self._refused = False  # the database did not take what we wrote last: the next try is at the next stamp
         self._ready = False
         self._has_written = False
@@ -136,7 +137,9 @@ class Supervisor:
                         self._writer.start()
                 if self.config.watchdog.ping_url and now >= next_ping:
                     next_ping = now + PING_EVERY_S
-                    threading.Thread(target=self._ping, name="ping", daemon=True).start()
+                    if self._pinger is None or not self._pinger.is_alive():  # one that lets us hang is no more called
+                        self._pinger = threading.Thread(target=self._ping, name="ping", daemon=True)
+                        self._pinger.start()
                 if self._renew_core.is_set():
                     self._restart_core()
                 self._rest()
@@ -321,12 +324,24 @@ class Supervisor:
     def _call_watcher(self, body: bytes | None) -> None:
         """The head of the audit log goes along, so that somebody elsewhere has it; a watcher may take no body."""
         try:
-            with urllib.request.urlopen(self.config.watchdog.ping_url, body, timeout=10):  # noqa: S310  checked as http(s)
+            with WATCHER.open(self.config.watchdog.ping_url, body, timeout=10):  # checked as http(s)
                 pass
         except urllib.error.HTTPError as error:
             if body is None or error.code not in NO_BODY:
                 raise
             self._call_watcher(None)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Leads on without the body of the answer, which the library reads to its end, and it may have none."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """The next request; what is left of this answer is not read."""
+        fp.close()
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+WATCHER: Final = urllib.request.build_opener(_Redirects)
 
 
 def _now_utc() -> datetime:

@@ -1,9 +1,11 @@
 """Every kind of channel keeps the contract of the seam: settings checked in one line, failures as DeliveryErrors."""
 
+import itertools
 import json
 import logging
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from monitor.cli.service.channels import app
@@ -11,6 +13,7 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import Actor, Notification
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, read_secret
+from monitor.notify.notifiers.gateway import Gateway
 from monitor.notify.web_push import make_key
 from monitor.store.database.engine import Database
 from monitor.store.delivery.devices import add_device
@@ -183,3 +186,14 @@ def test_the_verb_tries_every_channel_and_says_what_came_back(tmp_path):
     assert CliRunner().invoke(app, ["test", "--channel", "log:desk", *config]).exit_code == 0
     assert CliRunner().invoke(app, ["test", "--channel", "webhook:GONE", *config]).exit_code == 1
     assert "north: duty" in CliRunner().invoke(app, ["list", *config]).stdout
+
+
+def test_an_answer_without_end_fills_no_memory():
+    class Endless(httpx.SyncByteStream):
+        def __iter__(self):
+            return itertools.repeat(bytes(1 << 16))
+
+    gateway = Gateway(gateway_settings(1), "sms:DUTY_PHONE")
+    gateway._client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Endless())))
+    with pytest.raises(DeliveryError, match="sms: ReadError"):
+        gateway.post("Messages", {}, "sms")

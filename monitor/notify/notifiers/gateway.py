@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -11,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from monitor.errors import ConfigError, DeliveryError, UnsetError
 from monitor.language.catalogue import N_, gettext
-from monitor.notify.notifiers.webhook import CONNECT_S, TIMEOUT_S, refuse
+from monitor.notify.notifiers.webhook import AS_IT_IS, CONNECT_S, TIMEOUT_S, read_answer, refuse
 
 # addresses of the page at which the provider reports, below `web.public_url`
 STATUS: Final = "/gateway/status"
@@ -41,7 +42,10 @@ class Gateway:
         self._base = f"{base}/2010-04-01/Accounts/{account}"
         logging.getLogger("httpx").setLevel(logging.WARNING)  # addresses with the account, at lower levels
         self._client = httpx.Client(
-            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), follow_redirects=False, auth=(account, token)
+            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
+            follow_redirects=False,
+            auth=(account, token),
+            headers=AS_IT_IS,
         )
 
     def post(self, what: str, form: Mapping[str, str], kind: str) -> str:
@@ -53,15 +57,16 @@ class Gateway:
         import httpx
 
         try:
-            answer = self._client.post(f"{self._base}/{what}.json", data=dict(form))
+            with self._client.stream("POST", f"{self._base}/{what}.json", data=dict(form)) as answer:
+                content = read_answer(answer)
         except httpx.TimeoutException as error:
             raise DeliveryError(f"{kind}: no answer in time") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise DeliveryError(f"{kind}: {type(error).__name__}") from error
         status = answer.status_code
         try:
-            said = answer.json()
-        except ValueError:
+            said = json.loads(content)
+        except (ValueError, RecursionError):
             said = {}
         said = said if isinstance(said, dict) else {}
         if 200 <= status < 300 and said.get("sid"):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
@@ -19,10 +19,15 @@ from monitor.errors import ConfigError, DeliveryError
 from monitor.language.catalogue import current
 from monitor.notify.notifier import read_secret
 
+if TYPE_CHECKING:
+    import httpx
+
 # of 4xx: what passes by itself, and what a person sets right: account, key, address, proxy
 PASSING: Final = frozenset({408, 425, 429, 401, 403, 404, 407})
 TIMEOUT_S: Final = 8.0
 CONNECT_S: Final = 5.0
+LARGEST_ANSWER: Final = 1 << 20
+AS_IT_IS: Final = {"Accept-Encoding": "identity"}  # of a request whose answer `read_answer` reads
 
 
 class WebhookNotifier:
@@ -111,6 +116,22 @@ def sign(secret: bytes, content: bytes, at_s: int) -> str:
     return f"t={at_s},v1={digest}"
 
 
+def read_answer(answer: "httpx.Response") -> bytes:
+    """The body of an answer that comes as a stream, not unpacked: who answers without end fills no memory of ours.
+
+    Raises:
+        httpx.HTTPError: it breaks off, is larger than `LARGEST_ANSWER`, or has not ended after `TIMEOUT_S`.
+    """
+    import httpx
+
+    until_s, content = time.monotonic() + TIMEOUT_S, bytearray()
+    for piece in answer.iter_raw():
+        content += piece
+        if len(content) > LARGEST_ANSWER or time.monotonic() > until_s:
+            raise httpx.ReadError("an answer without end")
+    return bytes(content)
+
+
 def read_retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds of a Retry-After header: a number or an HTTP date (RFC 9110 §10.2.3); None when it cannot be read.
 
@@ -120,7 +141,7 @@ def read_retry_after(value: str | None, now: datetime) -> float | None:
     """
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         at = parsedate_to_datetime(value)

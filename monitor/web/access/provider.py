@@ -5,6 +5,7 @@ once, and a provider that does not answer is seen before the browser is sent the
 """
 
 import hmac
+import json
 import logging
 import re
 import secrets
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from monitor.config.service import OidcSection, is_private_enough
+from monitor.notify.notifiers.webhook import AS_IT_IS, read_answer
 from monitor.web.access.claims import Vouched, find_claim, names_second_factor, read_person
 
 if TYPE_CHECKING:
@@ -136,10 +138,11 @@ class Provider:
             form["client_id"] = section.client_id
             form |= {"client_secret": section.client_secret} if section.client_secret else {}
         try:
-            response = client.post(found["token_endpoint"], data=form, auth=auth)
+            with client.stream("POST", found["token_endpoint"], data=form, auth=auth) as response:
+                content = read_answer(response)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ProviderDownError(f"no answer ({type(error).__name__})") from error
-        answer = _read_json(response)
+        answer = _read_json(response, content)
         if response.status_code != 200:
             raise LoginRefusedError(f"the provider refuses it: {spell_code(answer.get('error'))}")
         return answer
@@ -195,7 +198,7 @@ def _client() -> "httpx.Client":
     import httpx
 
     return httpx.Client(
-        timeout=TIMEOUT_S, follow_redirects=False, headers={"Accept": "application/json"}, verify=_trusted()
+        timeout=TIMEOUT_S, follow_redirects=False, headers={"Accept": "application/json", **AS_IT_IS}, verify=_trusted()
     )
 
 
@@ -221,18 +224,19 @@ def _get(client: "httpx.Client", address: str, *, bearer: str = "") -> dict[str,
     import httpx
 
     try:
-        response = client.get(address, headers={"Authorization": f"Bearer {bearer}"} if bearer else {})
+        with client.stream("GET", address, headers={"Authorization": f"Bearer {bearer}"} if bearer else {}) as response:
+            content = read_answer(response)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ProviderDownError(f"no answer from {urlsplit(address).netloc} ({type(error).__name__})") from error
     if response.status_code != 200:
         raise ProviderDownError(f"{urlsplit(address).netloc} answers with status {response.status_code}")
-    return _read_json(response)
+    return _read_json(response, content)
 
 
-def _read_json(response: "httpx.Response") -> dict[str, Any]:
+def _read_json(response: "httpx.Response", content: bytes) -> dict[str, Any]:
     try:
-        answer = response.json()
-    except ValueError:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict) or response.status_code >= 500:
         raise ProviderDownError(f"{response.url.host} answers with status {response.status_code} and no JSON object")

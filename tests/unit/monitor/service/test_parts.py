@@ -20,6 +20,7 @@ from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.intake.process import IngestProcess
 from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
+from monitor.service.supervisor import WATCHER
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import IDLE, load_runs
 from monitor.store.schema.tables import metadata
@@ -565,3 +566,20 @@ def test_a_service_that_cannot_stand_by_is_refused_in_one_line(text, why):
 def test_what_is_for_show_alone_takes_no_thread_from_scenes_and_forecasts():
     lanes = {job.name: job.lane for job in JOBS}
     assert (lanes["tiles"], lanes["scenes"], lanes["forecast"]) == ("show", "default", "default")
+
+
+# ---- the outside watcher ---------------------------------------------------------------------------------------
+def test_a_watcher_that_leads_on_with_an_answer_without_end_holds_nothing_up():
+    def answer(listener):
+        for said in (b"302 Found\r\nLocation: /b\r\nContent-Length: 999999999", b"200 OK\r\nContent-Length: 0"):
+            taken.append(listener.accept()[0])
+            taken[-1].recv(4096)
+            taken[-1].sendall(b"HTTP/1.1 " + said + b"\r\n\r\n")  # and no more of the first
+
+    taken = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        with WATCHER.open(f"http://127.0.0.1:{listener.getsockname()[1]}/a", b"head", timeout=2) as found:
+            assert found.status == 200
+    for one in taken:
+        one.close()
