@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.store.readings.points import PointValue
 from monitor.worker import compute
 from monitor.worker.records import Task
-from monitor.worker.sandbox import Terms
+from monitor.worker.sandbox import GIB, Terms
 
 POINT_BYTES: Final = 64 << 20  # octets of one line: a point with all its acquisitions
 
@@ -79,12 +80,16 @@ def open_walled(
     with compute.own_folder() as folder:
         out = folder / "lines"
         source = path.absolute()
-        terms = Terms.bound(plan.job_memory_gib, plan.job_file_gib, (source,), (folder,))
+        room_gib = shutil.disk_usage(folder).free / 2 / GIB  # readings, and the database, need the rest meanwhile
+        terms = Terms.bound(plan.job_memory_gib, min(plan.job_file_gib, room_gib), (source,), (folder,))
         asked = Asked(source, form, said, out, now)
         try:
             answer = compute.run(CONVERT, asked, limit_s or plan.job_limit_s, terms=terms)
         except JobError as error:
-            raise ConfigError(f"{path}: cannot be read: {str(error).removeprefix(CONVERT.function + ': ')}") from None
+            text = str(error).removeprefix(CONVERT.function + ": ")
+            if room_gib < plan.job_file_gib:
+                text = text.replace("compute.job_file_gib", "half of what is free on the disk: make room, or cut it")
+            raise ConfigError(f"{path}: cannot be read: {text}") from None
         if answer.refused:
             raise ConfigError(answer.refused.replace(str(source), str(path)))
         if (answer.declared is not None) != (READERS[form].content is Content.POINTS) or out.is_symlink():

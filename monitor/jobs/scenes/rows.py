@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from detection.imagery.change import records
 from detection.imagery.change.records import KnownOutline, Outline
+from monitor.domain.names import is_line
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
@@ -170,12 +171,12 @@ def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], versi
 
 
 def name_of(entry: Path) -> str:
-    """The name of an entry of the inbox as it is stored: text of at most 200 characters, whatever it is on disk.
+    r"""The name of an entry of the inbox as it is stored: a line of at most 200 characters, whatever it is on disk.
 
-    >>> name_of(Path("/inbox/bench/2026-05-12"))
-    '2026-05-12'
+    >>> name_of(Path("/inbox/bench/2026-05-12")), name_of(Path("/inbox/bench/a\nall clear\udcff"))
+    ('2026-05-12', 'a\\nall clear\\udcff')
     """
-    name = entry.name.encode("utf-8", "backslashreplace").decode()
+    name = "".join(k if is_line(k) else k.encode("unicode_escape").decode() for k in entry.name)
     return (
         name if len(name) <= NAME_MOST else f"{name[: NAME_MOST - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     )

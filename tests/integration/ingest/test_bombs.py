@@ -12,6 +12,7 @@ import zlib
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openpyxl
@@ -26,11 +27,12 @@ from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.scenes import review
+from monitor.config.service import ComputeSection
 from monitor.domain.site import Origin
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, RefusedError, SlopewardError
 from monitor.ingest.decoders.table import DECODERS
-from monitor.ingest.files import tables
+from monitor.ingest.files import tables, walled
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.mapping import load_mapping
@@ -388,6 +390,16 @@ def test_a_device_has_no_end_and_is_read_by_nobody():
     ):  # fmt: skip
         with pytest.raises(error, match=r"^/dev/zero\b"):
             read(zero)
+
+
+def test_what_a_file_unpacks_to_fills_half_of_the_free_disk_at_most(tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("time,station,quantity,value\n" + "2026-01-01T00:00:00Z,A,rain,1\n" * 20_000)
+    monkeypatch.setattr(walled.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    with (
+        pytest.raises(ConfigError, match="half of what is free on the disk"),
+        walled.open_walled(tmp_path / "a.csv", "long", Said(), ComputeSection(), NOW),
+    ):
+        pass
 
 
 # ---- messages --------------------------------------------------------------------------------------------------
