@@ -224,6 +224,7 @@ class View:
     counts_missed: bool = True  # who missed three epochs is as silent as those beside it; False before format 9
     plain: bool = True  # sentences of bounds say readings and per cent; False in what was frozen before format 10
     joins_slow: bool = True  # who is not due yet holds no page of its logger back; False before format 10
+    weighs_chance: bool = True  # what repeats one value is stuck by chance, without a stated noise; False before 11
 
     def name(self, quantity: str) -> str:
         """A quantity as sentences name it.

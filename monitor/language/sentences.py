@@ -620,7 +620,9 @@ SENTENCES: Final = (
     N_("the broker takes readings from anybody of this machine; give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]"),
     N_("the newest copy of the database is too old, or none succeeded; see slopeward doctor"),
     N_("the broker would lose readings in an outage, or has dropped some; see slopeward doctor"),
-    N_("a disk is nearly full, or a folder cannot be written; see slopeward doctor"),
+    N_("a disk is nearly full, or a folder cannot be written; see slopeward doctor: {text}"),
+    N_("a disk is nearly full, or a folder cannot be written; see slopeward doctor"),  # of before it was named
+    N_("{n} GiB free at {place}"), N_("{place} cannot be written"),
     N_("the database is slow, or its log has grown too large; see slopeward doctor"),
     N_("somebody else publishes as if it were the service, last on {topic}: levels and alerts received by MQTT may be forged where nobody looks at their signature; find who may write there (slopeward doctor)"),
     N_("the keys of the signatures cannot be read, sirens may refuse what is published: {problem}"),

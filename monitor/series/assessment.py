@@ -1,7 +1,7 @@
 """What a criterion says of one witness: the one shape that every criterion answers in."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from monitor.domain.decision import Memory, Newest, View
@@ -114,8 +114,19 @@ class Windows:
                 tracker = self.warm.trackers.get(kept)
                 if tracker is None or tracker.criterion != criterion:
                     tracker = self.warm.trackers[kept] = Tracker(self.site, station, criterion)
-                self._tracks[key] = tracker.track(self.view, self.now_s)
+                self._tracks[key] = self._keep_stuck(tracker.track(self.view, self.now_s))
         return self._tracks[key]
+
+    def _keep_stuck(self, track: Track) -> Track:
+        """What was found stuck stays so while it says one value, also when its noise has left the window."""
+        spec = self.site.series(track.station, track.quantity.partition("+")[0])
+        if track.stuck or spec is None or not self.view.weighs_chance:
+            return track
+        known = self.memory.conditions.get(f"health:{track.station}.{spec.quantity}:stuck")
+        if known is None:
+            return track
+        since = {value for at_s, value in zip(track.times_s, track.values, strict=True) if at_s >= known.since_s}
+        return replace(track, stuck=len(since) == 1)
 
     def list_newest(self, station_id: str) -> Sequence[tuple[str, Newest]]:
         """(quantity, newest epoch) of all that a station says."""

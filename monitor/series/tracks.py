@@ -12,12 +12,12 @@ from monitor.domain.decision import View, seconds
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
+from monitor.series.repeats import is_stuck
 from monitor.series.step_detector import PATIENCE, Jump, Walk
 from monitor.series.vectors import Vector
 
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
-STUCK_EPOCHS: Final = 6
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
 
 
@@ -36,7 +36,7 @@ class Track:
         set_aside: (epoch, reason) of what was left out.
         newest_s: Newest epoch received whatever its quality; None when there is none.
         from_s: First epoch looked at.
-        stuck: True when the newest epochs repeat one value exactly.
+        stuck: True when the newest epochs repeat one value for longer than chance would make it.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
     """
@@ -106,7 +106,7 @@ class Tracker:
         if not self._gather(readings, spec, view, now_s):  # a component of an earlier epoch came: all in its order
             self._begin()
             self._gather(readings, spec, view, now_s)
-        self._track = self._describe(spec)
+        self._track = self._describe(spec, weighs_chance=view.weighs_chance)
         return self._track
 
     def count(self) -> int:
@@ -180,7 +180,7 @@ class Tracker:
         row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error)
         return row
 
-    def _describe(self, spec: SeriesSpec) -> Track:
+    def _describe(self, spec: SeriesSpec, *, weighs_chance: bool) -> Track:
         walk = self._walk
         assert walk is not None
         times, received, values, sigmas, along, errors = self._columns
@@ -206,8 +206,8 @@ class Tracker:
             along_sigma=tuple(errors), jumps=tuple(j for _, j in walk.jumps),
             early=tuple(walk.early),
             set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
-            from_s=walk.times[0] if walk.times else None, stuck=_is_stuck(walk.values, spec),
-            learning=walk.learning,
+            from_s=walk.times[0] if walk.times else None, learning=walk.learning,
+            stuck=is_stuck(walk.values, spec, weighs_chance=weighs_chance),
             fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track
@@ -346,9 +346,3 @@ def _covariance(extra: str | None) -> tuple[float, float, float, float, float, f
     except (ValueError, TypeError, KeyError):
         return None
     return (ee, nn, uu, en, eu, nu) if all(map(isfinite, (ee, nn, uu, en, eu, nu))) else None
-
-
-def _is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
-    """An instrument with noise that says the same number again and again is broken."""
-    tail = values[-STUCK_EPOCHS:]
-    return spec.noise_floor > 0.0 and len(tail) == STUCK_EPOCHS and len(set(tail)) == 1

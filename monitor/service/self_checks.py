@@ -247,9 +247,10 @@ class Conditions:
             if reason := _CHECK_REASONS.get(one.name.partition(".")[0], ""):
                 yield Condition(f"check:{one.name}", one.state == BAD, reason, level=1, after_s=AWAY_S)
         # one alarm: several folders mostly lie on one disk
-        disks = [one.state for one in made if one.name.startswith("disk.")]
+        disks = [one for one in made if one.name.startswith("disk.")]
         if disks:
-            yield Condition("check:disk", BAD in disks, _DISK_REASON, level=1, after_s=AWAY_S)
+            full = list(dict.fromkeys(one.found for one in disks if one.state == BAD))
+            yield Condition("check:disk", bool(full), f"{_DISK_REASON}: {'; '.join(full)}", level=1, after_s=AWAY_S)
 
     @staticmethod
     def of_evaluation(sites: Iterable[str], slow: Mapping[str, float]) -> Iterator[Condition]:

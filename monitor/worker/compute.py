@@ -86,17 +86,18 @@ def run(
         JobError: it failed, was killed at its limit, or answered what is not the record agreed; one line.
         AwayError: it could not begin, for want of a cluster or of room on this machine.
     """
-    with _noted(cluster):
+    with _noted(task.function, cluster):
         return _run(task, asked, limit_s, on_progress, cluster, terms)
 
 
 @contextlib.contextmanager
-def _noted(cluster: Cluster | None) -> Iterator[None]:
+def _noted(job: str, cluster: Cluster | None) -> Iterator[None]:
     trouble = ""
     try:
         yield
     except AwayError as error:
-        trouble = str(error)
+        # which job it was says nothing to people: all of them wait
+        trouble = str(error).replace(job, "a job", 1).removeprefix("a job: ")
         raise
     finally:
         _troubles["" if cluster is None else cluster.address] = trouble
@@ -435,7 +436,7 @@ def run_each(
     if cluster is None or len(questions) < 2:
         yield from map(ask, questions)
         return
-    with _noted(cluster):
+    with _noted(task.function, cluster):
         at_once = min(len(questions), count_threads(cluster))
     with ThreadPoolExecutor(at_once, "cluster") as threads:
         waiting = deque(threads.submit(ask, asked) for asked in questions)

@@ -98,7 +98,7 @@ def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime 
 
 def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_at: datetime) -> View:
     """The view `then` of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
-    wanted = wanted_series(site, learns=then.learns)
+    wanted = wanted_series(site, learns=then.learns, weighs_chance=then.weighs_chance)
     readings: dict[str, tuple[Reading, ...]] = {}
     newest = load_newest(c, site.id, now)
     for series in load_series(c, site.id):
@@ -121,7 +121,7 @@ def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_
     return View(
         readings, dict(sorted(newest.items())), draining=then.draining, level_digits=then.level_digits,
         in_words=then.in_words, learns=then.learns, counts_missed=then.counts_missed, plain=then.plain,
-        joins_slow=then.joins_slow, **besides,
+        joins_slow=then.joins_slow, weighs_chance=then.weighs_chance, **besides,
     )  # fmt: skip
 
 

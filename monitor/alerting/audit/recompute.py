@@ -31,6 +31,7 @@ WHOLE_VALUES: Final = 7  # the format from which on a value beside its bound has
 IN_WORDS: Final = 8  # the format from which on quantities and delays are written as people write them
 CALM: Final = 9  # the format from which on small jumps wait for the noise of a series, and one cause is told at once
 PLAIN: Final = 10  # the format from which on bounds are said in readings and per cent, and slow series hold nobody back
+BY_CHANCE: Final = 11  # the format from which on chance says how many equal values are too many
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ def read_view(frozen: Mapping[str, Any]) -> View:
     return replace(
         view, level_digits=6 if version >= WHOLE_VALUES else 3, in_words=version >= IN_WORDS, learns=version >= CALM,
         counts_missed=version >= CALM, plain=version >= PLAIN, joins_slow=version >= PLAIN,
+        weighs_chance=version >= BY_CHANCE,
     )  # fmt: skip
 
 

@@ -59,8 +59,9 @@ ATTEMPTS: Final = 5
 # in 7 sentences named quantities as files do (crack_opening) and delays in seconds, in 8 the first epochs of a series
 # without a stated error were held against no noise, and silence of what hangs on one cause waited a quarter of an hour,
 # in 9 sentences counted "data epochs" and shares of bounds without the bound, and a battery that reports once a day
-# made each instrument of its dead logger a page of its own
-FORMAT: Final = 10
+# made each instrument of its dead logger a page of its own,
+# in 10 an instrument was stuck by six equal values where the site file stated its noise, and never without
+FORMAT: Final = 11
 EARLY: Final = timedelta(days=2)  # a battery may end so long before it was expected to
 BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
 

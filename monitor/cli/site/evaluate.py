@@ -12,6 +12,8 @@ from monitor.cli.session import (
     ConfigOption,
     JsonOption,
     SiteOption,
+    UtcOption,
+    find_zones,
     open_service,
     pick_site,
     point_to_the_past,
@@ -23,6 +25,7 @@ from monitor.domain.decision import Decision, Memory, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
+from monitor.language.local_time import respell
 from monitor.replay.history import History
 from monitor.replay.known import MODES, Known
 from monitor.store.alerting.decisions import find_state
@@ -41,6 +44,7 @@ def evaluate(
         str, typer.Option("--known", help=f"With --at, since when a reading was known: {', '.join(MODES)}")
     ] = "received",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing")] = False,
+    utc: UtcOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,6 +60,8 @@ def evaluate(
                 site = take_site(db, site, "evaluate", now)
             decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
             point_to_the_past(db, site, now)
+        with db.read() as c:
+            zone = find_zones(c, config, utc=utc)(site.id)
     facts: dict[str, Any] = {
         "site": site.id, "at": at or spell(now), "level": decision.level,
         "level_name": site.levels[decision.level].name, "observability": decision.observability,
@@ -67,10 +73,10 @@ def evaluate(
         return
     print(f"{facts['level_name']} | sees: {decision.observability} | reachable: "
           f"{site.levels[decision.reachable_level].name}")  # fmt: skip
-    print(facts["sentence"])
+    print(respell(facts["sentence"], zone))
     for word in decision.evidence["words"]:
         said = site.levels[word["raise_level"]].name if word["heard"] else "no data"
-        print(f"  {word['criterion']} {word['station']}: {said}; {word['reason']}")
+        print(respell(f"  {word['criterion']} {word['station']}: {said}; {word['reason']}", zone))
 
 
 def _look_from(db: Database, site: Site, at: datetime, known: Known) -> Decision:

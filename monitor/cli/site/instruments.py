@@ -7,8 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.session import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    UtcOption,
+    check_site,
+    find_zones,
+    open_database,
+    say,
+    show,
+)
 from monitor.errors import NotFoundError
+from monitor.language.local_time import respell
 from monitor.store.instrument_board import load_board
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -18,6 +29,7 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
     unwell: Annotated[bool, typer.Option("--unwell", help="Only those that are not ok")] = False,
+    utc: UtcOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -29,13 +41,14 @@ def list_(
         rows = load_board(c, narrow_to_reader(c, site))
         if not rows:
             check_site(c, config, site)
+        zones = find_zones(c, config, utc=utc)
     rows = [r for r in rows if not unwell or r["state"] != "ok"]
     parent = None
     for row in rows:
         if not as_json and (row["site"], row["parent"]) != parent:
             parent = (row["site"], row["parent"])
             print(f"{row['site']}, {row['parent'] or 'on its own'}")
-        show(_spell(row), _describe(row), as_json)
+        show(_spell(row), respell(_describe(row), zones(row["site"])), as_json)
     if not rows:
         say("no instrument" if not unwell else "all instruments are ok")
         raise typer.Exit(NOTHING)
@@ -45,6 +58,7 @@ def list_(
 def show_(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     instrument: Annotated[str, typer.Argument(metavar="INSTRUMENT", help="Station")],
+    utc: UtcOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,6 +73,7 @@ def show_(
             raise NotFoundError(
                 f"site {site!r} declares no instrument {instrument!r}; see `slopeward instruments list`"
             )
+        zone = find_zones(c, config, utc=utc)(site)
     row = rows[0]
     lines = [_describe(row).strip()]
     lines += [f"  {f['state']} since {f['since'][:16]}Z: {f['reason']}: {f['action']}" for f in row["findings"]]
@@ -66,7 +81,7 @@ def show_(
     age = f", {row['calibration_age_days']} days ago" if row["calibrated_on"] else ""
     lines.append(f"  calibrated on {row['calibrated_on'] or '-'}{age}, due on {row['calibration_due_on'] or '-'}")
     lines += [f"  {m['month']}: {m['availability']:.1%} of {m['expected']} epochs" for m in row["months"]]
-    show(_spell(row), "\n".join(lines), as_json)
+    show(_spell(row), "\n".join(respell(line, zone) for line in lines), as_json)
 
 
 def _spell(row: dict[str, Any]) -> dict[str, Any]:

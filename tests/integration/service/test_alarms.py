@@ -344,7 +344,9 @@ def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
 def test_disks_that_are_full_are_one_alarm(db):
     alarms = make_alarms(db)
     conditions = Conditions(alarms)
-    full, free = (tuple(Check(f"disk.{name}", state, "") for name in ("broker", "state")) for state in (BAD, OK))
+    full, free = (
+        tuple(Check(f"disk.{n}", state, f"0.4 GiB free at /{n}") for n in ("broker", "state")) for state in (BAD, OK)
+    )
     told = []
     for checks, at_s in ((free, 0.0), (full, 5.0), (full, 70.0), ((*full[:1], *free[1:]), 100.0), (free, 130.0)):
         before = len(alarms.pending())
@@ -357,6 +359,8 @@ def test_disks_that_are_full_are_one_alarm(db):
         [],
         [("health:check:disk", False)],
     ]
+    (reason,) = {a.reason for a in alarms.pending() if a.open}
+    assert reason.endswith(": 0.4 GiB free at /broker; 0.4 GiB free at /state"), "where room has to be made"
 
 
 def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
