@@ -84,7 +84,9 @@ def choose_threshold(
     kept = [np.isfinite(s) for s in scores]
     months = sum(int(k.sum()) for k in kept) * step_s / MONTH_S
     if months == 0:
-        raise ThresholdError("no validation score at all: the record is too short or too full of holes")
+        raise ThresholdError(
+            "no validation score at all: the record is too short or too full of holes, or its values never change"
+        )
     value = (
         _fit_tail([s[k] for s, k in zip(scores, kept, strict=True)], [t[k] for t, k in zip(times_s, kept, strict=True)],
                   step_s, budget, gap_s)
@@ -147,7 +149,7 @@ def _fit_tail(scores: Sequence[Array], times_s: Sequence[Array], step_s: float, 
         months = len(pooled) * step_s / MONTH_S
         raise ThresholdError(
             f"{months:.1f} sensor-months of validation hold {len(peaks)} peaks: at least {FEWEST_PEAKS} are needed to "
-            f"fit a tail for a budget of {budget:g} per sensor-month"
+            f"fit a tail for a budget of {budget:g} per sensor-month; take a longer record, or a larger budget"
         )
     excess = np.sort(np.array(peaks) - base)
     n = len(excess)

@@ -43,6 +43,7 @@ class DeliveryState(StrEnum):
 
 
 # begins the key of the alarm that nobody confirmed an urgent alert: it goes to all at once, again and again
+URGENT_HEALTH: Final = 2  # the top route of health
 UNCONFIRMED: Final = "health:unconfirmed:"
 # by which way a person acted
 COMMAND: Final = "command"
@@ -110,7 +111,7 @@ def is_urgent(ledger: str, level: int, top_level: int | None) -> bool:
     """
     if ledger == "hazard":
         return top_level is None or (level >= max(top_level - 1, 1))
-    return ledger == "health" and level >= 2
+    return ledger == "health" and level >= URGENT_HEALTH
 
 
 @dataclass(frozen=True, slots=True)

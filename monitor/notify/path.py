@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.notify.stages import grouped, quiet, shelved, superseded, throttled
+from monitor.notify.stages import chattering, grouped, quiet, shelved, superseded, throttled
 from monitor.notify.verdict import Stage, Superseded, View
 from monitor.store.alerting.outbox import Waiting, load_waiting, mark_superseded, postpone
 
@@ -12,6 +12,7 @@ from monitor.store.alerting.outbox import Waiting, load_waiting, mark_superseded
 STAGES: Final[dict[str, Stage]] = {
     "shelved": shelved.apply,
     "superseded": superseded.apply,  # before the message waits: what is over is not reported as it was
+    "chattering": chattering.apply,
     "quiet": quiet.apply,
     "grouped": grouped.apply,
     "throttled": throttled.apply,
@@ -24,7 +25,7 @@ def run_stages(c: Connection, channel: str, view: View) -> list[Waiting]:
     Returns:
         The messages no stage held back.
     """
-    left = load_waiting(c, channel)
+    left = load_waiting(c, channel, view.now)
     for stage in STAGES.values():
         judged: set[int] = set()
         for verdict in stage(left, view):

@@ -12,7 +12,7 @@ from monitor.domain.decision import View, seconds
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
-from monitor.series.repeats import is_stuck
+from monitor.series.noise import is_stuck
 from monitor.series.step_detector import PATIENCE, Jump, Walk
 from monitor.series.vectors import Vector
 

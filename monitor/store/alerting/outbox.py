@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case, exists, func, not_, or_, select, update
 
-from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState, Notification, is_urgent
+from monitor.domain.alert import UNCONFIRMED, URGENT_HEALTH, AlertState, DeliveryState, Ledger, Notification, is_urgent
 from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import EPOCH
@@ -46,6 +46,7 @@ LONGEST_LEASE: Final = timedelta(minutes=5)
 CLOCK_MARGIN: Final = timedelta(minutes=1)  # beyond both: our own clock may have gone back a little since
 LONGEST_HOLD: Final = LONGEST_WAIT + CLOCK_MARGIN  # from its creation, which is sealed; then the row is not believed
 MOST_ATTEMPTS: Final = 1_000_000
+RAISED_WITHIN: Final = timedelta(days=1)  # before now; so often an alarm that comes and goes began
 _ANSWERED: Final = (AlertState.ACKNOWLEDGED, *PUT_ASIDE)
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
@@ -67,6 +68,8 @@ class Waiting:
     alert_state: str
     urgent: bool  # one of the two highest levels, or top route: no stage may hold it back
     exercise: bool = False  # of a drill: never before a real one, never in its place
+    key: str = ""  # of its alert
+    raises: int = 0  # how often an alarm of health with this key began within a day
 
     def is_due(self, now: datetime) -> bool:
         """Whether it may go out; an instant later than anything that waits counts as now, as for `claim_due`."""
@@ -179,25 +182,49 @@ def old_channels(c: Connection, now: datetime) -> set[str]:
     return set(c.execute(_plan_old_channels(), {"before": now - LONGEST_HOLD}).scalars())
 
 
-def load_waiting(c: Connection, channel: str) -> list[Waiting]:
+def load_waiting(c: Connection, channel: str, now: datetime) -> list[Waiting]:
     """All unsent messages of a channel, newest first (at most `BACKLOG_LIMIT`)."""
     n = notification
     query = (
         select(
             n.c.id, n.c.alert_id, n.c.site, n.c.ledger, n.c.level, n.c.recipient, n.c.channel, n.c.queued_at,
-            n.c.next_attempt_at, n.c.attempts, alert.c.state.label("alert_state"), n.c.exercise,
+            n.c.next_attempt_at, n.c.attempts, alert.c.state.label("alert_state"), n.c.exercise, alert.c.key,
         )
         .join(alert, alert.c.id == n.c.alert_id)
         .where(n.c.state.in_(WAITING), n.c.channel == channel)
         .order_by(n.c.id.desc())
         .limit(BACKLOG_LIMIT)
     )  # fmt: skip
-    tops = load_top_levels(c)
+    tops, rows = load_top_levels(c), c.execute(query).all()
+    raises = _count_raises(c, {(r.site, r.key) for r in rows if r.ledger == Ledger.HEALTH and not r.exercise}, now)
     return [
-        # an order that ends a siren waits no more than one that starts it
-        Waiting(**r._mapping, urgent=channel.startswith(SIREN) or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
-        for r in c.execute(query)
+        Waiting(
+            **r._mapping,  # noqa: SLF001
+            # an order that ends a siren waits no more than one that starts it
+            urgent=channel.startswith(SIREN) or is_urgent(r.ledger, r.level, tops.get(r.site)),
+            raises=0 if r.exercise or r.ledger != Ledger.HEALTH else raises.get((r.site, r.key), 0),
+        )
+        for r in rows
     ]
+
+
+def _count_raises(c: Connection, alarms: Collection[tuple[str, str]], now: datetime) -> Mapping[tuple[str, str], int]:
+    """How often alarms of health that are not urgent began within the day before, by site and key."""
+    if not alarms:
+        return {}
+    a, e = alert.c, alert_event.c
+    again = and_(e.from_state == AlertState.RETURNED_UNACKNOWLEDGED, e.to_state == AlertState.UNACKNOWLEDGED)
+    query = (
+        select(a.site, a.key, func.count().label("turns"))
+        .join(alert_event, e.alert_id == a.id)
+        .where(
+            a.site.in_({site_id for site_id, _ in alarms}), a.ledger == Ledger.HEALTH, a.exercise.is_(False),
+            a.key.in_({key for _, key in alarms}), a.peak_level < URGENT_HEALTH,
+            e.at > now - RAISED_WITHIN, or_(e.from_state.is_(None), again),
+        )
+        .group_by(a.site, a.key)
+    )  # fmt: skip
+    return {(row.site, row.key): row.turns for row in c.execute(query)}
 
 
 def claim_due(

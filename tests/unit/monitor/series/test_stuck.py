@@ -10,7 +10,7 @@ from monitor.domain.decision import Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series.repeats import is_stuck
+from monitor.series.noise import is_stuck
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0
