@@ -197,7 +197,8 @@ def _answer(request: Request, status: int, text: str) -> Response:
     if status == 401 and request.method == "GET":  # the form in place of the page, which comes after it
         response = login.show_login(request, request.url.path)
     else:
-        response = render(request, "error.html", status=status, text=text)
+        place = request.path_params.get("site") if status == 409 else None
+        response = render(request, "error.html", status=status, text=text, place=place)
     response.status_code = status
     response.headers.update(headers or {})
     return response

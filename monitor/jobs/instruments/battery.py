@@ -14,6 +14,7 @@ FAR_DAYS: Final = 60.0  # farther ahead a straight line says nothing
 USUAL_SWING_V: Final = 0.1  # a battery that rises less by day has no panel
 LOST_SWING: Final = 0.25  # of the usual swing
 NEWEST_DAYS: Final = 3
+ENOUGH_HOURS: Final = 3  # of a day, so that one of them may be left out
 UNDONE_DAYS: Final = 7.0  # of fall that a new battery undoes at least
 SAME_HOUR_S: Final = 5400.0  # so near are the same hours of two days
 FEWEST_NEW: Final = 2  # readings of a new battery; one alone may be wrong
@@ -39,6 +40,8 @@ class Expectation:
 def split_days(hours: Sequence[Day], end_s: float) -> list[Day]:
     """Hours of readings, oldest first, as days that are counted back from an instant.
 
+    One reading alone may be wrong: of three hours or more the lowest but one speaks for the day.
+
     >>> split_days([Day(0.0, 12.0, 12.1), Day(90000.0, 11.9, 12.2), Day(93600.0, 11.8, 12.0)], 93600.0)
     [Day(at_s=0.0, low=12.0, high=12.1), Day(at_s=93600.0, low=11.8, high=12.2)]
     """
@@ -47,7 +50,8 @@ def split_days(hours: Sequence[Day], end_s: float) -> list[Day]:
         days.setdefault(int((end_s - hour.at_s) // DAY_S), []).append(hour)
     found = []
     for _, those in sorted(days.items(), reverse=True):
-        lowest = min(those, key=lambda h: h.low)
+        in_order = sorted(those, key=lambda h: h.low)
+        lowest = in_order[len(in_order) >= ENOUGH_HOURS]
         found.append(Day(lowest.at_s, lowest.low, max(h.high for h in those)))
     return found
 
@@ -113,8 +117,8 @@ def expect_empty(days: Sequence[Day], empty: float | None, now_s: float, unit: s
     if days[-1].low <= empty and empty > 0.0:  # what still says 0 % of itself may say so for years
         return Expectation(now_s, f"{days[-1].low:g} {unit} is at or below {empty:g} {unit}")
     if len(days) < LEAST_DAYS:
-        what = "voltages" if unit == "V" else "levels"
-        return Expectation(None, f"{what} of {len(days)} days, {LEAST_DAYS} are needed")
+        what, so_many = "voltages" if unit == "V" else "levels", "1 day" if len(days) == 1 else f"{len(days)} days"
+        return Expectation(None, f"{what} of {so_many}, {LEAST_DAYS} are needed")
     slopes = _list_slopes(days)
     slope = median(slopes)
     if slope >= 0.0 or sum(s < 0.0 for s in slopes) < FALLING_SHARE * len(slopes):

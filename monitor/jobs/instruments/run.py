@@ -275,21 +275,25 @@ def _count_months(c: Connection, site: Site, series_of: Mapping[str, Series], no
     counted, begun = store.count_epochs(c, site.id, before, now), store.load_begins(c, site.id)
     found = []
     for station in site.stations:
-        # a series that begins in a month is expected from its first epoch on, an older one from the first day on
+        # a series that begins in a month is expected from its first epoch on, an older one from the first day on; what
+        # is declared and never came is as old as its station
         mine = series_of.get(station.id, {})
         seen_before = min((begun[i] for i in mine.values()), default=now) < before
+        old = {i for i in mine.values() if begun[i] < before}
         for begin, end in ((before, this), (this, now)):
             expected = received = 0
             for spec in station.series:
                 ids = [i for name, i in mine.items() if station.find_series(name) is spec]
                 rows = [counted[i, store.month_of(begin)] for i in ids if (i, store.month_of(begin)) in counted]
-                if not rows and not seen_before:
+                is_old = not old.isdisjoint(ids) if ids else seen_before
+                if not rows and not is_old:
                     continue
-                start = begin if seen_before or not rows else parse(min(first for _, first in rows))
+                start = begin if is_old or not rows else parse(min(first for _, first in rows))
                 spans = (end - start).total_seconds() / spec.interval_s
-                due = int(spans) if seen_before else ceil(spans)
+                due = int(spans) if is_old else ceil(spans)
                 expected += due
                 received += min(due, max((n for n, _ in rows), default=0))
+                old.update(ids)
             seen_before = seen_before or expected > 0
             if expected:
                 found.append(store.Month(station.id, store.month_of(begin), expected, received))

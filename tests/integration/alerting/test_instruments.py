@@ -278,7 +278,7 @@ def test_a_swapped_battery_leaves_nothing_of_the_old_one(database, days_left):
     run(database, ServiceConfig(), SITE, NOW + 7 * HOUR)
     assert ("G1", "battery") not in findings(database)
     assert board(database)["G1"]["battery_empty_at"] is None
-    assert board(database)["G1"]["battery_method"] == "voltages of 1 days, 5 are needed"
+    assert board(database)["G1"]["battery_method"] == "voltages of 1 day, 5 are needed"
     with database.read() as c:
         (notice,) = load_view(c, "alert_history", key="health:instrument:G1:battery")
     assert notice["state"] == "returned_unacknowledged", "a new battery ends the notice"
@@ -291,6 +291,23 @@ def test_shares_of_months_count_what_never_came(bench):
     assert [r["month"] for r in rows] == ["2026-02", "2026-03"]
     assert rows[0]["availability"] == 1.0
     assert rows[1]["availability"] == pytest.approx(14.5 / 24.5, abs=0.02)
+
+
+@ON_SQLITE
+def test_a_sensor_that_is_added_to_an_old_station_is_expected_from_its_first_epoch_on(bench):
+    more = '\n[[station.series]]\nquantity = "temperature"\nunit = "degC"\ninterval = "6h"\n'
+    site = parse_site(HEAD + STATION.format("G1") + more, "bench.toml")
+    begun = NOW - 2 * DAY
+    rows = [
+        Observation("bench", "G1", "temperature", "degC", begun + n * 6 * HOUR, begun + n * 6 * HOUR, 9.0)
+        for n in range(9)
+    ]
+    with bench.write() as c:
+        add_observations(c, rows, begun)
+    run(bench, ServiceConfig(), site, NOW)
+    with bench.read() as c:
+        *_, march = load_view(c, "instrument_availability", order_by=("month",), site="bench", instrument="G1")
+    assert (march["month"], march["availability"]) == ("2026-03", 1.0)
 
 
 @ON_SQLITE
@@ -445,6 +462,7 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
             late = send(ada, "/sites/north-bench/anomalies/label", **tap, verdict="dismissed", seen=0)
             assert late.status_code == 409
             assert "bo said meanwhile: confirmed; look again" in late.text
+            assert 'href="/sites/north-bench/instruments"' in late.text, "the way back"
         assert "not measured: 0 of 10 labels" in page
         assert "1.05 times the counted one" in page
         back = {"detector": "rules", "reason": "weather"}

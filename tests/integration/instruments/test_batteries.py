@@ -42,3 +42,13 @@ def test_sun_after_clouds_is_no_new_battery():
     for seed in range(10):
         hours = spell_hours(999, 24 * 14, fall=0.05, swing=0.6, seed=seed)
         assert not [n for n in range(24 * 8, len(hours), 3) if find_new_battery(hours[:n])]
+
+
+def test_one_reading_of_nothing_empties_no_battery_and_two_hours_do():
+    hours = spell_hours(999, 24 * 10, fall=0.02, swing=0.3)
+    glitch = [*hours[:-3], Day(hours[-3].at_s, 0.0, hours[-3].high), *hours[-2:]]
+    assert expect_empty(split_days(glitch, hours[-1].at_s), 11.0, hours[-1].at_s).method == (
+        expect_empty(split_days(hours, hours[-1].at_s), 11.0, hours[-1].at_s).method
+    )
+    dead = [*hours[:-2], *(Day(h.at_s, 0.0, 0.0) for h in hours[-2:])]
+    assert expect_empty(split_days(dead, hours[-1].at_s), 11.0, hours[-1].at_s).empty_s == hours[-1].at_s
