@@ -373,11 +373,13 @@ def test_a_sick_sensor_never_votes_and_work_explains_silence(bench):
     with bench.write() as c:
         put(c, "G1", later, 12.0)
         add_maintenance(c, "bench", "G3", later, later + DAY, Actor("Ada"), "new mast", later)
+        add_maintenance(c, "bench", "G3", later, later + HOUR, Actor("Bo"), "new antenna", later)
     evaluate_site(bench, SITE, later, "tick")
     run(bench, ServiceConfig(), SITE, later)
     rows = board(bench)
     assert (rows["G2"]["state"], rows["G2"]["votes"]) == ("stale", False)
     assert (rows["G3"]["state"], rows["G3"]["votes"]) == ("maintenance", False)
+    assert rows["G3"]["reason"].endswith("by Ada: new mast"), "the work that lasts longest"
 
 
 def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
