@@ -9,6 +9,7 @@ from itertools import groupby, pairwise
 from math import fsum, log, sqrt
 from typing import Final
 
+from monitor.domain.instruments.watched import NOTHING, WATCHED
 from monitor.domain.site import SeriesSpec
 from monitor.series.vectors import Vector, minus, norm
 
@@ -17,7 +18,7 @@ LATELY: Final = 16  # newest differences: one that begins to scatter is asked ab
 OTHERS: Final = 3  # quiet differences beside a jump: fewer say nothing of it
 LARGE: Final = 3.0  # times what is usual beside it: noise is seldom so large
 STUCK_EPOCHS: Final = 6  # no shorter run of equal values is stuck
-CHANCE: Final = 1e-6  # a run that chance makes less often is none
+CHANCE: Final = 1e-8  # a run that chance makes less often is none; the share is uncertain, so less than by detectors
 FEWEST_KNOWN: Final = 20  # epochs before the run that say how often the instrument repeats itself
 LEAST_SHARE: Final = 0.01
 COARSE: Final = 0.5  # what repeats itself so often is not judged
@@ -126,7 +127,7 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec, *, weighs_chance: bool 
     How often it repeated itself before says how long a run chance would make; before that is known, six epochs are
     enough where the site file states a noise. Where it states none, the noise is measured beside the smallest step of
     the values: a crack gauge that reads tenths may have moved at each epoch and then come to rest. What a person reads
-    and types is never stuck.
+    and types is never stuck; a temperature, and what else detectors find nothing stuck in, needs a stated noise.
 
     Args:
         values: epoch by epoch.
@@ -136,7 +137,7 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec, *, weighs_chance: bool 
     >>> from random import Random
     >>> plain = SeriesSpec("A", "crack_opening", "mm", 3600.0, 10800.0)
     >>> draw = Random(1)
-    >>> noisy = [(draw.gauss(),) for _ in range(30)]
+    >>> noisy = [(draw.gauss(),) for _ in range(60)]
     >>> is_stuck([*noisy, *[(0.5,)] * 6], plain), is_stuck([*noisy, *[(0.5,)] * 5], plain)
     (True, False)
     >>> came_to_rest = [(round(0.37 * n, 1),) for n in range(30)]
@@ -148,7 +149,7 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec, *, weighs_chance: bool 
     is_stated = spec.noise_floor > 0.0
     if not weighs_chance:
         return is_stated
-    if spec.by_hand:
+    if spec.by_hand or not (is_stated or "flatline" in WATCHED.get(spec.quantity, NOTHING).checks):
         return False
     runs = [len(list(run)) for _, run in groupby(values)]
     # a stretch in which it was stuck before must not make it a coarse instrument

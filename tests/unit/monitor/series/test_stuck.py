@@ -83,6 +83,12 @@ def test_a_stated_noise_that_a_coarse_gauge_does_not_show_makes_no_fault_of_it()
     assert is_stuck([(0.1,)] * 6, gauge), "nothing is known of it yet but its noise"
 
 
+def test_a_temperature_stands_still_within_its_resolution():
+    still = [(v,) for v in (*noisy(40), *[0.1] * 40)]
+    assert is_stuck(still, PLAIN)
+    assert not is_stuck(still, SeriesSpec("E1", "temperature", "degC", H, 6 * H))
+
+
 def test_who_types_the_same_value_again_has_looked():
     typed = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.1, by_hand=True)
     assert not is_stuck([(0.3,)] * 30, typed)
