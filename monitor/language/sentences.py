@@ -647,7 +647,7 @@ SENTENCES: Final = (
     N_("lease expired before the outcome was known"),
     N_("waits a moment for messages of the same kind"),
     N_("shelved by a person; waits until the shelving ends"),
-    N_("its alarm began {n} times within a day: waits until it has stood for an hour"),
+    N_("{n} messages of this alarm within a day: waits until it has stood for an hour"),
     N_("throttled: the channel took {n} messages within the hour"),
     N_("webhook: answered {n}"),
     N_("webhook: no answer in time"),

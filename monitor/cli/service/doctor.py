@@ -91,7 +91,7 @@ def _look_at_database(service: ServiceConfig) -> Iterator[Finding]:
                 )
         elif db.url.password and not os.environ.get("SLOPEWARD_DATABASE__URL"):
             yield "database", WARN, "a password stands in the service file", "use SLOPEWARD_DATABASE__URL or ~/.pgpass"
-        yield from _look_at_stamps(db)
+        yield from _look_at_stamps(service, db)
         yield from _look_at_outbox(db)
         yield from _look_at_learnt_weights(service, db)
     finally:
@@ -154,7 +154,7 @@ def _look_at_learnt_weights(service: ServiceConfig, db: Any) -> Iterator[Finding
                 yield "scenes", BAD, f"{site.id}: {told}", _BRING_BACK
 
 
-def _look_at_stamps(db: Any) -> Iterator[Finding]:
+def _look_at_stamps(service: ServiceConfig, db: Any) -> Iterator[Finding]:
     from monitor.store.service_state import load_stamps
 
     with db.read() as c:
@@ -173,6 +173,7 @@ def _look_at_stamps(db: Any) -> Iterator[Finding]:
         found = f"the supervisor, pid {supervisor[1]['pid']}, is gone: nobody restarts the core"
         yield "service", BAD, found, "stop the core and start the service again"
     yield from _look_at_standby(stamps, core[1])
+    yield from _look_at_versions(service, db)
     ingest = core[1]["ingest"]
     yield "service", OK, f"core runs, pid {core[1]['pid']}, {ingest['messages']} messages since start", ""
     for one in ingest.get("processes", ()):
@@ -185,6 +186,21 @@ def _look_at_stamps(db: Any) -> Iterator[Finding]:
         yield "queue", WARN, f"{ingest['queued']} messages wait to be stored", "the database is slow: look at its disk"
     if ingest["dropped_qos0"]:
         yield "queue", WARN, f"{ingest['dropped_qos0']} messages of QoS 0 were dropped", "publish with QoS 1"
+
+
+def _look_at_versions(service: ServiceConfig, db: Any) -> Iterator[Finding]:
+    """Site files that the running service has not taken: they were written or put there after its start."""
+    from monitor.store.alerting.sites import load_sites_summary
+
+    with db.read() as c:
+        in_force = {site.id: site.config_sha256 for site in load_sites_summary(c)}
+    for site in scan_sites(service.paths.sites)[0]:
+        if site.version != in_force.get(site.id):
+            found = (
+                "its file has changed since" if site.id in in_force else "nobody watches it yet: its file came after"
+            )
+            remedy = "systemctl reload slopeward, or restart it; a looser file asks for `slopeward sites propose` first"
+            yield "sites", WARN, f"{site.id}: {found} the service started", remedy
 
 
 def _is_gone(stamp: Mapping[str, Any]) -> bool:

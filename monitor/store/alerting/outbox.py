@@ -46,7 +46,7 @@ LONGEST_LEASE: Final = timedelta(minutes=5)
 CLOCK_MARGIN: Final = timedelta(minutes=1)  # beyond both: our own clock may have gone back a little since
 LONGEST_HOLD: Final = LONGEST_WAIT + CLOCK_MARGIN  # from its creation, which is sealed; then the row is not believed
 MOST_ATTEMPTS: Final = 1_000_000
-RAISED_WITHIN: Final = timedelta(days=1)  # before now; so often an alarm that comes and goes began
+TOLD_WITHIN: Final = timedelta(days=1)  # before now; so many messages of an alarm that comes and goes were sent
 _ANSWERED: Final = (AlertState.ACKNOWLEDGED, *PUT_ASIDE)
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
@@ -69,7 +69,7 @@ class Waiting:
     urgent: bool  # one of the two highest levels, or top route: no stage may hold it back
     exercise: bool = False  # of a drill: never before a real one, never in its place
     key: str = ""  # of its alert
-    raises: int = 0  # how often an alarm of health with this key began within a day
+    told: int = 0  # messages of this alarm of health that the recipient had by this channel within a day
 
     def is_due(self, now: datetime) -> bool:
         """Whether it may go out; an instant later than anything that waits counts as now, as for `claim_due`."""
@@ -196,35 +196,36 @@ def load_waiting(c: Connection, channel: str, now: datetime) -> list[Waiting]:
         .limit(BACKLOG_LIMIT)
     )  # fmt: skip
     tops, rows = load_top_levels(c), c.execute(query).all()
-    raises = _count_raises(c, {(r.site, r.key) for r in rows if r.ledger == Ledger.HEALTH and not r.exercise}, now)
+    told = _count_told(c, {(r.site, r.key) for r in rows if r.ledger == Ledger.HEALTH and not r.exercise}, channel, now)
     return [
         Waiting(
             **r._mapping,  # noqa: SLF001
             # an order that ends a siren waits no more than one that starts it
             urgent=channel.startswith(SIREN) or is_urgent(r.ledger, r.level, tops.get(r.site)),
-            raises=0 if r.exercise or r.ledger != Ledger.HEALTH else raises.get((r.site, r.key), 0),
+            told=0 if r.exercise or r.ledger != Ledger.HEALTH else told.get((r.site, r.key, r.recipient), 0),
         )
         for r in rows
     ]
 
 
-def _count_raises(c: Connection, alarms: Collection[tuple[str, str]], now: datetime) -> Mapping[tuple[str, str], int]:
-    """How often alarms of health that are not urgent began within the day before, by site and key."""
+def _count_told(
+    c: Connection, alarms: Collection[tuple[str, str]], channel: str, now: datetime
+) -> Mapping[tuple[str, str, str], int]:
+    """Messages sent within the day before of alarms of health that are not urgent, by site, key and recipient."""
     if not alarms:
         return {}
-    a, e = alert.c, alert_event.c
-    again = and_(e.from_state == AlertState.RETURNED_UNACKNOWLEDGED, e.to_state == AlertState.UNACKNOWLEDGED)
+    a, n = alert.c, notification.c
     query = (
-        select(a.site, a.key, func.count().label("turns"))
-        .join(alert_event, e.alert_id == a.id)
+        select(a.site, a.key, n.recipient, func.count().label("messages"))
+        .join(notification, n.alert_id == a.id)
         .where(
             a.site.in_({site_id for site_id, _ in alarms}), a.ledger == Ledger.HEALTH, a.exercise.is_(False),
             a.key.in_({key for _, key in alarms}), a.peak_level < URGENT_HEALTH,
-            e.at > now - RAISED_WITHIN, or_(e.from_state.is_(None), again),
+            n.channel == channel, n.sent_at > now - TOLD_WITHIN,
         )
-        .group_by(a.site, a.key)
+        .group_by(a.site, a.key, n.recipient)
     )  # fmt: skip
-    return {(row.site, row.key): row.turns for row in c.execute(query)}
+    return {(row.site, row.key, row.recipient): row.messages for row in c.execute(query)}
 
 
 def claim_due(

@@ -30,7 +30,11 @@ class Loose:
             with self.database.write() as c:
                 for message in run_stages(c, "log:desk", View(T0 + self.minute * MINUTE, 0)):
                     self.sent.append((self.minute, message.level > 0))
-                    c.execute(update(notification).where(notification.c.id == message.id).values(state="delivered"))
+                    c.execute(
+                        update(notification)
+                        .where(notification.c.id == message.id)
+                        .values(state="delivered", sent_at=T0 + self.minute * MINUTE)
+                    )
 
     def turn(self, *, silent):
         now, change = T0 + self.minute * MINUTE, health_alarm(KEY, self.level if silent else 0, "G3", is_open=silent)
@@ -39,17 +43,17 @@ class Loose:
                 c, "north", [change], site=None, recipients=DUTY, actor=SERVICE, now=now, rule_version="v"
             )  # fmt: skip
 
-    def flap(self, times, *, seen=False):
+    def flap(self, times, *, seen=False, half=10):
         for _ in range(times):
             self.turn(silent=True)
-            self.wait(10)
+            self.wait(half, step=half)
             with self.database.write() as c:
                 for number in (
                     c.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars() if seen else ()
                 ):
                     acknowledge(c, number, Actor("ada"), "seen", T0 + self.minute * MINUTE)
             self.turn(silent=False)
-            self.wait(10)
+            self.wait(half, step=half)
 
 
 @ON_SQLITE
@@ -69,6 +73,16 @@ def test_who_falls_silent_again_and_again_is_reported_three_times_and_when_it_ha
     plug.wait(24 * 60, step=720)
     plug.flap(1)
     assert [is_silent for _, is_silent in plug.sent[8:]] == [True, False], "after a calm day as at first"
+
+
+@ON_SQLITE
+def test_who_never_comes_to_rest_is_told_of_again_each_day(database):
+    with database.write() as c:
+        add_site(c)
+    plug = Loose(database)
+    plug.flap(36, half=40)
+    days = [minute // (24 * 60) for minute, _ in plug.sent]
+    assert (days.count(0), days.count(1)) == (6, 6)
 
 
 @ON_SQLITE
