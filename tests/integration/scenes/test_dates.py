@@ -70,7 +70,7 @@ def test_a_slope_that_fails_further_from_date_to_date(database, config, site, dr
         assert "failed" not in said, said
     before = counts(database)
     again = inbox.run(database, config, site, MAY_17 + timedelta(hours=4))
-    assert (again, counts(database)) == ("nothing new", before)
+    assert (again, counts(database)) == ("nothing is due", before)
 
     first, second = polygons(database)
     assert [p["change"] for p in (first, second)] == ["new", "grown"]

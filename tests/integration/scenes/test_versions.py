@@ -104,7 +104,7 @@ def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(
     ((value, revision, flags),) = values(database, series, "ndvi", may(12), later)
     assert (revision, flags) == (1, ())
     assert value != before[0][0]
-    assert inbox.run(database, config, site, later + HOUR) == "nothing new"
+    assert inbox.run(database, config, site, later + HOUR) == "nothing is due"
     with database.read() as c:
         for one in c.execute(select(t.decision.c.id).where(t.decision.c.config_sha256 != "")).scalars():
             row = load_decision(c, one)

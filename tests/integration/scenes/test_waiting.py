@@ -153,7 +153,7 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     assert [s for _, s, _ in alerts(database)] == ["unacknowledged", "unacknowledged"]
     for one in list(entry.parent.iterdir()):
         shutil.rmtree(one)
-    assert scene_inbox.run(database, config, site, at + 3 * HOUR) == "nothing new"
+    assert scene_inbox.run(database, config, site, at + 3 * HOUR) == "nothing is due"
     found = alerts(database)
     assert {s for _, s, _ in found} == {"returned_unacknowledged"}
     assert sorted(r for _, _, r in found) == [
@@ -345,7 +345,7 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
     assert "waiting" not in said
     assert not copying.left
     assert len(calls) == 2
-    assert scene_inbox.run(database, config, site, now) == "nothing new"
+    assert scene_inbox.run(database, config, site, now) == "nothing is due"
 
 
 @ON_SQLITE
@@ -368,15 +368,15 @@ def test_a_raster_that_stayed_and_is_replaced_is_watched_anew(database, config, 
 
     entry.parent.mkdir(parents=True)
     entry.write_bytes(raster)
-    assert look(0.0) == "nothing new"
+    assert look(0.0) == "nothing is due"
     assert "no weights at" in look(10.0)
     assert "no weights at" in look(60.0)
     entry.write_bytes(raster[:100])
-    assert look(10.0) == "nothing new"
+    assert look(10.0) == "nothing is due"
     for size in range(200, 500, 100):  # it grows between all looks, and these are far apart
         entry.write_bytes(raster[:size])
         look(10.0)
-    assert said[-2:] == ["nothing new", "20260512T100000.tif: waiting: is still being written"]
+    assert said[-2:] == ["nothing is due", "20260512T100000.tif: waiting: is still being written"]
 
 
 @ON_SQLITE
