@@ -42,8 +42,8 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
-# begins the key of the alarm that nobody confirmed an urgent alert: it goes to all at once, again and again
 URGENT_HEALTH: Final = 2  # the top route of health
+# begins the key of the alarm that nobody confirmed an urgent alert: it goes to all at once, again and again
 UNCONFIRMED: Final = "health:unconfirmed:"
 # by which way a person acted
 COMMAND: Final = "command"

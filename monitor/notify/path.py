@@ -1,12 +1,13 @@
 """The notification path as a list: what an unsent message passes, in order, before a channel takes it."""
 
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import Connection
 
 from monitor.notify.stages import chattering, grouped, quiet, shelved, superseded, throttled
 from monitor.notify.verdict import Stage, Superseded, View
-from monitor.store.alerting.outbox import Waiting, load_waiting, mark_superseded, postpone
+from monitor.store.alerting.outbox import Waiting, count_told, load_waiting, mark_superseded, postpone
 
 # `escalated` comes after the sending: the dispatcher runs it over alerts that nobody acknowledged
 STAGES: Final[dict[str, Stage]] = {
@@ -25,7 +26,8 @@ def run_stages(c: Connection, channel: str, view: View) -> list[Waiting]:
     Returns:
         The messages no stage held back.
     """
-    left = load_waiting(c, channel, view.now)
+    left = load_waiting(c, channel)
+    view = replace(view, told=count_told(c, left, channel, view.now))
     for stage in STAGES.values():
         judged: set[int] = set()
         for verdict in stage(left, view):

@@ -1,7 +1,7 @@
 """What a stage may say about a waiting message, and what it may look at: the vocabulary of the notification path."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from monitor.domain.duty.quiet import Quiet
@@ -48,6 +48,8 @@ class View:
     sent_last_hour: int
     limits: Limits = Limits()
     find_quiet: Callable[[str, str], Quiet | None] = lambda _site, _recipient: None
+    # messages within a day of alarms of health that are not urgent, by site, key and recipient
+    told: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 
 
 Stage = Callable[[Sequence[Waiting], View], list[Verdict]]

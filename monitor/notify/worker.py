@@ -168,7 +168,7 @@ class ChannelWorker:
 
     def _has_urgent(self, now: datetime) -> bool:
         with self._db.read() as c:
-            waiting = load_waiting(c, self.channel, now)
+            waiting = load_waiting(c, self.channel)
         urgent = [w for w in waiting if w.urgent]
         return any(w.is_due(now) for w in urgent) or bool(self._find_overdue(urgent, now))
 

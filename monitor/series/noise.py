@@ -167,7 +167,6 @@ def _expect_share(values: Sequence[float]) -> float:
     """How many values of an instrument at rest would equal the one before, by its noise and its smallest step."""
     steps = [abs(b - a) for a, b in pairwise(values) if abs(b - a) > ROUNDING * max(abs(a), abs(b))]
     # of second differences, which motion leaves as they are
-    noise = scatter_of(sorted(a - 2.0 * b + c for a, b, c in zip(values, values[1:], values[2:], strict=False))) / sqrt(
-        3.0
-    )
+    bends = sorted(a - 2.0 * b + c for a, b, c in zip(values, values[1:], values[2:], strict=False))
+    noise = scatter_of(bends) / sqrt(3.0)
     return 1.0 if not steps or noise <= 0.0 else DENSITY * min(steps) / noise

@@ -93,15 +93,7 @@ def poll(
 
 def _spell(state: PollState | None) -> dict[str, object]:
     if state is None:
-        return {
-            "polled": None,
-            "success": None,
-            "news": None,
-            "error": None,
-            "error_since": None,
-            "next": None,
-            "stored": 0,
-        }
+        return dict.fromkeys(("polled", "success", "news", "error", "error_since", "next")) | {"stored": 0}
     at = {"polled": state.polled_at, "success": state.success_at, "news": state.new_at, "next": state.next_at}
     found: dict[str, object] = {key: None if value is None else spell(value) for key, value in at.items()}
     since = None if state.error_since is None else spell(state.error_since)

@@ -24,6 +24,7 @@ from monitor.ingest.sources.polled import Polled
 from monitor.ingest.sources.take import Place, check_content, explain, find_end, measure, take_file
 from monitor.store.readings.sources import TEXT_LIMIT, FileState, forget_files, load_files, save_file
 from monitor.worker import compute
+from monitor.worker.sandbox import GIB
 
 SERIES: Final = "series"
 MAPPING: Final = ".mapping.toml"
@@ -88,7 +89,7 @@ def _look_at_file(
             found.errors += [before.reason] if before.reason else []
             return
         most_gib = place.config.compute.job_file_gib
-        if state.st_size > most_gib * (1 << 30):  # it would be read for hours, and no worker may write as many lines
+        if state.st_size > most_gib * GIB:  # it would be read for hours, and no worker may write as many lines
             raise RefusedError(f"larger than {most_gib:g} GiB, which [compute] job_file_gib allows: cut it in pieces")
         size, digest = measure(path)
         end = find_end(path, size, digest, before)

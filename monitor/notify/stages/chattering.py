@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from monitor.domain.alert import Ledger
 from monitor.notify.verdict import Postponed, Superseded, Verdict, View
 from monitor.store.alerting.outbox import Waiting
 
@@ -20,13 +21,14 @@ def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     verdicts: list[Verdict] = []
     newest: dict[tuple[str, str, str, str], Waiting] = {}
     for message in sorted(waiting, key=lambda w: -w.id):
-        if message.urgent or message.told < MOST_TOLD:
+        told = view.told.get((message.site, message.key, message.recipient), 0)
+        if message.urgent or message.exercise or message.ledger != Ledger.HEALTH or told < MOST_TOLD:
             continue
         by = newest.setdefault((message.site, message.key, message.recipient, message.channel), message)
         until = message.queued_at + STANDS
         if by is not message:
             verdicts.append(Superseded(message.id, by.id))
         elif view.now < until:
-            why = f"{message.told} messages of this alarm within a day: waits until it has stood for an hour"
+            why = f"{told} messages of this alarm within a day: waits until it has stood for an hour"
             verdicts.append(Postponed(message.id, until, why))
     return verdicts

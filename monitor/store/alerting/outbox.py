@@ -3,7 +3,7 @@
 States move only along `TRANSITIONS`, each move is one conditional UPDATE, and a mover goes on only if one row changed.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -69,7 +69,6 @@ class Waiting:
     urgent: bool  # one of the two highest levels, or top route: no stage may hold it back
     exercise: bool = False  # of a drill: never before a real one, never in its place
     key: str = ""  # of its alert
-    told: int = 0  # messages of this alarm of health that the recipient had by this channel within a day
 
     def is_due(self, now: datetime) -> bool:
         """Whether it may go out; an instant later than anything that waits counts as now, as for `claim_due`."""
@@ -182,7 +181,7 @@ def old_channels(c: Connection, now: datetime) -> set[str]:
     return set(c.execute(_plan_old_channels(), {"before": now - LONGEST_HOLD}).scalars())
 
 
-def load_waiting(c: Connection, channel: str, now: datetime) -> list[Waiting]:
+def load_waiting(c: Connection, channel: str) -> list[Waiting]:
     """All unsent messages of a channel, newest first (at most `BACKLOG_LIMIT`)."""
     n = notification
     query = (
@@ -195,23 +194,22 @@ def load_waiting(c: Connection, channel: str, now: datetime) -> list[Waiting]:
         .order_by(n.c.id.desc())
         .limit(BACKLOG_LIMIT)
     )  # fmt: skip
-    tops, rows = load_top_levels(c), c.execute(query).all()
-    told = _count_told(c, {(r.site, r.key) for r in rows if r.ledger == Ledger.HEALTH and not r.exercise}, channel, now)
+    tops = load_top_levels(c)
     return [
-        Waiting(
-            **r._mapping,  # noqa: SLF001
-            # an order that ends a siren waits no more than one that starts it
-            urgent=channel.startswith(SIREN) or is_urgent(r.ledger, r.level, tops.get(r.site)),
-            told=0 if r.exercise or r.ledger != Ledger.HEALTH else told.get((r.site, r.key, r.recipient), 0),
-        )
-        for r in rows
+        # an order that ends a siren waits no more than one that starts it
+        Waiting(**r._mapping, urgent=channel.startswith(SIREN) or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
+        for r in c.execute(query)
     ]
 
 
-def _count_told(
-    c: Connection, alarms: Collection[tuple[str, str]], channel: str, now: datetime
+def count_told(
+    c: Connection, waiting: Sequence[Waiting], channel: str, now: datetime
 ) -> Mapping[tuple[str, str, str], int]:
-    """Messages sent within the day before of alarms of health that are not urgent, by site, key and recipient."""
+    """Messages that a channel sent within the day before of the alarms of health that wait, by site, key and recipient.
+
+    Alarms that are or were urgent, and those of drills, are not counted.
+    """
+    alarms = [w for w in waiting if w.ledger == Ledger.HEALTH and not w.exercise]
     if not alarms:
         return {}
     a, n = alert.c, notification.c
@@ -219,8 +217,8 @@ def _count_told(
         select(a.site, a.key, n.recipient, func.count().label("messages"))
         .join(notification, n.alert_id == a.id)
         .where(
-            a.site.in_({site_id for site_id, _ in alarms}), a.ledger == Ledger.HEALTH, a.exercise.is_(False),
-            a.key.in_({key for _, key in alarms}), a.peak_level < URGENT_HEALTH,
+            a.site.in_({w.site for w in alarms}), a.ledger == Ledger.HEALTH, a.exercise.is_(False),
+            a.key.in_({w.key for w in alarms}), a.peak_level < URGENT_HEALTH,
             n.channel == channel, n.sent_at > now - TOLD_WITHIN,
         )
         .group_by(a.site, a.key, n.recipient)

@@ -126,7 +126,7 @@ def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(databa
         longest = LONGEST_WAIT + CLOCK_MARGIN
         for late, due in ((longest, False), (longest + timedelta(seconds=1), True)):
             c.execute(update(notification).values(next_attempt_at=T0 + late))
-            assert (due_channels(c, T0) == {"log:desk"}, load_waiting(c, "log:desk", T0)[0].is_due(T0)) == (due, due)
+            assert (due_channels(c, T0) == {"log:desk"}, load_waiting(c, "log:desk")[0].is_due(T0)) == (due, due)
         (mine,) = claim_due(c, T0, "a", 1e9, 1, "log:desk")
         assert not has_expired(c, T0)
         assert has_expired(c, T0 + LONGEST_LEASE), "no lease is longer, whatever was asked for"
