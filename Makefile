@@ -12,7 +12,7 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes recipes-gpu train-demo pictures cut release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words baseline-fixture bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes recipes-gpu train-demo pictures cut release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -82,6 +82,9 @@ words: setup ## Texts for the catalogues gathered anew; what is new or changed w
 	@mkdir -p build
 	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ --no-location --sort-output --project=Slopeward --version=0 --msgid-bugs-address=- -o build/words.pot monitor
 	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/language/catalogues/$$code.po; done
+
+baseline-fixture: setup ## The one migration and the database that every upgrade is tested from, anew from the program as it stands; refused once v1.0.0 is tagged
+	$(BIN)/python -m tests.data.write_baseline
 
 SITE := build/docs-tools
 $(SITE)/.installed: locks/docs.txt

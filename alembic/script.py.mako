@@ -18,7 +18,3 @@ Instant = sa.String(27).with_variant(sa.String(27, collation="C"), "postgresql")
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}
-
-
-def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}

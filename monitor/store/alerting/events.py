@@ -1,7 +1,7 @@
 """Events on the slope: who said so and by which way, and the people who stand behind one so that it may explain."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -21,14 +21,14 @@ from sqlalchemy import (
     update,
 )
 
-from monitor.domain.alert import COMMAND, PAGE, SERVICE, Actor
+from monitor.domain.alert import COMMAND, PAGE, Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import UNKNOWN_WAY, EventFact, seconds
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
 from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.database.audit import add_audit, append_entry, lock_log
+from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.schema import tables as t
@@ -302,25 +302,3 @@ def _plan_event_facts(as_said: bool) -> Select[Any]:
         .order_by(rank, case((rank == 1, -e.value), else_=0.0), e.from_at.desc(), e.id)
         .limit(bindparam("at_most"))
     )
-
-
-# ---- databases of before -----------------------------------------------------------------------------------------
-def ask_anew(c: Connection, now: datetime) -> None:
-    """After an upgrade: steps that an event explained while nobody kept by which way it came are asked about anew.
-
-    Their clock begins now; a person confirms the event or answers the question. What was found is in the audit log.
-    """
-    unknown = c.execute(select(func.count()).where(t.site_event.c.via.is_(None))).scalar_one()
-    s = t.site_state.c
-    asked: dict[str, list[str]] = {}
-    for row in c.execute(select(s.site, s.state)).all():
-        steps = {k: v for k, v in (row.state or {}).get("steps", {}).items() if v["state"] == "event"}
-        if steps:
-            anew = {k: {**v, "state": "pending", "known_s": epoch_s(now), "words": None} for k, v in steps.items()}
-            state = {**row.state, "steps": {**row.state["steps"], **anew}}
-            c.execute(update(t.site_state).where(s.site == row.site).values(state=state))
-            asked[row.site] = sorted(steps)
-    if unknown or asked:
-        lock_log(c)
-        detail: Mapping[str, Any] = {"events_of_unknown_way": unknown, "steps_asked_anew": asked}
-        append_entry(c, SERVICE, "event.upgrade", "database", detail, now)

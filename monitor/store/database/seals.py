@@ -55,14 +55,12 @@ class Sealed:
         left_out: columns that change without an act: progress of a delivery, what the next evaluation makes anew,
             and long texts whose own hash stands beside them.
         only_added: rows never change; a second seal that differs is the work of somebody else.
-        since: revision of the schema from which on; rows of a database from before are sealed as they are found.
         kept: column left out whose presence is sealed: emptied, it would show no hash that does not match.
     """
 
     table: Table
     left_out: frozenset[str] = frozenset()
     only_added: bool = False
-    since: str = "0007"
     kept: str | None = None
 
     @property
@@ -133,7 +131,7 @@ SEALED: Final = {
         Sealed(t.anomaly_label, only_added=True),
         Sealed(t.anomaly_budget, only_added=True),
         Sealed(t.model_proof, only_added=True),
-        Sealed(t.issued_report, _leave("facts"), only_added=True, since="0047", kept="facts"),
+        Sealed(t.issued_report, _leave("facts"), only_added=True, kept="facts"),
     )
 }
 # Why the other tables are not: a test walks all tables, so that a new one is decided on.
@@ -256,29 +254,6 @@ def write_seals(c: Connection, seals: Mapping[str, str | None], now: datetime, *
     for start in range(0, len(names), AT_ONCE):
         detail = {"rows": {name: seals[name] for name in names[start : start + AT_ONCE]}, **more}
         append_entry(c, SERVICE, ACTION, SUBJECT, detail, now)
-
-
-def seal_found(c: Connection, found: str, now: datetime, reason: str) -> int:
-    """Seal the rows of a database from before they were sealed, as they stand.
-
-    Args:
-        c: the transaction of the upgrade.
-        found: revision of the schema that the database had.
-        now: instant of the seals.
-        reason: why, for the audit log.
-
-    Returns:
-        How many rows were sealed.
-    """
-    late = [sealed for sealed in SEALED.values() if found < sealed.since]
-    if not late:
-        return 0
-    lock_log(c)
-    seals = {
-        sealed.name(key): digest for sealed in late for key, digest in _digest_all(sealed, _stream(c, sealed)).items()
-    }
-    write_seals(c, seals, now, reason=reason)
-    return len(seals)
 
 
 def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tuple[str | None, int]]:

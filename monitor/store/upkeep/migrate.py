@@ -18,10 +18,8 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from monitor.errors import StoreBusyError, StoreError
-from monitor.store.alerting.events import ask_anew
 from monitor.store.database.engine import Database
 from monitor.store.database.locks import find_blockers, make_turns, take_turn
-from monitor.store.database.seals import seal_found
 from monitor.store.schema.views import (
     create_views,
     drop_views,
@@ -32,7 +30,6 @@ from monitor.store.schema.views import (
 )
 from monitor.store.upkeep.backup import copy_sqlite, sqlite_file
 
-WAYS_SINCE: Final = "0012"  # events of a database from before came by a way that nobody kept
 PATIENCE_S: Final = 120.0
 _TURN: Final = "upgrade"  # of the one that migrates
 _ALEMBIC: Final = threading.Lock()  # alembic keeps its context in module globals
@@ -54,15 +51,6 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
     """
     with _exclusive(db) as connection:
         return _upgrade(db, connection, now)
-
-
-def downgrade(db: Database, revision: str) -> None:
-    """Go back to an older revision (`base` = empty). Loses what the older schema cannot hold; for tests and rescue."""
-    with _exclusive(db) as connection:
-        drop_views(connection)
-        _run(connection, "downgrade", revision)
-        if revision == head():
-            create_views(connection)
 
 
 def current(db: Database) -> str:
@@ -129,20 +117,17 @@ def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path
     end_readers(connection)
     drop_views(connection)
     if found != needed:
-        _run(connection, "upgrade", "head")
-        seal_found(connection, found, now or datetime.now(UTC), "as found by the upgrade that seals them")
-        if found and found < WAYS_SINCE:
-            ask_anew(connection, now or datetime.now(UTC))
+        _run(connection)
     create_views(connection)
     grant_views(connection, grants)
     return copy
 
 
-def _run(connection: Connection, verb: str, revision: str) -> None:
+def _run(connection: Connection) -> None:
     from alembic import command
 
     with _ALEMBIC:
-        getattr(command, verb)(make_config(connection), revision)
+        command.upgrade(make_config(connection), "head")
 
 
 def _current(connection: Connection) -> str:

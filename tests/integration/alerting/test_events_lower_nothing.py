@@ -13,16 +13,14 @@ from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, View
 from monitor.domain.instants import spell
-from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import find_state, load_decision
-from monitor.store.alerting.events import add_event, confirm_event, withdraw_confirmation
+from monitor.store.alerting.events import confirm_event, withdraw_confirmation
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
-from monitor.store.upkeep.migrate import downgrade, upgrade
 from monitor.store.upkeep.verify import verify
 from tests.conftest import ON_SQLITE
 from tests.integration.alerting.test_scenes import ADA, BO, HOUR, Slope, make_site
@@ -182,24 +180,6 @@ def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path
     assert "event 1 (earthquake) by USGS, by way of mqtt, confirmed by Ada and Bo: explains the step G" in told
     assert run_verb(["events", "list", "--site", "bench"]) == 0
     assert "earthquake by USGS (mqtt), confirmed by 2: M 5.1" in capsys.readouterr().out
-
-
-def test_the_database_of_a_version_before_asks_anew_and_says_what_it_does_not_know(slope):
-    slope_now = slope.now
-    with slope.database.write() as c:
-        at = slope_now + HOUR / 2
-        add_event(c, SiteEvent("bench", at, at, "earthquake", "M 5.1", 0.3), slope_now, "USGS", via="mqtt")
-    stand_behind(slope, ADA, BO)
-    assert fall(slope, 4) == 0
-    downgrade(slope.database, "0011")  # its rows as a version before kept them: no way, and nobody behind them
-    upgrade(slope.database, slope.now + HOUR / 4)
-    with slope.database.read() as c:
-        assert c.execute(text("select via, confirmations from site_events")).all() == [("unknown", 0)]
-        memory = Memory.read(find_state(c, "bench").state)
-    assert {(s.state, s.words) for s in memory.steps.values()} == {("pending", None)}
-    ((actor, _, detail),) = log_of(slope, "event.upgrade")
-    assert (actor, detail["events_of_unknown_way"], len(detail["steps_asked_anew"]["bench"])) == ("slopeward", 1, 2)
-    assert slope.live(2).level == 3
 
 
 @ON_SQLITE

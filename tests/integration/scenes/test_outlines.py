@@ -32,7 +32,6 @@ from monitor.store.scenes.outlines import (
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import model_proof
-from monitor.store.upkeep.migrate import downgrade, upgrade
 from tests.conftest import ON_SQLITE
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -242,8 +241,6 @@ def test_a_detection_leaves_the_tiles_that_learning_named_and_those_come_first(s
     told = [("learning", 0.6, False), ("learning", 0.5, True), ("detection", 0.7, False), ("detection", 0.6, False)]
     assert [(one.cause, one.doubt, one.is_seen) for one in before] == told
     assert len({one.tile for one in before}) == 4
-    downgrade(site, "0043")  # outlines of before get their boxes, and tiles their cause
-    upgrade(site)
     with site.write() as c:
         assert outlines.load_unsure(c, "bench") == before
         outlines.forget_unsure(c, "bench", outlines.LEARNING)

@@ -4,9 +4,8 @@ import json
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import String, select, text, type_coerce, update
+from sqlalchemy import String, select, text, type_coerce
 
-from monitor.domain.instants import spell
 from monitor.store.alerting import alerts, outbox
 from monitor.store.database import audit
 from monitor.store.database.seals import NOT_SEALED, SEALED, digest_row, find_unsealed, write_seals
@@ -14,7 +13,6 @@ from monitor.store.people import users
 from monitor.store.schema import tables as t
 from monitor.store.schema.types import Instant
 from monitor.store.upkeep import clock_steps
-from monitor.store.upkeep.migrate import downgrade, upgrade
 from monitor.store.upkeep.verify import verify
 from tests.data.filled import ADA, BO, NOW
 from tests.data.seized import without_keys
@@ -159,54 +157,6 @@ def test_an_act_is_logged_before_the_seal_of_its_rows_in_one_transaction(filled_
     assert (note.action, seal.action) == ("alert.note", "rows.seal")
     event = json.loads(note.detail)["event"]
     assert set(json.loads(seal.detail)["rows"]) == {f"alert_event {event}"}, "the alert itself stays as it was"
-
-
-def test_a_database_from_before_is_sealed_as_it_is_found(filled_database):
-    database = filled_database
-    downgrade(database, "0006")
-    with database.engine.begin() as c:
-        c.execute(text("DELETE FROM audit_entry WHERE action = 'rows.seal'"))
-        last = c.execute(text("SELECT max(id) FROM audit_entry")).scalar_one()
-        previous = audit.FIRST
-        for row in c.execute(select(t.audit_entry).order_by(t.audit_entry.c.id)).all():  # as a version before wrote it
-            said = (spell(row.at), row.actor, row.actor_kind, row.action, row.subject, row.detail)
-            digest = audit.entry_hash(previous, *said)
-            chained = update(t.audit_entry).where(t.audit_entry.c.id == row.id)
-            c.execute(chained.values(previous_hash=previous, hash=digest))
-            previous = digest
-    upgrade(database, NOW)
-    with database.read() as c:
-        assert verify(c) == []
-        e = t.audit_entry.c
-        added = c.execute(select(e.detail).where(e.id > last, e.action == "rows.seal")).scalars().all()
-    assert all(json.loads(detail)["reason"].startswith("as found by the upgrade") for detail in added)
-    with database.engine.begin() as c:
-        c.execute(text("UPDATE user_account SET role = 'admin' WHERE name = 'cy'"))
-    with database.read() as c:
-        (finding,) = verify(c)
-    assert finding.startswith("user_account cy: the row was altered; audit entry ")
-
-
-def test_reports_from_before_they_were_sealed_are_sealed_as_they_are_found(filled_database):
-    """The other rows keep the seals they have: one that was altered meanwhile is not covered up by an upgrade."""
-    database = filled_database
-    downgrade(database, "0046")
-    with database.engine.begin() as c:
-        older = (
-            "INSERT INTO issued_report (site, kind, from_at, to_at, made_at, language, facts_sha256, code_version)"
-            " SELECT site, 'weekly', from_at, to_at, made_at, language, facts_sha256, code_version FROM issued_report"
-        )
-        c.execute(text(older))
-        c.execute(text("UPDATE user_account SET role = 'admin' WHERE name = 'cy'"))
-    upgrade(database, NOW)
-    with database.read() as c:
-        (finding,) = verify(c)
-        assert finding.startswith("user_account cy: the row was altered")
-        number = c.execute(text("SELECT max(id) FROM issued_report")).scalar_one()
-    with database.engine.begin() as c:
-        c.execute(text("UPDATE issued_report SET facts_sha256 = code_version"))
-    with database.read() as c:
-        assert f"issued_report {number}: the row was altered" in "\n".join(verify(c))
 
 
 def test_a_column_that_a_later_version_adds_leaves_old_digests_as_they_are():
