@@ -11,8 +11,9 @@ DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
+HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words baseline-fixture bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes recipes-gpu train-demo pictures cut release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit house docs site words baseline-fixture bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes recipes-gpu train-demo pictures cut release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -71,6 +72,9 @@ audit: setup $(TOOLS)/.installed ## Dependencies that do not fit together or hav
 	$(BIN)/ruff check --select S monitor forecasting detection
 	$(TOOLS)/bin/bandit -q -r monitor forecasting detection -c pyproject.toml
 	locks/audit.sh $(TOOLS)/bin/python
+
+house: setup ## The house in figures beside its targets (HOUSE_FLAGS="--json", "--before FILE"; "--write" puts them into docs/architecture.md)
+	@$(BIN)/python docs/house.py $(HOUSE_FLAGS)
 
 cut: ## Give the changes since the last release a version and a date: make cut VERSION=0.3.0
 	locks/cut.sh $(VERSION)
