@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from detection.whole_file import replacing
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
+from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import BrokerError, NotFoundError, RefusedError
@@ -275,9 +276,9 @@ def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]])
 
 def _list_topics(site: Site) -> dict[str, list[str]]:
     """What a site uses beside our own topics; a filter that could reach ours is given to nobody."""
-    channels = [c.partition(":") for r in site.recipients for c in r.channels]
-    sirens = {topic for kind, _, topic in channels if kind == "siren" and is_apart(topic)}
-    read = [topic for kind, _, topic in channels if kind in {"mqtt", "siren"}]
+    channels = [(traits_of(c), split_channel(c)[1]) for r in site.recipients for c in r.channels]
+    sirens = {topic for one, topic in channels if one.orders and is_apart(topic)}
+    read = [topic for one, topic in channels if one.of_broker]
     return {
         "confirm": sorted(f"{topic}/confirm" for topic in sirens),
         "write": sorted({bound.topic for bound in site.decoders if is_apart(bound.topic)}),

@@ -17,6 +17,7 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
+from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.ground import crosses_itself, measure_m
@@ -33,7 +34,6 @@ from monitor.domain.quantities import (
     convert_difference,
 )
 from monitor.domain.site import (
-    SIREN,
     TEAM,
     VELOCITY_MAP,
     AnomalyPlan,
@@ -61,8 +61,6 @@ from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
 _R = TypeVar("_R")
-# those of the notifiers
-CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "cap", "mqtt", "push", "sms", "voice", "siren")
 OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest", "exercises")  # which no team has
 FARTHEST_M: Final = 100_000.0  # what a landslide may reach; farther away is a mistake
 LARGEST_COUNT: Final = 1e9
@@ -258,7 +256,7 @@ def _find_deaf_recipients(site: Site) -> Iterator[str]:
     """Channels that no program serves, and two recipients that are one."""
     for recipient in site.recipients:
         for channel in recipient.channels:
-            if channel.partition(":")[0] == "cap" and recipient.ledgers != ("hazard",) and not recipient.by_team:
+            if traits_of(channel).sends_document and recipient.ledgers != ("hazard",) and not recipient.by_team:
                 yield (
                     f"recipient {recipient.name!r}: channel {channel!r} carries hazards only; "
                     'expected ledgers = ["hazard"], and another recipient for the rest'
@@ -516,13 +514,13 @@ def _read_recipient(
     elif not table.channels:
         raise ConfigError(f"{where}.channels: expected one at least")
     for index, channel in enumerate(table.channels):
-        if channel.split(":", 1)[0] not in CHANNEL_KINDS:
-            kinds = ", ".join(CHANNEL_KINDS)
+        if split_channel(channel)[0] not in NOTIFIERS:
+            kinds = ", ".join(NOTIFIERS)
             raise ConfigError(
                 f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"
             )
     by_team = by_team and not is_team
-    if not table.levels and any(channel.startswith(SIREN) for channel in table.channels):
+    if not table.levels and any(traits_of(channel).orders for channel in table.channels):
         raise ConfigError(f"{where}.levels: expected the levels at which the siren sounds; it has none by default")
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)

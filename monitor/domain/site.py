@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import wraps
 from typing import Final, TypeVar
 
+from monitor.domain.duty.channels import traits_of
 from monitor.domain.duty.quiet import Quiet
 from monitor.domain.fusion import Fusion
 from monitor.domain.kinds import Kind
@@ -48,8 +49,6 @@ class SeriesSpec:
 
 IMAGE_CORRELATION: Final = "image correlation"
 VELOCITY_MAP: Final = "velocity map"
-SIREN: Final = "siren:"  # begins channels that order and bring no words
-VOICE: Final = "voice:"  # begins channels that ring a telephone: alarms alone do
 PLACEHOLDERS: Final = ("{station}", "{quantity}")  # of the topics of a decoder
 
 
@@ -254,7 +253,7 @@ class Recipient:
     @property
     def readable(self) -> tuple[str, ...]:
         """The channels that bring people a message; a siren takes orders alone, and those of hazards."""
-        return tuple(channel for channel in self.channels if not channel.startswith(SIREN))
+        return tuple(channel for channel in self.channels if not traits_of(channel).orders)
 
     def is_person(self, name: str) -> bool:
         """Whether a name is this recipient, or one of the people behind it."""

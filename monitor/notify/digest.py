@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Ledger, Notification
+from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.duty.local_time import local_day, spell_minute, to_instant
 from monitor.domain.duty.rota import who_is_on_duty
 from monitor.domain.instants import spell
@@ -18,7 +19,7 @@ from monitor.domain.site import Recipient, Site
 from monitor.errors import ConfigError, DeliveryError
 from monitor.language.sayings import keep
 from monitor.notify.message import deliver_in
-from monitor.notify.notifier import channel_settings, open_notifier, split_channel
+from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.store.alerting import digests
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.engine import Database
@@ -27,7 +28,6 @@ from monitor.store.schema.views import load_view
 
 _LOG = logging.getLogger(__name__)
 LATEST: Final = timedelta(hours=6)  # what could not be sent for so long is left to the next day
-READ: Final = ("email", "apprise", "push", "webhook", "log", "sms")  # what a person reads by, the fittest first
 LISTED: Final = 8
 
 
@@ -47,7 +47,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         with db.read() as c:
             tries = digests.count_tries(c, site.id, recipient.name, day)
             message = None if tries is None else _write(c, site, recipient, now)
-        channels = [k for kind in READ for k in recipient.channels if split_channel(k)[0] == kind]
+        channels = sorted((k for k in recipient.channels if _rank(k)), key=_rank)
         if message is None or not channels:
             continue
         channel = channels[(tries or 0) % len(channels)]
@@ -59,6 +59,10 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     if failed:
         raise DeliveryError(f"daily digest: {'; '.join(failed)}")
     return f"{sent} sent"
+
+
+def _rank(channel: str) -> int:
+    return traits_of(channel).digest_rank
 
 
 def _find_due(recipient: Recipient, site: Site, now: datetime) -> str | None:

@@ -66,7 +66,7 @@ class Dispatcher:
         poll_s: how often to look.
         language: of recipients who chose none.
         page_url: where people reach the page, for the link of a message; empty where they cannot.
-        write_document: what channels of documents send (`notifier.OF_DOCUMENTS`).
+        write_document: what channels of documents send (`Channel.sends_document`).
         zone: of times that belong to no site.
     """
 

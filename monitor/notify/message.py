@@ -7,17 +7,17 @@ from dataclasses import replace
 from typing import Final
 
 from monitor.domain.alert import Notification
+from monitor.domain.duty.channels import traits_of
 from monitor.domain.message import COVERED
 from monitor.domain.site import Recipient
 from monitor.language.catalogue import ENGLISH, N_, current, gettext, use
 from monitor.language.local_time import UNCHANGED, respell, use_zone
 from monitor.language.sayings import NOTHING_KEPT, Kept, say
 from monitor.language.subjects import LONGEST, say_subject
-from monitor.notify.notifier import Notifier, split_channel
+from monitor.notify.notifier import Notifier
 
 _LOG = logging.getLogger(__name__)
 LINK: Final = N_("Look and acknowledge: {address}")
-LOG: Final = "log"  # lines of the log are English and UTC, whoever reads them
 COVERED_LENGTH: Final = 160
 _COVERED: Final = re.compile(rf"{COVERED}(\d{{4}}-\d\d-\d\d \d\d:\d\d UTC): (.*)")
 
@@ -41,7 +41,7 @@ def deliver_in(
         page_url: where people reach the page, without a slash at the end; with one the message links to its alert.
         zone: of the site.
     """
-    is_log = split_channel(notification.channel)[0] == LOG
+    is_log = traits_of(notification.channel).is_english
     with use(ENGLISH if is_log else language, kept), use_zone(UNCHANGED if is_log else zone):
         said = translate(notification)
         if page_url:

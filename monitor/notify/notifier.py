@@ -2,36 +2,16 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from monitor.broker.access import find_access, spell_access
 from monitor.config.secrets import find_secret
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Notification
+from monitor.domain.duty.channels import NOTIFIERS, split_channel
 from monitor.errors import ConfigError, UnsetError
 from monitor.store.database.engine import Database
 from monitor.store.delivery.replies import tidy_number
-
-# kind -> "module:class"; loaded when the first channel of the kind appears
-NOTIFIERS: Final[dict[str, str]] = {
-    "log": "monitor.notify.notifiers.log:LogNotifier",
-    "webhook": "monitor.notify.notifiers.webhook:WebhookNotifier",
-    "email": "monitor.notify.notifiers.mail:MailNotifier",
-    "apprise": "monitor.notify.notifiers.appriser:AppriseNotifier",
-    "cap": "monitor.notify.notifiers.cap:CapNotifier",
-    "mqtt": "monitor.notify.notifiers.mqtt:MqttNotifier",
-    "push": "monitor.notify.notifiers.push:PushNotifier",
-    "sms": "monitor.notify.notifiers.telephone:SmsNotifier",
-    "siren": "monitor.notify.notifiers.siren:SirenNotifier",
-    "voice": "monitor.notify.notifiers.telephone:VoiceNotifier",
-}
-
-OF_DOCUMENTS: Final = frozenset({"cap"})  # these send a document of the alert in place of subject and body
-
-
-WITH_DATABASE: Final = frozenset({"push", "siren"})  # kinds whose notifier takes the database as its third argument
-REPLIED: Final = frozenset({"sms", "voice"})  # kinds whose messages bear a code by which the recipient acknowledges
-HOLDING: Final = frozenset({"mqtt", "siren", "push"})  # a connection, or which devices have the message in hand
 
 
 class Notifier(Protocol):
@@ -54,23 +34,13 @@ class Notifier(Protocol):
         """
 
 
-def split_channel(channel: str) -> tuple[str, str]:
-    """Split `kind:address`.
-
-    >>> split_channel("email:duty@example.org")
-    ('email', 'duty@example.org')
-    """
-    kind, _, address = channel.partition(":")
-    return kind, address
-
-
 def open_notifier(channel: str, environ: Mapping[str, str], db: Database | None = None) -> Notifier:
     """Build the notifier of a channel; raises ConfigError for an unknown kind or missing settings."""
     kind, address = split_channel(channel)
     if kind not in NOTIFIERS:
         raise ConfigError(f"channel {channel!r}: kind {kind!r} is unknown; known: {', '.join(NOTIFIERS)}")
-    module, _, name = NOTIFIERS[kind].partition(":")
-    more = (db,) if kind in WITH_DATABASE else ()
+    module, _, name = NOTIFIERS[kind].notifier.partition(":")
+    more = (db,) if NOTIFIERS[kind].needs_database else ()
     notifier: Notifier = getattr(importlib.import_module(module), name)(address, environ, *more)
     return notifier
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from monitor.broker.access import Access
 from monitor.broker.signing import Key, is_signed, sign
-from monitor.domain.site import SIREN, Site
+from monitor.domain.duty.channels import split_channel, traits_of
+from monitor.domain.site import Site
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.notify.notifiers.mqtt import MqttPublisher
 from monitor.notify.notifiers.siren import SOUND_FOR_S, spell_order
@@ -27,7 +28,7 @@ _LARGEST: Final = 4096
 def list_topics(sites: Iterable[Site]) -> tuple[str, ...]:
     """The topics of all sirens that site files name."""
     channels = (c for site in sites for r in site.recipients for one in r.everybody for c in one.channels)
-    return tuple(sorted({c.removeprefix(SIREN) for c in channels if c.startswith(SIREN)}))
+    return tuple(sorted({split_channel(c)[1] for c in channels if traits_of(c).orders}))
 
 
 class Sirens:

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from monitor.config.service import ChannelsSection, ServiceConfig, parse_site
 from monitor.domain.alert import Notification
+from monitor.domain.duty.channels import traits_of
 from monitor.domain.duty.local_time import local_day, read_minute, to_instant
-from monitor.domain.site import SIREN, Site
+from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, SlopewardError
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.store.alerting.sites import load_site_source, load_sites_summary
@@ -113,7 +114,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
                 c, channel, target, datetime.now(UTC), good=error is None, found=error or TAKEN,
                 provider_id=provider_id,
             )  # fmt: skip
-        if error is None and target.startswith(SIREN):
+        if error is None and traits_of(target).orders:
             waiting.append(number)
     bad += _await_sirens(db, waiting, config.siren.confirm_within_s)
     return f"{len(due)} of {len(channels)} channels tested, {bad} failed"

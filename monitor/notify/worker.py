@@ -11,15 +11,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain.alert import Notification
+from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.duty.quiet import Quiet
-from monitor.domain.site import SIREN, Recipient, find_sounding
+from monitor.domain.site import Recipient, find_sounding
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
 from monitor.language.sayings import NOTHING_KEPT, Kept
 from monitor.logs import redact
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in
-from monitor.notify.notifier import HOLDING, OF_DOCUMENTS, REPLIED, Notifier, open_notifier, read_number, split_channel
+from monitor.notify.notifier import Notifier, open_notifier, read_number
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
 from monitor.store.alerting.outbox import (
@@ -180,7 +181,7 @@ class ChannelWorker:
         try:
             if self._notifier is None:
                 self._notifier = open_notifier(self.channel, self._environ, self._db)
-            if split_channel(self.channel)[0] in OF_DOCUMENTS:
+            if traits_of(self.channel).sends_document:
                 notification = replace(notification, document=self._write_document(notification))
             language = self._find_language(notification.site, notification.recipient)
             kept, whole = self._find_kept(notification.site), self._complete(notification, language)
@@ -210,12 +211,12 @@ class ChannelWorker:
         """With what the site file says of its recipient, and the code of a reply where the channel takes one."""
         known = self._find_recipient(notification.site, notification.recipient)
         kind, address = split_channel(self.channel)
-        if self.channel.startswith(SIREN):  # whoever of the site asks most of a siren decides what it does
+        if traits_of(self.channel).orders:  # whoever of the site asks most of a siren decides what it does
             sounds_from, in_exercise = find_sounding(
                 self._list_recipients(notification.site), self.channel, exercise=notification.exercise
             )
             return replace(notification, sounds_from=sounds_from, sounds_in_exercise=in_exercise)
-        if kind not in REPLIED:
+        if not traits_of(self.channel).is_replied:
             return notification
         number = read_number(self._environ, address, kind)
         person = notification.recipient if known is None or len(known.people) != 1 else known.people[0]
@@ -225,7 +226,7 @@ class ChannelWorker:
         return replace(notification, code=code)
 
     def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:
-        if split_channel(self.channel)[0] not in HOLDING:
+        if not traits_of(self.channel).holds:
             self._notifier = None  # secret files are read anew: a person may have set them right
         longest_s, most_s = (URGENT_AGAIN_S, URGENT_HELD_S) if urgent else (LONGEST_S, LONGEST_WAIT.total_seconds())
         wait_s = backoff_s(notification.attempts, self._jitter, error.retry_after_s, longest_s, most_s)

@@ -17,12 +17,13 @@ from sqlalchemy import Connection
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import canonical_json, code_version
+from monitor.domain.duty.channels import split_channel
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import gettext, use
 from monitor.language.local_time import spell_local
 from monitor.notify.circuit import backoff_s
-from monitor.notify.notifier import channel_settings, split_channel
+from monitor.notify.notifier import channel_settings
 from monitor.notify.notifiers.mail import MailNotifier
 from monitor.reports.facts import digest_of, find_changed, gather_facts
 from monitor.reports.field import load_photos

@@ -11,8 +11,9 @@ import pytest
 from monitor.cli.service.channels import app
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor, Notification
+from monitor.domain.duty.channels import NOTIFIERS
 from monitor.errors import ConfigError, DeliveryError
-from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, read_secret
+from monitor.notify.notifier import channel_settings, open_notifier, read_secret
 from monitor.notify.notifiers.gateway import Gateway
 from monitor.notify.web_push import make_key
 from monitor.store.database.engine import Database

@@ -8,7 +8,8 @@ import typer
 
 from monitor.cli.session import ConfigOption, open_database, print_json
 from monitor.config.service import ServiceConfig, load_service, load_sites
-from monitor.notify.notifier import WITH_DATABASE, channel_settings, split_channel
+from monitor.domain.duty.channels import traits_of
+from monitor.notify.notifier import channel_settings
 from monitor.notify.trial import gather_channels, send_test
 from monitor.store.database.engine import Database
 
@@ -41,7 +42,7 @@ def check_channels(
     """
     service = load_service(config)
     channels = [channel] if channel else list(gather_channels(load_sites(service.paths.sites)))
-    needs_database = any(split_channel(one)[0] in WITH_DATABASE for one in channels)
+    needs_database = any(traits_of(one).needs_database for one in channels)
     with open_database(config) if needs_database else nullcontext() as db:  # a new service has none yet
         failed = _send_all(service, db, channels, as_json=as_json)
     if not channels:

@@ -154,7 +154,8 @@ def _find_noiseless(site: Site) -> Iterator[str]:
 
 def _check_channels(service: ServiceConfig, sites: list[Site], *, connect: bool) -> Iterator[Finding]:
     """Channels that can never send, and those that lack a setting here; the service may have another environment."""
-    from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, split_channel
+    from monitor.domain.duty.channels import NOTIFIERS, split_channel
+    from monitor.notify.notifier import channel_settings, open_notifier
 
     settings = channel_settings(service, os.environ)
     for site in sites:

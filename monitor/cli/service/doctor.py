@@ -11,6 +11,7 @@ import typer
 
 from monitor.cli.session import ConfigOption, JsonOption, print_json
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
+from monitor.domain.duty.channels import traits_of
 from monitor.domain.instants import spell_about
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
@@ -457,7 +458,7 @@ def _look_at_channels(service: ServiceConfig) -> Iterator[Finding]:
             yield "channels", WARN, f"{site.id}: {caution}", "mend the [[recipient]] tables of its file"
         if not site.recipients:
             yield "channels", BAD, f"{site.id}: nobody is notified", "add a [[recipient]] to its file"
-        elif all(c.split(":")[0] in {"log", "mqtt"} for c in _channels(site)):
+        elif all(not traits_of(c).reaches_person for c in _channels(site)):
             yield (
                 "channels",
                 WARN,

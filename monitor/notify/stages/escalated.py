@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.domain.alert import DeliveryState, Ledger
+from monitor.domain.duty.channels import traits_of
 from monitor.domain.instants import spell_about
-from monitor.domain.site import SIREN, Recipient
+from monitor.domain.site import Recipient
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.outbox import OpenAlert
 
@@ -42,7 +43,7 @@ def apply(
     fresh = find_next_step(alert, chain)
     if reached := _find_reached(alert, chain):
         return _tell(reached, alert.subject)
-    people = [t for t in alert.told if not t.channel.startswith(SIREN)]  # that a siren sounds reaches nobody of them
+    people = [t for t in alert.told if not traits_of(t.channel).orders]  # that a siren sounds reaches nobody of them
     if fresh and people and all(t.state == DeliveryState.FAILED_FINAL for t in people):
         return _tell(fresh, f"nobody else could be reached: {alert.subject}")
     clocks = list_clocks(alert, chain, limits)

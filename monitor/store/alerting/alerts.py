@@ -11,10 +11,11 @@ from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, u
 
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
+from monitor.domain.duty.channels import traits_of
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
-from monitor.domain.site import VOICE, Recipient, Site
+from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
 from monitor.store.alerting.decisions import add_decision, inserted_id, load_decision
 from monitor.store.alerting.duty import list_addressees
@@ -262,7 +263,7 @@ def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
     if change.ledger == Ledger.HAZARD:
         return dict.fromkeys(recipient.channels)
     is_advice = change.ledger == Ledger.ADVICE
-    found = dict.fromkeys(k for k in recipient.readable if not (is_advice and k.startswith(VOICE)))
+    found = dict.fromkeys(k for k in recipient.readable if not (is_advice and traits_of(k).rings))
     others = [channel for channel in found if change.key != f"{FAILING}{channel[:60]}"]
     return others or found
 

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case,
 from monitor.domain.alert import UNCONFIRMED, URGENT_HEALTH, AlertState, DeliveryState, Ledger, Notification, is_urgent
 from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.causes import gather, say_cause
+from monitor.domain.duty.channels import ORDERING, traits_of
 from monitor.domain.instants import EPOCH
 from monitor.domain.message import DRILL, list_covered, mark_delayed, mark_exercise, say_delay, say_together
-from monitor.domain.site import SIREN
 from monitor.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import alert, alert_event, notification, site
@@ -197,7 +197,7 @@ def load_waiting(c: Connection, channel: str) -> list[Waiting]:
     tops = load_top_levels(c)
     return [
         # an order that ends a siren waits no more than one that starts it
-        Waiting(**r._mapping, urgent=channel.startswith(SIREN) or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
+        Waiting(**r._mapping, urgent=traits_of(channel).orders or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
         for r in c.execute(query)
     ]
 
@@ -537,7 +537,7 @@ def _plan_reached(open_ids: Select[Any], newest: Subquery) -> Select[Any]:
         .add_columns(func.max(case((n.queued_at > e.at, 1), else_=0)).label("by_escalation"))
         .join(alert_event, e.id == n.event_id)
         .join(newest, and_(newest.c.alert_id == n.alert_id, newest.c.event_id > n.event_id))
-        .where(~n.channel.startswith(SIREN))
+        .where(*(~n.channel.startswith(kind) for kind in ORDERING))
         .group_by(n.alert_id, n.recipient)
     )
     for end in ends:

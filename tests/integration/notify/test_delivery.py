@@ -12,9 +12,13 @@ import paho.mqtt.client as paho
 import pytest
 from aiosmtpd.controller import Controller
 from paho.mqtt.enums import CallbackAPIVersion
+from typer.testing import CliRunner
 
+from monitor.cli.service.check import app
+from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
 from monitor.domain.alert import DeliveryState, Notification
+from monitor.domain.duty.channels import NOTIFIERS, Channel
 from monitor.domain.site import Recipient
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.store.alerting.outbox import (
@@ -213,3 +217,35 @@ def test_each_recipient_reads_his_own_language(database, hooks):
     assert got["/IT"]["subject"] == "ROSSO pit: nulla richiede di più. 08:00"
     assert got["/ES"]["body"] == got["/GONE"]["body"] == "rojo: nada pide más"
     assert {row.subject for row in rows(database).values()} == {said["subject"]}, "what is stored stays English"
+
+
+LIT = []
+
+
+class LampNotifier:
+    """What stands in a file of its own where a channel is added."""
+
+    def __init__(self, address, environ):
+        self.address = address
+
+    def deliver(self, notification):
+        LIT.append((self.address, notification.level))
+
+
+@ON_SQLITE
+def test_a_channel_is_known_to_site_files_check_and_dispatcher_by_its_line_alone(database, tmp_path, monkeypatch):
+    file = tmp_path / "sites" / "a.toml"
+    file.parent.mkdir()
+    file.write_text(write_first_site("a").replace('channels = ["log"', 'channels = ["lamp:roof", "log"'))
+    (tmp_path / "slopeward.toml").write_text(f'[paths]\nsites = "{file.parent}"\n')
+    check = ["--json", "--config", str(tmp_path / "slopeward.toml")]
+    assert "expected kind:address with a kind of log" in CliRunner().invoke(app, check).stdout
+    monkeypatch.setitem(NOTIFIERS, "lamp", Channel(f"{__name__}:LampNotifier"))
+    checked = CliRunner().invoke(app, check)
+    assert checked.exit_code == 0, checked.stdout
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "lamp:roof")
+    with running(database, {}):
+        wait_for(lambda: states(database) == {"lamp:roof": "delivered"})
+    assert LIT == [("roof", next(iter(rows(database).values())).level)]

@@ -13,8 +13,6 @@ from monitor.cli.scenes.detect import _progress
 from monitor.cli.site.proposing import _tell_progress
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import find_weaknesses, parse_site
-from monitor.config.site import CHANNEL_KINDS
-from monitor.notify.notifier import NOTIFIERS
 
 
 @pytest.fixture(autouse=True)
@@ -227,10 +225,6 @@ def test_only_a_channel_that_can_send_passes_check(capsys, tmp_path, channel, st
     status, found = check_a(capsys, tmp_path, text)
     assert status == (state == "wrong")
     assert any(s == state and words in line for s, line in found), found
-
-
-def test_every_kind_of_channel_that_check_names_is_a_notifier():
-    assert set(CHANNEL_KINDS) == set(NOTIFIERS)
 
 
 def test_a_stored_file_with_a_channel_that_is_gone_is_still_read():

@@ -1,0 +1,69 @@
+"""The one list of channels: what each kind declares of itself, and where the class lies that delivers by it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One kind of channel, `kind:address` in a site file.
+
+    Attributes:
+        notifier: "module:class"; loaded when the first channel of the kind appears.
+        orders: it takes orders, and those of hazards; it brings people no words and confirms what it did (a siren).
+        reaches_person: a message by it comes to a person by itself.
+        rings: for alarms alone: a telephone rings.
+        digest_rank: by which a person reads a digest, the fittest first; 0 = no digest.
+        is_english: its lines are English and UTC, whoever reads them.
+        sends_document: a document of the alert in place of subject and body; of hazards alone.
+        needs_database: the notifier takes the database as its third argument.
+        is_replied: its messages bear a code by which the recipient acknowledges.
+        holds: a connection, or which devices have the message in hand: the notifier outlives a failure.
+        of_broker: its address is a topic of the broker.
+    """
+
+    notifier: str
+    orders: bool = False
+    reaches_person: bool = True
+    rings: bool = False
+    digest_rank: int = 0
+    is_english: bool = False
+    sends_document: bool = False
+    needs_database: bool = False
+    is_replied: bool = False
+    holds: bool = False
+    of_broker: bool = False
+
+
+ROOM: Final = "monitor.notify.notifiers"
+NOTIFIERS: Final[dict[str, Channel]] = {
+    "log": Channel(f"{ROOM}.log:LogNotifier", reaches_person=False, digest_rank=5, is_english=True),
+    "webhook": Channel(f"{ROOM}.webhook:WebhookNotifier", digest_rank=4),
+    "email": Channel(f"{ROOM}.mail:MailNotifier", digest_rank=1),
+    "apprise": Channel(f"{ROOM}.appriser:AppriseNotifier", digest_rank=2),
+    "cap": Channel(f"{ROOM}.cap:CapNotifier", sends_document=True),
+    "mqtt": Channel(f"{ROOM}.mqtt:MqttNotifier", reaches_person=False, holds=True, of_broker=True),
+    "push": Channel(f"{ROOM}.push:PushNotifier", digest_rank=3, needs_database=True, holds=True),
+    "sms": Channel(f"{ROOM}.telephone:SmsNotifier", digest_rank=6, is_replied=True),
+    "voice": Channel(f"{ROOM}.telephone:VoiceNotifier", rings=True, is_replied=True),
+    "siren": Channel(
+        f"{ROOM}.siren:SirenNotifier", orders=True, reaches_person=False, needs_database=True, holds=True,
+        of_broker=True,
+    ),
+}  # fmt: skip
+ORDERING: Final = tuple(f"{kind}:" for kind, one in NOTIFIERS.items() if one.orders)  # begin their channels
+
+
+def split_channel(channel: str) -> tuple[str, str]:
+    """Split `kind:address`.
+
+    >>> split_channel("email:duty@example.org")
+    ('email', 'duty@example.org')
+    """
+    kind, _, address = channel.partition(":")
+    return kind, address
+
+
+def traits_of(channel: str) -> Channel:
+    """What the kind of a channel declares; one that is unknown, from a file of another version, is plain."""
+    return NOTIFIERS.get(split_channel(channel)[0], Channel(""))
