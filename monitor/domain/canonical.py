@@ -5,14 +5,16 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from forecasting.message import spread
+
 
 def canonical_json(value: Any) -> str:
-    """Spell a value as canonical JSON; raises ValueError for NaN and infinity.
+    """Spell a value as canonical JSON, its messages with id and values; raises ValueError for NaN and infinity.
 
     >>> canonical_json({"b": 1.5, "a": [True, None]})
     '{"a":[true,null],"b":1.5}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(spread(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 @cache

@@ -6,6 +6,11 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Final
 
+from forecasting.message import format_about as spell_about
+from forecasting.message import format_duration as spell_duration
+
+__all__ = ["spell_about", "spell_duration"]
+
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -77,27 +82,6 @@ def parse_duration_s(text: str | float) -> float:
     return float(match[1]) * _UNITS_S[match[2]]
 
 
-def spell_about(seconds: float) -> str:
-    """Spell how long something takes or took, as people say it: two units at most, never nothing for something.
-
-    >>> spell_about(0.4), spell_about(22), spell_about(600), spell_about(3700), spell_about(93600), spell_about(864000)
-    ('less than 1 s', '22 s', '10 min', '1 h 2 min', '1 d 2 h', '10 d')
-    >>> spell_about(59.7), spell_about(3599.0)
-    ('1 min', '1 h')
-    """
-    whole = round(seconds)
-    minutes, hours = round(whole / 60), round(whole / 3600)
-    if whole < 60:
-        return f"{whole} s" if whole >= 1 else "less than 1 s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if hours >= 240:
-        return f"{round(whole / 86400)} d"
-    in_days = minutes >= 24 * 60
-    (big, small), units = (divmod(hours, 24), ("d", "h")) if in_days else (divmod(minutes, 60), ("h", "min"))
-    return f"{big} {units[0]}" + (f" {small} {units[1]}" if small else "")
-
-
 def spell_age(age: timedelta) -> str:
     """How long ago something was, a second at least: clocks differ by more.
 
@@ -105,20 +89,6 @@ def spell_age(age: timedelta) -> str:
     ('1 s', '3 h 20 min')
     """
     return spell_about(max(1.0, age.total_seconds()))
-
-
-def spell_duration(seconds: float) -> str:
-    """Spell a duration in its largest whole unit.
-
-    >>> spell_duration(900), spell_duration(604800), spell_duration(90)
-    ('15m', '7d', '90s')
-    >>> spell_duration(2239488.5)
-    '2239488.5s'
-    """
-    for unit, size in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.15g}{unit}"
-    return f"{seconds:.15g}s"
 
 
 def is_silent(core: tuple[datetime, Mapping[str, Any]], at: datetime) -> bool:

@@ -15,11 +15,14 @@ from gettext import GNUTranslations, NullTranslations, c2py
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import ENGLISH as ENGLISH_TEMPLATES
+
 _LOG = logging.getLogger(__name__)
 ENGLISH: Final = "en"
+LANGUAGE_OF_IDS: Final = "it"  # any catalogue names the English text of all ids
 # code (RFC 5646) -> the name that its readers know
 LANGUAGES: Final[dict[str, str]] = {ENGLISH: "English", "it": "Italiano", "zh": "中文", "es": "Español"}
-_ENTRY: Final = re.compile(r'^(msgid_plural|msgid|msgstr)(?:\[(\d+)\])? (?=")', re.MULTILINE)
+_ENTRY: Final = re.compile(r'^(msgctxt|msgid_plural|msgid|msgstr)(?:\[(\d+)\])? (?=")', re.MULTILINE)
 _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _PLACE: Final = re.compile(r"%\(\w+\)s|\{\w+\}|%%?")
 _CURRENT: ContextVar[str] = ContextVar("language", default=ENGLISH)
@@ -35,6 +38,7 @@ class Catalogue(GNUTranslations):
     def _parse(self, fp: Any) -> None:
         text = fp.read().decode()
         self._catalog: dict[Any, str] = {}
+        self.templates: dict[str, tuple[str, str]] = {}  # id of a message -> its English text, and its translation
         self.plural = c2py("n != 1")
         for block in text.split("\n\n"):
             lines = [line for line in block.splitlines() if line and not line.startswith("#")]
@@ -46,7 +50,10 @@ class Catalogue(GNUTranslations):
 
     def _add(self, entry: dict[str, str]) -> None:
         msgid = entry["msgid"]
-        if not msgid:
+        if (template_id := entry.get("msgctxt")) is not None:
+            said = entry["msgstr"]
+            self.templates[template_id] = msgid, said if said and _keeps_places(msgid, said) else ""
+        elif not msgid:
             form = re.search(r"plural=([^;\n]+)", entry["msgstr"])
             self.plural = c2py(form[1]) if form else self.plural
         elif "msgid_plural" in entry:
@@ -125,6 +132,20 @@ def current() -> str:
 def kept_names() -> tuple[str, ...]:
     """Names that are not translated in this context."""
     return _KEPT.get()
+
+
+def find_template(template_id: str, language: str) -> str:
+    """The text of a message by its id in a language: in English where nobody translated it, else empty.
+
+    What this process has not imported stands in the catalogues as well: each names the English text of every id.
+    """
+    english = ENGLISH_TEMPLATES.get(template_id, "")
+    catalogue = open_catalogue(LANGUAGE_OF_IDS if language == ENGLISH else language)
+    known, said = getattr(catalogue, "templates", {}).get(template_id, ("", ""))
+    if language == ENGLISH or not said or (english and english != known):
+        english = english or known
+        return english if language == ENGLISH else catalogue.gettext(english)
+    return str(said)
 
 
 def gettext(text: str) -> str:

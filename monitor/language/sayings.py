@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
+from forecasting.message import Message
+from monitor.language import rendering
 from monitor.language.catalogue import ENGLISH, current, kept_names, open_catalogue
-from monitor.language.local_time import respell
+from monitor.language.local_time import UNCHANGED, respell
 from monitor.language.sentences import SENTENCES
 from monitor.language.vocabulary import LEVELS, MONTHS, PARENTS, WORDS
 
@@ -135,12 +137,16 @@ def say(text: Any, language: str | None = None) -> Any:
         text: as it is stored, in English and UTC.
         language: another one than that in use.
     """
+    if isinstance(text, Message):
+        return rendering.translate(text, language)
     return respell(translate(text, language)) if isinstance(text, str) else text
 
 
 def translate(text: Any, language: str | None = None) -> Any:
     """The same with its times as they are stored, in UTC."""
     wanted = current() if language is None else language
+    if isinstance(text, Message):
+        return "".join(part.text for part in rendering.render(text, wanted, UNCHANGED))
     if wanted == ENGLISH or not isinstance(text, str) or not text or len(text) > LONGEST:
         return text
     kept = kept_names()
@@ -260,10 +266,10 @@ def say_level(name: str, language: str) -> str:
 
 def say_all(value: T) -> T:
     """Plain data with its sentences (`TEXTS`) put into the language in use; words and names stay as they are."""
-    if current() == ENGLISH:
-        return value
     found: Any = value
-    if isinstance(value, dict):
+    if isinstance(value, Message):
+        found = say(value)
+    elif isinstance(value, dict):
         found = {k: say(v) if k in TEXTS and isinstance(v, str) else say_all(v) for k, v in value.items()}
     elif isinstance(value, list):
         found = [say_all(one) for one in value]

@@ -23,6 +23,7 @@ from sqlalchemy import (
     text,
 )
 
+from forecasting.message import Message, values_to_json
 from monitor.store.schema.types import BigId, Instant, Json, Number, finite
 
 metadata = MetaData()
@@ -30,6 +31,25 @@ metadata = MetaData()
 
 def _text(name: str, *, null: bool = False, **kw: object) -> Column[str]:
     return Column(name, Text, nullable=null, **kw)  # type: ignore[arg-type]
+
+
+def _message(name: str, *, null: bool = False) -> tuple[Column[Any], ...]:
+    """A text of the program beside its id and values; both stay empty where a person wrote the text.
+
+    An insert fills them by itself; an update names them: `**spread({name: text})`.
+    """
+
+    def find_id(context: Any) -> str | None:
+        return getattr(context.get_current_parameters().get(name), "id", None)
+
+    def find_values(context: Any) -> dict[str, Any] | None:
+        said = context.get_current_parameters().get(name)
+        return values_to_json(said.values) if isinstance(said, Message) else None
+
+    return (
+        _text(name, null=null), Column(f"{name}_id", Text, default=find_id),
+        Column(f"{name}_values", Json, default=find_values),
+    )  # fmt: skip
 
 
 def _withdrawn() -> tuple[Column[Any], Column[Any]]:
@@ -79,7 +99,7 @@ site_state = Table(
 station_state = Table(
     "station_state", metadata,
     Column("site", String(64), primary_key=True), Column("station", String(64), primary_key=True),
-    _text("state"), Column("since", Instant, nullable=False), _text("reason"), Column("newest_at", Instant),
+    _text("state"), Column("since", Instant, nullable=False), *_message("reason"), Column("newest_at", Instant),
     Column("expected_interval_s", Number), Column("missing_share_24h", Number), Column("votes", Boolean, nullable=False),
 )  # fmt: skip
 
@@ -99,7 +119,7 @@ forecast_chance = Table(
 instrument_finding = Table(
     "instrument_finding", metadata,
     Column("site", String(64), primary_key=True), Column("station", String(64), primary_key=True), Column("state", String(16), primary_key=True),
-    Column("rank", Integer, nullable=False), Column("since", Instant, nullable=False), _text("reason"), _text("action"),
+    Column("rank", Integer, nullable=False), Column("since", Instant, nullable=False), *_message("reason"), *_message("action"),
 )  # fmt: skip
 instrument = Table(
     "instrument", metadata,
@@ -151,7 +171,7 @@ observation_flag = Table(
     "observation_flag", metadata,  # later flags, append-only: `flag` or `-flag` withdraws
     Column("id", BigId, primary_key=True),
     Column("series_id", BigId, nullable=False), Column("observed_at", Instant, nullable=False), Column("revision", Integer, nullable=False),
-    _text("flag"), Column("known_from", Instant, nullable=False), _text("by"), _text("reason"),
+    _text("flag"), Column("known_from", Instant, nullable=False), _text("by"), *_message("reason"),
     Index("ix_observation_flag_key", "series_id", "observed_at", "revision"),
 )  # fmt: skip
 
@@ -205,7 +225,7 @@ point_look = Table(
     Column("acquisitions", Integer, nullable=False), Column("points", Integer, nullable=False), Column("withheld", Integer, nullable=False),
     Column("alarms", Integer, nullable=False), Column("happenings", Integer, nullable=False), Column("going_on", Integer, nullable=False), Column("left_out", Integer, nullable=False),
     Column("budget", Number, nullable=False), Column("jump_mm", Number), Column("thresholds", Json, nullable=False), Column("digest", String(64), nullable=False),
-    _text("reason"),  # why nothing was looked at; empty = it was
+    *_message("reason"),  # why nothing was looked at; empty = it was
     UniqueConstraint("point_set_id", "delivery_id", name="uq_point_look"), Index("ix_point_look_site", "site", "id"),
 )  # fmt: skip
 point_happening = Table(
@@ -230,7 +250,7 @@ point_issue = Table(
     Column("issued_at", Instant, nullable=False), Column("ended_at", Instant), Column("last_point_id", BigId, nullable=False),  # ended_at is empty while it is written
     Column("newest_at", Instant), Column("step_s", Number, nullable=False), Column("jump_mm", Number),
     Column("points", Integer, nullable=False), Column("withheld", Integer, nullable=False), Column("digest", String(64), nullable=False),
-    _text("reason"),  # why nothing was forecast; empty = it was
+    *_message("reason"),  # why nothing was forecast; empty = it was
     UniqueConstraint("point_set_id", "delivery_id", name="uq_point_issue"), Index("ix_point_issue_site", "site", "id"),
 )  # fmt: skip
 point_issue_horizon = Table(
@@ -239,7 +259,7 @@ point_issue_horizon = Table(
     Column("steps", Integer, nullable=False), Column("target_at", Instant, nullable=False), Column("model", String(64), nullable=False),
     Column("level_rows", Integer, nullable=False), Column("slope_rows", Integer, nullable=False), Column("damping", Number, nullable=False),
     Column("forecasts", Integer, nullable=False), Column("inside", Number), Column("error_mm", Number), Column("persistence_mm", Number), Column("trend_mm", Number),
-    _text("reason"),  # why the horizon is withheld; empty = it is not
+    *_message("reason"),  # why the horizon is withheld; empty = it is not
 )  # fmt: skip
 point_forecast = Table(
     "point_forecast", metadata,  # the newest forecast of a point, one row; an older issue is made again from the readings
@@ -248,7 +268,7 @@ point_forecast = Table(
     Column("middle_1_mm", Number), Column("middle_2_mm", Number), Column("middle_3_mm", Number),  # by number of the horizon; empty = withheld
     Column("half_1_mm", Number), Column("half_2_mm", Number), Column("half_3_mm", Number),  # to either end of the interval of 80 %
     Column("on_line", Integer, nullable=False),  # at which horizons the point follows the trend in place of the rule of the set: 1, 2, 4 added up
-    _text("reason"),  # why there is none at one horizon or more; empty = all are there
+    *_message("reason"),  # why there is none at one horizon or more; empty = all are there
 )  # fmt: skip
 
 point_rate = Table(
@@ -277,7 +297,7 @@ rejected_message = Table(
     "rejected_message", metadata,
     Column("id", BigId, primary_key=True), Column("received_at", Instant, nullable=False), _text("topic"), Column("payload", LargeBinary, nullable=False),
     Column("payload_bytes", BigId, nullable=False),  # true size; the payload kept is cut at the limit
-    _text("code"), _text("reason"), _text("client"), Column("digest", String(64), nullable=False), Column("times", Integer, nullable=False, server_default="1"),
+    _text("code"), *_message("reason"), _text("client"), Column("digest", String(64), nullable=False), Column("times", Integer, nullable=False, server_default="1"),
     Column("replayed_at", Instant), _text("replay_result", null=True), Column("retained", Boolean, nullable=False, server_default=false()),
     Index("ix_rejected_message_digest", "digest"),
 )  # fmt: skip
@@ -329,7 +349,7 @@ forecast = Table(
     Column("horizon_s", Number, nullable=False), Column("q025", Number, nullable=False), Column("q10", Number, nullable=False), Column("q50", Number, nullable=False),
     Column("q90", Number, nullable=False), Column("q975", Number, nullable=False), Column("model", String(64), nullable=False), Column("model_hash", String(64), nullable=False),
     Column("baseline", String(64), nullable=False), Column("baseline_q50", Number, nullable=False), Column("data_value", Number, nullable=False),  # at data_until
-    Column("shown", Boolean, nullable=False), _text("reason"), _text("stage", null=True), Column("latency_ms", Number),
+    Column("shown", Boolean, nullable=False), *_message("reason"), _text("stage", null=True), Column("latency_ms", Number),
     Column("margin_80", Number), Column("margin_95", Number),  # added to both ends by adaptive intervals: feedback needs it
     Column("novelty", Number),  # of the present against what calibration saw: above 1 it lay outside
     Column("replaces", String(64)),  # of a kinematic forecast: what would be shown
@@ -343,7 +363,7 @@ forecast = Table(
 )  # fmt: skip
 forecast_withheld = Table(
     "forecast_withheld", metadata,
-    Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("issued_at", Instant, nullable=False), _text("model"), _text("reason"),
+    Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("issued_at", Instant, nullable=False), _text("model"), *_message("reason"),
 )  # fmt: skip
 forecast_score = Table(
     "forecast_score", metadata,
@@ -364,14 +384,14 @@ model = Table(
     "model", metadata,
     Column("model_hash", String(64), primary_key=True), Column("kind", String(64), nullable=False), Column("task", String(32), nullable=False),  # forecast, anomaly, scene
     Column("site", String(64)), Column("state", String(16), nullable=False),  # candidate, shadow, active, retired
-    _text("path"), Column("card", Json, nullable=False), Column("created_at", Instant, nullable=False), Column("promoted_at", Instant), Column("retired_at", Instant), _text("reason", null=True),
+    _text("path"), Column("card", Json, nullable=False), Column("created_at", Instant, nullable=False), Column("promoted_at", Instant), Column("retired_at", Instant), *_message("reason", null=True),
 )  # fmt: skip
 model_gate = Table(
     "model_gate", metadata,  # how a checkpoint stands at each horizon; changes are rows of model_transition
     Column("model_hash", String(64), primary_key=True), Column("horizon_s", Number, primary_key=True),
     Column("state", String(16), nullable=False), Column("since", Instant, nullable=False),  # shadow, active
     Column("counts_from", Instant, nullable=False),  # forecasts issued before its last coming into the shadow say nothing
-    _text("reason"), Column("issues", Integer, nullable=False), Column("mae", Number), Column("baseline_mae", Number), Column("skill", Number),
+    *_message("reason"), Column("issues", Integer, nullable=False), Column("mae", Number), Column("baseline_mae", Number), Column("skill", Number),
     Column("coverage_80", Number), Column("worst_80", Number), _text("worst_station", null=True), Column("coverage_95", Number),
     Column("judged_at", Instant, nullable=False),
 )  # fmt: skip
@@ -379,7 +399,7 @@ model_transition = Table(
     "model_transition", metadata,  # append only
     Column("id", BigId, primary_key=True), Column("model_hash", String(64), nullable=False), Column("kind", String(64), nullable=False),
     Column("task", String(32), nullable=False), Column("site", String(64)), Column("horizon_s", Number),  # null: the checkpoint as a whole
-    Column("at", Instant, nullable=False), Column("from_state", String(16)), Column("to_state", String(16), nullable=False), _text("reason"),
+    Column("at", Instant, nullable=False), Column("from_state", String(16)), Column("to_state", String(16), nullable=False), *_message("reason"),
     _text("by"), _text("by_kind"), _text("second_by", null=True), Index("ix_model_transition_hash", "model_hash", "id"),
 )  # fmt: skip
 conformal_state = Table(
@@ -391,9 +411,9 @@ failure_time = Table(
     "failure_time", metadata,
     Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("issued_at", Instant, nullable=False), Column("data_until", Instant, nullable=False),
     Column("window_from", Instant, nullable=False), Column("window_mid", Instant, nullable=False), Column("window_to", Instant, nullable=False), Column("n_filters", Integer), Column("n_agree", Integer),
-    Column("r2", Number), Column("velocity_mm_per_day", Number), Column("trusted", Boolean, nullable=False), _text("reasons"), Column("withdrawn_at", Instant),
+    Column("r2", Number), Column("velocity_mm_per_day", Number), Column("trusted", Boolean, nullable=False), *_message("reasons"), Column("withdrawn_at", Instant),
     Column("method", String(32), nullable=False, server_default="inverse_velocity"),  # or forecast: its quantiles cross the failure velocity
-    Column("onset_at", Instant), _text("withdrawn_reason", null=True),
+    Column("onset_at", Instant), *_message("withdrawn_reason", null=True),
     Index("ix_failure_time_series", "series_id", "issued_at"),
 )  # fmt: skip
 
@@ -401,7 +421,7 @@ model_fit = Table(
     "model_fit", metadata,  # parameters that a night found for a statistical model: one row per series and model, replaced
     Column("series_id", BigId, primary_key=True, autoincrement=False), Column("model", String(64), primary_key=True),
     Column("fitted_at", Instant),  # of the parameters in force; empty where there are none
-    Column("tried_at", Instant, nullable=False), _text("reason"),  # why the newest try found nothing better; empty where it did
+    Column("tried_at", Instant, nullable=False), *_message("reason"),  # why the newest try found nothing better; empty where it did
     Column("settled", Boolean, nullable=False), _text("drivers"), Column("fit", Json, nullable=False), _text("code_version"),
 )  # fmt: skip
 
@@ -409,7 +429,7 @@ season = Table(
     "season", metadata,  # trend, season and remainder of a series as the newest night found them: one row, replaced
     Column("series_id", BigId, primary_key=True, autoincrement=False), Column("computed_at", Instant, nullable=False),
     Column("grid", String(8), nullable=False), Column("period_rows", Integer, nullable=False), Column("rows", Integer, nullable=False),
-    Column("first_at", Instant), Column("last_at", Instant), _text("reason"),  # why there is no split; empty where there is one
+    Column("first_at", Instant), Column("last_at", Instant), *_message("reason"),  # why there is no split; empty where there is one
     Column("trend_strength", Number), Column("season_strength", Number), Column("season_range", Number),
     Column("parameters", Json, nullable=False), _text("code_version"),
     Column("components", Json, nullable=False),  # [[at, value, trend, season, remainder]] of each observed row
@@ -423,7 +443,7 @@ movement = Table(
     Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("at", Instant, nullable=False), Column("data_until", Instant),
     Column("stage", String(16), nullable=False), Column("trend", String(16), nullable=False),  # the words of forecasting.kinematics.stages
     Column("velocity_mm_per_day", Number), Column("velocity_error_mm_per_day", Number), Column("velocity_window_s", Number), Column("acceleration_mm_per_day2", Number), Column("acceleration_error_mm_per_day2", Number),
-    Column("tangential_angle_deg", Number), Column("v_eq_mm_per_day", Number), Column("inverse_velocity_day_per_mm", Number), Column("probability", Number), _text("reasons"),
+    Column("tangential_angle_deg", Number), Column("v_eq_mm_per_day", Number), Column("inverse_velocity_day_per_mm", Number), Column("probability", Number), *_message("reasons"),
     Column("state", Json, nullable=False),  # what the next update needs: counters of the hysteresis
     UniqueConstraint("series_id", "at", name="uq_movement"),
 )  # fmt: skip
@@ -447,7 +467,7 @@ anomaly_budget = Table(
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("detector", String(64), nullable=False), Column("at", Instant, nullable=False), Column("from_at", Instant, nullable=False),
     Column("sensor_months", Number, nullable=False), Column("reported", Integer, nullable=False), Column("labelled", Integer, nullable=False), Column("dismissed", Integer, nullable=False),
     Column("known_cause", Integer, nullable=False), Column("rate", Number), Column("rate_low", Number), Column("rate_high", Number), Column("budget", Number, nullable=False),
-    Column("factor_before", Number, nullable=False), Column("factor", Number, nullable=False), _text("reason"), _text("by"), Column("by_kind", String(16), nullable=False),
+    Column("factor_before", Number, nullable=False), Column("factor", Number, nullable=False), *_message("reason"), _text("by"), Column("by_kind", String(16), nullable=False),
     Column("evidence", Json, nullable=False),  # what the factor was counted from: it can be counted again
     Index("ix_anomaly_budget_site", "site", "detector", "id"),
 )  # fmt: skip
@@ -456,7 +476,7 @@ model_proof = Table(
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("kind", String(16), nullable=False), Column("subject", String(64), nullable=False),
     Column("tested_at", Instant, nullable=False), _text("made_by"), _text("by"), Column("by_kind", String(16), nullable=False), Column("rows_from", Instant), Column("rows_until", Instant),
     Column("rows_tested", Integer, nullable=False), Column("weights", String(64), nullable=False), Column("settings", String(64), nullable=False), Column("config_sha256", String(64), nullable=False),
-    Column("passed", Boolean, nullable=False), _text("reasons"), Column("result", Json, nullable=False), Column("valid_until", Instant, nullable=False),
+    Column("passed", Boolean, nullable=False), *_message("reasons"), Column("result", Json, nullable=False), Column("valid_until", Instant, nullable=False),
     Index("ix_model_proof_subject", "site", "kind", "subject", "tested_at"),
 )  # fmt: skip
 anomaly_label = Table(
@@ -469,7 +489,7 @@ scene = Table(
     "scene", metadata,
     Column("scene_hash", String(64), primary_key=True), Column("site", String(64), nullable=False), Column("name", String(256), nullable=False), Column("acquired_at", Instant),
     _text("role"), _text("path"), Column("received_at", Instant, nullable=False), _text("state"),  # waiting, done, failed, superseded
-    _text("error", null=True), Column("valid_share", Number), _text("crs", null=True), Column("pixel_area_m2", Number), _text("out_dir", null=True), Column("run", Json),
+    *_message("error", null=True), Column("valid_share", Number), _text("crs", null=True), Column("pixel_area_m2", Number), _text("out_dir", null=True), Column("run", Json),
     Index("ix_scene_site", "site", "acquired_at"),
 )  # fmt: skip
 scene_footprint = Table(
@@ -479,7 +499,7 @@ scene_footprint = Table(
     Column("mean_probability", Number, nullable=False), Column("geometry", Json, nullable=False), Column("min_lon", Number, nullable=False), Column("min_lat", Number, nullable=False),
     Column("max_lon", Number, nullable=False), Column("max_lat", Number, nullable=False), _text("nearest_station", null=True), Column("distance_m", Number), Column("detected_at", Instant, nullable=False),
     # what is known today of its change: the newest row of scene_change
-    Column("since_at", Instant), Column("first_seen_at", Instant), Column("root_id", String(64)), Column("anchor_scene", String(64)), _text("caution", null=True),
+    Column("since_at", Instant), Column("first_seen_at", Instant), Column("root_id", String(64)), Column("anchor_scene", String(64)), *_message("caution", null=True),
     Column("near_stations", Json),  # [[station, metres], ...] within reach, nearest first
     Column("susceptibility", Number), Column("susceptibility_map", String(64)),  # mean of a map, and its sha256
 )  # fmt: skip
@@ -487,7 +507,7 @@ scene_change = Table(
     "scene_change", metadata,  # every judgement on a footprint, so that what was known at an instant can be told; append only
     Column("scene_hash", String(64), primary_key=True), Column("model_hash", String(64), primary_key=True), Column("polygon_id", String(64), primary_key=True),
     Column("judged_at", Instant, primary_key=True), Column("change", String(16), nullable=False), _text("parent_id", null=True), Column("grown_m2", Number),
-    Column("since_at", Instant), Column("first_seen_at", Instant), _text("caution", null=True),
+    Column("since_at", Instant), Column("first_seen_at", Instant), *_message("caution", null=True),
 )  # fmt: skip
 footprint_review = Table(
     "footprint_review", metadata,  # what a person said of a footprint; append only, the newest counts
@@ -524,7 +544,7 @@ alert = Table(
     "alert", metadata,
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("ledger", String(16), nullable=False), Column("key", String(256), nullable=False),
     Column("level", Integer, nullable=False), Column("peak_level", Integer, nullable=False), Column("state", String(32), nullable=False), Column("exercise", Boolean, nullable=False),
-    Column("raised_at", Instant, nullable=False), Column("data_time", Instant), _text("reason"), Column("decision_id", BigId, ForeignKey("decision.id")),
+    Column("raised_at", Instant, nullable=False), Column("data_time", Instant), *_message("reason"), Column("decision_id", BigId, ForeignKey("decision.id")),
     _text("rule_version"), Column("acknowledged_at", Instant), _text("acknowledged_by", null=True), Column("closed_at", Instant),
     Index("ix_alert_open", "site", "ledger", "key"), Index("ix_alert_raised", "site", "raised_at"),
     # one open alert per key, enforced by the database
@@ -533,7 +553,7 @@ alert = Table(
 alert_event = Table(
     "alert_event", metadata,
     Column("id", BigId, primary_key=True), Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False), Column("sequence", Integer, nullable=False), Column("at", Instant, nullable=False),
-    Column("data_time", Instant), _text("from_state", null=True), _text("to_state"), Column("from_level", Integer), Column("to_level", Integer, nullable=False), _text("actor"), _text("actor_kind"), _text("reason"),
+    Column("data_time", Instant), _text("from_state", null=True), _text("to_state"), Column("from_level", Integer), Column("to_level", Integer, nullable=False), _text("actor"), _text("actor_kind"), *_message("reason"),
     Column("decision_id", BigId), _text("via", null=True), Column("until_at", Instant), UniqueConstraint("alert_id", "sequence", name="uq_alert_event"),
 )  # fmt: skip
 alert_outcome = Table(
@@ -554,8 +574,8 @@ notification = Table(
     "notification", metadata,  # the outbox
     Column("id", BigId, primary_key=True), Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False), Column("event_id", BigId, ForeignKey("alert_event.id"), nullable=False),
     Column("site", String(64), nullable=False), Column("ledger", String(16), nullable=False), Column("level", Integer, nullable=False), _text("level_name"), _text("recipient"), _text("channel"),
-    Column("exercise", Boolean, nullable=False), _text("subject"), _text("body"), Column("state", String(16), nullable=False), Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("queued_at", Instant, nullable=False), Column("sent_at", Instant), Column("confirmed_at", Instant), Column("next_attempt_at", Instant), Column("superseded_by", BigId), _text("last_error", null=True),
+    Column("exercise", Boolean, nullable=False), *_message("subject"), *_message("body"), Column("state", String(16), nullable=False), Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("queued_at", Instant, nullable=False), Column("sent_at", Instant), Column("confirmed_at", Instant), Column("next_attempt_at", Instant), Column("superseded_by", BigId), *_message("last_error", null=True),
     _text("lease_owner", null=True), Column("lease_until", Instant), _text("confirmed_by", null=True), _text("confirmed_via", null=True), Column("idempotency_key", String(64), nullable=False, unique=True),
     _text("provider_id", null=True), _text("provider_said", null=True), Column("received_at", Instant),  # what the other side calls it, said last, and when the device had it
     Column("undelivered", Integer, nullable=False, server_default="0"),  # so often it could not deliver what it had taken
@@ -577,7 +597,7 @@ push_subscription = Table(
     "push_subscription", metadata,  # a browser that takes messages for a person; in no view and no published copy
     Column("id", BigId, primary_key=True), Column("user_name", String(64), nullable=False), Column("endpoint_sha256", String(64), nullable=False, unique=True),
     _text("endpoint"), _text("p256dh"), _text("auth"), _text("device"),
-    Column("added_at", Instant, nullable=False), Column("sent_at", Instant), Column("ended_at", Instant), _text("ended_why", null=True),
+    Column("added_at", Instant, nullable=False), Column("sent_at", Instant), Column("ended_at", Instant), *_message("ended_why", null=True),
     Index("ix_push_subscription_user", "user_name"),
 )  # fmt: skip
 siren_order = Table(
@@ -627,7 +647,7 @@ duty_handover = Table(
 digest = Table(
     "digest", metadata,  # the daily digest of a site to one recipient: one row a local day
     Column("site", String(64), primary_key=True), Column("recipient", String(256), primary_key=True), Column("day", String(10), primary_key=True),
-    _text("channel"), Column("at", Instant, nullable=False), Column("state", String(8), nullable=False), Column("attempts", Integer, nullable=False), _text("error", null=True),
+    _text("channel"), Column("at", Instant, nullable=False), Column("state", String(8), nullable=False), Column("attempts", Integer, nullable=False), *_message("error", null=True),
 )  # fmt: skip
 
 # ---- change control and exercises ----------------------------------------------------------------------------------
@@ -716,7 +736,7 @@ source_poll = Table(
     "source_poll", metadata,
     Column("source", String(80), primary_key=True), Column("site", String(64), nullable=False), _text("kind"),
     Column("polled_at", Instant, nullable=False), Column("success_at", Instant), Column("since_at", Instant, nullable=False),
-    Column("error", Text), Column("error_since", Instant), Column("failures", Integer, nullable=False),
+    *_message("error", null=True), Column("error_since", Instant), Column("failures", Integer, nullable=False),
     Column("next_at", Instant, nullable=False), Column("rows_new", Integer, nullable=False), Column("rows_all", BigId, nullable=False),
     Column("address", Text), Column("new_at", Instant),
 )  # fmt: skip
@@ -725,7 +745,7 @@ source_file = Table(
     Column("source", String(80), primary_key=True), Column("name", String(500), primary_key=True),
     Column("etag", String(300), nullable=False), Column("modified", String(300), nullable=False),
     Column("size", BigId, nullable=False), Column("sha256", String(64), nullable=False), Column("taken_at", Instant, nullable=False),
-    Column("reason", Text),  # why this version was not taken; empty = it is stored
+    *_message("reason", null=True),  # why this version was not taken; empty = it is stored
 )  # fmt: skip
 job_run = Table(
     "job_run", metadata,
@@ -770,7 +790,7 @@ backup_run = Table(
 service_check = Table(
     "service_check", metadata,  # how what the service stands on does: one row a subject, replaced
     Column("name", String(64), primary_key=True), Column("state", String(8), nullable=False), Column("since", Instant, nullable=False),
-    Column("checked_at", Instant, nullable=False), Column("value", Number), Column("unit", String(16)), _text("found"), _text("remedy"),
+    Column("checked_at", Instant, nullable=False), Column("value", Number), Column("unit", String(16)), *_message("found"), *_message("remedy"),
 )  # fmt: skip
 outage = Table(
     "outage", metadata,  # a time in which readings did not come in, until what had waited was read

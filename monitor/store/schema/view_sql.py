@@ -124,7 +124,8 @@ FROM series s JOIN forecast f ON f.series_id = s.id {scores} GROUP BY s.site, s.
 
 _SERIES: Final = "s.site AS site, s.station AS station, s.quantity AS quantity"
 _FORECAST: Final = f"""{_SERIES}, s.unit AS unit, f.issued_at, f.data_until, f.as_of_received_at, f.target_at, f.horizon_s,
-  f.q025, f.q10, f.q50, f.q90, f.q975, f.model, f.model_hash, f.baseline, f.baseline_q50, f.data_value, f.shown, f.reason,
+  f.q025, f.q10, f.q50, f.q90, f.q975, f.model, f.model_hash, f.baseline, f.baseline_q50, f.data_value, f.shown,
+  f.reason, f.reason_id, f.reason_values,
   f.stage"""
 _EXPERIENCE: Final = "f.novelty, f.replaces"
 
@@ -218,21 +219,23 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
   {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.width_80 ELSE g.width_95 END", 6)} AS width, g.n
 FROM ({both}) g CROSS JOIN
   (SELECT CAST(0.8 AS double precision) AS nominal UNION ALL SELECT CAST(0.95 AS double precision)) k""",
-        "model_gates": """SELECT m.site, m.kind AS model, m.model_hash, m.state AS model_state, g.horizon_s, g.state, g.since, g.reason,
+        "model_gates": """SELECT m.site, m.kind AS model, m.model_hash, m.state AS model_state, g.horizon_s, g.state, g.since,
+  g.reason, g.reason_id, g.reason_values,
   g.issues, g.mae, g.baseline_mae AS mae_best_baseline, g.skill, g.coverage_80 AS covered_80, g.worst_80 AS worst_covered_80,
   g.worst_station, g.coverage_95 AS covered_95, g.counts_from, g.judged_at
 FROM model m JOIN model_gate g ON g.model_hash = m.model_hash""",
         "model_transitions": """SELECT id AS transition_id, at, task, site, kind AS model, model_hash, horizon_s, from_state, to_state,
-  reason, "by", by_kind, second_by FROM model_transition""",
+  reason, reason_id, reason_values, "by", by_kind, second_by FROM model_transition""",
         "failure_windows": f"""SELECT {_SERIES}, w.issued_at, w.data_until, w.window_from, w.window_mid, w.window_to, w.trusted,
-  w.reasons, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at, w.withdrawn_reason,
+  w.reasons, w.reasons_id, w.reasons_values, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at, w.withdrawn_reason,
+  w.withdrawn_reason_id, w.withdrawn_reason_values,
   w.method, w.onset_at
 FROM failure_time w JOIN series s ON s.id = w.series_id""",
-        "model_fits": f"""SELECT {_SERIES}, s.unit AS unit, m.model, m.fitted_at, m.tried_at, m.settled, m.reason, m.drivers,
+        "model_fits": f"""SELECT {_SERIES}, s.unit AS unit, m.model, m.fitted_at, m.tried_at, m.settled, m.reason, m.reason_id, m.reason_values, m.drivers,
   m.fit, m.code_version
 FROM model_fit m JOIN series s ON s.id = m.series_id""",
         "series_seasons": f"""SELECT {_SERIES}, s.unit AS unit, n.computed_at, n.grid, n.period_rows, n.rows AS grid_rows, n.first_at,
-  n.last_at, n.reason, n.method, n.trend_strength, n.season_strength, n.season_range, n.day_strength, n.day_range,
+  n.last_at, n.reason, n.reason_id, n.reason_values, n.method, n.trend_strength, n.season_strength, n.season_range, n.day_strength, n.day_range,
   n.parameters, n.code_version
 FROM season n JOIN series s ON s.id = n.series_id""",
         "season_hours": f"""SELECT {_SERIES}, s.unit AS unit, CAST({d.item(0)} AS integer) AS hour_utc,
@@ -243,7 +246,7 @@ FROM season n JOIN series s ON s.id = n.series_id {d.rows_of("n.day_parts")}""",
 FROM season n JOIN series s ON s.id = n.series_id {d.rows_of("n.components")}""",
         "movement_history": f"""SELECT {_SERIES}, m.at, m.data_until, m.stage, m.trend, m.probability, m.velocity_mm_per_day,
   m.velocity_error_mm_per_day, m.velocity_window_s, m.acceleration_mm_per_day2, m.acceleration_error_mm_per_day2, m.tangential_angle_deg, m.v_eq_mm_per_day,
-  m.inverse_velocity_day_per_mm, m.reasons
+  m.inverse_velocity_day_per_mm, m.reasons, m.reasons_id, m.reasons_values
 FROM movement m JOIN series s ON s.id = m.series_id""",
     }
 
@@ -260,7 +263,7 @@ FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
         "forecast_chances": f"""SELECT c.site, c.criterion, c.station, c.level, {d.level_name("p.levels", "c.level")} AS level_name,
   c.over_mm_per_day, c.window_s AS horizon_s, c.chance_from, c.chance_to, c.probability, c.crossed, c.model, c.data_until, c.evaluated_at
 FROM forecast_chance c JOIN site p ON p.id = c.site JOIN site_state t ON t.site = c.site AND t.config_sha256 = c.config_sha256""",
-        "station_health": """SELECT k.site AS site, k.station AS station, h.state, h.since, h.reason, h.newest_at,
+        "station_health": """SELECT k.site AS site, k.station AS station, h.state, h.since, h.reason, h.reason_id, h.reason_values, h.newest_at,
   h.expected_interval_s, h.missing_share_24h, h.votes
 FROM (SELECT site, id AS station FROM station UNION SELECT site, station FROM station_state) k
 LEFT JOIN station_state h ON h.site = k.site AND h.station = k.station""",
@@ -271,6 +274,12 @@ LEFT JOIN station_state h ON h.site = k.site AND h.station = k.station""",
 def _instrument_views(d: Dialect) -> dict[str, str]:
     # what a decision sees speaks before what a job found, but for maintenance, which explains both
     said = "CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' THEN f.{0} ELSE h.{0} END"
+    either = (
+        said.replace(" THEN f.{0}", " AND f.reason IS NOT NULL THEN f.{0}")
+        .replace("CASE WHEN ", "CASE WHEN (")
+        .replace(" AND f.reason", ") AND f.reason")
+    )
+    action = said.replace("h.{0} END", "NULL END")
     word = "CASE h.state WHEN 'silent' THEN 'stale' WHEN 'flagged' THEN 'unusable' WHEN 'verify' THEN 'offset' ELSE h.state END"
     keys = ", ".join(
         f"'health:{kind}:' || k.{column} || ':stale'"
@@ -287,7 +296,9 @@ def _instrument_views(d: Dialect) -> dict[str, str]:
   CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' AND f.state IS NOT NULL THEN f.state
     ELSE coalesce({word}, 'unknown') END AS state,
   coalesce({said.format("since")}, h.since) AS since, coalesce({said.format("reason")}, h.reason, '') AS reason,
-  coalesce({said.format("action").replace("h.action", "NULL")}, '') AS action, h.votes,
+  {either.format("reason_id")} AS reason_id, {either.format("reason_values")} AS reason_values,
+  coalesce({action.format("action")}, '') AS action, {action.format("action_id")} AS action_id,
+  {action.format("action_values")} AS action_values, h.votes,
   (SELECT max(a.id) FROM alert a WHERE a.site = k.site AND a.ledger = 'health' AND a.closed_at IS NULL
     AND a.state <> 'returned_unacknowledged' AND h.state = 'silent' AND a.key IN ({keys})) AS parent_alert_id,
   k.reference AS base, k.logger, k.gateway, k.power, h.newest_at, h.missing_share_24h, i.battery_v,
@@ -300,7 +311,8 @@ LEFT JOIN instrument i ON i.site = k.site AND i.station = k.id
 LEFT JOIN instrument_finding f ON f.site = k.site AND f.station = k.id AND f.rank =
   (SELECT min(b.rank) FROM instrument_finding b WHERE b.site = k.site AND b.station = k.id)
 WHERE k.declared""",
-        "instrument_findings": "SELECT site, station AS instrument, state, since, reason, action FROM instrument_finding",
+        "instrument_findings": """SELECT site, station AS instrument, state, since, reason, reason_id, reason_values, action, action_id, action_values
+FROM instrument_finding""",
         "instrument_availability": f"""SELECT site, station AS instrument, month, expected, received,
   {d.rounded("CAST(received AS double precision) / expected", 6)} AS availability
 FROM instrument_month WHERE expected > 0""",
@@ -311,21 +323,22 @@ def _alert_views(d: Dialect) -> dict[str, str]:
     alerts = f"""SELECT a.id AS alert_id, a.site, a.ledger, a.key, a.level, a.peak_level,
   CASE WHEN a.ledger = 'hazard' THEN {d.level_name("p.levels", "a.level")}
     WHEN a.level = 0 THEN 'clear' WHEN a.level = 1 THEN 'notice' ELSE 'urgent' END AS level_name,
-  a.state, a.exercise, a.raised_at, a.data_time, a.reason, n.evidence, n.evidence_sha256, a.rule_version,
+  a.state, a.exercise, a.raised_at, a.data_time,
+  a.reason, a.reason_id, a.reason_values, n.evidence, n.evidence_sha256, a.rule_version,
   n.config_sha256 AS config_version, n.code_version, a.acknowledged_at, a.acknowledged_by, a.closed_at
 FROM alert a LEFT JOIN site p ON p.id = a.site LEFT JOIN decision n ON n.id = a.decision_id"""
     return {
         "active_alerts": f"{alerts} WHERE a.closed_at IS NULL",
         "alert_history": alerts,
         "alert_events": """SELECT e.alert_id, a.site, a.ledger, e.sequence, e.at, e.data_time, e.from_state, e.to_state,
-  e.from_level, e.to_level, e.actor, e.actor_kind, e.via, e.until_at, e.reason
+  e.from_level, e.to_level, e.actor, e.actor_kind, e.via, e.until_at, e.reason, e.reason_id, e.reason_values
 FROM alert_event e JOIN alert a ON a.id = e.alert_id""",
         "maintenance_windows": """SELECT id AS maintenance_id, site, station, from_at, to_at, "by", second_by, reason, added_at, ended_at, ended_by
 FROM maintenance""",
         "site_proposals": """SELECT id AS proposal_id, site, sha256, base_sha256, author, reason, proposed_at, state, differences, effect,
   loosens_high, approved_by, second_by, decided_at, decision_reason FROM site_proposal""",
         "duty": """SELECT site, team, day, from_at, to_at, person, second_person FROM duty_turn""",
-        "digests": "SELECT site, recipient, day, channel, at, state, attempts, error FROM digest",
+        "digests": "SELECT site, recipient, day, channel, at, state, attempts, error, error_id, error_values FROM digest",
         "duty_plans": """SELECT id AS plan_id, site, team, valid_from, begins, zone, plan, "by", reason, added_at FROM duty_rota""",
         "duty_changes": """SELECT id AS change_id, site, team, from_at, to_at, person_out, person_in, "by", reason, added_at, withdrawn_at,
   withdrawn_by FROM duty_override""",
@@ -334,14 +347,15 @@ FROM maintenance""",
         "drills": """SELECT id AS drill_id, site, started_at, ended_at, "by", scenario, state, outcome FROM drill""",
         "alert_outcomes": 'SELECT o.alert_id, a.site, o."class", o."by", o.note, o.at FROM alert_outcome o JOIN alert a ON a.id = o.alert_id',
         "notification_status": """SELECT id AS notification_id, alert_id, site, ledger, level, level_name, recipient, channel, exercise,
-  state, attempts, queued_at, sent_at, confirmed_at, confirmed_by, confirmed_via, next_attempt_at, superseded_by, last_error, subject, idempotency_key
+  state, attempts, queued_at, sent_at, confirmed_at, confirmed_by, confirmed_via, next_attempt_at, superseded_by,
+  last_error, last_error_id, last_error_values, subject, subject_id, subject_values, idempotency_key
 FROM notification""",
         "deliveries": f"""SELECT id AS notification_id, alert_id, site, ledger, level, level_name, recipient, channel,
   {d.before("channel", ":")} AS kind, exercise,
   CASE state WHEN 'claimed' THEN 'sending' WHEN 'failed_retry' THEN 'retrying' WHEN 'failed_final' THEN 'failed'
     WHEN 'delivered' THEN CASE WHEN received_at IS NULL THEN 'sent' ELSE 'delivered' END ELSE state END AS state,
   attempts, queued_at, sent_at, received_at, confirmed_at, confirmed_by, confirmed_via, next_attempt_at, superseded_by,
-  provider_said, last_error AS why, subject
+  provider_said, last_error AS why, last_error_id AS why_id, last_error_values AS why_values, subject, subject_id, subject_values
 FROM notification""",
         "message_replies": """SELECT r.id AS reply_id, r.at, r.way, r.outcome, r.alert_id, a.site, r.person
 FROM reply r LEFT JOIN alert a ON a.id = r.alert_id""",
@@ -364,21 +378,21 @@ FROM series s JOIN anomaly x ON x.series_id = s.id""",
 FROM series s JOIN reading_gap g ON g.series_id = s.id""",
         "anomaly_budgets": """SELECT id AS budget_id, site, detector, at, from_at, sensor_months, reported, labelled, dismissed,
   known_cause, rate AS rate_per_sensor_month, rate_low AS rate_low_per_sensor_month,
-  rate_high AS rate_high_per_sensor_month, budget AS budget_per_sensor_month, factor_before, factor, reason, "by"
+  rate_high AS rate_high_per_sensor_month, budget AS budget_per_sensor_month, factor_before, factor, reason, reason_id, reason_values, "by"
 FROM anomaly_budget""",
         "model_proofs": """SELECT id AS proof_id, site, kind, subject, tested_at, made_by, "by", rows_from, rows_until, rows_tested,
-  weights, settings, config_sha256, passed, reasons, valid_until
+  weights, settings, config_sha256, passed, reasons, reasons_id, reasons_values, valid_until
 FROM model_proof""",
         "anomaly_labels": f"""SELECT l.id AS label_id, {_SERIES}, l.from_at, l.to_at, l.verdict, l.cause, l."by", l.note, l.at
 FROM series s JOIN anomaly_label l ON l.series_id = s.id""",
         "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g."class", g.parent_id, g.change, g.area_m2,
   g.grown_m2, g.mean_probability, g.geometry, g.min_lon, g.min_lat, g.max_lon, g.max_lat, g.nearest_station, g.distance_m, g.model,
-  g.model_hash, g.detected_at, g.since_at, g.first_seen_at, g.caution, g.near_stations,
+  g.model_hash, g.detected_at, g.since_at, g.first_seen_at, g.caution, g.caution_id, g.caution_values, g.near_stations,
   g.susceptibility, g.susceptibility_map, CASE WHEN g.model IN ('sar', 'index') THEN g.model ELSE 'network' END AS method
 FROM scene_footprint g JOIN scene c ON c.scene_hash = g.scene_hash
 WHERE g.change <> 'withdrawn'""",
         "scene_changes": """SELECT c.site, c.name AS scene, c.acquired_at, h.polygon_id, g."class", h.judged_at, h.change, h.parent_id, h.grown_m2,
-  h.since_at, h.first_seen_at, h.caution
+  h.since_at, h.first_seen_at, h.caution, h.caution_id, h.caution_values
 FROM scene_change h JOIN scene c ON c.scene_hash = h.scene_hash
   JOIN scene_footprint g ON g.scene_hash = h.scene_hash AND g.model_hash = h.model_hash AND g.polygon_id = h.polygon_id""",
         "footprint_reviews": """SELECT c.site, c.name AS scene, c.acquired_at, r.polygon_id, r.at, r.verdict, r."by", r.note, r.geometry,
@@ -400,7 +414,7 @@ FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN point_observation o 
 WHERE s.unit IN ('mm', 'cm', 'm')""",
         "point_looks": """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, l.known_at, l.from_at, l.newest_at,
   l.acquisitions, l.points, l.withheld, l.alarms, l.happenings, l.going_on, l.left_out, l.budget AS budget_per_point_month,
-  l.thresholds, l.digest, l.reason
+  l.thresholds, l.digest, l.reason, l.reason_id, l.reason_values
 FROM point_look l JOIN point_set s ON s.id = l.point_set_id""",
         "point_happenings": """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, h.number, h.kind, h.common, h.first_at, h.last_at,
   h.points, h.judged, h.size_mm, h.score, h.latitude, h.longitude, h.radius_m, h.station, h.distance_m, h.compared_with
@@ -413,7 +427,9 @@ FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening
   i.points, i.withheld, h.number AS horizon, i.step_s * h.steps AS horizon_s, h.target_at, h.model, h.level_rows, h.slope_rows, h.damping,
   h.forecasts AS held_out, h.inside AS held_out_inside_80, h.error_mm AS held_out_error_mm,
   h.persistence_mm AS held_out_persistence_mm, h.trend_mm AS held_out_trend_mm,
-  i.digest, CASE WHEN i.reason <> '' THEN i.reason ELSE coalesce(h.reason, '') END AS reason
+  i.digest, CASE WHEN i.reason <> '' THEN i.reason ELSE coalesce(h.reason, '') END AS reason,
+  CASE WHEN i.reason <> '' THEN i.reason_id ELSE h.reason_id END AS reason_id,
+  CASE WHEN i.reason <> '' THEN i.reason_values ELSE h.reason_values END AS reason_values
 FROM point_issue i JOIN point_set s ON s.id = i.point_set_id LEFT JOIN point_issue_horizon h ON h.point_issue_id = i.id""",
         "point_forecasts": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, i.id AS issue_id, i.issued_at,
   i.newest_at, h.number AS horizon, i.step_s * h.steps AS horizon_s, h.target_at,
@@ -423,10 +439,16 @@ FROM point_issue i JOIN point_set s ON s.id = i.point_set_id LEFT JOIN point_iss
   CASE h.number WHEN 1 THEN f.middle_1_mm + f.half_1_mm WHEN 2 THEN f.middle_2_mm + f.half_2_mm ELSE f.middle_3_mm + f.half_3_mm END AS q90,
   CASE WHEN h.reason <> '' THEN h.reason
        WHEN CASE h.number WHEN 1 THEN f.middle_1_mm WHEN 2 THEN f.middle_2_mm ELSE f.middle_3_mm END IS NULL THEN f.reason
-       ELSE '' END AS reason
+       ELSE '' END AS reason,
+  CASE WHEN h.reason <> '' THEN h.reason_id
+       WHEN CASE h.number WHEN 1 THEN f.middle_1_mm WHEN 2 THEN f.middle_2_mm ELSE f.middle_3_mm END IS NULL THEN f.reason_id
+       ELSE NULL END AS reason_id,
+  CASE WHEN h.reason <> '' THEN h.reason_values
+       WHEN CASE h.number WHEN 1 THEN f.middle_1_mm WHEN 2 THEN f.middle_2_mm ELSE f.middle_3_mm END IS NULL THEN f.reason_values
+       ELSE NULL END AS reason_values
 FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN point_forecast f ON f.point_id = p.id
   JOIN point_issue i ON i.id = f.point_issue_id JOIN point_issue_horizon h ON h.point_issue_id = i.id""",
-        "rejected_messages": f"""SELECT id AS rejected_id, received_at, topic, code, reason, client, payload_bytes,
+        "rejected_messages": f"""SELECT id AS rejected_id, received_at, topic, code, reason, reason_id, reason_values, client, payload_bytes,
   {d.hexadecimal("substr(payload, 1, 256)")} AS payload_start_hex, digest, times, replayed_at, replay_result,
   retained, payload_bytes > length(payload) AS cut
 FROM rejected_message""",
@@ -447,14 +469,14 @@ FROM retention_run""",
         "backups": """SELECT id AS backup_id, at, file, state, seconds, bytes, "rows", audit_head, detail
 FROM backup_run""",
         "sources": """SELECT source, site, kind, address, polled_at, new_at, CASE WHEN error IS NULL THEN 'ok' ELSE 'failed' END AS outcome,
-  error, error_since, failures, next_at, CASE WHEN error IS NOT NULL THEN coalesce(success_at, since_at) END AS silent_since,
+  error, error_id, error_values, error_since, failures, next_at, CASE WHEN error IS NOT NULL THEN coalesce(success_at, since_at) END AS silent_since,
   rows_new AS values_new, rows_all AS values_all
 FROM source_poll""",
         "issued_reports": """SELECT r.id AS report_id, r.site, r.kind, r.from_at, r.to_at, r.made_at, r.language, r.facts_sha256,
   r.code_version, (SELECT count(*) FROM report_mail m WHERE m.report_id = r.id) AS mails,
   (SELECT count(*) FROM report_mail m WHERE m.report_id = r.id AND m.state = 'delivered') AS delivered
 FROM issued_report r""",
-        "service_checks": """SELECT name, state, since, checked_at, "value", unit, found, remedy
+        "service_checks": """SELECT name, state, since, checked_at, "value", unit, found, found_id, found_values, remedy, remedy_id, remedy_values
 FROM service_check""",
         "outages": """SELECT o.id AS outage_id, o.cause, o.from_at, o.back_at, o.drained_at, o.counted_at, o.counts_until,
   (SELECT count(*) FROM outage_station k WHERE k.outage_id = o.id) AS stations,

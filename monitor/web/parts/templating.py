@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from forecasting.message import Message
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about, spell_age
 from monitor.language import catalogue
@@ -23,6 +24,7 @@ from monitor.language.local_time import (
     use_zone,
     zone_in_use,
 )
+from monitor.language.rendering import render as render_message
 from monitor.language.sayings import say, translate
 from monitor.language.scripts import translate_scripts
 from monitor.language.subjects import say_subject
@@ -73,7 +75,8 @@ def tell(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     found = Markup()
-    for shown, at in spell_parts(translate(text)):
+    parts = render_message(text) if isinstance(text, Message) else spell_parts(translate(text))
+    for shown, at in parts:
         mark = Markup('<time datetime="{}" title="{}">{}</time>')
         found += shown if at is None else mark.format(spell(at), spell_utc(at), shown)
     return found

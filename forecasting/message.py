@@ -1,0 +1,401 @@
+"""Texts that people read, as an id and typed values, from the rule that finds something to the lock screen.
+
+A `Message` *is* its English text, so that SQL, logs and programs read it as they stand, and it carries the id of the
+template and the values that it was made from. Whoever shows it to a reader renders it anew in his language, zone and
+units (`monitor.language.rendering`); what is compared, sealed and recomputed are id and values.
+
+Rows and JSON hold three neighbours, `reason`, `reason_id`, `reason_values`: `spread` makes them, `gather` reads them.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, Self, TypeAlias
+
+PLACE: Final = re.compile(r"\{(\w+)\}")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ID, _VALUES = "_id", "_values"
+_UNITS: Final = (("d", 86400.0), ("h", 3600.0), ("m", 60.0))
+TimeForm: TypeAlias = Literal["exact", "second", "minute", "day"]
+DurationForm: TypeAlias = Literal["unit", "about", "span"]
+
+
+# ---- typed values ----------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number with the digits that it is shown with, and its unit.
+
+    >>> Figure(3.14159, ".2f", "mm/day").english(), Figure(0.834, ".0%").english(), Figure(12).english()
+    ('3.14 mm/day', '83%', '12')
+    """
+
+    value: float
+    form: str = "g"
+    unit: str = ""
+
+    def english(self) -> str:
+        """As it is read."""
+        shown = format(self.value, self.form)
+        return f"{shown} {self.unit}" if self.unit else shown
+
+    def to_json(self) -> dict[str, Any]:
+        """Names and values."""
+        return {"figure": self.value, "form": self.form, **({"unit": self.unit} if self.unit else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """An instant in epoch seconds; a day is one of UTC and is shown as it is, in every zone.
+
+    >>> Timestamp(0.5).english(), Timestamp(60.0, "minute").english(), Timestamp(60.0, "day").english()
+    ('1970-01-01T00:00:00.500000Z', '1970-01-01 00:01 UTC', '1970-01-01')
+    """
+
+    at_s: float
+    form: TimeForm = "exact"
+
+    @classmethod
+    def of(cls, at: datetime, form: TimeForm = "exact") -> Self:
+        """From an aware instant."""
+        return cls((at - _EPOCH).total_seconds(), form)
+
+    @property
+    def at(self) -> datetime:
+        """The instant, aware, in UTC."""
+        return _EPOCH + timedelta(seconds=self.at_s)
+
+    def english(self) -> str:
+        """As it is read by programs, in UTC."""
+        if self.form == "exact":
+            return f"{self.at:%Y-%m-%dT%H:%M:%S.%f}Z"
+        if self.form == "day":
+            return f"{self.at:%Y-%m-%d}"
+        return f"{self.at:%Y-%m-%d %H:%M:%S} UTC" if self.form == "second" else f"{self.at:%Y-%m-%d %H:%M} UTC"
+
+    def to_json(self) -> dict[str, Any]:
+        """Names and values."""
+        return {"at_s": self.at_s, "form": self.form}
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """How long something takes: in its largest whole unit, about, or as the window of a rate.
+
+    >>> [Duration(s, form).english() for s, form in ((5400.0, "unit"), (5400.0, "about"), (115200.0, "span"))]
+    ['90m', '1 h 30 min', '32 h']
+    """
+
+    seconds: float
+    form: DurationForm = "unit"
+
+    def english(self) -> str:
+        """As it is read."""
+        if self.form == "about":
+            return format_about(self.seconds)
+        if self.form == "span":
+            return format_span(self.seconds)
+        return format_duration(self.seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Names and values."""
+        return {"seconds": self.seconds, "form": self.form}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A word of the vocabulary, which is translated: the name of a level, a state, a quantity, a kind of criterion.
+
+    >>> Term("crack_opening").english(), Term("ORANGE").english()
+    ('crack opening', 'ORANGE')
+    """
+
+    word: str
+
+    def english(self) -> str:
+        """As it is read."""
+        return self.word.replace("_", " ")
+
+    def to_json(self) -> dict[str, Any]:
+        """Names and values."""
+        return {"term": self.word}
+
+
+@dataclass(frozen=True, slots=True)
+class NameList:
+    """Names, which stay as they are, and how many more there are.
+
+    >>> NameList(("G1", "G2", "G3")).english(), NameList(("G1", "G2"), more=4).english()
+    ('G1, G2, G3', 'G1, G2 and 4 more')
+    >>> NameList(("G1", "G2", "G3"), conjunction=True).english()
+    'G1, G2 and G3'
+    """
+
+    names: tuple[str, ...]
+    more: int = 0
+    conjunction: bool = False
+
+    def english(self, conjunction: str = " and ", more: str = "{text} and {n} more") -> str:
+        """As it is read, with the words of another language in place of the English ones."""
+        if self.conjunction and not self.more and len(self.names) > 1:
+            return f"{', '.join(self.names[:-1])}{conjunction}{self.names[-1]}"
+        listed = ", ".join(self.names)
+        return more.format(text=listed, n=self.more) if self.more else listed
+
+    def to_json(self) -> dict[str, Any]:
+        """Names and values."""
+        return {"names": list(self.names), "more": self.more, "conjunction": self.conjunction}
+
+
+class Message(str):
+    """A text with the id of its template and its values; equal to, sorted and stored as its English text.
+
+    Attributes:
+        id: of the template.
+        values: by the names of its places.
+    """
+
+    __slots__ = ("id", "values")
+    id: str
+    values: "Mapping[str, Value]"
+
+    def __new__(cls, english: str, template_id: str, values: "Mapping[str, Value]") -> Self:
+        """From its parts; made by templates, and read from what is stored by `read_message`."""
+        self = super().__new__(cls, english)
+        object.__setattr__(self, "id", template_id)
+        object.__setattr__(self, "values", values)
+        return self
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: messages are frozen."""
+        raise AttributeError(f"{name} of a message cannot be set")
+
+    def __reduce__(self) -> tuple[Callable[..., "Message"], tuple[Any, ...]]:
+        """Copies and other processes get all of it."""
+        return Message, (str(self), self.id, dict(self.values))
+
+    def english(self) -> str:
+        """Its English text as a plain one."""
+        return str(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Text, id and values."""
+        return {"text": str(self), "id": self.id, "values": values_to_json(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class MessageList:
+    """Texts one after the other, the most important first: what must be short leaves out the last ones.
+
+    >>> MessageList(("one", "two")).english()
+    'one; two'
+    """
+
+    items: "tuple[Value, ...]"
+    separator: str = "; "
+
+    def english(self) -> str:
+        """As it is read."""
+        return self.separator.join(to_english(item) for item in self.items)
+
+    def to_json(self) -> dict[str, Any]:
+        """Names and values."""
+        return {"items": [_value_to_json(item) for item in self.items], "separator": self.separator}
+
+
+Typed: TypeAlias = Figure | Timestamp | Duration | Term | NameList | MessageList
+Value: TypeAlias = str | int | float | Typed  # a `Message` is text
+
+
+def to_english(value: Value) -> str:
+    """A value as English text shows it."""
+    if isinstance(value, str):
+        return str(value)
+    return f"{value:g}" if isinstance(value, int | float) else value.english()
+
+
+# ---- templates -------------------------------------------------------------------------------------------------
+ENGLISH: Final[dict[str, str]] = {}
+"""The English text of every template that was imported, by its id."""
+
+
+class Template:
+    """The English text of one kind of message; it stands where the message is made.
+
+    >>> over = Template("example.over", "{station} moves {rate}, over {bound}")
+    >>> text = over(station="G1", rate=Figure(12.31, ".1f", "mm/day"), bound=Figure(10, "g", "mm/day"))
+    >>> text, text.id, text.values["station"]
+    ('G1 moves 12.3 mm/day, over 10 mm/day', 'example.over', 'G1')
+    """
+
+    __slots__ = ("_literals", "_places", "english", "id")
+
+    def __init__(self, template_id: str, english: str) -> None:
+        """Args: a short dotted name that no other template has, and the text with its places in braces."""
+        if ENGLISH.setdefault(template_id, english) != english:
+            raise ValueError(f"two templates are called {template_id!r}")
+        self.id, self.english = template_id, english
+        parts = PLACE.split(english)
+        self._literals, self._places = parts[::2], parts[1::2]
+
+    def __call__(self, **values: Value) -> Message:
+        """The message with these values, one for each place."""
+        text = self._literals[0]
+        for place, literal in zip(self._places, self._literals[1:], strict=True):
+            text += to_english(values[place]) + literal
+        return Message(text, self.id, values)
+
+
+TEXT_OF: Final = Template("text.of", "{name}: {text}")
+LISTED: Final = Template("text.list", "{parts}")
+
+
+def join(parts: Iterable[Value], separator: str = "; ") -> Message:
+    """Several texts as one.
+
+    >>> join(["one", "two"])
+    'one; two'
+    """
+    return LISTED(parts=MessageList(tuple(parts), separator))
+
+
+# ---- what is stored --------------------------------------------------------------------------------------------
+def _value_to_json(value: Value) -> Any:
+    return value.to_json() if isinstance(value, Message | Typed) else value
+
+
+def values_to_json(values: Mapping[str, Value]) -> dict[str, Any]:
+    """Values of a message as plain data."""
+    return {name: _value_to_json(value) for name, value in values.items()}
+
+
+_KINDS: Final[tuple[tuple[str, Callable[[Mapping[str, Any]], Value]], ...]] = (
+    ("figure", lambda v: Figure(v["figure"], v["form"], v.get("unit", ""))),
+    ("at_s", lambda v: Timestamp(v["at_s"], v["form"])),
+    ("seconds", lambda v: Duration(v["seconds"], v["form"])),
+    ("term", lambda v: Term(v["term"])),
+    ("names", lambda v: NameList(tuple(v["names"]), v["more"], v["conjunction"])),
+    ("items", lambda v: MessageList(tuple(_read_value(i) for i in v["items"]), v["separator"])),
+    ("id", lambda v: read_message(v["text"], v["id"], v["values"])),
+)
+
+
+def _read_value(value: Any) -> Value:
+    if not isinstance(value, dict):
+        return value  # type: ignore[no-any-return]
+    return next(read(value) for key, read in _KINDS if key in value)
+
+
+def read_message(text: str, template_id: str | None, values: Mapping[str, Any] | None) -> str:
+    """A message back from what is stored; plain text where it has no id: a person wrote it.
+
+    >>> sent = Template("example.back", "{text}: {rate}")(text=LISTED(parts=MessageList(("a",))), rate=Figure(1.5))
+    >>> back = read_message(str(sent), sent.id, values_to_json(sent.values))
+    >>> back == sent, back.values == sent.values
+    (True, True)
+    """
+    if template_id is None:
+        return text
+    return Message(text, template_id, {name: _read_value(value) for name, value in (values or {}).items()})
+
+
+def spread(value: Any) -> Any:
+    """Plain data with each message `k` as three neighbours: its text, `k_id` and `k_values`.
+
+    >>> spread({"reason": Template("example.plain", "{n} left")(n=3), "level": 1, "by": "Eva"})
+    {'reason': '3 left', 'reason_id': 'example.plain', 'reason_values': {'n': 3}, 'level': 1, 'by': 'Eva'}
+    """
+    if isinstance(value, Mapping):
+        found: dict[str, Any] = {}
+        for key, one in value.items():
+            if isinstance(one, Message):
+                found |= {key: str(one), f"{key}{_ID}": one.id, f"{key}{_VALUES}": values_to_json(one.values)}
+            else:
+                found[key] = one if type(one) in _FLAT else spread(one)
+        return found
+    if isinstance(value, list | tuple):
+        return value if _FLAT.issuperset(map(type, value)) else [spread(one) for one in value]
+    return value.to_json() if isinstance(value, Message) else value
+
+
+_FLAT: Final = frozenset({str, int, float, bool, type(None)})
+
+
+def gather(value: Any) -> Any:
+    """What `spread` wrote, with its messages.
+
+    >>> gather({"reason": "3 left", "reason_id": "example.plain", "reason_values": {"n": 3}})["reason"].values
+    {'n': 3}
+    """
+    if isinstance(value, Mapping):
+        if value.keys() == {"text", "id", "values"}:
+            return read_message(value["text"], value["id"], value["values"])
+        found = {}
+        for key, one in value.items():
+            if f"{key}{_VALUES}" in value and f"{key}{_ID}" in value:
+                stored = value[f"{key}{_VALUES}"]  # JSON, which a view holds as text
+                values = json.loads(stored) if isinstance(stored, str) else stored
+                found[key] = None if one is None else read_message(one, value[f"{key}{_ID}"], values)
+            elif not (_is_neighbour(key, _ID, value) or _is_neighbour(key, _VALUES, value)):
+                found[key] = gather(one) if isinstance(one, Mapping | list) else one
+        return found
+    return [gather(one) for one in value] if isinstance(value, list) else value
+
+
+def _is_neighbour(key: Any, ending: str, record: Mapping[Any, Any]) -> bool:
+    """Whether a key belongs to the message beside it."""
+    if not isinstance(key, str) or not key.endswith(ending):
+        return False
+    base = key[: -len(ending)]
+    return base in record and f"{base}{_ID}" in record and f"{base}{_VALUES}" in record
+
+
+def is_same_text(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether two texts say the same: by id and values where both have them, else by their letters."""
+    if isinstance(one, Message) and isinstance(other, Message):
+        return one.id == other.id and values_to_json(one.values) == values_to_json(other.values)
+    return one == other
+
+
+# ---- durations -------------------------------------------------------------------------------------------------
+def format_about(seconds: float) -> str:
+    """How long something takes or took, as people say it: two units at most, never nothing for something.
+
+    >>> format_about(0.4), format_about(22), format_about(3700), format_about(93600), format_about(864000)
+    ('less than 1 s', '22 s', '1 h 2 min', '1 d 2 h', '10 d')
+    >>> format_about(59.7), format_about(3599.0)
+    ('1 min', '1 h')
+    """
+    whole = round(seconds)
+    minutes, hours = round(whole / 60), round(whole / 3600)
+    if whole < 60:
+        return f"{whole} s" if whole >= 1 else "less than 1 s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours >= 240:
+        return f"{round(whole / 86400)} d"
+    in_days = minutes >= 24 * 60
+    (big, small), units = (divmod(hours, 24), ("d", "h")) if in_days else (divmod(minutes, 60), ("h", "min"))
+    return f"{big} {units[0]}" + (f" {small} {units[1]}" if small else "")
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in its largest whole unit.
+
+    >>> format_duration(900), format_duration(604800), format_duration(90), format_duration(2239488.5)
+    ('15m', '7d', '90s', '2239488.5s')
+    """
+    for unit, size in _UNITS:
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.15g}{unit}"
+    return f"{seconds:.15g}s"
+
+
+def format_span(seconds: float) -> str:
+    """The length of a window, as the sentences of movement say it.
+
+    >>> format_span(115200.0), format_span(604800.0)
+    ('32 h', '7 d')
+    """
+    return f"{seconds / 86400:.3g} d" if seconds >= 172800 else f"{seconds / 3600:.3g} h"
