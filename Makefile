@@ -76,7 +76,7 @@ audit: setup $(TOOLS)/.installed ## Dependencies that do not fit together or hav
 house: setup ## The house in figures beside its targets (HOUSE_FLAGS="--json", "--before FILE"; "--write" puts them into docs/architecture.md)
 	@$(BIN)/python docs/house.py $(HOUSE_FLAGS)
 
-cut: ## Give the changes since the last release a version and a date: make cut VERSION=0.3.0
+cut: ## Give the changes since the last release a version and a date: make cut VERSION=1.0.0
 	locks/cut.sh $(VERSION)
 
 release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (CycloneDX), and their hashes, signed with RELEASE_KEY=FILE (an SSH key)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Gives what stands under Unreleased in CHANGELOG.md a version and the date of today, and pyproject.toml the same version.
-# locks/cut.sh 0.3.0; nothing is committed. Refuses a version that is not newer, and a changelog without changes.
+# locks/cut.sh 1.0.0; nothing is committed. Refuses a version that is not newer, and a changelog without changes.
 set -euo pipefail
 new=${1:-}
 cd "$(dirname "$0")/.."
 fail() { echo "$*" >&2; exit 1; }
-[[ $new =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "which version? make cut VERSION=0.3.0"
+[[ $new =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "which version? make cut VERSION=1.0.0"
 old=$(sed -n 's/^version = "\([0-9.]*\)"$/\1/p' pyproject.toml)
 newest=$(printf '%s\n%s\n' "$old" "$new" | sort -V | tail -1)
 if [ "$old" = "$new" ] || [ "$newest" != "$new" ]; then fail "$new is not newer than $old"; fi
