@@ -319,6 +319,15 @@ def spread(value: Any) -> Any:
     return value.to_json() if isinstance(value, Message) else value
 
 
+def message_columns(name: str, text: str | None) -> dict[str, Any]:
+    """A text as the three columns of an update, also one that a person wrote.
+
+    >>> message_columns("reason", "by hand")
+    {'reason': 'by hand', 'reason_id': None, 'reason_values': None}
+    """
+    return {name: text, f"{name}{_ID}": None, f"{name}{_VALUES}": None} | spread({name: text})
+
+
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})
 
 

@@ -6,6 +6,11 @@ from typing import Self
 class SlopewardError(Exception):
     """Root of all known errors; its text is one line that says what is wrong and what to do."""
 
+    @property
+    def message(self) -> str:
+        """Its text as it was given: a message keeps its id and values, which `str` of the error would lose."""
+        return str(self) if not self.args or not isinstance(self.args[0], str) else self.args[0]
+
 
 class ConfigError(SlopewardError):
     """A configuration file cannot be used; names file, key and what was expected.
