@@ -88,7 +88,7 @@ words: setup ## Texts for the catalogues gathered anew; what is new or changed w
 	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/language/catalogues/$$code.po; done
 
 baseline-fixture: setup ## The one migration and the database that every upgrade is tested from, anew from the program as it stands; refused once v1.0.0 is tagged
-	$(BIN)/python -m tests.data.write_baseline
+	$(BIN)/python -m tests.data.baseline.write
 
 SITE := build/docs-tools
 $(SITE)/.installed: locks/docs.txt
