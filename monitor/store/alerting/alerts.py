@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, update
 
+from forecasting.message import gather
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
@@ -550,7 +551,7 @@ def load_alert_events(c: Connection, alert_id: int) -> list[AlertEvent]:
     rows = c.execute(
         select(t.alert_event).where(and_(t.alert_event.c.alert_id == alert_id)).order_by(t.alert_event.c.sequence)
     )
-    return [AlertEvent(**row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
+    return [AlertEvent(**gather(row._mapping)) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
 
 
 def find_alert_of_event(c: Connection, event_id: int) -> tuple[int, int]:
@@ -606,4 +607,5 @@ def load_outcomes(
 
 
 def _read(row: Mapping[Any, Any]) -> Alert:
+    row = gather(row)
     return Alert(**{name: row[name] for name in Alert.__slots__})

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from forecasting.message import gather
 from monitor.domain.alert import SERVICE, Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -224,7 +225,7 @@ def load_gates(c: Connection, hashes: Iterable[str]) -> dict[str, dict[float, Ga
     query = select(model_gate).where(model_gate.c.model_hash.in_(list(hashes)))
     found: dict[str, dict[float, GateRow]] = {}
     for row in c.execute(query.order_by(model_gate.c.model_hash, model_gate.c.horizon_s)):
-        found.setdefault(row.model_hash, {})[row.horizon_s] = GateRow(**row._mapping)  # noqa: SLF001 - a row's public name
+        found.setdefault(row.model_hash, {})[row.horizon_s] = GateRow(**gather(row._mapping))  # noqa: SLF001 - a row's public name
     return found
 
 
@@ -232,7 +233,7 @@ def load_transitions(c: Connection, model_hash: str) -> list[Transition]:
     """What became of a checkpoint, oldest first."""
     t = model_transition
     query = select(t).where(t.c.model_hash == model_hash).order_by(t.c.id)
-    return [Transition(**{k: v for k, v in row._mapping.items() if k != "id"}) for row in c.execute(query)]  # noqa: SLF001
+    return [Transition(**{k: v for k, v in gather(row._mapping).items() if k != "id"}) for row in c.execute(query)]  # noqa: SLF001
 
 
 def _record(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select
 
+from forecasting.message import gather
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import source_file, source_poll
 
@@ -66,13 +67,13 @@ class FileState:
 def load_polls(c: Connection) -> list[PollState]:
     """All sources that were ever looked at, by name."""
     rows = c.execute(select(source_poll).order_by(source_poll.c.source))
-    return [PollState(**row._mapping) for row in rows]  # noqa: SLF001
+    return [PollState(**gather(row._mapping)) for row in rows]  # noqa: SLF001
 
 
 def find_poll(c: Connection, source: str) -> PollState | None:
     """One source, None where it was never looked at."""
     row = c.execute(select(source_poll).where(source_poll.c.source == source)).first()
-    return None if row is None else PollState(**row._mapping)  # noqa: SLF001
+    return None if row is None else PollState(**gather(row._mapping))  # noqa: SLF001
 
 
 def save_poll(c: Connection, state: PollState) -> None:
