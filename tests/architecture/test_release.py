@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# stands in for hatchling and pip, which would build for a minute
+# stands in for hatchling and pip, which would build for a minute, and for the count of translations
 PYTHON = """#!/bin/sh
 case "$1 $2" in
+"-m tests.words") [ "$3" = --urgent ] ;;
 "-m hatchling") touch dist/slopeward-1.tar.gz ;;
 "-m pip") [ -f dist/slopeward-1.tar.gz ] && touch dist/slopeward-1-py3-none-any.whl ;;
 *) exit 9 ;;
