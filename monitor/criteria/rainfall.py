@@ -52,17 +52,15 @@ def judge_rain(
         criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
         # what was expected and is not told any more is missing, not dry
         fresh=complete and windows.is_fresh(newest_s, spec), newest_s=newest_s,
-        reason=_sentence(worst, plain=windows.view.plain),
+        reason=_sentence(worst),
         facts={"worst": worst, "min_coverage": needed, "durations": len(facts), "levels": _by_level(facts)},
     )  # fmt: skip
 
 
-def _sentence(worst: Mapping[str, Any], *, plain: bool) -> str:
+def _sentence(worst: Mapping[str, Any]) -> str:
     expected = "" if "expected_mm" not in worst else f" of which {worst['expected_mm']:.1f} mm are expected"
     total = f"{worst.get('what', 'rain')} {worst['sum_mm']:.1f} mm in {worst['duration_s'] / 3600:.4g} h"
     what = f"{total}{expected} is "
-    if not plain:  # frozen before format 10
-        return f"{what}{worst['ratio']:.2f} of the bound{worst.get('note', '')}, coverage {worst['coverage']:.2f}"
     if worst["bound_mm"] <= 0.0:  # no event runs, or one shorter than any bound
         return f"{total} is no rainfall that the bounds are for, {say_known('', worst['coverage'])}"
     rare = ""

@@ -35,16 +35,9 @@ def reach_s(span_s: float) -> float:
     return span_s * (1.0 + 1.0 / BLOCKS)
 
 
-def wanted_series(site: Site, *, learns: bool = True, weighs_chance: bool = True) -> Mapping[tuple[str, str], float]:
-    """(station, declared quantity) -> seconds of history; controls on a shared reference are looked at as well.
-
-    Args:
-        site: the declaration.
-        learns: False as before format 9, when no series had to show its scatter.
-        weighs_chance: False as before format 11, when no series had to show how often it repeats itself.
-    """
+def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
+    """(station, declared quantity) -> seconds of history; controls on a shared reference are looked at as well."""
     found: dict[tuple[str, str], float] = {}
-    seen = {"learns": learns, "weighs_chance": weighs_chance}
     for criterion in site.criteria:
         if criterion.kind.source != "instruments":
             continue
@@ -55,11 +48,11 @@ def wanted_series(site: Site, *, learns: bool = True, weighs_chance: bool = True
             spec = site.series(station, criterion.quantity)
             if spec is not None:
                 key = (station, criterion.quantity)
-                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec, **seen))
+                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
         for key in further_series(criterion):
             spec = site.series(*key)
             if spec is not None:
-                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec, **seen))
+                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
     return found
 
 
@@ -69,9 +62,7 @@ def further_series(criterion: Criterion) -> list[tuple[str, str]]:
     return [(station, quantity) for station, _, quantity in pairs]
 
 
-def history_s(
-    site: Site, criterion: Criterion, spec: SeriesSpec, *, learns: bool = True, weighs_chance: bool = True
-) -> float:  # fmt: skip
+def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
     """How far back a criterion must see: its widest window, its dwell, the clock of a step, and some context.
 
     Where nobody states the noise of a series that may step or stand still, far enough for it to show its scatter.
@@ -82,8 +73,8 @@ def history_s(
     ]  # fmt: skip
     dwell_s = criterion.dwell.within_s or (criterion.dwell.of + 1) * spec.interval_s
     clock_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)
-    steps = learns and verify_step(spec, criterion) is not None
-    shows_noise = not spec.noise_floor and (steps or (weighs_chance and criterion.kind.followed))
+    steps = verify_step(spec, criterion) is not None
+    shows_noise = not spec.noise_floor and (steps or criterion.kind.followed)
     least_s = SHOWING * spec.interval_s if shows_noise else 0.0
     seen_s = max(windows) + max(dwell_s, clock_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
     return max(seen_s, least_s)

@@ -1,6 +1,5 @@
 """What a decision sees and what it leaves behind: frozen records that can be spelled as JSON and read back exactly."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -8,16 +7,11 @@ from operator import attrgetter
 from typing import Any, Final
 
 from monitor.domain.alert import AlertChange
-from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell, spell_about, spell_duration
+from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
 from monitor.domain.keys import StepKey, Support, VoteKey, read_support
 from monitor.domain.observation import Reading
 
 __all__ = ["EPOCH", "Decision", "Memory", "View"]
-
-# by which way a declaration came, where no version before kept it
-UNKNOWN_WAY: Final = "unknown"
-# frozen by a version that asked nobody: there any declaration explained, and so it is recomputed
-OLD_RULE: Final = "any"
 
 
 # ---- what a decision sees --------------------------------------------------------------------------------------
@@ -45,8 +39,8 @@ class ForecastFact:
     data_value: float
     model: str
     shown: bool
-    q025: float | None = None  # None: frozen by a version that looked at three quantiles alone
-    q975: float | None = None
+    q025: float
+    q975: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +53,9 @@ class AnomalyFact:
     detector: str
     score: float
     threshold: float
-    kind: str = ""  # empty: frozen by a version that did not name it
+    kind: str
     compared_with: str = ""
-    model_hash: str = ""  # the weights that scored it; empty: it has none, or a version froze it that did not name them
+    model_hash: str = ""  # the weights that scored it; empty: it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +69,14 @@ class FootprintFact:
     area_m2: float
     station: str | None
     distance_m: float | None
-    received_s: float | None = None  # when it was known: scenes come late
+    received_s: float  # when it was known: scenes come late
     grown_m2: float | None = None
     parent: str | None = None
     since_s: float | None = None  # when the image was taken that it was compared with
     caution: str | None = None  # why its change is advice only
     near: tuple[tuple[str, float], ...] = ()  # all stations within reach and how far they are, nearest first
     kind: str = "landslide"  # the model's class
-    model_hash: str = ""  # the weights that found it; empty: a version froze it that did not name them
+    model_hash: str = ""  # the weights that found it
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +89,7 @@ class ReportFact:
     text: str
     by: str
     station: str | None
-    credential: str | None = None  # what proved who sent it; None = frozen by a version that counted names
+    credential: str  # what proved who sent it: one is one observer, names are free to whoever sends
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +103,8 @@ class EventFact:
     value: float | None
     text: str
     by: str
-    id: int = 0
-    via: str = UNKNOWN_WAY
+    id: int
+    via: str  # by which way it came
     confirmed_by: tuple[str, ...] = ()  # the people who stand behind it, the first two
     withdrawn: bool = False  # as a whole: all that is left of it are the questions that it had answered
     doubted: bool = False  # somebody stood behind it and took that back
@@ -118,7 +112,7 @@ class EventFact:
     @property
     def words(self) -> int:
         """How many people stand behind it; without one it annotates and explains nothing."""
-        return 2 if self.via == OLD_RULE else len(self.confirmed_by)
+        return len(self.confirmed_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +153,7 @@ class OffsetFact:
     at_s: float
     by: str
     second_by: str | None  # None as long as nobody but its author has confirmed it
-    quantity: str = ""
+    quantity: str
     alone: float = 0.0  # its size while one person alone stands behind it; 0 = it counts everywhere
 
 
@@ -174,10 +168,10 @@ class PointFact:
     points: int
     newest_s: float
     received_s: float
-    low_mm_per_day: float = 0.0  # smallest and largest rate when any single acquisition is left out
-    high_mm_per_day: float = 0.0
-    window_s: float = 0.0
-    epochs: int = 0
+    low_mm_per_day: float  # smallest and largest rate when any single acquisition is left out
+    high_mm_per_day: float
+    window_s: float
+    epochs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,32 +211,7 @@ class View:
     maintenance: tuple[MaintenanceFact, ...] = ()
     points: tuple[PointFact, ...] = ()
     offsets: tuple[OffsetFact, ...] = ()
-    proofs: tuple[ProofFact, ...] | None = None  # None: nothing asks for any, or it was frozen before they were
-    level_digits: int = 6  # of the value that a `level` criterion names; 3 in what was frozen before format 7
-    in_words: bool = True  # quantities and delays as people write them; False in what was frozen before format 8
-    learns: bool = True  # small jumps wait where a series has yet to show its noise; False before format 9
-    counts_missed: bool = True  # who missed three epochs is as silent as those beside it; False before format 9
-    plain: bool = True  # sentences of bounds say readings and per cent; False in what was frozen before format 10
-    joins_slow: bool = True  # who is not due yet holds no page of its logger back; False before format 10
-    weighs_chance: bool = True  # what repeats one value is stuck by chance, without a stated noise; False before 11
-
-    def name(self, quantity: str) -> str:
-        """A quantity as sentences name it.
-
-        >>> View().name("crack_opening"), View(in_words=False).name("crack_opening")
-        ('crack opening', 'crack_opening')
-        """
-        return quantity.replace("_", " ") if self.in_words else quantity
-
-    def spell_delay(self, delay_s: float) -> str:
-        """A delay as sentences of frozen decisions name it: units stand close to their figures there.
-
-        >>> View().spell_delay(5412.0), View(in_words=False).spell_delay(5412.0)
-        ('1h 30m', '5412s')
-        """
-        if not self.in_words:
-            return spell_duration(round(delay_s))
-        return re.sub(r"(\d) (d|h|m|s)(?:in)?", r"\1\2", spell_about(delay_s))
+    proofs: tuple[ProofFact, ...] = ()  # empty: no criterion has to prove that it may count
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
@@ -258,13 +227,13 @@ class View:
             "failures": [_spell_record(f) for f in self.failures],
             "maintenance": [_spell_record(f) for f in self.maintenance],
             "points": [_spell_record(f) for f in self.points],
-            **({"offsets": [_spell_record(f) for f in self.offsets]} if self.offsets else {}),
-            **({"proofs": [_spell_record(f) for f in self.proofs]} if self.proofs is not None else {}),
+            "offsets": [_spell_record(f) for f in self.offsets],
+            "proofs": [_spell_record(f) for f in self.proofs],
         }
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "View":
-        """The view back from its JSON, also from one that an older version froze."""
+        """The view back from its JSON."""
         return View(
             {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
             {k: Newest(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
@@ -273,22 +242,17 @@ class View:
             tuple(_read_footprint(f) for f in value["footprints"]),
             tuple(ReportFact(**f) for f in value["reports"]),
             bool(value["draining"]),
-            tuple(_read_event(f) for f in value.get("events", ())),
-            tuple(FailureFact(**f) for f in value.get("failures", ())),
-            tuple(MaintenanceFact(**f) for f in value.get("maintenance", ())),
-            tuple(PointFact(**f) for f in value.get("points", ())),
-            tuple(OffsetFact(**f) for f in value.get("offsets", ())),
-            tuple(ProofFact(**f) for f in value["proofs"]) if "proofs" in value else None,
+            tuple(EventFact(**{**f, "confirmed_by": tuple(f["confirmed_by"])}) for f in value["events"]),
+            tuple(FailureFact(**f) for f in value["failures"]),
+            tuple(MaintenanceFact(**f) for f in value["maintenance"]),
+            tuple(PointFact(**f) for f in value["points"]),
+            tuple(OffsetFact(**f) for f in value["offsets"]),
+            tuple(ProofFact(**f) for f in value["proofs"]),
         )
 
 
 def _read_footprint(value: Mapping[str, Any]) -> FootprintFact:
-    near = tuple((station, away_m) for station, away_m in value.get("near", ()))
-    return FootprintFact(**{**value, "near": near})
-
-
-def _read_event(value: Mapping[str, Any]) -> EventFact:
-    return EventFact(**{"via": OLD_RULE, **value, "confirmed_by": tuple(value.get("confirmed_by", ()))})
+    return FootprintFact(**{**value, "near": tuple((station, away_m) for station, away_m in value["near"])})
 
 
 def _spell_reading(r: Reading) -> list[Any]:
@@ -330,7 +294,7 @@ class Step:
     state: str
     reason: str
     quantity: str = ""  # the declared series that jumped
-    words: int | None = None  # people behind the event that explains it; None = none does, or an older version said so
+    words: int | None = None  # people behind the event that explains it; None = none does
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,19 +364,13 @@ class Memory:
     unheard: Mapping[Support, float] = field(default_factory=dict)
 
     def spell(self) -> dict[str, Any]:
-        """As JSON-ready values; what came with later versions is left out where it is empty."""
+        """As JSON-ready values."""
         found = _spell_record(self)
         for name, value in found.items():
             if isinstance(value, Mapping):
                 found[name] = dict(value)
         for name in ("votes", "steps", "conditions", "signed"):
             found[name] = {k: _spell_record(v) for k, v in found[name].items()}
-        for step in found["steps"].values():
-            if step["words"] is None:
-                del step["words"]
-        for name in ("asked", "heights", "signed", "unheard"):
-            if not found[name]:
-                del found[name]
         return found
 
     def in_order(self) -> "Memory":
@@ -422,13 +380,13 @@ class Memory:
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "Memory":
-        """The memory back from its JSON; an empty one starts a site."""
+        """The memory back from its JSON."""
         known = dict(value)
         for name, kind in (("votes", Vote), ("steps", Step), ("conditions", Condition), ("signed", Signature)):
             name_of = _KEYS.get(name, str)
-            known[name] = {name_of(k): kind(**v) for k, v in known.get(name, {}).items()}
+            known[name] = {name_of(k): kind(**v) for k, v in known[name].items()}
         for name in ("supporters", "answered", "unheard"):
-            known[name] = {read_support(k): v for k, v in known.get(name, {}).items()}
+            known[name] = {read_support(k): v for k, v in known[name].items()}
         return Memory(**known)
 
 

@@ -91,6 +91,15 @@ def spell_age(age: timedelta) -> str:
     return spell_about(max(1.0, age.total_seconds()))
 
 
+def spell_delay(delay_s: float) -> str:
+    """A delay as sentences of decisions name it: units stand close to their figures there.
+
+    >>> spell_delay(5412.0)
+    '1h 30m'
+    """
+    return re.sub(r"(\d) (d|h|m|s)(?:in)?", r"\1\2", spell_about(delay_s))
+
+
 def is_silent(core: tuple[datetime, Mapping[str, Any]], at: datetime) -> bool:
     """Whether core was stopped or lost by an instant, by the newest sign of life that it wrote.
 

@@ -120,7 +120,7 @@ class Windows:
     def _keep_stuck(self, track: Track) -> Track:
         """What was found stuck stays so while it says one value, also when its noise has left the window."""
         spec = self.site.series(track.station, track.quantity.partition("+")[0])
-        if track.stuck or spec is None or not self.view.weighs_chance:
+        if track.stuck or spec is None:
             return track
         known = self.memory.conditions.get(f"health:{track.station}.{spec.quantity}:stuck")
         if known is None:

@@ -19,18 +19,18 @@ def declared_units(site: Site) -> dict[str, str]:
     return bound_units(site) | {c.id: c.kind.unit for c in site.criteria if c.kind.unit is not None}
 
 
-def lower_bounds(site: Site, factor: float, *, also_jumps: bool = False) -> Site:
+def lower_bounds(site: Site, factor: float) -> Site:
     """The site with the bounds that are in force when they are lowered to a share of themselves.
 
     The recovery limit is lowered along: it is a share of the bound, so a level that the stricter bound raised has the
     same distance to fall. With the unlowered limit a slope that moves between both bounds would rise and fall at once.
     When the time is over the declared bounds count again, and what stands falls on fresh data below their limit.
+    The jump that is asked about stays the declared one: else leaps that are motion by the declared bounds would be
+    taken out as steps, and their motion seen later.
 
     Args:
         site: the declaration.
         factor: 0 < factor <= 1; 1 = as declared.
-        also_jumps: the jump that is asked about follows the lowered bounds, as in old decisions. It must not: leaps
-            that are motion by the declared bounds would be taken out as steps, and their motion seen later.
 
     Raises:
         ValueError: a factor that would loosen a bound.
@@ -39,15 +39,13 @@ def lower_bounds(site: Site, factor: float, *, also_jumps: bool = False) -> Site
         raise ValueError(f"a factor on bounds lies between 0 and 1, got {factor:g}")
     if factor == 1.0:
         return site
-    return replace(
-        site, criteria=tuple(_lower(c, factor, () if also_jumps else c.thresholds) if c.kind.scaled else c
-                             for c in site.criteria)
-    )  # fmt: skip
+    return replace(site, criteria=tuple(_lower(c, factor) if c.kind.scaled else c for c in site.criteria))
 
 
-def _lower(criterion: Criterion, factor: float, declared: tuple[Threshold, ...]) -> Criterion:
+def _lower(criterion: Criterion, factor: float) -> Criterion:
     return replace(
-        criterion, declared=declared, thresholds=tuple(lower_threshold(t, factor) for t in criterion.thresholds),
+        criterion, declared=criterion.thresholds,
+        thresholds=tuple(lower_threshold(t, factor) for t in criterion.thresholds),
         params=tuple((k, v * factor if k in criterion.kind.scaled_params and v > 0 else v)
                      for k, v in criterion.params),
     )  # fmt: skip

@@ -121,7 +121,7 @@ def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | No
     return None if is_open and length > max(others, default=0.0) else False
 
 
-def is_stuck(values: Sequence[Vector], spec: SeriesSpec, *, weighs_chance: bool = True) -> bool:
+def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
     """True where the newest values are equal for so long that the instrument must be broken.
 
     How often it repeated itself before says how long a run chance would make; before that is known, six epochs are
@@ -132,7 +132,6 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec, *, weighs_chance: bool 
     Args:
         values: epoch by epoch.
         spec: what is declared of the series.
-        weighs_chance: False as before format 11: a stated noise and six equal values were enough, and needed.
 
     >>> from random import Random
     >>> plain = SeriesSpec("A", "crack_opening", "mm", 3600.0, 10800.0)
@@ -147,8 +146,6 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec, *, weighs_chance: bool 
     if len(values) < STUCK_EPOCHS or len(set(values[-STUCK_EPOCHS:])) > 1:
         return False
     is_stated = spec.noise_floor > 0.0
-    if not weighs_chance:
-        return is_stated
     if spec.by_hand or not (is_stated or "flatline" in WATCHED.get(spec.quantity, NOTHING).checks):
         return False
     runs = [len(list(run)) for _, run in groupby(values)]

@@ -77,13 +77,12 @@ def examine(
                 key = f"health:{station.id}.{spec.quantity}:{name}"
                 conditions[key] = Condition("health", 1, found.since_s, f"{station.id}.{spec.quantity}: {found.reason}")
             if _RANK[found.state] > _RANK[state]:
-                state, reason = found.state, f"{windows.view.name(spec.quantity)}: {found.reason}"
+                state, reason = found.state, f"{spec.quantity.replace('_', ' ')}: {found.reason}"
         if state == "ok" and station.id in unsure:
             state, reason = "verify", "an unexplained step waits for verification"
         if state == "ok" and (count := _count_learning(tracks.get(station.id, ()))) is not None:
-            what = "readings" if windows.view.plain else "epochs"
             reason = (
-                f"learning its noise, {count} of {OPENING} {what}: until then only a clear step asks for verification"
+                f"learning its noise, {count} of {OPENING} readings: until then only a clear step asks for verification"
             )
         interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(

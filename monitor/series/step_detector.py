@@ -68,7 +68,6 @@ class Walk:
         aside: Why an epoch does not count, by epoch.
         rewrites: How often something that was kept was taken out again; while it stands, `kept` only grew.
         unit: Of the values, for what is said of an epoch.
-        learns: False in what was frozen before format 9: the first epochs were held against no scatter at all.
         patience_s: So long after its first epoch a series is held against the scatter that it has shown, if any.
         early: What may be a jump when the scatter is known: larger than all others, and not clearly; oldest first.
     """
@@ -84,7 +83,6 @@ class Walk:
     aside: dict[float, str] = field(default_factory=dict)
     rewrites: int = 0
     unit: str = ""
-    learns: bool = True
     patience_s: float = inf
     early: list[Jump] = field(default_factory=list)
     _shift: Vector = ()
@@ -125,7 +123,7 @@ class Walk:
     def learning(self) -> int | None:
         """Epochs so far of a series whose scatter is not known yet; None where it is, or where errors are stated."""
         count = len(self.times)
-        waits = self.learns and self.limit is not None and count < OPENING and not is_stated(self.sigmas)
+        waits = self.limit is not None and count < OPENING and not is_stated(self.sigmas)
         waits = waits and (not count or self.times[-1] - self.times[0] < self.patience_s)
         return count if waits else None
 
@@ -241,7 +239,7 @@ class Walk:
 
     def _known_s(self, i: int) -> float:
         """When a jump could be known: not before what it is held against was known, or waited for no more."""
-        if not self.learns or i >= OPENING or is_stated(self.sigmas[:OPENING]):
+        if i >= OPENING or is_stated(self.sigmas[:OPENING]):
             return self.received[i]
         patient = bisect_left(self.times, self.times[0] + self.patience_s)
         return max(self.received[i], self.received[min(len(self.times), OPENING, patient + 1) - 1])
@@ -339,7 +337,7 @@ class Walk:
     def _noise(self, i: int) -> Vector:
         """What an epoch states, or the scatter; where nothing is stated and few came it counts for more."""
         count = max(self._at, min(len(self.times), OPENING) - 1)
-        unsure = 1.0 + FEW / count if self.learns else 1.0
+        unsure = 1.0 + FEW / count
         return tuple(max(s, c) if s > 0.0 else c * unsure for s, c in zip(self.sigmas[i], self._scatter(), strict=True))
 
     def _weight(self, jump: Vector, i: int, before: int) -> float:

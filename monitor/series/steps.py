@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from monitor.domain.decision import OLD_RULE, EventFact, Memory, OffsetFact, Step, seconds
+from monitor.domain.decision import EventFact, Memory, OffsetFact, Step, seconds
 from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import ARRIVED, Windows, bound_of
@@ -265,11 +265,10 @@ def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
     is_said = " at the time of " in step.reason
     if not is_said:
         step = replace(step, reason=_say_event(step.reason, event))
-    if quake is None or quake.words == 0 or (is_said and quake.via == OLD_RULE):
+    if quake is None or quake.words == 0:
         return step
-    if step.state == "pending" or (step.state == EVENT and step.words is not None):
-        words = None if quake.via == OLD_RULE else max(quake.words, step.words or 0)
-        return replace(step, state=EVENT, words=words)
+    if step.state in {"pending", EVENT}:
+        return replace(step, state=EVENT, words=max(quake.words, step.words or 0))
     return step
 
 
@@ -291,7 +290,7 @@ def _take_back(step: Step, quakes: list[EventFact], now_s: float) -> Step:
 
 def _say_event(reason: str, event: EventFact) -> str:
     said = event.text[:80]
-    if event.via != OLD_RULE and is_earthquake(event.kind):
+    if is_earthquake(event.kind):
         who = f"confirmed by {' and '.join(event.confirmed_by)}" if event.words else "which nobody has confirmed"
         said += f"; event {event.id} by {event.via}, {who}"
     head, colon, tail = reason.partition(": ")

@@ -103,10 +103,10 @@ class Tracker:
             self._begin()
         if self._track is not None and all(map(is_, self._seen, readings)):
             return self._track
-        if not self._gather(readings, spec, view, now_s):  # a component of an earlier epoch came: all in its order
+        if not self._gather(readings, spec, now_s):  # a component of an earlier epoch came: all in its order
             self._begin()
-            self._gather(readings, spec, view, now_s)
-        self._track = self._describe(spec, weighs_chance=view.weighs_chance)
+            self._gather(readings, spec, now_s)
+        self._track = self._describe(spec)
         return self._track
 
     def count(self) -> int:
@@ -127,9 +127,7 @@ class Tracker:
         self._rewrites = -1
         self._track = None
 
-    def _gather(
-        self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, view: View, now_s: float
-    ) -> bool:  # fmt: skip
+    def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
         """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
         for k, quantity in enumerate(self._quantities):
             for reading in readings[k][len(self._seen[k]) :]:
@@ -150,10 +148,7 @@ class Tracker:
         self._seen = list(readings)
         shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
         if self._walk is None:
-            self._walk = Walk(
-                verify_step(spec, self.criterion), unit=spec.unit, learns=view.learns,
-                patience_s=PATIENCE * spec.interval_s,
-            )  # fmt: skip
+            self._walk = Walk(verify_step(spec, self.criterion), unit=spec.unit, patience_s=PATIENCE * spec.interval_s)
             self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
         if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
             return False
@@ -180,7 +175,7 @@ class Tracker:
         row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error)
         return row
 
-    def _describe(self, spec: SeriesSpec, *, weighs_chance: bool) -> Track:
+    def _describe(self, spec: SeriesSpec) -> Track:
         walk = self._walk
         assert walk is not None
         times, received, values, sigmas, along, errors = self._columns
@@ -207,7 +202,7 @@ class Tracker:
             early=tuple(walk.early),
             set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
             from_s=walk.times[0] if walk.times else None, learning=walk.learning,
-            stuck=is_stuck(walk.values, spec, weighs_chance=weighs_chance),
+            stuck=is_stuck(walk.values, spec),
             fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track

@@ -150,8 +150,9 @@ def draw_story(seed: int) -> Story:
     if pick(0, 3) == 0:
         begin = pick(8, EPOCHS - 6)
         quake = EventFact(
-            at_of(begin), at_of(begin), at_of(begin + pick(0, 2)), "earthquake", pick(5, 40) / 100.0, "M", "usgs"
-        )
+            at_of(begin), at_of(begin), at_of(begin + pick(0, 2)), "earthquake", pick(5, 40) / 100.0, "M", "usgs", 1,
+            "mqtt",
+        )  # fmt: skip
     history = draw_history(pick, EPOCHS)
     if pick(0, 5) == 0:  # one bad epoch of two independent stations, in half of the stories a lasting step
         at, field_name = pick(12, EPOCHS - 4), ("spikes", "steps")[pick(0, 1)]
@@ -428,8 +429,8 @@ def play_changed(story: Story, looks: Sequence[Look]) -> list[Look]:
                 extra.append((at_of(epoch), name, reading(at_of(epoch), at_of(epoch), value, ("bad_fix",))))
 
     def suggest(now_s: float, view: View) -> View:
-        scores = tuple(AnomalyFact(n, "displacement", now_s - 60.0, "lstm-ae", 9.0, 1.0) for n in MOVERS)
-        scene = (FootprintFact("s", now_s - 60.0, "p1", "new", 9e4, "A", 5.0),)
+        scores = tuple(AnomalyFact(n, "displacement", now_s - 60.0, "lstm-ae", 9.0, 1.0, "") for n in MOVERS)
+        scene = (FootprintFact("s", now_s - 60.0, "p1", "new", 9e4, "A", 5.0, now_s, near=(("A", 5.0),)),)
         view = replace(view, anomalies=scores, footprints=scene)
         return view if offset is None else offset.apply(view)
 

@@ -357,9 +357,11 @@ def check_advice_moves_no_level(_: object = None) -> None:
     )
 
     def suggest(now_s: float, view: View) -> View:
-        scores = tuple(AnomalyFact(n, "displacement", now_s - 60.0, "lstm-ae", 9.0, 1.0) for n in MOVERS)
+        scores = tuple(AnomalyFact(n, "displacement", now_s - 60.0, "lstm-ae", 9.0, 1.0, "") for n in MOVERS)
         return replace(
-            view, anomalies=scores, footprints=(FootprintFact("s", now_s - 60.0, "p1", "new", 9e4, "A", 5.0),)
+            view,
+            anomalies=scores,
+            footprints=(FootprintFact("s", now_s - 60.0, "p1", "new", 9e4, "A", 5.0, now_s, near=(("A", 5.0),)),),
         )
 
     for seed in SEEDS[:3]:

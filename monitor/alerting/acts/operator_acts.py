@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.alerting.decision.conditions import HAZARD_KEY
-from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site, rule_version
+from monitor.alerting.decision.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json, code_version
@@ -265,7 +265,7 @@ def freeze_act(
 ) -> int:
     """Keep what a person's act found and left, as a decision of its own; returns its number."""
     frozen: Mapping[str, Any] = {
-        "format": 1, "act": act, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
+        "format": FORMAT, "act": act, "site": site.id, "config_sha256": site.version, "code_version": code_version(),
         "now": spell(now), "actor": actor.name, "memory": before.spell(), "after": after.spell(), "sentence": sentence,
     }  # fmt: skip
     return add_decision(c, site.id, now, site.version, canonical_json(frozen))

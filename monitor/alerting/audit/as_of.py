@@ -1,17 +1,17 @@
 """What the tables say today of the inputs a decision froze: late rows, revisions, flags, offsets, what is gone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.audit.recompute import parse_frozen_site, read_view
+from monitor.alerting.audit.recompute import parse_frozen_site
 from monitor.alerting.decision.decide import decide
-from monitor.alerting.decision.evaluate import list_asked_forecasts, load_facts
+from monitor.alerting.decision.evaluate import load_facts
 from monitor.criteria.scope import anchor_at, wanted_series
-from monitor.domain.decision import OLD_RULE, AnomalyFact, Decision, Memory, Newest, View, seconds
+from monitor.domain.decision import Decision, Memory, Newest, View, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
@@ -24,7 +24,6 @@ LATE: Final[Mapping[str, Callable[[Any], float]]] = {
     "anomalies": lambda x: float(x.at_s), "footprints": lambda x: float(x.acquired_s),
     "reports": lambda x: float(x.at_s), "events": lambda x: float(x.from_s),
 }  # fmt: skip
-MOMENT: Final = timedelta(microseconds=1)
 BESIDES: Final = ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points")
 
 
@@ -88,17 +87,17 @@ def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime 
     if "view" not in frozen:
         raise RefusedError("no readings were used: a person or the service itself decided; --as-of has nothing to read")
     now = parse(frozen["now"])
-    then = read_view(frozen)
+    then = View.read(frozen["view"])
     site = parse_frozen_site(row, source)
     today = load_view_as_of(c, site, then, now, known_at or now)
     decision = decide(site, Memory.read(frozen["memory"]), today, now)
-    departures = tuple(find_departures(_reduce(then, site), today))
+    departures = tuple(find_departures(then, today))
     return AsOf(known_at or now, departures, decision, int(frozen["outcome"]["level"]))
 
 
 def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_at: datetime) -> View:
     """The view `then` of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
-    wanted = wanted_series(site, learns=then.learns, weighs_chance=then.weighs_chance)
+    wanted = wanted_series(site)
     readings: dict[str, tuple[Reading, ...]] = {}
     newest = load_newest(c, site.id, now)
     for series in load_series(c, site.id):
@@ -108,21 +107,13 @@ def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_
             continue
         name = f"{series.station}.{series.quantity}"
         from_at = anchor_at(now, span_s)
-        if then.readings.get(name):  # another version may have looked further back
-            from_at = min(from_at, then.readings[name][0].observed_at - MOMENT)
         found = tuple(load_readings(c, series.id, from_at, now, known_at))
         readings[name] = found
         last = next((r for r in reversed(found) if "future" not in r.flags), None)
         if last is not None and known_at != now:
             newest[name] = Newest(seconds(last.observed_at), seconds(last.received_at), last.flags)
     besides = _load_besides(c, site, now, known_at)
-    if then.proofs is None:  # of a version that asked for none
-        besides.pop("proofs", None)
-    return View(
-        readings, dict(sorted(newest.items())), draining=then.draining, level_digits=then.level_digits,
-        in_words=then.in_words, learns=then.learns, counts_missed=then.counts_missed, plain=then.plain,
-        joins_slow=then.joins_slow, weighs_chance=then.weighs_chance, **besides,
-    )  # fmt: skip
+    return View(readings, dict(sorted(newest.items())), draining=then.draining, **besides)
 
 
 def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) -> dict[str, Any]:
@@ -144,21 +135,6 @@ def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) 
     return facts
 
 
-def _reduce(then: View, site: Site) -> View:
-    """Without what earlier versions froze and no rule reads: other horizons, older scores of the same."""
-    stations, horizons_s = list_asked_forecasts(site)
-    newest: dict[tuple[str, str, str, str], AnomalyFact] = {}
-    for one in then.anomalies:
-        key = (one.station, one.quantity, one.detector, one.model_hash)
-        if key not in newest or one.at_s > newest[key].at_s:
-            newest[key] = one
-    return replace(
-        then,
-        forecasts=tuple(x for x in then.forecasts if x.station in stations and x.horizon_s in horizons_s),
-        anomalies=tuple(newest.values()),
-    )
-
-
 # ---- differences -----------------------------------------------------------------------------------------------
 def find_departures(then: View, today: View) -> Iterator[Departure]:
     """Differences of two views, series by series; what is equal is passed over."""
@@ -166,14 +142,6 @@ def find_departures(then: View, today: View) -> Iterator[Departure]:
         yield from _compare(name, then.readings.get(name, ()), today.readings.get(name, ()))
     for name in BESIDES:
         before, after = getattr(then, name), getattr(today, name)
-        # frozen before it was kept who stands behind an event, and what proved who sent a report
-        if name == "events" and any(x.via == OLD_RULE for x in before):
-            after = tuple(replace(x, id=0, via=OLD_RULE, confirmed_by=()) for x in after)
-        # frozen before it was named
-        if name in {"anomalies", "footprints"} and not any(x.model_hash for x in before):
-            after = tuple(replace(x, model_hash="") for x in after)
-        if name == "reports" and any(x.credential is None for x in before):
-            after = tuple(replace(x, credential=None) for x in after)
         yield from (Departure("gone", name, None, str(x), None) for x in before if x not in after)
         yield from (Departure("added", name, None, None, str(x)) for x in after if x not in before)
 

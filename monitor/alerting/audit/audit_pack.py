@@ -27,8 +27,7 @@ from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.database.audit import entry_hash
 from monitor.store.database.seals import ACTION, digest_row, read_seals
 
-FORMAT: Final = 2
-BEFORE_SEALS: Final = 1  # a pack of a version that did not seal rows
+FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 _TIME: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows
 _LONGEST: Final = 512 * 1024 * 1024  # a part that claims more is not read
@@ -49,7 +48,7 @@ def build_pack(material: Material) -> dict[str, bytes]:
         "summary.md": summarise(material).encode(),
     }
     files |= {f"decisions/{d.id}.json": d.evidence.encode() for d in material.decisions}
-    if material.photos:  # a pack without photos has no part of them, as before
+    if material.photos:
         files["photos.json"] = _json(material.photos)
         files |= {f"photos/{number}.jpg": content for number, content in material.pictures.items()}
     files |= {f"sites/{sha}.toml": source.encode() for sha, source in material.sources.items()}
@@ -104,8 +103,8 @@ def check_pack(files: Mapping[str, bytes]) -> list[str]:
     try:
         manifest = json.loads(files[MANIFEST])
         listed = {str(name): str(part["sha256"]) for name, part in manifest["files"].items()}
-        known = manifest["format"] in {FORMAT, BEFORE_SEALS}
-        altered = [f"when it was exported: {line}" for line in manifest.get("findings", ())]
+        known = manifest["format"] == FORMAT
+        altered = [f"when it was exported: {line}" for line in manifest["findings"]]
     except _BROKEN:
         return [f"{MANIFEST} is missing or cannot be read"]
     if not known:
@@ -118,8 +117,8 @@ def check_pack(files: Mapping[str, bytes]) -> list[str]:
             found.append(f"{name} was altered: its SHA-256 differs")
     try:
         audit = json.loads(files["audit.json"])
-        sealed = [] if manifest["format"] == BEFORE_SEALS else _check_rows(files, audit["entries"])
-        return [*found, *altered, *_check_decisions(files), *sealed, *_check_audit(audit)]
+        rows = _check_rows(files, audit["entries"])
+        return [*found, *altered, *_check_decisions(files), *rows, *_check_audit(audit)]
     except _BROKEN as error:
         return [*found, f"the pack cannot be followed: {type(error).__name__}: {error}"]
 

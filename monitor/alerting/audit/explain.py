@@ -90,9 +90,9 @@ def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -
         f"level before {evidence['level_before']}, asked {evidence['asked']}, after {evidence['level']}",
         "inputs: " + ("none" if not any(view["readings"].values()) else ""),
         *(f"  {one}" for one in list_inputs(frozen)),
-        *(f"  {len(view[name])} {name}" for name in BESIDES if view.get(name)),
+        *(f"  {len(view[name])} {name}" for name in BESIDES if view[name]),
     ]
-    if view.get("draining"):
+    if view["draining"]:
         lines.append("  a backlog was being read: nothing could fall, silence was not judged")
     lines += ["what each rule said:", *_words(evidence["words"], units or {})]
     lines += ["votes:", *(_votes(evidence["votes"]) or ["  none"])]
@@ -107,7 +107,7 @@ def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -
         pended = f"; pended: {step['pended']}" if "pended" in step else ""
         lines.append(f"step {key}: level {step['level']}, {step['state']}; {step['reason']}{pended}")
     lines += list(evidence["common"].values())
-    sick = [h for h in frozen["outcome"].get("health", ()) if h["state"] != "ok"]
+    sick = [h for h in frozen["outcome"]["health"] if h["state"] != "ok"]
     lines += [f"station {h['station']} is {h['state']}: {h['reason']}" for h in sick]
     if evidence["held_by"]:
         lines.append(f"held by: {', '.join(evidence['held_by'])}")
@@ -119,7 +119,7 @@ def _explain_act(frozen: Mapping[str, Any]) -> list[str]:
     return [
         f"decided at {frozen['now'][:19]}Z by {frozen['actor']} ({frozen['act']}): {frozen['sentence']}",
         f"level before {before['level']}, after {after['level']}; data may not lower it below {after['floor']}",
-        f"newest datum known: {_at(before.get('newest_s'))}",
+        f"newest datum known: {_at(before['newest_s'])}",
         "votes that stood:", *(_stood(before["votes"]) or ["  none"]),
     ]  # fmt: skip
 

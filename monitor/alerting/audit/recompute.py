@@ -3,18 +3,17 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
-from monitor.alerting.audit.earlier_wording import Wording
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import FORMAT
 from monitor.config.service import parse_site
-from monitor.domain.canonical import canonical_json, code_version
+from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Memory, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
@@ -25,13 +24,6 @@ from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.drills import without_exercise
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.audit import find_seal
-
-WITH_UNITS: Final = 2  # the format in which every figure of a sentence has its unit
-WHOLE_VALUES: Final = 7  # the format from which on a value beside its bound has six digits
-IN_WORDS: Final = 8  # the format from which on quantities and delays are written as people write them
-CALM: Final = 9  # the format from which on small jumps wait for the noise of a series, and one cause is told at once
-PLAIN: Final = 10  # the format from which on bounds are said in readings and per cent, and slow series hold nobody back
-BY_CHANCE: Final = 11  # the format from which on chance says how many equal values are too many
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,36 +107,13 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
     return parse_site(source, f"site file {row.config_sha256[:12]}")
 
 
-def read_view(frozen: Mapping[str, Any]) -> View:
-    """The view that was frozen; what an older format spelled otherwise is spelled so again."""
-    view, version = View.read(frozen["view"]), frozen.get("format", 1)
-    return replace(
-        view, level_digits=6 if version >= WHOLE_VALUES else 3, in_words=version >= IN_WORDS, learns=version >= CALM,
-        counts_missed=version >= CALM, plain=version >= PLAIN, joins_slow=version >= PLAIN,
-        weighs_chance=version >= BY_CHANCE,
-    )  # fmt: skip
-
-
 def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:
     site = parse_frozen_site(row, source)
-    decision = decide(site, Memory.read(frozen["memory"]), read_view(frozen), parse(frozen["now"]))
-    again = json.loads(canonical_json(decision.spell()))
-    # what was frozen before every figure said its unit is held against sentences without units: all else must be equal
-    version = frozen.get("format", 1)
-    wording = Wording(tuple(unit for _, unit in site.quantities)) if version < WITH_UNITS else None
-    found = _differences("outcome", _fill(row, frozen["outcome"], again), again, wording)
-    if found and version < FORMAT:
-        inputs = f"format {version} of the frozen inputs, now {FORMAT}"
-        found.insert(0, f"decided by earlier rules ({inputs}); they may differ")
+    decision = decide(site, Memory.read(frozen["memory"]), View.read(frozen["view"]), parse(frozen["now"]))
+    found = _differences("outcome", frozen["outcome"], json.loads(canonical_json(decision.spell())))
+    if found and frozen["format"] != FORMAT:
+        found.insert(0, f"decided by earlier rules (format {frozen['format']})")
     return found
-
-
-def _fill(row: DecisionRow, old: Any, again: Any) -> Any:
-    """What an older version froze, with the keys that it did not know yet and that say nothing."""
-    if row.code_version == code_version() or not isinstance(old, dict) or not isinstance(again, dict):
-        return old
-    new = {k: v for k, v in again.items() if k not in old and v in (None, {}, [], 0, False, "")}
-    return {**new, **{k: _fill(row, v, again.get(k)) for k, v in old.items()}}
 
 
 def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
@@ -176,17 +145,15 @@ def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
     return found if reason == told else [*found, f"{name}: the event's reason is not the decision's"]
 
 
-def _differences(where: str, old: Any, new: Any, wording: Wording | None = None) -> list[str]:
+def _differences(where: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for key in sorted({*old, *new}):
-            found += _differences(f"{where}.{key}", old.get(key), new.get(key), wording)
+            found += _differences(f"{where}.{key}", old.get(key), new.get(key))
         return found
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
-        return [d for i, (a, b) in pairs for d in _differences(f"{where}[{i}]", a, b, wording)]
+        return [d for i, (a, b) in pairs for d in _differences(f"{where}[{i}]", a, b)]
     if old == new and type(old) is type(new):
-        return []
-    if wording is not None and isinstance(old, str) and isinstance(new, str) and wording.is_same(old, new):
         return []
     return [f"{where}: was {old!r}, is {new!r}"]

@@ -97,11 +97,11 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
             at_s + 1.5 * spec.interval_s for p in quiet
             if (at_s := senses[p].newest_s) is not None and (spec := site.series(*p)) is not None
         ]  # fmt: skip
-        return not windows.view.joins_slow or newest_s is None or not ends or newest_s > min(ends)
+        return newest_s is None or not ends or newest_s > min(ends)
 
     roots = find_roots(
         list_children(site), silent, lambda place: has_missed(place, 1.5),
-        lambda place: windows.view.counts_missed and has_missed(place, GONE), waited_until_s,
+        lambda place: has_missed(place, GONE), waited_until_s,
         windows.memory.conditions, now_s, spoke_since,
     )  # fmt: skip
     for place in (*roots.waiting, *roots.told, *(p for places in roots.pages.values() for p in places)):
@@ -335,8 +335,6 @@ def explain_level(situation: Situation) -> str:
         return f"{name}: {_name_asking(situation)}{lone}"
     if level < before:
         above = site.levels[before].name
-        if not situation.windows.view.plain:  # frozen before format 10
-            return f"{name}: every witness of {above} is beyond its recovery limit with fresh data"
         return f"{name}: all that asked for {above} is clearly back within its bounds, by fresh readings"
     if 0 < level <= ask.level:
         return f"{name} stands: {_name_asking(situation)}"

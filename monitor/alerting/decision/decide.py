@@ -16,9 +16,9 @@ from monitor.alerting.decision.single_offsets import merge
 from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
 from monitor.alerting.decision.vote_status import stand
 from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
-from monitor.criteria.kinds.earthquake import list_lowering, lowered_factor
+from monitor.criteria.kinds.earthquake import lowered_factor
 from monitor.criteria.table import CRITERIA
-from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote, instant, seconds
+from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
@@ -64,10 +64,9 @@ def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | N
     if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
         memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
     factor = lowered_factor(site, view, now_s)
-    is_old = any(e.via == OLD_RULE for e, _ in list_lowering(site, view, now_s))
     # once, so that criteria, steps and rules see the same roles and bounds
     site = as_advice(site, find_unproven(view.proofs, now_s))
-    site = lower_bounds(site, factor, also_jumps=is_old)
+    site = lower_bounds(site, factor)
     situation = size_up(Windows(site, view, memory, now_s, Warm() if warm is None else warm), factor)
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
     after = remember(situation, newest_s)
@@ -319,8 +318,6 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
 
 def _list_gone(windows: Windows, senses: Senses) -> list[float]:
     """When series that may be silent for longer have missed so much that those beside them need not wait for them."""
-    if not windows.view.counts_missed:
-        return []
     places = {p for places in list_children(windows.site).values() for p in places}
     return [
         newest_s + GONE * spec.interval_s

@@ -3,28 +3,24 @@
 from typing import Any
 
 from monitor.criteria.kinds.earthquake import list_lowering
-from monitor.domain.decision import OLD_RULE, Step
+from monitor.domain.decision import Step
 from monitor.domain.keys import StepKey
 from monitor.series.assessment import Windows
 from monitor.series.steps import EVENT, is_earthquake, list_events_at
 
 
 def describe_events(windows: Windows, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
-    """Events that change this decision: those that explain a step, and those that make bounds stricter.
-
-    What an older version froze says nothing of either, and stays as it was.
-    """
+    """Events that change this decision: those that explain a step, and those that make bounds stricter."""
     found = {}
     effects: dict[int, list[str]] = {}
     for key, step in steps.items():
         for event in list_events_at(windows, key, step) if step.state == EVENT else ():
-            if is_earthquake(event.kind) and event.words and event.via != OLD_RULE:
+            if is_earthquake(event.kind) and event.words:
                 found[event.id] = event
                 effects.setdefault(event.id, []).append(f"explains the step {key}")
     for event, factor in list_lowering(windows.site, windows.view, windows.now_s):
-        if event.via != OLD_RULE:
-            found[event.id] = event
-            effects.setdefault(event.id, []).append(f"lowers bounds to {factor:g} of what the site file says")
+        found[event.id] = event
+        effects.setdefault(event.id, []).append(f"lowers bounds to {factor:g} of what the site file says")
     return [
         {
             "event": number, "kind": event.kind, "from_s": event.from_s, "by": event.by, "via": event.via,

@@ -51,17 +51,7 @@ from monitor.store.readings.instruments import load_emptied, load_misdated, load
 from monitor.store.readings.points import load_point_facts
 
 ATTEMPTS: Final = 5
-# Of frozen inputs: in 1 some figures of a sentence had no unit, in 2 a return of any age made a spike, in 3 an offset
-# of one person counted for the two highest levels as well,
-# in 4 every series that fell silent had a page of its own, whatever they hang on, in 5 the criterion `forecast` judged
-# the median of each axis by itself, and a horizon without a forecast took its level back, in 6 a model counted wherever
-# the site file said so, and a value beside its bound had three digits (1.84e+03 m),
-# in 7 sentences named quantities as files do (crack_opening) and delays in seconds, in 8 the first epochs of a series
-# without a stated error were held against no noise, and silence of what hangs on one cause waited a quarter of an hour,
-# in 9 sentences counted "data epochs" and shares of bounds without the bound, and a battery that reports once a day
-# made each instrument of its dead logger a page of its own,
-# in 10 an instrument was stuck by six equal values where the site file stated its noise, and never without
-FORMAT: Final = 11
+FORMAT: Final = 1  # of frozen inputs
 EARLY: Final = timedelta(days=2)  # a battery may end so long before it was expected to
 BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
 
@@ -168,7 +158,7 @@ def load_facts(
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "points" in reads else (),
         "failures": load_failure_facts(c, site.id, now) if "failures" in reads else (),
-        **({"proofs": proofs} if proofs else {}),
+        "proofs": proofs,
     }
 
 

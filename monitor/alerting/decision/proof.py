@@ -9,14 +9,14 @@ from monitor.domain.instants import spell
 from monitor.domain.site import Site, once_per_site
 
 
-def find_unproven(facts: Sequence[ProofFact] | None, now_s: float) -> dict[str, str]:
-    """Why criteria are advice whatever the site file says, by id; facts of None ask for no proof.
+def find_unproven(facts: Sequence[ProofFact], now_s: float) -> dict[str, str]:
+    """Why criteria are advice whatever the site file says, by id; without facts none asks for a proof.
 
     Of several facts on one subject, each of other weights, one is enough: the rule hears its weights alone.
     """
     found: dict[str, str] = {}
-    held = {(fact.criterion, fact.name) for fact in facts or () if fact.holds(now_s)}
-    for fact in facts or ():
+    held = {(fact.criterion, fact.name) for fact in facts if fact.holds(now_s)}
+    for fact in facts:
         why = explain_fact(fact, now_s)
         if why is not None and (fact.criterion, fact.name) not in held:
             found.setdefault(fact.criterion, why)
@@ -58,10 +58,8 @@ def _variants(_: Site) -> dict[frozenset[str], Site]:
     return {}
 
 
-def list_unproven(site: Site, facts: Sequence[ProofFact] | None, now_s: float) -> dict[str, Condition]:
+def list_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> dict[str, Condition]:
     """Conditions of health: what counts as advice against the site file, and which test is soon to be made again."""
-    if facts is None:
-        return {}
     commands = {c.id: spell_command(site, c) for c in site.criteria if any(f.criterion == c.id for f in facts)}
     unproven = find_unproven(facts, now_s)
     found = {
@@ -85,9 +83,9 @@ def list_unproven(site: Site, facts: Sequence[ProofFact] | None, now_s: float) -
     return found
 
 
-def next_proof_s(facts: Sequence[ProofFact] | None, now_s: float) -> list[float]:
+def next_proof_s(facts: Sequence[ProofFact], now_s: float) -> list[float]:
     """Instants at which a test is to be made again, or ends."""
-    untils = [f.until_s for f in facts or () if explain_fact(f, now_s) is None]
+    untils = [f.until_s for f in facts if explain_fact(f, now_s) is None]
     return [at_s for until_s in untils for at_s in (until_s - WARN_S, until_s)]
 
 

@@ -65,7 +65,7 @@ def explain(
             *(["no inputs were frozen: a notice of the service, decided on no reading"] if frozen == {} else told),
         ]
         if seal is None and frozen and {"view", "act"} & set(frozen):
-            lines.append("not sealed: the audit log has no entry of it (an older version froze it, or it was cut off)")
+            lines.append("not sealed: the audit log has no entry of it (it was cut off)")
         if as_of is not None:
             lines += _compare(db, row, as_of, facts)
         if again:

@@ -12,12 +12,11 @@ from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import (
     MIN_EXTENT,
-    count_looked,
+    TOO_FEW,
     dwell_epochs,
     forget_fits,
     measure_motion,
     say_dwell,
-    say_too_few,
 )
 from monitor.criteria.tables import DwellTable, MeasuredTable, OverBound
 from monitor.domain.instants import spell_duration
@@ -81,7 +80,7 @@ class AccelerationRule:
             raise_level = max(raise_level, threshold.level) if hits >= criterion.dwell.hits else raise_level
             hold_level = hold_level if clear else max(hold_level, threshold.level)
             said = _describe(threshold, fits[newest_s], hits, criterion, clear=clear)
-            facts.append(said | count_looked(epochs, windows))
+            facts.append(said | {"looked": len(epochs)})
         return Assessment(
             criterion=criterion.id, station=track.station, raise_level=raise_level,
             hold_level=max(hold_level, raise_level), heard=heard, fresh=heard and windows.is_fresh(newest_s, spec),
@@ -148,7 +147,7 @@ def _describe(
 def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> str:
     known = [f for f in facts if "acceleration" in f]
     if not known:
-        return say_too_few(facts)
+        return TOO_FEW
     said = next((f for f in known if f["level"] == level), known[0])
     window, unit = spell_duration(said["window_s"] or 86400.0), criterion.kind.unit_of(spec.unit)
     what = (
@@ -156,9 +155,7 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
         f"{said['velocity']:.2f} {spec.unit}/day"
     )
     bound = f"over {said['bound']:g} {unit}"
-    if "looked" in said:
-        return f"{what}, {say_dwell(said, bound)}"
-    return f"{what}, {bound} in {said['hits']} data epochs, {criterion.dwell.hits} needed"  # frozen before format 10
+    return f"{what}, {say_dwell(said, bound)}"
 
 
 ENTRY: Final = Entry(

@@ -56,7 +56,7 @@ class AnomalyRule:
                     level,
                     heard=True,
                     newest_s=worst.at_s,
-                    reason=_say(worst, windows.view),
+                    reason=_say(worst),
                     facts={
                         "score": worst.score,
                         "threshold": worst.threshold,
@@ -69,18 +69,19 @@ class AnomalyRule:
 
     def _list_tested(self, view: View) -> set[tuple[str, str]] | None:
         """Detectors that may vote, with their weights; None where nothing asks for a test: then all are heard."""
-        if view.proofs is None or self.criterion.role == "advice":
+        if not view.proofs or self.criterion.role == "advice":
             return None
         return {(f.name, f.weights) for f in view.proofs if f.criterion == self.criterion.id and f.passed}
 
 
-def _say(worst: AnomalyFact, view: View) -> str:
+def _say(worst: AnomalyFact) -> str:
     """A check has no score: it finds a fault or none, and both figures of its row are 1."""
     kind, against = worst.kind.replace("-", " "), worst.compared_with
+    quantity = worst.quantity.replace("_", " ")
     if worst.score <= worst.threshold:
-        text = f"{view.name(worst.quantity)}: the check {worst.detector} found a fault"
+        text = f"{quantity}: the check {worst.detector} found a fault"
         return f"{text} ({kind}), compared with {against}" if against else text
-    text = f"{view.name(worst.quantity)} scores {worst.score:.2f} over {worst.threshold:.2f} ({worst.detector})"
+    text = f"{quantity} scores {worst.score:.2f} over {worst.threshold:.2f} ({worst.detector})"
     return f"{text}: {kind}, compared with {against}" if against else text
 
 

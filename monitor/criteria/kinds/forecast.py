@@ -137,7 +137,7 @@ def _project(parts: Sequence[tuple[float, ForecastFact]]) -> Fan:
     """Weighted sum of forecasts as a velocity: medians add, and so do the half widths on the side that each goes."""
     first = parts[0][1]
     days = (first.target_s - first.data_until_s) / DAY_S
-    names = [n for n, _ in QUANTILES if all(getattr(f, n) is not None for _, f in parts)]
+    names = [name for name, _ in QUANTILES]
     mirrored = dict(zip(names, reversed(names), strict=True))
     return Fan(
         first.data_until_s,

@@ -10,7 +10,7 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, match_stations
 from monitor.criteria.tables import CriterionTable, DepthBound, Share, Strings, Target
 from monitor.domain.decision import PointFact, instant
-from monitor.domain.instants import spell
+from monitor.domain.instants import spell, spell_delay
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -83,7 +83,7 @@ class InsarRateRule:
         reason = (
             f"radar zone of {fact.station}: {fact.rate_mm_per_day:.3f} ± {fact.error_mm_per_day:.3f} mm/day along the "
             f"direction of {fact.zone}, {fact.points} points, {fact.epochs} acquisitions "
-            f"until {spell(instant(fact.newest_s))}, known {windows.view.spell_delay(max(0.0, latency_s))} later"
+            f"until {spell(instant(fact.newest_s))}, known {spell_delay(max(0.0, latency_s))} later"
         )
         return Assessment(
             criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,

@@ -53,9 +53,8 @@ class LevelRule:
                 "value": values[times[-1]], "margin": sign * (values[times[-1]] - bound),
             })  # fmt: skip
         bounds = ", ".join(f"{bound_of(t)[0]:g} {spec.unit}" for t in criterion.thresholds)
-        digits = windows.view.level_digits
-        what = f"{windows.view.name(criterion.quantity)}{':' if windows.view.in_words else ''}"
-        reason = f"{what} {values[times[-1]]:.{digits}g} {spec.unit}, bounds {bounds}"
+        what = criterion.quantity.replace("_", " ")
+        reason = f"{what}: {values[times[-1]]:.6g} {spec.unit}, bounds {bounds}"
         return Assessment(
             criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
             fresh=windows.is_fresh(times[-1], spec), newest_s=times[-1], reason=reason,

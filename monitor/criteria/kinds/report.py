@@ -7,7 +7,6 @@ from pydantic import Field
 
 from monitor.criteria.entry import Entry
 from monitor.criteria.tables import CriterionTable
-from monitor.domain.decision import ReportFact
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -45,7 +44,7 @@ class ReportRule:
         if not rows:
             return (Assessment(criterion.id, OBSERVERS, reason="no report"),)
         newest = max(rows, key=lambda r: (r.at_s, r.text))
-        needs, observers = dict(criterion.params).get("needs", 1.0), {_name_witness(r) for r in rows}
+        needs, observers = dict(criterion.params).get("needs", 1.0), {r.credential for r in rows}
         if len(observers) < needs:
             reason = f"{newest.kind} reported by {len(observers)} of {needs:g} observers that are needed"
             return (Assessment(criterion.id, OBSERVERS, reason=reason),)
@@ -55,11 +54,6 @@ class ReportRule:
                        reason=f"{newest.kind} reported by {newest.by}: {newest.text}"[:200],
                        facts={"count": len(rows)}),
         )  # fmt: skip
-
-
-def _name_witness(report: ReportFact) -> str:
-    """Who counts as one observer: what proved the sender. Names are free to whoever sends; of old they counted."""
-    return report.by.strip().casefold() if report.credential is None else report.credential
 
 
 ENTRY: Final = Entry(

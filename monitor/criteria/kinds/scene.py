@@ -10,7 +10,8 @@ from pydantic import Field
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, match_stations
 from monitor.criteria.tables import CriterionTable, Strings, Target
-from monitor.domain.decision import FootprintFact, View, instant
+from monitor.domain.decision import FootprintFact, instant
+from monitor.domain.instants import spell_delay
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import SCENE
@@ -64,9 +65,7 @@ class SceneRule:
         first, near = max(rows, key=lambda row: _rank(row[0]))
         level = criterion.thresholds[0].level
         more = sum(1 for f, _ in rows if f.change in CHANGED and f is not first)
-        reason = (
-            f"{_spell_change(first, near)}{f', and {more} more' if more else ''}{_spell_latency(first, windows.view)}"
-        )
+        reason = f"{_spell_change(first, near)}{f', and {more} more' if more else ''}{_spell_latency(first)}"
         return (
             Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=first.acquired_s, reason=reason,
                        facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
@@ -74,17 +73,17 @@ class SceneRule:
         )  # fmt: skip
 
     def _list_tested(self, windows: Windows) -> set[str] | None:
-        """Weights that may vote; None where nothing asks for a test. What names none was frozen, and heard, before."""
-        if (proofs := windows.view.proofs) is None:
+        """Weights that may vote; None where nothing asks for a test."""
+        if not (proofs := windows.view.proofs):
             return None
-        return {"", *(f.weights for f in proofs if f.criterion == self.criterion.id and f.holds(windows.now_s))}
+        return {f.weights for f in proofs if f.criterion == self.criterion.id and f.holds(windows.now_s)}
 
     def _list_near(self, fact: FootprintFact, windows: Windows) -> list[tuple[str, float]]:
         """The criterion's stations that a footprint speaks for, nearest first."""
         near_m = dict(self.criterion.params).get("near_m", windows.site.scenes.near_m)
         known = fact.near
         if not known and fact.station is not None and fact.distance_m is not None:
-            known = ((fact.station, fact.distance_m),)  # as older versions froze it: the nearest alone
+            known = ((fact.station, fact.distance_m),)  # read when no criterion looked so far: the nearest alone
         return [(name, away_m) for name, away_m in known if name in self.criterion.stations and away_m <= near_m]
 
 
@@ -122,11 +121,11 @@ def _spell_day(at: datetime) -> str:
     return f"{at.day} {MONTHS[at.month - 1]}"
 
 
-def _spell_latency(fact: FootprintFact, view: View) -> str:
+def _spell_latency(fact: FootprintFact) -> str:
     """How long after the image was taken it was known; a vote is as old as the image."""
-    if fact.received_s is None or fact.received_s <= fact.acquired_s:
+    if fact.received_s <= fact.acquired_s:
         return ""
-    return f", known {view.spell_delay(fact.received_s - fact.acquired_s)} after the image"
+    return f", known {spell_delay(fact.received_s - fact.acquired_s)} after the image"
 
 
 ENTRY: Final = Entry(

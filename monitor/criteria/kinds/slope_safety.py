@@ -205,7 +205,7 @@ class FactorOfSafetyRule:
             "later_s": later_s,
         }
         when = "" if later_s == 0.0 else f" in {spell_duration(later_s)} without more rain"
-        known = say_known("rain ", coverage) if windows.view.plain else f"coverage {coverage:.2f}"
+        known = say_known("rain ", coverage)
         return Assessment(
             criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
             fresh=windows.is_fresh(newest_s, spec), newest_s=newest_s,

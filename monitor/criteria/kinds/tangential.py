@@ -99,10 +99,7 @@ def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, stat
             f"{spec.unit}/day at v_eq {v_eq:g} mm/day)"
         )
         bound = f"over {said['bound_deg']:g} degrees"
-        reason = (
-            f"{what}, {say_dwell(said, bound)}" if "looked" in said
-            else f"{what}, {bound} in {said['hits']} data epochs, {said['needs']} needed"  # frozen before format 10
-        )  # fmt: skip
+        reason = f"{what}, {say_dwell(said, bound)}"
     return replace(word, reason=reason, facts={**word.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 

@@ -29,6 +29,7 @@ from monitor.series.assessment import (
 from monitor.series.tracks import Track
 from monitor.series.vectors import Vector
 
+TOO_FEW: Final = "too few readings in the window"
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 FITS_KEPT: Final = 512  # of a track
 
@@ -72,7 +73,7 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
     undecided: dict[int, str] = {}
     facts: list[dict[str, Any]] = []
     asked = {*epochs, *quiet}
-    what = _name_rate(criterion, windows)
+    what = _name_rate(criterion)
     for threshold in criterion.thresholds:
         bound, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
@@ -85,7 +86,7 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         clear = all(_is_clear(fits[e], bound, sign, limit) for e in quiet)
         raise_level = max(raise_level, threshold.level) if crossed else raise_level
         hold_level = hold_level if clear else max(hold_level, threshold.level)
-        said = _describe(threshold, newest, hits, criterion, clear=clear) | count_looked(epochs, windows)
+        said = _describe(threshold, newest, hits, criterion, clear=clear) | {"looked": len(epochs)}
         if far:
             said["fast_track"] = True
         if not crossed and _is_undecided(track, fits, epochs, threshold, criterion, norm=norm):
@@ -220,11 +221,11 @@ def _describe(
     return found
 
 
-def _name_rate(criterion: Criterion, windows: Windows) -> str:
-    """Whose rate it is: the velocity, or the rate of a quantity, which ends in a colon where it is words."""
+def _name_rate(criterion: Criterion) -> str:
+    """Whose rate it is: the velocity, or the rate of a quantity, which ends in a colon."""
     if criterion.kind.velocity:
         return "velocity"
-    return f"rate of {windows.view.name(criterion.quantity)}{':' if windows.view.in_words else ''}"
+    return f"rate of {criterion.quantity.replace('_', ' ')}:"
 
 
 def _spell_rate(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec, what: str) -> str:
@@ -244,27 +245,13 @@ def _sentence(
 ) -> str:  # fmt: skip
     known = [f for f in facts if "rate" in f]
     if not known:
-        return say_too_few(facts)
+        return TOO_FEW
     said = next((f for f in known if f["level"] == level), known[0])
     rate, bound = _spell_rate(said, criterion, spec, what), f"{said['bound']:g} {criterion.kind.unit_of(spec.unit)}"
     times = f"beyond {criterion.fast_track:g} times the bound" if said.get("fast_track") else ""
-    if "looked" not in said:  # frozen before format 10
-        side = "over" if said["bound"] >= 0 or criterion.kind.velocity else "against"
-        fast = times and f"; {times}, dwell waived"
-        return f"{rate}, {side} {bound} in {said['hits']} data epochs, {said['needs']} needed{fast}"
     _, sign = bound_of(next(t for t in criterion.thresholds if t.level == said["level"]))
     fast = times and f"; {times}: no further reading is waited for"
     return f"{rate}, {say_dwell(said, f'over {bound}' if sign > 0 else f'under {bound}')}{fast}"
-
-
-def count_looked(epochs: Sequence[float], windows: Windows) -> dict[str, int]:
-    """How many readings a dwell looked at, beside the other facts of a bound; nothing before format 10."""
-    return {"looked": len(epochs)} if windows.view.plain else {}
-
-
-def say_too_few(facts: Sequence[Mapping[str, Any]]) -> str:
-    """That a window has not enough to fit anything; `facts` of its bounds."""
-    return "too few readings in the window" if "looked" in facts[0] else "too few epochs in the window"
 
 
 def say_dwell(said: Mapping[str, Any], bound: str) -> str:

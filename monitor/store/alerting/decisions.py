@@ -11,7 +11,6 @@ from sqlalchemy import Connection, CursorResult, Select, and_, bindparam, case, 
 
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import (
-    UNKNOWN_WAY,
     AnomalyFact,
     Decision,
     FootprintFact,
@@ -378,7 +377,7 @@ def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
 def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:
     """Reports of a time, newest first; of too many, those of known senders before those of nobody in particular."""
     r = t.report.c
-    is_proven = and_(r.credential.is_not(None), r.credential != r.via)
+    is_proven = r.credential != r.via
     rows: Sequence[Any] = c.execute(
         select(t.report)
         .where(r.site == site, r.at > since, r.at <= now, r.received_at <= now)
@@ -388,8 +387,6 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
     rows = sorted(rows, key=lambda x: (-seconds(x.at), x.id))
     who = unify_names(x.by for x in reversed(rows))
     return tuple(
-        ReportFact(
-            seconds(x.at), seconds(x.received_at), x.kind, x.text, who[x.by], x.station, x.credential or UNKNOWN_WAY
-        )
+        ReportFact(seconds(x.at), seconds(x.received_at), x.kind, x.text, who[x.by], x.station, x.credential)
         for x in rows
-    )  # fmt: skip
+    )

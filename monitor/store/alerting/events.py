@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from monitor.domain.alert import COMMAND, PAGE, Actor
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import UNKNOWN_WAY, EventFact, seconds
+from monitor.domain.decision import EventFact, seconds
 from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
 from monitor.domain.observation import SiteEvent
@@ -33,6 +33,7 @@ from monitor.store.database.engine import add_if_absent
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.schema import tables as t
 
+UNKNOWN_WAY: Final = "unknown"  # of a person who came by none
 MQTT: Final = "mqtt"  # the way of those whom nobody asks who they are
 EARTHQUAKE: Final = "earthquake"  # the only kind that explains
 WORDS: Final = 2  # people who are asked for at most
@@ -281,7 +282,7 @@ def load_event_facts(
         EventFact(
             seconds(x.from_at), seconds(x.to_at),
             seconds((x.known_from or x.received_at) if as_said else x.received_at), x.kind, x.value, x.text, x.by,
-            x.id, x.via or UNKNOWN_WAY, () if x.id in gone else words.get(x.id, ()), x.id in gone, x.id in doubted,
+            x.id, x.via, () if x.id in gone else words.get(x.id, ()), x.id in gone, x.id in doubted,
         )
         for x in rows
     )  # fmt: skip

@@ -4,7 +4,7 @@
 
 Sites of 24 rovers without `sigma` and `noise_floor` are drawn from seeds: white noise of several sizes, every 5
 seconds, hourly or daily. Nothing moves, or three rovers jump at one epoch and stay there, or they speed up from the
-first epoch on. Each is decided by the rules of before format 9 and by those of now; only the decision runs. Counted
+first epoch on. Only the decision runs. Counted
 are pages, the highest level, and how many epochs after a jump it is asked about. `chance` says how often white noise
 alone stands out.
 """
@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import tests.data.measured as measured
-from monitor.domain.decision import Decision, View
+from monitor.domain.decision import Decision
 from monitor.series.noise import stands_out
 from tests.bench.record import record
+from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, Motion, draw, jump, make_site, stand
 
 EPOCHS = 48
@@ -25,11 +25,10 @@ SEEDS = range(2, 5)
 Looks = list[tuple[datetime, Decision]]
 
 
-def play(pace: str, noise_mm: float, seed: int, *, learns: bool, motion: Motion = stand, epochs: int = EPOCHS) -> Looks:
+def play(pace: str, noise_mm: float, seed: int, *, motion: Motion = stand, epochs: int = EPOCHS) -> Looks:
     """Every look at such a site."""
-    measured.View = lambda *parts, **more: View(*parts, **more, learns=learns)  # type: ignore[attr-defined, misc, assignment]
     rows = list(draw(pace, noise_mm, seed, epochs=epochs, motion=motion))
-    return list(measured.replay(make_site(pace), rows))
+    return list(replay(make_site(pace), rows))
 
 
 def list_pages(looks: Looks) -> Iterator[tuple[datetime, str]]:
@@ -43,11 +42,11 @@ def count_epochs(now: datetime, pace: str) -> int:
     return round((now - BEGIN).total_seconds() / PACES[pace][0])
 
 
-def count_quiet(pace: str, noise_mm: float, *, learns: bool) -> dict[str, Any]:
+def count_quiet(pace: str, noise_mm: float) -> dict[str, Any]:
     """Pages of sites on which nothing moves: in the first 24 epochs, and in as many after them."""
     first, later, top = 0, 0, 0
     for seed in SEEDS:
-        looks = play(pace, noise_mm, seed, learns=learns)
+        looks = play(pace, noise_mm, seed)
         top = max(top, *(d.level for _, d in looks))
         epochs = [count_epochs(now, pace) for now, _ in list_pages(looks)]
         first, later = first + sum(e < 24 for e in epochs), later + sum(e >= 24 for e in epochs)
@@ -58,7 +57,7 @@ def count_jumped(pace: str, noise_mm: float, size_mm: float, at: int) -> dict[st
     """Epochs from a jump to its page, of each mover of each site."""
     waited: list[int] = []
     for seed in SEEDS:
-        pages = list(list_pages(play(pace, noise_mm, seed, learns=True, motion=jump(size_mm, at))))
+        pages = list(list_pages(play(pace, noise_mm, seed, motion=jump(size_mm, at))))
         for name in MOVERS:
             mine = [count_epochs(now, pace) - at for now, key in pages if key == f"health:{name}:verify"]
             waited += [e for e in mine if e >= 0][:1]
@@ -69,9 +68,9 @@ def count_jumped(pace: str, noise_mm: float, size_mm: float, at: int) -> dict[st
     }  # fmt: skip
 
 
-def count_accelerated(*, learns: bool) -> dict[str, Any]:
+def count_accelerated() -> dict[str, Any]:
     """Seconds until each hazard level of a slope that speeds up from its first epoch: 20 mm in the first 10 minutes."""
-    looks = play("5s", 3.0, 0, learns=learns, motion=lambda e: 20.0 * (e / 120.0) ** 2, epochs=180)
+    looks = play("5s", 3.0, 0, motion=lambda e: 20.0 * (e / 120.0) ** 2, epochs=180)
     return {
         f"level_{level}_after_s": next((5 * count_epochs(now, "5s") for now, d in looks if d.level >= level), None)
         for level in (1, 2, 3)
@@ -94,14 +93,12 @@ def main() -> None:
     """Draw all sites and keep the table."""
     figures: dict[str, Any] = {
         "chance": {"scalar": count_chance((1.0,)), "three components": count_chance((1.0, 1.0, 2.0))},
-        "speeds_up": {"before": count_accelerated(learns=False), "now": count_accelerated(learns=True)},
+        "speeds_up": count_accelerated(),
     }
     print(figures, flush=True)
     for pace in PACES:
         for noise_mm in (0.5, 3.0, 8.0):
-            figures[f"{pace}, {noise_mm} mm, nothing moves"] = {
-                name: count_quiet(pace, noise_mm, learns=learns) for name, learns in (("before", False), ("now", True))
-            }
+            figures[f"{pace}, {noise_mm} mm, nothing moves"] = count_quiet(pace, noise_mm)
             print(*list(figures.items())[-1], flush=True)
     for pace, times, at in (
         *(("5s", 20.0, at) for at in (2, 4, 6, 12, 30)), *(("5s", times, 6) for times in (8.0, 50.0)),

@@ -8,10 +8,9 @@ from sqlalchemy import select, text, update
 
 from monitor.alerting.acts.event_acts import take_event_back
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.decision.decide import decide
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
-from monitor.domain.decision import Memory, View
+from monitor.domain.decision import Memory
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.message import Message
@@ -180,25 +179,6 @@ def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path
     assert "event 1 (earthquake) by USGS, by way of mqtt, confirmed by Ada and Bo: explains the step G" in told
     assert run_verb(["events", "list", "--site", "bench"]) == 0
     assert "earthquake by USGS (mqtt), confirmed by 2: M 5.1" in capsys.readouterr().out
-
-
-@ON_SQLITE
-def test_what_an_older_version_froze_is_decided_as_it_was(slope):
-    """There any declaration explained: its frozen view says nothing of ways, and recomputes to the same outcome."""
-    publish_event(slope, slope.now + HOUR / 2)
-    slope.live(1, jump=JUMP)
-    with slope.database.read() as c:
-        memory = Memory.read(find_state(c, "bench").state)
-        row = c.execute(select(t.decision.c.evidence).order_by(t.decision.c.id.desc())).scalars().first()
-    frozen = json.loads(row)
-    for event in frozen["view"]["events"]:
-        for name in ("id", "via", "confirmed_by"):
-            del event[name]
-    then = decide(slope.site, Memory.read(frozen["memory"]), View.read(frozen["view"]), slope.now)
-    assert {s.state for s in memory.steps.values()} == {"pending"}
-    assert {s.state for s in then.memory.steps.values()} == {"event"}
-    assert "words" not in json.dumps(then.memory.spell()["steps"])
-    assert "events" not in then.evidence
 
 
 def test_a_flood_of_messages_pushes_out_nothing_that_makes_stricter_or_that_people_stand_behind(slope, monkeypatch):

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.config.service import parse_site
 from monitor.domain.alert import PAGE, Actor
@@ -193,28 +192,16 @@ def test_two_names_over_one_way_are_one_observer(slope):
     ]  # fmt: skip
 
 
-def test_reports_of_an_older_version_are_counted_as_they_were():
-    def facts(**more):
-        return [
-            {"at_s": T0.timestamp(), "received_s": T0.timestamp(), "kind": "crack", "text": "x", "by": by,
-             "station": None, **more}
-            for by in ("ranger", "warden")
-        ]  # fmt: skip
-
-    for more, level in (({}, 1), ({"credential": "mqtt"}, 0), ({"credential": "unknown"}, 0)):
-        view = View.read({**View().spell(), "reports": facts(**more)})
-        assert decide(SITE, Memory(), view, T0 + timedelta(hours=1)).level == level
-
-
 def test_a_single_image_is_no_part_of_a_rule_either():
     from dataclasses import replace
 
     from monitor.criteria.kinds.scene import SceneRule
-    from monitor.domain.decision import FootprintFact, Memory
+    from monitor.domain.decision import FootprintFact
     from monitor.series.assessment import Windows
 
     (image,) = (c for c in SITE.criteria if c.id == "image")
-    view = View(footprints=(FootprintFact("post", T0.timestamp(), "p1", "single", 4000.0, "G1", 40.0),))
+    at_s = T0.timestamp()
+    view = View(footprints=(FootprintFact("post", at_s, "p1", "single", 4000.0, "G1", 40.0, at_s),))
     for role, level in (("witness", 0), ("part", 0), ("advice", 1)):
         (word,) = SceneRule(replace(image, role=role)).assess(Windows(SITE, view, Memory(), T0.timestamp() + 60.0))
         assert word.raise_level == level, role

@@ -15,6 +15,7 @@ from sqlalchemy import insert
 from monitor.broker.access import open_access
 from monitor.broker.signing import is_signed, make_key
 from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory
 from monitor.domain.instants import parse
 from monitor.notify.state import StatePublisher
 from monitor.store.database.audit import add_audit, find_head
@@ -74,8 +75,8 @@ def fill(database):
         c.execute(
             insert(site_state).values(
                 site="north", level=1, level_source="auto", since=T0, evaluated_at=T0, observability="degraded",
-                reachable_level=1, witnesses_available=1, health="ok", newest_at=T0, config_sha256="x", state={},
-                catching_up=True,
+                reachable_level=1, witnesses_available=1, health="ok", newest_at=T0, config_sha256="x",
+                state=Memory().spell(), catching_up=True,
             )
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import insert, select, update
 
+from monitor.domain.decision import Memory
 from monitor.domain.instants import parse, spell
 from monitor.language.local_time import spell_local
 from monitor.store.schema.tables import (
@@ -116,7 +117,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
         c.execute(insert(movement).values(
             series_id=series_id, at=story.NOW + timedelta(minutes=1), data_until=story.NOW, stage="progressive",
             trend="progressive", velocity_mm_per_day=None, velocity_error_mm_per_day=None, reasons="too few data",
-            state={},
+            state=Memory().spell(),
         ))  # fmt: skip
         for station in ("G2", "P1"):
             c.execute(

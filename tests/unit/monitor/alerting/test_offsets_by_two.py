@@ -8,7 +8,7 @@ import pytest
 
 from monitor.alerting.decision import decide
 from monitor.criteria.table import KINDS
-from monitor.domain.decision import ForecastFact, OffsetFact, View, seconds
+from monitor.domain.decision import ForecastFact, OffsetFact, seconds
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
 from monitor.series.assessment import Warm
@@ -129,19 +129,25 @@ def test_a_forecast_of_values_with_an_offset_of_one_person_takes_no_high_level_b
             view = declare([("A", 20, 5.0)], second)(now_s, view)
             at_s, gain = now_s - 60.0, 90.0 if now_s < T0 + 20 * STEP_S else 1.0
             fact = ForecastFact(
-                "A", "displacement", at_s, at_s + DAY_S, DAY_S, gain, gain, gain, 0.0, "lld", shown=True
+                "A",
+                "displacement",
+                at_s,
+                at_s + DAY_S,
+                DAY_S,
+                gain,
+                gain,
+                gain,
+                0.0,
+                "lld",
+                shown=True,
+                q025=gain,
+                q975=gain,
             )
             return replace(view, forecasts=(fact,))
 
         looks = run(quiet(5), site, alter=alter)
         votes = [look.decision.memory.votes[VoteKey("f", "A")].level for look in looks]
         assert (votes[18], votes[-1]) == (3, level), second
-
-
-def test_offsets_that_a_version_before_froze_count_as_they_did_there():
-    before = {"id": 1, "station": "A", "at_s": T0, "by": "ada", "second_by": None}
-    view = View.read({**View().spell(), "offsets": [before]})
-    assert (view.offsets[0].quantity, view.offsets[0].alone) == ("", 0.0)
 
 
 def test_offsets_of_one_person_lower_no_high_level_at_any_look():

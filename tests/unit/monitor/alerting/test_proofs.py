@@ -58,7 +58,7 @@ def see(fact, at_s=NOW):
     """A score beyond its threshold, and the test of what made it."""
     score = AnomalyFact("G1", "displacement", at_s - 3600.0, "rules", 2.0, 1.0, "step", model_hash="w1")
     newest = {"G1.displacement": Newest(at_s - 3600.0, at_s - 3600.0)}
-    return View({}, newest, anomalies=(score,), proofs=None if fact is None else (fact,))
+    return View({}, newest, anomalies=(score,), proofs=() if fact is None else (fact,))
 
 
 def look(fact, memory=None, at_s=NOW):
@@ -88,12 +88,8 @@ def test_without_it_the_same_score_is_advice_and_that_is_said(why):
         assert say(condition.reason, language) != condition.reason
 
 
-def test_what_was_frozen_before_tests_were_asked_for_is_decided_as_it_was():
-    decision = look(None)
-    assert decision.level == 1
-    spelled = see(None).spell()
-    assert "proofs" not in spelled
-    assert View.read(spelled).proofs is None
+def test_where_no_test_is_asked_for_a_score_counts():
+    assert look(None).level == 1
 
 
 def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_votes():
@@ -149,7 +145,7 @@ def test_before_its_end_a_notice_says_which_test_is_to_be_made_again():
 def test_advice_stays_advice_and_the_site_is_the_same_where_nothing_is_unproven():
     assert as_advice(SITE, ()) is SITE
     assert as_advice(SITE, ["strange"]) is as_advice(SITE, {"strange": "why"}), "what is kept for a site is kept"
-    assert find_unproven(None, NOW) == {}
+    assert find_unproven((), NOW) == {}
     assert needs_proof(as_advice(SITE, ["strange"])) == []
 
 

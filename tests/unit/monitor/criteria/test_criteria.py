@@ -10,7 +10,6 @@ import pytest
 
 from detection.anomaly.registry import compared_with
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.alerting.audit.recompute import read_view
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
 from monitor.criteria.kinds import anomaly, rain_intensity_duration
@@ -77,21 +76,10 @@ def test_level_needs_two_epochs_and_recovers_by_its_share():
     assert ask(c, view([25, 7, 7]), T0 + 2 * H, place).hold_level == 0
 
 
-def test_a_value_has_the_digits_of_its_bound_and_what_was_frozen_before_keeps_its_own():
+def test_a_value_has_the_digits_of_its_bound():
     c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=1830.0),))
     seen = view([1829.0, 1842.25, 1842.25])
     assert ask(c, seen, T0 + 2 * H, site(c)).reason == "water level: 1842.25 m, bounds 1830 m"
-    frozen = {"format": 6, "view": seen.spell()}
-    assert ask(c, read_view(frozen), T0 + 2 * H, site(c)).reason == "water_level 1.84e+03 m, bounds 1830 m"
-    assert (
-        ask(c, read_view(frozen | {"format": 7}), T0 + 2 * H, site(c)).reason == "water_level 1842.25 m, bounds 1830 m"
-    )
-    tenth = replace(seen, weighs_chance=False)
-    older = replace(tenth, plain=False, joins_slow=False)
-    assert read_view(frozen | {"format": 8}) == replace(older, learns=False, counts_missed=False)
-    assert read_view(frozen | {"format": 9}) == older
-    assert read_view(frozen | {"format": 10}) == tenth
-    assert read_view(frozen | {"format": 11}) == seen
 
 
 @pytest.mark.parametrize(
@@ -213,7 +201,9 @@ def test_a_forecast_is_advice_until_it_is_promoted():
         "f", KINDS["forecast"], ("P1",), "water_level", (Threshold(1, over=5.0, window_s=86400.0),), role="advice"
     )
     place = site(c)
-    fact = ForecastFact("P1", "water_level", T0, T0 + 86400.0, 86400.0, 1.0, 9.0, 12.0, 2.0, "lld", shown=True)
+    fact = ForecastFact(
+        "P1", "water_level", T0, T0 + 86400.0, 86400.0, 1.0, 9.0, 12.0, 2.0, "lld", shown=True, q025=0.0, q975=14.0
+    )
     seen = replace(view([1.0] * 3), forecasts=(fact,))
     for role, level in (("advice", 0), ("witness", 1)):
         promoted = replace(place, criteria=(replace(c, role=role),))
@@ -228,10 +218,11 @@ def test_a_single_date_footprint_never_votes_but_change_may():
     c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness", params=(("near_m", 500.0),))
     place = site(c)
     for change, level in (("single", 0), ("known", 0), ("new", 1), ("grown", 1)):
-        fact = FootprintFact("post", T0, "p1", change, 5000.0, "P1", 120.0)
+        fact = FootprintFact("post", T0, "p1", change, 5000.0, "P1", 120.0, T0, near=(("P1", 120.0),))
         seen = replace(view([1.0] * 3), footprints=(fact,))
         assert decide(place, Memory(), seen, instant(T0 + H)).level == level, change
-    far = replace(view([1.0] * 3), footprints=(FootprintFact("post", T0, "p1", "new", 5000.0, "P1", 900.0),))
+    away = FootprintFact("post", T0, "p1", "new", 5000.0, "P1", 900.0, T0, near=(("P1", 900.0),))
+    far = replace(view([1.0] * 3), footprints=(away,))
     assert decide(place, Memory(), far, instant(T0 + H)).level == 0
 
 
@@ -239,7 +230,7 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
     c = Criterion("o", KINDS["report"], (), "", (Threshold(2),), valid_for_s=6 * H, kinds=("rockfall",))
     place = site(c)
     seen = replace(
-        view([1.0] * 3), reports=(ReportFact(T0 + H, T0 + H, "rockfall", "blocks on the road", "ranger", None),)
+        view([1.0] * 3), reports=(ReportFact(T0 + H, T0 + H, "rockfall", "blocks on the road", "ranger", None, "mqtt"),)
     )
     first = decide(place, Memory(), seen, instant(T0 + 2 * H))
     assert first.level == 2
@@ -441,7 +432,8 @@ def test_a_site_file_with_fewer_levels_does_not_lose_the_level():
 
 def near_two(change="new", **more):
     """A footprint that lies near P1 and P2, nearer to P1."""
-    return FootprintFact("post", T0, "p1", change, 5000.0, "P1", 85.0, near=(("P1", 85.0), ("P2", 240.5)), **more)
+    near = (("P1", 85.0), ("P2", 240.5))
+    return FootprintFact("post", T0, "p1", change, 5000.0, "P1", 85.0, near=near, **{"received_s": T0, **more})
 
 
 @pytest.mark.parametrize(
@@ -480,7 +472,7 @@ def test_what_a_network_without_a_test_found_beside_a_tested_one_opens_nothing(f
 
 def test_one_image_is_one_witness_however_many_footprints_and_stations_it_shows():
     rows = tuple(
-        FootprintFact("post", T0, f"p{k}", "new", 5000.0, f"P{k}", 85.0, near=((f"P{k}", 85.0),)) for k in (1, 2, 3)
+        FootprintFact("post", T0, f"p{k}", "new", 5000.0, f"P{k}", 85.0, T0, near=((f"P{k}", 85.0),)) for k in (1, 2, 3)
     )
     criteria = [
         Criterion(f"img{k}", KINDS["scene"], (f"P{k}",), "", (Threshold(3),), role="witness") for k in (1, 2, 3)
@@ -497,7 +489,7 @@ def test_near_m_of_the_scenes_table_reaches_the_criterion():
     text = '[[criterion]]\nkind = "scene"\nlevel = "yellow"\nauthor = "t"\nreason = "t"\n{}[scenes]\nnear_m = {}\n'
     for own, near_m, found in (("", 300.0, False), ("", 400.0, True), ("near_m = 500.0\n", 300.0, True)):
         place = parse_site(PLAIN_SITE + text.format(own, near_m), "near.toml")
-        fact = FootprintFact("post", T0, "p1", "single", 5000.0, "P1", 350.0, near=(("P1", 350.0),))
+        fact = FootprintFact("post", T0, "p1", "single", 5000.0, "P1", 350.0, T0, near=(("P1", 350.0),))
         seen = replace(view([1.0] * 3), footprints=(fact,))
         outcome = decide(place, Memory(), seen, instant(T0 + H))
         assert any(key.startswith("advice:scene") for key in outcome.memory.conditions) == found, (own, near_m)
@@ -519,23 +511,20 @@ interval = "1h"
 """
 
 
-def test_evidence_of_a_footprint_reads_back_as_it_was_and_from_older_versions():
+def test_evidence_of_a_footprint_reads_back_as_it_was():
     seen = View(footprints=(near_two("grown", grown_m2=1200.0, kind="crack"),))
     spelled = json.loads(json.dumps(seen.spell()))
     assert View.read(spelled) == seen
     assert hash(View.read(spelled).footprints[0]) == hash(seen.footprints[0])
-    for name in ("near", "kind"):
-        del spelled["footprints"][0][name]
-    assert View.read(spelled).footprints[0].near == ()
 
 
 def test_a_check_that_finds_a_fault_has_no_score():
-    fact = AnomalyFact("G1", "displacement", 0.0, "replay", 1.0, 1.0)
-    assert anomaly._say(fact, View()) == "displacement: the check replay found a fault"
-    assert anomaly._say(replace(fact, detector="ae", score=2.4), View()) == "displacement scores 2.40 over 1.00 (ae)"
+    fact = AnomalyFact("G1", "displacement", 0.0, "replay", 1.0, 1.0, "")
+    assert anomaly._say(fact) == "displacement: the check replay found a fault"
+    assert anomaly._say(replace(fact, detector="ae", score=2.4)) == "displacement scores 2.40 over 1.00 (ae)"
     fact = replace(fact, kind="replay", compared_with="its earlier readings")
     found = "displacement: the check replay found a fault (replay), compared with its earlier readings"
-    assert anomaly._say(fact, View()) == found
+    assert anomaly._say(fact) == found
 
 
 def test_an_anomaly_says_its_kind_and_what_it_was_compared_with_in_any_language():
@@ -545,10 +534,6 @@ def test_an_anomaly_says_its_kind_and_what_it_was_compared_with_in_any_language(
         "displacement scores 1.40 over 1.00 (rules): drift, compared with the lines of its last 30 and 60 days, "
         "and with 17 other series (G2.displacement and G3.displacement among them)"
     )
-    assert anomaly._say(fact, View()) == text
+    assert anomaly._say(fact) == text
     assert "altre 17 serie (tra cui G2.displacement e G3.displacement)" in say(text, "it")
     assert "deriva" in say(text, "it")
-    # what an earlier version froze has neither, and reads back as it was
-    spelled = View(anomalies=(fact,)).spell()
-    del spelled["anomalies"][0]["kind"], spelled["anomalies"][0]["compared_with"]
-    assert anomaly._say(View.read(spelled).anomalies[0], View()) == "displacement scores 1.40 over 1.00 (rules)"

@@ -122,15 +122,6 @@ def test_a_horizon_without_a_forecast_takes_nothing_back():
     assert ask([fact(6.0), far], site).hold_level == 1
 
 
-def test_three_quantiles_of_an_older_decision_say_less_and_are_read():
-    old = replace(fact(8.0), q025=None, q975=None)
-    assert View.read({**View().spell(), "forecasts": [{
-        k: v for k, v in View(forecasts=(old,)).spell()["forecasts"][0].items() if k not in {"q025", "q975"}
-    }]}).forecasts == (old,)  # fmt: skip
-    assert ask([old]).raise_level == 1
-    assert ask([replace(fact(-60.0), q025=None, q975=None)]).reason.startswith("at most 10 % chance")
-
-
 def test_east_and_north_are_joined_downslope():
     site = read(more="azimuth_deg = 205.0")
     along = math.radians(205.0)

@@ -486,7 +486,8 @@ valid_for = "3d"
 
 
 def quake(value, at_s=T0, received_s=None, kind="earthquake"):
-    return EventFact(at_s, at_s, at_s if received_s is None else received_s, kind, value, "M 5.1", "seismic service")
+    known_s = at_s if received_s is None else received_s
+    return EventFact(at_s, at_s, known_s, kind, value, "M 5.1", "seismic service", 1, "mqtt")
 
 
 def test_shaking_is_judged_by_acceleration_and_by_displacement():

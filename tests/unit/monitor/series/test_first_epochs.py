@@ -4,19 +4,15 @@ import random
 
 import pytest
 
-from monitor.alerting.audit.recompute import read_view
-from monitor.alerting.decision.decide import decide
 from monitor.cli.service.check import _find_noiseless
 from monitor.config.service import parse_site
-from monitor.domain.decision import Memory, Newest, View, seconds
-from monitor.domain.observation import Reading
 from monitor.series.step_detector import OPENING, Walk
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
 
 
-def take(values, *, sigma=0.0, learns=True, limit=1.0):
-    walk = Walk(limit, learns=learns)
+def take(values, *, sigma=0.0, limit=1.0):
+    walk = Walk(limit)
     count = len(values)
     walk.extend([float(i) for i in range(count)], [float(i) for i in range(count)], values, [(sigma,)] * count)
     return walk
@@ -57,7 +53,6 @@ def test_a_scatter_of_few_epochs_is_taken_for_larger_than_it_seems():
 def test_before_it_asked_about_noise():
     drawn = [rough(4, seed) for seed in range(9)]
     assert not any(take(values).jumps for values in drawn)
-    assert any(take(values, learns=False).jumps for values in drawn), "what was frozen then is decided as it was"
 
 
 def test_who_states_its_noise_is_asked_from_the_first_epoch_on():
@@ -123,20 +118,6 @@ def test_check_names_series_without_a_noise_floor_and_says_what_to_write():
     assert said.startswith("G01.displacement, G02.displacement, G03.displacement and 21 more: no noise_floor")
     assert "write noise_floor = the standard deviation, in mm, of readings at rest" in said
     assert not list(_find_noiseless(make_site("5s", "noise_floor_mm = 3.0")))
-
-
-def test_what_was_frozen_before_format_9_is_decided_as_it_was():
-    rows, held = list(draw("5s", 3.0, 1, epochs=4)), {}
-    for o in rows:
-        held.setdefault(f"{o.station}.{o.quantity}", []).append(
-            Reading(o.observed_at, o.received_at, 0, o.value, 0.0, o.value, o.sigma, o.flags, o.extra)
-        )
-    now, site = rows[-1].observed_at, make_site("5s")
-    newest = {key: Newest(seconds(now), seconds(now), ()) for key in held}
-    view = View({key: tuple(one) for key, one in held.items()}, newest).spell()
-    before, since = (decide(site, Memory(), read_view({"format": f, "view": view}), now) for f in (8, 9))
-    assert sum(change.key.endswith(":verify") for change in before.changes) > 10
-    assert since.changes == ()
 
 
 def test_a_daily_site_of_two_months_has_learned_whatever_its_window():

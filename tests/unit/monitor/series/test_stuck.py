@@ -78,7 +78,6 @@ def test_a_gauge_that_reads_tenths_repeats_itself_and_is_well(values):
 def test_a_stated_noise_that_a_coarse_gauge_does_not_show_makes_no_fault_of_it():
     gauge = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.08)
     rounded = [(round(v, 1),) for v in noisy(400, sigma=0.08)]
-    assert any(is_stuck(rounded[:n], gauge, weighs_chance=False) for n in range(400)), "as before format 11"
     assert not any(is_stuck(rounded[max(0, n - 60) : n], gauge) for n in range(26, 400))
     assert is_stuck([(0.1,)] * 6, gauge), "nothing is known of it yet but its noise"
 
