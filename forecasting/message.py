@@ -325,7 +325,12 @@ def message_columns(name: str, text: str | None) -> dict[str, Any]:
     >>> message_columns("reason", "by hand")
     {'reason': 'by hand', 'reason_id': None, 'reason_values': None}
     """
-    return {name: text, f"{name}{_ID}": None, f"{name}{_VALUES}": None} | spread({name: text})
+    said = text if isinstance(text, Message) else None
+    return {
+        name: None if text is None else str(text),
+        f"{name}{_ID}": None if said is None else said.id,
+        f"{name}{_VALUES}": None if said is None else values_to_json(said.values),
+    }
 
 
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})

@@ -1,4 +1,4 @@
-"""A message of any id says the same in every language: each value comes out once, no brace is left, nothing is raised."""
+"""A message of any id says the same in every language: each value comes out, no brace is left, nothing is raised."""
 
 import ast
 import importlib
