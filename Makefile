@@ -13,7 +13,7 @@ PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit house docs site words baseline-fixture bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes recipes-gpu train-demo pictures cut release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes recipes-gpu train-demo pictures cut release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -106,6 +106,12 @@ docs: setup site ## Documentation that can be run and read: the site, examples i
 
 pictures: setup servers ## docs/images/*.png of the page made anew (PICTURES="duty map" makes those); look at each before it is kept
 	PYTHONPATH=. $(BIN)/python docs/pictures.py $(PICTURES)
+
+recording: setup ## tests/recording/kept: levels, alerts, evidence, forecasts and footprints as they are now (SLOPEWARD_DATA; a minute)
+	$(BIN)/python -m tests.recording.record
+
+recording-check: setup ## Whether they are still so: the first differences by record, site, instant and figure (SLOPEWARD_DATA)
+	$(BIN)/python -m tests.recording.record --check
 
 bench: setup servers ## Figures of the service, as ratios measured in the same run
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py tests/bench/service/bench_page.py tests/bench/service/bench_hostile.py

@@ -1,0 +1,119 @@
+"""Write the recording of what must stay equal, or compare with it.
+
+    python -m tests.recording.record [--check] [NAME...]
+
+Each record is replayed in one of two processes; the first differences are printed by record, site, instant and figure.
+Lines of `accepted.txt` take out what is meant, one record and one figure each; one that covers nothing is an error.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.worker.compute import ONE_THREAD
+from tests.recording.compare import FITTED, TOLERANCE, Difference, compare, encode, read_accepted
+
+HERE: Final = Path(__file__).parent
+KEPT: Final = HERE / "kept"
+SHOWN: Final = 20
+LONG_TEXT: Final = 12
+LONG: Final = ("drill", "live", "forecasts-drawn", "motion-egms")  # begun first
+
+
+def nest(columns: dict[str, str]) -> dict[str, Any]:
+    """Columns by the parts of their paths; in place of a long text that came before stands which one it was."""
+    found: dict[str, Any] = {}
+    before: dict[str, int] = {}
+    for path, text in sorted(columns.items(), key=lambda item: item[0].split("/")):
+        *folders, name = path.split("/")
+        place = found
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[name] = before.get(text, text)
+        if len(text) > LONG_TEXT:
+            before.setdefault(text, len(before))
+    return found
+
+
+def unnest(value: dict[str, Any]) -> dict[str, str]:
+    """The columns back."""
+    found: dict[str, str] = {}
+    before: list[str] = []
+
+    def walk(inner: dict[str, Any], path: str) -> None:
+        for key, one in inner.items():
+            if isinstance(one, dict):
+                walk(one, f"{path}{key}/")
+            elif isinstance(one, int):
+                found[f"{path}{key}"] = before[one]
+            else:
+                found[f"{path}{key}"] = one
+                before.extend([one] if len(one) > LONG_TEXT else [])
+
+    walk(value, "")
+    return found
+
+
+def replay(name: str, check: bool) -> list[Difference]:
+    """Replay one record in this process; write it, or say what differs."""
+    from tests.recording.sources import SOURCES
+
+    rows = list(SOURCES[name]())
+    path = KEPT / f"{name}.json"
+    if not check:
+        lines = [f"{json.dumps(key)}:{json.dumps(v, separators=(',', ':'))}" for key, v in nest(encode(rows)).items()]
+        path.write_text("{" + ",\n".join(lines) + "}\n", encoding="utf-8")
+        return []
+    kept = unnest(json.loads(path.read_text(encoding="utf-8")))
+    return list(compare(name, kept, rows, FITTED if name.startswith("forecasts-") else TOLERANCE))
+
+
+def replay_all(names: Iterable[str], check: bool) -> list[Difference]:
+    """All records, two at a time, with a line for each."""
+    found, began = [], time.monotonic()
+    ordered = sorted(names, key=lambda n: n not in LONG)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(replay, name, check): name for name in ordered}
+        for done, future in enumerate(as_completed(waiting), 1):
+            name, error = waiting[future], future.exception()
+            mine = [Difference(name, "-", 0.0, "record", "", f"not replayed: {error!r}")] if error else future.result()
+            found += mine
+            said = f"{len(mine)} figures differ" if mine else "equal" if check else "written"
+            print(f"{done:3}/{len(waiting)} {time.monotonic() - began:4.0f} s  {name}: {said}", flush=True)
+    return found
+
+
+def main() -> int:
+    """Write or compare; 1 where something differs that nobody accepted."""
+    from tests.recording.sources import SOURCES
+
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--check", action="store_true")
+    options.add_argument("names", nargs="*", metavar="NAME", choices=[[], *SOURCES])
+    given = options.parse_args()
+    os.environ.update(ONE_THREAD)
+    KEPT.mkdir(exist_ok=True)
+    found = replay_all(given.names or SOURCES, given.check)
+    if not given.names:
+        gone = {p.stem for p in KEPT.glob("*.json")} - SOURCES.keys()
+        found += [Difference(name, "-", 0.0, "record", "kept", "no source") for name in sorted(gone)]
+    accepted = read_accepted((HERE / "accepted.txt").read_text(encoding="utf-8"))
+    open_ = [d for d in found if not any(line.covers(d) for line in accepted)]
+    idle = [line for line in accepted if given.check and not given.names and not any(map(line.covers, found))]
+    for one in open_[:SHOWN]:
+        print(one)
+    for line in idle:
+        print(f"accepted.txt: {line.record} | {line.figure}: nothing differs there, take the line out")
+    print(f"{len(open_)} figures differ, {len(found) - len(open_)} by {len(accepted)} accepted lines")
+    return 1 if open_ or idle else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
