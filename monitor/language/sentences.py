@@ -19,21 +19,14 @@ SENTENCES: Final = (
     N_("health notice"), N_("health urgent"), N_("health clear"), N_("advice notice"), N_("advice urgent"),
     N_("advice clear"),
     N_("nothing asks for more"), N_("all that asked for {level} is clearly back within its bounds, by fresh readings"),
-    N_("every witness of {level} is beyond its recovery limit with fresh data"),  # of before format 10
     N_("set by {name} (was {level}): {reason}"),
     N_("EXERCISE"), N_("DELAYED"), N_("open for {duration}"), N_("not acknowledged for {duration}"), N_("nobody else could be reached"),
     N_("Moving {n} {unit} over {window} at {place}, {level} from {n2} {unit2}"),
-    N_("Moving {n} {unit} at {place}, {level} from {n2} {unit2}"),  # of before the window was said
     N_("Moving {n} {unit} over {window} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),
-    N_("Moving {n} {unit} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),  # of before the window was said
     N_("Moving {n} {unit} over {window} at {n2} of {n3} stations, {level} from {n4} {unit2}"),
-    N_("Moving {n} {unit} at {n2} of {n3} stations, {level} from {n4} {unit2}"),  # of before the window was said
     N_("Rate of {quantity} is {n} {unit} over {window} at {place}, {level} from {n2} {unit2}"),
-    N_("Rate of {quantity} is {n} {unit} at {place}, {level} from {n2} {unit2}"),  # of before the window was said
     N_("Rate of {quantity} is {n} {unit} over {window} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),
-    N_("Rate of {quantity} is {n} {unit} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),  # of before the window was said
     N_("Rate of {quantity} is {n} {unit} over {window} at {n2} of {n3} stations, {level} from {n4} {unit2}"),
-    N_("Rate of {quantity} is {n} {unit} at {n2} of {n3} stations, {level} from {n4} {unit2}"),  # of before the window was said
     N_("{n} {unit}, {n2} stations"), N_("{n} {unit}, {station}"),
     N_("down from {level}"),
     N_("Health urgent"), N_("Health notice"), N_("Health clear"), N_("Advice urgent"), N_("Advice notice"), N_("Advice clear"),
@@ -55,8 +48,6 @@ SENTENCES: Final = (
     N_("- {at} UTC: {text}"),
     N_("nobody else could be reached: {text}"),
     N_("nobody confirmed alert {n}, {level} at {site}, open since {at}: {count} notified, the last one at {at2}; call {names}"),
-    N_("nobody confirmed alert {n} ({level}): {count} notified, the last one at {at}; call {names}"),  # of before the site was named
-    N_("alert {n} ({level}): {count} notified, the last one at {at}, and nobody confirmed; call {names}"),  # of before it began with what is wrong
     N_("alert {n} is confirmed or over"),
     N_("alert {n} is confirmed"),
     N_("alert {n} is acknowledged"),
@@ -85,7 +76,6 @@ SENTENCES: Final = (
     N_("What was measured meanwhile was read from the broker and is part of these levels."),
     # ---- the level, and what asks for it -------------------------------------------------------------------------
     N_("{level}: all that asked for {level2} is clearly back within its bounds, by fresh readings"),
-    N_("{level}: every witness of {level2} is beyond its recovery limit with fresh data"),  # of before format 10
     N_("{level} stands: {text}"),
     N_("{level} stands, set by a person: no witness asks for it now"),
     N_("{level} stands: no witness asks for it now"),
@@ -127,17 +117,9 @@ SENTENCES: Final = (
     N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), not surely {word} {n5} degrees in its newest reading"),
     N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), not surely {word} {n5} degrees in its last {n6} readings"),
     N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), {word} {n5} degrees in no reading since a person's answer"),
-    # of before format 10: "data epochs"
-    N_("velocity {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),
-    N_("rate of {quantity}: {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),
-    N_("rate of {quantity} {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),  # of before format 8
     N_("beyond {n} times the bound: no further reading is waited for"),
-    N_("beyond {n} times the bound, dwell waived"),  # of before format 10
     N_("velocity {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),
     N_("rate of {quantity}: {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),
-    N_("rate of {quantity} {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),  # of before format 8
-    N_("acceleration {n} ± {n2} {unit} in {window} at {n3} {unit2}, over {bound} {unit3} in {n4} data epochs, {n5} needed"),
-    N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), over {n5} degrees in {n6} data epochs, {n7} needed"),
     N_("{word} scores {n} over {n2} ({detector})"),
     N_("{word}: the check {detector} found a fault"),
     N_("{word} scores {n} over {n2} ({detector}): {word2}, compared with {text}"),
@@ -154,12 +136,8 @@ SENTENCES: Final = (
     N_("the record is too short to try a forecast so far ahead"),
     N_("water falls {n} ± {n2} {unit} in {window}, bound {n3} {unit2}, level {n4} {unit3}"),
     N_("{word}: {n} {unit}, bounds {bounds}"),
-    N_("{word} {n} {unit}, bounds {bounds}"),  # of before format 8
     N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds}, rain known for {n4} % of that time"),
     N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds} in {duration} without more rain, rain known for {n4} % of that time"),
-    # of before format 10: "coverage"
-    N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds}, coverage {n4}"),
-    N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds} in {duration} without more rain, coverage {n4}"),
     N_("factor of safety {n} ({n2} to {n3}) by water {how}, {share} likely below 1, bounds {bounds}"),
     N_("rain {n} mm in {n2} h is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
     N_("rain {n} mm in {n2} h of which {n6} mm are expected is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
@@ -169,14 +147,6 @@ SENTENCES: Final = (
     N_("antecedent index {n} mm in {n2} h is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
     N_("recent and antecedent rain {n} mm in {n2} h is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
     N_("largest rain within the lag, {n} mm in {n2} h is {n3} % of the bound of {n4} mm, known for {n5} % of that time"),
-    # of before format 10: "coverage"
-    N_("rain {n} mm in {n2} h is {n3} of the bound, coverage {n4}"),
-    N_("rain {n} mm in {n2} h is {n3} of the bound of {n5} years, coverage {n4}"),
-    N_("rain {n} mm in {n2} h is {n3} of the bound of {n5} years (now {n6} years), coverage {n4}"),
-    N_("rain {n} mm in {n2} h of which {n5} mm are expected is {n3} of the bound, coverage {n4}"),
-    N_("antecedent index {n} mm in {n2} h is {n3} of the bound, coverage {n4}"),
-    N_("recent and antecedent rain {n} mm in {n2} h is {n3} of the bound, coverage {n4}"),
-    N_("largest rain within the lag, {n} mm in {n2} h is {n3} of the bound, coverage {n4}"),
     N_("{n} % chance of more than {n2} mm/day within {duration}, more than {n3} % counts"),
     N_("at least {n} % chance of more than {n2} mm/day within {duration}, more than {n3} % counts"),
     N_("at most {n} % chance of more than {n2} mm/day within {duration}, more than {n3} % counts"),
@@ -274,7 +244,6 @@ SENTENCES: Final = (
     N_("no event is known that they could have been early for"),
     N_("with them the warning comes no earlier than by velocity alone at equal days of false alarm"),
     N_("with them the warning comes {duration} later than by velocity alone at equal days of false alarm"),
-    N_("{n} held-out patches were scored, {n2} are needed"),  # stored by earlier versions
     N_("{n} held-out images or blocks of ground were scored, {n2} are needed"),
     N_("the weights could not be compared with logistic regression"),
     N_("F1 of the weights less that of logistic regression is {n} at its lower end"),
@@ -290,7 +259,6 @@ SENTENCES: Final = (
     N_("{station} is {word}: {series}: {text}"),
     N_("an unexplained step waits for verification"),
     N_("learning its noise, {n} of {n2} readings: until then only a clear step asks for verification"),
-    N_("learning its noise, {n} of {n2} epochs: until then only a clear step asks for verification"),  # of before format 10
     N_("nothing received yet"), N_("nothing was ever received"),
     N_("nothing newer than {at}, allowed are {duration}"), N_("nothing newer than {at}"),
     N_("{parent} {name}: silent with all that hangs on it ({names}): {text}"),
@@ -621,7 +589,6 @@ SENTENCES: Final = (
     N_("the newest copy of the database is too old, or none succeeded; see slopeward doctor"),
     N_("the broker would lose readings in an outage, or has dropped some; see slopeward doctor"),
     N_("a disk is nearly full, or a folder cannot be written; see slopeward doctor: {text}"),
-    N_("a disk is nearly full, or a folder cannot be written; see slopeward doctor"),  # of before it was named
     N_("{n} GiB free at {place}"), N_("{place} cannot be written"),
     N_("the database is slow, or its log has grown too large; see slopeward doctor"),
     N_("somebody else publishes as if it were the service, last on {topic}: levels and alerts received by MQTT may be forged where nobody looks at their signature; find who may write there (slopeward doctor)"),
@@ -708,7 +675,6 @@ SENTENCES: Final = (
     N_("{n} scored issue times at {span} in {n2} d; {n3} are needed, or {n4} d with {n5}"),
     N_("its error {n} over the newest {n2} issue times at {span} is not below {n3} of the best simple forecast"),
     N_("it never issued a forecast"),
-    N_("it was registered by a version that knew no shadow"),
     N_("{model} is better at {span} and took its place"),
     N_("shown by {names}: {reason}"),
     N_("{model} is degraded, the simple forecast is shown"),

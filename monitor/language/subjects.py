@@ -25,7 +25,7 @@ _KIND: Final = re.compile(r"^((?:Health|Advice) (?:clear|notice|urgent)|\S+) ")
 
 
 def say_subject(subject: str, language: str, most: int = LONGEST) -> str:
-    """A stored subject as it goes out; one of an older version is translated and cut, not put in this order.
+    """A stored subject as it goes out; one of another form is translated and cut, not put in this order.
 
     >>> stored = "RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 2026-03-01T19:34Z"
     >>> say_subject(stored, "en")

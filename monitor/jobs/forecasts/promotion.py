@@ -113,18 +113,16 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
         }
     with db.write() as c:
         for standing in standings:
-            for horizon_s, gate in _gates_to_judge(standing, now).items():
-                before = standing.gates.get(horizon_s)
-                after = gate if before is None else _judge(standing, horizon_s, gate, standings, config, now)
-                if before is not None and after.state == before.state:
+            for horizon_s, before in dict(standing.gates).items():
+                after = _judge(standing, horizon_s, before, standings, config, now)
+                if after.state == before.state:
                     save_record(c, after)
                 elif change_gate(c, standing.row, before, after, SERVICE, now):
                     said.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
-                    down = before is not None and after.state == "shadow"
+                    down = after.state == "shadow"
                     fallen = fallen or down
-                    if before is not None:
-                        tell_degraded(c, site, standing.row, after, now, degraded=down)
-                if after.state == "active" and (before is None or before.state != "active"):
+                    tell_degraded(c, site, standing.row, after, now, degraded=down)
+                if after.state == "active" and before.state != "active":
                     said += displace(c, standing.row, horizon_s, standings, now)
         said += _settle(c, standings, now)
         tell_coverage(c, site, shown, now)
@@ -174,18 +172,6 @@ def retire_older(c: Connection, site: Site, kind: str, newest: str, now: datetim
 def list_permits(standing: Standing) -> dict[float, Permit]:
     """What the worker needs to mark rows, by horizon in seconds."""
     return {h: Permit(g.state == "active", g.reason, g.skill) for h, g in standing.gates.items()}
-
-
-def _gates_to_judge(standing: Standing, now: datetime) -> dict[float, GateRow]:
-    """Its gates; one that an older version showed without any starts in the shadow."""
-    if standing.row.state == "candidate" or standing.gates:
-        return dict(standing.gates)
-    row = standing.row
-    reason = "in shadow: it was registered by a version that knew no shadow"
-    return {
-        h: GateRow(row.model_hash, h, "shadow", now, now, reason, judged_at=now)
-        for h in sorted(float(key) for key in row.card.get("gates", {}))
-    }
 
 
 def _judge(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select
 
 from forecasting.serving import jobs
 from forecasting.serving.records import Forecast
@@ -262,15 +262,6 @@ def test_training_waits_for_a_challenger_that_has_not_had_its_time(slope: Slope,
     slope.register("c" * 64, START + 70 * DAY)
     assert why(71) == []
     assert why(78) == ["the newest before it is 8 days old"], "a candidate that never issued holds nothing up"
-
-
-def test_a_forecaster_of_an_older_version_begins_in_the_shadow(slope: Slope) -> None:
-    slope.register(A)
-    with slope.database.write() as c:
-        c.execute(update(t.model).values(state="active"))
-    slope.judge(1)
-    assert slope.state(A)[:2] == ("shadow", "shadow")
-    assert slope.history(A)[1:] == [(86400.0, None, "shadow"), (604800.0, None, "shadow"), (None, "active", "shadow")]
 
 
 def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_against_the_record(slope: Slope) -> None:

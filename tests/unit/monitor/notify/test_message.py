@@ -203,7 +203,7 @@ def test_evidence_of_an_odd_form_holds_no_message_back(frozen):
     assert len(said.subject) <= LONGEST
 
 
-def test_a_message_of_an_older_version_is_read_in_every_language():
+def test_a_message_with_a_subject_of_another_form_is_read_in_every_language():
     old = replace(make(), subject=f"[North bench] ORANGE: {REASON}", body=f"{REASON}\nAction: Close the road")
     assert read(old, "it").subject.startswith("[North bench] ARANCIONE: ")
     assert len(read(old, "it").subject) <= LONGEST
