@@ -369,8 +369,8 @@ def _read_station(
 def _refuse_unmapped(table: schema.StationTable, where: str) -> None:
     """Refuse a zone that no map of velocities could fill, or that is an instrument as well.
 
-    All that maps say of zones is one witness: an instrument among them would be one with all of them. Files of before
-    know no zones: what no map can fill in these is a word of `slopeward check`, and the slope stays watched.
+    All that maps say of zones is one witness: an instrument among them would be one with all of them. What no
+    map can fill elsewhere is a word of `slopeward check`, and the slope stays watched.
     """
     mapped = [one.quantity for one in table.series if one.source == VELOCITY_MAP]
     is_zone = table.outline is not None or any(one.quantity in OF_ZONES for one in table.series)

@@ -88,7 +88,7 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
         "notes": rows.load_notes(c, site_id, *span),
         "acts": rows.load_acts(c, site_id, *span),
     }  # fmt: skip
-    if cut:  # said where it is so: a report of before gives its digest
+    if cut:
         facts |= {"cut": cut, "cut_after": rows.MOST}
     return dict(json.loads(canonical_json(_plain(facts))))
 
