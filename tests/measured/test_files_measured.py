@@ -90,7 +90,7 @@ def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
 UNDERSTOOD = {
     "outang/monitoring_data.csv": (  # byte order mark; units after a stroke; dew point and humidity are not of here
         1461, "2016-07-01", "2020-06-30", "every 1 d", {"zone", "quantity:mm"},
-        {"RWL/m": "reservoir_level in m", "Rainfall/mm": "rain in mm", "left out": "DP, RH"}),
+        {"RWL/m": "reservoir level in m", "Rainfall/mm": "rain in mm", "left out": "DP, RH"}),
     "bazimen-baijiabao/source_sample.xlsx": (  # no units: asked, and a split of the whole series is no measurement
         300, "2017-10-14", "2018-08-09", "every 1 d", {"zone", "quantity", "unit:rain", "unit:reservoir_level"}, {}),
     "lamosano/df.csv": (161, "2015-04-10", "2020-02-03", "every 11 d", {"zone", "quantity", "unit:rain"}, {}),
@@ -99,12 +99,12 @@ UNDERSTOOD = {
         3390, "2009-01-02", "2018-04-14", "every 1 d", {"zone", "quantity"}, {"left out": "lon, lat"}),
     "gnss-cascadia-pbo-csv/P816.pbo.nam08.csv": (  # a trailing comma; north stands before east
         1154, "2013-09-06", "2017-03-25", "every 1 d", {"zone"},
-        {"North (mm)": "displacement_north in mm, its error in 'North Std. Deviation (mm)'"}),
+        {"North (mm)": "displacement north in mm, its error in 'North Std. Deviation (mm)'"}),
     "bowdoin-loggers/drucksens094419_final_storage_1.dat": (  # array-ID: year, day of the year, hhmm
         1517, "2014-03-14", "2015-07-26", "every 30 min", {"zone", "quantity"}, {"time": "year, day of the year"}),
     "logger-formats/Station_Daily.dat": (  # times of extremes are times, feet and mmHg are units
         57, "2014-04-11", "2014-06-06", "every 1 d", {"zone"},
-        {"left out": "WaterLvl_TMn", "WaterLvl_Min": "water_level in ft", "BaromPres_Max": "air_pressure in mmHg"}),
+        {"left out": "WaterLvl_TMn", "WaterLvl_Min": "water level in ft", "BaromPres_Max": "air pressure in mmHg"}),
     "usgs-mukilteo-rain-piezo/waMLP_rain.txt": (  # calendar in five columns
         11575, "2015-09-02", "2015-12-31", "every 15 min", {"zone", "quantity"}, {"time": "YYYY MM DD hh mm"}),
     "usgs-mukilteo-rain-piezo/waMLP_14d.txt": (

@@ -3,14 +3,24 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from forecasting.message import (
+    TEXT_OF,
+    Figure,
+    Message,
+    NameList,
+    Template,
+    Term,
+    Value,
+    join,
+)
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
@@ -21,7 +31,7 @@ from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, may_count_downward, read_name
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, YES, Question, answer_of, require
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Question, answer_of, require
 from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
 from monitor.ingest.guess.together import (
@@ -53,6 +63,78 @@ _ALL_IN: Final = re.compile(
     re.IGNORECASE,
 )
 
+_LONG_FORM: Final = Template(
+    "guess.long_form", "this is the neutral long form, nothing to guess: slopeward ingest {file}"
+)
+_ROWS: Final = Template("guess.rows", "{n} rows of {columns} columns")
+_ROWS_MORE: Final = Template("guess.rows.more", "{n} rows of {columns} columns, and there are more")
+_PARTED: Final = Template("guess.layout.parted", "cells parted by {sign}, {encoding}")
+_FIXED: Final = Template("guess.layout.fixed", "columns of fixed width, {encoding}")
+_NO_HEADER: Final = Template("guess.header.none", "none: the mapping calls columns by their place")
+_MANY_LINES: Final = Template(
+    "guess.header.many", "in several lines, or not of all columns: the mapping calls columns by their place"
+)
+_IN_LINE: Final = Template("guess.header.line", "in line {n}")
+_IN_LINE_BELOW: Final = Template("guess.header.below", "in line {n}, lines below it without data: {below}")
+_TIMES: Final = Template("guess.times", "{column} ({form}), {first} to {last}")
+_TIMES_ZONE: Final = Template("guess.times.zone", "{column} ({form}, zone {zone}), {first} to {last}")
+_STATIONS: Final = Template("guess.stations", "{n} of them, named by column '{column}'")
+_KINDS: Final = Template("guess.kinds", "column '{column}' says what a row measures")
+_MISSING: Final = Template("guess.missing", "{word} × {n}")
+_RUNNING_SUM: Final = Template("guess.left.sum", "left out: the running sum of '{column}'")
+_SAME_SENSOR: Final = Template("guess.left.sensor", "left out: of the same sensor as '{column}'")
+_RAIN_TWICE: Final = Template(
+    "guess.left.rain", "left out: the rain of more than one row, so it is there more than once"
+)
+_OTHER_UNIT: Final = Template("guess.left.unit", "left out: the same as '{column}' in another unit")
+_RAW: Final = Template(
+    "guess.left.raw",
+    "left out: '{unit}' is a reading as it comes from the sensor; the calibration sheet turns it into a unit",
+)
+IN_COLUMN: Final = Template("guess.column", "station {station}: {quantity} in {unit}")
+_COLUMN_ERROR: Final = Template(
+    "guess.column.error", "station {station}: {quantity} in {unit}, its error in '{column}'"
+)
+_NAMED: Final = Template("guess.column.named", "the station that '{name}' names: {quantity} in {unit}")
+_NAMED_ERROR: Final = Template(
+    "guess.column.named_error",
+    "the station that '{name}' names: {quantity} in {unit}, its error in '{column}'",
+)
+EVERY: Final = Template("guess.every", "every {step}")
+_EVERY_SERIES: Final = Template("guess.every.series", "every {step} in a series")
+_EVERY_OF: Final = Template("guess.every.of", "every {step} of {columns}")
+GAPS: Final = Template("guess.gaps", "{n} gaps, the longest {longest}")
+_TWICE: Final = Template("guess.twice", "{n} times come twice")
+_NO_NUMBERS: Final = Template("guess.no_numbers", "no column of numbers beside the time; the columns are: {names}")
+_ALL_LEFT: Final = Template("guess.all_left", "every column of numbers was left out: nothing to store")
+_NO_LETTER: Final = Template(
+    "guess.no_letter",
+    "a name in column '{column}' has no letter or digit that a station id can have (a-z, 0-9)",
+)
+_TWINS: Final = Template("guess.twins", "stations that are not the same need names that differ: {names}")
+_ODD_ZONE: Final = Template("guess.zone.unknown", "zone: expected a name such as Europe/Zurich or UTC, got '{answer}'")
+_NO_UNIT_OF: Final = Template("guess.unit.other", "'{unit}' is no unit of {quantity}")
+_WHICH_SHEET: Final = Template("guess.ask.sheet", "which sheet of the workbook counts?")
+_DAY_OR_MONTH: Final = Template("guess.ask.dates", "is '{at}' written with the day or the month first?")
+_WHAT_FIRST: Final = Template("guess.ask.dates.year", "what stands first in the date '{at}'?")
+_WHICH_ZONE: Final = Template(
+    "guess.ask.zone",
+    "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ...",
+)
+_ZONE_CLASH: Final = Template(
+    "guess.ask.zone.clash",
+    "the file says that its times are in {own}, the answer says {answer}: which of them counts?",
+)
+_WHAT: Final = Template("guess.ask.quantity", "what do these columns measure: {names}?")
+_WHAT_IN: Final = Template("guess.ask.quantity.unit", "what do these columns measure in {unit}: {names}?")
+_WHICH_UNIT: Final = Template("guess.ask.unit", "which unit has {quantity}: {names}?")
+_FOREIGN: Final = Template("guess.ask.unit.foreign", "the header says '{unit}', which is no unit known here")
+_WHICH_COLUMN: Final = Template("guess.ask.column", "which of these columns is {quantity}?")
+_DOWNWARD: Final = Template("guess.ask.downward", "do larger values of '{column}' mean lower ground or water?")
+_SAME: Final = Template("guess.ask.same", "are these names the same station: {names}?")
+Facts = list[tuple[str, str]]
+"""What was understood, for people: a word or the name of a column, and a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
@@ -70,7 +152,7 @@ class Guess:
     """What a table says."""
 
     mapping: TableMapping | None  # None while a question is open, or where the form of the file is known
-    facts: tuple[tuple[str, str], ...]  # what was understood, for people
+    facts: tuple[tuple[str, str], ...]  # as `Facts`
     questions: tuple[Question, ...]
     sensors: tuple[Sensor, ...] = ()
     form: str = WIDE  # the reader of the file
@@ -100,16 +182,15 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     """
     plain = look.layout == Layout(encoding=look.layout.encoding) and look.layout.encoding.startswith("utf-8")
     if plain and {"time", "station", "quantity", "value"} <= set(look.names):
-        name = shlex.quote(str(look.path))
-        raise ConfigError(f"{look.path}: this is the neutral long form, nothing to guess: slopeward ingest {name}")
+        raise _refuse(look, _LONG_FORM(file=shlex.quote(str(look.path))))
     look = replace(look, units=_find_units(look) | look.units)
     times = find_times(look)
     if times is None:
-        raise ConfigError(f"{look.path}: no column holds a time that can be read; {describe_untimed(look)}")
+        raise _refuse(look, describe_untimed(look))
     questions: list[Question] = []
     if len(look.sheets) > 1 and SHEET not in answers:
         choices = (*look.sheets, ALL_SHEETS) if look.joins else look.sheets
-        questions.append(Question(SHEET, "which sheet of the workbook counts?", choices))
+        questions.append(Question(SHEET, _WHICH_SHEET(), choices))
     facts = [*_tell_layout(look)]
     times = _settle_dates(times, answers, questions)
     times = _settle_zone(times, answers, questions)
@@ -117,50 +198,45 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     station = _find_station(look, times, answers, questions)
     if station is not None:
         many = len({c for c in look.columns[station] if c})
-        facts.append(("stations", f"{many} of them, named by column {station!r}"))
+        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=station)))
     numbers = _find_numbers(look, times, station)
     look, numbers, station, kinds = unfold(look, numbers, station, times.rule.columns)
-    facts += [("kinds", f"column {kinds!r} says what a row measures")] if kinds else []
+    facts += [("kinds", _KINDS(column=kinds))] if kinds else []
     if station is None and (station := find_owner(look, times, numbers, answers, questions)) is not None:
-        facts.append(
-            ("stations", f"{len(set(look.columns[station]))} of them, named by column {look.title(station)!r}")
-        )
+        many = len(set(look.columns[station]))
+        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=look.title(station))))
         numbers = [n for n in numbers if n != station]
     offered = {c for question in questions if question.key == ROWS for c in question.choices}
     numbers = [n for n in numbers if look.title(n) not in offered] or numbers  # one question of a column at a time
     if not numbers:
-        raise ConfigError(
-            f"{look.path}: no column of numbers beside the time; the columns are: {', '.join(look.names)}"
-        )
+        raise _refuse(look, _NO_NUMBERS(names=NameList(look.names)))
     decimal, thousands = settle_decimal(look, numbers, answers, questions)
     facts.append(("decimal mark", COMMA if decimal == "," else POINT))
     missing = find_missing(look, numbers, decimal, thousands)
-    facts += [("no measurement", ", ".join(f"{word} × {n}" for word, n in missing.items()))] if missing else []
+    counted = [_MISSING(word=word, n=Figure(n, "d")) for word, n in missing.items()]
+    facts += [("no measurement", join(counted, ", "))] if counted else []
     tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
     sums = find_totals(look, numbers, decimal, thousands).items()
-    less = {n: f"the running sum of {look.title(part)!r}" for n, part in sums}
+    less = {n: _RUNNING_SUM(column=look.title(part)) for n, part in sums}
     extremes = find_extremes({n: _read_name(look, n) for n in numbers}, look.title).items()
-    less |= {n: f"of the same sensor as {look.title(usual)!r}" for n, usual in extremes}
+    less |= {n: _SAME_SENSOR(column=look.title(usual)) for n, usual in extremes}
     steps = {n: _list_steps(look, None, times, n)[""] for n in numbers} if station is None and not kinds else {}
     windows = find_windows({n: _read_name(look, n) for n in steps}, look.title, steps)
-    less |= dict.fromkeys(windows, "the rain of more than one row, so it is there more than once")
+    less |= dict.fromkeys(windows, _RAIN_TWICE())
     repeats = find_repeats({n: _read_name(look, n) for n in numbers if n not in less}, tell).items()
-    less |= {n: f"the same as {look.title(first)!r} in another unit" for n, first in repeats}
+    less |= {n: _OTHER_UNIT(column=look.title(first)) for n, first in repeats}
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(look, numbers, tell, station, answers, questions)
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in look.written.values())}
     left = [n for n in look.names if n not in used]
     sigmas = {r.sigma for r in rules if r.sigma}
     left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
-    facts += [("left out", ", ".join(map(look.title, left)))] if left else []
-    facts += [(n, _tell_raw(look, n)) for n in left if is_raw(_read_name(look, n).foreign)]
-    facts += [(look.title(n), f"left out: {why}") for n, why in less.items()]
-    for rule in rules:
-        place = f"station {rule.station}" if rule.station else f"the station that {station!r} names"
-        error = f", its error in {look.title(rule.sigma)!r}" if rule.sigma else ""
-        facts.append((look.title(rule.name), f"{place}: {rule.quantity} in {rule.unit}{error}"))
+    facts += [("left out", join(map(look.title, left), ", "))] if left else []
+    facts += [(n, _RAW(unit=foreign)) for n in left if is_raw(foreign := _read_name(look, n).foreign)]
+    facts += [(look.title(n), why) for n, why in less.items()]
+    facts += [(look.title(rule.name), _tell_column(look, rule, station)) for rule in rules]
     turned = [look.title(rule.name) for rule in rules if rule.downward]
-    facts += [("sign turned", name_some(turned))] if turned else []
+    facts += [("sign turned", join([name_some(turned)]))] if turned else []
     words = dict.fromkeys((*MISSING, *missing))
     columns = tuple(fold(look, rule) for rule in rules)
     mapping = TableMapping(times.rule, columns, look.layout, tuple(words), decimal, thousands, station)
@@ -168,43 +244,59 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     facts += _tell_sampling(times, look, station)
     facts += _tell_seldom(times, look, rules, sensors) if station is None else []
     if not rules and not open_columns:
-        raise ConfigError(f"{look.path}: every column of numbers was left out: nothing to store")
+        raise _refuse(look, _ALL_LEFT())
     return Guess(None if questions else mapping, tuple(facts), tuple(questions), sensors)
 
 
-def _tell_layout(look: Look) -> list[tuple[str, str]]:
+def _refuse(look: Look, why: str) -> ConfigError:
+    return ConfigError(TEXT_OF(name=str(look.path), text=why))
+
+
+def _tell_column(look: Look, rule: ColumnRule, station: str | None) -> Message:
+    """What a column is; `station`: the column that names whose row it is."""
+    what: dict[str, Value] = {"quantity": Term(rule.quantity), "unit": rule.unit}
+    if rule.sigma:
+        what["column"] = look.title(rule.sigma)
+    if rule.station:
+        return (_COLUMN_ERROR if rule.sigma else IN_COLUMN)(station=rule.station, **what)
+    return (_NAMED_ERROR if rule.sigma else _NAMED)(name=str(station), **what)
+
+
+def _tell_layout(look: Look) -> Facts:
     layout, names = look.layout, {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", "whitespace": "blanks"}
     is_text = look.path.suffix.lower() not in {".parquet", ".pq", ".xlsx", ".xlsm"}
-    more = "" if look.is_whole else ", and there are more"
-    facts = [("file", f"{look.rows:,} rows of {len(look.names)} columns{more}")]
+    tell = _ROWS if look.is_whole else _ROWS_MORE
+    facts: Facts = [("file", tell(n=Figure(look.rows, ","), columns=len(look.names)))]
     if len(look.sheets) > 1:
         read = layout.sheets or look.sheets[:1]
-        facts.append(("sheet", ", ".join(read)))
-        facts += [("other sheets", name_some(other))] if (other := [n for n in look.sheets if n not in read]) else []
+        facts.append(("sheet", join(read, ", ")))
+        others = [n for n in look.sheets if n not in read]
+        facts += [("other sheets", join([name_some(others)]))] if others else []
     if is_text:
-        cells = "columns of fixed width" if layout.starts else f"cells parted by {names[layout.delimiter]}"
-        facts.append(("layout", f"{cells}, {layout.encoding.removesuffix('-sig')}"))
+        encoding = layout.encoding.removesuffix("-sig")
+        fixed = _FIXED(encoding=encoding) if layout.starts else None
+        facts.append(("layout", fixed or _PARTED(sign=Term(names[layout.delimiter]), encoding=encoding)))
     if not layout.header:
-        where = "in several lines, or not of all columns" if look.titles else "none"
-        facts.append(("header", f"{where}: the mapping calls columns by their place"))
-    elif layout.skip_rows or layout.skip_after:
-        after = f", lines below it without data: {layout.skip_after}" if layout.skip_after else ""
-        facts.append(("header", f"in line {layout.skip_rows + 1}{after}"))
+        facts.append(("header", _MANY_LINES() if look.titles else _NO_HEADER()))
+    elif layout.skip_after:
+        facts.append(("header", _IN_LINE_BELOW(n=layout.skip_rows + 1, below=layout.skip_after)))
+    elif layout.skip_rows:
+        facts.append(("header", _IN_LINE(n=layout.skip_rows + 1)))
     return facts
 
 
-def _tell_times(times: Times) -> str:
-    span = ""
-    if times.parsed:
-        ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
-        span = f", {ordered[0]:%Y-%m-%d %H:%M} to {ordered[-1]:%Y-%m-%d %H:%M}"
+def _tell_times(times: Times) -> Message:
     names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
              "us": "microseconds since 1970", "ns": "nanoseconds since 1970",
              "excel": "day numbers of a spreadsheet", "mjd": "modified Julian days", "datenum": "day numbers of MATLAB",
              "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
-    form = names.get(times.rule.format) or spell_form(times.rule.format)
-    zone = "" if times.rule.zone is None else f", zone {times.rule.zone.key}"
-    return f"{times.rule.column} ({form}{zone}){span}"
+    word = names.get(times.rule.format)
+    ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
+    told: dict[str, Value] = {  # by the clock of the file, whose zone may be open
+        "column": times.rule.column, "form": spell_form(times.rule.format) if word is None else Term(word),
+        "first": f"{ordered[0]:%Y-%m-%d %H:%M}", "last": f"{ordered[-1]:%Y-%m-%d %H:%M}",
+    }  # fmt: skip
+    return _TIMES(**told) if times.rule.zone is None else _TIMES_ZONE(zone=times.rule.zone.key, **told)
 
 
 def spell_form(form: str) -> str:
@@ -216,25 +308,25 @@ def spell_form(form: str) -> str:
     return re.sub("%(.)", lambda sign: _SIGNS.get(sign[1], sign[0]), form)
 
 
-def _tell_sampling(times: Times, look: Look, station: str | None) -> list[tuple[str, str]]:
+def _tell_sampling(times: Times, look: Look, station: str | None) -> Facts:
     if station is not None or look.kinds:
         steps = [s for kind in look.kinds or (None,) for s in _list_steps(look, station, times, kind).values()]
         own = sorted(step for step in steps if step is not None)
-        return [("sampling", f"every {_spell(own[len(own) // 2])} in a series")] if own else []
+        return [("sampling", _EVERY_SERIES(step=_spell(own[len(own) // 2])))] if own else []
     step, gaps, longest = describe_gaps(times.parsed)
     if step is None:
         return []
-    text = f"every {_spell(step)}"
+    told = [EVERY(step=_spell(step))]
     if gaps and longest is not None:
-        text += f"; {gaps} gaps, the longest {_spell(longest)}"
+        told.append(GAPS(n=Figure(gaps, "d"), longest=_spell(longest)))
     if twice := len(times.parsed) - len(set(times.parsed)):
-        text += f"; {twice} times come twice"
-    return [("sampling", text)]
+        told.append(_TWICE(n=Figure(twice, "d")))
+    return [("sampling", join(told))]
 
 
 def _tell_seldom(
     times: Times, look: Look, rules: Sequence[ColumnRule], sensors: Sequence[Sensor]
-) -> list[tuple[str, str]]:  # fmt: skip
+) -> Facts:  # fmt: skip
     """Columns that have a value at a few of the times alone."""
     usual = describe_gaps(times.parsed)[0]
     if usual is None or look.kinds or len(rules) != len(sensors):
@@ -243,15 +335,18 @@ def _tell_seldom(
     for rule, sensor in zip(rules, sensors, strict=True):
         if sensor.interval_s and sensor.interval_s > 1.5 * usual.total_seconds():
             steps.setdefault(sensor.interval_s, []).append(look.title(rule.name))
-    return [("sampling", f"every {_spell(timedelta(seconds=s))} of {name_some(names)}") for s, names in steps.items()]
+    return [
+        ("sampling", _EVERY_OF(step=_spell(timedelta(seconds=s)), columns=name_some(names)))
+        for s, names in steps.items()
+    ]
 
 
-def _spell(step: timedelta) -> str:
+def _spell(step: timedelta) -> Figure:
     seconds = step.total_seconds()
     for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= unit:
-            return f"{seconds / unit:.4g} {name}"
-    return f"{seconds:g} s"
+            return Figure(seconds / unit, ".4g", name)
+    return Figure(seconds, "g", "s")
 
 
 # ---- what a person may have to say -----------------------------------------------------------------------------
@@ -267,9 +362,8 @@ def _settle_dates(times: Times, answers: Mapping[str, str], questions: list[Ques
     said, choices = answers.get(DATES), tuple(o for o in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if o in sorts)
     if said is None:
         first = min(times.parsed).strftime(times.rule.format)
-        text = f"is {first!r} written with the day or the month first?"
-        text = f"what stands first in the date {first!r}?" if YEAR_FIRST in choices else text
-        questions.append(Question(DATES, text, choices))
+        asked = _WHAT_FIRST if YEAR_FIRST in choices else _DAY_OR_MONTH
+        questions.append(Question(DATES, asked(at=first), choices))
         return times
     require(DATES, said, choices)
     rule = replace(times.rule, format=sorts[said])
@@ -296,19 +390,16 @@ def _settle_zone(times: Times, answers: Mapping[str, str], questions: list[Quest
         return times
     said = answers.get(ZONE) or times.zone
     if said is None:
-        questions.append(
-            Question(ZONE, "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ...")
-        )
+        questions.append(Question(ZONE, _WHICH_ZONE()))
         return times
     try:
         zone = ZoneInfo(said)
     except (ZoneInfoNotFoundError, ValueError):
-        raise ConfigError(f"zone: expected a name such as Europe/Zurich or UTC, got {said!r}") from None
+        raise ConfigError(_ODD_ZONE(answer=said)) from None
     if times.zone is not None and _shifts(times.parsed, zone, own := ZoneInfo(times.zone)):
         choices = own.key, zone.key
         if (counts := answers.get(CLASH)) is None:
-            text = f"the file says that its times are in {own.key}, the answer says {zone.key}: which of them counts?"
-            questions.append(Question(CLASH, text, choices))
+            questions.append(Question(CLASH, _ZONE_CLASH(own=own.key, answer=zone.key), choices))
             return times
         require(CLASH, counts, choices)
         zone = ZoneInfo(counts)
@@ -330,7 +421,7 @@ def _settle_columns(
     names, open_columns = settle_components(names, answers, questions)
     errors = pair_errors(names, tell, answers, questions)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
-    asked: dict[str, tuple[Question, list[str]]] = {}
+    asked: dict[str, _Asked] = {}
     found: dict[str, tuple[str, str]] = {}
     said = _find_unit(look)
     for column, name in values.items():
@@ -345,19 +436,17 @@ def _settle_columns(
             each = _asks_each(answers, QUANTITY, name.unit or "")
             _ask(asked, column, name.unit or "", tuple(could_be), each=each)
         elif unit is None:
-            if quantity not in QUANTITIES:
-                raise ConfigError(f"{QUANTITY}: expected one of {', '.join(sorted(QUANTITIES))}, got {quantity!r}")
+            _require_quantity(quantity)
             _ask_unit(asked, column, quantity, name.foreign)
         else:
-            if quantity not in QUANTITIES:
-                raise ConfigError(f"{QUANTITY}: expected one of {', '.join(sorted(QUANTITIES))}, got {quantity!r}")
+            _require_quantity(quantity)
             if not is_unit_of(unit, quantity):
-                raise ConfigError(f"{column}: {unit!r} is no unit of {quantity}")
+                raise ConfigError(TEXT_OF(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
             found[column] = quantity, unit
-    for question, columns in asked.values():
-        more = (EACH,) if question.key.startswith(QUANTITY) and len(columns) > 1 else ()
-        text = f"{question.text}: {name_some([look.title(c) for c in columns])}?"
-        questions.append(replace(question, text=text, choices=(*question.choices, *more)))
+    for key, one in asked.items():
+        more = (EACH,) if key.startswith(QUANTITY) and len(one.columns) > 1 else ()
+        text = one.tell(name_some([look.title(c) for c in one.columns]))
+        questions.append(Question(key, text, (*one.choices, LEAVE_OUT, *more), one.default))
     if station is not None:
         found = _settle_twins(found, answers, questions)
     stations = _name_stations(look, {c: values[c] for c in found}, found, station)
@@ -368,7 +457,7 @@ def _settle_columns(
         )
         for c, (quantity, unit) in found.items()
     ]  # fmt: skip
-    open_columns += [column for _, columns in asked.values() for column in columns]
+    open_columns += [column for one in asked.values() for column in one.columns]
     return rules, {*open_columns, *(e for e, value in errors.items() if value in open_columns)}
 
 
@@ -385,7 +474,7 @@ def _counts_downward(
     if (said := answer_of(answers, DOWNWARD, title, quantity)) is None:
         key = f"{DOWNWARD}:{quantity}"
         if all(question.key != key for question in questions):
-            questions.append(Question(key, f"do larger values of {title!r} mean lower ground or water?", (YES, NO)))
+            questions.append(Question(key, _DOWNWARD(column=title), (YES, NO)))
         return False
     require(f"{DOWNWARD}:{title}", said, (YES, NO))
     return said == YES
@@ -393,11 +482,6 @@ def _counts_downward(
 
 def _read_name(look: Look, column: str) -> Name:
     return read_name(look.title(column), look.units.get(column))
-
-
-def _tell_raw(look: Look, column: str) -> str:
-    said = _read_name(look, column).foreign
-    return f"left out: {said!r} is a reading as it comes from the sensor; the calibration sheet turns it into a unit"
 
 
 def _find_units(look: Look) -> dict[str, str]:
@@ -426,7 +510,7 @@ def _settle_twins(
         if len(columns) > 1:
             key = f"{COLUMN}:{quantity}"
             if key not in answers:
-                questions.append(Question(key, f"which of these columns is {quantity}?", (*columns, LEAVE_OUT)))
+                questions.append(Question(key, _WHICH_COLUMN(quantity=Term(quantity)), (*columns, LEAVE_OUT)))
             else:
                 require(key, answers[key], (*columns, LEAVE_OUT))
                 columns = [c for c in columns if c == answers[key]]
@@ -439,26 +523,36 @@ def _asks_each(answers: Mapping[str, str], key: str, *groups: str) -> bool:
     return EACH in {answers.get(name) for name in (*(f"{key}:{group}" for group in groups), key)}
 
 
-def _ask_unit(asked: dict[str, tuple[Question, list[str]]], column: str, quantity: str, foreign: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked once about columns that are alike; `tell` says it with their names."""
+
+    tell: Callable[[NameList], Message]
+    choices: Sequence[str]
+    default: str | None = None
+    columns: list[str] = field(default_factory=list)
+
+
+def _require_quantity(said: str) -> None:
+    if said not in QUANTITIES:
+        raise ConfigError(ONE_OF(key=QUANTITY, names=NameList(tuple(sorted(QUANTITIES))), answer=said))
+
+
+def _ask_unit(asked: dict[str, _Asked], column: str, quantity: str, foreign: str) -> None:
     """Which unit columns of a quantity have: the nearest first where they say one that is not known."""
     fitting, whole = list_units(quantity, foreign), COMPONENT.sub("", quantity)
     name = f"{UNIT}:{whole} [{foreign}]" if foreign else f"{UNIT}:{whole}"
-    said = f"the header says {foreign!r}, which is no unit known here; " if foreign else ""
-    if name not in asked:
-        asked[name] = Question(name, f"{said}which unit has {whole}", (*fitting, LEAVE_OUT)), []
-    asked[name][1].append(column)
+    said = [_FOREIGN(unit=foreign)] if foreign else []
+    tell = lambda names: join([*said, _WHICH_UNIT(quantity=Term(whole), names=names)])  # noqa: E731
+    asked.setdefault(name, _Asked(tell, fitting)).columns.append(column)
 
 
-def _ask(
-    asked: dict[str, tuple[Question, list[str]]], column: str, unit: str, choices: tuple[str, ...], *, each: bool
-) -> None:
+def _ask(asked: dict[str, _Asked], column: str, unit: str, choices: Sequence[str], *, each: bool) -> None:
     """What columns of one unit, or of none, measure; one by one where somebody wants that."""
     group = column if each else unit
     name = f"{QUANTITY}:{group}" if group else QUANTITY
-    if name not in asked:
-        text = f"what do these columns measure{f' in {unit}' if unit else ''}"
-        asked[name] = Question(name, text, (*choices, LEAVE_OUT), LEAVE_OUT if each else None), []
-    asked[name][1].append(column)
+    tell = lambda names: _WHAT_IN(unit=unit, names=names) if unit else _WHAT(names=names)  # noqa: E731
+    asked.setdefault(name, _Asked(tell, choices, LEAVE_OUT if each else None)).columns.append(column)
 
 
 def _name_stations(
@@ -502,14 +596,12 @@ def _find_station(
             continue
         ids = {kind: name_station(kind) for kind in sorted(kinds)}
         if "" in ids.values():
-            raise ConfigError(
-                f"{look.path}: a name in column {name!r} has no letter or digit that a station id can have (a-z, 0-9)"
-            )
+            raise _refuse(look, _NO_LETTER(column=name))
         twins = [kind for kind, one in ids.items() if list(ids.values()).count(one) > 1]
         if twins and answers.get(SAME) is None:
-            questions.append(Question(SAME, f"are these names the same station: {name_some(twins)}?", (YES, NO)))
+            questions.append(Question(SAME, _SAME(names=name_some(twins)), (YES, NO)))
         elif twins and answers[SAME] != YES:
-            raise ConfigError(f"{look.path}: stations that are not the same need names that differ: {name_some(twins)}")
+            raise _refuse(look, _TWINS(names=name_some(twins)))
         return name
     return None
 

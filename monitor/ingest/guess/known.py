@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from monitor.domain.instants import spell_duration
+from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, join
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.gnss import find_place
@@ -16,7 +16,7 @@ from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said, StationPlace, find_by_name
 from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.rtklib import find_origin
-from monitor.ingest.guess.guess import Guess, Sensor
+from monitor.ingest.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, Guess, Sensor
 from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.times import describe_gaps
 from monitor.ingest.guess.together import name_some
@@ -28,6 +28,19 @@ SERIES_SHOWN: Final = 12
 STATION, TIME, SET, DIRECTION, UNIT = "station", "time", "set", "direction", "unit"
 TIMES: Final = ("gpst", "utc")
 TIMES_KEPT: Final = 20_000  # of a series, for its usual step
+_VALUES: Final = Template("guess.values", "{n} values of {series} series")
+_VALUES_MORE: Final = Template("guess.values.more", "{n} values of {series} series, and there are more")
+_POINTS: Final = Template("guess.points", "{n} values of {points} points")
+_POINTS_MORE: Final = Template("guess.points.more", "{n} values of {points} points, and there are more")
+_SPAN: Final = Template("guess.span", "UTC, {first} to {last}")
+_PLACED: Final = Template("guess.place", "{station}: {latitude}, {longitude}")
+_REFUSED: Final = Template("guess.refused", "{n} × {reason}")
+_FOREIGN: Final = Template("guess.foreign", "no quantity that is known here: {names}")
+_WHOSE: Final = Template("guess.ask.station", "whose positions are these? the name of the station")
+_WHICH_TIME: Final = Template("guess.ask.time", "are the times GPS time or UTC? GPS time is ahead by leap seconds")
+_WHICH_SET: Final = Template("guess.ask.set", "what is this set of points called?")
+_WHICH_SIGN: Final = Template("guess.ask.direction", "what does a positive value of these points mean?")
+_WHICH_UNIT: Final = Template("guess.ask.points.unit", "in which unit are the values of these points?")
 
 
 _Key = tuple[str, str, str]  # station, quantity, unit
@@ -75,8 +88,8 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
     facts = _tell(form, said, series, sampled, refused, is_whole=is_whole)
     foreign = [f"{station}.{quantity}" for station, quantity, _ in sampled if quantity not in QUANTITIES]
     if foreign and not sensors:
-        raise ConfigError(f"{path}: no quantity that is known here: {name_some(foreign)}")
-    facts += [("left out", f"no quantity that is known here: {name_some(foreign)}")] if foreign else []
+        raise ConfigError(TEXT_OF(name=str(path), text=_FOREIGN(names=name_some(foreign))))
+    facts += [("left out", _FOREIGN(names=name_some(foreign)))] if foreign else []
     return Guess(None, tuple(facts), (), sensors, form, said)
 
 
@@ -99,29 +112,45 @@ def _gather(values: Iterable[Value]) -> tuple[dict[_Key, _Series], list[str], bo
 def _tell(
     form: str, said: Said, series: Mapping[_Key, _Series], sampled: Mapping[_Key, _Sampling], refused: list[str], *,
     is_whole: bool,
-) -> list[tuple[str, str]]:  # fmt: skip
+) -> Facts:  # fmt: skip
     stations = list(dict.fromkeys(station for station, _, _ in series))
-    more = "" if is_whole else ", and there are more"
-    facts = [
-        ("file", f"{sum(one.count for one in series.values()):,} values of {len(series)} series{more}"),
+    tell, count = _VALUES if is_whole else _VALUES_MORE, sum(one.count for one in series.values())
+    facts: Facts = [
+        ("file", tell(n=Figure(count, ","), series=Figure(len(series), "d"))),
         ("layout", form),
-        ("stations", name_some(stations)),
+        ("stations", join([name_some(stations)])),
     ]
-    times = sorted(at for one in series.values() for at in (one.times[:1] + one.times[-1:]))
-    facts += [("time", f"UTC, {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M}")] if times else []
-    facts += [("place", f"{p.station}: {p.latitude:.5f}, {p.longitude:.5f}") for p in said.places[:SERIES_SHOWN]]
+    facts += _tell_span(at for one in series.values() for at in (one.times[:1] + one.times[-1:]))
+    facts += [("place", _tell_place(place)) for place in said.places[:SERIES_SHOWN]]
     for number, (key, (step, gaps, longest)) in enumerate(islice(sampled.items(), SERIES_SHOWN)):
         station, quantity, unit = key
-        facts.append((f"{station}.{quantity}", f"station {station}: {quantity} in {unit}"))
+        facts.append((f"{station}.{quantity}", IN_COLUMN(station=station, quantity=Term(quantity), unit=unit)))
         if number == 0 and step is not None:
-            text = f"every {_spell(step)}"
-            facts.append(("sampling", f"{text}; {gaps} gaps, the longest {_spell(longest)}" if longest else text))
-    facts += [("refused", f"{len(refused):,} × {refused[0]}")] if refused else []
+            told = [EVERY(step=_spell(step))]
+            told += [GAPS(n=Figure(gaps, "d"), longest=_spell(longest))] if longest else []
+            facts.append(("sampling", join(told)))
+    facts += [("refused", _REFUSED(n=Figure(len(refused), ","), reason=refused[0]))] if refused else []
     return facts
 
 
-def _spell(step: timedelta) -> str:
-    return spell_duration(max(1, round(step.total_seconds())))
+def _tell_span(times: Iterable[datetime]) -> Facts:
+    ordered = sorted(times)
+    if not ordered:
+        return []
+    return [("time", _SPAN(first=_spell_clock(ordered[0]), last=_spell_clock(ordered[-1])))]
+
+
+def _spell_clock(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"
+
+
+def _tell_place(place: StationPlace) -> Message:
+    latitude, longitude = Figure(place.latitude, ".5f"), Figure(place.longitude, ".5f")
+    return _PLACED(station=place.station, latitude=latitude, longitude=longitude)
+
+
+def _spell(step: timedelta) -> Duration:
+    return Duration(max(1, round(step.total_seconds())))
 
 
 # ---- solutions of a receiver ------------------------------------------------------------------------------------
@@ -133,12 +162,12 @@ def _settle_solutions(path: Path, answers: Mapping[str, str], said: Said, questi
     station = answers.get(STATION) or said.station or find_by_name(name, dict(said.origins))
     if station is None:
         likely = name_station(re.split(r"[_.]", name)[0])
-        questions.append(Question(STATION, "whose positions are these? the name of the station", (), likely or None))
+        questions.append(Question(STATION, _WHOSE(), (), likely or None))
     time = answers.get(TIME) or said.time
     try:
         origin = find_origin(path, time)
     except PayloadError:
-        questions.append(Question(TIME, "are the times GPS time or UTC? GPS time is ahead by leap seconds", TIMES))
+        questions.append(Question(TIME, _WHICH_TIME(), TIMES))
         return said
     said = replace(said, station=None if station is None else name_station(station), time=time)
     if said.station is None or said.station in dict(said.origins):
@@ -158,28 +187,29 @@ def _settle_points(
         said, point_set=answers.get(SET), direction=answers.get(DIRECTION), unit=answers.get(UNIT)
     )  # fmt: skip
     asked = {
-        "--set": Question(SET, "what is this set of points called?", (), path.stem[:64]),
-        "--direction": Question(DIRECTION, "what does a positive value of these points mean?", DIRECTIONS),
-        "--unit": Question(UNIT, "in which unit are the values of these points?", UNITS),
+        "--set": Question(SET, _WHICH_SET(), (), path.stem[:64]),
+        "--direction": Question(DIRECTION, _WHICH_SIGN(), DIRECTIONS),
+        "--unit": Question(UNIT, _WHICH_UNIT(), UNITS),
     }
     questions += [one for option, one in asked.items() if option in READERS[form].needs and one.key not in answers]
     return said
 
 
-def _tell_points(path: Path, form: str, said: Said) -> list[tuple[str, str]]:
+def _tell_points(path: Path, form: str, said: Said) -> Facts:
     with open_points(form)(path, said, datetime.now(UTC)) as (declared, pieces):
         some = list(islice(pieces, LOOK_POINTS))
-        more = "" if next(pieces, None) is None else ", and there are more"
+        tell = _POINTS if next(pieces, None) is None else _POINTS_MORE
     names = {piece.point.pid for piece in some if piece.point is not None}
-    times = sorted({v.observed_at for piece in some for v in piece.values})
-    facts = [
-        ("file", f"{sum(len(piece.values) for piece in some):,} values of {len(names):,} points{more}"),
+    count = sum(len(piece.values) for piece in some)
+    facts: Facts = [
+        ("file", tell(n=Figure(count, ","), points=Figure(len(names), ","))),
         ("layout", form),
         ("set", declared.name),
         ("direction", declared.direction),
         ("unit", declared.unit),
     ]
-    facts += [("time", f"UTC, {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M}")] if times else []
+    facts += _tell_span(v.observed_at for piece in some for v in piece.values)
     bad = [b for piece in some for b in piece.bad]
-    facts += [("refused", f"{sum(b.count for b in bad):,} × {bad[0].error}")] if bad else []
+    refused = Figure(sum(b.count for b in bad), ",")
+    facts += [("refused", _REFUSED(n=refused, reason=bad[0].error.message))] if bad else []
     return facts

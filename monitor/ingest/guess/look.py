@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
@@ -22,7 +23,7 @@ from monitor.ingest.files.tables import (
     read_workbook,
 )
 from monitor.ingest.files.units import spell_unit, unit_of_header
-from monitor.ingest.guess.recognise import tell_known
+from monitor.ingest.guess.recognise import UNREADABLE, tell_known
 
 LOOK_BYTES: Final = 1 << 20
 LOOK_LINES: Final = 300  # to find header and delimiter
@@ -30,6 +31,21 @@ HEAD_LINES: Final = 30  # the names stand in one of them
 LOOK_ROWS: Final = 100_000  # to understand the columns
 DELIMITERS: Final = (";", "\t", ",", "|", WHITESPACE)
 SHEET, ALL_SHEETS = "sheet", "all of them"
+_NO_TABLE: Final = Template(
+    "guess.look.no_table",
+    "no table that can be recognised: most lines need the same number of cells, with numbers",
+)
+_NO_ROW: Final = Template("guess.look.no_row", "no row of numbers with a time was found in the first {n} lines")
+_ODD_SHEET: Final = Template("guess.look.sheet", "sheet: expected one of {names}, got '{answer}'")
+_BINARY: Final = Template("guess.look.binary", "no text")
+_ODD_ENCODING: Final = Template("guess.look.encoding", "cannot be read as {encoding}: {problem}")
+_LONG_LINE: Final = Template("guess.look.long_line", "a line is longer than {n} characters")
+_TWO_READINGS: Final = Template(
+    "guess.look.comma",
+    "line {n}: {names} names above rows of {cells} cells; a decimal comma in a table that is separated by commas has "
+    "two readings: export it with semicolons",
+)
+EMPTY: Final = Template("file.empty", "the file is empty")
 NO_VALUE: Final = frozenset(
     {
         "", "-", "--", "---", "nan", "-nan", "-nan(ind)", "-1.#ind", "1.#qnan", "1.#inf", "inf", "na", "n/a", "n.a.",
@@ -90,7 +106,7 @@ def look_at(path: Path, sheet: str = "") -> Look:
         return _read(path, Layout(), (), {n: u for n, text in read_units(path).items() if (u := _unit(text))})
     encoding = _find_encoding(path)
     if not encoding.startswith("utf-16") and (told := tell_known(path)):
-        raise ConfigError(f"{path}: {told}")
+        raise ConfigError(TEXT_OF(name=str(path), text=told))
     lines = _read_lines(path, encoding)
     best, found = 0.0, None
     for delimiter in DELIMITERS:
@@ -102,9 +118,7 @@ def look_at(path: Path, sheet: str = "") -> Look:
         layout = Layout(WHITESPACE, encoding=encoding, starts=starts)
         cells = [layout.split(line) for line in lines] if starts else []
         if not starts or _score(cells) < LEAST_SCORE:
-            raise ConfigError(
-                f"{path}: no table that can be recognised: most lines need the same number of cells, with numbers"
-            )
+            raise ConfigError(TEXT_OF(name=str(path), text=_NO_TABLE()))
         found = layout, cells
     return _place(path, found[1], found[0])
 
@@ -122,10 +136,10 @@ def _look_at_workbook(path: Path, sheet: str) -> Look:
         name: cells for name, cells in heads.items() if (first := _first_row(cells)) is not None and cells[first:]
     }
     if not tables:
-        raise ConfigError(f"{path}: no row of numbers with a time was found in the first {LOOK_LINES} lines")
+        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=LOOK_LINES)))
     names = {tuple(cells[max(0, (_first_row(cells) or 0) - 1)]) for cells in tables.values()}
     if sheet and sheet != ALL_SHEETS and sheet not in tables:
-        raise ConfigError(f"{path}: {SHEET}: expected one of {', '.join(tables)}, got {sheet!r}")
+        raise ConfigError(TEXT_OF(name=str(path), text=_ODD_SHEET(names=NameList(tuple(tables)), answer=sheet)))
     read = tuple(tables) if sheet == ALL_SHEETS else (sheet or next(iter(tables)),)
     is_first = len(read) == 1 and read[0] == next(iter(heads))
     look = _place(path, tables[read[0]], Layout(sheets=() if is_first else read))
@@ -157,9 +171,9 @@ def _find_encoding(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(LOOK_BYTES)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=error.strerror or ""))) from None
     if not head:
-        raise ConfigError(f"{path}: the file is empty")
+        raise ConfigError(TEXT_OF(name=str(path), text=EMPTY()))
     if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return "utf-16"
     for encoding, high in (("utf-16-le", 1), ("utf-16-be", 0)):  # without a mark at its beginning
@@ -167,7 +181,7 @@ def _find_encoding(path: Path) -> str:
         if zeros > 0.5 * len(head[high::2]) and 0 not in head[1 - high :: 2]:
             return encoding
     if b"\0" in head:
-        raise ConfigError(f"{path}: {tell_known(path) or 'no text'}")
+        raise ConfigError(TEXT_OF(name=str(path), text=tell_known(path) or _BINARY()))
     for cut in range(4):  # the last character may be torn
         try:
             head[: len(head) - cut].decode("utf-8")
@@ -188,9 +202,10 @@ def _read_lines(path: Path, encoding: str) -> list[str]:
         with path.open(encoding=encoding, newline="") as file:
             lines = [line.rstrip("\r\n") for line in islice(iter(lambda: file.readline(LINE_LIMIT), ""), LOOK_LINES)]
     except UnicodeError as error:
-        raise ConfigError(f"{path}: cannot be read as {encoding}: {error}") from None
+        told = _ODD_ENCODING(encoding=encoding, problem=str(error))
+        raise ConfigError(TEXT_OF(name=str(path), text=told)) from None
     if any(len(line) >= LINE_LIMIT for line in lines):
-        raise ConfigError(f"{path}: a line is longer than {LINE_LIMIT} characters")
+        raise ConfigError(TEXT_OF(name=str(path), text=_LONG_LINE(n=Figure(LINE_LIMIT, "d"))))
     return lines
 
 
@@ -296,15 +311,13 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
     """The layout with header and first row."""
     first = _first_row(cells)
     if first is None:
-        raise ConfigError(f"{path}: no row of numbers with a time was found in the first {LOOK_LINES} lines")
+        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=LOOK_LINES)))
     header = _header_of(cells, first)
     if header is None:
         above = cells[first - 1] if first else []
         if layout.delimiter == "," and 1 < len(above) < len(cells[first]):
-            raise ConfigError(
-                f"{path}: line {first}: {len(above)} names above rows of {len(cells[first])} cells; a decimal comma in "
-                "a table that is separated by commas has two readings: export it with semicolons"
-            )
+            told_of = _TWO_READINGS(n=first, names=len(above), cells=len(cells[first]))
+            raise ConfigError(TEXT_OF(name=str(path), text=told_of))
         layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
         return _read(path, layout, _above(cells[:first]), {})
     block = [k for k in range(header, first) if any(cells[k])]

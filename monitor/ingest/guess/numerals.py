@@ -5,11 +5,22 @@ from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.ingest.guess.look import NO_VALUE, Look, is_number
 from monitor.ingest.guess.questions import Question, require
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"
+_IS_COMMA: Final = Template("guess.ask.decimal.comma", "is the comma in '{value}' a decimal mark, or of thousands?")
+_IS_POINT: Final = Template("guess.ask.decimal.point", "is the point in '{value}' a decimal mark, or of thousands?")
+_SOME_COMMA: Final = Template(
+    "guess.ask.decimal.some_comma",
+    "some numbers have a decimal comma, and some are like '{value}'; which is the decimal mark?",
+)
+_SOME_POINT: Final = Template(
+    "guess.ask.decimal.some_point",
+    "some numbers have a decimal point, and some are like '{value}'; which is the decimal mark?",
+)
 NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements that are numbers
 WORDS_MOST: Final = 5  # different words in a column of numbers; then half of its cells may be words
 CLEAR: Final = 0.9  # share of the cells that settles the decimal mark
@@ -97,13 +108,13 @@ def _mark_of(text: str) -> str:
 def _ask(example: str, usual: str, answers: Mapping[str, str], questions: list[Question]) -> str:
     """The decimal mark that a person says."""
     if DECIMAL not in answers:
-        sign = "comma" if "," in example else "point"
-        text = f"is the {sign} in {example!r} a decimal mark, or of thousands?"
+        asked = _IS_COMMA if "," in example else _IS_POINT
         if "." in example and "," not in example:
-            text = f"some numbers have a decimal comma, and some are like {example!r}; which is the decimal mark?"
+            asked = _SOME_COMMA
         elif usual == ".":
-            text = f"some numbers have a decimal point, and some are like {example!r}; which is the decimal mark?"
-        questions.append(Question(DECIMAL, text, (COMMA, POINT), COMMA if usual == "," else POINT))
+            asked = _SOME_POINT
+        choices = COMMA, POINT
+        questions.append(Question(DECIMAL, asked(value=example), choices, COMMA if usual == "," else POINT))
         return usual
     require(DECIMAL, answers[DECIMAL], (COMMA, POINT))
     return "," if answers[DECIMAL] == COMMA else "."

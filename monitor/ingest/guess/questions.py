@@ -4,16 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from forecasting.message import Template
 from monitor.errors import ConfigError
 
 LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"
 YES, NO = "yes", "no"
+EXPECTED: Final = Template("guess.answer.expected", "{key}: expected {choices}, got '{answer}'")
+ONE_OF: Final = Template("guess.answer.one_of", "{key}: expected one of {names}, got '{answer}'")
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the file does not say; `key` is what an answer is given under."""
+    """What the file does not say; `key` is what an answer is given under, `text` a message."""
 
     key: str
     text: str
@@ -32,4 +35,4 @@ def answer_of(answers: Mapping[str, str], key: str, column: str, *groups: str) -
 def require(key: str, said: str, choices: Sequence[str]) -> None:
     """Refuse an answer that is none of the choices; raises ConfigError."""
     if said not in choices:
-        raise ConfigError(f"{key}: expected {' or '.join(repr(c) for c in choices)}, got {said!r}")
+        raise ConfigError(EXPECTED(key=key, choices=" or ".join(map(repr, choices)), answer=said))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from forecasting.message import TEXT_OF, Template
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rtklib import read_head, read_solution
 from monitor.ingest.files.gnss import is_positions
@@ -33,6 +34,27 @@ class Seen(NamedTuple):
     advice: str = ""
 
 
+_KNOWN: Final = Template("guess.known", "nothing to guess, its form is known: slopeward ingest {file} --format {form}")
+_PARQUET: Final = Template("guess.advice.parquet", "this is Parquet: let its name end so")
+_WORKBOOK: Final = Template("guess.advice.workbook", "this is a workbook: let its name end in .xlsx")
+_GRID: Final = Template(
+    "guess.advice.grid",
+    "this is a grid: --quantity says what stations get of it, --set and --direction what its pixels are",
+)
+_POINTS_ASK: Final = Template(
+    "guess.advice.points", "these are InSAR points: --set, --direction and --unit say what their values mean"
+)
+_PACKED: Final = Template("guess.advice.packed", "it is packed: unpack it, and read in what it holds")
+_ZIPPED: Final = Template("guess.advice.zip", "a zip of other files: unpack it, and read in what it holds")
+_JSON: Final = Template("guess.advice.json", "this is JSON: a decoder reads it where an instrument sends it by MQTT")
+_NO_TEXT: Final = Template("guess.advice.no_text", "no text, and no form that is known by its content: name its form")
+_NO_LONG: Final = Template(
+    "guess.advice.table",
+    "no table of time, station, quantity, value in UTF-8 with commas: slopeward ingest {file} --guess looks what it is",
+)
+UNREADABLE: Final = Template("file.unreadable", "cannot be read: {problem}")
+
+
 def choose_reader(path: Path, given: Container[str] = ()) -> str:
     """The reader that a file is for.
 
@@ -47,7 +69,7 @@ def choose_reader(path: Path, given: Container[str] = ()) -> str:
     for form in forms:
         if all(option in given for option in READERS[form].needs):
             return form
-    raise ConfigError(f"{path}: {advice}")
+    raise ConfigError(TEXT_OF(name=str(path), text=advice))
 
 
 def find_form(path: Path) -> str:
@@ -58,7 +80,7 @@ def find_form(path: Path) -> str:
     """
     forms, advice = _look(path)
     if not forms or forms[0] == "grid":
-        raise ConfigError(f"{path}: {advice}")
+        raise ConfigError(TEXT_OF(name=str(path), text=advice))
     if forms[0] != LONG:
         return forms[0]
     with open_rows(path) as (names, _):
@@ -75,7 +97,7 @@ def tell_known(path: Path) -> str:
     if forms[:1] in {(LONG,), (WIDE,)} or (forms == ("gnss",) and path.suffix.lower() == ".csv"):
         return ""  # a table with names over its columns is understood as well
     name = shlex.quote(path.name)
-    return advice or f"nothing to guess, its form is known: slopeward ingest {name} --format {forms[0]}"
+    return advice or _KNOWN(file=name, form=forms[0])
 
 
 def _look(path: Path) -> Seen:
@@ -83,7 +105,7 @@ def _look(path: Path) -> Seen:
         with path.open("rb") as file:
             return _look_at_bytes(path, file.read(HEAD_BYTES))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=error.strerror or ""))) from None
 
 
 def _look_at_bytes(path: Path, head: bytes) -> Seen:
@@ -93,20 +115,17 @@ def _look_at_bytes(path: Path, head: bytes) -> Seen:
     if head.startswith(_ZIP):
         return _look_at_zip(head)
     if head.startswith(b"PAR1"):
-        return Seen((LONG,)) if suffix in {".parquet", ".pq"} else Seen((), "this is Parquet: let its name end so")
+        return Seen((LONG,)) if suffix in {".parquet", ".pq"} else Seen((), _PARQUET())
     if head.startswith(_HDF5) and suffix in READERS["mintpy"].suffixes:
         return Seen(("mintpy",))
     if head.startswith((*_TIFF, *_NETCDF, _HDF5)):
-        return Seen(
-            ("grid", "insar-grid"),
-            "this is a grid: --quantity says what stations get of it, --set and --direction what its pixels are",
-        )
+        return Seen(("grid", "insar-grid"), _GRID())
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
-        return Seen((), "it is packed: unpack it, and read in what it holds")
+        return Seen((), _PACKED())
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b'"TOB1"')):
         return _table(path)
     if b"\0" in head:
-        return Seen((), "no text, and no form that is known by its content: name its form")
+        return Seen((), _NO_TEXT())
     seen = _look_at_text(path, head.decode("utf-8-sig", "replace"))
     return seen if seen.forms != (LONG,) or _is_utf_8(head) else _table(path)
 
@@ -121,11 +140,7 @@ def _is_utf_8(head: bytes) -> bool:
 
 
 def _table(path: Path) -> Seen:
-    advice = (
-        "no table of time, station, quantity, value in UTF-8 with commas: "
-        f"slopeward ingest {shlex.quote(str(path))} --guess looks what it is"
-    )
-    return Seen((WIDE,), advice)
+    return Seen((WIDE,), _NO_LONG(file=shlex.quote(str(path))))
 
 
 def _look_at_zip(head: bytes) -> Seen:
@@ -134,15 +149,15 @@ def _look_at_zip(head: bytes) -> Seen:
     if re.match(r"(?:.*/)?EGMS_L\d", first):
         return Seen(("egms",))
     if re.match(r"\[Content_Types\]|_rels/|docProps/|xl/", first):
-        return Seen((), "this is a workbook: let its name end in .xlsx")
-    return Seen((), "a zip of other files: unpack it, and read in what it holds")
+        return Seen((), _WORKBOOK())
+    return Seen((), _ZIPPED())
 
 
 def _look_at_text(path: Path, text: str) -> Seen:
     lines = text.splitlines(keepends=True)
     first = next((line.strip() for line in lines if line.strip()), "")
     if re.match(r"\s*[\[{]\s*[\[{\"}]", text):
-        return Seen((), "this is JSON: a decoder reads it where an instrument sends it by MQTT")
+        return Seen((), _JSON())
     names = {name.strip().strip('"') for name in first.split(",")}
     if len(_LONG & names) > 1 or not first:
         return Seen((LONG,)) if not names >= _POINTS else _POINT_ROWS
@@ -155,9 +170,7 @@ def _look_at_text(path: Path, text: str) -> Seen:
     return Seen(("gnss",)) if is_positions(path, lines) else _table(path)
 
 
-_POINT_ROWS: Final = Seen(
-    ("insar-points",), "these are InSAR points: --set, --direction and --unit say what their values mean"
-)
+_POINT_ROWS: Final = Seen(("insar-points",), _POINTS_ASK())
 
 
 def is_solution(lines: Iterable[str]) -> bool:

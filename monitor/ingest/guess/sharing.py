@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from forecasting.message import Figure, Template
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.numerals import is_empty
@@ -15,6 +16,9 @@ ROWS_LEAST: Final = 3  # that share an instant: an hour that comes twice in autu
 SHARE_LEAST: Final = 0.2  # of all rows: two instruments make half of them; a logger that wrote no seconds, .06
 APART_LEAST: Final = 0.95  # share of the rows that a column tells apart
 KINDS_MOST: Final = 2000
+_WHOSE_ROW: Final = Template(
+    "guess.ask.row", "{n} rows have the time of another row and other values: which column says whose row it is?"
+)
 
 
 def find_owner(
@@ -29,8 +33,7 @@ def find_owner(
     columns = {look.title(n): n for n in look.names if n not in times.rule.columns and _tells_apart(look, times, n)}
     choices = (*columns, NONE)
     if (said := answers.get(ROWS)) is None:
-        text = f"{count} rows have the time of another row and other values: which column says whose row it is?"
-        questions.append(Question(ROWS, text, choices))
+        questions.append(Question(ROWS, _WHOSE_ROW(n=Figure(count, "d")), choices))
         return None
     require(ROWS, said, choices)
     return columns.get(said)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
 from typing import Final
 
+from forecasting.message import NameList, Template, Term
 from monitor.config.first_site import write_first_site
 from monitor.config.site_schema import SITE_ID
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL, convert, is_unit_of, list_units
@@ -18,7 +19,7 @@ from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.guess.guess import Guess, Sensor
-from monitor.ingest.guess.questions import Question
+from monitor.ingest.guess.questions import ONE_OF, Question
 from monitor.ingest.guess.spell import quote, spell_stations
 
 PLACE: Final = "place"
@@ -34,6 +35,22 @@ _PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 
 LEVELS: Final = ("yellow", "orange", "red")  # of a first site file, above the one that it begins with
 SIDES: Final = ("over", "under")
+_NUMBERS_WANTED: Final = Template(
+    "bound.numbers", "bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {unit}', got '{answer}'"
+)
+_OTHER_UNIT: Final = Template("bound.unit", "bound of {quantity}: '{unit}' is no unit of it; {units}")
+_NOT_FARTHER: Final = Template(
+    "bound.order", "bound of {quantity}: each level lies farther out than the one before, got '{answer}'"
+)
+_ONE_A_SIDE: Final = Template("bound.sides", "bound of {quantity}: one part for each side, got '{answer}'")
+_ANY_VALUE: Final = Template("bound.any", "bound of {quantity}: any value would reach '{level}', got '{answer}'")
+_NOT_THERE: Final = Template("bound.absent", "bound of {quantity}: the table has no such quantity; it has {names}")
+_TOO_MANY: Final = Template("bound.many", "bound of {quantity}: {n} numbers for {levels} levels")
+_WHERE: Final = Template("guess.ask.place", "where is the slope? latitude,longitude in degrees, such as 46.2,8.9")
+_NO_PLACE: Final = Template(
+    "guess.place.odd", "place: expected latitude,longitude in degrees such as 46.2,8.9, got '{answer}'"
+)
+_NO_NAME: Final = Template("guess.site.name", "site: expected small letters, digits and hyphens, got {answer}")
 _NUMBERS: Final = re.compile(r"((?:[+-]?\d+(?:\.\d+)?(?:\s+|$|(?=[^\s\d.,+-])))+)(\S*)")
 
 
@@ -68,32 +85,29 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
         ConfigError: it is no such text; nothing of it is guessed.
     """
     if quantity not in QUANTITIES:
-        raise ConfigError(f"bound: expected one of {', '.join(sorted(QUANTITIES))}, got {quantity!r}")
+        raise ConfigError(ONE_OF(key="bound", names=NameList(tuple(sorted(QUANTITIES))), answer=quantity))
     canonical = QUANTITIES[quantity].unit
     found = []
     for part in text.split(";"):
         side, _, rest = part.strip().partition(" ")
         side, rest = (side, rest.strip()) if side in SIDES else (SIDES[0], part.strip())
         if (match := _NUMBERS.fullmatch(rest)) is None:
-            raise ConfigError(
-                f"bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {canonical}', got {text!r}"
-            )
+            raise ConfigError(_NUMBERS_WANTED(quantity=Term(quantity), unit=canonical, answer=text))
         unit = match[2] or canonical
         if not is_unit_of(unit, quantity):
-            raise ConfigError(
-                f"bound of {quantity}: {unit!r} is no unit of it; {', '.join(list_units(quantity, unit))}"
-            )
+            units = NameList(tuple(list_units(quantity, unit)))
+            raise ConfigError(_OTHER_UNIT(quantity=Term(quantity), unit=unit, units=units))
         values = tuple(convert(float(number), unit, canonical) for number in match[1].split())
         if any((b < a) if side == SIDES[0] else (b > a) for a, b in pairwise(values)):
-            raise ConfigError(f"bound of {quantity}: each level lies farther out than the one before, got {text!r}")
+            raise ConfigError(_NOT_FARTHER(quantity=Term(quantity), answer=text))
         found.append(Bounds(quantity, side, values, author, reason))
     sides = [one.side for one in found]
     if len(set(sides)) < len(sides):
-        raise ConfigError(f"bound of {quantity}: one part for each side, got {text!r}")
+        raise ConfigError(_ONE_A_SIDE(quantity=Term(quantity), answer=text))
     if len(found) > 1 and min(b.values[0] for b in found if b.side == SIDES[0]) <= max(
         b.values[0] for b in found if b.side == SIDES[1]
     ):
-        raise ConfigError(f"bound of {quantity}: any value would reach {LEVELS[0]!r}, got {text!r}")
+        raise ConfigError(_ANY_VALUE(quantity=Term(quantity), level=Term(LEVELS[0]), answer=text))
     return tuple(found)
 
 
@@ -102,8 +116,7 @@ def ask_place(found: Guess, answers: Iterable[str]) -> Guess:
     is_known = found.form != WIDE and (found.known.places or found.questions)  # what is open may say it
     if PLACE in answers or is_known or READERS[found.form].content is Content.POINTS:
         return found
-    asked = Question(PLACE, "where is the slope? latitude,longitude in degrees, such as 46.2,8.9")
-    return replace(found, questions=(*found.questions, asked))
+    return replace(found, questions=(*found.questions, Question(PLACE, _WHERE())))
 
 
 def read_place(text: str) -> tuple[float, float]:
@@ -113,7 +126,7 @@ def read_place(text: str) -> tuple[float, float]:
         latitude, longitude = (float(part) for part in parts)
         if abs(latitude) <= 90 and abs(longitude) <= 180:
             return latitude, longitude
-    raise ConfigError(f"{PLACE}: expected latitude,longitude in degrees such as 46.2,8.9, got {text!r}")
+    raise ConfigError(_NO_PLACE(answer=text))
 
 
 def find_place(known: Said, answers: Mapping[str, str]) -> tuple[float, float]:
@@ -142,7 +155,7 @@ def write_site(
         ConfigError: the name cannot be that of a site, or a bound is of nothing that the table has.
     """
     if re.fullmatch(SITE_ID, name) is None:
-        raise ConfigError(f"site: expected small letters, digits and hyphens, got {name!r}")
+        raise ConfigError(_NO_NAME(answer=repr(name)))
     first = write_first_site(name)
     head, _, rest = first.partition("[[station]]")
     tail = rest[rest.index("[fusion]") :]
@@ -220,10 +233,10 @@ def _spell_bounds(sensors: Iterable[Sensor], levels: Sequence[str], bounds: Iter
     for one in bounds:
         own = [s for s in known if s.quantity == one.quantity]
         if not own:
-            had = ", ".join(dict.fromkeys(s.quantity for s in known))
-            raise ConfigError(f"bound of {one.quantity}: the table has no such quantity; it has {had}")
+            had = NameList(tuple(dict.fromkeys(s.quantity for s in known)))
+            raise ConfigError(_NOT_THERE(quantity=Term(one.quantity), names=had))
         if len(one.values) > len(levels):
-            raise ConfigError(f"bound of {one.quantity}: {len(one.values)} numbers for {len(levels)} levels")
+            raise ConfigError(_TOO_MANY(quantity=Term(one.quantity), n=len(one.values), levels=len(levels)))
         yield from (f"{spell_criterion(sensor, levels, one)}\n" for sensor in own)
 
 

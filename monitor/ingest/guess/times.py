@@ -10,6 +10,7 @@ from math import isfinite
 from statistics import median
 from typing import Final
 
+from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import (
     DATENUM,
@@ -24,6 +25,18 @@ from monitor.ingest.files.mapping import (
 from monitor.ingest.guess.look import NO_VALUE, Look
 from monitor.ingest.months import drop_weekday, name_zone, spell_months
 
+_SWAPPED: Final = Template(
+    "guess.times.swapped",
+    "no column holds a time that can be read; column '{column}' has dates ({day}) and texts ('{value}'): a spreadsheet "
+    "may have exchanged day and month of those that it took for dates; give the whole column one form",
+)
+_UNKNOWN_FORM: Final = Template(
+    "guess.times.form",
+    "no column holds a time that can be read; the cells of '{column}' are like '{value}', which is no form of a time "
+    "known here",
+)
+_NO_TIME: Final = Template("guess.times.none", "no column holds a time that can be read; the columns are: {names}")
+_ODD_CLOCK: Final = Template("guess.times.clock", "column '{column}' looks like a clock, and cannot be read as one")
 FITS: Final = 0.98  # share of the cells that a form must explain
 STRAY: Final = 3  # cells that may be something else also in a short table: a source, a mean below the last row
 GLANCED: Final = 12  # cells after which most forms are out
@@ -111,7 +124,7 @@ def find_times(look: Look) -> Times | None:
     if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
         best = _join_clock(look, best) or best
         if len(best.rule.columns) == 1 and (clock := _find_clock(look, best)) is not None:
-            raise ConfigError(f"{look.path}: column {clock!r} looks like a clock, and cannot be read as one")
+            raise ConfigError(TEXT_OF(name=str(look.path), text=_ODD_CLOCK(column=clock)))
     # what another column of times says is of that one
     others = [n for n in look.names if n not in {t.rule.column for t in found}]
     texts = (*map(look.title, best.rule.columns), *look.above, *map(look.title, others))
@@ -130,8 +143,8 @@ def _prefer_end(look: Look, best: Times, found: Sequence[Times]) -> Times:
     return ends[0] if len(ends) == 1 else best
 
 
-def describe_untimed(look: Look) -> str:
-    """What the column that is called a time looks like, where none can be read."""
+def describe_untimed(look: Look) -> Message:
+    """That there is no time, and what the column that is called a time looks like."""
     for name in look.names:
         cells = [str(c) for c in look.columns[name] if c is not None and str(c).strip().lower() not in NO_VALUE]
         if not cells or not _is_named(look, name):
@@ -139,12 +152,9 @@ def describe_untimed(look: Look) -> str:
         stamps = [c for c in cells if _STAMP.match(c)]
         if 0 < len(stamps) < len(cells):
             other = next(c for c in cells if not _STAMP.match(c))
-            return (
-                f"column {look.title(name)!r} has dates ({stamps[0][:10]}) and texts ({other[:40]!r}): a spreadsheet "
-                "may have exchanged day and month of those that it took for dates; give the whole column one form"
-            )
-        return f"the cells of {look.title(name)!r} are like {cells[0][:40]!r}, which is no form of a time known here"
-    return f"the columns are: {', '.join(look.names)}"
+            return _SWAPPED(column=look.title(name), day=stamps[0][:10], value=other[:40])
+        return _UNKNOWN_FORM(column=look.title(name), value=cells[0][:40])
+    return _NO_TIME(names=NameList(look.names))
 
 
 def _is_named(look: Look, column: str) -> bool:

@@ -8,6 +8,7 @@ from itertools import islice, pairwise
 from statistics import median
 from typing import Final
 
+from forecasting.message import NameList, Template
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.names import COMPONENTS, EXTREME, Name, read_name
@@ -24,6 +25,7 @@ _DIRECTIONS: Final = {
     X_NORTH: {"x": "displacement_north", "y": "displacement_east"},
 }
 _OFFERED_MOST: Final = 12
+NAMED_MOST: Final = 6  # columns in one sentence
 SUM_LEAST: Final = 20  # rows
 SUM_MOST: Final = 2000  # that are looked at
 SUM_SHARE: Final = 0.95  # of them; a sum may begin anew
@@ -37,6 +39,10 @@ _LENGTHS: Final = (
 )  # fmt: skip
 _WORDS: Final = "|".join(words.replace(" ", "|") for words, _ in _LENGTHS)
 _WINDOW: Final = re.compile(rf"(?<![\w.,])(\d{{1,4}}(?:[.,]\d+)?)[ _-]?({_WORDS})(?![^\W_])", re.IGNORECASE)
+
+_WHICH_WAY: Final = Template("guess.ask.axes", "which way do these columns count: {names}?")
+_WHICH_TILT: Final = Template("guess.ask.tilt", "what are these columns: {names}?")
+_WHOSE_ERROR: Final = Template("guess.ask.error", "whose standard deviation is in '{column}'? no: it is a measurement")
 
 Numbers = Callable[[str], Sequence[float]]
 """The numbers of a column."""
@@ -77,9 +83,7 @@ def settle_components(
     if AXES in answers:
         require(AXES, answers[AXES], (X_EAST, X_NORTH, EACH))
     elif asked:
-        questions.append(
-            Question(AXES, f"which way do these columns count: {name_some(asked)}?", (X_EAST, X_NORTH, EACH))
-        )
+        questions.append(Question(AXES, _WHICH_WAY(names=name_some(asked)), (X_EAST, X_NORTH, EACH)))
     return found, [*asked, *_settle_letters(found, answers, questions)]
 
 
@@ -93,7 +97,7 @@ def _settle_letters(found: dict[str, Name], answers: Mapping[str, str], question
     if set(lettered) != set(_LETTERS):
         return []
     if (said := answers.get(TILT)) is None:
-        text = f"what are these columns: {name_some([*lettered.values()])}?"
+        text = _WHICH_TILT(names=name_some([*lettered.values()]))
         questions.append(Question(TILT, text, (TWO_AXES, TWO_INSTRUMENTS)))
         return [*lettered.values()]
     require(TILT, said, (TWO_AXES, TWO_INSTRUMENTS))
@@ -162,8 +166,7 @@ def pair_errors(
             offered = [c for c in values if _share_unit(names[column], names[c])][:_OFFERED_MOST]
             choices = (*offered, NO, LEAVE_OUT)
             if said is None:
-                text = f"whose standard deviation is in {column!r}? no: it is a measurement"
-                questions.append(Question(f"{ERROR}:{column}", text, choices))
+                questions.append(Question(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
                 found[column] = None
                 continue
             require(f"{ERROR}:{column}", said, choices)
@@ -286,6 +289,6 @@ def find_extremes(names: Mapping[str, Name], title: Callable[[str], str]) -> dic
     return found
 
 
-def name_some(columns: Sequence[str]) -> str:
+def name_some(columns: Sequence[str]) -> NameList:
     """A few names of many."""
-    return ", ".join(columns[:6]) + (f" and {len(columns) - 6} more" if len(columns) > 6 else "")
+    return NameList(tuple(columns[:NAMED_MOST]), max(0, len(columns) - NAMED_MOST))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from forecasting.message import TEXT_OF, NameList, Template
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import ColumnRule
 from monitor.ingest.files.units import spell_unit
@@ -14,6 +15,9 @@ from monitor.ingest.guess.names import is_no_measurement, read_name
 from monitor.ingest.guess.numerals import is_empty
 
 KINDS_MOST: Final = 60
+_MANY_UNITS: Final = Template(
+    "guess.unfold.units", "rows of '{kind}' are in several units ({units}); give each unit a table of its own"
+)
 # surely of kinds; and where a kind says a quantity
 _KINDS: Final = re.compile(
     r"^(?:param\w*|par[aá]m\w*|variable|quantity|measurand|observable|messgr(?:ö|oe)(?:ß|ss)e|grandezza|magnitud|物理量)",
@@ -99,9 +103,8 @@ def _find_unit(look: Look, units: str, counts: Sequence[bool], kind: str) -> tup
     """The column of units and what it says of rows of a kind."""
     said = Counter(str(c) for c, does in zip(look.columns[units], counts, strict=True) if does and not is_empty(c))
     if len(said) > 1:
-        raise ConfigError(
-            f"{look.path}: rows of {kind!r} are in several units ({', '.join(said)}); give each unit a table of its own"
-        )
+        told = _MANY_UNITS(kind=kind, units=NameList(tuple(said)))
+        raise ConfigError(TEXT_OF(name=str(look.path), text=told))
     return units, next(iter(said), "")
 
 

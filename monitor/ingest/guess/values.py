@@ -21,7 +21,7 @@ class Value(NamedTuple):
     quantity: str
     value: Any
     unit: str
-    error: str = ""
+    error: str = ""  # a message
 
 
 def list_values(path: Path, form: str, said: Said) -> Iterator[Value]:
@@ -39,7 +39,7 @@ def list_values(path: Path, form: str, said: Said) -> Iterator[Value]:
         with open_points(form)(path, said, datetime.now(UTC)) as (declared, pieces):
             for piece in pieces:
                 for bad in piece.bad:
-                    yield Value(None, "", "", "", " ".join(map(str, bad.row.values())), "", str(bad.error))
+                    yield Value(None, "", "", "", " ".join(map(str, bad.row.values())), "", bad.error.message)
                 for v in piece.values:
                     pid = "" if piece.point is None else piece.point.pid
                     yield Value(v.observed_at, "", pid, declared.direction, v.value, declared.unit)
@@ -57,8 +57,15 @@ def _read(row: Mapping[str, Any], error: PayloadError | None) -> Value:
     try:
         at = when if isinstance(when, datetime) and when.tzinfo else read_time(when or None, live=False)
     except (PayloadError, TypeError) as failure:
-        at, error = None, error or PayloadError("bad_time", str(failure))
+        at = None
+        error = error or (failure if isinstance(failure, PayloadError) else PayloadError("bad_time", str(failure)))
     value = row.get("value", row.get("line", ""))
     return Value(
-        at, str(when or ""), str(row.get("station") or ""), quantity, value, unit, "" if error is None else str(error)
+        at,
+        str(when or ""),
+        str(row.get("station") or ""),
+        quantity,
+        value,
+        unit,
+        "" if error is None else error.message,
     )

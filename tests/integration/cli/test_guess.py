@@ -28,7 +28,7 @@ def here(tmp_path, monkeypatch):
 def test_what_is_not_known_is_listed_with_the_option_that_answers_it(here, capsys):
     assert run_verb(["ingest", "hang.csv", "--guess"]) == 1
     said = capsys.readouterr()
-    assert "station Riss-1: crack_opening in mm" in said.out
+    assert "station Riss-1: crack opening in mm" in said.out
     assert "--answer 'zone=...'" in said.err
     assert "--answer 'place=...'" in said.err
     assert not list(Path().glob("*.toml"))

@@ -78,7 +78,7 @@ def test_the_neutral_form_makes_a_site_as_well(here, capsys):
     Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
     assert run_verb(["ingest", "long.csv", "--guess", "--answer", "place=46.1,8.2"]) == 0
     said = capsys.readouterr()
-    assert "station E1: crack_opening in mm" in said.out
+    assert "station E1: crack opening in mm" in said.out
     assert follow(said.err) == NEXT
     assert run_verb(["ingest", "long.csv", "--site", "long", "--json"]) == 0
 
