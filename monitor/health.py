@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.domain.instants import CORE_SILENT
 
 # a safety thread that has not gone round for this long is stuck; a lock of a minute is weather, not a fault
@@ -14,6 +15,7 @@ OVERDUE_S: Final = 120.0
 HOW_TO_INSTALL: Final = (
     "install Mosquitto: sudo apt-get install mosquitto (or use a broker of yours: broker.mode = external)"
 )
+CANNOT_DECIDE: Final = Template("service.cannot_decide", "cannot decide: {text}")
 TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"  # by which the page hears from the supervisor what keeps core from deciding
 STARTING: Final = "~"  # before a heartbeat: core is not ready yet
 UNPROVEN: Final = "?"  # it goes round and has not stored an evaluation yet

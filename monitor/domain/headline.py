@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.domain.instants import epoch_s, from_epoch_s, spell
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Site
@@ -13,9 +14,9 @@ from monitor.language.figures import spell_number, spell_span
 Frozen = Mapping[str, Any]
 _NOTHING: Final[Mapping[str, Any]] = {}
 SIGHT_WORDS: Final = {
-    "full": "every series that votes reports",
-    "degraded": "some series that vote are missing",
-    "blind": "no valid data from the stations behind this level",
+    "full": Template("sight.full", "every series that votes reports")(),
+    "degraded": Template("sight.degraded", "some series that vote are missing")(),
+    "blind": Template("sight.blind", "no valid data from the stations behind this level")(),
 }
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import spread
 from monitor.alerting.decision.evaluate import freeze, rule_version
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
@@ -123,7 +124,7 @@ def hold_apart(tell: Tell, url: str, site: Site, by: Actor, terms: DrillTerms) -
         try:
             hold_drill(db, site, by, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=begun)
         except SlopewardError as error:
-            tell({"refused": str(error)})
+            tell(spread({"refused": error.message}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Map
     """
     with db.read() as c:
         period = Period(issue.kind, issue.from_at, issue.to_at)
-        stored = json.loads(issue.facts or "") if _is_whole(issue) else None
+        stored = json.loads(issue.facts) if issue.facts is not None and _is_whole(issue) else None
         facts = gather_facts(c, issue.site, period) if stored is None else stored
         photos, kept = load_photos(c, issue.site, period), load_kept_names(c)
     digest = digest_of(facts) if stored is None else issue.facts_sha256
@@ -160,7 +160,7 @@ class Proof:
 
     facts_sha256: str  # of the one made now
     same: bool
-    stored: bool  # whether what is stored of it still gives its digest
+    stored: bool | None  # whether what is stored of it still gives its digest; None: nothing was kept
     older: bool  # another version made it, which may have read the same rows otherwise
     changed: tuple[str, ...] = ()  # parts of the facts
 
@@ -168,10 +168,15 @@ class Proof:
 def prove(c: Connection, issue: Issue) -> Proof:
     """Make the facts of a report again from its rows, and compare them with what is stored of it."""
     facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
-    whole, digest = _is_whole(issue), digest_of(facts)
-    changed = find_changed(json.loads(issue.facts or ""), facts) if whole else []
-    same, older = whole and digest == issue.facts_sha256, issue.code_version != code_version()
-    return Proof(digest, same, whole, older, tuple(changed))
+    kept, whole = issue.facts, None if issue.facts is None else _is_whole(issue)
+    stored = json.loads(kept) if kept is not None and whole else None
+    if stored is not None and not any("velocity_window_s" in one for one in stored["movement"]):
+        for one in facts["movement"]:  # issued before a report said over which window a velocity is
+            one.pop("velocity_window_s", None)
+    digest = digest_of(facts)
+    changed = find_changed(stored, facts) if stored is not None else []
+    same = digest == issue.facts_sha256 and whole is not False
+    return Proof(digest, same, whole, issue.code_version != code_version(), tuple(changed))
 
 
 def _send(

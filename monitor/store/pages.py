@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
+from forecasting.message import TEXT_OF, Message, Template, Term, gather, read_message
 from forecasting.serving.records import KINEMATIC
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
@@ -20,6 +21,11 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
 LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
+_STATIONS_OK: Final = Template("site.stations_ok", "{ok} of {count} stations ok")
+_OK: Final = Template("site.ok", "{ok} of {count} ok")
+_LONG_RANGE: Final = Template(
+    "range.too_long", "the range holds {count} readings, {most} are allowed; ask for a shorter one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,14 @@ class SiteCard:
     timezone: str = "UTC"
 
     @property
-    def station_words(self) -> str:
-        """How many of its stations are ok; pages and sentences take the figure from here."""
-        return f"{self.stations.get('ok', 0)} of {sum(self.stations.values())} stations ok"
+    def stations_ok(self) -> Message:
+        """How many of its stations are ok, within a sentence."""
+        return _STATIONS_OK(ok=self.stations.get("ok", 0), count=sum(self.stations.values()))
+
+    @property
+    def ok(self) -> Message:
+        """The same beside the word."""
+        return _OK(ok=self.stations.get("ok", 0), count=sum(self.stations.values()))
 
     @property
     def top_level(self) -> int:
@@ -218,7 +229,8 @@ def _load_scenes(
 ) -> list[dict[str, Any]]:
     s, g = t.scene.c, t.scene_footprint.c
     own = (
-        s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.valid_share, s.out_dir, s.run,
+        s.scene_hash, s.name, s.acquired_at, s.received_at, s.role, s.state, s.error, s.error_id, s.error_values,
+        s.valid_share, s.out_dir, s.run,
     )  # fmt: skip
     area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
     rows = c.execute(
@@ -233,7 +245,7 @@ def _load_scenes(
         .order_by(*order)
         .limit(limit)
     )
-    return [dict(row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
+    return [gather(row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
 
 
 def load_footprints(c: Connection, site: str, scene_hash: str) -> list[dict[str, Any]]:
@@ -261,7 +273,7 @@ def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime
     """
     found = count_readings(c, series_id, from_at, to_at)
     if found > LARGEST_RANGE:
-        raise RefusedError(f"the range holds {found} readings, {LARGEST_RANGE} are allowed; ask for a shorter one")
+        raise RefusedError(_LONG_RANGE(count=str(found), most=str(LARGEST_RANGE)))
     return load_readings(c, series_id, from_at, to_at, known_at)
 
 
@@ -317,14 +329,14 @@ def load_withheld(c: Connection, series_id: int) -> dict[str, Any] | None:
     """Why a forecast of a series was withheld, when nothing was issued since: what the motion forbids comes first."""
     w, f = t.forecast_withheld.c, t.forecast.c
     row = c.execute(
-        select(w.issued_at, w.model, w.reason)
+        select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values)
         .where(w.series_id == series_id)
         .order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc())
     ).first()
     if row is None:
         return None
     newest = c.execute(select(func.max(f.issued_at)).where(f.series_id == series_id)).scalar()
-    return None if newest is not None and newest > row.issued_at else dict(row._mapping)  # noqa: SLF001
+    return None if newest is not None and newest > row.issued_at else gather(row._mapping)  # noqa: SLF001
 
 
 _BY_MONTH: Final = ("-month", "station", "quantity", "horizon_s", "model")
@@ -421,17 +433,27 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     """Reports, site events and hazard level changes of a range: what people look for beside a curve."""
     r, e, n, a = t.report.c, t.site_event.c, t.alert_event.c, t.alert.c
     marks = [
-        {"at": spell(row.at), "kind": "report", "station": row.station, "text": f"{row.kind}: {row.text}"}
+        {
+            "at": spell(row.at),
+            "kind": "report",
+            "station": row.station,
+            "text": TEXT_OF(name=Term(row.kind), text=row.text),
+        }
         for row in c.execute(select(t.report).where(r.site == site, r.at > from_at, r.at <= to_at).limit(200))
     ]
     marks += [
-        {"at": spell(row.from_at), "kind": "event", "station": None, "text": f"{row.kind}: {row.text}"}
+        {
+            "at": spell(row.from_at),
+            "kind": "event",
+            "station": None,
+            "text": TEXT_OF(name=Term(row.kind), text=row.text),
+        }
         for row in c.execute(
             select(t.site_event).where(e.site == site, e.from_at > from_at, e.from_at <= to_at).limit(200)
         )
     ]
     changes = c.execute(
-        select(n.at, n.from_level, n.to_level, n.reason, n.alert_id, a.key, a.ledger)
+        select(n.at, n.from_level, n.to_level, n.reason, n.reason_id, n.reason_values, n.alert_id, a.key, a.ledger)
         .join(t.alert, a.id == n.alert_id)
         .where(
             a.site == site, a.exercise.is_(False), n.at > from_at, n.at <= to_at,
@@ -444,10 +466,14 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     for row in changes:
         kind = "level" if row.ledger == "hazard" else "verification"
         marks.append({
-            "at": spell(row.at), "kind": kind, "station": None, "level": row.to_level, "text": row.reason,
-            "alert": row.alert_id,
+            "at": spell(row.at), "kind": kind, "station": None, "level": row.to_level,
+            "text": read_message(row.reason, row.reason_id, row.reason_values), "alert": row.alert_id,
         })  # fmt: skip
     return sorted(marks, key=lambda mark: str(mark["at"]))
+
+
+def _say_mark(row: Any) -> Message:
+    return TEXT_OF(name=Term(row.kind), text=row.text)
 
 
 def load_notifications(

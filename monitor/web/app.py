@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Scope
 
+from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import code_version
 from monitor.errors import (
@@ -72,6 +73,9 @@ from monitor.web.routes.site import (
 from monitor.web.uploads.work import Workshop
 
 _LOG = logging.getLogger(__name__)
+_NOTHING_HERE: Final = Template("page.nothing_here", "there is nothing at this address")
+_NO_METHOD: Final = Template("page.no_method", "this address does not take that method")
+_BROKEN: Final = Template("page.broken", "something went wrong inside; the log of the web process says what")
 HERE: Final = Path(__file__).parent
 STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
     (NotFoundError, 404), (NotSignedInError, 401), (NotAllowedError, 403), (RefusedError, 409), (ConfigError, 422),
@@ -206,7 +210,8 @@ def _answer(request: Request, status: int, text: str) -> Response:
 
 def _answer_known(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS_OF if isinstance(error, kind)), 500)
-    return _answer(request, status, str(error))
+    assert isinstance(error, SlopewardError)
+    return _answer(request, status, error.message)
 
 
 def _answer_invalid(request: Request, error: Exception) -> Response:
@@ -217,10 +222,10 @@ def _answer_invalid(request: Request, error: Exception) -> Response:
 
 def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: "there is nothing at this address", 405: "this address does not take that method"}
+    words = {404: _NOTHING_HERE(), 405: _NO_METHOD()}
     return _answer(request, error.status_code, words.get(error.status_code, str(error.detail)))
 
 
 def _answer_bug(request: Request, error: Exception) -> Response:
     _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
-    return _answer(request, 500, "something went wrong inside; the log of the web process says what")
+    return _answer(request, 500, _BROKEN())

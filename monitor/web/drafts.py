@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.alerting.acts.change_control import Change
 from monitor.errors import NotFoundError, RefusedError
 from monitor.replay.effect import preview_apart
@@ -18,6 +19,10 @@ MOST: Final = 40  # kept at once; the oldest that is done goes first, none that 
 MOST_EACH: Final = 3  # at work or waiting, of one person
 MOST_DONE: Final = 10  # of one person
 LASTS: Final = timedelta(hours=12)
+_YOURS_PLAY: Final = Template("draft.yours_play", "{count} of your changes are being replayed; wait for one of them")
+_MANY_PLAY: Final = Template("draft.many_play", "{count} changes are being replayed; wait for one of them")
+_GONE: Final = Template("draft.gone", "this draft is gone: drafts last 12 hours and end with a restart; enter it anew")
+_FAILED: Final = Template("draft.failed", "the replay failed: {problem}")
 
 
 @dataclass(slots=True)
@@ -54,13 +59,13 @@ class Drafts:
         draft = Draft(secrets.token_hex(8), change.new.id, text, by, reason, now, months, change)
         with self._lock:
             if sum(one.by == by and not one.effect for one in self._drafts.values()) >= MOST_EACH:
-                raise RefusedError(f"{MOST_EACH} of your changes are being replayed; wait for one of them")
+                raise RefusedError(_YOURS_PLAY(count=MOST_EACH))
             mine = [k for k, one in self._drafts.items() if one.by == by and one.effect]
             done = [k for k, one in self._drafts.items() if one.effect]  # the oldest first, as all here
             gone = {*mine[: max(0, len(mine) + 1 - MOST_DONE)], *done[: max(0, len(self._drafts) + 1 - MOST)]}
             self._drafts = {k: one for k, one in self._drafts.items() if now - one.at < LASTS and k not in gone}
             if len(self._drafts) >= MOST:
-                raise RefusedError(f"{MOST} changes are being replayed; wait for one of them")
+                raise RefusedError(_MANY_PLAY(count=MOST))
             self._drafts[draft.id] = draft
         threading.Thread(target=self._play, args=(draft,), name=f"draft-{draft.id}", daemon=True).start()
         return draft
@@ -69,7 +74,7 @@ class Drafts:
         """A person's own draft; raises NotFoundError."""
         found = self._drafts.get(draft_id)
         if found is None or found.site != site or found.by != by:
-            raise NotFoundError("this draft is gone: drafts last 12 hours and end with a restart; enter it anew")
+            raise NotFoundError(_GONE())
         return found
 
     def drop(self, draft: Draft) -> None:
@@ -90,4 +95,4 @@ class Drafts:
                 )  # fmt: skip
         except Exception as error:  # the person is told; the page goes on
             _LOG.exception("draft %s", draft.id)
-            draft.effect = {"skipped": f"the replay failed: {type(error).__name__}"}
+            draft.effect = {"skipped": _FAILED(problem=type(error).__name__)}

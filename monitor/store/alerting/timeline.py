@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, or_, select, tuple_
 
+from forecasting.message import gather
 from monitor.domain.instants import is_silent, spell
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
@@ -20,7 +21,7 @@ UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
 MOVEMENT_NAMES: Final = (
     "at", "data_until", "stage", "trend", "probability", "velocity_mm_per_day", "velocity_error_mm_per_day",
     "velocity_window_s", "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg",
-    "v_eq_mm_per_day", "inverse_velocity_day_per_mm", "reasons",
+    "v_eq_mm_per_day", "inverse_velocity_day_per_mm", "reasons", "reasons_id", "reasons_values",
 )  # fmt: skip
 
 
@@ -199,7 +200,10 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
         .where(w.series_id.in_([r.series_id for r in rows]), w.issued_at <= now, stood)
         .group_by(w.series_id, w.method)
     )
-    names = ("window_from", "window_mid", "window_to", "trusted", "reasons", "method", "data_until")
+    names = (
+        "window_from", "window_mid", "window_to", "trusted", "reasons", "reasons_id", "reasons_values", "method",
+        "data_until",
+    )  # fmt: skip
     windows: dict[int, dict[str, Any]] = {}
     for row in c.execute(
         select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
@@ -238,8 +242,9 @@ def load_windows(
     """Failure windows of a station, issue by issue, oldest first, withdrawn ones included."""
     w, s = t.failure_time.c, t.series.c
     names = (
-        "issued_at", "data_until", "window_from", "window_mid", "window_to", "trusted", "reasons", "r2",
-        "velocity_mm_per_day", "n_filters", "n_agree", "withdrawn_at", "withdrawn_reason", "method", "onset_at",
+        "issued_at", "data_until", "window_from", "window_mid", "window_to", "trusted", "reasons", "reasons_id",
+        "reasons_values", "r2", "velocity_mm_per_day", "n_filters", "n_agree", "withdrawn_at", "withdrawn_reason",
+        "withdrawn_reason_id", "withdrawn_reason_values", "method", "onset_at",
     )  # fmt: skip
     rows = c.execute(
         select(s.quantity, *(w[n] for n in names))
@@ -252,4 +257,4 @@ def load_windows(
 
 
 def _spell(row: Any) -> dict[str, Any]:
-    return {k: spell(v) if isinstance(v, datetime) else v for k, v in row._mapping.items()}  # noqa: SLF001
+    return {k: spell(v) if isinstance(v, datetime) else v for k, v in gather(row._mapping).items()}  # noqa: SLF001

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from forecasting.message import Template
 from monitor.domain.instants import spell_duration
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.people.users import ROLES, find_user, require_sites
@@ -17,6 +18,9 @@ from monitor.store.schema.tables import api_token, user_account
 SCOPES: Final = {"read": "viewer", "act": "operator", "admin": "admin"}  # scope -> the role it reaches at most
 LONGEST_S: Final = 366 * 86400.0
 _MARK: Final = "slopeward_"  # scanners for leaked secrets know a token by it
+NO_TOKEN: Final = Template("token.none", "there is no token {number}")
+_UNKNOWN: Final = Template("token.unknown", "there is no token {number}; see `slopeward tokens list`")
+_REVOKED: Final = Template("token.revoked_already", "token {number} is revoked already")
 _LABEL: Final = 64  # characters
 
 
@@ -120,7 +124,7 @@ def find_api_token(connection: Connection, number: int) -> ApiToken:
     """One token; raises NotFoundError."""
     row = connection.execute(select(api_token).where(api_token.c.id == number)).first()
     if row is None:
-        raise NotFoundError(f"there is no token {number}; see `slopeward tokens list`")
+        raise NotFoundError(_UNKNOWN(number=number))
     return _read(row)
 
 
@@ -133,7 +137,7 @@ def revoke_api_token(connection: Connection, number: int, now: datetime) -> ApiT
     """
     found = find_api_token(connection, number)
     if found.revoked_at is not None:
-        raise RefusedError(f"token {number} is revoked already")
+        raise RefusedError(_REVOKED(number=number))
     connection.execute(update(api_token).where(api_token.c.id == number).values(revoked_at=now))
     return found
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, insert, select, update
 
+from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.names import is_same_person
@@ -20,6 +21,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people.independence import require_independent
 from monitor.store.people.users import (
+    NO_REASON,
     find_account,
     is_admin_of,
     is_open,
@@ -31,6 +33,15 @@ from monitor.store.schema.tables import alert, first_signature
 
 VALID: Final = timedelta(hours=4)
 T = TypeVar("T")
+_SIGNED: Final = Template(
+    "signature.given", "{name} has signed this already; a second person must give the same command"
+)
+_NONE_WAITS: Final = Template(
+    "signature.none", "no signature {number} waits for a second person; see `slopeward signatures list`"
+)
+_NOT_YOURS: Final = Template(
+    "signature.not_yours", "signature {number} is that of {name}; only {name} or an admin of {site} withdraws it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +124,9 @@ def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height:
         RefusedError: no reason, or this person has signed it already.
     """
     if not reason.strip():
-        raise RefusedError("a reason is needed")
+        raise RefusedError(NO_REASON())
     if any(is_same_person(row.by, actor.name) for row in _load(c, act, height, now)):
-        raise RefusedError(f"{actor.name} has signed this already; a second person must give the same command")
+        raise RefusedError(_SIGNED(name=actor.name))
     terms = canonical_json(dict(act.terms))
     c.execute(
         insert(first_signature).values(
@@ -194,7 +205,7 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
     require_person(actor, reason)
     s = first_signature.c
     row = c.execute(select(first_signature).where(s.id == number, *_counts(s, now)).with_for_update()).one_or_none()
-    missing = NotFoundError(f"no signature {number} waits for a second person; see `slopeward signatures list`")
+    missing = NotFoundError(_NONE_WAITS(number=number))
     if row is None:
         raise missing
     site = find_site(c, row.subject, json.loads(row.terms))
@@ -202,7 +213,7 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
         account = find_account(load_users(c), actor.name)
         if account is not None and account.sites is not None and site not in account.sites:
             raise missing  # the answer does not tell what waits elsewhere
-        raise RefusedError(f"signature {number} is that of {row.by}; only {row.by} or an admin of {site} withdraws it")
+        raise RefusedError(_NOT_YOURS(number=number, name=row.by, site=site or "all sites"))
     c.execute(update(first_signature).where(s.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     detail = {"signature": number, "of": row.by, "terms": json.loads(row.terms), "reason": reason}
     add_audit(c, actor, f"{row.act}.unsign", row.subject, detail, now)

@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select, update
 
+from forecasting.message import Template
 from monitor.domain.alert import PAGE, Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -15,6 +16,16 @@ from monitor.store.people.users import ROLES, User, add_user, find_account, find
 from monitor.store.schema.tables import site, user_account
 
 ALL_SITES: Final = "*"
+_NO_GROUP: Final = Template(
+    "login.no_group", "{name}: none of your groups may come in here; ask who keeps this service"
+)
+_NO_SITE: Final = Template("login.no_site", "{name}: none of your groups has a site here; ask who keeps this service")
+_LOCKED: Final = Template("login.locked", "the account {name} is locked; ask who keeps this service")
+_NOT_BOUND: Final = Template(
+    "login.not_bound",
+    "an account '{name}' exists and is not yours yet; if it is you, an admin binds it: "
+    "slopeward users oidc {name} --subject {subject}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +99,14 @@ def admit_person(
     account = find_bound(c, person.issuer, person.subject)
     role, wanted = choose_role(person.groups, roles), choose_sites(person.groups, sites)
     if role is None:
-        raise RefusedError(f"{person.name}: none of your groups may come in here; ask who keeps this service")
+        raise RefusedError(_NO_GROUP(name=person.name))
     known = None if wanted is None else wanted & set(c.execute(select(site.c.id)).scalars())
     if known is not None and not known:
-        raise RefusedError(f"{person.name}: none of your groups has a site here; ask who keeps this service")
+        raise RefusedError(_NO_SITE(name=person.name))
     if account is None:
         account = _make(c, person, role, known, now)
     if account.disabled_at is not None:
-        raise RefusedError(f"the account {account.name} is locked; ask who keeps this service")
+        raise RefusedError(_LOCKED(name=account.name))
     actor, subject = Actor(account.name, via=PAGE), f"user:{account.name}"
     if account.role != role:
         set_role(c, account.name, role)
@@ -111,10 +122,7 @@ def admit_person(
 def _make(c: Connection, person: ForeignPerson, role: str, sites: frozenset[str] | None, now: datetime) -> User:
     taken = find_account(load_users(c), person.name)
     if taken is not None:
-        raise RefusedError(
-            f"an account {taken.name!r} exists and is not yours yet; if it is you, an admin binds it: "
-            f"slopeward users oidc {taken.name} --subject {person.subject}"
-        )
+        raise RefusedError(_NOT_BOUND(name=taken.name, subject=person.subject))
     add_user(c, person.name, None, role, now, sites)
     bind_person(c, person.name, person.issuer, person.subject)
     detail: dict[str, object] = {"role": role, "by": "oidc", "issuer": person.issuer, "subject": person.subject}

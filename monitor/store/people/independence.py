@@ -10,22 +10,27 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
-from monitor.domain.instants import spell
+from forecasting.message import Template, Timestamp
 from monitor.domain.names import fold_name
 from monitor.errors import RefusedError
 from monitor.store.schema.tables import audit_entry, user_account
 
 COOLING: Final = timedelta(hours=24)  # somebody else comes by in that time, or reads the log
 DONE: Final = {  # as the audit log calls it -> as people read it
-    "user.add": "made the account of",
-    "user.password": "gave a new password to",
-    "user.totp": "set the second factor of",
-    "user.bind": "bound an OS user to",
-    "user.oidc": "bound a login elsewhere to",
-    "user.role": "gave a role to",
-    "user.sites": "gave sites to",
-    "user.enable": "unlocked",
+    "user.add": Template("people.hand.add", "{account} made the account of {other}"),
+    "user.password": Template("people.hand.password", "{account} gave a new password to {other}"),
+    "user.totp": Template("people.hand.second_factor", "{account} set the second factor of {other}"),
+    "user.bind": Template("people.hand.os_user", "{account} bound an OS user to {other}"),
+    "user.oidc": Template("people.hand.login", "{account} bound a login elsewhere to {other}"),
+    "user.role": Template("people.hand.role", "{account} gave a role to {other}"),
+    "user.sites": Template("people.hand.sites", "{account} gave sites to {other}"),
+    "user.enable": Template("people.hand.unlock", "{account} unlocked {other}"),
 }
+_DEPENDENT: Final = Template(
+    "people.dependent",
+    "{name} and {other} do not count as two people yet: {text} at {at}, less than a day ago. Let a third person sign, "
+    "or sign again after {until}",
+)
 
 
 def require_independent(connection: Connection, one: str, other: str, now: datetime) -> None:
@@ -51,11 +56,13 @@ def require_independent(connection: Connection, one: str, other: str, now: datet
         return
     row = theirs[shared[0]] or mine[shared[0]]
     assert row is not None, "two names of one person"
+    hand = DONE[row.action](account=row.actor, other=row.subject.removeprefix("user:"))
     raise RefusedError(
-        f"{one} and {other} do not count as two people yet: {row.actor} {DONE[row.action]} "
-        f"{row.subject.removeprefix('user:')} at {spell(row.at)[:16]}Z, less than a day ago. Let a third person sign, "
-        f"or sign again after {spell(row.at + COOLING)[:16]}Z"
-    )
+        _DEPENDENT(
+            name=one, other=other, text=hand, at=Timestamp.of(row.at, "minute"),
+            until=Timestamp.of(row.at + COOLING, "minute"),
+        )
+    )  # fmt: skip
 
 
 def _find_hands(rows: Sequence[Any], name: str) -> Mapping[str, Any]:

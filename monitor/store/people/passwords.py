@@ -2,10 +2,17 @@
 
 from typing import Final
 
+from forecasting.message import Template
 from monitor.errors import RefusedError
 
 SHORTEST: Final = 8
 NEEDED_SCORE: Final = 3  # of 0 to 4: 10^8 guesses at least, "safely unguessable" to whom the page answers slowly
+_SHORT: Final = Template("password.short", "the password is too short; {count} characters at least")
+_EASY: Final = Template(
+    "password.easy",
+    "the password is easy to guess: {reason}; take three or four words that do not belong together",
+)
+_FOUND_SOON: Final = Template("password.found_soon", "it would be found soon by trying words and names")
 _LOOKED_AT: Final = 72  # characters; what is longer cannot be weaker, and the search takes its time
 _KNOWN: Final = ("slopeward", "landslide", "slope", "geology", "geologist", "monitoring")
 
@@ -23,11 +30,8 @@ def check_strength(name: str, password: str) -> None:
     from zxcvbn import zxcvbn  # its word lists are read only where somebody chooses a password
 
     if len(password) < SHORTEST:
-        raise RefusedError(f"the password is too short; {SHORTEST} characters at least")
+        raise RefusedError(_SHORT(count=SHORTEST))
     found = zxcvbn(password[:_LOOKED_AT], user_inputs=[name, *_KNOWN])
     if found["score"] < NEEDED_SCORE:
-        said = str(found["feedback"]["warning"] or "it would be found soon by trying words and names").rstrip(".")
-        raise RefusedError(
-            f"the password is easy to guess: {said[0].lower()}{said[1:]};"
-            " take three or four words that do not belong together"
-        )
+        said = str(found["feedback"]["warning"]).rstrip(".")  # of the word lists, in English
+        raise RefusedError(_EASY(reason=said[0].lower() + said[1:] if said else _FOUND_SOON()))

@@ -4,12 +4,14 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 from urllib.parse import quote
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from forecasting.message import Template
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.people.users import find_user
 from monitor.store.schema.tables import recovery_code, second_factor
@@ -20,6 +22,13 @@ _LATE: Final = 1  # steps that a clock of a telephone may be off, either way
 _SECRET_BYTES: Final = 20
 RECOVERY_CODES: Final = 8
 _RECOVERY_BYTES: Final = 10  # so random that a plain hash is enough
+_HAS_ONE: Final = Template("second_factor.has_one", "{name} has a second factor already; take it away first")
+_NONE_WAITS: Final = Template(
+    "second_factor.none_waits", "no second factor of {name} waits for its first code; begin again"
+)
+_WRONG: Final = Template(
+    "second_factor.wrong_or_clock", "the code is wrong, or the clock of the telephone is; nothing was changed"
+)
 
 
 class Vault(Protocol):
@@ -67,7 +76,7 @@ def add_second_factor(
     if find_user(connection, name) is None:
         raise NotFoundError(f"there is no user {name!r}; see `slopeward users list`")
     if pending and has_second_factor(connection, name):
-        raise RefusedError(f"{name} has a second factor already; take it away first")
+        raise RefusedError(_HAS_ONE(name=name))
     secret = base64.b32encode(secrets.token_bytes(_SECRET_BYTES)).decode()
     _forget(connection, name)
     row = {"user_name": name, "secret": vault.seal(secret), "created_at": now, "last_step": 0}
@@ -88,10 +97,10 @@ def confirm_second_factor(connection: Connection, vault: Vault, name: str, code:
     f = second_factor.c
     secret = connection.execute(select(f.secret).where(f.user_name == name, f.pending_since.is_not(None))).scalar()
     if secret is None:
-        raise NotFoundError(f"no second factor of {name} waits for its first code; begin again")
+        raise NotFoundError(_NONE_WAITS(name=name))
     step = _find_step(vault.open(secret), code, now)
     if step is None:
-        raise RefusedError("the code is wrong, or the clock of the telephone is; nothing was changed")
+        raise RefusedError(_WRONG())
     connection.execute(update(second_factor).where(f.user_name == name).values(pending_since=None, last_step=step))
     codes = [base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode().lower() for _ in range(RECOVERY_CODES)]
     rows = [{"code_sha256": _digest(name, code), "user_name": name, "created_at": now} for code in codes]
@@ -143,6 +152,16 @@ def check_second_factor(connection: Connection, vault: Vault, name: str, code: s
     step = _find_step(vault.open(secret), code, now)
     used = update(second_factor).where(f.user_name == name, f.last_step < (step or 0)).values(last_step=step)
     return step is not None and connection.execute(used).rowcount == 1
+
+
+def seal_plain(connection: Connection, vault: Vault, is_sealed: Callable[[str], bool]) -> int:
+    """Seal the secrets that a version without a key stored as they are; returns how many."""
+    rows = connection.execute(select(second_factor.c.user_name, second_factor.c.secret)).all()
+    plain = [row for row in rows if not is_sealed(row.secret)]
+    for row in plain:
+        mine = second_factor.c.user_name == row.user_name
+        connection.execute(update(second_factor).where(mine).values(secret=vault.seal(row.secret)))
+    return len(plain)
 
 
 def _find_step(secret: str, code: str, now: datetime) -> int | None:

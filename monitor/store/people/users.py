@@ -14,6 +14,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from forecasting.message import Template, Term
 from monitor.domain.alert import Actor
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
@@ -26,6 +27,13 @@ from monitor.store.schema.tables import site, user_account
 ROLES: Final = ("viewer", "operator", "admin")  # each may do what those before it may
 NO_PASSWORD: Final = "none"  # noqa: S105 - in place of a hash; no password has it
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+NO_REASON: Final = Template("people.no_reason", "a reason is needed")
+_NO_ACCOUNT: Final = Template(
+    "people.no_account", "'{name}' has no open account as {role}, which is needed for this; see `slopeward users list`"
+)
+_NOT_HIS_SITE: Final = Template("people.not_his_site", "'{name}' may not act on {site}; see `slopeward users list`")
+_NOT_TWO: Final = Template("people.not_two", "two people with names are needed")
+_ONE_PERSON: Final = Template("people.one_person", "a second person is needed, and '{name}' is the first one")
 _HASHER: Final = PasswordHasher()  # argon2id with the library's current parameters (RFC 9106, low memory)
 
 
@@ -255,7 +263,7 @@ def require_reason(connection: Connection, actor: Actor, reason: str) -> None:
         RefusedError: it has not.
     """
     if not reason.strip():
-        raise RefusedError("a reason is needed")
+        raise RefusedError(NO_REASON())
     if actor.kind == "person":
         require_account(connection, actor.name.strip())
 
@@ -271,9 +279,9 @@ def require_two(connection: Connection, one: Actor, other: Actor, now: datetime,
     """
     names = [one.name.strip(), other.name.strip()]
     if any(a.kind != "person" for a in (one, other)) or not all(map(fold_name, names)):
-        raise RefusedError("two people with names are needed")
+        raise RefusedError(_NOT_TWO())
     if is_same_person(*names):
-        raise RefusedError(f"a second person is needed, and {names[1]!r} is the first one")
+        raise RefusedError(_ONE_PERSON(name=names[1]))
     for name in names:
         require_account(connection, name, needed)
     require_independent(connection, names[0], names[1], now)
@@ -296,10 +304,9 @@ def require_account(
     accounts = load_users(connection)
     account = find_account(accounts, name)
     if accounts and (account is None or not is_open(account, needed)):
-        text = f"{name!r} has no open account as {needed}, which is needed for this; see `slopeward users list`"
-        raise RefusedError(text)
+        raise RefusedError(_NO_ACCOUNT(name=name, role=Term(needed)))
     if account is not None and account.sites is not None and site is not None and site not in account.sites:
-        raise RefusedError(f"{name!r} may not act on {site}; see `slopeward users list`")
+        raise RefusedError(_NOT_HIS_SITE(name=name, site=site))
 
 
 def is_admin_of(connection: Connection, name: str, site: str | None) -> bool:

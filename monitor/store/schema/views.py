@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from forecasting.message import gather
 from monitor.errors import NotFoundError, StoreError
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
 
@@ -37,7 +38,7 @@ def create_views(connection: Connection) -> None:
 
 
 def drop_views(connection: Connection) -> None:
-    """Drop every view that this program or an older one made; a migration may then rename what lies under them.
+    """Drop every view this program or an older one made; a migration may then rename what lies under them.
 
     Raises:
         StoreError: somebody's own view stands on one of them.
@@ -63,6 +64,8 @@ def load_view(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of a view as dictionaries, the same on both databases: booleans are bool, times and JSON are text.
 
+    What has an id and values beside it is read as a message.
+
     Args:
         connection: any transaction.
         name: the view.
@@ -74,14 +77,15 @@ def load_view(
     Raises:
         NotFoundError: no such view.
     """
-    return list(stream_view(connection, name, order_by=order_by, limit=limit, without=without, **equals))
+    rows = stream_view(connection, name, order_by=order_by, limit=limit, without=without, **equals)
+    return [gather(row) for row in rows]
 
 
 def stream_view(
     connection: Connection, name: str, *, order_by: Sequence[str] = (), limit: int | None = None, without: str = "",
     column: str = "", after: str | None = None, until: str | None = None, block: int = 0, **equals: Any,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """The same row by row, as long as the transaction stays open.
+    """The same row by row, as long as the transaction stays open, and with each column as it is stored.
 
     Args:
         connection: any transaction.

@@ -1,9 +1,11 @@
 """Who asks: the account behind a request, the role and the sites it has here."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from fastapi import Request
 
+from forecasting.message import Template
 from monitor.domain.alert import PAGE, TOKEN, Actor
 from monitor.errors import NotSignedInError
 from monitor.store.people.api_tokens import find_bearer
@@ -11,6 +13,8 @@ from monitor.store.people.users import may
 from monitor.web.access.guard import check_csrf, check_origin
 from monitor.web.context import context_of, session_of, token_of
 
+LOG_IN: Final = Template("access.log_in", "log in first")
+_BAD_TOKEN: Final = Template("access.bad_token", "this token is unknown, expired or revoked, or its account is locked")
 SERVICE_ALERTS = "status"  # alerts of the service itself bear this name in place of a site; all who read see them
 
 
@@ -62,7 +66,7 @@ def _find(request: Request) -> Caller | None:
     with context.db.read() as c:
         bearer = find_bearer(c, token, context.clock())
     if bearer is None:
-        raise NotSignedInError("this token is unknown, expired or revoked, or its account is locked")
+        raise NotSignedInError(_BAD_TOKEN())
     return Caller(bearer.name, bearer.role, bearer.sites, TOKEN)
 
 
@@ -82,7 +86,7 @@ def actor_of(request: Request, csrf: str) -> Actor:
     """Who acts, from this page itself; that the role and the site allow it, the rule of the address has seen to."""
     caller = caller_of(request)
     if caller is None:
-        raise NotSignedInError("log in first")
+        raise NotSignedInError(LOG_IN())
     if caller.via == PAGE:  # a browser sends cookies for anybody, but never a token
         check_origin(request)
         check_csrf(token_of(request), csrf)

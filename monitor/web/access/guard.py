@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from forecasting.message import Template
 from monitor.errors import NotAllowedError
 
 LARGEST_BODY: Final = 64 * 1024
@@ -19,6 +20,8 @@ LARGEST_PART: Final = 512 * 1024  # of an uploaded file, or outlines
 _PART: Final = re.compile(r"/files/[0-9a-f]{16}/part|/sites/[^/]{1,64}/scenes/[^/]{1,64}/outlines(?:/file)?")
 LARGEST_PHOTO: Final = 16 * 1024 * 1024
 _PHOTO: Final = re.compile(r"/(?:alerts|sites/[^/]{1,64}/reports)/[0-9]{1,19}/photos")
+_OLD_FORM: Final = Template("access.old_form", "the form is out of date; load the page again and repeat")
+_OTHER_ORIGIN: Final = Template("access.other_origin", "this request came from another site")
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -189,7 +192,7 @@ def check_csrf(session_token: str, given: Any) -> None:
     """Compare in constant time; raises NotAllowedError."""
     plain = bytes.fromhex(given) if isinstance(given, str) and re.fullmatch("[0-9a-f]{64}", given) else bytes(32)
     if not hmac.compare_digest(_secret(session_token), _mix(plain[:16], plain[16:])):
-        raise NotAllowedError("the form is out of date; load the page again and repeat")
+        raise NotAllowedError(_OLD_FORM())
 
 
 def _secret(session_token: str) -> bytes:
@@ -206,7 +209,7 @@ def check_origin(request: Request) -> None:
     origin = request.headers.get("origin")
     host = request.headers.get("host", "")
     if site not in {"same-origin", "none"} or (origin is not None and urlsplit(origin).netloc != host):
-        raise NotAllowedError("this request came from another site")
+        raise NotAllowedError(_OTHER_ORIGIN())
 
 
 def is_safe_path(path: str) -> bool:

@@ -17,7 +17,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
+from forecasting.message import Template
 from monitor.config.service import OidcSection, is_private_enough
+from monitor.errors import SlopewardError
 from monitor.notify.notifiers.webhook import AS_IT_IS, read_answer
 from monitor.web.access.claims import Vouched, find_claim, names_second_factor, read_person
 
@@ -33,9 +35,16 @@ ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES25
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _KINDS: Final = ("RSA", "EC", "OKP")
 _LONGEST: Final = 255  # of a subject (OpenID Connect Core, section 2)
+_OTHER_NAME: Final = Template("provider.other_name", "it calls itself '{name}', not '{issuer}' (oidc.issuer)")
+_OPEN_ADDRESS: Final = Template("provider.open_address", "its {name} is no https:// address")
+_NO_ANSWER: Final = Template("provider.no_answer", "no answer ({problem})")
+_NO_ANSWER_FROM: Final = Template("provider.no_answer_from", "no answer from {address} ({problem})")
+_BAD_STATUS: Final = Template("provider.bad_status", "{address} answers with status {status}")
+_NO_JSON: Final = Template("provider.no_json", "{address} answers with status {status} and no JSON object")
+_NO_CODE: Final = Template("provider.no_code", "without a code")
 
 
-class ProviderDownError(Exception):
+class ProviderDownError(SlopewardError):
     """The provider does not answer, or not as a provider does; the text says so in one line."""
 
 
@@ -116,10 +125,10 @@ class Provider:
         issuer = self._section.issuer
         found = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if found.get("issuer") != issuer:
-            raise ProviderDownError(f"it calls itself {str(found.get('issuer'))[:200]!r}, not {issuer!r} (oidc.issuer)")
+            raise ProviderDownError(_OTHER_NAME(name=str(found.get("issuer"))[:200], issuer=issuer))
         for name in (*_ENDPOINTS, *(("userinfo_endpoint",) if "userinfo_endpoint" in found else ())):
             if not is_private_enough(str(found.get(name, ""))):
-                raise ProviderDownError(f"its {name} is no https:// address")
+                raise ProviderDownError(_OPEN_ADDRESS(name=name))
         return found
 
     def _fetch_token(self, client: "httpx.Client", found: Mapping[str, Any], code: str, flow: Flow) -> dict[str, Any]:
@@ -141,7 +150,7 @@ class Provider:
             with client.stream("POST", found["token_endpoint"], data=form, auth=auth) as response:
                 content = read_answer(response)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ProviderDownError(f"no answer ({type(error).__name__})") from error
+            raise ProviderDownError(_NO_ANSWER(problem=type(error).__name__)) from error
         answer = _read_json(response, content)
         if response.status_code != 200:
             raise LoginRefusedError(f"the provider refuses it: {spell_code(answer.get('error'))}")
@@ -185,7 +194,7 @@ def spell_code(code: object) -> str:
     >>> spell_code("access_denied"), spell_code("<b>call 0900 ...</b>")
     ('access_denied', 'without a code')
     """
-    return code if isinstance(code, str) and re.fullmatch(r"[a-z_]{1,40}", code) else "without a code"
+    return code if isinstance(code, str) and re.fullmatch(r"[a-z_]{1,40}", code) else _NO_CODE()
 
 
 def _spell_fault(error: Exception) -> str:
@@ -227,9 +236,11 @@ def _get(client: "httpx.Client", address: str, *, bearer: str = "") -> dict[str,
         with client.stream("GET", address, headers={"Authorization": f"Bearer {bearer}"} if bearer else {}) as response:
             content = read_answer(response)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ProviderDownError(f"no answer from {urlsplit(address).netloc} ({type(error).__name__})") from error
+        raise ProviderDownError(
+            _NO_ANSWER_FROM(address=urlsplit(address).netloc, problem=type(error).__name__)
+        ) from error
     if response.status_code != 200:
-        raise ProviderDownError(f"{urlsplit(address).netloc} answers with status {response.status_code}")
+        raise ProviderDownError(_BAD_STATUS(address=urlsplit(address).netloc, status=response.status_code))
     return _read_json(response, content)
 
 
@@ -239,5 +250,5 @@ def _read_json(response: "httpx.Response", content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict) or response.status_code >= 500:
-        raise ProviderDownError(f"{response.url.host} answers with status {response.status_code} and no JSON object")
+        raise ProviderDownError(_NO_JSON(address=response.url.host, status=response.status_code))
     return answer

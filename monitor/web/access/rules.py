@@ -13,14 +13,21 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
+from forecasting.message import Template, Term
 from monitor.domain.alert import TOKEN
 from monitor.errors import NotAllowedError, NotSignedInError
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.people.users import may
-from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, sites_shown
+from monitor.web.access.callers import LOG_IN, SERVICE_ALERTS, Caller, bearer_of, caller_of, sites_shown
 from monitor.web.context import context_of
 
 PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,19}")
+_ROLE: Final = Template("access.role", "{name} is {role} and may not do this; the role {needed} is needed")
+_SOME_SITES: Final = Template("access.some_sites", "{name} is for some sites only; this takes an admin of all")
+_IN_PERSON: Final = Template("access.in_person", "this takes a person who is logged in; a token may not")
+_NOT_HIS_SITE: Final = Template("access.not_his_site", "'{site}' is no site of {name}")
+_NOT_HIS_ALERT: Final = Template("access.not_his_alert", "alert {alert} is of no site of {name}")
+_NOT_THIS_SITE: Final = Template("access.not_this_site", "'{site}' is no site of this account")
 OPEN: Final = "open"
 READ: Final = "read"
 VIEWER: Final = "viewer"  # whoever is logged in
@@ -217,13 +224,13 @@ def _admit(request: Request) -> None:
         return
     caller = caller_of(request)
     if caller is None:
-        raise NotSignedInError("log in first")
+        raise NotSignedInError(LOG_IN())
     if not reads and not may(caller.role, needed):
-        raise NotAllowedError(f"{caller.name} is {caller.role} and may not do this; the role {needed} is needed")
+        raise NotAllowedError(_ROLE(name=caller.name, role=Term(caller.role), needed=Term(needed)))
     if needed == ADMIN and caller.sites is not None:
-        raise NotAllowedError(f"{caller.name} is for some sites only; this takes an admin of all")
+        raise NotAllowedError(_SOME_SITES(name=caller.name))
     if address in IN_PERSON and caller.via == TOKEN:
-        raise NotAllowedError("this takes a person who is logged in; a token may not")
+        raise NotAllowedError(_IN_PERSON())
     _require_site(request, caller, reads=reads)
 
 
@@ -236,14 +243,14 @@ def _require_site(request: Request, caller: Caller, *, reads: bool) -> None:
         allowed |= {SERVICE_ALERTS}
     site, alert_id = request.path_params.get("site"), request.path_params.get("alert_id")
     if site is not None and site not in allowed:
-        raise NotAllowedError(f"{site!r} is no site of {caller.name}")
+        raise NotAllowedError(_NOT_HIS_SITE(site=site, name=caller.name))
     if alert_id is not None:
         # a route reads `7.0` and `+7` as 7: what is not spelled the one plain way is nobody's
         number = int(alert_id) if PLAIN_NUMBER.fullmatch(alert_id) else 0
         with context_of(request).db.read() as c:
             alert = find_alert(c, number) if 0 < number < 1 << 63 else None
         if alert is None or alert.site not in allowed:
-            raise NotAllowedError(f"alert {alert_id[:20]} is of no site of {caller.name}")
+            raise NotAllowedError(_NOT_HIS_ALERT(alert=alert_id[:20], name=caller.name))
 
 
 def narrow(request: Request, site: str | None) -> str | frozenset[str] | None:
@@ -256,5 +263,5 @@ def narrow(request: Request, site: str | None) -> str | frozenset[str] | None:
     if site is None or shown is None:
         return site or shown
     if site not in shown:
-        raise NotAllowedError(f"{site!r} is no site of this account")
+        raise NotAllowedError(_NOT_THIS_SITE(site=site))
     return site

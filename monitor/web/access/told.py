@@ -1,30 +1,42 @@
-"""What a page says after an act: one sentence in the address, sealed, so that no link from outside puts words on it."""
+"""What a page says after an act: one text in the address, sealed, so that no link from outside puts words on it."""
 
 import hashlib
 import hmac
+import json
 from typing import Final
 from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse
 
+from forecasting.message import Message, gather
 from monitor.web.context import token_of
 
-LONGEST: Final = 500  # characters; addresses stay short
+LONGEST: Final = 500  # characters of a plain text; addresses stay short
+LONGEST_MESSAGE: Final = 2000  # of a message with its values; of a longer one its English text alone is told
 
 
 def go_back(request: Request, address: str, text: str) -> RedirectResponse:
     """Send a browser on after an act, and tell it there what was done; `address` may end in `#part`."""
     path, mark, part = address.partition("#")
-    told = f"{'&' if '?' in path else '?'}told={quote(seal(token_of(request), text[:LONGEST]))}" if text else ""
+    told = f"{'&' if '?' in path else '?'}told={quote(seal(token_of(request), _write(text)))}" if text else ""
     return RedirectResponse(f"{path}{told}{mark}{part}", status_code=303)
 
 
 def read_told(request: Request) -> str:
-    """The sentence that this session was sent on with; empty for any other."""
+    """The text that this session was sent on with, a message as one; empty for any other."""
     token, given = token_of(request), request.query_params.get("told", "")
-    text = given.rpartition(".")[0]
-    return text if token and hmac.compare_digest(seal(token, text).encode(), given.encode()) else ""
+    written = given.rpartition(".")[0]
+    if not token or not hmac.compare_digest(seal(token, written).encode(), given.encode()):
+        return ""
+    told: str = gather(json.loads(written))
+    return told
+
+
+def _write(text: str) -> str:
+    """A text as an address holds it."""
+    written = json.dumps(text.to_json() if isinstance(text, Message) else text[:LONGEST], ensure_ascii=False)
+    return written if len(written) <= LONGEST_MESSAGE else json.dumps(str(text)[:LONGEST], ensure_ascii=False)
 
 
 def seal(session_token: str, text: str) -> str:

@@ -4,12 +4,18 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.broker.logins import write_private
 from monitor.config.service import ServiceConfig
 from monitor.errors import ConfigError, KeyLostError
 
 KEY_FILE: Final = "second-factor.key"  # in `paths.state`
 _MARK: Final = "v1:"
+_KEY_LOST: Final = Template(
+    "second_factor.key_lost",
+    "the key of second factors is lost or another one ({key}): put it back from a backup, or an admin lets the account "
+    "in by password alone: slopeward users totp NAME --off",
+)
 
 
 class Vault:
@@ -37,13 +43,12 @@ class Vault:
         """
         from cryptography.fernet import InvalidToken
 
+        if not is_sealed(sealed):
+            return sealed  # of a version that knew no key; `seal_plain` seals it at the next start
         try:
             return str(self._cipher().decrypt(sealed.removeprefix(_MARK)).decode())
         except (InvalidToken, ConfigError, OSError) as error:
-            raise KeyLostError(
-                f"the key of second factors is lost or another one ({self._name()}): put it back from a backup, "
-                "or an admin lets the account in by password alone: slopeward users totp NAME --off"
-            ) from error
+            raise KeyLostError(_KEY_LOST(key=self._name())) from error
 
     def _make(self) -> None:
         from cryptography.fernet import Fernet
@@ -62,6 +67,11 @@ class Vault:
 
     def _name(self) -> str:
         return "SLOPEWARD_SECOND_FACTOR__KEY" if self._fixed else os.fspath(self._path)
+
+
+def is_sealed(text: str) -> bool:
+    """Whether a stored text is sealed, and not of a version that knew no key."""
+    return text.startswith(_MARK)
 
 
 def open_vault(config: ServiceConfig) -> Vault:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 from fastapi import Request
 from sqlalchemy import Connection
 
+from forecasting.message import Message, Template, gather
 from monitor.store.alerting.sites import load_place_names
 from monitor.web.access.callers import SERVICE_ALERTS, caller_of
 from monitor.web.context import context_of
@@ -25,7 +26,10 @@ MAIL: Final = re.compile(r"[^\s<>,;:()\[\]\"]+@[^\s<>,;:()\[\]\"]+")
 OF_PEOPLE: Final = ("channel", "last_error", "why")  # of a message: what may hold an address
 T = TypeVar("T")
 SOMEBODY: Final = "withheld"
-WITHHELD: Final = "withheld: this names a site that is not yours; an account of all sites sees it"
+WITHHELD: Final = Template(
+    "page.withheld", "withheld: this names a site that is not yours; an account of all sites sees it"
+)()
+_LOG_SAYS_WHY: Final = Template("page.log_says_why", "the log of the service says why")
 
 
 class Veil:
@@ -94,11 +98,13 @@ class Veil:
         if self._addresses:
             return value
         hide, numbers = self.hide_addresses, self._numbers
-        return _walk(
-            value,
-            lambda text: MAIL.sub(lambda found: f"address {numbers.setdefault(found[0], len(numbers) + 1)}", text),
-            lambda table: {hide(k): hide(v) for k, v in table.items()},
-        )
+
+        def hide_in(text: str) -> Any:
+            if isinstance(text, Message):  # its values hold what its text does
+                return gather(hide(text.to_json()))
+            return MAIL.sub(lambda found: f"address {numbers.setdefault(found[0], len(numbers) + 1)}", text)
+
+        return _walk(value, hide_in, lambda table: {hide(k): hide(v) for k, v in table.items()})
 
 
 def _walk(value: Any, of_text: Callable[[str], Any], of_table: Callable[[Mapping[Any, Any]], Any]) -> Any:
@@ -133,6 +139,7 @@ def trouble_for(request: Request) -> str:
         return context.trouble
     try:
         with context.db.read() as c:
-            return str(veil_of(request, c).cover(context.trouble))
+            covered: str = veil_of(request, c).cover(context.trouble)
+            return covered
     except Exception:  # a page must come even when the database is away
-        return "the log of the service says why"
+        return _LOG_SAYS_WHY()

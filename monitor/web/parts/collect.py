@@ -8,18 +8,19 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
 from monitor.alerting.acts.operator_acts import step_of_alert
 from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.acts.word_acts import Spoken, find_spoken
 from monitor.domain.alert import Ledger
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
-from monitor.domain.instants import is_silent, spell, spell_duration
+from monitor.domain.instants import is_silent, spell
 from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
-from monitor.health import STANDBY, judge_parts
+from monitor.health import CANNOT_DECIDE, STANDBY, judge_parts
 from monitor.ingest.references import find_question
 from monitor.language.catalogue import gettext
 from monitor.series.bounds import declared_units
@@ -53,10 +54,32 @@ from monitor.web.parts.sketch import draw
 from monitor.web.parts.story import tell_story
 
 LEDGERS: Final = (
-    (Ledger.HAZARD, "Hazard", "What the slope does"),
-    (Ledger.HEALTH, "Health", "What the instruments and the service do"),
-    (Ledger.ADVICE, "Advice", "What models suggest; nobody was warned by it"),
+    (Ledger.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
+    (Ledger.HEALTH, "Health", Template("ledger.health", "What the instruments and the service do")()),
+    (Ledger.ADVICE, "Advice", Template("ledger.advice", "What models suggest; nobody was warned by it")()),
 )
+NO_SITE: Final = Template("site.none", "there is no site '{site}'")
+NO_ALERT: Final = Template("alert.none", "there is no alert {alert}")
+NO_SERIES: Final = Template("series.none", "there is no series {series}")
+NO_SCENE: Final = Template("scene.none", "site '{site}' has no scene '{name}'")
+NO_READ_SCENE: Final = Template("scene.none_read", "site '{site}' has no scene '{name}' that was read")
+ODD_RANGE: Final = Template("range.odd", "range: {problem}")
+UNREADABLE_FILE: Final = Template("site.unreadable_file", "the file of site {site} cannot be read by this program")
+_BOUNDS: Final = {  # side of the bound, whether it has a window, whether it has a chance
+    ("over", False, False): Template("rule.over", "{level} over {bound}"),
+    ("over", True, False): Template("rule.over_in", "{level} over {bound} in {window}"),
+    ("over", True, True): Template(
+        "rule.over_chance", "{level} over {bound} in {window} with a chance of more than {chance}"
+    ),
+    ("under", False, False): Template("rule.under", "{level} under {bound}"),
+    ("under", True, False): Template("rule.under_in", "{level} under {bound} in {window}"),
+    ("", True, False): Template("rule.in", "{level} in {window}"),
+    ("", False, False): Template("rule.level", "{level}"),
+}
+_PARAM: Final = Template("rule.param", "{name} {value}")
+_PLAIN_PARAM: Final = Template("rule.plain_param", "{name} = {value}")
+_OF_LEVEL: Final = Template("rule.param_of_level", "{text} (level {level})")
+_OF: Final = Template("rule.param_of", "{text} ({name})")
 CARDS_FEW: Final = 12  # of so many sites each has its card
 CARDS_DRAWN: Final = 40  # sites whose motion the overview tells
 PARAM_UNITS: Final = (
@@ -98,7 +121,7 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
     """The card of a site; raises NotFoundError."""
     cards = pages.load_cards(c, site_id)
     if not cards:
-        raise NotFoundError(f"there is no site {site_id!r}")
+        raise NotFoundError(NO_SITE(site=site_id))
     return cards[0]
 
 
@@ -162,14 +185,14 @@ def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[di
         {
             "id": k.id, "kind": k.kind.id, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
             "bounds": [_spell_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
-            "params": ", ".join(spell_param(name, value) for name, value in k.params),
+            "params": join([spell_param(name, value) for name, value in k.params], ", ") if k.params else "",
             "author": k.author, "reason": k.reason, "unproven": k.id in unproven,
         }
         for k in site.criteria
     ]  # fmt: skip
 
 
-def spell_param(name: str, value: float) -> str:
+def spell_param(name: str, value: float) -> Message:
     """A setting of a criterion with its unit, which the end of its name says.
 
     >>> spell_param("dry_mm", 0.2), spell_param("duration_from_s", 3600.0), spell_param("min_coverage", 0.8)
@@ -178,34 +201,41 @@ def spell_param(name: str, value: float) -> str:
     ('a = 14.82', 'newmark 5 cm (level 2)')
     """
     base, _, of = name.partition(":")
-    of = f" (level {of})" if base in {"newmark_cm", "years"} else f" ({of})" if of else ""
+    said = _spell_param(base, value)
+    if base in {"newmark_cm", "years"}:
+        return _OF_LEVEL(text=said, level=of)
+    return _OF(text=said, name=of) if of else said
+
+
+def _spell_param(base: str, value: float) -> Message:
     for ending, unit in PARAM_UNITS:
         if base.endswith(ending):
-            return f"{base.removesuffix(ending).replace('_', ' ')} {value:g} {unit}{of}"
-    words = base.replace("_", " ")
+            return _PARAM(name=base.removesuffix(ending).replace("_", " "), value=Figure(value, "g", unit))
     if base.endswith("_s"):
-        return f"{words[:-2]} {spell_duration(value)}{of}"
+        return _PARAM(name=base[:-2].replace("_", " "), value=Duration(value))
+    words = base.replace("_", " ")
     if base.endswith("coverage"):
-        return f"{words} {100 * value:g} %{of}"
-    return f"{words} = {value:g}{of}"
+        return _PARAM(name=words, value=Figure(100 * value, "g", "%"))
+    return _PLAIN_PARAM(name=words, value=Figure(value))
 
 
-def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> str:
-    t, of = criterion.thresholds[position], f" {unit}" if unit else ""
-    words = [names.get(t.level, str(t.level))]
-    words += [f"over {t.over:g}{of}"] if t.over is not None else []
-    words += [f"under {t.under:g}{of}"] if t.under is not None else []
-    words += [f"in {spell_duration(t.window_s)}"] if t.window_s else []
-    words += [f"with a chance of more than {100 * t.probability:g} %"] if t.probability else []
-    return " ".join(words)
+def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, unit: str) -> Message:
+    t = criterion.thresholds[position]
+    side = "over" if t.over is not None else "under" if t.under is not None else ""
+    values: dict[str, Value] = {
+        "level": Term(names.get(t.level, str(t.level))), "bound": Figure(getattr(t, side, None) or 0.0, "g", unit),
+        "window": Duration(t.window_s or 0.0), "chance": Figure(100 * (t.probability or 0.0), "g", "%"),
+    }  # fmt: skip
+    return _BOUNDS[side, bool(t.window_s), bool(t.probability)](**values)
 
 
 def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
     """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
     found = pages.load_alert_page(c, alert_id)
     if found is None:
-        raise NotFoundError(f"there is no alert {alert_id}")
+        raise NotFoundError(NO_ALERT(alert=alert_id))
     evidence = read_json(found["alert"]["evidence"])
+    told = gather(evidence)
     cards = pages.load_cards(c, found["alert"]["site"])
     top = cards[0].top_level if cards else 2
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
@@ -217,8 +247,8 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
         **found, "notifications": veil.cover_messages(found["notifications"]),
         "deliveries": gather_deliveries(veil.cover_messages(found["deliveries"])),
         "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
-        "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
-        "headline": read_headline(c, evidence, found["alert"]), "findings": _find_findings(c, evidence, found["alert"]),
+        "evidence": evidence, "tables": read_evidence(told), "sentence": find_sentence(told),
+        "headline": read_headline(c, told, found["alert"]), "findings": _find_findings(c, told, found["alert"]),
         "story": tell_story(
             found["events"], veil.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
@@ -258,7 +288,7 @@ def collect_health(
     _, degraded = judge_parts(stamps, now)
     cards = pages.load_cards(c, sites)
     detail = {} if core is None else core[1]
-    reasons = [f"cannot decide: {context.trouble}", *degraded] if context.trouble else degraded
+    reasons = [CANNOT_DECIDE(text=context.trouble), *degraded] if context.trouble else degraded
     return {
         "status": "down" if context.trouble or not alive else "degraded" if degraded else "ok",
         "reasons": reasons,
@@ -278,4 +308,4 @@ def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
     for row in load_series(c, site):
         if row.station == station and row.quantity == quantity:
             return row
-    raise NotFoundError(f"there is no series {site}/{station}/{quantity}")
+    raise NotFoundError(NO_SERIES(series=f"{site}/{station}/{quantity}"))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from forecasting.message import Template, Term
 from monitor.domain.headline import find_own_bound, find_unit, name_of, read_outcome, window_of
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.keys import VoteKey
@@ -14,7 +15,11 @@ from monitor.language.figures import spell_number
 
 MOST: Final = 40  # rows of one table; the JSON below holds all
 READING_HEAD: Final = ("observed", "received", "revision", "raw", "offset", "value", "sigma", "flags", "extra")
-_MEASURED: Final = frozenset({"raw", "offset", "value", "sigma"})
+_MEASURED: Final = {
+    "raw": Template("evidence.raw", "raw ({unit})"), "offset": Template("evidence.offset", "offset ({unit})"),
+    "value": Template("evidence.value", "value ({unit})"), "sigma": Template("evidence.sigma", "sigma ({unit})"),
+}  # fmt: skip
+_READINGS: Final = Template("evidence.readings", "Readings of {series}")
 Table = dict[str, Any]
 
 
@@ -29,7 +34,7 @@ def read_evidence(evidence: Mapping[str, Any]) -> list[Table]:
 
 def find_sentence(evidence: Mapping[str, Any]) -> str:
     """The one sentence that says why, or nothing."""
-    return str(evidence.get("sentence") or evidence.get("reason") or "")
+    return evidence.get("sentence") or evidence.get("reason") or ""
 
 
 def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any]:
@@ -85,8 +90,8 @@ def _arrange(told: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
     for name, readings in view.get("readings", {}).items():
         rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
         known = QUANTITIES.get(name.partition(".")[2])
-        head = [f"{h} ({known.unit})" if known is not None and h in _MEASURED else h for h in READING_HEAD]
-        tables.append({**_table(f"Readings of {name}", head, rows), "folded": True})
+        head = [_MEASURED[h](unit=known.unit) if known and h in _MEASURED else h for h in READING_HEAD]
+        tables.append({**_table(_READINGS(series=name), head, rows), "folded": True})
     for name in ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points"):
         tables += [{**t, "folded": True} for t in _walk(name, view.get(name) or [])]
     return [t for t in tables if t["rows"]]
@@ -96,13 +101,13 @@ def read_told(told: Mapping[str, Any]) -> list[Table]:
     """Votes, words, steps and holds of a decision's evidence as tables; empty ones are left out."""
     votes = []
     for key, v in told.get("votes", {}).items():
-        counted, aside = "counted" if v["counted"] else "not counted", v["pended"] or ""
+        counted, aside = Term("counted" if v["counted"] else "not counted"), v["pended"] or ""
         votes.append(
             [key.replace("|", " · "), v["level"], counted, aside, _instant(v["newest_s"]), _instant(v["valid_until_s"])]
         )
     words = []
     for w in told.get("words", ()):
-        age = "fresh" if w["fresh"] else "old" if w["heard"] else "silent"
+        age = Term("fresh" if w["fresh"] else "old" if w["heard"] else "silent")
         words.append([w["criterion"], w["station"], w["raise_level"], age, _instant(w["newest_s"]), w["reason"]])
     steps = [[key, v["level"], v["state"], v["reason"]] for key, v in told.get("steps", {}).items()]
     tables = [

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select
 
+from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.domain.alert import Ledger
 from monitor.domain.headline import Headline, find_headline
@@ -69,11 +70,11 @@ def read_headline(c: Connection, frozen: Mapping[str, Any], alert: Mapping[str, 
 
 
 def load_evidence(c: Connection, alert_id: int) -> dict[str, Any]:
-    """The frozen evidence of an alert; empty where there is none."""
+    """The frozen evidence of an alert with its messages; empty where there is none."""
     d, a = t.decision.c, t.alert.c
-    return read_json(
-        c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
-    )
+    kept = c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
+    found: dict[str, Any] = gather(read_json(kept))
+    return found
 
 
 def read_json(text: str | None) -> dict[str, Any]:

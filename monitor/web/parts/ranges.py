@@ -11,6 +11,7 @@ from typing import Final
 
 from fastapi.responses import Response
 
+from forecasting.message import Template
 from monitor.errors import NotFoundError
 
 SUFFIX: Final = ".pmtiles"
@@ -18,6 +19,7 @@ LARGEST: Final = 4 << 20  # of one answer: larger than any tile or directory
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.pmtiles")
 RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
 TYPE: Final = "application/vnd.pmtiles"
+NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,11 @@ def send_range(path: Path, headers: Mapping[str, str]) -> Response:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        raise NotFoundError("there are no such tiles") from None
+        raise NotFoundError(NO_TILES()) from None
     try:
         known = os.fstat(file)
         if not stat.S_ISREG(known.st_mode):
-            raise NotFoundError("there are no such tiles")
+            raise NotFoundError(NO_TILES())
         size = known.st_size
         told = {"Accept-Ranges": "bytes", "ETag": f'"{known.st_mtime_ns:x}-{size:x}"', "Content-Encoding": "identity"}
         asked = RANGE.fullmatch(headers.get("range", "").strip())

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from forecasting.message import Message
+from forecasting.message import Message, Template, Term
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about, spell_age
 from monitor.language import catalogue
@@ -25,6 +25,7 @@ from monitor.language.local_time import (
     zone_in_use,
 )
 from monitor.language.rendering import render as render_message
+from monitor.language.rendering import translate_word
 from monitor.language.sayings import say, translate
 from monitor.language.scripts import translate_scripts
 from monitor.language.subjects import say_subject
@@ -37,7 +38,19 @@ from monitor.web.context import Context, context_of, token_of
 from monitor.web.parts.sight import spell_sight
 
 LONGEST_LISTED: Final = 300  # of a subject in a list
-STATES_OF_VOTES: Final = frozenset({"counted", "fresh", "old", "silent"})  # words of `read_told`, never names
+_STANDS_STILL: Final = Template(
+    "banner.stands_still",
+    "Nothing is decided at this moment: {text}. Levels below are old; watch by other means.",
+)
+_NEVER_RAN: Final = Template(
+    "banner.never_ran", "The service has never run on this database. Levels below are not being evaluated."
+)
+_STOPPED: Final = Template("banner.stopped", "The service was stopped. Nothing is being evaluated or notified.")
+_SILENT: Final = Template("banner.silent", "The core process is silent. Nothing is being evaluated or notified.")
+_NO_DATABASE: Final = Template("banner.no_database", "The database does not answer. Nothing on this page is current.")
+_NO_DATABASE_FOR: Final = Template(
+    "banner.no_database_for", "The database does not answer: {text}. Nothing on this page is current."
+)
 
 
 def as_instant(value: str | datetime | None) -> datetime | None:
@@ -83,14 +96,25 @@ def tell(text: Any) -> Any:
 
 
 def say_cell(value: Any) -> Any:
-    """A cell of a table of evidence: sentences in the reader's language; one word may be a name, and stays.
+    """A cell of a table of evidence: messages and terms in the reader's language; one plain word may be a name.
 
     >>> say_cell("rain"), say_cell(1.5), say_cell(parse("2026-03-01T06:00:00Z"))
     ('rain', 1.5, '2026-03-01 06:00')
     """
     if isinstance(value, datetime):
         return spell_local(value)
-    return say(value) if isinstance(value, str) and (" " in value or value in STATES_OF_VOTES) else value
+    if isinstance(value, Term):
+        return translate_word(value.english())
+    return say(value) if isinstance(value, Message) or (isinstance(value, str) and " " in value) else value
+
+
+def say_word(text: str) -> Any:
+    """A word of the program, such as a quantity or a state, as people read it; a message likewise.
+
+    >>> say_word("crack_opening")
+    'crack opening'
+    """
+    return say(text) if isinstance(text, Message) else translate_word(text.replace("_", " "))
 
 
 def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -123,6 +147,7 @@ ENVIRONMENT.filters.update(
     pretty=pretty_json,
     span=spell_span,
     say=say,
+    word=say_word,
     cell=say_cell,
     by_cause=gather_alerts,
     say_cause=say_cause,
@@ -137,19 +162,15 @@ ENVIRONMENT.globals.update(
 def service_banner(context: Context, now: datetime, trouble: str) -> dict[str, Any] | None:
     """What must stand on top of every page: why nobody decides, or core that was never there; None when it runs."""
     if trouble:
-        text = f"Nothing is decided at this moment: {trouble}. Levels below are old; watch by other means."
-        return {"text": text, "since": None}
+        return {"text": _STANDS_STILL(text=trouble), "since": None}
     with context.db.read() as c:
         core = find_stamp(c, "core")
     if core is None:
-        return {
-            "text": "The service has never run on this database. Levels below are not being evaluated.",
-            "since": None,
-        }
+        return {"text": _NEVER_RAN(), "since": None}
     if core[1].get("state") == STOPPED:
-        return {"text": "The service was stopped. Nothing is being evaluated or notified.", "since": core[0]}
+        return {"text": _STOPPED(), "since": core[0]}
     if is_silent(core, now):
-        return {"text": "The core process is silent. Nothing is being evaluated or notified.", "since": core[0]}
+        return {"text": _SILENT(), "since": core[0]}
     return None
 
 
@@ -191,8 +212,7 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
     try:
         session, banner, pair = person_of(request), service_banner(context, now, trouble), find_pair(context)
     except Exception:  # an error page must come even when the database is away
-        why = f": {trouble}" if trouble else ""
-        text = f"The database does not answer{why}. Nothing on this page is current."
+        text = _NO_DATABASE_FOR(text=trouble) if trouble else _NO_DATABASE()
         session, banner, pair = None, {"text": text, "since": None}, None
     shared = {
         "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,

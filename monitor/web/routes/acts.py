@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Connection
 
+from forecasting.message import NameList, Template
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
 from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
@@ -28,20 +29,44 @@ from monitor.store.readings.messages import add_report, find_report
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, Context, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import NO_ALERT, NO_SITE, UNREADABLE_FILE, find_card
 from monitor.worker.records import Task
 
 router = APIRouter(include_in_schema=False)
 RECOMPUTE: Final = Task("monitor.alerting.audit.recompute:recompute_all", Recomputing, Recomputed)
 RECOMPUTE_LIMIT_S: Final = 60.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
+_SAY_WHY: Final = Template("act.say_why", "say why in a few words")
+_ACKNOWLEDGED: Final = Template("act.acknowledged", "acknowledged")
+_NOTED: Final = Template("act.noted", "noted")
+_ANSWERED: Final = Template("act.answered", "answered")
+_RECOMPUTING: Final = Template("recompute.busy", "another alert is being decided again; try again in a minute")
+_EQUAL: Final = Template("recompute.equal", "recomputed: equal bit for bit")
+_DIFFERS: Final = Template("recompute.differs", "recomputed, and it differs: {text}")
+_NOT_RECOMPUTED: Final = Template("recompute.failed", "not recomputed: {problem}")
+_SIGNED_ANSWER: Final = Template("act.signed_answer", "signed; a second person must sign the same answer")
+_TAKEN_BACK: Final = Template("act.taken_back", "the {text} is withdrawn")
+_SIGNED_BACK: Final = Template(
+    "act.signed_back", "signed, not done yet; within four hours a second person must withdraw it as well"
+)
+_SIGNED_REFERENCE: Final = Template(
+    "act.signed_reference", "signed, not done yet; within four hours a second person must give the same answer"
+)
+_ASKS_NOTHING: Final = Template("act.asks_nothing", "alert {alert} asks for no verification")
+_ODD_REPORT: Final = Template("act.odd_report", "kind '{kind}' is unknown; one of {names}")
+_REPORT_STORED: Final = Template("act.report_stored", "report stored")
+_EVENT_CONFIRMED: Final = Template("act.event_confirmed", "event confirmed")
+_EVENT_WAITS: Final = Template(
+    "act.event_waits", "event confirmed; for the two highest levels a second person must confirm it as well"
+)
+_OFFSET_CONFIRMED: Final = Template("act.offset_confirmed", "offset {number} is confirmed")
 REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
 
 
 def _reason(text: str) -> str:
     cleaned = tidy_text(text)
     if len(cleaned) < 3:
-        raise RefusedError("say why in a few words")
+        raise RefusedError(_SAY_WHY())
     return cleaned
 
 
@@ -58,7 +83,7 @@ def acknowledge_alert(
     context = context_of(request)
     with context.db.write(urgent=True) as c:
         acknowledge(c, alert_id, actor, _reason(reason), context.clock(), seen=seen)
-    return go_back(request, f"/alerts/{alert_id}", "acknowledged")
+    return go_back(request, f"/alerts/{alert_id}", _ACKNOWLEDGED())
 
 
 @router.post("/alerts/{alert_id}/note")
@@ -70,7 +95,7 @@ def note_on_alert(
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write(urgent=True) as c:
         add_note(c, alert_id, actor, _reason(note), context.clock())
-    return go_back(request, f"/alerts/{alert_id}#h-chain", "noted")
+    return go_back(request, f"/alerts/{alert_id}#h-chain", _NOTED())
 
 
 @router.post("/alerts/{alert_id}/recompute")
@@ -79,18 +104,18 @@ def recompute_alert(request: Request, alert_id: AlertId, csrf: Annotated[str, Fo
     actor_of(request, csrf)
     context = context_of(request)
     if not _recomputing.acquire(blocking=False):
-        raise StoreBusyError("another alert is being decided again; try again in a minute")
+        raise StoreBusyError(_RECOMPUTING())
     try:
         with context.db.read() as c:
             alert = find_alert(c, alert_id)
             if alert is None:
-                raise NotFoundError(f"there is no alert {alert_id}")
+                raise NotFoundError(NO_ALERT(alert=alert_id))
             asked = gather_decisions(c, alert)
         plan = context.config.compute.model_copy(update={"dask": "", "job_limit_s": RECOMPUTE_LIMIT_S})
         found = run_in_worker(plan, RECOMPUTE, asked).differences
-        told = f"recomputed, and it differs: {found[0][:120]}" if found else "recomputed: equal bit for bit"
+        told = _DIFFERS(text=found[0][:120]) if found else _EQUAL()
     except JobError as error:
-        told = f"not recomputed: {str(error)[:120]}"
+        told = _NOT_RECOMPUTED(problem=error.message)
     finally:
         _recomputing.release()
     return go_back(request, f"/alerts/{alert_id}#h-evidence", told)
@@ -110,7 +135,7 @@ def verify_step(
     site, key = _find_question(context, alert_id)
     verify(context.db, site, key, answer, actor, _reason(reason), context.clock())
     waits = find_signature(context.db, site.id, key) is not None
-    told = "signed; a second person must sign the same answer" if waits else "answered"
+    told = _SIGNED_ANSWER() if waits else _ANSWERED()
     return go_back(request, f"/alerts/{alert_id}", told)
 
 
@@ -133,10 +158,10 @@ def take_word_of_step_back(
             lambda c, second: take_word_back(c, site, key, actor, why, now, second=second),
             lambda c: measure_stake(c, site), now,
         )  # fmt: skip
-        told = f"the {said} is withdrawn"
+        told = _TAKEN_BACK(text=said)
         evaluate_site(context.db, site, now, "person")
     except NeedsSecondError:
-        told = "signed, not done yet; within four hours a second person must withdraw it as well"
+        told = _SIGNED_BACK()
     return go_back(request, f"/alerts/{alert_id}", told)
 
 
@@ -146,10 +171,10 @@ def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
         alert = find_alert(c, alert_id)
         key = None if alert is None else step_of_alert(alert.key)
         if alert is None or key is None:
-            raise NotFoundError(f"alert {alert_id} asks for no verification")
+            raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
         site = context.declared(c, find_card(c, alert.site))
     if site is None:
-        raise RefusedError(f"the file of site {alert.site} cannot be read by this program")
+        raise RefusedError(UNREADABLE_FILE(site=alert.site))
     return site, key
 
 
@@ -165,18 +190,18 @@ def report_seen(
     """Enter what was seen on the slope, verification of a step included; rules that use it look within a minute."""
     actor = actor_of(request, csrf)
     if kind not in REPORT_KINDS:
-        raise RefusedError(f"kind {kind!r} is unknown; one of {', '.join(REPORT_KINDS)}")
+        raise RefusedError(_ODD_REPORT(kind=kind, names=NameList(REPORT_KINDS)))
     context = context_of(request)
     now = context.clock()
     with context.db.write() as c:
         if not load_cards(c, site):
-            raise NotFoundError(f"there is no site {site!r}")
+            raise NotFoundError(NO_SITE(site=site))
         item = Report(site, now, kind, _reason(text), actor.name, station or None)
         add_report(c, item, now, actor=actor, credential=f"account {actor.name}")
         number = find_report(c, item)
     if "application/json" in request.headers.get("accept", ""):  # the script that sends a photo of it next
         return JSONResponse({"report": number}, status_code=201)
-    return go_back(request, f"/sites/{site}#reports", "report stored")
+    return go_back(request, f"/sites/{site}#reports", _REPORT_STORED())
 
 
 @router.post("/sites/{site}/stations/{station}/reference")
@@ -199,11 +224,11 @@ def say_reference(
         takes_two = weigh(c, site)[1]
         answer_reference(c, place, actor, why, now, accept=accept, takes_two=takes_two, second=second)
 
-    told = "answered"
+    told = _ANSWERED()
     try:
         do_by_two(context.db, act, actor, why, do, lambda c: weigh(c, site)[0], now)
     except NeedsSecondError:
-        told = "signed, not done yet; within four hours a second person must give the same answer"
+        told = _SIGNED_REFERENCE()
     return go_back(request, f"/alerts/{alert}", told)
 
 
@@ -220,8 +245,8 @@ def stand_behind(
     context = context_of(request)
     with context.db.write(urgent=True) as c:
         names = confirm_event(c, event_id, actor, _reason(reason), context.clock(), site=site)
-    waits = "" if len(names) > 1 else "; for the two highest levels a second person must confirm it as well"
-    return go_back(request, f"/sites/{site}#reports", f"event confirmed{waits}")
+    told = _EVENT_CONFIRMED() if len(names) > 1 else _EVENT_WAITS()
+    return go_back(request, f"/sites/{site}#reports", told)
 
 
 @router.post("/sites/{site}/offsets/{offset_id}/confirm")
@@ -236,4 +261,4 @@ def confirm_declared(
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write(urgent=True) as c:
         confirm_offset(c, offset_id, actor, _reason(reason), context.clock(), site=site)
-    return go_back(request, "/signatures", f"offset {offset_id} is confirmed")
+    return go_back(request, "/signatures", _OFFSET_CONFIRMED(number=offset_id))

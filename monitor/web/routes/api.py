@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 
 from detection.imagery.footprints.records import is_making
+from forecasting.message import Template
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
 from monitor.export.maps import list_outlines
@@ -17,10 +18,12 @@ from monitor.store.schema.views import load_view
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
-from monitor.web.parts.collect import collect_alert, find_card, find_series
+from monitor.web.parts.collect import NO_SCENE, collect_alert, find_card, find_series
 from monitor.web.parts.plan import list_quantities
 
 router = APIRouter(prefix="/api/v1")
+_MAKING: Final = Template("scene.making", "the picture of this scene is being made")
+_NO_PICTURE: Final = Template("scene.no_picture", "this scene has no picture")
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
@@ -211,7 +214,7 @@ def get_preview(request: Request, site: str, scene_hash: str) -> FileResponse:
         scene = _find_scene(c, site, scene_hash)
     path = pages.find_preview(scene)
     if path is None and is_making(pages.folder_of(scene)):
-        raise NotFoundError("the picture of this scene is being made")
+        raise NotFoundError(_MAKING())
     return _send_picture(path)
 
 
@@ -226,12 +229,12 @@ def get_change_picture(request: Request, site: str, scene_hash: str) -> FileResp
 
 def _send_picture(path: Path | None) -> FileResponse:
     if path is None:
-        raise NotFoundError("this scene has no picture")
+        raise NotFoundError(_NO_PICTURE())
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
 def _find_scene(c: Any, site: str, scene_hash: str) -> dict[str, Any]:
     found = next((s for s in pages.load_scenes_of(c, site, 1000) if s["scene_hash"] == scene_hash), None)
     if found is None:
-        raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r}")
+        raise NotFoundError(NO_SCENE(site=site, name=scene_hash[:12]))
     return found

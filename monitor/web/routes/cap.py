@@ -44,7 +44,7 @@ def get_message(request: Request, alert_id: AlertId, name: str) -> Response:
         try:
             text = compose(c, context.config, alert_id, name)
         except RefusedError as error:  # an alert of health, a message that its chain does not have
-            raise NotFoundError(str(error)) from None
+            raise NotFoundError(error.message) from None
     return _answer(request, text.encode(), f"{CAP_TYPE}; charset=utf-8")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from forecasting.message import Message, Template
 from monitor.domain.instants import parse
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.export import maps, sensorthings, stac
@@ -18,7 +19,7 @@ from monitor.export.tables import FORMATS, TABLES, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.web.access.rules import narrow
 from monitor.web.context import context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import NO_READ_SCENE, ODD_RANGE, find_card
 from monitor.web.parts.geojson import GEOJSON, GeoJsonResponse
 from monitor.web.routes.maps import read_instant
 from monitor.worker import compute
@@ -33,6 +34,11 @@ _TYPES: Final = {
     "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet", "geojson": GEOJSON,
     "gpkg": "application/geopackage+sqlite3",
 }  # fmt: skip
+_BUSY: Final = Template("export.busy", "{count} files are being written or sent; try again in a minute")
+_NOTHING: Final = Template("export.nothing", "site '{site}' has no {table} in that range")
+_MANY_ROWS: Final = Template(
+    "export.many_rows", "more than {most} rows: ask for a shorter range, or use `slopeward export`"
+)
 _TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
 From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[str | None, Query(description="RFC 3339 with offset; included")]
@@ -66,7 +72,7 @@ class Sending:
             _TURNS.release()
 
 
-def _write(path: Path, write: Callable[[Path], int], nothing: str) -> tuple[Sending, int]:
+def _write(path: Path, write: Callable[[Path], int], nothing: Message) -> tuple[Sending, int]:
     """Write a file in a folder of its own and open it; nothing of it is left under a name.
 
     Raises:
@@ -74,7 +80,7 @@ def _write(path: Path, write: Callable[[Path], int], nothing: str) -> tuple[Send
         NotFoundError: there was nothing to write.
     """
     if not _TURNS.acquire(blocking=False):
-        raise StoreBusyError(f"{AT_ONCE} files are being written or sent; try again in a minute")
+        raise StoreBusyError(_BUSY(count=AT_ONCE))
     try:
         rows = write(path)
         if not rows:
@@ -90,7 +96,7 @@ def _read_span(from_: str | None, to: str | None) -> dict[str, datetime | None]:
     try:
         return {"from_at": parse(from_) if from_ else None, "to_at": parse(to) if to else None}
     except (ValueError, OverflowError) as error:
-        raise RefusedError(f"range: {error}") from error
+        raise RefusedError(ODD_RANGE(problem=str(error))) from error
 
 
 def _root(request: Request) -> str:
@@ -139,7 +145,7 @@ def send_file(
             return maps.write_map(c, table, site, path, form, context.clock(), most=most, **span)
 
     with compute.own_folder() as folder:
-        sending, size = _write(folder / "file", write, f"site {site!r} has no {table} in that range")
+        sending, size = _write(folder / "file", write, _NOTHING(site=site, table=table))
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
     return StreamingResponse(sending, media_type=_TYPES[form], headers=headers)
 
@@ -147,7 +153,7 @@ def send_file(
 def _bound(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows):
         if number >= MOST_ROWS:
-            raise RefusedError(f"more than {MOST_ROWS} rows: ask for a shorter range, or use `slopeward export`")
+            raise RefusedError(_MANY_ROWS(most=str(MOST_ROWS)))
         yield row
 
 
@@ -197,7 +203,7 @@ def get_item(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
     with context_of(request).db.read() as c:
         found = stac.find_item(c, find_card(c, site), scene_hash, _stac_root(request, site))
     if found is None:
-        raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r} that was read")
+        raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
     return GeoJsonResponse(found)
 
 

@@ -1,11 +1,12 @@
 """A table that somebody brings: sent in parts, looked at, questions answered, accepted, read in, and what it shows."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError, NotAllowedError, RefusedError
@@ -27,6 +28,12 @@ router = APIRouter(include_in_schema=False)
 UploadId = Annotated[str, Path(max_length=32)]
 Csrf = Annotated[str, Form()]
 SiteName = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
+_NOT_YOURS: Final = Template("file.not_your_site", "'{site}' is no site of yours")
+_TAKES_ADMIN: Final = Template("file.takes_admin", "a new site takes an admin of all sites")
+_NO_NAME: Final = Template("file.no_name", "a new site needs a name")
+_IS_READ: Final = Template("file.is_read", "this file is being read in; wait until it is done")
+_NOT_THERE_YET: Final = Template("file.not_there_yet", "this file is not at the point where it can be accepted")
+_DISCARDED: Final = Template("file.discarded", "{file} is discarded")
 ZONES = ("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "Europe/Vienna", "Europe/Paris",
          "Europe/London", "Europe/Madrid", "Asia/Shanghai", "Asia/Tokyo", "Asia/Kathmandu", "America/Los_Angeles",
          "America/New_York", "America/Lima", "Pacific/Auckland")  # fmt: skip
@@ -63,9 +70,9 @@ def _require_site(request: Request, site: str) -> None:
     with context_of(request).db.read() as c:
         exists = any(one.id == site for one in load_sites_summary(c, active_only=False))
     if exists and not caller.acts_on(site):
-        raise NotAllowedError(f"{site!r} is no site of yours")
+        raise NotAllowedError(_NOT_YOURS(site=site))
     if not exists and not _may_add_site(caller):
-        raise RefusedError("a new site takes an admin of all sites")
+        raise RefusedError(_TAKES_ADMIN())
 
 
 @router.get("/files", response_class=HTMLResponse)
@@ -182,10 +189,10 @@ def accept_file(
     actor: Actor = actor_of(request, csrf)
     found, workshop = _find(request, upload), workshop_of(request)
     if found.stage in {kept.COMING, kept.DONE} or found.id in workshop.progress:
-        raise RefusedError("this file is not at the point where it can be accepted")
+        raise RefusedError(_NOT_THERE_YET())
     name = (found.site if found.site and not found.is_new else site or found.site).strip()
     if not name:
-        raise RefusedError("a new site needs a name")
+        raise RefusedError(_NO_NAME())
     _require_site(request, name)
     unjudged = workshop.find_unjudged(found) if bound else None
     why = reason.strip() or f"stations of {found.name}"
@@ -195,7 +202,7 @@ def accept_file(
             one for quantity, text in said if text.strip() for one in read_bounds(quantity, text, actor.name, why)
         ]
     except ConfigError as error:
-        return go_back(request, f"/files/{upload}", str(error))
+        return go_back(request, f"/files/{upload}", error.message)
     declared, place = workshop.declare(found, name, actor, why, bounds)
     workshop.start(declared, place, actor, accept_units=bool(units))
     return RedirectResponse(f"/files/{upload}", status_code=303)
@@ -207,9 +214,9 @@ def discard_file(request: Request, upload: UploadId, csrf: Csrf) -> Response:
     actor_of(request, csrf)
     found, workshop = _find(request, upload), workshop_of(request)
     if found.id in workshop.progress:
-        raise RefusedError("this file is being read in; wait until it is done")
+        raise RefusedError(_IS_READ())
     workshop.shelf.discard(found)
-    return go_back(request, "/files", f"{found.name} is discarded")
+    return go_back(request, "/files", _DISCARDED(file=found.name))
 
 
 def _draw(past: PastLevels | None) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from forecasting.message import Template
 from monitor.errors import NotAllowedError, NotFoundError
 from monitor.language.catalogue import ENGLISH, gettext, use
 from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, spell_answer
@@ -17,6 +18,10 @@ from monitor.web.threads import run_apart
 
 router = APIRouter(include_in_schema=False)
 _MOST_FIELDS: Final = 100
+_UNDELIVERED: Final = Template("gateway.undelivered", "the provider could not deliver it: {status}")
+_UNDELIVERED_CODE: Final = Template(
+    "gateway.undelivered_code", "the provider could not deliver it: {status}, code {code}"
+)
 Message = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 Form = dict[str, str]
 
@@ -58,7 +63,7 @@ def _note(context: Context, message: int | None, form: Form) -> None:
         elif said in RECEIVED:
             note_received(c, number or message or 0, said, now)
         elif said in FAILED and number is not None:  # by its name: a report of an earlier try ends no later one
-            why = f"the provider could not deliver it: {said}{f', code {code}' if code else ''}"
+            why = _UNDELIVERED_CODE(status=said, code=code) if code else _UNDELIVERED(status=said)
             mark_undelivered(c, number, said, why, now)
         elif said and number is not None:
             note_said(c, number, said)

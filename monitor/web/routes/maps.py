@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from detection.susceptibility.records import read_shown
+from forecasting.message import Template
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.language.sayings import say_all
@@ -19,13 +20,20 @@ from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.geojson import GeoJsonResponse
-from monitor.web.parts.ranges import NAME, list_files, send_range
+from monitor.web.parts.ranges import NAME, NO_TILES, list_files, send_range
 from monitor.web.parts.zones import draw_zones, read_velocity_zones
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 AT_ONCE: Final = 2  # rates of points take the database a while
 _drawing: Final = threading.Semaphore(AT_ONCE)
 FIRST_YEAR: Final = 1900
+_MANY_DRAW: Final = Template("map.many_draw", "the maps of others are being drawn; try again in a moment")
+_NO_SET: Final = Template("map.no_set", "site '{site}' has no point set '{name}'")
+_NO_SUSCEPTIBILITY: Final = Template("map.no_susceptibility", "this site has no susceptibility map")
+_ODD_INSTANT: Final = Template("map.odd_instant", "at: {problem}; write 2026-03-01T06:00:00Z")
+_EARLY_YEAR: Final = Template("map.early_year", "at: nothing is kept of the year {year}")
+_ODD_BOX: Final = Template("map.odd_box", "bbox: expected west,south,east,north in degrees")
+_ODD_DEGREES: Final = Template("map.odd_degrees", "bbox: expected degrees, west below east and south below north")
 # what the key of a susceptibility map says
 SHOWN: Final = ("sha256", "bounds", "classes", "made_on", "inventory", "from", "to", "auc", "landslides")
 Days = Annotated[float, Query(ge=1, le=3660, description="length of the window, days; default all")]
@@ -58,7 +66,7 @@ def map_points(
     end = context.clock() if at is None else read_instant(at)
     box = _read_box(bbox)
     if not _drawing.acquire(blocking=False):
-        raise StoreBusyError("the maps of others are being drawn; try again in a moment")
+        raise StoreBusyError(_MANY_DRAW())
     try:
         with context.db.read() as c:
             find_card(c, site)
@@ -128,7 +136,7 @@ def read_point(
         find_card(c, site)
         one = list_sets(c, site).get(set_)
         if one is None:
-            raise NotFoundError(f"site {site!r} has no point set {set_!r}")
+            raise NotFoundError(_NO_SET(site=site, name=set_))
         found = load_point(c, one, pid, context.clock())
         ahead = load_rows(c, "point_forecasts", order_by=["horizon"], site=site, point_set=set_, pid=pid)
     named = ("horizon", "target_at", "q10", "q50", "q90", "reason")
@@ -177,7 +185,7 @@ def send_susceptibility(request: Request, site: str) -> FileResponse:
         find_card(c, site)
     path = context.config.paths.susceptibility_of(site)
     if not path.is_file():
-        raise NotFoundError("this site has no susceptibility map")
+        raise NotFoundError(_NO_SUSCEPTIBILITY())
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
@@ -192,7 +200,7 @@ def send_tiles(request: Request, name: str) -> Response:
     """A file of tiles, range by range."""
     folder = context_of(request).config.map.tiles
     if not folder or not NAME.fullmatch(name):
-        raise NotFoundError("there are no such tiles")
+        raise NotFoundError(NO_TILES())
     return send_range(Path(folder) / name, request.headers)
 
 
@@ -208,9 +216,9 @@ def read_instant(text: str) -> datetime:
     try:
         found = parse(text)
     except (ValueError, OverflowError) as error:
-        raise RefusedError(f"at: {error}; write 2026-03-01T06:00:00Z") from error
+        raise RefusedError(_ODD_INSTANT(problem=str(error))) from error
     if found.year < FIRST_YEAR:
-        raise RefusedError(f"at: nothing is kept of the year {found.year}")
+        raise RefusedError(_EARLY_YEAR(year=str(found.year)))
     return found
 
 
@@ -220,7 +228,7 @@ def _read_box(text: str | None) -> Box:
     try:
         west, south, east, north = (float(part) for part in text.split(","))
     except ValueError:
-        raise RefusedError("bbox: expected west,south,east,north in degrees") from None
+        raise RefusedError(_ODD_BOX()) from None
     if not (-540.0 <= west < east <= 540.0 and -90.0 <= south < north <= 90.0):  # NaN is never so
-        raise RefusedError("bbox: expected degrees, west below east and south below north")
+        raise RefusedError(_ODD_DEGREES())
     return (west, south, east, north)

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from forecasting.message import Template
 from monitor.domain.names import tidy_text
 from monitor.errors import RefusedError, StoreBusyError
 from monitor.store.readings.photos import Taken, add_photo, find_picture, find_subject, require_few
@@ -19,6 +20,8 @@ from monitor.web.uploads.photos import develop_photo, require_room
 router = APIRouter(include_in_schema=False)
 MOST_COMING: Final = 8  # bodies at once
 BODY_S: Final = 180.0
+_MANY_COME: Final = Template("photo.many_come", "other pictures are coming in; try again in a minute")
+_TOO_SLOW: Final = Template("photo.too_slow", "the picture took too long to come")
 _coming: Final = threading.Semaphore(MOST_COMING)
 Number = Annotated[int, Path(ge=1, lt=1 << 63)]
 Note = Annotated[str, Query(max_length=500, pattern=NO_NUL)]
@@ -39,13 +42,13 @@ async def take_of_report(request: Request, site: str, report_id: Number, note: N
 async def _receive(request: Request, take: Callable[[bytes], Response]) -> Response:
     """Hold few bodies at once, and none for ever: a body may be 16 MiB."""
     if not _coming.acquire(blocking=False):
-        raise StoreBusyError("other pictures are coming in; try again in a minute")
+        raise StoreBusyError(_MANY_COME())
     try:
         async with asyncio.timeout(BODY_S):
             content = await request.body()
         return await run_apart(request, "photos", lambda: take(content))
     except TimeoutError:
-        raise RefusedError("the picture took too long to come") from None
+        raise RefusedError(_TOO_SLOW()) from None
     finally:
         _coming.release()
 

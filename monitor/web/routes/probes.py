@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from monitor.domain.instants import parse
 from monitor.errors import StoreBusyError
+from monitor.health import CANNOT_DECIDE
 from monitor.store.alerting.outbox import count_states
 from monitor.store.pages import count_open, load_cards
 from monitor.store.service_state import load_stamps
@@ -34,7 +35,7 @@ def tell_health(request: Request) -> JSONResponse:
             found = veil.hide_addresses(veil.cover(found))
     except StoreBusyError as error:
         trouble = trouble_for(request)
-        reason = f"cannot decide: {trouble}" if trouble else str(error)
+        reason = CANNOT_DECIDE(text=trouble) if trouble else error.message
         return JSONResponse({"status": "down", "reasons": [reason], "version": context.version}, status_code=503)
     return JSONResponse(found, status_code=503 if found["status"] == "down" else 200)
 

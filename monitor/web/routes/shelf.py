@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
+from forecasting.message import Message, Template
 from monitor.domain.alert import Actor
 from monitor.errors import NeedsSecondError, NotFoundError
 from monitor.store.alerting import alerts
@@ -16,10 +17,15 @@ from monitor.store.people.countersign import SharedAct, do_by_two
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import AlertId, Why, context_of
+from monitor.web.parts.collect import NO_ALERT
 
 router = APIRouter(include_in_schema=False)
 Csrf = Annotated[str, Form()]
-WAITS = "signed, not done yet; within four hours a second person must do the same"
+_WAITS: Final = Template("shelf.waits", "signed, not done yet; within four hours a second person must do the same")
+_SHELVED: Final = Template("shelf.shelved", "shelved")
+_BACK_FROM_SHELF: Final = Template("shelf.back", "back from the shelf")
+_OUT: Final = Template("shelf.out", "out of service")
+_BACK_IN_SERVICE: Final = Template("shelf.back_in_service", "back in service")
 
 
 @router.post("/alerts/{alert_id}/shelve")
@@ -33,7 +39,7 @@ def shelve_alert(
         now = context_of(request).clock()
         alerts.shelve(c, alert_id, actor, reason, until, now, second=second, top_level=top)
 
-    return _act_by_two(request, alert_id, csrf, "shelve", {"for_s": hours * 3600.0}, reason, do, "shelved")
+    return _act_by_two(request, alert_id, csrf, "shelve", {"for_s": hours * 3600.0}, reason, do, _SHELVED())
 
 
 @router.post("/alerts/{alert_id}/unshelve")
@@ -42,7 +48,7 @@ def unshelve_alert(request: Request, alert_id: AlertId, reason: Why, csrf: Csrf)
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write(urgent=True) as c:
         alerts.unshelve(c, alert_id, actor, reason, context.clock())
-    return _back(request, alert_id, "back from the shelf")
+    return _back(request, alert_id, _BACK_FROM_SHELF())
 
 
 @router.post("/alerts/{alert_id}/take-out")
@@ -52,7 +58,7 @@ def take_alert_out(request: Request, alert_id: AlertId, reason: Why, csrf: Csrf)
     def do(c: Connection, actor: Actor, second: Actor | None) -> None:
         alerts.take_out(c, alert_id, actor, reason, context_of(request).clock(), second=second)
 
-    return _act_by_two(request, alert_id, csrf, "take-out", {}, reason, do, "out of service")
+    return _act_by_two(request, alert_id, csrf, "take-out", {}, reason, do, _OUT())
 
 
 @router.post("/alerts/{alert_id}/put-back")
@@ -61,12 +67,12 @@ def put_alert_back(request: Request, alert_id: AlertId, reason: Why, csrf: Csrf)
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write(urgent=True) as c:
         alerts.put_back(c, alert_id, actor, reason, context.clock())
-    return _back(request, alert_id, "back in service")
+    return _back(request, alert_id, _BACK_IN_SERVICE())
 
 
 def _act_by_two(
     request: Request, alert_id: int, csrf: str, verb: str, terms: dict[str, float], reason: str,
-    do: Callable[[Connection, Actor, Actor | None], None], said: str,
+    do: Callable[[Connection, Actor, Actor | None], None], said: Message,
 ) -> Response:  # fmt: skip
     """The same act and terms as at the command line, so that one may sign here and the other there."""
     actor, context = actor_of(request, csrf), context_of(request)
@@ -77,14 +83,14 @@ def _act_by_two(
             context.clock(),
         )  # fmt: skip
     except NeedsSecondError:
-        said = WAITS
+        said = _WAITS()
     return _back(request, alert_id, said)
 
 
 def _level(c: Connection, alert_id: int) -> int:
     found = alerts.find_alert(c, alert_id)
     if found is None:
-        raise NotFoundError(f"there is no alert {alert_id}")
+        raise NotFoundError(NO_ALERT(alert=alert_id))
     return found.level
 
 
@@ -96,5 +102,5 @@ def _top(request: Request, alert_id: int) -> int:
     return cards[0].top_level if cards else 3
 
 
-def _back(request: Request, alert_id: int, said: str) -> Response:
+def _back(request: Request, alert_id: int, said: Message) -> Response:
     return go_back(request, f"/alerts/{alert_id}", said)

@@ -19,7 +19,7 @@ from monitor.errors import RefusedError
 from monitor.export import tables
 from monitor.export.sensorthings import read_query
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.views import load_view
+from monitor.store.schema.views import stream_view
 from monitor.web.routes import exports
 from monitor.worker import compute
 from tests.data.filled import NOW
@@ -39,7 +39,7 @@ def client(filled_database):
 def rows_of(database, name):
     table = tables.TABLES[name]
     with database.read() as c:
-        return load_view(c, table.view, order_by=table.order, site="north-bench")
+        return list(stream_view(c, table.view, order_by=table.order, site="north-bench"))
 
 
 def read_parquet(content):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, NotSignedInError, RefusedError
 from monitor.store.database.audit import add_audit, load_entries
@@ -12,7 +13,7 @@ from monitor.store.delivery.devices import find_push_key, load_devices
 from monitor.store.people import api_tokens, users
 from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
 from monitor.store.people.sessions import end_sessions, load_sessions
-from monitor.web.access.callers import Caller, actor_of, caller_of
+from monitor.web.access.callers import LOG_IN, Caller, actor_of, caller_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
@@ -20,6 +21,13 @@ from monitor.web.routes.people.devices import spell_devices
 from monitor.web.routes.people.login import ALL, TRIES, turnstile_of
 
 router = APIRouter()
+_DIFFER: Final = Template("account.passwords_differ", "the two new passwords differ; nothing was changed")
+_MANY_WRONG: Final = Template("account.many_wrong", "too many wrong passwords; wait a minute")
+_WRONG: Final = Template("account.wrong_password", "the present password is wrong; nothing was changed")
+_NO_USER: Final = Template("account.none", "there is no user '{name}'")
+_SIGNED_OUT: Final = Template("account.signed_out", "{count} sessions of {name} ended")
+_NOT_YOURS: Final = Template("token.not_yours", "you have no token {number}")
+_REVOKED: Final = Template("token.revoked", "token {number} is revoked")
 ENTRIES: Final = 100  # of the audit log on one page
 Csrf = Annotated[str, Form()]
 Password = Annotated[str, Form(max_length=1024)]
@@ -30,7 +38,7 @@ Before = Annotated[int | None, Query(ge=1, lt=1 << 63, description="only entries
 def _caller(request: Request) -> Caller:
     caller = caller_of(request)
     if caller is None:
-        raise NotSignedInError("log in first")
+        raise NotSignedInError(LOG_IN())
     return caller
 
 
@@ -55,7 +63,7 @@ def change_password(request: Request, old: Password, new: Password, again: Passw
     """Give oneself another password; every session ends, this one too."""
     actor, context = actor_of(request, csrf), context_of(request)
     if new != again:
-        raise RefusedError("the two new passwords differ; nothing was changed")
+        raise RefusedError(_DIFFER())
     prove_again(request, actor, old)
     with context.db.write() as c:
         users.set_password(c, actor.name, new)
@@ -69,14 +77,14 @@ def prove_again(request: Request, actor: Actor, password: str) -> None:
     key = f"change:{actor.name}"  # of its own: who took over a session must not lock the owner out of the door
     with door.check(is_known=True):
         if door.failures(key)[0] >= TRIES:
-            raise RefusedError("too many wrong passwords; wait a minute")
+            raise RefusedError(_MANY_WRONG())
         with context.db.read() as c:
             is_right = users.check_password(c, actor.name, password) is not None
         door.note(key, *(() if is_right else (ALL,)), failed=not is_right)
     if not is_right:
         with context.db.write() as c:
             add_audit(c, actor, "user.password.refused", f"user:{actor.name}", {}, context.clock())
-        raise RefusedError("the present password is wrong; nothing was changed")
+        raise RefusedError(_WRONG())
 
 
 @router.post("/account/sign-out", include_in_schema=False)
@@ -118,10 +126,10 @@ def sign_out_user(request: Request, name: str, csrf: Csrf) -> Response:
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
         if users.find_user(c, name) is None:
-            raise NotFoundError(f"there is no user {name!r}")
+            raise NotFoundError(_NO_USER(name=name))
         ended = end_sessions(c, name)
         add_audit(c, actor, "user.sign_out", f"user:{name}", {"sessions_ended": ended}, context.clock())
-    return go_back(request, "/admin", f"{ended} sessions of {name} ended")
+    return go_back(request, "/admin", _SIGNED_OUT(count=ended, name=name))
 
 
 @router.post("/admin/tokens/{number}/revoke", include_in_schema=False)
@@ -133,15 +141,15 @@ def revoke_token(request: Request, number: int, csrf: Csrf) -> Response:
 def _revoke(request: Request, number: int, csrf: str, to: str, *, own: bool) -> Response:
     actor, context = actor_of(request, csrf), context_of(request)
     if not 0 < number < 1 << 63:
-        raise NotFoundError(f"there is no token {number}")
+        raise NotFoundError(api_tokens.NO_TOKEN(number=number))
     with context.db.write() as c:
         found = api_tokens.find_api_token(c, number)
         if own and found.user != actor.name:
-            raise NotFoundError(f"you have no token {number}")
+            raise NotFoundError(_NOT_YOURS(number=number))
         api_tokens.revoke_api_token(c, number, context.clock())
         detail = {"user": found.user, "label": found.label}
         add_audit(c, actor, "token.revoke", f"token:{number}", detail, context.clock())
-    return go_back(request, f"{to}", f"token {number} is revoked")
+    return go_back(request, to, _REVOKED(number=number))
 
 
 @router.get("/api/v1/audit", tags=["audit"])

@@ -1,11 +1,12 @@
 """Devices that take messages: switched on by the person who is signed in on them, removed by the same."""
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
+from forecasting.message import Template
 from monitor.errors import RefusedError
 from monitor.notify.notifiers.push import is_served
 from monitor.notify.web_push import check_keys, encode
@@ -15,6 +16,12 @@ from monitor.web.access.told import go_back
 from monitor.web.context import AlertId, context_of
 
 router = APIRouter(include_in_schema=False)
+_NOT_SERVED: Final = Template(
+    "device.not_served", "the push service of this browser is not among push.services of the service file"
+)
+_NO_KEYS: Final = Template("device.no_keys", "the keys of this browser are none")
+_ON: Final = Template("device.on", "this device takes messages")
+_OFF: Final = Template("device.off", "the device takes no messages any more")
 
 
 @router.post("/account/devices")
@@ -28,15 +35,15 @@ def switch_on(
     """Send messages of who is signed in to this browser."""
     actor, context = actor_of(request, csrf), context_of(request)
     if not is_served(endpoint, context.config.push.services):
-        raise RefusedError("the push service of this browser is not among push.services of the service file")
+        raise RefusedError(_NOT_SERVED())
     try:
         check_keys(p256dh, auth)
     except ValueError:
-        raise RefusedError("the keys of this browser are none") from None
+        raise RefusedError(_NO_KEYS()) from None
     name = describe_browser(request.headers.get("user-agent", ""))
     with context.db.write() as c:
         add_device(c, actor, endpoint, p256dh, auth, name, context.clock())
-    return go_back(request, "/account", "this device takes messages")
+    return go_back(request, "/account", _ON())
 
 
 @router.post("/account/devices/{number}/remove")
@@ -45,7 +52,7 @@ def switch_off(request: Request, number: AlertId, csrf: Annotated[str, Form()]) 
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
         remove_device(c, number, actor, context.clock())
-    return go_back(request, "/account", "the device takes no messages any more")
+    return go_back(request, "/account", _OFF())
 
 
 def describe_browser(agent: str) -> str:

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
+from forecasting.message import Figure, Template
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.names import fold_name
 from monitor.errors import StoreBusyError
@@ -34,6 +35,13 @@ from monitor.web.parts.templating import render
 router = APIRouter(include_in_schema=False)
 WRONG_CODE: Final = "the code of the second factor is wrong"
 CODE_WAITS: Final = "many wrong codes were given with the right password: no code is looked at for a while"
+MANY: Final = Template("login.many", "too many log in at this moment; try again in some seconds")
+TOO_MANY: Final = Template("login.too_many", "Too many failures. Try again in {wait}.")
+_EFFORT: Final = Template(
+    "login.effort",
+    "Many wrong passwords were given. Give yours once more; your browser then works for some seconds.",
+)
+_WRONG: Final = Template("login.wrong", "Name, password or code is wrong.")
 TRIES: Final = 5
 WAIT_S: Final = 60.0
 TRIES_OF_ALL: Final = 60  # failures of everybody within the wait: guessing from many addresses at many accounts
@@ -60,7 +68,7 @@ class Turnstile:
             StoreBusyError: too many wait already.
         """
         if not self._waiting[is_known].acquire(blocking=False):
-            raise StoreBusyError("too many log in at this moment; try again in some seconds")
+            raise StoreBusyError(MANY())
         try:
             with self._checks[is_known]:
                 yield
@@ -132,10 +140,9 @@ def log_in(
     with door.check(is_known=is_known):  # looked at inside: guesses at the same moment are counted as well
         count, wait_s = door.failures(host)
         if not is_known and count >= TRIES:
-            return refuse(request, to, f"Too many failures. Try again in {wait_s:.0f} s.", 429, wait_s=wait_s)
+            return refuse(request, to, TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
         if not is_known and ask_effort(request, name) and not door.efforts.check(challenge, solution):
-            text = "Many wrong passwords were given. Give yours once more; your browser then works for some seconds."
-            return refuse(request, to, text, 429, challenge=ask_effort(request, name), wait_s=1.0)
+            return refuse(request, to, _EFFORT(), 429, challenge=ask_effort(request, name), wait_s=1.0)
         with context.db.read() as c:
             role = check_password(c, name, password)
         if not context.config.oidc.takes_password(name):
@@ -161,7 +168,7 @@ def log_in(
         else:
             cookies = enter(request, c, name, detail, now)
     if role is None:
-        return refuse(request, to, "Name, password or code is wrong.", 401, challenge=ask_effort(request, name))
+        return refuse(request, to, _WRONG(), 401, challenge=ask_effort(request, name))
     answer = RedirectResponse(to, status_code=303)
     set_cookies(request, answer, *cookies)
     return answer

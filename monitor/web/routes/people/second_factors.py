@@ -1,11 +1,12 @@
 """One's own second factor: a picture for the telephone, a first code, spare codes, and taking it away."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
+from forecasting.message import Template
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people import second_factor as store
@@ -18,6 +19,9 @@ from monitor.web.routes.people.accounts import Csrf, Password, prove_again
 from monitor.web.routes.people.login import TRIES, turnstile_of
 
 router = APIRouter(include_in_schema=False)
+_MANY_WRONG: Final = Template("second_factor.many_wrong", "too many wrong codes; wait a minute")
+_WRONG: Final = Template("second_factor.wrong", "the code is wrong; nothing was changed")
+_REMOVED: Final = Template("second_factor.removed", "you log in by password alone now")
 Code = Annotated[str, Form(max_length=30)]
 
 
@@ -54,7 +58,7 @@ def remove(request: Request, password: Password, code: Code, csrf: Csrf) -> Resp
     prove_again(request, actor, password)
     now, key = context.clock(), f"code:{actor.name}"
     if door.failures(key)[0] >= TRIES:
-        raise RefusedError("too many wrong codes; wait a minute")
+        raise RefusedError(_MANY_WRONG())
     with context.db.write() as c:
         is_right = store.check_second_factor(c, open_vault(context.config), actor.name, code, now)
         if is_right:
@@ -62,5 +66,5 @@ def remove(request: Request, password: Password, code: Code, csrf: Csrf) -> Resp
         add_audit(c, actor, "user.totp" if is_right else "user.totp.refused", f"user:{actor.name}", {"on": False}, now)
     door.note(key, failed=not is_right)
     if not is_right:
-        raise RefusedError("the code is wrong; nothing was changed")
-    return go_back(request, "/account", "you log in by password alone now")
+        raise RefusedError(_WRONG())
+    return go_back(request, "/account", _REMOVED())

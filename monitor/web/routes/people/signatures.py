@@ -1,12 +1,13 @@
 """The page of first signatures: what one person signed, and a second one must sign before it is done."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
+from forecasting.message import Template, Term
 from monitor.alerting.acts.word_acts import TAKEN_BACK, WaitingWord, list_words
 from monitor.domain.alert import Ledger
 from monitor.errors import NotFoundError
@@ -22,7 +23,16 @@ from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
-SPOKEN = {"epoch0.accept": "take the new GNSS reference", "epoch0.keep": "keep the old GNSS reference"}
+SPOKEN: Final = {
+    "epoch0.accept": Template("signature.new_reference", "take the new GNSS reference"),
+    "epoch0.keep": Template("signature.old_reference", "keep the old GNSS reference"),
+}
+_STEP: Final = Template("signature.step", "say what a step was")
+_OFFSET: Final = Template("signature.offset", "confirm an offset")
+_CHANGE: Final = Template("signature.change", "change the site file")
+_ANSWER: Final = Template("signature.answer", "answer: {answer}")
+_WITHDRAWN: Final = Template("signature.withdrawn", "signature {number} is withdrawn")
+_NONE_WAITS: Final = Template("signature.none_of_yours", "no signature {number} of {name} waits")
 
 
 @router.get("/signatures", response_class=HTMLResponse)
@@ -47,10 +57,10 @@ def withdraw_signature(
     """Take one's own signature back, as an admin anybody's; a second person finds nothing to sign any more."""
     actor, context = actor_of(request, csrf), context_of(request)
     if not 0 < number < 1 << 63:
-        raise NotFoundError(f"no signature {number} of {actor.name} waits")
+        raise NotFoundError(_NONE_WAITS(number=number, name=actor.name))
     with context.db.write(urgent=True) as c:
         countersign.withdraw_signature(c, number, actor, reason, context.clock())
-    return go_back(request, "/signatures", f"signature {number} is withdrawn")
+    return go_back(request, "/signatures", _WITHDRAWN(number=number))
 
 
 def _describe(c: Connection, one: Waiting) -> dict[str, Any]:
@@ -63,8 +73,9 @@ def _describe(c: Connection, one: Waiting) -> dict[str, Any]:
     elif one.act == TAKEN_BACK:
         number = _find_newest(c, str(one.site), f"health:{one.terms['question']}:verify")
     on_page = is_reference or one.act == TAKEN_BACK
+    what = SPOKEN[one.act]() if is_reference else one.act.replace(".", " ")
     return _row(
-        SPOKEN.get(one.act, one.act.replace(".", " ")), one.subject.replace(":", " "), one.by, one.site,
+        what, one.subject.replace(":", " "), one.by, one.site,
         withdraw=f"/signatures/{one.id}/withdraw", reason=one.reason, until=one.lapses_at, on_page=on_page,
         terms="" if is_reference else ", ".join(f"{k} {v}" for k, v in one.terms.items()),
         where=f"/alerts/{number}" if number else f"/sites/{one.site}",
@@ -75,7 +86,7 @@ def _describe_word(word: WaitingWord) -> dict[str, Any]:
     """A first answer to what a step was; it stands until the question is answered."""
     place = f"/alerts/{word.alert_id}" if word.alert_id else None
     return _row(
-        "say what a step was", f"{word.site} {word.question}", word.by, word.site, terms=f"answer: {word.answer}",
+        _STEP(), f"{word.site} {word.question}", word.by, word.site, terms=_ANSWER(answer=Term(word.answer)),
         where=place or f"/sites/{word.site}", on_page=True, withdraw=place and f"{place}/verify/withdraw",
     )  # fmt: skip
 
@@ -84,7 +95,7 @@ def _describe_offset(waiting: WaitingOffset) -> dict[str, Any]:
     """An offset; for the two highest levels it counts once a second person confirms it."""
     offset, site = waiting.offset, waiting.site
     return _row(
-        "confirm an offset", f"{site} {waiting.station} {waiting.quantity}", offset.author, site, terms=waiting.said,
+        _OFFSET(), f"{site} {waiting.station} {waiting.quantity}", offset.author, site, terms=waiting.said,
         where=f"/sites/{site}", on_page=True, withdraw=None, reason=offset.reason,
         confirm=f"/sites/{site}/offsets/{offset.id}/confirm",
     )  # fmt: skip
@@ -93,7 +104,7 @@ def _describe_offset(waiting: WaitingOffset) -> dict[str, Any]:
 def _describe_change(change: Proposal) -> dict[str, Any]:
     """A site file that loosens a high level; it waits until somebody else approves it."""
     return _row(
-        "change the site file", change.site, change.author, change.site, terms=f"No. {change.id}", on_page=True,
+        _CHANGE(), change.site, change.author, change.site, terms=f"No. {change.id}", on_page=True,
         where=f"/sites/{change.site}/proposals", withdraw=None, reason=change.reason,
     )  # fmt: skip
 

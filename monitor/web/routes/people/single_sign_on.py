@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from forecasting.message import Figure, Template
 from monitor.domain.alert import PAGE, Actor
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.store.database.audit import add_audit
@@ -30,7 +31,17 @@ from monitor.web.access.provider import Flow, LoginRefusedError, Provider, Provi
 from monitor.web.access.vault import open_vault
 from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, is_encrypted
 from monitor.web.parts.templating import render
-from monitor.web.routes.people.login import TRIES, WRONG_CODE, enter, host_of, refuse, set_cookies, turnstile_of
+from monitor.web.routes.people.login import (
+    MANY,
+    TOO_MANY,
+    TRIES,
+    WRONG_CODE,
+    enter,
+    host_of,
+    refuse,
+    set_cookies,
+    turnstile_of,
+)
 
 _LOG = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)
@@ -40,6 +51,30 @@ HALFWAY: Final = "slopeward_halfway"
 HALFWAY_S: Final = 300  # for the code of the second factor
 FLOW_S: Final = 600  # from leaving until coming back
 ASKING_AT_ONCE: Final = 4  # of the forty threads of the page: a provider that hangs must not take them all
+_NO_PROVIDER: Final = Template("login.no_provider", "no provider of logins is set up here")
+_OTHER_BROWSER: Final = Template(
+    "login.other_browser", "This login was begun in another browser, or too long ago. Begin it again."
+)
+_NOBODY: Final = Template("login.nobody", "{provider} let nobody in: {code}. Try again.")
+_NOT_PROVED: Final = Template("login.not_proved", "This login could not be proved. Begin it again; the log says why.")
+_ONE_FACTOR: Final = Template(
+    "login.one_factor", "{provider} does not say that you gave a second factor (a code, a key). Set one up there."
+)
+_NONE_HERE: Final = Template(
+    "login.no_second_factor",
+    "No second factor is set up for {name} here; an admin does that: slopeward users totp {name}.",
+)
+_TOO_LATE: Final = Template("login.too_late", "This login took too long. Begin it again.")
+_MANY_CODES: Final = Template("login.many_codes", "Too many wrong codes. Try again in {wait}.")
+_WRONG_CODE: Final = Template("login.wrong_code", "The code is wrong, or was used already.")
+_DOWN: Final = Template(
+    "login.down",
+    "The login of {provider} does not work now: {problem}. Try again, or log in below with an account with a password.",
+)
+_DOWN_ALONE: Final = Template(
+    "login.down_alone",
+    "The login of {provider} does not work now: {problem}. Try again, or log in below with an emergency account.",
+)
 Word = Annotated[str, Query(max_length=2048, pattern=NO_NUL)]
 
 
@@ -94,7 +129,7 @@ class SignOns:
 def _provider(request: Request) -> Provider:
     config = context_of(request).config
     if not config.oidc.issuer:
-        raise NotFoundError("no provider of logins is set up here")
+        raise NotFoundError(_NO_PROVIDER())
     return Provider(config.oidc, config.web.url)
 
 
@@ -102,7 +137,7 @@ def _ask(request: Request, question: Any) -> Any:
     """Ask the provider, unless too many ask already."""
     asking: threading.Semaphore = request.app.state.sign_ons.asking
     if not asking.acquire(blocking=False):
-        raise StoreBusyError("too many log in at this moment; try again in some seconds")
+        raise StoreBusyError(MANY())
     try:
         return question()
     finally:
@@ -143,12 +178,12 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
     section, host = context.config.oidc, host_of(request)
     flow = Flow.read(request.cookies.get(cookie_name(request, FLOW), ""))
     if flow is None or not flow.fits(state):
-        return refuse(request, to, "This login was begun in another browser, or too long ago. Begin it again.", 401)
+        return refuse(request, to, _OTHER_BROWSER(), 401)
     if error or not code:
-        return refuse(request, to, f"{section.name} let nobody in: {spell_code(error)}. Try again.", 401)
+        return refuse(request, to, _NOBODY(provider=section.name, code=spell_code(error)), 401)
     count, wait_s = door.failures(f"oidc:{host}")
     if count >= TRIES:
-        return refuse(request, to, f"Too many failures. Try again in {wait_s:.0f} s.", 429, wait_s=wait_s)
+        return refuse(request, to, TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
     now = context.clock()
     try:
         if iss and iss != section.issuer:  # RFC 9207
@@ -164,7 +199,7 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
         with context.db.write() as c:
             detail = {"from": host, "by": "oidc", "why": str(refused)}
             add_audit(c, Actor("unknown", via=PAGE), "login.refused", f"oidc:{section.issuer}", detail, now)
-        return refuse(request, to, "This login could not be proved. Begin it again; the log says why.", 401)
+        return refuse(request, to, _NOT_PROVED(), 401)
     return _let_in(request, to, vouched)
 
 
@@ -175,7 +210,7 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
     detail: dict[str, Any] = {"from": host, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
     detail |= {"second_factor": "provider"} if vouched.by_two else {}
     if section.second_factor == "provider" and not vouched.by_two:  # open sessions stay: it may be a thief who came
-        text = f"{section.name} does not say that you gave a second factor (a code, a key). Set one up there."
+        text = _ONE_FACTOR(provider=section.name)
         with context.db.write() as c:
             bound = find_bound(c, person.issuer, person.subject)
             name = person.name if bound is None else bound.name
@@ -186,7 +221,7 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
             name = admit_person(c, person, section.roles, section.sites, now)
             wants_ours, has_ours = section.second_factor == "ours", has_second_factor(c, name)
             asks = has_ours and (wants_ours or not vouched.by_two)
-            missing = f"No second factor is set up for {name} here; an admin does that: slopeward users totp {name}."
+            missing = _NONE_HERE(name=name)
             if wants_ours and not has_ours:  # open sessions stay, as above
                 add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", {**detail, "why": missing}, now)
             cookies = None if asks or wants_ours else enter(request, c, name, detail, now)
@@ -195,9 +230,9 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
             bound = find_bound(c, person.issuer, person.subject)
             name = person.name if bound is None else bound.name
             ended = 0 if bound is None else end_sessions(c, name)  # what the provider took back ends here too
-            detail |= {"why": str(refused), "sessions_ended": ended}
+            detail |= {"why": refused.message, "sessions_ended": ended}
             add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
-        return refuse(request, to, f"{str(refused)[:1].upper()}{str(refused)[1:]}.", 403)
+        return refuse(request, to, refused.message, 403)
     if wants_ours and not has_ours:
         return refuse(request, to, missing, 403)
     if cookies is None:
@@ -230,7 +265,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     token, now = request.cookies.get(cookie_name(request, HALFWAY), ""), context.clock()
     halfway = waiting.find(token)
     if halfway is None:
-        return refuse(request, "/", "This login took too long. Begin it again.", 401)
+        return refuse(request, "/", _TOO_LATE(), 401)
     name, device = halfway.name, request.cookies.get(cookie_name(request, DEVICE), "")
     own = f"device:{digest_device(device)}"
     with context.db.read() as c:
@@ -238,7 +273,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well
         with context.db.write() as c:
             if not is_known and (wait_s := code_wait_s(c, name, now)):
-                return ask_code(request, f"Too many wrong codes. Try again in {wait_s:.0f} s.", 429)
+                return ask_code(request, _MANY_CODES(wait=Figure(wait_s, ".0f", "s")), 429)
             account = find_user(c, name)
             is_open = account is not None and account.disabled_at is None
             is_right = is_open and check_second_factor(c, open_vault(context.config), name, code, now)
@@ -252,7 +287,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
         if is_known:
             door.note(own, failed=not is_right)
     if not is_right:
-        return ask_code(request, "The code is wrong, or was used already.", 401)
+        return ask_code(request, _WRONG_CODE(), 401)
     waiting.drop(token)
     answer = RedirectResponse(halfway.to, status_code=303)
     set_cookies(request, answer, *cookies)
@@ -270,6 +305,5 @@ def _goal(request: Request) -> str:
 def _tell_down(request: Request, to: str, error: ProviderDownError) -> Response:
     section = context_of(request).config.oidc
     _LOG.warning("the provider of logins %s is of no use: %s", section.issuer, error)
-    who = "an emergency account" if section.only else "an account with a password"
-    text = f"The login of {section.name} does not work now: {error}. Try again, or log in below with {who}."
-    return refuse(request, to, text, 503)
+    down = _DOWN_ALONE if section.only else _DOWN
+    return refuse(request, to, down(provider=section.name, problem=error.message), 503)

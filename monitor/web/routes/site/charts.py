@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
+from forecasting.message import Template
 from monitor.domain.instants import parse, parse_duration_s, spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
@@ -15,13 +16,18 @@ from monitor.language.sayings import say_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import Context, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import NO_SERIES, ODD_RANGE, find_card
 from monitor.web.parts.columns import Parts
 from monitor.web.parts.plan import COMPONENTS, COMPUTED
 from monitor.web.parts.sampling import component_weights, project_downslope, sample
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
 LONGEST: Final = timedelta(days=36525)
+_BACKWARDS: Final = Template("range.backwards", "range: from must lie before to")
+ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
+_NO_AZIMUTH: Final = Template(
+    "station.no_azimuth", "station '{station}' has no azimuth: no downslope movement can be computed"
+)
 Points = Annotated[int, Query(ge=50, le=20_000, description="at most about so many points")]
 
 
@@ -37,9 +43,9 @@ def read_range(
             else end - timedelta(seconds=min(parse_duration_s(span or "30d"), LONGEST.total_seconds()))
         )
     except (ValueError, OverflowError) as error:
-        raise RefusedError(f"range: {error}") from error
+        raise RefusedError(ODD_RANGE(problem=str(error))) from error
     if start >= end:
-        raise RefusedError("range: from must lie before to")
+        raise RefusedError(_BACKWARDS())
     return start, end
 
 
@@ -69,10 +75,10 @@ def find_parts(c: Connection, site: str, series: Sequence[SeriesRow], station: s
     if quantity in own:
         return [(own[quantity], 1.0)]
     if quantity != COMPUTED or not set(COMPONENTS) <= set(own):
-        raise NotFoundError(f"there is no series {site}/{station}/{quantity}")
+        raise NotFoundError(NO_SERIES(series=f"{site}/{station}/{quantity}"))
     place = pages.find_direction(c, site, station)
     if place is None:
-        raise NotFoundError(f"station {station!r} has no azimuth: no downslope movement can be computed")
+        raise NotFoundError(_NO_AZIMUTH(station=station))
     return list(zip((own[name] for name in COMPONENTS), component_weights(*place), strict=True))
 
 
@@ -113,7 +119,7 @@ def _read_ends(from_: str | None, to: str | None) -> tuple[datetime | None, date
     try:
         return (parse(from_) if from_ else None), (parse(to) if to else None)
     except ValueError as error:
-        raise RefusedError(f"range: {error}; write 2026-03-01T06:00:00Z") from error
+        raise RefusedError(ODD_INSTANT(problem=str(error))) from error
 
 
 @router.get("/sites/{site}/chart/{station}/{quantity}")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
+from forecasting.message import Message, Template, gather
 from monitor.alerting.acts.change_control import find_in_force, require_in_force
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
@@ -24,6 +25,15 @@ router = APIRouter(include_in_schema=False)
 SHOWN: Final = 20
 _preparing: Final = threading.Lock()  # one process at a time
 PREPARED_S: Final = 20.0  # of waiting for the first word of a drill
+_RUNS: Final = Template("drill.runs", "drill {number} runs already, held by {name}; end it first")
+_BUSY: Final = Template("drill.busy", "another drill is being prepared; try again in a minute")
+_NOT_PREPARED: Final = Template(
+    "drill.not_prepared", "the drill could not be prepared; the log of the service says why"
+)
+_BEGUN: Final = Template("drill.begun", "the drill has begun")
+_PREPARING: Final = Template("drill.preparing", "the drill is being prepared; look again in a minute")
+_NONE: Final = Template("drill.none", "drill {number} does not exist")
+_OVER: Final = Template("drill.over", "drill {number} is over")
 MINUTES: Final = {"1": 60.0, "10": 600.0, "60": 3600.0}
 
 
@@ -50,17 +60,17 @@ def hold(
         place = require_in_force(c, site)
         running = load_drills(c, site, running_only=True)
     if running:
-        raise RefusedError(f"drill {running[0].id} runs already, held by {running[0].by}; end it first")
+        raise RefusedError(_RUNS(number=running[0].id, name=running[0].by))
     terms = DrillTerms(lasts_s=MINUTES[minutes], quiet=not health)
     if not _preparing.acquire(blocking=False):
-        raise StoreBusyError("another drill is being prepared; try again in a minute")
+        raise StoreBusyError(_BUSY())
     try:
         return _back(request, site, _begin(context, place, actor, terms))
     finally:
         _preparing.release()
 
 
-def _begin(context: Context, place: Site, actor: Actor, terms: DrillTerms) -> str:
+def _begin(context: Context, place: Site, actor: Actor, terms: DrillTerms) -> Message:
     """Start the process, and wait for its first word; says what is known."""
     child = Apart(
         "monitor.replay.drill:hold_apart", context.db.url.render_as_string(hide_password=False), place, actor, terms
@@ -68,10 +78,10 @@ def _begin(context: Context, place: Site, actor: Actor, terms: DrillTerms) -> st
     answer = next(child.lines(PREPARED_S), None)
     threading.Thread(target=child.wait, name="drill", daemon=True).start()
     if answer is not None and "refused" in answer:
-        raise RefusedError(answer["refused"])
+        raise RefusedError(gather(answer)["refused"])
     if answer is None and child.is_over:
-        raise RefusedError("the drill could not be prepared; the log of the service says why")
-    return "the drill has begun" if answer else "the drill is being prepared; look again in a minute"
+        raise RefusedError(_NOT_PREPARED())
+    return _BEGUN() if answer else _PREPARING()
 
 
 @router.post("/sites/{site}/drills/{number}/end")
@@ -83,12 +93,12 @@ def end(
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
         if find_drill(c, number).site != site:
-            raise NotFoundError(f"drill {number} does not exist")
+            raise NotFoundError(_NONE(number=number))
         end_drill(c, number, actor, reason, context.clock(), site=find_in_force(c, site))
-    return _back(request, site, f"drill {number} is over")
+    return _back(request, site, _OVER(number=number))
 
 
-def _back(request: Request, site: str, told: str) -> Response:
+def _back(request: Request, site: str, told: Message) -> Response:
     return go_back(request, f"/sites/{site}/drills", told)
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
+from forecasting.message import Message, Template
 from monitor.domain.alert import Actor
 from monitor.domain.duty.local_time import read_local
 from monitor.domain.duty.rota import list_shifts
@@ -21,7 +22,7 @@ from monitor.store.pages import load_open_alerts
 from monitor.web.access.callers import actor_of, person_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, Why, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import UNREADABLE_FILE, find_card
 from monitor.web.parts.duty import describe_team, list_calls
 from monitor.web.parts.headline import find_hazards, find_headlines, tell_sentences
 from monitor.web.parts.templating import render
@@ -34,6 +35,13 @@ Name = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
 Local = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
 Turn = Annotated[Literal["", "first", "second"], Form()]  # of a time that the clock shows twice
 CALENDAR_DAYS = 60
+_PLAN: Final = Template("duty.plan", "the plan is in force")
+_CHANGED: Final = Template("duty.changed", "the change is stored")
+_TAKEN_BACK: Final = Template("duty.change_withdrawn", "the change is withdrawn")
+_SIGNED: Final = Template("duty.signed", "signed; who comes signs as well")
+_HANDED_OVER: Final = Template("duty.handed_over", "the watch is handed over")
+_WITHDRAWN: Final = Template("duty.handover_withdrawn", "the hand-over is withdrawn")
+_NO_TEAM: Final = Template("duty.no_team", "site {site} has no team '{team}'")
 
 
 @router.get("/sites/{site}/duty", response_class=HTMLResponse)
@@ -97,7 +105,7 @@ def put_plan(
     def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
         duty.add_plan(c, crew, plan, actor, reason, now, valid_from=_read(from_, crew.zone, turn) if from_ else None)
 
-    return _act(request, site, team, csrf, do, "the plan is in force")
+    return _act(request, site, team, csrf, do, _PLAN())
 
 
 @router.post("/sites/{site}/duty/swap")
@@ -112,7 +120,7 @@ def swap(
         from_at = _read(from_, crew.zone, turn) if from_ else now
         duty.add_change(c, crew, from_at, _read(until, crew.zone, turn), out, into, actor, reason, now)
 
-    return _act(request, site, team, csrf, do, "the change is stored")
+    return _act(request, site, team, csrf, do, _CHANGED())
 
 
 @router.post("/sites/{site}/duty/changes/{number}/withdraw")
@@ -124,7 +132,7 @@ def withdraw_change(request: Request, site: str, number: AlertId, reason: Why, c
     def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
         duty.withdraw_change(c, number, crew, actor, reason, now)
 
-    return _act(request, site, team, csrf, do, "the change is withdrawn")
+    return _act(request, site, team, csrf, do, _TAKEN_BACK())
 
 
 @router.post("/sites/{site}/duty/handover")
@@ -141,7 +149,7 @@ def hand_over(
     context, tell = context_of(request), partial(tell_sentences, at_once=handovers.MOST)
     with context.db.read() as c:  # evidence is large: this process reads and keeps it before the database is held
         handovers.gather_open(c, site, context.clock(), tell)
-    return _act(request, site, team, csrf, do, "signed; who comes signs as well")
+    return _act(request, site, team, csrf, do, _SIGNED())
 
 
 @router.post("/sites/{site}/duty/handovers/{number}/sign")
@@ -153,7 +161,7 @@ def take_over(
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
         handovers.sign_in(c, site, number, actor, remark, context.clock())
-    return _back(request, site, "the watch is handed over")
+    return _back(request, site, _HANDED_OVER())
 
 
 @router.post("/sites/{site}/duty/handovers/{number}/withdraw")
@@ -162,11 +170,16 @@ def withdraw_handover(request: Request, site: str, number: AlertId, reason: Why,
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
         handovers.withdraw(c, site, number, actor, reason, context.clock())
-    return _back(request, site, "the hand-over is withdrawn")
+    return _back(request, site, _WITHDRAWN())
 
 
 def _act(
-    request: Request, site: str, team: str, csrf: str, do: Callable[[Connection, Team, Actor, datetime], Any], said: str
+    request: Request,
+    site: str,
+    team: str,
+    csrf: str,
+    do: Callable[[Connection, Team, Actor, datetime], Any],
+    said: Message,
 ) -> Response:
     """One act on a team of the site file in force, in one transaction."""
     actor, context = actor_of(request, csrf), context_of(request)
@@ -174,7 +187,7 @@ def _act(
         declared = _declared(request, c, site)
         crew = next((one for one in declared.teams if one.name == team), None)
         if crew is None:
-            raise NotFoundError(f"site {site} has no team {team!r}")
+            raise NotFoundError(_NO_TEAM(site=site, team=team))
         do(c, crew, actor, context.clock())
     return _back(request, site, said)
 
@@ -182,7 +195,7 @@ def _act(
 def _declared(request: Request, c: Connection, site: str) -> Site:
     found = context_of(request).declared(c, find_card(c, site))
     if found is None:
-        raise RefusedError(f"the file of site {site} cannot be read by this program")
+        raise RefusedError(UNREADABLE_FILE(site=site))
     return found
 
 
@@ -193,5 +206,5 @@ def _read(text: str, zone: str, turn: str) -> datetime:
         raise RefusedError(str(error)) from None
 
 
-def _back(request: Request, site: str, said: str) -> Response:
+def _back(request: Request, site: str, said: Message) -> Response:
     return go_back(request, f"/sites/{site}/duty", said)

@@ -1,11 +1,12 @@
 """How the instruments of a site do, by what they hang on, and what people say of anomalies with one tap."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
+from forecasting.message import Template
 from monitor.domain.instants import parse
 from monitor.errors import RefusedError
 from monitor.language.sayings import say_all
@@ -15,11 +16,13 @@ from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, Find, InState, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import UNREADABLE_FILE, find_card
 from monitor.web.parts.instruments import LISTED, collect_instruments
 from monitor.web.parts.templating import render
 
 router = APIRouter()
+_STORED: Final = Template("anomaly.stored", "stored")
+_ODD_INSTANT: Final = Template("anomaly.odd_instant", "at: {problem}")
 
 
 @router.get("/sites/{site}/instruments", response_class=HTMLResponse, include_in_schema=False)
@@ -64,15 +67,15 @@ def label_anomaly(
     try:
         instant = parse(at)
     except ValueError as error:
-        raise RefusedError(f"at: {error}") from error
+        raise RefusedError(_ODD_INSTANT(problem=str(error))) from error
     with context.db.write() as c:
         declared = context.declared(c, find_card(c, site))
         if declared is None:
-            raise RefusedError(f"the file of site {site} cannot be read by this program")
+            raise RefusedError(UNREADABLE_FILE(site=site))
         run = find_run(load_runs(c, declared, now - LISTED, now), station, instant, quantity)
         add_label(c, site, run, verdict, cause, actor, "", now, seen=seen)
     asked = f"?{urlencode({'find': find})}" if find else ""
-    return go_back(request, f"/sites/{site}/instruments{asked}#anomalies", "stored")
+    return go_back(request, f"/sites/{site}/instruments{asked}#anomalies", _STORED())
 
 
 @router.post("/sites/{site}/anomalies/factor", include_in_schema=False)
@@ -88,6 +91,6 @@ def put_back_factor(
     with context.db.write() as c:
         declared = context.declared(c, find_card(c, site))
         if declared is None:
-            raise RefusedError(f"the file of site {site} cannot be read by this program")
+            raise RefusedError(UNREADABLE_FILE(site=site))
         set_factor(c, declared, detector, 1.0, actor, reason, context.clock())
-    return go_back(request, f"/sites/{site}/instruments#anomalies", "stored")
+    return go_back(request, f"/sites/{site}/instruments#anomalies", _STORED())

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from forecasting.message import Template
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.criteria.cost import ROWS_WARN, count_rows
 from monitor.domain.instants import parse, spell
@@ -21,7 +22,7 @@ from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.evidence import read_told
 from monitor.web.parts.templating import render
-from monitor.web.routes.site.charts import read_range
+from monitor.web.routes.site.charts import ODD_INSTANT, read_range
 from monitor.web.routes.site.rates import find_rates
 
 router = APIRouter()
@@ -29,6 +30,11 @@ Span = Annotated[str, Query(description="back from `to` when `from` is left out:
 From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default now")]
 KEPT: Final = timedelta(seconds=5)  # a dry run serves whoever looks meanwhile
+_UNREADABLE: Final = Template("movement.unreadable", "The site file of this version cannot be read by this program.")
+_TOO_MUCH: Final = Template(
+    "movement.too_much", "Too much to compute for a page: run slopeward evaluate --site {site} --dry-run"
+)
+_NO_STATION: Final = Template("station.none", "there is no station {site}/{station}")
 MOVING: Final = ("displacement", "crack", "tilt", "strain", "velocity")
 
 
@@ -62,10 +68,9 @@ def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
     page must not compete with the evaluation itself.
     """
     if site is None:
-        return {"note": "The site file of this version cannot be read by this program.", "tables": [], "sentence": ""}
+        return {"note": _UNREADABLE(), "tables": [], "sentence": ""}
     if count_rows(site) > ROWS_WARN:
-        note = f"Too much to compute for a page: run slopeward evaluate --site {site.id} --dry-run"
-        return {"note": note, "tables": [], "sentence": ""}
+        return {"note": _TOO_MUCH(site=site.id), "tables": [], "sentence": ""}
     now = context.clock()
     before = context.said.get(site.version)
     if before is not None and timedelta(0) <= now - before[0] < KEPT:
@@ -73,7 +78,7 @@ def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
     decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
     rainy = {k.id for k in site.criteria if "rain" in k.kind.drawn}
     says = {
-        "note": "", "tables": read_told(decision.evidence), "sentence": str(decision.evidence["sentence"]),
+        "note": "", "tables": read_told(decision.evidence), "sentence": decision.evidence["sentence"],
         "rain": [w for w in decision.evidence["words"] if w["criterion"] in rainy],
     }  # fmt: skip
     context.said[site.version] = (now, says)
@@ -105,7 +110,7 @@ def get_movement(
     with context.db.read() as c:
         card = find_card(c, site)
         if station not in load_stations(c).get(site, ()):
-            raise NotFoundError(f"there is no station {site}/{station}")
+            raise NotFoundError(_NO_STATION(site=site, station=station))
         low, high = read_ends(context.clock(), from_, to, span)
         declared = context.declared(c, card)
         return say_all({
@@ -124,7 +129,7 @@ def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
     with context_of(request).db.read() as c:
         find_card(c, site)
         if station not in load_stations(c).get(site, ()):
-            raise NotFoundError(f"there is no station {site}/{station}")
+            raise NotFoundError(_NO_STATION(site=site, station=station))
         return say_all({"site": site, "station": station, "series": load_season(c, site, station)})
 
 
@@ -144,5 +149,5 @@ def read_ends(now: datetime, from_: str | None, to: str | None, span: str) -> tu
     try:
         end = parse(to) if to else now
     except ValueError as error:
-        raise RefusedError(f"range: {error}; write 2026-03-01T06:00:00Z") from error
+        raise RefusedError(ODD_INSTANT(problem=str(error))) from error
     return read_range(end, now, from_, spell(end), span)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from detection.imagery.footprints.records import is_making
+from forecasting.message import Message, Template
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import pages
@@ -16,7 +17,7 @@ from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, Context, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import NO_READ_SCENE, find_card
 from monitor.web.parts.templating import render
 from monitor.web.uploads.outlines import read_collection
 
@@ -25,6 +26,15 @@ LISTED: Final = 100  # rows of a table
 SCENES: Final = 24
 WAITING: Final = 20
 LARGEST_FILE: Final = 500 * 1024
+_NEWER: Final = Template("outline.newer", "the scene was delivered again: this is its newer version")
+_ONE: Final = Template("outline.one", "one outline is kept at a time")
+_STORED: Final = Template("outline.stored", "the outline is stored")
+_LARGE: Final = Template("outline.large_file", "the file is larger than {size} KiB")
+_ODD: Final = Template("outline.odd", "outline {number} of the file: {text}; none is stored")
+_SEVERAL: Final = Template("outline.several_stored", "{count} outlines are stored")
+_NO_FOOTPRINT: Final = Template("outline.no_footprint", "the scene has no footprint '{name}'")
+_JUDGED: Final = Template("outline.judged", "stored")
+_WITHDRAWN: Final = Template("outline.withdrawn", "outline {number} is withdrawn")
 Kind = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
 Note = Annotated[str, Form(max_length=store.LONGEST_NOTE, pattern=NO_NUL)]
 Polygon = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
@@ -65,9 +75,9 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
         card = find_card(c, site)
         scene = next(iter(pages.load_read_scenes(c, site, 1, scene_hash)), None)
         if scene is None and (version := store.list_versions(c, site).get(scene_hash)) is not None:
-            return _back(request, site, version.scene_hash, "the scene was delivered again: this is its newer version")
+            return _back(request, site, version.scene_hash, _NEWER())
         if scene is None:
-            raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r} that was read")
+            raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
         found = store.load_outlines(c, site, scene_hash=scene_hash, limit=LISTED)
         total = store.count_outlines(c, site, scene_hash)
         footprints = load_reviewed(c, site, scene_hash=scene_hash)
@@ -93,7 +103,7 @@ def draw(
     actor, context, bounds = _enter(request, site, scene_hash, csrf)
     (_, polygon, _), *more = read_collection(geometry.encode("utf-8", "replace"), kind)
     if more:
-        raise RefusedError("one outline is kept at a time")
+        raise RefusedError(_ONE())
     drawn = [store.read_outline(kind, polygon, bounds, note)]
     with context.db.write() as c:
         (number,) = store.add_outlines(
@@ -104,7 +114,7 @@ def draw(
         return JSONResponse({"outline": number}, status_code=201)
     if tile is not None:
         return RedirectResponse(f"/sites/{site}/outlines/next?after={scene_hash}.{tile}", status_code=303)
-    return _back(request, site, scene_hash, "the outline is stored")
+    return _back(request, site, scene_hash, _STORED())
 
 
 @router.post("/sites/{site}/scenes/{scene_hash}/outlines/file")
@@ -116,16 +126,16 @@ def bring(
     actor, context, bounds = _enter(request, site, scene_hash, csrf)
     content = b"" if file is None else file.file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
-        raise RefusedError(f"the file is larger than {LARGEST_FILE // 1024} KiB")
+        raise RefusedError(_LARGE(size=LARGEST_FILE // 1024))
     drawn = []
     for number, (own, polygon, note) in enumerate(read_collection(content, kind), 1):
         try:
             drawn.append(store.read_outline(own, polygon, bounds, note))
         except RefusedError as error:
-            raise RefusedError(f"outline {number} of the file: {error}; none is stored") from None
+            raise RefusedError(_ODD(number=number, text=error.message)) from None
     with context.db.write() as c:
         store.add_outlines(c, site, scene_hash, drawn, actor, context.clock())
-    return _back(request, site, scene_hash, f"{len(drawn)} outlines are stored")
+    return _back(request, site, scene_hash, _SEVERAL(count=len(drawn)))
 
 
 @router.post("/sites/{site}/scenes/{scene_hash}/footprints")
@@ -138,9 +148,9 @@ def judge(
     with context.db.write() as c:
         known = load_reviewed(c, site, scene_hash=scene_hash, polygon_id=polygon)
         if all(one.polygon_id != polygon for one in known):
-            raise NotFoundError(f"the scene has no footprint {polygon[:12]!r}")
+            raise NotFoundError(_NO_FOOTPRINT(name=polygon[:12]))
         add_review(c, site, polygon, verdict, actor, context.clock(), scene_hash=scene_hash)
-    return _back(request, site, scene_hash, "stored")
+    return _back(request, site, scene_hash, _JUDGED())
 
 
 @router.post("/sites/{site}/outlines/{number}/withdraw")
@@ -149,7 +159,7 @@ def withdraw(request: Request, site: str, number: AlertId, csrf: Annotated[str, 
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
         scene_hash = store.withdraw_outline(c, site, number, actor, context.clock())
-    return _back(request, site, scene_hash, f"outline {number} is withdrawn")
+    return _back(request, site, scene_hash, _WITHDRAWN(number=number))
 
 
 def _enter(request: Request, site: str, scene_hash: str, csrf: str) -> tuple[Actor, Context, store.Bounds]:
@@ -160,7 +170,7 @@ def _enter(request: Request, site: str, scene_hash: str, csrf: str) -> tuple[Act
     return actor, context, bounds
 
 
-def _back(request: Request, site: str, scene_hash: str, told: str) -> Response:
+def _back(request: Request, site: str, scene_hash: str, told: Message) -> Response:
     return go_back(request, f"/sites/{site}/scenes/{scene_hash}/outlines", told)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
+from forecasting.message import Template
 from monitor.criteria.rain_gauge import make_gauge
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
@@ -22,6 +23,7 @@ from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import Context, context_of
+from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import TICK, Parts, fold, load_curves, load_exact, load_points, shorten, unfold
 from monitor.web.parts.plan import MOTION, plan_panes
 from monitor.web.parts.sampling import pick
@@ -38,6 +40,7 @@ from monitor.web.routes.site.movement import find_bounds
 from monitor.web.routes.site.rates import find_rates
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
+_NOBODY_MEASURES: Final = Template("series.nobody_measures", "no station of '{site}' measures '{quantity}'")
 PANE_POINTS: Final = 400  # of a curve beside the main one
 MOST_STATIONS: Final = 200
 RAIN: Final = "rain"
@@ -120,7 +123,7 @@ def get_comparison(
             except NotFoundError:
                 continue
         if not found:
-            raise NotFoundError(f"no station of {site!r} measures {quantity!r}")
+            raise NotFoundError(_NOBODY_MEASURES(site=site, quantity=quantity))
         unit = next(iter(found.values()))[0][0].unit
         drawn = {k: parts for k, parts in list(found.items())[:MOST_STATIONS] if parts[0][0].unit == unit}
         now = context.clock()
@@ -144,7 +147,7 @@ def _open(context: Context, c: Connection, site: str) -> tuple[list[dict[str, An
     """The levels of a site, and the site as its file declares it; raises NotFoundError."""
     found = pages.find_ladder(c, site)
     if found is None:
-        raise NotFoundError(f"there is no site {site!r}")
+        raise NotFoundError(NO_SITE(site=site))
     return found[0], context.declaration(c, found[1])
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
+from forecasting.message import Figure, Message, Template, Term, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.site_diff import spell_effect
 from monitor.config.service import parse_site
@@ -23,6 +24,12 @@ from monitor.web.parts.effect import picture_effect
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
+_IN_FORCE: Final = Template("proposal.in_force", "change No. {number} is in force; the service takes it within seconds")
+_TURNED_DOWN: Final = Template("proposal.turned_down", "change No. {number} is turned down")
+_NONE: Final = Template("proposal.none", "there is no proposal {number} of {site}")
+_OF: Final = Template("site_file.of", "{word} {name}")
+_VALUE: Final = Template("site_file.value", "{value}")
+_WITH_UNIT: Final = Template("site_file.with_unit", "{value} {unit}")
 DECIDED: Final = 10  # of those that wait no more, the newest
 _PART: Final = re.compile(r"([^.\[\]]+)(?:\[([^\]]*)\])?")
 _BOUNDED: Final = re.compile(r"criterion\[([^\]]*)\]\.\w+\.(over|under)$")
@@ -48,7 +55,7 @@ def approve(request: Request, site: str, number: AlertId, reason: Why, csrf: Ann
     with context.db.read() as c:
         _require_of(c, site, number)
     change_control.approve(context.db, context.config.paths.sites, number, actor, reason, context.clock())
-    return _back(request, site, f"change No. {number} is in force; the service takes it within seconds")
+    return _back(request, site, _IN_FORCE(number=number))
 
 
 @router.post("/sites/{site}/proposals/{number}/reject")
@@ -58,16 +65,16 @@ def reject(request: Request, site: str, number: AlertId, reason: Why, csrf: Anno
     with context.db.read() as c:
         _require_of(c, site, number)
     change_control.reject(context.db, number, actor, reason, context.clock())
-    return _back(request, site, f"change No. {number} is turned down")
+    return _back(request, site, _TURNED_DOWN(number=number))
 
 
 def _require_of(c: Connection, site: str, number: int) -> None:
     """Refuse a proposal of another site without telling that it exists; raises NotFoundError."""
     if all(one.id != number for one in load_proposals(c, site, everything=True)):
-        raise NotFoundError(f"there is no proposal {number} of {site}")
+        raise NotFoundError(_NONE(number=number, site=site))
 
 
-def _back(request: Request, site: str, told: str) -> Response:
+def _back(request: Request, site: str, told: Message) -> Response:
     return go_back(request, f"/sites/{site}/proposals", told)
 
 
@@ -92,7 +99,7 @@ def find_units(source: str) -> dict[str, str]:
         return {}  # of a version that this program cannot read: figures come without unit
 
 
-def spell_difference(difference: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, str]:
+def spell_difference(difference: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, Message]:
     """A stored difference as people read it: key, old and new."""
     key = str(difference["key"])
     bound = _BOUNDED.match(key)
@@ -100,25 +107,28 @@ def spell_difference(difference: Mapping[str, Any], units: Mapping[str, str]) ->
     return {"key": spell_key(key), **{k: spell_value(difference[k], unit) for k in ("old", "new")}}
 
 
-def spell_key(key: str) -> str:
+def spell_key(key: str) -> Message:
     """A key of a site file as people read it.
 
     >>> spell_key("criterion[rate-1].red.over"), spell_key("fusion.top_needs")
     ('criterion rate-1, red, over', 'fusion, top needs')
     """
-    return ", ".join(f"{name.replace('_', ' ')} {of}".strip() for name, of in _PART.findall(key))
+    parts = [_OF(word=Term(name), name=of) if of else Term(name) for name, of in _PART.findall(key)]
+    return join(parts, ", ")
 
 
-def spell_value(value: Any, unit: str = "") -> str:
+def spell_value(value: Any, unit: str = "") -> Message:
     """A value of a site file as people read it.
 
     >>> spell_value(90.0, "mm/day"), spell_value(None), spell_value(["log", "log:second"]), spell_value(True)
     ('90 mm/day', 'not said', 'log, log:second', 'yes')
     """
     if value is None:
-        return "not said"
+        return _VALUE(value=Term("not said"))
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _VALUE(value=Term("yes" if value else "no"))
     if isinstance(value, list):
-        return ", ".join(spell_value(one) for one in value) or "none"
-    return " ".join(filter(None, (f"{value:g}" if isinstance(value, float) else str(value), unit)))
+        return join([spell_value(one) for one in value], ", ") if value else _VALUE(value=Term("none"))
+    if isinstance(value, int | float):
+        return _VALUE(value=Figure(value, "g" if isinstance(value, float) else "d", unit))
+    return _WITH_UNIT(value=str(value), unit=unit) if unit else _VALUE(value=str(value))

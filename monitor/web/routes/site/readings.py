@@ -10,6 +10,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
+from forecasting.message import Template
 from monitor.domain.duty.local_time import TWICE, read_local
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -24,6 +25,12 @@ from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 LATER: Final = {"first": False, "second": True}
+_COMMA: Final = Template("reading.comma", "a comma is read as a decimal point, this is {value} {unit}; is it right?")
+_STORED: Final = Template("reading.stored", "{value} {unit} is stored for {station}")
+_NO_NUMBER: Final = Template("reading.no_number", "value: expected a number, got '{value}'")
+_UNREADABLE: Final = Template(
+    "reading.unreadable_site", "this program cannot read the site file of {site} that is in force"
+)
 THOUSANDS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 Text = Annotated[str, Form(max_length=130, pattern=NO_NUL)]
 
@@ -52,14 +59,14 @@ def add_reading(
             unit = find_unit(place, typed)
             doubt = find_doubt(c, place, typed, now)
             if THOUSANDS.fullmatch(value.strip()):
-                doubt = f"a comma is read as a decimal point, this is {typed.value!r} {unit}; is it right?"
+                doubt = _COMMA(value=repr(typed.value), unit=unit)
         except RefusedError as error:
-            return _form(request, c, site, written, trouble=str(error))
+            return _form(request, c, site, written, trouble=error.message)
         if doubt and sure != f"{series} {value} {at}":
             return _form(request, c, site, written, doubt=doubt)
     pipeline = Pipeline(context.db, {site: place}, context.clock, context.config.limits, is_sure=True)
     store_typed(pipeline, place, typed, actor, now)
-    told = f"{value.strip()} {unit} is stored for {typed.station}"
+    told = _STORED(value=value.strip(), unit=unit, station=typed.station)
     return go_back(request, f"/sites/{site}/readings?series={quote(series)}", told)
 
 
@@ -69,7 +76,7 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
     with suppress(ValueError):
         value = float(written["value"].strip().replace(",", "."))
     if not isfinite(value):
-        raise RefusedError(f"value: expected a number, got {written['value'][:40]!r}")
+        raise RefusedError(_NO_NUMBER(value=written["value"][:40]))
     try:
         at = read_local(written["at"], site.timezone, LATER.get(written["turn"]))
     except ValueError as error:
@@ -80,7 +87,7 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
 def _in_force(request: Request, c: Connection, site: str) -> Site:
     found = context_of(request).declared(c, find_card(c, site))
     if found is None:
-        raise NotFoundError(f"this program cannot read the site file of {site} that is in force")
+        raise NotFoundError(_UNREADABLE(site=site))
     return found
 
 

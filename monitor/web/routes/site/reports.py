@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
+from forecasting.message import NameList, Template
 from monitor.errors import JobError, NotFoundError, RefusedError, StoreBusyError
 from monitor.language.catalogue import current
 from monitor.reports.card import render_card
@@ -26,6 +27,10 @@ from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 LISTED: Final = 60
+_NONE: Final = Template("report.none", "site '{site}' has no report {name}")
+_ODD_NAME: Final = Template("report.odd_name", "there is no report '{name}'; there are: {names} and numbers")
+_ODD_FORM: Final = Template("report.odd_form", "a report is html or pdf, not '{form}'")
+_BUSY: Final = Template("report.busy", "{count} reports are being made; try again in a minute")
 AT_ONCE: Final = 2  # that are gathered or printed at the same time
 FORMS: Final = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 _TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
@@ -64,10 +69,10 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
                 find_card(c, site)
                 issue = load_issue(c, int(name))
             if issue is None or issue.site != site:
-                raise NotFoundError(f"site {site!r} has no report {name}")
+                raise NotFoundError(_NONE(site=site, name=name))
             html, _ = make_document(context.db, issue, context.config.schedule.late)
         else:
-            raise NotFoundError(f"there is no report {name[:20]!r}; there are: {', '.join(KINDS)} and numbers")
+            raise NotFoundError(_ODD_NAME(name=name[:20], names=NameList(tuple(KINDS))))
         return _answer(context, html, f"{site}-{name}", form)
 
 
@@ -97,7 +102,7 @@ def _render_now(context: Context, site: str, kind: str) -> str:
 def _require_form(form: str) -> None:
     """Refused before anything is gathered."""
     if form not in FORMS:
-        raise NotFoundError(f"a report is html or pdf, not {form[:10]!r}")
+        raise NotFoundError(_ODD_FORM(form=form[:10]))
 
 
 def _answer(context: Context, html: str, name: str, form: str) -> Response:
@@ -108,7 +113,7 @@ def _answer(context: Context, html: str, name: str, form: str) -> Response:
     try:
         content = make_pdf(plan.model_copy(update={"job_limit_s": limit_s}), html)
     except JobError as error:
-        raise RefusedError(str(error)) from None
+        raise RefusedError(error.message) from None
     return Response(content, media_type=FORMS[form], headers={"Content-Disposition": f'inline; filename="{name}.pdf"'})
 
 
@@ -117,7 +122,7 @@ class _Turn:
 
     def __enter__(self) -> None:
         if not _TURNS.acquire(blocking=False):
-            raise StoreBusyError(f"{AT_ONCE} reports are being made; try again in a minute")
+            raise StoreBusyError(_BUSY(count=AT_ONCE))
 
     def __exit__(self, *_: object) -> None:
         _TURNS.release()

@@ -12,14 +12,20 @@ from fastapi.responses import Response
 from detection.imagery.errors import ImageryError
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
+from forecasting.message import Template
 from monitor.errors import NotFoundError, StoreBusyError
 from monitor.store import pages
 from monitor.web.context import context_of
+from monitor.web.parts.collect import NO_SCENE
 
 router = APIRouter(prefix="/api/v1", tags=["scenes"])
 AT_ONCE: Final = 12  # tiles that are being read; whoever comes then waits a moment, and holds a thread no longer
 WAITS_S: Final = 0.5
 SIDE_PX: Final = 512
+_NONE: Final = Template("tile.none", "this scene has no such tiles")
+_UNREADABLE: Final = Template("tile.unreadable", "the tiles of this scene cannot be read")
+_NOTHING: Final = Template("tile.nothing", "there is nothing of this scene")
+_BUSY: Final = Template("tile.busy", "tiles for others are being read; try again in a moment")
 _reading: Final = threading.Semaphore(AT_ONCE)
 FILE_OF: Final[dict[str, str]] = {"tiles": SCENE_FILES["scene"], "probability": SCENE_FILES["probability"]}
 
@@ -58,23 +64,23 @@ def _send(request: Request, site: str, scene_hash: str, layer: str, place: tuple
     with _turn():
         found = _open(_find_folder(request, site, scene_hash), layer)
         if found is None:
-            raise NotFoundError("this scene has no such tiles")
+            raise NotFoundError(_NONE())
         headers = {"ETag": f'"{found.mark}"', "Cache-Control": "private, max-age=86400"}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         try:
             tile = find_tile(found, *place)
         except ImageryError:
-            raise NotFoundError("the tiles of this scene cannot be read") from None
+            raise NotFoundError(_UNREADABLE()) from None
     if tile is None:
-        raise NotFoundError("there is nothing of this scene")
+        raise NotFoundError(_NOTHING())
     return Response(tile, headers=headers, media_type=found.type)
 
 
 @contextmanager
 def _turn() -> Iterator[None]:
     if not _reading.acquire(timeout=WAITS_S):
-        raise StoreBusyError("tiles for others are being read; try again in a moment")
+        raise StoreBusyError(_BUSY())
     try:
         yield
     finally:
@@ -85,7 +91,7 @@ def _find_folder(request: Request, site: str, scene_hash: str) -> Path:
     with context_of(request).db.read() as c:
         folder = pages.find_scene_folder(c, site, scene_hash)
     if folder is None:
-        raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r}")
+        raise NotFoundError(NO_SCENE(site=site, name=scene_hash[:12]))
     return Path(folder)
 
 

@@ -16,7 +16,7 @@ from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.scenes.lines import load_lines
 from monitor.web.context import context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import NO_READ_SCENE, find_card
 from monitor.web.parts.templating import render
 
 router = APIRouter()
@@ -73,7 +73,7 @@ def find_scene(c: Connection, site: str, scene_hash: str) -> dict[str, Any]:
     """
     if pages.find_ladder(c, site) is not None and (found := pages.load_read_scenes(c, site, 1, scene_hash)):
         return found[0]
-    raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r} that was read")
+    raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
 
 
 def choose_before(scene: Mapping[str, Any], others: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

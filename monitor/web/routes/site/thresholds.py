@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import AfterValidator
 from sqlalchemy import Connection
 
+from forecasting.message import Template
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
 from monitor.config.service import parse_site
@@ -28,7 +29,13 @@ from monitor.web.routes.site.proposals import find_units, spell_difference
 router = APIRouter(include_in_schema=False)
 MOST_MONTHS: Final = 24
 MOST_FIELDS: Final = 2000
-MEANWHILE: Final = "the site file changed meanwhile; look at the thresholds now in force and enter the change anew"
+_MEANWHILE: Final = Template(
+    "threshold.meanwhile",
+    "the site file changed meanwhile; look at the thresholds now in force and enter the change anew",
+)
+_NO_REASON: Final = Template("threshold.no_reason", "a reason is needed: it stands in the history of the site file")
+_NOT_DONE: Final = Template("threshold.not_done", "the replay is not done yet")
+_WAITS: Final = Template("threshold.waits", "change No. {number} waits for approval")
 DraftId = Annotated[str, Path(max_length=32)]
 Csrf = Annotated[str, Form()]
 Key = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
@@ -62,15 +69,15 @@ def try_thresholds(
     with context.db.read() as c:
         try:
             if len(reason.strip()) < 3:
-                raise RefusedError("a reason is needed: it stands in the history of the site file")
+                raise RefusedError(_NO_REASON())
             in_force = change_control.require_in_force(c, site)
             if base != in_force.version:  # fields that nobody touched would undo what others changed since
-                raise RefusedError(MEANWHILE)
+                raise RefusedError(_MEANWHILE())
             text = change_fields(in_force, values, actor.name, reason.strip())
             change = change_control.compare(c, parse_site(text, f"{site}.toml"))
             draft = drafts_of(request).begin(text, change, actor.name, reason.strip(), months)
         except (ConfigError, RefusedError) as error:
-            return _form(request, c, site, values, str(error), reason=reason, months=months)
+            return _form(request, c, site, values, error.message, reason=reason, months=months)
     return RedirectResponse(f"/sites/{site}/thresholds/{draft.id}", status_code=303)
 
 
@@ -107,18 +114,18 @@ def _propose(request: Request, site: str, draft_id: str, csrf: str) -> Response:
     actor, context = actor_of(request, csrf), context_of(request)
     found = _find(request, site, draft_id)
     if not found.effect:
-        raise RefusedError("the replay is not done yet")
+        raise RefusedError(_NOT_DONE())
 
     def tell_effect(old: Site | None, _new: Site) -> Mapping[str, Any]:
         if (old and old.version) != (found.change.old and found.change.old.version):
-            raise RefusedError(MEANWHILE)  # what was replayed is not what would be proposed
+            raise RefusedError(_MEANWHILE())  # what was replayed is not what would be proposed
         return found.effect
 
     one = change_control.propose(
         context.db, found.text, f"{site}.toml", actor, found.reason, context.clock(), tell_effect
     )
     drafts_of(request).drop(found)
-    return go_back(request, f"/sites/{site}/proposals", f"change No. {one.id} waits for approval")
+    return go_back(request, f"/sites/{site}/proposals", _WAITS(number=one.id))
 
 
 def _find(request: Request, site: str, draft_id: str) -> Draft:

@@ -88,7 +88,9 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
         # decided again, in a worker
         answer = send(bo, "/alerts/1/recompute")
         place = answer.headers["location"]
-        assert re.fullmatch(r"/alerts/1\?told=recomputed%3A%20equal%20bit%20for%20bit\.[0-9a-f]{32}#h-evidence", place)
+        assert re.fullmatch(
+            r"/alerts/1\?told=.*recomputed%3A%20equal%20bit%20for%20bit.*\.[0-9a-f]{32}#h-evidence", place
+        )
         assert "recomputed: equal bit for bit</p>" in bo.get(place).text
         for forged in (place.replace("equal", "open"), "/alerts/1?told=stand%20down", "/alerts/1?told=."):
             assert 'class="told"' not in bo.get(forged).text, "no link from outside puts words on the page"

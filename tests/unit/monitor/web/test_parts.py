@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forecasting.message import Term
 from monitor.domain.observation import Reading
 from monitor.errors import NotAllowedError
 from monitor.language.local_time import use_zone
@@ -106,7 +107,7 @@ def test_decision_evidence_is_arranged_and_other_evidence_is_walked():
     }  # fmt: skip
     tables = read_evidence(frozen)
     assert [t["name"] for t in tables] == ["Votes", "What each rule said", "Readings of G1.displacement_east"]
-    assert tables[0]["rows"][0][:3] == ["velocity · G1", 1, "counted"]
+    assert tables[0]["rows"][0][:3] == ["velocity · G1", 1, Term("counted")]
     assert (len(tables[2]["rows"]), tables[2]["left"]) == (40, 10)
     assert find_sentence(frozen) == "yellow: G1 moves"
     assert read_evidence({"a": 1, "b": [{"c": 2}], "d": {"e": [[1, 2]]}, "f": []})[1]["rows"] == [[2]]
