@@ -4,10 +4,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
+from forecasting.message import Message, NameList, Template, Term
 from monitor.domain.alert import Ledger
 
 T = TypeVar("T")
 NAMED: Final = 8  # places that a line names
+_ONE: Final = Template("cause.one", "1 suggestion of {quantity}: {names}")
+_MANY: Final = Template("cause.many", "{count} suggestions of {quantity}: {names}")
 
 
 def gather(alerts: Iterable[T], describe: Callable[[T], tuple[str, str, str, bool]]) -> list[list[T]]:
@@ -29,7 +32,7 @@ def gather(alerts: Iterable[T], describe: Callable[[T], tuple[str, str, str, boo
     return list(lines.values())
 
 
-def say_cause(keys: Sequence[str]) -> str:
+def say_cause(keys: Sequence[str]) -> Message:
     """What a line of several suggestions says, from their keys.
 
     >>> say_cause(["advice:anomaly:G1", "advice:anomaly:G3"])
@@ -40,11 +43,10 @@ def say_cause(keys: Sequence[str]) -> str:
     '2 suggestions of inverse velocity: G2, G10'
     """
     # the name that a site file gives by itself to the only criterion of a kind
-    what = keys[0].rpartition(":")[0].partition(":")[2].removesuffix("-1").replace("_", " ")
+    what = keys[0].rpartition(":")[0].partition(":")[2].removesuffix("-1")
     # G2 before G10
     places = sorted(
         {key.rpartition(":")[2] for key in keys}, key=lambda name: [p.zfill(9) for p in re.split(r"(\d+)", name)]
     )
-    more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
-    many = "suggestion" if len(keys) == 1 else "suggestions"
-    return f"{len(keys)} {many} of {what}: {', '.join(places[:NAMED])}{more}"
+    quantity, names = Term(what), NameList(tuple(places[:NAMED]), max(len(places) - NAMED, 0))
+    return _ONE(quantity=quantity, names=names) if len(keys) == 1 else _MANY(count=len(keys), quantity=quantity, names=names)

@@ -3,21 +3,42 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from forecasting.message import Template
-from monitor.domain.instants import epoch_s, from_epoch_s, spell
+from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp, Value, join, read_message
+from monitor.domain.instants import epoch_s
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Site
-from monitor.language.figures import spell_number, spell_span
+from monitor.language.figures import find_form
+from monitor.language.subjects import find_first
 
 Frozen = Mapping[str, Any]
 _NOTHING: Final[Mapping[str, Any]] = {}
-SIGHT_WORDS: Final = {
+SIGHT_WORDS: Final[Mapping[str, Message]] = {
     "full": Template("sight.full", "every series that votes reports")(),
     "degraded": Template("sight.degraded", "some series that vote are missing")(),
     "blind": Template("sight.blind", "no valid data from the stations behind this level")(),
 }
+_MOVING: Final = Template("headline.moving", "Moving {rate} over {window} at {place}, {level} from {bound}")
+_MOVING_ONE: Final = Template(
+    "headline.moving.one", "Moving {rate} over {window} at {place}, {n2} of {n3} stations, {level} from {bound}"
+)
+_MOVING_MANY: Final = Template(
+    "headline.moving.many", "Moving {rate} over {window} at {n2} of {n3} stations, {level} from {bound}"
+)
+_RATE: Final = Template("headline.rate", "Rate of {quantity} is {rate} over {window} at {place}, {level} from {bound}")
+_RATE_ONE: Final = Template(
+    "headline.rate.one",
+    "Rate of {quantity} is {rate} over {window} at {place}, {n2} of {n3} stations, {level} from {bound}",
+)
+_RATE_MANY: Final = Template(
+    "headline.rate.many", "Rate of {quantity} is {rate} over {window} at {n2} of {n3} stations, {level} from {bound}"
+)
+_STATIONS: Final = Template("headline.stations", "{n} stations")
+_ONE_CAN: Final = Template("sight.one_can", "1 independent witness can vote, {n} needed")
+_CAN: Final = Template("sight.can", "{n} independent witnesses can vote, {n2} needed")
+_POSSIBLE: Final = Template("outlook.possible", "failure possible {at} to {at2}")
+_POSSIBLE_NOW: Final = Template("outlook.possible_now", "failure possible now, until {at}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +113,24 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
         return _say_measured(measured, told, site)
     for word in told.get("words", ()):
         if VoteKey(word["criterion"], word["station"]) in asking and word["reason"]:
-            return Headline(f"{word['station']}: {word['reason']}", _shorten(word["station"], word["reason"]),
+            station, reason = word["station"], _read_reason(word)
+            return Headline(TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=find_first(reason)),
                             tuple(dict.fromkeys(key.station for key in asking)))  # fmt: skip
     for key, step in told.get("steps", _NOTHING).items():
         if step["level"] >= level and "pended" not in step:
-            station, reason = StepKey.read(key).station, str(step["reason"])
-            return Headline(f"{station}: {reason}", f"{station}: {reason.partition(': ')[0]}", (station,))
+            station, reason = StepKey.read(key).station, _read_reason(step)
+            return Headline(TEXT_OF(name=station, text=reason), TEXT_OF(name=station, text=_find_step(reason)),
+                            (station,))  # fmt: skip
     return None
+
+
+def _read_reason(told: Mapping[str, Any]) -> str:
+    return read_message(told["reason"], told.get("reason_id"), told.get("reason_values"))
+
+
+def _find_step(reason: str) -> str:
+    """What a reason says of the step itself, without why it counts."""
+    return cast("str", reason.values["name"]) if isinstance(reason, Message) and reason.id == TEXT_OF.id else reason
 
 
 def _list_asking(told: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
@@ -131,18 +163,16 @@ def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: 
     unit = find_unit(site, first.criterion)
     asked = sum(word["criterion"] == first.criterion for word in told.get("words", ()))
     count = sum(one.level == first.level for one in measured)
-    is_motion = criterion is not None and criterion.kind.velocity
-    figure = f"{spell_number(first.value)} {unit}".strip()
-    bound = f"{name_of(site, first.level)} from {spell_number(first.bound)} {unit}".rstrip()
-    if asked <= 1:
-        where, who = f"at {first.station}", first.station
-    elif count == 1:
-        where, who = f"at {first.station}, 1 of {asked} stations", first.station
-    else:
-        where, who = f"at {count} of {asked} stations", f"{count} stations"
-    quantity = "" if criterion is None else criterion.quantity.replace("_", " ")
-    what = f"{'Moving' if is_motion else f'Rate of {quantity} is'} {figure} over {spell_span(first.window_s)}"
-    return Headline(f"{what} {where}, {bound}", f"{figure}, {who}", tuple(one.station for one in measured))
+    rate, bound = (Figure(value, find_form(value), unit) for value in (first.value, first.bound))
+    said: dict[str, Value] = {"window": Duration(first.window_s, "span"), "level": Term(name_of(site, first.level)), "bound": bound}
+    said |= {"rate": rate, "place": first.station, "n2": count, "n3": asked}
+    if criterion is not None and not criterion.kind.velocity:
+        said |= {"quantity": Term(criterion.quantity)}
+    of_motion = (_MOVING, _MOVING_ONE, _MOVING_MANY)
+    templates = (_RATE, _RATE_ONE, _RATE_MANY) if "quantity" in said else of_motion
+    template = templates[0 if asked <= 1 else 1 if count == 1 else 2]
+    who = first.station if asked <= 1 or count == 1 else _STATIONS(n=count)
+    return Headline(template(**said), join([rate, who], ", "), tuple(one.station for one in measured))
 
 
 def find_unit(site: Site, criterion_id: str) -> str:
@@ -155,31 +185,24 @@ def find_unit(site: Site, criterion_id: str) -> str:
     return ""
 
 
-def _shorten(station: str, reason: str) -> str:
-    return f"{station}: {reason.partition(', ')[0].partition(' (')[0]}"
-
-
-def find_sight(frozen: Frozen, site: Site | None) -> list[str]:
+def find_sight(frozen: Frozen, site: Site | None) -> list[Message]:
     """How sure a decision is: who can vote, how many are needed, what could not be seen; nothing where no data did."""
     outcome = frozen.get("outcome") or _NOTHING
     if site is None or "witnesses_available" not in outcome:
         return []
     count = outcome["witnesses_available"]
-    can = "1 independent witness can vote" if count == 1 else f"{count} independent witnesses can vote"
-    found = f"{can}, {site.fusion.top_needs} needed"
-    return [f"{found}; {SIGHT_WORDS.get(outcome['observability'], outcome['observability'])}"]
+    needs, seen = site.fusion.top_needs, str(outcome["observability"])
+    return [join([_ONE_CAN(n=needs) if count == 1 else _CAN(n=count, n2=needs), SIGHT_WORDS.get(seen, seen)])]
 
 
 def find_outlook(frozen: Frozen, now: datetime) -> list[str]:
     """What comes next, as far as it was known: the next trusted failure window, and what the forecast says."""
     now_s = epoch_s(now)
     windows = [w for w in (frozen.get("view") or _NOTHING).get("failures", ()) if w["trusted"] and w["to_s"] > now_s]
-    found = []
+    found = list[str]()
     if windows:
         first = min(windows, key=lambda w: float(w["from_s"]))
-        begin, end = (f"{spell(from_epoch_s(first[k]))[:16]}Z" for k in ("from_s", "to_s"))
-        found.append(
-            f"failure possible {begin} to {end}" if first["from_s"] > now_s else f"failure possible now, until {end}"
-        )
+        begin, end = (Timestamp(first[k], "minute") for k in ("from_s", "to_s"))
+        found.append(_POSSIBLE(at=begin, at2=end) if first["from_s"] > now_s else _POSSIBLE_NOW(at=end))
     words = read_outcome(frozen).get("words", ())
-    return found + [w["reason"] for w in words if w["heard"] and "distribution" in w["facts"]][:1]
+    return found + [_read_reason(w) for w in words if w["heard"] and "distribution" in w["facts"]][:1]

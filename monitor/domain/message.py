@@ -1,28 +1,52 @@
-"""What a message says, in English and UTC, before it is put into the language and zone of its recipient.
+"""What a message says, as texts with typed values: its recipient reads it in his language, zone and units.
 
 The subject fits the lock screen of a telephone once it is delivered (`monitor.language.subjects`):
 `RED Nordhang: close the road. 302 mm/day, 5 stations. 20:34`. The body has one fact a line: what, where, since when,
 what to do, how sure, what next, who else was notified, why.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
+from forecasting.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
 from monitor.domain.alert import AlertChange, Ledger
-from monitor.domain.causes import say_cause
 from monitor.domain.headline import find_headline, find_outlook, find_sight, name_of
-from monitor.domain.instants import spell
 from monitor.domain.site import Site
+from monitor.language.subjects import make_subject, mark_exercise
 
-EXERCISE: Final = "EXERCISE: "  # stands before every reason of a drill
-DRILL: Final = f"{EXERCISE}this is a drill, nothing has happened. "
-COVERED: Final = "- "  # begins a line with the subject of a message that another one stands for
+EXERCISE: Final = Template("exercise", "EXERCISE: {text}")  # around every reason of a drill
+OF_LEVEL: Final = Template("level.reason", "{level}: {text}")  # around every reason of a level
+DRILL: Final = Template("exercise.body", "EXERCISE: this is a drill, nothing has happened. {text}")
+COVERED: Final = Template("body.covered", "- {at}: {text}")  # the subject of a message that another one stands for
 HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 SERVICE_TITLE: Final = "Slopeward service"
 Found = TypeVar("Found")
-_ESSENCE: Final = re.compile(r"^([^:]+: )(.*)(\. \d{4}-\d\d-\d\dT\d\d:\d\dZ)$", re.DOTALL)
+_KINDS: Final = {
+    (Ledger.HEALTH, "clear"): Template("subject.health.clear", "Health clear"),
+    (Ledger.HEALTH, "notice"): Template("subject.health.notice", "Health notice"),
+    (Ledger.HEALTH, "urgent"): Template("subject.health.urgent", "Health urgent"),
+    (Ledger.ADVICE, "clear"): Template("subject.advice.clear", "Advice clear"),
+    (Ledger.ADVICE, "notice"): Template("subject.advice.notice", "Advice notice"),
+    (Ledger.ADVICE, "urgent"): Template("subject.advice.urgent", "Advice urgent"),
+}
+_DOWN: Final = Template("essence.down", "down from {level}")
+_WHERE: Final = Template("body.where", "Where: {place}")
+_SINCE: Final = Template("body.since", "Since {at}")
+_SINCE_BEFORE: Final = Template("body.since_before", "Since {at}, before that the level was {level}")
+_ACTION: Final = Template("body.action", "Action: {action}")
+_HOW_SURE: Final = Template("body.how_sure", "How sure: {text}")
+_NEXT: Final = Template("body.next", "Next: {text}")
+_NEWEST: Final = Template("body.newest", "Newest datum used: {at}")
+_NOTIFIED: Final = Template("body.notified", "Notified: {people}")
+_WHY: Final = Template("body.why", "Why: {text}")
+_ALERT: Final = Template("body.alert", "Alert {n}, site {site}. Why: slopeward alerts explain {n2}")
+_DELAY: Final = Template(
+    "body.delayed",
+    "Delayed: this message is of {at}. A newer one (level {level}, {at2}) has been sent already and says what holds "
+    "now.",
+)
+_ALSO: Final = Template("body.also", "Also happened (not sent separately):")
 
 
 def name_level(names: Sequence[str], ledger: str, level: int) -> str:
@@ -39,7 +63,7 @@ def name_level(names: Sequence[str], ledger: str, level: int) -> str:
 def write_message(
     site_id: str, site: Site | None, change: AlertChange, level: int, name: str, alert_id: int, *, before: int,
     now: datetime, frozen: Mapping[str, Any], recipients: Sequence[str], exercise: bool,
-) -> tuple[str, str]:  # fmt: skip
+) -> tuple[Message, Message]:  # fmt: skip
     """Subject and body of a change.
 
     Args:
@@ -56,29 +80,37 @@ def write_message(
         exercise: of a drill.
     """
     is_hazard = change.ledger == Ledger.HAZARD
-    reason = change.reason.removeprefix(EXERCISE)
+    reason = take_out(EXERCISE, change.reason)
     headline = _find_safely(lambda: find_headline(frozen, site, level)) if is_hazard else None
     action = next((known.action for known in site.levels if known.number == level), "") if site and is_hazard else ""
     former = (name_of(site, before) if site else str(before)) if is_hazard and before else ""
-    said = headline.sentence if headline else reason.removeprefix(f"{name}: ")
-    essence = f"down from {former}" if former and 0 < level < before else headline.short if headline else said
-    what = name.upper() if is_hazard else f"{str(change.ledger).capitalize()} {name}"
-    title = site.name if site else SERVICE_TITLE
-    facts = ". ".join(part.rstrip(".") for part in (action if level else "", essence) if part)
-    subject = f"{'EXERCISE ' if exercise else ''}{what} {title}: {facts}. {_minute(now)}"
-    lines = [f"{DRILL if exercise else ''}{said}"]
-    lines += [f"Where: {_say_place(site)}"] if site else []
-    lines.append(f"Since {_minute(now)}, before that the level was {former}" if former else f"Since {_minute(now)}")
-    lines += [f"Action: {action}"] if action else []
+    said = headline.sentence if headline else take_out(OF_LEVEL, reason)
+    essence = _DOWN(level=Term(former)) if former and 0 < level < before else headline.short if headline else said
+    kind = Term(name.upper()) if is_hazard else _KINDS[change.ledger, name]()
+    subject = make_subject(kind, site.name if site else SERVICE_TITLE, action if level else "", essence, now)
+    at = Timestamp.of(now, "minute")
+    lines: list[Value] = [DRILL(text=said) if exercise else said]
+    lines += [_WHERE(place=_say_place(site))] if site else []
+    lines.append(_SINCE_BEFORE(at=at, level=Term(former)) if former else _SINCE(at=at))
+    lines += [_ACTION(action=action)] if action else []
     if is_hazard and level:
-        lines += [f"How sure: {sight}" for sight in _find_safely(lambda: find_sight(frozen, site)) or ()]
-        lines += [f"Next: {outlook}" for outlook in _find_safely(lambda: find_outlook(frozen, now)) or ()]
+        lines += [_HOW_SURE(text=sight) for sight in _find_safely(lambda: find_sight(frozen, site)) or ()]
+        lines += [_NEXT(text=outlook) for outlook in _find_safely(lambda: find_outlook(frozen, now)) or ()]
     if change.data_time is not None:
-        lines.append(f"Newest datum used: {spell(change.data_time)}")
-    lines += [f"Notified: {', '.join(recipients)}"] if len(recipients) > 1 else []
-    lines += [f"Why: {reason}"] if reason != said else []
-    lines.append(f"Alert {alert_id}, site {site_id}. Why: slopeward alerts explain {alert_id}")
-    return subject, "\n".join(lines)
+        lines.append(_NEWEST(at=Timestamp.of(change.data_time)))
+    lines += [_NOTIFIED(people=NameList(tuple(recipients)))] if len(recipients) > 1 else []
+    lines += [_WHY(text=reason)] if reason != said else []
+    lines.append(_ALERT(n=alert_id, site=site_id, n2=alert_id))
+    return mark_exercise(subject) if exercise else subject, join_lines(lines)
+
+
+def take_out(around: Template, text: str) -> str:
+    """What a text says within this template; another one is as it is.
+
+    >>> take_out(EXERCISE, EXERCISE(text="red")), take_out(EXERCISE, "red")
+    ('red', 'red')
+    """
+    return cast("str", text.values["text"]) if isinstance(text, Message) and text.id == around.id else text
 
 
 def _find_safely(find: Callable[[], Found]) -> Found | None:
@@ -89,51 +121,29 @@ def _find_safely(find: Callable[[], Found]) -> Found | None:
         return None
 
 
-def _minute(at: datetime) -> str:
-    return f"{spell(at)[:16]}Z"
-
-
 def _say_place(site: Site) -> str:
     return f"{site.name} ({site.latitude:.4f}°, {site.longitude:.4f}°)"
 
 
-def mark_exercise(subject: str) -> str:
-    """The subject of a drill, which says so once.
-
-    >>> mark_exercise("RED pit: x"), mark_exercise("EXERCISE RED pit: x")
-    ('EXERCISE: RED pit: x', 'EXERCISE RED pit: x')
-    """
-    return subject if "exercise" in subject.lower() else f"{EXERCISE}{subject}"
+def join_lines(lines: Iterable[Value]) -> Message:
+    """A body of its lines."""
+    return join(lines, "\n")
 
 
-def mark_delayed(subject: str) -> str:
-    """The subject of an old message that a newer one of its alert has overtaken.
+def split_lines(body: str) -> list[Value]:
+    """The lines of a body; one that is not made of lines is one."""
+    if isinstance(body, Message) and body.id == LISTED.id:
+        parts = body.values["parts"]
+        return [*parts.items] if isinstance(parts, MessageList) and parts.separator == "\n" else [body]
+    return [body]
 
-    >>> mark_delayed("RED pit: x")
-    'DELAYED: RED pit: x'
-    """
-    return f"DELAYED: {subject}"
 
-
-def say_delay(queued_at: datetime, newer_level: str, newer_at: datetime) -> str:
+def say_delay(queued_at: datetime, newer_level: str, newer_at: datetime) -> Message:
     """What an old message says of itself when a newer one went out before it."""
-    return (
-        f"Delayed: this message is of {queued_at:%Y-%m-%d %H:%M} UTC. A newer one (level {newer_level}, "
-        f"{newer_at:%Y-%m-%d %H:%M} UTC) has been sent already and says what holds now."
-    )
+    at, at2 = (Timestamp.of(at, "minute") for at in (queued_at, newer_at))
+    return _DELAY(at=at, level=Term(newer_level), at2=at2)
 
 
-def say_together(subject: str, keys: Sequence[str]) -> str:
-    """The subject of several suggestions of one cause, from the subject of one of them.
-
-    >>> keys = ["advice:anomaly:G1", "advice:anomaly:G2"]
-    >>> say_together("Advice notice pit: G1: odd. 2026-03-01T06:00Z", keys)
-    'Advice notice pit: 2 suggestions of anomaly: G1, G2. 2026-03-01T06:00Z'
-    """
-    return _ESSENCE.sub(lambda found: f"{found[1]}{say_cause(keys)}{found[3]}", subject)
-
-
-def list_covered(subjects: Iterable[tuple[datetime, str]]) -> str:
-    """What a message says of those that it stands for."""
-    lines = (f"{COVERED}{at:%Y-%m-%d %H:%M} UTC: {subject}" for at, subject in subjects)
-    return "Also happened (not sent separately):\n" + "\n".join(lines)
+def list_covered(subjects: Iterable[tuple[datetime, str]]) -> list[Value]:
+    """What a message says of those that it stands for, line by line."""
+    return [_ALSO(), *(COVERED(at=Timestamp.of(at, "minute"), text=subject) for at, subject in subjects)]

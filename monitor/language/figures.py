@@ -22,11 +22,14 @@ def spell_number(value: float | None, digits: int = 3, unit: str = "") -> str:
     >>> spell_number(1843.271, 4, "m"), spell_number(12.3456, 4, "m")
     ('1843.27', '12.35')
     """
-    if value is None:
-        return "–"
+    return "–" if value is None else format(value, find_form(value, digits, unit))
+
+
+def find_form(value: float, digits: int = 3, unit: str = "") -> str:
+    """The form of a number that is shown so."""
     if unit == "m" and abs(value) >= 100:
-        return f"{value:.2f}"
-    return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+        return ".2f"
+    return ".0f" if abs(value) >= 10 ** (digits - 1) else f".{digits}g"
 
 
 def spell_span(seconds: float) -> str:

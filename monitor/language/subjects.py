@@ -1,69 +1,154 @@
 """The subject of a message as people read it: in their language and zone, and short enough for a lock screen.
 
-Stored subjects are whole, in English and UTC: `RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations.
-2026-03-01T19:34Z`. Level and site come first and stay; what is to be done comes next; then facts, and the clock last.
+It is stored whole: `RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 2026-03-01 19:34 UTC`.
+Level and site come first and stay; what is to be done comes next; then facts, and the clock last.
 """
 
-import re
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, cast
 
-from monitor.language.cutting import CUT, cut_words, shorten
-from monitor.language.local_time import respell, spell_local, zone_in_use
-from monitor.language.sayings import say, say_level
-from monitor.language.vocabulary import LEVELS
+from forecasting.message import Duration, Message, MessageList, Template, Timestamp, Value, join
+from monitor.language.catalogue import ENGLISH
+from monitor.language.cutting import CUT, cut_words, first_clause, shorten
+from monitor.language.local_time import UNCHANGED, spell_local, zone_in_use
+from monitor.language.rendering import render, translate
 
 LONGEST: Final = 78  # RFC 5322, section 2.1.1; a lock screen shows the first forty
 _LEAST: Final = 12  # characters of a fact that still say something
 _TITLE: Final = 12  # of the name of a site
-_PREFIX: Final = re.compile(
-    r"^(EXERCISE:? |DELAYED: |(?:open|not acknowledged) for \d+\w+(?: \d+\w+)?: |nobody else could be reached: )"
-)
-_SUBJECT: Final = re.compile(r"^(?P<head>[^:]+): (?P<facts>.*)\. (?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d)Z$", re.DOTALL)
-_CLAUSE: Final = re.compile("[,;\uff0c\uff1b\u3002]")
-_KIND: Final = re.compile(r"^((?:Health|Advice) (?:clear|notice|urgent)|\S+) ")
+_SUBJECT: Final = Template("subject", "{kind} {title}: {essence}. {at}")
+_WITH_ACTION: Final = Template("subject.action", "{kind} {title}: {action}. {essence}. {at}")
+EXERCISE: Final = Template("subject.exercise", "EXERCISE {text}")
+DELAYED: Final = Template("subject.delayed", "DELAYED: {text}")
+OPEN_FOR: Final = Template("subject.open_for", "open for {duration}: {text}")
+NOBODY_ELSE: Final = Template("subject.nobody_else", "nobody else could be reached: {text}")
+_MARKS: Final = frozenset(one.id for one in (EXERCISE, DELAYED, OPEN_FOR, NOBODY_ELSE))
 
 
-def say_subject(subject: str, language: str, most: int = LONGEST) -> str:
-    """A stored subject as it goes out; one of another form is translated and cut, not put in this order.
+def make_subject(kind: Value, title: str, action: str, essence: str, at: datetime) -> Message:
+    """A subject of its parts.
 
-    >>> stored = "RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 2026-03-01T19:34Z"
-    >>> say_subject(stored, "en")
+    Args:
+        kind: the level, or the ledger and how urgent it is.
+        title: of the site.
+        action: what is to be done; empty where nothing is.
+        essence: what happened.
+        at: when.
+    """
+    parts = {"kind": kind, "title": title, "essence": essence, "at": Timestamp.of(at, "minute")}
+    return _WITH_ACTION(action=action.rstrip("."), **parts) if action else _SUBJECT(**parts)
+
+
+def mark_exercise(subject: str) -> Message:
+    """The subject of a drill, which says so once.
+
+    >>> mark_exercise("RED pit: x"), mark_exercise(mark_delayed(mark_exercise("RED pit: x")))
+    ('EXERCISE RED pit: x', 'DELAYED: EXERCISE RED pit: x')
+    """
+    marks, _ = _split_marks(subject)
+    return cast("Message", subject) if any(one.id == EXERCISE.id for one in marks) else EXERCISE(text=subject)
+
+
+def mark_delayed(subject: str) -> Message:
+    """The subject of an old message that a newer one of its alert has overtaken."""
+    return DELAYED(text=subject)
+
+
+def mark_open(subject: str, seconds: float) -> Message:
+    """The subject of a message that is sent once more of what nobody has acknowledged for so long.
+
+    >>> mark_open("RED pit: x", 1200.0)
+    'open for 20 min: RED pit: x'
+    """
+    return OPEN_FOR(duration=Duration(seconds, "about"), text=subject)
+
+
+def change_essence(subject: str, essence: str) -> str:
+    """The same subject of another happening, without an action; one that is not made of parts as it is."""
+    marks, bare = _split_marks(subject)
+    if not isinstance(bare, Message) or bare.id not in {_SUBJECT.id, _WITH_ACTION.id}:
+        return subject
+    changed: str = _SUBJECT(**{name: bare.values[name] for name in ("kind", "title", "at")}, essence=essence)
+    for mark in reversed(marks):
+        changed = _replace(mark, "text", changed)
+    return changed
+
+
+def say_subject(subject: str, most: int = LONGEST) -> str:
+    """A subject as it goes out, in the language and zone in use; one that is not made of parts is only cut.
+
+    >>> at = datetime.fromisoformat("2026-03-01T19:34Z")
+    >>> stored = make_subject("RED", "Nordhang", "close the road, call the manager", "302 mm/day, 5 stations", at)
+    >>> say_subject(stored)
     'RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 19:34'
-    >>> say_subject(stored, "en", 60)
+    >>> say_subject(stored, 60)
     'RED Nordhang: close the road. 302 mm/day, 5 stations. 19:34'
     """
-    prefix, rest = "", subject
-    while found := _PREFIX.match(rest):
-        prefix += _say_prefix(found[1], language)
-        rest = rest[found.end() :]
-    parts = _SUBJECT.match(rest)
-    if parts is None:
-        said = f"{prefix}{respell(str(say(rest, language)))}"
-        return shorten(said, most, head=f"{said.partition(': ')[0]}: ")
-    action, _, essence = parts["facts"].rpartition(". ")
-    at = datetime.fromisoformat(parts["at"]).replace(tzinfo=UTC)
-    clock = spell_local(at, zone_in_use() or "UTC")[11:]
-    kind, title = _say_head(parts["head"], language)
-    return _fit(f"{prefix}{kind}", title, action, str(say(essence, language)), clock, most)
+    marks, bare = _split_marks(subject)
+    prefix = "".join(translate(_replace(mark, "text", "")) for mark in marks)
+    if not isinstance(bare, Message) or bare.id not in {_SUBJECT.id, _WITH_ACTION.id}:
+        return shorten(f"{prefix}{cut_message(bare, max(most - len(prefix), 1))}", most)
+    kind, title, essence, at = (bare.values[name] for name in ("kind", "title", "essence", "at"))
+    clock = spell_local(cast("Timestamp", at).at, zone_in_use() or "UTC")[11:]
+    kind = f"{prefix}{translate(join([kind]))}"
+    return _fit(kind, str(title), str(bare.values.get("action", "")), cast("str", essence), clock, most)
 
 
-def _say_prefix(prefix: str, language: str) -> str:
-    """What stands before a subject: that it is a drill, or sent once more."""
-    bare = prefix.rstrip(": ")
-    mark = prefix[len(bare) :]
-    return f"{say(bare, language)}{mark}"
+def cut_message(text: str, most: int) -> str:
+    """A text in the language in use, of so many characters at most: facts from the end of its list are left out.
+
+    Of a single fact, or of a text that a person wrote, the last clauses go.
+    """
+    said = str(translate(text))
+    if len(said) <= most:
+        return said
+    for fewer in _list_fewer(text, most):
+        said = str(translate(fewer))
+        if len(said) + len(CUT) <= most:
+            return f"{said}{CUT}"
+    return shorten(said, most)
 
 
-def _say_head(head: str, language: str) -> tuple[str, str]:
-    """Level or kind, and the name of the site, which stays as it is."""
-    found = _KIND.match(head)
-    if found is None:
-        return head, ""
-    kind, title = found[1], head[found.end() :]
-    if kind.lower() in LEVELS:
-        return str(say_level(kind, language)), title
-    return (str(say(kind, language)), title) if " " in kind else (kind, title)
+def find_first(text: str) -> str:
+    """The first fact of a text.
+
+    >>> find_first(join(["302 mm/day", "5 stations"], ", "))
+    '302 mm/day'
+    """
+    return [text, *_list_fewer(text, 1)][-1]
+
+
+def _split_marks(subject: str) -> tuple[list[Message], str]:
+    """What stands before a subject, the outermost first, and the subject itself."""
+    marks = []
+    while isinstance(subject, Message) and subject.id in _MARKS:
+        marks.append(subject)
+        subject = cast("str", subject.values["text"])
+    return marks, subject
+
+
+def _replace(message: Message, place: str, value: Value) -> Message:
+    """The same message with another value at a place."""
+    values = {**message.values, place: value}
+    english = render(Message(str(message), message.id, values), ENGLISH, UNCHANGED)
+    return Message("".join(part.text for part in english), message.id, values)
+
+
+def _list_fewer(text: Value, most: int) -> Iterator[Message]:
+    """The same with fewer and fewer facts: of its last list, and then of the first item that is left."""
+    if not isinstance(text, Message):
+        return
+    for place, value in reversed([*text.values.items()]):
+        if isinstance(value, MessageList) and value.items:
+            first = value.items[0]
+            for n in range(min(len(value.items) - 1, most), 0, -1):
+                yield _replace(text, place, MessageList(value.items[:n], value.separator))
+            yield from (_replace(text, place, MessageList((one,))) for one in _list_fewer(first, most))
+            return
+        if fewer := [*_list_fewer(value, most)]:
+            yield from (_replace(text, place, one) for one in fewer)
+            return
 
 
 def _fit(kind: str, title: str, action: str, essence: str, clock: str, most: int) -> str:
@@ -71,13 +156,13 @@ def _fit(kind: str, title: str, action: str, essence: str, clock: str, most: int
 
     Level, begin of the title, begin of the action, first figure and clock stay as long as there is room for them.
     """
-    clause, figure = (_CLAUSE.split(text)[0].strip() for text in (action, essence))
+    clause, figure = (first_clause(text) for text in (action, str(translate(find_first(essence)))))
     for do in dict.fromkeys((action, clause)):
-        if len(found := _join(kind, title, do, essence, clock)) <= most:
+        if len(found := _join(kind, title, do, str(translate(essence)), clock)) <= most:
             return found
     room = most - len(_join(kind, title, clause, "", clock)) - 2
     if room >= min(len(figure) + len(CUT), 2 * _LEAST) or (not clause and room >= _LEAST):
-        return _join(kind, title, clause, _cut_facts(essence, figure, room), clock)
+        return _join(kind, title, clause, cut_message(essence, room), clock)
     figure = cut_words(figure, 2 * _LEAST)
     others = len(_join(kind, "", clause, figure, clock))
     title = cut_words(title, max(_TITLE, most - others - 1))
@@ -88,11 +173,6 @@ def _fit(kind: str, title: str, action: str, essence: str, clock: str, most: int
         figure, room = "", most - len(_join(kind, title, "", "", clock)) - 2
     found = _join(kind, title, cut_words(clause, max(room, _LEAST)), figure, clock)
     return found if len(found) <= most else cut_words(found, most)
-
-
-def _cut_facts(essence: str, figure: str, room: int) -> str:
-    """Fewer facts; of a single one its first words."""
-    return shorten(essence, room) if len(figure) + len(CUT) <= room else cut_words(figure, room)
 
 
 def _join(kind: str, title: str, *parts: str) -> str:

@@ -1,25 +1,24 @@
 """A message in the language of its recipient and the zone of its site, which it gets when it goes out."""
 
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
+from forecasting.message import Message, Value, join
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.message import COVERED
+from monitor.domain.message import COVERED, split_lines
 from monitor.domain.site import Recipient
-from monitor.language.catalogue import ENGLISH, N_, current, gettext, use
-from monitor.language.local_time import UNCHANGED, respell, use_zone
-from monitor.language.sayings import NOTHING_KEPT, Kept, say
+from monitor.language.catalogue import ENGLISH, N_, gettext, use
+from monitor.language.local_time import UNCHANGED, use_zone
+from monitor.language.rendering import translate as say
 from monitor.language.subjects import LONGEST, say_subject
 from monitor.notify.notifier import Notifier
 
 _LOG = logging.getLogger(__name__)
 LINK: Final = N_("Look and acknowledge: {address}")
 COVERED_LENGTH: Final = 160
-_COVERED: Final = re.compile(rf"{COVERED}(\d{{4}}-\d\d-\d\d \d\d:\d\d UTC): (.*)")
 
 
 def find_language(recipients: Iterable[Recipient], name: str, default: str) -> str:
@@ -28,21 +27,19 @@ def find_language(recipients: Iterable[Recipient], name: str, default: str) -> s
 
 
 def deliver_in(
-    language: str, notifier: Notifier, notification: Notification, kept: Kept = NOTHING_KEPT, *, page_url: str = "",
-    zone: str = "UTC",
-) -> str | None:  # fmt: skip
+    language: str, notifier: Notifier, notification: Notification, *, page_url: str = "", zone: str = "UTC"
+) -> str | None:
     """Deliver in a language and a zone; raises what the notifier raises, nothing of a translation.
 
     Args:
         language: of the recipient.
         notifier: the channel.
-        notification: as it is stored, in English and UTC.
-        kept: names that stay as they are.
+        notification: as it is stored.
         page_url: where people reach the page, without a slash at the end; with one the message links to its alert.
         zone: of the site.
     """
     is_log = traits_of(notification.channel).is_english
-    with use(ENGLISH if is_log else language, kept), use_zone(UNCHANGED if is_log else zone):
+    with use(ENGLISH if is_log else language), use_zone(UNCHANGED if is_log else zone):
         said = translate(notification)
         if page_url:
             address = f"{page_url}/alerts/{notification.alert_id}"
@@ -53,17 +50,17 @@ def deliver_in(
 def translate(notification: Notification) -> Notification:
     """The same message in the language and zone in use; as stored where that fails: no alarm waits for it."""
     try:
-        subject = say_subject(notification.subject, current())
-        body = "\n".join(_say_line(line) for line in notification.body.split("\n"))
+        subject = say_subject(notification.subject)
+        body = "\n".join(_say_line(line) for line in split_lines(notification.body))
     except Exception:  # people read English rather than nothing
         _LOG.exception("message %d could not be translated; it goes out in English", notification.id)
-        return replace(notification, subject=notification.subject[:LONGEST])
+        return replace(notification, subject=notification.subject[:LONGEST], body=str(notification.body))
     return replace(notification, subject=subject, body=body)
 
 
-def _say_line(line: str) -> str:
+def _say_line(line: Value) -> str:
     """One line of a body: a sentence, or the subject of a message that this one stands for."""
-    covered = _COVERED.match(line)
-    if covered is None:
-        return str(say(line))
-    return f"{COVERED}{respell(covered[1])}: {say_subject(covered[2], current(), COVERED_LENGTH)}"
+    if isinstance(line, Message) and line.id == COVERED.id:
+        covered = say_subject(cast("str", line.values["text"]), COVERED_LENGTH)
+        line = COVERED(at=line.values["at"], text=covered)
+    return str(say(join([line])))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.canonical import code_version
-from monitor.domain.message import EXERCISE
+from monitor.domain.message import EXERCISE, take_out
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import apply_changes, close_alert
@@ -97,7 +97,7 @@ def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChan
     """The changes of a decision as those of a drill: keys and words say so."""
     return [
         AlertChange(
-            x.ledger, prefix_of(drill_id) + x.key, x.level, x.open, EXERCISE + x.reason, x.data_time, x.evidence,
+            x.ledger, prefix_of(drill_id) + x.key, x.level, x.open, EXERCISE(text=x.reason), x.data_time, x.evidence,
             x.notify,
         )
         for x in changes
@@ -107,12 +107,12 @@ def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChan
 def without_exercise(key: str, reason: str) -> tuple[str, str]:
     """Key and reason of an alert as the decision ordered them; those of a real alert as they are.
 
-    >>> without_exercise("drill:7:hazard", "EXERCISE: red"), without_exercise("hazard", "red")
+    >>> without_exercise("drill:7:hazard", EXERCISE(text="red")), without_exercise("hazard", "red")
     (('hazard', 'red'), ('hazard', 'red'))
     """
     if not key.startswith("drill:"):
         return key, reason
-    return key.split(":", 2)[2], reason.removeprefix(EXERCISE)
+    return key.split(":", 2)[2], take_out(EXERCISE, reason)
 
 
 def end_drill(
@@ -138,7 +138,7 @@ def end_drill(
     # the hazard tells that it is over; the others close without a message each
     over = [
         AlertChange(
-            Ledger(a.ledger), a.key, a.level, open=False, reason=f"{EXERCISE}the drill is over: {reason}",
+            Ledger(a.ledger), a.key, a.level, open=False, reason=EXERCISE(text=_OVER(reason=reason)),
             data_time=None, evidence="{}", notify=a.ledger == Ledger.HAZARD,
         )
         for a in open_alerts
@@ -149,7 +149,7 @@ def end_drill(
     )  # fmt: skip
     person = Actor(actor.name or "slopeward", actor.kind)
     for a in c.execute(_alerts_of(drill_id).where(t.alert.c.closed_at.is_(None))).all():
-        close_alert(c, a.id, person, f"the drill is over: {reason}", now)
+        close_alert(c, a.id, person, _OVER(reason=reason), now)
     outcome = measure(c, drill, now) | {"reason": reason}
     c.execute(update(t.drill).where(t.drill.c.id == drill_id).values(state=state, ended_at=now, outcome=outcome))
     remove_stamp(c, f"drill:{drill_id}")

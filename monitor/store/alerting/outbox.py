@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case, exists, func, not_, or_, select, update
 
+from forecasting.message import Template, message_columns, read_message
 from monitor.domain.alert import UNCONFIRMED, URGENT_HEALTH, AlertState, DeliveryState, Ledger, Notification, is_urgent
 from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.duty.channels import ORDERING, traits_of
 from monitor.domain.instants import EPOCH
-from monitor.domain.message import DRILL, list_covered, mark_delayed, mark_exercise, say_delay, say_together
+from monitor.domain.message import DRILL, join_lines, list_covered, say_delay, split_lines
+from monitor.language.subjects import change_essence, mark_delayed, mark_exercise
 from monitor.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import alert, alert_event, notification, site
@@ -47,6 +49,7 @@ CLOCK_MARGIN: Final = timedelta(minutes=1)  # beyond both: our own clock may hav
 LONGEST_HOLD: Final = LONGEST_WAIT + CLOCK_MARGIN  # from its creation, which is sealed; then the row is not believed
 MOST_ATTEMPTS: Final = 1_000_000
 TOLD_WITHIN: Final = timedelta(days=1)  # before now; so many messages of an alarm that comes and goes were sent
+_LEASE_EXPIRED: Final = Template("delivery.lease_expired", "lease expired before the outcome was known")
 _ANSWERED: Final = (AlertState.ACKNOWLEDGED, *PUT_ASIDE)
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
@@ -306,7 +309,8 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     Suggestions of one cause are one line; a message that is one of them says so in its subject.
     """
     n = notification
-    subject, parts = row.subject, [row.body]
+    subject, body = _read(row, "subject"), _read(row, "body")
+    own_subject, parts = subject, [split_lines(body)]
     later = c.execute(
         select(n.c.level_name, n.c.queued_at)
         .where(
@@ -317,24 +321,32 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     ).first()  # fmt: skip
     if later is not None:
         subject = mark_delayed(subject)
-        parts.append(say_delay(row.queued_at, later.level_name, later.queued_at))
+        parts.append([say_delay(row.queued_at, later.level_name, later.queued_at)])
     covered = load_covered(c, row.id)
     if covered:
         key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
-        own = Covered(row.id, row.alert_id, row.queued_at, row.subject, row.body, row.ledger, row.level, key)
+        own = Covered(row.id, row.alert_id, row.queued_at, own_subject, row.ledger, row.level, key)
         said = []
         # what is open and what is over are two causes
         for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
-            together = say_together(line[-1].subject, [m.key for m in line])
+            cause = say_cause([m.key for m in line])
+            together = change_essence(line[-1].subject, cause)
             if line[0] is not own:
                 said.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))
             elif len(line) > 1:
                 subject = together
-                parts[0] = f"{DRILL if row.exercise else ''}{say_cause([m.key for m in line])}\n{row.body}"
+                parts[0] = [DRILL(text=cause) if row.exercise else cause, *parts[0]]
         if said:
             parts.append(list_covered(said))
     others = {m.alert_id for m in covered} - {row.alert_id}
-    return subject, "\n\n".join(parts), len(others)
+    first, *more = parts
+    lines = [*first, *(line for part in more for line in ("", *part))]
+    return subject, join_lines(lines) if lines != [body] else body, len(others)
+
+
+def _read(row: Any, name: str) -> str:
+    """A text of a row as a message, where it is one."""
+    return read_message(getattr(row, name), getattr(row, f"{name}_id"), getattr(row, f"{name}_values"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +357,6 @@ class Covered:
     alert_id: int
     queued_at: datetime
     subject: str
-    body: str
     ledger: str
     level: int
     key: str
@@ -358,12 +369,17 @@ def load_covered(c: Connection, notification_id: int) -> list[Covered]:
     frontier = [notification_id]
     while frontier:
         rows = c.execute(
-            select(n.c.id, n.c.alert_id, n.c.queued_at, n.c.subject, n.c.body, n.c.ledger, n.c.level, alert.c.key)
+            select(
+                n.c.id, n.c.alert_id, n.c.queued_at, n.c.subject, n.c.subject_id, n.c.subject_values, n.c.ledger,
+                n.c.level, alert.c.key,
+            )
             .join(alert, alert.c.id == n.c.alert_id)
             .where(n.c.superseded_by.in_(frontier))
-        ).all()
+        ).all()  # fmt: skip
         frontier = [r.id for r in rows if r.id not in found]
-        found.update({r.id: Covered(*r) for r in rows})
+        found |= {
+            r.id: Covered(r.id, r.alert_id, r.queued_at, _read(r, "subject"), r.ledger, r.level, r.key) for r in rows
+        }
     return [found[key] for key in sorted(found)]
 
 
@@ -381,8 +397,8 @@ def mark_delivered(
 ) -> bool:
     """The channel took it, and calls it so. False when the lease was lost meanwhile: it goes again, same key."""
     return _move(
-        c, notification_id, DeliveryState.DELIVERED, owner, sent_at=now, last_error=None, lease_owner=None,
-        lease_until=None, next_attempt_at=None, provider_id=provider_id,
+        c, notification_id, DeliveryState.DELIVERED, owner, sent_at=now, lease_owner=None, lease_until=None,
+        **message_columns("last_error", None), next_attempt_at=None, provider_id=provider_id,
         # the device may have answered before the channel returned
         provider_said=case((notification.c.received_at.is_(None), None), else_=notification.c.provider_said),
     )  # fmt: skip
@@ -394,9 +410,20 @@ def mark_failed(
     """The channel did not take it: try again at `next_attempt_at`, or never when `permanent`. Secrets are taken out."""
     state = DeliveryState.FAILED_FINAL if permanent else DeliveryState.FAILED_RETRY
     return _move(
-        c, notification_id, state, owner, last_error=redact(error)[:ERROR_LIMIT],
-        next_attempt_at=None if permanent else next_attempt_at, lease_owner=None, lease_until=None,
+        c, notification_id, state, owner, next_attempt_at=None if permanent else next_attempt_at, lease_owner=None,
+        lease_until=None, **spell_error("last_error", error),
     )  # fmt: skip
+
+
+def spell_error(name: str, error: str | None) -> dict[str, Any]:
+    """What went wrong, as the columns of an update: without secrets, and not longer than is kept.
+
+    >>> spell_error("last_error", "smtp://ada:pw@mail is away")["last_error"]
+    'smtp://ada:***@mail is away'
+    """
+    if error is not None and (bare := redact(error)[:ERROR_LIMIT]) != error:
+        error = bare
+    return message_columns(name, error)
 
 
 def mark_superseded(c: Connection, notification_id: int, by: int) -> bool:
@@ -407,7 +434,7 @@ def mark_superseded(c: Connection, notification_id: int, by: int) -> bool:
 def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> bool:
     """Keep a waiting message until an instant; says why where people look for reasons."""
     query = update(notification).where(notification.c.id == notification_id, notification.c.state.in_(WAITING))
-    return c.execute(query.values(next_attempt_at=until, last_error=why[:ERROR_LIMIT])).rowcount == 1
+    return c.execute(query.values(next_attempt_at=until, **message_columns("last_error", why))).rowcount == 1
 
 
 def find_failing(c: Connection, channel: str) -> tuple[int, datetime] | None:
@@ -451,7 +478,7 @@ def release_expired(c: Connection, now: datetime) -> int:
         .where(_expired(_times(now)))
         .values(
             state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now,
-            last_error="lease expired before the outcome was known",
+            **message_columns("last_error", _LEASE_EXPIRED()),
         )
     ).rowcount  # fmt: skip
 
@@ -493,7 +520,8 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
     query: Select[Any] = (
         select(
             n.c.alert_id, n.c.event_id, n.c.site, n.c.ledger, n.c.level, n.c.level_name, n.c.exercise, n.c.subject,
-            n.c.body, n.c.recipient, n.c.channel, n.c.queued_at, n.c.state, alert.c.key, alert.c.raised_at,
+            n.c.subject_id, n.c.subject_values, n.c.body, n.c.body_id, n.c.body_values, n.c.recipient, n.c.channel,
+            n.c.queued_at, n.c.state, alert.c.key, alert.c.raised_at,
         )
         .join(alert, alert.c.id == n.c.alert_id)
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
@@ -512,8 +540,8 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
     return [
         OpenAlert(
             alert_id=rows[0].alert_id, event_id=rows[0].event_id, site=rows[0].site, ledger=rows[0].ledger,
-            level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise, subject=rows[0].subject,
-            body=rows[0].body, urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
+            level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise,
+            subject=_read(rows[0], "subject"), body=_read(rows[0], "body"), urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
             raised_at=rows[0].raised_at, told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
             insists=rows[0].key.startswith(UNCONFIRMED), reached=reached.get(number, {}),
             escalated_to=frozenset(escalated_to.get(number, ())), returned_at=returned.get(number),
