@@ -49,4 +49,6 @@ def say_cause(keys: Sequence[str]) -> Message:
         {key.rpartition(":")[2] for key in keys}, key=lambda name: [p.zfill(9) for p in re.split(r"(\d+)", name)]
     )
     quantity, names = Term(what), NameList(tuple(places[:NAMED]), max(len(places) - NAMED, 0))
-    return _ONE(quantity=quantity, names=names) if len(keys) == 1 else _MANY(count=len(keys), quantity=quantity, names=names)
+    if len(keys) == 1:
+        return _ONE(quantity=quantity, names=names)
+    return _MANY(count=len(keys), quantity=quantity, names=names)

@@ -164,8 +164,10 @@ def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: 
     asked = sum(word["criterion"] == first.criterion for word in told.get("words", ()))
     count = sum(one.level == first.level for one in measured)
     rate, bound = (Figure(value, find_form(value), unit) for value in (first.value, first.bound))
-    said: dict[str, Value] = {"window": Duration(first.window_s, "span"), "level": Term(name_of(site, first.level)), "bound": bound}
-    said |= {"rate": rate, "place": first.station, "n2": count, "n3": asked}
+    said: dict[str, Value] = {
+        "rate": rate, "window": Duration(first.window_s, "span"), "place": first.station, "n2": count, "n3": asked,
+        "level": Term(name_of(site, first.level)), "bound": bound,
+    }  # fmt: skip
     if criterion is not None and not criterion.kind.velocity:
         said |= {"quantity": Term(criterion.quantity)}
     of_motion = (_MOVING, _MOVING_ONE, _MOVING_MANY)

@@ -107,7 +107,7 @@ def cut_message(text: str, most: int) -> str:
         said = str(translate(fewer))
         if len(said) + len(CUT) <= most:
             return f"{said}{CUT}"
-    return shorten(said, most)
+    return shorten(said, min(most, len(said) - 1))
 
 
 def find_first(text: str) -> str:

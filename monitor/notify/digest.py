@@ -9,15 +9,17 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Message, NameList, Template, Term, Timestamp, Value
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Ledger, Notification
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.duty.local_time import local_day, spell_minute, to_instant
 from monitor.domain.duty.rota import who_is_on_duty
-from monitor.domain.instants import spell
+from monitor.domain.instants import parse
+from monitor.domain.message import join_lines, split_lines
 from monitor.domain.site import Recipient, Site
 from monitor.errors import ConfigError, DeliveryError
-from monitor.language.sayings import keep
+from monitor.language.subjects import make_subject
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.store.alerting import digests
@@ -29,6 +31,21 @@ from monitor.store.schema.views import load_view
 _LOG = logging.getLogger(__name__)
 LATEST: Final = timedelta(hours=6)  # what could not be sent for so long is left to the next day
 LISTED: Final = 8
+_ESSENCE: Final = Template("digest.essence", "daily digest, open alerts: {n}")
+_LEVEL: Final = Template("digest.level", "Level {level} since {at}, evaluated {at2}")
+_NOT_EVALUATED: Final = Template("digest.not_evaluated", "the site was not evaluated so far")
+_NEWEST: Final = Template("digest.newest", "Newest datum: {at}")
+_ALERTS: Final = Template("digest.alerts", "open alerts: {n}, not acknowledged: {n2}, suggestions: {n3}")
+_ALERT: Final = Template("digest.alert", "Alert {n}: {text}")
+_MORE: Final = Template("digest.more", "{n} more")
+_INSTRUMENTS: Final = Template("digest.instruments", "{n} of {n2} instruments ok")
+_LOOK_AT: Final = Template("digest.look_at", "look at {names}")
+_MESSAGES: Final = Template("digest.messages", "messages of the last day: {n} sent, {n2} failed for good, {n3} wait")
+_ON_DUTY: Final = Template("digest.on_duty", "on duty, {team}: {names}")
+_EVERY_DAY: Final = Template(
+    "digest.every_day",
+    "This message comes every day at {at}, also when all is well; when it does not come, look at the service",
+)
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:
@@ -78,7 +95,7 @@ def _find_due(recipient: Recipient, site: Site, now: datetime) -> str | None:
 
 def _send(
     db: Database, config: ServiceConfig, settings: Mapping[str, str], site: Site, recipient: Recipient, channel: str,
-    message: tuple[str, str], day: str, now: datetime,
+    message: tuple[Message, Message], day: str, now: datetime,
 ) -> str | None:  # fmt: skip
     """Deliver it; why it was not taken, or None."""
     url = config.web.public_url.rstrip("/")
@@ -86,23 +103,22 @@ def _send(
     notification = Notification(
         id=0, alert_id=0, event_id=0, site=site.id, ledger=str(Ledger.ADVICE), level=0, level_name="digest",
         recipient=recipient.name, channel=channel, exercise=False, subject=message[0],
-        body=f"{message[1]}\n{link}" if link else message[1], link=link,
+        body=join_lines([*split_lines(message[1]), link]) if link else message[1], link=link,
         idempotency_key=sha256(f"digest\n{site.id}\n{recipient.name}\n{day}".encode()).hexdigest(), attempts=1,
         queued_at=now,
     )  # fmt: skip
     language = recipient.language or config.language.default
-    kept = keep((station.id for station in site.stations), [site.name])
     try:
-        deliver_in(language, open_notifier(channel, settings, db), notification, kept, zone=site.timezone)
+        deliver_in(language, open_notifier(channel, settings, db), notification, zone=site.timezone)
     except (ConfigError, DeliveryError) as error:
-        return str(error)
+        return error.message
     except Exception as error:  # a notifier's bug is a failure of this channel only
         _LOG.exception("digest by %s", channel.partition(":")[0])
         return f"{type(error).__name__}: {error}"
     return None
 
 
-def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tuple[str, str]:
+def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tuple[Message, Message]:
     """Subject and body: one fact a line."""
     cards = load_cards(c, site.id)
     status: Mapping[str, Any] = cards[0].status if cards else {}
@@ -110,31 +126,30 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     alerts = [a for a in load_open_alerts(c, site.id) if not a["exercise"]]
     alarms = [a for a in alerts if a["ledger"] != Ledger.ADVICE]
     advice = len(alerts) - len(alarms)
-    lines = [
-        f"Level {name} since {_minute(status['since'])}, evaluated {_minute(status['evaluated_at'])}"
+    lines: list[Value] = [
+        _LEVEL(level=Term(name), at=_minute(status["since"]), at2=_minute(status["evaluated_at"]))
         if status.get("evaluated_at")
-        else "the site was not evaluated so far",
-        f"Newest datum: {_minute(status.get('newest_at'))}",
-        f"open alerts: {len(alarms)}, not acknowledged: {status.get('unacknowledged') or 0}, suggestions: {advice}",
+        else _NOT_EVALUATED(),
+        _NEWEST(at=_minute(status.get("newest_at"))),
+        _ALERTS(n=len(alarms), n2=status.get("unacknowledged") or 0, n3=advice),
     ]
-    lines += [f"Alert {a['alert_id']}: {a['reason']}" for a in alarms[:LISTED]]
-    lines += [f"{len(alarms) - LISTED} more"] if len(alarms) > LISTED else []
+    lines += [_ALERT(n=a["alert_id"], text=a["reason"]) for a in alarms[:LISTED]]
+    lines += [_MORE(n=len(alarms) - LISTED)] if len(alarms) > LISTED else []
     board = load_view(c, "instrument_health", order_by=("instrument",), site=site.id)
     sick = [row["instrument"] for row in board if row["state"] not in {"ok", "unknown"}]
-    lines.append(f"{len(board) - len(sick)} of {len(board)} instruments ok")
-    lines += [f"look at {', '.join(sick[:LISTED])}"] if sick else []
+    lines.append(_INSTRUMENTS(n=len(board) - len(sick), n2=len(board)))
+    lines += [_LOOK_AT(names=NameList(tuple(sick[:LISTED])))] if sick else []
     taken, lost, waiting = digests.count_messages(c, site.id, now - timedelta(days=1), now)
-    lines.append(f"messages of the last day: {taken} sent, {lost} failed for good, {waiting} wait")
+    lines.append(_MESSAGES(n=taken, n2=lost, n3=waiting))
     rosters = load_rosters(c, site.teams, now)
     for team in site.teams:
         people = who_is_on_duty(rosters[team.site, team.name], now)
-        lines.append(f"on duty, {team.name}: {', '.join(people) or 'nobody'}")
-    every = f"This message comes every day at {spell_minute(recipient.digest or 0)}, also when all is well"
-    lines.append(f"{every}; when it does not come, look at the service")
-    head = f"{str(name).upper()} {site.name}"
-    return f"{head}: daily digest, open alerts: {len(alarms)}. {spell(now)[:16]}Z", "\n".join(lines)
+        lines.append(_ON_DUTY(team=team.name, names=NameList(tuple(people) or ("nobody",))))
+    lines.append(_EVERY_DAY(at=spell_minute(recipient.digest or 0)))
+    subject = make_subject(Term(str(name).upper()), site.name, "", _ESSENCE(n=len(alarms)), now)
+    return subject, join_lines(lines)
 
 
-def _minute(text: str | None) -> str:
-    """An instant to the minute, as sentences hold it."""
-    return f"{text[:16]}Z" if text else "never"
+def _minute(text: str | None) -> Value:
+    """An instant to the minute."""
+    return Timestamp.of(parse(text), "minute") if text else "never"

@@ -14,7 +14,6 @@ from monitor.domain.canonical import code_version
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
 from monitor.language.catalogue import ENGLISH
-from monitor.language.sayings import Kept, keep
 from monitor.notify.message import find_language
 from monitor.notify.stages import escalated
 from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed
@@ -270,12 +269,6 @@ class Dispatcher:
         site = self._sites.get(site_id)
         return self._zone if site is None else site.timezone
 
-    def _find_kept(self, site_id: str) -> Kept:
-        """Names of a site that are not translated; in alerts of the service itself those of all sites."""
-        site = self._sites.get(site_id)
-        sites = [*self._sites.values()] if site is None else [site]
-        return keep((station.id for one in sites for station in one.stations), (one.name for one in sites))
-
     def find_hanging(self) -> set[str]:
         """Channels that hang and get no new worker: as many as may hang do already."""
         hang = [name for name, worker in [*self._workers.items()] if worker.is_stuck()]
@@ -304,7 +297,6 @@ class Dispatcher:
                 self._limits,
                 self._lease_s,
                 self._find_language,
-                self._find_kept,
                 self._page_url,
                 self._write_document,
                 self._recipients,

@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.errors import DeliveryError, StoreBusyError
 from monitor.language.catalogue import gettext, use
@@ -32,6 +33,10 @@ _MOST: Final = 100  # files looked at in one go
 _UNFINISHED_S: Final = 60.0  # so long a file that is empty, or has another name, may be one that is still being written
 _OURS: Final = "OUTA"  # begins the name of each message of ours
 _STUCK_S: Final = 180.0
+_NOT_SENT: Final = Template("delivery.sms.not_sent", "sms: the modem could not send it")
+_NO_FOLDER: Final = Template("modem.no_folder", "the folder {name} of the modem is missing")
+_NOT_READ: Final = Template("modem.not_read", "replies lie in the inbox of the modem and cannot be read")
+_NOT_TAKEN: Final = Template("modem.not_taken", "messages lie in the outbox of the modem; look whether gammu-smsd runs")
 
 
 class Incoming(NamedTuple):
@@ -129,7 +134,7 @@ class ModemWatch:
                     if found == "sent":
                         note_said(c, number, found)
                     else:
-                        mark_undelivered(c, number, found, "sms: the modem could not send it", now)
+                        mark_undelivered(c, number, found, _NOT_SENT(), now)
 
     def _read_inbox(self, now: datetime) -> None:
         """Take each reply; one that cannot be taken stays, is tried again behind the others, and is trouble."""
@@ -163,15 +168,15 @@ class ModemWatch:
         """Why messages do not go out; empty when all is well."""
         missing = [box for box in FOLDERS if not (self._folder / box).is_dir()]
         if missing:
-            return f"the folder {self._folder / missing[0]} of the modem is missing"
+            return _NO_FOLDER(name=str(self._folder / missing[0]))
         if self._failed or len([*filter(_is_reply, _list(self._folder / "inbox"))]) >= _MOST:
-            return "replies lie in the inbox of the modem and cannot be read"
+            return _NOT_READ()
         oldest = next(iter(_list(self._folder / "outbox")), None)
         try:
             age_s = 0.0 if oldest is None else self._clock().timestamp() - oldest.stat().st_mtime
         except OSError:
             return ""  # it was taken just now
-        return "messages lie in the outbox of the modem; look whether gammu-smsd runs" if age_s > _STUCK_S else ""
+        return _NOT_TAKEN() if age_s > _STUCK_S else ""
 
     def _answer(self, one: Incoming, answer: Answer) -> None:
         """Tell who replied what came of it; numbers that never had a message get none."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from forecasting.message import Template, Timestamp
 from monitor.broker.access import Access
 from monitor.broker.signing import Key, is_signed, sign
 from monitor.domain.duty.channels import split_channel, traits_of
@@ -21,6 +22,8 @@ from monitor.store.delivery.siren_orders import Order, confirm_order, load_open_
 _LOG = logging.getLogger(__name__)
 EVERY_S: Final = 0.5
 CONFIRM: Final = "/confirm"
+_ANSWERS: Final = Template("siren.answers", "siren {topic}: was ordered {wanted} and answers: {said}")
+_SILENT: Final = Template("siren.silent", "siren {topic}: was ordered {wanted} and has not confirmed it since {at}")
 _MOST: Final = 200  # answers that wait; more are dropped, and the order is repeated
 _LARGEST: Final = 4096
 
@@ -146,5 +149,5 @@ def _is_text(value: object) -> bool:
 
 def _describe(order: Order) -> str:
     if order.confirmed_at is not None:
-        return f"was ordered {order.wanted} and answers: {order.said}"
-    return f"was ordered {order.wanted} and has not confirmed it since {order.ordered_at:%Y-%m-%d %H:%M} UTC"
+        return _ANSWERS(topic=order.topic, wanted=order.wanted, said=str(order.said))
+    return _SILENT(topic=order.topic, wanted=order.wanted, at=Timestamp.of(order.ordered_at, "minute"))

@@ -13,6 +13,7 @@ from monitor.broker.signing import Key, sign
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, spell
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
+from monitor.language.rendering import translate_all
 from monitor.notify.notifiers.mqtt import TIMEOUT_S, MqttPublisher
 from monitor.notify.own_topics import OwnTopics
 from monitor.store.alerting.outbox import last_event_id, load_alert_events
@@ -210,7 +211,7 @@ def site_payload(
         **{key: row[key] for key in keys},
         "stage": row["movement_stage"],
         "stage_action": action,
-        "active_alerts": [{key: alert[key] for key in shown} for alert in alerts],
+        "active_alerts": translate_all([{key: alert[key] for key in shown} for alert in alerts]),
         "valid_until": valid_until,
     }
 

@@ -2,16 +2,27 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
+from forecasting.message import Message, NameList, Template, Term, Timestamp
 from monitor.domain.alert import UNCONFIRMED, AlertChange, AlertState, health_alarm
 from monitor.domain.alert_states import PUT_ASIDE
-from monitor.domain.instants import spell
 from monitor.domain.site import Recipient
 from monitor.notify.stages.escalated import find_next_step, list_clocks
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.outbox import OpenAlert
 
 Alarm = tuple[str, str]  # site and key
+_NOBODY: Final = Template(
+    "unconfirmed.nobody",
+    "nobody confirmed alert {n}, {level} at {site}, open since {at}: {count} notified, the last one at {at2}; "
+    "call {names}",
+)
+_PUT_ASIDE: Final = Template("unconfirmed.put_aside", "alert {n} is put aside; nobody confirmed it")
+_GONE: Final = Template("unconfirmed.gone", "the cause of alert {n} is gone; nobody confirmed it")
+_ACKNOWLEDGED: Final = Template("unconfirmed.acknowledged", "alert {n} is acknowledged")
+_CLOSED: Final = Template("unconfirmed.closed", "alert {n} is closed")
+_CONFIRMED: Final = Template("unconfirmed.confirmed", "alert {n} is confirmed")
 
 
 def find_unconfirmed(
@@ -44,18 +55,13 @@ def find_unconfirmed(
         since = max(min(at, alert.reached.get(name, at)) for name, at in first.items())
         if now - since < timedelta(seconds=limits.unconfirmed_after_s):
             continue
-        reason = (
-            f"nobody confirmed alert {alert.alert_id}, {alert.level_name} at {name}, "
-            f"open since {_spell(alert.raised_at)}: {len(first)} notified, the last one at {_spell(since)}; "
-            f"call {', '.join(first)}"
-        )
+        reason = _NOBODY(
+            n=alert.alert_id, level=Term(alert.level_name), site=name, at=Timestamp.of(alert.raised_at, "minute"),
+            count=len(first), at2=Timestamp.of(since, "minute"), names=NameList(tuple(first)),
+        )  # fmt: skip
         key = f"{UNCONFIRMED}{alert.alert_id}"
         found[alert.site, key] = health_alarm(key, 2, reason, is_open=True)
     return found
-
-
-def _spell(at: datetime) -> str:
-    return f"{spell(at)[:16]}Z"
 
 
 def end_unconfirmed(
@@ -87,11 +93,11 @@ def end_unconfirmed(
     return ended
 
 
-def _say_end(number: int, state: AlertState, *, is_confirmed: bool) -> str:
+def _say_end(number: int, state: AlertState, *, is_confirmed: bool) -> Message | None:
     if state in PUT_ASIDE:
-        return f"alert {number} is put aside; nobody confirmed it"
+        return _PUT_ASIDE(n=number)
     if state is AlertState.RETURNED_UNACKNOWLEDGED and not is_confirmed:
-        return f"the cause of alert {number} is gone; nobody confirmed it"
-    if state not in {AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED}:
-        return f"alert {number} is {state}"
-    return f"alert {number} is confirmed" if is_confirmed else ""
+        return _GONE(n=number)
+    if state in {AlertState.ACKNOWLEDGED, AlertState.CLOSED}:
+        return (_ACKNOWLEDGED if state is AlertState.ACKNOWLEDGED else _CLOSED)(n=number)
+    return _CONFIRMED(n=number) if is_confirmed else None

@@ -16,7 +16,6 @@ from monitor.domain.duty.quiet import Quiet
 from monitor.domain.site import Recipient, find_sounding
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
-from monitor.language.sayings import NOTHING_KEPT, Kept
 from monitor.logs import redact
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in
@@ -62,7 +61,6 @@ class ChannelWorker:
         limits: Limits,
         lease_s: float = LEASE_S,
         find_language: Callable[[str, str], str] = lambda _site, _recipient: ENGLISH,
-        find_kept: Callable[[str], Kept] = lambda _site: NOTHING_KEPT,
         page_url: str = "",
         write_document: Callable[[Notification], str] = lambda _notification: "",
         list_recipients: Callable[[str], Sequence[Recipient]] = lambda _site: (),
@@ -70,7 +68,7 @@ class ChannelWorker:
     ) -> None:
         self._page_url, self._write_document, self._list_recipients = page_url, write_document, list_recipients
         self._find_zone = find_zone
-        self._find_language, self._find_kept = find_language, find_kept
+        self._find_language = find_language
         self.channel = channel
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.circuit = Circuit()
@@ -184,12 +182,12 @@ class ChannelWorker:
             if traits_of(self.channel).sends_document:
                 notification = replace(notification, document=self._write_document(notification))
             language = self._find_language(notification.site, notification.recipient)
-            kept, whole = self._find_kept(notification.site), self._complete(notification, language)
+            whole = self._complete(notification, language)
             zone = self._find_zone(notification.site)
-            provider_id = deliver_in(language, self._notifier, whole, kept, page_url=self._page_url, zone=zone)
+            provider_id = deliver_in(language, self._notifier, whole, page_url=self._page_url, zone=zone)
         except ConfigError as error:  # a person can mend it: wait, and read the settings again
             wait_s = URGENT_AGAIN_S if urgent else CONFIG_AGAIN_S
-            self._settle_failure(notification, DeliveryError(str(error), retry_after_s=wait_s), urgent=urgent)
+            self._settle_failure(notification, DeliveryError(error.message, retry_after_s=wait_s), urgent=urgent)
         except DeliveryError as error:
             self._settle_failure(notification, error, urgent=urgent)
         except Exception as error:  # a notifier's bug is a failure of this channel only
@@ -238,7 +236,7 @@ class ChannelWorker:
         _LOG.warning("notification %d by %s: %s", notification.id, self.channel.partition(":")[0], self.last_error)
         self._settle(
             lambda c, at: mark_failed(
-                c, notification.id, self.owner, str(error), permanent=permanent,
+                c, notification.id, self.owner, error.message, permanent=permanent,
                 next_attempt_at=at + timedelta(seconds=wait_s),
             )
         )  # fmt: skip

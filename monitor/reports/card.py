@@ -6,10 +6,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from monitor.domain.site import Recipient, Site
-from monitor.language.sayings import say_level
+from monitor.language.rendering import translate_level
 from monitor.reports.facts import load_site_then
 from monitor.reports.render import render
-from monitor.store.pages import load_kept_names
 
 
 def render_card(c: Connection, site_id: str, page_url: str, language: str, at: datetime) -> str:
@@ -17,10 +16,10 @@ def render_card(c: Connection, site_id: str, page_url: str, language: str, at: d
     site = load_site_then(c, site_id, at)
     values = {
         "site": site, "page_url": page_url, "top": site.top_level, "levels": site.levels[::-1],
-        "say_level": lambda name: say_level(name, language), "people": list_people(site),
+        "say_level": lambda name: translate_level(name, language), "people": list_people(site),
         "needs": site.fusion.top_needs,
     }  # fmt: skip
-    return render("card.html", values, language, site.timezone, at, load_kept_names(c))
+    return render("card.html", values, language, site.timezone, at)
 
 
 def list_people(site: Site) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.criteria.rain_gauge import read_gauge
 from monitor.domain.alert import Ledger
@@ -90,7 +91,7 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
     }  # fmt: skip
     if cut:
         facts |= {"cut": cut, "cut_after": rows.MOST}
-    return dict(json.loads(canonical_json(_plain(facts))))
+    return dict(gather(json.loads(canonical_json(_plain(facts)))))
 
 
 def digest_of(facts: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from forecasting.message import gather
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.duty.channels import split_channel
@@ -33,7 +34,6 @@ from monitor.reports.render import TITLES, find_state, render_report
 from monitor.store import report_issues as store
 from monitor.store.alerting.sites import SiteSummary, load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.pages import load_kept_names
 from monitor.store.report_issues import Issue, Mail
 
 log = logging.getLogger(__name__)
@@ -141,13 +141,13 @@ def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Map
     """
     with db.read() as c:
         period = Period(issue.kind, issue.from_at, issue.to_at)
-        stored = json.loads(issue.facts) if issue.facts is not None and _is_whole(issue) else None
+        stored = gather(json.loads(issue.facts or "")) if _is_whole(issue) else None
         facts = gather_facts(c, issue.site, period) if stored is None else stored
-        photos, kept = load_photos(c, issue.site, period), load_kept_names(c)
+        photos = load_photos(c, issue.site, period)
     digest = digest_of(facts) if stored is None else issue.facts_sha256
     if digest != issue.facts_sha256:
         log.warning("report %d of %s comes out otherwise than when it was issued", issue.id, issue.site)
-    return render_report(facts, digest, issue.language, issue.made_at, kept, late, photos), facts
+    return render_report(facts, digest, issue.language, issue.made_at, late, photos), facts
 
 
 def _is_whole(issue: Issue) -> bool:
@@ -168,15 +168,10 @@ class Proof:
 def prove(c: Connection, issue: Issue) -> Proof:
     """Make the facts of a report again from its rows, and compare them with what is stored of it."""
     facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
-    kept, whole = issue.facts, None if issue.facts is None else _is_whole(issue)
-    stored = json.loads(kept) if kept is not None and whole else None
-    if stored is not None and not any("velocity_window_s" in one for one in stored["movement"]):
-        for one in facts["movement"]:  # issued before a report said over which window a velocity is
-            one.pop("velocity_window_s", None)
-    digest = digest_of(facts)
-    changed = find_changed(stored, facts) if stored is not None else []
-    same = digest == issue.facts_sha256 and whole is not False
-    return Proof(digest, same, whole, issue.code_version != code_version(), tuple(changed))
+    whole, digest = _is_whole(issue), digest_of(facts)
+    changed = find_changed(gather(json.loads(issue.facts or "")), facts) if whole else []
+    same, older = whole and digest == issue.facts_sha256, issue.code_version != code_version()
+    return Proof(digest, same, whole, older, tuple(changed))
 
 
 def _send(

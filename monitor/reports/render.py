@@ -16,7 +16,7 @@ from monitor.language import catalogue
 from monitor.language.catalogue import N_, gettext
 from monitor.language.figures import level_class, spell_number, spell_span
 from monitor.language.local_time import describe_zone, spell_local, use_zone
-from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
+from monitor.language.rendering import translate, translate_level
 from monitor.reports.field import NO_PHOTOS, Photos
 from monitor.reports.pictures import draw_line
 
@@ -79,18 +79,16 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
     environment.filters.update(
-        minute=minute, number=spell_number, signed=spell_signed, say=say,
+        minute=minute, number=spell_number, signed=spell_signed, say=translate,
         line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=spell_duration, window=spell_span,
     )  # fmt: skip
     environment.globals.update(level_class=level_class, language=catalogue.current, style=read_style)
     return environment
 
 
-def render(
-    name: str, values: Mapping[str, Any], language: str, zone: str, at: datetime, kept: Kept = NOTHING_KEPT
-) -> str:
+def render(name: str, values: Mapping[str, Any], language: str, zone: str, at: datetime) -> str:
     """A document in a language, its times by the clock of a zone."""
-    with catalogue.use(language, kept), use_zone(zone):
+    with catalogue.use(language), use_zone(zone):
         shared = {
             "sheet": name.removesuffix(".html"),
             "version": code_version(),
@@ -124,12 +122,12 @@ def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> dict
                 "action": "",
             }
         level, sight = int(now["level"]), str(now["observability"])
-        word = say_level(names.get(level, str(level)), language)
+        word = translate_level(names.get(level, str(level)), language)
         is_known = parse(facts["to"]) - parse(now["at"]) <= late
         since = "" if is_known else gettext(LAST) % {
             "at": spell_local(parse(now["at"])), "level": word.upper(),
         }  # fmt: skip
-        line = word.upper() + ("" if sight == "full" else f", {say(sight)}")
+        line = word.upper() + ("" if sight == "full" else f", {translate(sight)}")
     action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
     return {
         "level": level, "is_known": is_known, "since": since, "word": word if is_known else unknown,
@@ -139,7 +137,7 @@ def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> dict
 
 
 def render_report(
-    facts: Mapping[str, Any], digest: str, language: str, at: datetime, kept: Kept = NOTHING_KEPT,
+    facts: Mapping[str, Any], digest: str, language: str, at: datetime,
     late: timedelta = timedelta(minutes=10), photos: Photos = NO_PHOTOS,
 ) -> str:  # fmt: skip
     """A bulletin or shift report.
@@ -149,7 +147,6 @@ def render_report(
         digest: of them.
         language: of the texts; names and what people wrote stay as they are.
         at: when it is made.
-        kept: names that are not translated.
         late: as `find_state` takes it.
         photos: of the field.
     """
@@ -161,7 +158,7 @@ def render_report(
     values = {
         "title": title, "f": facts, "digest": digest, "top": top, "photos": photos,
         "state": find_state(facts, language, late),
-        "level_name": lambda number: say_level(names.get(number, str(number)), language),
+        "level_name": lambda number: translate_level(names.get(number, str(number)), language),
         "level_colour": lambda number: level_class(names.get(number), number, top),
     }  # fmt: skip
-    return render("bulletin.html", values, language, facts["site"]["timezone"], at, kept)
+    return render("bulletin.html", values, language, facts["site"]["timezone"], at)

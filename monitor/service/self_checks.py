@@ -162,7 +162,7 @@ class Conditions:
     def of_sirens(troubles: Mapping[str, str]) -> Iterator[Condition]:
         """What `Sirens.find_troubles` says of each topic."""
         for topic, trouble in troubles.items():
-            yield Condition(f"siren:{topic[:60]}", bool(trouble), f"siren {topic}: {trouble}")
+            yield Condition(f"siren:{topic[:60]}", bool(trouble), trouble)
 
     @staticmethod
     def of_channels(tested: Iterable[Tested], pause: timedelta | None, now: datetime) -> Iterator[Condition]:

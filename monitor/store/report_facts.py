@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, case, func, or_, select
 
+from forecasting.message import gather
 from monitor.domain.alert import AlertState, Ledger
 from monitor.errors import NotFoundError
 from monitor.store.alerting.alerts import AlertEvent
@@ -69,7 +70,7 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     chains: dict[int, list[AlertEvent]] = {row.id: [] for row in heads}
     events = select(t.alert_event).where(e.alert_id.in_(list(chains)), e.at <= to_at).order_by(e.alert_id, e.sequence)
     for row in c.execute(events).mappings():
-        chains[row["alert_id"]].append(AlertEvent(**row))
+        chains[row["alert_id"]].append(AlertEvent(**gather(row)))
     newest = select(func.max(o.id)).where(o.at <= to_at).group_by(o.alert_id)
     said = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
     outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(said)}
@@ -99,7 +100,7 @@ def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
     """What people did to alerts of a site in a period, oldest first; drills left out."""
     a, e = t.alert.c, t.alert_event.c
     query = (
-        select(e.at, e.alert_id, e.actor, e.from_state, e.to_state, e.reason)
+        select(e.at, e.alert_id, e.actor, e.from_state, e.to_state, e.reason, e.reason_id, e.reason_values)
         .join(t.alert, a.id == e.alert_id)
         .where(
             a.site == site, a.exercise.is_(False), e.actor_kind == "person", e.at > from_at, e.at <= to_at,
@@ -107,7 +108,7 @@ def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
         .order_by(e.at.desc(), e.id.desc())
         .limit(MOST)
     )  # fmt: skip
-    return [dict(row) for row in c.execute(query).mappings()][::-1]
+    return [gather(row) for row in c.execute(query).mappings()][::-1]
 
 
 def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, Any]:

@@ -89,7 +89,6 @@ def _write(
     from monitor.reports.field import load_photos
     from monitor.reports.period import find_before
     from monitor.reports.render import render_report
-    from monitor.store.pages import load_kept_names
 
     service = load_service(config)
     wanted, now = _read_language(language, service.language.default), datetime.now(UTC)
@@ -100,9 +99,8 @@ def _write(
         zone = ZoneInfo(load_site_then(c, site, end).timezone)
         period = find_before(kind, end, zone, hours or 8)
         facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
-        kept = load_kept_names(c)
     digest = digest_of(facts)
-    _save(out, render_report(facts, digest, wanted, now, kept, service.schedule.late, photos), config)
+    _save(out, render_report(facts, digest, wanted, now, service.schedule.late, photos), config)
     said = {
         "site": site, "kind": kind, "from": spell(period.from_at), "to": spell(period.to_at), "facts_sha256": digest,
         "file": str(out),

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
+from forecasting.message import Template, gather
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.decision import instant
 from monitor.domain.ground import Place
@@ -22,8 +24,10 @@ from monitor.store.alerting.alerts import find_alert, find_alert_of_event, find_
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.models.movement import load_failure_facts
-from monitor.store.pages import SiteCard, load_cards, load_kept_names
+from monitor.store.pages import SiteCard, load_cards
 from monitor.store.report_facts import find_version_at
+
+_NO_ALERT: Final = Template("alert.none", "alert {n} does not exist; see `slopeward alerts list`")
 
 
 def find_source(config: ServiceConfig) -> Source:
@@ -54,7 +58,7 @@ def compose(
     """
     alert = find_alert(c, alert_id)
     if alert is None:
-        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+        raise NotFoundError(_NO_ALERT(n=alert_id))
     events, outcome = load_alert_events(c, alert_id), find_outcome(c, alert_id)
     steps = list_steps(alert, events, outcome)
     found = next((s for s in steps if s.number == number), None) if number else steps[-1]
@@ -65,7 +69,7 @@ def compose(
     card, ground = _look_back(c, alert.site, found)
     text = write_cap(
         alert, events, card, find_source(config), languages or config.language.cap, outcome=outcome,
-        holds=holds or config.cap.holds, is_test=is_test, kept=load_kept_names(c), ground=ground,
+        holds=holds or config.cap.holds, is_test=is_test, ground=ground,
     )  # fmt: skip
     if not config.cap.key:
         return text
@@ -90,11 +94,11 @@ def _look_back(c: Connection, site_id: str, step: Step) -> tuple[SiteCard, Groun
     if decision is None:  # a person set the level, or took it back
         found = replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
         return card, replace(found, exposed=_find_exposed(site, step.level))
-    told = json.loads(decision.evidence)
+    told = gather(json.loads(decision.evidence))
     evidence = (told.get("outcome") or {}).get("evidence") or {} if isinstance(told, dict) else {}
     votes = {VoteKey.read(key): vote for key, vote in (evidence.get("votes") or {}).items()}
     counted = {key for key, vote in votes.items() if vote.get("counted")}
-    sentences = {VoteKey(w["criterion"], w["station"]): str(w["reason"]) for w in evidence.get("words") or ()}
+    sentences = {VoteKey(w["criterion"], w["station"]): w["reason"] for w in evidence.get("words") or ()}
     ground = Ground(
         stations=_place(site, None), voting=_place(site, {key.station for key in counted}),
         votes=tuple((key.station, sentences.get(key, key.criterion)) for key in sorted(counted)),

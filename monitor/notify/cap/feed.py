@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from monitor.domain.instants import EPOCH, spell
 from monitor.language.catalogue import current
-from monitor.language.sayings import say, say_level
+from monitor.language.rendering import translate, translate_level
 from monitor.notify.cap.message import add_text
 
 ATOM: Final = "http://www.w3.org/2005/Atom"
@@ -51,13 +51,15 @@ def write_feed(entries: Sequence[Entry], root_url: str, path: str, title: str, s
         add_text(entry, "id", f"tag:{host},2026:slopeward{one.path}")
         mark = "EXERCISE " if one.exercise else ""
         add_text(
-            entry, "title", f"{mark}[{one.site_name}] {say_level(one.level_name, current()).upper()}: {say(one.reason)}"
+            entry,
+            "title",
+            f"{mark}[{one.site_name}] {translate_level(one.level_name, current()).upper()}: {translate(one.reason)}",
         )
         add_text(entry, "updated", spell(one.at))
         add_text(entry, "published", spell(one.at))
         ET.SubElement(entry, "category", term=one.kind)
         ET.SubElement(entry, "category", term="Exercise" if one.exercise else "Actual")
         ET.SubElement(entry, "link", rel="alternate", type=CAP_TYPE, href=f"{root_url}{one.path}")
-        add_text(entry, "summary", str(say(one.reason)))
+        add_text(entry, "summary", str(translate(one.reason)))
     ET.indent(feed)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(feed, encoding="unicode")}\n'.encode()

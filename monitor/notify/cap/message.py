@@ -1,17 +1,19 @@
 """A hazard alert as a CAP 1.2 message, with one `info` block for each language (OASIS, 2010)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from forecasting.message import Message, Template
 from monitor.domain.ground import Place
 from monitor.errors import RefusedError
 from monitor.language.catalogue import gettext, use
-from monitor.language.cutting import shorten
-from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
+from monitor.language.cutting import cut_words
+from monitor.language.rendering import translate, translate_level
+from monitor.language.subjects import cut_message
 from monitor.notify.cap.area import draw_polygon, find_radius_km
 from monitor.notify.cap.rules import NAMESPACE
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
@@ -27,10 +29,10 @@ _UNSAFE: Final = re.compile(r"[\s,<&]")  # not allowed in the names of messages 
 TEST: Final = "technical testing only, nothing has happened."
 EXERCISE: Final = "this is a drill, nothing has happened."
 # Outcome of an alert -> what its Cancel says.
-FALSE: Final = {
-    "false_instrument": "False alarm: an instrument was the cause.",
-    "false_weather": "False alarm: weather was the cause.",
-    "false_work": "False alarm: work on the slope was the cause.",
+FALSE: Final[Mapping[str, Message]] = {
+    "false_instrument": Template("cap.false_instrument", "False alarm: an instrument was the cause.")(),
+    "false_weather": Template("cap.false_weather", "False alarm: weather was the cause.")(),
+    "false_work": Template("cap.false_work", "False alarm: work on the slope was the cause.")(),
 }
 
 
@@ -115,7 +117,7 @@ class Step:
 def write_cap(
     alert: Alert, events: Sequence[AlertEvent], card: SiteCard, source: Source, languages: Sequence[str], *,
     outcome: Outcome | None = None, holds: timedelta | None = None, is_test: bool = False,
-    kept: Kept = NOTHING_KEPT, ground: Ground = BARE,
+    ground: Ground = BARE,
 ) -> str:  # fmt: skip
     """The message of an alert as it stands now.
 
@@ -130,7 +132,6 @@ def write_cap(
         languages: codes, one block each, in this order.
         outcome: what people found that it was.
         holds: for how long receivers may take it as true; None: until the next message.
-        kept: names that are not translated.
         is_test: it proves that messages arrive; a chain of its own, so that no receiver takes the real one for known.
         ground: what the level rests on.
 
@@ -156,7 +157,7 @@ def write_cap(
     if before:
         add_text(root, "references", " ".join(f"{sender},{step.name},{spell_cap(step.at)}" for step in before))
     for language in dict.fromkeys(languages):
-        with use(language, kept):
+        with use(language):
             _add_info(root, language, now, card, f"{source.page_url}/alerts/{alert.id}", holds, ground)
     return _spell(root)
 
@@ -203,7 +204,7 @@ def _add_info(
     level = next((v for v in card.levels if v["number"] == now.level), {"name": str(now.level), "action": ""})
     window = ground.window if now.level > 0 and ground.window and ground.window.to_at > now.at else None
     rank = raise_rank(find_rank(now.level, card.top_level), window, now.at)
-    reason = str(say(now.reason))
+    reason = str(translate(now.reason))
     info = ET.SubElement(root, "info")
     add_text(info, "language", language)
     add_text(info, "category", "Geo")
@@ -218,8 +219,8 @@ def _add_info(
         # a window that is believed lasts as long as it lasts
         add_text(info, "expires", spell_cap(max(now.at + holds, window.to_at if window else now.at)))
     add_text(info, "senderName", "Slopeward")
-    head = f"[{card.name}] {say_level(str(level['name']), language).upper()}: "
-    add_text(info, "headline", shorten(f"{head}{reason}", HEADLINE, head))
+    head = f"[{card.name}] {translate_level(str(level['name']), language).upper()}: "
+    add_text(info, "headline", cut_words(f"{head}{cut_message(now.reason, max(HEADLINE - len(head), 1))}", HEADLINE))
     add_text(info, "description", reason)
     if level["action"]:
         add_text(info, "instruction", str(level["action"]))
@@ -229,7 +230,7 @@ def _add_info(
         if ground.votes_asked:
             _add_parameter(info, "votes", f"{len(ground.votes)} of {ground.votes_asked} count")
         for station, sentence in ground.votes[:VOTES]:
-            _add_parameter(info, "vote", f"{station}: {say(sentence)}")
+            _add_parameter(info, "vote", f"{station}: {translate(sentence)}")
         if window is not None:
             span = f"{spell_cap(window.from_at)} {spell_cap(window.to_at)}"
             _add_parameter(info, "failure_window", f"{span} {window.station}")

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import read_secret
+
+_NOT_TAKEN: Final = Template("delivery.apprise.not_taken", "apprise: the service did not take the message")
 
 
 class AppriseNotifier:
@@ -31,4 +34,4 @@ class AppriseNotifier:
         except Exception as error:  # its plug-ins raise what they like
             raise DeliveryError(f"apprise: {type(error).__name__}") from error
         if not taken:
-            raise DeliveryError("apprise: the service did not take the message")
+            raise DeliveryError(_NOT_TAKEN())

@@ -7,15 +7,18 @@ from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 from typing import Final
 
+from forecasting.message import Template
 from monitor.domain.alert import Notification
 from monitor.domain.names import is_line
 from monitor.errors import ConfigError, DeliveryError, UnsetError
-from monitor.language.sayings import say
+from monitor.language.rendering import translate
 from monitor.notify.notifier import read_secret
 
 PREFIX: Final = "SLOPEWARD_SMTP__"
 TIMEOUT_S: Final = 6.0
 TLS_MODES: Final = ("starttls", "tls", "none")
+_FOR: Final = Template("mail.foot", "{site}, for {name}")
+_LOGIN: Final = Template("delivery.email.login", "email: the server refused the login ({code})")
 _LOGIN_CODES: Final = frozenset({530, 534, 535, 538})  # a password that ran out is repaired by a person: keep trying
 
 
@@ -59,7 +62,7 @@ class MailNotifier:
                     server.login(self._user, self._password)
                 server.send_message(message)
         except smtplib.SMTPAuthenticationError as error:
-            raise DeliveryError(f"email: the server refused the login ({error.smtp_code})") from error
+            raise DeliveryError(_LOGIN(code=error.smtp_code)) from error
         except smtplib.SMTPRecipientsRefused as error:
             code, text = next(iter(error.recipients.values()))
             raise DeliveryError(f"email: recipient refused ({code} {_plain(text)})", permanent=code >= 500) from error
@@ -86,7 +89,8 @@ def compose(notification: Notification, sender: str, to: str) -> EmailMessage:
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers
     if notification.level >= 2:
         message["Importance"] = "high"
-    message.set_content(f"{notification.body}\n\n-- \n{say(f'{notification.site}, for {notification.recipient}')}\n")
+    foot = translate(_FOR(site=notification.site, name=notification.recipient))
+    message.set_content(f"{notification.body}\n\n-- \n{foot}\n")
     return message
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.broker.access import Access, read_access
 from monitor.broker.signing import KEYS_FILE, Keyring, sign
 from monitor.domain.alert import Notification
@@ -14,6 +15,8 @@ from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.webhook import payload
 
 TIMEOUT_S: Final = 8.0
+_NO_CONNECTION: Final = Template("delivery.mqtt.no_connection", "mqtt: no connection to the broker")
+_NOT_IN_TIME: Final = Template("delivery.mqtt.not_in_time", "mqtt: the broker did not acknowledge in time")
 
 
 class MqttPublisher:
@@ -65,14 +68,14 @@ class MqttPublisher:
         """
         self.listen()
         if not self._connected.wait(timeout_s):
-            raise DeliveryError("mqtt: no connection to the broker")
+            raise DeliveryError(_NO_CONNECTION())
         info = self._client.publish(topic, content, qos=1, retain=retain)
         try:
             info.wait_for_publish(timeout_s)
         except (RuntimeError, ValueError) as error:
             raise DeliveryError(f"mqtt: {error}") from error
         if not info.is_published():
-            raise DeliveryError("mqtt: the broker did not acknowledge in time")
+            raise DeliveryError(_NOT_IN_TIME())
 
     def close(self) -> None:
         """Disconnect in order: the last will is not sent."""

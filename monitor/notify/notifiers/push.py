@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from forecasting.message import Template, join
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError, UnsetError
 from monitor.language.catalogue import current
 from monitor.language.cutting import shorten
-from monitor.notify.notifiers.webhook import CONNECT_S, TIMEOUT_S, refuse
+from monitor.notify.notifiers.webhook import ANSWERED, CONNECT_S, NO_ANSWER, TIMEOUT_S, refuse
 from monitor.notify.web_push import LARGEST, find_key, find_public_key, prove, seal
 from monitor.store.database.engine import Database
 from monitor.store.delivery.devices import Device, end_device, load_open_devices, note_sent
 
 _GONE: Final = frozenset({404, 410})  # RFC 8030, 7.3
 MOST_TRIES: Final = 4  # for a second device, when the first one has the message
+_NO_DEVICE: Final = Template("delivery.push.no_device", "push: {name} has no device that takes messages")
+_IS_GONE: Final = Template("delivery.push.gone", "the push service says that it is gone ({n})")
 TTL_S: Final = 6 * 3600  # how long the push service keeps it for a device that is off
 
 
@@ -68,10 +71,10 @@ class PushNotifier:
         if self._taken and not waits:
             return
         if not troubles:
-            raise DeliveryError(f"push: {self._user} has no device that takes messages", permanent=True)
+            raise DeliveryError(_NO_DEVICE(name=self._user), permanent=True)
         wait_s = max((e.retry_after_s for e in troubles if e.retry_after_s is not None), default=None)
         raise DeliveryError(
-            "; ".join(dict.fromkeys(map(str, troubles))), permanent=all(e.permanent for e in troubles),
+            join(dict.fromkeys(e.message for e in troubles)), permanent=all(e.permanent for e in troubles),
             retry_after_s=wait_s,
         )  # fmt: skip
 
@@ -91,7 +94,7 @@ class PushNotifier:
             with self._client.stream("POST", device.endpoint, content=body, headers=headers) as response:
                 status, after = response.status_code, response.headers.get("Retry-After")
         except httpx.TimeoutException as error:
-            raise DeliveryError("push: no answer in time") from error
+            raise DeliveryError(NO_ANSWER(name="push")) from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise DeliveryError(f"push: {type(error).__name__}") from error
         if 200 <= status < 300:
@@ -100,9 +103,9 @@ class PushNotifier:
             return
         if status in _GONE:
             with db.write() as c:
-                end_device(c, device.id, f"the push service says that it is gone ({status})", now)
+                end_device(c, device.id, _IS_GONE(n=status), now)
             raise DeliveryError(f"push: the device {device.name!r} is gone ({status})", permanent=True)
-        raise refuse(f"push: answered {status}", status, after)
+        raise refuse(ANSWERED(name="push", n=status), status, after)
 
 
 def is_served(endpoint: str, services: Iterable[str]) -> bool:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from forecasting.message import Template
 from monitor.broker.access import read_access
 from monitor.broker.signing import KEYS_FILE, Keyring, sign
 from monitor.domain.alert import Notification
@@ -17,6 +18,7 @@ from monitor.store.delivery.siren_orders import Order, make_order
 
 SOUND_FOR_S: Final = 180.0
 VALID_FOR_S: Final = 300.0
+_NO_RECIPIENT: Final = Template("delivery.siren.no_recipient", "siren: the site file names no such recipient any more")
 
 
 class SirenNotifier:
@@ -43,7 +45,7 @@ class SirenNotifier:
         if n.id and n.ledger != "hazard":
             raise DeliveryError("siren: takes hazards alone", permanent=True)
         if n.id and n.sounds_from is None and n.level > 0:
-            raise DeliveryError("siren: the site file names no such recipient any more", permanent=True)
+            raise DeliveryError(_NO_RECIPIENT(), permanent=True)
         if self._db is None:
             raise DeliveryError("siren: orders are kept in the database, which is away", permanent=True)
         keys = self._keyring.known()

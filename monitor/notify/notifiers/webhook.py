@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from forecasting.message import Template
 from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
@@ -27,6 +28,9 @@ PASSING: Final = frozenset({408, 425, 429, 401, 403, 404, 407})
 TIMEOUT_S: Final = 8.0
 CONNECT_S: Final = 5.0
 LARGEST_ANSWER: Final = 1 << 20
+# of every channel that speaks HTTP
+ANSWERED: Final = Template("delivery.http.answered", "{name}: answered {n}")
+NO_ANSWER: Final = Template("delivery.http.no_answer", "{name}: no answer in time")
 AS_IT_IS: Final = {"Accept-Encoding": "identity"}  # of a request whose answer `read_answer` reads
 
 
@@ -67,14 +71,14 @@ class WebhookNotifier:
             with self._client.stream("POST", self._url, content=content, headers=headers) as response:
                 status, retry_after = response.status_code, response.headers.get("Retry-After")
         except httpx.TimeoutException as error:
-            raise DeliveryError(f"{self.kind}: no answer in time") from error
+            raise DeliveryError(NO_ANSWER(name=self.kind)) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise DeliveryError(
                 f"{self.kind}: {type(error).__name__}: {str(error).replace(self._url, '<url>')}"
             ) from error
         if 200 <= status < 300:
             return
-        raise refuse(f"{self.kind}: answered {status}", status, retry_after)
+        raise refuse(ANSWERED(name=self.kind, n=status), status, retry_after)
 
     def _write(self, notification: Notification) -> str:
         return payload(notification)

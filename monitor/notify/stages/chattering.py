@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from forecasting.message import Template
 from monitor.domain.alert import Ledger
 from monitor.notify.verdict import Postponed, Superseded, Verdict, View
 from monitor.store.alerting.outbox import Waiting
 
 MOST_TOLD: Final = 6  # messages of one alarm within a day: three times there and back
 STANDS: Final = timedelta(hours=1)
+_WAITS: Final = Template(
+    "delivery.chattering", "{n} messages of this alarm within a day: waits until it has stood for an hour"
+)
 
 
 def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
@@ -29,6 +33,5 @@ def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
         if by is not message:
             verdicts.append(Superseded(message.id, by.id))
         elif view.now < until:
-            why = f"{told} messages of this alarm within a day: waits until it has stood for an hour"
-            verdicts.append(Postponed(message.id, until, why))
+            verdicts.append(Postponed(message.id, until, _WAITS(n=told)))
     return verdicts

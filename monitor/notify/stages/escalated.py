@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from monitor.domain.alert import DeliveryState, Ledger
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.instants import spell_about
 from monitor.domain.site import Recipient
+from monitor.language.subjects import NOBODY_ELSE, mark_open
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.outbox import OpenAlert
 
@@ -45,15 +45,14 @@ def apply(
         return _tell(reached, alert.subject)
     people = [t for t in alert.told if not traits_of(t.channel).orders]  # that a siren sounds reaches nobody of them
     if fresh and people and all(t.state == DeliveryState.FAILED_FINAL for t in people):
-        return _tell(fresh, f"nobody else could be reached: {alert.subject}")
+        return _tell(fresh, NOBODY_ELSE(text=alert.subject))
     clocks = list_clocks(alert, chain, limits)
     # while somebody is left, what comes again and again does not set the clock back for those it reached before
     known = alert.reached if fresh else {}
     since = max(min(t.queued_at, known.get(t.recipient, t.queued_at)) for t in alert.told)
     if not clocks or now - since < timedelta(seconds=min(clocks)):
         return []
-    silent_for = spell_about((now - min(t.queued_at for t in alert.told)).total_seconds())
-    subject = f"open for {silent_for}: {alert.subject}"
+    subject = _mark_open(alert, now)
     if fresh:
         return _tell(fresh, subject)
     again = {
@@ -73,8 +72,11 @@ def tell_of_return(alert: OpenAlert, addressees: Iterable[Recipient], now: datet
         for r in addressees
         if alert.ledger in r.ledgers and (alert.ledger != Ledger.HAZARD or alert.level in r.levels)
     ]
-    silent_for = spell_about((now - min(t.queued_at for t in alert.told)).total_seconds())
-    return _tell({r.name: r for r in wanted}.values(), f"open for {silent_for}: {alert.subject}")
+    return _tell({r.name: r for r in wanted}.values(), _mark_open(alert, now))
+
+
+def _mark_open(alert: OpenAlert, now: datetime) -> str:
+    return mark_open(alert.subject, (now - min(t.queued_at for t in alert.told)).total_seconds())
 
 
 def _find_reached(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> list[Recipient]:

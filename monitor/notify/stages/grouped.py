@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
+from forecasting.message import Template
 from monitor.notify.verdict import Postponed, Superseded, Verdict, View
 from monitor.store.alerting.outbox import Waiting
+
+_WAITS: Final = Template("delivery.grouped", "waits a moment for messages of the same kind")
 
 
 def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
@@ -22,11 +26,7 @@ def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     for group in groups.values():
         ready_at = min(w.queued_at for w in group) + timedelta(seconds=view.limits.group_wait_s)
         if ready_at > view.now:
-            verdicts += [
-                Postponed(w.id, ready_at, "waits a moment for messages of the same kind")
-                for w in group
-                if w.is_due(view.now)
-            ]
+            verdicts += [Postponed(w.id, ready_at, _WAITS()) for w in group if w.is_due(view.now)]
             continue
         carrier = max(group, key=lambda w: (w.level, w.id))
         verdicts += [Superseded(w.id, carrier.id) for w in group if w.id != carrier.id]

@@ -1,9 +1,13 @@
 """Stage quiet: in the quiet hours of a recipient messages wait for their end."""
 
 from collections.abc import Sequence
+from typing import Final
 
+from forecasting.message import Template
 from monitor.notify.verdict import Postponed, Verdict, View
 from monitor.store.alerting.outbox import LONGEST_WAIT, Waiting
+
+_WAITS: Final = Template("delivery.quiet", "waits for the end of the quiet hours of its recipient")
 
 
 def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
@@ -16,5 +20,5 @@ def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
         quiet = None if message.urgent else view.find_quiet(message.site, message.recipient)
         if quiet is not None and view.now < (end := quiet.find_window(view.now)[1]):
             until = min(end, view.now + LONGEST_WAIT)
-            verdicts.append(Postponed(message.id, until, "waits for the end of the quiet hours of its recipient"))
+            verdicts.append(Postponed(message.id, until, _WAITS()))
     return verdicts

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from forecasting.message import Template
 from monitor.domain.alert import AlertState
 from monitor.notify.verdict import Postponed, Verdict, View
 from monitor.store.alerting.outbox import Waiting
 
 WHY: Final = {
-    AlertState.SHELVED: "shelved by a person; waits until the shelving ends",
-    AlertState.SUPPRESSED: "work on its station explains the alert; waits until the work is over",
-    AlertState.OUT_OF_SERVICE: "the alert is out of service; waits until it is put back",
+    AlertState.SHELVED: Template("delivery.shelved", "shelved by a person; waits until the shelving ends")(),
+    AlertState.SUPPRESSED: Template(
+        "delivery.suppressed", "work on its station explains the alert; waits until the work is over"
+    )(),
+    AlertState.OUT_OF_SERVICE: Template(
+        "delivery.out_of_service", "the alert is out of service; waits until it is put back"
+    )(),
 }
 
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
+from forecasting.message import Template
 from monitor.domain.alert import Ledger
 from monitor.notify.verdict import Postponed, Verdict, View
 from monitor.store.alerting.outbox import Waiting
+
+_WAITS: Final = Template("delivery.throttled", "throttled: the channel took {n} messages within the hour")
 
 
 def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
@@ -16,5 +20,5 @@ def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
         (w for w in due if not w.urgent), key=lambda w: (w.exercise, w.ledger != Ledger.HAZARD, -w.level, -w.id)
     )
     until = view.now + timedelta(minutes=5)
-    why = f"throttled: the channel took {view.sent_last_hour} messages within the hour"
+    why = _WAITS(n=view.sent_last_hour)
     return [Postponed(w.id, until, why) for w in ordinary[max(left, 0) :]]

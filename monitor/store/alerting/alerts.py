@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, update
 
-from forecasting.message import gather
+from forecasting.message import Template, gather, message_columns
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
@@ -24,6 +24,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.schema import tables as t
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
+_CAME_AND_WENT: Final = Template("delivery.came_and_went", "the alert came and went while it was put aside")
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
 
 
@@ -150,8 +151,8 @@ def _was_told(c: Connection, found: Row[Any] | None) -> bool:
 def _drop_unsent(c: Connection, alert_id: int) -> None:
     n = t.notification.c
     waiting = (n.alert_id == alert_id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
-    why = "the alert came and went while it was put aside"
-    done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "last_error": why, "next_attempt_at": None}
+    done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "next_attempt_at": None}
+    done |= message_columns("last_error", _CAME_AND_WENT())
     c.execute(update(t.notification).where(*waiting).values(**done))
 
 
@@ -182,7 +183,7 @@ def _move_alert(
     c: Connection, found: Row[Any], change: AlertChange, actor: Actor, now: datetime, basis: int, rule_version: str
 ) -> int:
     level, before = change.level if change.open else 0, AlertState(found.state)
-    values: dict[str, Any] = {"level": level, "reason": change.reason, "decision_id": basis}
+    values: dict[str, Any] = {"level": level, "decision_id": basis, **message_columns("reason", change.reason)}
     if change.open:
         reopened = before is AlertState.RETURNED_UNACKNOWLEDGED
         event = AlertStep.RAISE if reopened else AlertStep.WORSEN if level > found.level else AlertStep.CHANGE
@@ -551,7 +552,7 @@ def load_alert_events(c: Connection, alert_id: int) -> list[AlertEvent]:
     rows = c.execute(
         select(t.alert_event).where(and_(t.alert_event.c.alert_id == alert_id)).order_by(t.alert_event.c.sequence)
     )
-    return [AlertEvent(**gather(row._mapping)) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
+    return [_read_event(row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
 
 
 def find_alert_of_event(c: Connection, event_id: int) -> tuple[int, int]:
@@ -580,7 +581,7 @@ def load_level_changes(
     if sites is not None:
         wanted = wanted.where(a.site.in_(sorted(sites)))
     return [
-        (_read({n: row[a[n]] for n in Alert.__slots__}), AlertEvent(**{n: row[e[n]] for n in AlertEvent.__slots__}))
+        (_read({k.name: row[k] for k in a}), _read_event({k.name: row[k] for k in e}))
         for row in c.execute(wanted).mappings()
     ]
 
@@ -601,9 +602,13 @@ def load_outcomes(
     if sites is not None:
         wanted = wanted.where(a.site.in_(sorted(sites)))
     return [
-        (_read({n: row[a[n]] for n in Alert.__slots__}), Outcome(row["kind"], row["said_at"]))
+        (_read({k.name: row[k] for k in a}), Outcome(row["kind"], row["said_at"]))
         for row in c.execute(wanted).mappings()
     ]
+
+
+def _read_event(row: Mapping[Any, Any]) -> AlertEvent:
+    return AlertEvent(**gather(row))
 
 
 def _read(row: Mapping[Any, Any]) -> Alert:

@@ -5,13 +5,12 @@ from datetime import datetime
 from sqlalchemy import Connection, case, func, select, update
 
 from monitor.domain.alert import DeliveryState
-from monitor.logs import redact
+from monitor.store.alerting.outbox import spell_error
 from monitor.store.database.engine import insert
 from monitor.store.schema import tables as t
 
 SENT = "sent"
 FAILED = "failed"
-ERROR_LIMIT = 500
 
 
 def count_tries(c: Connection, site: str, recipient: str, day: str) -> int | None:
@@ -29,7 +28,7 @@ def note_try(
     d = t.digest.c
     values = {
         "channel": channel, "at": now, "state": SENT if error is None else FAILED,
-        "error": None if error is None else redact(error)[:ERROR_LIMIT],
+        **spell_error("error", error),
     }  # fmt: skip
     mine = (d.site == site, d.recipient == recipient, d.day == day)
     changed = c.execute(update(t.digest).where(*mine).values(**values, attempts=d.attempts + 1)).rowcount

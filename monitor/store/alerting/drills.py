@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from forecasting.message import Template
 from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.canonical import code_version
 from monitor.domain.message import EXERCISE, take_out
@@ -20,6 +21,7 @@ from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
 DEAD_AFTER_S: Final = 60.0  # a drill that has not stamped itself for so long has no process any more
 RUNNING: Final = "running"
+_OVER: Final = Template("drill.over", "the drill is over: {reason}")
 REFUSED: Final = "refused"  # before anybody was told anything
 
 

@@ -541,7 +541,8 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
         OpenAlert(
             alert_id=rows[0].alert_id, event_id=rows[0].event_id, site=rows[0].site, ledger=rows[0].ledger,
             level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise,
-            subject=_read(rows[0], "subject"), body=_read(rows[0], "body"), urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
+            subject=_read(rows[0], "subject"), body=_read(rows[0], "body"),
+            urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
             raised_at=rows[0].raised_at, told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
             insists=rows[0].key.startswith(UNCONFIRMED), reached=reached.get(number, {}),
             escalated_to=frozenset(escalated_to.get(number, ())), returned_at=returned.get(number),

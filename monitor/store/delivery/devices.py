@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Row, select, update
 
+from forecasting.message import Template, gather, message_columns
 from monitor.domain.alert import SERVICE, Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -17,6 +18,7 @@ from monitor.store.service_state import find_stamp, stamp
 
 MOST_OF_ONE: Final = 20  # devices of a person
 _STAMP: Final = "push"
+_REMOVED: Final = Template("device.removed", "removed by its person")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def add_device(
     digest = hashlib.sha256(endpoint.encode()).hexdigest()
     row = {
         "user_name": actor.name, "endpoint": endpoint, "p256dh": p256dh, "auth": auth, "device": name,
-        "added_at": now, "ended_at": None, "ended_why": None,
+        "added_at": now, "ended_at": None, **message_columns("ended_why", None),
     }  # fmt: skip
     others = [one for one in load_devices(c, actor.name) if one.ended_at is None and one.endpoint != endpoint]
     if len(others) >= MOST_OF_ONE:
@@ -83,7 +85,7 @@ def remove_device(c: Connection, number: int, actor: Actor, now: datetime) -> No
     """Take away a device of one's own; raises NotFoundError."""
     t = push_subscription
     mine = update(t).where(t.c.id == number, t.c.user_name == actor.name, t.c.ended_at.is_(None))
-    if c.execute(mine.values(**_over("removed by its person", now))).rowcount != 1:
+    if c.execute(mine.values(**_over(_REMOVED(), now))).rowcount != 1:
         raise NotFoundError(f"you have no device {number} that takes messages")
     add_audit(c, actor, "push.remove", f"device:{number}", {}, now)
 
@@ -115,11 +117,11 @@ def find_push_key(c: Connection) -> str:
 
 
 def _over(why: str, now: datetime) -> dict[str, object]:
-    return {"ended_at": now, "ended_why": why, "endpoint": "", "p256dh": "", "auth": ""}
+    return {"ended_at": now, "endpoint": "", "p256dh": "", "auth": "", **message_columns("ended_why", why)}
 
 
 def _read(row: Row[tuple[object, ...]]) -> Device:
-    m = row._mapping  # noqa: SLF001 - the public name of a row's mapping
+    m = gather(row._mapping)  # noqa: SLF001 - the public name of a row's mapping
     return Device(
         m["id"], m["user_name"], m["endpoint"], m["p256dh"], m["auth"], m["device"], m["added_at"], m["sent_at"],
         m["ended_at"], m["ended_why"],

@@ -6,8 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, select, update
 
 from monitor.domain.alert import DeliveryState
-from monitor.logs import redact
-from monitor.store.alerting.outbox import ERROR_LIMIT
+from monitor.store.alerting.outbox import ERROR_LIMIT, spell_error
 from monitor.store.schema.tables import channel_test, notification
 
 AGAIN: Final = timedelta(seconds=60)  # after the provider could not deliver
@@ -60,9 +59,9 @@ def mark_undelivered(c: Connection, notification_id: int, said: str, why: str, n
         n.c.id == notification_id, n.c.state == DeliveryState.DELIVERED, n.c.received_at.is_(None)
     )  # fmt: skip
     values = {
-        "state": state, "provider_said": said[:_LONGEST], "last_error": redact(why)[:ERROR_LIMIT],
-        "undelivered": n.c.undelivered + 1,
+        "state": state, "provider_said": said[:_LONGEST], "undelivered": n.c.undelivered + 1,
         "next_attempt_at": None if state is DeliveryState.FAILED_FINAL else now + AGAIN,
+        **spell_error("last_error", why),
     }  # fmt: skip
     return c.execute(row.values(**values)).rowcount == 1
 

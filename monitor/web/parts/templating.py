@@ -141,7 +141,7 @@ ENVIRONMENT.filters.update(
     about=spell_about,
     minute=spell_minute,
     utc=spell_utc,
-    subject=lambda text: say_subject(text, catalogue.current(), LONGEST_LISTED),
+    subject=lambda text: say_subject(text, LONGEST_LISTED),
     number=spell_number,
     instant=as_instant,
     pretty=pretty_json,

@@ -5,7 +5,7 @@ import hmac
 import json
 import logging
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import paho.mqtt.client as paho
@@ -14,12 +14,15 @@ from aiosmtpd.controller import Controller
 from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner
 
+from forecasting.message import Template, Term
 from monitor.cli.service.check import app
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
 from monitor.domain.alert import DeliveryState, Notification
 from monitor.domain.duty.channels import NOTIFIERS, Channel
+from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Recipient
+from monitor.language.subjects import make_subject
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.store.alerting.outbox import (
     claim_due,
@@ -29,6 +32,8 @@ from tests.conftest import ON_SQLITE, free_port, wait_for
 from tests.integration.notify.outbox import T0, add_alert, add_message, add_site, clock, hooks, rows, running, states
 
 __all__ = ["hooks"]  # fixtures
+CALM = Template("test.calm", "nothing asks for more")
+SUMMER = datetime(2026, 7, 1, 6, tzinfo=UTC)
 
 
 # Apprise loads all its plug-ins, one of which imports a deprecated module
@@ -207,7 +212,8 @@ def test_each_recipient_reads_his_own_language(database, hooks):
     with database.write() as c:
         add_site(c)
         alert_id = add_alert(c)
-        said = {"subject": "RED pit: nothing asks for more. 2026-07-01T06:00Z", "body": "red: nothing asks for more"}
+        calm = OF_LEVEL(level=Term("red"), text=CALM())
+        said = {"subject": make_subject(Term("RED"), "pit", "", CALM(), SUMMER), "body": calm}
         for channel, recipient in (("webhook:IT", "sala"), ("webhook:ES", "duty"), ("webhook:GONE", "moved")):
             add_message(c, alert_id, channel, recipient=recipient, **said)
     environ = {name: f"{hooks.base}/{name}" for name in ("IT", "ES", "GONE")}

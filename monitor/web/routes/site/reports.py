@@ -18,7 +18,6 @@ from monitor.reports.issue import make_document
 from monitor.reports.pdf import make_pdf
 from monitor.reports.period import KINDS, find_before
 from monitor.reports.render import find_policy, render_report
-from monitor.store.pages import load_kept_names
 from monitor.store.report_issues import load_issue, load_issues, load_mails
 from monitor.web.access.veil import veil_of
 from monitor.web.context import Context, context_of
@@ -95,8 +94,7 @@ def _render_now(context: Context, site: str, kind: str) -> str:
         zone = ZoneInfo(declared.timezone if declared is not None else "UTC")
         period = find_before(kind, now, zone)
         facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
-        kept = load_kept_names(c)
-    return render_report(facts, digest_of(facts), current(), now, kept, context.config.schedule.late, photos)
+    return render_report(facts, digest_of(facts), current(), now, context.config.schedule.late, photos)
 
 
 def _require_form(form: str) -> None:

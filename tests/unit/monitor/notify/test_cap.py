@@ -11,7 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from forecasting.message import TEXT_OF, Term
 from monitor.config.service import parse_service
+from monitor.domain.message import OF_LEVEL
 from monitor.errors import ConfigError, RefusedError
 from monitor.language.catalogue import LANGUAGES
 from monitor.notify.cap import signature
@@ -23,7 +25,8 @@ from monitor.store.pages import SiteCard
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("green", "yellow", "orange", "red")
-REASON = "orange: G1: velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings, 2 needed"
+SPEED = "velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings, 2 needed"
+REASON = OF_LEVEL(level=Term("orange"), text=TEXT_OF(name="G1", text=SPEED))
 LEVELS = [{"number": n, "name": name, "action": "Close the road" if n == 3 else ""} for n, name in enumerate(NAMES)]
 CARD = SiteCard("pit", "North bench, pit 4", 46.5, 8.25, LEVELS, {}, {})
 SOURCE = Source("slopeward@example.org", "https://slopes.example.org")
@@ -72,7 +75,7 @@ def test_one_block_for_each_language():
     root, ns = read(write_cap(alert, events, CARD, SOURCE, ["it", "en", "zh", "es", "it"]))
     assert [e.text for e in root.findall("c:info/c:language", ns)] == ["it", "en", "zh", "es"]
     heads = [e.text for e in root.findall("c:info/c:headline", ns)]
-    assert heads[0].startswith("[North bench, pit 4] ARANCIONE: arancione: G1: velocità 81.20 ± 0.30 mm/day in 6h")
+    assert heads[0].startswith("[North bench, pit 4] ARANCIONE: arancione: G1: velocity 81.20 ± 0.30 mm/day in 6h")
     assert heads[1].startswith("[North bench, pit 4] ORANGE: orange: G1: velocity 81.20 ± 0.30 mm/day in 6h")
     assert all(len(head) <= 160 for head in heads)
     assert root.find("c:info/c:event", ns).text == "Pericolo di frana"
