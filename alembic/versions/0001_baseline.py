@@ -508,7 +508,7 @@ def upgrade() -> None:
         sa.Column("language", sa.String(length=8), nullable=False),
         sa.Column("facts_sha256", sa.String(length=64), nullable=False),
         sa.Column("code_version", sa.Text(), nullable=False),
-        sa.Column("facts", sa.Text(), nullable=True),
+        sa.Column("facts", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("site", "kind", "language", "to_at", name="uq_issued_report"),
     )
@@ -739,7 +739,6 @@ def upgrade() -> None:
         sa.Column("confirmed_by", sa.Text(), nullable=True),
         sa.Column("revoked_at", Instant, nullable=True),
         sa.Column("revoked_by", sa.Text(), nullable=True),
-        sa.Column("needs_second", sa.Boolean(), nullable=True),
         sa.CheckConstraint("size > -1e300 AND size < 1e300", name="ck_offset_entry_size_finite"),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -1176,7 +1175,7 @@ def upgrade() -> None:
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("known_from", Instant, nullable=True),
-        sa.Column("via", sa.Text(), nullable=True),
+        sa.Column("via", sa.Text(), nullable=False),
         sa.Column("withdrawn_at", Instant, nullable=True),
         sa.Column("withdrawn_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),

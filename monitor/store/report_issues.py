@@ -30,7 +30,7 @@ class Issue:
     language: str
     facts_sha256: str
     code_version: str
-    facts: str | None = None  # all that it says, canonical JSON; None: made before that was kept
+    facts: str | None = None  # all that it says, canonical JSON; None: not read
 
 
 @dataclass(frozen=True, slots=True)

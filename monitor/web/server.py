@@ -5,21 +5,18 @@ import os
 import socket
 import sys
 import threading
-from contextlib import suppress
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from monitor import logs
-from monitor.config.service import ServiceConfig, WebSection, load_service
-from monitor.errors import ConfigError, SlopewardError, StoreBusyError
+from monitor.config.service import WebSection, load_service
+from monitor.errors import SlopewardError
 from monitor.health import TROUBLE_FD
 from monitor.store.database.engine import Database
-from monitor.store.people.second_factor import seal_plain
 from monitor.store.upkeep.migrate import require_current
 from monitor.web.access.patience import patient
-from monitor.web.access.vault import is_sealed, open_vault
 from monitor.web.context import Context
 from monitor.web.pulse import Pulse
 from monitor.worker.kernel import hide_memory
@@ -37,7 +34,6 @@ def main(config_path: str | None = None) -> int:
         logs.configure("web", config.log.level)
         db = Database(config.database.url)
         require_current(db)
-        _seal_second_factors(config, db)
     except SlopewardError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -77,13 +73,6 @@ class PageServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             _LOG.info("the page is at %s", self._url)
-
-
-def _seal_second_factors(config: ServiceConfig, db: Database) -> None:
-    """Seal what a version without a key left as it was; a key that is none is told once somebody logs in."""
-    with suppress(ConfigError, OSError, StoreBusyError), db.write() as c:
-        if count := seal_plain(c, open_vault(config), is_sealed):
-            _LOG.warning("%d second factors were stored as they are and are sealed now", count)
 
 
 def make_settings(app: FastAPI, web: WebSection) -> uvicorn.Config:

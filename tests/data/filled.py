@@ -24,6 +24,8 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Report, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
+from monitor.reports.facts import digest_of, gather_facts
+from monitor.reports.period import Period
 from monitor.store import job_runs, service_state
 from monitor.store.alerting import alerts, digests, duty, events, offsets, sites
 from monitor.store.database.audit import add_audit
@@ -528,7 +530,7 @@ def _fill_states(c: Connection, north: Site, lake: Site) -> None:
             site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),
             observability=seen, reachable_level=site.top_level if level else 1, witnesses_available=3 if level else 1,
             health="ok" if level else "not ok: W1", movement_stage=stage, trend="progressive" if level else None,
-            newest_at=NOW, config_sha256=site.version, state=Memory().spell(), catching_up=level == 0,
+            newest_at=NOW, config_sha256=site.version, state=Memory(level=level).spell(), catching_up=level == 0,
         ))  # fmt: skip
         c.execute(insert(t.evaluation).values(
             site=site.id, at=NOW + timedelta(minutes=2), trigger="data", level=level, observability=seen,
@@ -544,9 +546,10 @@ def _fill_states(c: Connection, north: Site, lake: Site) -> None:
 
 
 def _fill_records(c: Connection) -> None:
+    facts = gather_facts(c, "lake-slope", Period("daily", NOW - days(2), NOW - days(1)))
     done = c.execute(insert(t.issued_report).values(
         site="lake-slope", kind="daily", from_at=NOW - days(2), to_at=NOW - days(1), made_at=NOW - days(1), language="en",
-        facts_sha256="6" * 64, code_version="0.2.0",
+        facts=canonical_json(facts), facts_sha256=digest_of(facts), code_version="0.2.0",
     ))  # fmt: skip
     c.execute(insert(t.report_mail).values(
         report_id=done.inserted_primary_key[0], channel="email:office@example.org", form="pdf", state="delivered", attempts=1,

@@ -221,17 +221,17 @@ def prove_issue(
     )
     show(facts, f"report {number}: {_say_proof(found, issue.code_version)}{digests}", as_json)
     if not found.same:
-        raise typer.Exit(3 if found.older and found.stored is not False else 1)
+        raise typer.Exit(3 if found.older and found.stored else 1)
 
 
 def _say_proof(found: "Proof", made_by: str) -> str:
     if found.same:
         return "the same"
-    if found.stored is False:
+    if not found.stored:
         return "what is stored of it was altered: it does not give its digest"
     parts = f" in {', '.join(found.changed)}" if found.changed else ""
     why = f"another one{parts}: rows of its period were pruned, altered, or are read otherwise by now"
     if not found.older:
         return why
-    kept = "what it said is stored and gives its digest" if found.stored else "only its digest was stored"
+    kept = "what it said is stored and gives its digest"
     return f"made by version {made_by}, {kept}; made again by this version it is {why}"

@@ -27,8 +27,7 @@ def sweep(db: Database, config: ServiceConfig, now: datetime) -> int:
     for folder in root.glob("*/*/*") if root.is_dir() else ():
         if not (folder.is_dir() and not folder.is_symlink()) or folder.resolve() in named:
             continue
-        # what an older version of the program kept lies one level higher
-        if folder.parent.resolve() in named or now.timestamp() - folder.stat().st_mtime < KEPT.total_seconds():
+        if now.timestamp() - folder.stat().st_mtime < KEPT.total_seconds():
             continue
         shutil.rmtree(folder, ignore_errors=True)
         removed += 1

@@ -40,7 +40,6 @@ class Offset:
     confirmed_by: str | None
     revoked_at: datetime | None
     revoked_by: str | None
-    needs_second: bool | None  # None: declared by a version in which one person was enough
 
 
 def add_offset(
@@ -102,7 +101,7 @@ def add_offset(
     result = connection.execute(
         insert(offset_entry).values(
             series_id=series_id, at=at, known_from=known_from, size=converted, unit=stored_unit, kind=kind,
-            author=author.name, reason=reason, needs_second=True,
+            author=author.name, reason=reason,
         )
     )  # fmt: skip
     assert result.inserted_primary_key is not None
@@ -142,7 +141,7 @@ def load_waiting_offsets(connection: Connection, now: datetime) -> list[WaitingO
     rows = connection.execute(
         select(offset_entry, s.site, s.station, s.quantity)
         .join(series, s.id == e.series_id)
-        .where(e.needs_second, e.revoked_at.is_(None))
+        .where(e.revoked_at.is_(None))
         .order_by(e.id)
     ).mappings()
     names = [f.name for f in fields(Offset)]
@@ -193,7 +192,7 @@ def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: 
     found = find_offset(connection, offset_id)
     if found.revoked_at is not None:
         raise RefusedError(f"offset {offset_id} is revoked already")
-    if found.needs_second and _is_second(found.author, found.confirmed_by):
+    if _is_second(found.author, found.confirmed_by):
         raise RefusedError(
             f"{found.author} and {found.confirmed_by} stand behind offset {offset_id}; declare the opposite one "
             f"(`slopeward offsets add --at {spell(found.at)} --size {-found.size} --unit {found.unit}` ...), which "
@@ -221,7 +220,7 @@ def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple
 
     Those of the last year, and those that one person alone stands behind, however old.
     """
-    rows = connection.execute(_plan_offset_facts(), {"site_id": site, "now": now, "kept_from": now - FACTS_KEPT})
+    rows = connection.execute(_plan_offset_facts(), {"site_id": site, "now": now})
     return tuple(
         OffsetFact(
             id=r.id, station=r.station, at_s=seconds(r.at), by=r.author,
@@ -239,8 +238,8 @@ def _plan_offset_facts() -> Select[Any]:
         select(offset_entry, s.station, s.quantity, s.unit.label("stored"))
         .join(series, s.id == e.series_id)
         .where(
-            s.site == bindparam("site_id"), (e.at >= bindparam("kept_from")) | e.needs_second,
-            e.known_from <= bindparam("now"), e.revoked_at.is_(None) | (e.revoked_at > bindparam("now")),
+            s.site == bindparam("site_id"), e.known_from <= bindparam("now"),
+            e.revoked_at.is_(None) | (e.revoked_at > bindparam("now")),
         )
         .order_by(e.at, e.id)
     )  # fmt: skip

@@ -210,7 +210,7 @@ def _signature(events: Sequence[Mapping[str, Any]], acts: Mapping[int, _Act]) ->
 
 
 def _load_acts(c: Connection) -> dict[int, _Act]:
-    """What was done to alerts, by the event that it made; entries of versions that named no event are passed over."""
+    """What was done to alerts, by the event that it made."""
     e = t.audit_entry.c
     at = type_coerce(e.at, String).label("at")
     columns = (e.id, at, e.actor, e.actor_kind, e.action, e.subject, e.detail)

@@ -73,7 +73,7 @@ def seal_decision(connection: Connection, decision_id: int, actor: Actor, now: d
 
 
 def find_seal(connection: Connection, decision_id: int) -> str | None:
-    """The hash of frozen inputs as the audit log has it; None where a version before seals froze them."""
+    """The hash of frozen inputs as the audit log has it; None where it has none."""
     e = audit_entry.c
     detail = connection.execute(
         select(e.detail).where(e.action == SEAL, e.subject == f"decision:{decision_id}").order_by(e.id).limit(1)

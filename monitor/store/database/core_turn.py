@@ -11,14 +11,13 @@ from sqlalchemy.exc import DBAPIError
 
 from monitor.errors import StoreBusyError
 from monitor.store.database.engine import Database, translated
-from monitor.store.database.locks import LEASE, ROWS, end_core_sessions, lock_core, make_turns
+from monitor.store.database.locks import LEASE, end_core_sessions, lock_core, make_turns
 
 log = logging.getLogger(__name__)
 TRUST_S: Final = 6.0  # a core that could not renew its lease for so long tells nobody anything
 EXPIRED_S: Final = 8.0  # then a core that stands by ends the sessions of the one that hangs
 GRACE_S: Final = 4.0  # before that a free turn is left to the core that had it: it may only start anew
 NOBODY: Final = "nobody"
-_OLD_MARKS: Final = text(f"DELETE FROM {ROWS} WHERE name LIKE 'core:%'")  # noqa: S608 - of versions before the lease
 _TAKE: Final = text(
     f"UPDATE {LEASE} SET fence = fence + 1, holder = :holder, session = :session, taken_at = clock_timestamp(),"  # noqa: S608
     " renewed_at = clock_timestamp() RETURNING fence, taken_at"
@@ -130,7 +129,6 @@ class CoreTurn:
             asked_s, given = boot_s(), {"holder": self._holder, "session": self._db.session}
             try:
                 with self._engine.begin() as c:  # waits for what a core before us is writing
-                    c.execute(_OLD_MARKS)
                     row = c.execute(_TAKE, given).first() or c.execute(_FIRST, given).one()
             except BaseException:
                 held.close()

@@ -20,7 +20,6 @@ from sqlalchemy import (
     String,
     Table,
     Update,
-    case,
     func,
     select,
     true,
@@ -55,28 +54,20 @@ class Sealed:
         left_out: columns that change without an act: progress of a delivery, what the next evaluation makes anew,
             and long texts whose own hash stands beside them.
         only_added: rows never change; a second seal that differs is the work of somebody else.
-        kept: column left out whose presence is sealed: emptied, it would show no hash that does not match.
     """
 
     table: Table
     left_out: frozenset[str] = frozenset()
     only_added: bool = False
-    kept: str | None = None
 
     @property
     def columns(self) -> list[Any]:
-        """The sealed columns, instants and JSON as they are spelled: an altered one may be neither.
-
-        Behind them, as `..._kept`, whether the column `kept` has a text.
-        """
-        columns = [
+        """The sealed columns, instants and JSON as they are spelled: an altered one may be neither."""
+        return [
             type_coerce(k, String).label(k.name) if isinstance(k.type, Instant | Json) else k
             for k in self.table.c
             if k.name not in self.left_out
         ]
-        if self.kept is None:
-            return columns
-        return [*columns, case((self.table.c[self.kept].is_not(None), "yes"), else_="no").label(f"{self.kept}_kept")]
 
     @property
     def keys(self) -> list[Any]:
@@ -131,7 +122,7 @@ SEALED: Final = {
         Sealed(t.anomaly_label, only_added=True),
         Sealed(t.anomaly_budget, only_added=True),
         Sealed(t.model_proof, only_added=True),
-        Sealed(t.issued_report, _leave("facts"), only_added=True, kept="facts"),
+        Sealed(t.issued_report, _leave("facts"), only_added=True),
     )
 }
 # Why the other tables are not: a test walks all tables, so that a new one is decided on.

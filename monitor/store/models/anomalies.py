@@ -29,7 +29,7 @@ class AnomalyRow:
     alerted: bool
     model_hash: str | None = None
     factor: float = 1.0  # by which the counted threshold was raised
-    compared_with: str | None = None  # in words; None = scored by an earlier version
+    compared_with: str | None = None  # in words
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 from urllib.parse import quote
@@ -152,16 +151,6 @@ def check_second_factor(connection: Connection, vault: Vault, name: str, code: s
     step = _find_step(vault.open(secret), code, now)
     used = update(second_factor).where(f.user_name == name, f.last_step < (step or 0)).values(last_step=step)
     return step is not None and connection.execute(used).rowcount == 1
-
-
-def seal_plain(connection: Connection, vault: Vault, is_sealed: Callable[[str], bool]) -> int:
-    """Seal the secrets that a version without a key stored as they are; returns how many."""
-    rows = connection.execute(select(second_factor.c.user_name, second_factor.c.secret)).all()
-    plain = [row for row in rows if not is_sealed(row.secret)]
-    for row in plain:
-        mine = second_factor.c.user_name == row.user_name
-        connection.execute(update(second_factor).where(mine).values(secret=vault.seal(row.secret)))
-    return len(plain)
 
 
 def _find_step(secret: str, code: str, now: datetime) -> int | None:

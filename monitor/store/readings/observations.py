@@ -427,8 +427,8 @@ def load_offsets(
 
 
 def is_alone(offset: Row[Any], known_at: datetime) -> bool:
-    """True while one person alone stands behind an offset that a second one must confirm."""
-    return bool(offset.needs_second) and not is_second(offset, known_at)
+    """True while one person alone stands behind an offset."""
+    return not is_second(offset, known_at)
 
 
 def is_second(offset: Row[Any], known_at: datetime) -> bool:

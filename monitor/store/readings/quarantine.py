@@ -110,7 +110,7 @@ def _drop(connection: Connection, which: ColumnElement[bool], most: int | None) 
         source = find_source(row.topic, row.client)
         of = freed[source if source in known else OTHERS]
         of[0], of[1] = of[0] + ROW_BYTES + row.size, of[1] + 1
-    for source, (size, count) in freed.items():  # rows of a version before were never counted
+    for source, (size, count) in freed.items():
         left = {"kept_bytes": _less(q.kept_bytes, size), "kept_rows": _less(q.kept_rows, count)}
         connection.execute(update(quarantine_source).where(q.source == source).values(left))
     for start in range(0, len(doomed), 300):

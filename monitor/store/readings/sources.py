@@ -31,7 +31,7 @@ class PollState:
         next_at: when the next one is due.
         rows_new: values that the last look stored.
         rows_all: values that all looks stored.
-        address: where it is looked at, without any secret; None for one that a version before looked at.
+        address: where it is looked at, without any secret.
         new_at: the last look that brought a value or a scene; None: none did.
     """
 

@@ -189,7 +189,6 @@ offset_entry = Table(
     Column("at", Instant, nullable=False), Column("known_from", Instant, nullable=False),
     Column("size", Number, nullable=False), Column("unit", String(32), nullable=False), _text("kind"), _text("author"), _text("reason"),
     Column("confirmed_at", Instant), _text("confirmed_by", null=True), Column("revoked_at", Instant), _text("revoked_by", null=True),
-    Column("needs_second", Boolean),  # empty = declared by a version in which one person was enough
     *finite("offset_entry", "size"), Index("ix_offset_entry_series", "series_id", "at"),
 )  # fmt: skip
 
@@ -325,14 +324,14 @@ report = Table(
     "report", metadata,
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("at", Instant, nullable=False), Column("received_at", Instant, nullable=False),
     _text("kind"), _text("text"), _text("by"), _text("station", null=True), _text("photo_url", null=True), Column("digest", String(64), nullable=False, unique=True),
-    _text("via", null=True), _text("credential", null=True),  # what proved who sent it; empty = of a version that did not keep it
+    _text("via", null=True), _text("credential", null=True),  # what proved who sent it
 )  # fmt: skip
 site_event = Table(
     "site_event", metadata,
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
     Column("received_at", Instant, nullable=False), _text("kind"), Column("value", Number), _text("text"), _text("by"), Column("digest", String(64), nullable=False, unique=True),
     Column("known_from", Instant),  # said by who added it later; only a replay goes by it, for it was not known then to the service
-    _text("via", null=True),  # mqtt, command, page; empty = stored by a version that did not keep it
+    _text("via"),  # mqtt, command, page
     *_withdrawn(),
 )  # fmt: skip
 event_confirmation = Table(
@@ -371,7 +370,7 @@ forecast_score = Table(
     Column("error", Number, nullable=False), Column("baseline_error", Number, nullable=False), Column("persistence_error", Number, nullable=False),
     Column("inside_80", Boolean, nullable=False), Column("inside_95", Boolean, nullable=False), Column("pinball", Number, nullable=False),
     Column("winkler_80", Number, nullable=False), Column("scored_at", Instant, nullable=False),
-    Column("crps", Number), Column("pit", Number),  # of the whole fan; empty = scored by a version that did not know them
+    Column("crps", Number), Column("pit", Number),  # of the whole fan
     Column("situation", String(16)),  # critical, accelerating, after a step, after rain, steady, creep
     *finite("forecast_score", "observed", "error", "baseline_error", "persistence_error", "pinball", "winkler_80"),
     # all that the monthly views read of a score: rows lie in the order in which targets were observed, page by page of others
@@ -455,7 +454,7 @@ anomaly = Table(
     Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("budget", Number, nullable=False), _text("kind"),
     Column("alerted", Boolean, nullable=False), Column("model_hash", String(64)), Column("scored_at", Instant, nullable=False), *finite("anomaly", "score", "threshold"),
     Column("factor", Number),  # by which the counted threshold was raised from what people said; null = 1
-    Column("compared_with", Text),  # what the score was compared with, in words; null = scored by an earlier version
+    Column("compared_with", Text),  # what the score was compared with, in words
 )  # fmt: skip
 reading_gap = Table(
     "reading_gap", metadata,  # readings of a series that are missing between two that are there; one that was filled late says when
@@ -772,7 +771,7 @@ issued_report = Table(
     "issued_report", metadata,  # bulletins and shift reports, each with what it said; the rows are sealed
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("kind", String(16), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
     Column("made_at", Instant, nullable=False), Column("language", String(8), nullable=False), Column("facts_sha256", String(64), nullable=False), _text("code_version"),
-    _text("facts", null=True),  # all that it says, canonical JSON: what the digest is of; null = made before they were kept
+    _text("facts"),  # all that it says, canonical JSON: what the digest is of
     UniqueConstraint("site", "kind", "language", "to_at", name="uq_issued_report"),
 )  # fmt: skip
 report_mail = Table(

@@ -491,7 +491,7 @@ FROM outage_station k JOIN outage o ON o.id = k.outage_id""",
   coalesce(via, 'unknown') AS via, coalesce(credential, 'unknown') AS credential
 FROM report""",
         "site_events": """SELECT id AS event_id, site, from_at, to_at, received_at, kind, value, text, "by",
-  coalesce(via, 'unknown') AS via, (SELECT count(*) FROM event_confirmation k
+  via, (SELECT count(*) FROM event_confirmation k
     WHERE k.event_id = site_event.id AND k.withdrawn_at IS NULL) AS confirmations,
   withdrawn_at, withdrawn_by
 FROM site_event""",

@@ -38,7 +38,7 @@ def create_views(connection: Connection) -> None:
 
 
 def drop_views(connection: Connection) -> None:
-    """Drop every view this program or an older one made; a migration may then rename what lies under them.
+    """Drop every view that this program or an older one made; a migration may then rename what lies under them.
 
     Raises:
         StoreError: somebody's own view stands on one of them.

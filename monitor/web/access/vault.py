@@ -43,8 +43,6 @@ class Vault:
         """
         from cryptography.fernet import InvalidToken
 
-        if not is_sealed(sealed):
-            return sealed  # of a version that knew no key; `seal_plain` seals it at the next start
         try:
             return str(self._cipher().decrypt(sealed.removeprefix(_MARK)).decode())
         except (InvalidToken, ConfigError, OSError) as error:
@@ -67,11 +65,6 @@ class Vault:
 
     def _name(self) -> str:
         return "SLOPEWARD_SECOND_FACTOR__KEY" if self._fixed else os.fspath(self._path)
-
-
-def is_sealed(text: str) -> bool:
-    """Whether a stored text is sealed, and not of a version that knew no key."""
-    return text.startswith(_MARK)
 
 
 def open_vault(config: ServiceConfig) -> Vault:

@@ -192,7 +192,7 @@ def fill_rest(c: Connection) -> None:
         audit.add_audit(c, Actor("ada"), "alert.acknowledge", f"alert:{k}", {"reason": "r"}, ago[2000 - k])
         row = {"site": SITE, "kind": "crack", "text": "t", "by": "a", "digest": f"{k:064d}", "received_at": NOW}
         c.execute(insert(t.report).values(at=ago[k], **row))
-        c.execute(insert(t.site_event).values(from_at=ago[k], to_at=ago[k], **row))
+        c.execute(insert(t.site_event).values(from_at=ago[k], to_at=ago[k], via="mqtt", **row))
     c.execute(insert(t.config_version), [
         {"site": SITE, "sha256": f"{k:064d}", "source": "x" * 5000, "loaded_at": ago[k], "author": "a", "reason": "r", "code_version": "0"} for k in range(200)  # noqa: E501
     ])  # fmt: skip

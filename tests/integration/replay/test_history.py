@@ -106,7 +106,7 @@ def fill(db: Database, site: Site) -> None:
         ))  # fmt: skip
         c.execute(insert(site_event).values(
             site=site.id, from_at=START + 80 * HOUR, to_at=START + 82 * HOUR, received_at=START + 70 * HOUR,
-            kind="blasting", text="blast", by="Ada", digest="e1",
+            kind="blasting", text="blast", by="Ada", digest="e1", via="mqtt",
         ))  # fmt: skip
 
 

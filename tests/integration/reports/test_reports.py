@@ -15,7 +15,6 @@ from sqlalchemy import insert, select, update
 
 from monitor.cli.main import run_verb
 from monitor.config.service import ComputeSection, parse_service
-from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.errors import JobError, NotFoundError, RefusedError
 from monitor.reports import facts as facts_of
@@ -415,15 +414,9 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     assert call("prove", "2") == (0, "report 2: the same\n")
     with database.read() as c:
         issue = load_issue(c, 2)
-    facts = json.loads(issue.facts)
-    assert all(one.pop("velocity_window_s", 0) != 0 for one in facts["movement"])
-    assert facts["movement"]
-    before = {"facts": canonical_json(facts), "facts_sha256": digest_of(facts), "code_version": "0.1.9"}
-    now = {name: getattr(issue, name) for name in before}
-    for values in (before, now):  # as it was issued before reports said the window, and as it is
-        with database.write() as c:
-            c.execute(t.issued_report.update().where(t.issued_report.c.id == 2).values(**values))
-        assert call("prove", "2") == (0, "report 2: the same\n")
+    movement = json.loads(issue.facts)["movement"]
+    assert movement
+    assert all("velocity_window_s" in one for one in movement)
     with database.write() as c:
         c.execute(t.evaluation.delete())
     status, said = call("prove", "2")
@@ -437,7 +430,6 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     issued, older = t.issued_report, "made by version 0.1.0"
     for values, expected, text in (
         ({"code_version": "0.1.0"}, 3, f"{older}, what it said is stored and gives its digest"),
-        ({"facts": None}, 3, f"{older}, only its digest was stored"),
         ({"facts": "{}"}, 1, "what is stored of it was altered"),
     ):
         with database.write() as c:

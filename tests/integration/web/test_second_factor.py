@@ -20,11 +20,10 @@ from monitor.store.people.second_factor import (
     check_second_factor,
     code_of,
     remove_second_factor,
-    seal_plain,
 )
 from monitor.store.schema import tables as t
 from monitor.web.access.guard import csrf_token
-from monitor.web.access.vault import KEY_FILE, Vault, is_sealed
+from monitor.web.access.vault import KEY_FILE, Vault
 from monitor.web.routes.people.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, serving, solve
@@ -199,18 +198,6 @@ def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(fi
         assert (answer.status_code, "put it back from a backup" in answer.text) == (409, True)
         answer = httpx.post(f"{address}/login", data=words | {"name": "ada"}, trust_env=False, verify=False, timeout=60)
         assert answer.status_code == 303
-
-
-def test_what_a_version_before_stored_plain_is_sealed(filled_database, vault):
-    plain = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
-    with filled_database.write() as c:
-        row = {"user_name": "bo", "secret": plain, "created_at": NOW, "last_step": 0}
-        c.execute(t.second_factor.insert().values(row))
-        assert seal_plain(c, vault, is_sealed) == 1
-        assert seal_plain(c, vault, is_sealed) == 0
-    with filled_database.write() as c:
-        assert plain not in str(c.execute(select(t.second_factor)).all())
-        assert check_second_factor(c, vault, "bo", code_of(plain, int(NOW.timestamp()) // STEP_S), NOW)
 
 
 def test_the_key_is_for_this_account_of_the_machine_alone_or_comes_from_elsewhere(tmp_path):
