@@ -59,7 +59,7 @@ LEDGERS: Final = (
     (Ledger.ADVICE, "Advice", Template("ledger.advice", "What models suggest; nobody was warned by it")()),
 )
 NO_SITE: Final = Template("site.none", "there is no site '{site}'")
-NO_ALERT: Final = Template("alert.none", "there is no alert {alert}")
+NO_ALERT: Final = Template("page.no_alert", "there is no alert {alert}")
 NO_SERIES: Final = Template("series.none", "there is no series {series}")
 NO_SCENE: Final = Template("scene.none", "site '{site}' has no scene '{name}'")
 NO_READ_SCENE: Final = Template("scene.none_read", "site '{site}' has no scene '{name}' that was read")

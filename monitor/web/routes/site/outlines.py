@@ -26,7 +26,7 @@ LISTED: Final = 100  # rows of a table
 SCENES: Final = 24
 WAITING: Final = 20
 LARGEST_FILE: Final = 500 * 1024
-_NEWER: Final = Template("outline.newer", "the scene was delivered again: this is its newer version")
+_NEWER: Final = Template("outline.shown_newer", "the scene was delivered again: this is its newer version")
 _ONE: Final = Template("outline.one", "one outline is kept at a time")
 _STORED: Final = Template("outline.stored", "the outline is stored")
 _LARGE: Final = Template("outline.large_file", "the file is larger than {size} KiB")
@@ -34,7 +34,7 @@ _ODD: Final = Template("outline.odd", "outline {number} of the file: {text}; non
 _SEVERAL: Final = Template("outline.several_stored", "{count} outlines are stored")
 _NO_FOOTPRINT: Final = Template("outline.no_footprint", "the scene has no footprint '{name}'")
 _JUDGED: Final = Template("outline.judged", "stored")
-_WITHDRAWN: Final = Template("outline.withdrawn", "outline {number} is withdrawn")
+_WITHDRAWN: Final = Template("outline.taken_back", "outline {number} is withdrawn")
 Kind = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
 Note = Annotated[str, Form(max_length=store.LONGEST_NOTE, pattern=NO_NUL)]
 Polygon = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
