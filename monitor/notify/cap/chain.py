@@ -27,7 +27,7 @@ from monitor.store.models.movement import load_failure_facts
 from monitor.store.pages import SiteCard, load_cards
 from monitor.store.report_facts import find_version_at
 
-_NO_ALERT: Final = Template("alert.none", "alert {n} does not exist; see `slopeward alerts list`")
+_NO_ALERT: Final = Template("cap.no_alert", "alert {n} does not exist; see `slopeward alerts list`")
 
 
 def find_source(config: ServiceConfig) -> Source:
