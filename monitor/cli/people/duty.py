@@ -189,7 +189,7 @@ def _read_local(text: str, zone: str) -> datetime:
     try:
         return read_local(text, zone)
     except ValueError as error:
-        hint = " (write it with its offset, such as +01:00)" if TWICE in str(error) else ""
+        hint = " (write it with its offset, such as +01:00)" if getattr(error.args[0], "id", "") == TWICE.id else ""
         raise RefusedError(f"{error}{hint}") from None
 
 

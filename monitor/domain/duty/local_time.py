@@ -5,10 +5,17 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from forecasting.message import Template
 from monitor.domain.instants import parse
 
 DAY_MIN: Final = 1440
-TWICE: Final = "comes twice that night"  # of a time for which nobody said which
+_UNREADABLE: Final = Template("local_time.unreadable", "'{text}': expected a local time such as '2026-03-06 20:00'")
+_LEFT_OUT: Final = Template(
+    "local_time.left_out", "{clock} is left out that night: clocks go forward; write the time an hour later"
+)
+TWICE: Final = Template(
+    "local_time.twice", "{clock} comes twice that night: say whether it was the first or the second time"
+)
 
 
 @lru_cache(maxsize=8192)
@@ -85,7 +92,8 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
         later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
 
     Raises:
-        ValueError: it is none; the clock never shows it; or it shows it twice and nobody said which is meant.
+        ValueError: it is none; the clock never shows it; or it shows it twice and nobody said which is meant (`TWICE`).
+            Its argument is the message.
     """
     day, _, minute = text.strip().replace("T", " ").partition(" ")
     there = ZoneInfo(zone)
@@ -98,9 +106,9 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
         first, second = (plain.replace(tzinfo=there, fold=fold).astimezone(UTC) for fold in (0, 1))
         is_shown = first.astimezone(there).replace(tzinfo=None) == plain
     except (ValueError, OverflowError):
-        raise ValueError(f"{text[:40]!r}: expected a local time such as '2026-03-06 20:00'") from None
+        raise ValueError(_UNREADABLE(text=text[:40])) from None
     if not is_shown:
-        raise ValueError(f"{plain:%H:%M} is left out that night: clocks go forward; write the time an hour later")
+        raise ValueError(_LEFT_OUT(clock=f"{plain:%H:%M}"))
     if later is None and first != second:
-        raise ValueError(f"{plain:%H:%M} {TWICE}: say whether it was the first or the second time")
+        raise ValueError(TWICE(clock=f"{plain:%H:%M}"))
     return second if later else first

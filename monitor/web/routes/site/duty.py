@@ -203,7 +203,7 @@ def _read(text: str, zone: str, turn: str) -> datetime:
     try:
         return read_local(text, zone, LATER.get(turn))
     except ValueError as error:
-        raise RefusedError(str(error)) from None
+        raise RefusedError(error.args[0]) from None
 
 
 def _back(request: Request, site: str, said: Message) -> Response:

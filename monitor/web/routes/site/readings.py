@@ -80,7 +80,7 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
     try:
         at = read_local(written["at"], site.timezone, LATER.get(written["turn"]))
     except ValueError as error:
-        raise RefusedError(str(error)) from None
+        raise RefusedError(error.args[0]) from None
     return Typed(station, quantity, value, at)
 
 
@@ -99,7 +99,7 @@ def _form(
     shown: dict[str, Any] = {"value": "", "at": f"{clock:%Y-%m-%dT%H:%M}", "turn": "", **written}
     answer = render(
         request, "readings.html", card=find_card(c, site), choices=list_typed_series(place), written=shown,
-        trouble=trouble, doubt=doubt, asks_turn=TWICE in trouble or bool(shown["turn"]),
+        trouble=trouble, doubt=doubt, asks_turn=getattr(trouble, "id", "") == TWICE.id or bool(shown["turn"]),
         sure=f"{shown['series']} {shown['value']} {shown['at']}",
     )  # fmt: skip
     answer.status_code = 422 if trouble else 409 if doubt else 200
