@@ -189,7 +189,7 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
     ((key, level, state, reason),) = alarms()
     assert (key, level, state) == ("health:unconfirmed:2", 2, "unacknowledged")
     assert reason.startswith(
-        f"nobody confirmed alert 2, orange at {SITE.name}, open since {spell(T0)[:16]}Z: 5 notified, "
+        f"nobody confirmed alert 2, orange at {SITE.name}, open since {T0:%Y-%m-%d %H:%M} UTC: 5 notified, "
     )
     assert "call R. Mori, A. Rossi, L. Frei, K. Okafor, control room" in reason
 
