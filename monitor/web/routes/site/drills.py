@@ -33,7 +33,7 @@ _NOT_PREPARED: Final = Template(
 _BEGUN: Final = Template("drill.begun", "the drill has begun")
 _PREPARING: Final = Template("drill.preparing", "the drill is being prepared; look again in a minute")
 _NONE: Final = Template("drill.none", "drill {number} does not exist")
-_OVER: Final = Template("drill.ended", "drill {number} is over")
+_OVER: Final = Template("page.drill_over", "drill {number} is over")
 MINUTES: Final = {"1": 60.0, "10": 600.0, "60": 3600.0}
 
 

@@ -10,7 +10,7 @@ from icalendar import Calendar
 from sqlalchemy import update
 
 from monitor.domain.alert import Actor, Ledger, health_alarm
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import parse
 from monitor.errors import RisenError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
