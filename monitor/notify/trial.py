@@ -49,7 +49,7 @@ def send_test(channel: str, settings: Mapping[str, str], db: Database | None) ->
     try:
         return None, open_notifier(channel, settings, db).deliver(message)
     except SlopewardError as error:
-        return str(error), None
+        return error.message, None
 
 
 def find_pause(config: ChannelsSection) -> timedelta | None:

@@ -21,7 +21,7 @@ from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
 DEAD_AFTER_S: Final = 60.0  # a drill that has not stamped itself for so long has no process any more
 RUNNING: Final = "running"
-_OVER: Final = Template("drill.ended", "the drill is over: {reason}")
+_OVER: Final = Template("exercise.over", "the drill is over: {reason}")
 REFUSED: Final = "refused"  # before anybody was told anything
 
 
