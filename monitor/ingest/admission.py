@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from forecasting.message import Figure, Template
 from monitor.config.service import LimitsSection
 from monitor.criteria.cost import Room, measure_room
 from monitor.domain.observation import Observation
@@ -17,6 +18,21 @@ from monitor.store.readings.quarantine import MOST_SOURCES, OTHERS, find_source
 
 BY_BROKER: Final = ("live", "backfill")
 TOPICS: Final = "slopeward/v1"
+_TOO_FAST: Final = Template(
+    "admission.fast",
+    "{sender} sends more than {n} readings a second for long; slow it down, or raise limits.readings_per_s, then "
+    "`slopeward ingest --rejected`",
+)
+_TOO_DENSE: Final = Template(
+    "admission.dense",
+    "{station} brings more readings than the windows of its site hold; correct its interval in the site file or slow "
+    "it down, then `slopeward ingest --rejected`",
+)
+_STRANGER: Final = Template(
+    "admission.stranger",
+    "station '{station}' stands in no site file, and {n} such are stored already; declare it, or raise "
+    "limits.undeclared_stations, then `slopeward ingest --rejected`",
+)
 
 
 @dataclass(slots=True)
@@ -57,17 +73,11 @@ class Admission:
         readings = len(decoded.observations)
         if self._is_too_fast(message, decoded):
             source, limit = find_source(message.topic, message.client), self._limits.readings_per_s
-            reason = (
-                f"{source} sends more than {limit:g} readings a second for long; slow it down, or raise"
-                " limits.readings_per_s, then `slopeward ingest --rejected`"
-            )
+            reason = _TOO_FAST(sender=source, n=limit)
             # counted as arrived: who sends too much is not asked to send it again
             decoded = Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
         elif too_dense := self._find_too_dense(message, decoded):
-            reason = (
-                f"{too_dense} brings more readings than the windows of its site hold; correct its interval in"
-                " the site file or slow it down, then `slopeward ingest --rejected`"
-            )
+            reason = _TOO_DENSE(station=too_dense)
             decoded = Decoded(faults=(Fault("rate_limited", reason, message.payload),), mark=decoded.mark)
         elif readings:
             decoded = self._without_strangers(message, decoded)
@@ -166,10 +176,7 @@ class Admission:
                 refused.add(item.station)
         if not refused:
             return decoded
-        reason = (
-            f"station {min(refused)[:64]!r} stands in no site file, and {self._limits.undeclared_stations} such are"
-            " stored already; declare it, or raise limits.undeclared_stations, then `slopeward ingest --rejected`"
-        )
+        reason = _STRANGER(station=min(refused)[:64], n=Figure(self._limits.undeclared_stations, "d"))
         return replace(
             decoded,
             observations=tuple(o for o in decoded.observations if o.station not in refused),

@@ -10,8 +10,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.alert import Actor
-from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import RefusedError
@@ -27,6 +28,14 @@ from monitor.store.readings.observations import load_series
 NAME: Final = "typed on the page"
 USUAL: Final = 20  # steps that say how far the next one usually goes
 UNUSUAL: Final = 5.0  # times the largest of them
+_FUTURE: Final = Template("typed.future", "the time lies in the future")
+_THERE: Final = Template("typed.there", "{at}: {value} is stored for that time already; a typed reading corrects none")
+_SLIPPED: Final = Template("typed.slip", "it looks like a typing error: {slip}; is it right?")
+_MORE: Final = Template("typed.more", "{value} is {change} more than {before} of {at}: is it right?")
+_LESS: Final = Template("typed.less", "{value} is {change} less than {before} of {at}: is it right?")
+_NO_SERIES: Final = Template(
+    "typed.series", "the site file declares no series {station}.{quantity} that could be typed"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,41 +53,35 @@ def list_typed_series(site: Site) -> list[SeriesSpec]:
     return [spec for station in site.stations for spec in station.series if spec.quantity != "displacement"]
 
 
-def find_doubt(c: Connection, site: Site, typed: Typed, now: datetime) -> str:
-    """What speaks against a reading, in one line, so that a slip of the finger is seen; empty where nothing does.
+def find_doubt(c: Connection, site: Site, typed: Typed, now: datetime) -> Message | None:
+    """What speaks against a reading, in one line, so that a slip of the finger is seen; None where nothing does.
 
     Raises:
         RefusedError: it lies in the future, or another value of that time is stored already.
     """
     if typed.at - now > FUTURE_TOLERANCE:
-        raise RefusedError("the time lies in the future")
+        raise RefusedError(_FUTURE())
     spec = _find_spec(site, typed)
     row = next((s for s in load_series(c, site.id) if (s.station, s.quantity) == (typed.station, typed.quantity)), None)
     if row is None:
-        return ""
+        return None
     before = load_typed(c, row.id, typed.at, typed.at, USUAL + 1)
     if before and before[-1].at == typed.at:
-        raise RefusedError(
-            f"{spell(typed.at)}: {before[-1].value:g} {spec.unit} is stored for that time already; a typed reading "
-            "corrects none"
-        )
+        raise RefusedError(_THERE(at=Timestamp.of(typed.at), value=Figure(before[-1].value, "g", spec.unit)))
     item = Observation(site.id, typed.station, typed.quantity, spec.unit, typed.at, now, typed.value)
     if slip := TypingErrors({site.id: site}).explain(c, item):
-        return f"it looks like a typing error: {slip}; is it right?"
-    return _compare(before, typed.value, spec) if before else ""
+        return _SLIPPED(slip=slip)
+    return _compare(before, typed.value, spec) if before else None
 
 
-def _compare(before: list[Before], value: float, spec: SeriesSpec) -> str:
+def _compare(before: list[Before], value: float, spec: SeriesSpec) -> Message | None:
     newest, change = before[-1], value - before[-1].value
     steps = [abs(b.value - a.value) for a, b in pairwise(before)]
     bound = spec.verify_step or max(UNUSUAL * max(steps, default=0.0), UNUSUAL * spec.noise_floor)
     if bound <= 0.0 or abs(change) <= bound:
-        return ""
-    more = "more" if change > 0 else "less"
-    return (
-        f"{value:g} {spec.unit} is {abs(change):g} {spec.unit} {more} than {newest.value:g} {spec.unit} of "
-        f"{spell(newest.at)}: is it right?"
-    )
+        return None
+    now, by, then = (Figure(one, "g", spec.unit) for one in (value, abs(change), newest.value))
+    return (_MORE if change > 0 else _LESS)(value=now, change=by, before=then, at=Timestamp.of(newest.at))
 
 
 def store_typed(pipeline: Pipeline, site: Site, typed: Typed, who: Actor, now: datetime) -> None:
@@ -114,4 +117,4 @@ def _find_spec(site: Site, typed: Typed) -> SeriesSpec:
     for spec in list_typed_series(site):
         if (spec.station, spec.quantity) == (typed.station, typed.quantity):
             return spec
-    raise RefusedError(f"the site file declares no series {typed.station}.{typed.quantity} that could be typed")
+    raise RefusedError(_NO_SERIES(station=typed.station, quantity=typed.quantity))

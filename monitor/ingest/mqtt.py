@@ -15,6 +15,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from forecasting.message import Template
 from monitor.broker.access import Access, Keeping, ServiceClient
 from monitor.ingest.message import Message
 from monitor.ingest.sieve import BufferedSocket, SievedSocket
@@ -22,6 +23,12 @@ from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 
 log: Final = logging.getLogger(__name__)
 RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages the broker may send: eight batches
+_NOT_YET: Final = Template("broker.not_yet", "not connected yet")
+_REFUSED: Final = Template("broker.refused", "the broker refused the connection: {problem}")
+_NO_ANSWER: Final = Template("broker.no_answer", "the broker at {address} does not answer: {problem}")
+_ENDED: Final = Template("broker.ended", "the connection ended: {problem}")
+_OTHER_CLIENT: Final = Template("broker.other_client", "another client uses the id '{id}'")
+_NO_TOPIC: Final = Template("broker.subscription", "the broker refused the subscription to {topic}: {problem}")
 NEVER_EXPIRES: Final = 0xFFFFFFFF
 NEVER_RETAINED: Final = SubscribeOptions.RETAIN_DO_NOT_SEND
 _TAKEN_OVER: Final = 0x8E
@@ -63,7 +70,7 @@ class Session:
         self.name = name
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions
-        self.problem = "not connected yet"
+        self.problem: str = _NOT_YET()  # a message; empty where there is none
         self.refused = ""  # the subscription that the broker does not grant; stays until it does
         self.epoch = 0
         self.dropped_acknowledgements = 0
@@ -120,7 +127,7 @@ class Session:
         self, client: Client, _data: Any, flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         if reason.is_failure:
-            self.problem = f"the broker refused the connection: {reason}"
+            self.problem = _REFUSED(problem=str(reason))
             log.error("%s: %s", self.name, self.problem)
             return
         with self._lock:
@@ -140,7 +147,7 @@ class Session:
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
         cause = sys.exc_info()[1]  # paho calls this while it handles the error, and tells nothing else
-        self.problem = f"the broker at {self._access.url} does not answer: {cause}"
+        self.problem = _NO_ANSWER(address=self._access.url, problem=str(cause))
 
     def _on_disconnect(
         self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None
@@ -149,18 +156,18 @@ class Session:
             self.epoch += 1  # before paho empties its out queue: nothing stale is sent on the next connection
             was_connected, self.connected, self.listening = self.connected, False, False
         if was_connected or not self.problem:  # a refusal has said more already
-            self.problem = f"the connection ended: {reason}"
+            self.problem = _ENDED(problem=str(reason))
         if reason.value == _TAKEN_OVER:
-            self.problem = f"another client uses the id {self._client_id!r}"
+            self.problem = _OTHER_CLIENT(id=self._client_id)
             log.error("%s: %s", self.name, self.problem)
 
     def _on_subscribe(
         self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
     ) -> None:
-        refused = ""
+        refused: str = ""
         for topic, reason in zip(self._filters, reasons, strict=False):
             if reason.is_failure:
-                self.problem = refused = f"the broker refused the subscription to {topic}: {reason}"
+                self.problem = refused = _NO_TOPIC(topic=topic, problem=str(reason))
                 log.error("%s: %s", self.name, self.problem)
         self.refused = refused
         self.listening = self.connected and not any(reason.is_failure for reason in reasons)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
 from monitor.domain.instants import EPOCH, spell
@@ -18,7 +19,7 @@ from monitor.domain.site import Binding, Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder
-from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
+from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
 from monitor.ingest.quality import Vocabulary
@@ -35,6 +36,10 @@ from monitor.store.readings.quarantine import ROW_BYTES, Quota
 log: Final = logging.getLogger(__name__)
 PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits
 LARGE_BYTES: Final = 1 << 16  # such payloads are written after the others of their batch, which then are one portion
+_DECODER_FAILED: Final = Template("quarantine.decoder", "the decoder failed: {problem}")
+_STORE_REFUSED: Final = Template("quarantine.store", "the database refused it: {problem}")
+_NO_DECODER: Final = Template("quarantine.topic", "no decoder is bound to topic '{topic}'")
+UNKNOWN_SITE: Final = Template("quarantine.site", "site '{site}' is not configured")
 CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
 HISTORY_S: Final = 3600.0  # a site whose newest reading is older is still sending its past
 Clock = Callable[[], datetime]
@@ -128,8 +133,8 @@ class Pipeline:
             decoder = find_decoder(binding.name, binding)
         except ConfigError as error:
             log.error("site %s: messages on %s go to the quarantine: %s", site, binding.pattern, error)  # noqa: TRY400
-            self.unusable[site] = str(error)
-            decoder = _refuse("decoder_unusable", str(error))
+            self.unusable[site] = error.message
+            decoder = _refuse("decoder_unusable", error.message)
         self._bound.append((binding.topic, decoder, site, binding))
 
     # ---- decode ------------------------------------------------------------------------------------------------
@@ -140,10 +145,10 @@ class Pipeline:
             return decoded if decoded is _OF_OTHERS else self._admission.admit(message, decoded)
         except PayloadError as error:
             error.bare()  # a decoder that raised what it had kept is one of its frames
-            return Decoded(faults=(Fault(error.code, str(error), message.payload),))
+            return Decoded(faults=(Fault(error.code, error.message, message.payload),))
         except Exception as error:  # a bug of a decoder must not lose a message or stop the writer
             log.exception("decoder failed on topic %s", message.topic[:200])
-            reason = f"the decoder failed: {type(error).__name__}: {error}"
+            reason = _DECODER_FAILED(problem=f"{type(error).__name__}: {error}")
             return Decoded(faults=(Fault("decoder_failed", reason, message.payload),))
 
     def _decode(self, message: Message) -> Decoded:
@@ -155,14 +160,14 @@ class Pipeline:
                     place, decoder = Place(binding.name, home, station), bound
                     break
         if place is None:
-            raise PayloadError("unknown_topic", f"no decoder is bound to topic {message.topic[:200]!r}")
+            raise PayloadError("unknown_topic", _NO_DECODER(topic=message.topic[:200]))
         if not self._takes(place.site):
             return _OF_OTHERS
         found = self.sites.get(place.site)
         if found is None:
-            raise PayloadError("unknown_site", f"site {place.site!r} is not configured")
+            raise PayloadError("unknown_site", UNKNOWN_SITE(site=place.site))
         if message.whole is not None:
-            raise PayloadError("too_large", f"{message.whole.payload_bytes} bytes; at most {PAYLOAD_LIMIT} are read")
+            raise too_large(message.whole.payload_bytes)
         decoder = decoder or find_decoder(place.kind)
         return decoder(message, place, found, self.vocabulary, self.references)
 
@@ -361,7 +366,7 @@ class Pipeline:
 
     def _quarantine(self, message: Message, error: Exception) -> Outcome:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]
-        fault = Fault("store_refused", f"the database refused it: {cause}", message.payload)
+        fault = Fault("store_refused", _STORE_REFUSED(problem=cause), message.payload)
         return self._commit([(message, Decoded(faults=(fault,)))])
 
     def store_rows(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from forecasting.message import Template
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
@@ -14,6 +15,13 @@ from monitor.ingest.births import Births
 
 _MEMORY_LIMIT: Final = 50_000
 _LARGEST: Final = 1e300
+_NO_UNIT: Final = Template("value.unit.missing", "'{name}' has no unit; write {name}_<unit> or give value and unit")
+_NO_KEY: Final = Template("value.key", "'{name}' is neither a quantity with its unit nor a known key")
+_NO_QUANTITY: Final = Template(
+    "value.quantity", "quantity '{quantity}' is unknown; declare it in the site file under [[quantity]]"
+)
+_ODD_UNIT: Final = Template("value.unit", "{name}: {problem}")
+_TOO_LARGE: Final = Template("value.large", "{quantity}: {value} {unit} is too large")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +73,18 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> Field:
         parts = split_suffix(name)
         if parts is None:
             if name in QUANTITIES or name in own:
-                raise PayloadError("no_unit", f"{name!r} has no unit; write {name}_<unit> or give value and unit")
-            raise PayloadError("unknown_key", f"{name!r} is neither a quantity with its unit nor a known key")
+                raise PayloadError("no_unit", _NO_UNIT(name=name))
+            raise PayloadError("unknown_key", _NO_KEY(name=name))
         quantity, unit = parts
     else:
         quantity = name
     expected = site.expect(station, quantity)
     if expected is None:
-        raise PayloadError(
-            "unknown_quantity", f"quantity {quantity!r} is unknown; declare it in the site file under [[quantity]]"
-        )
+        raise PayloadError("unknown_quantity", _NO_QUANTITY(quantity=quantity))
     try:
         convert(1.0, unit, expected.unit)
     except ValueError as error:
-        raise PayloadError("unit_mismatch", f"{name}: {error}") from None
+        raise PayloadError("unit_mismatch", _ODD_UNIT(name=name, problem=str(error))) from None
     return Field(quantity, unit, expected.unit, expected.low, expected.high, expected.declared)
 
 
@@ -104,7 +110,8 @@ def observe(
     canonical = field.to_canonical(value)
     spread = None if sigma is None else field.spread_to_canonical(sigma)
     if not (abs(canonical) < _LARGEST and (spread is None or spread < _LARGEST)):
-        raise PayloadError("not_finite", f"{field.quantity}: {value} {field.given_unit} is too large")
+        said = _TOO_LARGE(quantity=field.quantity, value=str(value), unit=field.given_unit)
+        raise PayloadError("not_finite", said)
     return Observation(
         site, station, field.quantity, field.unit, observed_at, received_at, canonical,
         spread, solution,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Message, NameList, Template, Timestamp
 from monitor.domain.alert import SERVICE, Actor, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
@@ -26,6 +27,30 @@ from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, s
 _PREFIX: Final = "epoch0:"
 _ACTS: Final = {True: "epoch0.accept", False: "epoch0.keep"}
 _STATUS_SITE: Final = "status"  # alarms of the service itself
+_SINCE: Final = Template("epoch0.reference", "since {at} in frame '{frame}'")
+_OTHER: Final = Template(
+    "epoch0.other",
+    "gnss: {station} counts {kept}, got {told}; confirmation required: slopeward ingest --accept-epoch0 {place}, or "
+    "--keep-epoch0",
+)
+_VERIFY: Final = Template(
+    "epoch0.verify",
+    "verify now: GNSS messages of {station} ({site}) count {told}; kept is {kept}, and what counts otherwise waits in "
+    "the quarantine. Which holds? slopeward ingest --accept-epoch0 {place} --reason WHY, or --keep-epoch0 {place} "
+    "--reason WHY",
+)
+_ANSWERED: Final = Template("epoch0.answered", "{place} counts {reference}, says {name}: {reason}")
+_ANSWERED_BY_TWO: Final = Template(
+    "epoch0.answered.two", "{place} counts {reference}, say {name} and {second}: {reason}"
+)
+_FORGOTTEN: Final = Template(
+    "epoch0.forgotten", "{place} counts as its next message says: {name} made its reference forgotten"
+)
+_NOT_ALONE: Final = Template(
+    "epoch0.alone", "{place}: one of the two highest levels is at stake, one person may not say it alone"
+)
+_NOT_ASKED: Final = Template("epoch0.not_asked", "no changed GNSS reference of {place} waits; asked are: {names}")
+_NOT_KEPT: Final = Template("epoch0.not_kept", "no GNSS reference of {place} is kept; there are: {names}")
 REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked about again
 
 
@@ -45,8 +70,12 @@ class Reference:
         """Back from how it is stored."""
         return Reference(detail["frame"], parse(detail["epoch0"]))
 
+    def describe(self) -> Message:
+        """As people read it."""
+        return _SINCE(at=Timestamp.of(self.epoch0, "second"), frame=self.frame)
+
     def __str__(self) -> str:
-        return f"since {spell(self.epoch0)[:19]}Z in frame {self.frame!r}"
+        return str(self.describe())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +109,9 @@ class References:
         elif known != told:
             self._changed.setdefault((site, station), told)
             code = "other_frame" if known.frame != frame else "other_epoch0"
-            raise PayloadError(
-                code, f"gnss: {station} counts {known}, got {told}; confirmation required: "
-                f"slopeward ingest --accept-epoch0 {site}/{station}, or --keep-epoch0",
-            )  # fmt: skip
+            place = f"{site}/{station}"
+            said = _OTHER(station=station, kept=known.describe(), told=told.describe(), place=place)
+            raise PayloadError(code, said)
 
     @property
     def is_asking(self) -> bool:
@@ -141,11 +169,10 @@ def ask_references(
 
 def _ask(question: Question) -> AlertChange:
     place = f"{question.site}/{question.station}"
-    reason = (
-        f"verify now: GNSS messages of {question.station} ({question.site}) count {question.asked}; kept is "
-        f"{question.kept}, and what counts otherwise waits in the quarantine. Which holds? slopeward ingest "
-        f"--accept-epoch0 {place} --reason WHY, or --keep-epoch0 {place} --reason WHY"
-    )
+    reason = _VERIFY(
+        station=question.station, site=question.site, place=place, told=question.asked.describe(),
+        kept=question.kept.describe(),
+    )  # fmt: skip
     return health_alarm(alarm_key(place), 2, reason, is_open=True)
 
 
@@ -179,7 +206,7 @@ def answer_reference(
     row = _find_asked(connection, place)
     kept, told = Reference.read(row), Reference.read(row["asked"])
     if takes_two and second is None:
-        raise NeedsSecondError(f"{place}: one of the two highest levels is at stake, one person may not say it alone")
+        raise NeedsSecondError(_NOT_ALONE(place=place))
     if takes_two and second is not None:
         require_two(connection, actor, second, now)
         require_account(connection, second.name, site=site)
@@ -190,8 +217,12 @@ def answer_reference(
     detail = {"holds": holds.spell(), "other": other.spell(), "via": actor.via, "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, _ACTS[accept], place, detail, now)
-    who = actor.name if second is None else f"{second.name} and {actor.name}"
-    _end_question(connection, place, f"{place} counts {holds}, say{'s' * (second is None)} {who}: {reason}", actor, now)
+    reference = holds.describe()
+    if second is None:
+        said = _ANSWERED(place=place, reference=reference, name=actor.name, reason=reason)
+    else:
+        said = _ANSWERED_BY_TWO(place=place, reference=reference, name=second.name, second=actor.name, reason=reason)
+    _end_question(connection, place, said, actor, now)
     return holds, other
 
 
@@ -219,11 +250,11 @@ def _find_asked(connection: Connection, place: str) -> dict[str, Any]:
     if row is None or "asked" not in row[1]:
         asked = [n[len(_PREFIX) :] for n, (_, d) in load_stamps(connection).items()
                  if n.startswith(_PREFIX) and "asked" in d]  # fmt: skip
-        raise NotFoundError(f"no changed GNSS reference of {place} waits; asked are: {', '.join(asked) or 'none'}")
+        raise NotFoundError(_NOT_ASKED(place=place, names=NameList(tuple(asked or ("none",)))))
     return row[1]
 
 
-def _end_question(connection: Connection, place: str, said: str, actor: Actor, now: datetime) -> None:
+def _end_question(connection: Connection, place: str, said: Message, actor: Actor, now: datetime) -> None:
     over = health_alarm(alarm_key(place), 0, said, is_open=False, notify=False)
     apply_changes(
         connection, _STATUS_SITE, [over], site=None, recipients=(), actor=actor, now=now, rule_version=code_version()
@@ -238,11 +269,11 @@ def forget_reference(connection: Connection, site: str, station: str, actor: Act
     """
     kept = {name.removeprefix(_PREFIX) for name in load_stamps(connection) if name.startswith(_PREFIX)}
     if f"{site}/{station}" not in kept:
-        there = ", ".join(sorted(kept)) or "none"
-        raise NotFoundError(f"no GNSS reference of {site}/{station} is kept; there are: {there}")
+        there = NameList(tuple(sorted(kept) or ("none",)))
+        raise NotFoundError(_NOT_KEPT(place=f"{site}/{station}", names=there))
     remove_stamp(connection, _name(site, station))
     add_audit(connection, actor, "epoch0.forget", f"{site}/{station}", {"via": actor.via}, now)
-    said = f"{site}/{station} counts as its next message says: {actor.name} made its reference forgotten"
+    said = _FORGOTTEN(place=f"{site}/{station}", name=actor.name)
     _end_question(connection, f"{site}/{station}", said, actor, now)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from forecasting.message import Figure, Template, Timestamp
 from monitor.broker.access import Access, find_access
 from monitor.domain.alert import AlertChange, health_alarm
 from monitor.domain.instants import spell
@@ -34,6 +35,19 @@ from monitor.store.service_state import find_stamp, stamp
 log: Final = logging.getLogger(__name__)
 SESSION_LOST: Final = "health:mqtt:session_lost"
 SESSION_STAMP: Final = "mqtt.session:"  # before a client id: when it was last connected
+_UNREADABLE: Final = Template(
+    "decoder.unusable", "messages of {site} cannot be read and wait in the quarantine: {problem}"
+)
+_USABLE: Final = Template("decoder.usable", "the decoders of {site} can be used")
+_FORGOTTEN: Final = Template(
+    "session.lost",
+    "The broker forgot the {name} session: messages sent since {at} may be lost. {n} sources got a request to send "
+    "them again; let all other loggers send again what they keep.",
+)
+_KEPT_AGAIN: Final = Template(
+    "session.kept",
+    "The broker kept the session at the next connection; what was lost before it was asked for.",
+)
 _ASK_AFTER_S: Final = 2.0  # what is merely out of order has come by then
 _ASK_AGAIN: Final = timedelta(hours=1)
 _DRAINED_AFTER_S: Final = 1.0
@@ -375,10 +389,7 @@ class Ingest:
 
     def _tell_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
         log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, spell(since))
-        reason = (
-            f"The broker forgot the {event.name} session: messages sent since {spell(since)} may be lost. "
-            f"{len(ends)} sources got a request to send them again; let all other loggers send again what they keep."
-        )
+        reason = _FORGOTTEN(name=event.name, at=Timestamp.of(since), n=Figure(len(ends), "d"))
         facts = {"session": event.client_id, "at": spell(event.at), "since": spell(since)}
         self._on_alarm(health_alarm(self._session_key(event.name), 2, reason, is_open=True, evidence=facts))
         self._ask([SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends])
@@ -406,17 +417,14 @@ class Ingest:
 
 def _describe_decoder(site: str, trouble: str | None) -> AlertChange:
     """A decoder that cannot be used is an alarm until a start at which it can."""
-    reason = f"messages of {site} cannot be read and wait in the quarantine: {trouble}" if trouble else (
-        f"the decoders of {site} can be used"
-    )  # fmt: skip
+    reason = _UNREADABLE(site=site, problem=trouble) if trouble else _USABLE(site=site)
     key, is_open = f"health:decoder:{site}", bool(trouble)
     return health_alarm(key, 2 * is_open, reason, is_open=is_open, evidence={"site": site, "reason": reason})
 
 
 def _end_session_lost(key: str) -> AlertChange:
     """The broker keeps the session again; nobody need be woken for that, a person closes what happened."""
-    reason = "The broker kept the session at the next connection; what was lost before it was asked for."
-    return health_alarm(key, 0, reason, is_open=False, notify=False)
+    return health_alarm(key, 0, _KEPT_AGAIN(), is_open=False, notify=False)
 
 
 class _StoppedError(Exception):

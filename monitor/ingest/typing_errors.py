@@ -9,7 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.anomaly.certain.typing_errors import KNOWN, Slip, find_slip
+from detection.anomaly.certain.typing_errors import KNOWN, NEIGHBOUR, Slip, find_slip
+from forecasting.message import Figure, Message, Template, Term
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec, Site
@@ -20,6 +21,9 @@ READ_BEFORE: Final = KNOWN + 10  # mistyped ones among them
 BESIDE: Final = 2  # newest different values of each marker beside
 READ_BESIDE: Final = 6  # readings of it, among which they are looked for
 SAME: Final = 1e-9  # of a value: how far the same number lies apart after its unit was changed
+
+_SLIP: Final = Template("slip", "{typed} for {meant}: {how}")
+_VALUE_OF: Final = Template("slip.neighbour", "the value of {station}")
 
 Key = tuple[str, str, str]  # site, station, quantity
 
@@ -59,10 +63,10 @@ class TypingErrors:
             insort(row, Typed(item.observed_at, item.value, slip is not None), key=attrgetter("at"))
         return out
 
-    def explain(self, c: Connection, item: Observation) -> str:
-        """Which slip explains a reading that is not stored yet; empty where none does."""
+    def explain(self, c: Connection, item: Observation) -> Message | None:
+        """Which slip explains a reading that is not stored yet; None where none does."""
         slip = self._look(c, item, {}, [item])
-        return "" if slip is None else say_slip(slip, item.unit)
+        return None if slip is None else say_slip(slip, item.unit)
 
     def _find(self, item: Observation) -> SeriesSpec | None:
         site = self._sites.get(item.site) if self._declared.get(item.site) else None
@@ -100,13 +104,14 @@ class TypingErrors:
         return known[key]
 
 
-def say_slip(slip: Slip, unit: str) -> str:
+def say_slip(slip: Slip, unit: str) -> Message:
     """What was typed for what, and how.
 
     >>> say_slip(Slip("point", 1203.0, 120.3, "decimal point or unit"), "mm")
     '1203 for 120.3 mm: decimal point or unit'
     """
-    return f"{slip.typed:.10g} for {slip.meant:.10g} {unit}: {slip.detail}"
+    how = _VALUE_OF(station=slip.detail) if slip.kind == NEIGHBOUR else Term(slip.detail)
+    return _SLIP(typed=Figure(slip.typed, ".10g"), meant=Figure(slip.meant, ".10g", unit), how=how)
 
 
 def _is_of(spec: SeriesSpec, quantity: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
+from forecasting.message import gather
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import service_state
 
@@ -23,13 +24,13 @@ def stamp(connection: Connection, name: str, detail: Mapping[str, Any], now: dat
 def load_stamps(connection: Connection) -> dict[str, tuple[datetime, dict[str, Any]]]:
     """All stamps by name, each with its instant and detail."""
     rows = connection.execute(select(service_state).order_by(service_state.c.name))
-    return {row.name: (row.at, row.detail) for row in rows}
+    return {row.name: (row.at, gather(row.detail)) for row in rows}
 
 
 def find_stamp(connection: Connection, name: str) -> tuple[datetime, dict[str, Any]] | None:
     """One stamp, or None where it was never written."""
     row = connection.execute(select(service_state).where(service_state.c.name == name)).first()
-    return None if row is None else (row.at, row.detail)
+    return None if row is None else (row.at, gather(row.detail))
 
 
 def remove_stamp(connection: Connection, name: str) -> None:

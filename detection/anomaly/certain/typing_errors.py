@@ -24,7 +24,7 @@ NEIGHBOUR, POINT, SIGN, SWAP, TOO_MANY, MISSING = (
 
 @dataclass(frozen=True, slots=True)
 class Slip:
-    """How a reading was probably typed wrongly."""
+    """How a reading was probably typed wrongly; `detail`: in words, or the neighbour whose value it is."""
 
     kind: str
     typed: float
@@ -82,7 +82,7 @@ def _list_slips(
     last = places[0]
     yield (
         NEIGHBOUR,
-        [(v * unit, last, f"the value of {name}") for name, row in others.items() for v in row if abs(v) < LARGEST],
+        [(v * unit, last, name) for name, row in others.items() for v in row if abs(v) < LARGEST],
     )
     for k in SHIFTS:
         yield POINT, [(n * 10.0**k if k > 0 else n / 10.0**-k, n, "decimal point or unit") for n in places if n]

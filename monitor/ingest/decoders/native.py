@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from forecasting.message import Figure, NameList, Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -38,6 +39,28 @@ _VALUE: Final = frozenset({"value", "unit", "sigma"})
 _GNSS: Final = frozenset({"enu_mm", "cov_mm2", "epoch0", "frame", "solution", "fix", "satellites", "reference"})
 AXES: Final = ("displacement_east", "displacement_north", "displacement_up")
 _META_LIMIT: Final = 4096
+_NO_STATION: Final = Template("sample.station", "the topic names no station")
+_NO_SAMPLES: Final = Template("sample.none", "samples: expected a list of at least one sample")
+_TOO_MANY: Final = Template("sample.many", "samples: {n}; at most {most} are read")
+_NO_SOURCE: Final = Template("sample.source", "seq counts only together with source and boot_id")
+_ALL_SAMPLES: Final = Template("sample.all", "all {n} samples, the first: {reason}")
+_SOME_SAMPLES: Final = Template("sample.some", "{n} of {total} samples, the first: {reason}")
+_SAMPLE: Final = Template("sample.object", "a sample must be an object, got {type}")
+_SIGMAS: Final = Template("sample.sigma", "sigma: expected an object of name and standard deviation")
+_UNITLESS: Final = Template("sample.unit", "{name}: value without unit")
+_STRAY_SIGMA: Final = Template("sample.sigma.stray", "sigma of {names}, which the sample does not hold")
+_NEGATIVE_SIGMA: Final = Template("sample.sigma.negative", "sigma of {name} is negative")
+_DOUBLE: Final = Template("sample.double", "one quantity stands twice in the sample")
+_EMPTY: Final = Template("sample.empty", "the sample holds no value")
+_VALUES_OBJECT: Final = Template("sample.values", "values: expected an object of name and value")
+ODD_SOLUTION: Final = Template("sample.solution", "solution: expected one of {names}")
+_META_FINITE: Final = Template("sample.meta.finite", "meta: holds a number that is not finite")
+_META_LONG: Final = Template("sample.meta.long", "meta: at most {n} characters")
+_GNSS_OBJECT: Final = Template("sample.gnss", "gnss: expected an object")
+_NO_EPOCH0: Final = Template("sample.epoch0", "gnss.epoch0 is missing: displacement since when?")
+_VECTOR: Final = Template("sample.vector", "{name}: expected a list of {n} numbers")
+_VARIANCE: Final = Template("sample.variance", "gnss.cov_mm2: a variance is negative")
+_CORRELATION: Final = Template("sample.correlation", "gnss.cov_mm2: a correlation lies beyond one")
 
 
 def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, references: References) -> Decoded:
@@ -47,7 +70,7 @@ def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, r
         PayloadError: nothing of the message can be read.
     """
     if not place.station:
-        raise PayloadError("no_station", "the topic names no station")
+        raise PayloadError("no_station", _NO_STATION())
     body = read_object(message.payload)
     counted = _read_counts(body)
     many = "samples" in body
@@ -55,9 +78,9 @@ def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, r
     if many:
         check_keys(body, _MANY)
         if not isinstance(samples, list) or not samples:
-            raise PayloadError("no_samples", "samples: expected a list of at least one sample")
+            raise PayloadError("no_samples", _NO_SAMPLES())
         if len(samples) > SAMPLE_LIMIT:
-            raise PayloadError("too_many", f"samples: {len(samples)}; at most {SAMPLE_LIMIT} are read")
+            raise PayloadError("too_many", _TOO_MANY(n=Figure(len(samples), "d"), most=Figure(SAMPLE_LIMIT, "d")))
     observations: list[Observation] = []
     bad: list[tuple[Any, PayloadError]] = []
     newest = None
@@ -86,7 +109,7 @@ def _read_counts(body: Mapping[str, Any]) -> tuple[str, int, int] | None:
         return None
     seq = read_count(seq, "seq")
     if source is None or boot_id is None:
-        raise PayloadError("no_source", "seq counts only together with source and boot_id")
+        raise PayloadError("no_source", _NO_SOURCE())
     return source, boot_id, seq
 
 
@@ -95,10 +118,11 @@ def _join_faults(
 ) -> Fault:
     first = bad[0][1]
     if not many or len(bad) == total:
-        reason = str(first) if not many else f"all {total} samples, the first: {first}"
+        reason = _ALL_SAMPLES(n=Figure(total, "d"), reason=first.message) if many else first.message
         return Fault(first.code, reason, message.payload)
     kept = {**body, "samples": [sample for sample, _ in bad]}
-    return Fault(first.code, f"{len(bad)} of {total} samples, the first: {first}", json.dumps(kept).encode())
+    reason = _SOME_SAMPLES(n=Figure(len(bad), "d"), total=Figure(total, "d"), reason=first.message)
+    return Fault(first.code, reason, json.dumps(kept).encode())
 
 
 def _read_sample(
@@ -106,12 +130,12 @@ def _read_sample(
     references: References,
 ) -> tuple[datetime, list[Observation]]:  # fmt: skip
     if not isinstance(sample, dict):
-        raise PayloadError("not_object", f"a sample must be an object, got {type(sample).__name__}")
+        raise PayloadError("not_object", _SAMPLE(type=type(sample).__name__))
     at = read_time(sample.get("time"), sample.get("time_unit", body.get("time_unit")))
     solution = _read_solution(sample.get("solution", body.get("solution")))
     sigmas = sample.get("sigma")
     if sigmas is not None and not isinstance(sigmas, dict):
-        raise PayloadError("bad_sigma", "sigma: expected an object of name and standard deviation")
+        raise PayloadError("bad_sigma", _SIGMAS())
     meta = sample.get("meta", body.get("meta"))
     extra = _read_meta(meta) if meta is not None else None
     found: list[Observation] = []
@@ -125,7 +149,7 @@ def _read_sample(
             check_keys(value, _VALUE)
             unit = read_text(value.get("unit"), f"{name}.unit", 32) if "unit" in value else None
             if unit is None:
-                raise PayloadError("no_unit", f"{name}: value without unit")
+                raise PayloadError("no_unit", _UNITLESS(name=name))
             sigma, value = value.get("sigma"), value.get("value")  # noqa: PLW2901
         if sigmas and name in sigmas:
             sigma, used = sigmas[name], used + 1
@@ -139,15 +163,15 @@ def _read_sample(
         )
     if sigmas and used != len(sigmas):
         stray = sorted(set(sigmas) - {name for name, _ in _values(sample)})
-        raise PayloadError("bad_sigma", f"sigma of {', '.join(stray)[:100]}, which the sample does not hold")
+        raise PayloadError("bad_sigma", _STRAY_SIGMA(names=", ".join(stray)[:100]))
     gnss = sample.get("gnss")
     names = [o.quantity for o in found] + ([] if gnss is None else list(AXES))
     if len(set(names)) != len(names):
-        raise PayloadError("double_value", "one quantity stands twice in the sample")
+        raise PayloadError("double_value", _DOUBLE())
     if gnss is not None:
         found += _read_gnss(gnss, solution, at, extra, message, place, site, vocabulary, references)
     if not found:
-        raise PayloadError("empty", "the sample holds no value")
+        raise PayloadError("empty", _EMPTY())
     return at, found
 
 
@@ -157,7 +181,7 @@ def _values(sample: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if apart is None:
         return plain
     if not isinstance(apart, dict):
-        raise PayloadError("not_object", "values: expected an object of name and value")
+        raise PayloadError("not_object", _VALUES_OBJECT())
     return plain + list(apart.items())
 
 
@@ -165,14 +189,14 @@ def _read_solution(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or value not in SOLUTIONS:
-        raise PayloadError("bad_solution", f"solution: expected one of {', '.join(sorted(SOLUTIONS))}")
+        raise PayloadError("bad_solution", ODD_SOLUTION(names=NameList(tuple(sorted(SOLUTIONS)))))
     return value
 
 
 def _read_sigma(value: object, name: str) -> float:
     sigma = read_number(value, f"sigma of {name}")
     if sigma < 0:
-        raise PayloadError("bad_sigma", f"sigma of {name} is negative")
+        raise PayloadError("bad_sigma", _NEGATIVE_SIGMA(name=name))
     return sigma
 
 
@@ -181,9 +205,9 @@ def _read_meta(meta: object) -> str:
     try:
         text = canonical_json({"meta": meta})
     except ValueError:
-        raise PayloadError("not_finite", "meta: holds a number that is not finite") from None
+        raise PayloadError("not_finite", _META_FINITE()) from None
     if len(text) > _META_LIMIT:
-        raise PayloadError("too_long", f"meta: at most {_META_LIMIT} characters")
+        raise PayloadError("too_long", _META_LONG(n=Figure(_META_LIMIT, "d")))
     check_text(text.replace("\\u0000", "\0"), "meta")
     return text
 
@@ -193,7 +217,7 @@ def _read_gnss(
     vocabulary: Vocabulary, references: References,
 ) -> list[Observation]:  # fmt: skip
     if not isinstance(gnss, dict):
-        raise PayloadError("not_object", "gnss: expected an object")
+        raise PayloadError("not_object", _GNSS_OBJECT())
     check_keys(gnss, _GNSS)
     enu = _read_list(gnss.get("enu_mm"), 3, "gnss.enu_mm")
     covariance = None
@@ -204,7 +228,7 @@ def _read_gnss(
         sigmas = tuple(math.sqrt(v) for v in covariance[:3])
     frame = read_text(gnss.get("frame"), "gnss.frame", 64)
     if gnss.get("epoch0") is None:
-        raise PayloadError("no_epoch0", "gnss.epoch0 is missing: displacement since when?")
+        raise PayloadError("no_epoch0", _NO_EPOCH0())
     epoch0 = read_time(gnss["epoch0"], name="gnss.epoch0", live=False)
     facts: dict[str, Any] = {"cov_mm2": covariance, "epoch0": gnss["epoch0"], "frame": frame}
     for name in ("fix", "reference"):
@@ -229,7 +253,7 @@ def _read_gnss(
 
 def _read_list(value: object, length: int, name: str) -> list[float]:
     if not isinstance(value, list) or len(value) != length:
-        raise PayloadError("bad_vector", f"{name}: expected a list of {length} numbers")
+        raise PayloadError("bad_vector", _VECTOR(name=name, n=length))
     return [read_number(item, name) for item in value]
 
 
@@ -237,7 +261,7 @@ def _check_covariance(cov: list[float]) -> None:
     """[ee, nn, uu, en, eu, nu] must be a covariance: no negative variance, no correlation beyond one."""
     ee, nn, uu, en, eu, nu = cov
     if min(ee, nn, uu) < 0:
-        raise PayloadError("bad_covariance", "gnss.cov_mm2: a variance is negative")
+        raise PayloadError("bad_covariance", _VARIANCE())
     for cross, a, b in ((en, ee, nn), (eu, ee, uu), (nu, nn, uu)):
         if abs(cross) > math.sqrt(a) * math.sqrt(b) * (1 + 1e-9) + 1e-12:
-            raise PayloadError("bad_covariance", "gnss.cov_mm2: a correlation lies beyond one")
+            raise PayloadError("bad_covariance", _CORRELATION())

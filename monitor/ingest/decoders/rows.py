@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from forecasting.message import Figure, NameList, Template, Term
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import OF_VELOCITY_MAPS
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.native import SOLUTIONS
-from monitor.ingest.decoders.strict_json import check_keys, read_number, read_object, read_time
+from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
+from monitor.ingest.decoders.strict_json import NO_NUMBER, check_keys, read_number, read_object, read_time
 from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
@@ -19,19 +20,29 @@ from monitor.ingest.references import References
 COLUMNS: Final = frozenset(
     {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels"}
 )
+_NO_ROWS: Final = Template("row.none", "rows: expected a list of at least one row")
+_NO_OBJECT: Final = Template("row.object", "a row must be an object")
+NO_STATION: Final = Template("payload.station", "station: {value} is no station id")
+_NO_QUANTITY: Final = Template("row.quantity", "quantity is missing")
+_NO_UNIT: Final = Template("row.unit", "unit: expected a text")
+NEGATIVE_SIGMA: Final = Template("row.sigma", "sigma is negative")
+_OF_VELOCITY: Final = Template("row.velocity", "{name}: only a velocity has one in this column, not {quantity}")
+_NO_COMPONENT: Final = Template("row.component", "component: expected a name such as los-towards or up")
+_NO_PIXELS: Final = Template("row.pixels", "pixels: expected a whole number above 0, got {n}")
+_ROWS: Final = Template("row.first", "{n} rows, the first: {reason}")
 
 
 def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
     """Read `{"rows": [{time, station, quantity, value, ...}]}`; bad rows stay in the quarantine."""
     rows = read_object(message.payload).get("rows")
     if not isinstance(rows, list) or not rows:
-        raise PayloadError("no_samples", "rows: expected a list of at least one row")
+        raise PayloadError("no_samples", _NO_ROWS())
     found: list[Observation] = []
     bad: list[tuple[Any, PayloadError]] = []
     for row in rows:
         try:
             if not isinstance(row, dict):
-                raise PayloadError("not_object", "a row must be an object")
+                raise PayloadError("not_object", _NO_OBJECT())
             found.append(read_row(row, site, vocabulary, message.received_at))
         except PayloadError as error:
             bad.append((row, error.bare()))
@@ -43,11 +54,11 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
     check_keys(dict(row), COLUMNS)
     station, quantity, solution = row.get("station"), row.get("quantity"), row.get("solution") or None
     if not isinstance(station, str) or not is_station(station):
-        raise PayloadError("bad_station", f"station: {station!r} is no station id")
+        raise PayloadError("bad_station", NO_STATION(value=repr(station)))
     if not isinstance(quantity, str) or not quantity:
-        raise PayloadError("unknown_quantity", "quantity is missing")
+        raise PayloadError("unknown_quantity", _NO_QUANTITY())
     if solution is not None and (not isinstance(solution, str) or solution not in SOLUTIONS):
-        raise PayloadError("bad_solution", f"solution: expected one of {', '.join(sorted(SOLUTIONS))}")
+        raise PayloadError("bad_solution", ODD_SOLUTION(names=NameList(tuple(sorted(SOLUTIONS)))))
     time = row.get("time")
     if isinstance(time, datetime):
         at = time.astimezone(UTC) if time.tzinfo else read_time(time.isoformat(), live=False)
@@ -55,11 +66,11 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
         at = read_time(time or None, live=False)
     unit = row.get("unit") or None
     if unit is not None and not isinstance(unit, str):
-        raise PayloadError("unit_mismatch", "unit: expected a text")
+        raise PayloadError("unit_mismatch", _NO_UNIT())
     field = vocabulary.field(site, station, quantity, unit)
     sigma = None if row.get("sigma") in (None, "") else read_cell(row["sigma"], "sigma")
     if sigma is not None and sigma < 0:
-        raise PayloadError("bad_sigma", "sigma is negative")
+        raise PayloadError("bad_sigma", NEGATIVE_SIGMA())
     return observe(
         site.id, station, field, read_cell(row.get("value"), "value"), at, received_at, sigma, solution,
         _read_map(row, field.quantity),
@@ -72,15 +83,15 @@ def _read_map(row: Mapping[str, Any], quantity: str) -> str | None:
     told: dict[str, Any] = {}
     for name, value in (("component", component), ("pixels", pixels)):
         if value is not None and value != "" and quantity not in OF_VELOCITY_MAPS:
-            raise PayloadError(f"bad_{name}", f"{name}: only a velocity has one in this column, not {quantity}")
+            raise PayloadError(f"bad_{name}", _OF_VELOCITY(name=name, quantity=Term(quantity)))
     if component is not None and component != "":
         if not isinstance(component, str) or not is_station(component):
-            raise PayloadError("bad_component", "component: expected a name such as los-towards or up")
+            raise PayloadError("bad_component", _NO_COMPONENT())
         told["component"] = component
     if pixels is not None and pixels != "":
         count = read_cell(pixels, "pixels")
         if count < 1 or count != int(count):
-            raise PayloadError("bad_pixels", f"pixels: expected a whole number above 0, got {count:g}")
+            raise PayloadError("bad_pixels", _NO_PIXELS(n=Figure(count)))
         told["pixels"] = int(count)
     return canonical_json(told) if told else None
 
@@ -94,7 +105,7 @@ def read_cell(value: object, name: str) -> float:
     except ValueError:
         number = None
     if number is None:
-        raise PayloadError("not_number", f"{name}: expected a number, got {value[:60]!r}")
+        raise PayloadError("not_number", NO_NUMBER(name=name, value=repr(value[:60])))
     return read_number(number, name)
 
 
@@ -106,11 +117,16 @@ def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[Fault, ...]:
     return tuple(
         Fault(
             code,
-            f"{len(rows)} rows, the first: {rows[0][1]}" if len(rows) > 1 else str(rows[0][1]),
+            tell_first(len(rows), rows[0][1]),
             json.dumps({"rows": [row for row, _ in rows]}, default=_spell).encode(),
         )
         for code, rows in by_code.items()
     )
+
+
+def tell_first(count: int, first: PayloadError) -> str:
+    """Why rows are refused, by the first of them."""
+    return first.message if count == 1 else _ROWS(n=Figure(count, "d"), reason=first.message)
 
 
 def _spell(value: object) -> str:

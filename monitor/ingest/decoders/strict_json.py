@@ -5,6 +5,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from forecasting.message import Figure, NameList, Template
 from monitor.domain.instants import from_epoch_s, parse
 from monitor.domain.names import fold_name, tidy_name, tidy_text
 from monitor.errors import PayloadError
@@ -16,12 +17,42 @@ _LARGEST: Final = 1e300  # the database refuses beyond
 _OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # a clock of GPS without a fix begins at 1980-01-06
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_TOO_LARGE: Final = Template("payload.large", "{n} bytes; at most {most} are read")
+_DOUBLE_KEY: Final = Template("payload.double_key", "a key stands twice in one object")
+_NO_OBJECT: Final = Template("payload.object", "expected a JSON object, got {type}")
+_NO_LIST: Final = Template("payload.list", "expected a JSON list, got {type}")
+_TOO_DEEP: Final = Template("payload.deep", "the JSON is nested too deeply")
+_LEVELS: Final = Template("payload.levels", "nested more than {n} levels")
+_NOT_UTF_8: Final = Template("payload.utf8", "the payload is not UTF-8 text")
+_NOT_JSON: Final = Template("payload.json", "the payload is not JSON: {problem}")
+_HUGE: Final = Template("payload.number.huge", "{name}: the number is too large")
+NO_NUMBER: Final = Template("payload.number", "{name}: expected a number, got {value}")
+_NOT_FINITE: Final = Template("payload.number.finite", "{name}: {value} is not a finite number")
+_NO_TEXT: Final = Template("payload.text", "{name}: expected a text, got {value}")
+_TOO_LONG: Final = Template("payload.text.long", "{name}: at most {n} characters")
+_BLANK: Final = Template("payload.text.blank", "{name}: shows no character")
+_NO_PERSON: Final = Template("payload.person", "{name}: expected the name of a person")
+_NUL: Final = Template("payload.text.nul", "{name}: holds a NUL character")
+_SURROGATE: Final = Template("payload.text.surrogate", "{name}: holds half a surrogate pair")
+_NO_COUNT: Final = Template("payload.count", "{name}: expected a whole number >= 0, got {value}")
+_NO_TIME: Final = Template("payload.time.missing", "{name} is missing")
+_NO_TIME_UNIT: Final = Template("payload.time.unit", "{name}: a number needs time_unit (s, ms, us, ns), got {value}")
+_ODD_TIME: Final = Template("payload.time", "{name}: {value} is no time: {problem}")
+_LATE: Final = Template("payload.time.late", "{name}: {value} lies after 2200; is time_unit right?")
+_EARLY: Final = Template("payload.time.early", "{name}: {value} lies before 1981; the clock was never set")
+_NO_ZONE: Final = Template("payload.time.zone", "{name}: {value} has no zone; write an offset or Z")
+_UNKNOWN_KEY: Final = Template("payload.key", "key '{key}' is unknown; known: {names}")
+
+
+def too_large(size: int) -> PayloadError:
+    """What is refused unread."""
+    return PayloadError("too_large", _TOO_LARGE(n=Figure(size, "d"), most=Figure(PAYLOAD_LIMIT, "d")))
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise PayloadError("double_key", "a key stands twice in one object")
+        raise PayloadError("double_key", _DOUBLE_KEY())
     return found
 
 
@@ -36,7 +67,7 @@ def read_object(payload: bytes) -> dict[str, Any]:
     """
     found = read_json(payload)
     if not isinstance(found, dict):
-        raise PayloadError("not_object", f"expected a JSON object, got {type(found).__name__}")
+        raise PayloadError("not_object", _NO_OBJECT(type=type(found).__name__))
     return found
 
 
@@ -44,24 +75,24 @@ def read_array(payload: bytes) -> list[Any]:
     """Read a payload as one JSON list; raises PayloadError as `read_object` does, or not_list."""
     found = read_json(payload)
     if not isinstance(found, list):
-        raise PayloadError("not_list", f"expected a JSON list, got {type(found).__name__}")
+        raise PayloadError("not_list", _NO_LIST(type=type(found).__name__))
     return found
 
 
 def read_json(payload: bytes) -> Any:
     """Read a payload as any JSON; raises PayloadError."""
     if len(payload) > PAYLOAD_LIMIT:
-        raise PayloadError("too_large", f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read")
+        raise too_large(len(payload))
     try:
         found = _DECODER.decode(payload.decode())
     except PayloadError:
         raise
     except RecursionError:
-        raise PayloadError("too_deep", "the JSON is nested too deeply") from None
+        raise PayloadError("too_deep", _TOO_DEEP()) from None
     except UnicodeDecodeError:
-        raise PayloadError("not_json", "the payload is not UTF-8 text") from None
+        raise PayloadError("not_json", _NOT_UTF_8()) from None
     except ValueError as error:
-        raise PayloadError("not_json", f"the payload is not JSON: {str(error)[:200]}") from None
+        raise PayloadError("not_json", _NOT_JSON(problem=str(error)[:200])) from None
     return found
 
 
@@ -73,20 +104,20 @@ def read_number(value: object, name: str) -> float:
         try:
             number = float(value)
         except OverflowError:
-            raise PayloadError("not_finite", f"{name}: the number is too large") from None
+            raise PayloadError("not_finite", _HUGE(name=name)) from None
     else:
-        raise PayloadError("not_number", f"{name}: expected a number, got {_show(value)}")
+        raise PayloadError("not_number", NO_NUMBER(name=name, value=_show(value)))
     if not math.isfinite(number) or abs(number) >= _LARGEST:
-        raise PayloadError("not_finite", f"{name}: {number} is not a finite number")
+        raise PayloadError("not_finite", _NOT_FINITE(name=name, value=str(number)))
     return number
 
 
 def read_text(value: object, name: str, limit: int = 4000) -> str:
     """A text that both databases can keep."""
     if not isinstance(value, str) or not value.strip():
-        raise PayloadError("not_text", f"{name}: expected a text, got {_show(value)}")
+        raise PayloadError("not_text", _NO_TEXT(name=name, value=_show(value)))
     if len(value) > limit:
-        raise PayloadError("too_long", f"{name}: at most {limit} characters")
+        raise PayloadError("too_long", _TOO_LONG(name=name, n=Figure(limit, "d")))
     check_text(value, name)
     return value
 
@@ -95,7 +126,7 @@ def read_line(value: object, name: str, limit: int = 4000) -> str:
     """Words of a person, on one line: they become a line of messages, and must begin none of their own."""
     text = tidy_text(read_text(value, name, limit))
     if not text:
-        raise PayloadError("not_text", f"{name}: shows no character")
+        raise PayloadError("not_text", _BLANK(name=name))
     return text
 
 
@@ -103,24 +134,24 @@ def read_person(value: object, name: str) -> str:
     """The name of a person, in tidy form; one that shows no character is refused."""
     person = tidy_name(read_text(value, name, 200))
     if not fold_name(person):
-        raise PayloadError("no_name", f"{name}: expected the name of a person")
+        raise PayloadError("no_name", _NO_PERSON(name=name))
     return person
 
 
 def check_text(value: str, name: str) -> None:
     """Refuse NUL and lone surrogates, which PostgreSQL cannot store."""
     if "\0" in value:
-        raise PayloadError("bad_text", f"{name}: holds a NUL character")
+        raise PayloadError("bad_text", _NUL(name=name))
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise PayloadError("bad_text", f"{name}: holds half a surrogate pair") from None
+        raise PayloadError("bad_text", _SURROGATE(name=name)) from None
 
 
 def read_count(value: object, name: str) -> int:
     """A whole number that fits a database integer, not negative."""
     if type(value) is not int or not 0 <= value < 1 << 63:
-        raise PayloadError("not_count", f"{name}: expected a whole number >= 0, got {_show(value)}")
+        raise PayloadError("not_count", _NO_COUNT(name=name, value=_show(value)))
     return value
 
 
@@ -131,44 +162,41 @@ def read_time(value: object, unit: object = None, name: str = "time", *, live: b
         PayloadError: no_time, no_zone, no_time_unit, bad_time, clock_unset (live clocks before 1981).
     """
     if value is None:
-        raise PayloadError("no_time", f"{name} is missing")
+        raise PayloadError("no_time", _NO_TIME(name=name))
     try:
         if isinstance(value, str):
             at = _parse_text(value, name)
         else:
             if not isinstance(unit, str) or unit not in _PER_SECOND:
-                raise PayloadError(
-                    "no_time_unit", f"{name}: a number needs time_unit (s, ms, us, ns), got {_show(unit)}"
-                )
+                raise PayloadError("no_time_unit", _NO_TIME_UNIT(name=name, value=_show(unit)))
             at = from_epoch_s(read_number(value, name) / _PER_SECOND[unit])
     except (ValueError, OverflowError) as error:
-        raise PayloadError("bad_time", f"{name}: {_show(value)} is no time: {str(error)[:100]}") from None
+        said = _ODD_TIME(name=name, value=_show(value), problem=str(error)[:100])
+        raise PayloadError("bad_time", said) from None
     if at >= _LATEST:
-        raise PayloadError("bad_time", f"{name}: {_show(value)} lies after 2200; is time_unit right?")
+        raise PayloadError("bad_time", _LATE(name=name, value=_show(value)))
     if live and at < _OLDEST_CLOCK:
-        raise PayloadError("clock_unset", f"{name}: {_show(value)} lies before 1981; the clock was never set")
+        raise PayloadError("clock_unset", _EARLY(name=name, value=_show(value)))
     return at
 
 
 def _parse_text(value: str, name: str) -> datetime:
-    try:
-        return parse(value)
-    except ValueError as error:
-        if "no zone" in str(error):
-            raise PayloadError("no_zone", f"{name}: {value!r} has no zone; write an offset or Z") from None
-        raise
+    if datetime.fromisoformat(value).tzinfo is None:
+        raise PayloadError("no_zone", _NO_ZONE(name=name, value=repr(value)))
+    return parse(value)
 
 
 def check_keys(found: dict[str, Any], allowed: frozenset[str]) -> None:
     """Refuse keys that nobody knows: a misspelt key must not be dropped in silence."""
     if unknown := sorted(set(found) - allowed):
-        raise PayloadError("unknown_key", f"key {unknown[0]!r} is unknown; known: {', '.join(sorted(allowed))}")
+        known = NameList(tuple(sorted(allowed)))
+        raise PayloadError("unknown_key", _UNKNOWN_KEY(key=unknown[0], names=known))
 
 
 def check_depth(value: object, depth: int = 0) -> None:
     """Refuse what is nested so deeply that it could not be written again."""
     if depth > _DEPTH_LIMIT:
-        raise PayloadError("too_deep", f"nested more than {_DEPTH_LIMIT} levels")
+        raise PayloadError("too_deep", _LEVELS(n=_DEPTH_LIMIT))
     if isinstance(value, dict):
         for item in value.values():
             check_depth(item, depth + 1)

@@ -13,8 +13,10 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from forecasting.message import Figure, Template
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError
+from monitor.ingest.decoders.rows import tell_first
 from monitor.ingest.files.reader import BadRow, Declared, Piece
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.message import POINTS_TOPIC
@@ -36,6 +38,10 @@ CHUNK: Final = 4000  # values of one transaction: others wait a fraction of a se
 MOVED_M: Final = 100.0  # the same name farther away is another point
 ATTEMPTS: Final = 12  # each waits as long as the database's own limit
 PAUSE_MOST_S: Final = 1.0
+_MOVED: Final = Template(
+    "point.moved", "point {point} lies more than {distance} from where it was: another point, or another --set"
+)
+_TWICE: Final = Template("point.twice", "point {point} at {at} comes twice in the file with different values")
 Opened = AbstractContextManager[tuple[Declared, Iterator[Piece]]]
 
 
@@ -180,7 +186,7 @@ def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> l
     return [
         Rejected(
             received_at, POINTS_TOPIC + file.site.id, json.dumps({"rows": [b.row for b in rows]}, default=str).encode(),
-            code, f"{len(rows)} rows, the first: {rows[0].error}" if len(rows) > 1 else str(rows[0].error),
+            code, tell_first(len(rows), rows[0].error),
             f"file:{file.path.name}",
         )
         for code, rows in by_code.items()
@@ -193,7 +199,7 @@ def _count(result: FileResult, chunk: _Chunk) -> None:
         code = bad.error.code
         result.rejected += bad.count
         result.reasons[code] = result.reasons.get(code, 0) + bad.count
-        result.first_reason = result.first_reason or str(bad.error)
+        result.first_reason = result.first_reason or bad.error.message
     for _, at in chunk.values:
         result.from_at = at if result.from_at is None else min(result.from_at, at)
         result.to_at = at if result.to_at is None else max(result.to_at, at)
@@ -217,10 +223,10 @@ def _spell(value: PointValue) -> dict[str, object]:
 
 
 def _moved(value: PointValue) -> BadRow:
-    reason = f"point {value.pid} lies more than {MOVED_M:g} m from where it was: another point, or another --set"
+    reason = _MOVED(point=value.pid, distance=Figure(MOVED_M, "g", "m"))
     return BadRow(_spell(value), PayloadError("point_moved", reason))
 
 
 def _contradict(value: PointValue) -> BadRow:
-    reason = f"point {value.pid} at {value.observed_at.isoformat()} comes twice in the file with different values"
+    reason = _TWICE(point=value.pid, at=value.observed_at.isoformat())
     return BadRow(_spell(value), PayloadError("contradiction", reason))

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import Template, join
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
@@ -18,11 +19,17 @@ from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
 from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
-from monitor.ingest.pipeline import Clock, Pipeline
+from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
 from monitor.store.readings.flags import UNDECLARED
 from monitor.store.readings.messages import Rejected
 
 CHUNK: Final = 5000
+_DOUBT: Final = Template("file.unit", "{file}: is the unit right? {doubts}")
+_DOUBTED: Final = Template(
+    "file.unit.refused",
+    "{doubt}. Nothing of the file was stored: correct the unit, or say --accept-units when it is right",
+)
+_NO_SITE: Final = Template("file.site", "the row names no site; give --site")
 OpenLines = Callable[[], AbstractContextManager[Iterator[Line]]]
 
 
@@ -39,7 +46,7 @@ class FileResult:
     rejected: int = 0
     missing: int = 0  # cells that say "no measurement"
     reasons: dict[str, int] = field(default_factory=dict)
-    first_reason: str = ""
+    first_reason: str = ""  # a message
     from_at: datetime | None = None
     to_at: datetime | None = None
     sites: set[str] = field(default_factory=set)
@@ -115,10 +122,7 @@ def _check_units(
             scales.add(_sort(chunk, pipeline, site, clock(), name)[0])
     doubts = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
     if doubts:
-        raise UnitDoubtError(
-            f"{name}: is the unit right? {'; '.join(doubts)}. Nothing of the file was stored: correct the unit, or "
-            "say --accept-units when it is right"
-        )
+        raise UnitDoubtError(_DOUBTED(doubt=_DOUBT(file=name, doubts=join(doubts))))
 
 
 def _judge(lines: Iterable[Line], result: FileResult) -> Iterator[Judged]:
@@ -158,12 +162,12 @@ def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site 
     name = row.get("site")
     if name is None:
         if default is None:
-            raise PayloadError("no_site", "the row names no site; give --site")
+            raise PayloadError("no_site", _NO_SITE())
         return default
     if default is not None and default.id == name:
         return default
     if name not in sites:
-        raise PayloadError("unknown_site", f"site {str(name)[:64]!r} is not configured")
+        raise PayloadError("unknown_site", UNKNOWN_SITE(site=str(name)[:64]))
     return sites[str(name)]
 
 

@@ -15,6 +15,7 @@ from math import log
 from statistics import median
 from typing import Final
 
+from forecasting.message import TEXT_OF, Figure, Message, Template, Timestamp
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import UNITS
@@ -47,6 +48,20 @@ _FAR_S: Final = 4e9  # later than anything that is stored
 MOTION: Final = ("displacement", "crack_opening")
 LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "tilt")
 
+_HEADER: Final = Template("unit.header", "the header '{name}' says {unit}, the mapping says {mapped}")
+_CHANGE: Final = Template("unit.change", "values are {factor} times as large from {at} on: another unit?")
+_RATE: Final = Template("unit.rate", "the median rate is {rate}")
+_SCATTER: Final = Template("unit.scatter", "values scatter by {scatter} from epoch to epoch")
+_STEADY: Final = Template("unit.steady", "it moves by {rate} or more from the first day to the last")
+_SPREAD: Final = Template("unit.spread", "values spread over {spread}")
+_NOISE: Final = Template("unit.noise", "values scatter by {scatter}, the site file declares a noise of {noise}")
+_OTHERS: Final = Template("unit.others", "values scatter by {scatter}, those of the other stations by {others}")
+_STORED: Final = Template(
+    "unit.stored", "values are {factor} times those that are stored of the same epochs: another unit?"
+)
+_BEFORE: Final = Template(
+    "unit.before", "values are {factor} times those that are stored of the epochs before: another unit?"
+)
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
 _TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
 _WIDE: Final = str.maketrans("（）［］／", "()[]/")
@@ -125,12 +140,12 @@ Series = tuple[str, str, str]
 """Site, station, quantity."""
 
 
-def find_header_doubts(columns: Iterable[ColumnRule]) -> Iterator[str]:
+def find_header_doubts(columns: Iterable[ColumnRule]) -> Iterator[Message]:
     """Columns whose own header names another unit than the mapping."""
     for column in columns:
         said = unit_of_header(column.name)
         if said is not None and said != column.unit and _factor(said) != _factor(column.unit):
-            yield f"the header {column.name!r} says {said}, the mapping says {column.unit}"
+            yield _HEADER(name=column.name, unit=said, mapped=column.unit)
 
 
 def unit_of_header(name: str) -> str | None:
@@ -185,7 +200,7 @@ class Scales:
                 scale.times_s.append(o.observed_at.timestamp())
                 scale.values.append(o.value)
 
-    def find_doubts(self, sites: Mapping[str, Site], database: Database | None) -> Iterator[str]:
+    def find_doubts(self, sites: Mapping[str, Site], database: Database | None) -> Iterator[Message]:
         """What is doubtful, a sentence each, with the figure.
 
         Args:
@@ -196,30 +211,30 @@ class Scales:
             scale.measure()
         for key, scale in sorted(self.series.items()):
             name = f"{key[1]}.{key[2]}"
-            yield from (f"{name}: {why}" for why in self._judge(key, scale, sites, database))
+            yield from (TEXT_OF(name=name, text=why) for why in self._judge(key, scale, sites, database))
 
     def _judge(
         self, key: Series, scale: Scale, sites: Mapping[str, Site], database: Database | None
-    ) -> Iterator[str]:  # fmt: skip
+    ) -> Iterator[Message]:  # fmt: skip
         if (change := _find_change(scale)) is not None:
             at_s, factor = change
-            yield f"values are {factor:g} times as large from {from_epoch_s(at_s):%Y-%m-%d %H:%M} on: another unit?"
+            yield _CHANGE(factor=Figure(factor), at=Timestamp(at_s, "minute"))
         if (stored := _compare_stored(key, scale, database)) is not None:
             yield stored
         if not key[2].startswith(MOTION) or scale.unit != "mm" or len(scale.values) < EPOCHS_LEAST:
             return
         if scale.rate > RATE_MOST_MM_PER_DAY:
-            yield f"the median rate is {scale.rate:,.0f} mm/day"
+            yield _RATE(rate=Figure(scale.rate, ",.0f", "mm/day"))
         elif scale.scatter > SCATTER_MOST_MM:
-            yield f"values scatter by {scale.scatter:,.0f} mm from epoch to epoch"
+            yield _SCATTER(scatter=Figure(scale.scatter, ",.0f", "mm"))
         elif (steady := scale.measure_steady()) > STEADY_MOST_MM_PER_DAY:
-            yield f"it moves by {steady:,.0f} mm/day or more from the first day to the last"
+            yield _STEADY(rate=Figure(steady, ",.0f", "mm/day"))
         elif scale.spread > SPREAD_MOST_MM:
-            yield f"values spread over {scale.spread / 1000:,.0f} m"
+            yield _SPREAD(spread=Figure(scale.spread / 1000, ",.0f", "m"))
         elif (floor := _noise_floor(key, sites)) and scale.scatter > NOISE_RATIO * floor:
-            yield f"values scatter by {scale.scatter:,.1f} mm, the site file declares a noise of {floor:g} mm"
+            yield _NOISE(scatter=Figure(scale.scatter, ",.1f", "mm"), noise=Figure(floor, "g", "mm"))
         elif (others := self._others(key)) and scale.scatter > OTHERS_RATIO * others:
-            yield f"values scatter by {scale.scatter:,.1f} mm, those of the other stations by {others:,.2g} mm"
+            yield _OTHERS(scatter=Figure(scale.scatter, ",.1f", "mm"), others=Figure(others, ",.2g", "mm"))
 
     def _others(self, key: Series) -> float:
         """Scatter of the other stations of the same quantity, where there are enough."""
@@ -268,7 +283,7 @@ def _ratio(before: float, after: float) -> float | None:
     return None
 
 
-def _compare_stored(key: Series, scale: Scale, database: Database | None) -> str | None:
+def _compare_stored(key: Series, scale: Scale, database: Database | None) -> Message | None:
     """A unit's factor between the file and what is stored of the same epochs, or of those just before."""
     if database is None or not scale.times_s:
         return None
@@ -283,7 +298,7 @@ def _compare_stored(key: Series, scale: Scale, database: Database | None) -> str
     factors = [_ratio(old, new) for old, new in pairs]
     known = [f for f in factors if f is not None]
     if len(known) >= AROUND and len(known) > 0.8 * len(pairs):
-        return f"values are {median(known):g} times those that are stored of the same epochs: another unit?"
+        return _STORED(factor=Figure(median(known)))
     before = [r.value_raw for r in stored if r.observed_at < first_at][-AROUND:]
     after = list(scale.values[:AROUND])
     if pairs or len(before) < AROUND or len(after) < AROUND:
@@ -295,4 +310,4 @@ def _compare_stored(key: Series, scale: Scale, database: Database | None) -> str
     theirs = _usual_step(scale.values[:40])
     if theirs > 0 and not 1 / 3 <= theirs / (usual * factor) <= 3:
         return None
-    return f"values are {factor:g} times those that are stored of the epochs before: another unit?"
+    return _BEFORE(factor=Figure(factor))

@@ -110,7 +110,8 @@ def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:
     f = t.observation_flag.c
     found = c.execute(select(t.observation_flag).where(f.series_id == series_id).order_by(f.known_from, f.id))
     return [
-        FlagSpan(r.observed_at, r.revision, r.flag, r.known_from, r.by == BY and r.reason == OF_FILE) for r in found
+        FlagSpan(r.observed_at, r.revision, r.flag, r.known_from, r.by == BY and r.reason_id == OF_FILE.id)
+        for r in found
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, literal, not_, or_, select, text
 
+from forecasting.message import Template
 from monitor.domain.instants import spell
 from monitor.domain.site import Expected, Site
 from monitor.store.readings.observations import SeriesRow, load_series
@@ -19,7 +20,7 @@ UNDECLARED: Final = "undeclared"
 OUT_OF_RANGE: Final = "out_of_range"
 BY: Final = "slopeward"  # what a person said of a reading is left as it is
 _FLAGGED: Final = text("observation.flags <> ''")  # as the index of flagged readings spells it
-OF_FILE: Final = "the site file in force says so"
+OF_FILE: Final = Template("flag.site_file", "the site file in force says so")
 
 
 def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> int:
@@ -68,9 +69,19 @@ def _append(c: Connection, series_id: int, flag: str, now: datetime, which: Colu
     f = observation_flag.c
     chosen = select(
         o.series_id, o.observed_at, o.revision, literal(flag), literal(spell(now), String(27)), literal(BY),
-        literal(OF_FILE),
+        literal(OF_FILE.english), literal(OF_FILE.id), literal("{}"),
     ).where(o.series_id == series_id, which)  # fmt: skip
-    columns = [f.series_id, f.observed_at, f.revision, f.flag, f.known_from, f.by, f.reason]
+    columns = [
+        f.series_id,
+        f.observed_at,
+        f.revision,
+        f.flag,
+        f.known_from,
+        f.by,
+        f.reason,
+        f.reason_id,
+        f.reason_values,
+    ]
     statement = insert(observation_flag).from_select(columns, chosen, include_defaults=False)
     return int(c.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 

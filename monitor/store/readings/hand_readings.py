@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, select
 
+from forecasting.message import gather
 from monitor.store.readings.observations import rank
 from monitor.store.schema.tables import observation
 
@@ -54,5 +55,5 @@ def find_mistyped(c: Connection, series_id: int, now: datetime) -> Typed | None:
 
 def _read(row: Any) -> Typed:
     wrong = MISTYPED in row.flags.split(",")
-    why = str(json.loads(row.extra).get(MISTYPED, "")) if wrong and row.extra else ""
+    why = gather(json.loads(row.extra)).get(MISTYPED, "") if wrong and row.extra else ""
     return Typed(row.observed_at, float(row.value_raw), wrong, why)

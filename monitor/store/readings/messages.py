@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 
+from forecasting.message import read_message
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
@@ -147,8 +148,9 @@ def _kept(payload: bytes) -> bytes:
 
 
 def _text(text: str) -> str:
-    """Text that both databases take: no NUL, no lone surrogates."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    """Text that both databases take: no NUL, no lone surrogates; a message stays one where it has none."""
+    plain = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return text if plain == text else plain
 
 
 def load_rejected(
@@ -161,7 +163,8 @@ def load_rejected(
         wanted = wanted.where(r.replayed_at.is_(None))
     return [
         Rejected(
-            x.received_at, x.topic, bytes(x.payload), x.code, x.reason, x.client, x.id, x.times, x.retained,
+            x.received_at, x.topic, bytes(x.payload), x.code,
+            read_message(x.reason, x.reason_id, x.reason_values), x.client, x.id, x.times, x.retained,
             is_cut=x.payload_bytes > len(x.payload),
         )
         for x in connection.execute(wanted.order_by(r.id).limit(limit))

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select
 
+from forecasting.message import Figure, Template
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -16,6 +17,12 @@ from monitor.store.schema.views import load_view
 MOST_OF_ONE: Final = 100  # of one alert or report
 MOST_A_DAY: Final = 200  # of one account
 DAY: Final = timedelta(days=1)
+_FULL: Final = Template("photo.full", "{n} photos are here already; more say nothing more")
+_MANY: Final = Template("photo.many", "you sent {n} photos within a day; send more tomorrow")
+_NO_ALERT: Final = Template("photo.alert", "there is no alert {n}")
+_NO_REPORT: Final = Template("photo.report", "there is no report {n}")
+_NONE: Final = Template("photo.none", "there is no photo {n}")
+_ALTERED: Final = Template("photo.altered", "photo {n} was altered in the database; it is not shown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +68,10 @@ def require_few(c: Connection, actor: Actor, now: datetime, alert_id: int | None
     p = photo.c
     of_one = p.alert_id == alert_id if report_id is None else p.report_id == report_id
     if c.execute(select(func.count()).where(of_one)).scalar_one() >= MOST_OF_ONE:
-        raise RefusedError(f"{MOST_OF_ONE} photos are here already; more say nothing more")
+        raise RefusedError(_FULL(n=MOST_OF_ONE))
     mine = c.execute(select(func.count()).where(p.by == actor.name, p.added_at > now - DAY)).scalar_one()
     if mine >= MOST_A_DAY:
-        raise RefusedError(f"you sent {MOST_A_DAY} photos within a day; send more tomorrow")
+        raise RefusedError(_MANY(n=MOST_A_DAY))
 
 
 def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int | None) -> str:
@@ -76,7 +83,8 @@ def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int 
     owner, number = (alert, alert_id) if report_id is None else (report, report_id)
     found: str | None = c.execute(select(owner.c.site).where(owner.c.id == number)).scalar()
     if found is None or found != (site or found):
-        raise NotFoundError(f"there is no {owner.name} {number}")
+        missing = _NO_ALERT if report_id is None else _NO_REPORT
+        raise NotFoundError(missing(n=Figure(number or 0, "d")))
     return found
 
 
@@ -94,9 +102,9 @@ def find_picture(c: Connection, site: str, photo_id: int, *, small: bool) -> byt
     p = photo.c
     row = c.execute(select(p.picture, p.small, p.sha256).where(p.id == photo_id, p.site == site)).first()
     if row is None:
-        raise NotFoundError(f"there is no photo {photo_id}")
+        raise NotFoundError(_NONE(n=Figure(photo_id, "d")))
     if not small and hashlib.sha256(row.picture).hexdigest() != row.sha256:
-        raise NotFoundError(f"photo {photo_id} was altered in the database; it is not shown")
+        raise NotFoundError(_ALTERED(n=Figure(photo_id, "d")))
     return bytes(row.small if small else row.picture)
 
 
