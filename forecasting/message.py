@@ -252,12 +252,25 @@ LISTED: Final = Template("text.list", "{parts}")
 
 
 def join(parts: Iterable[Value], separator: str = "; ") -> Message:
-    """Several texts as one.
+    """Several texts as one; a message alone is itself.
 
     >>> join(["one", "two"])
     'one; two'
     """
-    return LISTED(parts=MessageList(tuple(parts), separator))
+    found = tuple(parts)
+    if len(found) == 1 and isinstance(found[0], Message):
+        return found[0]
+    return LISTED(parts=MessageList(found, separator))
+
+
+def list_parts(text: str) -> tuple[Value, ...]:
+    """The texts that `join` made one of; one that stands alone is itself.
+
+    >>> list_parts(join(["one", "two"])), list_parts("one; two")
+    (('one', 'two'), ('one; two',))
+    """
+    parts = text.values["parts"] if isinstance(text, Message) and text.id == LISTED.id else None
+    return parts.items if isinstance(parts, MessageList) else (text,)
 
 
 # ---- what is stored --------------------------------------------------------------------------------------------
@@ -317,6 +330,16 @@ def spread(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return value if _FLAT.issuperset(map(type, value)) else [spread(one) for one in value]
     return value.to_json() if isinstance(value, Message) else value
+
+
+def error_text(error: BaseException) -> str:
+    """What an error says, as it was given: `str` of it would lose id and values of a message.
+
+    >>> error_text(ValueError(join(["one", "two"]))).id, error_text(OSError(2, "gone"))
+    ('text.list', '[Errno 2] gone')
+    """
+    told = error.args[0] if error.args else None
+    return told if isinstance(told, Message) else str(error)
 
 
 def message_columns(name: str, text: str | None) -> dict[str, Any]:

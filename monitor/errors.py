@@ -2,6 +2,8 @@
 
 from typing import Self
 
+from forecasting.message import error_text
+
 
 class SlopewardError(Exception):
     """Root of all known errors; its text is one line that says what is wrong and what to do."""
@@ -9,7 +11,7 @@ class SlopewardError(Exception):
     @property
     def message(self) -> str:
         """Its text as it was given: a message keeps its id and values, which `str` of the error would lose."""
-        return str(self) if not self.args or not isinstance(self.args[0], str) else self.args[0]
+        return error_text(self)
 
 
 class ConfigError(SlopewardError):

@@ -35,6 +35,8 @@ def upgrade() -> None:
         sa.Column("scored_at", Instant, nullable=False),
         sa.Column("factor", sa.Double(), nullable=True),
         sa.Column("compared_with", sa.Text(), nullable=True),
+        sa.Column("compared_with_id", sa.Text(), nullable=True),
+        sa.Column("compared_with_values", sa.Text(), nullable=True),
         sa.CheckConstraint("score > -1e300 AND score < 1e300", name="ck_anomaly_score_finite"),
         sa.CheckConstraint("threshold > -1e300 AND threshold < 1e300", name="ck_anomaly_threshold_finite"),
         sa.PrimaryKeyConstraint("series_id", "at", "detector"),
@@ -1626,6 +1628,8 @@ def upgrade() -> None:
         sa.Column("station", sa.Text(), nullable=True),
         sa.Column("distance_m", sa.Double(), nullable=True),
         sa.Column("compared_with", sa.Text(), nullable=False),
+        sa.Column("compared_with_id", sa.Text(), nullable=True),
+        sa.Column("compared_with_values", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["point_look_id"],
             ["point_look.id"],
@@ -1752,6 +1756,8 @@ def upgrade() -> None:
         sa.Column("threshold", sa.Double(), nullable=False),
         sa.Column("size_mm", sa.Double(), nullable=False),
         sa.Column("compared_with", sa.Text(), nullable=False),
+        sa.Column("compared_with_id", sa.Text(), nullable=True),
+        sa.Column("compared_with_values", sa.Text(), nullable=True),
         sa.CheckConstraint("score > -1e300 AND score < 1e300", name="ck_point_anomaly_score_finite"),
         sa.ForeignKeyConstraint(
             ["point_happening_id"],

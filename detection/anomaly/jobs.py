@@ -36,6 +36,8 @@ from detection.anomaly.records import (
     Scoring,
     TrainedDetector,
     Unscored,
+    tell_loud,
+    tell_short,
 )
 from detection.anomaly.registry import (
     CARRIED_OVER,
@@ -50,6 +52,16 @@ from detection.anomaly.registry import (
 from detection.anomaly.stages import Array
 from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
+from forecasting.message import Figure, Message, NameList, Template, spread
+
+_NO_GAIN: Final = Template(
+    "vote.no_gain",
+    "it cannot be compared with the best of {names} at equal false alarms; {needed} is needed",
+)
+_SMALL_GAIN: Final = Template(
+    "vote.small_gain",
+    "it finds {gain} in recall against the best of {names} at equal false alarms; {needed} is needed",
+)
 
 
 def train(asked: DetectorTraining) -> TrainedDetector:
@@ -274,11 +286,11 @@ def _write_card(
         rows = run_bench(samples, tuple(ready), budget, (seed,), ready, beside=beside)
         gain = card["recall_gain_over_rules"] = find_gain(rows, detector.name)
     against = _find_against_vote(detector.name, heldout.false_alarms_per_sensor_month, heldout.months, budget, gain)
-    card["may_vote"], card["may_not_vote_because"] = not against, against
+    card["may_vote"], card["may_not_vote_because"] = not against, spread(against)
     return card
 
 
-def _find_against_vote(name: str, rate: float, months: float, budget: float, gain: float | None) -> list[str]:
+def _find_against_vote(name: str, rate: float, months: float, budget: float, gain: float | None) -> list[Message]:
     """Why the record does not show that this detector may count as a witness; empty where it does.
 
     Args:
@@ -290,15 +302,15 @@ def _find_against_vote(name: str, rate: float, months: float, budget: float, gai
     """
     found = []
     if not np.isfinite(rate) or months * budget < COUNTABLE:
-        found.append(
-            f"{months:.1f} sensor-months were held out: {COUNTABLE / budget:.0f} are needed to count {budget:g} false "
-            "alarms per sensor-month"
-        )
+        found.append(tell_short(months, COUNTABLE, budget))
     elif rate > budget:
-        found.append(f"{rate:.3g} alarms per sensor-month on held-out time, more than the budget of {budget:g}")
+        found.append(tell_loud(rate, budget))
     if name in NETWORKS and (gain is None or gain < VOTE_GAIN):
-        by = "cannot be compared with" if gain is None else f"finds {gain:+.3f} in recall against"
-        found.append(f"it {by} the best of {' and '.join(SIMPLE)} at equal false alarms; +{VOTE_GAIN:g} is needed")
+        needed, best = Figure(VOTE_GAIN, "+g"), NameList(SIMPLE, conjunction=True)
+        if gain is None:
+            found.append(_NO_GAIN(names=best, needed=needed))
+        else:
+            found.append(_SMALL_GAIN(gain=Figure(gain, "+.3f"), names=best, needed=needed))
     return found
 
 

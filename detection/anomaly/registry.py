@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from forecasting.message import NameList, Template, Term
+
 if TYPE_CHECKING:  # the core and the page read the names alone, and start without numpy
     from detection.anomaly.stages import Array
     from detection.anomaly.windows import Series
@@ -95,6 +97,11 @@ COMPARED: Final[Mapping[str, str]] = {
     "timing": "its usual interval",
 }
 
+PAST: Final = Template("compared.past", "{past}")
+_OTHERS: Final = Template("compared.others", "{past}, and with {n} other series")
+_ALL_NAMED: Final = Template("compared.named", "{past}, and with {n} other series ({names})")
+_SOME_NAMED: Final = Template("compared.among", "{past}, and with {n} other series ({names} among them)")
+
 
 def list_detectors() -> list[str]:
     """Ids of all that give scores of readings alone, against a threshold that is counted."""
@@ -120,14 +127,13 @@ def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str
     >>> compared_with("rules", "noise", 17, ("G2", "G3"))
     'its usual increments, and with 17 other series (G2 and G3 among them)'
     """
-    past = COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector, "")
+    past = Term(COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector, ""))
     if not others:
-        return past
-    text = f"{past}, and with {others} other series"
+        return PAST(past=past) if past.word else ""
     if not named:
-        return text
-    names = f"{', '.join(named[:-1])} and {named[-1]}" if len(named) > 1 else named[0]
-    return f"{text} ({names})" if len(named) == others else f"{text} ({names} among them)"
+        return _OTHERS(past=past, n=others)
+    form = _ALL_NAMED if len(named) == others else _SOME_NAMED
+    return form(past=past, n=others, names=NameList(tuple(named), conjunction=True))
 
 
 def load_rule(name: str) -> "Callable[[Series], Array]":

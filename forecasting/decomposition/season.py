@@ -16,6 +16,7 @@ import numpy as np
 from forecasting.data.series import DAY_S, Floats, Ints
 from forecasting.decomposition.components import fill_forward
 from forecasting.decomposition.stl import configure, configure_two
+from forecasting.message import Message, Template
 
 DAYS, MONTHS = 365, 12
 """Rows of one year on either grid."""
@@ -32,6 +33,19 @@ LONGEST_GAP: Final = 0.25
 """Of a year: a gap is filled with the value before it, and a season cannot be found across a long one."""
 DAILY_UP_TO_S: Final = 1.5 * DAY_S
 """Usual spacing of readings up to which the grid is one of days; slower series are laid on months."""
+_NO_READINGS: Final = Template("season.no_readings", "no readings")()
+_TWO_YEARS: Final = {
+    "day": Template("season.years.day", "needs two full years: {n} of {needed} days"),
+    "month": Template("season.years.month", "needs two full years: {n} of {needed} months"),
+}
+_MOST_ROWS: Final = {
+    "day": Template("season.known.day", "needs 80 % of its days: {percent} % are known"),
+    "month": Template("season.known.month", "needs 80 % of its months: {percent} % are known"),
+}
+_GAP: Final = {
+    "day": Template("season.gap.day", "a gap of {n} days: no season is given across more than {most}"),
+    "month": Template("season.gap.month", "a gap of {n} months: no season is given across more than {most}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +108,7 @@ def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
     """
     at, observed = np.asarray(times_s, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if not at.size:
-        return Season("day", DAYS, reason="no readings")
+        return Season("day", DAYS, reason=_NO_READINGS)
     spacing_s = float(np.median(np.diff(at))) if at.size > 1 else np.inf
     daily = spacing_s <= DAILY_UP_TO_S
     grid, period = ("day", DAYS) if daily else ("month", MONTHS)
@@ -104,13 +118,13 @@ def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
     begins = tuple(_begin_s(first + k, daily=daily) for k in range(count))
     found = Season(grid, period, count, begins[0], begins[-1])
     reason = _why_not(series, grid, period)
-    if reason:
-        return _told(found, reason)
+    if reason is not None:
+        return replace(found, reason=reason)
     if spacing_s <= 1.5 * DAY_S / PARTS:
         begin, parts = _lay(_rows(at, DAY_S / PARTS), observed)
         # whole days
         parts = np.pad(parts, (begin % PARTS, -(begin + parts.size) % PARTS), constant_values=np.nan)
-        if parts.size > YEARS * PARTS_OF_YEAR and not _why_not(parts, "part", PARTS_OF_YEAR):
+        if parts.size > YEARS * PARTS_OF_YEAR and _why_not(parts, grid, PARTS_OF_YEAR) is None:
             return _split_twice(found, series, begins, parts)
     return _split(found, series, begins)
 
@@ -165,22 +179,18 @@ def _state(
     )  # fmt: skip
 
 
-def _told(found: Season, reason: str) -> Season:
-    return Season(found.grid, found.period_rows, found.rows, found.first_s, found.last_s, reason)
-
-
-def _why_not(series: Floats, grid: str, period: int) -> str:
-    """Why there is no season; empty where there is one."""
+def _why_not(series: Floats, grid: str, period: int) -> Message | None:
+    """Why there is no season; None where there is one."""
     least = YEARS * period
     if series.size < least:
-        return f"needs two full years: {series.size} of {least} {grid}s"
+        return _TWO_YEARS[grid](n=series.size, needed=least)
     seen = np.flatnonzero(np.isfinite(series))
     if seen.size < KNOWN * series.size:
-        return f"needs 80 % of its {grid}s: {100 * seen.size // series.size} % are known"
+        return _MOST_ROWS[grid](percent=100 * seen.size // series.size)
     longest = int(np.diff(seen).max()) - 1
     if longest > LONGEST_GAP * period:
-        return f"a gap of {longest} {grid}s: no season is given across more than {int(LONGEST_GAP * period)}"
-    return ""
+        return _GAP[grid](n=longest, most=int(LONGEST_GAP * period))
+    return None
 
 
 def _rows(at: Floats, step_s: float) -> Ints:

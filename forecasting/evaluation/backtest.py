@@ -186,7 +186,7 @@ def _simple_answers(
     """Answers of a simple forecast or a comparison model, and the time its fit took."""
     fitted: Baseline = auto
     if name == "auto":
-        reasons = [auto.explain(i) for i in range(len(auto.steps))]
+        reasons: list[str] = [auto.explain(i) for i in range(len(auto.steps))]
         fans, seconds = simple, cost
     else:
         reasons = ["simple forecast" if name in SIMPLE else "for comparison, never shown"] * len(horizons_s)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from math import exp, fsum, inf, log
+from typing import Final
 
 from forecasting.kinematics.inverse_velocity import InverseFit, measure_scatter
 from forecasting.kinematics.noise import median
 from forecasting.kinematics.velocity import DAY_S
+from forecasting.message import Figure, Message, Template, join
 
 ALPHAS = ((1.5, 0.02), (1.75, 0.03), (2.0, 0.9), (2.25, 0.03), (2.5, 0.02))  # exponent of Voight's law, belief in it
 STRAIGHT = 2  # place of exponent 2: 1/v is a straight line
@@ -14,6 +16,11 @@ UNSETTLED = 0.15  # of the likelihood of the best exponent: above it another is 
 DISTURBED = (0.67, 0.82)  # scatter times late over early estimate: from where the law is not what moves the slope
 STRETCH = 2.0  # then: how much sooner and later it may be
 Fits = Sequence[InverseFit | None]  # one per exponent
+PASSED: Final = Template("failure.passed", "the predicted time has passed")()
+_TURNED: Final = Template("failure.turned", "the fit turned: 1/v no longer falls")()
+_CURVED: Final = Template("failure.curved", "1/v is curved: exponent {exponent} fits better than 2")
+_OPEN: Final = Template("failure.open", "the exponent is not settled: failure would be {leads}")
+_LEAD: Final = Template("failure.lead", "{days} days ahead with exponent {exponent}")
 
 
 def middle_lead_s(filters: Sequence[Fits], now_s: float) -> float:
@@ -68,30 +75,31 @@ def stretch_window(scatter: float, early_s: float, late_s: float) -> float:
     return STRETCH ** (log(share) / log(DISTURBED[1] / DISTURBED[0])) if share > 1.0 else 1.0
 
 
-def tell_exponents(filters: Sequence[Fits], weights: Sequence[float], now_s: float) -> tuple[str, ...]:
+def tell_exponents(filters: Sequence[Fits], weights: Sequence[float], now_s: float) -> tuple[Message, ...]:
     """What to know of the exponent: another than 2 fits best, or the data leave it open and what that would mean."""
     said = []
     likely = max(range(len(ALPHAS)), key=weights.__getitem__)
     if likely != STRAIGHT:
-        said.append(f"1/v is curved: exponent {ALPHAS[likely][0]:g} fits better than 2")
+        said.append(_CURVED(exponent=ALPHAS[likely][0]))
     gain = [weight / belief for weight, (_, belief) in zip(weights, ALPHAS, strict=True)]
     open_ends = []
     for a in (0, len(ALPHAS) - 1):
         leads = [f.failure_s - now_s for fits in filters if (f := fits[a]) is not None and f.slope < 0.0]
         if leads and gain[a] > UNSETTLED * max(gain):
-            open_ends.append(f"{max(0.0, median(leads)) / DAY_S:.2g} days ahead with exponent {ALPHAS[a][0]:g}")
+            days = Figure(max(0.0, median(leads)) / DAY_S, ".2g")
+            open_ends.append(_LEAD(days=days, exponent=ALPHAS[a][0]))
     if open_ends:
-        said.append(f"the exponent is not settled: failure would be {', '.join(open_ends)}")
+        said.append(_OPEN(leads=join(open_ends, ", ")))
     return tuple(said)
 
 
-def why_ended(fits: Fits, now_s: float, share: float) -> str | None:
+def why_ended(fits: Fits, now_s: float, share: float) -> Message | None:
     """What withdraws a window: more than `share` of the lines rise, or lie in the past; else None."""
     known = [f for f in fits if f is not None]
     if sum(f.slope >= 0.0 for f in known) > share * len(known):
-        return "the fit turned: 1/v no longer falls"
+        return _TURNED
     if sum(f.failure_s <= now_s for f in known) > share * len(known):
-        return "the predicted time has passed"
+        return PASSED
     return None
 
 

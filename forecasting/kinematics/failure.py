@@ -4,10 +4,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import fsum
+from typing import Final
 
 from forecasting.kinematics.cells import Grains, Speed, Window
 from forecasting.kinematics.ensemble import (
     ALPHAS,
+    PASSED,
     STRAIGHT,
     Fits,
     middle_lead_s,
@@ -21,7 +23,9 @@ from forecasting.kinematics.ensemble import (
 from forecasting.kinematics.inverse_velocity import fit_inverse
 from forecasting.kinematics.noise import median
 from forecasting.kinematics.onset import find_onset, is_unusual
+from forecasting.kinematics.stages import TOO_FEW
 from forecasting.kinematics.velocity import DAY_S
+from forecasting.message import Figure, Message, Template
 
 # gates, each of which must hold
 SURE = 4.0  # standard errors that the velocity stands above nothing
@@ -38,7 +42,19 @@ STRIDE = 4  # velocities per window: closer ones say nothing new
 PAST = 48  # velocities that the past year is judged by
 LENGTHS, MOST_LENGTHS = 4, 10  # of windows in the ensemble, a factor of 1.4 apart; longer ones join up to the lead time
 NEVER = float("inf")
-TOO_YOUNG = "no window was seen a day ago: what speeds up within a day may be the day's own cycle"
+TOO_YOUNG: Final = Template(
+    "failure.too_young", "no window was seen a day ago: what speeds up within a day may be the day's own cycle"
+)()
+_IN_A_ROW: Final = Template("failure.in_a_row", "{n} of {needed} looks in a row")
+_UNSURE: Final = Template("failure.unsure", "velocity {velocity} mm/day <= {errors} standard errors of {error} mm/day")
+_SLOWED: Final = Template("failure.slowed", "velocity {velocity} mm/day < {share} of the recent maximum {top} mm/day")
+_TOO_SHORT: Final = Template("failure.too_short", "too short since the onset for a fit")()
+_FEW_AGREE: Final = Template("failure.few_agree", "{n} of {count} filters agree")
+_SCATTERED: Final = Template("failure.scattered", "the estimates scatter more than the lead time")()
+_DISTURBED: Final = Template(
+    "failure.disturbed",
+    "velocities scatter about the law beyond their noise: edges {times} times sooner and later",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +101,13 @@ class FailureIssue:
     mid_s: float | None
     to_s: float | None
     trusted: bool
-    reasons: tuple[str, ...]
+    reasons: tuple[Message, ...]
     velocity: float | None
     velocity_error: float | None
     r2: float | None
     n_filters: int
     n_agree: int
-    withdrawn: str | None
+    withdrawn: Message | None
     slowed: bool = False
 
 
@@ -99,7 +115,7 @@ class FailureIssue:
 class _Look:
     """One look before persistence: a window where `why` is None."""
 
-    why: str | None
+    why: Message | None
     cell_s: float
     speed: Speed | None = None
     onset_s: float | None = None
@@ -109,9 +125,9 @@ class _Look:
     r2: float | None = None
     n_filters: int = 0
     n_agree: int = 0
-    doubts: tuple[str, ...] = ()  # each takes the trust away
-    notes: tuple[str, ...] = ()
-    ended: str | None = None  # what withdraws a window that stands
+    doubts: tuple[Message, ...] = ()  # each takes the trust away
+    notes: tuple[Message, ...] = ()
+    ended: Message | None = None  # what withdraws a window that stands
     slowed: bool = False
 
 
@@ -161,14 +177,14 @@ class Watch:
         before = self.standing(i - 1)[0] if i > 0 else None
         withdrawn = None
         if before is not None and shown is None:
-            withdrawn = look.ended or look.why or "the predicted time has passed"
+            withdrawn = look.ended or look.why or PASSED
         reasons = [] if look.why is None else [look.why]
-        doubts: tuple[str, ...] = ()
+        doubts: tuple[Message, ...] = ()
         if shown is not None:
             doubts = shown.doubts + (() if self._seen_a_day_ago(i) else (TOO_YOUNG,))
             reasons += [*doubts, *shown.notes]
         elif look.why is None:
-            reasons.append(f"{row} of {IN_A_ROW} looks in a row")
+            reasons.append(_IN_A_ROW(n=row, needed=IN_A_ROW))
         now_s, speed = self.times_s[i], look.speed
         edges = () if shown is None else (shown.from_s, shown.mid_s, shown.to_s)
         early, mid, late = (max(now_s, edge) for edge in edges) if edges else (None, None, None)
@@ -221,14 +237,14 @@ class Watch:
         lead, speed = self._lead(i)
         window = self.windows[lead]
         if speed is None:
-            return _Look("too few data for a velocity", window.cell_s)
+            return _Look(TOO_FEW, window.cell_s)
         if speed.rate <= SURE * speed.error:
-            why = f"velocity {speed.rate:.3g} mm/day <= {SURE:g} standard errors of {speed.error:.2g} mm/day"
+            why = _UNSURE(velocity=Figure(speed.rate, ".3g"), errors=SURE, error=Figure(speed.error, ".2g"))
             return _Look(why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None, slowed=speed.rate <= 0.0)
         k = self.grains.last_cell(window, i)
         top = max(v for j in _trail(window, k) if (v := self.grains.rate(window, j)) is not None)
         if speed.rate < SLOWED * top:
-            why = f"velocity {speed.rate:.3g} mm/day < {SLOWED:g} of the recent maximum {top:.3g} mm/day"
+            why = _SLOWED(velocity=Figure(speed.rate, ".3g"), share=SLOWED, top=Figure(top, ".3g"))
             return _Look(why, window.cell_s, speed, ended=why, slowed=True)
         onset_s = self._onset_s(window, k)
         assert onset_s is not None, "the velocity of now is part of its own trail"
@@ -267,7 +283,7 @@ class Watch:
         filters, scatters = self._filters(i, lead)
         found = _Look(None, window.cell_s, speed, onset_s, n_filters=len(filters))
         if len(filters) < FEWEST_FILTERS:
-            return replace(found, why="too short since the onset for a fit")
+            return replace(found, why=_TOO_SHORT)
         weights = weigh_exponents(filters)
         likely = max(range(len(ALPHAS)), key=weights.__getitem__)
         good = []
@@ -278,7 +294,7 @@ class Watch:
         found = replace(found, n_agree=len(good))
         if len(good) < max(FEWEST_FILTERS, AGREE * len(filters)):
             ended = why_ended([f[likely] for f in filters], now_s, 1.0 - AGREE)
-            return replace(found, why=ended or f"{len(good)} of {len(filters)} filters agree", ended=ended)
+            return replace(found, why=ended or _FEW_AGREE(n=len(good), count=len(filters)), ended=ended)
         estimates = sorted(
             (fit.failure_s, weight)
             for fits in good
@@ -291,13 +307,11 @@ class Watch:
         margin = max((high - low) / 2.0, scatter_s) + self.spec.interval_s + 0.05 * (mid - now_s)
         doubts = []
         if high - low > mid - now_s + 2.0 * self.spec.interval_s:
-            doubts.append("the estimates scatter more than the lead time")
+            doubts.append(_SCATTERED)
         notes = tell_exponents(good, weights, now_s)
         stretch = stretch_window(median(scatters), low - now_s, high - now_s)
         if stretch > 1.0:
-            notes += (
-                f"velocities scatter about the law beyond their noise: edges {stretch:.2g} times sooner and later",
-            )
+            notes += (_DISTURBED(times=Figure(stretch, ".2g")),)
         r2 = median([f.r2 for fits in good if (f := fits[likely]) is not None])
         return replace(
             found, from_s=now_s + max(0.0, low - margin - now_s) / stretch, mid_s=mid,

@@ -1,13 +1,23 @@
 """When the present acceleration began, and whether it is one: judged on the past alone."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from forecasting.kinematics.cells import Speed
 from forecasting.kinematics.noise import median, quantile
+from forecasting.message import Figure, Message, Template
 
 UNUSUAL = 0.9  # quantile of the past that the present must exceed
 TIMES_USUAL = 2.0  # times the median of the past
 FEWEST_PAST = 4
+_TOO_SHORT: Final = Template("failure.short_past", "the past is too short to compare with")()
+_USUAL: Final = Template(
+    "failure.usual", "velocity {velocity} mm/day <= {times} times the median {median} mm/day of the past"
+)
+_NOT_RARE: Final = Template(
+    "failure.not_rare",
+    "velocity {velocity} mm/day is not over the {percent} % quantile {quantile} mm/day of the past",
+)
 
 
 def find_onset(speeds: Iterable[Speed]) -> Speed | None:
@@ -36,7 +46,7 @@ def find_onset(speeds: Iterable[Speed]) -> Speed | None:
     return lowest
 
 
-def is_unusual(rate: float, past: Sequence[float]) -> str | None:
+def is_unusual(rate: float, past: Sequence[float]) -> Message | None:
     """Why a velocity is not beyond what the past has shown; None where it is.
 
     The past ends at the onset: a quantile that knows the acceleration, or what came after, would leak.
@@ -49,11 +59,11 @@ def is_unusual(rate: float, past: Sequence[float]) -> str | None:
     (True, 'velocity 2.5 mm/day <= 2 times the median 1.35 mm/day of the past')
     """
     if len(past) < FEWEST_PAST:
-        return "the past is too short to compare with"
+        return _TOO_SHORT
     middle = median(past)
     if rate <= TIMES_USUAL * middle:
-        return f"velocity {rate:.3g} mm/day <= {TIMES_USUAL:g} times the median {middle:.3g} mm/day of the past"
+        return _USUAL(velocity=Figure(rate, ".3g"), times=TIMES_USUAL, median=Figure(middle, ".3g"))
     edge = quantile(sorted(past), UNUSUAL)
     if rate <= edge:
-        return f"velocity {rate:.3g} mm/day is not over the {100 * UNUSUAL:g} % quantile {edge:.3g} mm/day of the past"
+        return _NOT_RARE(velocity=Figure(rate, ".3g"), percent=100 * UNUSUAL, quantile=Figure(edge, ".3g"))
     return None

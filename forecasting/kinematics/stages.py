@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import erf, sqrt
-from typing import Any
+from typing import Any, Final
 
 from forecasting.kinematics.velocity import DAY_S
+from forecasting.message import Duration, Figure, Message, Template, Term, join
 
 UP_ISSUES = 3
 DOWN_S = 14.0 * DAY_S
@@ -18,6 +19,34 @@ WINDOWS = 3  # velocity windows that must agree on an acceleration
 
 RANK = {"creep": 0, "step": 1, "intermediate": 1, "progressive": 2}
 StageState = dict[str, Any]  # JSON-ready; {} starts
+
+TOO_FEW: Final = Template("movement.too_few", "too few data for a velocity")()
+_STALE: Final = Template("movement.stale", "stale: no fresh data to judge by")()
+_NO_NEWS: Final = Template("movement.no_news", "no new datum since the last look")()
+_FAILING: Final = Template("movement.failing", "a trusted failure window stands")()
+_IN_WINDOW: Final = Template("movement.in_window", "{velocity} in {window}")
+_ACCELERATES: Final = Template(
+    "movement.accelerates", "accelerates in {count} windows, velocity {velocity} > {errors} standard errors"
+)
+_EXCEEDS: Final = Template("movement.exceeds", "velocity {velocity} > {bound}, which the site file warns of")
+_STILL: Final = Template("movement.still", "velocity {velocity} cannot be distinguished from zero")
+_WITH_ERROR: Final = Template("movement.with_error", "{velocity} ± {error}")
+_OVER_LOWEST: Final = Template(
+    "movement.over_lowest", "velocity {velocity} > {bound}, the lowest velocity the site file warns of"
+)
+_MOVES: Final = Template("movement.moves", "moves at {velocity}")
+_NO_REFERENCE: Final = Template("movement.no_reference", "no v_eq to call it creep")()
+_V_EQ: Final = Template("movement.v_eq", "v_eq {velocity}")
+_USUAL: Final = Template("movement.usual", "the usual velocity (no reviewed v_eq) {velocity}")
+_CREEP: Final = Template("movement.creep", "velocity {velocity} <= {reference}")
+_STEADY: Final = Template("movement.steady", "velocity {velocity} > {times} times {reference}, steady")
+_NOT_STEADY: Final = Template(
+    "movement.not_steady", "velocity {velocity} > {times} times {reference}, not steady for 14 days yet"
+)
+_BETWEEN: Final = Template("movement.between", "velocity {velocity} between {reference} and {times} times it")
+_LOOKS: Final = Template("movement.looks", "{stage} asked for in {n} of {needed} looks")
+_DAYS: Final = Template("movement.days", "{stage} asked for since {days} days")
+_STAYS: Final = Template("movement.stays", "stays {stage}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +116,7 @@ class Movement:
     stage: str
     trend: str
     probability: float | None
-    reasons: tuple[str, ...]
+    reasons: tuple[Message, ...]
 
 
 def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[Movement, StageState]:
@@ -109,11 +138,11 @@ def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[
     kept: StageState = dict(state or {})
     if facts.stale or facts.velocity is None or facts.velocity_error is None:
         kept["lower_since_s"], kept["up"], kept["up_to"] = None, 0, None
-        why = "stale: no fresh data to judge by" if facts.stale else "too few data for a velocity"
+        why = _STALE if facts.stale else TOO_FEW
         return Movement("unknown", kept.get("trend", "none"), None, (why,)), kept
     if kept.get("at_s") is not None and facts.at_s <= kept["at_s"] and kept.get("stage"):
         share = _shares(facts)[_share_of(kept["stage"])]
-        return Movement(kept["stage"], kept["trend"], share, ("no new datum since the last look",)), kept
+        return Movement(kept["stage"], kept["trend"], share, (_NO_NEWS,)), kept
     first = kept.get("stage") is None
     asked, reasons = _look(facts, kept)
     _keep_quiet(kept, facts)
@@ -131,55 +160,53 @@ def judge_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tuple[
 
 
 # ---- one look ---------------------------------------------------------------------------------------------------
-def _look(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _look(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[Message]]:
     """The stage that this look alone asks for."""
     velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
-    said = f"velocity {velocity:.3g} mm/day{_spell_window(facts.window_s)}"
+    said = _spell_velocity(velocity, facts.window_s)
     bent = _bent_windows(facts, 1.0)
     if facts.failing:
-        return "progressive", ["a trusted failure window stands"]
+        return "progressive", [_FAILING]
     if bent >= WINDOWS and velocity > SURE * error and facts.rising:
-        sure = f"{said} > {SURE:g} standard errors"
-        return "progressive", [f"accelerates in {bent} windows, {sure}"]
+        return "progressive", [_ACCELERATES(count=bent, velocity=said, errors=SURE)]
     after_rise = kept.get("stage") in {"progressive", "step"}
     slowed = facts.recent_max is not None and velocity < SLOWED * facts.recent_max
     if (over := facts.exceeded) is not None:
-        window = _spell_window(over.window_s)
-        reason = f"velocity {over.velocity:.3g} mm/day{window} > {over.over:.3g} mm/day, which the site file warns of"
+        reason = _EXCEEDS(velocity=_spell_velocity(over.velocity, over.window_s), bound=_per_day(over.over))
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if velocity <= 2.0 * error:
-        shown = f"{velocity:.3g} ± {error:.2g} mm/day{_spell_window(facts.window_s)}"
-        return "creep", [f"velocity {shown} cannot be distinguished from zero"]
+        shown = _WITH_ERROR(velocity=Figure(velocity, ".3g"), error=Figure(error, ".2g", "mm/day"))
+        return "creep", [_STILL(velocity=_spell_window(shown, facts.window_s))]
     reference, name = _reference(facts)
     if (most := _creep_most(facts)) is not None and velocity > most:
-        reason = f"{said} > {most:.3g} mm/day, the lowest velocity the site file warns of"
+        reason = _OVER_LOWEST(velocity=said, bound=_per_day(most))
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     if reference is None:
-        moves = f"moves at {said.removeprefix('velocity ')}; no v_eq to call it creep"
+        moves = join([_MOVES(velocity=said), _NO_REFERENCE])
         return _steady(after_rise=after_rise, slowed=slowed), [moves]
+    told = name(velocity=_per_day(reference))
     if velocity <= reference:
-        return "creep", [f"{said} <= {name} {reference:.3g} mm/day"]
+        return "creep", [_CREEP(velocity=said, reference=told)]
     if velocity > FASTER * reference:
         quiet = kept.get("quiet_since_s")
-        steady = "steady" if quiet is not None and facts.at_s - quiet >= QUIET_S else "not steady for 14 days yet"
-        reason = f"{said} > {FASTER:g} times {name} {reference:.3g} mm/day, {steady}"
+        how = _STEADY if quiet is not None and facts.at_s - quiet >= QUIET_S else _NOT_STEADY
+        reason = how(velocity=said, times=FASTER, reference=told)
         return _steady(after_rise=after_rise, slowed=slowed), [reason]
     # between 1 and 1.5 v_eq neither is said: stay
     stays = kept.get("stage") or "creep"
     stays = "step" if stays == "progressive" else stays
-    return stays, [f"{said} between {name} {reference:.3g} mm/day and {FASTER:g} times it"]
+    return stays, [_BETWEEN(velocity=said, reference=told, times=FASTER)]
 
 
 def _steady(*, after_rise: bool, slowed: bool) -> str:
     return "step" if after_rise and slowed else "intermediate"
 
 
-def _reference(facts: MovementFacts) -> tuple[float | None, str]:
+def _reference(facts: MovementFacts) -> tuple[float | None, Template]:
     if facts.v_eq is not None and facts.v_eq > 0.0:
-        return facts.v_eq, "v_eq"
-    if facts.usual_velocity is not None and facts.usual_velocity > 0.0:
-        return facts.usual_velocity, "the usual velocity (no reviewed v_eq)"
-    return None, ""
+        return facts.v_eq, _V_EQ
+    usual = facts.usual_velocity
+    return (usual if usual is not None and usual > 0.0 else None), _USUAL
 
 
 def _creep_most(facts: MovementFacts) -> float | None:
@@ -219,15 +246,21 @@ def _shares(facts: MovementFacts) -> tuple[float, float, float]:
     return 1.0 - moves, moves * (1.0 - bends), moves * bends
 
 
-def _spell_window(window_s: float | None) -> str:
-    """`" in 2 d"`, `" in 8 h"`; nothing where no window is known.
+def _per_day(velocity: float) -> Figure:
+    return Figure(velocity, ".3g", "mm/day")
 
-    >>> _spell_window(172800.0), _spell_window(28800.0), _spell_window(None)
-    (' in 2 d', ' in 8 h', '')
+
+def _spell_velocity(velocity: float, window_s: float | None) -> Figure | Message:
+    """With its window, where one is known.
+
+    >>> _spell_velocity(3.14159, 172800.0), _spell_velocity(3.14159, None).english()
+    ('3.14 mm/day in 2 d', '3.14 mm/day')
     """
-    if window_s is None:
-        return ""
-    return f" in {window_s / DAY_S:.3g} d" if window_s >= 2.0 * DAY_S else f" in {window_s * 24.0 / DAY_S:.3g} h"
+    return _spell_window(_per_day(velocity), window_s)
+
+
+def _spell_window(velocity: Figure | Message, window_s: float | None) -> Figure | Message:
+    return velocity if window_s is None else _IN_WINDOW(velocity=velocity, window=Duration(window_s, "span"))
 
 
 def _share_of(stage: str) -> int:
@@ -244,7 +277,7 @@ def _keep_quiet(kept: StageState, facts: MovementFacts) -> None:
     kept["quiet_since_s"] = None if loud else (kept.get("quiet_since_s") or facts.at_s)
 
 
-def _climb_or_fall(kept: StageState, asked: str, at_s: float, reasons: list[str]) -> None:
+def _climb_or_fall(kept: StageState, asked: str, at_s: float, reasons: list[Message]) -> None:
     """Three looks up, fourteen days down; what is asked for meanwhile is said."""
     stage = kept.get("stage")
     if stage is None:
@@ -257,7 +290,8 @@ def _climb_or_fall(kept: StageState, asked: str, at_s: float, reasons: list[str]
         if kept["up"] >= UP_ISSUES:
             kept["stage"], kept["up"], kept["up_to"] = kept["up_to"], 0, None
         else:
-            reasons.append(f"{asked} asked for in {kept['up']} of {UP_ISSUES} looks; stays {stage}")
+            looks = _LOOKS(stage=Term(asked), n=kept["up"], needed=UP_ISSUES)
+            reasons.append(join([looks, _STAYS(stage=Term(stage))]))
         return
     kept["up"], kept["up_to"] = 0, None
     if RANK[asked] == RANK[stage]:  # a step stays labelled so until creep is seen
@@ -270,7 +304,8 @@ def _climb_or_fall(kept: StageState, asked: str, at_s: float, reasons: list[str]
         kept["stage"] = "step" if stage == "progressive" else asked
         kept["lower_since_s"] = at_s if kept["stage"] != asked else None
     else:
-        reasons.append(f"{asked} asked for since {(at_s - since) / DAY_S:.1f} days; stays {stage}")
+        days = _DAYS(stage=Term(asked), days=Figure((at_s - since) / DAY_S, ".1f"))
+        reasons.append(join([days, _STAYS(stage=Term(stage))]))
 
 
 def _turn(kept: StageState, bend: str) -> None:

@@ -15,6 +15,8 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
 from forecasting.data.windows import known_median
 from forecasting.kinematics.noise import MAD_TO_SIGMA
+from forecasting.message import Figure, Message, Template, Term, Value, list_parts
+from forecasting.serving.records import NOT_SHOWN
 
 SEEN: Final = 400
 """Rows that calibration looks back: as many as adaptive intervals keep."""
@@ -32,8 +34,12 @@ LEVEL_ROWS: Final = 3
 """A level is the median of so many rows, or of a quarter of the span: one wild reading is no motion."""
 RESOLUTION: Final = 1e-3
 """Change of a level that no instrument resolves, mm: below it no scatter is believed."""
-OUTSIDE: Final = "outside experience: "
-"""How the reason of a forecast from outside calibration begins."""
+FAILING: Final = Template("forecast.outside.failing", "outside experience: the motion accelerates towards failure")()
+_LARGER: Final = Template(
+    "forecast.outside.larger", "outside experience: {what} {times} times the largest in calibration"
+)
+_UNSEEN: Final = Template("forecast.outside.unseen", "outside experience: {what} {value} was not seen in calibration")
+_OUTSIDE: Final = frozenset({FAILING.id, _LARGER.id, _UNSEEN.id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,14 @@ class Experience:
     """
 
     novelty: float | None = None
-    reason: str | None = None
+    reason: Message | None = None
+
+
+def is_outside(reason: str) -> bool:
+    """Whether a forecast is not shown because the present lies outside what calibration saw."""
+    first = list_parts(reason)[0]
+    why = first.values["text"] if isinstance(first, Message) and first.id == NOT_SHOWN.id else None
+    return isinstance(why, Message) and why.id in _OUTSIDE
 
 
 def judge_motion(panel: Panel, longest: int) -> list[Experience]:
@@ -72,7 +85,8 @@ def judge_motion(panel: Panel, longest: int) -> list[Experience]:
             ("acceleration", "mm/day²", per_day**2) if f % 2 else ("velocity", "mm/day", per_day)
         )  # fmt: skip
         seen = np.abs(features[:-new][-SEEN:, s, f])
-        out.append(_outside(float(score), kind, features[-1, s, f], float(np.nanmax(seen)), unit, float(scale)))
+        now, most = float(features[-1, s, f]), float(np.nanmax(seen))
+        out.append(_outside(float(score), Term(kind), now, most, unit, float(scale)))
     return out
 
 
@@ -99,14 +113,13 @@ def judge_drivers(drivers: DriverRows | None, longest: int) -> Experience:
     )  # fmt: skip
 
 
-def _outside(novelty: float, kind: str, now: float, largest: float, unit: str, scale: float) -> Experience:
+def _outside(novelty: float, what: Value, now: float, largest: float, unit: str, scale: float) -> Experience:
     """The sentence: how many times the largest, or, for a stop, the value that was not seen."""
     if abs(now) > largest > 0.0:
         times = abs(now) / largest
         places = 0 if times >= 10.0 else 1
-        return Experience(novelty, f"{OUTSIDE}{kind} {times:.{places}f} times the largest in calibration")
-    value = f"{kind} {now * scale:.2g} {unit}".rstrip()
-    return Experience(novelty, f"{OUTSIDE}{value} was not seen in calibration")
+        return Experience(novelty, _LARGER(what=what, times=Figure(times, f".{places}f")))
+    return Experience(novelty, _UNSEEN(what=what, value=Figure(now * scale, ".2g", unit)))
 
 
 def _score(seen: Floats, now: Floats, floor: Floats) -> tuple[Floats, Ints]:

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from forecasting.data.series import Floats
+from forecasting.message import Figure, Message, Template, join, list_parts
 from forecasting.metrics import cautious_gap, coverage, mae, skill
 from forecasting.registry import SIMPLE
-from forecasting.serving.experience import OUTSIDE
+from forecasting.serving.experience import is_outside
 from forecasting.serving.promotion import COVERAGE_80, COVERAGE_95, WORST_STATION_80
-from forecasting.serving.records import ENDED, KINEMATIC, Forecast
-from forecasting.simple.night_fit import AGED
+from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast
+from forecasting.simple.night_fit import AGED, ENDED
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BLOCKS = 3
@@ -20,6 +21,30 @@ MINIMUM_ORIGINS = 30
 WORST_BLOCK = -0.05
 WORST_BLOCK_ROWS = 250
 """The -5 % was set for tests of about 250 issue times; the limit of a shorter block grows as its noise does."""
+
+_ANOTHER: Final = Template("gate.another", "{model} is the forecast of this horizon")
+_FEW: Final = Template("gate.few", "not enough data: {n} scored issue times at {horizon}, {needed} are needed")
+_NOTHING: Final = Template("gate.nothing", "the network adds nothing to {baseline} at {horizon} on calibration")
+_NOT_BELOW: Final = Template(
+    "gate.not_below", "calibration error {error} mm at {horizon} is not below {other} mm of {baseline}"
+)
+_NOT_CLEAR: Final = Template(
+    "gate.not_clear",
+    "calibration error {error} mm at {horizon} is below {other} mm of {baseline} by less than half its standard error",
+)
+_FEW_BLOCKS: Final = Template(
+    "gate.few_blocks", "beats {baseline} at {horizon} on {n} of {blocks} calibration blocks only"
+)
+_BAD_BLOCK: Final = Template("gate.bad_block", "worse than {baseline} by {share} at {horizon} on one calibration block")
+_COVER_80: Final = Template("gate.cover_80", "80 % interval holds {share} of values at {horizon}")
+_WORST_80: Final = Template(
+    "gate.worst_80", "80 % interval holds only {share} of values at the worst station at {horizon}"
+)
+_COVER_95: Final = Template("gate.cover_95", "95 % interval holds only {share} of values at {horizon}")
+_SHOWN: Final = Template(
+    "gate.shown",
+    "shown: beats {baseline} by {gain} at {horizon} on calibration, 80 % interval holds {share}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +157,7 @@ def decide(
     return Gate(
         shown=fault is None,
         reason=fault
-        or f"shown: beats {baseline} by {middle:.1%} at {horizon} on calibration, 80 % interval holds {cover:.0%}",
+        or _SHOWN(baseline=baseline, gain=Figure(middle, ".1%"), horizon=horizon, share=Figure(cover, ".0%")),
         weight=chosen,
         baseline=baseline,
         skill=_plain(middle),
@@ -176,11 +201,11 @@ def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
 
 def _mark(row: Forecast, winner: Forecast) -> Forecast:
     shown = row is winner and _merit(winner)[0] >= 0
-    reason = f"not shown: {winner.model} is the forecast of this horizon" if row.shown and not shown else row.reason
-    kept = [part for part in row.reason.split("; ")[1:] if f"; {part}" == ENDED or f"; {part}".startswith(AGED)]
-    if reason != row.reason:
-        reason += "".join(f"; {part}" for part in kept)
-    return replace(row, shown=shown, reason=reason)
+    if not row.shown or shown:
+        return replace(row, shown=shown)
+    kept = [one for one in list_parts(row.reason) if isinstance(one, Message) and one.id in {ENDED.id, AGED.id}]
+    why = NOT_SHOWN(text=_ANOTHER(model=winner.model))
+    return replace(row, shown=False, reason=join([why, *kept]))
 
 
 _BASELINE_ORDER = (
@@ -206,7 +231,7 @@ def _merit_inside(row: Forecast) -> tuple[int, float]:
     if row.model in _BASELINE_ORDER:
         best = row.model == row.baseline
         return 0, float(len(_BASELINE_ORDER) if best else _BASELINE_ORDER.index(row.model))
-    is_open = row.shown or row.reason.startswith(f"not shown: {OUTSIDE}")
+    is_open = row.shown or is_outside(row.reason)
     return (1, row.skill or 0.0) if is_open else (-1, 0.0)
 
 
@@ -224,7 +249,7 @@ def _fault(
     covers: tuple[float, ...],
     baseline: str,
     horizon: str,
-) -> str | None:
+) -> Message | None:
     """The first reason not to show the network, or None.
 
     Errors are (blend, baseline), `gap` is `metrics.cautious_gap` of the two, covers are (80, worst 80, 95).
@@ -232,26 +257,23 @@ def _fault(
     own, other = errors
     cover, worst, cover_95 = covers
     if origins < MINIMUM_ORIGINS:
-        return f"not enough data: {origins} scored issue times at {horizon}, {MINIMUM_ORIGINS} are needed"
+        return _FEW(n=origins, horizon=horizon, needed=MINIMUM_ORIGINS)
     if weight == 0.0:
-        return f"the network adds nothing to {baseline} at {horizon} on calibration"
+        return _NOTHING(baseline=baseline, horizon=horizon)
     if not own < other:
-        return f"calibration error {own:.3f} mm at {horizon} is not below {other:.3f} mm of {baseline}"
+        return _NOT_BELOW(error=Figure(own, ".3f"), horizon=horizon, other=Figure(other, ".3f"), baseline=baseline)
     if not gap < 0.0:
-        return (
-            f"calibration error {own:.3f} mm at {horizon} is below {other:.3f} mm of {baseline} "
-            "by less than half its standard error"
-        )
+        return _NOT_CLEAR(error=Figure(own, ".3f"), horizon=horizon, other=Figure(other, ".3f"), baseline=baseline)
     if sum(value > 0 for value in skills) < 2 or len(skills) < BLOCKS:
         won = sum(value > 0 for value in skills)
-        return f"beats {baseline} at {horizon} on {won} of {BLOCKS} calibration blocks only"
+        return _FEW_BLOCKS(baseline=baseline, horizon=horizon, n=won, blocks=BLOCKS)
     limit = WORST_BLOCK * float(np.sqrt(max(1.0, WORST_BLOCK_ROWS * BLOCKS / origins)))
     if min(skills) <= limit:
-        return f"worse than {baseline} by {-min(skills):.1%} at {horizon} on one calibration block"
+        return _BAD_BLOCK(baseline=baseline, share=Figure(-min(skills), ".1%"), horizon=horizon)
     if not COVERAGE_80[0] <= cover <= COVERAGE_80[1]:
-        return f"80 % interval holds {cover:.0%} of values at {horizon}"
+        return _COVER_80(share=Figure(cover, ".0%"), horizon=horizon)
     if not worst >= WORST_STATION_80:
-        return f"80 % interval holds only {worst:.0%} of values at the worst station at {horizon}"
+        return _WORST_80(share=Figure(worst, ".0%"), horizon=horizon)
     if not cover_95 >= COVERAGE_95:
-        return f"95 % interval holds only {cover_95:.0%} of values at {horizon}"
+        return _COVER_95(share=Figure(cover_95, ".0%"), horizon=horizon)
     return None

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from forecasting.data.series import Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
+from forecasting.message import Message, Template, gather, join
 from forecasting.registry import NETWORKS, SIMPLE, STATISTICAL
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
@@ -25,10 +26,10 @@ from forecasting.serving.conformal import (
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.quantiles import LEVELS, blend_fan, conform, rebase, simple_fans, widen
-from forecasting.serving.records import ENDED, Forecast, Withheld
-from forecasting.simple.auto import Auto, fit_auto
+from forecasting.serving.records import Forecast, Withheld
+from forecasting.simple.auto import SIMPLE_FORECAST, Auto, fit_auto
 from forecasting.simple.baselines import Baseline, fit_baseline
-from forecasting.simple.night_fit import NightFit
+from forecasting.simple.night_fit import ENDED, SHORT, NightFit
 
 WINDOW = 60
 HISTORY = 400
@@ -37,7 +38,18 @@ OBSERVED_SHARE = 0.7
 CALIBRATION_ROWS = 60
 WIDER_FROM = 1.25
 """Stretch of the interval from which the reason says so."""
-WIDER = "; interval wider than usual: the station moves faster than in nine of ten rows before"
+WIDER: Final = Template(
+    "forecast.wider", "interval wider than usual: the station moves faster than in nine of ten rows before"
+)()
+_BORROWED: Final = Template("forecast.borrowed", "interval from the errors of all stations")()
+FEW_ERRORS: Final = Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}: no interval")
+_NO_FIT: Final = Template("forecast.no_fit", "no parameters yet: it is fitted by night")()
+_NOT_TRAINED_FOR: Final = Template("forecast.not_trained_for", "{model} was not trained for {horizon}")
+_NOT_TRAINED_AT: Final = Template("forecast.not_trained_at", "{model} was trained without this station")
+_UNSEEN: Final = Template("forecast.unseen", "stale: no observation at all")()
+_STALE: Final = Template("forecast.stale", "stale: newest observation is older than {n} intervals")
+_FEW_ROWS: Final = Template("forecast.few_rows", "record too short: {n} of {needed} rows of {step}")
+_GAPS: Final = Template("forecast.gaps", "gaps: {n} of the last {rows} rows of {step} observed, not {needed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +60,18 @@ class Issue:
     model: str
     model_hash: str | None
     horizons_s: tuple[float, ...]
-    refused: dict[float, str]
+    refused: dict[float, Message]
     origins: Ints
     fans: list[Floats]  # per horizon, (N, S, 5), before conformal correction
     auto: Auto
     best: Floats  # (N, S, H)
     gates: Mapping[str, Any] | None
-    silent: dict[str, str]
+    silent: Mapping[str, str]
     pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
-    doubts: Mapping[str, str] = field(default_factory=dict)  # by station, what follows the reason: of the fit
+    doubts: Mapping[str, tuple[Message, ...]] = field(
+        default_factory=dict
+    )  # by station, what follows the reason: of the fit
     drivers: DriverRows | None = None  # those that the model reads
 
 
@@ -84,7 +98,7 @@ def open_issue(
     reach = HISTORY + round(max(horizons_s) / panel.step_s)
     origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
     calibration = find_calibration(rows)
-    silent = find_silent(panel)
+    silent: dict[str, str] = dict(find_silent(panel))
     pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
     if model in SIMPLE:
         steps = tuple(panel.steps(h) for h in horizons_s)
@@ -97,7 +111,7 @@ def open_issue(
 
             fitted = recall(panel, model, fits, steps)
             new = {*panel.stations} - {*silent} - {one.station for one in fits}
-            silent |= dict.fromkeys(new, "no parameters yet: it is fitted by night")
+            silent |= dict.fromkeys(new, _NO_FIT)
             silent |= {one.station: why for one in fits if (why := one.why_withheld()) is not None}
         else:
             fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
@@ -105,8 +119,10 @@ def open_issue(
         # `auto` is asked once
         best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
         at_best: tuple[bool, ...] = getattr(fitted, "settled", ())
-        doubts = {name: ENDED for name, ok in zip(panel.stations, at_best, strict=False) if not ok}
-        doubts |= {one.station: told for one in fits if (told := one.add_doubts(ENDED))}
+        doubts: dict[str, tuple[Message, ...]] = {
+            name: (ENDED,) for name, ok in zip(panel.stations, at_best, strict=False) if not ok
+        }
+        doubts |= {one.station: told for one in fits if (told := one.list_doubts())}
         return Issue(
             panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s, doubts,
             panel.drivers if model in STATISTICAL else None,
@@ -121,15 +137,15 @@ def open_issue(
     recipe = forecaster.recipe
     if recipe.model != model:
         raise CheckpointError(f"the checkpoint holds {recipe.model}, not {model}")
-    silent = find_silent(panel, recipe.window)
+    silent = dict(find_silent(panel, recipe.window))
     known = tuple(h for h in horizons_s if h in recipe.horizons_s)
-    refused = {h: f"{model} was not trained for {spell_span(h)}" for h in horizons_s if h not in known}
+    refused = {h: _NOT_TRAINED_FOR(model=model, horizon=spell_span(h)) for h in horizons_s if h not in known}
     seen, floors = forecaster.on_panel(panel)
     made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
     base = recipe.lld.predict(seen.values, origins)
     if seen.stations != panel.stations:
         column = {name: i for i, name in enumerate(seen.stations)}
-        silent |= {name: f"{model} was trained without this station" for name in panel.stations if name not in column}
+        silent |= dict.fromkeys({*panel.stations} - {*column}, _NOT_TRAINED_AT(model=model))
         # a station without a column keeps NaN and is withheld
         order = [column.get(name, -1) for name in panel.stations]
         gap = np.array([i < 0 for i in order])
@@ -150,7 +166,7 @@ def open_issue(
     digest = str(card["model_hash"])
     reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
     return Issue(
-        panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent, pace, waited_s,
+        panel, model, digest, known, refused, origins, fans, auto, best, gather(card["gates"]), silent, pace, waited_s,
         drivers=reads,
     )  # fmt: skip
 
@@ -194,9 +210,9 @@ def forecast_horizon(
             margins[level] = float(stretch_margin(margins[level], stretch[s]))
         last = widen(fan[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
         if reason is None and not np.isfinite(fan[-1, s, 2]):
-            reason = "the record is too short for this model"
+            reason = SHORT
         if reason is None and not np.isfinite(last).all():
-            reason = f"fewer than {MINIMUM_SCORES} past errors at {spell_span(horizon_s)}: no interval"
+            reason = FEW_ERRORS(needed=MINIMUM_SCORES, horizon=spell_span(horizon_s))
         if reason is not None:
             withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s))
             continue
@@ -220,18 +236,14 @@ def _row(
 ) -> Forecast:
     """One forecast."""
     panel = issue.panel
-    shown, reason = True, f"simple forecast {issue.model}"
-    verdict: Mapping[str, Any] = {}
-    if issue.model == "auto":
-        reason = issue.auto.explain(index, column)
+    shown, verdict = True, dict[str, Any]()
+    reason: str = issue.auto.explain(index, column) if issue.model == "auto" else SIMPLE_FORECAST(model=issue.model)
     if issue.gates is not None:
         verdict = issue.gates[horizon_key(horizon_s)]
-        shown, reason = bool(verdict["shown"]), str(verdict["reason"])
-    reason += issue.doubts.get(panel.stations[column], "")
-    if stretch >= WIDER_FROM:
-        reason += WIDER
-    if borrowed:
-        reason += "; interval from the errors of all stations"
+        shown, reason = bool(verdict["shown"]), verdict["reason"]
+    told = [reason, *issue.doubts.get(panel.stations[column], ())]
+    told += [WIDER] if stretch >= WIDER_FROM else []
+    told += [_BORROWED] if borrowed else []
     q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
     return Forecast(
         station=panel.stations[column],
@@ -252,25 +264,25 @@ def _row(
         baseline_q50=float(issue.best[-1, column, index]),
         skill=verdict.get("skill"),
         shown=shown,
-        reason=reason,
+        reason=join(told),
     )
 
 
-def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, str]:
+def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:
     """Stations that must not be forecast now, with the reason; `window` is the rows that a model reads."""
-    out = {}
+    out: dict[str, Message] = {}
     recent = np.isfinite(panel.values[-window:])
     least = math.ceil(OBSERVED_SHARE * window)
     for s, name in enumerate(panel.stations):
         newest = _newest_s(panel, s)
         if newest is None:
-            out[name] = "stale: no observation at all"
+            out[name] = _UNSEEN
         elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
-            out[name] = f"stale: newest observation is older than {STALE_STEPS} intervals"
+            out[name] = _STALE(n=STALE_STEPS)
         elif (seen := int(recent[:, s].sum())) < least and not np.isfinite(panel.values[:-window, s]).any():
-            out[name] = f"record too short: {seen} of {least} rows of {_spell_step(panel.step_s)}"
+            out[name] = _FEW_ROWS(n=seen, needed=least, step=_spell_step(panel.step_s))
         elif seen < least:
-            out[name] = f"gaps: {seen} of the last {window} rows of {_spell_step(panel.step_s)} observed, not {least}"
+            out[name] = _GAPS(n=seen, rows=window, step=_spell_step(panel.step_s), needed=least)
     return out
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from forecasting.data.series import Panel, horizon_key
 from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD, Split, split
 from forecasting.data.units import spell_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
+from forecasting.message import Template, spread
 from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
@@ -25,6 +27,7 @@ from forecasting.simple.auto import fit_auto
 from forecasting.simple.night_fit import NightFit, Refits
 
 MINIMUM_TARGETS = 10
+_FINER: Final = Template("forecast.finer", "the horizon is shorter than the sampling interval")()
 
 Progress = Callable[[int, int, float], None]
 
@@ -117,7 +120,7 @@ def train(
             },
             "auto": {horizon_key(h): name for h, name in zip(horizons_s, auto.chosen, strict=True)},
         },
-        "gates": {horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)},
+        "gates": spread({horizon_key(h): one.gate.to_json() for h, one in zip(horizons_s, judged, strict=True)}),
         "explanation": explain(training.forecaster, panel, parts),
     }
     path = write(asked.folder, content, card)
@@ -159,12 +162,7 @@ def forecast(
     begun = time.perf_counter()
     wanted = _horizons(horizons_s)
     possible = _possible(panel, wanted)
-    withheld = [
-        Withheld(model, name, h, "the horizon is shorter than the sampling interval")
-        for h in wanted
-        if h not in possible
-        for name in panel.stations
-    ]
+    withheld = [Withheld(model, name, h, _FINER) for h in wanted if h not in possible for name in panel.stations]
     rows: list[Forecast] = []
     states: dict[str, ConformalState] = {}
     shared_s = 0.0

@@ -12,16 +12,22 @@ from forecasting.data.series import Floats, Panel
 from forecasting.data.units import spell_span
 from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
 from forecasting.kinematics.failure import FailureSpec, Watch
-from forecasting.serving.experience import OUTSIDE, SEEN, Experience, judge_drivers, judge_motion
+from forecasting.message import Template
+from forecasting.serving.experience import FAILING, SEEN, Experience, judge_drivers, judge_motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.path import lay_paths
-from forecasting.serving.records import KINEMATIC, Forecast, Withheld
+from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast, Withheld
+from forecasting.simple.night_fit import SHORT
 
 LOOK_BACK: Final = 24
 """Rows in which a failure window is looked for that has passed since, and over which the way of the motion is taken."""
 NEAR: Final = 0.5
 """Novelty below which no failure window is looked for."""
-FAILING: Final = f"{OUTSIDE}the motion accelerates towards failure"
+_PASSED: Final = Template("forecast.window_passed", "the failure window has passed: the motion cannot be foretold")()
+_ENDS: Final = Template(
+    "forecast.window_ends", "the failure window ends before {horizon}: the motion cannot be foretold"
+)
+_BOUNDLESS: Final = Template("forecast.boundless", "a reading lies beyond all bounds")()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def step_in(
     for row in rows:
         found = present[row.station].experience
         why = found.reason or driven.reason
-        reason = f"not shown: {why}" if why is not None and row.shown else row.reason
+        reason = NOT_SHOWN(text=why) if why is not None and row.shown else row.reason
         inside = why is None
         out.append(replace(row, novelty=found.novelty, outside=not inside, shown=row.shown and inside, reason=reason))
         of_station.setdefault(row.station, []).append(out[-1])
@@ -123,13 +129,13 @@ def _extrapolate(motion: Motion, rows: Sequence[Forecast], present: _Present) ->
     for row, quantiles in zip(rows, made, strict=True):
         why = None
         if present.late_s <= panel.end_s:
-            why = "the failure window has passed: the motion cannot be foretold"
+            why = _PASSED
         elif row.target_s > present.late_s:
-            why = f"the failure window ends before {spell_span(row.horizon_s)}: the motion cannot be foretold"
+            why = _ENDS(horizon=spell_span(row.horizon_s))
         elif is_boundless(panel.values[-SEEN:, panel.stations.index(row.station)]):
-            why = "a reading lies beyond all bounds"
+            why = _BOUNDLESS
         elif not np.isfinite(quantiles).all():
-            why = "the record is too short for this model"
+            why = SHORT
         if why is not None:
             withheld.append(Withheld(KINEMATIC, row.station, row.horizon_s, why, row.data_until_s))
             continue

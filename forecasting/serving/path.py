@@ -10,10 +10,11 @@ import numpy as np
 from forecasting.data.series import Floats, Panel
 from forecasting.data.windows import trailing
 from forecasting.kinematics.extrapolation import measure_grid_noise
+from forecasting.message import Template, join, list_parts
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import Forecast
 
-MOVED: Final = "; moved onto one path with the last reading and the nearer horizons"
+MOVED: Final = Template("forecast.moved", "moved onto one path with the last reading and the nearer horizons")()
 """Follows the reason of a forecast whose median was moved by more than the noise of a reading."""
 LENGTHS: Final = (4, 8, 15, 30)
 """Rows of the velocities that may go on."""
@@ -131,7 +132,8 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
         fan = np.array([[row.q025, row.q10, row.q50, row.q90, row.q975] for row in ordered])
         path = lay(fan, steps[key], ordered[0].data_value, reach, s)
         for row, was, now in zip(ordered, fan, path, strict=True):
-            told = row.reason + MOVED if abs(now[2] - was[2]) > reach.noise[s] else row.reason
+            moved = abs(now[2] - was[2]) > reach.noise[s]
+            told = join([*list_parts(row.reason), MOVED]) if moved else row.reason
             q025, q10, q50, q90, q975 = map(float, now)
             laid[id(row)] = replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=told)
     return [laid[id(row)] for row in rows]

@@ -8,12 +8,13 @@ import numpy as np
 
 from forecasting.data.series import Floats, Panel
 from forecasting.kinematics.extrapolation import measure_grid_noise
+from forecasting.message import Figure, Template, join, list_parts
 from forecasting.serving.path import CHANCE, LEAST_WIDTH, NOISE_ROWS
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import Forecast, Limits
 
-ABOVE: Final = "; held above {n:.6g} mm, a physical bound"
-BELOW: Final = "; held below {n:.6g} mm, a physical bound"
+ABOVE: Final = Template("forecast.held_above", "held above {bound} mm, a physical bound")
+BELOW: Final = Template("forecast.held_below", "held below {bound} mm, a physical bound")
 """They follow the reason of a forecast of which a quantile was held."""
 NONE: Final = Limits()
 
@@ -64,11 +65,11 @@ def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limit
             noise[row.station] = measure_grid_noise(column, NOISE_ROWS)
         fan = np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
         held = hold(fan, row.data_value, noise[row.station], own)
-        told = row.reason
+        told = [*list_parts(row.reason)]
         if (held > fan).any():
-            told += ABOVE.format(n=held[0])
+            told.append(ABOVE(bound=Figure(float(held[0]), ".6g")))
         if (held < fan).any():
-            told += BELOW.format(n=held[-1])
+            told.append(BELOW(bound=Figure(float(held[-1]), ".6g")))
         q025, q10, q50, q90, q975 = map(float, held)
-        out.append(replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=told))
+        out.append(replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=join(told)))
     return out

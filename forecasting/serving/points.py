@@ -15,8 +15,9 @@ from forecasting.data.series import Floats, Panel, nominal_step
 from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.data.windows import last_value, targets
+from forecasting.message import Figure, Message, Template
 from forecasting.serving.conformal import MINIMUM_SCORES, rank_margins
-from forecasting.serving.issue import find_silent
+from forecasting.serving.issue import FEW_ERRORS, find_silent
 from forecasting.simple.baselines import LevelDrift, fit_lld
 
 STEPS: Final = (1, 5, 15)  # acquisitions ahead
@@ -31,7 +32,14 @@ LEAST_INSIDE: Final = 0.7  # of what was held out; below it a horizon is withhel
 FEWEST: Final = 42  # acquisitions; fewer leave every point silent
 PERSISTENCE: Final = (1, 1, 0.0)
 TREND: Final = (TREND_ROWS, TREND_ROWS - 1, 1.0)
-TOO_SHORT: Final = "the record is too short to try a forecast so far ahead"
+_FEW_ACQUISITIONS: Final = Template("points.few", "{n} acquisitions: at least {needed} are needed")
+_TOO_SHORT: Final = Template("points.too_short", "the record is too short to try a forecast so far ahead")()
+_NOISE: Final = Template(
+    "points.noise",
+    "noise: 80 % of past errors one acquisition ahead reach {error} mm; from {bound} mm on a wrong cycle of the "
+    "phase looks like movement",
+)
+_FEW_INSIDE: Final = Template("points.few_inside", "of {n} forecasts held out {share} lay inside the interval of 80 %")
 CLEARLY: Final = 0.9  # times the error of the rule: so much less has a line, for a point to follow it
 NAMES: Final = {PERSISTENCE: "persistence", TREND: "trend"}
 
@@ -170,7 +178,7 @@ def choose_rule(asked: Choosing) -> Chosen:
     """The simple forecast with the smallest error at each horizon, and what it did on dates that were held out."""
     times_s = asked.record.times_s
     if times_s.size < FEWEST:
-        return Chosen(reason=f"{times_s.size} acquisitions: at least {FEWEST} are needed")
+        return Chosen(reason=_FEW_ACQUISITIONS(n=times_s.size, needed=FEWEST))
     step_s = nominal_step(np.diff(times_s[-RECENT:]))
     rows = min(round(float(times_s[-1] - times_s[0]) / step_s) + 1, HISTORY)
     values = lay_on_grid(asked.record, float(times_s[-1]), step_s, rows)
@@ -211,8 +219,9 @@ def forecast_points(asked: Forecasting) -> PointForecasts:
     follows = np.stack(lines, axis=1)
     found = []
     for k, name in enumerate(names):
-        reason = silent.get(name) or _find_reason(asked, half[k])
-        gone = bool(silent.get(name)) or reason.startswith("noise")
+        noisy = silent.get(name) or _find_noise(asked, half[k])
+        gone = noisy is not None
+        reason = noisy or _find_lack(asked, half[k])
         found.append(
             PointForecast(
                 _plain(newest[k]), tuple(None if gone else _plain(x) for x in middle[k]),
@@ -222,18 +231,19 @@ def forecast_points(asked: Forecasting) -> PointForecasts:
     return PointForecasts(tuple(found))
 
 
-def _find_reason(asked: Forecasting, half: Floats) -> str:
-    if asked.widest_mm is not None and np.isfinite(half[0]) and half[0] > asked.widest_mm:
-        return (
-            f"noise: 80 % of past errors one acquisition ahead reach {half[0]:.0f} mm; from {asked.widest_mm:.1f} mm "
-            "on a wrong cycle of the phase looks like movement"
-        )
+def _find_noise(asked: Forecasting, half: Floats) -> Message | None:
+    if asked.widest_mm is None or not np.isfinite(half[0]) or half[0] <= asked.widest_mm:
+        return None
+    return _NOISE(error=Figure(float(half[0]), ".0f"), bound=Figure(asked.widest_mm, ".1f"))
+
+
+def _find_lack(asked: Forecasting, half: Floats) -> str:
     short = [
         one.steps for one, width in zip(asked.horizons, half, strict=True) if not one.reason and not np.isfinite(width)
     ]
     if not short:
         return ""
-    return f"fewer than {MINIMUM_SCORES} past errors at {spell_span(short[0] * asked.step_s)}: no interval"
+    return FEW_ERRORS(needed=MINIMUM_SCORES, horizon=spell_span(short[0] * asked.step_s))
 
 
 def _plain(number: float) -> float | None:
@@ -277,13 +287,13 @@ def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> 
         count += int(judged.sum())
         inside += int((missed[judged] <= half[judged]).sum())
     if not count:
-        return replace(tried, reason=TOO_SHORT)
+        return replace(tried, reason=_TOO_SHORT)
     share = inside / count
     held = [one[cut - first :] for one in (errors, stays, line_errors)]
     known = np.isfinite(np.stack(held)).all(axis=0)
     if not known.any():
-        return replace(tried, forecasts=count, inside=share, reason=TOO_SHORT)
-    reason = f"of {count} forecasts held out {100.0 * share:.0f} % lay inside the interval of 80 %"
+        return replace(tried, forecasts=count, inside=share, reason=_TOO_SHORT)
+    reason = _FEW_INSIDE(n=Figure(count, "d"), share=Figure(100.0 * share, ".0f", "%"))
     return replace(
         tried,
         forecasts=count,

@@ -7,6 +7,8 @@ from typing import Any, Final, Literal
 
 from forecasting.data.units import spell_span
 from forecasting.kinematics.velocity import DAY_S  # the core reads this file, and starts without numpy
+from forecasting.message import Figure, Message, Template, Term, Value
+from forecasting.serving.records import NOT_SHOWN
 
 COVERAGE_80: Final = (0.74, 0.86)
 WORST_STATION_80: Final = 0.65
@@ -23,6 +25,39 @@ STATION_ISSUES: Final = 20
 """A station with fewer scores is no worst station: of ten values a sound interval misses four every eighth time."""
 
 HorizonState = Literal["shadow", "active"]
+
+IN_SHADOW: Final = Template("promotion.shadow", "in shadow: {text}")
+_SHOWN: Final = Template("promotion.shown", "shown: {text}")
+_UNDECIDED: Final = Template("promotion.undecided", "{n} scored issue times at {horizon} decide nothing yet")
+_WORSE: Final = Template(
+    "promotion.worse",
+    "over the newest {n} scored issue times at {horizon} its error {error} is not below {other} of the best simple "
+    "forecast",
+)
+_NARROW: Final = Template(
+    "promotion.narrow", "over the newest {n} scored issue times at {horizon} its 80 % interval held {share}"
+)
+_BETTER: Final = Template(
+    "promotion.better",
+    "over the newest {n} scored issue times at {horizon} {gain} better than the best simple forecast, 80 % interval "
+    "held {share}",
+)
+_NO_VERDICT: Final = Template("promotion.no_verdict", "training has no verdict at {horizon}")
+_TOO_YOUNG: Final = Template(
+    "promotion.too_young",
+    "{n} scored issue times at {horizon} in {days} d; {needed} are needed, or {days_needed} d with {fewest}",
+)
+_NOT_BELOW: Final = Template(
+    "promotion.not_below",
+    "its error {error} over the newest {n} issue times at {horizon} is not below {other} of the best simple forecast",
+)
+_HELD_80: Final = Template("promotion.held_80", "80 % interval held {share} of values at {horizon}")
+_HELD_NEWEST: Final = Template("promotion.held_newest", "80 % interval held {share} of the newest values at {horizon}")
+_HELD_WORST: Final = Template(
+    "promotion.held_worst", "80 % interval held only {share} of values at {station} at {horizon}"
+)
+_HELD_95: Final = Template("promotion.held_95", "95 % interval held only {share} of values at {horizon}")
+_SLOW: Final = Template("promotion.slow", "one issue took {seconds} s, {limit} s are allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +108,11 @@ class Record:
     coverage_95: float | None
     unit: str = ""
 
-    def spell_errors(self) -> tuple[str, str]:
+    def spell_errors(self) -> tuple[Value, Value]:
         """The mean absolute error and that of the best simple forecast, as people read them."""
-        own, other = (f"{x:.3g} {self.unit}" if x is not None else "unknown" for x in (self.mae, self.baseline_mae))
+        own, other = (
+            Figure(x, ".3g", self.unit) if x is not None else Term("unknown") for x in (self.mae, self.baseline_mae)
+        )
         return own, other
 
 
@@ -84,7 +121,7 @@ class Verdict:
     """The state a horizon should have now, one sentence why, and the rolling record it rests on."""
 
     state: HorizonState
-    reason: str
+    reason: Message
     record: Record
 
 
@@ -138,21 +175,18 @@ def judge_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
         interval held less than 70 %; fewer than 10 issue times decide nothing.
     """
     record, at = summarise(take_newest(rows)), spell_span(horizon_s)
-    since = f"over the newest {record.issues} scored issue times at {at}"
     if record.issues < MINIMUM_ISSUES or record.coverage_80 is None:
-        return Verdict("active", f"shown: {record.issues} scored issue times at {at} decide nothing yet", record)
+        return Verdict("active", _SHOWN(text=_UNDECIDED(n=record.issues, horizon=at)), record)
+    held = Figure(record.coverage_80, ".0%")
     if record.skill is None or record.skill <= 0:
         own, other = record.spell_errors()
-        reason = f"not shown: {since} its error {own} is not below {other} of the best simple forecast"
-        return Verdict("shadow", reason, record)
+        worse = _WORSE(n=record.issues, horizon=at, error=own, other=other)
+        return Verdict("shadow", NOT_SHOWN(text=worse), record)
     if record.coverage_80 < DEMOTION_COVERAGE_80:
-        return Verdict("shadow", f"not shown: {since} its 80 % interval held {record.coverage_80:.0%}", record)
-    return Verdict(
-        "active",
-        f"shown: {since} {record.skill:.1%} better than the best simple forecast, 80 % interval held "
-        f"{record.coverage_80:.0%}",
-        record,
-    )
+        narrow = _NARROW(n=record.issues, horizon=at, share=held)
+        return Verdict("shadow", NOT_SHOWN(text=narrow), record)
+    better = _BETTER(n=record.issues, horizon=at, gain=Figure(record.skill, ".1%"), share=held)
+    return Verdict("active", _SHOWN(text=better), record)
 
 
 def judge_shadow(
@@ -179,7 +213,7 @@ def judge_shadow(
     record = summarise(take_newest(rows))
     fault = _find_fault(horizon_s, calibration, rows, record, shadow_s, latency_limit_ms)
     if fault is not None:
-        return Verdict("shadow", f"in shadow: {fault}", record)
+        return Verdict("shadow", IN_SHADOW(text=fault), record)
     return judge_shown(horizon_s, rows)
 
 
@@ -212,39 +246,39 @@ def _find_fault(
     """The first reason not to show it, or None."""
     at, whole = spell_span(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
     if not calibration.get("shown"):
-        return str(calibration.get("reason", f"training has no verdict at {at}"))
+        return calibration.get("reason") or _NO_VERDICT(horizon=at)
     if not _had_its_time(whole.issues, shadow_s):
         days = math.floor(shadow_s / DAY_S)
-        return (
-            f"{whole.issues} scored issue times at {at} in {days} d; {SHADOW_ISSUES} are needed, or "
-            f"{SHADOW_S / DAY_S:.0f} d with {MINIMUM_ISSUES}"
-        )
+        return _TOO_YOUNG(
+            n=whole.issues, horizon=at, days=days, needed=SHADOW_ISSUES, days_needed=SHADOW_S / DAY_S,
+            fewest=MINIMUM_ISSUES,
+        )  # fmt: skip
     for record in (whole, recent):
         if record.skill is None or record.skill <= 0:
             own, other = record.spell_errors()
-            return (
-                f"its error {own} over the newest {record.issues} issue times at {at} is not below {other} of the "
-                f"best simple forecast"
-            )
+            return _NOT_BELOW(error=own, n=record.issues, horizon=at, other=other)
     return _find_coverage_fault(at, whole, recent) or _find_slowness(rows, latency_limit_ms)
 
 
-def _find_coverage_fault(at: str, whole: Record, recent: Record) -> str | None:
+def _find_coverage_fault(at: str, whole: Record, recent: Record) -> Message | None:
     """Intervals too narrow by the same bars as on calibration; too wide only where chance does not explain it."""
     # issue times are the independent ones, not stations
     widest = COVERAGE_80[1] + 2.0 * math.sqrt(0.8 * 0.2 / whole.issues)
     cover, cover_95 = whole.coverage_80 or 0.0, whole.coverage_95 or 0.0
     if not COVERAGE_80[0] <= cover <= widest:
-        return f"80 % interval held {cover:.0%} of values at {at}"
-    if (recent.coverage_80 or 0.0) < DEMOTION_COVERAGE_80:
-        return f"80 % interval held {recent.coverage_80:.0%} of the newest values at {at}"
+        return _HELD_80(share=Figure(cover, ".0%"), horizon=at)
+    if (newest := recent.coverage_80 or 0.0) < DEMOTION_COVERAGE_80:
+        return _HELD_NEWEST(share=Figure(newest, ".0%"), horizon=at)
     if whole.worst_80 is not None and whole.worst_80 < WORST_STATION_80:
-        return f"80 % interval held only {whole.worst_80:.0%} of values at {whole.worst_station} at {at}"
+        share = Figure(whole.worst_80, ".0%")
+        return _HELD_WORST(share=share, station=whole.worst_station or "", horizon=at)
     if cover_95 < COVERAGE_95:
-        return f"95 % interval held only {cover_95:.0%} of values at {at}"
+        return _HELD_95(share=Figure(cover_95, ".0%"), horizon=at)
     return None
 
 
-def _find_slowness(rows: Sequence[Scored], limit_ms: float) -> str | None:
+def _find_slowness(rows: Sequence[Scored], limit_ms: float) -> Message | None:
     slowest = max((r.latency_ms for r in rows if r.latency_ms is not None), default=0.0)
-    return f"one issue took {slowest / 1000:.0f} s, {limit_ms / 1000:.0f} s are allowed" if slowest > limit_ms else None
+    if slowest <= limit_ms:
+        return None
+    return _SLOW(seconds=Figure(slowest / 1000, ".0f"), limit=Figure(limit_ms / 1000, ".0f"))

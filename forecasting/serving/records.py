@@ -6,11 +6,12 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from forecasting.message import Template
+
 if TYPE_CHECKING:  # who reads forecasts needs no numpy
     from forecasting.serving.conformal import ConformalState
 
-ENDED: Final = "; its fit was ended before its best"
-"""Follows the reason of a forecast, whether it is shown or not."""
+NOT_SHOWN: Final = Template("forecast.not_shown", "not shown: {text}")
 KINEMATIC: Final = "kinematic"
 """Model of a forecast that steps in where the present lies outside what calibration saw."""
 

@@ -4,13 +4,14 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import targets
+from forecasting.message import Message, NameList, Template
 from forecasting.metrics import mae
 from forecasting.simple.arima import fit_arima
 from forecasting.simple.averaging import WARM_UP_ROWS, Joint, combine, fit_damped, fit_members
@@ -20,6 +21,8 @@ from forecasting.simple.lad import fit_lad
 from forecasting.simple.regret import Rule, mix, weigh
 from forecasting.simple.ridge import fit_ridge
 
+SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
+_AVERAGE: Final = Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}")
 STANDARD = "median5"
 """What the others are weighed against; with very many stations, where it is not made, `lld`."""
 LEAST_NAMED = 5
@@ -86,14 +89,13 @@ class Auto:
         """The candidate of that name."""
         return next((m for m in self.members if m.name == name), None)
 
-    def explain(self, index: int, column: int | None = None) -> str:
+    def explain(self, index: int, column: int | None = None) -> Message:
         """What stands behind the forecast of a horizon at a station, or on average: one plain sentence."""
         named = dict(zip((m.name for m in self.judged), self._shares(index, column), strict=True))
         told = sorted(((round(100 * w), name) for name, w in named.items()), key=lambda one: (-one[0], one[1]))
         if told[0][0] == 100:
-            return f"simple forecast {told[0][1]}"
-        listed = [f"{name} {share} %" for share, name in told if share >= LEAST_NAMED]
-        return f"average of simple forecasts, weights by past errors: {', '.join(listed)}"
+            return SIMPLE_FORECAST(model=told[0][1])
+        return _AVERAGE(weights=NameList(tuple(f"{name} {share} %" for share, name in told if share >= LEAST_NAMED)))
 
     def _shares(self, index: int, column: int | None) -> Floats:
         weights = self.weights[index]

@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from forecasting.data.series import DAY_S
+from forecasting.message import Figure, Message, Template
 
 OLDEST_S: Final = 7.0 * DAY_S
 """Age of parameters from which a forecast is withheld: each night since failed to find others."""
 ONE_NIGHT_S: Final = 1.5 * DAY_S
 """Age that a reason does not mention."""
 
-AGED: Final = "; its parameters are "
-"""Begins what follows the reason of a forecast by older parameters."""
+SHORT: Final = Template("forecast.short", "the record is too short for this model")()
+ENDED: Final = Template("forecast.fit_ended", "its fit was ended before its best")()
+AGED: Final = Template("forecast.fit_aged", "its parameters are {days} d old")
+_OUTDATED: Final = Template("forecast.fit_outdated", "its parameters are {days} d old: no night since found others")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +52,14 @@ class NightFit:
     def why_withheld(self) -> str | None:
         """Why no forecast may be made of it, one plain sentence; None where one may."""
         if not self.params:
-            return self.reason or "the record is too short for this model"
-        if self.age_s > OLDEST_S:
-            return f"its parameters are {self.age_s / DAY_S:.0f} d old: no night since found others"
-        return None
+            return self.reason or SHORT
+        days = Figure(self.age_s / DAY_S, ".0f")
+        return _OUTDATED(days=days) if self.age_s > OLDEST_S else None
 
-    def add_doubts(self, ended: str) -> str:
+    def list_doubts(self) -> tuple[Message, ...]:
         """What follows the reason of its forecasts: an early end of the fit, and an age of more than one night."""
-        told = "" if self.settled else ended
-        if self.age_s > ONE_NIGHT_S:
-            told += f"{AGED}{self.age_s / DAY_S:.0f} d old"
-        return told
+        aged = (AGED(days=Figure(self.age_s / DAY_S, ".0f")),) if self.age_s > ONE_NIGHT_S else ()
+        return aged if self.settled else (ENDED, *aged)
 
 
 @dataclass(frozen=True, slots=True)

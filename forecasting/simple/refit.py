@@ -3,15 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import Final
 
 import numpy as np
 
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
+from forecasting.message import Message, Template
 from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.exogenous import read_exogenous
 from forecasting.simple.night_fit import NightFit
 from forecasting.simple.state_space import FIT_ROWS, MINIMUM_ROWS, StateSpace
+
+_FEW: Final = Template("fit.few", "record too short: {n} of {needed} readings that a fit takes")
+_STILL: Final = Template("fit.still", "nothing moved in the rows that a fit takes")()
+_NONE: Final = Template("fit.none", "no parameters could be found")()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def crop(panel: Panel, first: int) -> Panel:
     return replace(panel, start_s=panel.start_s + panel.step_s * first, values=panel.values[first:], drivers=drivers)
 
 
-def _why_none(known: int, *, still: bool) -> str:
+def _why_none(known: int, *, still: bool) -> Message:
     if known < MINIMUM_ROWS:
-        return f"record too short: {known} of {MINIMUM_ROWS} readings that a fit takes"
-    return "nothing moved in the rows that a fit takes" if still else "no parameters could be found"
+        return _FEW(n=known, needed=MINIMUM_ROWS)
+    return _STILL if still else _NONE

@@ -15,6 +15,7 @@ from detection.anomaly.records import Finding, Score, Scores, Scoring
 from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, FANS, READS_QUANTITIES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
+from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s, spell_about
 from monitor.domain.instruments.watched import MOTION, TIMES, Group
@@ -52,7 +53,7 @@ FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
 CHECKED_AGAIN: Final = timedelta(days=7)  # at least, where only checks look: the service may have stood still so long
 LEFT_OUT: Final = "not scored"
 # said of what is not the motion of the site, see `watched.TIMES`
-CARRIED: Final = ", at three times the thresholds of displacement"
+_CARRIED: Final = Template("compared.carried", "{past}, at three times the thresholds of displacement")
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -217,7 +218,7 @@ def _make_rows(
 def _mark_carried(row: AnomalyRow, group: Group) -> AnomalyRow:
     """A score says where its threshold comes from; what is no motion is never called so."""
     kind = "unknown" if row.kind == "movement" and not group.watch.moves else row.kind
-    return replace(row, kind=kind, compared_with=f"{row.compared_with}{CARRIED}")
+    return replace(row, kind=kind, compared_with=_CARRIED(past=row.compared_with or ""))
 
 
 def _describe(added: int, over: int) -> str:

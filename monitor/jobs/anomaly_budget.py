@@ -5,7 +5,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.anomaly.budget.correction import EVERY_S, FEWEST_LABELS
+from detection.anomaly.budget.correction import EVERY_S
+from forecasting.message import Figure, Message, Template
 from monitor.domain.alert import SERVICE
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
@@ -18,6 +19,12 @@ from monitor.store.models.anomaly_budget import (
     next_factor,
 )
 
+_AGAINST: Final = "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold "
+_STAYS: Final = Template("budget.stays", f"{_AGAINST}stays")
+_STAYS_FOR_LEVEL: Final = Template(
+    "budget.stays_for_level", f"{_AGAINST}stays, for anomalies count for the warning level here"
+)
+_CHANGES: Final = Template("budget.changes", f"{_AGAINST}is {{factor}} times the counted one, it was {{before}} times")
 EVERY: Final = timedelta(seconds=EVERY_S)
 
 
@@ -43,15 +50,15 @@ def _list_due(c: Connection, site: Site, now: datetime) -> list[Measured]:
     return [m for m in measure_detectors(c, site, now) if m.detector in due] if due else []
 
 
-def decide_factor(measured: Measured, *, is_witness: bool) -> tuple[float, str]:
+def decide_factor(measured: Measured, *, is_witness: bool) -> tuple[float, Message]:
     """The factor for the week to come, and why."""
     before, rate = measured.factor, measured.rate
     if rate is None:
-        return before, f"not measured: {measured.labelled} of {FEWEST_LABELS} labels"
-    against = f"{rate.value:.2g} false alarms per sensor-month, {measured.budget:.2g} false alarms are allowed"
+        return before, measured.describe()
+    against = {"rate": Figure(rate.value, ".2g"), "budget": Figure(measured.budget, ".2g")}
     if is_witness:
-        return before, f"{against}: the threshold stays, for anomalies count for the warning level here"
+        return before, _STAYS_FOR_LEVEL(**against)
     factor = next_factor(measured.alarms, measured.sensor_months, measured.budget, before)
     if factor == before:
-        return before, f"{against}: the threshold stays"
-    return factor, f"{against}: the threshold is {factor:.3g} times the counted one, it was {before:.3g} times"
+        return before, _STAYS(**against)
+    return factor, _CHANGES(**against, factor=Figure(factor, ".3g"), before=Figure(before, ".3g"))

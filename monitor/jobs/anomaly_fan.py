@@ -6,7 +6,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.instants import spell
 from monitor.domain.quantities import MOVING
 from monitor.domain.site import ForecastPlan, Site
 from monitor.store.models.anomalies import AnomalyRow, latest_by_series
@@ -82,5 +81,5 @@ def judge_fans(fans: list[ScoredFan]) -> Iterator[tuple[datetime, float, str, st
     for place, score in enumerate(score_fan(exceeds)):
         if np.isfinite(score):
             so_far = exceeds[: place + 1]
-            told = describe(count_outside(so_far), spell(fans[place].issued_at))
+            told = describe(count_outside(so_far), fans[place].issued_at)
             yield fans[place].observed_at, float(score), name_kind(so_far), told

@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from detection.anomaly.records import MONTH_S, RUN_GAP_S, Scoring
+from detection.anomaly.records import MONTH_S, RUN_GAP_S, Scoring, tell_loud, tell_short
+from forecasting.message import Template
 from monitor.criteria.proofs import list_subjects, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s, from_epoch_s, go_on
@@ -21,9 +22,10 @@ from monitor.store.database.engine import Database
 from monitor.store.models.proofs import Proof, add_proof, digest_forecasters, find_shown_since, load_proof_facts
 from monitor.store.models.registry import ModelRow
 from monitor.store.models.scores import load_scored_fans
+from monitor.worker.records import read_text
 
 _SHOWN = ("heldout_alarms_per_sensor_month", "heldout_months", "budget_per_sensor_month", "recall_gain_over_rules")
-LONGEST = 300  # characters of a reason
+_SILENT: Final = Template("proof.silent", "its card says no more")()
 FEWEST_FALSE = 3.0  # false alarms that a budget must allow on held-out time, or nothing can be counted
 
 
@@ -51,7 +53,7 @@ def keep_test(
     asking = find_asking(site, str(card["detector"]))
     if asking is None:
         return None
-    against = [str(reason)[:LONGEST] for reason in card["may_not_vote_because"]] or ["its card says no more"]
+    against = [*map(read_text, card["may_not_vote_because"])] or [_SILENT]
     proof = Proof(
         "anomaly", str(card["detector"]), made_by, model_hash, () if card["may_vote"] is True else tuple(against),
         {key: card[key] for key in _SHOWN if key in card}, int(card["readings"]), from_epoch_s(card["from_s"]),
@@ -92,14 +94,9 @@ def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Ac
         return None
     against = []
     if months * budget < FEWEST_FALSE:
-        against.append(
-            f"{months:.1f} sensor-months were held out: {FEWEST_FALSE / budget:.0f} are needed to count "
-            f"{budget:g} false alarms per sensor-month"
-        )
+        against.append(tell_short(months, FEWEST_FALSE, budget))
     elif alarms / months > budget:
-        against.append(
-            f"{alarms / months:.3g} alarms per sensor-month on held-out time, more than the budget of {budget:g}"
-        )
+        against.append(tell_loud(alarms / months, budget))
     result = {"alarms": alarms, "sensor_months": months, "budget_per_sensor_month": budget}
     proof = Proof("anomaly", detector, made_by, weights, tuple(against), result, readings, first, last)
     with db.write() as c:

@@ -16,6 +16,7 @@ from detection.anomaly.points.gather import Common, Placed, belongs, find_common
 from detection.anomaly.points.look import BUDGET, compared_with
 from detection.anomaly.points.records import Counted, Counting, Looked, Looking, PointAlarm, PointTable, Shared
 from detection.anomaly.stages import Array
+from forecasting.message import Template
 from monitor.config.service import ComputeSection, ServiceConfig
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import epoch_s, parse, spell
@@ -39,6 +40,8 @@ from monitor.store.readings.points import AskedSet, find_nearest, list_point_ids
 from monitor.worker.compute import is_stopping
 from monitor.worker.records import Task
 
+_TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
+_NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
 Asked = TypeVar("Asked", bound=AskedSet)
 Question = TypeVar("Question")
 COUNT: Final = Task("detection.anomaly.points.look:count_thresholds", Counting, Counted)
@@ -121,7 +124,7 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: AskedLook) 
     dates, values = read_table(db, asked.unit, asked.known_at, learnt)
     empty = PointLook(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
     if len(dates) < 2:
-        return _sign(asked, replace(empty, reason="fewer than two acquisitions"))
+        return _sign(asked, replace(empty, reason=_TOO_FEW))
     step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
     first_at = dates[max(int(len(dates) * LEARNT), len(dates) - FIRST) - 1]
     from_at = first_at if asked.from_at is None else spell(asked.from_at)
@@ -150,7 +153,7 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: AskedLook) 
         PointLook(
             parse(at[-1]) if at else asked.from_at, len(at), found.scored, found.withheld,
             len(found.alarms) + found.left_out, found.going_on, left_out + found.left_out, BUDGET, counted.thresholds,
-            "", "" if at else "no acquisition is newer than those looked at before", happenings,
+            "", "" if at else _NOTHING_NEW, happenings,
         ),
     )  # fmt: skip
 

@@ -17,8 +17,8 @@ from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_fail
 from forecasting.kinematics.stages import Movement, MovementFacts, judge_stage
 from forecasting.kinematics.tangential import tangential_angle_deg
 from forecasting.kinematics.velocity import DAY_S, Velocity
-from monitor.domain.decision import instant, seconds
-from monitor.domain.instants import spell, spell_duration
+from forecasting.message import Duration, Message, Template, Timestamp, gather, join, list_parts
+from monitor.domain.decision import seconds
 from monitor.domain.site import Site
 from monitor.movement.cadence import stage_cadence
 from monitor.movement.gathering import Moving, Path
@@ -30,7 +30,22 @@ WARM_LOOKS: Final = 40
 BATCH: Final = 30  # data of a backlog for which windows are found at once
 ACCELERATION_WINDOWS: Final = 2.0  # velocity windows that the shown acceleration is fitted over
 MOST_EPOCHS: Final = 240  # of that fit
-PASSED: Final = "its late edge has passed"
+_PASSED: Final = Template("failure.edge_passed", "its late edge has passed")()
+_GONE: Final = Template("failure.gone", "no window any more")()
+_UNSEEN: Final = Template("failure.unseen", "no window at this look")()
+_STANDS: Final = Template("failure.stands", "it contains the present and stands, although {text}")
+_STEP: Final = Template("movement.step", "{n} unexplained step taken out")
+_STEPS: Final = Template("movement.steps", "{n} unexplained steps taken out")
+_NOT_JOINED: Final = Template(
+    "movement.not_joined", "no failure window by forecast: quantiles of single components cannot be joined"
+)()
+_NEVER: Final = Template("movement.never", "no usable datum")()
+_STUCK: Final = Template("movement.stuck", "the instrument repeats one value")()
+_SILENT: Final = Template("movement.silent", "no usable datum since {at}, allowed are {allowed}")
+_NEWER: Final = Template("failure.newer", "a newer forecast was issued")()
+_NOT_REACHED: Final = Template("failure.not_reached", "the shown forecast no longer reaches {velocity} mm/day")
+_REACHES: Final = Template("failure.reaches", "forecast by {model} reaches {velocity} mm/day")
+_OPEN_END: Final = Template("failure.open_end", "its slow quantile does not within the horizon")()
 REAL: Final = 2.0  # standard errors from which the inverse of a velocity says anything
 
 
@@ -44,13 +59,13 @@ class Issue:
     mid_s: float
     to_s: float
     trusted: bool
-    reasons: str
+    reasons: Message
     velocity: float | None
     onset_s: float | None = None
     r2: float | None = None
     n_filters: int | None = None
     n_agree: int | None = None
-    withdrawn: str | None = None  # by a later look of the same update
+    withdrawn: Message | None = None  # by a later look of the same update
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +92,7 @@ class Judgement:
     acceleration: Acceleration | None
     angle_deg: float | None
     issues: tuple[Issue, ...]
-    withdrawn: Mapping[str, str]
+    withdrawn: Mapping[str, Message]
     state: Mapping[str, Any]
     behind: bool
 
@@ -101,14 +116,14 @@ def judge_movement(
         mark: what people said of the series, as one word; another than before asks for that look.
         rose: the site's level rose since the last row: its newest datum is looked at now, whatever the cadence says.
     """
-    state = dict(before or {})
+    state = dict(gather(before or {}))
     newest_s = path.times_s[-1] if path.times_s else None
     if newest_s is None or path.stuck or now_s - newest_s > moving.spec.max_silence_s:
         return _stand_still(moving, path, state, newest_s)
     seen_s = state.get("looked_s")
     looks = 0
     found: list[Issue] = []
-    withdrawn: dict[str, str] = {}
+    withdrawn: dict[str, Message] = {}
     known: dict[float, FailureIssue] = {}
     movement, velocity, until_s, window_s = None, None, newest_s, None
     k = _first(site, moving, path.times_s, state)
@@ -252,7 +267,7 @@ def _watch(
     return known[path.times_s[k]]
 
 
-def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdrawn: dict[str, str]) -> None:
+def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdrawn: dict[str, Message]) -> None:
     """Keep a window; where there is none any more, say what took it back, those of this update with it.
 
     One that contains the present is not taken back by a look that sees none: the slope may fail at any moment. It is
@@ -266,9 +281,9 @@ def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdr
             found.append(_hold(held, now_s, issue))
             return
         if held.to_s <= now_s:
-            issue = replace(issue, withdrawn=PASSED)
+            issue = replace(issue, withdrawn=_PASSED)
     state["window"] = None
-    gone = issue.withdrawn or ("; ".join(issue.reasons) or "no window any more" if issue.from_s is None else None)
+    gone = issue.withdrawn or (join(issue.reasons or (_GONE,)) if issue.from_s is None else None)
     if gone is not None:
         withdrawn.setdefault(INVERSE_VELOCITY, gone)  # what stood before this update went at the first such look
         found[:] = [i if i.withdrawn is not None else replace(i, withdrawn=gone) for i in found]
@@ -276,7 +291,7 @@ def _take(issue: FailureIssue, state: dict[str, Any], found: list[Issue], withdr
         return
     found.append(Issue(
         method=INVERSE_VELOCITY, data_until_s=issue.data_until_s, from_s=issue.from_s, mid_s=issue.mid_s,
-        to_s=issue.to_s, trusted=issue.trusted, reasons="; ".join(issue.reasons), velocity=issue.velocity,
+        to_s=issue.to_s, trusted=issue.trusted, reasons=join(issue.reasons), velocity=issue.velocity,
         onset_s=issue.onset_s, r2=issue.r2, n_filters=issue.n_filters, n_agree=issue.n_agree,
     ))  # fmt: skip
     state["window"] = asdict(found[-1])
@@ -287,9 +302,8 @@ def _hold(held: Issue, now_s: float, issue: FailureIssue) -> Issue:
 
     It is not trusted any more: it holds a warning level that was reached, and raises none.
     """
-    against = issue.withdrawn or "; ".join(issue.reasons) or "no window at this look"
-    stands = f"it contains the present and stands, although {against}"
-    reasons = f"{held.reasons}; {stands}" if held.reasons else stands
+    stands = _STANDS(text=issue.withdrawn or join(issue.reasons or (_UNSEEN,)))
+    reasons = join([*list_parts(held.reasons), stands]) if held.reasons else stands
     return replace(
         held, data_until_s=now_s, from_s=max(now_s, held.from_s), mid_s=max(now_s, held.mid_s), trusted=False,
         reasons=reasons, velocity=issue.velocity,
@@ -314,9 +328,9 @@ def _remark(movement: Movement, site: Site, moving: Moving, path: Path) -> Movem
     """Add what was taken out, and what could not be asked."""
     said = []
     if path.steps:
-        said.append(f"{path.steps} unexplained step{'s' if path.steps > 1 else ''} taken out")
+        said.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))
     if len(moving.ids) > 1 and site.movement.failure_velocity_mm_per_day is not None:
-        said.append("no failure window by forecast: quantiles of single components cannot be joined")
+        said.append(_NOT_JOINED)
     return replace(movement, reasons=(*movement.reasons, *said)) if said else movement
 
 
@@ -327,13 +341,11 @@ def _stand_still(
     if state.get("silent"):
         return None
     if newest_s is None:
-        why = "no usable datum"
+        why = _NEVER
     elif path.stuck:
-        why = "the instrument repeats one value"
+        why = _STUCK
     else:
-        why = (
-            f"no usable datum since {spell(instant(newest_s))}, allowed are {spell_duration(moving.spec.max_silence_s)}"
-        )
+        why = _SILENT(at=Timestamp(newest_s), allowed=Duration(moving.spec.max_silence_s))
     blind = MovementFacts(newest_s or 0.0, None, None, stale=True)
     movement, state["stage"] = judge_stage(state.get("stage"), blind)
     state["silent"] = True
@@ -346,7 +358,7 @@ def _stand_still(
 # ---- the second estimator ----------------------------------------------------------------------------------------
 def _cross(
     site: Site, moving: Moving, forecast: ShownForecast | None, state: dict[str, Any], velocity: Velocity | None,
-    found: list[Issue], withdrawn: dict[str, str],
+    found: list[Issue], withdrawn: dict[str, Message],
 ) -> None:  # fmt: skip
     """Where the shown forecast crosses the failure velocity: asked once of every issue, of a single series only."""
     limit = site.movement.failure_velocity_mm_per_day
@@ -357,18 +369,16 @@ def _cross(
         return
     state["forecast_issued_s"] = issued_s
     crossed = cross_velocity(forecast.horizons_s, forecast.q10, forecast.q50, forecast.q90, forecast.data_value, limit)
-    withdrawn[FORECAST] = (
-        "a newer forecast was issued" if crossed else f"the shown forecast no longer reaches {limit:g} mm/day"
-    )
+    withdrawn[FORECAST] = _NEWER if crossed else _NOT_REACHED(velocity=limit)
     if crossed is None:
         return
     until_s = seconds(forecast.data_until)
-    reasons = [f"forecast by {forecast.model} reaches {limit:g} mm/day"]
+    reasons = [_REACHES(model=forecast.model, velocity=limit)]
     open_end = crossed[2] >= forecast.horizons_s[-1]
     if open_end:
-        reasons.append("its slow quantile does not within the horizon")
+        reasons.append(_OPEN_END)
     found.append(Issue(
         method=FORECAST, data_until_s=until_s, from_s=until_s + crossed[0], mid_s=until_s + crossed[1],
-        to_s=until_s + crossed[2], trusted=not open_end, reasons="; ".join(reasons),
+        to_s=until_s + crossed[2], trusted=not open_end, reasons=join(reasons),
         velocity=None if velocity is None else velocity.rate,
     ))  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from forecasting.message import join
 from monitor.config.service import ServiceConfig
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.site import Site
@@ -206,7 +207,7 @@ def _row(moving: Moving, found: Judgement, now: datetime) -> MovementRow:
         acceleration_error_mm_per_day2=None if bend is None else bend.error,
         tangential_angle_deg=found.angle_deg, v_eq_mm_per_day=v_eq_of(moving),
         inverse_velocity_day_per_mm=inverse_of(velocity), probability=found.movement.probability,
-        reasons="; ".join(found.movement.reasons), state=found.state,
+        reasons=join(found.movement.reasons), state=found.state,
     )  # fmt: skip
 
 

@@ -5,17 +5,21 @@ of errors in the core. This reader stops at the first.
 """
 
 import functools
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from forecasting.message import Figure, Message, MessageList, Value, read_message, to_english
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 Record = TypeVar("Record")
 Read = Callable[[Any], Any]
 SHOWN = 60  # characters of a key of somebody else
+FIGURE: Final = re.compile(r"[+]?,?(\.\d{1,2})?[defg%]?")  # how a number of a message may be spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,25 @@ def read_record(kind: type[Record], plain: Any) -> Record:
 
 
 def spell_record(one: Any) -> Any:
-    """A record or an instant as plain values, one level deep: the `default` of `json.dumps`."""
+    """A record or an instant as plain values, one level deep: the `default` of `json.dumps`.
+
+    A message crosses with its id and values, alone and among texts.
+    """
     if isinstance(one, datetime):
         return one.isoformat()
     if is_dataclass(one) and not isinstance(one, type):
-        return {field.name: getattr(one, field.name) for field in fields(one)}
+        return {field.name: _spell_messages(getattr(one, field.name)) for field in fields(one)}
     raise TypeError(f"{type(one).__name__} is no plain data")
+
+
+def _spell_messages(value: Any) -> Any:
+    if isinstance(value, Message):
+        return value.to_json()
+    if isinstance(value, list | tuple) and value and isinstance(value[0], str):
+        return [one.to_json() if isinstance(one, Message) else one for one in value]
+    if isinstance(value, dict):
+        return {key: one.to_json() if isinstance(one, Message) else one for key, one in value.items()}
+    return value
 
 
 @functools.cache
@@ -99,11 +116,11 @@ def _reader(kind: Any) -> Read:
         return _record_reader(kind)
     if kind is datetime:
         return _read_instant
-    return _plain_reader(kind)
+    return read_text if kind is str else _plain_reader(kind)
 
 
 def _plain_reader(kind: type) -> Read:
-    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", dict: "an object"}
+    words = {float: "a number", int: "a whole number", bool: "true or false", dict: "an object"}
     wanted = words[kind]
 
     def read(value: Any) -> Any:
@@ -114,6 +131,36 @@ def _plain_reader(kind: type) -> Read:
         raise RecordError(f"expected {wanted}, got {type(value).__name__}")
 
     return read
+
+
+def read_text(value: Any) -> str:
+    """A text, or a message whose values can be shown as they are; `RecordError` for anything else."""
+    if type(value) is str:
+        return value
+    if not isinstance(value, dict):
+        raise RecordError(f"expected a text, got {type(value).__name__}")
+    try:
+        text, template_id, values = value["text"], value["id"], value["values"]
+        if type(text) is not str or type(template_id) is not str or len(value) != len(("text", "id", "values")):
+            raise RecordError("expected a text")
+        found = read_message(text, template_id, values)
+        _check_value(found)
+    except Exception:  # values of somebody else can fail in any way
+        raise RecordError("expected a text or a message") from None
+    return found
+
+
+def _check_value(value: Value) -> None:
+    """Show every value of a message once, so that none fails, or fills the memory, before a reader."""
+    if isinstance(value, Figure) and FIGURE.fullmatch(value.form) is None:
+        raise RecordError("expected the form of a number")
+    if isinstance(value, Message):
+        parts: tuple[Value, ...] = tuple(value.values.values())
+    else:
+        parts = value.items if isinstance(value, MessageList) else ()
+    for one in parts:
+        _check_value(one)
+    to_english(value)
 
 
 def _read_instant(value: Any) -> datetime:

@@ -15,8 +15,10 @@ from detection.anomaly.parts import CELLS_AT_ONCE, PARTS, PartScores, Strongest
 from detection.anomaly.points.records import Counted, Counting, Looked, Looking, PointAlarm, Shared, Thresholds
 from detection.anomaly.points.shapes import name_shapes
 from detection.anomaly.records import RUN_GAP_S
+from detection.anomaly.registry import PAST
 from detection.anomaly.stages import Array, beyond_line, beyond_median, count_steps
 from detection.anomaly.windows import Series
+from forecasting.message import Figure, Message, Template, Term, error_text
 
 RULES: Final = "rules"  # the one detector, with the whole budget
 FAR: Final = 3.0  # scales: so far a point went with the others
@@ -25,24 +27,33 @@ USUAL_FROM: Final = 75  # of a thousand drawn points; of 60 points 83
 MOST: Final = 2000  # alarms of a table, the strongest
 BUDGET: Final = 0.001  # false alarms per point and month: of ten thousand points ten a month
 Mask = NDArray[np.bool_]
+_FEW: Final = Template("points.few", "{n} acquisitions: at least {needed} are needed")
+_UNUSUAL: Final = Template(
+    "points.unusual",
+    "{n} acquisitions of {points} points are too few to say what is usual: nothing is scored before about {needed} "
+    "acquisitions without holes",
+)
+_NO_THRESHOLD: Final = Template("points.no_threshold", "no threshold holds this budget on this record")()
+_MEDIAN: Final = Template("compared.median", "the median of its last {n} acquisitions")
+_LINE: Final = Template("compared.line", "the line of its last {n} acquisitions")
+_POINTS: Final = Template("compared.points", "{past}, and with {n} other points")
 
 
 def count_thresholds(asked: Counting) -> Counted:
     """Count thresholds on points, as `train_detector` does on the series of a site."""
     values, step_s = asked.table.values, asked.table.step_s
     if values.shape[1] < FEWEST_ACQUISITIONS:
-        return Counted({}, f"{values.shape[1]} acquisitions: at least {FEWEST_ACQUISITIONS} are needed")
+        return Counted({}, _FEW(n=values.shape[1], needed=FEWEST_ACQUISITIONS))
     times_s = step_s * np.arange(values.shape[1], dtype=np.float64)
     samples = {f"{row:06}": Series(times_s, one, step_s) for row, one in enumerate(values)}
     try:
         counted = train_detector(RULES, samples, asked.budget, 0).thresholds
     except ThresholdError:  # its own words are of sensors and tails
-        few = f"{values.shape[1]} acquisitions of {len(values)} points are too few to say what is usual"
-        return Counted({}, f"{few}: nothing is scored before about {USUAL_FROM} acquisitions without holes")
+        return Counted({}, _UNUSUAL(n=values.shape[1], points=len(values), needed=USUAL_FROM))
     except InputError as error:
-        return Counted({}, str(error))
+        return Counted({}, error_text(error))
     found = {part: one.value for part, one in counted.items()}
-    return Counted({RULES: found}, "" if found else "no threshold holds this budget on this record")
+    return Counted({RULES: found}, "" if found else _NO_THRESHOLD)
 
 
 def look(asked: Looking) -> Looked:
@@ -79,7 +90,7 @@ def look(asked: Looking) -> Looked:
     )  # fmt: skip
 
 
-def compared_with(part: str, step_s: float, others: int) -> str:
+def compared_with(part: str, step_s: float, others: int) -> Message:
     """What the score of a part was compared with, in words.
 
     >>> compared_with("bend", 518400.0, 3999)
@@ -87,10 +98,10 @@ def compared_with(part: str, step_s: float, others: int) -> str:
     """
     one = PARTS[part]
     width = count_steps(step_s, one.days, one.at_least)
-    past = "its usual increments" if part == "noise" else f"the median of its last {width} acquisitions"
+    past = PAST(past=Term("its usual increments")) if part == "noise" else _MEDIAN(n=width)
     if one.residual is beyond_line:
-        past = f"the line of its last {width} acquisitions"
-    return f"{past}, and with {others} other points" if others else past
+        past = _LINE(n=width)
+    return _POINTS(past=past, n=Figure(others, "d")) if others else past
 
 
 class _Scores:

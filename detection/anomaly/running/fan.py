@@ -4,15 +4,21 @@ A fan is issued before its reading is known, so the score is causal by itself. O
 interval that holds 95 %; four of six by chance once in ten thousand readings, if they miss independently.
 """
 
+from datetime import datetime
 from typing import Final
 
 import numpy as np
 
 from detection.anomaly.stages import Array
+from forecasting.message import Message, Template, Timestamp
 
 FAN: Final = "residual-fan"
 NEEDED: Final = 4
 OF: Final = 6
+_FANS: Final = Template(
+    "compared.fans",
+    "the 95 % fans of its forecasts, the newest issued {issued}: {n} of its last {count} readings lay outside",
+)
 FARTHEST: Final = 100.0  # half widths: a forecast that was sure of one value was wrong, however far off it lay
 
 
@@ -72,11 +78,6 @@ def count_outside(exceeds: Array) -> int:
     return int((np.abs(last) > 1.0).sum())
 
 
-def describe(outside: int, issued: str) -> str:
-    """What the newest readings were compared with, in words.
-
-    >>> describe(4, "2026-03-01T06:00:00Z")
-    'the 95 % fans of its forecasts, the newest issued 2026-03-01T06:00:00Z: 4 of its last 6 readings lay outside'
-    """
-    fans = f"the 95 % fans of its forecasts, the newest issued {issued}"
-    return f"{fans}: {outside} of its last {OF} readings lay outside"
+def describe(outside: int, issued: datetime) -> Message:
+    """What the newest readings were compared with, in words."""
+    return _FANS(issued=Timestamp.of(issued), n=outside, count=OF)

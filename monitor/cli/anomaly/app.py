@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forecasting.message import gather
 from monitor.cli.anomaly.labels import add_to
 from monitor.cli.anomaly.models import models
 from monitor.cli.anomaly.points import points
@@ -93,7 +94,7 @@ def _describe(card: Mapping[str, Any]) -> str:
     """What was counted, and whether the record shows that the detector may count as a witness."""
     held = card["heldout_alarms_per_sensor_month"]
     said = "nothing could be counted" if held is None else f"{held:.3g} alarms per sensor-month"
-    vote = "may be a witness" if card["may_vote"] else f"advice: {'; '.join(card['may_not_vote_because'])}"
+    vote = "may be a witness" if card["may_vote"] else f"advice: {'; '.join(gather(card['may_not_vote_because']))}"
     return (
         f"threshold {card['threshold']:.3g} for {card['budget_per_sensor_month']:g} false alarms per sensor-month; "
         f"{said} on {card['heldout_months']:.1f} held-out sensor-months; {vote}"

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
+from forecasting.message import Figure, Template
 from forecasting.registry import NETWORKS
 from forecasting.serving.conformal import ConformalState, conformal_key
+from forecasting.serving.promotion import IN_SHADOW
 from forecasting.serving.records import Forecast
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
@@ -31,6 +34,9 @@ from monitor.store.models.forecasts import (
     save_conformal,
 )
 
+_NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
+_NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
+_STORED: Final = Template("shadow.stored", "its first {n} forecasts are stored, computed in {ms} ms")
 ALWAYS = ("persistence", "lld")  # whatever a site asks for, these two run and are scored
 Key = tuple[int, str, float, float]
 
@@ -81,8 +87,8 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     untrained = [m for m in models if m in NETWORKS and m not in trained]
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
-    why_untrained = "not trained yet" if able else f"not trained: {describe_missing('torch')}"
-    waiting = [(s.series_id, m, why_untrained) for m in untrained for s in samples]
+    why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
+    waiting: list[tuple[int, str, str]] = [(s.series_id, m, why_untrained) for m in untrained for s in samples]
     withheld = [(by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
     with db.write() as c:
         added = add_forecasts(c, rows)
@@ -95,10 +101,8 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
                 retire(c, site, standing.row, answer.failed[name], SERVICE, now)
                 continue
             if standing.row.state == "candidate" and mine:
-                reason = (
-                    f"in shadow: its first {len(mine)} forecasts are stored, computed in {mine[0].latency_ms:.0f} ms"
-                )
-                enter_shadow(c, standing.row, reason, now)
+                took = Figure(mine[0].latency_ms or 0.0, ".0f")
+                enter_shadow(c, standing.row, IN_SHADOW(text=_STORED(n=len(mine), ms=took)), now)
     parts = [f"{added} rows by {len(asked)} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
     parts += [f"{model} {why_untrained}" for model in untrained] if able else []

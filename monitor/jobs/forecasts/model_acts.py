@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection
 
 from forecasting.data.units import spell_span
-from forecasting.serving.promotion import judge_shadow, judge_shown
+from forecasting.message import Template
+from forecasting.serving.promotion import IN_SHADOW, judge_shadow, judge_shown
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
@@ -16,6 +18,9 @@ from monitor.jobs.forecasts.model_alarms import tell_degraded
 from monitor.jobs.forecasts.promotion import Standing, age_s, displace, enter_shadow, load_standings, retire
 from monitor.store.models.registry import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
 from monitor.store.people.users import require_reason, require_two
+
+_SHOWN: Final = Template("model.shown", "shown by {names}: {reason}")
+_SHOWN_AGAINST: Final = Template("model.shown_against", "shown against its gate by {names}: {reason}")
 
 
 def promote(
@@ -62,7 +67,7 @@ def promote(
     if row.state == "candidate":
         if not force:
             raise RefusedError(f"{row.name} is a candidate: no forecast of it is stored yet, no gate is open")
-        enter_shadow(c, row, f"in shadow: {reason}", now, actor)
+        enter_shadow(c, row, IN_SHADOW(text=reason), now, actor)
     standings = load_standings(c, site, now)
     mine = next((s for s in standings if s.row.model_hash == row.model_hash), None)
     if mine is None:
@@ -145,13 +150,13 @@ def _show(
     people = actor.name + (f" with {second.name}" if second else "")
     for horizon_s in horizons_s:
         gate = standing.gates[horizon_s]
-        text = f"shown {'against its gate ' if force else ''}by {people}: {reason}"
+        text = (_SHOWN_AGAINST if force else _SHOWN)(names=people, reason=reason)
         after: GateRow = replace(gate, state="active", reason=text, since=now)
         if change_gate(c, row, gate, after, actor, now, second=second):
             said.append(f"{row.name} is shown at {spell_span(horizon_s)}")
             said += displace(c, row, horizon_s, standings, now)
     if row.state != "active":
         change_state(
-            c, find_model(c, row.model_hash), "active", f"shown by {people}: {reason}", actor, now, second=second
+            c, find_model(c, row.model_hash), "active", _SHOWN(names=people, reason=reason), actor, now, second=second
         )
     return said

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from forecasting.data.series import horizon_key
 from forecasting.data.units import spell_span
+from forecasting.message import Figure, Message, Template, Value
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
 from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.canonical import code_version
@@ -16,6 +17,14 @@ from monitor.domain.site import Site
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.models.registry import GateRow, ModelRow
 
+_DEGRADED: Final = Template("model.degraded", "{model} is degraded, the simple forecast is shown")
+_RECOVERED: Final = Template("model.recovered", "{model} is not degraded any more")
+_BECAUSE: Final = Template("model.because", "{text}: {reason}")
+_HELD: Final = Template("model.held", "80 % intervals shown at {horizon} held {share} over {n} scored issue times")
+_HELD_WORST: Final = Template(
+    "model.held_worst",
+    "80 % intervals shown at {horizon} held {share} over {n} scored issue times, {worst} at {station}",
+)
 RECOVERED_COVERAGE_80: Final = 0.74
 WORST_COVERAGE_80: Final = 0.50
 
@@ -24,8 +33,8 @@ def tell_degraded(c: Connection, site: Site, row: ModelRow, gate: GateRow, now: 
     """Open or close the alarm `model_degraded` of one kind at one horizon."""
     key = f"health:forecast.{row.kind}.{horizon_key(gate.horizon_s)}:model_degraded"
     facts = {k: v for k, v in asdict(gate).items() if not isinstance(v, datetime)}
-    text = f"{row.name} is {'degraded, the simple forecast is shown' if degraded else 'not degraded any more'}"
-    _change(c, site, key, f"{text}: {gate.reason}", facts, now, is_open=degraded)
+    text = (_DEGRADED if degraded else _RECOVERED)(model=row.name)
+    _change(c, site, key, _BECAUSE(text=text, reason=gate.reason), facts, now, is_open=degraded)
 
 
 def tell_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Scored]], now: datetime) -> None:
@@ -39,15 +48,18 @@ def tell_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Scor
         if not low and record.coverage_80 < RECOVERED_COVERAGE_80:
             continue  # between the bounds everything stays as it is
         at = spell_span(horizon_s)
-        text = f"80 % intervals shown at {at} held {record.coverage_80:.0%} over {record.issues} scored issue times"
+        held: dict[str, Value] = {
+            "horizon": at, "share": Figure(record.coverage_80, ".0%"), "n": record.issues,
+        }  # fmt: skip
+        text = _HELD(**held)
         if record.worst_station is not None:
-            text += f", {worst:.0%} at {record.worst_station}"
+            text = _HELD_WORST(**held, worst=Figure(worst, ".0%"), station=record.worst_station)
         key = f"health:forecast.{horizon_key(horizon_s)}:coverage"
         _change(c, site, key, text, asdict(record), now, is_open=low)
 
 
 def _change(
-    c: Connection, site: Site, key: str, reason: str, facts: Mapping[str, Any], now: datetime, *, is_open: bool
+    c: Connection, site: Site, key: str, reason: Message, facts: Mapping[str, Any], now: datetime, *, is_open: bool
 ) -> None:
     change = health_alarm(key, int(is_open), reason, is_open=is_open, evidence={"reason": reason, **facts})
     apply_changes(

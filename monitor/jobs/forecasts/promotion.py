@@ -9,8 +9,10 @@ from sqlalchemy import Connection
 
 from forecasting.data.series import horizon_key
 from forecasting.data.units import spell_span
+from forecasting.message import Figure, Template, gather, join
 from forecasting.registry import NETWORKS
 from forecasting.serving.promotion import (
+    IN_SHADOW,
     MINIMUM_ISSUES,
     ROLLING_ISSUES,
     SHADOW_S,
@@ -40,6 +42,18 @@ from monitor.store.models.registry import (
 )
 from monitor.store.models.scores import load_scored, load_series_names
 
+_RETIRED: Final = Template("model.retired", "retired: {text}")
+_NEVER_ISSUED: Final = Template("model.never_issued", "it never issued a forecast")()
+_HAD_ITS_TIME: Final = Template("model.had_its_time", "it had its time in the shadow and is shown nowhere")()
+_NEWER: Final = Template("model.newer", "a newer candidate is there")()
+_ENOUGH: Final = Template("model.enough", "a newer candidate is there, and {n} challengers of a kind are enough")
+_NOT_BETTER: Final = Template(
+    "shadow.not_better",
+    "its gate is open, but its error {error} at {horizon} is not below {other} of {model} on the same {n} targets",
+)
+_BETTER: Final = Template("shadow.better", "{model} is better at {horizon} and took its place")
+_REPLACED: Final = Template("model.outdone", "{model} took its place at every horizon it was shown")
+_NO_HORIZON: Final = Template("shadow.no_horizon", "it has no horizon")()
 ALIVE: Final = ("candidate", "shadow", "active")
 CANDIDATE: Final = timedelta(days=2)
 MOST_CHALLENGERS: Final = 3
@@ -56,7 +70,7 @@ class Standing:
 
     def calibration(self, horizon_s: float) -> Mapping[str, Any]:
         """The verdict of training at a horizon."""
-        verdict: Mapping[str, Any] = self.row.card.get("gates", {}).get(horizon_key(horizon_s), {})
+        verdict: Mapping[str, Any] = gather(self.row.card.get("gates", {}).get(horizon_key(horizon_s), {}))
         return verdict
 
     def is_shown(self) -> bool:
@@ -113,16 +127,16 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
         }
     with db.write() as c:
         for standing in standings:
-            for horizon_s, before in dict(standing.gates).items():
-                after = _judge(standing, horizon_s, before, standings, config, now)
-                if after.state == before.state:
+            for horizon_s, gate in standing.gates.items():
+                after = _judge(standing, horizon_s, gate, standings, config, now)
+                if after.state == gate.state:
                     save_record(c, after)
-                elif change_gate(c, standing.row, before, after, SERVICE, now):
+                elif change_gate(c, standing.row, gate, after, SERVICE, now):
                     said.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
                     down = after.state == "shadow"
                     fallen = fallen or down
                     tell_degraded(c, site, standing.row, after, now, degraded=down)
-                if after.state == "active" and before.state != "active":
+                if after.state == "active" and gate.state != "active":
                     said += displace(c, standing.row, horizon_s, standings, now)
         said += _settle(c, standings, now)
         tell_coverage(c, site, shown, now)
@@ -144,7 +158,7 @@ def retire(c: Connection, site: Site | None, row: ModelRow, reason: str, actor: 
         return False
     if site is not None:
         for gate in load_gates(c, [row.model_hash]).get(row.model_hash, {}).values():
-            tell_degraded(c, site, row, replace(gate, reason=f"retired: {reason}"), now, degraded=False)
+            tell_degraded(c, site, row, replace(gate, reason=_RETIRED(text=reason)), now, degraded=False)
     return True
 
 
@@ -157,13 +171,10 @@ def retire_older(c: Connection, site: Site, kind: str, newest: str, now: datetim
     room = MOST_CHALLENGERS - 1
     for i, standing in enumerate(challengers):
         if not standing.is_waiting(now):
-            reason = (
-                "it never issued a forecast"
-                if standing.row.state == "candidate"
-                else "it had its time in the shadow and is shown nowhere"
-            ) + "; a newer candidate is there"
+            why = _NEVER_ISSUED if standing.row.state == "candidate" else _HAD_ITS_TIME
+            reason = join([why, _NEWER])
         elif len(challengers) - i > room:
-            reason = f"a newer candidate is there, and {MOST_CHALLENGERS} challengers of a kind are enough"
+            reason = _ENOUGH(n=MOST_CHALLENGERS)
         else:
             continue
         retire(c, site, standing.row, reason, SERVICE, now)
@@ -190,7 +201,8 @@ def _judge(
             horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),
             latency_limit_ms=config.compute.job_limit_s * 500.0,
         )  # fmt: skip
-    state, reason = verdict.state, verdict.reason
+    state = verdict.state
+    reason: str = verdict.reason
     if gate.state == state == "active" and verdict.record.issues < MINIMUM_ISSUES:
         reason = gate.reason  # two people showed it; until its record speaks, their word stands
     if gate.state == "shadow" and state == "active":
@@ -218,10 +230,11 @@ def _is_better(rows: Sequence[Scored], row: ModelRow, horizon_s: float, others: 
         own, theirs, n = compare_same(rows, other.scored[horizon_s])
         if own is not None and theirs is not None and own >= theirs:
             unit = summarise(rows).unit
-            return False, (
-                f"in shadow: its gate is open, but its error {own:.3g} {unit} at {spell_span(horizon_s)} is not below "
-                f"{theirs:.3g} {unit} of {other.row.name} on the same {n} targets"
-            )
+            fault = _NOT_BETTER(
+                error=Figure(own, ".3g", unit), horizon=spell_span(horizon_s), other=Figure(theirs, ".3g", unit),
+                model=other.row.name, n=n,
+            )  # fmt: skip
+            return False, IN_SHADOW(text=fault)
     return True, ""
 
 
@@ -235,7 +248,7 @@ def displace(
         if other.row.kind != winner.kind or other.row.model_hash == winner.model_hash or gate is None:
             continue
         if gate.state == "active":
-            reason = f"in shadow: {winner.name} is better at {spell_span(horizon_s)} and took its place"
+            reason = IN_SHADOW(text=_BETTER(model=winner.name, horizon=spell_span(horizon_s)))
             after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
             if change_gate(c, other.row, gate, after, SERVICE, now):
                 said.append(f"{other.row.name} at {spell_span(horizon_s)} shadow: {reason}")
@@ -259,13 +272,13 @@ def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list
         if mine:
             state, reason = "active", gates[row.model_hash][min(mine)].reason
         elif heirs:
-            state, reason = "retired", f"{heirs[-1].name} took its place at every horizon it was shown"
+            state, reason = "retired", _REPLACED(model=heirs[-1].name)
         else:
             state, reason = (
                 "shadow",
                 next(iter(gates[row.model_hash].values())).reason
                 if gates.get(row.model_hash)
-                else ("in shadow: it has no horizon"),
+                else IN_SHADOW(text=_NO_HORIZON),
             )
         if change_state(c, row, state, reason, SERVICE, now):
             said.append(f"{row.name} {state}: {reason}")

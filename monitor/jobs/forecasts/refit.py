@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from forecasting.registry import STATISTICAL
-from forecasting.simple.night_fit import NightFit
+from forecasting.simple.night_fit import ENDED, NightFit
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -62,7 +62,7 @@ def keep_better(before: FitRow | None, new: FitRow) -> FitRow:
     """What is kept of a night: the new parameters, unless there are none, or they did not settle and older ones did."""
     if new.fit.params and new.fit.settled:
         return new
-    why = "its fit was ended before its best" if new.fit.params else new.fit.reason
+    why = ENDED if new.fit.params else new.fit.reason
     if before is None or not before.fit.params or (new.fit.params and not before.fit.settled):
         return replace(new, reason=why)
     return replace(before, tried_at=new.tried_at, reason=why)

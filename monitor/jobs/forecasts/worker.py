@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -11,8 +12,9 @@ from forecasting.data.rain_forecasts import lay_outlooks
 from forecasting.data.series import Panel, panel_from_samples
 from forecasting.decomposition.season import split_season
 from forecasting.errors import ForecastingError, OutdatedCheckpointError
+from forecasting.message import Template, error_text
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import KINEMATIC, Forecast, Withheld
+from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast, Withheld
 from forecasting.simple.night_fit import Refits
 from monitor.extras import explain_missing
 from monitor.jobs.forecasts.tasks import (
@@ -29,7 +31,8 @@ from monitor.jobs.forecasts.tasks import (
     TrainingAsked,
 )
 
-_UNSCORED = Permit(shown=False, reason="not shown: no forecast of it has been scored yet", skill=None)
+_NO_SCORE: Final = Template("forecast.no_score", "no forecast of it has been scored yet")()
+_UNSCORED = Permit(shown=False, reason=NOT_SHOWN(text=_NO_SCORE), skill=None)
 
 
 def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
@@ -58,7 +61,7 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
                 limits=asked.record.limits,
             )
         except ForecastingError as error:
-            failed[one.name] = str(error)
+            failed[one.name] = error_text(error)
             outdated += [one.name] if isinstance(error, OutdatedCheckpointError) else []
             continue
         except ModuleNotFoundError as error:  # a network without its extra: baselines forecast all the same

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult, Select, and_, bindparam, case, delete, func, insert, select
 
+from forecasting.message import read_message
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import (
     AnomalyFact,
@@ -285,7 +286,7 @@ def load_anomaly_facts(
     return tuple(
         AnomalyFact(
             r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold, r.kind,
-            r.compared_with or "", r.model_hash or "",
+            read_message(r.compared_with or "", r.compared_with_id, r.compared_with_values), r.model_hash or "",
         )
         for r in rows
     )  # fmt: skip

@@ -6,6 +6,9 @@ from typing import Any, Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from forecasting.message import Message, values_to_json
+from monitor.domain.canonical import canonical_json
+
 MANY: Final = 1000  # rows from which on COPY costs less than arrays
 
 
@@ -38,6 +41,17 @@ def insert_rows(
         tuple(_spell(kind, column) for kind, column in zip(columns.values(), zip(*rows, strict=True), strict=True)),
     )
     return int(done.rowcount)
+
+
+def spell_message(text: str | None) -> tuple[str | None, str | None, str | None]:
+    """A text as its three cells; two stay empty where it is no message.
+
+    >>> spell_message("by hand")
+    ('by hand', None, None)
+    """
+    if not isinstance(text, Message):
+        return text, None, None
+    return str(text), text.id, canonical_json(values_to_json(text.values))
 
 
 def _spell(kind: str, column: tuple[Any, ...]) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from monitor.domain.instants import spell
-from monitor.store.database.bulk import insert_rows
+from monitor.store.database.bulk import insert_rows, spell_message
 from monitor.store.schema.tables import anomaly, series
 
 
@@ -59,7 +59,7 @@ ECHO: Final = timedelta(days=90)  # longer than what was alerted of stays in any
 _COLUMNS: Final = {
     "series_id": "bigint", "at": "text", "detector": "text", "score": "float8", "threshold": "float8",
     "budget": "float8", "kind": "text", "alerted": "bool", "model_hash": "text", "factor": "float8",
-    "compared_with": "text", "scored_at": "text",
+    "compared_with": "text", "compared_with_id": "text", "compared_with_values": "text", "scored_at": "text",
 }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
     values = [
         (
             r.series_id, spelled[r.at], r.detector, r.score, r.threshold, r.budget, r.kind, r.alerted, r.model_hash,
-            r.factor, r.compared_with, scored_at,
+            r.factor, *spell_message(r.compared_with), scored_at,
         )
         for r in rows
     ]  # fmt: skip

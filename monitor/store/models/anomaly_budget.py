@@ -22,6 +22,7 @@ from detection.anomaly.budget.correction import (
 )
 from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
+from forecasting.message import Figure, Message, Template
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.instruments.board import DISMISSED
@@ -35,6 +36,8 @@ from monitor.store.readings.instruments import Spans, load_sick_spans
 from monitor.store.readings.observations import load_ids
 from monitor.store.schema import tables as t
 
+_NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
+_RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")
 LOOK_BACK: Final = timedelta(seconds=LOOK_BACK_S)
 GAP: Final = timedelta(seconds=RUN_GAP_S)  # scores closer than that are one alarm, as the budget counts
 PERSON: Final = "person"
@@ -86,7 +89,7 @@ class Measured:
         """How many of them are false."""
         return sum(a.shown and a.is_false is True for a in self.alarms)
 
-    def describe(self) -> str:
+    def describe(self) -> Message:
         """The rate in words."""
         return describe_rate(self.rate, self.labelled)
 
@@ -101,11 +104,11 @@ class Measured:
         }  # fmt: skip
 
 
-def describe_rate(rate: Rate | None, labelled: int) -> str:
+def describe_rate(rate: Rate | None, labelled: int) -> Message:
     """A rate in words, or why there is none."""
     if rate is None:
-        return f"not measured: {labelled} of {FEWEST_LABELS} labels"
-    return f"{rate.value:.2g} ({rate.low:.2g} to {rate.high:.2g}) false alarms per sensor-month"
+        return _NOT_MEASURED(n=labelled, needed=FEWEST_LABELS)
+    return _RATE(value=Figure(rate.value, ".2g"), low=Figure(rate.low, ".2g"), high=Figure(rate.high, ".2g"))
 
 
 def read_evidence(evidence: Mapping[str, Any]) -> tuple[list[Alarm], float, float]:

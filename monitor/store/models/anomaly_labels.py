@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, String, insert, or_, select, t
 
 from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
+from forecasting.message import Template, Term, read_message
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
@@ -24,6 +25,8 @@ from monitor.store.people.users import require_person
 from monitor.store.readings.observations import load_readings
 from monitor.store.schema import tables as t
 
+_NOBODY: Final = Template("label.nobody", "nobody says anything of it now; look again")()
+_MEANWHILE: Final = Template("label.meanwhile", "{name} said meanwhile: {verdict}; look again")
 SHORTEST_PAUSE: Final = timedelta(hours=6)
 STUCK: Final = "flatline"  # the check whose finding lasts as long as the readings stay equal
 
@@ -114,6 +117,8 @@ def _read_alerts(c: Connection, *where: ColumnElement[bool]) -> list[Any]:
             a.score,
             a.threshold,
             a.compared_with,
+            a.compared_with_id,
+            a.compared_with_values,
             type_coerce(a.scored_at, String).label(
                 "scored_at"
             ),  # compared with words alone: nothing reads it as an instant
@@ -214,12 +219,18 @@ def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
     certain = (row for row in rows if row.detector in CHECKS)
     most = max(score for score, _ in highest.values())
     named = next(certain, None) or next(row for row in rows if _in_thresholds(row) == most)
-    against = (row.compared_with or compared_with(row.detector, row.kind) for _, (_, row) in sorted(highest.items()))
+    against = (_read_comparison(row) for _, (_, row) in sorted(highest.items()))
     return AnomalyRun(
         rows[0].series_id, rows[0].station, rows[0].quantity, rows[0].at, rows[-1].at, named.kind,
         tuple(sorted(highest)), most, tuple(dict.fromkeys(text for text in against if text)),
         beyond=beyond, newest={row.detector: row.at for row in rows},
     )  # fmt: skip
+
+
+def _read_comparison(row: Any) -> str:
+    if not row.compared_with:
+        return compared_with(row.detector, row.kind)
+    return read_message(row.compared_with, row.compared_with_id, row.compared_with_values)
 
 
 def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[AnomalyRun]:
@@ -398,7 +409,7 @@ def add_label(
         if verdict == WITHDRAWN and (number := _find_withdrawal(c, run, actor)) is not None:
             return number
         if verdict == WITHDRAWN or seen:
-            raise RefusedError("nobody says anything of it now; look again")
+            raise RefusedError(_NOBODY)
     elif (last.verdict, last.cause, last.by, last.note) == (
         verdict,
         cause,
@@ -407,7 +418,7 @@ def add_label(
     ) and last.to_at >= run.to_at:
         return int(last.id)
     elif seen not in {None, last.id}:
-        raise RefusedError(f"{last.by} said meanwhile: {last.verdict}; look again")
+        raise RefusedError(_MEANWHILE(name=last.by, verdict=Term(last.verdict)))
     elif verdict == WITHDRAWN:  # all that was said of it
         words = load_labels(c, {run.series_id}, run.from_at)[run.series_id]
         from_at = min(run.from_at, *(k.from_at for k in words if _speaks_of(k, run)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from forecasting.message import gather, message_columns, read_message
 from forecasting.simple.night_fit import NightFit
 from monitor.domain.canonical import code_version
 from monitor.store.database.engine import insert
@@ -37,7 +38,8 @@ def save_fits(c: Connection, rows: Sequence[FitRow]) -> None:
     for row in rows:
         kept = asdict(row.fit)
         values: dict[str, Any] = {
-            "fitted_at": row.fitted_at if row.fit.params else None, "tried_at": row.tried_at, "reason": row.reason,
+            "fitted_at": row.fitted_at if row.fit.params else None, "tried_at": row.tried_at,
+            **message_columns("reason", row.reason),
             "settled": row.fit.settled, "drivers": ", ".join(row.fit.columns), "fit": kept,
             "code_version": code_version(),
         }  # fmt: skip
@@ -50,10 +52,16 @@ def load_fits(c: Connection, site: str) -> list[FitRow]:
     f = t.model_fit.c
     asked = select(t.model_fit).join(t.series, t.series.c.id == f.series_id).where(t.series.c.site == site)
     return [
-        FitRow(r.series_id, _read(r.fit), r.fitted_at or r.tried_at, r.tried_at, r.reason)
+        FitRow(
+            r.series_id,
+            _read(r.fit),
+            r.fitted_at or r.tried_at,
+            r.tried_at,
+            read_message(r.reason, r.reason_id, r.reason_values),
+        )  # fmt: skip
         for r in c.execute(asked.order_by(f.series_id, f.model))
     ]
 
 
 def _read(kept: dict[str, Any]) -> NightFit:
-    return NightFit(**{**kept, "columns": tuple(kept["columns"]), "params": tuple(kept["params"])})
+    return NightFit(**{**gather(kept), "columns": tuple(kept["columns"]), "params": tuple(kept["params"])})

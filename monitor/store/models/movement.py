@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
 
+from forecasting.message import gather, message_columns, read_message
 from monitor.domain.decision import FailureFact, seconds
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.schema import tables as t
@@ -110,7 +111,8 @@ def latest_movement(c: Connection, site: str, now: datetime) -> dict[int, Moveme
         .join(newest, (newest.c.series_id == m.series_id) & (newest.c.at == m.at))
         .order_by(m.series_id)
     )  # fmt: skip
-    return {r.series_id: MovementRow(**{f: getattr(r, f) for f in MovementRow.__slots__}) for r in rows}
+    found = map(gather, rows.mappings())
+    return {r["series_id"]: MovementRow(**{f: r[f] for f in MovementRow.__slots__}) for r in found}
 
 
 def mark_withdrawn(c: Connection, series_id: int, method: str, now: datetime, reason: str) -> int:
@@ -119,7 +121,7 @@ def mark_withdrawn(c: Connection, series_id: int, method: str, now: datetime, re
     done = c.execute(
         update(t.failure_time)
         .where(f.series_id == series_id, f.method == method, f.withdrawn_at.is_(None), f.issued_at <= now)
-        .values(withdrawn_at=now, withdrawn_reason=reason)
+        .values(withdrawn_at=now, **message_columns("withdrawn_reason", reason))
     )
     return int(done.rowcount)
 
@@ -129,7 +131,8 @@ def load_failure_facts(c: Connection, site: str, now: datetime) -> tuple[Failure
     return tuple(
         FailureFact(
             r.station, r.quantity, r.method, seconds(r.issued_at), seconds(r.data_until), seconds(r.window_from),
-            seconds(r.window_mid), seconds(r.window_to), r.velocity_mm_per_day or 0.0, bool(r.trusted), r.reasons,
+            seconds(r.window_mid), seconds(r.window_to), r.velocity_mm_per_day or 0.0, bool(r.trusted),
+            read_message(r.reasons, r.reasons_id, r.reasons_values),
         )
         for r in c.execute(_plan_failure_facts(), {"site_id": site, "now": now})
     )  # fmt: skip

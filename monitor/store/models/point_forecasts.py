@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from forecasting.message import message_columns
 from monitor.errors import NotFoundError
-from monitor.store.database.bulk import insert_rows
+from monitor.store.database.bulk import insert_rows, spell_message
 from monitor.store.database.engine import insert as upsert
 from monitor.store.readings.points import AskedSet, list_newest_deliveries
 from monitor.store.schema import tables as t
@@ -20,7 +21,7 @@ _NUMBERS: Final = (
 )  # fmt: skip
 _COLUMNS: Final = {
     "point_id": "bigint", "point_issue_id": "bigint", **dict.fromkeys(_NUMBERS, "float8"), "on_line": "int4",
-    "reason": "text",
+    "reason": "text", "reason_id": "text", "reason_values": "text",
 }  # fmt: skip
 
 
@@ -76,17 +77,18 @@ def open_issue(c: Connection, asked: AskedSet, found: PointIssue, now: datetime)
         "site": asked.site, "point_set_id": asked.point_set_id, "delivery_id": asked.delivery_id,
         "known_at": asked.known_at, "last_point_id": asked.last_point_id, "jump_mm": asked.jump_mm, "issued_at": now,
         "newest_at": found.newest_at, "step_s": found.step_s, "points": 0, "withheld": 0, "digest": "",
-        "reason": found.reason,
+        **message_columns("reason", found.reason),
     }  # fmt: skip
-    changed = {name: row[name] for name in ("issued_at", "last_point_id", "newest_at", "step_s", "reason")}
+    kept = ("issued_at", "last_point_id", "newest_at", "step_s", "reason", "reason_id", "reason_values")
+    changed = {name: row[name] for name in kept}
     added = upsert(c, t.point_issue).values(row)
-    kept = c.execute(
+    issue_id = c.execute(
         added.on_conflict_do_update(index_elements=[i.point_set_id, i.delivery_id], set_=changed).returning(i.id)
     ).scalar_one()
-    c.execute(delete(h).where(h.c.point_issue_id == kept))
+    c.execute(delete(h).where(h.c.point_issue_id == issue_id))
     if found.horizons:
-        c.execute(insert(h), [asdict(one) | {"point_issue_id": kept} for one in found.horizons])
-    return int(kept)
+        c.execute(insert(h), [asdict(one) | {"point_issue_id": issue_id} for one in found.horizons])
+    return int(issue_id)
 
 
 def save_forecasts(
@@ -102,7 +104,7 @@ def save_forecasts(
         rows: value, middles, halves, horizons on a line and reason of each.
     """
     clear_forecasts(c, set_id, ids)
-    told = [(point, issue_id, *row) for point, row in zip(ids, rows, strict=True)]
+    told = [(point, issue_id, *row[:-1], *spell_message(row[-1])) for point, row in zip(ids, rows, strict=True)]
     insert_rows(c, "point_forecast", _COLUMNS, told)
 
 

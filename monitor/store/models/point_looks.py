@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, insert, select
 
+from forecasting.message import gather
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.readings.points import AskedSet, list_newest_deliveries
@@ -155,13 +156,13 @@ def _select_looks() -> Select[Any]:
 
 
 def _load(c: Connection, query: Select[Any]) -> list[KeptLook]:
-    looks = c.execute(query).all()
-    happenings = _load_happenings(c, [r.id for r in looks])
+    looks = [gather(r) for r in c.execute(query).mappings()]
+    happenings = _load_happenings(c, [r["id"] for r in looks])
     names = [f.name for f in fields(PointLook) if f.name != "happenings"]
     return [
         KeptLook(
-            r.id, AskedLook(**{f.name: getattr(r, f.name) for f in fields(AskedLook)}),
-            PointLook(**{n: getattr(r, n) for n in names}, happenings=tuple(happenings.get(r.id, ()))),
+            r["id"], AskedLook(**{f.name: r[f.name] for f in fields(AskedLook)}),
+            PointLook(**{n: r[n] for n in names}, happenings=tuple(happenings.get(r["id"], ()))),
         )
         for r in looks
     ]  # fmt: skip
@@ -171,14 +172,17 @@ def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointHap
     h, a = t.point_happening.c, t.point_anomaly.c
     rows = c.execute(
         select(t.point_happening).where(h.point_look_id.in_(looks)).order_by(h.point_look_id, h.number)
-    ).all()
+    ).mappings()
     members: dict[int, list[PointAnomaly]] = {}
     joined = select(t.point_anomaly).join(t.point_happening, h.id == a.point_happening_id)
-    for r in c.execute(joined.where(h.point_look_id.in_(looks)).order_by(a.at, a.point_id)):
-        one = PointAnomaly(**{f.name: getattr(r, f.name) for f in fields(PointAnomaly)})
-        members.setdefault(r.point_happening_id, []).append(one)
+    for row in c.execute(joined.where(h.point_look_id.in_(looks)).order_by(a.at, a.point_id)).mappings():
+        one = gather(row)
+        member = PointAnomaly(**{f.name: one[f.name] for f in fields(PointAnomaly)})
+        members.setdefault(one["point_happening_id"], []).append(member)
     found: dict[int, list[PointHappening]] = {}
-    for r in rows:
-        values = {f.name: getattr(r, f.name) for f in fields(PointHappening) if f.name != "members"}
-        found.setdefault(r.point_look_id, []).append(PointHappening(**values, members=tuple(members.get(r.id, ()))))
+    for row in rows:
+        one = gather(row)
+        values = {f.name: one[f.name] for f in fields(PointHappening) if f.name != "members"}
+        mine = tuple(members.get(one["id"], ()))
+        found.setdefault(one["point_look_id"], []).append(PointHappening(**values, members=mine))
     return found

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from detection.anomaly.registry import FANS
+from forecasting.message import join, read_message
 from monitor.criteria.proofs import LASTS_S, digest_settings, list_subjects, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.decision import ProofFact
@@ -59,7 +60,7 @@ def add_proof(c: Connection, site: Site, criterion: Criterion, proof: Proof, act
             site=site.id, kind=proof.kind, subject=proof.subject, tested_at=now, made_by=proof.made_by, by=actor.name,
             by_kind=actor.kind, rows_from=proof.from_at, rows_until=proof.until_at, rows_tested=proof.rows,
             weights=proof.weights, settings=digest_settings(site, criterion), config_sha256=site.version,
-            passed=proof.passed, reasons="; ".join(proof.reasons), result=dict(proof.result), valid_until=until,
+            passed=proof.passed, reasons=join(proof.reasons), result=dict(proof.result), valid_until=until,
         )
     )  # fmt: skip
     detail = {"kind": proof.kind, "passed": proof.passed, "reasons": list(proof.reasons), "weights": proof.weights}
@@ -95,7 +96,8 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
                 found.append(
                     ProofFact(
                         criterion.id, name, epoch_s(row.tested_at), epoch_s(row.valid_until), bool(row.passed),
-                        row.reasons, row.weights, row.settings, row.weights if in_use is None else in_use, settings,
+                        read_message(row.reasons, row.reasons_id, row.reasons_values), row.weights,
+                        row.settings, row.weights if in_use is None else in_use, settings,
                     )
                 )  # fmt: skip
     return tuple(found)

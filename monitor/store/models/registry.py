@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from forecasting.message import gather
+from forecasting.message import Template, gather, message_columns, read_message
 from monitor.domain.alert import SERVICE, Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -15,6 +15,7 @@ from monitor.store.database.engine import add_if_absent
 from monitor.store.schema.tables import model, model_gate, model_transition
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
+_REPLACED: Final = Template("model.replaced", "replaced by {model}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def add_model(
     _record(c, new, None, None, state, reason, actor, now)
     for row in load_models(c, task=task, site=site, kinds=(kind,)) if state == "active" else ():
         if row.state == "active" and row.site == site and row.model_hash != model_hash:
-            change_state(c, row, "retired", f"replaced by {model_hash[:SHORT]}", actor, now)
+            change_state(c, row, "retired", _REPLACED(model=model_hash[:SHORT]), actor, now)
     return True
 
 
@@ -122,7 +123,7 @@ def change_state(
     second: Actor | None = None,
 ) -> bool:
     """Move a checkpoint as a whole to another state; False when somebody else moved it first."""
-    moved: dict[str, Any] = {"state": state, "reason": reason}
+    moved: dict[str, Any] = {"state": state, **message_columns("reason", reason)}
     moved |= {"active": {"promoted_at": now}, "retired": {"retired_at": now}}.get(state, {})
     done = c.execute(
         update(model).where(model.c.model_hash == row.model_hash, model.c.state == row.state).values(**moved)
@@ -152,7 +153,7 @@ def change_gate(
         done = c.execute(
             update(model_gate)
             .where(g.model_hash == row.model_hash, g.horizon_s == after.horizon_s, g.state == before.state)
-            .values(**asdict(after))
+            .values(**_gate_columns(after))
         )
         if done.rowcount != 1:
             return False
@@ -167,8 +168,12 @@ def save_record(c: Connection, gate: GateRow) -> None:
     c.execute(
         update(model_gate)
         .where(g.model_hash == gate.model_hash, g.horizon_s == gate.horizon_s, g.state == gate.state)
-        .values(**asdict(gate))
+        .values(**_gate_columns(gate))
     )
+
+
+def _gate_columns(gate: GateRow) -> dict[str, Any]:
+    return asdict(gate) | message_columns("reason", gate.reason)
 
 
 def find_active(c: Connection, *, task: str, kind: str, site: str | None) -> ModelRow | None:
@@ -224,8 +229,8 @@ def load_gates(c: Connection, hashes: Iterable[str]) -> dict[str, dict[float, Ga
     """How checkpoints stand: hash to horizon to row, horizons rising."""
     query = select(model_gate).where(model_gate.c.model_hash.in_(list(hashes)))
     found: dict[str, dict[float, GateRow]] = {}
-    for row in c.execute(query.order_by(model_gate.c.model_hash, model_gate.c.horizon_s)):
-        found.setdefault(row.model_hash, {})[row.horizon_s] = GateRow(**gather(row._mapping))  # noqa: SLF001 - a row's public name
+    for row in c.execute(query.order_by(model_gate.c.model_hash, model_gate.c.horizon_s)).mappings():
+        found.setdefault(row["model_hash"], {})[row["horizon_s"]] = GateRow(**gather(row))
     return found
 
 
@@ -233,7 +238,8 @@ def load_transitions(c: Connection, model_hash: str) -> list[Transition]:
     """What became of a checkpoint, oldest first."""
     t = model_transition
     query = select(t).where(t.c.model_hash == model_hash).order_by(t.c.id)
-    return [Transition(**{k: v for k, v in gather(row._mapping).items() if k != "id"}) for row in c.execute(query)]  # noqa: SLF001
+    rows = c.execute(query).mappings()
+    return [Transition(**{k: v for k, v in gather(row).items() if k != "id"}) for row in rows]
 
 
 def _record(
@@ -263,5 +269,6 @@ def _record(
 
 def _model(row: Row[Any]) -> ModelRow:
     return ModelRow(
-        row.model_hash, row.kind, row.task, row.site, row.state, row.path, row.card, row.created_at, row.reason
-    )
+        row.model_hash, row.kind, row.task, row.site, row.state, row.path, row.card, row.created_at,
+        row.reason and read_message(row.reason, row.reason_id, row.reason_values),
+    )  # fmt: skip

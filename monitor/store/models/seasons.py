@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
+from forecasting.message import message_columns
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
@@ -27,7 +28,7 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
         columns = (one.value, one.trend, one.season, one.remainder)
         row = {
             "computed_at": now, "grid": one.grid, "period_rows": one.period_rows, "rows": one.rows,
-            "first_at": first_at, "last_at": last_at, "reason": one.reason,
+            "first_at": first_at, "last_at": last_at, **message_columns("reason", one.reason),
             "trend_strength": one.trend_strength, "season_strength": one.season_strength,
             "season_range": one.season_range, "parameters": one.parameters, "code_version": code_version(),
             "components": [

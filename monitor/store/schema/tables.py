@@ -232,14 +232,14 @@ point_happening = Table(
     Column("id", BigId, primary_key=True), Column("point_look_id", BigId, ForeignKey("point_look.id"), nullable=False), Column("number", Integer, nullable=False),
     Column("kind", String(16), nullable=False), Column("common", Boolean, nullable=False), Column("first_at", Instant, nullable=False), Column("last_at", Instant, nullable=False),
     Column("points", Integer, nullable=False), Column("judged", Integer, nullable=False), Column("size_mm", Number, nullable=False), Column("score", Number),  # the largest, in thresholds
-    Column("latitude", Number), Column("longitude", Number), Column("radius_m", Number), _text("station", null=True), Column("distance_m", Number), _text("compared_with"),
+    Column("latitude", Number), Column("longitude", Number), Column("radius_m", Number), _text("station", null=True), Column("distance_m", Number), *_message("compared_with"),
     UniqueConstraint("point_look_id", "number", name="uq_point_happening"),
 )  # fmt: skip
 point_anomaly = Table(
     "point_anomaly", metadata,  # where an alarm of a point begins; the strongest of a look
     Column("point_happening_id", BigId, ForeignKey("point_happening.id"), primary_key=True, autoincrement=False), Column("point_id", BigId, primary_key=True, autoincrement=False),
     Column("at", Instant, primary_key=True), Column("detector", String(64), nullable=False), Column("part", String(64), nullable=False), Column("kind", String(16), nullable=False),
-    Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("size_mm", Number, nullable=False), _text("compared_with"),
+    Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("size_mm", Number, nullable=False), *_message("compared_with"),
     *finite("point_anomaly", "score"), Index("ix_point_anomaly_point", "point_id"),
 )  # fmt: skip
 point_issue = Table(
@@ -454,7 +454,7 @@ anomaly = Table(
     Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("budget", Number, nullable=False), _text("kind"),
     Column("alerted", Boolean, nullable=False), Column("model_hash", String(64)), Column("scored_at", Instant, nullable=False), *finite("anomaly", "score", "threshold"),
     Column("factor", Number),  # by which the counted threshold was raised from what people said; null = 1
-    Column("compared_with", Text),  # what the score was compared with, in words
+    *_message("compared_with", null=True),  # what the score was compared with, in words
 )  # fmt: skip
 reading_gap = Table(
     "reading_gap", metadata,  # readings of a series that are missing between two that are there; one that was filled late says when

@@ -372,7 +372,7 @@ FROM reply r LEFT JOIN alert a ON a.id = r.alert_id""",
 def _finding_views(d: Dialect) -> dict[str, str]:
     return {
         "anomalies": f"""SELECT {_SERIES}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash,
-  coalesce(x.factor, 1.0) AS factor, x.compared_with
+  coalesce(x.factor, 1.0) AS factor, x.compared_with, x.compared_with_id, x.compared_with_values
 FROM series s JOIN anomaly x ON x.series_id = s.id""",
         "reading_gaps": f"""SELECT {_SERIES}, g.from_at, g.to_at, g.missing, g.found_at, g.filled_at
 FROM series s JOIN reading_gap g ON g.series_id = s.id""",
@@ -417,10 +417,11 @@ WHERE s.unit IN ('mm', 'cm', 'm')""",
   l.thresholds, l.digest, l.reason, l.reason_id, l.reason_values
 FROM point_look l JOIN point_set s ON s.id = l.point_set_id""",
         "point_happenings": """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, h.number, h.kind, h.common, h.first_at, h.last_at,
-  h.points, h.judged, h.size_mm, h.score, h.latitude, h.longitude, h.radius_m, h.station, h.distance_m, h.compared_with
+  h.points, h.judged, h.size_mm, h.score, h.latitude, h.longitude, h.radius_m, h.station, h.distance_m, h.compared_with,
+  h.compared_with_id, h.compared_with_values
 FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening h ON h.point_look_id = l.id""",
         "point_anomalies": """SELECT l.site, s.name AS point_set, p.pid, a.at, a.kind, a.detector, a.part, a.score, a.threshold, a.size_mm,
-  a.compared_with, p.latitude, p.longitude, l.id AS look_id, l.looked_at, h.number, h.common
+  a.compared_with, a.compared_with_id, a.compared_with_values, p.latitude, p.longitude, l.id AS look_id, l.looked_at, h.number, h.common
 FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening h ON h.point_look_id = l.id
   JOIN point_anomaly a ON a.point_happening_id = h.id JOIN point p ON p.id = a.point_id""",
         "point_forecast_issues": """SELECT i.site, s.name AS point_set, i.id AS issue_id, i.issued_at, i.ended_at, i.known_at, i.newest_at,
