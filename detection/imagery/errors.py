@@ -1,5 +1,22 @@
 """The causes for which imagery work stops: one class per cause, one clear line each."""
 
+from pathlib import Path
+
+from forecasting.message import TEXT_OF, Message
+
+
+def hide_folder(text: str, folder: Path) -> str:
+    """What an error says without a folder before the names of its files: people read it, and paths are the server's.
+
+    >>> hide_folder("/in/s1/B4.tif: is torn", Path("/in")), hide_folder(TEXT_OF(name="/in/a", text="b"), Path("/in"))
+    ('s1/B4.tif: is torn', 'a: b')
+    """
+    if isinstance(text, Message):
+        name = text.values.get("name")
+        is_named = text.id == TEXT_OF.id and isinstance(name, str)
+        return TEXT_OF(name=hide_folder(str(name), folder), text=text.values["text"]) if is_named else text
+    return text.replace(f"{folder}/", "")
+
 
 class ImageryError(Exception):
     """Root of everything this library raises on purpose."""

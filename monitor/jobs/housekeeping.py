@@ -2,9 +2,11 @@
 
 import contextlib
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Template
 from monitor.config.service import ServiceConfig, parse_site, scan_sites
 from monitor.criteria.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, health_alarm
@@ -19,6 +21,8 @@ from monitor.store.database.engine import Database
 from monitor.store.upkeep.prune import Limits, Sweep
 from monitor.store.upkeep.summaries import SPANS
 
+_BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
+_HOLDS: Final = Template("audit.holds", "the audit chain holds")()
 SERVICE_SITE = "status"  # alarms of the service itself
 
 
@@ -34,7 +38,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     total = pruning.removed()
     if folders := sweep(db, config, now):
         total["folders of scenes"] = folders
-    reason = f"the audit chain is broken: {broken[0]}" if broken else "the audit chain holds"
+    reason = _BROKEN(problem=broken[0]) if broken else _HOLDS
     change = health_alarm("health:audit:chain", 2, reason, is_open=bool(broken), evidence={})
     with db.write() as c:
         everybody = gather_recipients(_load_sites(c, config))

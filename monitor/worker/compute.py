@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import TEXT_OF, Template
 from monitor.errors import AwayError, JobError
 from monitor.extras import explain_missing
 from monitor.worker import sandbox
@@ -40,6 +41,7 @@ from monitor.worker.memory import end_without_look, without_looks
 from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
 from monitor.worker.sandbox import Terms
 
+_KILLED: Final = Template("job.killed", "killed at its limit of {seconds} s")
 RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
 MOST_VALUES: Final = 8_000_000  # of an answer: each takes up to 100 bytes once it is read, and as few as two before
 FOLDER: Final = "slopeward-job-"
@@ -314,7 +316,7 @@ def _wait(
             _kill(process, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=GRACE_S)
-            raise JobError(f"{job}: killed at its limit of {limit_s:g} s")
+            raise JobError(TEXT_OF(name=job, text=_KILLED(seconds=limit_s)))
 
 
 def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:

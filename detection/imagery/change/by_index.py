@@ -13,18 +13,29 @@ from numpy.typing import NDArray
 from detection.imagery.change.guards import SHIFT_MOST_PX, Image, find_season, lay_together
 from detection.imagery.change.outlines import FILE as OUTLINES
 from detection.imagery.change.outlines import write_outlines
-from detection.imagery.change.records import Areas, Change, Comparison, KeptDate, KnownOutline, Measured, read_outlines
-from detection.imagery.errors import ImageryError
+from detection.imagery.change.records import (
+    NOT_COMPARED,
+    Areas,
+    Change,
+    Comparison,
+    KeptDate,
+    KnownOutline,
+    Measured,
+    read_outlines,
+)
+from detection.imagery.errors import ImageryError, hide_folder
 from detection.imagery.footprints.index_map import MODEL, measure_index
 from detection.imagery.footprints.polygons import STEPS, find_footprints
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.overlay import Layer, strips
 from detection.imagery.raster.raster import ByteRaster, read_grid
+from forecasting.message import Figure, Template, error_text, join
 
 # Change of the index beyond the change of the whole scene: at least so much, and so many of its robust deviations.
 LEAST_CHANGE: Final = 0.06
 DEVIATIONS: Final = 3.0
 THRESHOLD: Final = 0.5
+_SHIFTED: Final = Template("change.shifted", "no change is claimed against {day}: its image lies {shift} px off")
 RED_GREEN: Final = "B4", "B3"
 
 
@@ -59,8 +70,8 @@ def compare_by_index(
                 with Image(older, grid) as then:
                     date, found = _compare(newer, older, now, then, warnings)
             except (ImageryError, KeyError) as error:
-                said = str(error).replace(f"{Path(older.scene_path).parent}/", "")
-                warnings.append(f"not compared with {older.acquired_at.date()}: {said}")
+                said = hide_folder(error_text(error), Path(older.scene_path).parent)
+                warnings.append(NOT_COMPARED(scene=str(older.acquired_at.date()), text=said))
             else:
                 if out_dir is None:
                     return date, found
@@ -86,11 +97,11 @@ def _compare(
         outlines, joint = _find_bare(newer, older, now, then)
     else:
         assert shift is not None
-        warnings.append(f"no change is claimed against {day}: its image lies {shift.px:.1f} px off")
+        warnings.append(_SHIFTED(day=day, shift=Figure(shift.px, ".1f")))
     words = {
         one.polygon_id: Change(
             change="new", parent_id=None, grown_m2=None, since_at=older.acquired_at, root_id=one.polygon_id,
-            first_seen_at=newer.acquired_at, anchor_scene=newer.scene_hash, caution="; ".join(cautions),
+            first_seen_at=newer.acquired_at, anchor_scene=newer.scene_hash, caution=join(cautions),
         )
         for one in outlines
     }  # fmt: skip

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import shapely
 
@@ -19,6 +19,7 @@ from detection.imagery.change.picture import FILE as PICTURE
 from detection.imagery.change.picture import write_change_picture
 from detection.imagery.change.raster import FILE, write_change
 from detection.imagery.change.records import (
+    NOT_COMPARED,
     Change,
     Comparison,
     KeptDate,
@@ -28,7 +29,7 @@ from detection.imagery.change.records import (
     read_outlines,
 )
 from detection.imagery.errors import ImageryError, OutputError
-from detection.imagery.footprints.cautions import doubt_outlines
+from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
 from detection.imagery.footprints.unseen import list_unseen
 from detection.imagery.raster.components import NODATA
@@ -36,7 +37,14 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.border import list_doubtful
+from forecasting.message import Figure, Template, error_text
 
+_COMPARED: Final = Template("change.compared", "compared with {scene}: {text}")
+_ANOTHER: Final = Template("change.another", "{file} is of another scene now")
+_SHIFTED: Final = Template(
+    "change.shifted_by",
+    "no change is claimed against {day}: its image lies {shift} px off ({columns} columns, {rows} rows)",
+)
 log = logging.getLogger(__name__)
 
 
@@ -82,7 +90,7 @@ def compare(
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
         changes, vanished = _doubt(*judge_dates(own, usable, grid), own, usable, grid)
         found = Comparison(changes, tuple(vanished), compared, write_change(own, usable, grid, out_dir))
-    warnings += [f"compared with {d.day}: {text}" for d in usable for text in d.cautions]
+    warnings += [_COMPARED(scene=d.day, text=text) for d in usable for text in d.cautions]
     if usable and found.joint_share < 1:
         warnings.append(f"{1 - found.joint_share:.1%} of the pixels are shown on one date only: no change")
     outputs = {"change": str(out_dir / FILE)} if out_dir and usable else {}
@@ -101,7 +109,7 @@ def _doubt(
     outlines = to_pixels(
         shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
     )
-    borders = [("", own.doubtful), *((f" of {date.day}", date.doubtful) for date in dates)]
+    borders = [(BORDER, own.doubtful), *((BORDER_OF(day=date.day), date.doubtful) for date in dates)]
     told = iter(doubt_outlines(outlines, own.facts.doubts, borders, own.cloudy))
     names = [one.polygon_id for one in own.facts.outlines]
     return (
@@ -159,10 +167,10 @@ def _open(stack: ExitStack, facts: KeptDate, own: Date, grid: Grid, warnings: li
         date = _make_date(stack, facts, read_grid(Path(facts.prob)), grid)
         date.cautions = list(facts.doubts)
     except ImageryError as error:
-        warnings.append(f"not compared with {day}: {error}")
+        warnings.append(NOT_COMPARED(scene=day, text=error_text(error)))
         return None
     if not _is_kept(date):
-        warnings.append(f"not compared with {day}: {facts.prob} is of another scene now")
+        warnings.append(NOT_COMPARED(scene=day, text=_ANOTHER(file=facts.prob)))
         return None
     date.polygons = [open_geometry(one) for one in facts.outlines if not one.is_gone]
     date.outlines = list(to_pixels(shapes_of([one.geometry for one in date.polygons]), grid))
@@ -194,9 +202,11 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
             date.cautions.append("the shift between the images could not be measured")
         elif date.shift.px > SHIFT_MOST_PX:
             warnings.append(
-                f"no change is claimed against {date.day}: its image lies {date.shift.px:.1f} px off "
-                f"({date.shift.columns:+.1f} columns, {date.shift.rows:+.1f} rows)"
-            )
+                _SHIFTED(
+                    day=date.day, shift=Figure(date.shift.px, ".1f"), columns=Figure(date.shift.columns, "+.1f"),
+                    rows=Figure(date.shift.rows, "+.1f"),
+                )
+            )  # fmt: skip
     pairs = ((own.steps(box, kind), date.steps(box, kind)) for box in strips(grid))
     date.cautions += find_season(date.ratios, *landslide_shares(pairs, least))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,13 @@ from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, slope_deg, spacing_m, to_pixels, window_around
+from forecasting.message import Figure, Template, Term
 
 # Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.
+_SEEN: Final = Template("caution.seen", "seen on {day}, not on {other}")
+_BELOW: Final = Template("caution.below", "just below the threshold on {day}")
+_OTHER_CLASS: Final = Template("caution.other_class", "lies where {kind} was seen before")
+_FLAT: Final = Template("caution.flat", "flat ground ({slope} degrees)")
 FLAT_DEG = 5.0
 MARGIN_PX = 6
 # A new outline of which more than this share was of another class before is doubtful.
@@ -108,7 +113,7 @@ class Judgement:
                 since, grown, evidence, cautions = anchor, True, older, anchor.cautions
         word = self._word("grown" if grown else "known", polygon, known, since, cautions)
         if again and not grown:
-            word = word.doubted(f"seen on {known_at.day}, not on {date.day}")
+            word = word.doubted(_SEEN(day=known_at.day, other=date.day))
         if grown:
             word = self._gate(replace(word, grown_m2=round(evidence.grown * pixel_m2, 1)), body, box)
         return word, touched
@@ -125,7 +130,7 @@ class Judgement:
             return self._word("single", polygon, None, None)
         doubts = [*self._doubts(body, steps, source, claim), *self._other_classes(body, box)] if new else []
         word = self._word("new" if new else "known", polygon, None, date, [*date.cautions, *doubts])
-        return self._gate(word, body, box) if new else word.doubted(f"just below the threshold on {date.day}")
+        return self._gate(word, body, box) if new else word.doubted(_BELOW(day=date.day))
 
     def _doubts(
         self, body: NDArray[np.bool_], steps: NDArray[np.uint8], source: NDArray[np.uint8],
@@ -140,7 +145,7 @@ class Judgement:
     def _other_classes(self, body: NDArray[np.bool_], box: Box) -> list[str]:
         """Cautions where another class lay before: a word that flips between classes is no change of the ground."""
         return [
-            f"lies where {other} was seen before"
+            _OTHER_CLASS(kind=Term(other))
             for other in self.own.facts.classes
             if other != self.kind
             and OTHER_SHARE * np.count_nonzero(body)
@@ -219,7 +224,7 @@ class Judgement:
         slopes = slope_deg(heights, valid, spacing_m(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2))[body]
         slopes = slopes[np.isfinite(slopes)]
         if slopes.size and (steepest := float(np.percentile(slopes, 90))) < FLAT_DEG:
-            return word.doubted(f"flat ground ({steepest:.0f} degrees)")
+            return word.doubted(_FLAT(slope=Figure(steepest, ".0f")))
         return word
 
     def _pixel_m2(self, box: Box) -> float:

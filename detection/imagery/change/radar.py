@@ -40,10 +40,22 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
+from forecasting.message import TEXT_OF, Figure, Template
 
 STRIP_PX: Final = 1 << 22  # pixels of one image that are held at a time
 SAMPLE_STRIPS: Final = 12  # for the law of the speckle, spread over the scene
 SAMPLE_ROWS: Final = 24  # of cells, in each of them
+_WARPED: Final = Template(
+    "radar.warped", "{name} was warped onto the grid of the newest image, which smooths its speckle"
+)
+_LITTLE_SHARED: Final = Template("radar.little_shared", "shows less than half of the same ground")()
+_MUCH_CHANGED: Final = Template(
+    "radar.much_changed",
+    "{percent} % of the ground changed (rain, snow, harvest or another processing), so single outlines mean little",
+)
+_CELLS: Final = "{n} cells had a coherence of {coherence} or more before; {needed} are needed to compare"
+_FEW_COHERENT: Final = Template("radar.few_coherent", _CELLS)
+_NOT_COHERENT: Final = Template("radar.not_coherent", f"coherence is not compared: {_CELLS}")
 SHOWN: Final = 0.5  # of a cell's pixels, else it says nothing
 NINE_LEAST: Final = 7  # of nine cells
 SAME_SIDE: Final = 0.2  # how far the cell itself must stray, as a two-sided chance
@@ -126,7 +138,7 @@ class Source:
             Layer(path, self.grid, index, nearest=nearest, nodata=nodata, scaled=not nearest)
         )
         if layer.warped and not nearest:
-            self.warnings.append(f"{path.name} was warped onto the grid of the newest image, which smooths its speckle")
+            self.warnings.append(_WARPED(name=path.name))
         return layer
 
     def _open_image(self, date: RadarDate) -> tuple[Layer, str]:
@@ -194,7 +206,7 @@ def check_image(date: RadarDate, ground: RadarDate) -> None:
         ]
         (_, wanted), (values, valid) = map(_sample, layers)
     if (valid & wanted).sum() < SHOWN * wanted.sum():
-        raise NoValidPixelsError(f"{date.path}: shows less than half of the same ground")
+        raise NoValidPixelsError(TEXT_OF(name=str(date.path), text=_LITTLE_SHARED))
     find_units(date, values[valid])
 
 
@@ -304,10 +316,7 @@ def find_radar_change(asked: RadarAsked, on_progress: Callable[[str, float], Non
         if not compared:
             raise NoValidPixelsError("no cell is shown by all images")
         if changed > MUCH * compared:
-            warnings.append(
-                f"{100 * changed / compared:.0f} % of the ground changed (rain, snow, harvest or another processing), "
-                "so single outlines mean little"
-            )
+            warnings.append(_MUCH_CHANGED(percent=Figure(100 * changed / compared, ".0f")))
         outlines, small = _list_outlines(source, marks, change, asked)
         found = _answer(source, rules, (compared, changed), outlines, small, warnings)
         return found if asked.out_dir is None else write_radar(found, source.cells, marks.path, asked)
@@ -371,10 +380,10 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
     if coherent > COHERENCE_MOST or (len(fall) and float(np.abs(fall).max()) > 1.0):
         raise RadiometryError(f"coherence {'above 1' if coherent > COHERENCE_MOST else 'below 0'}: it lies in 0 to 1")
     if source.asked.coherence is not None and len(fall) < FEW_CELLS:
-        why = f"{len(fall)} cells had a coherence of {COHERENT} or more before; {FEW_CELLS} are needed to compare"
+        n = Figure(len(fall), "d")
         if not after:
-            raise NoValidPixelsError(why)
-        warnings.append(f"coherence is not compared: {why}")
+            raise NoValidPixelsError(_FEW_COHERENT(n=n, coherence=COHERENT, needed=FEW_CELLS))
+        warnings.append(_NOT_COHERENT(n=n, coherence=COHERENT, needed=FEW_CELLS))
     elif source.asked.coherence is not None:
         middle = float(np.median(fall))
         coherence = middle, max(NMAD * float(np.median(np.abs(fall - middle))), 1e-3)

@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from detection.imagery.errors import BandMissingError, ManifestError, RadiometryError, SceneError
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.scene import Scene, find_date, read_scene
+from forecasting.message import Template
 
+_NO_ORBIT: Final = Template(
+    "radar.no_orbit", "nothing says that all images are of one orbit: where they are not, slopes seem to change"
+)()
 POLARISATIONS: Final = ("VV", "HH", "VH", "HV")  # the one that is taken where several are there
 BESIDE: Final = ("COHERENCE", "CC", "COH", "ANGLE", "INCIDENCE")  # bands that radar brings too
 UNITS: Final = ("power", "db", "amplitude")
@@ -177,7 +181,7 @@ def check_geometry(dates: Sequence[RadarDate]) -> list[str]:
         if why := find_difference(first, other):
             raise SceneError(f"{first.path} and {other.path}: {why}; take images of one orbit and one polarisation")
     if not all({"orbit", "track"} & set(date.said) for date in dates):
-        return ["nothing says that all images are of one orbit: where they are not, slopes seem to change"]
+        return [_NO_ORBIT]
     return []
 
 

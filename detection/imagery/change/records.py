@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from detection.imagery.footprints.records import Box, Window
+from forecasting.message import Template, join, list_parts, spread
 
+NOT_COMPARED: Final = Template("change.not_compared", "not compared with {scene}: {text}")
 LANDSLIDE = "landslide"
 
 
@@ -186,7 +188,7 @@ class Comparison:
         more = {"classes": {kind: spell(areas) for kind, areas in self.areas.items()}} if others else {}
         return {
             "compared": [spell(one) for one in self.compared], "pixels": {**spell(first), **more},
-            "warnings": list(self.warnings), "outputs": dict(self.outputs),
+            "warnings": spread(self.warnings), "outputs": dict(self.outputs),
         }  # fmt: skip
 
 
@@ -210,7 +212,7 @@ def spell(record: Any) -> dict[str, Any]:
 def _spell_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
-    return list(value) if isinstance(value, tuple) else value
+    return spread(value) if isinstance(value, tuple) else value
 
 
 def spell_outline(one: Outline) -> dict[str, Any]:
@@ -272,4 +274,5 @@ def join_cautions(*cautions: str | None) -> str | None:
     >>> join_cautions("flat ground", None, "flat ground", "another season")
     'flat ground; another season'
     """
-    return "; ".join(dict.fromkeys(c for c in cautions if c)) or None
+    found = dict.fromkeys(part for caution in cautions if caution for part in list_parts(caution))
+    return join(found) if found else None

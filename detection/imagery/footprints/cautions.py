@@ -9,17 +9,27 @@ import shapely
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.rational import PLACED
+from detection.imagery.raster.rational import MISPLACED
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import spell_pixels
 from detection.imagery.scene.scene import Scene
 from detection.imagery.training.domain import find_season
+from forecasting.message import Message, Template, join
 
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
 PIXEL_RATIO = 1.5
-BORDER: Final = "touches nearly black ground at the edge of the scene{}, which may be a border"
-CLOUD: Final = "lies beside a cloud, whose rim can look like a landslide"
+BORDER: Final = Template(
+    "caution.border", "touches nearly black ground at the edge of the scene, which may be a border"
+)()
+BORDER_OF: Final = Template(
+    "caution.border_of", "touches nearly black ground at the edge of the scene of {day}, which may be a border"
+)
+CLOUD: Final = Template("caution.cloud", "lies beside a cloud, whose rim can look like a landslide")()
+ONE_DATE: Final = Template("caution.one_date", "one date only: a footprint may be old, or bare ground; it is advice")()
+_OUTSIDE: Final = Template("caution.outside", "outside of the training of {model}: {text}")
+_INDEX_ALONE: Final = Template("caution.index_alone", "change of an index between dates goes on alone, as advice")()
+_UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")
 
 
 def list_cautions(
@@ -35,9 +45,9 @@ def list_cautions(
         left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
     """
     grid, by_index = reader.grid, card["name"] == INDEX
-    found = [f"outside of the training of {card['name']}: {why}" for why in result["doubts"]]
+    found: list[str] = [_OUTSIDE(model=card["name"], text=why) for why in result["doubts"]]
     if by_index:
-        found = [f"{'; '.join(result['doubts'])}; change of an index between dates goes on alone, as advice"]
+        found = [join([*result["doubts"], _INDEX_ALONE])]
     elif card.get("domain") is None:
         found.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
@@ -65,7 +75,7 @@ def list_cautions(
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         found.append(f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})")
     if scene.role == "single":
-        found.append("one date only: a footprint may be old, or bare ground; it is advice")
+        found.append(ONE_DATE)
     if not grid.placed:
         found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
     if result["resample_to_m"]:
@@ -116,22 +126,21 @@ def list_cautions(
 
 
 def doubt_outlines(
-    outlines: Any, doubts: Sequence[str], borders: Iterable[tuple[str, Any]], cloudy: Any
+    outlines: Any, doubts: Sequence[str], borders: Iterable[tuple[Message, Any]], cloudy: Any
 ) -> list[list[str]]:
     """Why each outline is advice: a scene unlike the training or badly placed, what may be a border, a cloud.
 
     Args:
         outlines: an array of them, in pixels; anything of its length where no ground is given.
         doubts: why the scene lies outside of what the network was trained on, and why its place is not known well.
-        borders: which date is meant (nothing: that of the outlines), and its ground that may be a border, in pixels or
-            None.
+        borders: what is said of the border of a date, and its ground that may be one, in pixels or None.
         cloudy: ground beside clouds, in pixels or None.
     """
-    placed = [said for said in doubts if said.startswith(PLACED)]
+    placed = [said for said in doubts if isinstance(said, Message) and said.id in MISPLACED]
     unlike = [said for said in doubts if said not in placed]
-    shared = [f"unlike the training: {'; '.join(unlike)}", *placed] if unlike else placed
-    reasons = [[*shared] for _ in outlines]
-    for said, ground in [*((BORDER.format(where), ground) for where, ground in borders), (CLOUD, cloudy)]:
+    shared = [_UNLIKE(text=join(unlike)), *placed] if unlike else placed
+    reasons: list[list[str]] = [[*shared] for _ in outlines]
+    for said, ground in [*borders, (CLOUD, cloudy)]:
         if ground is not None:
             for place in np.flatnonzero(shapely.intersects(outlines, ground)):
                 reasons[place].append(said)

@@ -10,7 +10,17 @@ from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.weights_file import spell_own
+from forecasting.message import TEXT_OF, Figure, Message, Template, error_text, join
 
+PIXELS: Final = Template("weights.pixels", "pixels of {pixel} m, trained on {trained} m")
+_UNUSED: Final = Template("weights.unused", "no network was used")()
+_NONE_FITS: Final = Template("weights.none_fits", "no network fits this image")()
+_UNFIT: Final = Template("weights.unfit", "{model} does not fit: {text}")
+_BROKEN: Final = "your own weights {weights} cannot be read: "
+_NONE_SERVES: Final = Template("weights.none_serves", f"{_BROKEN}no network serves instead")
+_SHIPPED_SERVE: Final = Template("weights.shipped_serve", f"{_BROKEN}shipped weights serve instead")
+_OTHERS_SERVE: Final = Template("weights.others_serve", f"{_BROKEN}others serve instead")
+_NOR_DATES: Final = Template("weights.nor_dates", "nor can dates be compared: {text}")
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
 
 Answer = TypeVar("Answer")
@@ -45,18 +55,18 @@ def choose_weights(options: Options, attempt: Callable[[str, tuple[Refusal, ...]
             return attempt(weights, tuple(refused))
         except REFUSES as error:
             broken = weights in options.own and isinstance(error, ModelError)
-            refused.append(Refusal(weights, _strip(str(error), options), broken))
+            refused.append(Refusal(weights, _strip(error, options), broken))
     try:
         return attempt(INDEX, tuple(refused))
     except (BandMissingError, DomainError, RadiometryError) as error:
-        said = [*spell_refusals(refused), f"nor can dates be compared: {_strip(str(error), options)}"]
-        raise type(error)(f"{options.scene_path}: {'; '.join(said)}") from None
+        said = join([*spell_refusals(refused), _NOR_DATES(text=_strip(error, options))])
+        raise type(error)(TEXT_OF(name=str(options.scene_path), text=said)) from None
 
 
 REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
 
 
-def spell_refusals(refused: Sequence[Refusal]) -> list[str]:
+def spell_refusals(refused: Sequence[Refusal]) -> list[Message]:
     """Why no network was used, and why each does not fit.
 
     >>> spell_refusals([Refusal("bijie", "pixels of 10 m, trained on 1.2 m")])
@@ -65,20 +75,18 @@ def spell_refusals(refused: Sequence[Refusal]) -> list[str]:
     ['no network was used']
     """
     if not refused:
-        return ["no network was used"]
-    return ["no network fits this image", *(f"{one.weights} does not fit: {one.why}" for one in refused)]
+        return [_UNUSED]
+    return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused)]
 
 
-def spell_broken(refused: Sequence[Refusal], used: str) -> list[str]:
+def spell_broken(refused: Sequence[Refusal], used: str) -> list[Message]:
     """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice.
 
     >>> spell_broken([Refusal("m/mine.safetensors", "torn", True), Refusal("bijie", "pixels of 10 m")], "index")
     ['your own weights m/mine.safetensors cannot be read: no network serves instead']
     """
-    instead = "no network serves" if used == INDEX else "shipped weights serve" if used in SHIPPED else "others serve"
-    return [
-        f"your own weights {spell_own(one.weights)} cannot be read: {instead} instead" for one in refused if one.broken
-    ]
+    told = _NONE_SERVES if used == INDEX else _SHIPPED_SERVE if used in SHIPPED else _OTHERS_SERVE
+    return [told(weights=spell_own(one.weights)) for one in refused if one.broken]
 
 
 def check_pixels(grid: Grid, card: Mapping[str, Any], *, brought: bool) -> None:
@@ -92,7 +100,7 @@ def check_pixels(grid: Grid, card: Mapping[str, Any], *, brought: bool) -> None:
         raise UnfitError(f"trained on pixels of {trained_m:g} m; of an image without a place their size is not known")
     pixel_m = geodesic_pixel_m2(grid) ** 0.5
     if not brought and not 1 / PIXEL_RATIO <= pixel_m / trained_m <= PIXEL_RATIO:
-        raise UnfitError(f"pixels of {pixel_m:.3g} m, trained on {trained_m:g} m")
+        raise UnfitError(PIXELS(pixel=Figure(pixel_m, ".3g"), trained=trained_m))
 
 
 def check_doubts(doubts: Sequence[str], card: Mapping[str, Any]) -> None:
@@ -104,9 +112,10 @@ def check_doubts(doubts: Sequence[str], card: Mapping[str, Any]) -> None:
     if card.get("domain") is None:
         raise UnfitError("its card does not say what it was trained on")
     if doubts:
-        raise UnfitError("; ".join(doubts))
+        raise UnfitError(join(doubts))
 
 
-def _strip(why: str, options: Options) -> str:
-    """A reason without the path of the scene, which is said once."""
-    return why.removeprefix(f"{options.scene_path}: ")
+def _strip(error: Exception, options: Options) -> str:
+    """What an error says without the path of the scene, which is said once."""
+    why = error_text(error)
+    return why if isinstance(why, Message) else why.removeprefix(f"{options.scene_path}: ")

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from detection.imagery.errors import (
     TooLargeError,
     UnfitError,
 )
-from detection.imagery.footprints.cautions import doubt_outlines, list_cautions
+from detection.imagery.footprints.cautions import BORDER, doubt_outlines, list_cautions
 from detection.imagery.footprints.choose import (
     Refusal,
     check_doubts,
@@ -91,6 +91,7 @@ from detection.imagery.scene.strips import (
     writing_strip,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
+from forecasting.message import Template, join
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -98,6 +99,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Owned sides of exact tiles, the smallest and the largest: what lies around a large one is read less often.
+_TOO_LONG: Final = Template(
+    "weights.too_long", "it would be read as {width} x {height} pixels of {pixel} m, which takes too long"
+)
 TILES_PX = 512, 768
 TILE_BYTES = 200 << 20
 Progress = Callable[[str, float], None]
@@ -327,9 +331,9 @@ def _add_cautions(result: dict[str, Any], grid: Grid) -> None:
     if doubtful is not None or cloudy is not None:
         drawn = shapes_of([one["geometry"] for one in polygons])
         outlines = to_pixels(drawn, grid) if grid.placed else drawn
-    reasons = doubt_outlines(outlines, result["doubts"], [("", doubtful)], cloudy)
+    reasons = doubt_outlines(outlines, result["doubts"], [(BORDER, doubtful)], cloudy)
     for polygon, why in zip(polygons, reasons, strict=True):
-        polygon["caution"] = "; ".join(why) or None
+        polygon["caution"] = join(why) if why else None
 
 
 def _load(weights: str) -> "Model | IndexModel":
@@ -362,7 +366,7 @@ def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -
         size, limit = read_at.width * read_at.height, options.limits.pixels
         said = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
         if options.weights == AUTO and size > min(limit, BROUGHT_MOST_PX):
-            raise UnfitError(f"it would be read as {said}, which takes too long")
+            raise UnfitError(_TOO_LONG(width=read_at.width, height=read_at.height, pixel=read_at.pixel_m))
         if size > limit:
             raise TooLargeError(f"{opened.scene.path}: {said}, the limit is {limit:,}")
     return seen, read_at
@@ -387,7 +391,7 @@ def _measure(
         stretch = measure_stretch(seen, model.card, options.scale, progress)
         if isinstance(model, IndexModel):
             check_ground(reader, stretch, model.card)
-            return stretch, spell_refusals(refused)
+            return stretch, [*spell_refusals(refused)]
         # noise between pixels is none any more where they are interpolated or averaged
         own = None if seen is reader else (reader, measure_stretch(reader, model.card, options.scale))
         doubts = find_doubts(seen, stretch, model.card, own)

@@ -33,6 +33,7 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import ByteRaster, is_cog, label_geotiff, pack_cog, write_cog
 from detection.imagery.scene.scene import Scene, read_scene
 from detection.whole_file import flush_file
+from forecasting.message import gather, spread
 
 log = logging.getLogger(__name__)
 
@@ -329,7 +330,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
             file.write(f"{before}\n {json.dumps(key)}: ")
             before = ","
             if not isinstance(value, Iterator):
-                file.write(json.dumps(value, allow_nan=False))
+                file.write(json.dumps(spread(value), allow_nan=False))
                 continue
             separator = "["
             for item in value:
@@ -359,7 +360,7 @@ def read_run(out_dir: Path, facts: Mapping[str, Any], *, later: bool = False) ->
 def _read_record(path: Path, key: str = "") -> dict[str, Any] | None:
     """What a record says; None where it is not there, is torn, or lacks the key that it must have."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = gather(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
     return stored if isinstance(stored, dict) and (not key or key in stored) else None

@@ -30,10 +30,12 @@ from detection.imagery.scene.reader import BandReader, read_block
 from detection.imagery.scene.scene import read_scene
 from detection.imagery.tiles.pyramid import Look, Tile, write_pyramid
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM, SceneTilesAsked, Tiles
-from detection.imagery.tiles.web_grid import SIDE_PX, WEB, choose_zooms, find_extent, frame_tile, span_tiles
+from detection.imagery.tiles.web_grid import OFF_GRID, SIDE_PX, WEB, choose_zooms, find_extent, frame_tile, span_tiles
+from forecasting.message import TEXT_OF, Template, error_text
 
 log = logging.getLogger(__name__)
 
+_EMPTY: Final = Template("tiles.empty", "no pixel shows anything")()
 FINEST: Final = 21
 AROUND: Final = 3  # zooms at which the scene is a part of the view, as on a telephone
 MOST_TILES: Final = 4096  # of the highest zoom: a gigapixel
@@ -67,7 +69,7 @@ def make_tiles(asked: SceneTilesAsked) -> Tiles:
                 draw_probability(asked.prob, probability)
             return draw_scene(asked)
     except (ImageryError, OSError) as error:
-        return Tiles(error=str(error))
+        return Tiles(error=error_text(error))
 
 
 def draw_scene(asked: SceneTilesAsked) -> Tiles:
@@ -97,7 +99,7 @@ def draw_scene(asked: SceneTilesAsked) -> Tiles:
         look = Look("webp", _fold_picture, _encode_picture)
         found = _write(source, asked.scene, asked.out_dir / SCENE_FILES["scene"], look, about)
         if not found.tiles:
-            raise NoValidPixelsError(f"{asked.scene}: no pixel shows anything")
+            raise NoValidPixelsError(TEXT_OF(name=str(asked.scene), text=_EMPTY))
         return found
 
 
@@ -153,7 +155,7 @@ class _Source:
                 resampling=Resampling.average if coarse else Resampling.bilinear,
             )  # fmt: skip
         except RasterioError:
-            raise TruncatedRasterError(f"{path}: cannot be brought onto the grid of web maps") from None
+            raise TruncatedRasterError(TEXT_OF(name=str(path), text=OFF_GRID)) from None
         return tile if tile.any() else None
 
     def _take(self, zoom: int, row: int, columns: range, window: tuple[int, int, int, int]) -> NDArray[np.uint8]:

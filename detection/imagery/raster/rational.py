@@ -23,12 +23,20 @@ from rasterio.windows import Window
 
 from detection.imagery.raster.control_points import GEOD, LONLAT, PlacedSource
 from detection.imagery.raster.grid import apply_affine
+from forecasting.message import Figure, Template
 
 STEP_M: Final = 100.0
 SAMPLED_PX: Final = 256  # rows and columns of the elevation model that are read
 LEAST_REACH: Final = 0.75  # share of the ground that the elevation model must show
 DOUBTED_M: Final = 50.0  # places that are off by more name no station: what changed there is advice
 PLACED: Final = "placed by RPC"
+_ASSUMED: Final = Template(
+    "caution.assumed_height",
+    "placed by RPC at an assumed height: where the ground lies 100 m higher or lower, places are off by {error} m",
+)
+_ONE_HEIGHT: Final = Template("caution.one_height", "placed by RPC at one height: places are off by {error} m and more")
+MISPLACED: Final = frozenset({_ASSUMED.id, _ONE_HEIGHT.id})
+"""What says that the place of an image is not known well."""
 
 
 class RationalSource(PlacedSource):
@@ -189,16 +197,16 @@ def _tell(rpc: RPC, lean_m: float, ground: Spread | None) -> tuple[str, str]:
     stated = [one for one in (rpc.err_bias, rpc.err_rand) if one is not None and math.isfinite(one) and one > 0]
     own_m = math.hypot(*stated)
     error = f"; the RPC themselves are off by {own_m:.3g} m as they say" if stated else ""
-    higher = f"where the ground lies 100 m higher or lower, places are off by {lean_m:.3g} m"
+    lean = Figure(lean_m, ".3g")
+    higher = f"where the ground lies 100 m higher or lower, places are off by {lean.english()} m"
     if ground is None or ground.reach < LEAST_REACH:
         what = "name an elevation model (--dem, or dem in scene.toml)"
         if ground is not None:
             what = f"{ground.name} does not reach: it shows {ground.reach:.0%} of the ground"
-        doubt = f"{PLACED} at an assumed height: {higher}"
-        return f"{PLACED} at an assumed height of {rpc.height_off:.0f} m: {higher}; {what}{error}", doubt
+        return f"{PLACED} at an assumed height of {rpc.height_off:.0f} m: {higher}; {what}{error}", _ASSUMED(error=lean)
     off_m = lean_m / STEP_M * max(ground.high_m - ground.middle_m, ground.middle_m - ground.low_m)
     all_m = off_m + own_m
-    doubt = f"{PLACED} at one height: places are off by {all_m:.3g} m and more" if all_m > DOUBTED_M else ""
+    doubt = _ONE_HEIGHT(error=Figure(all_m, ".3g")) if all_m > DOUBTED_M else ""
     return (
         f"{PLACED} at {ground.middle_m:.0f} m, the median of {ground.name}: 90 % of the ground lies between "
         f"{ground.low_m:.0f} m and {ground.high_m:.0f} m, where places are off by up to {off_m:.3g} m. RPC count "

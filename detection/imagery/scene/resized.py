@@ -9,12 +9,19 @@ from numpy.typing import NDArray
 from detection.imagery.raster.areas import geodesic_pixel_m2, resample_grid
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.reader import BandReader
+from forecasting.message import Figure, Message, Template
 
 Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
 Read = Callable[[int, int, int, int], Pixels]
 """Values bands x height x width of a window (column, row, width, height), and where they are valid."""
 # Pixels that differ by less are read as they are: at 0.9, 1.1 and 1.25 times those of its training `bijie` gains
 # nothing by being shown others, at 1.33 times it does.
+_READ_AT: Final = Template("pixels.read_at", "read at {at} m, the pixels of its training; the image has {pixel} m")
+_READ_NEAR: Final = Template(
+    "pixels.read_near",
+    "read at {at} m, near the {trained} m of its training; the image has {pixel} m, and what is small in it may be "
+    "missed",
+)
 TOLERANCE: Final = 1.26
 # Coarser images are brought to pixels so many times finer than those of the training: on held pictures half and three
 # quarters as fine, `bijie` does as well from 1.1 to 1.4 and worse at 1.
@@ -94,15 +101,12 @@ def fit_pixels(reader: BandReader, card: Mapping[str, Any]) -> tuple[BandReader,
     return cast("BandReader", ResizedReader(reader, grid)), read_at
 
 
-def spell_pixels(read_at: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> str:
+def spell_pixels(read_at: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Message:
     """Say at which pixels a scene was read that has others."""
     pixel_m, trained_m, at_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"]), read_at["pixel_m"]
     if pixel_m < trained_m:
-        return f"read at {at_m:g} m, the pixels of its training; the image has {pixel_m:.3g} m"
-    return (
-        f"read at {at_m:g} m, near the {trained_m:g} m of its training; the image has {pixel_m:.3g} m, "
-        "and what is small in it may be missed"
-    )
+        return _READ_AT(at=at_m, pixel=Figure(pixel_m, ".3g"))
+    return _READ_NEAR(at=at_m, trained=trained_m, pixel=Figure(pixel_m, ".3g"))
 
 
 def resample(read: Read, source: Grid, target: Grid, window: tuple[int, int, int, int]) -> Pixels:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from detection.imagery.errors import ImageryError
 from detection.imagery.tiles.archive import FIRST_BYTES, HEADER, KINDS, MAGIC, VERSION, number_tile
 from detection.imagery.tiles.records import SAID
+from forecasting.message import gather
 
 LARGEST_TILE: Final = 4 << 20
 LARGEST_DIRECTORY: Final = 4 << 20  # unpacked
@@ -204,7 +205,7 @@ def read_said(folder: Path) -> dict[str, Any] | None:
     """What was said of the tiles of a folder; None where they were not cut."""
     try:
         with _regular(folder / SAID) as (file, _):
-            found = json.loads(os.pread(file, LONGEST_SAID, 0))
+            found = gather(json.loads(os.pread(file, LONGEST_SAID, 0)))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -13,7 +13,12 @@ from rasterio.warp import transform, transform_bounds
 
 from detection.imagery.errors import NoCrsError
 from detection.imagery.raster.grid import Grid
+from forecasting.message import TEXT_OF, Template
 
+_NO_PLACE: Final = Template("tiles.no_place", "has no place on the ground")()
+OFF_GRID: Final = Template("tiles.off_grid", "cannot be brought onto the grid of web maps")()
+_BEYOND: Final = Template("tiles.beyond", "lies beyond the grid of web maps (85 degrees north or south)")()
+_TOO_WIDE: Final = Template("tiles.too_wide", "crosses the date line, or is wider than half of the world")()
 WEB: Final = "EPSG:3857"
 HALF_M: Final = 20_037_508.342789244  # of its side
 SIDE_PX: Final = 512
@@ -43,16 +48,16 @@ def find_extent(grid: Grid, path: Path) -> Extent:
         NoCrsError: it has no place there.
     """
     if not grid.placed:
-        raise NoCrsError(f"{path}: has no place on the ground")
+        raise NoCrsError(TEXT_OF(name=str(path), text=_NO_PLACE))
     try:
         x, y = grid.to_crs(np.array([0, grid.width, 0, grid.width]), np.array([0, 0, grid.height, grid.height]))
         west, south, east, north = transform_bounds(grid.crs_wkt, WEB, x.min(), y.min(), x.max(), y.max())
     except RasterioError:
-        raise NoCrsError(f"{path}: cannot be brought onto the grid of web maps") from None
+        raise NoCrsError(TEXT_OF(name=str(path), text=OFF_GRID)) from None
     if not (-HALF_M <= west < east <= HALF_M and -HALF_M <= south < north <= HALF_M):
-        raise NoCrsError(f"{path}: lies beyond the grid of web maps (85 degrees north or south)")
+        raise NoCrsError(TEXT_OF(name=str(path), text=_BEYOND))
     if east - west > HALF_M:
-        raise NoCrsError(f"{path}: crosses the date line, or is wider than half of the world")
+        raise NoCrsError(TEXT_OF(name=str(path), text=_TOO_WIDE))
     return Extent(west, south, east, north, _measure_pixel(grid))
 
 

@@ -21,6 +21,7 @@ from detection.imagery.training.grain import (
     measure_repeats,
     measure_smear,
 )
+from forecasting.message import NameList, Template, Term, join
 
 # Windows of a scene that are looked at, along each side.
 WINDOWS = 5
@@ -67,6 +68,8 @@ SWAPPED_MOST: Final = 0.8
 LEVELS_LEAST: Final = 12.0
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
+_OTHER_TYPES: Final = Template("domain.types", "values of {types}, trained on {trained}")
+_OTHER_MONTHS: Final = Template("domain.months", "taken in {month}, trained on images of {months}")
 PICTURE: Final = "uint8"
 # what a card says of texture; older ones say nothing
 TEXTURE: Final = ("grain_most", "crispness_least", "smear_most", "detail_least")
@@ -330,7 +333,7 @@ def find_other_types(reader: BandReader, stretch: Stretch, card: Mapping[str, An
     others = reader.spectral_types - trained
     if trained != {PICTURE} or stretch.maxima is not None or not others:
         return []
-    return [f"values of {', '.join(sorted(others))}, trained on {PICTURE}"]
+    return [_OTHER_TYPES(types=NameList(tuple(sorted(others))), trained=PICTURE)]
 
 
 def check_ground(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> None:
@@ -401,7 +404,8 @@ def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -
     if known := domain.get("season"):
         if min((month - one) % 12 for one in known) <= 1 or min((one - month) % 12 for one in known) <= 1:
             return None
-        return f"taken in {month_name[month]}, trained on images of {', '.join(month_name[one] for one in known)}"
+        trained = join((Term(month_name[one]) for one in known), ", ")
+        return _OTHER_MONTHS(month=Term(month_name[month]), months=trained)
     if latitude is None or abs(latitude) <= TROPIC_DEG or month not in (WINTER if latitude > 0 else SOUTHERN_WINTER):
         return None
     why = domain.get("season_note") or "the card does not say"

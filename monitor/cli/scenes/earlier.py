@@ -12,7 +12,6 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 if TYPE_CHECKING:
     from detection.imagery.change.records import Comparison, KeptDate
 
-ALONE = "one date only"  # said of each scene by itself
 WORDS = ("new", "grown", "known", "single")
 
 
@@ -52,7 +51,9 @@ def check_order(scene: Path, pre: Path) -> None:
 
 def not_alone(warnings: Iterable[str]) -> list[str]:
     """Warnings of one of several dates: that it is one date only is not so."""
-    return [warning for warning in warnings if not warning.startswith(ALONE)]
+    from detection.imagery.footprints.cautions import ONE_DATE
+
+    return [warning for warning in warnings if warning != ONE_DATE]
 
 
 def detect_before(

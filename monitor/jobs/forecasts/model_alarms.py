@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from forecasting.data.series import horizon_key
 from forecasting.data.units import spell_span
-from forecasting.message import Figure, Message, Template, Value
+from forecasting.message import TEXT_OF, Figure, Message, Template, Value
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
 from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.canonical import code_version
@@ -19,7 +19,6 @@ from monitor.store.models.registry import GateRow, ModelRow
 
 _DEGRADED: Final = Template("model.degraded", "{model} is degraded, the simple forecast is shown")
 _RECOVERED: Final = Template("model.recovered", "{model} is not degraded any more")
-_BECAUSE: Final = Template("model.because", "{text}: {reason}")
 _HELD: Final = Template("model.held", "80 % intervals shown at {horizon} held {share} over {n} scored issue times")
 _HELD_WORST: Final = Template(
     "model.held_worst",
@@ -34,7 +33,7 @@ def tell_degraded(c: Connection, site: Site, row: ModelRow, gate: GateRow, now: 
     key = f"health:forecast.{row.kind}.{horizon_key(gate.horizon_s)}:model_degraded"
     facts = {k: v for k, v in asdict(gate).items() if not isinstance(v, datetime)}
     text = (_DEGRADED if degraded else _RECOVERED)(model=row.name)
-    _change(c, site, key, _BECAUSE(text=text, reason=gate.reason), facts, now, is_open=degraded)
+    _change(c, site, key, TEXT_OF(name=text, text=gate.reason), facts, now, is_open=degraded)
 
 
 def tell_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Scored]], now: datetime) -> None:

@@ -149,7 +149,7 @@ def ask_behind(
         if compute.is_stopping():
             raise
         fails: Callable[..., Answered] = task.answers
-        return fails(error=str(error))
+        return fails(error=error.message)
 
 
 def _find_image(row: SceneRow) -> Path | None:

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from detection.imagery.footprints.records import AUTO, Box
 from detection.imagery.scene.products.unpack import strip_suffix
+from forecasting.message import Template, Timestamp
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.names import is_line
@@ -57,7 +58,9 @@ from monitor.worker import compute
 
 log = logging.getLogger(__name__)
 
-STILL_WRITTEN = "is still being written"
+STILL_WRITTEN: Final = Template("scene.still_written", "is still being written")()
+NO_MANIFEST: Final = Template("scene.no_manifest", "scene.toml has not arrived")()
+_FUTURE: Final = Template("scene.future", "said to be taken at {at}, in the future")
 ARCHIVED = "an archive: `slopeward scenes add FILE --site SITE` unpacks it and reads it"
 CLOUD = "a point cloud: `slopeward clouds grid` makes a raster of it, `slopeward clouds compare` finds change"
 CHOSEN = "weights chosen for a scene"
@@ -231,7 +234,7 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
         if (answer := told.read) is None:
             return store_failure(db, site, entry, print_, told.error, now)
         if answer.acquired_at - now > FUTURE_TOLERANCE:
-            error = f"said to be taken at {answer.acquired_at.isoformat()}, in the future"
+            error = _FUTURE(at=Timestamp.of(answer.acquired_at, "second"))
             return store_failure(db, site, entry, print_, error, now)
         with db.write() as c:
             if mark_dates(c, site.id) != mark:
@@ -288,8 +291,8 @@ def _ask(
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start
         if isinstance(error, AwayError):
-            return SceneAnswer(waiting=str(error))  # nor is that
-        return SceneAnswer(error=str(error))
+            return SceneAnswer(waiting=error.message)  # nor is that
+        return SceneAnswer(error=error.message)
     if answer.read is not None and (strange := find_stranger(answer.read, asked)):
         return SceneAnswer(error=f"the answer of the worker names {strange!r}, which is no part of the question")
     return answer
@@ -322,7 +325,7 @@ def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]
     for entry in _list_entries(folder):
         try:
             due = _is_scene(entry) or now.timestamp() - entry.stat().st_mtime > STRAY_S
-            lacking = "scene.toml has not arrived" if entry.is_dir() else STILL_WRITTEN
+            lacking = NO_MANIFEST if entry.is_dir() else STILL_WRITTEN
         except OSError:
             due = entry.exists()
         if due:

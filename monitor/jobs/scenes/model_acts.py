@@ -1,12 +1,14 @@
 """What becomes of a network that was learnt for the scenes of a site: taken into use, let go."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection
 
 from detection.imagery.errors import ModelError
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault, is_same, may_be_used
+from forecasting.message import Template
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
@@ -15,8 +17,8 @@ from monitor.store.database.engine import Database
 from monitor.store.models.registry import ModelRow, change_state, find_model, load_models, load_transitions
 from monitor.store.people.users import require_reason
 
-NAMED = "weights named by the site file"
-UNNAMED = "named by the site file no more"
+NAMED: Final = Template("weights.named", "weights named by the site file")()
+UNNAMED: Final = Template("weights.unnamed", "named by the site file no more")()
 
 
 def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:

@@ -15,8 +15,8 @@ from detection.imagery.change.radar import check_image, find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, of_scene
 from detection.imagery.change.radar_outputs import FILES
 from detection.imagery.change.radar_records import METHOD, RadarAsked, RadarChange, RadarOutline
-from detection.imagery.change.records import Change, Outline, join_cautions, open_geometry
-from detection.imagery.errors import ImageryError
+from detection.imagery.change.records import NOT_COMPARED, Change, Outline, join_cautions, open_geometry
+from detection.imagery.errors import ImageryError, hide_folder
 from detection.imagery.footprints.places import COHERENCE, measure_places
 from detection.imagery.footprints.preview import write_preview
 from detection.imagery.footprints.records import Circle, Place
@@ -25,6 +25,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import read_grid, writing_geotiff
 from detection.imagery.scene.scene import Scene, read_scene, scene_hash
+from forecasting.message import Figure, Message, NameList, Template, error_text, spread
 from monitor.jobs.scenes.tasks import Judgement, KnownDate, PlaceValue, ReadScene, SceneAsked
 
 BEFORE_MOST: Final = 3  # earlier images whose mean is the ground before
@@ -33,7 +34,17 @@ FALSE_ALARMS: Final = 1e-4
 MULTILOOK: Final = 3
 OUTLINES_MOST: Final = 5000  # of one scene, the largest
 CLASS: Final = "disturbance"
-ADVICE: Final = "change by radar is advice only"
+ADVICE: Final = Template("radar.advice", "change by radar is advice only")()
+_NO_EARLIER: Final = Template(
+    "radar.no_earlier",
+    "no earlier radar scene of this orbit within {days} days: the next one is compared with this one",
+)
+_LARGEST: Final = Template("radar.largest", "the largest {n} of {count} outlines are kept")
+_HIDDEN: Final = Template(
+    "radar.hidden",
+    "optical scene of {day} is {percent} % cloud or without data, so radar of the same week is used",
+)
+_INCIDENCE: Final = Template("radar.incidence", "the incidence of the radar differs")()
 SAME_SHARE: Final = 0.5  # of the smaller outline: then it is one that was seen before
 WEEK: Final = timedelta(days=7)
 HIDDEN_SHARE: Final = 0.3  # of the optical scene of that week: then it is said
@@ -47,7 +58,8 @@ MODEL_HASH: Final = hashlib.sha256(json.dumps(CARD, sort_keys=True).encode()).he
 
 def list_before(scene: Scene, dates: tuple[KnownDate, ...]) -> tuple[list[tuple[KnownDate, Scene]], list[str]]:
     """Earlier radar scenes of one geometry, the newest first, and why others cannot be compared."""
-    own, found, unfit = of_scene(scene), [], []
+    own, found = of_scene(scene), []
+    unfit: list[str] = []
     for date in sorted(dates, key=lambda one: one.acquired_at, reverse=True):
         if date.model_hash != MODEL_HASH or not scene.acquired_at - OLDEST <= date.acquired_at < scene.acquired_at:
             continue
@@ -63,12 +75,12 @@ def list_before(scene: Scene, dates: tuple[KnownDate, ...]) -> tuple[list[tuple[
     return found, unfit[:BEFORE_MOST]
 
 
-def _tell_unfit(dates: list[KnownDate], error: ImageryError) -> str:
+def _tell_unfit(dates: list[KnownDate], error: ImageryError) -> Message:
     """Why dates were left out, without the folders of the server."""
-    said = str(error)
+    said = error_text(error)
     for date in dates:
-        said = said.replace(f"{Path(date.scene_path).parent}/", "")
-    return f"not compared with {', '.join(f'{date.acquired_at:%Y-%m-%d}' for date in dates)}: {said}"
+        said = hide_folder(said, Path(date.scene_path).parent)
+    return NOT_COMPARED(scene=NameList(tuple(f"{date.acquired_at:%Y-%m-%d}" for date in dates)), text=said)
 
 
 def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
@@ -83,8 +95,7 @@ def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
     if found is not None:
         warnings, outputs = [*warnings, *found.warnings], dict(found.outputs)
     else:
-        why = f"no earlier radar scene of this orbit within {OLDEST.days} days: the next one is compared with this one"
-        warnings, outputs = warnings or [why], _write_first(scene, asked.out_dir)
+        warnings, outputs = warnings or [_NO_EARLIER(days=OLDEST.days)], _write_first(scene, asked.out_dir)
     grid = read_grid(of_scene(scene).file)
     changes = {} if found is None else _judge(scene, own_hash, found, before, cautions)
     outlines = tuple(map(_outline, found.outlines if found else ()))
@@ -127,7 +138,7 @@ def _compare(
         else:
             most = len(found.outlines)
             if most > OUTLINES_MOST:
-                said.append(f"the largest {OUTLINES_MOST} of {most} outlines are kept")
+                said.append(_LARGEST(n=OUTLINES_MOST, count=Figure(most, "d")))
             return replace(found, outlines=found.outlines[:OUTLINES_MOST]), dates, said
     return None, [], said
 
@@ -167,7 +178,7 @@ def _tell_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
     if hidden < HIDDEN_SHARE:
         return []
     day = f"{best.acquired_at:%Y-%m-%d}"
-    return [f"optical scene of {day} is {100 * hidden:.0f} % cloud or without data, so radar of the same week is used"]
+    return [_HIDDEN(day=day, percent=Figure(100 * hidden, ".0f"))]
 
 
 def _outline(one: RadarOutline) -> Outline:
@@ -189,7 +200,7 @@ def _judge(
             (known[k] for k in sorted(tree.query(body, predicate="intersects"))
              if body.intersection(shapes[k]).area >= SAME_SHARE * min(body.area, shapes[k].area)), None,
         )  # fmt: skip
-        caution = join_cautions(*cautions, "the incidence of the radar differs" if outline.uncertain else None)
+        caution = join_cautions(*cautions, _INCIDENCE if outline.uncertain else None)
         first = scene.acquired_at if parent is None else parent[0].first_seen_at or parent[1].acquired_at
         changes[outline.polygon_id] = Change(
             change="new" if parent is None else "known", parent_id=None if parent is None else parent[0].polygon_id,
@@ -210,7 +221,7 @@ def _tell_compared(found: RadarChange | None, before: list[tuple[KnownDate, Scen
         {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat(), "cautions": []}
         for date, _ in before
     ]  # fmt: skip
-    return {**told, "compared": compared, "warnings": list(found.warnings),
+    return {**told, "compared": compared, "warnings": spread(found.warnings),
             "outputs": {"change": found.outputs["change"], "picture": found.outputs["preview"]}}  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import Circle, Place
 from detection.imagery.insar.records import CoherenceLoss, MovingZone, StackRates
+from forecasting.message import Figure, Template, Timestamp
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
@@ -23,6 +24,14 @@ QUANTITY: Final = "coherence"
 # A loss on a pair older than this is history: it is printed, nobody is told.
 NEWS: Final = timedelta(days=45)
 FOLLOWED_MOST: Final = 30
+_FELL: Final = (
+    "radar coherence fell from {before} to {after} on {area} m² between {since} and {until}, nearest station "
+    "{distance} m ({station})"
+)
+_WHY: Final = ": the ground has changed or moved, or it rained or snowed"
+_LOST: Final = Template("coherence.lost", f"{_FELL}{_WHY}")
+_LOST_MORE: Final = Template("coherence.lost_more", f"{_FELL} and {{n}} more{_WHY}")
+_KEPT: Final = Template("coherence.kept", "coherence of {name} is not lost near a station any more")
 
 
 def list_stack_places(c: Connection, site: Site) -> list[Place]:
@@ -89,16 +98,16 @@ def _tell_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceL
         (stations[0][1], stations, loss) for loss, away in zip(losses, distances, strict=True)
         if now - loss.until <= NEWS and (stations := keep_near(away, near_m))
     ]  # fmt: skip
-    reason, newest_at = f"coherence of {name} is not lost near a station any more", None
+    reason, newest_at = _KEPT(name=name), None
     if near:
         away_m, stations, loss = min(near, key=lambda item: item[0])
         newest_at = loss.until
         others = len(stations) - 1
-        reason = (
-            f"radar coherence fell from {loss.was:.2f} to {loss.value:.2f} on {loss.area_m2:,.0f} m² between "
-            f"{loss.since:%Y-%m-%d} and {loss.until:%Y-%m-%d}, nearest station {away_m:,.0f} m ({stations[0][0]})"
-            f"{f' and {others} more' if others else ''}: the ground has changed or moved, or it rained or snowed"
-        )
+        reason = (_LOST_MORE if others else _LOST)(
+            before=Figure(loss.was, ".2f"), after=Figure(loss.value, ".2f"), area=Figure(loss.area_m2, ",.0f"),
+            since=Timestamp.of(loss.since, "day"), until=Timestamp.of(loss.until, "day"),
+            distance=Figure(away_m, ",.0f"), station=stations[0][0], **({"n": others} if others else {}),
+        )  # fmt: skip
     change = AlertChange(
         Ledger.ADVICE, f"advice:coherence:{name}", 1, open=bool(near), reason=reason, data_time=newest_at,
         evidence=canonical_json({"losses": [loss.facts() for *_, loss in near]}),

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from detection.imagery.errors import hide_folder
 from detection.imagery.tiles.lookup import read_said
 from detection.imagery.tiles.records import SAID, SCENE_FILES, SceneTilesAsked, Tiles
 from detection.whole_file import write_json
+from forecasting.message import Template, spread
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.jobs.scenes.files import ask_behind, find_place, is_left, make_left
@@ -25,9 +27,9 @@ CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
 )
 AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
 ROOM: Final = 2 << 30  # bytes that must be free: tiles of the largest scenes take half of it
-NO_ROOM: Final = "no room for tiles"
+NO_ROOM: Final = Template("tiles.no_room", "no room for tiles")()
 WAIT_MOST: Final = timedelta(minutes=10)  # for scenes that are to be read: so long a picture may be late for them
-REPLACED: Final = "its file is no longer there as it was read"
+REPLACED: Final = Template("tiles.replaced", "its file is no longer there as it was read")()
 
 _waits_since: dict[str, datetime] = {}  # of a site whose tiles wait for scenes that are to be read
 
@@ -124,8 +126,8 @@ def _say(row: SceneRow, found: Tiles) -> str:
     if error:
         _unlink(folder)
         for place in (Path(row.path).absolute().parent, folder.absolute()):  # paths of the server are nobody's business
-            error = error.replace(f"{place}/", "")
-    write_json(folder / SAID, {"of": _mark(row), "tiles": found.tiles, "error": error})
+            error = hide_folder(error, place)
+    write_json(folder / SAID, spread({"of": _mark(row), "tiles": found.tiles, "error": error}))
     return f"no tiles: {error}" if error else f"{found.tiles} tiles"
 
 

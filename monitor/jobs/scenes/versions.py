@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Figure, Template
 from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import known_outline, list_names, name_of
@@ -17,7 +18,17 @@ from monitor.store.scenes.versions import SUPERSEDED, Withdrawn, flag_values, su
 
 # Scenes of one name whose outlines are given to a worker, the newest by acquisition.
 LINES_MOST: Final = 24
-REREAD: Final = "the scene was read again by other weights"
+REREAD: Final = Template("scene.reread", "the scene was read again by other weights")()
+_DELIVERED: Final = Template(
+    "scene.delivered_again",
+    "scene {scene} was delivered again: {n} outlines that were called new or grown are withdrawn; what they raised "
+    "stays until it ages out or a person lowers it",
+)
+_DELIVERED_NEAR: Final = Template(
+    "scene.delivered_again_near",
+    "scene {scene} was delivered again: {n} outlines that were called new or grown are withdrawn, the nearest "
+    "{distance} m from {station}; what they raised stays until it ages out or a person lowers it",
+)
 
 
 def list_versions(c: Connection, site: str, entry: Path) -> list[KnownVersion]:
@@ -89,11 +100,10 @@ def _tell(c: Connection, site: Site, name: str, claimed: Sequence[Withdrawn], no
     if not claimed:
         return
     near = min((one for one in claimed if one.distance_m is not None), key=_nearness, default=None)
-    place = "" if near is None else f", the nearest {near.distance_m:,.0f} m from {near.station}"
-    reason = (
-        f"scene {name} was delivered again: {len(claimed)} outlines that were called new or grown are withdrawn"
-        f"{place}; what they raised stays until it ages out or a person lowers it"
-    )
+    reason = _DELIVERED(scene=name, n=len(claimed))
+    if near is not None:
+        distance = Figure(_nearness(near), ",.0f")
+        reason = _DELIVERED_NEAR(scene=name, n=len(claimed), distance=distance, station=near.station or "")
     key = f"scene-version:{name}"
     told = health_alarm(key, 1, reason, is_open=True, evidence={})
     over = health_alarm(key, 1, reason, is_open=False, evidence={}, notify=False)

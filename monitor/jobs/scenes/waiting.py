@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from detection.imagery.errors import hide_folder
 from detection.imagery.weights_file import spell_own
+from forecasting.message import Message, Template, Timestamp
 from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
@@ -24,6 +26,15 @@ from monitor.store.scenes.versions import WAITING, drop_waiting, forget_failure
 TOLD_AFTER: Final = timedelta(hours=1)
 # The same files are looked at again after this long: what they wait for may lie elsewhere.
 LOOK_AGAIN: Final = timedelta(minutes=10)
+_WAITS: Final = Template("scene.waits", "scene {name} waits since {since}: {text}")
+_UNUSABLE: Final = Template("scene.unusable", "scene {name} cannot be used: {text}")
+_READ: Final = Template("scene.read", "scene {name} was read")
+_GONE: Final = Template("scene.gone", "scene {name} is not in the inbox any more")
+_OTHERS_TRIED: Final = Template(
+    "weights.others_tried",
+    "your own weights {weights} cannot be read: others are tried instead; see slopeward doctor",
+)
+_READ_AGAIN: Final = Template("weights.read_again", "your own weights can be read again, or are in use no more")()
 PREFIX: Final = "scene:"
 WEIGHTS: Final = "weights:"
 
@@ -56,11 +67,16 @@ def tell_waiting(db: Database, site: Site, rows: Iterable[SceneRow], now: dateti
 
 
 def _tell(db: Database, site: Site, row: SceneRow, since_at: datetime, now: datetime) -> str:
-    reason = f"scene {row.name} waits since {since_at:%Y-%m-%d %H:%M} UTC: {row.error}"
+    reason = _WAITS(name=row.name, since=Timestamp.of(since_at, "minute"), text=row.error or "")
     with db.write() as c:
-        if not any(a.key == f"{PREFIX}{row.name}" and str(row.error) in a.reason for a in _open_alerts(c, site)):
+        if not any(a.key == f"{PREFIX}{row.name}" and _says(a.reason, row.error) for a in _open_alerts(c, site)):
             _apply(c, site, row.name, reason, now, is_open=True)
     return "told"
+
+
+def _says(told: str, error: str | None) -> bool:
+    """Whether an alarm of a scene that waits gives this as what it waits for."""
+    return isinstance(told, Message) and told.id == _WAITS.id and told.values["text"] == (error or "")
 
 
 def tell_weights(db: Database, site: Site, now: datetime) -> None:
@@ -68,14 +84,9 @@ def tell_weights(db: Database, site: Site, now: datetime) -> None:
     with db.read() as c:
         told = {a.key for a in _open_alerts(c, site, WEIGHTS) if a.state != "returned_unacknowledged"}
         faults = find_broken_weights(c, site)
-    wanted = {
-        f"{WEIGHTS}{own.model_hash[:SHORT]}": f"your own weights {spell_own(own.path)} cannot be read: others are "
-        "tried instead; see slopeward doctor"
-        for own, _ in faults
-    }
+    wanted = {f"{WEIGHTS}{own.model_hash[:SHORT]}": _OTHERS_TRIED(weights=spell_own(own.path)) for own, _ in faults}
     changes = [health_alarm(key, 2, reason, is_open=True) for key, reason in wanted.items() if key not in told]
-    over = "your own weights can be read again, or are in use no more"
-    changes += [health_alarm(key, 0, over, is_open=False, notify=False) for key in sorted(told - wanted.keys())]
+    changes += [health_alarm(key, 0, _READ_AGAIN, is_open=False, notify=False) for key in sorted(told - wanted.keys())]
     if not changes:
         return
     with db.write() as c:
@@ -96,14 +107,14 @@ def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str
     with db.write() as c:
         save_scene(c, row, [], now)
         drop_waiting(c, [_name_row(site, name, WAITING)])
-        _apply(c, site, name, f"scene {name} cannot be used: {said}", now, is_open=True)
+        _apply(c, site, name, _UNUSABLE(name=name, text=said), now, is_open=True)
     return f"failed: {said}"
 
 
 def clear(c: Connection, site: Site, name: str, now: datetime) -> None:
     """End what was told of a scene, in the transaction that stores it."""
     drop_waiting(c, [_name_row(site, name, WAITING)])
-    _apply(c, site, name, f"scene {name} was read", now, is_open=False)
+    _apply(c, site, name, _READ(name=name), now, is_open=False)
 
 
 def end_troubles(
@@ -122,8 +133,8 @@ def end_troubles(
     gone = [r for r in rows if r.state == WAITING and (r.name not in present or r.name in read)]
     with db.read() as c:
         told = [a.key.removeprefix(PREFIX) for a in _open_alerts(c, site) if a.state != "returned_unacknowledged"]
-    over = {name: "was read" for name in told if name in read}
-    over |= {name: "is not in the inbox any more" for name in told if name not in present}
+    over = {name: _READ(name=name) for name in told if name in read}
+    over |= {name: _GONE(name=name) for name in told if name not in present}
     if not gone and not over:
         return
     with db.write() as c:
@@ -131,7 +142,7 @@ def end_troubles(
         for name, why in over.items():
             if name not in present:
                 forget_failure(c, site.id, name)  # put back, it is looked at and told anew
-            _apply(c, site, name, f"scene {name} {why}", now, is_open=False)
+            _apply(c, site, name, why, now, is_open=False)
 
 
 def shorten(reason: str, entry: Path) -> str:
@@ -140,7 +151,8 @@ def shorten(reason: str, entry: Path) -> str:
     >>> shorten("/var/in/bench/s1/B4.tif: has not arrived", Path("/var/in/bench/s1"))
     's1/B4.tif: has not arrived'
     """
-    return _spell(reason.replace(f"{entry.parent}/", ""))
+    told = hide_folder(reason, entry.parent)
+    return told if isinstance(told, Message) else _spell(told)
 
 
 def _spell_path(entry: Path) -> str:
@@ -161,7 +173,7 @@ def _name_row(site: Site, name: str, mark: str) -> str:
     return hashlib.sha256(f"{site.id}|{name}|{mark}".encode()).hexdigest()
 
 
-def _apply(c: Connection, site: Site, name: str, reason: str, now: datetime, *, is_open: bool) -> None:
+def _apply(c: Connection, site: Site, name: str, reason: Message, now: datetime, *, is_open: bool) -> None:
     change = health_alarm(f"{PREFIX}{name}", 1, reason, is_open=is_open, evidence={}, notify=is_open)
     apply_changes(
         c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=site.version,

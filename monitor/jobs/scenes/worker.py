@@ -34,6 +34,7 @@ from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from detection.imagery.scene.strips import DividedError
 from detection.imagery.weights_file import read_weights, weights_path
+from forecasting.message import error_text
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
 from monitor.jobs.scenes.proximity import list_distances
@@ -78,9 +79,9 @@ def read_one(asked: SceneAsked) -> SceneAnswer:
     except DividedError as divided:
         return SceneAnswer(strips=divided.count)
     except _WaitingError as waiting:
-        return SceneAnswer(waiting=str(waiting), comes=waiting.comes)
+        return SceneAnswer(waiting=error_text(waiting), comes=waiting.comes)
     except ImageryError as error:
-        return SceneAnswer(error=str(error))
+        return SceneAnswer(error=error_text(error))
 
 
 def draw_one_strip(asked: StripAsked) -> StripAnswer:
@@ -92,7 +93,7 @@ def draw_one_strip(asked: StripAsked) -> StripAnswer:
             draw = partial(draw_strip, number=asked.number)
             return StripAnswer(_with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0])
     except (ImageryError, ModuleNotFoundError) as error:
-        return StripAnswer(error=str(error))
+        return StripAnswer(error=error_text(error))
 
 
 class _WaitingError(Exception):
@@ -136,9 +137,9 @@ def _read_one(asked: SceneAsked, work: Path) -> ReadScene:
             raise _LacksError
         judgements = _judge(own, same, asked, [p for v in replaced for p in v.polygons])
     except IncompleteSceneError as error:
-        raise _WaitingError(str(error), comes=True) from error
+        raise _WaitingError(error_text(error), comes=True) from error
     except ModelError as error:
-        raise _WaitingError(str(error), comes=False) from error
+        raise _WaitingError(error_text(error), comes=False) from error
     except ModuleNotFoundError as error:
         if (missing := explain_missing(error)) is None:
             raise

@@ -340,7 +340,14 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
         if change not in SCENE_CHANGES:
             continue
         grown_m2, parent, since_at, caution = (
-            (None, None, None, None) if word is None else (word.grown_m2, word.parent_id, word.since_at, word.caution)
+            (None, None, None, None)
+            if word is None
+            else (
+                word.grown_m2,
+                word.parent_id,
+                word.since_at,
+                word.caution and read_message(word.caution, word.caution_id, word.caution_values),
+            )
         )
         known_at = r.detected_at if word is None or word is r else word.judged_at
         found.append(
@@ -365,8 +372,8 @@ def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
         select(t.scene_change).join(t.scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at),
         select(
             g.scene_hash, g.model_hash, g.polygon_id, g.change, g.area_m2, g.nearest_station, g.distance_m,
-            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, g.near_stations, s.name,
-            s.acquired_at, g["class"].label("kind"),
+            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, g.caution_id, g.caution_values,
+            g.near_stations, s.name, s.acquired_at, g["class"].label("kind"),
         )
         .join(t.scene, s.scene_hash == g.scene_hash)
         .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))

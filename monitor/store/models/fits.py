@@ -58,7 +58,7 @@ def load_fits(c: Connection, site: str) -> list[FitRow]:
             r.fitted_at or r.tried_at,
             r.tried_at,
             read_message(r.reason, r.reason_id, r.reason_values),
-        )  # fmt: skip
+        )
         for r in c.execute(asked.order_by(f.series_id, f.model))
     ]
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Text, select, type_coerce
 from detection.imagery.change.radar_records import METHOD as RADAR
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault
+from forecasting.message import gather
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.store.models.registry import ModelRow, find_model, load_models
@@ -43,7 +44,7 @@ def _find_met(c: Connection, site: str, model_hash: str) -> str | None:
     asked = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
     newest = select(s.run).where(s.site == site, s.state == "done", asked).order_by(s.received_at.desc()).limit(1)
     run = c.execute(newest).scalar()
-    return None if run is None else (run.get(BROKEN) or {}).get(model_hash)
+    return None if run is None else gather(run.get(BROKEN) or {}).get(model_hash)
 
 
 def _load_own(c: Connection, site: str) -> list[ModelRow]:

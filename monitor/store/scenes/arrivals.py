@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, update
+from sqlalchemy import Connection, RowMapping, Text, and_, bindparam, select, type_coerce, update
 
+from forecasting.message import gather, message_columns
 from monitor.store.database.engine import add_all_absent, insert
 from monitor.store.schema.tables import scene, scene_change, scene_footprint
 
@@ -94,6 +95,7 @@ _COMPARED: Final = (
     "first_seen_at", "min_lon", "min_lat", "max_lon", "max_lat",
 )  # fmt: skip
 # what a row of scene_change holds of a judgement
+_OF_CAUTION: Final = ("caution_id", "caution_values")
 _JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "caution")
 
 
@@ -102,13 +104,18 @@ def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
     query = select(scene).order_by(scene.c.received_at.desc(), scene.c.scene_hash)
     if site is not None:
         query = query.where(scene.c.site == site)
-    return [SceneRow(**{f: getattr(row, f) for f in SceneRow.__slots__}) for row in c.execute(query)]
+    return [_read(row) for row in c.execute(query).mappings()]
+
+
+def _read(row: RowMapping) -> SceneRow:
+    found = gather(row)
+    return SceneRow(**{f: found[f] for f in SceneRow.__slots__})
 
 
 def load_waiting(c: Connection) -> list[SceneRow]:
     """Scenes of all sites that wait for files or weights, the longest first."""
     query = select(scene).where(scene.c.state == "waiting").order_by(scene.c.received_at, scene.c.scene_hash)
-    return [SceneRow(**{f: getattr(row, f) for f in SceneRow.__slots__}) for row in c.execute(query)]
+    return [_read(row) for row in c.execute(query).mappings()]
 
 
 def load_followed(c: Connection, site: str, near_m: float, most: int) -> list[tuple[str, dict[str, Any]]]:
@@ -157,7 +164,7 @@ def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], no
     Returns the number of new footprints.
     """
     values = {f: getattr(row, f) for f in SceneRow.__slots__}
-    values["run"] = None if row.run is None else dict(row.run)
+    values |= message_columns("error", row.error) | {"run": None if row.run is None else dict(row.run)}
     statement = insert(c, scene).values(values)
     changed = {k: v for k, v in values.items() if k not in {"scene_hash", "received_at"}}
     c.execute(statement.on_conflict_do_update(index_elements=["scene_hash"], set_=changed))
@@ -191,7 +198,13 @@ def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Seque
     judged = [*changes, *gone]
     key = {"scene_hash": scene_hash, "model_hash": model_hash}
     news = [
-        {**key, "polygon_id": one.polygon_id, "judged_at": now, **{name: getattr(one, name) for name in _JUDGED}}
+        {
+            **key,
+            "polygon_id": one.polygon_id,
+            "judged_at": now,
+            **{name: getattr(one, name) for name in _JUDGED},
+            **message_columns("caution", one.caution),
+        }
         for one in judged
         if (before := known.get(one.polygon_id)) is None
         or any(getattr(before, name) != getattr(one, name) for name in _JUDGED)
@@ -199,15 +212,21 @@ def save_changes(c: Connection, scene_hash: str, model_hash: str, changes: Seque
     if news:
         statement = insert(c, scene_change)
         # two judgements at one instant: the later one is what is known
-        renewed = {name: statement.excluded[name] for name in _JUDGED}
+        renewed = {name: statement.excluded[name] for name in (*_JUDGED, *_OF_CAUTION)}
         c.execute(statement.on_conflict_do_update(index_elements=[*key, "polygon_id", "judged_at"], set_=renewed), news)
     if judged:
         g, today = scene_footprint.c, (*_JUDGED, "root_id", "anchor_scene")
+        named_anew: dict[str, Any] = {name: bindparam(f"new_{name}") for name in (*today, *_OF_CAUTION)}
         c.execute(
             update(scene_footprint)
             .where(g.scene_hash == scene_hash, g.model_hash == model_hash, g.polygon_id == bindparam("of_polygon"))
-            .values({name: bindparam(f"new_{name}") for name in today}),
-            [{"of_polygon": one.polygon_id, **{f"new_{name}": getattr(one, name) for name in today}} for one in judged],
+            .values(named_anew),
+            [
+                {"of_polygon": one.polygon_id}
+                | {f"new_{name}": getattr(one, name) for name in today}
+                | {f"new_{name}": value for name, value in message_columns("caution", one.caution).items()}
+                for one in judged
+            ],
         )
     return len(news)
 

@@ -6,18 +6,26 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, select
 
+from forecasting.message import read_message
 from monitor.store.scenes.reviews import name_method
 from monitor.store.schema.tables import scene, scene_footprint
 
 ROWS_MOST: Final = 20_000  # outlines of all dates that are looked through, the newest first
 LINES_MOST: Final = 1000
 CHUNK: Final = 400
+_OF_CAUTION: Final = ("caution_id", "caution_values")
 _SHOWN: Final = (
     "scene_hash", "model_hash", "polygon_id", "model", "grown_m2", "mean_probability", "geometry", "nearest_station",
-    "distance_m", "caution",
+    "distance_m", "caution", *_OF_CAUTION,
 )  # fmt: skip
 Bounds = tuple[float, float, float, float]
 """West, south, east, north, deg."""
+
+
+def _read_caution(row: dict[str, Any]) -> dict[str, Any]:
+    """Of a footprint its caution alone: its outline may have thousands of corners, which are no messages."""
+    stored = [row.pop(name) for name in _OF_CAUTION]
+    return row if row["caution"] is None else row | {"caution": read_message(row["caution"], *stored)}
 
 
 def load_lines(
@@ -88,7 +96,7 @@ def _add_outlines(c: Connection, lines: Sequence[dict[str, Any]]) -> list[dict[s
     for begin in range(0, len(ids), CHUNK):
         query = select(*(g[name] for name in _SHOWN)).where(g.polygon_id.in_(ids[begin : begin + CHUNK]))
         for row in c.execute(query).mappings():
-            rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = dict(row)
+            rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = _read_caution(dict(row))
     told = []
     for line in lines:
         first, *more = (rows[line["scene_hash"], line["model_hash"], part] for part in line["parts"])

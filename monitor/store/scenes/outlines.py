@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, insert, select, type_coerce, update
 
+from forecasting.message import Figure, NameList, Template
 from monitor.domain.alert import Actor
 from monitor.domain.ground import crosses_itself, measure_area_m2
 from monitor.errors import NotFoundError, RefusedError
@@ -17,6 +18,25 @@ from monitor.store.people.users import require_person
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.schema.tables import scene, scene_footprint, scene_outline, scene_unsure
 
+_NO_POLYGON: Final = Template("outline.no_polygon", "an outline is a GeoJSON Polygon in longitude and latitude")()
+_HOLES: Final = Template("outline.holes", "an outline has no holes: outline the inside apart, as not_landslide")()
+_CORNERS: Final = Template("outline.corners", "the outline has {n} corners; {most} are the most")
+_NO_CORNER: Final = Template("outline.no_corner", "a corner is two numbers: longitude, latitude")()
+_OUTSIDE: Final = Template("outline.outside", "a corner at {place} (longitude, latitude) lies outside of the scene")
+_FEW_CORNERS: Final = Template("outline.few_corners", "an outline has three corners at least")()
+_CROSSES: Final = Template("outline.crosses", "the outline crosses or touches itself")()
+_KIND: Final = Template("outline.kind", "kind '{kind}' is none of {names}")
+_LONG_NOTE: Final = Template("outline.long_note", "a note has {n} characters at most")
+_NO_FOOTPRINT: Final = Template("outline.no_footprint", "the scene has no footprint '{name}'")
+_TOO_MANY: Final = Template("outline.too_many", "the scene has {n} outlines; more are not kept")
+_NO_OUTLINE: Final = Template("outline.unknown", "there is no outline {number} here")
+_WITHDRAWN: Final = Template("outline.withdrawn", "outline {number} is withdrawn already")
+_NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
+_NEWER: Final = Template("outline.newer", "scene {name} was delivered again: draw on the newer version")
+_NO_PICTURE: Final = Template(
+    "outline.no_picture",
+    "scene {name} has no picture with a place on the ground: nothing can be outlined on it",
+)
 LANDSLIDE: Final = "landslide"
 NOT_LANDSLIDE: Final = "not_landslide"  # what looks like one
 NOTHING: Final = "nothing"  # all of it was looked at: no landslide
@@ -126,30 +146,30 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
     """
     rings = geometry.get("coordinates") if isinstance(geometry, Mapping) and geometry.get("type") == "Polygon" else None
     if not isinstance(rings, list) or not rings or not isinstance(rings[0], list):
-        raise RefusedError("an outline is a GeoJSON Polygon in longitude and latitude")
+        raise RefusedError(_NO_POLYGON)
     if len(rings) > 1:
-        raise RefusedError("an outline has no holes: outline the inside apart, as not_landslide")
+        raise RefusedError(_HOLES)
     if len(rings[0]) > MOST_CORNERS + 1:
-        raise RefusedError(f"the outline has {len(rings[0]) - 1} corners; {MOST_CORNERS} are the most")
+        raise RefusedError(_CORNERS(n=Figure(len(rings[0]) - 1, "d"), most=MOST_CORNERS))
     west, south, east, north = bounds
     corners: list[tuple[int, int]] = []
     for corner in rings[0]:
         # a bool is a number to Python; a height is left out
         if not isinstance(corner, list) or len(corner) < 2 or any(type(x) not in {int, float} for x in corner[:2]):
-            raise RefusedError("a corner is two numbers: longitude, latitude")
+            raise RefusedError(_NO_CORNER)
         lon, lat = corner[:2]
         if not (west - _ROUNDED <= lon <= east + _ROUNDED and south - _ROUNDED <= lat <= north + _ROUNDED):
             where = f"{lon!s:.10}, {lat!s:.10}"
-            raise RefusedError(f"a corner at {where} (longitude, latitude) lies outside of the scene")
+            raise RefusedError(_OUTSIDE(place=where))
         place = round(lon * _STEPS), round(lat * _STEPS)
         if not corners or corners[-1] != place:
             corners.append(place)
     if corners and corners[0] == corners[-1]:
         corners.pop()
     if len(set(corners)) < 3:
-        raise RefusedError("an outline has three corners at least")
+        raise RefusedError(_FEW_CORNERS)
     if crosses_itself(corners):
-        raise RefusedError("the outline crosses or touches itself")
+        raise RefusedError(_CROSSES)
     turns = zip(corners, [*corners[1:], corners[0]], strict=True)
     if sum(a[0] * b[1] - b[0] * a[1] for a, b in turns) < 0:
         corners.reverse()
@@ -169,10 +189,10 @@ def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Dr
         RefusedError: an unknown kind, no plain polygon, or a note that is too long.
     """
     if kind not in KINDS:
-        raise RefusedError(f"kind {kind!r} is none of {', '.join(KINDS)}")
+        raise RefusedError(_KIND(kind=kind, names=NameList(KINDS)))
     note = " ".join(note.replace("\0", " ").split())
     if len(note) > LONGEST_NOTE:
-        raise RefusedError(f"a note has {LONGEST_NOTE} characters at most")
+        raise RefusedError(_LONG_NOTE(n=LONGEST_NOTE))
     return Drawn(kind, read_ring(geometry, bounds), note)
 
 
@@ -207,7 +227,7 @@ def add_outlines(
             select(g.model_hash).where(g.scene_hash.in_(versions), g.polygon_id == from_polygon)
         ).scalars().first()  # fmt: skip
         if model_hash is None:
-            raise NotFoundError(f"the scene has no footprint {from_polygon[:12]!r}")
+            raise NotFoundError(_NO_FOOTPRINT(name=from_polygon[:12]))
     if instead_of is not None:
         withdraw_outline(c, site, instead_of, actor, now, scenes=versions)
     size = func.coalesce(func.sum(func.length(type_coerce(o.geometry, Text))), 0)
@@ -216,7 +236,7 @@ def add_outlines(
     numbers = []
     for k, one in enumerate(drawn):
         if count + k >= MOST_OF_SCENE or characters >= MOST_TEXT:
-            raise RefusedError(f"the scene has {count + k} outlines; more are not kept")
+            raise RefusedError(_TOO_MANY(n=count + k))
         geometry = {"type": "Polygon", "coordinates": [one.ring]}
         characters += len(json.dumps(geometry))
         number = inserted_id(
@@ -252,9 +272,9 @@ def withdraw_outline(
     where = [o.id == number, o.site == site, *([] if scenes is None else [o.scene_hash.in_(scenes)])]
     found = c.execute(select(o.withdrawn_at, o.scene_hash).where(*where).with_for_update()).one_or_none()
     if found is None:
-        raise NotFoundError(f"there is no outline {number} here")
+        raise NotFoundError(_NO_OUTLINE(number=Figure(number, "d")))
     if found.withdrawn_at is not None:
-        raise RefusedError(f"outline {number} is withdrawn already")
+        raise RefusedError(_WITHDRAWN(number=Figure(number, "d")))
     c.execute(update(scene_outline).where(o.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     add_audit(c, actor, "outline.withdraw", f"outline:{number}", {"site": site}, now)
     return str(found.scene_hash)
@@ -314,12 +334,12 @@ def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
     s = scene.c
     row = c.execute(select(s.run, s.state, s.name).where(s.site == site, s.scene_hash == scene_hash)).one_or_none()
     if row is None:
-        raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r}")
+        raise NotFoundError(_NO_SCENE(site=site, name=scene_hash[:12]))
     bounds = ((row.run or {}).get("outputs") or {}).get("bounds")
     if row.state == "superseded":
-        raise RefusedError(f"scene {row.name} was delivered again: draw on the newer version")
+        raise RefusedError(_NEWER(name=row.name))
     if row.state != "done" or not isinstance(bounds, list) or len(bounds) != 4:
-        raise RefusedError(f"scene {row.name} has no picture with a place on the ground: nothing can be outlined on it")
+        raise RefusedError(_NO_PICTURE(name=row.name))
     west, south, east, north = map(float, bounds)
     return west, south, east, north
 

@@ -7,11 +7,14 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, delete, select, update
 
+from forecasting.message import Message, Template, message_columns
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import observation, observation_flag, scene, scene_change, scene_footprint, series
 
+_ANOTHER_VERSION: Final = Template("scene.another_version", "another version of the scene was delivered")()
+_IMAGE_WITHDRAWN: Final = Template("scene.image_withdrawn", "its image is withdrawn: another version was delivered")()
 SUPERSEDED: Final = "superseded"
 WAITING: Final = "waiting"
 # later word on a value whose image is withdrawn; `observation.UNFIT` leaves such values out
@@ -37,11 +40,11 @@ def supersede_scene(c: Connection, scene_hash: str, by_hash: str, now: datetime)
     # outlines that rest on it, also on dates too late to be judged again, rest on the version that counts
     anchored = scene_footprint.c.anchor_scene == scene_hash
     c.execute(update(scene_footprint).where(anchored).values(anchor_scene=by_hash))
-    return withdraw_footprints(c, scene_hash, now, "another version of the scene was delivered")
+    return withdraw_footprints(c, scene_hash, now, _ANOTHER_VERSION)
 
 
 def withdraw_footprints(
-    c: Connection, scene_hash: str, now: datetime, reason: str, *, keep_model: str | None = None
+    c: Connection, scene_hash: str, now: datetime, reason: Message, *, keep_model: str | None = None
 ) -> list[Withdrawn]:
     """Judge the outlines of a scene withdrawn from `now` on; those of `keep_model` stay."""
     g = scene_footprint.c
@@ -54,7 +57,7 @@ def withdraw_footprints(
         key = {
             "scene_hash": scene_hash, "model_hash": row.model_hash, "polygon_id": row.polygon_id, "judged_at": now,
         }  # fmt: skip
-        word = {"change": "withdrawn", "caution": reason}
+        word = {"change": "withdrawn", **message_columns("caution", reason)}
         bare = dict.fromkeys(("parent_id", "grown_m2", "since_at", "first_seen_at"))
         statement = insert(c, scene_change).values(key | bare | word)
         c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=bare | word))
@@ -98,7 +101,7 @@ def flag_values(c: Connection, site: str, scene_hash: str, kept: Collection[Seri
         c.execute(
             insert(c, observation_flag).values(
                 series_id=row.series_id, observed_at=row.observed_at, revision=row.revision, flag=WITHDRAWN_VALUE,
-                known_from=now, by="slopeward", reason="its image is withdrawn: another version was delivered",
+                known_from=now, by="slopeward", reason=_IMAGE_WITHDRAWN,
             )
         )  # fmt: skip
         flagged += 1
