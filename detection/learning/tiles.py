@@ -88,7 +88,7 @@ def cut_tiles(
     shapes = np.array([label.shape for label in labels], object)
     tiles: list[Tile] = []
     others: list[Window] = []
-    told, days = [], [set[date]() for _ in labels]
+    told, unread, days = [], list[str](), [set[date]() for _ in labels]
     for number, scene in enumerate(readable.scenes):
         begun = len(tiles)
         try:
@@ -103,6 +103,7 @@ def cut_tiles(
                     elif told_px[1]:
                         tiles.append(Tile(_name(f"{len(tiles):05d}", scene), window, *told_px))
         except ImageryError as error:
+            unread.append(str(error))
             told.append(f"left out: {error}")
             for tile in tiles[begun:]:
                 for kind in ("images", "masks"):
@@ -124,15 +125,16 @@ def cut_tiles(
         told.append(f"{undated} scenes do not say their day: outlines with one do not count on them")
     if missed := sum(not own for own in days):
         told.append(f"{missed} of {len(labels)} outlines lie on no scene")
-    _check(tiles, labels, told, readable)
+    _check(tiles, labels, unread, readable)
     return Cut(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(told))
 
 
-def _check(tiles: list[Tile], labels: Sequence[Label], told: list[str], readable: Readable) -> None:
+def _check(
+    tiles: list[Tile], labels: Sequence[Label], unread: Sequence[str], readable: Readable
+) -> None:  # fmt: skip
     if not tiles:
-        why = next((line for line in told if line.startswith("left out: ")), "")
         raise LearningError(
-            why.removeprefix("left out: ")
+            next(iter(unread), "")
             or f"none of the {len(labels)} outlines lies on one of the "
             f"{len(readable.scenes)} scenes: check the coordinate system of both"
         )

@@ -8,7 +8,7 @@ network corrects, and tunes the weights.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from forecasting.data.series import Panel
 from forecasting.data.splits import Split
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, ForecastingError
+from forecasting.message import Template
 from forecasting.neural.checkpoint import read
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.learner import Member, Progress, Settings
@@ -30,7 +31,7 @@ from forecasting.simple.baselines import fit_lld
 PLACE = Path(__file__).resolve().parents[1] / "weights"
 STEPS = (1, 2, 3, 5, 7, 10, 14, 21, 30)
 """Rows ahead that the shipped networks answer for; what lies between is taken between."""
-ANEW = "anew: "
+ANEW: Final = Template("training.anew", "anew: {text}")
 LEAST_SEEN = 8
 """Rows that an issue time of a training sees; the rest of its window may lie before the record."""
 TUNING = Settings(epochs=6, learning_rate=5e-4, patience=2)
@@ -88,7 +89,7 @@ def learn(
     if why := _tell_unlike(old.recipe, panel, parts, horizons_s, settings, own=own_start):
         if not own_start:
             raise ForecastingError(why)
-        return train_network(model, panel, parts, horizons_s, settings, progress=progress, work=work), f"{ANEW}{why}"
+        return train_network(model, panel, parts, horizons_s, settings, progress=progress, work=work), ANEW(text=why)
     if replay and old.recipe.sources is not None:
         raise ForecastingError(f"{model} reads drivers of its own site: replay serves networks of motion alone")
     made = fine_tune(old, panel, parts, tuning, replay=replay, progress=progress, work=work)

@@ -14,7 +14,7 @@ from forecasting.data.series import Panel, horizon_key
 from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD, Split, split
 from forecasting.data.units import spell_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
-from forecasting.message import Template, spread
+from forecasting.message import Message, Template, spread
 from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
@@ -55,7 +55,7 @@ def train(
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
     from forecasting.neural.learner import Settings
     from forecasting.neural.physics import Physics
-    from forecasting.neural.pretrained import ANEW, learn
+    from forecasting.neural.pretrained import learn
 
     model = asked.model
     if model not in NETWORKS:
@@ -103,16 +103,18 @@ def train(
         "data": {"hash": digest, "rows": panel.values.shape[0], "start_s": panel.start_s, "end_s": panel.end_s},
         "bounds": _bounds(panel, parts),
         "dropped_horizons": {horizon_key(h): reason for h, reason in dropped.items()},
-        "training": {
-            "epochs": training.epochs,
-            "losses": list(training.losses),
-            "seconds": round(training.seconds, 3),
-            "stopped": training.stopped,
-            "begun_from": begun_from,
-            "replayed": 0 if begun_from.startswith(ANEW) or not begun_from else len(others),
-            "physics": dict(asked.physics),
-            "settings": dict(asked.settings),
-        },
+        "training": spread(
+            {
+                "epochs": training.epochs,
+                "losses": list(training.losses),
+                "seconds": round(training.seconds, 3),
+                "stopped": training.stopped,
+                "begun_from": begun_from,
+                "replayed": 0 if isinstance(begun_from, Message) or not begun_from else len(others),
+                "physics": dict(asked.physics),
+                "settings": dict(asked.settings),
+            }
+        ),
         "baselines": {
             "calibration_mae_mm": {
                 name: {horizon_key(h): _plain(e) for h, e in zip(horizons_s, errors, strict=True)}

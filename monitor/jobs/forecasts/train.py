@@ -12,6 +12,7 @@ from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import FANS, list_detectors
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from forecasting.data.kinds import tell_drivers
+from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig, parse_site
@@ -171,8 +172,8 @@ def train_one(
                 c, site, answer.card, answer.model_hash, f"slopeward anomalies train --site {site.id}", actor, known_at
             )
     read = answer.card.get("explanation", {}).get("drivers", ())
-    begun = str(answer.card.get("training", {}).get("begun_from", ""))
-    said = [answer.model_hash[:12], *([f"begun {begun}"] if begun.startswith("anew") else [])]
+    begun = gather(answer.card.get("training", {})).get("begun_from", "")
+    said = [answer.model_hash[:12], *([f"begun {begun}"] if isinstance(begun, Message) else [])]
     return "; ".join([*said, *([f"reads {tell_drivers(read)}"] if read else [])])
 
 

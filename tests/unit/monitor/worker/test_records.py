@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from forecasting.message import Figure, Template, Timestamp, is_same_text, join
 from monitor.worker.records import RecordError, read_record, spell_record
 
 
@@ -64,6 +65,36 @@ def test_the_first_place_that_does_not_fit_is_named(key, value, told):
     with pytest.raises(RecordError) as caught:
         read_record(Whole, PLAIN | {key: value})
     assert str(caught.value) == told
+
+
+SAID = Template("test.crossing", "{text} at {at}")(
+    text=join([Template("test.moves", "moves {rate}")(rate=Figure(3.14159, ".2f", "mm/day")), "by hand"]),
+    at=Timestamp(0.0, "minute"),
+)
+
+
+def test_a_message_crosses_with_its_id_and_values():
+    whole = replace(WHOLE, name=SAID, words=["c", SAID], shares={}, card={})
+    back = read_record(Whole, json.loads(json.dumps(whole, default=spell_record)))
+    assert back == whole
+    assert is_same_text(back.name, SAID)
+    assert is_same_text(back.words[1], SAID)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"rate": {"figure": 1.0, "form": "9999999.2f"}},
+        {"rate": {"figure": "x", "form": ".2f"}},
+        {"rate": {"at_s": 1e300, "form": "minute"}},
+        {"rate": {"items": [{"figure": 1.0, "form": ">99999999"}], "separator": "; "}},
+        {"rate": {}},
+    ],
+)
+def test_a_message_that_no_reader_could_be_shown_is_refused(values):
+    told = {"text": "moves", "id": "test.moves", "values": values}
+    with pytest.raises(RecordError, match="name: expected a text or a message"):
+        read_record(Whole, PLAIN | {"name": told})
 
 
 def test_what_is_no_plain_data_is_not_spelled():
