@@ -129,9 +129,7 @@ def cut_tiles(
     return Cut(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(told))
 
 
-def _check(
-    tiles: list[Tile], labels: Sequence[Label], unread: Sequence[str], readable: Readable
-) -> None:  # fmt: skip
+def _check(tiles: list[Tile], labels: Sequence[Label], unread: Sequence[str], readable: Readable) -> None:
     if not tiles:
         raise LearningError(
             next(iter(unread), "")

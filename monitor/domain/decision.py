@@ -6,6 +6,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
 
+from forecasting.message import gather
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
 from monitor.domain.keys import StepKey, Support, VoteKey, read_support
@@ -238,16 +239,16 @@ class View:
             {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
             {k: Newest(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
             tuple(ForecastFact(**f) for f in value["forecasts"]),
-            tuple(AnomalyFact(**f) for f in value["anomalies"]),
-            tuple(_read_footprint(f) for f in value["footprints"]),
+            tuple(AnomalyFact(**f) for f in gather(value["anomalies"])),
+            tuple(_read_footprint(gather(f)) for f in value["footprints"]),
             tuple(ReportFact(**f) for f in value["reports"]),
             bool(value["draining"]),
             tuple(EventFact(**{**f, "confirmed_by": tuple(f["confirmed_by"])}) for f in value["events"]),
-            tuple(FailureFact(**f) for f in value["failures"]),
+            tuple(FailureFact(**f) for f in gather(value["failures"])),
             tuple(MaintenanceFact(**f) for f in value["maintenance"]),
             tuple(PointFact(**f) for f in value["points"]),
             tuple(OffsetFact(**f) for f in value["offsets"]),
-            tuple(ProofFact(**f) for f in value["proofs"]),
+            tuple(ProofFact(**f) for f in gather(value["proofs"])),
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import and_, func, select, text
 
+from forecasting.message import gather
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.jobs.scenes import inbox
@@ -241,6 +242,7 @@ def test_where_no_network_reads_a_scene_the_index_finds_change_that_never_counts
         (run,) = c.execute(select(t.scene.c.run).where(t.scene.c.name == "b")).scalars()
         taken = and_(t.observation.c.series_id == t.series.c.id, t.observation.c.observed_at == MAY_12)
         quantities = set(c.execute(select(t.series.c.quantity).join(t.observation, taken)).scalars())
+    run = gather(run)
     assert run["doubts"] == ["no network was used"]
     assert any("change of an index between dates goes on alone, as advice" in line for line in run["warnings"])
     assert quantities == {"ndvi"}
