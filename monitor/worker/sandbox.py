@@ -25,7 +25,8 @@ KEPT: Final = frozenset({
     "PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONWARNINGS",
     "PYTHONDONTWRITEBYTECODE", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "SLOPEWARD_DEVICE",
 })  # fmt: skip
-KEPT_BEGIN: Final = "LC_"
+# and what chooses the kernels of its arithmetic: with others a worker rounds otherwise than who asked
+KEPT_BEGIN: Final = ("LC_", "OPENBLAS_", "MKL_CBWR", "NPY_")
 DEVICE: Final = "SLOPEWARD_DEVICE"
 # What Python and its libraries read of the system, beside their own folders; no configuration, no state, no homes.
 SYSTEM: Final = (
@@ -89,8 +90,8 @@ class Terms:
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what a program that reads files from outside may know of the environment: nothing secret.
 
-    >>> clean_environment({"PATH": "/bin", "LC_ALL": "C", "SLOPEWARD_BROKER__PASSWORD": "s", "SIREN_URL": "s"})
-    {'PATH': '/bin', 'LC_ALL': 'C'}
+    >>> clean_environment({"PATH": "/bin", "OPENBLAS_CORETYPE": "Zen", "SLOPEWARD_SMTP__PASSWORD": "s", "URL": "s"})
+    {'PATH': '/bin', 'OPENBLAS_CORETYPE': 'Zen'}
     """
     return {name: value for name, value in environ.items() if name in KEPT or name.startswith(KEPT_BEGIN)}
 
