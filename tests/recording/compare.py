@@ -207,7 +207,9 @@ def _find_first(
             if not skipped or abs(float(total) - fsum(skipped)) > tolerance * max(size, LEAST):
                 return k - len(skipped), f"a sum of {total} over {len(skipped)} looks", f"{fsum(skipped):.7g}"
         skipped = []
-        if not _is_equal(was, value, looks_ms[k], looks_ms[0], tolerance):
+        if was[0] in "@#":
+            was = f"{(int(was[1:]) + (looks_ms[k] if was[0] == '@' else looks_ms[0])) / 1000.0:.3f}"
+        if not _is_equal(was, value, tolerance):
             return k, was, _spell_plain(value)
     return None
 
@@ -216,12 +218,10 @@ def _spell_plain(value: Any) -> str:
     return f"{value[0] / 1000.0:.3f}" if isinstance(value, tuple) else _spell(value)
 
 
-def _is_equal(token: str, value: Any, look_ms: int, first_ms: int, tolerance: float) -> bool:
-    if isinstance(value, tuple):
-        return token == f"@{value[0] - look_ms}" or token == f"#{value[0] - first_ms}"
+def _is_equal(was: str, value: Any, tolerance: float) -> bool:
     if not isinstance(value, float):
-        return token == str(value)
+        return was == _spell_plain(value)
     try:
-        return abs(float(token) - value) <= tolerance * max(abs(value), abs(float(token)), LEAST)
+        return abs(float(was) - value) <= tolerance * max(abs(value), abs(float(was)), LEAST)
     except ValueError:
         return False

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import groupby, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ from tests.recording.compare import FITTED, TOLERANCE, Difference, compare, enco
 
 HERE: Final = Path(__file__).parent
 KEPT: Final = HERE / "kept"
-SHOWN: Final = 20
+SHOWN: Final = 3  # of each record
 LONG_TEXT: Final = 12
 LONG: Final = ("drill", "live", "forecasts-drawn", "motion-egms")  # begun first
 
@@ -107,8 +108,8 @@ def main() -> int:
     accepted = read_accepted((HERE / "accepted.txt").read_text(encoding="utf-8"))
     open_ = [d for d in found if not any(line.covers(d) for line in accepted)]
     idle = [line for line in accepted if given.check and not given.names and not any(map(line.covers, found))]
-    for one in open_[:SHOWN]:
-        print(one)
+    for _, mine in groupby(open_, key=lambda d: d.record):
+        print(*islice(mine, SHOWN), sep="\n")
     for line in idle:
         print(f"accepted.txt: {line.record} | {line.figure}: nothing differs there, take the line out")
     print(f"{len(open_)} figures differ, {len(found) - len(open_)} by {len(accepted)} accepted lines")
