@@ -4,8 +4,8 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
 
+from monitor.checks.live import STATUS_SITE
 from monitor.domain.alert import SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, gather_recipients
@@ -14,7 +14,6 @@ from monitor.store.alerting.alerts import apply_changes, unshelve_due
 from monitor.store.database.engine import Database
 
 log = logging.getLogger(__name__)
-STATUS_SITE: Final = "status"
 
 
 def make_alarm(key: str, level: int, reason: str, *, is_open: bool) -> AlertChange:

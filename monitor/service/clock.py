@@ -1,6 +1,5 @@
 """The clock of the service: wall time that a step of a few seconds does not move, and that stations can set right."""
 
-import ctypes
 import sys
 import threading
 import time
@@ -17,7 +16,6 @@ AGREE_S: Final = 120.0
 FEWEST_STATIONS: Final = 2
 MOST_OF: Final = 0.6
 HEARD_WITHIN: Final = timedelta(minutes=15)
-TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 
 
 class Step(NamedTuple):
@@ -116,16 +114,6 @@ def judge_clock(heard: Sequence[Heard], synchronised: bool | None) -> ClockWord 
             text=f"{who}, and our clock follows its reference: check clocks and time zones of the loggers",
         )  # fmt: skip
     return ClockWord(behind_s, is_ours=True, text=f"our clock is behind: {who}; set the clock of this machine")
-
-
-def is_synchronised() -> bool | None:
-    """Whether the system says that its clock follows a reference (adjtimex(2)); None where it cannot say."""
-    try:
-        # struct timex is about 208 bytes on 64 bit Linux; mode 0 only reads
-        state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))
-    except AttributeError:
-        return None
-    return None if state < 0 else state != TIME_ERROR  # below 0: asking is forbidden (ProtectClock= of systemd)
 
 
 class ServiceClock:

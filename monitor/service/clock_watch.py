@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from monitor import health
+from monitor.checks.machine import is_synchronised
 from monitor.domain.site import Site
 from monitor.ingest.service import Ingest
 from monitor.notify.dispatcher import Dispatcher
@@ -19,19 +20,16 @@ from monitor.service.clock import (
     ServiceClock,
     Step,
     describe_step,
-    is_synchronised,
     judge_clock,
 )
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.schedule import Schedule
-from monitor.service.self_checks import Condition
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.clock_steps import set_back, withdraw_future
 
 log = logging.getLogger(__name__)
 WAKING_S: Final = 30.0  # so long after a suspension, stations and broker are given time to reach us again
-UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
 
 
 class Jumps:
@@ -82,14 +80,6 @@ class ClockWatch:
             self.evaluation.mark(frozenset(self.sites))
             self.dispatcher.forget_times()
             self.schedule.wake()
-
-    def find_condition(self) -> Condition:
-        """Whether the clock of this machine follows a reference."""
-        return Condition(
-            "clock:unsynchronised", is_synchronised() is False,
-            "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
-            level=1, after_s=UNSYNCHRONISED_S,
-        )  # fmt: skip
 
     def _take_step(self, step: Step) -> None:
         reason = describe_step(step)

@@ -17,6 +17,20 @@ from typing import Any, Final, NamedTuple, TypeVar
 from monitor import health, logs
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
+from monitor.checks.live import (
+    Evaluating,
+    Horns,
+    Intake,
+    Modem,
+    Polling,
+    Publishing,
+    Readers,
+    Rotas,
+    Telling,
+    Troubles,
+)
+from monitor.checks.machine import Footing, Machine, is_synchronised
+from monitor.checks.table import look, read_rows
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import Ledger, Notification
 from monitor.domain.canonical import code_version
@@ -30,10 +44,9 @@ from monitor.notify.modem import ModemWatch
 from monitor.notify.notifier import channel_settings
 from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.state import StatePublisher
-from monitor.notify.trial import find_pause, gather_channels
+from monitor.notify.trial import gather_channels
 from monitor.notify.verdict import Limits
 from monitor.notify.web_push import find_key, find_public_key
-from monitor.service import self_audit
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockWatch, Jumps
@@ -51,10 +64,9 @@ from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
-from monitor.store.delivery.channel_tests import load_tested
 from monitor.store.delivery.devices import publish_push_key
 from monitor.store.readings.sources import load_polls
-from monitor.store.service_checks import OK, Check, load_checks, save_checks
+from monitor.store.service_checks import BAD, OK, CheckRow, load_checks, save_checks
 from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import require_current, upgrade
 from monitor.store.upkeep.readers import ReaderWatch
@@ -402,14 +414,13 @@ class Core:
             Duty(self.reserve.follow, 1.0),
             Duty(self.readers.follow, READERS_EVERY_S),
             Duty(self.alarms.write_pending, 0.5),
-            Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
             Duty(self._follow_conditions, STAMP_EVERY_S),
+            Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
             Duty(lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
             Duty(self._look_at_footing, AUDIT_EVERY_S),
             Duty(self._follow_sources, SOURCES_EVERY_S),
             Duty(self._follow_rotas, ROTAS_EVERY_S),
             Duty(self._publish_push_key, SOURCES_EVERY_S),
-            Duty(self._follow_channels, AUDIT_EVERY_S),
             *([Duty(self._follow_sirens, STAMP_EVERY_S)] if self.sirens.topics else []),
             *([Duty(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
@@ -453,26 +464,21 @@ class Core:
                 log.warning("drill %d is ended: its process died", drill_id)
 
     def _follow_conditions(self) -> None:
-        now_s = time.monotonic()
-        self.conditions.follow(self.conditions.of_ingest(self.ingest.status()), now_s)
-        self.conditions.follow(self.conditions.of_broker(self.config.broker), now_s)
-        self.conditions.follow(self.conditions.of_publisher(self.publisher.status()), now_s)
-        self.conditions.follow(
-            (self.clock_watch.find_condition(), self.conditions.of_disk(self.reserve.trouble)), now_s
-        )
-        self.conditions.follow(self.conditions.of_readers(self.readers), now_s)
-        self.conditions.follow((self.conditions.of_compute(compute.find_trouble()),), now_s)
-        self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
-        self.conditions.follow(self.conditions.of_escalation(self.sites, self.dispatcher.failing), now_s)
-        hanging = self.dispatcher.find_hanging()
-        channels = {*gather_channels(self.sites.values()), *hanging}
-        self.conditions.follow(self.conditions.of_workers(channels, hanging), now_s)
+        hanging, grew = self.dispatcher.find_hanging(), self.conditions.grew
+        self._follow(
+            Intake(self.ingest.status(), grew), self.config.broker, Publishing(self.publisher.status(), grew),
+            Troubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()), Readers(self.readers, grew),
+            Evaluating(self.sites, self.evaluation.find_slow()),
+            Telling(self.sites, self.dispatcher.failing, {*gather_channels(self.sites.values()), *hanging}, hanging),
+        )  # fmt: skip
+
+    def _follow(self, *seen: object) -> None:
+        self.conditions.follow((one for what in seen for one in look(what)), time.monotonic())
 
     def _follow_sources(self) -> None:
         with self.db.read() as c:
             polls = load_polls(c)
-        found = self.conditions.of_sources(self.config.source, self.sites, polls, self.clock())
-        self.conditions.follow(found, time.monotonic())
+        self._follow(Polling(self.config.source, self.sites, polls, self.clock()))
 
     def _follow_rotas(self) -> None:
         teams = [team for site in self.sites.values() for team in site.teams]
@@ -480,23 +486,16 @@ class Core:
             now = self.clock()
             with self.db.read() as c:
                 rosters = load_rosters(c, teams, now)
-            self.conditions.follow(self.conditions.of_duty(teams, rosters, now), time.monotonic())
+            self._follow(Rotas(teams, rosters, now))
 
     def _follow_sirens(self) -> None:
-        self.conditions.follow(self.conditions.of_sirens(self.sirens.find_troubles()), time.monotonic())
-
-    def _follow_channels(self) -> None:
-        """Channels that fail their tests are an alarm; where the tests were switched off, it ends."""
-        with self.db.read() as c:
-            tested = load_tested(c, gather_channels(self.sites.values()))
-        pause = find_pause(self.config.channels)
-        self.conditions.follow(self.conditions.of_channels(tested.values(), pause, self.clock()), time.monotonic())
+        self._follow(Horns(self.sirens.find_troubles()))
 
     def _follow_modem(self) -> None:
         try:
             self.modem.follow()
         finally:
-            self.conditions.follow((self.conditions.of_modem(self.modem.find_trouble()),), time.monotonic())
+            self._follow(Modem(self.modem.find_trouble()))
 
     def _publish_push_key(self) -> None:
         private = find_key(Path(self.config.paths.state), self.config.push.key)
@@ -508,12 +507,14 @@ class Core:
     def _look_at_footing(self) -> None:
         """What the service stands on, for people to read; what is bad is an alarm."""
         now = self.clock()
-        checks = self_audit.look(self.db, self.config, tuple(self._commits_s), now)
+        channels = gather_channels(self.sites.values())
+        footing = Footing(self.db, self.config, tuple(self._commits_s), channels, now)
+        checks = [one.row for what in (Machine(self.config), footing) for one in look(what)]
         with self.db.write() as c:
             gone = save_checks(c, checks, now, self._is_footing)
             known = [one.check for one in load_checks(c).values()]
-        over = [Check(name, OK, "nobody looks at it any more") for name in gone]
-        self.conditions.follow(self.conditions.of_checks([*known, *over]), time.monotonic())
+        over = [CheckRow(name, OK, "nobody looks at it any more") for name in gone]
+        self.conditions.follow(read_rows([*known, *over]), time.monotonic())
 
     def _is_footing(self, name: str) -> bool:
         """The broker's subjects are written by a job of its own, which a demonstration does not have."""
@@ -522,21 +523,12 @@ class Core:
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()
         self._watch_file()
-        degraded = [
-            *_describe_trouble(ingest),
-            *self.conditions.told("ingest:lost", "ingest:dropped", "ingest:stumbles"),
-        ]
-        if not ingest.get("drained", True) and all(ingest["connected"].values()):
-            degraded.append("catching_up: readings that waited are being read; silence is judged when they are in")
-        degraded += [
-            *self.conditions.told("slow:", "source:", "check:", "compute:"),
-            *([self._lost_file] if self._lost_file else []),
-        ]
+        degraded = self.conditions.degraded() | ({self._lost_file: BAD} if self._lost_file else {})
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "host": socket.gethostname(),
             "started_at": self.started_at.isoformat(), "version": code_version(), "name": self.config.service_name,
             "active_since": None if self.turn is None or self.turn.taken_at is None else spell(self.turn.taken_at),
-            "sites": sorted(self.sites), "degraded": degraded,
+            "sites": sorted(self.sites), "degraded": list(degraded), "levels": degraded,
             "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
         }  # fmt: skip
         with self.db.write() as c:
@@ -568,13 +560,6 @@ def _find_file_id(db: Database) -> tuple[int, int] | None:
     except OSError:
         return 0, 0
     return status.st_dev, status.st_ino
-
-
-def _describe_trouble(ingest: dict[str, Any]) -> list[str]:
-    lines = [f"broker ({name} session): {problem}" for name, problem in ingest["problems"].items()]
-    if ingest["database_busy_since"]:
-        lines.append(f"the database does not take observations since {ingest['database_busy_since']}")
-    return lines
 
 
 def _plain(value: Any) -> Any:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-SILENT_WRITE_S: Final = 15.0  # a database that takes no write for so long is more than busy
-LATE_EVALUATION_S: Final = 60.0  # beyond the tick
+from monitor.checks.decisions import Pulse
+from monitor.checks.table import look
+
 TEXT_MOST: Final = 400
 
 
@@ -62,10 +63,8 @@ class Vigil:
         """
         with self._lock:
             now_s = self._monotonic_s()
-            if now_s - self._written_s > SILENT_WRITE_S:
-                why = f" ({self._error})" if self._error else ""
-                return f"database takes no writes since {self._written_at:%Y-%m-%d %H:%M:%S} UTC{why}"
-            late_s = now_s - self._evaluated_s - self._tick_s
-            if self._watching and not busy and late_s > LATE_EVALUATION_S:
-                return f"no evaluation was stored since {self._evaluated_at:%Y-%m-%d %H:%M:%S} UTC"
-            return ""
+            pulse = Pulse(
+                now_s - self._written_s, self._written_at, self._error, now_s - self._evaluated_s - self._tick_s,
+                self._evaluated_at, self._watching and not busy,
+            )  # fmt: skip
+        return next((one.text for one in look(pulse) if one.is_wrong), "")

@@ -108,7 +108,7 @@ JOBS: Final = (
     Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
     Job("digest", "monitor.notify.digest:run", lambda _: 60.0, 35.0, polls=True),
     Job("duty", "monitor.jobs.duty:run", lambda _: 6 * HOUR_S, 25.0, light=True),
-    Job("broker", "monitor.jobs.broker_audit:run", lambda _: HOUR_S, 120.0, per_site=False, light=True),
+    Job("broker", "monitor.checks.broker_audit:run", lambda _: HOUR_S, 120.0, per_site=False, light=True),
     Job("outages", "monitor.jobs.outages:run", lambda _: HOUR_S / 6, 90.0, per_site=False, light=True),
     Job("channels", "monitor.notify.trial:run", lambda _: 60.0, 75.0, per_site=False, polls=True),
     Job("reports", "monitor.reports.issue:run", lambda _: HOUR_S / 12, 60.0, per_site=False, polls=True),
@@ -305,7 +305,7 @@ class Schedule:
                     finish_run(c, run_id, state, detail, self._clock())
         except SlopewardError as error:
             log.warning("the end of job %s was not noted: %s", key, error)
-        if is_own_fault:  # what all jobs wait for is one alarm, `Conditions.of_compute`
+        if is_own_fault:  # what all jobs wait for is one alarm, `compute.away` of the table of checks
             self._count(key, state, detail)
         if site is not None and job.name == "movement":
             self._follow_stage(site)

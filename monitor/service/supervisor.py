@@ -20,6 +20,8 @@ from sqlalchemy.engine import make_url
 
 from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
+from monitor.checks.decisions import SLOW_BEAT_S, Heartbeat
+from monitor.checks.table import look
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
@@ -41,7 +43,6 @@ from monitor.store.service_state import find_stamp, remove_stamp, stamp
 from monitor.worker.kernel import hide_memory
 
 log = logging.getLogger(__name__)
-SLOW_BEAT_S: Final = 10.0  # a core that beats less often than this decides nothing now
 LOOK_EVERY_S: Final = 1.0
 TELL_WEB_EVERY_S: Final = 3.0
 STOP_CORE_S: Final = 8.0
@@ -164,10 +165,9 @@ class Supervisor:
 
     def find_trouble(self, now: float) -> str:
         """Why nothing can be decided at this moment; empty when all is well."""
-        if now - self.core.beat_at > SLOW_BEAT_S:
-            silent_at = _now_utc() - timedelta(seconds=now - self.core.beat_at)
-            return f"core does not go round since {silent_at:%Y-%m-%d %H:%M:%S} UTC"
-        return self.core.trouble
+        silent_s = now - self.core.beat_at
+        beat = Heartbeat(silent_s, _now_utc() - timedelta(seconds=silent_s))
+        return next((one.text for one in look(beat) if one.is_wrong), self.core.trouble)
 
     def _list_addresses(self) -> list[Address]:
         """Whom the files name and whom the versions in force name: the database need not answer."""

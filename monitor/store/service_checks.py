@@ -12,7 +12,7 @@ OK, WARN, BAD = "ok", "warn", "bad"
 STATES: Final = (OK, WARN, BAD)
 
 
-class Check(NamedTuple):
+class CheckRow(NamedTuple):
     """One subject: its state, what was found, what to do, and the figure where there is one."""
 
     name: str
@@ -26,13 +26,13 @@ class Check(NamedTuple):
 class Checked(NamedTuple):
     """A check as it stands in the database."""
 
-    check: Check
+    check: CheckRow
     since: datetime
     checked_at: datetime
 
 
 def save_checks(
-    c: Connection, checks: Collection[Check], now: datetime, is_mine: Callable[[str], bool] = lambda _: False
+    c: Connection, checks: Collection[CheckRow], now: datetime, is_mine: Callable[[str], bool] = lambda _: False
 ) -> list[str]:
     """Replace the rows of these subjects; the instant since when a state holds stays while it does.
 
@@ -60,5 +60,6 @@ def load_checks(c: Connection) -> dict[str, Checked]:
     """All subjects by name."""
     rows = c.execute(select(service_check).order_by(service_check.c.name)).all()
     return {
-        r.name: Checked(Check(r.name, r.state, r.found, r.remedy, r.value, r.unit), r.since, r.checked_at) for r in rows
+        r.name: Checked(CheckRow(r.name, r.state, r.found, r.remedy, r.value, r.unit), r.since, r.checked_at)
+        for r in rows
     }

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from monitor import health
+from monitor.checks.running import SiteSight
+from monitor.checks.verdict import EXIT_OF, Verdict, judge
 from monitor.cli.session import ConfigOption, JsonOption, UtcOption, find_zones, open_service, print_json
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.instants import parse, spell_age
@@ -40,7 +42,7 @@ def status(utc: UtcOption = False, config: ConfigOption = None, as_json: JsonOpt
         zones = find_zones(c, config, utc=utc)
     sights = [_see(row, tops) for row in rows]
     declared = [] if sights else _find_declared(service)
-    verdict = health.judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared)
+    verdict = judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared)
     if as_json:
         print_json({
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
@@ -71,7 +73,7 @@ def status(utc: UtcOption = False, config: ConfigOption = None, as_json: JsonOpt
             if one.error is not None:
                 since = f"since {one.error_since:%Y-%m-%d %H:%M} UTC"
                 print(respell(f"  {one.site}: source {one.source} {since}: {one.error}", zones(one.site)))
-    raise typer.Exit(health.EXIT_OF[verdict.state])
+    raise typer.Exit(EXIT_OF[verdict.state])
 
 
 def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime) -> str:
@@ -106,9 +108,9 @@ RECENT = timedelta(days=1)
 SHOWN = ("core", "supervisor", "broker")
 
 
-def _see(row: Any, tops: dict[str, int]) -> health.SiteSight:
+def _see(row: Any, tops: dict[str, int]) -> SiteSight:
     unset = row["evaluated_at"] is None
-    return health.SiteSight(
+    return SiteSight(
         row["site"], -1 if unset else row["level"], row["level_name"] or "", row["observability"] or "",
         0 if unset else row["reachable_level"], tops[row["site"]], _read(row["evaluated_at"]), _read(row["newest_at"]),
     )  # fmt: skip
@@ -129,7 +131,7 @@ def make_table(rows: Any, now: datetime, zones: Callable[[str], str]) -> "Table"
     return table
 
 
-def _print(rows: Any, verdict: health.Verdict, now: datetime, zones: Callable[[str], str]) -> None:
+def _print(rows: Any, verdict: Verdict, now: datetime, zones: Callable[[str], str]) -> None:
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() else Console(width=200)  # into a pipe a row stays one line

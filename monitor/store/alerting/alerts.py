@@ -266,7 +266,7 @@ def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
         return dict.fromkeys(recipient.channels)
     is_advice = change.ledger == Ledger.ADVICE
     found = dict.fromkeys(k for k in recipient.readable if not (is_advice and traits_of(k).rings))
-    others = [channel for channel in found if change.key != f"{FAILING}{channel[:60]}"]
+    others = [channel for channel in found if change.key != f"{FAILING}{channel[:56]}"]
     return others or found
 
 

@@ -12,6 +12,7 @@ from forecasting.message import Duration, Figure, Message, Template, Term, Value
 from monitor.alerting.acts.operator_acts import step_of_alert
 from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.acts.word_acts import Spoken, find_spoken
+from monitor.checks.verdict import judge_parts
 from monitor.domain.alert import Ledger
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
@@ -20,7 +21,7 @@ from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
-from monitor.health import CANNOT_DECIDE, STANDBY, judge_parts
+from monitor.health import CANNOT_DECIDE, STANDBY
 from monitor.ingest.references import find_question
 from monitor.language.catalogue import gettext
 from monitor.series.bounds import declared_units

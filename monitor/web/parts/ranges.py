@@ -4,8 +4,6 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,34 +12,10 @@ from fastapi.responses import Response
 from forecasting.message import Template
 from monitor.errors import NotFoundError
 
-SUFFIX: Final = ".pmtiles"
 LARGEST: Final = 4 << 20  # of one answer: larger than any tile or directory
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.pmtiles")
 RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
 TYPE: Final = "application/vnd.pmtiles"
 NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
-
-
-@dataclass(frozen=True, slots=True)
-class TileFile:
-    """A file of tiles as it lies there now."""
-
-    name: str
-    size: int
-
-
-def list_files(folder: str | Path) -> list[TileFile]:
-    """Files of tiles in a folder, by name; links and what has an odd name are left out."""
-    if not str(folder):
-        return []
-    found = []
-    with suppress(OSError):
-        for entry in sorted(Path(folder).iterdir()):
-            with suppress(OSError):  # it was removed meanwhile
-                known = entry.lstat()
-                if NAME.fullmatch(entry.name) and stat.S_ISREG(known.st_mode):
-                    found.append(TileFile(entry.name, known.st_size))
-    return found
 
 
 def send_range(path: Path, headers: Mapping[str, str]) -> Response:

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, Response
 
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
+from monitor.config.tile_files import NAME, list_files
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.language.sayings import say_all
@@ -20,7 +21,7 @@ from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.geojson import GeoJsonResponse
-from monitor.web.parts.ranges import NAME, NO_TILES, list_files, send_range
+from monitor.web.parts.ranges import NO_TILES, send_range
 from monitor.web.parts.zones import draw_zones, read_velocity_zones
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])

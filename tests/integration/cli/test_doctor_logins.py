@@ -8,8 +8,9 @@ import pytest
 
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import ACL, PASSWORDS
+from monitor.checks.broker import RunningBroker
+from monitor.checks.table import look
 from monitor.cli.main import run_verb
-from monitor.cli.service.doctor import _look_at_logins
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
@@ -39,8 +40,8 @@ def house(tmp_path, sqlite_url, monkeypatch):
     return write
 
 
-def look(service):
-    return [(state, found) for _, state, found, _ in _look_at_logins(service)]
+def see(service):
+    return [(one.level, one.text) for one in look(RunningBroker(service)) if one.check.area == "logins"]
 
 
 def test_a_managed_broker_withstands_and_an_open_one_is_said_to_be_open(house):
@@ -51,7 +52,7 @@ def test_a_managed_broker_withstands_and_an_open_one_is_said_to_be_open(house):
         broker.start()
         try:
             with calling(find_access(service.broker), "slopeward") as session:
-                found = look(service)
+                found = see(service)
                 assert session.ends == []  # the real session is never tried
         finally:
             broker.stop()
@@ -72,7 +73,7 @@ def test_a_managed_broker_withstands_and_an_open_one_is_said_to_be_open(house):
 
 
 def test_an_open_external_broker_is_said_to_be_open(house, mosquitto):
-    found = look(house(f'mode = "external"\nurl = "{mosquitto.url}"'))
+    found = see(house(f'mode = "external"\nurl = "{mosquitto.url}"'))
     assert [state for state, _ in found] == ["bad", "bad", "bad", "bad", "warn"]
     assert "publish as the service (state, alert, x/backfill)" in found[2][1]
 
@@ -103,7 +104,7 @@ def test_the_files_for_a_broker_of_ones_own_hold_what_they_promise(house, capsys
     process = subprocess.Popen([find_mosquitto(), "-c", house.folder / "m.conf"], stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: answers(service), what="Mosquitto")
-        assert [state for state, _ in look(service)] == ["ok", "ok"]
+        assert [state for state, _ in see(service)] == ["ok", "ok"]
         north = Access(port=door, username="north", password=shown[0]["password"])
         with calling(north) as gateway:
             assert gateway.publish("slopeward/v1/north/G1/obs") == "Success"

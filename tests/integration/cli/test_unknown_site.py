@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.checks.running import find_program
 from monitor.cli.main import run_verb
-from monitor.cli.service.doctor import find_program
 from monitor.config.first_site import write_first_site
 from monitor.store.database.engine import Database
 from monitor.store.service_state import remove_stamp, stamp

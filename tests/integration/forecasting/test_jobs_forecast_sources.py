@@ -11,7 +11,7 @@ import pytest
 
 from forecasting.neural.checkpoint import read
 from forecasting.serving.records import Training
-from monitor.cli.service.check import find_unread
+from monitor.checks.site_files import find_unread
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation

@@ -19,6 +19,8 @@ from urllib.parse import parse_qs
 import pytest
 from sqlalchemy import select
 
+from monitor.checks.live import Polling
+from monitor.checks.table import look
 from monitor.cli.main import run_verb
 from monitor.config.secrets import find_secret
 from monitor.config.service import load_service, load_site
@@ -382,13 +384,13 @@ def test_a_source_that_fails_is_asked_less_and_less_and_told_once(tmp_path, monk
 
     conditions = Conditions(Alarms())
     for now in (NOW + timedelta(hours=2), NOW + timedelta(hours=4), NOW + timedelta(hours=5)):
-        conditions.follow(conditions.of_sources(table, {"north"}, [state], now), now.timestamp())
+        conditions.follow(look(Polling(table, {"north"}, [state], now)), now.timestamp())
     well = follow(state, Polled("a"), "a", "north", "http", NOW, 3600.0)
-    conditions.follow(conditions.of_sources(table, {"north"}, [well], NOW + timedelta(hours=6)), NOW.timestamp() + 6e4)
+    conditions.follow(look(Polling(table, {"north"}, [well], NOW + timedelta(hours=6))), NOW.timestamp() + 6e4)
     assert [(key, level) for key, _, level in told] == [("source:a", 0), ("source:a", 1), ("source:a", 0)]
     assert "no answer" in told[1][1]
-    (lost,) = conditions.of_sources(table, set(), [], NOW)
-    assert lost.is_true
+    (lost,) = look(Polling(table, set(), [], NOW))
+    assert lost.is_wrong
 
 
 def test_the_job_looks_at_what_is_due_and_forgets_what_no_table_names(place, server, monkeypatch):

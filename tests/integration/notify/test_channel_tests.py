@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiosmtpd.controller import Controller
 
+from monitor.checks.machine import Footing
+from monitor.checks.table import look
 from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Recipient
@@ -15,7 +17,6 @@ from monitor.notify.notifier import channel_settings
 from monitor.notify.trial import is_due, send_test
 from monitor.notify.web_push import make_key
 from monitor.service.alarms import make_alarm
-from monitor.service.self_checks import Conditions
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.sites import save_site
 from monitor.store.delivery.channel_tests import load_tested
@@ -61,14 +62,17 @@ def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(da
     assert trial.run(database, config, None, datetime.now(UTC)) == "0 of 2 channels tested, 0 failed"
     with database.read() as c:
         good, bad = load_view(c, "channel_tests", order_by=["test_id"])
-        tested = load_tested(c, ["webhook:GOOD", "webhook:BAD", "webhook:NEVER"])
     assert (good["target"], good["good"], bad["good"]) == ("webhook:ELSEWHERE", True, False)
     assert "answered 500" in bad["found"]
-    pause = trial.find_pause(config.channels)
+    channels = ["webhook:GOOD", "webhook:BAD", "webhook:NEVER"]
     for hours, expected in ((23, [False, False]), (25, [True, True])):
         at = datetime.now(UTC) + timedelta(hours=hours)
-        assert [c.is_true for c in Conditions.of_channels(tested.values(), pause, at)] == expected
-    assert not any(c.is_true for c in Conditions.of_channels(tested.values(), None, NOW + timedelta(days=9)))
+        assert [
+            c.counts for c in look(Footing(database, config, (), channels, at)) if c.check.area == "channel"
+        ] == expected
+    assert not [
+        c for c in look(Footing(database, parse_service("", "x"), (), channels, at)) if c.check.area == "channel"
+    ]
 
 
 def test_the_alarm_of_a_channel_goes_by_the_others(database):

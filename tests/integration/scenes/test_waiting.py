@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import delete, select
 
 from detection.imagery.weights_file import find_fault, read_weights, weights_path
+from monitor.checks import installation
 from monitor.cli.main import run_verb
-from monitor.cli.service import doctor
 from monitor.domain.alert import Actor
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
@@ -387,7 +387,7 @@ def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_co
     (tmp_path / "sites" / "bench.toml").write_text(f'{SITE}[scenes]\nweights = "run-1/mine.safetensors"\n')
     monkeypatch.chdir(tmp_path)
     for start, state, here in ((None, "warn", "; from here"), (tmp_path / "core", "bad ", "")):
-        monkeypatch.setattr(doctor, "_find_start", lambda _, start=start: start)
+        monkeypatch.setattr(installation, "find_start", lambda _, start=start: start)
         run_verb(["doctor"])
         said = (
             f"{state} scenes: bench: the weights of its site file cannot be read (run-1/mine.safetensors counts from "

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
+from monitor.checks.live import Evaluating, Intake, Troubles
+from monitor.checks.table import look, read_rows
+from monitor.checks.verdict import judge_parts
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
-from monitor.health import judge_parts
 from monitor.ingest.message import Message
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest
@@ -22,7 +24,7 @@ from monitor.service.self_checks import Conditions
 from monitor.store.alerting.alerts import load_alerts, shelve
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata, notification
-from monitor.store.service_checks import BAD, OK, Check
+from monitor.store.service_checks import BAD, OK, CheckRow
 from monitor.store.service_state import find_stamp, load_stamps, stamp
 from tests.conftest import wait_for
 
@@ -310,7 +312,7 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
     conditions = Conditions(alarms)
 
     def follow(status, at_s):
-        conditions.follow(conditions.of_ingest(status), at_s)
+        conditions.follow(look(Intake(status, conditions.grew)), at_s)
         alarms.write_pending()
         with db.read() as c:
             return {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
@@ -332,7 +334,7 @@ def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     conditions = Conditions(alarms)
     for status, at_s in ((HEALTHY, 0.0), ({**HEALTHY, "database_busy_since": NOW}, 1.0),
                          ({**HEALTHY, "database_busy_since": NOW}, 100.0), (HEALTHY, 200.0)):  # fmt: skip
-        conditions.follow(conditions.of_ingest(status), at_s)
+        conditions.follow(look(Intake(status, conditions.grew)), at_s)
     of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
     assert of_key == [
         "over: what was found before the service was started",
@@ -345,12 +347,12 @@ def test_disks_that_are_full_are_one_alarm(db):
     alarms = make_alarms(db)
     conditions = Conditions(alarms)
     full, free = (
-        tuple(Check(f"disk.{n}", state, f"0.4 GiB free at /{n}") for n in ("broker", "state")) for state in (BAD, OK)
+        tuple(CheckRow(f"disk.{n}", state, f"0.4 GiB free at /{n}") for n in ("broker", "state")) for state in (BAD, OK)
     )
     told = []
     for checks, at_s in ((free, 0.0), (full, 5.0), (full, 70.0), ((*full[:1], *free[1:]), 100.0), (free, 130.0)):
         before = len(alarms.pending())
-        conditions.follow(conditions.of_checks(checks), at_s)
+        conditions.follow(read_rows(checks), at_s)
         told.append([(a.key, a.open) for a in alarms.pending()[before:]])
     assert told == [
         [("health:check:disk", False)],
@@ -370,7 +372,7 @@ def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
     for trouble, at_s in (("", 0.0), ("no worker for 60 s", 5.0), ("", 30.0), ("no worker for 60 s", 40.0),
                           ("no scheduler", 101.0), ("", 130.0)):  # fmt: skip
         before = len(alarms.pending())
-        conditions.follow((conditions.of_compute(trouble),), at_s)
+        conditions.follow((one for one in look(Troubles(compute=trouble)) if one.key == "compute:away"), at_s)
         told.append([(a.open, a.level) for a in alarms.pending()[before:]])
     assert told == [[(False, 0)], [], [], [], [(True, 1)], [(False, 0)]]
 
@@ -386,8 +388,8 @@ def test_a_count_that_grew_is_told_for_ten_minutes(db):
         (900, 5, []),
         (1101, 5, [False]),
     ):
-        conditions.follow((c for c in conditions.of_ingest({**HEALTHY, "lost": lost}) if c.key == "ingest:lost"), at_s)
-        told = [a.open for a in alarms.pending()]
+        conditions.follow(look(Intake({**HEALTHY, "lost": lost}, conditions.grew)), at_s)
+        told = [a.open for a in alarms.pending() if a.key == "health:ingest:lost"]
         assert told == ([False] if at_s == 0 else expected), at_s
         alarms.write_pending()
 
@@ -414,7 +416,7 @@ def test_an_alarm_that_a_process_before_left_open_is_ended(db):
     alarms = make_alarms(db)
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
     conditions = Conditions(alarms)
-    conditions.follow(conditions.of_evaluation(["north", "south"], {"south": 45.0}), 0.0)
+    conditions.follow(look(Evaluating(["north", "south"], {"south": 45.0})), 0.0)
     alarms.write_pending()
     with db.read() as c:
         found = {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
@@ -425,9 +427,8 @@ def test_an_alarm_that_a_process_before_left_open_is_ended(db):
 
 def test_ingest_says_all_that_the_conditions_ask(db):
     conditions = Conditions(make_alarms(db))
-    assert [c.key for c in conditions.of_ingest(make_ingest(db, None).status()) if c.is_true] == [
-        "mqtt:live:away", "mqtt:backfill:away",
-    ]  # fmt: skip
+    found = look(Intake(make_ingest(db, None).status(), conditions.grew))
+    assert [c.key for c in found if c.check.alarm and c.is_wrong] == ["mqtt:live:away", "mqtt:backfill:away"]
 
 
 def test_a_refused_subscription_stays_told_until_it_is_granted(db):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.checks.live import Troubles
+from monitor.checks.table import look
 from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import StoreBusyError
@@ -113,9 +115,9 @@ def test_the_trouble_is_an_alarm_and_its_end_too():
             told.pop(key, None)
 
     conditions = Conditions(Alarms())
-    conditions.follow([conditions.of_disk("2 MB are free")], 0.0)
+    conditions.follow(look(Troubles("2 MB are free")), 0.0)
     assert told == {"disk:reserve": ("2 MB are free", 2)}
-    conditions.follow([conditions.of_disk("")], 10.0)
+    conditions.follow(look(Troubles()), 10.0)
     assert told == {}
 
 

@@ -8,17 +8,20 @@ from sqlalchemy import insert, select
 from monitor.broker import audit
 from monitor.broker.access import open_access
 from monitor.broker.probe import BrokerFacts
+from monitor.checks import broker_audit
+from monitor.checks.broker import Dropping
+from monitor.checks.machine import Footing, Machine
+from monitor.checks.table import look, read_rows
 from monitor.config.service import parse_service
 from monitor.domain.observation import Observation
-from monitor.jobs import broker_audit, outages
-from monitor.service import self_audit
+from monitor.jobs import outages
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.outage_watch import OutageWatch
 from monitor.service.self_checks import Conditions
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from monitor.store.service_checks import BAD, OK, WARN, Check, load_checks, save_checks
+from monitor.store.service_checks import BAD, OK, WARN, CheckRow, load_checks, save_checks
 from tests.conftest import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -129,24 +132,24 @@ def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(
 
     with Database(sqlite_url) as database:
         with database.write() as c:
-            save_checks(c, [Check(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")], NOW)
+            save_checks(c, [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")], NOW)
         with database.write() as c:
-            gone = save_checks(c, [Check("clock", OK, "found")], NOW, lambda name: not name.startswith("broker."))
+            gone = save_checks(c, [CheckRow("clock", OK, "found")], NOW, lambda name: not name.startswith("broker."))
         with database.read() as c:
             assert (gone, set(load_checks(c))) == (["disk.broker"], {"broker.queue", "clock"})
 
 
 def test_a_look_without_figures_does_not_hide_what_the_broker_drops_meanwhile():
-    silent = broker_audit._look_at_dropped({}, 5.0)
+    (silent,) = (one.row for one in look(Dropping(None, 5.0)))
     assert (silent.state, silent.value) == (WARN, 5.0)
-    after = broker_audit._look_at_dropped({audit.DROPPED: 9.0}, silent.value)
+    (after,) = (one.row for one in look(Dropping(9.0, silent.value)))
     assert (after.state, after.found) == (BAD, "the broker dropped 4 messages since the last look")
 
 
 def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is_over(database):
     def save(state, at):
         with database.write() as c:
-            save_checks(c, [Check("backup", state, "found", "do", 1.0, "h")], at)
+            save_checks(c, [CheckRow("backup", state, "found", "do", 1.0, "h")], at)
 
     for hour, state in enumerate((OK, OK, BAD, BAD)):
         save(state, NOW + timedelta(hours=hour))
@@ -158,7 +161,7 @@ def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is
     alarms = ServiceAlarms(database, {}, lambda: NOW, lambda: None)
     conditions = Conditions(alarms)
     for second, state in ((0, BAD), (70, BAD), (80, OK), (90, OK)):
-        conditions.follow(conditions.of_checks([Check("backup", state, "found")]), float(second))
+        conditions.follow(read_rows([CheckRow("backup", state, "found")]), float(second))
         alarms.write_pending()
         if second == 70:
             with database.read() as c:
@@ -168,25 +171,29 @@ def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is
 
 
 def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
-    wanted = parse_service('[backup]\nevery = "24h"\n', "t").backup
+    wanted = parse_service('[backup]\nevery = "24h"\n', "t")
 
-    def look(hours):
-        return self_audit.look_at_copies(database, wanted, NOW + timedelta(hours=hours))
+    def find(hours, config=wanted, commits_s=()):
+        footing = Footing(database, config, commits_s, (), NOW + timedelta(hours=hours))
+        return {one.row.name: one.row for what in (footing, Machine(config)) for one in look(what)}
+
+    def copies(hours, config=wanted):
+        return find(hours, config)["backup"]
 
     def note(state, hours, detail=""):
         with database.write() as c:
             at = NOW + timedelta(hours=hours)
             c.execute(insert(t.backup_run).values(at=at, file="f", state=state, seconds=1.0, detail=detail))
 
-    assert self_audit.look_at_copies(database, CONFIG.backup, NOW).state == WARN
-    assert look(0).state == WARN
+    assert copies(0, CONFIG).state == WARN
+    assert copies(0).state == WARN
     note("proven", 0)
-    assert (look(1).state, look(1).value) == (OK, 1.0)
+    assert (copies(1).state, copies(1).value) == (OK, 1.0)
     note("failed", 24, "no room")
-    assert look(25).state == WARN
-    assert "no room" in look(25).found
-    assert look(50).state == BAD
-    assert {one.name for one in self_audit.look(database, CONFIG, [0.001, 3.0], NOW)} >= {
+    assert copies(25).state == WARN
+    assert "no room" in copies(25).found
+    assert copies(50).state == BAD
+    assert set(find(0, CONFIG, [0.001, 3.0])) >= {
         "clock", "disk.state", "database.commit", "database.log", "backup"
     }  # fmt: skip
 
@@ -205,7 +212,7 @@ def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url
         assert set(found) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
         assert found["broker.dropped"].state == OK
         assert "bridges an outage of 30 d" in found["broker.bridge"].found
-        lost = {one.name: one for one in broker_audit._judge_session(BrokerFacts(False, None, 0))}
+        lost = {one.row.name: one.row for one in look(BrokerFacts(False, None, 0))}
         assert (lost["broker.session"].state, lost["broker.queue"].value) == (BAD, None)
         assert "not known" in lost["broker.queue"].found  # a figure of another day would stay
         # a second look in the same day reads the figures alone

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from detection.imagery.tiles.archive import About, write_archive
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
+from monitor.config.tile_files import list_files
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import Memory, Vote
 from monitor.domain.instants import epoch_s, spell
@@ -27,7 +28,7 @@ from monitor.store.readings import points
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.readings.point_rates import load_rates
 from monitor.store.schema import tables as t
-from monitor.web.parts.ranges import LARGEST, list_files
+from monitor.web.parts.ranges import LARGEST
 from monitor.web.parts.zones import draw_zones
 from monitor.web.routes import maps
 from tests.data.filled import NOW, load_story_sites

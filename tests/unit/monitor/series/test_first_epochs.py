@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from monitor.cli.service.check import _find_noiseless
-from monitor.config.service import parse_site
+from monitor.checks.site_files import SiteFiles
+from monitor.checks.table import look
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.series.step_detector import OPENING, Walk
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
@@ -113,11 +114,16 @@ def test_steps_that_follow_each_other_each_stand_out():
     assert walk.jumps[0][1].known_s == 7.0, "not known before the epochs that show it"
 
 
+def find_noiseless(site):
+    files = SiteFiles(ServiceConfig(), [site], {})
+    return [one.text for one in look(files) if one.check.id == "sites.noise"]
+
+
 def test_check_names_series_without_a_noise_floor_and_says_what_to_write():
-    (said,) = _find_noiseless(make_site("5s"))
+    (said,) = find_noiseless(make_site("5s"))
     assert said.startswith("G01.displacement, G02.displacement, G03.displacement and 21 more: no noise_floor")
     assert "write noise_floor = the standard deviation, in mm, of readings at rest" in said
-    assert not list(_find_noiseless(make_site("5s", "noise_floor_mm = 3.0")))
+    assert not find_noiseless(make_site("5s", "noise_floor_mm = 3.0"))
 
 
 def test_a_daily_site_of_two_months_has_learned_whatever_its_window():

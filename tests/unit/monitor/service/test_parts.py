@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from monitor import health
+from monitor.checks.running import SiteSight
+from monitor.checks.verdict import BLIND, DEGRADED, SEEN, judge, judge_parts
 from monitor.config.service import parse_service
 from monitor.errors import AwayError, ConfigError, JobError, StoreBusyError
-from monitor.health import BLIND, DEGRADED, SEEN, SiteSight, find_overdue, judge, judge_parts
+from monitor.health import find_overdue
 from monitor.ingest import handover
 from monitor.ingest.division import Division
 from monitor.service.children import Keeper

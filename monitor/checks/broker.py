@@ -1,0 +1,206 @@
+"""What the broker would do in an outage, and what it lets strangers do: tried, not read."""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from monitor.broker.access import find_access, open_access
+from monitor.broker.audit import Limit
+from monitor.broker.intruder import Intruder, try_anonymous, try_foreign
+from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
+from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
+from monitor.checks.check import BAD, OK, WARN, Check, Found, found
+from monitor.checks.live import AWAY_S
+from monitor.config.service import ServiceConfig, scan_sites
+from monitor.domain.instants import spell_about
+from monitor.health import HOW_TO_INSTALL
+from monitor.ingest.broker import find_mosquitto
+
+LEAST_S: Final = 7 * 86400.0  # that a session should last
+SHORT_S, LONG_S = 3600.0, 86400.0  # an outage shorter than an hour happens to everybody
+_LOSES: Final = "the broker would lose readings in an outage, or has dropped some; see slopeward doctor"
+
+
+class RunningBroker:
+    """The broker of the service file, come to as a client."""
+
+    def __init__(self, service: ServiceConfig) -> None:
+        self.service, self.mode = service, service.broker.mode
+        self.access = find_access(service.broker)
+        self.is_missing = self.mode == "managed" and find_mosquitto() is None
+        folder = service.broker.data
+        self.is_closed = self.mode == "managed" and Path(folder).is_dir() and not os.access(folder, os.R_OK)
+
+    @cached_property
+    def facts(self) -> BrokerFacts | str:
+        """What it keeps, or why that is not known."""
+        if self.is_missing or self.is_closed or self.mode == "demo":
+            return ""
+        try:
+            return probe_broker(self.access)
+        except OSError as error:
+            return f"{self.access.url} does not answer: {error}"
+
+
+class Dropping(NamedTuple):
+    """How many messages the broker dropped; None: it does not say."""
+
+    dropped: float | None
+    before: float | None
+
+
+class Bridging(NamedTuple):
+    """How long an outage may last."""
+
+    limit: Limit
+    rate_hz: float | None
+    is_bound: bool  # its own settings may say more than messages showed
+
+
+def _answers(broker: RunningBroker) -> Iterator[Found]:
+    if not broker.facts:
+        return
+    is_external = broker.mode == "external"
+    todo = "start it, or mend broker.url" if is_external else "slopeward run starts it"
+    is_silent = isinstance(broker.facts, str)
+    level = BAD if is_external else WARN
+    yield found(is_wrong=is_silent, level=level, why=broker.facts, todo=todo, url=broker.access.url)
+
+
+def _expiry(facts: BrokerFacts) -> Iterator[Found]:
+    if facts.session_expiry_s is not None and facts.session_expiry_s < LEAST_S:
+        yield found(s=facts.session_expiry_s)
+
+
+def _queue(facts: BrokerFacts) -> Iterator[Found]:
+    if not facts.session_present:
+        text, todo = "not known: nothing is kept without a session", "allow persistent sessions"
+        yield found(level=WARN, text=text, todo=todo)
+        return
+    text = f"of {KEEPS} messages for an absent client the broker kept {facts.kept}"
+    todo = "max_queued_messages 0, max_queued_bytes 0, and no per_listener_settings (deploy/mosquitto.conf)"
+    yield found(is_wrong=facts.kept < KEEPS, figure=(facts.kept, None), text=text, todo=todo)
+
+
+def _dropped(seen: Dropping) -> Iterator[Found]:
+    dropped, before = seen
+    if dropped is None:
+        text = "the broker does not say how many messages it dropped"
+        todo = "let the service read $SYS/# (its access list: slopeward broker acl)"
+        yield found(level=WARN, figure=(before, None), text=text, todo=todo)
+        return
+    # after a restart of the broker it counts anew
+    grown = dropped - (before if before is not None and before <= dropped else 0.0)
+    text = f"the broker dropped {grown:.0f} messages since the last look"
+    todo = "set max_queued_messages 0 and max_queued_bytes 0; a client that is slow or away was too far behind"
+    is_wrong = before is not None and grown > 0
+    yield found(is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=dropped)
+
+
+_BRIDGES: Final = "bridges an outage of {long} at {rate}; then {why}"
+
+
+def _bridge(seen: Bridging) -> Iterator[Found]:
+    limit, rate_hz = seen.limit, seen.rate_hz
+    level = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
+    rate = "1 message a second, for none was counted yet" if rate_hz is None else f"{rate_hz:.3g} messages a second"
+    why = limit.why
+    if seen.is_bound:
+        why += f"; as far as {KEEPS} messages show: its max_queued_messages and max_queued_bytes say more"
+    yield found(
+        is_wrong=level != OK, level=level, figure=(round(limit.seconds / 3600, 1), "h"),
+        long=spell_about(limit.seconds), rate=rate, why=why, setting=limit.setting,
+    )  # fmt: skip
+
+
+def _logins(broker: RunningBroker) -> Iterator[Found]:
+    """Whether a foreign client can publish for a site, act as the service, or take its sessions."""
+    section = broker.service.broker
+    if broker.mode == "demo" or (broker.mode == "managed" and not os.access(section.data, os.R_OK)):
+        return  # the look at the broker says why
+    own = broker.access
+    door = open_access(section.instruments_url or section.url, ca_file=section.ca_file)
+    todo = HOW_TO_CLOSE if broker.mode == "managed" else "slopeward broker acl, and deploy/mosquitto.conf"
+    sites = [site.id for site in scan_sites(broker.service.paths.sites)[0]]
+    try:
+        nobody = try_anonymous(own, door, sites, section.client_id)
+        if nobody.came_in:
+            yield found(text=f"{door.url} lets in clients without a login", todo=todo)
+            yield from _judge("a client without a login", nobody, section.client_id, todo)
+        else:
+            yield found(is_wrong=False, text=f"{door.url} lets nobody in without a login")
+        password = LoginBook(Path(section.data)).doctor_password()
+        if not password:
+            text = "what one login can do to another was not tried: there is none to try with that we may read"
+            make = "slopeward broker acl makes it; run doctor as the account of the service"
+            yield found(level=WARN, text=text, todo=make)
+            return
+        foreign = try_foreign(own, door, password, sites, section.client_id)
+    except OSError as error:
+        text = f"not tried: {door.url} or {own.url} does not answer: {error}"
+        yield found(level=WARN, text=text, todo="see broker above")
+        return
+    if foreign.came_in:
+        yield from _judge("an instrument with a login for something else", foreign, section.client_id, todo)
+    else:
+        text = "what one login can do to another was not tried: the broker does not know the one for this test"
+        yield found(level=WARN, text=text, todo="let it read the files of slopeward broker acl")
+
+
+def _judge(who: str, one: Intruder, client_id: str, todo: str) -> Iterator[Found]:
+    what = [
+        *([f"publish readings of {', '.join(one.spoke_for)}"] if one.spoke_for else []),
+        *([f"publish as the service ({', '.join(one.spoke_as_service)})"] if one.spoke_as_service else []),
+        *([f"take a session of the service (client id {client_id})"] if one.took_session else []),
+    ]
+    for act in what:
+        yield found(text=f"{who} can {act}", todo=todo)
+    if not what:
+        text = f"{who} can publish for no site, not as the service, and take no session of it"
+        yield found(is_wrong=False, text=text)
+
+
+CHECKS: Final = (
+    Check(
+        "broker.installed", RunningBroker, BAD, "Mosquitto is not installed: the broker forgets at restart",
+        lambda b: found(is_wrong=b.is_missing), HOW_TO_INSTALL,
+    ),
+    Check(
+        "broker.demo", RunningBroker, WARN, "broker.mode = demo: what it holds is lost at restart",
+        lambda b: found(is_wrong=b.mode == "demo"), "broker.mode = managed or external",
+    ),
+    Check(
+        "broker.closed", RunningBroker, WARN, "not tried: {folder} is open to the account of the service alone",
+        lambda b: found(is_wrong=b.is_closed and not b.is_missing, folder=b.service.broker.data),
+        "run doctor as that account",
+    ),
+    Check("broker.answers", RunningBroker, BAD, "{why}", _answers, "{todo}", fine="{url} answers"),
+    Check(
+        "broker.expiry", BrokerFacts, WARN, "the broker forgets an absent client after {s:g} s",
+        _expiry,
+        "raise it (Mosquitto: persistent_client_expiration), else an outage longer than that loses data",
+    ),
+    Check(
+        "broker.session", BrokerFacts, BAD, "the broker keeps no session for an absent client",
+        lambda f: found(is_wrong=not f.session_present), "allow persistent sessions",
+        fine="a client that came back found its session", alarm=1, key="check:broker.session", reason=_LOSES,
+        after_s=AWAY_S, degrades=True,
+    ),
+    Check(
+        "broker.queue", BrokerFacts, BAD, "{text}", _queue, "{todo}",
+        fine=f"keeps at least {KEEPS} messages for an absent client", alarm=1, key="check:broker.queue", reason=_LOSES,
+        after_s=AWAY_S, degrades=True,
+    ),
+    Check(
+        "broker.dropped", Dropping, BAD, "{text}", _dropped, "{todo}",
+        fine="{dropped:.0f} messages dropped since it started", alarm=1, key="check:broker.dropped", reason=_LOSES,
+        after_s=AWAY_S, degrades=True,
+    ),
+    Check(
+        "broker.bridge", Bridging, BAD, _BRIDGES, _bridge, "change {setting}", fine=_BRIDGES, alarm=1,
+        key="check:broker.bridge", reason=_LOSES, after_s=AWAY_S, degrades=True,
+    ),
+    Check("logins", RunningBroker, BAD, "{text}", _logins, "{todo}", fine="{text}"),
+)  # fmt: skip

@@ -1,0 +1,145 @@
+"""One entry of the table of checks, and what it finds."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from forecasting.message import PLACE
+from monitor.store.service_checks import BAD, OK, WARN, CheckRow
+
+__all__ = ["BAD", "OK", "WARN", "Check", "Finding", "Found", "found"]
+
+LONGEST: Final = 56  # of a subject in the key of an alarm and in the name of a row
+
+
+Figure = tuple[float | None, str | None]
+NO_FIGURE: Final = (None, None)
+
+
+class Found(NamedTuple):
+    """What `find` says of one subject, also of one that is in order: an alarm ends by that.
+
+    Attributes:
+        subject: what it is about; empty: the service.
+        is_wrong: whether it is as the message says.
+        level: WARN or BAD where it depends on what was found; empty: that of the check.
+        values: of the braces of message and `todo`.
+        figure: and its unit, for the view `service_checks`.
+    """
+
+    subject: str
+    is_wrong: bool
+    level: str
+    values: Mapping[str, Any]
+    figure: Figure = NO_FIGURE
+
+
+def found(
+    subject: str = "", *, is_wrong: bool = True, level: str = "", figure: Figure = NO_FIGURE, **values: Any
+) -> Found:  # fmt: skip
+    """What was found, with the values of the braces."""
+    return Found(subject, is_wrong, level, values, figure)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that can be wrong with the service.
+
+    Attributes:
+        id: dotted; its first part is what `doctor` calls it, `*` stands for the subject.
+        looks_at: the class of what `find` takes; whoever has one of these asks all checks that look at it.
+        level: WARN, or BAD: `doctor` and `check` end with exit 1. What is found to be milder than this is no alarm.
+        message: what is wrong, one sentence with braces for values.
+        todo: what to do.
+        fine: what is said while all is well; empty: nothing.
+        find: what it finds of its one subject, or of each.
+        alarm: of health: 0 none, 1 notice, 2 urgent.
+        key: of the alarm, behind `health:`; empty: the id, with colons. All that is found under one key is one alarm.
+        reason: of the alarm, with braces for `subject` and `text`; empty: the message.
+        after_s: it is an alarm when it is wrong for so long ...
+        hold_s: ... until it was not for so long.
+        degrades: `status`, the page and `/health` say it, at once.
+        blinds: `status` says it, and that nobody looks at the slope while it is so.
+    """
+
+    id: str
+    looks_at: type
+    level: str
+    message: str
+    find: Callable[[Any], Found | Iterable[Found]]
+    todo: str = ""
+    fine: str = ""
+    alarm: int = 0
+    key: str = ""
+    reason: str = ""
+    after_s: float = 0.0
+    hold_s: float = 0.0
+    degrades: bool = False
+    blinds: bool = False
+
+    @property
+    def area(self) -> str:
+        """What `doctor` calls it."""
+        return self.id.partition(".")[0]
+
+    def look(self, what: object) -> "Iterator[Finding]":
+        """What is found, in words."""
+        ones = self.find(what)
+        yield from map(self._state, [ones] if isinstance(ones, Found) else ones)
+
+    def _state(self, one: Found) -> "Finding":
+        level = (one.level or self.level) if one.is_wrong else OK
+        message = self.message if one.is_wrong else self.fine
+        return Finding(
+            self, one.subject, level, _fill(message, one.values),
+            self.todo.format(**one.values) if one.is_wrong else "", one.figure,
+        )  # fmt: skip
+
+
+def _fill(template: str, values: Mapping[str, Any]) -> str:
+    """The template with its values; a message that is all of it stays one."""
+    alone = PLACE.fullmatch(template)
+    whole = None if alone is None else values[alone[1]]
+    return whole if isinstance(whole, str) else template.format(**values)
+
+
+class Finding(NamedTuple):
+    """What a check found of one subject, in words."""
+
+    check: Check
+    subject: str
+    level: str
+    text: str
+    todo: str
+    figure: Figure
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether there is something to say but that all is well."""
+        return self.level != OK
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is an alarm, where its check makes one."""
+        return self.level in {BAD, self.check.level}
+
+    @property
+    def key(self) -> str:
+        """Of the alarm, behind `health:`."""
+        return (self.check.key or self.check.id.replace(".", ":")).replace("*", self.subject[:LONGEST])
+
+    @property
+    def reason(self) -> str:
+        """Of the alarm."""
+        return self.check.reason.format(subject=self.subject, text=self.text) or self.text
+
+    @property
+    def line(self) -> str:
+        """The text with its subject."""
+        return f"{self.subject}: {self.text}" if self.subject else self.text
+
+    @property
+    def row(self) -> CheckRow:
+        """As it is stored."""
+        name = self.check.id.replace("*", self.subject[:LONGEST])
+        return CheckRow(name, self.level, self.text, self.todo, *self.figure)

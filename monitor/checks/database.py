@@ -1,0 +1,111 @@
+"""What the database says of itself, of the deliveries, of weights and sources, and of site files in force."""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.config.service import ServiceConfig, scan_sites
+from monitor.config.sources import FOLDER_KIND
+from monitor.store.database.engine import Database
+
+BRING_BACK = "bring the files back, or make the network again: slopeward scenes learn"
+
+
+class Stored(NamedTuple):
+    """The database of the service, its schema being current."""
+
+    service: ServiceConfig
+    db: Database
+    now: datetime
+
+
+def _journal(seen: Stored) -> Iterator[Found]:
+    mode = "wal"
+    if seen.db.is_sqlite:
+        with seen.db.read() as c:
+            mode = str(c.exec_driver_sql("PRAGMA journal_mode").scalar())
+    yield found(is_wrong=mode != "wal", mode=mode, backend=seen.db.url.get_backend_name())
+
+
+def _password(seen: Stored) -> Iterator[Found]:
+    is_written = bool(seen.db.url.password) and not os.environ.get("SLOPEWARD_DATABASE__URL")
+    yield found(is_wrong=is_written and not seen.db.is_sqlite)
+
+
+def _versions(seen: Stored) -> Iterator[Found]:
+    """Site files that the running service has not taken: they were written or put there after its start."""
+    from monitor.checks.running import Stamps
+    from monitor.store.alerting.sites import load_sites_summary
+    from monitor.store.service_state import load_stamps
+
+    with seen.db.read() as c:
+        in_force = {site.id: site.config_sha256 for site in load_sites_summary(c)}
+        runs = Stamps(load_stamps(c), seen.now).is_heard
+    for site in scan_sites(seen.service.paths.sites)[0] if runs else ():
+        is_known = site.id in in_force
+        what = "its file has changed since" if is_known else "nobody watches it yet: its file came after"
+        yield found(site.id, is_wrong=site.version != in_force.get(site.id), what=what)
+
+
+def _given_up(seen: Stored) -> Iterator[Found]:
+    from monitor.store.alerting.outbox import count_states
+
+    with seen.db.read() as c:
+        states = count_states(c)
+    failed = states.get("failed_final", 0)
+    said = ", ".join(f"{n} {state}" for state, n in sorted(states.items())) or "nothing sent yet"
+    yield found(is_wrong=bool(failed), n=failed, states=said)
+
+
+def _learnt(seen: Stored) -> Iterator[Found]:
+    """Weights made for a site that should serve it by themselves."""
+    from monitor.store.models.scene_weights import find_broken_weights
+
+    for site in scan_sites(seen.service.paths.sites)[0]:
+        with seen.db.read() as c:
+            for own, fault in find_broken_weights(c, site):
+                yield found(site.id, path=own.path, fault=fault)
+
+
+def _polled(seen: Stored) -> Iterator[Found]:
+    from monitor.store.readings.sources import load_polls
+
+    with seen.db.read() as c:
+        states = {state.source: state for state in load_polls(c)}
+    names = {one.name for one in seen.service.source if one.kind != FOLDER_KIND}
+    for name in sorted(names | {name for name, state in states.items() if state.kind == FOLDER_KIND}):
+        state = states.get(name)
+        if state is None:
+            yield found(name, text="never looked at", todo=f"slopeward run, or slopeward sources poll {name}")
+        elif state.error is not None:
+            text = f"since {state.error_since:%Y-%m-%d %H:%M} UTC: {state.error}"
+            yield found(name, text=text, todo="mend what the line says; it is tried again")
+        else:
+            yield found(name, is_wrong=False, at=state.success_at)
+
+
+CHECKS: Final = (
+    Check(
+        "database.journal", Stored, BAD, "journal mode is {mode}", _journal,
+        "use a local file system: WAL does not work on NFS or SMB", fine="{backend}, schema is current",
+    ),
+    Check(
+        "database.password", Stored, WARN, "a password stands in the service file", _password,
+        "use SLOPEWARD_DATABASE__URL or ~/.pgpass",
+    ),
+    Check(
+        "sites.versions", Stored, WARN, "{what} the service started", _versions,
+        "systemctl reload slopeward, or restart it; a looser file asks for `slopeward sites propose` first",
+    ),
+    Check(
+        "delivery", Stored, BAD, "{n} notifications were given up", _given_up,
+        "slopeward channels test; see notification_status", fine="{states}",
+    ),
+    Check(
+        "scenes.learnt", Stored, BAD, "your own weights {path} cannot be read: others are tried instead ({fault})",
+        _learnt, BRING_BACK,
+    ),
+    Check("sources.polled", Stored, WARN, "{text}", _polled, "{todo}", fine="last success {at:%Y-%m-%d %H:%M} UTC"),
+)  # fmt: skip

@@ -1,0 +1,44 @@
+"""What keeps the service from deciding: the emergency notice, the page and the outside watcher say it."""
+
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from monitor.checks.check import BAD, Check, found
+
+SILENT_WRITE_S: Final = 15.0  # a database that takes no write for so long is more than busy
+LATE_EVALUATION_S: Final = 60.0  # beyond the tick
+SLOW_BEAT_S: Final = 10.0  # a core that beats less often than this decides nothing now
+
+
+class Pulse(NamedTuple):
+    """When core did last what it is there for, in seconds before now and as an instant."""
+
+    unwritten_s: float
+    written_at: datetime
+    error: str  # what kept the next write from being committed
+    late_s: float  # beyond the tick
+    evaluated_at: datetime
+    expects: bool  # an evaluation was stored since the start, and none computes at this moment
+
+
+class Heartbeat(NamedTuple):
+    """When core said last that it goes round."""
+
+    silent_s: float
+    silent_at: datetime
+
+
+CHECKS: Final = (
+    Check(
+        "decide.writes", Pulse, BAD, "database takes no writes since {at:%Y-%m-%d %H:%M:%S} UTC{why}",
+        lambda p: found(is_wrong=p.unwritten_s > SILENT_WRITE_S, at=p.written_at, why=p.error and f" ({p.error})"),
+    ),
+    Check(
+        "decide.evaluations", Pulse, BAD, "no evaluation was stored since {at:%Y-%m-%d %H:%M:%S} UTC",
+        lambda p: found(is_wrong=p.expects and p.late_s > LATE_EVALUATION_S, at=p.evaluated_at),
+    ),
+    Check(
+        "decide.core", Heartbeat, BAD, "core does not go round since {at:%Y-%m-%d %H:%M:%S} UTC",
+        lambda beat: found(is_wrong=beat.silent_s > SLOW_BEAT_S, at=beat.silent_at),
+    ),
+)  # fmt: skip

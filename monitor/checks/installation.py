@@ -1,0 +1,134 @@
+"""What is installed on this machine: packages, the walls of workers, weights of scenes, files that name a process."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.checks.database import BRING_BACK
+from monitor.checks.running import find_program
+from monitor.config.service import ServiceConfig, scan_sites
+from monitor.errors import SlopewardError
+
+WORKER_LIMIT_S: Final = 30.0
+
+
+class Installation(NamedTuple):
+    """This machine, on which the service may run or not."""
+
+    service: ServiceConfig
+
+
+def _packages(_: Installation) -> Iterator[Found]:
+    from monitor.extras import describe_missing, is_installed
+
+    line, todo = describe_missing("torch").split(": ", 1)
+    yield found(is_wrong=not is_installed("torch"), line=line, todo=todo)
+
+
+def _workers(seen: Installation) -> Iterator[Found]:
+    from monitor.jobs.worker import find_cluster, make_terms
+    from monitor.worker import compute
+    from monitor.worker.sandbox import DESCRIBE, memory_bytes
+
+    settings = seen.service.compute
+    if settings.dask:
+        from monitor.worker.cluster import count_threads
+
+        cluster = find_cluster(settings)
+        if cluster is not None:
+            threads = count_threads(cluster)
+            compute.run(DESCRIBE, None, WORKER_LIMIT_S, cluster=cluster)  # refused by one of another version
+            text = f"{cluster.address} takes {threads} jobs at once; run doctor on its machines too"
+            todo = f"compute.jobs_at_once = {threads} uses all of it"
+            yield found(is_wrong=settings.jobs_at_once < threads, text=text, todo=todo)
+        return
+    terms = make_terms(settings)
+    missing = compute.run(DESCRIBE, None, WORKER_LIMIT_S, terms=terms).missing
+    for line in missing:
+        yield found(text=line, todo="docs/how-to/install.md says what the system must allow for")
+    if not memory_bytes(terms, os.environ):
+        text = "their memory is not bounded: SLOPEWARD_DEVICE names an accelerator"
+        yield found(text=text, todo="bound it from outside: MemoryMax= of the systemd unit")
+    if not missing:
+        text = "they have no network, no secrets, no rights, and see only the files of their job"
+        yield found(is_wrong=False, text=text)
+
+
+def _weights(seen: Installation) -> Iterator[Found]:
+    """Weights that site files name and that cannot be read; relative paths count from the folder of the core."""
+    from detection.imagery.footprints.records import AUTO, INDEX
+    from detection.imagery.weights_file import find_fault
+
+    sites = scan_sites(seen.service.paths.sites)[0]
+    named = [(s.id, s.scenes.weights) for s in sites if s.scenes.weights not in {AUTO, INDEX}]
+    relative = {name for _, name in named if name.endswith(".safetensors") and not Path(name).is_absolute()}
+    start = find_start(seen.service) if relative else None
+    for site, name in named:
+        is_relative = name in relative
+        fault = find_fault(str((start or Path.cwd()) / name) if is_relative else name)
+        where = f" ({name} counts from the folder where the service was started)" if is_relative else ""
+        is_known = not is_relative or start is not None
+        yield found(
+            site, is_wrong=fault is not None, level=BAD if is_known else WARN,
+            where=where if is_known else f"{where}; from here", fault=fault,
+            todo="write the whole path in the site file" if is_relative else BRING_BACK,
+        )  # fmt: skip
+
+
+def find_start(service: ServiceConfig) -> Path | None:
+    """The folder of the core, which relative paths count from; None where it does not run here or hides it."""
+    from monitor.store.database.engine import Database
+    from monitor.store.service_state import load_stamps
+    from monitor.store.upkeep.migrate import require_current
+
+    try:
+        with Database(service.database.url) as db:
+            require_current(db)
+            with db.read() as c:
+                _, core = load_stamps(c)["core"]
+        if core.get("host") == socket.gethostname() and find_program(int(core["pid"])) is not None:
+            return Path(f"/proc/{core['pid']}/cwd").resolve(strict=True)
+    except (SlopewardError, OSError, KeyError):
+        pass  # the database is looked at by itself; the core never ran, or is of another account
+    return None
+
+
+def _processes(seen: Installation) -> Iterator[Found]:
+    """Files that name a process: what is left of one that is gone is said, and harms nothing."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(seen.service.database.url)
+    files = [Path(seen.service.broker.data) / name for name in ("broker.pid", "service.lock")]
+    if url.get_backend_name() == "sqlite" and url.database:
+        files.append(Path(f"{url.database}.lock"))
+    for file in files:
+        text = file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
+        if not text or not Path("/proc/self/cmdline").exists():
+            continue
+        if not text.isdigit():
+            yield found(text=f"{file} holds no process number")
+        elif find_program(int(text)) is None:
+            what = f"{file} names pid {text}, which is gone or another program"
+            yield found(is_wrong=False, text=f"{what}; the next start of the service writes it anew")
+        else:
+            yield found(is_wrong=False, text=f"{file.name}: pid {text} runs")
+
+
+CHECKS: Final = (
+    Check(
+        "packages", Installation, WARN, "{line}; simple forecasts and all rules run without it", _packages, "{todo}",
+        fine="PyTorch is installed",
+    ),
+    Check("workers", Installation, WARN, "{text}", _workers, "{todo}", fine="{text}"),
+    Check(
+        "scenes.weights", Installation, BAD, "the weights of its site file cannot be read{where}: {fault}", _weights,
+        "{todo}",
+    ),
+    Check(
+        "processes", Installation, WARN, "{text}", _processes, "the next start of the service writes it anew",
+        fine="{text}",
+    ),
+)  # fmt: skip

@@ -1,0 +1,285 @@
+"""What of the running service is wrong at the moment, as its parts see it: alarms of health."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
+from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.config.service import BrokerSection
+from monitor.config.sources import FOLDER_KIND, SourceSection
+from monitor.domain.duty.rota import Roster, find_gap, find_unread
+from monitor.domain.instants import spell
+from monitor.domain.site import Team
+from monitor.notify.dispatcher import ALL_SITES
+from monitor.store.readings.sources import PollState
+from monitor.store.upkeep.readers import ReaderWatch
+
+AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
+GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
+FOREIGN_S: Final = 3600.0
+STUMBLES: Final = 3  # in a row
+UNSYNCHRONISED_S: Final = 1800.0  # a machine that has just started is given the time to find its reference
+GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is an alarm
+ESCALATION_FAILS_S: Final = 15.0
+FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
+STATUS_SITE: Final = "status"
+Grew = Callable[[str, int], bool]  # whether a count grew since the last look
+
+
+class Intake(NamedTuple):
+    """What `Ingest.status` says of broker, database and messages."""
+
+    status: Mapping[str, Any]
+    grew: Grew
+
+
+class Publishing(NamedTuple):
+    """What `StatePublisher.status` says."""
+
+    status: Mapping[str, Any]
+    grew: Grew
+
+
+class Readers(NamedTuple):
+    """What `ReaderWatch` saw: sessions that it ended, and those that it may not end."""
+
+    watch: ReaderWatch
+    grew: Grew
+
+
+class Troubles(NamedTuple):
+    """What parts say of themselves in one line each, empty where all is well."""
+
+    reserve: str = ""  # `DiskReserve.trouble`
+    compute: str = ""  # `compute.find_trouble`
+    synchronised: bool | None = None  # whether the clock of this machine follows a reference
+
+
+class Modem(NamedTuple):
+    """What `ModemWatch.find_trouble` says."""
+
+    trouble: str
+
+
+class Horns(NamedTuple):
+    """What `Sirens.find_troubles` says of each topic."""
+
+    troubles: Mapping[str, str]
+
+
+class Evaluating(NamedTuple):
+    """How long the evaluation of a site takes, in seconds, where that is too long."""
+
+    sites: Iterable[str]
+    slow: Mapping[str, float]
+
+
+class Telling(NamedTuple):
+    """Sites whose alerts cannot be escalated (`ALL_SITES` stands for all), and channels whose workers hang."""
+
+    sites: Collection[str]
+    failing: Collection[str]
+    channels: Iterable[str] = ()
+    hanging: Collection[str] = ()
+
+
+class Polling(NamedTuple):
+    """What sources brought."""
+
+    tables: Sequence[SourceSection]
+    sites: Collection[str]
+    polls: Iterable[PollState]
+    now: datetime
+
+
+class Rotas(NamedTuple):
+    """Who is on duty."""
+
+    teams: Sequence[Team]
+    rosters: Mapping[tuple[str, str], Roster]
+    now: datetime
+
+
+def _refused(seen: Intake) -> Iterator[Found]:
+    for name in seen.status["connected"]:
+        refused = seen.status["refused"].get(name, "")
+        yield found(name, is_wrong=bool(refused), name=name, refused=refused)
+
+
+def _away(seen: Intake) -> Iterator[Found]:
+    for name, is_listening in seen.status["connected"].items():
+        is_away = not (is_listening or seen.status["refused"].get(name, ""))
+        yield found(name, is_wrong=is_away, name=name, problem=seen.status["problems"].get(name, ""))
+
+
+def _count(name: str) -> Callable[[Intake], Found]:
+    """A count of the intake is wrong while it grows."""
+    return lambda seen: found(is_wrong=seen.grew(name, seen.status[name]), n=seen.status[name])
+
+
+def _silent_sources(seen: Polling) -> Iterator[Found]:
+    """Sources of files that bring nothing for too long; watched folders with a file that cannot be read."""
+    states = {one.source: one for one in seen.polls}
+    own = {one.name: one for one in seen.tables if one.kind != FOLDER_KIND}
+    for name in sorted(own.keys() | states.keys()):
+        table, state = own.get(name), states.get(name)
+        if table is not None and table.site not in seen.sites:
+            yield found(name, text=f"source {name} is for site {table.site}, which is not configured")
+            continue
+        since, silent_s = _find_silence(table, state)
+        late = since is not None and (seen.now - since).total_seconds() > silent_s
+        yield found(name, is_wrong=late, text=_describe_silence(name, state, since))
+
+
+def _find_silence(table: SourceSection | None, state: PollState | None) -> tuple[datetime | None, float]:
+    """Since when a source brings nothing, None where it does or was never looked at; and how long that may last."""
+    if state is None or state.error is None:
+        return None, 0.0
+    if state.kind == FOLDER_KIND:
+        return state.error_since, FOLDER_SILENT_S
+    return (None, 0.0) if table is None else (state.success_at or state.since_at, table.silent_s)
+
+
+def _describe_silence(name: str, state: PollState | None, since: datetime | None) -> str:
+    if state is not None and state.kind == FOLDER_KIND:
+        what = f"a file in the watched folder of {state.site} cannot be read"
+    else:
+        what = f"source {name} brings no files" if state is None else f"source {name} of {state.site} brings no files"
+    return what if since is None or state is None else f"{what} since {since:%Y-%m-%d %H:%M} UTC: {state.error}"
+
+
+def _list_gaps(seen: Rotas, *, now: bool) -> Iterator[Found]:
+    for team in seen.teams:
+        gap = find_gap(seen.rosters[team.site, team.name], seen.now, seen.now + GAP_AHEAD)
+        since = "" if gap is None else f"{spell(gap.from_at)[:16]}Z"
+        is_wrong = gap is not None and (gap.from_at <= seen.now) is now
+        yield found(f"{team.site}:{team.name}", is_wrong=is_wrong, team=team.name, site=team.site, since=since)
+
+
+def _unread_plans(seen: Rotas) -> Iterator[Found]:
+    for team in seen.teams:
+        is_unread = find_unread(seen.rosters[team.site, team.name], seen.now)
+        yield found(f"{team.site}:{team.name}", is_wrong=is_unread, team=team.name, site=team.site)
+
+
+CHECKS: Final = (
+    Check(
+        "mqtt.*.refused", Intake, BAD, "messages of the {name} session do not come: {refused}", _refused,
+        alarm=2, degrades=True,
+    ),
+    Check(
+        "mqtt.*.away", Intake, BAD, "no connection to the broker ({name} session), no messages come: {problem}", _away,
+        alarm=2, after_s=AWAY_S, degrades=True,
+    ),
+    Check(
+        "ingest.database", Intake, BAD, "the database takes no observations since {at}; messages wait with the broker",
+        lambda s: found(is_wrong=s.status["database_busy_since"] is not None, at=s.status["database_busy_since"]),
+        alarm=2, after_s=AWAY_S, degrades=True,
+    ),
+    Check(
+        "ingest.lost", Intake, BAD,
+        "{n} messages since start could be written nowhere and stay with the broker; see the log",
+        _count("lost"), alarm=2, hold_s=GROWN_S, degrades=True,
+    ),
+    Check(
+        "ingest.quarantine", Intake, WARN,
+        "{n} unreadable messages since start were counted and not kept: a sender used up its share of the quarantine; "
+        "see the view quarantine_sources", _count("unkept"), alarm=1, hold_s=GROWN_S,
+    ),
+    Check(
+        "ingest.dropped", Intake, BAD, "{n} messages of QoS 0 since start were dropped; publish with QoS 1",
+        _count("dropped_qos0"), alarm=2, hold_s=GROWN_S, degrades=True,
+    ),
+    Check(
+        "ingest.stumbles", Intake, BAD,
+        "the writer of observations fails again and again; messages wait with the broker; see the log",
+        lambda s: found(is_wrong=s.status["stumbles"] >= STUMBLES), alarm=2, degrades=True,
+    ),
+    Check(
+        "ingest.catching_up", Intake, WARN,
+        "catching_up: readings that waited are being read; silence is judged when they are in",
+        lambda s: found(is_wrong=not s.status.get("drained", True) and all(s.status["connected"].values())),
+        degrades=True,
+    ),
+    Check(  # a managed broker that asks nobody for a login: anybody of this machine can speak for any instrument
+        "broker.anonymous", BrokerSection, WARN,
+        f"the broker takes readings from anybody of this machine; {HOW_TO_CLOSE}",
+        lambda b: found(is_wrong=b.mode == "managed" and LoginBook(Path(b.data)).is_open(b.anonymous)), alarm=1,
+    ),
+    Check(  # a foreign message is told once, and again after a quiet hour
+        "mqtt.foreign", Publishing, BAD,
+        "somebody else publishes as if it were the service, last on {last}: levels and alerts received by MQTT may be "
+        "forged where nobody looks at their signature; find who may write there (slopeward doctor)",
+        lambda s: found(is_wrong=s.grew("foreign", s.status["foreign"]), last=s.status["foreign_last"]),
+        alarm=2, hold_s=FOREIGN_S,
+    ),
+    Check(
+        "mqtt.unsigned", Publishing, BAD,
+        "the keys of the signatures cannot be read, sirens may refuse what is published: {why}",
+        lambda s: found(is_wrong=bool(s.status["unsigned"]), why=s.status["unsigned"]), alarm=2,
+    ),
+    Check(
+        "sms.modem", Modem, BAD, "text messages do not go out: {trouble}",
+        lambda m: found(is_wrong=bool(m.trouble), trouble=m.trouble), alarm=2, after_s=AWAY_S,
+    ),
+    Check(  # one alarm, however many jobs of however many sites wait for it
+        "compute.away", Troubles, WARN,
+        "no forecast, training or scene is computed, rules and alarms go on (see slopeward doctor): {trouble}",
+        lambda s: found(is_wrong=bool(s.compute), trouble=s.compute), alarm=1, after_s=AWAY_S, degrades=True,
+    ),
+    Check(
+        "disk.reserve", Troubles, BAD, "{trouble}",
+        lambda s: found(is_wrong=bool(s.reserve), trouble=s.reserve), alarm=2,
+    ),
+    Check(
+        "clock.unsynchronised", Troubles, WARN,
+        "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
+        lambda s: found(is_wrong=s.synchronised is False), alarm=1, after_s=UNSYNCHRONISED_S,
+    ),
+    Check(
+        "siren.*", Horns, BAD, "{trouble}",
+        lambda h: (found(t, is_wrong=bool(why), trouble=why) for t, why in h.troubles.items()), alarm=2,
+    ),
+    Check(
+        "database.readers", Readers, WARN,
+        "{n} sessions of readers of the SQL views were ended since start, last: {last}; if it goes on, close that "
+        "login (ALTER ROLE ... NOLOGIN)",
+        lambda r: found(is_wrong=r.grew("readers", r.watch.ended), n=r.watch.ended, last=r.watch.last),
+        alarm=1, hold_s=GROWN_S,
+    ),
+    Check(
+        "database.readers.unended", Readers, BAD,
+        "a reader of the SQL views holds too much and the service may not end it: {refused}; let an administrator of "
+        "the server run: GRANT pg_signal_backend TO the service's role",
+        lambda r: found(is_wrong=bool(r.watch.refused), refused=r.watch.refused), alarm=2,
+    ),
+    Check("source.*", Polling, WARN, "{text}", _silent_sources, alarm=1, degrades=True),
+    Check(
+        "duty.*.soon", Rotas, WARN, "no one of team {team} of {site} is on duty from {since}",
+        lambda s: _list_gaps(s, now=False), alarm=1,
+    ),
+    Check(
+        "duty.*.now", Rotas, WARN, "no one of team {team} of {site} is on duty: messages go to all of it",
+        lambda s: _list_gaps(s, now=True), alarm=1,
+    ),
+    Check(
+        "duty.*.unread", Rotas, WARN, "the plan of team {team} of {site} cannot be read: put a new one in force",
+        _unread_plans, alarm=1,
+    ),
+    Check(  # so many workers of a channel hang that no new one takes their place
+        "hanging.*", Telling, BAD, "channel {channel} hangs: its messages wait until the service starts again",
+        lambda s: (found(one, is_wrong=one in s.hanging, channel=one) for one in s.channels), alarm=2,
+    ),
+    Check(
+        "escalation.*", Telling, BAD, "escalation of {site} fails, see the log; call who must know by other means",
+        lambda s: (found(x, is_wrong=x in s.failing, site=x) for x in (*s.sites, STATUS_SITE, ALL_SITES)),
+        alarm=2, after_s=ESCALATION_FAILS_S, hold_s=60.0,
+    ),
+    Check(
+        "slow.*", Evaluating, BAD, "evaluation of {site} takes {s:.0f} s; shorten windows or thin its series",
+        lambda e: (found(x, is_wrong=x in e.slow, site=x, s=e.slow.get(x, 0.0)) for x in e.sites),
+        alarm=2, degrades=True,
+    ),
+)  # fmt: skip

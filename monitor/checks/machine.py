@@ -1,0 +1,189 @@
+"""What the service stands on: clock, disks, database, its log, its copies, and the tests of its channels."""
+
+import ctypes
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from monitor.checks.check import BAD, OK, WARN, Check, Found, found
+from monitor.checks.live import AWAY_S
+from monitor.config.service import ServiceConfig
+from monitor.domain.instants import spell_age
+from monitor.notify.trial import find_pause
+from monitor.store.alerting.alerts import FAILING
+from monitor.store.database.engine import Database
+from monitor.store.delivery.channel_tests import load_tested
+from monitor.store.upkeep.backup import sqlite_file
+from monitor.store.upkeep.copies import find_last_try, find_newest
+
+MIB, GIB = 1024**2, 1024**3
+DISK_BAD: Final = 500 * MIB
+DISK_WARN: Final = 5 * GIB
+COMMIT_WARN_MS, COMMIT_BAD_MS = 250.0, 2000.0
+LOG_WARN, LOG_BAD = 256 * MIB, 2 * GIB
+SLOWEST: Final = 0.99
+TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
+_SLOW_DATABASE: Final = "the database is slow, or its log has grown too large; see slopeward doctor"
+
+
+class Machine(NamedTuple):
+    """This machine, as the service file has it."""
+
+    config: ServiceConfig
+
+
+class Footing(NamedTuple):
+    """The database; `commits_s` are seconds that recent writes took."""
+
+    db: Database
+    config: ServiceConfig
+    commits_s: Sequence[float]
+    channels: Collection[str]  # that site files name
+    now: datetime
+
+
+def is_synchronised() -> bool | None:
+    """Whether the system says that its clock follows a reference (adjtimex(2)); None where it cannot say."""
+    try:
+        # struct timex is about 208 bytes on 64 bit Linux; mode 0 only reads
+        state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))
+    except AttributeError:
+        return None
+    return None if state < 0 else state != TIME_ERROR  # below 0: asking is forbidden (ProtectClock= of systemd)
+
+
+def _clock(_: Machine) -> Iterator[Found]:
+    synchronised = is_synchronised()
+    unknown = "this system does not say whether its clock is synchronized"
+    yield found(is_wrong=not synchronised, found=unknown if synchronised is None else "not synchronized")
+
+
+def list_folders(config: ServiceConfig) -> dict[str, Path]:
+    """Folders that the service writes to."""
+    url = make_url(config.database.url)
+    folders = {name: Path(getattr(config.paths, name)) for name in ("inbox", "models", "state")}
+    if url.get_backend_name() == "sqlite" and url.database:
+        folders["database"] = Path(url.database).parent
+    if config.broker.mode == "managed":
+        folders["broker"] = Path(config.broker.data)
+    if config.backup.every_s is not None:
+        folders["backup"] = Path(config.backup.folder)
+    return folders
+
+
+def _disks(machine: Machine) -> Iterator[Found]:
+    for name, folder in list_folders(machine.config).items():
+        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+        free = shutil.disk_usage(there).free
+        level = BAD if free < DISK_BAD else WARN if free < DISK_WARN else OK
+        said, todo = f"{free / GIB:.1f} GiB free at {there}", "make room, or `slopeward db prune`"
+        if not os.access(there, os.W_OK):
+            level, said, todo = BAD, f"{there} cannot be written", "give it to the user of the service"
+        yield found(
+            name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=said, todo=todo
+        )
+
+
+_COMMIT: Final = "a small write takes {usual:.0f} ms, the slowest of a hundred {slowest:.0f} ms"
+
+
+def _commits(footing: Footing) -> Iterator[Found]:
+    if not footing.commits_s:
+        return
+    in_order = sorted(footing.commits_s)
+    slow_ms = in_order[min(len(in_order) - 1, int(SLOWEST * len(in_order)))] * 1000
+    level = BAD if slow_ms >= COMMIT_BAD_MS else WARN
+    usual_ms, figure = in_order[len(in_order) // 2] * 1000, (round(slow_ms, 1), "ms")
+    yield found(is_wrong=slow_ms >= COMMIT_WARN_MS, level=level, figure=figure, usual=usual_ms, slowest=slow_ms)
+
+
+_LOG: Final = "the write-ahead log takes {mib:.0f} MiB"
+
+
+def _log(footing: Footing) -> Iterator[Found]:
+    db = footing.db
+    if db.is_sqlite:
+        try:
+            size = sqlite_file(db).with_name(f"{sqlite_file(db).name}-wal").stat().st_size
+        except OSError:
+            size = 0
+        todo = "a program that reads for so long keeps it from being emptied: end it"
+    else:
+        try:
+            with db.read() as c:
+                size = int(c.execute(text("SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()")).scalar_one())
+        except DBAPIError:
+            return  # for administrators and members of pg_monitor alone
+        todo = "look at archive_command and at replication slots that nobody reads (pg_replication_slots)"
+    level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
+    yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=size / MIB, todo=todo)
+
+
+def _copies(footing: Footing) -> Iterator[Found]:
+    with footing.db.read() as c:
+        newest, last = find_newest(c), find_last_try(c)
+    wanted = footing.config.backup
+    if wanted.every_s is None:
+        todo = 'set [backup] every = "24h", or copy it by other means'
+        yield found(level=WARN, found="the service makes no copies of the database", todo=todo)
+        return
+    failed = f"; the last try failed: {last.detail}" if last is not None and last.state == "failed" else ""
+    todo = "look at the view backups and the disk of backup.folder"
+    if newest is None:
+        level = BAD if failed else WARN
+        yield found(level=level, found=f"there is no copy of the database yet{failed}", todo=todo)
+        return
+    age_s = (footing.now - newest.at).total_seconds()
+    level = BAD if age_s > 2 * wanted.every_s else WARN if failed else OK
+    said = f"the newest copy is of {newest.at:%Y-%m-%d %H:%M} UTC, {newest.state}{failed}"
+    yield found(is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=said, todo=todo)
+
+
+def _tested(footing: Footing) -> Iterator[Found]:
+    """Whether each channel passed its last test, and how old its last good one is."""
+    pause = find_pause(footing.config.channels)
+    if pause is None:
+        return
+    with footing.db.read() as c:
+        tested = load_tested(c, footing.channels)
+    for one in tested.values():
+        level = BAD if one.is_silent(footing.now, 2 * pause) else OK if one.good_at == one.last_at else WARN
+        age_h = None if one.good_at is None else round((footing.now - one.good_at).total_seconds() / 3600, 1)
+        is_good = level == OK and one.good_at is not None
+        said = f"good {spell_age(footing.now - one.good_at)} ago" if is_good and one.good_at else one.found
+        yield found(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=said)
+
+
+CHECKS: Final = (
+    Check(
+        "clock", Machine, WARN, "{found}", _clock, "run an NTP client (systemd-timesyncd, chrony)", fine="synchronized",
+    ),
+    Check(
+        "disk.*", Machine, BAD, "{found}", _disks, "{todo}", fine="{found}", alarm=1, key="check:disk", after_s=AWAY_S,
+        reason="a disk is nearly full, or a folder cannot be written; see slopeward doctor: {text}", degrades=True,
+    ),
+    Check(
+        "database.commit", Footing, BAD, _COMMIT, _commits, "look at the disk of the database", fine=_COMMIT, alarm=1,
+        key="check:database.commit", reason=_SLOW_DATABASE, after_s=AWAY_S, degrades=True,
+    ),
+    Check(
+        "database.log", Footing, BAD, _LOG, _log, "{todo}", fine=_LOG, alarm=1, key="check:database.log",
+        reason=_SLOW_DATABASE, after_s=AWAY_S, degrades=True,
+    ),
+    Check(
+        "backup", Footing, BAD, "{found}", _copies, "{todo}", fine="{found}", alarm=1, key="check:backup",
+        after_s=AWAY_S, reason="the newest copy of the database is too old, or none succeeded; see slopeward doctor",
+        degrades=True,
+    ),
+    Check(
+        "channel.*", Footing, BAD, "{found}", _tested, "slopeward channels test", fine="{found}", alarm=2,
+        key=f"{FAILING.removeprefix('health:')}*", reason="channel {subject} fails its tests: {text}",
+    ),
+)  # fmt: skip

@@ -1,0 +1,217 @@
+"""What the processes wrote last, as any other process reads it; what is known of each site."""
+
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.domain.instants import CORE_SILENT
+from monitor.health import HOW_TO_INSTALL, STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
+
+OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
+
+
+class Stamps(NamedTuple):
+    """What the processes wrote last."""
+
+    stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]]
+    now: datetime
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether core wrote of late."""
+        return "core" in self.stamps and self.now - self.stamps["core"][0] <= CORE_SILENT
+
+    @property
+    def core(self) -> Mapping[str, Any]:
+        """What core says of itself; empty where it is silent."""
+        return self.stamps["core"][1] if self.is_heard else {}
+
+    @property
+    def ingest(self) -> Mapping[str, Any]:
+        """What ingest says of itself."""
+        said: Mapping[str, Any] = self.core.get("ingest", {})
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSight:
+    """What is known of one site, as the database says it."""
+
+    id: str
+    level: int
+    level_name: str
+    observability: str  # full, degraded, blind
+    reachable_level: int
+    top_level: int
+    evaluated_at: datetime | None  # None: declared, never evaluated yet
+    newest_at: datetime | None
+
+
+class Sights(NamedTuple):
+    """What is known of the sites that are watched."""
+
+    sites: Sequence[SiteSight]
+    now: datetime
+    tick_s: float  # longest time between two evaluations
+    declared: Iterable[str] = ()  # sites that have a file; named where none is watched yet
+
+
+def find_program(pid: int) -> str | None:
+    """The command of a process of this service, None where the process is gone, dead or another program's."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        state = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+    ours = any(Path(w).name in OWN_PROGRAMS for w in words[:2]) or any(w.startswith("monitor.") for w in words)
+    return " ".join(words).strip() if ours and state not in {"Z", "X"} else None
+
+
+def _is_gone(stamp: Mapping[str, Any]) -> bool:
+    """Whether the process of a stamp no longer runs here; its number may belong to another program by now.
+
+    False where this cannot be known: another machine wrote the stamp, or the system has no /proc.
+    """
+    if stamp.get("host") != socket.gethostname() or not Path("/proc/self/cmdline").exists():
+        return False
+    return find_program(int(stamp["pid"])) is None
+
+
+def _list_standby(seen: Stamps) -> Iterator[Found]:
+    core = seen.core
+    for stamp, (at, _) in seen.stamps.items():
+        silent_s = (seen.now - at).total_seconds()
+        if stamp.startswith(STANDBY) and silent_s <= STANDBY_FORGOTTEN_S:
+            yield found(
+                is_wrong=silent_s > STANDBY_SILENT_S, name=stamp.removeprefix(STANDBY), at=at, active=core.get("name"),
+                since=core.get("active_since"),
+            )  # fmt: skip
+
+
+def _list_different(seen: Stamps) -> Iterator[Found]:
+    for stamp, (at, said) in seen.stamps.items():
+        is_heard = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
+        if stamp.startswith(STANDBY) and is_heard and said.get("differs"):
+            yield found(name=stamp.removeprefix(STANDBY), sites=", ".join(said["differs"]))
+
+
+def _find_core(seen: Stamps) -> Iterator[Found]:
+    if core := seen.core:
+        at, n = seen.stamps["core"][0], seen.ingest.get("messages")
+        yield found(is_wrong=_is_gone(core), pid=core.get("pid"), at=at, n=n)
+
+
+def _find_supervisor(seen: Stamps) -> Iterator[Found]:
+    if seen.core and not _is_gone(seen.core) and "supervisor" in seen.stamps:
+        supervisor = seen.stamps["supervisor"][1]
+        yield found(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
+
+
+def _each(is_wrong: Callable[[SiteSight, Sights], bool], *, begun: bool = True) -> Callable[[Sights], Iterator[Found]]:
+    """Ask it of each site, with or without those that were never evaluated."""
+    return lambda seen: (
+        found(
+            is_wrong=is_wrong(one, seen), site=one.id, at=one.evaluated_at, reached=one.reachable_level,
+            top=one.top_level,
+        )
+        for one in seen.sites if one.evaluated_at is not None or not begun
+    )  # fmt: skip
+
+
+def _is_late(site: SiteSight, seen: Sights) -> bool:
+    longest = max(timedelta(seconds=10 * seen.tick_s), CORE_SILENT)
+    return site.evaluated_at is not None and seen.now - site.evaluated_at > longest
+
+
+def _describe_unwatched(seen: Sights) -> str:
+    waiting = ", ".join(sorted(seen.declared))
+    return f" yet; `slopeward run` takes: {waiting}" if waiting else "; write one with `slopeward sites init NAME`"
+
+
+_RUN: Final = "slopeward run (or systemctl start slopeward)"
+_PROCESS: Final = "process {process}, pid {pid}, {sites} sites, {messages} messages, started again {restarts} times"
+CHECKS: Final = (
+    Check(
+        "service.never", Stamps, WARN, "the service has never run on this database; start it with `slopeward run`",
+        lambda s: found(is_wrong="core" not in s.stamps), _RUN, blinds=True,
+    ),
+    Check(
+        "service.silent", Stamps, WARN,
+        "core has been silent since {at:%Y-%m-%d %H:%M:%S} UTC; see the log of `slopeward run`",
+        lambda s: [found(is_wrong=not s.is_heard, at=s.stamps["core"][0])] if "core" in s.stamps else (), _RUN,
+        blinds=True,
+    ),
+    Check(
+        "service.gone", Stamps, BAD, "core, pid {pid}, is gone; its last sign of life was {at:%Y-%m-%d %H:%M:%S} UTC",
+        _find_core,
+        "the supervisor starts it again within a minute; else slopeward run",
+        fine="core runs, pid {pid}, {n} messages since start",
+    ),
+    Check(
+        "service.unsupervised", Stamps, BAD, "the supervisor, pid {pid}, is gone: nobody restarts the core",
+        _find_supervisor, "stop the core and start the service again",
+    ),
+    Check(
+        "service.degraded", Stamps, WARN, "{line}",
+        lambda s: (found(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
+        "what it names is in docs/how-to/operate.md", degrades=True,
+    ),
+    Check(
+        "standby.silent", Stamps, BAD,
+        "{name} stood by and is silent since {at:%Y-%m-%d %H:%M:%S} UTC: nobody would take over", _list_standby,
+        "start `slopeward run --standby` on {name}", fine="{active} decides since {since}; {name} stands by",
+        degrades=True,
+    ),
+    Check(
+        "standby.differs", Stamps, WARN, "{name} stands by with other site files than those in force: {sites}",
+        _list_different, "put the files in force there", degrades=True,
+    ),
+    Check(
+        "broker.durable", Stamps, WARN, f"broker not durable: what it holds is lost when it restarts; {HOW_TO_INSTALL}",
+        lambda s: found(is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True)),
+        HOW_TO_INSTALL, degrades=True,
+    ),
+    Check(
+        "ingest.processes", Stamps, BAD, _PROCESS,
+        lambda s: (found(is_wrong=not one["connected"], **one) for one in s.ingest.get("processes", ())),
+        "its messages wait with the broker", fine=_PROCESS,
+    ),
+    Check(
+        "queue.waiting", Stamps, WARN, "{n} messages wait to be stored",
+        lambda s: found(is_wrong=(n := s.ingest.get("queued", 0)) > 1000, n=n),
+        "the database is slow: look at its disk",
+    ),
+    Check(
+        "queue.dropped", Stamps, WARN, "{n} messages of QoS 0 were dropped",
+        lambda s: found(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n), "publish with QoS 1",
+    ),
+    Check(
+        "sight.none", Sights, BAD, "no site is watched{todo}",
+        lambda s: found(is_wrong=not s.sites, todo=_describe_unwatched(s)), blinds=True,
+    ),
+    Check(
+        "sight.begun", Sights, BAD, "{site}: not evaluated yet",
+        _each(lambda one, _: one.evaluated_at is None, begun=False), blinds=True,
+    ),
+    Check(
+        "sight.evaluated", Sights, BAD, "{site}: not evaluated since {at:%Y-%m-%d %H:%M:%S} UTC", _each(_is_late),
+        blinds=True,
+    ),
+    Check(
+        "sight.blind", Sights, BAD, "{site}: cannot see; no criterion has valid data",
+        _each(lambda one, _: one.observability == "blind"), blinds=True,
+    ),
+    Check(
+        "sight.part", Sights, WARN, "{site}: sees in part; see `slopeward status --json` and the page for its stations",
+        _each(lambda one, _: one.observability == "degraded"), degrades=True,
+    ),
+    Check(
+        "sight.reach", Sights, WARN, "{site}: only level {reached} of {top} can be reached now",
+        _each(lambda one, _: one.reachable_level < one.top_level), degrades=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,146 @@
+"""What can be wrong with the service file, and with what it names."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.checks.site_files import Environment, SiteFiles
+from monitor.errors import ConfigError, SlopewardError
+
+
+class Connections(NamedTuple):
+    """Broker, database and mail server, tried from here."""
+
+    files: SiteFiles
+
+
+def _list_faults(files: SiteFiles) -> list[str]:
+    from monitor.ingest.sources.plan import find_faults
+
+    return list(find_faults(files.service.source, {site.id for site in files.sites}, os.environ))
+
+
+def _sources(files: SiteFiles) -> Iterator[Found]:
+    faults = _list_faults(files)
+    yield from (found(fault=fault) for fault in faults if not fault.endswith("is not set"))
+    if files.service.source and not faults:
+        yield found(is_wrong=False, n=len(files.service.source))
+
+
+def _map_tiles(files: SiteFiles) -> Iterator[Found]:
+    from monitor.config.tile_files import list_files
+
+    folder = Path(files.service.map.tiles)
+    if not files.service.map.tiles or not folder.is_dir():
+        return
+    known = list_files(folder)
+    for entry in sorted(folder.iterdir()):
+        if entry.name not in {one.name for one in known} and not entry.name.startswith("."):
+            todo = f"run `slopeward map tiles {entry}`" if entry.suffix == ".mbtiles" else "only *.pmtiles are"
+            yield found(name=entry.name, todo=todo)
+    if known:
+        yield found(is_wrong=False, n=len(known), folder=folder)
+
+
+def _cap(files: SiteFiles) -> Iterator[Found]:
+    """Whether CAP messages can be signed, where they are to be."""
+    from monitor.domain.terms import read_text
+    from monitor.notify.cap.message import write_notice
+    from monitor.notify.cap.signature import sign_cap, verify_cap
+
+    cap, now = files.service.cap, datetime.now(UTC)
+    if not cap.key:
+        return
+    try:
+        certificate = read_text(Path(cap.certificate_file))
+        sample = write_notice("check", "slopeward", now, "a sample")
+        signed = verify_cap(sign_cap(sample, cap.key, certificate).encode(), certificate)
+    except SlopewardError as error:
+        yield found(text=str(error))
+        return
+    text = f"messages are signed by {signed.subject} until {signed.ends_at:%Y-%m-%d}"
+    yield found(is_wrong=signed.ends_at <= now, text=text)
+
+
+def _try(act: Callable[[], str]) -> Found:
+    try:
+        return found(is_wrong=False, text=act())
+    except (SlopewardError, OSError) as error:
+        return found(text=" ".join(str(error).split()))
+
+
+def _database(tried: Connections) -> Iterator[Found]:
+    from monitor.store.database.engine import Database
+    from monitor.store.upkeep.migrate import require_current
+
+    def reach() -> str:
+        with Database(tried.files.service.database.url) as db:
+            require_current(db)
+        return "answers, schema is current"
+
+    yield _try(reach)
+
+
+def _broker(tried: Connections) -> Iterator[Found]:
+    broker = tried.files.service.broker
+    yield _try(lambda: _reach(broker.host, broker.port) if broker.mode == "external" else _find_broker())
+
+
+def _reach(host: str, port: int) -> str:
+    with socket.create_connection((host, port), timeout=5):
+        return f"{host}:{port} takes connections"
+
+
+def _find_broker() -> str:
+    from monitor.health import HOW_TO_INSTALL
+    from monitor.ingest.broker import find_mosquitto
+
+    path = find_mosquitto()
+    if path is None:
+        raise ConfigError(f"Mosquitto is not installed, the broker would forget at restart; {HOW_TO_INSTALL}")
+    return f"managed, {path}"
+
+
+def _mail(tried: Connections) -> Iterator[Found]:
+    smtp = tried.files.service.smtp
+    if any(c.startswith("email:") for s in tried.files.sites for r in s.recipients for c in r.channels):
+        if smtp.host:
+            yield _try(lambda: _reach(smtp.host, smtp.port))
+        else:
+            yield found(text="a recipient has an email: channel, but smtp.host is not set")
+
+
+CHECKS: Final = (
+    Check(
+        "sources.faults", SiteFiles, BAD, "{fault}", _sources, "mend its [[source]] table, or what it names",
+        fine="{n} usable",
+    ),
+    Check(
+        "sources.unset", Environment, BAD, "{fault}",
+        lambda s: (found(fault=x) for x in _list_faults(s.files) if x.endswith("is not set")),
+        "set it in the environment of the service",
+    ),
+    Check(
+        "map.folder", SiteFiles, WARN, "[map] tiles: there is no folder {folder}",
+        lambda f: found(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
+        "make it, or mend [map] tiles",
+    ),
+    Check(
+        "map.tiles", SiteFiles, WARN, "{name} is not served: {todo}", _map_tiles, "{todo}",
+        fine="{n} files of tiles in {folder}",
+    ),
+    Check(
+        "cap.certificate", SiteFiles, BAD, "{text}", _cap, "mend [cap], or make a new key: slopeward cap keys",
+        fine="{text}",
+    ),
+    Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),
+    Check("broker.connects", Connections, BAD, "{text}", _broker, "mend [broker]", fine="{text}"),
+    Check(
+        "channels.mail", Connections, BAD, "{text}", _mail, "mend [smtp]",
+        fine="{text}; `slopeward channels test` sends",
+    ),
+)  # fmt: skip

@@ -1,0 +1,333 @@
+"""What can be wrong with site files that can be read: `slopeward check` and `doctor` say it."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
+from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
+from monitor.domain.instants import epoch_s
+from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
+from monitor.domain.site import VELOCITY_MAP, Site
+from monitor.errors import ConfigError, SlopewardError, UnsetError
+from monitor.language.vocabulary import LEVELS
+
+
+class SiteFiles(NamedTuple):
+    """The folder of site files, read."""
+
+    service: ServiceConfig
+    sites: Sequence[Site]
+    failures: Mapping[Path, ConfigError]
+
+    @classmethod
+    def read(cls, service: ServiceConfig) -> "SiteFiles":
+        """Read them; raises ConfigError where there is no folder."""
+        return cls(service, *scan_sites(service.paths.sites))
+
+
+class Environment(NamedTuple):
+    """What site files and service file leave to the environment: the service may have another one."""
+
+    files: SiteFiles
+
+
+def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFiles], Iterator[Found]]:
+    """Lines that are found of each site."""
+    return lambda files: (found(site.id, line=line) for site in files.sites for line in find(site))
+
+
+def _dear(files: SiteFiles) -> Iterator[Found]:
+    from monitor.criteria.cost import find_dear
+
+    for site in files.sites:
+        if dear := find_dear(site):
+            yield found(site.id, level=BAD if dear[1] else WARN, line=dear[0])
+
+
+def _unproven(files: SiteFiles) -> Iterator[Found]:
+    """What models say counts only where this site's own record shows that it may; the record lies in the database."""
+    from monitor.alerting.decision.proof import describe_unproven
+    from monitor.criteria.proofs import needs_proof
+    from monitor.store.database.engine import Database
+    from monitor.store.models.proofs import load_proof_facts
+    from monitor.store.upkeep.migrate import require_current
+
+    asked = [site for site in files.sites if needs_proof(site)]
+    if not asked:
+        return
+    now = datetime.now(UTC)
+    try:
+        with Database(files.service.database.url) as db:
+            require_current(db)
+            with db.read() as c:
+                lines = [
+                    (site.id, line)
+                    for site in asked for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
+                ]  # fmt: skip
+    except SlopewardError as error:
+        names = ", ".join(f"{site.id}: {criterion.id}" for site in asked for criterion in needs_proof(site))
+        lines = [("database", f"nothing shows that models may be witnesses ({names}): {error}")]
+    yield from (found(site, line=line) for site, line in lines)
+
+
+def _other_sites(files: SiteFiles) -> Iterator[Found]:
+    known = {site.id for site in files.sites}
+    for site in files.sites:
+        for key, names in (("start_from", [site.forecast.start_from]), ("replay", site.forecast.replay)):
+            for name in {*names} - known - {""}:
+                yield found(site.id, key=key, name=name, every=", ".join(sorted(known)))
+
+
+def _unknown_models(files: SiteFiles) -> Iterator[Found]:
+    # registries name models by dotted path, so that looking loads none of them
+    from detection.anomaly.registry import list_served
+    from forecasting.registry import SERVED
+
+    for site in files.sites:
+        for key, names, known in (
+            ("forecast.models", site.forecast.models, SERVED),
+            ("anomaly.detectors", site.anomaly.detectors, list_served()),
+        ):
+            for name in names:
+                if name not in known:
+                    yield found(site.id, key=key, name=name, known=", ".join(sorted(known)))
+
+
+def find_unread(site: Site) -> Iterator[str]:
+    """Covariates that would be dropped in silence."""
+    from forecasting.data.kinds import NETWORKS_ONLY, WORDS, find_kind
+    from forecasting.registry import NETWORKS, READS_DRIVERS
+
+    expected = [name for name, _ in site.forecast.expected_rain]
+    readers = READS_DRIVERS.intersection(site.forecast.models)
+    networks = readers.intersection(NETWORKS)
+    given = (*site.forecast.covariates, *expected)
+    for name in given:
+        needs_network = name in WORDS or (name not in expected and find_kind(name) in NETWORKS_ONLY)
+        if not (networks if needs_network else readers):
+            those = "a network, such as gru" if needs_network else "a network, such as gru, or sarimax or uc"
+            yield (
+                f"none of the chosen models reads {name}; add one that does ({those}) to "
+                "forecast.models, or take it out"
+            )
+    for name in site.forecast.covariates:
+        spec = None if name in WORDS else site.series(*name.split(".", 1))
+        if spec is not None and spec.quantity == "rain" and spec.stamp == "event":
+            yield (
+                f"{name} reports tips alone: its silence and a dry day look alike, so no model "
+                "reads it; name a gauge with stamp interval_end or counter"
+            )
+        if spec is not None and spec.unit != "index" and spec.unit not in UNITS:
+            yield (
+                f"the unit {spec.unit!r} of {name} is not known; give the series a known unit, or "
+                "the unit index where it has none"
+            )
+    for name in sorted({name for name in given if given.count(name) > 1}):
+        yield f"{name} is named twice; name it once"
+
+
+def _uninstalled(files: SiteFiles) -> Iterator[Found]:
+    """What the file asks for and this machine cannot do yet; everything else goes on."""
+    from monitor.extras import describe_missing, is_installed
+    from monitor.jobs.forecasts.train import needs_torch
+
+    for site in files.sites:
+        asked = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
+        if asked and not is_installed("torch"):
+            yield found(site.id, names=", ".join(asked), missing=describe_missing("torch"))
+
+
+def _unusable_decoders(files: SiteFiles) -> Iterator[Found]:
+    from monitor.ingest.decoders.table import find_decoder
+
+    for site in files.sites:
+        for bound in site.decoders:
+            try:
+                find_decoder(bound.name, bound)
+            except ConfigError as error:
+                yield found(site.id, topic=bound.pattern, why=f"{error}; its messages would wait in the quarantine")
+                continue
+            if bound.name in {"nmea", "rtklib"} and all(station.origin is None for station in site.stations):
+                yield found(site.id, topic=bound.pattern, why="no station has an origin; its positions would wait")
+
+
+def _noiseless(files: SiteFiles) -> Iterator[Found]:
+    """Series whose steps raise questions and of whose scatter the site file says nothing."""
+    from monitor.series.step_detector import OPENING
+    from monitor.series.tracks import verify_step
+
+    for site in files.sites:
+        asking = [c for c in site.criteria if c.kind.followed and c.role == "witness" and c.quantity != "rain"]
+        series = {
+            (spec.station, spec.quantity): spec.unit for c in asking for station in c.stations
+            if (spec := site.series(station, c.quantity)) is not None and spec.noise_floor == 0.0
+            and verify_step(spec, c) is not None
+        }  # fmt: skip
+        for unit in dict.fromkeys(series.values()):
+            names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            yield found(site.id, names=", ".join(names[:3]) + more, opening=OPENING, unit=unit)
+
+
+def _unsigned(files: SiteFiles) -> Iterator[Found]:
+    """Criteria and rules that count and do not say who set them and on what grounds."""
+    for site in files.sites:
+        signed = [(f"criterion {c.id}", c.author, c.reason) for c in site.criteria if c.role != "advice"]
+        rules = [(f"fusion rule {r.id}", r.author, r.reason) for r in site.fusion.rules]
+        for name, author, reason in (*signed, *rules):
+            missing = [key for key, said in (("author", author), ("reason", reason)) if not said.strip()]
+            if missing:
+                yield found(site.id, name=name, missing=" and no ".join(missing))
+
+
+def _overdue(files: SiteFiles) -> Iterator[Found]:
+    today = datetime.now(UTC).date().isoformat()
+    for site in files.sites:
+        for one in site.criteria:
+            if one.valid_until is not None and one.valid_until < today:
+                yield found(site.id, criterion=one.id, day=one.valid_until)
+
+
+def _taken_names(files: SiteFiles) -> Iterator[Found]:
+    for site in files.sites:
+        levels = {level.name for level in site.levels} | LEVELS
+        for station in site.stations:
+            if (name := station.id.lower()) in levels:
+                yield found(site.id, station=station.id, name=name)
+
+
+def _unmapped(files: SiteFiles) -> Iterator[Found]:
+    """Series that say a map of velocities fills them, and none can."""
+    from monitor.ingest.files.velocity import has_mapped_ground
+
+    for site in files.sites:
+        for station in site.stations:
+            for spec in (one for one in station.series if one.source == VELOCITY_MAP):
+                why = "is read where? give the station a place or an outline"
+                if spec.quantity not in OF_VELOCITY_MAPS:
+                    why = f"gives {', '.join(OF_VELOCITY_MAPS)}"
+                elif has_mapped_ground(station):
+                    continue
+                yield found(site.id, series=f"{station.id}.{spec.quantity}", why=why)
+
+
+def _no_person(files: SiteFiles) -> Iterator[Found]:
+    for site in files.sites:
+        channels = list_channels(site)
+        reaches = any(traits_of(c).reaches_person for c in channels)
+        yield found(site.id, is_wrong=bool(site.recipients) and not reaches, channels=", ".join(channels))
+
+
+def list_channels(site: Site) -> list[str]:
+    """The channels of all recipients of a site."""
+    return sorted({c for r in site.recipients for c in r.channels})
+
+
+def _open_channels(files: SiteFiles) -> Iterator[tuple[str, str, ConfigError | None]]:
+    """Each channel of a site, and why it can never send."""
+    from monitor.notify.notifier import channel_settings, open_notifier
+
+    settings = channel_settings(files.service, os.environ)
+    for site in files.sites:
+        for channel in list_channels(site):
+            error = None
+            try:
+                open_notifier(channel, settings)
+            except ConfigError as refused:
+                error = refused
+            yield site.id, channel, error
+
+
+def _channel_settings(files: SiteFiles) -> Iterator[Found]:
+    """Channels that can never send."""
+    for site, channel, error in _open_channels(files):
+        if split_channel(channel)[0] in NOTIFIERS and not isinstance(error, UnsetError):
+            yield found(site, is_wrong=error is not None, error=error)
+
+
+def _unset_channels(seen: Environment) -> Iterator[Found]:
+    """Channels that lack a setting here."""
+    for site, channel, error in _open_channels(seen.files):
+        if error is None or isinstance(error, UnsetError):
+            yield found(site, is_wrong=error is not None, error=error, channel=channel)
+
+
+CHECKS: Final = (
+    Check(
+        "sites.unread", SiteFiles, BAD, "{fault}",
+        lambda f: (found(p.name, fault=x, path=p) for p, error in f.failures.items() for x in error.faults),
+        "mend {path}; until then the last good version is used",
+    ),
+    Check(
+        "sites.none", SiteFiles, BAD, "no usable site file; write one with `slopeward sites init NAME`",
+        lambda f: found("" if f.sites else str(f.service.paths.sites), is_wrong=not f.sites, n=len(f.sites)),
+        "slopeward sites init NAME", fine="{n} usable",
+    ),
+    Check(
+        "sites.weak", SiteFiles, BAD, "{line}", _lines(find_weaknesses),
+        "add an independent witness or lower fusion.top_needs",
+    ),
+    Check("sites.dear", SiteFiles, BAD, "{line}", _dear, "evaluations slower than data blind the site"),
+    Check("sites.unproven", SiteFiles, BAD, "{line}", _unproven, "slopeward check says what would show it"),
+    Check(
+        "forecasts.other_site", SiteFiles, BAD, "forecast.{key}: no site is called {name!r}; expected one of: {every}",
+        _other_sites, "mend the site file",
+    ),
+    Check(
+        "forecasts.unknown", SiteFiles, BAD, "{key}: unknown model {name!r}; expected one of: {known}", _unknown_models,
+        "mend the site file",
+    ),
+    Check(
+        "forecasts.covariates", SiteFiles, BAD, "forecast.covariates: {line}", _lines(find_unread),
+        "mend the site file",
+    ),
+    Check(
+        "forecasts.installed", SiteFiles, WARN, "{names}: {missing}", _uninstalled,
+        "install it, or take these out of the site file",
+    ),
+    Check(
+        "decoders", SiteFiles, BAD, "decoder of topic {topic!r}: {why}", _unusable_decoders,
+        "mend its [[decoder]] table",
+    ),
+    Check(
+        "sites.noise", SiteFiles, WARN,
+        "{names}: no noise_floor. Where no sigma comes with the values either, nobody is notified of small steps "
+        "in the first {opening} epochs: write noise_floor = the standard deviation, in {unit}, of readings at "
+        "rest", _noiseless, "write noise_floor in its series",
+    ),
+    Check(
+        "sites.unsigned", SiteFiles, WARN, "{name}: no {missing}: say who set its bounds, on what grounds", _unsigned,
+        "write author and reason",
+    ),
+    Check(
+        "sites.overdue", SiteFiles, WARN, "criterion {criterion}: to be reviewed by {day}, and it goes on counting",
+        _overdue, "review its bounds, then move valid_until",
+    ),
+    Check(
+        "sites.names", SiteFiles, WARN,
+        "station {station}: {name} is the name of a level: who reads a message may take one for the other",
+        _taken_names, "give the station another name",
+    ),
+    Check(
+        "sites.unmapped", SiteFiles, WARN, "{series} stays empty: a velocity map {why}", _unmapped,
+        "mend the site file",
+    ),
+    Check("channels.caution", SiteFiles, WARN, "{line}", _lines(find_cautions), "mend its file"),
+    Check(
+        "channels.nobody", SiteFiles, BAD, "nobody is notified: add a [[recipient]]",
+        lambda f: (found(site.id, is_wrong=not site.recipients) for site in f.sites), "add a [[recipient]] to its file",
+    ),
+    Check(
+        "channels.no_person", SiteFiles, WARN, "only {channels}; no person is notified", _no_person,
+        "add email: or apprise:",
+    ),
+    Check("channels.settings", SiteFiles, BAD, "{error}", _channel_settings, "mend the channels of its file"),
+    Check(
+        "channels.unset", Environment, BAD, "{error}; set it where the service runs", _unset_channels,
+        "set it in the environment of the service", fine="{channel} has what it needs (slopeward channels test sends)",
+    ),
+)  # fmt: skip

@@ -1,0 +1,28 @@
+"""The table of checks: every entry of the files of this room."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from monitor.checks import broker, database, decisions, installation, live, machine, running, settings, site_files
+from monitor.checks.check import Check, Finding
+from monitor.store.service_checks import CheckRow
+
+AREAS: Final = (site_files, settings, installation, database, machine, broker, running, live, decisions)
+CHECKS: list[Check] = [one for area in AREAS for one in area.CHECKS]
+
+
+def look(what: object) -> Iterator[Finding]:
+    """What every check finds that looks at this; what is in order comes as well."""
+    for one in CHECKS:
+        if isinstance(what, one.looks_at):
+            yield from one.look(what)
+
+
+def read_rows(rows: Iterable[CheckRow]) -> Iterator[Finding]:
+    """What was stored, as it was found."""
+    for row in rows:
+        area = row.name.partition(".")[0]
+        for one in CHECKS:
+            if one.id in {row.name, f"{area}.*"}:
+                subject = "" if one.id == row.name else row.name.removeprefix(f"{area}.")
+                yield Finding(one, subject, row.state, row.found, row.remedy, (row.value, row.unit))

@@ -1,0 +1,43 @@
+"""The answer of `slopeward status`, the page and `/health`: seen, degraded or blind, each with its reasons."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.checks.running import Sights, SiteSight, Stamps
+from monitor.checks.table import look
+
+SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
+EXIT_OF: Final = {SEEN: 0, DEGRADED: 5, BLIND: 6}
+Stamped = Mapping[str, tuple[datetime, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state with its reasons."""
+
+    state: str
+    reasons: tuple[str, ...] = field(default=())
+
+
+def judge(
+    stamps: Stamped, sites: Iterable[SiteSight], now: datetime, evaluate_tick_s: float, declared: Iterable[str] = ()
+) -> Verdict:
+    """Judge from what is stored, so that any process (and a person with SQL) comes to the same answer.
+
+    Blind: core is silent, no site is watched, or a site is blind or was not evaluated for ten ticks.
+    Degraded: a site sees only in part or cannot reach its top level, the broker is not durable, a child restarts.
+    """
+    blind, degraded = _gather(Stamps(stamps, now), Sights([*sites], now, evaluate_tick_s, [*declared]))
+    return Verdict(BLIND if blind else DEGRADED if degraded else SEEN, (*blind, *degraded))
+
+
+def judge_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:
+    """What is wrong with the service's own parts: reasons why nobody looks, and reasons why it is not whole."""
+    return _gather(Stamps(stamps, now))
+
+
+def _gather(*seen: object) -> tuple[list[str], list[str]]:
+    wrong = [one for what in seen for one in look(what) if one.is_wrong]
+    return [one.text for one in wrong if one.check.blinds], [one.text for one in wrong if one.check.degrades]

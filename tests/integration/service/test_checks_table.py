@@ -1,0 +1,113 @@
+"""A finding is one entry of the table of checks: with it alone, all who say what is wrong say it."""
+
+import json
+from datetime import datetime
+from types import SimpleNamespace
+
+import pytest
+
+from monitor.checks import table
+from monitor.checks.check import BAD, Check, found
+from monitor.checks.decisions import Pulse
+from monitor.checks.machine import Footing
+from monitor.checks.site_files import SiteFiles
+from monitor.cli.main import run_verb
+from monitor.config.first_site import write_first_site
+from monitor.config.service import load_service
+from monitor.service.core import Core
+from monitor.service.emergency_notice import TELL_AFTER_S, Herald
+from monitor.service.notice_record import Address, ToldFile
+from monitor.store.alerting.alerts import load_alerts
+from monitor.store.schema.views import load_view
+from tests.conftest import ON_SQLITE, wait_for
+from tests.integration.web.served import NOW, serving
+
+FLOOD = "the cellar of the service stands {cm:g} cm under water"
+SAID = FLOOD.format(cm=7.0)
+
+
+def add(monkeypatch, looks_at, **more):
+    one = Check("cellar", looks_at, BAD, FLOOD, lambda _: found(cm=7.0), "pump it out", **more)
+    monkeypatch.setattr(table, "CHECKS", [*table.CHECKS, one])
+
+
+@pytest.fixture
+def service(database, tmp_path, monkeypatch):
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/a.toml").write_text(write_first_site("a"))
+    url = database.url.render_as_string(hide_password=False)
+    text = f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n[broker]\nmode = "demo"\n'
+    (tmp_path / "slopeward.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return load_service(tmp_path / "slopeward.toml")
+
+
+def doctor(capsys, verb="doctor"):
+    status = run_verb([verb, "--json", "--config", "slopeward.toml"])
+    return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@ON_SQLITE
+def test_what_the_service_stands_on_is_said_by_alarm_doctor_status_page_and_view(
+    database, service, monkeypatch, capsys
+):
+    monkeypatch.setattr("monitor.service.self_checks.Conditions.grew", lambda *_: False)
+    add(monkeypatch, Footing, alarm=2, degrades=True)
+    core = Core(service, lambda: NOW)
+    core.ingest = SimpleNamespace(status=lambda: {"messages": 0, "queued": 0, "dropped_qos0": 0})
+    core.dispatcher = SimpleNamespace(status=dict, wake=lambda: None)
+    core._look_at_footing()
+    core.alarms.write_pending()
+    core._write_stamp("running")
+    core.db.close()
+    with database.read() as c:
+        (alarm,) = [one for one in load_alerts(c, "status", open_only=True) if one.key == "health:cellar"]
+        rows = {row["name"]: row for row in load_view(c, "service_checks")}
+    assert (alarm.level, alarm.reason) == (2, SAID)
+    assert (rows["cellar"]["state"], rows["cellar"]["found"], rows["cellar"]["remedy"]) == (BAD, SAID, "pump it out")
+    with serving(database, NOW, service) as client:
+        assert SAID in client.get("/health").json()["reasons"]
+    for verb in ("status", "doctor"):
+        monkeypatch.setattr(f"monitor.cli.service.{verb}.datetime", Clock)
+        _, said = doctor(capsys, verb)
+        assert SAID in str(said), verb
+
+
+class Clock(datetime):
+    """The present of the command line is that of the test."""
+
+    @classmethod
+    def now(cls, _=None):
+        return NOW
+
+
+@ON_SQLITE
+def test_what_is_wrong_with_site_files_is_said_by_check_and_doctor(service, monkeypatch, capsys):
+    assert doctor(capsys, "check")[0] == 0
+    add(monkeypatch, SiteFiles)
+    status, said = doctor(capsys, "check")
+    assert (status, [one["state"] for one in said if one["text"] == SAID]) == (1, ["wrong"])
+    status, said = doctor(capsys)
+    assert (status, [one["remedy"] for one in said if one["found"] == SAID]) == (1, ["pump it out"])
+
+
+@ON_SQLITE
+def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the_banner(
+    database, service, monkeypatch, tmp_path
+):
+    sent = []
+    channel = SimpleNamespace(deliver=lambda one: sent.append(one.body))
+    monkeypatch.setattr("monitor.service.emergency_notice.open_notifier", lambda *_: channel)
+    core = Core(service, lambda: NOW)
+    assert core.vigil.trouble() == ""
+    add(monkeypatch, Pulse)
+    trouble = core.vigil.trouble()
+    core.db.close()
+    assert trouble == SAID
+    herald = Herald(
+        lambda: [Address("ada", "log:a")], list, {}, lambda: NOW, lambda *_: None, ToldFile(tmp_path / "told.json")
+    )
+    herald.look(trouble, 0.0)
+    herald.look(trouble, TELL_AFTER_S)
+    wait_for(lambda: sent)
+    assert sent[0].startswith(f"Slopeward cannot decide: {SAID}.")
