@@ -9,7 +9,7 @@ Rows and JSON hold three neighbours, `reason`, `reason_id`, `reason_values`: `sp
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, Self, TypeAlias
@@ -377,7 +377,9 @@ def gather(value: Any) -> Any:
             elif not (_is_neighbour(key, _ID, value) or _is_neighbour(key, _VALUES, value)):
                 found[key] = gather(one) if isinstance(one, Mapping | list) else one
         return found
-    return [gather(one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list) and not _FLAT.issuperset(map(type, value)):
+        return [gather(one) for one in value]
+    return value
 
 
 def _is_neighbour(key: Any, ending: str, record: Mapping[Any, Any]) -> bool:
@@ -388,7 +390,7 @@ def _is_neighbour(key: Any, ending: str, record: Mapping[Any, Any]) -> bool:
     return base in record and f"{base}{_ID}" in record and f"{base}{_VALUES}" in record
 
 
-def is_same_text(one: Sequence[Any], other: Sequence[Any]) -> bool:
+def is_same_text(one: str, other: str) -> bool:
     """Whether two texts say the same: by id and values where both have them, else by their letters."""
     if isinstance(one, Message) and isinstance(other, Message):
         return one.id == other.id and values_to_json(one.values) == values_to_json(other.values)

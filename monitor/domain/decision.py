@@ -6,7 +6,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
 
-from forecasting.message import gather
+from forecasting.message import Message, gather
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
 from monitor.domain.keys import StepKey, Support, VoteKey, read_support
@@ -239,16 +239,16 @@ class View:
             {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
             {k: Newest(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
             tuple(ForecastFact(**f) for f in value["forecasts"]),
-            tuple(AnomalyFact(**f) for f in gather(value["anomalies"])),
+            tuple(AnomalyFact(**gather(f)) for f in value["anomalies"]),
             tuple(_read_footprint(gather(f)) for f in value["footprints"]),
             tuple(ReportFact(**f) for f in value["reports"]),
             bool(value["draining"]),
             tuple(EventFact(**{**f, "confirmed_by": tuple(f["confirmed_by"])}) for f in value["events"]),
-            tuple(FailureFact(**f) for f in gather(value["failures"])),
+            tuple(FailureFact(**gather(f)) for f in value["failures"]),
             tuple(MaintenanceFact(**f) for f in value["maintenance"]),
             tuple(PointFact(**f) for f in value["points"]),
             tuple(OffsetFact(**f) for f in value["offsets"]),
-            tuple(ProofFact(**f) for f in gather(value["proofs"])),
+            tuple(ProofFact(**gather(f)) for f in value["proofs"]),
         )
 
 
@@ -279,7 +279,7 @@ class Vote:
     level: int
     newest_s: float
     valid_until_s: float
-    reason: str
+    reason: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ class Step:
     # pending, counted, instrument (no movement, says a person), movement, event (explained, unanswered), before (older
     # than the watch), doubtful (the instrument does not vouch for it), returned (it counted and came back)
     state: str
-    reason: str
+    reason: Message
     quantity: str = ""  # the declared series that jumped
     words: int | None = None  # people behind the event that explains it; None = none does
 
@@ -314,7 +314,7 @@ class Condition:
     ledger: str
     level: int
     since_s: float
-    reason: str
+    reason: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +385,7 @@ class Memory:
         known = dict(value)
         for name, kind in (("votes", Vote), ("steps", Step), ("conditions", Condition), ("signed", Signature)):
             name_of = _KEYS.get(name, str)
-            known[name] = {name_of(k): kind(**v) for k, v in known[name].items()}
+            known[name] = {name_of(k): kind(**gather(v)) for k, v in known[name].items()}
         for name in ("supporters", "answered", "unheard"):
             known[name] = {read_support(k): v for k, v in known[name].items()}
         return Memory(**known)
@@ -401,7 +401,7 @@ class StationHealth:
 
     station: str
     state: str  # ok, silent, flagged, stuck, verify, unknown
-    reason: str
+    reason: Message
     newest_s: float | None
     expected_interval_s: float | None
     missing_share_24h: float | None

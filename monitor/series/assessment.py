@@ -4,12 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+from forecasting.message import Message, Template
 from monitor.domain.decision import Memory, Newest, View
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.series.tracks import Track, Tracker
 from monitor.series.vectors import Vector
+
+_NO_DATA: Final = Template("criterion.no_data", "no usable data")()
+REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
 
 ARRIVED: Final = "~arrived"  # windows without corrections that wait for two people
 Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
@@ -45,10 +49,10 @@ class Assessment:
     heard: bool = False
     fresh: bool = False
     newest_s: float | None = None
-    reason: str = "no usable data"
+    reason: Message = _NO_DATA
     facts: Mapping[str, Any] = field(default_factory=dict)
     measure: Callable[[], Measured] = field(default=measure_nothing, compare=False, repr=False)
-    undecided: Mapping[int, str] = field(default_factory=dict)
+    undecided: Mapping[int, Message] = field(default_factory=dict)
 
     @property
     def motion(self) -> Vector | None:
@@ -167,7 +171,7 @@ def open_track(windows: Windows, criterion: Criterion, station: str) -> tuple[Tr
     if track.usable_s is None or spec is None:
         return Assessment(criterion.id, station)
     if track.stuck:
-        return Assessment(criterion.id, station, newest_s=track.usable_s, reason="the instrument repeats one value")
+        return Assessment(criterion.id, station, newest_s=track.usable_s, reason=REPEATS())
     return track, spec
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
+from forecasting.message import Figure, Message, NameList, Template, Timestamp, join
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import BROUGHT_BY, Reading
@@ -22,6 +23,22 @@ from monitor.domain.site import SeriesSpec
 from monitor.series.assessment import ARRIVED, Warm, Windows
 from monitor.series.noise import scatter_of
 from monitor.series.steps import says_no
+
+_BETWEEN: Final = Template(
+    "correction.between",
+    "{n} values of {series} from {at} to {at2} stand between those of the instrument and differ from these by up to "
+    "{n2} {unit}, brought by {names}",
+)
+_CHANGED: Final = Template(
+    "correction.changed",
+    "{n} values of {series} from {at} to {at2} were changed by up to {n2} {unit} after they had arrived, brought by "
+    "{names}",
+)
+_ERRORS: Final = Template(
+    "correction.errors",
+    "{n} values of {series} from {at} to {at2} were given errors of up to {n2} {unit} after they had arrived, brought "
+    "by {names}",
+)
 
 CORRECTED: Final = "corrected:"  # how the question begins: `corrected:STATION@INSTANT`
 SIGMAS: Final = 5.0  # of the scatter: two solutions of one epoch seldom differ by more
@@ -50,20 +67,20 @@ class Correction:
         """Whose series it is."""
         return self.series.partition(".")[0]
 
-    def describe(self) -> str:
+    def describe(self) -> Message:
         """Series, span, size and who, for people."""
         largest = max((r.value_raw - (r.first or r).value_raw for r in self.readings), key=abs)
-        who = ", ".join(sorted({_name_who(r.extra) for r in self.readings}))
-        begin, end = (spell(self.readings[k].observed_at) for k in (0, -1))
-        span = f"{len(self.readings)} values of {self.series} from {begin} to {end}"
         if self.beside:
-            how = f"differ from these by up to {self.beside:+.1f} {self.unit}, brought by {who}"
-            return f"{span} stand between those of the instrument and {how}"
-        if largest:
-            what = f"were changed by up to {largest:+.1f} {self.unit}"
+            template, size = _BETWEEN, Figure(self.beside, "+.1f")
+        elif largest:
+            template, size = _CHANGED, Figure(largest, "+.1f")
         else:
-            what = f"were given errors of up to {max(r.sigma or 0.0 for r in self.readings):.1f} {self.unit}"
-        return f"{span} {what} after they had arrived, brought by {who}"
+            template, size = _ERRORS, Figure(max(r.sigma or 0.0 for r in self.readings), ".1f")
+        return template(
+            n=len(self.readings), series=self.series, at=Timestamp.of(self.readings[0].observed_at),
+            at2=Timestamp.of(self.readings[-1].observed_at), n2=size, unit=self.unit,
+            names=NameList(tuple(sorted({_name_who(r.extra) for r in self.readings}))),
+        )  # fmt: skip
 
 
 def find_corrections(windows: Windows) -> list[Correction]:
@@ -186,12 +203,12 @@ def _undo(readings: Iterable[Reading], answered_s: float) -> Iterator[Reading]:
             yield replace(first, offset_applied=applied, value=first.value_raw - applied)
 
 
-def list_questions(windows: Windows, corrections: Sequence[Correction]) -> dict[str, str]:
+def list_questions(windows: Windows, corrections: Sequence[Correction]) -> dict[str, Message]:
     """By question (`corrected:STATION@INSTANT`) what is asked: one for each station, on what came up to its instant.
 
     A question that is open stays the same until it is answered, so that a signature on it finds its second.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Message] = {}
     for station in sorted({c.station for c in corrections}):
         mine = [c for c in corrections if c.station == station]
         came = sorted({seconds(r.received_at) for c in mine for r in c.readings})
@@ -199,7 +216,7 @@ def list_questions(windows: Windows, corrections: Sequence[Correction]) -> dict[
         asked = [k for k in windows.memory.conditions if k.startswith(f"health:{begin}")]
         until = [seconds(parse(k.removeprefix(f"health:{begin}").removesuffix(VERIFY))) for k in asked]
         at_s = next((s for s in sorted(until) if s >= came[0]), came[-1])
-        found[f"{begin}{spell(instant(at_s))}"] = "; ".join(c.describe() for c in mine[:3])
+        found[f"{begin}{spell(instant(at_s))}"] = join([c.describe() for c in mine[:3]])
     return found
 
 

@@ -8,14 +8,21 @@ the end of the clock and after each further time that is twice as long, and the 
 from collections.abc import Mapping
 from typing import Final
 
-from monitor.domain.decision import Condition, Step, instant
-from monitor.domain.instants import spell
+from forecasting.message import NameList, Template, Term, Timestamp
+from monitor.domain.decision import Condition, Step
 from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_groups
 from monitor.series.assessment import Windows
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import EVENT, SHAKING_S
+
+VERIFY: Final = Template("question.verify", "verify now: {text}")
+_SHAKEN: Final = Template(
+    "step.shaken",
+    "{stations} are independent, stepped at a declared earthquake for {level}, and nobody has said since {at} whether "
+    "the slope moved: look at it; nothing counts without your word",
+)
 
 WEEK_S: Final = 7 * 86400.0  # the longest pause between two pages about one question
 
@@ -71,11 +78,11 @@ def list_reminders(windows: Windows, steps: Mapping[StepKey, Step]) -> dict[str,
     turn, waited_s, _ = find_turn(now_s - steps[first].known_s, clock_s(site, first.station))
     if turn < 1:
         return {}
-    names = ", ".join(dict.fromkeys(k.station for k in keys))
-    text = (
-        f"verify now: {names} are independent, stepped at a declared earthquake for "
-        f"{site.levels[max(steps[k].level for k in keys)].name}, and nobody has said since "
-        f"{spell(instant(steps[first].known_s))} whether the slope moved: look at it; nothing counts without your word"
-    )
+    text = VERIFY(
+        text=_SHAKEN(
+            stations=NameList(tuple(dict.fromkeys(k.station for k in keys))),
+            level=Term(site.levels[max(steps[k].level for k in keys)].name), at=Timestamp(steps[first].known_s),
+        )
+    )  # fmt: skip
     since_s = steps[first].known_s + waited_s
     return {f"health:site:shaken_{turn}": Condition("health", 2, since_s, text)}

@@ -6,11 +6,15 @@ from operator import mul
 from statistics import median
 from typing import Final
 
+from forecasting.message import Figure, Message, Template
 from monitor.domain.decision import View, seconds
 from monitor.domain.site import Station
 from monitor.series.step_detector import AGREEING, Jump
 from monitor.series.tracks import Track, direction
 from monitor.series.vectors import norm
+
+_UPSLOPE: Final = Template("step.upslope", "it goes {distance} mm upslope")
+_UNSURE: Final = Template("step.unsure", "its stated error is {n} times the usual")
 
 DOUBTED_SIGMAS: Final = 3.0  # the stated error of a fix over the usual one of its series
 USUAL_EPOCHS: Final = 24  # before the jump, of which the usual error is the median
@@ -18,7 +22,7 @@ UPSLOPE_MM: Final = 500.0  # slopes do not climb; half a metre upslope is a faul
 DOWNSLOPE: Final = frozenset({"displacement", "displacement_downslope"})  # single series that know where down is
 
 
-def find_doubt(view: View, station: Station, track: Track, jump: Jump) -> str | None:
+def find_doubt(view: View, station: Station, track: Track, jump: Jump) -> Message | None:
     """Why a jump is doubted; None where it is not, or where later epochs have shown it with usual errors.
 
     Args:
@@ -29,7 +33,7 @@ def find_doubt(view: View, station: Station, track: Track, jump: Jump) -> str | 
     """
     upslope_mm = _upslope_mm(station, track, jump)
     if upslope_mm >= UPSLOPE_MM:
-        return f"it goes {upslope_mm:,.0f} mm upslope"
+        return _UPSLOPE(distance=Figure(upslope_mm, ",.0f"))
     place = bisect_left(track.times_s, jump.at_s)
     before = [norm(s) for s in track.sigmas[max(0, place - USUAL_EPOCHS) : place]]
     after = track.sigmas[bisect_right(track.times_s, jump.at_s) :]
@@ -40,7 +44,7 @@ def find_doubt(view: View, station: Station, track: Track, jump: Jump) -> str | 
     # another epoch that is as sure as usual, or so many that agree, says more than the error of the first
     if len(after) >= AGREEING or any(norm(s) <= DOUBTED_SIGMAS * usual for s in after):
         return None
-    return f"its stated error is {stated / usual:.1f} times the usual"
+    return _UNSURE(n=Figure(stated / usual, ".1f"))
 
 
 def _stated(view: View, key: str, at_s: float) -> float:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from monitor.domain.decision import View, instant
-from monitor.domain.instants import spell
+from forecasting.message import Message, NameList, Template, Timestamp
+from monitor.domain.decision import View
 from monitor.domain.site import Site
+
+_MAINTENANCE: Final = Template("vote.maintenance", "maintenance of {station} until {at}, by {names}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,7 @@ class Cover:
 
     limit: int  # votes above this level count all the same
     to_s: float
-    reason: str
+    reason: Message
 
 
 def find_covers(site: Site, view: View, now_s: float) -> Mapping[str, Cover]:
@@ -30,8 +33,8 @@ def find_covers(site: Site, view: View, now_s: float) -> Mapping[str, Cover]:
         by, second = fact.by.strip(), (fact.second_by or "").strip()
         two = bool(second) and second.casefold() != by.casefold()
         limit = site.top_level - (1 if two else 2)
-        who = f"{by} and {second}" if two else by
-        reason = f"maintenance of {fact.station} until {spell(instant(fact.to_s))}, by {who}: {fact.reason}"
+        who = NameList((by, second) if two else (by,), conjunction=True)
+        reason = _MAINTENANCE(station=fact.station, at=Timestamp(fact.to_s), names=who, reason=fact.reason)
         known = found.get(fact.station)
         if limit > 0 and (known is None or (limit, fact.to_s) > (known.limit, known.to_s)):
             found[fact.station] = Cover(limit, fact.to_s, reason)

@@ -9,14 +9,24 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from monitor.domain.decision import Vote, instant
+from forecasting.message import Figure, Message, Template, Term, Timestamp, join
+from monitor.domain.decision import Vote
 from monitor.domain.fusion import Neighbours
 from monitor.domain.ground import measure_m
-from monitor.domain.instants import spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site, Station
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.witness import size_of
+
+_MOVES: Final = Template("neighbour.moves", "a neighbour moves along")()
+_ALONE: Final = Template("neighbour.alone", "no neighbour of {station} moves as it does: {text}")
+_ALONE_WHEN_SEEN: Final = Template(
+    "neighbour.alone_when_seen", "no neighbour of {station} moves as it does, when last seen"
+)
+_MOVES_LESS: Final = Template("neighbour.moves_less", "{station} ({n} steps) {n2} of {n3} {unit}")
+_HELD: Final = Template("neighbour.held", "held at {level}: {text}")
+_ANSWERED: Final = Template("neighbour.answered", "answered: {word}")
+_IN_FULL: Final = Template("neighbour.in_full", "counts in full at {at}")
 
 ALONE: Final = "alone:"  # how the question about a station begins
 
@@ -26,7 +36,7 @@ class Cap:
     """How far a vote counts for now, and why."""
 
     level: int
-    reason: str
+    reason: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +45,14 @@ class Companions:
 
     caps: Mapping[VoteKey, Cap]
     asked: Mapping[str, float]
-    reasons: Mapping[str, str]  # by question
+    reasons: Mapping[str, Message]  # by question
 
 
 def ask_neighbours(
     windows: Windows,
     assessments: Sequence[Assessment],
     votes: Mapping[VoteKey, Vote],
-    sick: Mapping[VoteKey, str],
+    sick: Mapping[VoteKey, Message],
     groups: Mapping[str, str],
     away: Collection[str] = (),
 ) -> Companions:
@@ -72,7 +82,7 @@ def ask_neighbours(
         return Companions({}, {}, {})
     caps: dict[VoteKey, Cap] = {}
     asked: dict[str, float] = {}
-    reasons: dict[str, str] = {}
+    reasons: dict[str, Message] = {}
     for criterion in _checked(site, plan):
         mine = {w.station: w for w in assessments if w.criterion == criterion.id}
         for name in criterion.stations:
@@ -84,18 +94,20 @@ def ask_neighbours(
                 windows, plan, station, criterion, {k: w for k, w in mine.items() if k not in away or k == name}, sick
             )
             known_s = memory.asked.get(question)
-            if still == "" or (still is None and known_s is None):
+            if still == _MOVES or (still is None and known_s is None):
                 continue
             since_s = now_s if known_s is None else known_s
             answer = memory.answers.get(question)
-            reason = f"no neighbour of {name} moves as it does" + (f": {still}" if still else ", when last seen")
+            reason = _ALONE(station=name, text=still) if still else _ALONE_WHEN_SEEN(station=name)
             asked[question], reasons[question] = since_s, reason
             if answer == "movement" or (answer is None and now_s >= since_s + site.fusion.verify_within_s):
                 continue
-            until = f"answered: {answer}" if answer else (
-                f"counts in full at {spell(instant(since_s + site.fusion.verify_within_s))}"
+            until = (
+                _ANSWERED(word=Term(answer)) if answer
+                else _IN_FULL(at=Timestamp(since_s + site.fusion.verify_within_s))
             )  # fmt: skip
-            caps[key] = Cap(plan.above, f"held at {site.levels[plan.above].name}: {reason}; {until}")
+            held = _HELD(level=Term(site.levels[plan.above].name), text=reason)
+            caps[key] = Cap(plan.above, join([held, until]))
     return Companions(caps, asked, reasons)
 
 
@@ -107,9 +119,9 @@ def _checked(site: Site, plan: Neighbours) -> Iterator[Criterion]:
 
 def _find_still(
     windows: Windows, plan: Neighbours, station: Station, criterion: Criterion, assessments: Mapping[str, Assessment],
-    sick: Mapping[VoteKey, str],
-) -> str | None:  # fmt: skip
-    """What the neighbours that are seen do instead of moving along; "" = one moves along, None = none can be judged."""
+    sick: Mapping[VoteKey, Message],
+) -> Message | None:  # fmt: skip
+    """What the neighbours that are seen do instead of moving along; `_MOVES` = one does, None = none can be judged."""
     own = assessments.get(station.id)
     if own is None or own.motion is None:
         return None
@@ -129,9 +141,10 @@ def _find_still(
         needed = speed / 2.0**steps
         # what its error allows counts for the slope: only a neighbour that clearly stands holds a vote down
         if size_of(assessment.motion) + assessment.motion_error >= needed:
-            return ""
-        found.append(f"{name} ({steps} steps) {size_of(assessment.motion):.2f} of {needed:.2f} {unit}")
-    return "; ".join(found[:3]) or None
+            return _MOVES
+        moves = Figure(size_of(assessment.motion), ".2f")
+        found.append(_MOVES_LESS(station=name, n=steps, n2=moves, n3=Figure(needed, ".2f"), unit=unit))
+    return join(found[:3]) if found else None
 
 
 def measure_distance_m(one: Station, other: Station) -> float | None:

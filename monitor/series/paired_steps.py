@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.decision import Condition, Memory, Step, instant
-from monitor.domain.instants import spell
+from forecasting.message import NameList, Template, Timestamp
+from monitor.domain.decision import Condition, Memory, Step
 from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
 from monitor.series.assessment import Windows
@@ -18,6 +18,12 @@ from monitor.series.step_clocks import together_s
 from monitor.series.step_detector import RETURNED
 from monitor.series.step_fates import BACK, GOES_ON, LASTS, find_fate
 from monitor.series.tracks import Track
+
+_DISTURBANCE: Final = Template(
+    "step.disturbance",
+    "common disturbance: {stations} are independent, jumped at {at} and came back at the next epoch; no movement, no "
+    "level. Look for lightning, the supply and the radio",
+)
 
 TOLD_S: Final = 86400.0  # a common disturbance is shown for a day
 DISTURBANCE: Final = "health:site:disturbance"
@@ -113,10 +119,6 @@ def _list_disturbances(
             and any(r == RETURNED and abs(at_s - step.at_s) <= near_s for t in theirs for at_s, r in t.set_aside)
         ]  # fmt: skip
         if others:
-            names = ", ".join(sorted({station, *others}))
-            text = (
-                f"common disturbance: {names} are independent, jumped at {spell(instant(step.at_s))} and came back at "
-                "the next epoch; no movement, no level. Look for lightning, the supply and the radio"
-            )
+            text = _DISTURBANCE(stations=NameList(tuple(sorted({station, *others}))), at=Timestamp(step.at_s))
             return {DISTURBANCE: Condition("health", 1, now_s, text)}
     return found

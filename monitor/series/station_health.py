@@ -5,18 +5,31 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Final
+from typing import Final, cast
 
+from forecasting.message import TEXT_OF, Duration, Message, Template, Term, Timestamp
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
-from monitor.domain.instants import spell, spell_duration
 from monitor.domain.keys import StepKey
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import SeriesSpec, Station
 from monitor.domain.witnesses import find_voting_series
-from monitor.series.assessment import Windows
+from monitor.series.assessment import REPEATS, Windows
 from monitor.series.step_detector import OPENING
 from monitor.series.steps import QUIET
 from monitor.series.tracks import Track
+
+_WELL: Final = Message("", "health.well", {})
+_UNEXPLAINED: Final = Template("health.unexplained_step", "an unexplained step waits for verification")
+_LEARNING: Final = Template(
+    "health.learning",
+    "learning its noise, {n} of {n2} readings: until then only a clear step asks for verification",
+)
+_NOTHING_YET: Final = Template("health.nothing_yet", "nothing received yet")
+NEVER_RECEIVED: Final = Template("health.never_received", "nothing was ever received")
+_TOO_OLD: Final = Template("health.too_old", "nothing newer than {at}, allowed are {duration}")
+_UNUSABLE: Final = Template("health.unusable", "nothing usable")
+_UNUSABLE_FOR: Final = Template("health.unusable_for", "nothing usable for {duration}: {text}")
+_FLAGGED: Final = Template("health.flagged", "the newest value is flagged")
 
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})
@@ -29,7 +42,7 @@ class Finding:
     """What is wrong with one series."""
 
     state: str
-    reason: str
+    reason: Message
     since_s: float
 
 
@@ -38,7 +51,7 @@ class Sense:
     """How one declared series does: ok, unknown, stuck, flagged or silent, and its newest epoch."""
 
     state: str
-    reason: str
+    reason: Message
     newest_s: float | None
 
 
@@ -60,7 +73,7 @@ def examine(
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
     shown = _by_station(windows.view.readings)
     for station in windows.site.stations:
-        state, reason = "ok", ""
+        state, reason = "ok", _WELL
         newest: list[float] = []
         for spec in station.series:
             used = [t for t in tracks.get(station.id, ()) if _carries(t, spec)]
@@ -68,22 +81,20 @@ def examine(
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
             senses[station.id, spec.quantity] = (
-                Sense("ok", "", seen_s) if found is None else Sense(found.state, found.reason, seen_s)
+                Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
             )
             if found is None:
                 continue
             if found.state != "unknown":
                 name = "stale" if found.state == "silent" else found.state
                 key = f"health:{station.id}.{spec.quantity}:{name}"
-                conditions[key] = Condition("health", 1, found.since_s, f"{station.id}.{spec.quantity}: {found.reason}")
+                conditions[key] = _name_series(found, station, spec)
             if _RANK[found.state] > _RANK[state]:
-                state, reason = found.state, f"{spec.quantity.replace('_', ' ')}: {found.reason}"
+                state, reason = found.state, TEXT_OF(name=Term(spec.quantity), text=found.reason)
         if state == "ok" and station.id in unsure:
-            state, reason = "verify", "an unexplained step waits for verification"
+            state, reason = "verify", _UNEXPLAINED()
         if state == "ok" and (count := _count_learning(tracks.get(station.id, ()))) is not None:
-            reason = (
-                f"learning its noise, {count} of {OPENING} readings: until then only a clear step asks for verification"
-            )
+            reason = _LEARNING(n=count, n2=OPENING)
         interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(
             StationHealth(
@@ -95,6 +106,10 @@ def examine(
             )
         )  # fmt: skip
     return tuple(healths), conditions, senses
+
+
+def _name_series(found: Finding, station: Station, spec: SeriesSpec) -> Condition:
+    return Condition("health", 1, found.since_s, TEXT_OF(name=f"{station.id}.{spec.quantity}", text=found.reason))
 
 
 def _count_learning(tracks: Sequence[Track]) -> int | None:
@@ -153,24 +168,24 @@ def _examine_series(
         known = _find_lasting(windows, spec, tracks)
         if known is not None:
             return known
-        return None if seen_s is not None else Finding("unknown", "nothing received yet", now_s)
+        return None if seen_s is not None else Finding("unknown", _NOTHING_YET(), now_s)
     if seen_s is None:
         started_s = windows.memory.started_s if windows.memory.started_s is not None else now_s
         if now_s - started_s > spec.max_silence_s:
-            return Finding("silent", "nothing was ever received", started_s)
-        return Finding("unknown", "nothing received yet", started_s)
-    allowed = spell_duration(spec.max_silence_s)
+            return Finding("silent", NEVER_RECEIVED(), started_s)
+        return Finding("unknown", _NOTHING_YET(), started_s)
+    allowed = Duration(spec.max_silence_s)
     if now_s - seen_s > spec.max_silence_s:
         since = seen_s + spec.max_silence_s
-        return Finding("silent", f"nothing newer than {_spell(seen_s)}, allowed are {allowed}", since)
+        return Finding("silent", _TOO_OLD(at=Timestamp(seen_s), duration=allowed), since)
     usable = [t.usable_s for t in tracks if t.usable_s is not None]
     if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
-        why = next((w for t in tracks for _, w in reversed(t.set_aside)), "nothing usable")
-        return Finding("flagged", f"nothing usable for {allowed}: {why}", max(usable, default=seen_s))
+        why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())
+        return Finding("flagged", _UNUSABLE_FOR(duration=allowed, text=why), max(usable, default=seen_s))
     if not tracks and not _is_unflagged(windows, spec):
-        return Finding("flagged", "the newest value is flagged", seen_s)
+        return Finding("flagged", _FLAGGED(), seen_s)
     if tracks and all(t.stuck for t in tracks):
-        return Finding("stuck", "the instrument repeats one value", seen_s)
+        return Finding("stuck", REPEATS(), seen_s)
     return None
 
 
@@ -183,7 +198,7 @@ def _find_lasting(windows: Windows, spec: SeriesSpec, tracks: Sequence[Track]) -
             continue
         spoke = max(sound, default=known.since_s) > known.since_s if tracks else _is_unflagged(windows, spec)
         if not spoke:
-            return Finding(name, known.reason.removeprefix(f"{place}: "), known.since_s)
+            return Finding(name, cast("Message", known.reason.values["text"]), known.since_s)
     return None
 
 
@@ -213,7 +228,3 @@ def _missing_share(
                 count = end - bisect_right(readings, from_at, key=_observed)
                 shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
     return round(max(shares), 6) if shares else None
-
-
-def _spell(at_s: float) -> str:
-    return spell(instant(at_s))

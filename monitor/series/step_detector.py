@@ -10,9 +10,15 @@ from math import fsum, inf, sqrt
 from operator import add, mul
 from typing import Final
 
+from forecasting.message import Figure, Message, Template
 from monitor.series.noise import LATELY, Scatter, is_stated, measure_plain, stands_out
 from monitor.series.settled_offset import QUIET, ROUGH, find_agreement, find_settling, is_steady
 from monitor.series.vectors import Vector, minus, norm
+
+_AT_START: Final = Template("spike.at_start", "spike at the start of the window")()
+_AROUND: Final = Template("spike.around", "spike: the values around it agree")()
+_WITHIN_ERROR: Final = Template("reading.within_error", "off by {size}, within its own error of {error}")
+_JUMP: Final = Template("reading.jump", "jump of {size}: to be verified")
 
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
 PATIENCE: Final = 36.0  # intervals: what has sent fewer epochs by then is asked about as it is
@@ -23,8 +29,8 @@ REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is les
 SPIKE_EPOCHS: Final = 6  # at the new place, and
 SPIKE_S: Final = 86400.0  # since the jump: what comes back after both was no spike, and jumps anew
 TAIL: Final = 6  # epochs that say where a series was heading
-ERRATIC: Final = "erratic: the next value did not confirm it"
-RETURNED: Final = "spike: the value returned"  # why epochs behind a jump that came back are set aside
+ERRATIC: Final = Template("spike.erratic", "erratic: the next value did not confirm it")()
+RETURNED: Final = Template("spike.returned", "spike: the value returned")()  # of epochs behind a jump that came back
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Walk:
     kept: list[int] = field(default_factory=list)
     level: dict[int, Vector] = field(default_factory=dict)
     jumps: list[tuple[int, Jump]] = field(default_factory=list)
-    aside: dict[float, str] = field(default_factory=dict)
+    aside: dict[float, Message] = field(default_factory=dict)
     rewrites: int = 0
     unit: str = ""
     patience_s: float = inf
@@ -149,7 +155,7 @@ class Walk:
         self._opening = self._scattered.measure()
         start = self._first_agreeing(self.limit)
         for i in range(start):
-            self.aside[self.times[i]] = "spike at the start of the window"
+            self.aside[self.times[i]] = _AT_START
         return start
 
     def _first_agreeing(self, limit: float) -> int:
@@ -201,8 +207,8 @@ class Walk:
             return
         if self._weight(excess, i, last) <= STEP_SIGMAS:
             if max(self.sigmas[i]) > 3.0 * max(*self._noise(last), *self._scatter()):
-                said = f"{norm(excess):.1f} {self.unit}, within its own error of {max(self.sigmas[i]):.1f} {self.unit}"
-                self.aside[self.times[i]] = f"off by {said}"
+                own = Figure(max(self.sigmas[i]), ".1f", self.unit)
+                self.aside[self.times[i]] = _WITHIN_ERROR(size=Figure(norm(excess), ".1f", self.unit), error=own)
                 self._doubt(i, excess, limit)
             else:
                 self._keep(i, value)
@@ -233,7 +239,7 @@ class Walk:
             self.aside[jump.at_s] = ERRATIC
             excess = minus(minus(self.values[i], before), self._expect(self.kept, self.times[i]))
         self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self._known_s(i), excess)))
-        self.aside[self.times[i]] = f"jump of {norm(excess):.1f} {self.unit}: to be verified"
+        self.aside[self.times[i]] = _JUMP(size=Figure(norm(excess), ".1f", self.unit))
         self._shift = tuple(map(add, self._shift, excess))
         self._doubted.clear()
 
@@ -256,7 +262,7 @@ class Walk:
             return
         index, at_s = indexes[0], self.times[indexes[0]]
         self.jumps.append((index, Jump(at_s, self.times[last], self.received[i], size)))
-        self.aside[at_s] = f"jump of {norm(size):.1f} {self.unit}: to be verified"
+        self.aside[at_s] = _JUMP(size=Figure(norm(size), ".1f", self.unit))
         self._shift = tuple(map(add, self._shift, size))
         for k in indexes[1:]:
             del self.aside[self.times[k]]
@@ -267,7 +273,7 @@ class Walk:
         index, jump = self.jumps[-1]
         whole = tuple(map(add, jump.size, rest))
         self.jumps[-1] = (index, replace(jump, size=whole))
-        self.aside[jump.at_s] = f"jump of {norm(whole):.1f} {self.unit}: to be verified"
+        self.aside[jump.at_s] = _JUMP(size=Figure(norm(whole), ".1f", self.unit))
         self._shift = tuple(map(add, self._shift, rest))
         self._keep(i, minus(self.values[i], self._shift))
 
@@ -305,7 +311,7 @@ class Walk:
         off = norm(minus(value, self._expect(self.kept[:-1], self.times[i])))
         if off > 0.5 * norm(excess) or off > limit:
             return False
-        self.aside[self.times[self.kept.pop()]] = "spike: the values around it agree"
+        self.aside[self.times[self.kept.pop()]] = _AROUND
         self.rewrites += 1
         self._keep(i, value)
         return True

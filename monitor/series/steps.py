@@ -3,7 +3,9 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final, cast
 
+from forecasting.message import Figure, Message, NameList, Template, Term, Value, join
 from monitor.domain.decision import EventFact, Memory, OffsetFact, Step, seconds
 from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion, Site
@@ -16,6 +18,23 @@ from monitor.series.step_detector import Jump
 from monitor.series.step_fates import BACK, find_fate, stands_again
 from monitor.series.tracks import Track
 
+_SEEN: Final = Template("step.seen", "step of {size} at {station}")
+_BECAUSE: Final = Template("step.because", "{step}: {text}")
+_AT_EVENT: Final = Template("step.at_event", "{step} at the time of {word} ({text})")
+_AT_KIND: Final = Template("step.at_kind", "{step} at the time of {word}")
+_CONFIRMED: Final = Template("step.event_confirmed", "event {n} by {way}, confirmed by {names}")
+_UNCONFIRMED: Final = Template("step.event_unconfirmed", "event {n} by {way}, which nobody has confirmed")
+_STANDS_AGAIN: Final = Template("step.stands_again", "the station stands again where it stood before")
+_EVENT_WITHDRAWN: Final = Template(
+    "step.event_withdrawn", "asked again, for event {n}, which explained it, was withdrawn"
+)
+_EVENT_DOUBTED: Final = Template(
+    "step.event_doubted", "asked again, for event {n}, which explained it, is confirmed by nobody any more"
+)
+_ANSWER_WITHDRAWN: Final = Template("step.answer_withdrawn", "asked again, for its answer was withdrawn")
+_SILENCE: Final = Template("step.silence", "silence followed it")
+_AS_WELL: Final = Template("step.as_well", "{station}, which is independent, stepped as well")
+
 ACTIVE = frozenset({"counted", "movement"})
 MOVEMENT = "movement"
 CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
@@ -26,8 +45,10 @@ BEFORE = "before"  # older than the watch on its station: a notice for a person,
 DOUBTFUL = "doubtful"  # the instrument itself does not vouch for it: a question without a clock
 RETURNED = "returned"  # it counted, and the station stands where it stood before: it counts no more
 QUIET = frozenset({"instrument", BEFORE, RETURNED, OFFSET})  # what leaves nothing unsure
-UNKNOWN_NOISE = "silence followed it, and how much this instrument scatters is not known yet"
-UNANSWERED = "nobody said within the clock that it was an instrument"
+UNKNOWN_NOISE: Final = Template(
+    "step.unknown_noise", "silence followed it, and how much this instrument scatters is not known yet"
+)()
+UNANSWERED: Final = Template("step.unanswered", "nobody said within the clock that it was an instrument")()
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
 SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
 
@@ -43,7 +64,7 @@ class Sighting:
     max_silence_s: float
     quantity: str
     before: bool = False
-    doubt: str | None = None
+    doubt: Message | None = None
 
 
 def high_level(site: Site) -> int:
@@ -176,8 +197,7 @@ def update_steps(
             why = _why_it_counts(key, step, steps, company, tracks, windows, groups)
             state = "counted" if why == UNANSWERED else "movement"
             if why is not None and state != step.state and not (key in single and why == UNANSWERED):
-                said = step.reason.partition(": ")[0]
-                steps[key] = replace(step, state=state, reason=f"{said}: {why}", words=None)
+                steps[key] = replace(step, state=state, reason=_because(step.reason, why), words=None)
     return dict(sorted(steps.items()))
 
 
@@ -185,8 +205,10 @@ def _ask(seen: Sighting, answered: str | None, windows: Windows) -> Step:
     """A jump that is seen for the first time; its clock starts when the question is asked."""
     state = BEFORE if seen.before else DOUBTFUL if seen.doubt else "pending"
     spec = windows.site.series(seen.station, seen.quantity)
-    size = f"{seen.jump.length:.1f} {spec.unit}" if spec else f"{seen.jump.length:.1f}"
-    reason = f"step of {size} at {seen.station}" + (f": {seen.doubt}" if state == DOUBTFUL else "")
+    size = Figure(seen.jump.length, ".1f", spec.unit if spec else "")
+    reason = _SEEN(size=size, station=seen.station)
+    if state == DOUBTFUL and seen.doubt is not None:
+        reason = _because(reason, seen.doubt)
     state = state_after(answered) if answered else state
     return Step(
         at_s=seen.jump.at_s, known_s=windows.now_s, size=seen.jump.length, level=seen.level, state=state,
@@ -199,11 +221,10 @@ def _look_again(step: Step, seen: Sighting | None, tracks: Iterable[Track], wind
 
     Only the value itself takes a step back that counts; silence never does.
     """
-    said = step.reason.partition(": ")[0]
     if (step.state == DOUBTFUL and seen is not None and seen.doubt is None) or (step.state == RETURNED and seen):
-        return replace(step, state="pending", known_s=windows.now_s, reason=said)
+        return replace(step, state="pending", known_s=windows.now_s, reason=without_cause(step.reason))
     if step.state in ACTIVE and find_fate(step, tracks) == BACK and stands_again(windows.view, tracks, step):
-        return replace(step, state=RETURNED, reason=f"{said}: the station stands again where it stood before")
+        return replace(step, state=RETURNED, reason=_because(step.reason, _STANDS_AGAIN()))
     return step
 
 
@@ -262,9 +283,8 @@ def _annotate(step: Step, declared: list[EventFact], now_s: float) -> Step:
         return step
     quake = max((e for e in events if is_earthquake(e.kind)), key=lambda e: e.words, default=None)
     event = quake or events[-1]
-    is_said = " at the time of " in step.reason
-    if not is_said:
-        step = replace(step, reason=_say_event(step.reason, event))
+    if without_cause(step.reason).id == _SEEN.id:
+        step = replace(step, reason=_at_event(step.reason, event))
     if quake is None or quake.words == 0:
         return step
     if step.state in {"pending", EVENT}:
@@ -282,20 +302,35 @@ def _take_back(step: Step, quakes: list[EventFact], now_s: float) -> Step:
         return step
     if words := max(e.words for e in quakes):
         return replace(step, words=min(step.words, words))
-    what = "was withdrawn" if gone.withdrawn else "is confirmed by nobody any more"
-    head = step.reason.partition(": ")[0].partition(" at the time of ")[0]
-    reason = f"{head}: asked again, for event {gone.id}, which explained it, {what}"
-    return replace(step, state="pending", known_s=now_s, words=None, reason=reason)
+    why = (_EVENT_WITHDRAWN if gone.withdrawn else _EVENT_DOUBTED)(n=gone.id)
+    seen = without_cause(step.reason)
+    seen = cast("Message", seen.values.get("step", seen))
+    return replace(step, state="pending", known_s=now_s, words=None, reason=_because(seen, why))
 
 
-def _say_event(reason: str, event: EventFact) -> str:
-    said = event.text[:80]
+def without_cause(reason: Message) -> Message:
+    """What was seen of a step, and at which event, without why it counts or is asked about."""
+    return cast("Message", reason.values["step"]) if reason.id == _BECAUSE.id else reason
+
+
+def ask_step_again(reason: Message) -> Message:
+    """The reason of a step whose answer was withdrawn."""
+    return _because(reason, _ANSWER_WITHDRAWN())
+
+
+def _because(reason: Message, why: Message) -> Message:
+    return _BECAUSE(step=without_cause(reason), text=why)
+
+
+def _at_event(reason: Message, event: EventFact) -> Message:
+    """The same with what was declared at the time of a step."""
+    details: list[Value] = [event.text[:80]] if event.text else []
     if is_earthquake(event.kind):
-        who = f"confirmed by {' and '.join(event.confirmed_by)}" if event.words else "which nobody has confirmed"
-        said += f"; event {event.id} by {event.via}, {who}"
-    head, colon, tail = reason.partition(": ")
-    told = f"{event.kind} ({said})".replace(": ", " - ").replace(" ()", "")
-    return f"{head} at the time of {told}{colon}{tail}"
+        way, by = Term(event.via), NameList(event.confirmed_by, conjunction=True)
+        details.append(_CONFIRMED(n=event.id, way=way, names=by) if event.words else _UNCONFIRMED(n=event.id, way=way))
+    seen, kind = without_cause(reason), Term(event.kind)
+    seen = _AT_EVENT(step=seen, word=kind, text=join(details)) if details else _AT_KIND(step=seen, word=kind)
+    return _BECAUSE(step=seen, text=reason.values["text"]) if reason.id == _BECAUSE.id else seen
 
 
 def list_events_at(windows: Windows, key: StepKey, step: Step, before_s: float | None = None) -> list[EventFact]:
@@ -385,19 +420,19 @@ def has_offset(windows: Windows, station: str, at_s: float) -> bool:
 def _why_it_counts(
     key: StepKey, step: Step, steps: Mapping[StepKey, Step], company: Sequence[StepKey],
     tracks: Mapping[str, list[Track]], windows: Windows, groups: Mapping[str, str],
-) -> str | None:  # fmt: skip
+) -> Message | None:  # fmt: skip
     site, station = windows.site, key.station
     mine = tracks.get(station, [])
     newest_s = max((t.newest_s for t in mine if t.newest_s is not None), default=step.at_s)
     if newest_s <= step.at_s and windows.now_s - step.at_s > _silence_s(windows, station) and not windows.view.draining:
-        return "silence followed it"
+        return _SILENCE()
     if step.state == EVENT and not _may_pair(windows, step):
         return None
     is_over = windows.now_s >= step.known_s + clock_s(site, station)
     for other in find_partners(site, key, steps, company, groups):
         theirs = tracks.get(other.station, [])
         if is_over or (is_confirmed(site, step, mine) and is_confirmed(site, steps[other], theirs)):
-            return f"{other.station}, which is independent, stepped as well"
+            return _AS_WELL(station=other.station)
     explained = step.state == EVENT or (step.state == OFFSET and min(1, step.level) < high_level(site))
     return UNANSWERED if is_over and not explained else None
 

@@ -8,6 +8,7 @@ from math import cos, fsum, inf, isfinite, radians, sin, sqrt
 from operator import is_
 from typing import Any, Final
 
+from forecasting.message import Message, Template, Term
 from monitor.domain.decision import View, seconds
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import QUANTITIES
@@ -15,6 +16,11 @@ from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.series.noise import is_stuck
 from monitor.series.step_detector import PATIENCE, Jump, Walk
 from monitor.series.vectors import Vector
+
+_FUTURE: Final = Template("reading.future", "stamped in the future")
+_FLAG: Final = Template("reading.flag", "flag {word}")
+_TOO_LARGE: Final = Template("reading.too_large", "too large to reckon with")
+_OUT_OF_RANGE: Final = Template("reading.out_of_range", "out of range")
 
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
@@ -51,7 +57,7 @@ class Track:
     along_sigma: tuple[float, ...] = ()
     jumps: tuple[Jump, ...] = ()
     early: tuple[Jump, ...] = ()
-    set_aside: tuple[tuple[float, str], ...] = ()
+    set_aside: tuple[tuple[float, Message], ...] = ()
     newest_s: float | None = None
     from_s: float | None = None
     stuck: bool = False
@@ -117,7 +123,7 @@ class Tracker:
         count = len(self._quantities)
         self._seen: list[tuple[Reading, ...]] = [()] * count
         self._waiting: list[dict[float, Reading]] = [{} for _ in range(count)]
-        self._aside: list[dict[float, str]] = [{} for _ in range(count)]
+        self._aside: list[dict[float, Message]] = [{} for _ in range(count)]
         self._newest_s: float | None = None
         self._ahead = False
         self._walk: Walk | None = None
@@ -192,7 +198,7 @@ class Tracker:
         sigmas += [walk.sigmas[i] for i in kept]
         along += _project(level, self._unit)
         errors += [self._errors[i] for i in kept]
-        aside: dict[float, str] = {}
+        aside: dict[float, Message] = {}
         for part in self._aside:
             aside |= part
         track = Track(
@@ -294,20 +300,20 @@ def direction(station: Station, components: int) -> Vector:
 
 
 # ---- gathering -------------------------------------------------------------------------------------------------
-def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> str | None:
+def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> Message | None:
     if at_s > now_s:
-        return "stamped in the future"
+        return _FUTURE()
     for flag in reading.flags:
         if flag not in HARMLESS:
-            return f"flag {flag}"
+            return _FLAG(word=Term(flag))
     if not abs(reading.value) < LARGEST or not 0.0 <= (reading.sigma or 0.0) < LARGEST:
-        return "too large to reckon with"
+        return _TOO_LARGE()
     known = QUANTITIES.get(quantity)
     low = spec.low if spec.low is not None else known.low if known else None
     high = spec.high if spec.high is not None else known.high if known else None
     raw = reading.value_raw
     if (low is not None and raw < low) or (high is not None and raw > high):
-        return "out of range"
+        return _OUT_OF_RANGE()
     return None
 
 

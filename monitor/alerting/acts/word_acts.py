@@ -21,7 +21,7 @@ from monitor.domain.keys import station_asked
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.series.steps import MOVEMENT
+from monitor.series.steps import MOVEMENT, ask_step_again
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import load_sites_summary
@@ -158,18 +158,13 @@ def ask_again(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
     What was doubted before it was answered is asked as any other step: rather one question too many.
     """
     steps = {
-        k: replace(s, state="pending", known_s=now_s, words=None, reason=f"{_head(s.reason)}: asked again, for its "
-                   "answer was withdrawn") if k in keys else s
+        k: replace(s, state="pending", known_s=now_s, words=None, reason=ask_step_again(s.reason)) if k in keys else s
         for k, s in memory.steps.items()
     }  # fmt: skip
     return replace(
         memory, steps=steps, answers={k: a for k, a in memory.answers.items() if k not in keys},
         heights={k: h for k, h in memory.heights.items() if k not in keys},
     )  # fmt: skip
-
-
-def _head(reason: str) -> str:
-    return reason.partition(": ")[0]
 
 
 def _require_spoken(memory: Memory, key: str) -> Spoken:

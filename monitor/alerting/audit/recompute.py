@@ -1,4 +1,7 @@
-"""Decide again from frozen inputs and the stored configuration, and say where the outcome differs, bit for bit."""
+"""Decide again from frozen inputs and the stored configuration, and say where the outcome differs, bit for bit.
+
+Texts are compared by id and values: a wording is no decision.
+"""
 
 import hashlib
 import json
@@ -8,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from forecasting.message import gather, is_same_text
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
@@ -85,7 +89,7 @@ def recompute(row: DecisionRow, source: str, *, seal: str | None = None, cited: 
     if seal is not None and digest != seal:
         found.append("the frozen inputs were altered: the audit log names another SHA-256")
     try:
-        frozen = json.loads(row.evidence)
+        frozen = gather(json.loads(row.evidence))
     except ValueError:
         return Recomputation((*found, "the frozen inputs cannot be read"), {})
     if frozen.get("config_sha256", row.config_sha256) != row.config_sha256:
@@ -110,7 +114,7 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
 def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:
     site = parse_frozen_site(row, source)
     decision = decide(site, Memory.read(frozen["memory"]), View.read(frozen["view"]), parse(frozen["now"]))
-    found = _differences("outcome", frozen["outcome"], json.loads(canonical_json(decision.spell())))
+    found = _differences("outcome", frozen["outcome"], gather(json.loads(canonical_json(decision.spell()))))
     if found and frozen["format"] != FORMAT:
         found.insert(0, f"decided by earlier rules (format {frozen['format']})")
     return found
@@ -125,7 +129,7 @@ def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
         after = ask_again(before, before.answers.keys() - frozen["after"]["answers"].keys(), now_s)
     else:
         after = order_level(before, frozen["after"]["level"], now_s)
-    return _differences("after", frozen["after"], json.loads(canonical_json(after.spell())))
+    return _differences("after", frozen["after"], gather(json.loads(canonical_json(after.spell()))))
 
 
 def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
@@ -133,7 +137,7 @@ def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
     name = f"alert {cited.ledger} {cited.key}"
     key, told = without_exercise(cited.key, cited.reason)
     if "act" in frozen:
-        level, reason = int(frozen["after"]["level"]), str(frozen["sentence"])
+        level, reason = int(frozen["after"]["level"]), frozen["sentence"]
     elif "outcome" in frozen:
         orders = [x for x in frozen["outcome"]["changes"] if (x["ledger"], x["key"]) == (cited.ledger, key)]
         if not orders:
@@ -142,7 +146,7 @@ def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
     else:
         return []
     found = [] if level == cited.level else [f"{name}: the event says level {cited.level}, the decision {level}"]
-    return found if reason == told else [*found, f"{name}: the event's reason is not the decision's"]
+    return found if is_same_text(reason, told) else [*found, f"{name}: the event's reason is not the decision's"]
 
 
 def _differences(where: str, old: Any, new: Any) -> list[str]:
@@ -154,6 +158,10 @@ def _differences(where: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
         return [d for i, (a, b) in pairs for d in _differences(f"{where}[{i}]", a, b)]
+    if isinstance(old, str) and isinstance(new, str) and is_same_text(old, new):
+        return []
+    if where.endswith(".evidence") and isinstance(old, str) and isinstance(new, str):  # JSON, with texts of its own
+        return _differences(where, gather(json.loads(old)), gather(json.loads(new)))
     if old == new and type(old) is type(new):
         return []
     return [f"{where}: was {old!r}, is {new!r}"]

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
+from forecasting.message import Message, NameList, Template
 from monitor.criteria.kinds.velocity import judge_rates
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.kinds import Kind
@@ -13,13 +15,17 @@ from monitor.series.steps import Sighting
 from monitor.series.vectors import Vector
 from monitor.series.witness import Motion, move_as_one
 
+MOVE_ALIKE: Final = Template(
+    "question.move_as_one", "{stations} move as one on reference {reference} and nothing else moves"
+)
+
 
 def find_common(
     windows: Windows,
     assessments: Sequence[Assessment],
     sightings: Mapping[StepKey, Sighting],
     groups: Mapping[str, str],
-) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Message]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = windows.site
     kinds = {c.id: c.kind for c in site.criteria}
@@ -28,7 +34,7 @@ def find_common(
     moving |= set(open_steps)
     leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
     found: dict[str, tuple[str, ...]] = {}
-    sentences: dict[str, str] = {}
+    sentences: dict[str, Message] = {}
     for reference in sorted({s.reference for s in site.stations if s.reference is not None}):
         members = [s for s in site.stations if s.reference == reference]
         mine = {groups[s.id] for s in members}
@@ -47,9 +53,7 @@ def find_common(
             moved |= {s.id for s in members if s.on_slope and _says_nothing(windows, s, rovers)}
         if moved:
             found[reference] = tuple(sorted(moved))
-            sentences[reference] = (
-                f"{', '.join(found[reference])} move as one on reference {reference} and nothing else moves"
-            )
+            sentences[reference] = MOVE_ALIKE(stations=NameList(found[reference]), reference=reference)
     return found, sentences
 
 

@@ -4,8 +4,19 @@ from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Any
+from typing import Any, Final
 
+from forecasting.message import (
+    TEXT_OF,
+    Duration,
+    Message,
+    NameList,
+    Template,
+    Term,
+    Timestamp,
+    Value,
+    join,
+)
 from monitor.alerting.decision.ladder import Rung
 from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
@@ -14,15 +25,82 @@ from monitor.criteria.kinds.earthquake import list_inspections
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
-from monitor.domain.instants import parse, spell, spell_duration
+from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_roots, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
-from monitor.series.coseismic_steps import list_reminders
+from monitor.series.coseismic_steps import VERIFY, list_reminders
 from monitor.series.offset_answers import SUFFIX, find_offsets
+from monitor.series.station_health import NEVER_RECEIVED
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
+
+_LONE_TOP: Final = Template(
+    "witness.lone_top",
+    "only {stations} (one group) asks for {level}, which needs {n} independent witnesses",
+)
+_ASIDE: Final = Template("question.set_aside", "set aside as {word}: {text}")
+_OVER: Final = Template("condition.over", "over: {text}")
+_ALL_SILENT: Final = Template("health.all_silent", "{parent}: silent with all that hangs on it ({names}): {text}")
+NOTHING_NEWER: Final = Template("health.nothing_newer", "nothing newer than {at}")
+_BEFORE_WATCH: Final = Template(
+    "question.step_before_watch", "{step} at {at}, before the watch on it began: it counts for nothing"
+)
+_RETURNED: Final = Template(
+    "question.step_returned",
+    "the step at {at} counts no more, and a level that it raised stands until a person lowers it",
+)
+_SAY_WHAT: Final = Template("question.say_what", "say what it was if you know")
+_COUNTS_AT: Final = Template("question.counts_at", "counts as movement at {at}")
+_COUNTS: Final = Template("question.counts", "counts as movement until a person says no")
+_BOTH_COUNT: Final = Template(
+    "question.both_count",
+    "{stations}, which is independent, jumped as well: both count as movement unless the next epoch of each shows that "
+    "they came back, at the latest at {at}",
+)
+_WAITS: Final = Template("question.waits", "waits for a person's word")
+_WAITS_ONE: Final = Template(
+    "question.waits_for_second",
+    "waits for a person's word; one person confirmed the event, and what an independent station shows for one of the "
+    "two highest levels counts until a second one does",
+)
+_DOUBTED: Final = Template(
+    "question.doubted", "counts for nothing until a person says movement, or later epochs show it"
+)
+_BY_OFFSET: Final = Template(
+    "offset.answers_step",
+    "the step of {station} that counted is answered by offset of {name}: {text} offset {numbers}",
+)
+_GOES_ON: Final = Template("offset.goes_on", "it goes on counting for {level} until a second person confirms")
+_NO_MORE: Final = Template("offset.no_more", "it counts no more; somebody else ought to confirm")
+_REVIEW: Final = Template("health.review_due", "review due: the bounds of {criterion} were valid until {day}")
+_REVIEW_BY: Final = Template(
+    "health.review_due_by", "review due: the bounds of {criterion} (set by {name}) were valid until {day}"
+)
+_UNREACHABLE: Final = Template(
+    "health.unreachable",
+    "level {level} cannot be reached: {n} of {n2} independent witnesses can speak; highest reachable is {level2}",
+)
+_CANNOT_SEE: Final = Template(
+    "health.cannot_see", "cannot see: decide. {level} is held without data since {at}, longer than {duration}"
+)
+_UNHEARD: Final = Template("health.unheard", "the site file hears no more: {keys}")
+_UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}; look at the slope and at the instrument")
+OF_LEVEL: Final = Template("level.reason", "{level}: {text}")
+_LONE_LEVEL: Final = Template("level.lone", "{level} is asked for by too few independent witnesses")
+_ALL_BACK: Final = Template(
+    "level.all_back", "all that asked for {level} is clearly back within its bounds, by fresh readings"
+)
+_STANDS: Final = Template("level.stands", "{level} stands: {text}")
+_STANDS_BY: Final = Template("level.stands_by_person", "{level} stands, set by a person: no witness asks for it now")
+_STANDS_ALONE: Final = Template("level.stands_alone", "{level} stands: no witness asks for it now")
+_HOLDS: Final = Template("level.holds", "{level} holds: {text}")
+_NOTHING: Final = Template("level.nothing", "nothing asks for more")
+_AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
+_OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
+
+_WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
 
 HAZARD_KEY = "hazard"
 UNDECIDED = ":undecided_"
@@ -45,8 +123,8 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     found |= _list_offsets(windows, windows.memory, steps)
     found |= list_waiting(situation)
     found |= list_corrected(situation)
-    for reference, stations in situation.common.stations.items():
-        text = f"{', '.join(stations)} move as one on reference {reference} and nothing else moves"
+    for reference in situation.common.stations:
+        text = situation.common.sentences[reference]
         found |= _list_question(windows, f"reference:{reference}", situation.common.since_s[reference], text)
     for question, since_s in situation.companions.asked.items():
         found |= _list_question(windows, question, since_s, situation.companions.reasons[question])
@@ -55,11 +133,8 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     found |= list_unproven(site, windows.view.proofs, now_s)
     if ask.lone_top:
         top = sorted({k.station for k, level in ask.by_vote.items() if level >= site.top_level})
-        text = (
-            f"verify now: only {', '.join(top)} (one group) asks for {site.levels[-1].name}, "
-            f"which needs {site.fusion.top_needs} independent witnesses"
-        )
-        found["health:site:lone_top"] = Condition("health", 2, now_s, text)
+        text = _LONE_TOP(stations=NameList(tuple(top)), level=Term(site.levels[-1].name), n=site.fusion.top_needs)
+        found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=text))
     if not windows.view.draining:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
         found |= _list_sight(site, now_s, situation.outlook, situation.rung, stale)
@@ -112,8 +187,8 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         else:
             names = list(dict.fromkeys(station for station, _ in sorted(places)))
         newest_s = max((s for p in places if (s := senses[p].newest_s) is not None), default=None)
-        last = "nothing was ever received" if newest_s is None else f"nothing newer than {spell(instant(newest_s))}"
-        text = f"{parent}: silent with all that hangs on it ({', '.join(names)}): {last}"
+        last = NEVER_RECEIVED() if newest_s is None else NOTHING_NEWER(at=Timestamp(newest_s))
+        text = _ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last)
         sick[parent.key] = Condition("health", 1, min(silent[p] for p in places), text)
     return sick
 
@@ -142,37 +217,24 @@ def _list_steps(
         name = f"health:{key.station}:verify"
         if step.state in {BEFORE, RETURNED} and windows.memory.answers.get(key) is None:
             # under a name of its own: it must not stand in the way of a question about today
-            when = f"at {spell(instant(step.at_s))}"
-            text = (
-                f"{step.reason} {when}, before the watch on it began: it counts for nothing"
-                if step.state == BEFORE
-                else f"{step.reason}; the step {when} counts no more, and a level that it raised stands until a person "
-                "lowers it"
-            )
-            found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, f"{text}; say what it was if you know")
+            at = Timestamp(step.at_s)
+            parts = [_BEFORE_WATCH(step=step.reason, at=at)]
+            if step.state != BEFORE:
+                parts = [step.reason, _RETURNED(at=at)]
+            found[f"health:{key}:verify"] = Condition("health", 1, step.known_s, join([*parts, _SAY_WHAT()]))
             continue
         if windows.memory.answers.get(key) is not None or step.state not in {"pending", DOUBTFUL, EVENT, *ACTIVE}:
             continue
         if name in found and step.state not in ACTIVE:
             continue
-        until = spell(instant(step.known_s + clock_s(windows.site, key.station)))
-        others = ", ".join(dict.fromkeys(k.station for k in partners.get(key, ())))
+        until = Timestamp(step.known_s + clock_s(windows.site, key.station))
+        others = NameList(tuple(dict.fromkeys(k.station for k in partners.get(key, ()))))
         clock = {
-            "pending": f"counts as movement at {until}"
-            if not others
-            else (
-                f"{others}, which is independent, jumped as well: both count as movement unless the next epoch of each "
-                f"shows that they came back, at the latest at {until}"
-            ),
-            EVENT: "waits for a person's word"
-            if step.words != 1
-            else (
-                "waits for a person's word; one person confirmed the event, and what an independent station shows for "
-                "one of the two highest levels counts until a second one does"
-            ),
-            DOUBTFUL: "counts for nothing until a person says movement, or later epochs show it",
-        }.get(step.state, "counts as movement until a person says no")
-        found[name] = Condition("health", 2, step.known_s, f"verify now: {step.reason}; {clock}")
+            "pending": _BOTH_COUNT(stations=others, at=until) if others.names else _COUNTS_AT(at=until),
+            EVENT: _WAITS_ONE() if step.words == 1 else _WAITS(),
+            DOUBTFUL: _DOUBTED(),
+        }.get(step.state, _COUNTS())
+        found[name] = Condition("health", 2, step.known_s, VERIFY(text=join([step.reason, clock])))
     return found
 
 
@@ -187,26 +249,28 @@ def _list_offsets(windows: Windows, before: Memory, steps: Mapping[StepKey, Step
         open_offsets = [o for o in find_offsets(windows, key.station, key.at_s) if o.second_by is None]
         if not open_offsets:
             continue
-        by = ", ".join(dict.fromkeys(o.by for o in open_offsets))
-        numbers = ", ".join(str(o.id) for o in open_offsets)
+        by = NameList(tuple(dict.fromkeys(o.by for o in open_offsets)))
+        numbers = NameList(tuple(str(o.id) for o in open_offsets))
         step = steps.get(key)
         effect = (
-            f"it goes on counting for {windows.site.levels[asked_level(step)].name} until a second person confirms"
-            if step is not None and step.state in ACTIVE else "it counts no more; somebody else ought to confirm"
+            _GOES_ON(level=Term(windows.site.levels[asked_level(step)].name))
+            if step is not None and step.state in ACTIVE else _NO_MORE()
         )  # fmt: skip
-        text = f"the step of {key.station} that counted is answered by offset of {by}: {effect} offset {numbers}"
+        text = _BY_OFFSET(station=key.station, name=by, text=effect, numbers=numbers)
         found[f"health:{key}{SUFFIX}"] = Condition("health", 1, windows.now_s, text)
     return found
 
 
-def _list_question(windows: Windows, question: str, since_s: float, text: str) -> dict[str, Condition]:
+def _list_question(windows: Windows, question: str, since_s: float, text: Message) -> dict[str, Condition]:
     """A question as long as it is open; answered, a notice says what is set aside, and nobody is asked once more."""
     answer = windows.memory.answers.get(question)
     if answer == MOVEMENT:
         return {}
     if says_no(answer):
-        return {f"health:{question}:set_aside": Condition("health", 1, since_s, f"set aside as {answer}: {text}")}
-    return {f"health:{question}:verify": Condition("health", 2, since_s, f"verify now: {text}")}
+        return {
+            f"health:{question}:set_aside": Condition("health", 1, since_s, _ASIDE(word=Term(str(answer)), text=text))
+        }
+    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=text))}
 
 
 def review_due_s(criterion: Criterion) -> float | None:
@@ -221,33 +285,34 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
     for criterion in site.criteria:
         due_s = review_due_s(criterion)
         if due_s is not None and now_s >= due_s:
-            by = f" (set by {criterion.author})" if criterion.author else ""
-            text = f"review due: the bounds of {criterion.id}{by} were valid until {criterion.valid_until}"
+            day = str(criterion.valid_until)
+            by = criterion.author
+            text = (
+                _REVIEW_BY(criterion=criterion.id, name=by, day=day) if by else _REVIEW(criterion=criterion.id, day=day)
+            )
             found[f"health:{criterion.id}:review_due"] = Condition("health", 1, due_s, text)
     return found
 
 
 def _list_sight(
-    site: Site, now_s: float, outlook: Outlook, rung: Rung, stale: Sequence[str]
+    site: Site, now_s: float, outlook: Outlook, rung: Rung, stale: Sequence[Message]
 ) -> dict[str, Condition]:  # fmt: skip
     """What cannot be seen or reached, with the instruments that are silent."""
     found = {}
-    because = "".join(f"; {reason}" for reason in stale)
     if outlook.reachable_level < site.top_level:
-        text = (
-            f"level {site.levels[-1].name} cannot be reached: {outlook.witnesses} of {site.fusion.top_needs} "
-            f"independent witnesses can speak; highest reachable is {site.levels[outlook.reachable_level].name}"
-        )
-        found[REACHABLE] = Condition("health", 2, now_s, text + because)
+        text = _UNREACHABLE(
+            level=Term(site.levels[-1].name), n=outlook.witnesses, n2=site.fusion.top_needs,
+            level2=Term(site.levels[outlook.reachable_level].name),
+        )  # fmt: skip
+        found[REACHABLE] = Condition("health", 2, now_s, join([text, *stale]))
     unseen_s = outlook.unseen_since_s
     if unseen_s is not None and now_s - unseen_s >= site.fusion.hold_when_missing_s:
-        text = (
-            f"cannot see: decide. {site.levels[rung.level].name} is held without data since "
-            f"{spell(instant(unseen_s))}, longer than {spell_duration(site.fusion.hold_when_missing_s)}"
-        )
-        if outlook.unheard:
-            text += f"; the site file hears no more: {', '.join(outlook.unheard)}"
-        found[CANNOT_SEE] = Condition("health", 2, unseen_s, text + because)
+        text = _CANNOT_SEE(
+            level=Term(site.levels[rung.level].name), at=Timestamp(unseen_s),
+            duration=Duration(site.fusion.hold_when_missing_s),
+        )  # fmt: skip
+        gone = [_UNHEARD(keys=NameList(tuple(outlook.unheard)))] if outlook.unheard else []
+        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, *gone, *stale]))
     return found
 
 
@@ -264,7 +329,7 @@ def _list_undecided(windows: Windows, assessments: Sequence[Assessment]) -> dict
             known = windows.memory.conditions.get(key)
             if level in assessment.undecided:
                 why = assessment.undecided[level]
-                text = f"decide: {assessment.station}: {why}; look at the slope and at the instrument"
+                text = _UNDECIDED(station=assessment.station, text=why)
                 found[key] = Condition("health", 2, windows.now_s, text)
             elif known is not None and not assessment.fresh:
                 found[key] = known
@@ -274,7 +339,7 @@ def _list_undecided(windows: Windows, assessments: Sequence[Assessment]) -> dict
 def _list_advice(windows: Windows, assessments: Sequence[Assessment]) -> dict[str, Condition]:
     advice = {c.id: c for c in windows.site.criteria if c.role != "witness"}
     return {
-        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, f"{w.station}: {w.reason}")
+        f"advice:{w.criterion}:{w.station}": Condition("advice", 1, windows.now_s, of_witness(w.station, w.reason))
         for w in assessments
         if w.criterion in advice and w.raise_level > 0 and w.newest_s is not None
         and windows.now_s - w.newest_s <= advice[w.criterion].valid_for_s
@@ -292,7 +357,7 @@ def list_changes(
         changes.append(
             AlertChange(
                 ledger=Ledger.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
-                reason=str(evidence["sentence"]), data_time=data_time, evidence=summary,
+                reason=evidence["sentence"], data_time=data_time, evidence=summary,
             )
         )  # fmt: skip
     # one cause is one page: what an urgent one says already, no second one repeats
@@ -303,21 +368,15 @@ def list_changes(
             change = _change(key, new, new.level, data_time, is_open=True, reason=new.reason)
             changes.append(replace(change, notify=not (is_told and key.endswith(":stale"))))
         elif new is None and old is not None:
-            changes.append(
-                _change(
-                    key,
-                    old,
-                    old.level,
-                    data_time,
-                    is_open=False,
-                    reason=f"over: {old.reason.removeprefix('verify now: ')}",
-                )
-            )
+            was = old.reason.values["text"] if old.reason.id == VERIFY.id else old.reason
+            changes.append(_change(key, old, old.level, data_time, is_open=False, reason=_OVER(text=was)))
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
     return tuple(changes)
 
 
-def _change(key: str, condition: Condition, level: int, data_time: Any, *, is_open: bool, reason: str) -> AlertChange:
+def _change(
+    key: str, condition: Condition, level: int, data_time: Any, *, is_open: bool, reason: Message
+) -> AlertChange:
     evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
     return AlertChange(
         ledger=Ledger(condition.ledger), key=key, level=level, open=is_open, reason=reason, data_time=data_time,
@@ -325,28 +384,31 @@ def _change(key: str, condition: Condition, level: int, data_time: Any, *, is_op
     )  # fmt: skip
 
 
-def explain_level(situation: Situation) -> str:
+def explain_level(situation: Situation) -> Message:
     """One sentence: the level, what moved it, what asks for it still, or what holds it."""
     site, ask, held_by = situation.site, situation.ask, situation.rung.held_by
     before, level = situation.before.level, situation.rung.level
-    name = site.levels[level].name
+    name = Term(site.levels[level].name)
     if level > before:
-        lone = f"; {site.levels[-1].name} is asked for by too few independent witnesses" if ask.lone_top else ""
-        return f"{name}: {_name_asking(situation)}{lone}"
+        lone = [_LONE_LEVEL(level=Term(site.levels[-1].name))] if ask.lone_top else []
+        return OF_LEVEL(level=name, text=join([_name_asking(situation), *lone]))
     if level < before:
-        above = site.levels[before].name
-        return f"{name}: all that asked for {above} is clearly back within its bounds, by fresh readings"
+        return OF_LEVEL(level=name, text=_ALL_BACK(level=Term(site.levels[before].name)))
     if 0 < level <= ask.level:
-        return f"{name} stands: {_name_asking(situation)}"
+        return _STANDS(level=name, text=_name_asking(situation))
     if held_by:
-        return f"{name} holds: {', '.join(held_by[:5])}"
+        return _HOLDS(level=name, text=join(held_by[:5], ", "))
     if level > 0:
-        by = ", set by a person" if situation.before.floor >= level else ""
-        return f"{name} stands{by}: no witness asks for it now"
-    return f"{name}: nothing asks for more"
+        return _STANDS_BY(level=name) if situation.before.floor >= level else _STANDS_ALONE(level=name)
+    return OF_LEVEL(level=name, text=_NOTHING())
 
 
-def _name_asking(situation: Situation) -> str:
+def of_witness(witness: Value, reason: Value) -> Message:
+    """What a witness says, behind its name; `scene`, `observers` and `earthquake` are no stations, but words."""
+    return TEXT_OF(name=Term(witness) if isinstance(witness, str) and witness in _WITNESSES else witness, text=reason)
+
+
+def _name_asking(situation: Situation) -> Message:
     """The witnesses that ask for the level, with what they say; three at most, then how many more."""
     level = situation.rung.level
     who = []
@@ -355,10 +417,10 @@ def _name_asking(situation: Situation) -> str:
             continue
         if isinstance(key, StepVote):
             step = situation.steps.get(key.step)
-            name, said = str(key.step), step.reason if step else ""
+            who.append(TEXT_OF(name=str(key.step), text=step.reason if step else ""))
         else:
             vote = situation.votes.get(key.vote if isinstance(key, RuleKey) else key)
-            name = f"rule {key.rule}, {key.station}" if isinstance(key, RuleKey) else key.station
-            said = vote.reason if vote else ""
-        who.append(f"{name}: {said}")
-    return f"{'; '.join(who[:3])}{f' and {len(who) - 3} more' if len(who) > 3 else ''}"
+            name = _OF_RULE(rule=key.rule, station=key.station) if isinstance(key, RuleKey) else key.station
+            who.append(of_witness(name, vote.reason if vote else ""))
+    listed = join(who[:3])
+    return _AND_MORE(text=listed, n=len(who) - 3) if len(who) > 3 else listed

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
+from forecasting.message import Message, Template, Term
 from monitor.alerting.decision.common_mode import find_common
 from monitor.alerting.decision.conditions import list_changes, list_conditions, review_due_s
 from monitor.alerting.decision.evidence import describe
@@ -43,6 +45,9 @@ from monitor.series.steps import (
     update_steps,
 )
 from monitor.series.tracks import Track
+
+_SICK: Final = Template("vote.instrument_sick", "{station} is {word}: {quantity}: {text}")
+_MOVE_AS_ONE: Final = Template("vote.move_as_one", "all on {reference} move as one")
 
 
 def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | None = None) -> Decision:
@@ -176,8 +181,8 @@ def find_witness_criteria(site: Site) -> dict[str, Criterion]:
 # ---- votes -----------------------------------------------------------------------------------------------------
 def find_pended(
     site: Site, votes: Mapping[VoteKey, Vote], criteria: Mapping[str, Criterion], senses: Senses,
-    suspects: Mapping[str, str],
-) -> dict[VoteKey, str]:  # fmt: skip
+    suspects: Mapping[str, Message],
+) -> dict[VoteKey, Message]:  # fmt: skip
     """Votes that do not count now, with the reason: their series is sick, or its reference is the suspect."""
     found = {}
     for key, vote in votes.items():
@@ -187,25 +192,27 @@ def find_pended(
         places = [p for p in series_behind(site, key, {}) if p in senses]
         bad = next((p for p in places if senses[p].state in SICK), None)
         if bad is not None:
-            found[key] = f"{station} is {senses[bad].state}: {bad[1]}: {senses[bad].reason}"
+            found[key] = _SICK(
+                station=station, word=Term(senses[bad].state), quantity=Term(bad[1]), text=senses[bad].reason
+            )
         elif station in suspects and criteria[criterion].kind.motion:
             found[key] = suspects[station]
     return found
 
 
-def find_suspects(windows: Windows, common: CommonMotion) -> dict[str, str]:
+def find_suspects(windows: Windows, common: CommonMotion) -> dict[str, Message]:
     """Stations whose reference is under suspicion, with the reason: until its clock is over, or a person has said."""
     answers = windows.memory.answers
-    found: dict[str, str] = {}
+    found: dict[str, Message] = {}
     for reference, stations in common.stations.items():
         answer = answers.get(f"{REFERENCE}{reference}")
         waits = windows.now_s < common.since_s[reference] + windows.site.fusion.verify_within_s and answer != MOVEMENT
         if waits or says_no(answer):
-            found |= dict.fromkeys(stations, f"all on {reference} move as one")
+            found |= dict.fromkeys(stations, _MOVE_AS_ONE(reference=reference))
     return found
 
 
-def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, Cover]) -> dict[StepKey, str]:
+def find_covered(steps: Mapping[StepKey, Step], covers: Mapping[str, Cover]) -> dict[StepKey, Message]:
     """Steps that maintenance of their station sets aside, with the reason."""
     return {
         key: cover.reason for key, step in steps.items()

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from forecasting.message import Message, Template
 from monitor.alerting.decision.conditions import explain_level
 from monitor.alerting.decision.declared import describe_events
 from monitor.alerting.decision.proof import find_unproven
@@ -14,6 +15,11 @@ from monitor.domain.decision import Memory, Step, Vote, seconds
 from monitor.domain.keys import Support, VoteKey
 from monitor.series.offset_answers import SUFFIX
 from monitor.series.steps import asked_level
+
+_LOWERED: Final = Template(
+    "bounds.lowered", "bounds are lowered to {n} of what the site file says: an earthquake was declared"
+)
+_ONLY_IN_RULES: Final = Template("vote.only_in_rules", "speaks only inside rules")
 
 
 def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, Any]:
@@ -52,9 +58,7 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
     if events := describe_events(situation.windows, situation.steps):
         found["events"] = [dict(e) for e in events]
     if situation.factor < 1.0:
-        found["bounds"] = (
-            f"bounds are lowered to {situation.factor:g} of what the site file says: an earthquake was declared"
-        )
+        found["bounds"] = _LOWERED(n=situation.factor)
     return found
 
 
@@ -68,10 +72,10 @@ def _describe_vote(
     if standing.capped is not None and standing.pended is None:
         found["capped"] = standing.capped
     if key.criterion in parts:
-        found["part"] = "speaks only inside rules"
+        found["part"] = _ONLY_IN_RULES()
     return found
 
 
-def _describe_step(step: Step, covered: str | None) -> dict[str, Any]:
+def _describe_step(step: Step, covered: Message | None) -> dict[str, Any]:
     found = {"level": asked_level(step), "state": step.state, "reason": step.reason}
     return found if covered is None else {**found, "pended": covered}

@@ -2,13 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.alerting.decision.vote_status import Standing
 from monitor.domain.fusion import Clause, FusionRule, find_behind, judge, spell_clause
 from monitor.domain.keys import RuleKey, Support, VoteKey
 from monitor.domain.site import Site
 from monitor.domain.witnesses import is_met
+
+_SENTENCES: Final = {
+    True: Template("rule.holds", "rule {rule} holds: {clause}"),
+    False: Template("rule.does_not_hold", "rule {rule} does not hold: {clause}"),
+    None: Template("rule.not_known", "rule {rule} cannot be judged: {clause}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +39,9 @@ class Ruling:
 
     def describe(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        word = {True: "holds", False: "does not hold", None: "cannot be judged"}[self.holds]
         return {
             "level": self.rule.level, "holds": self.holds, "behind": list(self.behind),
-            "sentence": f"rule {self.rule.id} {word}: {spell_clause(self.rule.when)}",
+            "sentence": _SENTENCES[self.holds](rule=self.rule.id, clause=spell_clause(self.rule.when)),
         }  # fmt: skip
 
 

@@ -1,20 +1,43 @@
 """Criteria that rest on a model count only while a test on this site shows that they may; else they are advice."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Final
 
+from forecasting.message import Message, Template, Term, Timestamp
 from monitor.criteria.proofs import WARN_S, needs_proof, spell_command
-from monitor.domain.decision import Condition, ProofFact, instant
-from monitor.domain.instants import spell
+from monitor.domain.decision import Condition, ProofFact
 from monitor.domain.site import Site, once_per_site
 
+_NO_SCORE: Final = Template("proof.no_score", "none of its detectors has a score that could be tested")
+_NO_TEST: Final = Template("proof.no_test", "no test of {name} is stored for this site")
+_NOT_PASSED: Final = Template("proof.not_passed", "the test of {name} on {day} was not passed: {text}")
+_OTHER_WEIGHTS: Final = Template("proof.other_weights", "the test of {name} on {day} was made with other weights")
+_OTHER_SETTINGS: Final = Template("proof.other_settings", "the test of {name} on {day} was made with other settings")
+_WAS_VALID: Final = Template("proof.was_valid", "the test of {name} was valid until {day}")
+_IS_ADVICE: Final = Template(
+    "proof.is_advice", "{criterion} counts as advice, no level rests on it: {text}; the test: {command}"
+)
+_NOT_ALL: Final = Template(
+    "proof.not_all_weights", "{criterion} does not count all weights in use: {text}; the test: {command}"
+)
+_ENDS: Final = Template(
+    "proof.ends",
+    "{criterion} will count as advice from {day} on: its test of {name} is valid until then; the test: {command}",
+)
+_UNPROVEN: Final = Template(
+    "proof.role_unproven",
+    'criterion {criterion}: role = "{role}" is not proven on this site: {text}; until `{command}` shows it, write '
+    'role = "advice"',
+)
 
-def find_unproven(facts: Sequence[ProofFact], now_s: float) -> dict[str, str]:
+
+def find_unproven(facts: Sequence[ProofFact], now_s: float) -> dict[str, Message]:
     """Why criteria are advice whatever the site file says, by id; without facts none asks for a proof.
 
     Of several facts on one subject, each of other weights, one is enough: the rule hears its weights alone.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Message] = {}
     held = {(fact.criterion, fact.name) for fact in facts if fact.holds(now_s)}
     for fact in facts:
         why = explain_fact(fact, now_s)
@@ -23,21 +46,22 @@ def find_unproven(facts: Sequence[ProofFact], now_s: float) -> dict[str, str]:
     return found
 
 
-def explain_fact(fact: ProofFact, now_s: float) -> str | None:
+def explain_fact(fact: ProofFact, now_s: float) -> Message | None:
     """Why one test does not show that its criterion may count; None where it does."""
     if not fact.name:
-        return "none of its detectors has a score that could be tested"
+        return _NO_SCORE()
+    name = Term(fact.name)
     if fact.tested_s is None:
-        return f"no test of {fact.name} is stored for this site"
+        return _NO_TEST(name=name)
     day = _day(fact.tested_s)
     if not fact.passed:
-        return f"the test of {fact.name} on {day} was not passed: {fact.why}"
+        return _NOT_PASSED(name=name, day=day, text=fact.why)
     if fact.weights != fact.weights_now:
-        return f"the test of {fact.name} on {day} was made with other weights"
+        return _OTHER_WEIGHTS(name=name, day=day)
     if fact.settings != fact.settings_now:
-        return f"the test of {fact.name} on {day} was made with other settings"
+        return _OTHER_SETTINGS(name=name, day=day)
     if now_s > fact.until_s:
-        return f"the test of {fact.name} was valid until {_day(fact.until_s)}"
+        return _WAS_VALID(name=name, day=_day(fact.until_s))
     return None
 
 
@@ -64,7 +88,7 @@ def list_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> dict[
     unproven = find_unproven(facts, now_s)
     found = {
         f"health:{name}:unproven": Condition(
-            "health", 2, now_s, f"{name} counts as advice, no level rests on it: {why}; the test: {commands[name]}"
+            "health", 2, now_s, _IS_ADVICE(criterion=name, text=why, command=commands[name])
         )
         for name, why in unproven.items() if name in commands
     }  # fmt: skip
@@ -72,12 +96,11 @@ def list_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> dict[
         if fact.criterion not in commands or fact.criterion in unproven:
             continue
         if (why := explain_fact(fact, now_s)) is not None:
-            text = f"{fact.criterion} does not count all weights in use: {why}; the test: {commands[fact.criterion]}"
+            text = _NOT_ALL(criterion=fact.criterion, text=why, command=commands[fact.criterion])
             found.setdefault(f"health:{fact.criterion}:unproven", Condition("health", 1, now_s, text))
         elif now_s > fact.until_s - WARN_S:
-            text = (
-                f"{fact.criterion} will count as advice from {_day(fact.until_s)} on: its test of {fact.name} is valid "
-                f"until then; the test: {commands[fact.criterion]}"
+            text = _ENDS(
+                criterion=fact.criterion, day=_day(fact.until_s), name=Term(fact.name), command=commands[fact.criterion]
             )
             found.setdefault(f"health:{fact.criterion}:proof_ends", Condition("health", 1, now_s, text))
     return found
@@ -89,15 +112,14 @@ def next_proof_s(facts: Sequence[ProofFact], now_s: float) -> list[float]:
     return [at_s for until_s in untils for at_s in (until_s - WARN_S, until_s)]
 
 
-def describe_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> list[str]:
+def describe_unproven(site: Site, facts: Sequence[ProofFact], now_s: float) -> list[Message]:
     """Criteria that count although nothing stored shows that they may, one line each, with what to do."""
-    unproven: Mapping[str, str] = find_unproven(facts, now_s)
+    unproven = find_unproven(facts, now_s)
     return [
-        f'criterion {one.id}: role = "{one.role}" is not proven on this site: {unproven[one.id]}; until '
-        f'`{spell_command(site, one)}` shows it, write role = "advice"'
+        _UNPROVEN(criterion=one.id, role=one.role, text=unproven[one.id], command=spell_command(site, one))
         for one in needs_proof(site) if one.id in unproven
     ]  # fmt: skip
 
 
-def _day(at_s: float) -> str:
-    return spell(instant(at_s))[:10]
+def _day(at_s: float) -> Timestamp:
+    return Timestamp(at_s, "day")

@@ -5,12 +5,33 @@ There a series is judged as declared and as measured, and what asks for more cou
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
+from forecasting.message import Message, NameList, Template, Term, join
 from monitor.alerting.decision.situation import Situation
 from monitor.domain.decision import Condition
 from monitor.domain.site import Site
 from monitor.series.assessment import ARRIVED, Assessment, Windows
+from monitor.series.coseismic_steps import VERIFY
 from monitor.series.steps import high_level
+
+_WITHOUT: Final = Template("offset.without", "{text}, {text2}")
+_AS_ARRIVED: Final = Template(
+    "offset.as_arrived", "as it arrived, without corrections that no two people have confirmed"
+)
+_AS_MEASURED: Final = Template("offset.as_measured", "as measured")
+_WITHOUT_OFFSET: Final = Template(
+    "offset.as_measured_without",
+    "as measured, without offset {numbers} of {name}, which no second person has confirmed",
+)
+_WAITING: Final = Template(
+    "offset.waits",
+    "offset {n} of {name} on {series}: {text} until a second person confirms it (slopeward offsets confirm {n2})",
+)
+_UNTIL_TWO: Final = Template("offset.until_two", "{text} until two people say that they are right")
+_HIGH: Final = Template("offset.high", "for {level} the values count as measured as well")
+_BOTH_HIGH: Final = Template("offset.both_high", "for {level} and {level2} the values count as measured as well")
+_BELOW: Final = Template("offset.below", "{text}, below they count with it")
 
 WAITS = ":offset_"  # in the alert key of the notice: `health:STATION:offset_NUMBER`
 
@@ -28,7 +49,7 @@ def _merge(windows: Windows, declared: Assessment, measured: Assessment) -> Asse
     high = high_level(windows.site)
     raises = measured.raise_level if measured.raise_level >= high else 0
     holds = measured.hold_level if measured.hold_level >= high else 0
-    told = replace(measured, reason=f"{measured.reason}, {_say_without(windows, measured.station)}")
+    told = replace(measured, reason=_WITHOUT(text=measured.reason, text2=_explain_without(windows, measured.station)))
     counts = told if (raises, holds) > (declared.raise_level, declared.hold_level) else declared
     newest = [w.newest_s for w in (declared, measured) if w.heard and w.newest_s is not None]
     return replace(
@@ -39,14 +60,14 @@ def _merge(windows: Windows, declared: Assessment, measured: Assessment) -> Asse
     )  # fmt: skip
 
 
-def _say_without(windows: Windows, station: str) -> str:
+def _explain_without(windows: Windows, station: str) -> Message:
     if windows.kept_as == ARRIVED:
-        return "as it arrived, without corrections that no two people have confirmed"
+        return _AS_ARRIVED()
     mine = [o for o in windows.view.offsets if o.alone and o.station == station]
     if not mine:
-        return "as measured"
-    numbers, by = ", ".join(str(o.id) for o in mine[-3:]), ", ".join(dict.fromkeys(o.by for o in mine[-3:]))
-    return f"as measured, without offset {numbers} of {by}, which no second person has confirmed"
+        return _AS_MEASURED()
+    numbers, by = tuple(str(o.id) for o in mine[-3:]), tuple(dict.fromkeys(o.by for o in mine[-3:]))
+    return _WITHOUT_OFFSET(numbers=NameList(numbers), name=NameList(by))
 
 
 def list_waiting(situation: Situation) -> dict[str, Condition]:
@@ -55,8 +76,9 @@ def list_waiting(situation: Situation) -> dict[str, Condition]:
     return {
         f"health:{o.station}{WAITS}{o.id}": Condition(
             "health", level, situation.windows.now_s,
-            f"offset {o.id} of {o.by} on {o.station}.{o.quantity}: {_say_effect(situation.site)} until a "
-            f"second person confirms it (slopeward offsets confirm {o.id})",
+            _WAITING(
+                n=o.id, name=o.by, series=f"{o.station}.{o.quantity}", text=_explain_effect(situation.site), n2=o.id
+            ),
         )
         for o in situation.windows.view.offsets if o.alone
     }  # fmt: skip
@@ -69,7 +91,7 @@ def list_corrected(situation: Situation) -> dict[str, Condition]:
     return {
         f"health:{question}:verify": Condition(
             "health", level, situation.windows.now_s,
-            f"verify now: {said}; {_name_high(site)} until two people say that they are right",
+            VERIFY(text=join([said, _UNTIL_TWO(text=_name_high(site))])),
         )
         for question, said in situation.corrected.items() if answers.get(question) is None
     }  # fmt: skip
@@ -79,10 +101,10 @@ def _urgency(situation: Situation) -> int:
     return 2 if max(situation.rung.level, situation.ask.level) > 0 else 1
 
 
-def _name_high(site: Site) -> str:
-    names = " and ".join(level.name for level in site.levels[high_level(site) :])
-    return f"for {names} the values count as measured as well"
+def _name_high(site: Site) -> Message:
+    names = [Term(level.name) for level in site.levels[high_level(site) :]]
+    return _HIGH(level=names[0]) if len(names) == 1 else _BOTH_HIGH(level=names[0], level2=names[1])
 
 
-def _say_effect(site: Site) -> str:
-    return _name_high(site) + (", below they count with it" if high_level(site) > 1 else "")
+def _explain_effect(site: Site) -> Message:
+    return _BELOW(text=_name_high(site)) if high_level(site) > 1 else _name_high(site)

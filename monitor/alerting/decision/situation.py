@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from forecasting.message import Message
 from monitor.alerting.decision.fusion_rules import Ruling
 from monitor.alerting.decision.ladder import Ask, Rung
 from monitor.alerting.decision.vote_status import Standing
@@ -38,7 +39,7 @@ class CommonMotion:
 
     stations: Mapping[str, Sequence[str]]
     since_s: Mapping[str, float]
-    sentences: Mapping[str, str]
+    sentences: Mapping[str, Message]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +80,13 @@ class Situation:
     companions: Companions
     votes: Mapping[VoteKey, Vote]
     standings: Mapping[VoteKey, Standing]
-    covered: Mapping[StepKey, str]
+    covered: Mapping[StepKey, Message]
     rulings: Sequence[Ruling]
     counted: Mapping[Support, int]
     ask: Ask
     rung: Rung
     outlook: Outlook
-    corrected: Mapping[str, str]
+    corrected: Mapping[str, Message]
 
     @property
     def site(self) -> Site:

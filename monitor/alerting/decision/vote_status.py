@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from forecasting.message import Message
 from monitor.domain.decision import Vote
 from monitor.domain.keys import VoteKey
 from monitor.series.maintenance import Cover
@@ -29,8 +30,8 @@ class Standing:
     heard: int
     clear: bool
     lives: bool
-    pended: str | None
-    capped: str | None = None
+    pended: Message | None
+    capped: Message | None = None
     cover: Cover | None = None
     newest_s: float = 0.0
 
@@ -46,13 +47,13 @@ class Standing:
         return False if self.clear and self.aside is None and self.level < level else None
 
     @property
-    def aside(self) -> str | None:
+    def aside(self) -> Message | None:
         """Why it lowers nothing: it is set aside or held down, or people work on its station."""
         return self.pended or self.capped or (None if self.cover is None else self.cover.reason)
 
 
 def stand(
-    votes: Mapping[VoteKey, Vote], pended: Mapping[VoteKey, str], caps: Mapping[VoteKey, Cap],
+    votes: Mapping[VoteKey, Vote], pended: Mapping[VoteKey, Message], caps: Mapping[VoteKey, Cap],
     covers: Mapping[str, Cover], fresh: set[VoteKey], now_s: float,
 ) -> dict[VoteKey, Standing]:  # fmt: skip
     """How every vote stands.

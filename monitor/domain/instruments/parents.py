@@ -4,9 +4,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from forecasting.message import Message, Template, Term
 from monitor.domain.quantities import HOUSEKEEPING
 from monitor.domain.site import Site, once_per_site
 
+_PARENT: Final = Template("instrument.parent", "{kind} {name}")
 Place = tuple[str, str]  # station and declared quantity
 KINDS: Final = ("station", "logger", "base", "gateway", "power")  # the nearest first: of equals, it is named
 FALL_TOGETHER_S: Final = 900.0  # so long a silence waits for those that are late as well
@@ -29,8 +31,14 @@ class Parent:
         """
         return f"health:{self.kind}:{self.name}:stale"
 
-    def __str__(self) -> str:
-        return f"{'power supply' if self.kind == 'power' else self.kind} {self.name}"
+    @property
+    def text(self) -> Message:
+        """What it is, and its name.
+
+        >>> Parent("power", "P1").text
+        'power supply P1'
+        """
+        return _PARENT(kind=Term("power supply" if self.kind == "power" else self.kind), name=self.name)
 
 
 def stale_key(place: Place) -> str:
