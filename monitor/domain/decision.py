@@ -6,7 +6,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
 
-from forecasting.message import Message, gather
+from forecasting.message import Message, gather, spread
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
 from monitor.domain.keys import StepKey, Support, VoteKey, read_support
@@ -366,7 +366,7 @@ class Memory:
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        found = _spell_record(self)
+        found = _read_fields(self)
         for name, value in found.items():
             if isinstance(value, Mapping):
                 found[name] = dict(value)
@@ -434,18 +434,24 @@ class Decision:
             "health": [_spell_record(h) for h in self.health],
             "changes": [
                 {
-                    "ledger": str(x.ledger), "key": x.key, "level": x.level, "open": x.open, "reason": x.reason,
+                    "ledger": str(x.ledger), "key": x.key, "level": x.level, "open": x.open,
                     "data_time": None if x.data_time is None else spell(x.data_time), "evidence": x.evidence,
-                    "notify": x.notify,
+                    "notify": x.notify, **spread({"reason": x.reason}),
                 }
                 for x in self.changes
             ],
-            "evidence": dict(self.evidence),
+            "evidence": spread(self.evidence),
         }  # fmt: skip
 
 
 def _spell_record(record: Any) -> dict[str, Any]:
-    """Names and values of a flat record; `asdict` would copy every one of them, and this is done at every look."""
+    """A flat record as plain data, its messages with id and values."""
+    found: dict[str, Any] = spread(_read_fields(record))
+    return found
+
+
+def _read_fields(record: Any) -> dict[str, Any]:
+    """Names and values of a record; `asdict` would copy every one of them, and this is done at every look."""
     names, read = _fields_of(type(record))
     return dict(zip(names, read(record), strict=True))
 

@@ -399,7 +399,7 @@ def test_other_events_are_said_and_change_no_clock(kind):
     looks = run(stepped, alter=declared(kind, 20, "bench 4: third round"))
     assert levels(looks) == levels(run(stepped))
     reason = looks[-1].decision.memory.conditions["health:A:verify"].reason
-    assert f"at the time of {kind} (bench 4 - third round)" in reason
+    assert f"at the time of {kind} (bench 4: third round)" in reason
     assert "nobody said within the clock" in reason
 
 
