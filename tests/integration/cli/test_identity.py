@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
+from forecasting.message import join
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
@@ -228,7 +229,7 @@ def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, ca
 @ON_SQLITE
 def test_what_was_said_to_a_question_is_taken_back_at_the_command_line(accounts, call):
     at_s = epoch_s(NOW)
-    step = Step(at_s, at_s, 310.0, 3, "pending", "jump of 310 mm")
+    step = Step(at_s, at_s, 310.0, 3, "pending", join(["jump of 310 mm"]))
     row = {"site": "bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2, "reason": "?"}
     row |= {"state": "unacknowledged", "exercise": False, "raised_at": NOW, "rule_version": "1"}
     with accounts.database.write() as c:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
+from forecasting.message import join
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, spell
@@ -27,7 +28,7 @@ KEY = f"G1@{spell(AT)}"
 @pytest.fixture
 def asked(filled_database):
     """A step of north-bench asks for the highest level, and people are asked what it was; the number of the alert."""
-    step = Step(epoch_s(AT), epoch_s(AT), 310.0, 3, "movement", "jump of 310 mm: silence followed it")
+    step = Step(epoch_s(AT), epoch_s(AT), 310.0, 3, "movement", join(["jump of 310 mm: silence followed it"]))
     row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
     row |= {"state": "unacknowledged", "exercise": False, "raised_at": AT, "reason": "verify", "rule_version": "1"}
     with filled_database.write() as c:

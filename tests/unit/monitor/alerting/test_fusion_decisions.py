@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from forecasting.message import join
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision import conditions, vote_status
 from monitor.alerting.decision import decide as decide_module
@@ -659,7 +660,7 @@ def test_one_word_on_a_step_hides_neither_the_silence_after_it_nor_a_second_grou
 @pytest.mark.parametrize("key", ["v|Z", "gone|A", "rule|wet|v|A", "step|Z@2026-03-01T06:00:00.000000Z"])
 def test_a_level_that_rests_on_what_is_declared_no_more_asks_a_person(key):
     name = key.removeprefix("step|")
-    steps = {StepKey.read(name): Step(T0, T0, 90.0, 1, "counted", "step at Z")} if name != key else {}
+    steps = {StepKey.read(name): Step(T0, T0, 90.0, 1, "counted", join(["step at Z"]))} if name != key else {}
     supporters = {read_support(key): 1}
     looks = acting_at(5, lambda m, _: replace(m, level=1, supporters=supporters, steps=steps), quiet(6), SITE)
     told = ["health:site:cannot_see" in look.decision.memory.conditions for look in looks]
