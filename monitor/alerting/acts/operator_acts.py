@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.decision.conditions import HAZARD_KEY
+from forecasting.message import Message, Template, Term
+from monitor.alerting.decision.conditions import HAZARD_KEY, OF_LEVEL
 from monitor.alerting.decision.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two
 from monitor.domain.alert import Actor, AlertChange, Ledger
@@ -23,6 +24,11 @@ from monitor.store.alerting.decisions import add_decision, find_state, save_memo
 from monitor.store.database.audit import add_audit, seal_decision
 from monitor.store.database.engine import Database
 from monitor.store.people.users import load_users, require_person, require_two
+
+_SET: Final = Template("level.set", "set by {name} (was {level}): {reason}")
+_WAS: Final = Template("answer.was", "{question} was {word}, says {name}: {reason}")
+_WAS_NONE: Final = Template("answer.was_none", "{question} was no movement ({word}), says {name}: {reason}")
+_SIGN_THAT: Final = Template("answer.sign_that", "{text}; a second person must sign that")
 
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 VERIFIED: Final = "step.verify"
@@ -80,7 +86,8 @@ def order_level_of(
     who = actor.name if second is None else f"{second.name} and {actor.name}"
     after = order_level(memory, level, seconds(now))
     name = site.levels[level].name
-    sentence = f"{name}: set by {who} (was {site.levels[memory.level].name}): {reason}"
+    before = Term(site.levels[memory.level].name)
+    sentence = OF_LEVEL(level=Term(name), text=_SET(name=who, level=before, reason=reason))
     basis = freeze_act(c, site, memory, after, actor, "level.set", sentence, now)
     save_memory(c, site.id, after, site.version, now)
     if level != memory.level:
@@ -179,7 +186,7 @@ def verify(
         if not mine and key not in waiting:
             raise NotFoundError(f"{key!r} does not wait for verification; waiting: {', '.join(waiting) or 'nothing'}")
         height = measure_height(site, memory, key, mine, seconds(now))
-        what = answer if answer in {MOVEMENT, CAUSES[0]} else f"no movement ({answer})"
+        is_plain = answer in {MOVEMENT, CAUSES[0]}
         alone = says_no(answer) and needs_two(site, height)
         if alone and mine:  # no first word is kept beside an answer that counts: it would never find its second
             mine = [k for k in mine if k not in memory.answers]
@@ -190,11 +197,12 @@ def verify(
         first = given.pop() if len(given) == 1 else None
         if alone and not counts_with(c, first, answer, height, actor, now):
             act, after = SIGNED, _sign(memory, names, Signature(answer, actor.name, height))
-            sentence = f"{key} was {what}, says {actor.name}: {reason}; a second person must sign that"
+            said = (_WAS if is_plain else _WAS_NONE)(question=key, word=Term(answer), name=actor.name, reason=reason)
+            sentence = _SIGN_THAT(text=said)
         else:
             act, after = VERIFIED, _answer(memory, key, mine, answer, None if alone else height)
             who = f"{first.by} and {actor.name}" if alone and first is not None else actor.name
-            sentence = f"{key} was {what}, says {who}: {reason}"
+            sentence = (_WAS if is_plain else _WAS_NONE)(question=key, word=Term(answer), name=who, reason=reason)
         basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
         save_memory(c, site.id, after, site.version, now)
         detail = {"key": key, "answer": answer, "reason": reason, "decision": basis}
@@ -206,7 +214,7 @@ def verify(
 
 
 def note_questions(
-    c: Connection, site_id: str, keys: Collection[str], actor: Actor, sentence: str, now: datetime
+    c: Connection, site_id: str, keys: Collection[str], actor: Actor, sentence: Message, now: datetime
 ) -> None:  # fmt: skip
     """Write what a person said into the chain of the open alerts that ask it."""
     for alert in load_alerts(c, site_id, open_only=True, ledger=str(Ledger.HEALTH)):

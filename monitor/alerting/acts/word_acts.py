@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Template
 from monitor.alerting.acts.operator_acts import (
     freeze_act,
     load_memory,
@@ -28,6 +29,8 @@ from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.audit import add_audit, seal_decision
 from monitor.store.people.countersign import SharedAct
 from monitor.store.people.users import is_admin_of, load_users, require_account, require_person, require_two
+
+_WITHDRAWN: Final = Template("answer.withdrawn", "{question}: the {what} is withdrawn by {name}: {reason}")
 
 UNSIGNED: Final = "step.unsign"  # the first of two words
 TAKEN_BACK: Final = "step.withdraw"  # an answer that counts
@@ -141,7 +144,7 @@ def take_word_back(
             require_two(c, actor, second, now)
             who = f"{second.name} and {actor.name}"
         act, after = TAKEN_BACK, ask_again(memory, spoken.answers, seconds(now))
-    sentence = f"{key}: the {spoken} is withdrawn by {who}: {reason}"
+    sentence = _WITHDRAWN(question=key, what=str(spoken), name=who, reason=reason)
     basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
     save_memory(c, site.id, after, site.version, now)
     detail = {"key": key, "said": str(spoken), "reason": reason, "decision": basis}

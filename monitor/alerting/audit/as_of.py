@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import gather
 from monitor.alerting.audit.recompute import parse_frozen_site
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_facts
@@ -83,7 +84,7 @@ def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime 
     """
     import json
 
-    frozen = json.loads(row.evidence)
+    frozen = gather(json.loads(row.evidence))
     if "view" not in frozen:
         raise RefusedError("no readings were used: a person or the service itself decided; --as-of has nothing to read")
     now = parse(frozen["now"])

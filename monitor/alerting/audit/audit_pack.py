@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.data.bounds import DAMAGED
+from forecasting.message import gather, spread
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
 from monitor.config.service import parse_site
@@ -37,7 +38,7 @@ _BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError)
 def build_pack(material: Material) -> dict[str, bytes]:
     """The files of a pack by name, the manifest last."""
     files = {
-        "alert.json": _json(_spelled(asdict(material.alert))),
+        "alert.json": _json(material.row),
         "timeline.json": _json(material.events),
         "decisions.json": _json([_describe(d, material) for d in material.decisions]),
         "site_versions.json": _json(material.versions),
@@ -144,7 +145,7 @@ def _check_decisions(files: Mapping[str, bytes]) -> list[str]:
         if seal != one["seal"]:
             found.append(f"decision {one['id']}: its seal is not the one of the audit log")
         source = files.get(f"sites/{one['config_sha256']}.toml", b"").decode()
-        cited = tuple(Cited(**x) for x in one["cited"])
+        cited = tuple(Cited(**gather(x)) for x in one["cited"])
         told = {(e["to_level"], e["reason"]) for e in events if e["decision_id"] == one["id"]}
         if told != {(x.level, x.reason) for x in cited}:
             found.append(f"decision {one['id']}: the timeline says something else of it")
@@ -245,7 +246,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
 
 def _describe(row: DecisionRow, material: Material) -> dict[str, Any]:
     facts = {k: v for k, v in _spelled(asdict(row)).items() if k != "evidence"}
-    return {**facts, "seal": material.seals[row.id], "cited": [asdict(x) for x in material.cited[row.id]]}
+    return {**facts, "seal": material.seals[row.id], "cited": [spread(asdict(x)) for x in material.cited[row.id]]}
 
 
 def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.criteria.kinds.forecast import say_chance, say_quantiles
 from monitor.domain.decision import instant
@@ -79,6 +80,7 @@ def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -
         frozen: the inputs.
         units: the unit of each criterion's bounds by its id (`series.bounds.bound_units`), where known.
     """
+    frozen = gather(frozen)
     if "act" in frozen:
         return _explain_act(frozen)
     evidence = frozen.get("outcome", {}).get("evidence")

@@ -28,6 +28,9 @@ _CAME_AND_WENT: Final = Template("delivery.came_and_went", "the alert came and w
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
 
 
+_CAME_AND_WENT: Final = Template("notice.came_and_went", "the alert came and went while it was put aside")
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert as it stands."""
@@ -238,7 +241,7 @@ def _queue(
     ]  # fmt: skip
     if not notified:
         return
-    frozen = json.loads(load_decision(c, basis).evidence) if is_hazard and change.open else {}
+    frozen = gather(json.loads(load_decision(c, basis).evidence)) if is_hazard and change.open else {}
     subject, body = write_message(
         site_id, site, change, level, name, alert_id, before=before, now=now, frozen=frozen,
         recipients=list(dict.fromkeys(r.name for r in notified)), exercise=exercise,

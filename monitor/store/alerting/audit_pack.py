@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, or_, select
 
+from forecasting.message import gather
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
 from monitor.store.alerting.alerts import Alert, find_alert, load_alert_events
@@ -35,9 +37,10 @@ class Cited:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """All rows about one alert, JSON-ready but for the alert, the decisions and the sources."""
+    """All rows about one alert as they are sealed, JSON-ready but for the alert, the decisions and the sources."""
 
     alert: Alert
+    row: dict[str, Any]  # of the alert
     events: Rows
     decisions: tuple[DecisionRow, ...]
     seals: Mapping[int, str | None]  # hash of the frozen inputs as the audit log has it
@@ -57,14 +60,14 @@ def load_citations(c: Connection, decision_id: int, alert_id: int | None = None)
     """Events of alerts that name a decision."""
     e, a = t.alert_event.c, t.alert.c
     wanted = (
-        select(e.alert_id, a.ledger, a.key, e.to_level, e.reason)
+        select(e.alert_id, a.ledger, a.key, e.to_level.label("level"), e.reason, e.reason_id, e.reason_values)
         .join(t.alert, a.id == e.alert_id)
         .where(e.decision_id == decision_id)
         .order_by(e.id)
     )
     if alert_id is not None:
         wanted = wanted.where(e.alert_id == alert_id)
-    return tuple(Cited(*row) for row in c.execute(wanted))
+    return tuple(Cited(**gather(row)) for row in c.execute(wanted).mappings())
 
 
 def load_material(c: Connection, alert_id: int) -> Material:
@@ -92,13 +95,15 @@ def load_material(c: Connection, alert_id: int) -> Material:
         del message["lease_owner"], message["lease_until"]
     outcomes = _rows(c, select(t.alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
     photos = load_photos(c, 1000, alert_id=alert_id)
-    rows = {"alert": [{"id": alert_id}], "alert_event": [{"id": e.id} for e in events], "alert_outcome": outcomes,
+    story = _rows(c, select(t.alert).where(t.alert.c.id == alert_id))[0]
+    written = _rows(c, select(t.alert_event).where(t.alert_event.c.alert_id == alert_id).order_by(t.alert_event.c.id))
+    rows = {"alert": [story], "alert_event": written, "alert_outcome": outcomes,
             "notification": messages, "photo": [{"id": row["photo_id"]} for row in photos]}  # fmt: skip
     sealing = load_seals(c)
     sealed_by = {sealing.get(f"{name} {row['id']}", (None, 0))[1] for name, some in rows.items() for row in some}
     entries = _load_audit(c, alert, ids, shas, sealed_by)
     return Material(
-        alert, [_plain(asdict(e)) for e in events], decisions, {i: find_seal(c, i) for i in ids},
+        alert, story, rows["alert_event"], decisions, {i: find_seal(c, i) for i in ids},
         {i: load_citations(c, i, alert_id) for i in ids}, sources, versions, messages,
         outcomes, entries, _load_links(c, entries), photos, load_pictures(c, alert_id),
         tuple(verify_story(c, alert_id, alert.site)),
@@ -140,4 +145,6 @@ def _rows(c: Connection, wanted: Any) -> Rows:
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(k): spell(v) if isinstance(v, datetime) else v for k, v in row.items()}
+    """A row as it is stored and sealed: instants and JSON as text."""
+    stored = {dict: canonical_json, list: canonical_json, datetime: spell}
+    return {str(k): stored[type(v)](v) if type(v) in stored else v for k, v in row.items()}

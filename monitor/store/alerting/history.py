@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, String, func, select, tuple_, type_coerce
 
+from forecasting.message import gather
 from monitor.domain.quantities import convert_difference
 from monitor.store.readings.flags import BY, OF_FILE
 from monitor.store.readings.observations import SeriesRow
@@ -125,7 +126,7 @@ def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime)
     )
     found = []
     for r in c.execute(query):
-        frozen = json.loads(r.evidence)
+        frozen = gather(json.loads(r.evidence))
         if frozen.get("act") in {"level.set", "step.verify", "step.withdraw"} and "after" in frozen:
             found.append(
                 PastAct(r.at, frozen["act"], frozen["actor"], frozen["memory"], frozen["after"], frozen["sentence"])
