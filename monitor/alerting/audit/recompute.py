@@ -146,7 +146,7 @@ def _check_cited(frozen: Mapping[str, Any], cited: Cited) -> list[str]:
     else:
         return []
     found = [] if level == cited.level else [f"{name}: the event says level {cited.level}, the decision {level}"]
-    return found if is_same_text(reason, told) else [*found, f"{name}: the event's reason is not the decision's"]
+    return found if reason == told else [*found, f"{name}: the event's reason is not the decision's"]
 
 
 def _differences(where: str, old: Any, new: Any) -> list[str]:
