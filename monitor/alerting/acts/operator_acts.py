@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.message import Message, Template, Term
-from monitor.alerting.decision.conditions import HAZARD_KEY, OF_LEVEL
+from monitor.alerting.decision.conditions import HAZARD_KEY
 from monitor.alerting.decision.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two
 from monitor.domain.alert import Actor, AlertChange, Ledger
@@ -16,6 +16,7 @@ from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.keys import RuleKey, station_asked
+from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.series.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after

@@ -28,6 +28,7 @@ from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_roots, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote
+from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.coseismic_steps import VERIFY, list_reminders
@@ -87,7 +88,6 @@ _CANNOT_SEE: Final = Template(
 )
 _UNHEARD: Final = Template("health.unheard", "the site file hears no more: {keys}")
 _UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}; look at the slope and at the instrument")
-OF_LEVEL: Final = Template("level.reason", "{level}: {text}")
 _LONE_LEVEL: Final = Template("level.lone", "{level} is asked for by too few independent witnesses")
 _ALL_BACK: Final = Template(
     "level.all_back", "all that asked for {level} is clearly back within its bounds, by fresh readings"

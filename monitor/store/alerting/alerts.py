@@ -28,9 +28,6 @@ _CAME_AND_WENT: Final = Template("delivery.came_and_went", "the alert came and w
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
 
 
-_CAME_AND_WENT: Final = Template("notice.came_and_went", "the alert came and went while it was put aside")
-
-
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert as it stands."""
