@@ -20,6 +20,7 @@ from detection.anomaly.records import DetectorTraining, Scoring
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.detect import detect
 from forecasting.data.series import DAY_S, Panel
+from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.domain.decision import Decision, seconds
 from monitor.domain.observation import Observation
@@ -59,7 +60,7 @@ DAY: Final = timedelta(days=1)
 # ---- decisions -----------------------------------------------------------------------------------------------------
 def figures_of(decision: Decision) -> Figures:
     """All that must stay equal of one decision."""
-    spelled = decision.spell()
+    spelled = gather(decision.spell())
     evidence = spelled["evidence"]
     health = {h["station"]: _without(h, "station", "reason") for h in spelled["health"]}
     changes = {f"{c['ledger']} {c['key']}": {k: c[k] for k in ("level", "open", "notify", "data_time")}
