@@ -7,8 +7,8 @@ from math import fsum
 from typing import Any, Final
 
 from detection.anomaly.registry import CHECKS, FANS
+from forecasting.message import Duration, Figure, Message, Template
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, ForecastPlan, Site
 
 LASTS_S: Final = 180.0 * 86400.0  # a test speaks for the half year after it: thresholds are promises about the past
@@ -19,6 +19,32 @@ LEAST_COVERAGE: Final = 0.70  # of the 80 % interval
 FEWEST_REVIEWS: Final = 10  # outlines that a person looked at
 LEAST_ACCEPTED: Final = 0.8
 FEWEST_BLOCKS: Final = 20  # held-out images or blocks of the site's own ground
+
+_FEW_ISSUES: Final = Template("proof.few_issues", "forecasts of {span} were scored at {n} issue times, {n2} are needed")
+_NO_BETTER: Final = Template(
+    "proof.no_better", "forecasts of {span} are off by {error} mm on average, persistence by {persistence} mm"
+)
+_THIN: Final = Template("proof.thin", "the 80 % interval of {span} held {share} of what came")
+_NO_EVENT: Final = Template("proof.no_event", "no event is known that they could have been early for")
+_NO_EARLIER: Final = Template(
+    "proof.no_earlier",
+    "with them the warning comes no earlier than by velocity alone at equal days of false alarm",
+)
+_LATER: Final = Template(
+    "proof.later",
+    "with them the warning comes {duration} later than by velocity alone at equal days of false alarm",
+)
+_FEW_BLOCKS: Final = Template(
+    "proof.few_blocks", "{n} held-out images or blocks of ground were scored, {n2} are needed"
+)
+_NOT_COMPARED: Final = Template("proof.not_compared", "the weights could not be compared with logistic regression")
+_NO_GAIN: Final = Template(
+    "proof.no_gain", "F1 of the weights less that of logistic regression is {n} at its lower end"
+)
+_FEW_REVIEWS: Final = Template(
+    "proof.few_reviews", "{n} of its outlines were reviewed, {n2} are needed (slopeward scenes review)"
+)
+_FEW_ACCEPTED: Final = Template("proof.few_accepted", "{n} of {n2} reviewed outlines were accepted, {share} are needed")
 
 _MADE_BY: Final[Mapping[str, str]] = {
     "anomalies": "slopeward anomalies bench --site {site}",
@@ -81,7 +107,7 @@ def _spell_forecasts(plan: ForecastPlan) -> dict[str, Any]:
 
 def judge_forecasts(
     records: Mapping[float, tuple[int, float | None, float | None, float | None]], gained_s: list[float]
-) -> list[str]:
+) -> list[Message]:
     """Why forecasts may not count; empty where they may.
 
     Args:
@@ -92,24 +118,22 @@ def judge_forecasts(
     """
     found = []
     for horizon_s, (issues, mae, persistence, coverage) in sorted(records.items()):
-        days = f"{horizon_s / 86400.0:g} d"
+        days = Figure(horizon_s / 86400.0, "g", "d")
         if issues < FEWEST_ISSUES or mae is None or persistence is None or coverage is None:
-            found.append(f"forecasts of {days} were scored at {issues} issue times, {FEWEST_ISSUES} are needed")
+            found.append(_FEW_ISSUES(span=days, n=issues, n2=FEWEST_ISSUES))
             continue
         if mae >= persistence:
-            found.append(f"forecasts of {days} are off by {mae:.3g} mm on average, persistence by {persistence:.3g} mm")
+            found.append(_NO_BETTER(span=days, error=Figure(mae, ".3g"), persistence=Figure(persistence, ".3g")))
         if coverage < LEAST_COVERAGE:
-            found.append(f"the 80 % interval of {days} held {coverage:.0%} of what came")
+            found.append(_THIN(span=days, share=Figure(coverage, ".0%")))
     if not gained_s:
-        found.append("no event is known that they could have been early for")
+        found.append(_NO_EVENT())
     elif (mean_s := fsum(gained_s) / len(gained_s)) <= 0.0:
-        later = f"with them the warning comes {spell_duration(round(-mean_s))} later than"
-        late = later if mean_s < 0.0 else "with them the warning comes no earlier than"
-        found.append(f"{late} by velocity alone at equal days of false alarm")
+        found.append(_LATER(duration=Duration(round(-mean_s))) if mean_s < 0.0 else _NO_EARLIER())
     return found
 
 
-def judge_outlines(blocks: int, gain_low: float | None, looked: int, accepted: int) -> list[str]:
+def judge_outlines(blocks: int, gain_low: float | None, looked: int, accepted: int) -> list[Message]:
     """Why outlines of scenes may not count; empty where they may.
 
     Args:
@@ -120,13 +144,13 @@ def judge_outlines(blocks: int, gain_low: float | None, looked: int, accepted: i
     """
     found = []
     if blocks < FEWEST_BLOCKS:
-        found.append(f"{blocks} held-out images or blocks of ground were scored, {FEWEST_BLOCKS} are needed")
+        found.append(_FEW_BLOCKS(n=blocks, n2=FEWEST_BLOCKS))
     if gain_low is None:
-        found.append("the weights could not be compared with logistic regression")
+        found.append(_NOT_COMPARED())
     elif gain_low <= 0.0:
-        found.append(f"F1 of the weights less that of logistic regression is {gain_low:+.3f} at its lower end")
+        found.append(_NO_GAIN(n=Figure(gain_low, "+.3f")))
     if looked < FEWEST_REVIEWS:
-        found.append(f"{looked} of its outlines were reviewed, {FEWEST_REVIEWS} are needed (slopeward scenes review)")
+        found.append(_FEW_REVIEWS(n=looked, n2=FEWEST_REVIEWS))
     elif accepted < LEAST_ACCEPTED * looked:
-        found.append(f"{accepted} of {looked} reviewed outlines were accepted, {LEAST_ACCEPTED:.0%} are needed")
+        found.append(_FEW_ACCEPTED(n=accepted, n2=looked, share=Figure(LEAST_ACCEPTED, ".0%")))
     return found

@@ -5,18 +5,43 @@ names series of expected rain, each issue is joined to what was measured until i
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from forecasting.message import Figure, Message, Template
 from monitor.criteria.rain_gauge import Gauge, read_gauge, read_outlooks
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows
 
 Fact = dict[str, Any]
+RAIN: Final = Template("rain.sum", "rain {depth} mm in {hours} h")
+_INDEX: Final = Template("criterion.rain.index", "an index has no unit: no bound may use it")()
+_NO_RAINFALL: Final = Template(
+    "criterion.rain.none", "{amount} is no rainfall that the bounds are for, known for {known} % of that time"
+)
+_OF_BOUND: Final = Template(
+    "criterion.rain", "{amount} is {share} % of the bound of {bound} mm, known for {known} % of that time"
+)
+_EXPECTED: Final = Template(
+    "criterion.rain.expected",
+    "{amount} of which {expected} mm are expected is {share} % of the bound of {bound} mm, known for {known} % of that "
+    "time",
+)
+_OF_YEARS: Final = Template(
+    "criterion.rain.years",
+    "{amount} is {share} % of the bound of {bound} mm, a sum of once in {years} years, known for {known} % of that "
+    "time",
+)
+_OF_YEARS_NOW: Final = Template(
+    "criterion.rain.years_now",
+    "{amount} is {share} % of the bound of {bound} mm, a sum of once in {years} years (this one: once in {years2} "
+    "years), known for {known} % of that time",
+)
 
 
 def judge_rain(
-    criterion: Criterion, windows: Windows, station: str, measure: Callable[[Criterion, Gauge], Sequence[Fact]]
+    criterion: Criterion, windows: Windows, station: str, measure: Callable[[Criterion, Gauge], Sequence[Fact]],
+    amount: Template = RAIN,
 ) -> Assessment:  # fmt: skip
     """One gauge against the bounds of a criterion, with and without the rain that is expected.
 
@@ -25,10 +50,11 @@ def judge_rain(
         windows: what was known.
         station: the gauge.
         measure: facts, each with `level`, `duration_s`, `sum_mm`, `bound_mm`, `ratio` and `coverage`.
+        amount: what a sum is called, with the places `depth` and `hours`.
     """
     spec = windows.site.series(station, criterion.quantity)
     if spec is None or spec.unit == "index":
-        return Assessment(criterion.id, station, reason="an index has no unit: no bound may use it")
+        return Assessment(criterion.id, station, reason=_INDEX)
     gauge = read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
     if gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
@@ -52,34 +78,27 @@ def judge_rain(
         criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
         # what was expected and is not told any more is missing, not dry
         fresh=complete and windows.is_fresh(newest_s, spec), newest_s=newest_s,
-        reason=_sentence(worst),
+        reason=_explain(worst, amount),
         facts={"worst": worst, "min_coverage": needed, "durations": len(facts), "levels": _by_level(facts)},
     )  # fmt: skip
 
 
-def _sentence(worst: Mapping[str, Any]) -> str:
-    expected = "" if "expected_mm" not in worst else f" of which {worst['expected_mm']:.1f} mm are expected"
-    total = f"{worst.get('what', 'rain')} {worst['sum_mm']:.1f} mm in {worst['duration_s'] / 3600:.4g} h"
-    what = f"{total}{expected} is "
+def _explain(worst: Mapping[str, Any], amount: Template) -> Message:
+    known = Figure(100.0 * worst["coverage"], ".0f")
+    rain = amount(depth=Figure(worst["sum_mm"], ".1f"), hours=Figure(worst["duration_s"] / 3600, ".4g"))
     if worst["bound_mm"] <= 0.0:  # no event runs, or one shorter than any bound
-        return f"{total} is no rainfall that the bounds are for, {say_known('', worst['coverage'])}"
-    rare = ""
-    if "bound_years" in worst and not expected:
-        this = "" if worst["years"] is None else f" (this one: once in {worst['years']:.3g} years)"
-        rare = f", a sum of once in {worst['bound_years']:g} years{this}"
-    return (
-        f"{what}{100.0 * worst['ratio']:.0f} % of the bound of {worst['bound_mm']:.1f} mm{rare}, "
-        f"{say_known('', worst['coverage'])}"
-    )
-
-
-def say_known(what: str, coverage: float) -> str:
-    """How much of the time behind a sum is known; `what` stands before it.
-
-    >>> say_known("rain ", 0.968)
-    'rain known for 97 % of that time'
-    """
-    return f"{what}known for {100.0 * coverage:.0f} % of that time"
+        return _NO_RAINFALL(amount=rain, known=known)
+    bound, share = Figure(worst["bound_mm"], ".1f"), Figure(100.0 * worst["ratio"], ".0f")
+    if "expected_mm" in worst:
+        expected = Figure(worst["expected_mm"], ".1f")
+        return _EXPECTED(amount=rain, expected=expected, share=share, bound=bound, known=known)
+    if "bound_years" not in worst:
+        return _OF_BOUND(amount=rain, share=share, bound=bound, known=known)
+    asked = Figure(worst["bound_years"])
+    if worst["years"] is None:
+        return _OF_YEARS(amount=rain, share=share, bound=bound, years=asked, known=known)
+    years = Figure(worst["years"], ".3g")
+    return _OF_YEARS_NOW(amount=rain, share=share, bound=bound, years=asked, years2=years, known=known)
 
 
 def _by_level(facts: Sequence[Fact]) -> list[Fact]:

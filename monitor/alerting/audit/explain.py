@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from forecasting.message import gather
 from monitor.config.service import parse_site
-from monitor.criteria.kinds.forecast import say_chance, say_quantiles
+from monitor.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
 from monitor.domain.quantities import QUANTITIES
@@ -149,7 +149,7 @@ def _margins(facts: Mapping[str, Any], unit: str) -> Iterator[str]:
     of = f" {unit}" if unit else ""
     for bound in facts.get("bounds", ()):
         if "chance_from" in bound:
-            chance = f"{say_chance(bound)}; {say_quantiles(bound)} by {bound['model']}"
+            chance = f"{describe_chance(bound)}; {describe_quantiles(bound)} by {bound['model']}"
             yield f"level {bound['level']}: {chance}; {facts['distribution']}"
         if "margin" in bound:
             hits = (

@@ -23,6 +23,7 @@ from monitor.store.models.scene_weights import find_weights
 from monitor.store.scenes.reviews import load_reviewed
 
 if TYPE_CHECKING:
+    from forecasting.message import Message
     from monitor.domain.alert import Actor
     from monitor.domain.site import Criterion, Site
     from monitor.store.database.engine import Database
@@ -191,7 +192,7 @@ def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
 
 def _keep_proof(
     db: "Database", chosen: "Site", asking: "Criterion", keeper: "Actor", answer: dict[str, Any], stated: str | None
-) -> list[str]:
+) -> "list[Message]":
     """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria.
 
     Raises:

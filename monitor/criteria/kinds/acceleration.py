@@ -9,17 +9,17 @@ from typing import Any, Final
 from pydantic import Field
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
+from forecasting.message import Duration, Figure, Message, Template
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import (
     MIN_EXTENT,
     TOO_FEW,
+    describe_dwell,
     dwell_epochs,
     forget_fits,
     measure_motion,
-    say_dwell,
 )
 from monitor.criteria.tables import DwellTable, MeasuredTable, OverBound
-from monitor.domain.instants import spell_duration
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
@@ -34,6 +34,9 @@ from monitor.series.assessment import (
 )
 from monitor.series.tracks import Track
 
+_ACCELERATES: Final = Template(
+    "criterion.acceleration", "acceleration {acceleration} ± {error} in {window} at {velocity}, {dwell}"
+)
 LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
 
 
@@ -84,7 +87,7 @@ class AccelerationRule:
         return Assessment(
             criterion=criterion.id, station=track.station, raise_level=raise_level,
             hold_level=max(hold_level, raise_level), heard=heard, fresh=heard and windows.is_fresh(newest_s, spec),
-            newest_s=newest_s, reason=_sentence(criterion, spec, facts, raise_level),
+            newest_s=newest_s, reason=_explain(criterion, spec, facts, raise_level),
             facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
             measure=partial(measure_motion, track, criterion) if heard else measure_nothing,
         )  # fmt: skip
@@ -144,18 +147,17 @@ def _describe(
     return found
 
 
-def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> str:
+def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
     known = [f for f in facts if "acceleration" in f]
     if not known:
         return TOO_FEW
     said = next((f for f in known if f["level"] == level), known[0])
-    window, unit = spell_duration(said["window_s"] or 86400.0), criterion.kind.unit_of(spec.unit)
-    what = (
-        f"acceleration {said['acceleration']:.3g} ± {said['error']:.2g} {unit} in {window} at "
-        f"{said['velocity']:.2f} {spec.unit}/day"
-    )
-    bound = f"over {said['bound']:g} {unit}"
-    return f"{what}, {say_dwell(said, bound)}"
+    unit = criterion.kind.unit_of(spec.unit)
+    return _ACCELERATES(
+        acceleration=Figure(said["acceleration"], ".3g"), error=Figure(said["error"], ".2g", unit),
+        window=Duration(said["window_s"] or 86400.0), velocity=Figure(said["velocity"], ".2f", f"{spec.unit}/day"),
+        dwell=describe_dwell(said, Figure(said["bound"], "g", unit)),
+    )  # fmt: skip
 
 
 ENTRY: Final = Entry(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, match_stations
 from monitor.criteria.tables import CriterionTable, Strings, Target
@@ -10,6 +11,17 @@ from monitor.domain.decision import AnomalyFact, View
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows
+
+_NONE: Final = Template("criterion.anomaly.none", "no anomaly")()
+_SCORES: Final = Template("criterion.anomaly.scores", "{quantity} scores {score} over {threshold} ({detector})")
+_SCORES_AS: Final = Template(
+    "criterion.anomaly.scores_as",
+    "{quantity} scores {score} over {threshold} ({detector}): {kind}, compared with {text}",
+)
+_FAULT: Final = Template("criterion.anomaly.fault", "{quantity}: the check {detector} found a fault")
+_FAULT_OF: Final = Template(
+    "criterion.anomaly.fault_of", "{quantity}: the check {detector} found a fault ({kind}), compared with {text}"
+)
 
 
 class AnomalyTable(CriterionTable):
@@ -45,7 +57,7 @@ class AnomalyRule:
                 if a.station == station and 0.0 <= windows.now_s - a.at_s <= self.criterion.valid_for_s
             ]  # fmt: skip
             if not rows:
-                found.append(Assessment(self.criterion.id, station, reason="no anomaly"))
+                found.append(Assessment(self.criterion.id, station, reason=_NONE))
                 continue
             worst = max(rows, key=lambda a: (a.at_s, a.detector))
             found.append(
@@ -56,7 +68,7 @@ class AnomalyRule:
                     level,
                     heard=True,
                     newest_s=worst.at_s,
-                    reason=_say(worst),
+                    reason=_explain(worst),
                     facts={
                         "score": worst.score,
                         "threshold": worst.threshold,
@@ -74,15 +86,16 @@ class AnomalyRule:
         return {(f.name, f.weights) for f in view.proofs if f.criterion == self.criterion.id and f.passed}
 
 
-def _say(worst: AnomalyFact) -> str:
+def _explain(worst: AnomalyFact) -> Message:
     """A check has no score: it finds a fault or none, and both figures of its row are 1."""
-    kind, against = worst.kind.replace("-", " "), worst.compared_with
-    quantity = worst.quantity.replace("_", " ")
-    if worst.score <= worst.threshold:
-        text = f"{quantity}: the check {worst.detector} found a fault"
-        return f"{text} ({kind}), compared with {against}" if against else text
-    text = f"{quantity} scores {worst.score:.2f} over {worst.threshold:.2f} ({worst.detector})"
-    return f"{text}: {kind}, compared with {against}" if against else text
+    said: dict[str, Value] = {"quantity": Term(worst.quantity), "detector": worst.detector}
+    fault = worst.score <= worst.threshold
+    if not fault:
+        said |= {"score": Figure(worst.score, ".2f"), "threshold": Figure(worst.threshold, ".2f")}
+    if not worst.compared_with:
+        return _FAULT(**said) if fault else _SCORES(**said)
+    said |= {"kind": Term(worst.kind.replace("-", " ")), "text": worst.compared_with}
+    return _FAULT_OF(**said) if fault else _SCORES_AS(**said)
 
 
 ENTRY: Final = Entry(

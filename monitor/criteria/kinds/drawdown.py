@@ -5,13 +5,17 @@ from typing import Final
 
 from pydantic import Field
 
+from forecasting.message import Duration, Figure, Template
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import judge_rates
 from monitor.criteria.tables import MeasuredTable, OverBound
-from monitor.domain.instants import spell_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
-from monitor.series.assessment import Assessment, Windows, measure_nothing
+from monitor.series.assessment import Assessment, Windows, measure_nothing, open_track
+
+_FALLS: Final = Template(
+    "criterion.drawdown", "water falls {rate} ± {error} in {window}, bound {bound}, level {height}"
+)
 
 
 class DrawdownTable(MeasuredTable):
@@ -38,21 +42,21 @@ class DrawdownRule:
         return tuple(self._assess(windows, falling, s) for s in self.criterion.stations)
 
     def _assess(self, windows: Windows, falling: Criterion, station: str) -> Assessment:
-        track = windows.track(self.criterion, station)
-        spec = windows.site.series(station, self.criterion.quantity)
-        if track.usable_s is None or spec is None or track.stuck:
-            reason = "the instrument repeats one value" if track.stuck else "no usable data"
-            return Assessment(self.criterion.id, station, newest_s=track.usable_s, reason=reason)
+        found = open_track(windows, self.criterion, station)
+        if isinstance(found, Assessment):
+            return found
+        track, spec = found
         word = judge_rates(falling, track, spec, windows, norm=False)
         known = [b for b in word.facts["bounds"] if "rate" in b]
         if not known:
             return replace(word, measure=measure_nothing)
         said = next((b for b in known if b["level"] == word.raise_level), known[0])
-        reason = (
-            f"water falls {-said['rate']:.3g} ± {said['error']:.2g} {spec.unit}/day in "
-            f"{spell_duration(said['window_s'])}, bound {-said['bound']:g} {spec.unit}/day, "
-            f"level {track.along[-1]:.2f} {spec.unit}"
-        )
+        per_day = f"{spec.unit}/day"
+        reason = _FALLS(
+            rate=Figure(-said["rate"], ".3g"), error=Figure(said["error"], ".2g", per_day),
+            window=Duration(said["window_s"]), bound=Figure(-said["bound"], "g", per_day),
+            height=Figure(track.along[-1], ".2f", spec.unit),
+        )  # fmt: skip
         facts = {**word.facts, "drawdown_per_day": -said["rate"], "level_now": track.along[-1]}
         # water that falls is no motion of the slope: it neither accuses nor clears a reference
         return replace(word, reason=reason, facts=facts, measure=measure_nothing)

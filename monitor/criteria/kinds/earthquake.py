@@ -11,7 +11,9 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
+from forecasting.message import Figure, Message, Template, Timestamp, Value
 from monitor.criteria.entry import Entry
+from monitor.criteria.kinds.scene import AND_MORE
 from monitor.criteria.places import Places
 from monitor.criteria.tables import CriterionTable, Share, add_params, refuse_falling
 from monitor.domain.decision import Condition, EventFact, Memory, View, instant
@@ -23,6 +25,7 @@ from monitor.domain.terms import Duration, Section
 from monitor.domain.witnesses import EARTHQUAKE
 from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows
+from monitor.series.coseismic_steps import VERIFY
 
 INSPECT: Final = "inspect:"
 MOVED: Final = "movement"  # any other answer says that the slope did not move
@@ -30,6 +33,21 @@ MOVED: Final = "movement"  # any other answer says that the slope did not move
 # peak ground acceleration in g: most likely a magnitude or another unit was given
 LARGEST_PGA_G: Final = 5.0
 AFTERSHOCKS_S: Final = 6 * 3600.0
+LONGEST: Final = 200  # letters of a reason; what a person wrote is cut
+_NONE: Final = Template("criterion.earthquake.none", "no earthquake that matters")()
+_SHOOK: Final = Template("criterion.earthquake", "earthquake at {at}, peak ground acceleration {pga} g")
+_SHOOK_AND_MOVED: Final = Template(
+    "criterion.earthquake.newmark",
+    "earthquake at {at}, peak ground acceleration {pga} g, Newmark displacement {displacement} cm ({low} to {high})",
+)
+_NONE_GIVEN: Final = Template(
+    "criterion.earthquake.none_given", "earthquake at {at} of unknown shaking (none given): {what}"
+)
+_NO_ACCELERATION: Final = Template(
+    "criterion.earthquake.no_acceleration",
+    "earthquake at {at} of unknown shaking ({n} is no acceleration in g): {what}",
+)
+_INSPECT: Final = Template("question.inspect", "inspect the slope and the instruments: {text}")
 
 
 LEAST_CRITICAL_G: Final = 0.001
@@ -102,7 +120,7 @@ class Shaking:
 
     event: EventFact
     level: int | None
-    reason: str
+    reason: Message
     facts: dict[str, Any]
 
 
@@ -124,7 +142,7 @@ class EarthquakeRule:
         ]  # fmt: skip
         known = [s for s in found if s.level is not None]
         if not known:
-            reason = found[-1].reason if found else "no earthquake that matters"
+            reason = found[-1].reason if found else _NONE
             return (Assessment(criterion.id, EARTHQUAKE, reason=reason),)
         worst = max(known, key=lambda s: (s.level, s.event.from_s))
         level = worst.level or 0
@@ -170,10 +188,9 @@ def _gravity(shaking: Shaking) -> int:
 def judge_shaking(criterion: Criterion, event: EventFact) -> Shaking:
     """Hold one earthquake against the bounds of a criterion."""
     params = dict(criterion.params)
-    at = spell(instant(event.from_s))
+    at = Timestamp(event.from_s)
     if event.value is None or not 0.0 <= event.value <= LARGEST_PGA_G:
-        given = "none given" if event.value is None else f"{event.value:g} is no acceleration in g"
-        return Shaking(event, None, f"earthquake at {at} of unknown shaking ({given}): {event.text}"[:200], {})
+        return Shaking(event, None, _explain_unknown(event), {})
     pga = event.value
     critical = params.get("critical_acceleration_g")
     if critical is None and "factor_of_safety" in params:
@@ -194,14 +211,26 @@ def judge_shaking(criterion: Criterion, event: EventFact) -> Shaking:
         })  # fmt: skip
         level = threshold.level if by_pga or by_block else level
     facts: dict[str, Any] = {"pga_g": pga, "at_s": event.from_s, "levels": bounds, "text": event.text}
-    reason = f"earthquake at {at}, peak ground acceleration {pga:g} g"
+    reason = _SHOOK(at=at, pga=Figure(pga))
     if moved is not None:
         facts |= {
             "critical_acceleration_g": critical, "newmark_cm": moved.median_cm, "newmark_low_cm": moved.low_cm,
             "newmark_high_cm": moved.high_cm,
         }  # fmt: skip
-        reason += f", Newmark displacement {moved.median_cm:.2g} cm ({moved.low_cm:.2g} to {moved.high_cm:.2g})"
+        reason = _SHOOK_AND_MOVED(
+            at=at, pga=Figure(pga), displacement=Figure(moved.median_cm, ".2g"), low=Figure(moved.low_cm, ".2g"),
+            high=Figure(moved.high_cm, ".2g"),
+        )  # fmt: skip
     return Shaking(event, level, reason, facts)
+
+
+def _explain_unknown(event: EventFact) -> Message:
+    """Of an earthquake without an acceleration, with what its author wrote, cut to what a reason may hold."""
+    said: dict[str, Value] = {"at": Timestamp(event.from_s)}
+    if event.value is not None:
+        said["n"] = Figure(event.value)
+    template = _NONE_GIVEN if event.value is None else _NO_ACCELERATION
+    return template(what=event.text[: max(0, LONGEST - len(template(what="", **said)))], **said)
 
 
 def list_inspections(site: Site, memory: Memory, view: View, now_s: float) -> dict[str, Condition]:
@@ -225,9 +254,9 @@ def list_inspections(site: Site, memory: Memory, view: View, now_s: float) -> di
             if name not in found and now_s - group[-1].event.from_s > event_span_s(site):
                 continue  # it is read for the steps that it explains; nobody inspects for it now
             since_s = found[name].since_s if name in found else now_s
-            more = f", and {len(group) - 1} more" if len(group) > 1 else ""
-            text = f"verify now: inspect the slope and the instruments: {group[0].reason}{more}"
-            found[name] = Condition("health", 2, since_s, text)
+            text = group[0].reason
+            text = AND_MORE(text=text, n=len(group) - 1) if len(group) > 1 else text
+            found[name] = Condition("health", 2, since_s, VERIFY(text=_INSPECT(text=text)))
     return found
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chance_over
 from forecasting.kinematics.velocity import DAY_S
+from forecasting.message import Duration, Figure, Message, Template, join
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import MeasuredTable
@@ -21,6 +22,22 @@ from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows, recovery_of, stations_of
 
 MEDIAN: Final = 0.5
+_NONE: Final = Template("criterion.forecast.none", "no forecast is shown")()
+_CHANCE: Final = Template(
+    "criterion.forecast.chance",
+    "{n} % chance of more than {bound} mm/day within {duration}, more than {counts} % counts",
+)
+_AT_LEAST: Final = Template(
+    "criterion.forecast.at_least",
+    "at least {n} % chance of more than {bound} mm/day within {duration}, more than {counts} % counts",
+)
+_AT_MOST: Final = Template(
+    "criterion.forecast.at_most",
+    "at most {n} % chance of more than {bound} mm/day within {duration}, more than {counts} % counts",
+)
+_VELOCITY: Final = Template(
+    "criterion.forecast.velocity", "forecast velocity {velocity} mm/day, 80 % interval {low} to {high} mm/day"
+)
 EAST, NORTH = "displacement_east", "displacement_north"
 
 
@@ -96,13 +113,13 @@ class ForecastRule:
                 "velocity_mm_per_day": dict(fan.velocity), "model": fan.model, "data_until_s": fan.data_until_s,
             })  # fmt: skip
         if newest_s is None:
-            return Assessment(criterion.id, station.id, reason="no forecast is shown")
+            return Assessment(criterion.id, station.id, reason=_NONE)
         open_levels = [t.level for t in criterion.thresholds if not _is_clear(t, facts)]
         said = next((f for f in facts if f["level"] == raise_level), facts[0])
         return Assessment(
             criterion.id, station.id, raise_level, max([raise_level, *open_levels]), heard=True,
             fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)), newest_s=newest_s,
-            reason=_sentence(said), facts={"bounds": facts, "distribution": DISTRIBUTION},
+            reason=_explain(said), facts={"bounds": facts, "distribution": DISTRIBUTION},
         )  # fmt: skip
 
 
@@ -149,22 +166,21 @@ def _project(parts: Sequence[tuple[float, ForecastFact]]) -> Fan:
     )
 
 
-def say_chance(said: Mapping[str, Any]) -> str:
+def describe_chance(said: Mapping[str, Any]) -> Message:
     """The chance of one level in words, with what counts."""
     low, high = said["chance_from"], said["chance_to"]
-    side = "" if low == high else "at most " if low == 0.0 else "at least "
-    told = high if low == 0.0 else low
-    share = f"{100.0 * told:.0f} %" if low == high else f"{100.0 * told:g} %"
-    return (
-        f"{side}{share} chance of more than {said['over_mm_per_day']:g} mm/day within "
-        f"{spell_duration(said['window_s'])}, more than {100.0 * said['probability']:g} % counts"
-    )
+    template = _CHANCE if low == high else _AT_MOST if low == 0.0 else _AT_LEAST
+    return template(
+        n=Figure(100.0 * (high if low == 0.0 else low), ".0f" if low == high else "g"),
+        bound=Figure(said["over_mm_per_day"]), duration=Duration(said["window_s"]),
+        counts=Figure(100.0 * said["probability"]),
+    )  # fmt: skip
 
 
-def say_quantiles(said: Mapping[str, Any]) -> str:
+def describe_quantiles(said: Mapping[str, Any]) -> str:
     """The mean velocity of one level by quantile.
 
-    >>> say_quantiles({"velocity_mm_per_day": {"q10": 2.0, "q50": 8.0, "q90": 14.0}})
+    >>> describe_quantiles({"velocity_mm_per_day": {"q10": 2.0, "q50": 8.0, "q90": 14.0}})
     'mean velocity 2.00 mm/day (10 %), 8.00 mm/day (50 %), 14.00 mm/day (90 %)'
     """
     velocity = said["velocity_mm_per_day"]
@@ -172,12 +188,11 @@ def say_quantiles(said: Mapping[str, Any]) -> str:
     return f"mean velocity {', '.join(known)}"
 
 
-def _sentence(said: Mapping[str, Any]) -> str:
-    velocity = said["velocity_mm_per_day"]
-    return (
-        f"{say_chance(said)}; forecast velocity {velocity['q50']:.2f} mm/day, 80 % interval {velocity['q10']:.2f} to "
-        f"{velocity['q90']:.2f} mm/day"
-    )
+def _explain(said: Mapping[str, Any]) -> Message:
+    velocity = {name: Figure(value, ".2f") for name, value in said["velocity_mm_per_day"].items()}
+    return join([
+        describe_chance(said), _VELOCITY(velocity=velocity["q50"], low=velocity["q10"], high=velocity["q90"])
+    ])  # fmt: skip
 
 
 ENTRY: Final = Entry(

@@ -6,17 +6,25 @@ from typing import Final
 
 from pydantic import Field
 
+from forecasting.message import Figure, Template, Timestamp
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, match_stations
 from monitor.criteria.tables import CriterionTable, DepthBound, Share, Strings, Target
-from monitor.domain.decision import PointFact, instant
-from monitor.domain.instants import spell, spell_delay
+from monitor.domain.decision import PointFact
+from monitor.domain.instants import spell_delay
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
 from monitor.domain.witnesses import INSAR, list_voices
 from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of
+
+_TOO_FEW: Final = Template("criterion.insar.too_few", "too few acquisitions in the window")()
+_MOVES: Final = Template(
+    "criterion.insar",
+    "radar zone of {station}: {rate} ± {error} mm/day along the direction of {zone}, {points} points, {acquisitions} "
+    "acquisitions until {at}, known {duration} later",
+)
 
 
 class InsarTable(CriterionTable):
@@ -62,7 +70,7 @@ class InsarRateRule:
             if assessments:
                 found.append(_join(assessments))
             else:
-                found.append(Assessment(self.criterion.id, voice.witness, reason="too few acquisitions in the window"))
+                found.append(Assessment(self.criterion.id, voice.witness, reason=_TOO_FEW))
         return tuple(found)
 
     def _judge(self, windows: Windows, witness: str, fact: PointFact) -> Assessment:
@@ -80,11 +88,12 @@ class InsarRateRule:
                 hold_level = max(hold_level, threshold.level)
         age_s = windows.now_s - fact.newest_s
         latency_s = fact.received_s - fact.newest_s
-        reason = (
-            f"radar zone of {fact.station}: {fact.rate_mm_per_day:.3f} ± {fact.error_mm_per_day:.3f} mm/day along the "
-            f"direction of {fact.zone}, {fact.points} points, {fact.epochs} acquisitions "
-            f"until {spell(instant(fact.newest_s))}, known {spell_delay(max(0.0, latency_s))} later"
-        )
+        reason = _MOVES(
+            station=str(fact.station), rate=Figure(fact.rate_mm_per_day, ".3f"),
+            error=Figure(fact.error_mm_per_day, ".3f"), zone=fact.zone, points=Figure(fact.points, "d"),
+            acquisitions=Figure(fact.epochs, "d"), at=Timestamp(fact.newest_s),
+            duration=spell_delay(max(0.0, latency_s)),
+        )  # fmt: skip
         return Assessment(
             criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,
             fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
 
+from forecasting.message import Duration, Figure, Message, Template, Timestamp, join
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import Share, StationsTable
-from monitor.domain.decision import FailureFact, Newest, instant
-from monitor.domain.instants import spell, spell_duration
+from monitor.domain.decision import FailureFact, Newest
 from monitor.domain.kinds import Kind
 from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
@@ -19,7 +19,17 @@ from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows, stations_of
 
 METHOD: Final = "inverse_velocity"
-ALONE: Final = "one sensor alone: a second, independent one must agree"
+_NO_WINDOW: Final = Template("criterion.failure.none", "no failure window")()
+_OLD: Final = Template("criterion.failure.old", "the window rests on data until {at}")
+_GOES_ON: Final = Template("criterion.failure", "if the acceleration goes on: {text}")
+_ABOUT: Final = Template("criterion.failure.about", "failure about {at} (in {duration}) at {velocity}")
+_WITHIN_HOUR: Final = Template("criterion.failure.within_hour", "failure about {at} (within the hour) at {velocity}")
+_ANY_TIME: Final = Template(
+    "criterion.failure.any_time", "failure at any time until {at} (middle of the window {at2}) at {velocity}"
+)
+_ENDED: Final = Template("criterion.failure.ended", "the failure window ended {at} at {velocity}")
+_NOT_TRUSTED: Final = Template("criterion.failure.not_trusted", "not trusted: {text}")
+_ALONE: Final = Template("criterion.failure.alone", "one sensor alone: a second, independent one must agree")()
 
 
 class WithinBound(Section):
@@ -70,7 +80,7 @@ class InverseVelocityRule:
         if fact is None:
             return self._without(windows, station.id, spec)
         if not windows.is_fresh(fact.data_until_s, spec) and not windows.view.draining:
-            reason = f"the window rests on data until {spell(instant(fact.data_until_s))}"
+            reason = _OLD(at=Timestamp(fact.data_until_s))
             return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
         left_s = _edge_s(criterion, fact) - windows.now_s
         near = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0)]
@@ -80,7 +90,7 @@ class InverseVelocityRule:
         return Assessment(
             criterion.id, station.id, level, max(level, max(held, default=0)), heard=True,
             fresh=windows.is_fresh(fact.data_until_s, spec), newest_s=fact.data_until_s,
-            reason=_sentence(fact, windows.now_s, alone=not second),
+            reason=_explain(fact, windows.now_s, alone=not second),
             facts={
                 "method": fact.method, "from_s": fact.from_s, "mid_s": fact.mid_s, "to_s": fact.to_s, "left_s": left_s,
                 "trusted": fact.trusted, "reasons": fact.reasons, "issued_s": fact.issued_s,
@@ -96,7 +106,7 @@ class InverseVelocityRule:
         fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
         return Assessment(
             self.criterion.id, station, heard=fresh, fresh=fresh,
-            newest_s=None if newest is None else newest.observed_s, reason="no failure window",
+            newest_s=None if newest is None else newest.observed_s, reason=_NO_WINDOW,
         )  # fmt: skip
 
     def _has_second(self, windows: Windows, station: Station) -> bool:
@@ -136,23 +146,24 @@ def _newest(windows: Windows, station: str, quantity: str) -> Newest | None:
     return max(found, key=lambda n: (n.observed_s, n.flags), default=None)
 
 
-def _sentence(fact: FailureFact, now_s: float, *, alone: bool) -> str:
-    trust = "" if fact.trusted else f"; not trusted: {fact.reasons}"
-    lone = f"; {ALONE}" if alone else ""
-    middle, end = _minute(fact.mid_s), _minute(fact.to_s)
+def _explain(fact: FailureFact, now_s: float, *, alone: bool) -> Message:
+    middle, end = Timestamp(fact.mid_s, "minute"), Timestamp(fact.to_s, "minute")
+    velocity = Figure(fact.velocity_mm_per_day, ".1f", "mm/day")
     if now_s < fact.mid_s:
         hours = round((fact.mid_s - now_s) / 3600.0)
-        left = f"in {spell_duration(hours * 3600.0)}" if hours else "within the hour"
-        when = f"failure about {middle} ({left})"
+        when = (
+            _ABOUT(at=middle, duration=Duration(hours * 3600.0), velocity=velocity)
+            if hours
+            else _WITHIN_HOUR(at=middle, velocity=velocity)
+        )
     elif now_s < fact.to_s:
-        when = f"failure at any time until {end} (middle of the window {middle})"
+        when = _ANY_TIME(at=end, at2=middle, velocity=velocity)
     else:
-        when = f"the failure window ended {end}"
-    return f"if the acceleration goes on: {when} at {fact.velocity_mm_per_day:.1f} mm/day{trust}{lone}"
-
-
-def _minute(at_s: float) -> str:
-    return f"{spell(instant(at_s))[:16]}Z"
+        when = _ENDED(at=end, velocity=velocity)
+    parts = [_GOES_ON(text=when)]
+    if not fact.trusted:
+        parts.append(_NOT_TRUSTED(text=fact.reasons))
+    return join([*parts, _ALONE]) if alone else join(parts) if len(parts) > 1 else parts[0]
 
 
 ENTRY: Final = Entry(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from forecasting.message import Figure, MessageList, Template, Term
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import dwell_epochs
 from monitor.criteria.tables import Bound, MeasuredTable
@@ -14,6 +15,7 @@ from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET
 
+_STANDS: Final = Template("criterion.level", "{quantity}: {value}, bounds {bounds}")
 LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
 
 
@@ -52,9 +54,11 @@ class LevelRule:
                 "level": threshold.level, "bound": bound, "hits": hits, "needs": hits_needed, "recovered": clear,
                 "value": values[times[-1]], "margin": sign * (values[times[-1]] - bound),
             })  # fmt: skip
-        bounds = ", ".join(f"{bound_of(t)[0]:g} {spec.unit}" for t in criterion.thresholds)
-        what = criterion.quantity.replace("_", " ")
-        reason = f"{what}: {values[times[-1]]:.6g} {spec.unit}, bounds {bounds}"
+        bounds = tuple(Figure(bound_of(t)[0], "g", spec.unit) for t in criterion.thresholds)
+        reason = _STANDS(
+            quantity=Term(criterion.quantity), value=Figure(values[times[-1]], ".6g", spec.unit),
+            bounds=MessageList(bounds, ", "),
+        )  # fmt: skip
         return Assessment(
             criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
             fresh=windows.is_fresh(times[-1], spec), newest_s=times[-1], reason=reason,

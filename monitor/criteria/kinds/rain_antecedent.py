@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import Field, model_validator
 
 from forecasting.hydrology.rain_events import antecedent_index
+from forecasting.message import Template
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
@@ -17,6 +18,9 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
 from monitor.series.assessment import Assessment, Windows
+
+_INDEX: Final = Template("rain.index", "antecedent index {depth} mm in {hours} h")
+_RECENT: Final = Template("rain.recent", "recent and antecedent rain {depth} mm in {hours} h")
 
 
 class RainAntecedentTable(RainTable):
@@ -60,7 +64,8 @@ class RainAntecedentRule:
 
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
         """One answer per gauge."""
-        return tuple(judge_rain(self.criterion, windows, s, measure_wetness) for s in self.criterion.stations)
+        amount = _INDEX if "decay" in dict(self.criterion.params) else _RECENT
+        return tuple(judge_rain(self.criterion, windows, s, measure_wetness, amount) for s in self.criterion.stations)
 
 
 def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
@@ -74,11 +79,11 @@ def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
         edge = end_s - span_s
         inside = [(t, a) for t, a in zip(gauge.times_s, gauge.amounts_mm, strict=True) if t > edge]
         index = antecedent_index([t for t, _ in inside], [a for _, a in inside], end_s, params["decay"])
-        parts = {"what": "antecedent index", "rain_mm": total}
+        parts = {"rain_mm": total}
     else:
         recent, _ = gauge.total(params["recent_s"])
         index = recent + params["weight"] * max(0.0, total - recent)
-        parts = {"what": "recent and antecedent rain", "recent_mm": recent, "antecedent_mm": total - recent}
+        parts = {"recent_mm": recent, "antecedent_mm": total - recent}
     return [
         {
             "level": t.level, "duration_s": span_s, "sum_mm": index, "coverage": coverage, "bound_mm": t.over or 0.0,

@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
+from forecasting.message import Template
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
@@ -17,6 +18,8 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
 from monitor.series.assessment import Assessment, Windows
+
+_LARGEST: Final = Template("rain.largest", "largest rain within the lag, {depth} mm in {hours} h")
 
 
 class RainLearnedTable(RainTable):
@@ -49,7 +52,7 @@ class RainLearnedRule:
 
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
         """One answer per gauge."""
-        return tuple(judge_rain(self.criterion, windows, s, measure_learned) for s in self.criterion.stations)
+        return tuple(judge_rain(self.criterion, windows, s, measure_learned, _LARGEST) for s in self.criterion.stations)
 
 
 def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
@@ -70,7 +73,7 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     return [{
         "level": threshold.level, "duration_s": window_s, "sum_mm": total, "coverage": min(coverage, held),
         "bound_mm": bound, "ratio": total / bound if bound > 0 else 0.0, "lag_s": lag_s, "crossed_s": at_s,
-        "events": params["events"], "what": "largest rain within the lag,",
+        "events": params["events"],
     }]  # fmt: skip
 
 

@@ -113,12 +113,10 @@ def measure_rarity(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
         window_s = threshold.window_s or 86400.0
         total, coverage = gauge.total(window_s)
         bound = threshold.over or 0.0
-        years = _years(params, window_s, total)
-        asked = params[f"years:{threshold.level}"]
         found.append({
             "level": threshold.level, "duration_s": window_s, "sum_mm": total, "coverage": coverage, "bound_mm": bound,
-            "ratio": total / bound if bound > 0 else 0.0, "bound_years": asked, "years": years,
-            "note": f" of {asked:g} years" + ("" if years is None else f" (now {years:.3g} years)"),
+            "ratio": total / bound if bound > 0 else 0.0, "bound_years": params[f"years:{threshold.level}"],
+            "years": _years(params, window_s, total),
         })  # fmt: skip
     return found
 

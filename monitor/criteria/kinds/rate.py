@@ -11,7 +11,7 @@ from monitor.criteria.tables import Bound, MeasuredTable
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
-from monitor.series.assessment import Assessment, Windows, stations_of
+from monitor.series.assessment import Assessment, Windows, open_track, stations_of
 
 
 class RateBound(Bound):
@@ -35,16 +35,13 @@ class RateRule:
 
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
         """One answer per station on the slope."""
-        found = []
-        for station in stations_of(windows, self.criterion):
-            track = windows.track(self.criterion, station.id)
-            spec = windows.site.series(station.id, self.criterion.quantity)
-            if track.usable_s is None or spec is None or track.stuck:
-                reason = "the instrument repeats one value" if track.stuck else "no usable data"
-                found.append(Assessment(self.criterion.id, station.id, newest_s=track.usable_s, reason=reason))
-                continue
-            found.append(judge_rates(self.criterion, track, spec, windows, norm=False))
-        return tuple(found)
+        return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
+
+    def _assess(self, windows: Windows, station: str) -> Assessment:
+        found = open_track(windows, self.criterion, station)
+        if isinstance(found, Assessment):
+            return found
+        return judge_rates(self.criterion, *found, windows, norm=False)
 
 
 ENTRY: Final = Entry(

@@ -5,6 +5,7 @@ from typing import Final
 
 from pydantic import Field
 
+from forecasting.message import Figure, Template, Term
 from monitor.criteria.entry import Entry
 from monitor.criteria.tables import CriterionTable
 from monitor.domain.keys import VoteKey
@@ -12,6 +13,11 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import OBSERVERS
 from monitor.series.assessment import Assessment, Windows
+
+LONGEST: Final = 200  # letters of a reason; what a person wrote is cut
+_NONE: Final = Template("criterion.report.none", "no report")()
+_REPORTED: Final = Template("criterion.report", "{kind} reported by {name}: {report}")
+_TOO_FEW: Final = Template("criterion.report.too_few", "{kind} reported by {n} of {n2} observers that are needed")
 
 
 class ReportTable(CriterionTable):
@@ -42,16 +48,18 @@ class ReportRule:
             and 0.0 <= windows.now_s - r.at_s <= criterion.valid_for_s
         ]  # fmt: skip
         if not rows:
-            return (Assessment(criterion.id, OBSERVERS, reason="no report"),)
+            return (Assessment(criterion.id, OBSERVERS, reason=_NONE),)
         newest = max(rows, key=lambda r: (r.at_s, r.text))
         needs, observers = dict(criterion.params).get("needs", 1.0), {r.credential for r in rows}
         if len(observers) < needs:
-            reason = f"{newest.kind} reported by {len(observers)} of {needs:g} observers that are needed"
+            reason = _TOO_FEW(kind=Term(newest.kind), n=len(observers), n2=Figure(needs))
             return (Assessment(criterion.id, OBSERVERS, reason=reason),)
         level = criterion.thresholds[0].level
+        kind = Term(newest.kind)
+        room = LONGEST - len(_REPORTED(kind=kind, name=newest.by, report=""))
         return (
             Assessment(criterion.id, OBSERVERS, level, level, heard=True, newest_s=newest.at_s,
-                       reason=f"{newest.kind} reported by {newest.by}: {newest.text}"[:200],
+                       reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, room)]),
                        facts={"count": len(rows)}),
         )  # fmt: skip
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from pydantic import Field
 
+from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, match_stations
 from monitor.criteria.tables import CriterionTable, Strings, Target
@@ -18,6 +18,31 @@ from monitor.domain.witnesses import SCENE
 from monitor.series.assessment import Assessment, Windows
 
 CHANGED: Final = frozenset({"new", "grown"})
+_NO_CHANGE: Final = Template("criterion.scene.no_change", "no change")()
+_NO_FOOTPRINT: Final = Template("criterion.scene.no_footprint", "no footprint")()
+_GREW: Final = Template("criterion.scene.grew", "{kind} outline grew by {area} m², {text}, now {area2} m²")
+_GREW_SINCE: Final = Template(
+    "criterion.scene.grew_since", "{kind} outline grew by {area} m² since {day}, {text}, now {area2} m²"
+)
+_CHANGED: Final = Template("criterion.scene.changed", "{change} {kind} outline of {area} m², {text}")
+_CHANGED_SINCE: Final = Template(
+    "criterion.scene.changed_since", "{change} {kind} outline of {area} m² since {day}, {text}"
+)
+_SINGLE: Final = Template("criterion.scene.single", "{kind} outline of {area} m² seen on one date, {text}")
+_NEAREST: Final = Template("criterion.scene.nearest", "nearest station {distance} m ({station})")
+_NEAREST_AND_ONE: Final = Template(
+    "criterion.scene.nearest_and_one",
+    "nearest station {distance} m ({station}) and {n} other station within {distance2} m",
+)
+_NEAREST_AND: Final = Template(
+    "criterion.scene.nearest_and",
+    "nearest station {distance} m ({station}) and {n} other stations within {distance2} m",
+)
+AND_MORE: Final = Template("text.and_others", "{text}, and {n} more")
+_DAY: Final = Template("criterion.scene.day", "{n} {mon}")
+_DAY_OF: Final = Template("criterion.scene.day_of", "{n} {mon} {year}")
+_KNOWN_LATER: Final = Template("criterion.scene.known_later", "{text}, known {duration} after the image")
+_ADVICE_ONLY: Final = Template("criterion.scene.advice_only", "{text} (advice only: {text2})")
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -61,11 +86,14 @@ class SceneRule:
             and (near := self._list_near(f, windows))
         ]  # fmt: skip
         if not rows:
-            return (Assessment(criterion.id, SCENE, reason="no change" if witness else "no footprint"),)
+            return (Assessment(criterion.id, SCENE, reason=_NO_CHANGE if witness else _NO_FOOTPRINT),)
         first, near = max(rows, key=lambda row: _rank(row[0]))
         level = criterion.thresholds[0].level
         more = sum(1 for f, _ in rows if f.change in CHANGED and f is not first)
-        reason = f"{_spell_change(first, near)}{f', and {more} more' if more else ''}{_spell_latency(first)}"
+        reason = _explain_change(first, near)
+        reason = AND_MORE(text=reason, n=more) if more else reason
+        late_s = first.received_s - first.acquired_s  # a vote is as old as the image
+        reason = _KNOWN_LATER(text=reason, duration=spell_delay(late_s)) if late_s > 0.0 else reason
         return (
             Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=first.acquired_s, reason=reason,
                        facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
@@ -93,39 +121,37 @@ def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
     return fact.acquired_s, fact.change in CHANGED, size, fact.polygon
 
 
-def _spell_change(fact: FootprintFact, stations: Sequence[tuple[str, float]]) -> str:
+def _explain_change(fact: FootprintFact, stations: Sequence[tuple[str, float]]) -> Message:
     """One clause: what changed since when, and how near."""
-    (name, away_m), *others = stations
-    near = f"nearest station {away_m:,.0f} m ({name})"
-    if others:
-        near += f" and {len(others)} other station{'s' if len(others) > 1 else ''} within {others[-1][1]:,.0f} m"
-    since = _spell_since(fact)
+    said: dict[str, Value] = {
+        "kind": Term(fact.kind), "area": Figure(fact.area_m2, ",.0f"), "text": _describe_near(stations),
+    }  # fmt: skip
+    since: dict[str, Value] = {} if fact.since_s is None else {"day": _describe_day(fact.since_s, fact.acquired_s)}
     if fact.change == "grown" and fact.grown_m2 is not None:
-        what = f"{fact.kind} outline grew by {fact.grown_m2:,.0f} m²{since}, {near}, now {fact.area_m2:,.0f} m²"
+        said |= {"area": Figure(fact.grown_m2, ",.0f"), "area2": said["area"]}
+        what = _GREW_SINCE(**said, **since) if since else _GREW(**said)
     elif fact.change in CHANGED:
-        what = f"{fact.change} {fact.kind} outline of {fact.area_m2:,.0f} m²{since}, {near}"
+        said["change"] = Term(fact.change)
+        what = _CHANGED_SINCE(**said, **since) if since else _CHANGED(**said)
     else:
-        what = f"{fact.kind} outline of {fact.area_m2:,.0f} m² seen on one date, {near}"
-    return f"{what} (advice only: {fact.caution})" if fact.caution else what
+        what = _SINGLE(**said)
+    return _ADVICE_ONLY(text=what, text2=fact.caution) if fact.caution else what
 
 
-def _spell_since(fact: FootprintFact) -> str:
-    """`since 12 May`, with the year where it is another one; days are of UTC."""
-    if fact.since_s is None:
-        return ""
-    since, taken = instant(fact.since_s), instant(fact.acquired_s)
-    return f" since {_spell_day(since)}{'' if since.year == taken.year else f' {since.year}'}"
+def _describe_near(stations: Sequence[tuple[str, float]]) -> Message:
+    (name, away_m), *others = stations
+    nearest: dict[str, Value] = {"distance": Figure(away_m, ",.0f"), "station": name}
+    if not others:
+        return _NEAREST(**nearest)
+    template = _NEAREST_AND_ONE if len(others) == 1 else _NEAREST_AND
+    return template(n=len(others), distance2=Figure(others[-1][1], ",.0f"), **nearest)
 
 
-def _spell_day(at: datetime) -> str:
-    return f"{at.day} {MONTHS[at.month - 1]}"
-
-
-def _spell_latency(fact: FootprintFact) -> str:
-    """How long after the image was taken it was known; a vote is as old as the image."""
-    if fact.received_s <= fact.acquired_s:
-        return ""
-    return f", known {spell_delay(fact.received_s - fact.acquired_s)} after the image"
+def _describe_day(since_s: float, taken_s: float) -> Message:
+    """`12 May`, with the year where it is another one; days are of UTC."""
+    since, taken = instant(since_s), instant(taken_s)
+    day: dict[str, Value] = {"n": since.day, "mon": Term(MONTHS[since.month - 1])}
+    return _DAY(**day) if since.year == taken.year else _DAY_OF(year=since.year, **day)
 
 
 ENTRY: Final = Entry(

@@ -15,24 +15,38 @@ from forecasting.hydrology.slope_stability import (
     judge_safety,
     pressure_below_table,
 )
+from forecasting.message import Duration, Figure, Message, MessageList, Template, Value
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.level import read_values
 from monitor.criteria.kinds.velocity import dwell_epochs
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
 from monitor.criteria.rain_table import find_spec
-from monitor.criteria.rainfall import say_known
 from monitor.criteria.tables import MeasuredTable, Share, add_params
-from monitor.domain.instants import spell_duration
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
-from monitor.domain.terms import Duration, Section
+from monitor.domain.terms import Duration as Span
+from monitor.domain.terms import Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, recovery_of
+from monitor.series.assessment import REPEATS, Assessment, Windows, recovery_of
 
 STEPS_AHEAD: Final = 8
 LEAST_EPOCHS: Final = 2  # one reading of an instrument alone raises nothing
+_MEASURED: Final = Template(
+    "criterion.safety.measured",
+    "factor of safety {best} ({low} to {high}) by water measured, {share} likely below 1, bounds {bounds}",
+)
+_FROM_RAIN: Final = Template(
+    "criterion.safety.from_rain",
+    "factor of safety {best} ({low} to {high}) by water from rain, {share} likely below 1, bounds {bounds}, rain known "
+    "for {known} % of that time",
+)
+_AFTER_RAIN: Final = Template(
+    "criterion.safety.after_rain",
+    "factor of safety {best} ({low} to {high}) by water from rain, {share} likely below 1, bounds {bounds} in "
+    "{duration} without more rain, rain known for {known} % of that time",
+)
 
 
 _PRESSURES: Final = frozenset({"pore_pressure"})
@@ -72,8 +86,8 @@ class SafetyTable(MeasuredTable):
     diffusivity_m2_per_s: float | None = Field(default=None, gt=0.0)
     water_table_m: float | None = Field(default=None, ge=0.0)
     steady_flux_m_per_s: float = Field(default=0.0, ge=0.0)
-    span: Duration = 864000.0
-    ahead: Duration | None = None
+    span: Span = 864000.0
+    ahead: Span | None = None
     min_coverage: Share = 0.8
     recover: Share = 0.95
 
@@ -142,7 +156,7 @@ class FactorOfSafetyRule:
         if spec is None:
             return Assessment(criterion.id, station)
         if windows.track(criterion, station).stuck:
-            return Assessment(criterion.id, station, reason="the instrument repeats one value")
+            return Assessment(criterion.id, station, reason=REPEATS())
         values = read_values(windows, criterion, station)
         after = windows.answered_s(VoteKey(criterion.id, station))
         needed = max(criterion.dwell.hits, LEAST_EPOCHS)
@@ -168,7 +182,7 @@ class FactorOfSafetyRule:
             })  # fmt: skip
         newest = found[times[-1]]
         facts = {"bounds": bounds, **_describe(newest), "pressure_kpa": slip_pressure_kpa(criterion, values[times[-1]])}
-        reason = _sentence(criterion, newest, "measured")
+        reason = _explain(_MEASURED, criterion, newest)
         return Assessment(
             criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
             fresh=windows.is_fresh(times[-1], spec), newest_s=times[-1], reason=reason, facts=facts,
@@ -204,12 +218,16 @@ class FactorOfSafetyRule:
             "coverage": coverage,
             "later_s": later_s,
         }
-        when = "" if later_s == 0.0 else f" in {spell_duration(later_s)} without more rain"
-        known = say_known("rain ", coverage)
+        known = Figure(100.0 * coverage, ".0f")
+        reason = (
+            _explain(_FROM_RAIN, criterion, safety, known=known)
+            if later_s == 0.0
+            else _explain(_AFTER_RAIN, criterion, safety, duration=Duration(later_s), known=known)
+        )
         return Assessment(
             criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
             fresh=windows.is_fresh(newest_s, spec), newest_s=newest_s,
-            reason=f"{_sentence(criterion, safety, 'from rain')}{when}, {known}", facts=facts,
+            reason=reason, facts=facts,
         )  # fmt: skip
 
 
@@ -303,12 +321,12 @@ def _describe(safety: Safety) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _sentence(criterion: Criterion, safety: Safety, how: str) -> str:
-    bounds = ", ".join(f"{t.under:g}" for t in criterion.thresholds)
-    return (
-        f"factor of safety {safety.best:.2f} ({safety.low:.2f} to {safety.high:.2f}) by water {how}, "
-        f"{safety.below_one:.0%} likely below 1, bounds {bounds}"
-    )
+def _explain(template: Template, criterion: Criterion, safety: Safety, **further: Value) -> Message:
+    bounds = tuple(Figure(t.under or 0.0) for t in criterion.thresholds)
+    return template(
+        best=Figure(safety.best, ".2f"), low=Figure(safety.low, ".2f"), high=Figure(safety.high, ".2f"),
+        share=Figure(safety.below_one, ".0%"), bounds=MessageList(bounds, ", "), **further,
+    )  # fmt: skip
 
 
 ENTRY: Final = Entry(

@@ -7,8 +7,9 @@ from typing import Final, Literal
 from pydantic import Field
 
 from forecasting.kinematics.tangential import tangential_angle_deg
+from forecasting.message import Figure, Template
 from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import judge_rates, say_dwell
+from monitor.criteria.kinds.velocity import describe_dwell, judge_rates
 from monitor.criteria.places import Places
 from monitor.criteria.tables import DwellTable, MeasuredTable, Target
 from monitor.domain.kinds import Kind
@@ -16,6 +17,12 @@ from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Duration, Section
 from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows, open_track, stations_of
+
+_NO_CREEP: Final = Template("criterion.tangential.no_creep", "no reviewed velocity of uniform creep")()
+_ANGLE: Final = Template(
+    "criterion.tangential", "tangential angle {angle} degrees ({rate} ± {error} at v_eq {v_eq} mm/day), {dwell}"
+)
+_DEGREES: Final = Template("criterion.tangential.degrees", "{n} degrees")
 
 
 class AngleBound(Section):
@@ -62,7 +69,7 @@ class TangentialRule:
     def _assess(self, windows: Windows, station: Station) -> Assessment:
         criterion = self.criterion
         if station.v_eq_mm_per_day is None:
-            return Assessment(criterion.id, station.id, reason="no reviewed velocity of uniform creep")
+            return Assessment(criterion.id, station.id, reason=_NO_CREEP)
         found = open_track(windows, criterion, station.id)
         if isinstance(found, Assessment):
             return found
@@ -94,12 +101,11 @@ def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, stat
     reason = word.reason
     if known:
         said = next((f for f in known if f["level"] == word.raise_level), known[0])
-        what = (
-            f"tangential angle {said['angle_deg']:.1f} degrees ({said['rate']:.2f} ± {said['error']:.2f} "
-            f"{spec.unit}/day at v_eq {v_eq:g} mm/day)"
-        )
-        bound = f"over {said['bound_deg']:g} degrees"
-        reason = f"{what}, {say_dwell(said, bound)}"
+        reason = _ANGLE(
+            angle=Figure(said["angle_deg"], ".1f"), rate=Figure(said["rate"], ".2f"),
+            error=Figure(said["error"], ".2f", f"{spec.unit}/day"), v_eq=Figure(v_eq),
+            dwell=describe_dwell(said, _DEGREES(n=Figure(said["bound_deg"]))),
+        )  # fmt: skip
     return replace(word, reason=reason, facts={**word.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
+from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.criteria.entry import Entry
 from monitor.criteria.tables import MeasuredTable, OverBound
-from monitor.domain.instants import spell_duration
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
@@ -29,7 +29,31 @@ from monitor.series.assessment import (
 from monitor.series.tracks import Track
 from monitor.series.vectors import Vector
 
-TOO_FEW: Final = "too few readings in the window"
+TOO_FEW: Final = Template("criterion.too_few", "too few readings in the window")()
+# of a velocity, and of another quantity
+_MOVES: Final = (
+    Template("criterion.velocity", "velocity {rate} ± {error} in {window}, {dwell}"),
+    Template("criterion.rate", "rate of {quantity}: {rate} ± {error} in {window}, {dwell}"),
+)
+_HELD_BACK: Final = (
+    Template(
+        "criterion.velocity.held_back",
+        "velocity {rate} ± {error} in {window} lies over {bound}, and its own error alone keeps it from counting (it "
+        "must exceed {n} errors)",
+    ),
+    Template(
+        "criterion.rate.held_back",
+        "rate of {quantity}: {rate} ± {error} in {window} lies over {bound}, and its own error alone keeps it from "
+        "counting (it must exceed {n} errors)",
+    ),
+)
+_FAR: Final = Template("criterion.far", "beyond {n} times the bound: no further reading is waited for")
+_IN_NEWEST: Final = Template("dwell.newest", "{side} {bound} in its newest reading")
+_IN_NEWEST_OF: Final = Template("dwell.newest_of", "{side} {bound} in its newest reading, {needs} needed")
+_IN_LAST: Final = Template("dwell.last", "{side} {bound} in {hits} of its last {looked} readings, {needs} needed")
+_IN_NONE: Final = Template("dwell.none", "{side} {bound} in no reading since a person's answer")
+_UNSURE_NEWEST: Final = Template("dwell.unsure_newest", "not surely {side} {bound} in its newest reading")
+_UNSURE_LAST: Final = Template("dwell.unsure_last", "not surely {side} {bound} in its last {looked} readings")
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 FITS_KEPT: Final = 512  # of a track
 
@@ -70,10 +94,9 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
     quiet = track.times_s[-criterion.dwell.hits :]
     raise_level = hold_level = 0
     heard = False
-    undecided: dict[int, str] = {}
+    undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
     asked = {*epochs, *quiet}
-    what = _name_rate(criterion)
     for threshold in criterion.thresholds:
         bound, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
@@ -91,12 +114,12 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
             said["fast_track"] = True
         if not crossed and _is_undecided(track, fits, epochs, threshold, criterion, norm=norm):
             said["undecided"] = True
-            undecided[threshold.level] = _say_undecided(said, criterion, spec, what)
+            undecided[threshold.level] = _explain_undecided(said, criterion, spec)
         facts.append(said)
     return Assessment(
         criterion=criterion.id, station=track.station, raise_level=raise_level,
         hold_level=max(hold_level, raise_level), heard=heard, fresh=heard and windows.is_fresh(newest_s, spec),
-        newest_s=newest_s, reason=_sentence(criterion, spec, facts, raise_level, what),
+        newest_s=newest_s, reason=_explain(criterion, spec, facts, raise_level),
         facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
         measure=partial(measure_motion, track, criterion) if heard else measure_nothing, undecided=undecided,
     )  # fmt: skip
@@ -221,58 +244,57 @@ def _describe(
     return found
 
 
-def _name_rate(criterion: Criterion) -> str:
-    """Whose rate it is: the velocity, or the rate of a quantity, which ends in a colon."""
+def _describe_rate(
+    templates: tuple[Template, Template], said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec,
+    **further: Value,
+) -> Message:  # fmt: skip
+    """A rate in its window: of the two templates, that of a velocity or that of another quantity."""
+    of_velocity, of_quantity = templates
+    further |= {
+        "rate": Figure(said["rate"], ".2f"), "window": Duration(said["window_s"] or 86400.0),
+        "error": Figure(said["error"], ".2f", criterion.kind.unit_of(spec.unit)),
+    }  # fmt: skip
     if criterion.kind.velocity:
-        return "velocity"
-    return f"rate of {criterion.quantity.replace('_', ' ')}:"
+        return of_velocity(**further)
+    return of_quantity(quantity=Term(criterion.quantity), **further)
 
 
-def _spell_rate(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec, what: str) -> str:
-    window = spell_duration(said["window_s"] or 86400.0)
-    return f"{what} {said['rate']:.2f} ± {said['error']:.2f} {criterion.kind.unit_of(spec.unit)} in {window}"
+def _explain_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> Message:
+    bound = Figure(said["bound"], "g", criterion.kind.unit_of(spec.unit))
+    return _describe_rate(_HELD_BACK, said, criterion, spec, bound=bound, n=Figure(criterion.min_sigma))
 
 
-def _say_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec, what: str) -> str:
-    return (
-        f"{_spell_rate(said, criterion, spec, what)} lies over {said['bound']:g} {criterion.kind.unit_of(spec.unit)}, "
-        f"and its own error alone keeps it from counting (it must exceed {criterion.min_sigma:g} errors)"
-    )
-
-
-def _sentence(
-    criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int, what: str
-) -> str:  # fmt: skip
+def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
     known = [f for f in facts if "rate" in f]
     if not known:
         return TOO_FEW
     said = next((f for f in known if f["level"] == level), known[0])
-    rate, bound = _spell_rate(said, criterion, spec, what), f"{said['bound']:g} {criterion.kind.unit_of(spec.unit)}"
-    times = f"beyond {criterion.fast_track:g} times the bound" if said.get("fast_track") else ""
     _, sign = bound_of(next(t for t in criterion.thresholds if t.level == said["level"]))
-    fast = times and f"; {times}: no further reading is waited for"
-    return f"{rate}, {say_dwell(said, f'over {bound}' if sign > 0 else f'under {bound}')}{fast}"
+    bound = Figure(said["bound"], "g", criterion.kind.unit_of(spec.unit))
+    dwell = describe_dwell(said, bound, "over" if sign > 0 else "under")
+    reason = _describe_rate(_MOVES, said, criterion, spec, dwell=dwell)
+    return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))]) if said.get("fast_track") else reason
 
 
-def say_dwell(said: Mapping[str, Any], bound: str) -> str:
+def describe_dwell(said: Mapping[str, Any], bound: Value, side: str = "over") -> Message:
     """In how many of the newest readings a bound was passed, as the end of a sentence.
 
-    >>> say_dwell({"hits": 3, "looked": 4, "needs": 3}, "over 10 mm/day")
+    >>> describe_dwell({"hits": 3, "looked": 4, "needs": 3}, Figure(10.0, "g", "mm/day"))
     'over 10 mm/day in 3 of its last 4 readings, 3 needed'
-    >>> say_dwell({"hits": 1, "looked": 1, "needs": 1}, "over 10 mm/day")
+    >>> describe_dwell({"hits": 1, "looked": 1, "needs": 1}, Figure(10.0, "g", "mm/day"))
     'over 10 mm/day in its newest reading'
-    >>> say_dwell({"hits": 0, "looked": 4, "needs": 3}, "over 10 mm/day")
+    >>> describe_dwell({"hits": 0, "looked": 4, "needs": 3}, Figure(10.0, "g", "mm/day"))
     'not surely over 10 mm/day in its last 4 readings'
     """
-    hits, looked = said["hits"], said["looked"]
+    hits, looked, needs = said["hits"], said["looked"], said["needs"]
+    passed: dict[str, Value] = {"side": Term(side), "bound": bound}
     if looked == 0:
-        return f"{bound} in no reading since a person's answer"
-    which = f"its last {looked} readings" if looked > 1 else "its newest reading"
+        return _IN_NONE(**passed)
     if hits == 0:
-        return f"not surely {bound} in {which}"
+        return _UNSURE_LAST(looked=looked, **passed) if looked > 1 else _UNSURE_NEWEST(**passed)
     if looked == 1:
-        return f"{bound} in {which}" if said["needs"] == 1 else f"{bound} in {which}, {said['needs']} needed"
-    return f"{bound} in {hits} of {which}, {said['needs']} needed"
+        return _IN_NEWEST(**passed) if needs == 1 else _IN_NEWEST_OF(needs=needs, **passed)
+    return _IN_LAST(hits=hits, looked=looked, needs=needs, **passed)
 
 
 def measure_motion(track: Track, criterion: Criterion) -> Measured:

@@ -520,11 +520,11 @@ def test_evidence_of_a_footprint_reads_back_as_it_was():
 
 def test_a_check_that_finds_a_fault_has_no_score():
     fact = AnomalyFact("G1", "displacement", 0.0, "replay", 1.0, 1.0, "")
-    assert anomaly._say(fact) == "displacement: the check replay found a fault"
-    assert anomaly._say(replace(fact, detector="ae", score=2.4)) == "displacement scores 2.40 over 1.00 (ae)"
+    assert anomaly._explain(fact) == "displacement: the check replay found a fault"
+    assert anomaly._explain(replace(fact, detector="ae", score=2.4)) == "displacement scores 2.40 over 1.00 (ae)"
     fact = replace(fact, kind="replay", compared_with="its earlier readings")
     found = "displacement: the check replay found a fault (replay), compared with its earlier readings"
-    assert anomaly._say(fact) == found
+    assert anomaly._explain(fact) == found
 
 
 def test_an_anomaly_says_its_kind_and_what_it_was_compared_with_in_any_language():
@@ -534,6 +534,6 @@ def test_an_anomaly_says_its_kind_and_what_it_was_compared_with_in_any_language(
         "displacement scores 1.40 over 1.00 (rules): drift, compared with the lines of its last 30 and 60 days, "
         "and with 17 other series (G2.displacement and G3.displacement among them)"
     )
-    assert anomaly._say(fact) == text
+    assert anomaly._explain(fact) == text
     assert "altre 17 serie (tra cui G2.displacement e G3.displacement)" in say(text, "it")
     assert "deriva" in say(text, "it")
