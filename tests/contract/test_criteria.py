@@ -1,5 +1,6 @@
 """Every kind of criterion keeps the contract of the seam; a new one is tried as soon as the table lists it."""
 
+import json
 import pickle
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import monitor.criteria.kinds
+from forecasting.message import gather, is_same_text, spread
 from monitor.alerting.acts.loosening import ADVISED, find_loosening
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
@@ -118,11 +120,17 @@ def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
         assert {w.criterion for w in words} <= {"it"}
         assert {w.station for w in words} <= heard
         assert all(w.raise_level == 0 for w in words), "nothing moves, and nothing is raised"
-        assert all(w.reason.strip() for w in words)
+        assert all(is_same_text(_store_and_read(w.reason), w.reason) and w.reason.strip() for w in words)
         assert words == CRITERIA[kind].rule(criterion).assess(Windows(site, view, Memory(), NOW.timestamp()))
     assert all(not w.heard for w in CRITERIA[kind].rule(criterion).assess(
         Windows(site, View(), Memory(), NOW.timestamp())
     ))  # fmt: skip
+
+
+def _store_and_read(reason):
+    read_back = gather(json.loads(json.dumps(spread({"reason": reason}))))["reason"]
+    assert read_back.id == reason.id, "a criterion gives messages, no plain text"
+    return read_back
 
 
 @pytest.mark.parametrize("kind", CRITERIA)

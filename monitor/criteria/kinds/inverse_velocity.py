@@ -22,12 +22,14 @@ METHOD: Final = "inverse_velocity"
 _NO_WINDOW: Final = Template("criterion.failure.none", "no failure window")()
 _OLD: Final = Template("criterion.failure.old", "the window rests on data until {at}")
 _GOES_ON: Final = Template("criterion.failure", "if the acceleration goes on: {text}")
-_ABOUT: Final = Template("criterion.failure.about", "failure about {at} (in {duration}) at {velocity}")
-_WITHIN_HOUR: Final = Template("criterion.failure.within_hour", "failure about {at} (within the hour) at {velocity}")
-_ANY_TIME: Final = Template(
-    "criterion.failure.any_time", "failure at any time until {at} (middle of the window {at2}) at {velocity}"
+_ABOUT: Final = Template("criterion.failure.about", "failure about {at} (in {duration}) at {velocity} mm/day")
+_WITHIN_HOUR: Final = Template(
+    "criterion.failure.within_hour", "failure about {at} (within the hour) at {velocity} mm/day"
 )
-_ENDED: Final = Template("criterion.failure.ended", "the failure window ended {at} at {velocity}")
+_ANY_TIME: Final = Template(
+    "criterion.failure.any_time", "failure at any time until {at} (middle of the window {at2}) at {velocity} mm/day"
+)
+_ENDED: Final = Template("criterion.failure.ended", "the failure window ended {at} at {velocity} mm/day")
 _NOT_TRUSTED: Final = Template("criterion.failure.not_trusted", "not trusted: {text}")
 _ALONE: Final = Template("criterion.failure.alone", "one sensor alone: a second, independent one must agree")()
 
@@ -148,7 +150,7 @@ def _newest(windows: Windows, station: str, quantity: str) -> Newest | None:
 
 def _explain(fact: FailureFact, now_s: float, *, alone: bool) -> Message:
     middle, end = Timestamp(fact.mid_s, "minute"), Timestamp(fact.to_s, "minute")
-    velocity = Figure(fact.velocity_mm_per_day, ".1f", "mm/day")
+    velocity = Figure(fact.velocity_mm_per_day, ".1f")
     if now_s < fact.mid_s:
         hours = round((fact.mid_s - now_s) / 3600.0)
         when = (

@@ -236,6 +236,9 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
     assert first.level == 2
     later = decide(place, first.memory, view([1.0] * 3), instant(T0 + 30 * H))
     assert later.level == 2
+    long = replace(seen, reports=(replace(seen.reports[0], text="blocks " * 99),))
+    (word,) = CRITERIA["report"].rule(c).assess(Windows(place, long, Memory(), T0 + 2 * H))
+    assert word.reason == f"rockfall reported by ranger: {'blocks ' * 99}"[:200]
 
 
 def test_groups_join_over_reference_logger_and_antenna():
