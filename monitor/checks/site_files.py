@@ -64,7 +64,7 @@ def _unproven(files: SiteFiles) -> Iterator[Found]:
         with Database(files.service.database.url) as db:
             require_current(db)
             with db.read() as c:
-                lines = [
+                lines: list[tuple[str, str]] = [
                     (site.id, line)
                     for site in asked for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
                 ]  # fmt: skip
