@@ -1,8 +1,8 @@
 """One root for every error that is known, one class per cause: the edges turn them into one clear line."""
 
-from typing import Self
+from typing import Self, cast
 
-from forecasting.message import error_text
+from forecasting.message import TEXT_OF, Message, error_text
 
 
 class SlopewardError(Exception):
@@ -68,6 +68,14 @@ class BrokerError(SlopewardError):
 
 class JobError(SlopewardError):
     """A spawned job failed, was killed at its limit, or answered what cannot be read."""
+
+    @property
+    def said(self) -> str:
+        """What is wrong, without the name of the job."""
+        text = self.message
+        if not isinstance(text, Message) or text.id != TEXT_OF.id:
+            return text
+        return cast("str", text.values["text"])
 
 
 class AwayError(JobError):

@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.message import TEXT_OF, Template
+from forecasting.message import TEXT_OF, Figure, Template
 from monitor.errors import AwayError, JobError
 from monitor.extras import explain_missing
 from monitor.worker import sandbox
@@ -55,6 +55,14 @@ ONE_THREAD: Final = dict.fromkeys(LIBRARIES, "1")
 # glibc: what a network frees at a step it takes again at the next; giving it back between the two took two fifths of a
 # training's processor time. What takes more than 128 MiB at once goes back at once, and all when the process ends.
 KEEP_FREED: Final = {"MALLOC_MMAP_THRESHOLD_": "134217728", "MALLOC_TRIM_THRESHOLD_": "268435456"}
+_NOT_STARTED: Final = Template("job.not_started", "not started, the service is stopping")
+_STOPPING: Final = Template("job.stopping", "killed, the service is stopping")
+_AT_BOUND: Final = Template("job.processor", "killed at its bound of {limit} of processor time (compute.job_limit)")
+_BY_SIGNAL: Final = Template("job.signal", "killed by signal {n}")
+_ENDED: Final = Template("job.ended", "ended with status {n}")
+_MANY_BYTES: Final = Template("job.bytes", "answered {n} bytes, more than {most}")
+_MANY_VALUES: Final = Template("job.values", "answered about {n} values, more than {most}")
+_ODD_ANSWER: Final = Template("job.answer", "its answer cannot be read ({problem})")
 Progress = Callable[[dict[str, Any]], None]
 log = logging.getLogger(__name__)
 
@@ -217,7 +225,7 @@ def _start(job: str, early: str) -> _Child:
     try:
         with (folder / "stderr").open("wb") as stderr, _lock:
             if _stopped.is_set():
-                raise JobError(f"{job}: not started, the service is stopping")
+                raise JobError(TEXT_OF(name=job, text=_NOT_STARTED()))
             environment = sandbox.clean_environment(os.environ) | ONE_THREAD | KEEP_FREED | {"TMPDIR": str(folder)}
             process = subprocess.Popen(
                 # -P: not from the working folder
@@ -309,7 +317,7 @@ def _wait(
             status = process.wait(timeout=max(0.0, min(0.5, deadline - time.monotonic())))
             _report(folder, seen, on_progress)
             if _stopped.is_set():
-                raise JobError(f"{job}: killed, the service is stopping")
+                raise JobError(TEXT_OF(name=job, text=_STOPPING()))
             return status
         seen = _report(folder, seen, on_progress)
         if time.monotonic() >= deadline:
@@ -362,30 +370,32 @@ def _read_answer(task: Task[Asked, Answered], folder: Path, status: int, terms: 
             _told.add(line)
             log.warning("%s", line)
     if told := _read_own(folder / "error", TEXT_LIMIT_BYTES):
-        raise JobError(f"{job}: {' '.join(told.decode(errors='replace').split())}")
+        raise JobError(TEXT_OF(name=job, text=" ".join(told.decode(errors="replace").split())))
     answer = folder / "answer"
     if status != 0 or not answer.exists():
-        raise JobError(f"{job}: {_explain_end(folder, status, terms)}")
+        raise JobError(TEXT_OF(name=job, text=_explain_end(folder, status, terms)))
     if answer.lstat().st_size > RESULT_LIMIT_BYTES:
-        raise JobError(f"{job}: answered {answer.lstat().st_size} bytes, more than {RESULT_LIMIT_BYTES}")
+        size, most = Figure(answer.lstat().st_size, "d"), Figure(RESULT_LIMIT_BYTES, "d")
+        raise JobError(TEXT_OF(name=job, text=_MANY_BYTES(n=size, most=most)))
     content = _read_own(answer, RESULT_LIMIT_BYTES)
     if (values := sum(map(content.count, (b"[", b"{", b",")))) > MOST_VALUES:
-        raise JobError(f"{job}: answered about {values} values, more than {MOST_VALUES}")
+        told_values = _MANY_VALUES(n=Figure(values, "d"), most=Figure(MOST_VALUES, "d"))
+        raise JobError(TEXT_OF(name=job, text=told_values))
     try:
         return read_record(task.answers, json.loads(content))
     except Exception as error:  # bytes of somebody else can fail in any way
-        raise JobError(f"{job}: its answer cannot be read ({_one_line(error)})") from None
+        raise JobError(TEXT_OF(name=job, text=_ODD_ANSWER(problem=_one_line(error)))) from None
 
 
 def _explain_end(folder: Path, status: int, terms: Terms) -> str:
     """Why the child left neither an answer nor an error."""
     lines = _read_own(folder / "stderr", TEXT_LIMIT_BYTES, end=True).decode(errors="replace").strip().splitlines()
     if status == -signal.SIGXCPU:
-        return f"killed at its bound of {terms.cpu_s} s of processor time (compute.job_limit)"
+        return _AT_BOUND(limit=Figure(terms.cpu_s, "g", "s"))
     if found := next(filter(None, (sandbox.explain(line, terms) for line in reversed(lines))), None):
         return found
-    why = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return f"{why}{': ' + lines[-1][:300] if lines else ''}"
+    why = _BY_SIGNAL(n=-status) if status < 0 else _ENDED(n=status)
+    return TEXT_OF(name=why, text=lines[-1][:300]) if lines else why
 
 
 def call(job: str, asked: Any, progress: Progress) -> Any:

@@ -8,18 +8,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import Template, spread
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.reader import Judged, Line
+from monitor.worker.records import read_text
 
 LINE_BYTES: Final = 4 << 20
-NOT_OF_THEIR_FORM: Final = "the rows cannot be read: a line is not of their form"
+REASON_MOST: Final = 500  # characters
+NOT_OF_THEIR_FORM: Final = Template("file.lines.form", "the rows cannot be read: a line is not of their form")
+_UNREADABLE: Final = Template("file.lines", "the rows cannot be read: {problem}")
 
 
 def write_lines(lines: Iterable[Line], write: Callable[[str], object]) -> int:
     """Write the lines of a file of readings, as `open_plain` reads them; returns how many."""
     count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007  the last one is the answer
-        rows = [[row, None if error is None else [error.code, str(error)]] for row, error in line.rows]
+        rows = [[row, None if error is None else [error.code, spread(error.message)]] for row, error in line.rows]
         write(spell([rows, line.missing]))
     return count
 
@@ -50,7 +54,7 @@ def open_raw(path: Path, most: int = LINE_BYTES) -> Iterator[Iterator[bytes]]:
     try:
         place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise ConfigError(f"the rows cannot be read: {error.strerror}") from None
+        raise ConfigError(_UNREADABLE(problem=error.strerror or "")) from None
     with os.fdopen(place, "rb") as file:
         yield iter(lambda: file.readline(most), b"")
 
@@ -62,7 +66,7 @@ def _read_line(raw: bytes) -> Line:
             raise TypeError
         return Line(tuple(_read_judged(*pair) for pair in rows), missing)
     except (ValueError, TypeError, RecursionError):
-        raise ConfigError(NOT_OF_THEIR_FORM) from None
+        raise ConfigError(NOT_OF_THEIR_FORM()) from None
 
 
 def _read_judged(row: Any, error: Any) -> Judged:
@@ -73,4 +77,5 @@ def _read_judged(row: Any, error: Any) -> Judged:
 
 def read_error(code: Any, reason: Any) -> PayloadError:
     """Why a row is refused, cut to what people read."""
-    return PayloadError(str(code)[:40], str(reason)[:500])
+    text = read_text(reason)
+    return PayloadError(str(code)[:40], text if len(text) <= REASON_MOST else text[:REASON_MOST])

@@ -7,9 +7,9 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from forecasting.message import Template, join
+from forecasting.message import Message, Template, join
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
@@ -54,6 +54,12 @@ class FileResult:
     flags: dict[str, int] = field(default_factory=dict)  # values that bear each flag
     undeclared: set[str] = field(default_factory=set)  # series that the site file does not name, STATION.quantity
     unknown: set[str] = field(default_factory=set)  # stations among them that the site file does not name at all
+
+
+def find_doubted(error: UnitDoubtError) -> str:
+    """What is doubtful of a file, without what to do about it on the command line."""
+    text = error.message
+    return text if not isinstance(text, Message) else cast("str", text.values["doubt"])
 
 
 def read_file(

@@ -10,8 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import TEXT_OF, Message, Template, spread
 from monitor.config.service import ComputeSection
 from monitor.errors import ConfigError, JobError, PayloadError
+from monitor.ingest.files.naming import UNREADABLE, rename_file
 from monitor.ingest.files.plain_lines import NOT_OF_THEIR_FORM, open_plain, open_raw, read_error, spell, write_lines
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import BadRow, Content, Declared, Line, Piece, Said
@@ -21,6 +23,7 @@ from monitor.worker import compute
 from monitor.worker.records import Task
 from monitor.worker.sandbox import GIB, Terms
 
+_OTHER: Final = Template("file.answer", "the worker answered something else")
 POINT_BYTES: Final = 64 << 20  # octets of one line: a point with all its acquisitions
 
 
@@ -86,14 +89,16 @@ def open_walled(
         try:
             answer = compute.run(CONVERT, asked, limit_s or plan.job_limit_s, terms=terms)
         except JobError as error:
-            text = str(error).removeprefix(CONVERT.function + ": ")
+            text = error.said
             if room_gib < plan.job_file_gib:
-                text = text.replace("compute.job_file_gib", "half of what is free on the disk: make room, or cut it")
-            raise ConfigError(f"{path}: cannot be read: {text}") from None
+                text = rename_file(
+                    text, "compute.job_file_gib", "half of what is free on the disk: make room, or cut it"
+                )
+            raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=text))) from None
         if answer.refused:
-            raise ConfigError(answer.refused.replace(str(source), str(path)))
+            raise ConfigError(rename_file(answer.refused, str(source), str(path)))
         if (answer.declared is not None) != (READERS[form].content is Content.POINTS) or out.is_symlink():
-            raise ConfigError(f"{path}: cannot be read: the worker answered something else")
+            raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=_OTHER())))
         yield Opened(out, answer.declared, answer.wavelength_mm, answer.lines)
 
 
@@ -103,7 +108,8 @@ def convert(asked: Asked) -> Converted:
         with asked.out.open("w", encoding="utf-8") as out:
             return _convert(asked, out.write)
     except ConfigError as error:
-        return Converted(refused=" ".join(str(error).split()))
+        text = error.message
+        return Converted(refused=text if isinstance(text, Message) else " ".join(text.split()))
 
 
 CONVERT: Final = Task("monitor.ingest.files.walled:convert", Asked, Converted)
@@ -120,7 +126,7 @@ def _convert(asked: Asked, write: Callable[[str], object]) -> Converted:
             write(spell([
                 None if p is None else [p.pid, p.latitude, p.longitude, p.height_m],
                 [[v.observed_at, v.value, v.sigma] for v in piece.values], piece.missing,
-                [[b.row, b.error.code, str(b.error), b.count] for b in piece.bad],
+                [[b.row, b.error.code, spread(b.error.message), b.count] for b in piece.bad],
             ]))  # fmt: skip
             lines += 1
     return Converted(lines, (declared.name, declared.direction, declared.unit), declared.wavelength_mm)
@@ -141,7 +147,7 @@ def _read_piece(raw: bytes, now: datetime) -> Piece:
         found = tuple(_read_value(point.pid, now, *one) for one in values)
         return Piece(point, found, _read_count(missing), refused)
     except (TypeError, ValueError, AttributeError, RecursionError, PayloadError):
-        raise ConfigError(NOT_OF_THEIR_FORM) from None
+        raise ConfigError(NOT_OF_THEIR_FORM()) from None
 
 
 def _read_value(pid: str, now: datetime, at: str, value: float, sigma: float | None) -> PointValue:

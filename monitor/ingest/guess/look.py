@@ -13,6 +13,7 @@ from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
+from monitor.ingest.files.naming import EMPTY, UNREADABLE
 from monitor.ingest.files.tables import (
     LINE_LIMIT,
     WHITESPACE,
@@ -23,7 +24,7 @@ from monitor.ingest.files.tables import (
     read_workbook,
 )
 from monitor.ingest.files.units import spell_unit, unit_of_header
-from monitor.ingest.guess.recognise import UNREADABLE, tell_known
+from monitor.ingest.guess.recognise import tell_known
 
 LOOK_BYTES: Final = 1 << 20
 LOOK_LINES: Final = 300  # to find header and delimiter
@@ -45,7 +46,6 @@ _TWO_READINGS: Final = Template(
     "line {n}: {names} names above rows of {cells} cells; a decimal comma in a table that is separated by commas has "
     "two readings: export it with semicolons",
 )
-EMPTY: Final = Template("file.empty", "the file is empty")
 NO_VALUE: Final = frozenset(
     {
         "", "-", "--", "---", "nan", "-nan", "-nan(ind)", "-1.#ind", "1.#qnan", "1.#inf", "inf", "na", "n/a", "n.a.",

@@ -14,6 +14,7 @@ from typing import Final
 
 from monitor.domain.site import Origin
 from monitor.errors import ConfigError
+from monitor.ingest.files.naming import rename_file
 from monitor.ingest.files.reader import Said, StationPlace
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.guess.guess import Guess, Sensor, guess
@@ -120,7 +121,7 @@ def understand(asked: AskedTable) -> Understood:
             return replace(known, head=head, rows=rows)
         first, curves = _read_rows(path, form, found.said)
     except ConfigError as error:
-        return Understood(str(error).replace(str(path), asked.name))
+        return Understood(rename_file(error.message, str(path), asked.name))
     mapping = "" if found.mapping is None else spell_mapping(found.mapping, asked.name)
     return replace(known, mapping=mapping, head=HEAD, rows=first, curves=curves)
 

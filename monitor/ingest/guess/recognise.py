@@ -13,6 +13,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rtklib import read_head, read_solution
 from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.lines import is_long
+from monitor.ingest.files.naming import UNREADABLE
 from monitor.ingest.files.readers import LONG, READERS, WIDE
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
 
@@ -52,7 +53,6 @@ _NO_LONG: Final = Template(
     "guess.advice.table",
     "no table of time, station, quantity, value in UTF-8 with commas: slopeward ingest {file} --guess looks what it is",
 )
-UNREADABLE: Final = Template("file.unreadable", "cannot be read: {problem}")
 
 
 def choose_reader(path: Path, given: Container[str] = ()) -> str:

@@ -11,18 +11,20 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from forecasting.message import Figure, Template
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
 from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.naming import UNREADABLE
 from monitor.ingest.files.reader import Said, find_by_name
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.guess.recognise import choose_reader
 from monitor.ingest.sources.plan import find_form, make_said, place_said
 from monitor.ingest.sources.polled import Polled
 from monitor.ingest.sources.take import Place, check_content, explain, find_end, measure, take_file
-from monitor.store.readings.sources import TEXT_LIMIT, FileState, forget_files, load_files, save_file
+from monitor.store.readings.sources import FileState, cut, forget_files, load_files, save_file
 from monitor.worker import compute
 from monitor.worker.sandbox import GIB
 
@@ -31,6 +33,13 @@ MAPPING: Final = ".mapping.toml"
 UNFINISHED: Final = (".part", ".tmp", ".filepart", ".crdownload", "~")
 SETTLED_S: Final = 5.0  # since the last write: a copy that goes on is waited for
 AT_ONCE: Final = 200  # files of one look
+_ODD_NAME: Final = Template("source.file.name", "its name is no text that can be stored: rename it")
+_LARGE: Final = Template(
+    "source.file.large", "larger than {size}, which [compute] job_file_gib allows: cut it in pieces"
+)
+_ADVICE: Final = Template(
+    "source.file.advice", "{problem}; or put {mapping} beside it, or write a [[source]] of kind folder for it"
+)
 
 
 class How(NamedTuple):
@@ -81,7 +90,7 @@ def _look_at_file(
     of_site = f" {place.site.version[:16]}"  # what was refused is read again after the site file was mended
     try:
         if not is_line(path.name):
-            raise RefusedError("its name is no text that can be stored: rename it")
+            raise RefusedError(_ODD_NAME())
         how = choose(path, place.site, mappings, tables)
         version += how.version
         if before is not None and before.modified == version + (of_site if before.reason else ""):
@@ -90,7 +99,7 @@ def _look_at_file(
             return
         most_gib = place.config.compute.job_file_gib
         if state.st_size > most_gib * GIB:  # it would be read for hours, and no worker may write as many lines
-            raise RefusedError(f"larger than {most_gib:g} GiB, which [compute] job_file_gib allows: cut it in pieces")
+            raise RefusedError(_LARGE(size=Figure(most_gib, "g", "GiB")))
         size, digest = measure(path)
         end = find_end(path, size, digest, before)
         if end < size:
@@ -102,9 +111,11 @@ def _look_at_file(
     except StoreBusyError:
         raise
     except Exception as error:  # whatever one file brings, the others and the sources are looked at
-        known = isinstance(error, SlopewardError | OSError)
-        text = str(error) if known else f"cannot be read: {type(error).__name__}: {error}"
-        reason = explain(error if isinstance(error, SlopewardError) else ConfigError(text), path)[:TEXT_LIMIT]
+        if isinstance(error, OSError):
+            error = ConfigError(str(error))
+        elif not isinstance(error, SlopewardError):
+            error = ConfigError(UNREADABLE(problem=f"{type(error).__name__}: {error}"))
+        reason = cut(explain(error, path))
         found.errors.append(reason)
         version += of_site
     after = path.stat() if path.exists() else None
@@ -147,9 +158,7 @@ def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[S
     try:
         return How(choose_reader(path), said, "")
     except ConfigError as error:
-        raise ConfigError(
-            f"{error}; or put {path.stem}{MAPPING} beside it, or write a [[source]] of kind folder for it"
-        ) from None
+        raise ConfigError(_ADVICE(problem=error.message, mapping=f"{path.stem}{MAPPING}")) from None
 
 
 def hash_of(table: SourceSection) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from forecasting.message import TEXT_OF, Template
 from monitor.config.sources import SourceSection
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
 from monitor.errors import RefusedError
@@ -17,11 +18,12 @@ from monitor.ingest.sources.polled import Polled
 from monitor.ingest.sources.take import Place
 from monitor.ingest.sources.tasks import Fetched
 from monitor.store.readings.messages import Rejected
-from monitor.store.readings.sources import TEXT_LIMIT, FileState, save_file
+from monitor.store.readings.sources import FileState, cut, save_file
 
 OF_THE_TABLE: Final = frozenset(
     {"unit_mismatch", "unknown_quantity"}
 )  # they go for a whole Datastream, until it is mended
+_NO_FILE: Final = Template("source.answer.none", "the worker answered with a file that is none")
 _FILE: Final = re.compile(r"[0-9]{3,}-[0-9]{5,}\.json")
 
 
@@ -40,12 +42,12 @@ def take_pages(found: Polled, one: Fetched, source: SourceSection, folder: Path,
     for _, name in one.files:
         path = folder / name
         if not _FILE.fullmatch(name) or path.is_symlink() or not path.is_file() or path.stat().st_size > PAYLOAD_LIMIT:
-            raise RefusedError(f"{one.name}: the worker answered with a file that is none")
+            raise RefusedError(TEXT_OF(name=one.name, text=_NO_FILE()))
         message = Message(topic, path.read_bytes(), place.clock(), client)
         decoded = pipeline.decode(message)
         faults = [Rejected(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults]
         if faults:
-            found.errors.append(f"{one.name}: {faults[0].reason}"[:TEXT_LIMIT])
+            found.errors.append(cut(TEXT_OF(name=one.name, text=faults[0].reason)))
         if any(fault.code in OF_THE_TABLE for fault in decoded.faults):
             return  # the next look tries again, and no copy is kept each time
         result = pipeline.store_rows(decoded.observations, faults, by=place.who)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from forecasting.message import Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
@@ -23,13 +24,22 @@ from monitor.ingest.sources.folder import SERIES, look_at_folder
 from monitor.ingest.sources.observations import take_pages
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
 from monitor.ingest.sources.polled import Polled, follow
-from monitor.ingest.sources.take import Place, check_content, explain, find_end, measure, place_scene, take_file
+from monitor.ingest.sources.take import (
+    IS_THERE,
+    Place,
+    check_content,
+    explain,
+    find_end,
+    measure,
+    place_scene,
+    take_file,
+)
 from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Asked, Fetched
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import IDLE
 from monitor.store.readings.sources import (
-    TEXT_LIMIT,
     FileState,
+    cut,
     find_poll,
     forget_source,
     load_files,
@@ -42,6 +52,10 @@ from monitor.worker.sandbox import Terms
 
 FOLDER: Final = "sources"  # in paths.state: what is being fetched
 INBOX: Final = "inbox/"  # before a site: the name of a watched folder
+_LATER: Final = Template("source.later", "{n} of {total} files were fetched, the others later: {problem}")
+_NOT_ASKED: Final = Template("source.answer", "the worker answered about a file that it was not asked for")
+_OTHER_FOLDER: Final = Template("source.answer.folder", "the worker answered about a folder that is not its own")
+_BUSY: Final = Template("source.busy", "source {name} is being looked at by another process")
 
 
 def poll_source(
@@ -76,7 +90,7 @@ def poll_source(
             for one in _fetch(source, asked, found.errors):
                 before = known.get(one.name)
                 if one.state == FAILED:
-                    found.errors.append(one.reason[:TEXT_LIMIT])
+                    found.errors.append(cut(one.reason))
                 elif one.state != NEW:
                     found.same += 1
                     if one.state == OLD:
@@ -91,7 +105,7 @@ def poll_source(
         except StoreBusyError:
             raise
         except (SlopewardError, OSError) as error:
-            found.errors.append(" ".join(str(error).split())[:TEXT_LIMIT])
+            found.errors.append(cut(_one_line(error)))
     _keep(found, source, place)
     return found
 
@@ -114,15 +128,15 @@ def _fetch(source: SourceSection, asked: Asked, errors: list[str]) -> list[Fetch
     try:
         files = compute.run(FETCH, asked, source.limit_s, terms=terms).files
     except JobError as error:
-        line = str(error).removeprefix(f"{FETCH.function}: ")
+        line = error.said
         whole = [wanted.name for wanted in asked.wanted if (Path(asked.folder) / wanted.name).is_file()]
         if source.kind in {"stac", "sensorthings"} or not whole:
             raise RefusedError(line) from None
-        errors.append(f"{len(whole)} of {len(asked.wanted)} files were fetched, the others later: {line}"[:TEXT_LIMIT])
+        errors.append(cut(_LATER(n=len(whole), total=len(asked.wanted), problem=line)))
         return [Fetched(name, NEW) for name in whole]
     names = {wanted.name for wanted in asked.wanted}
     if source.kind != "stac" and not {one.name for one in files} <= names:
-        raise RefusedError("the worker answered about a file that it was not asked for")
+        raise RefusedError(_NOT_ASKED())
     return [
         replace(
             one, name=_clean(one.name), reason=_clean(one.reason), etag=_clean(one.etag), modified=_clean(one.modified)
@@ -133,7 +147,14 @@ def _fetch(source: SourceSection, asked: Asked, errors: list[str]) -> list[Fetch
 
 def _clean(text: str) -> str:
     """A text of a server as a database takes it."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "?")
+    plain = text.encode("utf-8", "replace").decode().replace("\0", "?")
+    return text if plain == text else plain
+
+
+def _one_line(error: Exception) -> str:
+    """What an error says; a message stays one."""
+    text = error.message if isinstance(error, SlopewardError) else str(error)
+    return text if isinstance(text, Message) else " ".join(text.split())
 
 
 def _take(
@@ -158,7 +179,7 @@ def _take(
         raise
     except SlopewardError as error:
         line = explain(error, path)
-        found.errors.append(line[:TEXT_LIMIT])
+        found.errors.append(cut(line))
         if before is not None:
             return  # what is stored stays the measure of the next look
         state = FileState(one.name, "", "", 0, digest, place.clock(), line)
@@ -170,13 +191,14 @@ def _take(
 def _take_scene(found: Polled, one: Fetched, folder: Path, place: Place) -> None:
     try:
         if not one.etag.startswith("item-") or "/" in one.etag:
-            raise RefusedError("the worker answered about a folder that is not its own")
+            raise RefusedError(_OTHER_FOLDER())
         inbox = Path(place.config.paths.inbox) / place.site.id
         found.scenes.append(place_scene(folder / one.etag, one.modified, one.acquired_at, one.files, inbox))
         found.new += 1
     except (RefusedError, OSError) as error:
-        found.errors.append(str(error)[:TEXT_LIMIT])
-        if "inbox already" not in str(error):
+        line = _one_line(error)
+        found.errors.append(cut(line))
+        if not isinstance(line, Message) or line.id != IS_THERE.id:
             return
     _note_item(found, one, place)
 
@@ -205,7 +227,7 @@ def _alone(root: Path, name: str) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RefusedError(f"source {name} is being looked at by another process") from None
+            raise RefusedError(_BUSY(name=name)) from None
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         yield folder
@@ -248,7 +270,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             raise
         except Exception as error:  # whatever one source brings, the others are looked at
             line = " ".join(f"{type(error).__name__}: {error}".split())
-            failed = Polled(name, errors=[_clean(line)[:TEXT_LIMIT]])
+            failed = Polled(name, errors=[cut(_clean(line))])
             _keep(failed, source, place)
             lines.append(failed.describe())
     return "; ".join(lines) or IDLE

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from forecasting.message import join
 from monitor.ingest.files.reading import FileResult
-from monitor.store.readings.sources import TEXT_LIMIT, PollState
+from monitor.store.readings.sources import PollState, cut
 
 HELD_S: Final = 60.0  # after a look at a file whose last line was not ended, where the pause is longer
 AGAIN_S: Final = 300.0  # after the first failure, where the pause of the source is longer
@@ -26,7 +27,7 @@ class Polled:
     revisions: int = 0
     rejected: int = 0
     scenes: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)  # messages, and lines of servers
     held: list[str] = field(default_factory=list)  # files whose last line waits for its end
 
     def add(self, result: FileResult) -> None:
@@ -61,7 +62,7 @@ def follow(
     return replace(
         old, site=site, kind=kind, polled_at=now,
         success_at=old.success_at if found.errors else now,
-        error="; ".join(found.errors)[:TEXT_LIMIT] if found.errors else None,
+        error=cut(join(found.errors)) if found.errors else None,
         error_since=(old.error_since or now) if found.errors else None,
         failures=failures, next_at=now + timedelta(seconds=wait_s),
         rows_new=found.rows, rows_all=old.rows_all + found.rows, address=address or None,

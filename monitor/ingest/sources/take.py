@@ -9,11 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from forecasting.message import TEXT_OF, Figure, Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
 from monitor.errors import RefusedError, SlopewardError
+from monitor.ingest.files.naming import EMPTY, rename_file
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS
@@ -32,6 +34,22 @@ _PAGE: Final = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
 _NO_LINES: Final = (b"<", b"PK", b"PAR1", b'"TOB1"', b"\x1f\x8b", b"\x89HDF", b"CDF")  # how files begin that have none
+_NO_FILE: Final = Template("source.file.none", "no file")
+_PACKED: Final = Template("source.file.packed", "is packed by gzip: let it lie there unpacked")
+_WEB_PAGE: Final = Template(
+    "source.file.page", "a web page and no data; does the server ask for a login, or report an error?"
+)
+_SHRINKS: Final = Template(
+    "source.file.shrinks",
+    "has {n} octets and had {before}: a file that shrinks is not taken; rolling = true where it holds the newest days "
+    "alone, or slopeward sources poll NAME --shorter, once",
+)
+_NOTHING: Final = Template("source.file.nothing", "nothing valid was found; the first reason: {reason}")
+_NO_TIME: Final = Template("source.scene.time", "'{at}' is no time")
+_NO_ZONE: Final = Template("source.scene.zone", "expected a time with its zone and at least one band")
+_NO_NAME: Final = Template("source.scene.name", "'{file}' is no name of a band's file")
+_NO_BAND: Final = Template("source.scene.band", "'{band}' is no band that was fetched")
+IS_THERE: Final = Template("source.scene.there", "{scene}: is in the inbox already")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -59,7 +77,7 @@ class Place:
 def measure(path: Path) -> tuple[int, str]:
     """Size and SHA-256 of a file; raises RefusedError where it is no plain file."""
     if path.is_symlink() or not path.is_file():
-        raise RefusedError(f"{path.name}: no file")
+        raise RefusedError(TEXT_OF(name=path.name, text=_NO_FILE()))
     with path.open("rb") as file:
         return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -89,16 +107,14 @@ def check_content(path: Path, size: int, before: FileState | None, *, may_shrink
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"\x1f\x8b"):
-        raise RefusedError(f"{path.name}: is packed by gzip: let it lie there unpacked")
+        raise RefusedError(TEXT_OF(name=path.name, text=_PACKED()))
     if not head.strip(b"\0 \r\n\t"):
-        raise RefusedError(f"{path.name}: the file is empty")
+        raise RefusedError(TEXT_OF(name=path.name, text=EMPTY()))
     if _PAGE.match(head):
-        raise RefusedError(f"{path.name}: a web page and no data; does the server ask for a login, or report an error?")
+        raise RefusedError(TEXT_OF(name=path.name, text=_WEB_PAGE()))
     if before is not None and before.reason is None and size < before.size and not may_shrink:
-        raise RefusedError(
-            f"{path.name}: has {size} octets and had {before.size}: a file that shrinks is not taken; rolling = true "
-            "where it holds the newest days alone, or slopeward sources poll NAME --shorter, once"
-        )
+        shrinks = _SHRINKS(n=Figure(size, "d"), before=Figure(before.size, "d"))
+        raise RefusedError(TEXT_OF(name=path.name, text=shrinks))
 
 
 def take_file(path: Path, form: str, said: Said, place: Place, name: str = "") -> FileResult:
@@ -133,15 +149,17 @@ def take_file(path: Path, form: str, said: Said, place: Place, name: str = "") -
             )  # fmt: skip
     record_file(place.db, Actor(place.who, "service"), result, place.clock())
     if not result.valid and result.rejected:
-        raise RefusedError(f"{path.name}: nothing valid was found; the first reason: {result.first_reason}")
+        raise RefusedError(TEXT_OF(name=path.name, text=_NOTHING(reason=result.first_reason)))
     return result
 
 
 def explain(error: SlopewardError, path: Path) -> str:
     """Why a file was not taken, in one line with its name and without folders of this machine."""
     name = tidy_text(path.name).encode("utf-8", "replace").decode()
-    text = " ".join(str(error).replace(str(path), name).split()).encode("utf-8", "replace").decode()
-    return text if name in text else f"{name}: {text}"
+    text = rename_file(error.message, str(path), name)
+    plain = " ".join(text.split()).encode("utf-8", "replace").decode()
+    told = text if plain == text else plain
+    return told if name in told else TEXT_OF(name=name, text=told)
 
 
 def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple[str, str]], inbox: Path) -> str:
@@ -157,22 +175,22 @@ def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple
     try:
         at = datetime.fromisoformat(acquired_at)
     except ValueError:
-        raise RefusedError(f"{name}: {acquired_at[:40]!r} is no time") from None
+        raise RefusedError(TEXT_OF(name=name, text=_NO_TIME(at=acquired_at[:40]))) from None
     if at.tzinfo is None or not files:
-        raise RefusedError(f"{name}: expected a time with its zone and at least one band")
+        raise RefusedError(TEXT_OF(name=name, text=_NO_ZONE()))
     there = sorted(folder.iterdir())
     for path in there:
         if _UNSAFE.search(path.name) or path.name.startswith(".") or path.is_symlink() or not path.is_file():
-            raise RefusedError(f"{name}: {path.name[:60]!r} is no name of a band's file")
+            raise RefusedError(TEXT_OF(name=name, text=_NO_NAME(file=path.name[:60])))
     if odd := next((band for band, file in files if _UNSAFE.search(band) or folder / file not in there), None):
-        raise RefusedError(f"{name}: {odd[:60]!r} is no band that was fetched")
+        raise RefusedError(TEXT_OF(name=name, text=_NO_BAND(band=odd[:60])))
     lines = [f"acquired_at = {at.isoformat()}", "", "[bands]", *(f'"{band}" = "{file}"' for band, file in files)]
     sizes = [f'"{path.name}" = {path.stat().st_size}' for path in there]
     (folder / "scene.toml").write_text("\n".join([*lines, "", "[files]", *sizes, ""]), encoding="utf-8")
     inbox.mkdir(parents=True, exist_ok=True)
     hidden, final = inbox / f".{name}", inbox / name
     if final.exists():
-        raise RefusedError(f"{name}: is in the inbox already")
+        raise RefusedError(IS_THERE(scene=name))
     shutil.rmtree(hidden, ignore_errors=True)
     shutil.move(str(folder), str(hidden))
     hidden.rename(final)

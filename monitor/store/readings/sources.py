@@ -7,11 +7,16 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select
 
-from forecasting.message import gather
+from forecasting.message import gather, message_columns, read_message
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import source_file, source_poll
 
 TEXT_LIMIT: Final = 500
+
+
+def cut(text: str) -> str:
+    """A text as long as it is stored; a message that is longer becomes a plain one."""
+    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +83,27 @@ def find_poll(c: Connection, source: str) -> PollState | None:
 
 def save_poll(c: Connection, state: PollState) -> None:
     """Write what a look came to."""
-    _save(c, source_poll, {name: getattr(state, name) for name in PollState.__slots__}, ["source"])
+    row = {name: getattr(state, name) for name in PollState.__slots__}
+    _save(c, source_poll, row | message_columns("error", state.error), ["source"])
 
 
 def load_files(c: Connection, source: str) -> dict[str, FileState]:
     """The files of a source, by name."""
     rows = c.execute(select(source_file).where(source_file.c.source == source).order_by(source_file.c.name))
-    return {r.name: FileState(r.name, r.etag, r.modified, r.size, r.sha256, r.taken_at, r.reason) for r in rows}
+    return {
+        r.name: FileState(
+            r.name, r.etag, r.modified, r.size, r.sha256, r.taken_at,
+            None if r.reason is None else read_message(r.reason, r.reason_id, r.reason_values),
+        )
+        for r in rows
+    }  # fmt: skip
 
 
 def save_file(c: Connection, source: str, state: FileState) -> None:
     """Write which version of a file was looked at."""
     row = {name: getattr(state, name) for name in FileState.__slots__}
     row["etag"], row["modified"] = state.etag[:300], state.modified[:300]
-    row["reason"] = None if state.reason is None else state.reason[:TEXT_LIMIT]
+    row |= message_columns("reason", None if state.reason is None else cut(state.reason))
     _save(c, source_file, {"source": source, **row}, ["source", "name"])
 
 

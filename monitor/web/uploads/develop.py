@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from forecasting.message import Figure, Template
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -21,8 +23,13 @@ _DATE, _OFFSET, _MAKE, _MODEL = 36867, 36881, 271, 272  # tags of EXIF 2.32
 _EXIF_PART, _GPS_PART = 0x8769, 0x8825
 _LAT_REF, _LAT, _LON_REF, _LON = 1, 2, 3, 4
 NAME_MOST: Final = 60
-NO_PICTURE: Final = "this is no picture that can be shown: JPEG, PNG, WebP or HEIC are"
-DAMAGED: Final = "the picture is damaged or not whole; take it again"
+NO_PICTURE: Final = Template("picture.none", "this is no picture that can be shown: JPEG, PNG, WebP or HEIC are")
+DAMAGED: Final = Template("picture.damaged", "the picture is damaged or not whole; take it again")
+_NO_HEIC: Final = Template(
+    "picture.heic", "a HEIC picture takes the extra photos: pip install 'slopeward[photos]'; or send it as JPEG"
+)
+_PIXELS: Final = Template("picture.pixels", "the picture has {n} million pixels, 80 million are allowed")
+_MANY_PIXELS: Final = Template("picture.pixels.many", "the picture has more than 80 million pixels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +85,25 @@ def develop(asked: Undeveloped) -> Developed:
     content = Path(asked.path).read_bytes()
     kind = name_format(content[:16])
     if not kind:
-        return Developed(NO_PICTURE)
+        return Developed(NO_PICTURE())
     if kind == "HEIF" and not _takes_heif():
-        return Developed("a HEIC picture takes the extra photos: pip install 'slopeward[photos]'; or send it as JPEG")
+        return Developed(_NO_HEIC())
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # what makes reports sets it for the whole process
     try:
         with Image.open(io.BytesIO(content), formats=[kind]) as picture:
             width, height = picture.size
             if width * height > MOST_PIXELS:
-                return Developed(f"the picture has {width * height // 10**6} million pixels, 80 million are allowed")
+                return Developed(_PIXELS(n=Figure(width * height // 10**6, "d")))
             said = read_camera(picture)
             picture.draft("RGB", (LONGEST_PX, LONGEST_PX))  # JPEG: unpacks no more than is needed
             upright = _flatten(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
-        return Developed(NO_PICTURE)
+        return Developed(NO_PICTURE())
     except Image.DecompressionBombError:
-        return Developed("the picture has more than 80 million pixels")
+        return Developed(_MANY_PIXELS())
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ArithmeticError):
-        return Developed(DAMAGED)
+        return Developed(DAMAGED())
     photo = _save(upright, Path(asked.out) / "photo.jpg", LONGEST_PX, QUALITY)
     _save(upright, Path(asked.out) / "small.jpg", SMALL_PX, SMALL_QUALITY)
     return Developed("", photo[0], photo[1], **said)

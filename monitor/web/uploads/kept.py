@@ -9,12 +9,14 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, TypeVar
 
 from detection.whole_file import replacing
+from forecasting.message import Figure, Template
 from monitor.errors import NotFoundError, RefusedError
+from monitor.ingest.files.naming import EMPTY
 from monitor.ingest.files.readers import READERS
 from monitor.worker.records import RecordError, read_record, spell_record
 
@@ -32,6 +34,14 @@ COMING, LOOKED, READING, DOUBT, LEVELS, FORECASTS, DONE, FAILED = (
     "coming", "looked", "reading", "doubt", "levels", "forecasts", "done", "failed",
 )  # fmt: skip
 AT_WORK: Final = frozenset({READING, LEVELS, FORECASTS})
+_LARGE: Final = Template("upload.large", "the file is larger than {n} MiB (limits.upload_mb)")
+_WAITING: Final = Template("upload.waiting", "{n} of your files wait here already: finish or discard one first")
+_NO_ROOM: Final = Template("upload.room", "the disk has no room for this file")
+_GAP: Final = Template("upload.part", "this part does not continue the file; send it again from its beginning")
+_LONGER: Final = Template("upload.longer", "the file is larger than was announced")
+_NOT_YOURS: Final = Template(
+    "upload.missing", "there is no such file of yours; files that wait are removed after a day"
+)
 Record = TypeVar("Record")
 _lock: Final = threading.Lock()
 
@@ -89,18 +99,15 @@ class Shelf:
             RefusedError: it is empty or too large, or there is no room for it.
         """
         if not 0 < size <= self.most_bytes:
-            most = self.most_bytes >> 20
-            raise RefusedError(
-                "the file is empty" if size <= 0 else f"the file is larger than {most} MiB (limits.upload_mb)"
-            )
+            raise RefusedError(EMPTY() if size <= 0 else _LARGE(n=Figure(self.most_bytes >> 20, "d")))
         with _lock:
             self.sweep()
             mine = [one.owner == owner for one in self.list_all()]
             if len(mine) >= MOST_OF_ALL or sum(mine) >= MOST_OF_ONE:
-                raise RefusedError(f"{sum(mine)} of your files wait here already: finish or discard one first")
+                raise RefusedError(_WAITING(n=sum(mine)))
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if shutil.disk_usage(self.root).free < ROOM_TIMES * size + self.reserve_bytes:
-                raise RefusedError("the disk has no room for this file")
+                raise RefusedError(_NO_ROOM())
             shown = spell_name(name)
             suffix = PurePosixPath(shown).suffix.lower()
             known = suffix if suffix in SUFFIXES_KNOWN else PLAIN_SUFFIX
@@ -120,9 +127,9 @@ class Shelf:
             path = self.table(upload)
             known = path.stat().st_size
             if upload.stage != COMING or at != known:
-                raise RefusedError("this part does not continue the file; send it again from its beginning")
+                raise RefusedError(_GAP())
             if known + len(content) > upload.size:
-                raise RefusedError("the file is larger than was announced")
+                raise RefusedError(_LONGER())
             with path.open("ab") as file:
                 file.write(content)
         return known + len(content)
@@ -135,7 +142,7 @@ class Shelf:
         """An upload of an account; raises NotFoundError, also where it is of another one."""
         found = self._load(upload_id)
         if found is None or found.owner != owner:
-            raise NotFoundError("there is no such file of yours; files that wait are removed after a day")
+            raise NotFoundError(_NOT_YOURS())
         return found
 
     def list_of(self, owner: str) -> list[Upload]:
@@ -156,7 +163,7 @@ class Shelf:
         """Keep a record beside a file."""
         folder = self.folder(upload.id)
         with contextlib.suppress(FileNotFoundError), replacing(folder / name, mode=0o600) as partial:
-            partial.write_text(json.dumps(asdict(record), default=spell_record), encoding="utf-8")
+            partial.write_text(json.dumps(record, default=spell_record), encoding="utf-8")
 
     def load(self, upload: Upload, name: str, kind: type[Record]) -> Record | None:
         """A record beside a file, or None."""

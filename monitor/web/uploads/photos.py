@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.errors import JobError, RefusedError
+from monitor.ingest.files.naming import EMPTY
 from monitor.jobs.worker import run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.reserve import MEGABYTE, find_folder
@@ -19,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 DEVELOP: Final = Task("monitor.web.uploads.develop:develop", Undeveloped, Developed)
 LIMIT_S: Final = 30.0
 MOST_BYTES: Final = 4 << 20  # of a picture that was written anew
+_NO_ROOM: Final = Template("photo.room", "the disk has no room for photos; what is left is for decisions and alarms")
+_UNREADABLE: Final = Template("photo.unreadable", "the picture cannot be read; send it as JPEG")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ def require_room(db: Database, config: ServiceConfig) -> None:
     """Leave the room that is kept for decisions; raises RefusedError."""
     folder = find_folder(db, config.limits.disk)
     if folder is not None and shutil.disk_usage(folder).free < config.limits.reserve_mb * MEGABYTE + 2 * MOST_BYTES:
-        raise RefusedError("the disk has no room for photos; what is left is for decisions and alarms")
+        raise RefusedError(_NO_ROOM())
 
 
 def develop_photo(config: ServiceConfig, content: bytes) -> Picture:
@@ -44,9 +48,9 @@ def develop_photo(config: ServiceConfig, content: bytes) -> Picture:
         RefusedError: it is no picture, damaged, or too large; in one line.
     """
     if not content:
-        raise RefusedError("the file is empty")
+        raise RefusedError(EMPTY())
     if not name_format(content[:16]):
-        raise RefusedError(NO_PICTURE)
+        raise RefusedError(NO_PICTURE())
     with tempfile.TemporaryDirectory(prefix="slopeward-photo-") as folder:
         came, out = Path(folder) / "came", Path(folder) / "out"
         came.write_bytes(content)
@@ -57,7 +61,7 @@ def develop_photo(config: ServiceConfig, content: bytes) -> Picture:
             said = run_in_worker(plan, DEVELOP, Undeveloped(str(came), str(out)), reads=[came], writes=[out])
         except JobError as error:
             _LOG.warning("a picture was not taken: %s", error)
-            raise RefusedError("the picture cannot be read; send it as JPEG") from None
+            raise RefusedError(_UNREADABLE()) from None
         if said.trouble:
             raise RefusedError(said.trouble)
         # what a worker wrote is not trusted either: plain files of a sane size that begin as a JPEG does
@@ -67,8 +71,8 @@ def develop_photo(config: ServiceConfig, content: bytes) -> Picture:
 
 def _read(path: Path) -> bytes:
     if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
-        raise RefusedError("the picture cannot be read; send it as JPEG")
+        raise RefusedError(_UNREADABLE())
     content = path.read_bytes()
     if not content.startswith(b"\xff\xd8\xff"):
-        raise RefusedError("the picture cannot be read; send it as JPEG")
+        raise RefusedError(_UNREADABLE())
     return content

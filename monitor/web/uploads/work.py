@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import TEXT_OF, Figure, NameList, Template, join
 from monitor.alerting.acts import change_control
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
@@ -25,10 +26,11 @@ from monitor.errors import (
     UnitDoubtError,
 )
 from monitor.ingest.files.mapping import TableMapping, load_mapping
+from monitor.ingest.files.naming import rename_file
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS
-from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.reading import FileResult, find_doubted, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
 from monitor.ingest.files.walled import Opened, open_walled
 from monitor.ingest.guess.guess import Sensor
@@ -56,6 +58,39 @@ from monitor.worker.records import Answered, Task
 
 _LOG = logging.getLogger(__name__)
 LOOK_LIMIT_S: Final = 90.0
+_BUSY: Final = Template("upload.busy", "another file is being looked at; try again in a minute")
+_TORN: Final = Template("upload.torn", "the file is torn: not all of it came; send it again")
+_ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
+_NO_TABLE: Final = Template("upload.no_table", "it cannot be read as a table: {problem}")
+_NEW_POINTS: Final = Template(
+    "upload.points.new", "points belong to a site that exists: choose it where the file is sent"
+)
+_OPEN: Final = Template("upload.open", "questions about this file are open")
+_NO_SITE: Final = Template("upload.site", "there is no site '{site}'")
+_SITE_THERE: Final = Template(
+    "upload.site.there",
+    "there is a site '{site}' already: choose it where the file is sent, or another name",
+)
+_LOOSENS: Final = Template(
+    "upload.loosens",
+    "these stations could loosen one of the two highest levels ({changes}): write them into the site file and propose "
+    "it by `slopeward sites propose`",
+)
+_WAITS: Final = Template("upload.waits", "{problem}. It waits as change No. {number}: slopeward sites approve {number}")
+_AT_WORK: Final = Template("upload.at_work", "this file is being read in already")
+NOT_READY: Final = Template("upload.not_ready", "this file is not at the point where it can be accepted")
+_BROKEN: Final = Template("upload.broken", "something went wrong inside; the log says what")
+_POINTS: Final = Template(
+    "upload.points", "the points of {name} are looked at within a quarter of an hour: see Instruments"
+)
+_NO_LEVELS: Final = Template("upload.no_levels", "no levels: {problem}")
+_NO_FORECASTS: Final = Template("upload.no_forecasts", "no forecasts: {problem}")
+_NOTHING: Final = Template("upload.nothing", "nothing valid was found: {reason}")
+_NO_ROWS: Final = Template("upload.no_rows", "no rows")
+_FIRST_REFUSED: Final = Template("upload.refused", "first refused: {reason}")
+_UNNAMED: Final = Template(
+    "upload.undeclared", "the site file does not name these series, no criterion uses them: {names}"
+)
 UNDERSTOOD: Final = "understood.json"
 PAST_LEVELS: Final = "levels.json"
 PAST_FORECASTS: Final = "forecasts.json"
@@ -80,7 +115,7 @@ class Workshop:
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
         if not self._looks.acquire(blocking=False):
-            raise StoreBusyError("another file is being looked at; try again in a minute")
+            raise StoreBusyError(_BUSY())
         try:
             yield
         finally:
@@ -94,9 +129,9 @@ class Workshop:
             StoreBusyError: others are being looked at.
         """
         if not self.shelf.is_whole(upload):
-            raise RefusedError("the file is torn: not all of it came; send it again")
+            raise RefusedError(_TORN())
         if upload.stage not in {kept.COMING, kept.LOOKED, kept.FAILED} or upload.id in self.progress:
-            raise RefusedError("this file was accepted already")
+            raise RefusedError(_ACCEPTED())
         plan = self._plan.model_copy(update={"job_limit_s": min(LOOK_LIMIT_S, self._plan.job_limit_s)})
         table = self.shelf.table(upload).resolve()
         with self.context.db.read() as c:
@@ -106,9 +141,9 @@ class Workshop:
             try:
                 found = run_in_worker(plan, UNDERSTAND, asked, reads=[table])
             except JobError as error:
-                found = Understood(f"{upload.name}: it cannot be read as a table: {_say_job(error)}")
+                found = Understood(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_say(error))))
         if READERS[found.form].content is Content.POINTS and upload.is_new:
-            found = Understood(f"{upload.name}: points belong to a site that exists: choose it where the file is sent")
+            found = Understood(TEXT_OF(name=upload.name, text=_NEW_POINTS()))
         if found.trouble:
             return upload, found
         looked = replace(upload, answers=answers, stage=kept.LOOKED, trouble="")
@@ -133,7 +168,7 @@ class Workshop:
         """
         found = self.understood(upload)
         if found is None or not found.is_settled:
-            raise RefusedError("questions about this file are open")
+            raise RefusedError(_OPEN())
         text = self._write_text(upload, site_id, found, bounds)
         declared = replace(upload, site=site_id)
         if text is not None:
@@ -170,7 +205,7 @@ class Workshop:
         with self.context.db.read() as c:
             site = self.find_site(c, site_id)
         if site is None:
-            raise NotFoundError(f"there is no site {site_id!r}")
+            raise NotFoundError(_NO_SITE(site=site_id))
         return site
 
     def _write_text(
@@ -183,9 +218,7 @@ class Workshop:
         if source is None:
             return _write_new(upload, site_id, found, bounds)
         if upload.is_new and upload.site != site_id:
-            raise RefusedError(
-                f"there is a site {site_id!r} already: choose it where the file is sent, or another name"
-            )
+            raise RefusedError(_SITE_THERE(site=site_id))
         site = self._in_force(site_id)
         absent = find_absent(site, found.sensors)
         return add_stations(site, source, absent, bounds, found.known) if absent else None
@@ -198,10 +231,7 @@ class Workshop:
             change = change_control.compare(c, new)
             waiting = [one.id for one in load_proposals(c, site_id) if one.sha256 == new.version]
         if change.loosens:
-            raise RefusedError(
-                f"these stations could loosen one of the two highest levels ({'; '.join(change.loosens[:3])}): write "
-                "them into the site file and propose it by `slopeward sites propose`"
-            )
+            raise RefusedError(_LOOSENS(changes=join(change.loosens[:3])))
         effect = {"skipped": "readings of a file"}
         number = waiting[-1] if waiting else change_control.propose(
             db, text, f"{site_id}.toml", actor, reason, now, lambda *_: effect
@@ -209,7 +239,7 @@ class Workshop:
         try:
             change_control.approve(db, self.context.config.paths.sites, number, actor, reason, now)
         except RefusedError as error:
-            raise RefusedError(f"{error}. It waits as change No. {number}: slopeward sites approve {number}") from None
+            raise RefusedError(_WAITS(problem=error.message, number=Figure(number, "d"))) from None
 
     # ---- after it is accepted ----------------------------------------------------------------------------------
 
@@ -221,7 +251,7 @@ class Workshop:
         """
         with self._lock:
             if upload.id in self.progress:
-                raise RefusedError("this file is being read in already")
+                raise RefusedError(_AT_WORK())
             self.progress[upload.id] = 0.0
         begun = replace(upload, stage=kept.READING, trouble="")
         self.shelf.save(begun)
@@ -235,9 +265,7 @@ class Workshop:
                 self._look_back(read, site)
         except Exception as error:
             _LOG.error("upload %s", upload.id, exc_info=error)
-            self.shelf.save(
-                replace(upload, stage=kept.FAILED, trouble="something went wrong inside; the log says what")
-            )
+            self.shelf.save(replace(upload, stage=kept.FAILED, trouble=_BROKEN()))
         finally:
             self.progress.pop(upload.id, None)
 
@@ -254,9 +282,10 @@ class Workshop:
                         upload, self._store(upload, site, actor, opened, said.mapping, accept_units=accept_units)
                     )
         except UnitDoubtError as doubt:
-            told = replace(upload, stage=kept.DOUBT, trouble=str(doubt).partition(". Nothing of the file")[0])
+            told = replace(upload, stage=kept.DOUBT, trouble=find_doubted(doubt))
         except SlopewardError as error:
-            told = replace(upload, stage=kept.FAILED, trouble=_say_job(error).replace(str(table), upload.name))
+            trouble = rename_file(_say(error), str(table), upload.name)
+            told = replace(upload, stage=kept.FAILED, trouble=trouble)
         self.shelf.save(told)
         return told
 
@@ -264,7 +293,7 @@ class Workshop:
         """The reader of a file, and what is said of it."""
         found = self.understood(upload)
         if found is None:
-            raise RefusedError("this file is not at the point where it can be accepted")
+            raise RefusedError(NOT_READY())
         said = place_said(replace(found.known, name=upload.name), site)
         if found.mapping:
             said = replace(said, mapping=load_mapping(self.shelf.mapping(upload)))
@@ -304,8 +333,7 @@ class Workshop:
         told = _count(upload, result)
         if told.stage == kept.FAILED or opened.declared is None:
             return told
-        note = f"the points of {opened.declared[0]} are looked at within a quarter of an hour: see Instruments"
-        return replace(told, stage=kept.DONE, notes=(*told.notes, note))
+        return replace(told, stage=kept.DONE, notes=(*told.notes, _POINTS(name=opened.declared[0])))
 
     def _look_back(self, upload: Upload, site: Site) -> None:
         """Levels, then forecasts; what one of them cannot say does not keep the other out."""
@@ -321,7 +349,7 @@ class Workshop:
         def tell(detail: dict[str, Any]) -> None:
             self.progress[upload.id] = float(detail.get("share", 0.0))
 
-        def run(stage: str, job: Task[AskedPast, Answered], name: str) -> None:
+        def run(stage: str, job: Task[AskedPast, Answered], name: str, failed: Template) -> None:
             self.progress[upload.id] = 0.0
             self.shelf.save(replace(upload, stage=stage))
             try:
@@ -329,10 +357,10 @@ class Workshop:
                     found = run_in_worker(self._plan, job, asked, reads=[table], on_progress=tell)
                 self.shelf.keep(upload, name, found)
             except SlopewardError as error:
-                notes.append(f"no {stage}: {_say_job(error)}")
+                notes.append(failed(problem=_say(error)))
 
-        run(kept.LEVELS, LEVEL_JOB, PAST_LEVELS)
-        run(kept.FORECASTS, FORECAST_JOB, PAST_FORECASTS)
+        run(kept.LEVELS, LEVEL_JOB, PAST_LEVELS, _NO_LEVELS)
+        run(kept.FORECASTS, FORECAST_JOB, PAST_FORECASTS, _NO_FORECASTS)
         self.shelf.save(replace(upload, stage=kept.DONE, notes=tuple(notes)))
 
 
@@ -347,21 +375,20 @@ def _write_new(upload: Upload, site_id: str, found: Understood, bounds: Sequence
     return write_site(site_id, place, found.zone, found.sensors, bounds, found.known)
 
 
+def _say(error: SlopewardError) -> str:
+    """What is wrong, without the name of the job that says it."""
+    return error.said if isinstance(error, JobError) else error.message
+
+
 def _count(upload: Upload, result: FileResult) -> Upload:
     counts = {
         "rows": result.rows, "valid": result.valid, "stored": result.stored, "known before": result.duplicates,
         "refused": result.rejected, "without a value": result.missing,
     }  # fmt: skip
     if not result.valid:
-        why = result.first_reason or "no rows"
-        return replace(upload, stage=kept.FAILED, trouble=f"nothing valid was found: {why}", counts=counts)
-    notes = [f"first refused: {result.first_reason}"] if result.rejected else []
+        why = result.first_reason or _NO_ROWS()
+        return replace(upload, stage=kept.FAILED, trouble=_NOTHING(reason=why), counts=counts)
+    notes = [_FIRST_REFUSED(reason=result.first_reason)] if result.rejected else []
     if series := sorted(result.undeclared):
-        notes.append(f"the site file does not name these series, no criterion uses them: {', '.join(series[:12])}")
+        notes.append(_UNNAMED(names=NameList(tuple(series[:12]))))
     return replace(upload, stage=kept.LEVELS, counts=counts, notes=tuple(notes))
-
-
-def _say_job(error: SlopewardError) -> str:
-    """What a job said, without the name of its function."""
-    text = str(error)
-    return text.partition(": ")[2] if text.startswith("monitor.") else text

@@ -105,7 +105,7 @@ def test_a_unit_that_changes_in_mid_record_is_asked_with_its_day(run, tmp_path):
     file = write_long(tmp_path / "g1.csv", {"G1": values[:70] + [v / 10 for v in values[70:]]}, "mm")
     status, _, err = run("ingest", file, "--site", "north", "--dry-run")
     assert status == 1
-    assert "G1.displacement: values are 0.1 times as large from 2026-05-10 00:00 on: another unit?" in err
+    assert "G1.displacement: values are 0.1 times as large from 2026-05-10 00:00 UTC on: another unit?" in err
 
 
 @pytest.mark.parametrize("first", [0, DAYS - 10], ids=["the same epochs", "the epochs after"])
