@@ -13,11 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+from forecasting.message import error_text
 from monitor.config.service import parse_site
 from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
+from monitor.ingest.files.naming import rename_file
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.values import list_values
@@ -217,7 +219,7 @@ def _try_forecasts(path: Path, known: tuple[str, Said], quantity: str) -> PastFo
                 return PastForecasts(quantity, f"{refused[0].station}: {refused[0].text}")
             trials = list(run_trials(panel, ["auto"], spans_s))
         except (ForecastingError, SlopewardError) as error:
-            return PastForecasts(quantity, str(error).replace(f"{long}: ", "").replace(str(long), quantity))
+            return PastForecasts(quantity, rename_file(error_text(error), str(long), quantity))
     scores = [score for trial in trials for score in score_all(trial)]
     return PastForecasts(quantity, "", tuple(_list_lines(scores)), tuple(_draw(trials, panel)))
 

@@ -77,7 +77,7 @@ def read_record(kind: type[Record], plain: Any) -> Record:
 def spell_record(one: Any) -> Any:
     """A record or an instant as plain values, one level deep: the `default` of `json.dumps`.
 
-    A message crosses with its id and values, alone and among texts.
+    A message crosses with its id and values, alone, among texts and in pairs of texts.
     """
     if isinstance(one, datetime):
         return one.isoformat()
@@ -89,8 +89,8 @@ def spell_record(one: Any) -> Any:
 def _spell_messages(value: Any) -> Any:
     if isinstance(value, Message):
         return value.to_json()
-    if isinstance(value, list | tuple) and value and isinstance(value[0], str):
-        return [one.to_json() if isinstance(one, Message) else one for one in value]
+    if isinstance(value, list | tuple) and value and isinstance(value[0], str | tuple):
+        return [_spell_messages(one) for one in value]
     if isinstance(value, dict):
         return {key: one.to_json() if isinstance(one, Message) else one for key, one in value.items()}
     return value

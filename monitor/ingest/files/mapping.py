@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from forecasting.message import TEXT_OF, NameList, Template
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time
@@ -37,6 +38,20 @@ MISSING: Final = ("", "NaN", "nan", "NAN", "NA", "null", "None")
 
 
 _NUMBER: Final = re.compile(r"[+-]?[\d.,'\u2019  ]*\d(?:[eE][+-]?\d+)?")
+_NO_TIME: Final = Template("cell.time.empty", "column '{column}' is empty")
+_LIKE_YEAR: Final = Template(
+    "cell.time.year_like",
+    '{column}: {value} looks like a decimal year, not {form} since 1970; give time.format = "{year}"',
+)
+_OTHER_FORM: Final = Template("cell.time.form", "{column}: '{value}' is not of the form {form}")
+_NO_YEAR: Final = Template("cell.time.year", "{column}: '{value}' is no decimal year such as 2011.4548")
+_NO_DAY: Final = Template("cell.time.day", "{column}: '{value}' is no year, day and hhmm")
+_NO_ZONE: Final = Template("cell.time.zone", "{column}: {at} has no zone; give time.zone in the mapping")
+_AMBIGUOUS: Final = Template("cell.time.twice", "{column}: {at} comes twice or never in {zone}")
+_NO_NUMBER: Final = Template("cell.number", "'{value}' is no number with '{sign}' as decimal mark")
+_NO_STATION: Final = Template("cell.station", "column '{column}' names no station")
+_OTHER_UNIT: Final = Template("cell.unit", "column '{column}' says '{unit}', not '{expected}'")
+_ABSENT: Final = Template("mapping.column", "column '{column}' of the mapping is not there; there are: {names}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +87,7 @@ class TimeRule:
     def read_naive(self, value: object) -> datetime:
         """What a cell says, without a zone where it names none; raises no_time and bad_time."""
         if value is None or value == "":
-            raise PayloadError("no_time", f"column {self.column!r} is empty")
+            raise PayloadError("no_time", _NO_TIME(column=self.column))
         if isinstance(value, datetime):
             return value
         if self.format == YEAR or self.format in DAY_NUMBERS:
@@ -81,10 +96,8 @@ class TimeRule:
         if self.format in _NUMERIC:
             number = _number(value)
             if isinstance(number, float) and _YEARS[0] <= number <= _YEARS[1]:
-                raise PayloadError(
-                    "bad_time", f"{self.column}: {value} looks like a decimal year, not {self.format} since 1970; "
-                    f'give time.format = "{YEAR}"'
-                )  # fmt: skip
+                said = _LIKE_YEAR(column=self.column, value=str(value), form=self.format, year=YEAR)
+                raise PayloadError("bad_time", said)
             return read_time(number, self.format, self.column, live=False)
         text = str(value).strip()
         try:
@@ -94,7 +107,7 @@ class TimeRule:
                 begin = f"{text[:-2]}00" if self.format.endswith(" %H") and text.endswith(" 24") else begin_day(text)
                 if begin is not None:
                     return self._read_text(begin) + timedelta(days=1)
-            raise PayloadError("bad_time", f"{self.column}: {text[:60]!r} is not of the form {self.format}") from None
+            raise PayloadError("bad_time", _OTHER_FORM(column=self.column, value=text[:60], form=self.format)) from None
 
     def _read_text(self, text: str) -> datetime:
         if self.format == "iso":
@@ -107,7 +120,7 @@ class TimeRule:
     def _read_year(self, value: object) -> datetime:
         """A decimal year, to the second: 365 or 366 days of one length each (as geodesists count)."""
         if not isinstance(value, int | float) or not _YEARS[0] <= value <= _YEARS[1]:
-            raise PayloadError("bad_time", f"{self.column}: {str(value)[:60]!r} is no decimal year such as 2011.4548")
+            raise PayloadError("bad_time", _NO_YEAR(column=self.column, value=str(value)[:60]))
         year = int(value)
         begin, end = (datetime(y, 1, 1, tzinfo=UTC) for y in (year, year + 1))
         return begin + timedelta(seconds=round((end - begin).total_seconds() * (value - year)))
@@ -124,9 +137,7 @@ class TimeRule:
                 raise ValueError
             return datetime(year, 1, 1) + timedelta(days=day - 1, hours=clock // 100, minutes=clock % 100)  # noqa: DTZ001
         except (ValueError, OverflowError):
-            raise PayloadError(
-                "bad_time", f"{self.column}: {' '.join(parts)[:60]!r} is no year, day and hhmm"
-            ) from None
+            raise PayloadError("bad_time", _NO_DAY(column=self.column, value=" ".join(parts)[:60])) from None
 
     def _read_days(self, value: object) -> datetime:
         """A day number, to the second, or a cell that a spreadsheet keeps as a date; without a zone, as there."""
@@ -144,12 +155,11 @@ class TimeRule:
         if at.tzinfo is not None:
             return at
         if self.zone is None:
-            raise PayloadError("no_zone", f"{self.column}: {at.isoformat()} has no zone; give time.zone in the mapping")
+            raise PayloadError("no_zone", _NO_ZONE(column=self.column, at=at.isoformat()))
         first, second = at.replace(tzinfo=self.zone), at.replace(tzinfo=self.zone, fold=1)
         if first.utcoffset() != second.utcoffset():
-            raise PayloadError(
-                "ambiguous_time", f"{self.column}: {at.isoformat()} comes twice or never in {self.zone.key}"
-            )
+            said = _AMBIGUOUS(column=self.column, at=at.isoformat(), zone=self.zone.key)
+            raise PayloadError("ambiguous_time", said)
         return first
 
 
@@ -227,7 +237,7 @@ class TableMapping:
         if re.fullmatch(rf"[+-]?(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?", text):
             return text.replace(self.thousands, "").replace(self.decimal, ".")
         if _NUMBER.fullmatch(text):
-            raise PayloadError("not_number", f"{text[:60]!r} is no number with {self.decimal!r} as decimal mark")
+            raise PayloadError("not_number", _NO_NUMBER(value=text[:60], sign=self.decimal))
         return text
 
 
@@ -390,7 +400,7 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
     try:
         at = mapping.time.read_row(row)
         if mapping.station is not None and not named:
-            raise PayloadError("no_station", f"column {mapping.station!r} names no station")
+            raise PayloadError("no_station", _NO_STATION(column=mapping.station))
     except PayloadError as failure:
         error = failure
     found: list[tuple[dict[str, Any], PayloadError | None]] = []
@@ -406,9 +416,8 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
             if rule.sigma is not None and not is_missing(row.get(rule.sigma), mapping.missing):
                 neutral["sigma"] = mapping.clean(row[rule.sigma])
             if rule.written is not None and (unit := _cell(row, rule.written[0])) != rule.written[1]:
-                raise PayloadError(
-                    "unit_mismatch", f"column {rule.written[0]!r} says {unit!r}, not {rule.written[1]!r}"
-                )
+                said = _OTHER_UNIT(column=rule.written[0], unit=unit, expected=rule.written[1])
+                raise PayloadError("unit_mismatch", said)
         except PayloadError as failure:
             bad = bad or failure
         found.append((neutral, bad))
@@ -445,4 +454,5 @@ def check_columns(names: list[str], mapping: TableMapping, file: str) -> None:
         *(pair[0] for c in mapping.columns for pair in (c.only, c.written) if pair),
     ]
     if absent := [w for w in wanted if w not in names]:
-        raise ConfigError(f"{file}: column {absent[0]!r} of the mapping is not there; there are: {', '.join(names)}")
+        said = _ABSENT(column=absent[0], names=NameList(tuple(names)))
+        raise ConfigError(TEXT_OF(name=str(file), text=said))

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
 
+from forecasting.message import TEXT_OF, Template, error_text
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.campbell import is_campbell
 from monitor.ingest.files.campbell import read_rows as campbell_rows
@@ -23,6 +24,7 @@ WIDE_SUFFIXES: Final = (*SUFFIXES, ".tsv", ".dat", *WORKBOOKS)
 SURPLUS: Final = (
     ""  # key of the cells beyond the last column, where a row has any: a decimal comma makes two cells of one
 )
+_NO_TABLE: Final = Template("file.table", "cannot be read as a table: {problem}")
 LINE_LIMIT: Final = 1 << 20  # characters: the acquisitions of five years of six days are 5,000
 BATCH_ROWS: Final = 1000
 BATCH_BYTES: Final = 64 << 20
@@ -109,7 +111,7 @@ def open_rows(path: Path, layout: Layout = Layout()) -> Iterator[tuple[list[str]
             with path.open(encoding=layout.encoding, newline="") as lines:
                 yield _read_text(lines, path, layout)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read as a table: {error}") from None
+        raise ConfigError(TEXT_OF(name=str(path), text=_NO_TABLE(problem=str(error)))) from None
 
 
 def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = None) -> dict[str, list[list[Any]]]:
@@ -129,7 +131,7 @@ def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = Non
     try:
         return read_sheets(path, sheets, first=head is None and not sheets, rows=head, as_shown=True)
     except RecipeError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(error_text(error)) from None
 
 
 def _open_workbook(path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:

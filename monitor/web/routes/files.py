@@ -22,7 +22,7 @@ from monitor.web.parts.past_pictures import draw_curve, draw_forecast, draw_leve
 from monitor.web.parts.templating import render
 from monitor.web.uploads import kept
 from monitor.web.uploads.kept import Upload, answered
-from monitor.web.uploads.work import PAST_FORECASTS, PAST_LEVELS, Workshop, list_absent
+from monitor.web.uploads.work import NOT_READY, PAST_FORECASTS, PAST_LEVELS, Workshop, list_absent
 
 router = APIRouter(include_in_schema=False)
 UploadId = Annotated[str, Path(max_length=32)]
@@ -32,7 +32,6 @@ _NOT_YOURS: Final = Template("file.not_your_site", "'{site}' is no site of yours
 _TAKES_ADMIN: Final = Template("file.takes_admin", "a new site takes an admin of all sites")
 _NO_NAME: Final = Template("file.no_name", "a new site needs a name")
 _IS_READ: Final = Template("file.is_read", "this file is being read in; wait until it is done")
-_NOT_THERE_YET: Final = Template("file.not_there_yet", "this file is not at the point where it can be accepted")
 _DISCARDED: Final = Template("file.discarded", "{file} is discarded")
 ZONES = ("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "Europe/Vienna", "Europe/Paris",
          "Europe/London", "Europe/Madrid", "Asia/Shanghai", "Asia/Tokyo", "Asia/Kathmandu", "America/Los_Angeles",
@@ -189,7 +188,7 @@ def accept_file(
     actor: Actor = actor_of(request, csrf)
     found, workshop = _find(request, upload), workshop_of(request)
     if found.stage in {kept.COMING, kept.DONE} or found.id in workshop.progress:
-        raise RefusedError(_NOT_THERE_YET())
+        raise RefusedError(NOT_READY())
     name = (found.site if found.site and not found.is_new else site or found.site).strip()
     if not name:
         raise RefusedError(_NO_NAME())

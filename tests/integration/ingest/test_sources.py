@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 import pytest
 from sqlalchemy import select
 
+from forecasting.message import TEXT_OF
 from monitor.checks.live import Polling
 from monitor.checks.table import look
 from monitor.cli.main import run_verb
@@ -422,7 +423,7 @@ def test_of_a_look_that_was_ended_what_is_whole_is_kept_and_the_next_begins_with
         first = asked.wanted[0].name
         (Path(asked.folder) / first).write_text(HEAD + ROWS[ord(first[0]) - ord("a")])
         (Path(asked.folder) / f"{asked.wanted[1].name}.part").write_text("half")
-        raise JobError(f"{FETCH.function}: killed after 300 s")
+        raise JobError(TEXT_OF(name=FETCH.function, text="killed after 300 s"))
 
     monkeypatch.setattr(compute, "run", be_ended)
     for count in (1, 2, 3):

@@ -1,5 +1,6 @@
 """Tables as people have them: what each says, what is asked, and that the mapping reads it as it was meant."""
 
+import json
 import random
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,9 +22,14 @@ from monitor.ingest.guess import times
 from monitor.ingest.guess.guess import Sensor, guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.names import read_name
+from monitor.ingest.guess.preview import AskedTable, Understood
+from monitor.ingest.guess.preview import understand as understand_in_worker
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT
 from monitor.ingest.guess.site_file import write_site
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
+from monitor.language.catalogue import use
+from monitor.language.rendering import translate
+from monitor.worker.records import read_record, spell_record
 from tests.data.payloads.hostile import damage
 
 BEGIN = datetime(2025, 2, 3)
@@ -423,6 +429,18 @@ def test_serial_numbers_below_the_names_are_skipped_and_told(tmp_path, mark):
     found = understand(path, {"zone": "UTC"})
     assert dict(found.facts)["header"] == "in line 1, lines below it without data: 2"
     assert [error for _, error in read_all(path, found.mapping)] == [None] * 2 * len(DAYS)
+
+
+def test_what_is_asked_and_understood_comes_from_the_worker_in_the_language_of_its_reader(tmp_path):
+    path = write(tmp_path / "f.csv", "Time,Crack E1 (mm)", MOVES)
+    found = understand_in_worker(AskedTable(str(path), "mine.csv", {}, is_new=False))
+    back = read_record(Understood, json.loads(json.dumps(found, default=spell_record)))
+    assert back == found
+    with use("it"):
+        said = [translate(text) for text in (back.questions[0].text, dict(back.facts)["Crack E1 (mm)"])]
+    assert said[0].startswith("in quale fuso orario"), said
+    assert "E1" in said[1]
+    assert "crack" not in said[1], said
 
 
 def test_a_zone_that_gainsays_the_header_is_asked_about(tmp_path):
