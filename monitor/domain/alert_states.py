@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from forecasting.message import Template, Term
 from monitor.domain.alert import AlertState, Ledger
 from monitor.errors import RefusedError
 
@@ -70,13 +71,14 @@ TRANSITIONS: Final[dict[tuple[AlertState | None, AlertStep], AlertState]] = {
     (_OUT, AlertStep.PUT_BACK): _UNACKNOWLEDGED,
     **{(state, AlertStep.CLOSE): _CLOSED for state in OPEN},
 }
-_WHY_NOT: Final[dict[AlertStep, str]] = {
-    AlertStep.ACKNOWLEDGE: "nothing to acknowledge",
-    AlertStep.SHELVE: "it cannot be shelved",
-    AlertStep.UNSHELVE: "it is on no shelf",
-    AlertStep.TAKE_OUT: "it cannot be taken out of service",
-    AlertStep.PUT_BACK: "it is not out of service",
-    AlertStep.CLOSE: "it cannot be closed",
+_NO_STEP: Final = Template("alert.no_step", "alert {number} is {state}: this does not happen to it")
+_WHY_NOT: Final = {
+    AlertStep.ACKNOWLEDGE: Template("alert.no_acknowledge", "alert {number} is {state}: nothing to acknowledge"),
+    AlertStep.SHELVE: Template("alert.no_shelve", "alert {number} is {state}: it cannot be shelved"),
+    AlertStep.UNSHELVE: Template("alert.no_unshelve", "alert {number} is {state}: it is on no shelf"),
+    AlertStep.TAKE_OUT: Template("alert.no_take_out", "alert {number} is {state}: it cannot be taken out of service"),
+    AlertStep.PUT_BACK: Template("alert.no_put_back", "alert {number} is {state}: it is not out of service"),
+    AlertStep.CLOSE: Template("alert.no_close", "alert {number} is {state}: it cannot be closed"),
 }
 # how long one shelving lasts at most; the highest hazard level goes on no shelf
 LONGEST_SHELF_TOP_BUT_ONE: Final = timedelta(hours=4)
@@ -102,8 +104,8 @@ def step(state: AlertState | None, event: AlertStep, number: int) -> AlertState:
     """
     after = TRANSITIONS.get((state, event))
     if after is None:
-        stands = "normal" if state is None else state.replace("_", " ")
-        raise RefusedError(f"alert {number} is {stands}: {_WHY_NOT.get(event, 'this does not happen to it')}")
+        stands = Term("normal" if state is None else str(state))
+        raise RefusedError(_WHY_NOT.get(event, _NO_STEP)(number=number, state=stands))
     return after
 
 

@@ -8,11 +8,15 @@ from typing import Any, Final
 
 import tomlkit
 
+from forecasting.message import Template
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.series.bounds import declared_units
 
 NOT_BOUNDS: Final = frozenset({"kind", "id", "role", "stations", "series", "quantity", "author", "reason"})
+_GONE: Final = Template("bound.gone", "the site file has no bound '{key}' any more; open the page of thresholds anew")
+_SAME: Final = Template("bound.same", "nothing was changed")
+_NO_NUMBER: Final = Template("bound.no_number", "{name}: expected a number, got '{value}'")
 _DURATION: Final = re.compile(r"\d+(\.\d+)?[smhdw]")
 
 
@@ -83,7 +87,7 @@ def change_fields(site: Site, values: Mapping[str, str], author: str, reason: st
     for key, written in values.items():
         field = known.get(key)
         if field is None:
-            raise RefusedError(f"the site file has no bound {key!r} any more; open the page of thresholds anew")
+            raise RefusedError(_GONE(key=key))
         if written.strip() == field.value:
             continue
         number, *path = key.split(".")
@@ -96,7 +100,7 @@ def change_fields(site: Site, values: Mapping[str, str], author: str, reason: st
             table[last] = new
             changed.add(int(number))
     if not changed:
-        raise RefusedError("nothing was changed")
+        raise RefusedError(_SAME())
     for at in changed:
         tables[at]["author"], tables[at]["reason"] = author, reason
     return tomlkit.dumps(document)
@@ -136,5 +140,5 @@ def _read_number(written: str, field: BoundField, old: object) -> int | float:
     except ValueError:
         value = float("nan")
     if not isfinite(value):
-        raise RefusedError(f"{field.words}: expected a number, got {written!r}")
+        raise RefusedError(_NO_NUMBER(name=field.words, value=written))
     return int(value) if isinstance(old, int) and value.is_integer() else value

@@ -1,9 +1,11 @@
 """To take an event back: by one person, and by two where bounds could become laxer while a high level is at stake."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Template, Term
 from monitor.alerting.acts.operator_acts import measure_stake
 from monitor.alerting.decision.signatures import needs_two
 from monitor.domain.alert import Actor
@@ -12,6 +14,10 @@ from monitor.errors import NeedsSecondError
 from monitor.series.steps import is_earthquake
 from monitor.store.alerting.events import find_event_kind, withdraw_event
 from monitor.store.people.users import load_users, require_two
+
+_ALONE: Final = Template(
+    "event.alone", "event {number}: one person may not withdraw an earthquake while {level} is at stake"
+)
 
 
 def take_event_back(
@@ -42,7 +48,7 @@ def take_event_back(
     shared = is_earthquake(kind) and needs_two(site, stake) and bool(load_users(c))
     if shared and second is None:
         high = site.levels[min(stake, site.top_level)].name
-        raise NeedsSecondError(f"event {event_id}: one person may not withdraw an earthquake while {high} is at stake")
+        raise NeedsSecondError(_ALONE(number=event_id, level=Term(high)))
     if shared and second is not None:
         require_two(c, actor, second, now)
     withdraw_event(c, event_id, actor, reason, now, second=second if shared else None)

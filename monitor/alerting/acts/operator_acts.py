@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template, Term
+from forecasting.message import Message, MessageList, NameList, Template, Term, Timestamp
 from monitor.alerting.decision.conditions import HAZARD_KEY
 from monitor.alerting.decision.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
 from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two
@@ -30,6 +30,25 @@ _SET: Final = Template("level.set", "set by {name} (was {level}): {reason}")
 _WAS: Final = Template("answer.was", "{question} was {word}, says {name}: {reason}")
 _WAS_NONE: Final = Template("answer.was_none", "{question} was no movement ({word}), says {name}: {reason}")
 _SIGN_THAT: Final = Template("answer.sign_that", "{text}; a second person must sign that")
+_NO_LEVEL: Final = Template("level.no_such", "level {number} does not exist; expected one of: {names}")
+_NOT_LOWERED: Final = Template(
+    "level.not_lowered",
+    "{site} is not lowered to {level}: {count} still ask for more ({texts}); --yes lowers it all the same, and only "
+    "newer data raise it again",
+)
+_SET_ALONE: Final = Template("level.set_alone", "{site}: one person may not set {level} aside")
+_AT: Final = Template("level.asks_at", "{criterion} at {station}")
+_ASKS: Final = Template("level.asks", "{who} asks for {level}: {reason}")
+_ASKED: Final = Template("level.asked", "{who} asked for {level} and has given no data since {at}: {reason}")
+_STEP_ASKS: Final = Template("level.step_asks", "step of {step} asks for {level}")
+_STEP_WAITS: Final = Template("level.step_waits", "step of {step} waits for verification and may ask for {level}")
+_ODD_ANSWER: Final = Template("answer.odd", "answer '{answer}': expected one of: {names}")
+_NOT_ASKED: Final = Template("answer.not_asked", "'{key}' does not wait for verification; waiting: {names}")
+_NONE_ASKED: Final = Template("answer.none_asked", "'{key}' does not wait for verification; waiting: nothing")
+_COUNTS: Final = Template(
+    "answer.counts_already",
+    "{question}: an answer counts already; take that back first: slopeward alerts withdraw",
+)
 
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 VERIFIED: Final = "step.verify"
@@ -69,20 +88,18 @@ def order_level_of(
     """
     require_person(actor, reason)
     if not 0 <= level < len(site.levels):
-        raise RefusedError(f"level {level} does not exist; expected one of: {', '.join(k.name for k in site.levels)}")
+        raise RefusedError(_NO_LEVEL(number=level, names=NameList(tuple(k.name for k in site.levels))))
     memory = load_memory(c, site)
     asking = _list_asking(site, memory, level, seconds(now)) if level < memory.level else []
     if asking and not sure:
         name = site.levels[level].name
-        raise RefusedError(
-            f"{site.id} is not lowered to {name}: {len(asking)} still ask for more ({'; '.join(asking)}); "
-            "--yes lowers it all the same, and only newer data raise it again"
-        )
+        texts = MessageList(tuple(asking))
+        raise RefusedError(_NOT_LOWERED(site=site.id, level=Term(name), count=len(asking), texts=texts))
     stake = _measure_stake(memory)
     if stake > level and needs_two(site, stake) and load_users(c):
         if second is None:
             high = site.levels[min(stake, site.top_level)].name
-            raise NeedsSecondError(f"{site.id}: one person may not set {high} aside")
+            raise NeedsSecondError(_SET_ALONE(site=site.id, level=Term(high)))
         require_two(c, actor, second, now)
     who = actor.name if second is None else f"{second.name} and {actor.name}"
     after = order_level(memory, level, seconds(now))
@@ -118,27 +135,27 @@ def _measure_stake(memory: Memory) -> int:
     return max([memory.level, *asked])
 
 
-def find_asking(db: Database, site: Site, level: int, now: datetime) -> list[str]:
+def find_asking(db: Database, site: Site, level: int, now: datetime) -> list[Message]:
     """What asks for more than a level at an instant, one line each, the highest first; what fell silent included."""
     with db.read() as c:
         return _list_asking(site, load_memory(c, site), level, seconds(now))
 
 
-def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[str]:
+def _list_asking(site: Site, memory: Memory, level: int, now_s: float) -> list[Message]:
     found = []
     for key, vote in memory.votes.items():
-        name = site.levels[min(vote.level, site.top_level)].name
-        who = f"{key.criterion} at {key.station}" if key.station else key.criterion
+        name = Term(site.levels[min(vote.level, site.top_level)].name)
+        who = _AT(criterion=key.criterion, station=key.station) if key.station else key.criterion
         if vote.valid_until_s >= now_s:
-            found.append((vote.level, f"{who} asks for {name}: {vote.reason}"))
+            found.append((vote.level, _ASKS(who=who, level=name, reason=vote.reason)))
         else:
-            since = spell(instant(vote.newest_s))[:16]
-            found.append((vote.level, f"{who} asked for {name} and has given no data since {since}Z: {vote.reason}"))
+            since = Timestamp(vote.newest_s, "minute")
+            found.append((vote.level, _ASKED(who=who, level=name, at=since, reason=vote.reason)))
     for name_of_step, step in memory.steps.items():
         asked = step.level if step.state == "pending" else asked_level(step)
-        name = site.levels[min(asked, site.top_level)].name
-        waits = "waits for verification and may ask for" if step.state == "pending" else "asks for"
-        found.append((asked, f"step of {name_of_step} {waits} {name}"))
+        name = Term(site.levels[min(asked, site.top_level)].name)
+        template = _STEP_WAITS if step.state == "pending" else _STEP_ASKS
+        found.append((asked, template(step=str(name_of_step), level=name)))
     return [line for asked, line in sorted(found, key=lambda f: (-f[0], f[1])) if asked > level]
 
 
@@ -179,20 +196,21 @@ def verify(
     """
     require_person(actor, reason)
     if answer not in ANSWERS:
-        raise RefusedError(f"answer {answer!r}: expected one of: {', '.join(ANSWERS)}")
+        raise RefusedError(_ODD_ANSWER(answer=answer, names=NameList(ANSWERS)))
     with db.write() as c:
         memory = load_memory(c, site)
         mine = [k for k in memory.steps if key in {k, k.station}]
         waiting = _list_waiting(memory)
         if not mine and key not in waiting:
-            raise NotFoundError(f"{key!r} does not wait for verification; waiting: {', '.join(waiting) or 'nothing'}")
+            names = map(str, waiting)
+            raise NotFoundError(_NOT_ASKED(key=key, names=NameList(tuple(names))) if waiting else _NONE_ASKED(key=key))
         height = measure_height(site, memory, key, mine, seconds(now))
         is_plain = answer in {MOVEMENT, CAUSES[0]}
         alone = says_no(answer) and needs_two(site, height)
         if alone and mine:  # no first word is kept beside an answer that counts: it would never find its second
             mine = [k for k in mine if k not in memory.answers]
             if not mine:
-                raise RefusedError(f"{key}: an answer counts already; take that back first: slopeward alerts withdraw")
+                raise RefusedError(_COUNTS(question=key))
         names: list[str] = [*mine] or [key]
         given = {memory.signed.get(k) for k in names}
         first = given.pop() if len(given) == 1 else None

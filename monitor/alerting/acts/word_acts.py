@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template
+from forecasting.message import Message, MessageList, NameList, Template, Term
 from monitor.alerting.acts.operator_acts import (
     freeze_act,
     load_memory,
@@ -32,6 +32,15 @@ from monitor.store.people.users import is_admin_of, load_users, require_account,
 
 _WITHDRAWN: Final = Template("answer.withdrawn", "{question}: the {what} is withdrawn by {name}: {reason}")
 
+_FIRST: Final = Template("answer.first", "first answer of {names}")
+_ANSWER: Final = Template("answer.counting", "answer {words}")
+_NONE: Final = Template("answer.none", "nobody said anything to '{question}' that could be withdrawn")
+_ALONE: Final = Template(
+    "answer.alone", '{question}: one person may not take "movement" back while {level} is at stake'
+)
+_NOT_YOURS: Final = Template(
+    "answer.not_yours", "the {what} is not yours; only who gave it or an admin of {site} withdraws it"
+)
 UNSIGNED: Final = "step.unsign"  # the first of two words
 TAKEN_BACK: Final = "step.withdraw"  # an answer that counts
 
@@ -48,10 +57,12 @@ class Spoken:
     words: Mapping[str, str]
     answers: Mapping[str, str]
 
-    def __str__(self) -> str:
+    @property
+    def said(self) -> Message:
+        """What is taken back, in words."""
         if self.words:
-            return f"first answer of {' and '.join(sorted(set(self.words.values())))}"
-        return f"answer {' and '.join(sorted(set(self.answers.values())))}"
+            return _FIRST(names=NameList(tuple(sorted(set(self.words.values()))), conjunction=True))
+        return _ANSWER(words=MessageList(tuple(map(Term, sorted(set(self.answers.values())))), ", "))
 
 
 def find_spoken(memory: Memory, key: str) -> Spoken | None:
@@ -96,12 +107,12 @@ def list_words(c: Connection) -> list[WaitingWord]:
 def share_taking_back(c: Connection, site: Site, key: str) -> SharedAct:
     """The act as two people do it: a signature holds for the very answer that it saw."""
     spoken = _require_spoken(load_memory(c, site), key)
-    return SharedAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(spoken)})
+    return SharedAct(TAKEN_BACK, f"site:{site.id}", {"question": key, "said": str(spoken.said)})
 
 
 def take_word_back(
     c: Connection, site: Site, key: str, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
-) -> str:  # fmt: skip
+) -> Message:  # fmt: skip
     """Take a first word back, or else the answer that counts; the site is to be decided again behind it.
 
     A first word changes nothing, so its giver takes it back alone; an admin who gave none there takes back those of
@@ -139,20 +150,20 @@ def take_word_back(
         shared = MOVEMENT in spoken.answers.values() and needs_two(site, stake) and bool(load_users(c))
         if shared and second is None:
             high = site.levels[min(stake, site.top_level)].name
-            raise NeedsSecondError(f'{key}: one person may not take "movement" back while {high} is at stake')
+            raise NeedsSecondError(_ALONE(question=key, level=Term(high)))
         if shared and second is not None:
             require_two(c, actor, second, now)
             who = f"{second.name} and {actor.name}"
         act, after = TAKEN_BACK, ask_again(memory, spoken.answers, seconds(now))
-    sentence = _WITHDRAWN(question=key, what=str(spoken), name=who, reason=reason)
+    sentence = _WITHDRAWN(question=key, what=spoken.said, name=who, reason=reason)
     basis = freeze_act(c, site, memory, after, actor, act, sentence, now)
     save_memory(c, site.id, after, site.version, now)
-    detail = {"key": key, "said": str(spoken), "reason": reason, "decision": basis}
+    detail = {"key": key, "said": spoken.said, "reason": reason, "decision": basis}
     detail |= {"second_by": second.name} if second is not None and who != actor.name else {}
     add_audit(c, actor, act, f"site:{site.id}", detail, now)
     note_questions(c, site.id, {key}, actor, sentence, now)
     seal_decision(c, basis, actor, now)
-    return str(spoken)
+    return spoken.said
 
 
 def ask_again(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
@@ -173,7 +184,7 @@ def ask_again(memory: Memory, keys: Collection[str], now_s: float) -> Memory:
 def _require_spoken(memory: Memory, key: str) -> Spoken:
     found = find_spoken(memory, key)
     if found is None:
-        raise NotFoundError(f"nobody said anything to {key!r} that could be withdrawn")
+        raise NotFoundError(_NONE(question=key))
     return found
 
 
@@ -181,5 +192,5 @@ def _pick_words(c: Connection, spoken: Spoken, actor: Actor, site: Site) -> Spok
     """The first words that a person may take back: the own ones, where there are none those of others as an admin."""
     own = {k: by for k, by in spoken.words.items() if is_same_person(by, actor.name)}
     if not own and not is_admin_of(c, actor.name, site.id):
-        raise RefusedError(f"the {spoken} is not yours; only who gave it or an admin of {site.id} withdraws it")
+        raise RefusedError(_NOT_YOURS(what=spoken.said, site=site.id))
     return replace(spoken, words=own or spoken.words)

@@ -9,22 +9,43 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, update
 
-from forecasting.message import Template, gather, message_columns
+from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.instants import spell, spell_duration
 from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
 from monitor.store.alerting.decisions import add_decision, inserted_id, load_decision
 from monitor.store.alerting.duty import list_addressees
+from monitor.store.alerting.maintenance import WHO_AND_WHY
 from monitor.store.database.audit import add_audit
 from monitor.store.schema import tables as t
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
 _CAME_AND_WENT: Final = Template("delivery.came_and_went", "the alert came and went while it was put aside")
+_RISEN: Final = Template("alert.risen", "alert {number} has risen to level {level} since it was looked at; look again")
+_CLOSED: Final = Template("alert.closed_already", "alert {number} is closed already")
+_LEVEL_STANDS: Final = Template(
+    "alert.level_stands", "alert {number}: the hazard level stands; lower it with `slopeward level set` first"
+)
+_CLOSE_ALONE: Final = Template(
+    "alert.close_alone",
+    "alert {number}: the condition stands; one person may not close it, name a second one",
+)
+_HIDE_ALONE: Final = Template("alert.hide_alone", "alert {number} may not be hidden by one person; name a second one")
+_TOP: Final = Template("alert.top_on_no_shelf", "alert {number} is of the highest level: it goes on no shelf")
+_PAST: Final = Template("alert.shelf_in_past", "alert {number} cannot be shelved: the end lies in the past")
+_LONG: Final = Template("alert.shelf_long", "alert {number} is shelved for {longest} at most; shelve it again then")
+_NEVER_OUT: Final = Template("alert.never_out", "alert {number} is a hazard: it is never taken out of service")
+_SHELVED: Final = Template("alert.shelved", "{reason} (until {at})")  # the reason is a person's own text
+_SHELVED_WITH: Final = Template("alert.shelved_with", "{reason} (until {at}, with {name})")
+_WITH: Final = Template("alert.with", "{reason} (with {name})")
+_SHELF_OVER: Final = Template("alert.shelf_over", "the time on the shelf is over")
+_WORK: Final = Template("alert.work", "work on {station} until {at}, by {name}: {reason}")
+_WORK_OVER: Final = Template("alert.work_over", "the work on its station is over")
+NO_ALERT: Final = Template("alert.none_listed", "alert {number} does not exist; see `slopeward alerts list`")
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
 
 
@@ -294,7 +315,7 @@ def acknowledge(
     """
     found = _require(c, alert_id, actor, reason)
     if seen is not None and found.level > seen:
-        raise RisenError(f"alert {alert_id} has risen to level {found.level} since it was looked at; look again")
+        raise RisenError(_RISEN(number=alert_id, level=found.level))
     if found.key.startswith(UNCONFIRMED):
         _acknowledge_root(c, found, actor, reason, now)
     if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):
@@ -342,13 +363,11 @@ def close_alert(
     """
     found = _require(c, alert_id, actor, reason)
     if found.closed_at is not None:
-        raise RefusedError(f"alert {alert_id} is closed already")
+        raise RefusedError(_CLOSED(number=alert_id))
     if found.ledger == Ledger.HAZARD and found.level > 0:
-        raise RefusedError(f"alert {alert_id}: the hazard level stands; lower it with `slopeward level set` first")
+        raise RefusedError(_LEVEL_STANDS(number=alert_id))
     if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
-        raise NeedsSecondError(
-            f"alert {alert_id}: the condition stands; one person may not close it, name a second one"
-        )
+        raise NeedsSecondError(_CLOSE_ALONE(number=alert_id))
     state = step(AlertState(found.state), AlertStep.CLOSE, alert_id)
     return _act(c, found, state, actor, _signed(reason, second), now, "alert.close", closed_at=now)
 
@@ -390,16 +409,15 @@ def shelve(
     state = step(AlertState(found.state), AlertStep.SHELVE, alert_id)
     longest = longest_shelf(found.ledger, found.level, top_level)
     if longest is None:
-        raise RefusedError(f"alert {alert_id} is of the highest level: it goes on no shelf")
+        raise RefusedError(_TOP(number=alert_id))
     if until <= now:
-        raise RefusedError(f"alert {alert_id} cannot be shelved: the end lies in the past")
+        raise RefusedError(_PAST(number=alert_id))
     if until - now > longest:
-        raise RefusedError(
-            f"alert {alert_id} is shelved for {spell_duration(longest.total_seconds())} at most; shelve it again then"
-        )
+        raise RefusedError(_LONG(number=alert_id, longest=Duration(longest.total_seconds())))
     if is_grave(found.ledger, found.level, top_level) and not _are_two(actor, second):
-        raise NeedsSecondError(f"alert {alert_id} may not be hidden by one person; name a second one")
-    text = f"{reason} (until {spell(until)}{f', with {second.name}' if second else ''})"
+        raise NeedsSecondError(_HIDE_ALONE(number=alert_id))
+    at = Timestamp.of(until)
+    text = _SHELVED_WITH(reason=reason, at=at, name=second.name) if second else _SHELVED(reason=reason, at=at)
     return _act(c, found, state, actor, text, now, "alert.shelve", until=until)
 
 
@@ -421,10 +439,10 @@ def take_out(
     """
     found = _require(c, alert_id, actor, reason)
     if found.ledger == Ledger.HAZARD:
-        raise RefusedError(f"alert {alert_id} is a hazard: it is never taken out of service")
+        raise RefusedError(_NEVER_OUT(number=alert_id))
     state = step(AlertState(found.state), AlertStep.TAKE_OUT, alert_id)
     if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
-        raise NeedsSecondError(f"alert {alert_id} may not be hidden by one person; name a second one")
+        raise NeedsSecondError(_HIDE_ALONE(number=alert_id))
     return _act(c, found, state, actor, _signed(reason, second), now, "alert.take_out")
 
 
@@ -453,15 +471,15 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
         if (station is not None) == is_suppressed:
             continue
         event = AlertStep.RESUME if station is None else AlertStep.SUPPRESS
-        reason = "the work on its station is over"
-        if station is not None:
-            reason = (
-                f"work on {station} until {spell(work[station].to_at)}, by {work[station].by}: {work[station].reason}"
-            )
         state = step(AlertState(found.state), event, found.id)
         action = "alert.resume" if station is None else "alert.suppress"
+        reason = _WORK_OVER() if station is None else _say_work(work[station])
         events.append(_act(c, found, state, actor, reason, now, action))
     return events
+
+
+def _say_work(work: Row[Any]) -> Message:
+    return _WORK(station=work.station, at=Timestamp.of(work.to_at), name=work.by, reason=work.reason)
 
 
 def is_grave(ledger: str, level: int, top_level: int) -> bool:
@@ -474,7 +492,7 @@ def _are_two(actor: Actor, second: Actor | None) -> bool:
 
 
 def _signed(reason: str, second: Actor | None) -> str:
-    return f"{reason} (with {second.name})" if second else reason
+    return _WITH(reason=reason, name=second.name) if second else reason
 
 
 def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
@@ -484,8 +502,8 @@ def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> li
     for found in c.execute(select(t.alert).where(a.site == site_id, a.state == str(AlertState.SHELVED))).all():
         until = _find_shelf_end(load_alert_events(c, found.id))
         if until is None or until <= now:
-            reason, state = "the time on the shelf is over", step(AlertState.SHELVED, AlertStep.SHELF_ENDS, found.id)
-            events.append(_act(c, found, state, actor, reason, now, "alert.unshelve"))
+            state = step(AlertState.SHELVED, AlertStep.SHELF_ENDS, found.id)
+            events.append(_act(c, found, state, actor, _SHELF_OVER(), now, "alert.unshelve"))
     return events
 
 
@@ -503,9 +521,9 @@ def _require(c: Connection, alert_id: int, actor: Actor, reason: str) -> Row[Any
     # locked: a change that commits at this moment is waited for and then seen (SQLite has one writer anyway)
     found = c.execute(select(t.alert).where(t.alert.c.id == alert_id).with_for_update()).one_or_none()
     if found is None:
-        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+        raise NotFoundError(NO_ALERT(number=alert_id))
     if not fold_name(actor.name) or not reason.strip():
-        raise RefusedError("who and why are needed: give a name and a reason")
+        raise RefusedError(WHO_AND_WHY())
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
+from forecasting.message import gather
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState
 from monitor.domain.alert_states import PUT_ASIDE
 from monitor.store.schema import tables as t
@@ -102,8 +103,9 @@ def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> l
     """Open alerts that are shelved, suppressed or out of service: who put them there, when, why and until when."""
     a, e = t.alert.c, t.alert_event.c
     wanted = (
-        select(a.id.label("alert_id"), a.site, a.ledger, a.level, a.reason, a.state, e.at, e.actor, e.until_at)
-        .add_columns(e.reason.label("why"))
+        select(a.id.label("alert_id"), a.site, a.ledger, a.level, a.state, e.at, e.actor, e.until_at)
+        .add_columns(a.reason, a.reason_id, a.reason_values)
+        .add_columns(e.reason.label("why"), e.reason_id.label("why_id"), e.reason_values.label("why_values"))
         .join(t.alert_event, e.alert_id == a.id)
         .where(a.closed_at.is_(None), a.state.in_([str(one) for one in PUT_ASIDE]), e.to_state == a.state)
         .where(e.from_state != e.to_state)  # a note changes nothing
@@ -113,5 +115,5 @@ def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> l
         wanted = wanted.where(a.site.in_([site] if isinstance(site, str) else sorted(site)))
     found: dict[int, dict[str, Any]] = {}
     for row in c.execute(wanted).mappings():
-        found.setdefault(row["alert_id"], dict(row))
+        found.setdefault(row["alert_id"], gather(row))
     return list(found.values())

@@ -12,7 +12,7 @@ from forecasting.message import gather
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
-from monitor.store.alerting.alerts import Alert, find_alert, load_alert_events
+from monitor.store.alerting.alerts import NO_ALERT, Alert, find_alert, load_alert_events
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import find_seal
@@ -82,7 +82,7 @@ def load_material(c: Connection, alert_id: int) -> Material:
     """
     alert = find_alert(c, alert_id)
     if alert is None:
-        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+        raise NotFoundError(NO_ALERT(number=alert_id))
     events = load_alert_events(c, alert_id)
     ids = sorted({e.decision_id for e in events if e.decision_id is not None})
     decisions = tuple(load_decision(c, i) for i in ids)

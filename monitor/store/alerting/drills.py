@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
-from forecasting.message import Template
+from forecasting.message import Template, gather
 from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.canonical import code_version
 from monitor.domain.message import EXERCISE, take_out
@@ -22,6 +22,10 @@ from monitor.store.service_state import find_stamp, remove_stamp, stamp
 DEAD_AFTER_S: Final = 60.0  # a drill that has not stamped itself for so long has no process any more
 RUNNING: Final = "running"
 _OVER: Final = Template("exercise.over", "the drill is over: {reason}")
+_DIED: Final = Template("drill.process_died", "its process died")
+_RUNS: Final = Template(
+    "drill.runs_already", "drill {number} of {site} runs, held by {name}; end it with `slopeward drill end`"
+)
 REFUSED: Final = "refused"  # before anybody was told anything
 
 
@@ -58,9 +62,7 @@ def add_drill(c: Connection, site: str, by: Actor, scenario: str, now: datetime)
         raise RefusedError("a drill needs the name of who holds it: --by NAME")
     running = load_drills(c, site, running_only=True)
     if running:
-        raise RefusedError(
-            f"drill {running[0].id} of {site} runs, held by {running[0].by}; end it with `slopeward drill end`"
-        )
+        raise RefusedError(_RUNS(number=running[0].id, site=site, name=running[0].by))
     done = c.execute(insert(t.drill).values(site=site, started_at=now, by=by.name, scenario=scenario, state=RUNNING))
     drill_id = inserted_id(done)
     beat(c, drill_id, now)
@@ -82,7 +84,7 @@ def find_drill(c: Connection, drill_id: int) -> Drill:
     row = c.execute(select(t.drill).where(t.drill.c.id == drill_id)).one_or_none()
     if row is None:
         raise NotFoundError(f"drill {drill_id} does not exist; see `slopeward drill list`")
-    return Drill(**row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+    return _read(row)
 
 
 def load_drills(c: Connection, site: str | None = None, *, running_only: bool = False) -> list[Drill]:
@@ -92,7 +94,7 @@ def load_drills(c: Connection, site: str | None = None, *, running_only: bool = 
         query = query.where(t.drill.c.site == site)
     if running_only:
         query = query.where(t.drill.c.state == RUNNING)
-    return [Drill(**row._mapping) for row in c.execute(query)]  # noqa: SLF001 - the public name of a row's mapping
+    return [_read(row) for row in c.execute(query)]
 
 
 def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChange]:
@@ -197,7 +199,7 @@ def end_dead_drills(
         last = find_stamp(c, f"drill:{drill.id}")
         if last is None or now - last[0] > timedelta(seconds=dead_after_s):
             site = sites.get(drill.site)
-            end_drill(c, drill.id, SERVICE, "its process died", now, site=site, state="abandoned")
+            end_drill(c, drill.id, SERVICE, _DIED(), now, site=site, state="abandoned")
             ended.append(drill.id)
     return ended
 
@@ -217,6 +219,10 @@ def count_on_the_way(c: Connection, drill_id: int) -> int:
     alerts = _alerts_of(drill_id).with_only_columns(t.alert.c.id)
     query = select(func.count()).where(n.alert_id.in_(alerts), n.state == str(DeliveryState.CLAIMED))
     return int(c.execute(query).scalar_one())
+
+
+def _read(row: Row[Any]) -> Drill:
+    return Drill(**gather(row._mapping))  # noqa: SLF001 - the public name of a row's mapping
 
 
 def _alerts_of(drill_id: int) -> Any:

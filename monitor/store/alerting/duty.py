@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, delete, insert, select, tuple_, update
 
+from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.duty.local_time import local_day
 from monitor.domain.duty.rota import (
@@ -37,6 +38,17 @@ from monitor.store.people.users import require_person
 from monitor.store.schema import tables as t
 
 _LOG = logging.getLogger(__name__)
+_NO_CHANGE: Final = Template("duty.no_change", "site {site} has no change {number} of a plan")
+_NOT_OF_TEAM: Final = Template(
+    "duty.not_of_team", "team {team} has no change {number}; see `slopeward duty show {site}`"
+)
+_PLAN_PAST: Final = Template("duty.plan_past", "a plan cannot begin in the past: who was on duty stays so")
+_CHANGE_PAST: Final = Template("duty.change_past", "a change cannot begin in the past: who was on duty stays so")
+_ODD_PLAN: Final = Template("duty.odd_plan", "plan of {team}: {problem}")
+_LONG: Final = Template("duty.change_long", "a change lasts at most {count} days, and ends after it begins")
+_NOBODY: Final = Template("duty.change_of_nobody", "name who is replaced, or who is on duty instead")
+_SAME: Final = Template("duty.same_person", "{name} cannot replace {other}: they are one person")
+_OVER: Final = Template("duty.change_over", "change {number} is withdrawn or over already")
 LAID_OUT: Final = timedelta(days=35)  # so far ahead the view `duty` goes
 LONGEST: Final = timedelta(days=92)  # of one change; a longer one is another plan
 GRACE: Final = timedelta(minutes=1)
@@ -164,7 +176,7 @@ def find_team_of_change(c: Connection, site: str, number: int) -> str:
     o = t.duty_override.c
     team = c.execute(select(o.team).where(o.id == number, o.site == site)).scalar()
     if team is None:
-        raise NotFoundError(f"site {site} has no change {number} of a plan")
+        raise NotFoundError(_NO_CHANGE(site=site, number=number))
     return str(team)
 
 
@@ -191,11 +203,11 @@ def add_plan(
     require_person(actor, reason)
     valid_from = now if valid_from is None else valid_from
     if valid_from < now - GRACE:
-        raise RefusedError("a plan cannot begin in the past: who was on duty stays so")
+        raise RefusedError(_PLAN_PAST())
     try:
         weeks, turns = read_plan(text, [m.name for m in team.members])
     except ValueError as error:
-        raise RefusedError(f"plan of {team.name}: {error}") from None
+        raise RefusedError(_ODD_PLAN(team=team.name, problem=str(error))) from None
     first = begins or local_day(valid_from, team.zone)
     monday = first - timedelta(days=first.weekday())
     plan = spell_plan(weeks, turns)
@@ -238,18 +250,18 @@ def add_change(
     """
     require_person(actor, reason)
     if from_at < now - GRACE:
-        raise RefusedError("a change cannot begin in the past: who was on duty stays so")
+        raise RefusedError(_CHANGE_PAST())
     if not timedelta(0) < to_at - from_at <= LONGEST:
-        raise RefusedError(f"a change lasts at most {LONGEST.days} days, and ends after it begins")
+        raise RefusedError(_LONG(count=LONGEST.days))
     members = [m.name for m in team.members]
     try:
         out, into = (find_member(name, members) if name.strip() else "" for name in (person_out, person_in))
     except ValueError as error:
         raise RefusedError(str(error)) from None
     if not out and not into:
-        raise RefusedError("name who is replaced, or who is on duty instead")
+        raise RefusedError(_NOBODY())
     if out and into and is_same_person(out, into):
-        raise RefusedError(f"{out} cannot replace {into}: they are one person")
+        raise RefusedError(_SAME(name=out, other=into))
     number = inserted_id(
         c.execute(
             insert(t.duty_override).values(
@@ -279,9 +291,9 @@ def withdraw_change(c: Connection, number: int, team: Team, actor: Actor, reason
     mine = (o.id == number, o.site == team.site, o.team == team.name)
     found = c.execute(select(o.to_at, o.withdrawn_at).where(*mine).with_for_update()).one_or_none()
     if found is None:
-        raise NotFoundError(f"team {team.name} has no change {number}; see `slopeward duty show {team.site}`")
+        raise NotFoundError(_NOT_OF_TEAM(team=team.name, number=number, site=team.site))
     if found.withdrawn_at is not None or found.to_at <= now:
-        raise RefusedError(f"change {number} is withdrawn or over already")
+        raise RefusedError(_OVER(number=number))
     c.execute(update(t.duty_override).where(o.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     add_audit(c, actor, "duty.swap.withdraw", f"duty_override:{number}", {"reason": reason}, now)
     lay_out(c, team, now)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from forecasting.message import NameList, Template, Timestamp
 from monitor.domain.alert import COMMAND, PAGE, Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import EventFact, seconds
@@ -39,6 +40,13 @@ EARTHQUAKE: Final = "earthquake"  # the only kind that explains
 WORDS: Final = 2  # people who are asked for at most
 READ_AT_MOST: Final = 500  # events that a decision looks at
 PLAUSIBLE_G: Final = 5.0
+NO_EVENT: Final = Template("event.none", "there is no event {number}; see `slopeward events list`")
+_EXPLAINS_NOTHING: Final = Template(
+    "event.explains_nothing", "event {number} is '{kind}': it explains nothing, so there is nothing to confirm"
+)
+_CONFIRMED: Final = Template("event.confirmed_already", "event {number} is confirmed already by {names}")
+_ONE_WORD: Final = Template("event.one_word", "{name} has confirmed event {number} already; a second person is needed")
+_GONE: Final = Template("event.gone", "event {number} was withdrawn by {name} at {at}; add it anew in other words")
 
 
 def add_event(
@@ -124,15 +132,15 @@ def confirm_event(
     require_person(actor, reason)
     row = c.execute(select(t.site_event).where(t.site_event.c.id == event_id)).one_or_none()
     if row is None or site not in {None, row.site}:
-        raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
+        raise NotFoundError(NO_EVENT(number=event_id))
     _refuse_withdrawn(row)
     if row.kind.strip().lower() != EARTHQUAKE:
-        raise RefusedError(f"event {event_id} is {row.kind!r}: it explains nothing, so there is nothing to confirm")
+        raise RefusedError(_EXPLAINS_NOTHING(number=event_id, kind=row.kind))
     known = load_words(c, [event_id], now).get(event_id, ())
     if len(known) >= WORDS:
-        raise RefusedError(f"event {event_id} is confirmed already by {' and '.join(known)}")
+        raise RefusedError(_CONFIRMED(number=event_id, names=NameList(known, conjunction=True)))
     if any(is_same_person(name, actor.name) for name in known):
-        raise RefusedError(f"{actor.name} has confirmed event {event_id} already; a second person is needed")
+        raise RefusedError(_ONE_WORD(name=actor.name, number=event_id))
     require_account(c, actor.name, site=row.site)
     if known:
         require_two(c, Actor(known[0]), actor, now)
@@ -209,7 +217,7 @@ def _take_hold(c: Connection, event_id: int, actor: Actor, reason: str) -> Any:
     require_person(actor, reason)
     row = c.execute(select(t.site_event).where(t.site_event.c.id == event_id).with_for_update()).one_or_none()
     if row is None:
-        raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
+        raise NotFoundError(NO_EVENT(number=event_id))
     _refuse_withdrawn(row)
     require_account(c, actor.name, site=row.site)
     return row
@@ -217,8 +225,8 @@ def _take_hold(c: Connection, event_id: int, actor: Actor, reason: str) -> Any:
 
 def _refuse_withdrawn(row: Any) -> None:
     if row.withdrawn_at is not None:
-        at = f"{spell(row.withdrawn_at)[:16]}Z"
-        raise RefusedError(f"event {row.id} was withdrawn by {row.withdrawn_by} at {at}; add it anew in other words")
+        at = Timestamp.of(row.withdrawn_at, "minute")
+        raise RefusedError(_GONE(number=row.id, name=row.withdrawn_by, at=at))
 
 
 def _gone(actor: Actor, now: datetime) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from forecasting.message import Template, gather
 from monitor.domain.alert import Actor, AlertState
 from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
@@ -22,6 +23,17 @@ from monitor.store.schema.views import load_view
 MOST: Final = 50  # of each kind of what is open
 LONGEST_NOTES: Final = 4000
 FIRST_LOOK: Final = timedelta(days=1)  # reports shown where no hand-over was ever signed
+_NO_NOTES: Final = Template("handover.no_notes", "write in the notes what who comes must know")
+_LONG: Final = Template("handover.long_notes", "the notes are longer than {count} signs")
+_WAITS: Final = Template(
+    "handover.waits", "hand-over {number} by {name} waits for who comes; it is signed or withdrawn first"
+)
+_NOT_YOURS: Final = Template(
+    "handover.not_yours", "hand-over {number} is that of {name}, who may withdraw it, or an admin"
+)
+_NONE: Final = Template("handover.none", "site {site} has no hand-over {number}")
+_SIGNED: Final = Template("handover.signed_already", "hand-over {number} is signed already")
+_WITHDRAWN: Final = Template("handover.withdrawn_already", "hand-over {number} is withdrawn already")
 WELL: Final = ("ok", "unknown")
 Tell = Callable[[Connection, Sequence[Mapping[str, Any]]], Mapping[int, str]]
 """One sentence for each of some alerts, by their id."""
@@ -106,16 +118,14 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
         RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
     """
     if not notes.strip():
-        raise RefusedError("write in the notes what who comes must know")
+        raise RefusedError(_NO_NOTES())
     require_person(actor, notes)
     require_account(c, actor.name)
     if len(notes) > LONGEST_NOTES:
-        raise RefusedError(f"the notes are longer than {LONGEST_NOTES} signs")
+        raise RefusedError(_LONG(count=LONGEST_NOTES))
     waiting = find_waiting(c, team.site, team.name)
     if waiting is not None:
-        raise RefusedError(
-            f"hand-over {waiting.id} by {waiting.outgoing} waits for who comes; it is signed or withdrawn first"
-        )
+        raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
     items = gather_open(c, team.site, now, tell)
     number = inserted_id(
         c.execute(
@@ -159,7 +169,7 @@ def withdraw(c: Connection, site: str, number: int, actor: Actor, reason: str, n
     found = _require_waiting(c, site, number)
     require_person(actor, reason)
     if not is_same_person(found.outgoing, actor.name) and not is_admin_of(c, actor.name, site):
-        raise RefusedError(f"hand-over {number} is that of {found.outgoing}, who may withdraw it, or an admin")
+        raise RefusedError(_NOT_YOURS(number=number, name=found.outgoing))
     h = t.duty_handover.c
     c.execute(update(t.duty_handover).where(h.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     add_audit(c, actor, "duty.handover.withdraw", f"duty_handover:{number}", {"site": site, "reason": reason}, now)
@@ -188,11 +198,11 @@ def _require_waiting(c: Connection, site: str, number: int) -> Handover:
         select(t.duty_handover).where(h.id == number, h.site == site).with_for_update()
     ).one_or_none()  # fmt: skip
     if row is None:
-        raise NotFoundError(f"site {site} has no hand-over {number}")
+        raise NotFoundError(_NONE(site=site, number=number))
     if row.signed_at is not None or row.withdrawn_at is not None:
-        raise RefusedError(f"hand-over {number} is {'signed' if row.signed_at else 'withdrawn'} already")
+        raise RefusedError((_SIGNED if row.signed_at else _WITHDRAWN)(number=number))
     return _read(row)
 
 
 def _read(row: Any) -> Handover:
-    return Handover(**{name: getattr(row, name) for name in Handover.__slots__})
+    return Handover(**gather({name: getattr(row, name) for name in Handover.__slots__}))

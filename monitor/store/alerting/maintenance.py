@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
+from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
 from monitor.domain.instants import spell, spell_duration
@@ -16,6 +17,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.people.users import require_person, require_two
 from monitor.store.schema import tables as t
 
+WHO_AND_WHY: Final = Template("act.who_and_why", "who and why are needed: give a name and a reason")
 LONGEST_S: Final = 7 * 86400.0  # who works longer says so again: a forgotten window must not stay
 
 
@@ -96,7 +98,7 @@ def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: 
         RefusedError: it is over already, or nobody or no reason is named.
     """
     if not fold_name(actor.name) or not reason.strip():
-        raise RefusedError("who and why are needed: give a name and a reason")
+        raise RefusedError(WHO_AND_WHY())
     m = t.maintenance.c
     found = c.execute(select(m.to_at, m.ended_at).where(m.id == number).with_for_update()).one_or_none()
     if found is None:

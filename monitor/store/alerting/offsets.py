@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
+from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import OffsetFact, seconds
 from monitor.domain.instants import spell
@@ -20,6 +21,11 @@ from monitor.store.readings.observations import is_alone, is_second
 from monitor.store.schema.tables import offset_entry, series
 
 FACTS_KEPT: Final = timedelta(days=366)
+_NO_SERIES: Final = Template("series.none", "there is no series {series}")
+_NONE: Final = Template("offset.none", "there is no offset {number}; see `slopeward offsets list`")
+_NOT_HERE: Final = Template("offset.none_here", "there is no offset {number} on site {site}")
+_CONFIRMED: Final = Template("offset.confirmed_already", "offset {number} is confirmed already")
+_REVOKED: Final = Template("offset.revoked_already", "offset {number} is revoked already")
 KINDS: Final = ("antenna", "rezero", "maintenance", "frame", "other")
 
 
@@ -81,7 +87,7 @@ def add_offset(
     """
     stored_unit = connection.execute(select(series.c.unit).where(series.c.id == series_id)).scalar()
     if stored_unit is None:
-        raise NotFoundError(f"there is no series {series_id}")
+        raise NotFoundError(_NO_SERIES(series=str(series_id)))
     _check(at, known_from, kind, reason, now)
     try:
         converted = convert_difference(size, unit, stored_unit)
@@ -167,7 +173,7 @@ def confirm_offset(
     """
     found = find_offset(connection, offset_id)
     if site is not None and find_site_of_offset(connection, offset_id) != site:
-        raise NotFoundError(f"there is no offset {offset_id} on site {site}")
+        raise NotFoundError(_NOT_HERE(number=offset_id, site=site))
     is_other = _is_second(found.author, actor.name)
     if is_other:
         require_account(connection, actor.name.strip())
@@ -175,7 +181,7 @@ def confirm_offset(
     if found.revoked_at is not None or (
         found.confirmed_at is not None and not (is_other and not _is_second(found.author, found.confirmed_by))
     ):
-        raise RefusedError(f"offset {offset_id} is {'revoked' if found.revoked_at else 'confirmed'} already")
+        raise RefusedError((_REVOKED if found.revoked_at else _CONFIRMED)(number=offset_id))
     _mark(connection, offset_id, "confirmed", actor, now)
     add_audit(connection, actor, "offset.confirm", f"offset:{offset_id}", {"reason": reason}, now)
 
@@ -191,7 +197,7 @@ def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: 
     """
     found = find_offset(connection, offset_id)
     if found.revoked_at is not None:
-        raise RefusedError(f"offset {offset_id} is revoked already")
+        raise RefusedError(_REVOKED(number=offset_id))
     if _is_second(found.author, found.confirmed_by):
         raise RefusedError(
             f"{found.author} and {found.confirmed_by} stand behind offset {offset_id}; declare the opposite one "
@@ -257,7 +263,7 @@ def find_offset(connection: Connection, offset_id: int) -> Offset:
     """
     row = connection.execute(select(offset_entry).where(offset_entry.c.id == offset_id)).first()
     if row is None:
-        raise NotFoundError(f"there is no offset {offset_id}; see `slopeward offsets list`")
+        raise NotFoundError(_NONE(number=offset_id))
     return _offset(row)
 
 

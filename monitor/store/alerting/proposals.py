@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
+from forecasting.message import Template, gather
 from monitor.errors import NotFoundError
 from monitor.store.alerting.decisions import inserted_id
 from monitor.store.schema import tables as t
@@ -15,6 +16,9 @@ PROPOSED: Final = "proposed"
 APPROVED: Final = "approved"
 REJECTED: Final = "rejected"
 SUPERSEDED: Final = "superseded"  # another one of the site was approved first
+_NONE: Final = Template(
+    "proposal.none_listed", "proposal {number} does not exist; see `slopeward sites proposals --all`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def load_proposals(
         wanted = wanted.where(p.site.in_([site] if isinstance(site, str) else sorted(site)))
     if not everything:
         wanted = wanted.where(p.state == PROPOSED)
-    return [Proposal(**row._mapping) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a mapping
+    return [_read(row) for row in c.execute(wanted)]
 
 
 def load_proposal(c: Connection, number: int, *, lock: bool = False) -> Proposal:
@@ -76,8 +80,12 @@ def load_proposal(c: Connection, number: int, *, lock: bool = False) -> Proposal
     wanted = select(t.site_proposal).where(t.site_proposal.c.id == number)
     row = c.execute(wanted.with_for_update() if lock else wanted).one_or_none()
     if row is None:
-        raise NotFoundError(f"proposal {number} does not exist; see `slopeward sites proposals --all`")
-    return Proposal(**row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+        raise NotFoundError(_NONE(number=number))
+    return _read(row)
+
+
+def _read(row: Row[Any]) -> Proposal:
+    return Proposal(**gather(row._mapping))  # noqa: SLF001 - the public name of a row's mapping
 
 
 def mark_decided(
