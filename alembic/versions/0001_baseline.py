@@ -146,6 +146,8 @@ def upgrade() -> None:
         sa.Column("loaded_at", Instant, nullable=False),
         sa.Column("author", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("reason_id", sa.Text(), nullable=True),
+        sa.Column("reason_values", sa.Text(), nullable=True),
         sa.Column("code_version", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("site", "sha256", "loaded_at", name="uq_config_version"),
@@ -1201,6 +1203,8 @@ def upgrade() -> None:
         sa.Column("second_by", sa.Text(), nullable=True),
         sa.Column("decided_at", Instant, nullable=True),
         sa.Column("decision_reason", sa.Text(), nullable=True),
+        sa.Column("decision_reason_id", sa.Text(), nullable=True),
+        sa.Column("decision_reason_values", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_site_proposal_site", "site_proposal", ["site", "state"], unique=False)

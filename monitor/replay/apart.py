@@ -1,4 +1,4 @@
-"""Work that the page starts in a process of its own: it answers in lines of JSON, and never holds the page back.
+"""Work that the page starts in a process of its own: it answers in lines of JSON, with its messages, and never holds the page back.
 
 A child of `multiprocessing` would be waited for when the page ends; this one goes on, or ends when nobody reads it.
 """
@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
+
+from forecasting.message import gather, spread
 
 POLL_S: Final = 0.5
 NICE: Final = 10  # alarms come first
@@ -51,7 +53,7 @@ class Apart:
             if not line:
                 self.is_over = True
                 return
-            yield json.loads(line)
+            yield gather(json.loads(line))
 
     def end(self) -> None:
         """End it and all that it started."""
@@ -76,7 +78,7 @@ def main(work: str) -> None:
     os.nice(NICE)
 
     def tell(value: Any) -> None:
-        answers.write(json.dumps(value) + "\n")
+        answers.write(json.dumps(spread(value)) + "\n")
         answers.flush()
 
     module, _, name = work.partition(":")

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Message, Template
 from monitor.alerting.decision.evaluate import rule_version
 from monitor.alerting.decision.proof import find_unproven
 from monitor.config.service import parse_site
@@ -35,6 +36,9 @@ from monitor.store.models.anomaly_budget import measure_detectors
 from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.proofs import load_proof_facts
 
+_COUNTS_HERE: Final = Template(
+    "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
+)
 LEAD_S: Final = 30.0 * 86400.0
 BY_RULE: Final = Known()
 SPAWN_ROWS: Final = 20_000  # below this a second process costs more than it saves
@@ -119,12 +123,12 @@ def run_backtest(
     )  # fmt: skip
 
 
-def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tuple[str, ...]:
+def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tuple[Message, ...]:
     """Criteria that count in a replay as their site files say and that are advice in the service, and why."""
     now = max(to_at, datetime.now(UTC))
     with db.read() as c:
         lines = [
-            f"{name} counts in this replay; the service takes it as advice: {why}"
+            _COUNTS_HERE(criterion=name, text=why)
             for site in sites for name, why in find_unproven(load_proof_facts(c, site, now), seconds(now)).items()
         ]  # fmt: skip
     return tuple(dict.fromkeys(lines))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.message import spread
+from forecasting.message import Template
 from monitor.alerting.decision.evaluate import freeze, rule_version
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
@@ -45,6 +45,13 @@ LASTS_S: Final = 600.0  # without a given speed the scenario is told in ten minu
 BEAT_S: Final = 5.0
 LOOK_S: Final = 1.0
 CHUNK: Final = 5000
+_DONE: Final = Template("drill.scenario_over", "the scenario is over")
+_BROKEN: Final = Template("drill.broken_off", "it was broken off: {problem}")
+_ENDED: Final = Template("drill.ended_early", "the drill was ended before it began")
+_EMPTY: Final = Template("drill.no_reading", "{scenario}: no reading of {site}")
+_NO_LEVEL: Final = Template(
+    "drill.no_level", "{scenario}: no level of {site} is raised by it; no message would be sent"
+)
 Clock = Callable[[], datetime]
 
 
@@ -91,7 +98,8 @@ def hold_drill(
     with db.write() as c:
         end_dead_drills(c, {site.id: site}, clock())
         drill_id = add_drill(c, site.id, by, terms.scenario, clock())
-    reason, state = "the scenario is over", "ended"
+    reason: str = _DONE()
+    state = "ended"
     try:
         pulse = _Pulse(db, drill_id, clock, wait)
         with db.read() as c:
@@ -100,10 +108,10 @@ def hold_drill(
         if tell(db, site, drill_id, turns, terms, clock, pulse, on_turn):
             pulse.stand(terms.hold_s)
     except RefusedError as error:
-        reason, state = str(error), REFUSED
+        reason, state = error.message, REFUSED
         raise
     except BaseException as error:
-        reason = f"it was broken off: {type(error).__name__}"
+        reason = _BROKEN(problem=type(error).__name__)
         raise
     finally:
         with db.write() as c:
@@ -124,7 +132,7 @@ def hold_apart(tell: Tell, url: str, site: Site, by: Actor, terms: DrillTerms) -
         try:
             hold_drill(db, site, by, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=begun)
         except SlopewardError as error:
-            tell(spread({"refused": error.message}))
+            tell({"refused": error.message})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +157,20 @@ def rehearse(
     with open_scenario(site, terms.scenario) as past, past.read() as c:
         span = find_span(c, site.id)
         if span is None:
-            raise RefusedError(f"{terms.scenario}: no reading of {site.id}")
+            raise RefusedError(_EMPTY(scenario=terms.scenario, site=site.id))
         from_s, to_s = seconds(span[0]), seconds(span[1])
         history = History(c, [site], span[0], span[1], Known("observed"), proofs=proofs)
         turns = []
         pace = Pace(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
         for look in play(history, [(from_s, site)], from_s, to_s, pace):
             if not is_running():
-                raise RefusedError("the drill was ended before it began")
+                raise RefusedError(_ENDED())
             changes = [x for x in look.decision.changes if x.ledger == Ledger.HAZARD or not terms.quiet]
             if changes:
                 frozen = canonical_json(freeze(site, look.before, look.view, look.decision, look.at))
                 turns.append(DrillTurn(look.at, tuple(changes), frozen))
     if not any(x.ledger == Ledger.HAZARD for turn in turns for x in turn.changes):
-        raise RefusedError(f"{terms.scenario}: no level of {site.id} is raised by it; no message would be sent")
+        raise RefusedError(_NO_LEVEL(scenario=terms.scenario, site=site.id))
     return tuple(turns)
 
 

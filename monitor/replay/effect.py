@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from forecasting.message import Figure, Template
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
@@ -13,6 +14,13 @@ from monitor.replay.backtest import Progress, run_backtest
 from monitor.store.database.engine import Database
 
 MONTH: Final = timedelta(days=30)
+_NOT_ASKED: Final = Template("effect.not_asked", "not asked for (--months 0)")
+_FAILED: Final = Template("effect.failed", "the replay failed: {problem}")
+_LONG: Final = Template("effect.long", "the replay was ended after {minutes}; ask for fewer months")
+_SILENT: Final = Template("effect.silent", "the replay stopped without an answer; the log says why")
+_ALONE: Final = Template("effect.alone", "A, proposed")
+_IN_FORCE: Final = Template("effect.in_force", "A, in force")
+_PROPOSED: Final = Template("effect.proposed", "B, proposed")
 
 
 def preview_effect(
@@ -31,15 +39,15 @@ def preview_effect(
         on_progress: called with the share that is done, 0 to 1.
     """
     if months == 0:
-        return {"skipped": "not asked for (--months 0)"}
+        return {"skipped": _NOT_ASKED()}
     from_at = now - months * MONTH
     facts: dict[str, Any] = {"from": spell(from_at), "to": spell(now), "months": months}
     other = None if old is None else new
     try:
         card = run_backtest(db, new if old is None else old, from_at, now, other=other, on_progress=on_progress)
     except SlopewardError as error:
-        return {**facts, "skipped": f"the replay failed: {error}"}
-    names = ["A, proposed"] if old is None else ["A, in force", "B, proposed"]
+        return {**facts, "skipped": _FAILED(problem=error.message)}
+    names = [_ALONE()] if old is None else [_IN_FORCE(), _PROPOSED()]
     return {**facts, "names": names, "scorecard": card.to_json()}
 
 
@@ -69,8 +77,8 @@ def preview_apart(
     finally:
         child.end()
     if time.monotonic() - began_s >= limit_s:
-        return {"skipped": f"the replay was ended after {limit_s / 60:.0f} min; ask for fewer months"}
-    return {"skipped": "the replay stopped without an answer; the log says why"}
+        return {"skipped": _LONG(minutes=Figure(limit_s / 60, ".0f", "min"))}
+    return {"skipped": _SILENT()}
 
 
 def play(tell: Tell, url: str, old: Site | None, new: Site, now: datetime, months: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from forecasting.message import Figure, Message, Template, Term, Timestamp
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
 from monitor.domain.instruments.board import CONFIRMED, DISMISSED
@@ -16,7 +17,6 @@ from monitor.replay.events import (
     find_days,
     find_false_days,
     score_event,
-    spell_known,
 )
 from monitor.replay.forecast_gain import ForecastGain, find_gains
 from monitor.replay.labels import Label
@@ -29,6 +29,14 @@ from monitor.store.models.anomaly_labels import AnomalyRun
 
 # no vote asked for a level any more, but this one falls by a person only, and a replay has none
 HELD: Final = "held for a person"
+_DAYS: Final = Template("effect.days", "{level}: {days} with {first}, {days2} with {second}")
+_SINCE: Final = Template("effect.since", "{level} first: {at} with {first}, {at2} with {second}")
+_NEVER: Final = Template("effect.never", "never")
+_COUNTS: Final = Template("effect.counts", "{what}: {n} with {first}, {n2} with {second}")
+_HAZARDS: Final = Template("effect.hazards", "hazard alerts")
+_MISSES: Final = Template("effect.misses", "misses")
+_ALARM_DAYS: Final = Template("effect.alarm_days", "days with an alarm")
+_HEALTH: Final = Template("effect.health", "health alerts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +184,7 @@ class Scorecard:
     labels: tuple[Label, ...]
     runs: tuple[Run, ...]
     detectors: tuple[DetectorScore, ...] = ()
-    unproven: tuple[str, ...] = ()  # criteria that counted here and are advice in the service, one line each
+    unproven: tuple[Message, ...] = ()  # criteria that counted here and are advice in the service, one line each
 
     def to_json(self) -> dict[str, Any]:
         """The whole scorecard as JSON-ready values (a dict)."""
@@ -188,7 +196,7 @@ class Scorecard:
             "unproven": list(self.unproven),
         }  # fmt: skip
 
-    def differences(self) -> tuple[str, ...]:
+    def differences(self) -> tuple[Message, ...]:
         """What the second configuration does otherwise than the first, one line each; empty for one run."""
         if len(self.runs) < 2:
             return ()
@@ -197,22 +205,22 @@ class Scorecard:
         for name in a.level_names[1:]:
             one, two = a.time_in_level_s.get(name, 0.0), b.time_in_level_s.get(name, 0.0)
             if one != two:
-                lines.append(f"{name}: {one / 86400.0:.2f} d with {a.name}, {two / 86400.0:.2f} d with {b.name}")
+                days, days2 = (Figure(spent_s / 86400.0, ".2f", "d") for spent_s in (one, two))
+                lines.append(_DAYS(level=Term(name), days=days, first=a.name, days2=days2, second=b.name))
         firsts = [_first_times(r) for r in (a, b)]
         for level in sorted({*firsts[0], *firsts[1]}):
             one_at, two_at = firsts[0].get(level), firsts[1].get(level)
             if one_at != two_at:
-                lines.append(
-                    f"{a.level_names[level] if level < len(a.level_names) else level} first: "
-                    f"{spell_known(one_at) or 'never'} with {a.name}, {spell_known(two_at) or 'never'} with {b.name}"
-                )
+                name = a.level_names[level] if level < len(a.level_names) else str(level)
+                at, at2 = (_NEVER() if first is None else Timestamp.of(first) for first in (one_at, two_at))
+                lines.append(_SINCE(level=Term(name), at=at, first=a.name, at2=at2, second=b.name))
         for what, one_n, two_n in (
-            ("hazard alerts", len(a.hazards), len(b.hazards)), ("misses", a.misses, b.misses),
-            ("days with an alarm", a.alarm_days, b.alarm_days),
-            ("health alerts", *(sum(t.ledger == "health" for t in r.alerts) for r in (a, b))),
+            (_HAZARDS(), len(a.hazards), len(b.hazards)), (_MISSES(), a.misses, b.misses),
+            (_ALARM_DAYS(), a.alarm_days, b.alarm_days),
+            (_HEALTH(), *(sum(t.ledger == "health" for t in r.alerts) for r in (a, b))),
         ):  # fmt: skip
             if one_n != two_n:
-                lines.append(f"{what}: {one_n} with {a.name}, {two_n} with {b.name}")
+                lines.append(_COUNTS(what=what, n=one_n, first=a.name, n2=two_n, second=b.name))
         return tuple(lines)
 
 

@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from detection.whole_file import replacing
+from forecasting.message import Message, Template, Term, join
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import Difference, differ
+from monitor.alerting.decision.conditions import AND_MORE
 from monitor.alerting.decision.orphaned_votes import list_changed, set_apart
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
@@ -35,6 +37,42 @@ from monitor.store.database.engine import Database
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.readings.flags import renew_flags
 
+_SET_APART: Final = Template("site_file.set_apart", "criteria mean something else now")
+_UNREADABLE: Final = Template(
+    "site_file.unreadable", "this program cannot read the site file of {site} that is in force"
+)
+_LOOSENS: Final = Template(
+    "site_file.loosens",
+    "{path} was changed without approval in a way that can loosen one of the two highest levels ({text}); {site} goes "
+    "on with version {version}. Run: slopeward sites propose {path} --by NAME --reason TEXT, and let somebody else "
+    "approve it",
+)
+_UNREAD: Final = Template(
+    "site_file.unread",
+    "version {version} of {site} was in force and cannot be read any more by this program: its file on disk "
+    "({version2}) runs instead, uncompared. Compare the two yourself (view config_versions); what stood goes on "
+    "standing until a person lowers it",
+)
+_NO_CHANGE: Final = Template("proposal.no_change", "{file} is the version in force: nothing to propose")
+_ALTERED: Final = Template(
+    "proposal.altered", "the file of proposal {number} was altered in the database; run slopeward db verify"
+)
+_OTHER_VERSION: Final = Template(
+    "proposal.other_version",
+    "proposal {number} was compared with another version than the one in force; propose it anew",
+)
+_NO_EFFECT: Final = Template(
+    "proposal.no_effect", "proposal {number} loosens a high level and shows no effect; propose it with one"
+)
+_DECIDED: Final = Template("proposal.decided_already", "proposal {number} is {state} already")
+_EDITED: Final = Template(
+    "proposal.edited",
+    "{path} was edited since and is neither what proposal {number} changes nor what it proposes; put it back, or "
+    "propose the file as it is now",
+)
+_UNWRITTEN: Final = Template("proposal.unwritten", "{path} cannot be written: {problem}; nothing was approved")
+_APPROVED: Final = Template("proposal.approved", "{reason} (proposal {number}, approved by {name}: {text})")
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -44,7 +82,7 @@ class Taken:
     """
 
     site: Site
-    loosens: tuple[str, ...] = ()
+    loosens: tuple[Message, ...] = ()
     unread: str = ""
 
 
@@ -55,7 +93,7 @@ class Change:
     old: Site | None
     new: Site
     differences: tuple[Difference, ...]
-    loosens: tuple[str, ...]
+    loosens: tuple[Message, ...]
 
 
 def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) -> Taken:
@@ -89,7 +127,7 @@ def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reaso
         if after != memory:
             save_memory(c, new.id, after, new.version, now)
             gone = sorted({*memory.supporters, *memory.votes} - {*after.supporters, *after.votes})
-            detail = {"sha256": new.version, "set_apart": gone, "reason": "criteria mean something else now"}
+            detail = {"sha256": new.version, "set_apart": gone, "reason": _SET_APART()}
             add_audit(c, Actor(author), "site.set_apart", f"site:{new.id}", detail, now)
     renew_flags(c, new, now, changed=save_site(c, new, author, reason, now))
 
@@ -109,7 +147,7 @@ def require_in_force(c: Connection, site_id: str) -> Site:
     """The declaration in force; raises NotFoundError where there is none that this program can read."""
     found = find_in_force(c, site_id)
     if found is None:
-        raise NotFoundError(f"this program cannot read the site file of {site_id} that is in force")
+        raise NotFoundError(_UNREADABLE(site=site_id))
     return found
 
 
@@ -119,23 +157,17 @@ def load_in_force(c: Connection) -> list[Site]:
     return [site for site in found if site is not None]
 
 
-def explain_refusal(taken: Taken, path: str) -> str:
+def explain_refusal(taken: Taken, path: str) -> Message:
     """One line for people: what was not taken, what runs instead, and which command to run."""
-    more = f" and {len(taken.loosens) - 3} more" if len(taken.loosens) > 3 else ""
-    return (
-        f"{path} was changed without approval in a way that can loosen one of the two highest levels "
-        f"({'; '.join(taken.loosens[:3])}{more}); {taken.site.id} goes on with version {taken.site.version[:12]}. Run: "
-        f"slopeward sites propose {path} --by NAME --reason TEXT, and let somebody else approve it"
-    )
+    text, left = join(taken.loosens[:3]), len(taken.loosens) - 3
+    text = AND_MORE(text=text, n=left) if left > 0 else text
+    return _LOOSENS(path=path, text=text, site=taken.site.id, version=taken.site.version[:12])
 
 
-def explain_unread(taken: Taken) -> str:
+def explain_unread(taken: Taken) -> Message:
     """One line for people: the file runs, and nobody could say whether it loosens anything."""
-    return (
-        f"version {taken.unread[:12]} of {taken.site.id} was in force and cannot be read any more by this program: its "
-        f"file on disk ({taken.site.version[:12]}) runs instead, uncompared. Compare the two yourself (view "
-        "config_versions); what stood goes on standing until a person lowers it"
-    )
+    version2 = taken.site.version[:12]
+    return _UNREAD(version=taken.unread[:12], site=taken.site.id, version2=version2)
 
 
 def compare(c: Connection, new: Site) -> Change:
@@ -176,7 +208,7 @@ def propose(
         if change.loosens:  # nobody could approve it otherwise
             require_account(c, actor.name.strip())
     if change.old is not None and change.old.version == new.version:
-        raise RefusedError(f"{name} is the version in force: nothing to propose")
+        raise RefusedError(_NO_CHANGE(file=name))
     effect = preview(change.old, new)
     with db.write() as c:
         number = store.add_proposal(
@@ -205,20 +237,18 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
         _require_open(proposal)
         new = parse_site(proposal.source, f"proposal {number}")
         if new.version != proposal.sha256:  # what people read and approve is what was proposed
-            raise RefusedError(f"the file of proposal {number} was altered in the database; run slopeward db verify")
+            raise RefusedError(_ALTERED(number=number))
         current = find_version(c, new.id)
         if current not in {proposal.base_sha256, new.version}:
-            raise RefusedError(
-                f"proposal {number} was compared with another version than the one in force; propose it anew"
-            )
+            raise RefusedError(_OTHER_VERSION(number=number))
         loosens = proposal.loosens_high or bool(compare(c, new).loosens)
         if loosens:
             require_two(c, Actor(proposal.author), actor, now)
             if "skipped" in (proposal.effect or {}):
-                raise RefusedError(f"proposal {number} loosens a high level and shows no effect; propose it with one")
+                raise RefusedError(_NO_EFFECT(number=number))
         path = _find_file(folder, new.id)
         _refuse_edited(path, {proposal.base_sha256, new.version}, number)
-        why = f"{proposal.reason} (proposal {number}, approved by {actor.name}: {reason})"
+        why = _APPROVED(reason=proposal.reason, number=number, name=actor.name, text=reason)
         _put_in_force(c, find_in_force(c, new.id), new, proposal.author, why, now)
         store.mark_decided(
             c, number, store.APPROVED, actor.name, reason, now, second_by=actor.name if loosens else None
@@ -248,7 +278,7 @@ def reject(db: Database, number: int, actor: Actor, reason: str, now: datetime) 
 
 def _require_open(proposal: store.Proposal) -> None:
     if proposal.state != store.PROPOSED:
-        raise RefusedError(f"proposal {proposal.id} is {proposal.state} already")
+        raise RefusedError(_DECIDED(number=proposal.id, state=Term(proposal.state)))
 
 
 def find_file(folder: Path, version: str) -> Path | None:
@@ -272,10 +302,7 @@ def _find_file(folder: Path, site_id: str) -> Path:
 def _refuse_edited(path: Path, known: set[str | None], number: int) -> None:
     with contextlib.suppress(ConfigError):
         if path.exists() and _digest(read_text(path)) not in known:
-            raise RefusedError(
-                f"{path} was edited since and is neither what proposal {number} changes nor what it proposes; "
-                "put it back, or propose the file as it is now"
-            )
+            raise RefusedError(_EDITED(path=str(path), number=number))
 
 
 def _digest(text: str) -> str:
@@ -290,4 +317,4 @@ def _write(path: Path, text: str) -> None:
         with replacing(path, flush=True, mode=mode) as partial:
             partial.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise RefusedError(f"{path} cannot be written: {error.strerror or error}; nothing was approved") from None
+        raise RefusedError(_UNWRITTEN(path=str(path), problem=error.strerror or str(error))) from None

@@ -9,11 +9,43 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from forecasting.message import TEXT_OF, Message, Template, Term
 from monitor.domain.alert import Ledger
 from monitor.domain.fusion import Clause, Fusion, list_leaves
 from monitor.domain.site import Criterion, Recipient, Site, Station, Threshold
 from monitor.series.witness import find_groups
 
+_FIELD: Final = Template("loosening.field", "{name}: {field} {old} -> {new}")
+_SITE: Final = Template("loosening.site", "site")
+_STATION: Final = Template("loosening.station", "station {station}")
+_SERIES: Final = Template("loosening.series", "series {series}")
+_CRITERION: Final = Template("loosening.criterion", "criterion {criterion}")
+_DENIED: Final = Template("loosening.criterion_denied", "criterion {criterion}, which a rule denies")
+_BOUND: Final = Template("loosening.bound", "criterion {criterion}, level {number} ({level})")
+_RULE: Final = Template("loosening.rule", "fusion rule {rule}")
+_RECIPIENT: Final = Template("loosening.recipient", "recipient {name}")
+_PLAN: Final = Template("loosening.plan", "{plan} differs, and a criterion that counts rests on it")
+_LADDER: Final = Template("loosening.ladder", "the ladder of levels differs")
+_FALLS: Final = Template("loosening.falls", "level {level} falls by itself")
+_ACTION: Final = Template("loosening.action", "level {level}: the action differs")
+_REVIEW: Final = Template("loosening.review", "level {level}: it is reviewed less often")
+_STAGE_GONE: Final = Template("loosening.stage_gone", "movement.{stage} is gone")
+_STAGE_NEW: Final = Template("loosening.stage_new", "movement.{stage} is new")
+_STATION_GONE: Final = Template("loosening.station_gone", "station {station} is gone")
+_SERIES_GONE: Final = Template("loosening.series_gone", "series {series} is gone")
+_ONE_WITNESS: Final = Template("loosening.one_witness", "{station} and {other} are one witness now")
+_SHARES: Final = Template("loosening.shares", "station {station} shares {what} with others")
+_CONTROL: Final = Template("loosening.control", "station {station} is a new control")
+_RULE_GONE: Final = Template("loosening.rule_gone", "fusion rule {rule} is gone")
+_NEIGHBOURS: Final = Template("loosening.neighbours", "votes of high levels are set aside where no neighbour moves")
+_CRITERION_GONE: Final = Template("loosening.criterion_gone", "criterion {criterion} is gone")
+_CRITERION_NEW: Final = Template("loosening.criterion_new", "criterion {criterion} is new, of kind {kind}")
+_BOUND_GONE: Final = Template("loosening.bound_gone", "{name}: the bound is gone")
+_RECIPIENT_GONE: Final = Template("loosening.recipient_gone", "recipient {name} is gone")
+_HIGH_LEVELS: Final = Template("loosening.high_levels", "{name} is no longer notified of every high level")
+_ORDER: Final = Template("loosening.order", "recipients stand in another order, and escalation goes down the list")
+_NO_MEMBER: Final = Template("loosening.no_member", "{name} belongs to it no more")
+_FEWER: Final = Template("loosening.fewer_channels", "{name} is reached by fewer channels")
 Safe = Callable[[Any, Any], bool]  # (old, new) -> known to be tightening or neutral
 
 
@@ -80,7 +112,7 @@ RECIPIENT: Final[Mapping[str, Safe]] = {
 ADVISED: Final = ("forecast", "anomaly", "scenes")
 
 
-def find_loosening(old: Site, new: Site) -> tuple[str, ...]:
+def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
     """What of a change could loosen one of the two highest levels, a line each; empty when nothing could.
 
     Args:
@@ -89,13 +121,13 @@ def find_loosening(old: Site, new: Site) -> tuple[str, ...]:
     """
     high = max(1, old.top_level - 1)
     found = [*_ladder(old, new, high)]
-    found += _fields("site", old, new, SITE, skip={"levels", "stations", "criteria", "fusion", "recipients", "movement",
-                                                   *ADVISED})  # fmt: skip
+    parts = {"levels", "stations", "criteria", "fusion", "recipients", "movement"}  # judged one by one
+    found += _fields(_SITE(), old, new, SITE, skip={*parts, *ADVISED})
     for plan in ADVISED:
         if getattr(old, plan) != getattr(new, plan) and any(
             c.kind.plan == plan and c.role != "advice" for c in (*old.criteria, *new.criteria)
         ):
-            found.append(f"{plan} differs, and a criterion that counts rests on it")
+            found.append(_PLAN(plan=plan))
     found += _fusion(old.fusion, new.fusion, high)
     found += _movement(old, new)
     found += _stations(old, new)
@@ -106,11 +138,11 @@ def find_loosening(old: Site, new: Site) -> tuple[str, ...]:
 
 def _fields(
     name: str, old: Any, new: Any, known: Mapping[str, Safe], skip: Iterable[str] = ()
-) -> list[str]:  # fmt: skip
+) -> list[Message]:  # fmt: skip
     """Fields of two records that differ and are not known to be safe."""
     left = set(skip)
     return [
-        f"{name}: {f.name} {_say(getattr(old, f.name))} -> {_say(getattr(new, f.name))}"
+        _FIELD(name=name, field=f.name, old=_say(getattr(old, f.name)), new=_say(getattr(new, f.name)))
         for f in fields(old)
         if f.name not in left
         and getattr(old, f.name) != getattr(new, f.name)
@@ -123,52 +155,54 @@ def _say(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _ladder(old: Site, new: Site, high: int) -> list[str]:
+def _ladder(old: Site, new: Site, high: int) -> list[Message]:
     if [k.name for k in old.levels] != [k.name for k in new.levels]:
-        return ["the ladder of levels differs"]
+        return [_LADDER()]
     found = []
     for before, after in zip(old.levels, new.levels, strict=True):
         if before.number < high:
             continue
+        level = Term(before.name)
         if after.auto_lower and not before.auto_lower:
-            found.append(f"level {before.name} falls by itself")
+            found.append(_FALLS(level=level))
         if before.action != after.action:
-            found.append(f"level {before.name}: the action differs")
+            found.append(_ACTION(level=level))
         if before.review_every_s is not None and not _lower(before.review_every_s, after.review_every_s):
-            found.append(f"level {before.name}: it is reviewed less often")
+            found.append(_REVIEW(level=level))
     return found
 
 
-def _movement(old: Site, new: Site) -> list[str]:
+def _movement(old: Site, new: Site) -> list[Message]:
     found = _fields("movement", old.movement, new.movement, {}, skip={"stages"})
     for stage in old.movement.stages:
         after = new.movement.stage(stage.stage)
         if after is None:
-            found.append(f"movement.{stage.stage} is gone")
+            found.append(_STAGE_GONE(stage=stage.stage))
         else:
             found += _fields(f"movement.{stage.stage}", stage, after, STAGE)
     known = {s.stage for s in old.movement.stages}
-    return found + [f"movement.{s.stage} is new" for s in new.movement.stages if s.stage not in known]
+    return found + [_STAGE_NEW(stage=s.stage) for s in new.movement.stages if s.stage not in known]
 
 
 # ---- stations --------------------------------------------------------------------------------------------------
-def _stations(old: Site, new: Site) -> list[str]:
+def _stations(old: Site, new: Site) -> list[Message]:
     found = []
     for station in old.stations:
         after = new.station(station.id)
         if after is None:
-            found.append(f"station {station.id} is gone")
+            found.append(_STATION_GONE(station=station.id))
             continue
-        found += _fields(f"station {station.id}", station, after, STATION, skip={"series"})
+        found += _fields(_STATION(station=station.id), station, after, STATION, skip={"series"})
         for spec in station.series:
             now = next((s for s in after.series if s.quantity == spec.quantity), None)
+            series = f"{station.id}.{spec.quantity}"
             if now is None:
-                found.append(f"series {station.id}.{spec.quantity} is gone")
+                found.append(_SERIES_GONE(series=series))
             else:
-                found += _fields(f"series {station.id}.{spec.quantity}", spec, now, SERIES)
+                found += _fields(_SERIES(series=series), spec, now, SERIES)
     before, after_groups = find_groups(old), find_groups(new)
     joined = [
-        f"{one.id} and {other.id} are one witness now"
+        _ONE_WITNESS(station=one.id, other=other.id)
         for i, one in enumerate(old.stations)
         for other in old.stations[i + 1 :]
         if one.id in after_groups and other.id in after_groups
@@ -177,9 +211,9 @@ def _stations(old: Site, new: Site) -> list[str]:
     # one more rover or control on a reference takes part in the test for a common motion
     added = [s for s in new.stations if old.station(s.id) is None]
     shared = {m for s in old.stations for m in _marks(s)}
-    meets = [f"station {s.id} shares {_say(sorted(v for _, v in _marks(s) & shared))} with others"
+    meets = [_SHARES(station=s.id, what=_say(sorted(v for _, v in _marks(s) & shared)))
              for s in added if _marks(s) & shared]  # fmt: skip
-    return [*found, *joined, *meets, *[f"station {s.id} is a new control" for s in added if not s.on_slope]]
+    return [*found, *joined, *meets, *[_CONTROL(station=s.id) for s in added if not s.on_slope]]
 
 
 def _marks(station: Station) -> set[tuple[str, str]]:
@@ -188,24 +222,22 @@ def _marks(station: Station) -> set[tuple[str, str]]:
 
 
 # ---- criteria and the rules over them --------------------------------------------------------------------------
-def _fusion(old: Fusion, new: Fusion, high: int) -> list[str]:
+def _fusion(old: Fusion, new: Fusion, high: int) -> list[Message]:
     found = _fields("fusion", old, new, FUSION, skip={"rules", "neighbours"})
     after = {r.id: r for r in new.rules}
     for rule in old.rules:
         if rule.level < high:
             continue
         now = after.get(rule.id)
-        found += (
-            [f"fusion rule {rule.id} is gone"] if now is None else _fields(f"fusion rule {rule.id}", rule, now, RULE)
-        )
+        found += [_RULE_GONE(rule=rule.id)] if now is None else _fields(_RULE(rule=rule.id), rule, now, RULE)
     if old.neighbours is None and new.neighbours is not None:
-        found.append("votes of high levels are set aside where no neighbour moves")
+        found.append(_NEIGHBOURS())
     elif old.neighbours is not None and new.neighbours is not None:
         found += _fields("fusion.neighbours", old.neighbours, new.neighbours, {"above": _higher})
     return found
 
 
-def _criteria(old: Site, new: Site, top_two: int) -> list[str]:
+def _criteria(old: Site, new: Site, top_two: int) -> list[Message]:
     found = []
     after = {c.id: c for c in new.criteria}
     shared = _shares_reference(old)
@@ -217,15 +249,15 @@ def _criteria(old: Site, new: Site, top_two: int) -> list[str]:
         high = 1 if low else top_two
         if now is None:
             if _matters(criterion, high):
-                found.append(f"criterion {criterion.id} is gone")
+                found.append(_CRITERION_GONE(criterion=criterion.id))
         elif criterion.id in denied:
-            found += _fields(f"criterion {criterion.id}, which a rule denies", criterion, now, {}, skip=SIGNED)
+            found += _fields(_DENIED(criterion=criterion.id), criterion, now, {}, skip=SIGNED)
         elif _matters(criterion, high) or _matters(now, high):
             found += _criterion(criterion, now, high, [k.name for k in old.levels])
     known = {c.id for c in old.criteria}
     # a new voice can only raise; what a later version knows may do anything
     return found + [
-        f"criterion {c.id} is new, of kind {c.kind}"
+        _CRITERION_NEW(criterion=c.id, kind=str(c.kind))
         for c in new.criteria
         if c.id not in known and c.role != "advice" and c.kind.loosening == "unknown"
     ]
@@ -256,21 +288,22 @@ def _matters(criterion: Criterion, high: int) -> bool:
     return not plain or any(bound.level >= high for bound in criterion.thresholds)
 
 
-def _criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str]) -> list[str]:
-    name = f"criterion {old.id}"
+def _criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str]) -> list[Message]:
+    name = _CRITERION(criterion=old.id)
     found = _fields(name, old, new, CRITERION, skip={"thresholds", "dwell", "params"})
-    found += _fields(f"{name}.dwell", old.dwell, new.dwell, DWELL)
+    found += _fields(_CRITERION(criterion=f"{old.id}.dwell"), old.dwell, new.dwell, DWELL)
     found += _params(name, old, new)
     after = {b.level: b for b in new.thresholds}
     lowest = 0 if old.kind.loosening != "bounds" or old.role == "part" else high
     for bound in old.thresholds:
         if bound.level >= lowest:
-            found += _bound(f"{name}, level {bound.level} ({levels[bound.level]})", bound, after.get(bound.level))
+            of = _BOUND(criterion=old.id, number=bound.level, level=Term(levels[bound.level]))
+            found += _bound(of, bound, after.get(bound.level))
     return found
 
 
-def _bound(name: str, old: Threshold, new: Threshold | None) -> list[str]:
-    return [f"{name}: the bound is gone"] if new is None else _fields(name, old, new, BOUND)
+def _bound(name: str, old: Threshold, new: Threshold | None) -> list[Message]:
+    return [_BOUND_GONE(name=name)] if new is None else _fields(name, old, new, BOUND)
 
 
 def _shares_reference(site: Site) -> bool:
@@ -279,11 +312,11 @@ def _shares_reference(site: Site) -> bool:
     return len(set(shared)) < len(shared)
 
 
-def _params(name: str, old: Criterion, new: Criterion) -> list[str]:
+def _params(name: str, old: Criterion, new: Criterion) -> list[Message]:
     before, after = dict(old.params), dict(new.params)
     known = {param: WAYS[way] for param, way in old.kind.safe_params}
     return [
-        f"{name}: {key} {_say(before.get(key))} -> {_say(after.get(key))}"
+        _FIELD(name=name, field=key, old=_say(before.get(key)), new=_say(after.get(key)))
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key) and not (
             key in known and key in before and key in after and known[key](before[key], after[key])
@@ -292,35 +325,35 @@ def _params(name: str, old: Criterion, new: Criterion) -> list[str]:
 
 
 # ---- recipients ------------------------------------------------------------------------------------------------
-def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -> list[str]:
+def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -> list[Message]:
     found = []
     after = {r.name: r for r in new}
     for recipient in old:
-        name, now = f"recipient {recipient.name}", after.get(recipient.name)
+        name, now = _RECIPIENT(name=recipient.name), after.get(recipient.name)
         mine = {n for n in recipient.levels if n >= high and Ledger.HAZARD in recipient.ledgers}
         if not mine and Ledger.HEALTH not in recipient.ledgers:
             continue
         if now is None:
-            found.append(f"{name} is gone")
+            found.append(_RECIPIENT_GONE(name=recipient.name))
             continue
         if not mine <= set(now.levels):
-            found.append(f"{name} is no longer notified of every high level")
+            found.append(_HIGH_LEVELS(name=name))
         found += _fields(name, recipient, now, RECIPIENT, skip={"levels", "team"})
         found += _team(name, recipient, now)
     # escalation goes down the list: nobody may step in between
     if [r.name for r in new][: len(old)] != [r.name for r in old] and all(r.name in after for r in old):
-        found.append("recipients stand in another order, and escalation goes down the list")
+        found.append(_ORDER())
     return found
 
 
-def _team(name: str, old: Recipient, new: Recipient) -> list[str]:
+def _team(name: str, old: Recipient, new: Recipient) -> list[Message]:
     """Members who are gone, or are reached by fewer channels."""
     after = {m.name: m for m in new.everybody}
     found = []
     for member in old.team.members if old.team is not None else ():
         now = after.get(member.name)
         if now is None:
-            found.append(f"{name}: {member.name} belongs to it no more")
+            found.append(TEXT_OF(name=name, text=_NO_MEMBER(name=member.name)))
         elif not _covers(member.channels, now.channels):
-            found.append(f"{name}: {member.name} is reached by fewer channels")
+            found.append(TEXT_OF(name=name, text=_FEWER(name=member.name)))
     return found

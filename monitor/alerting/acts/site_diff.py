@@ -5,8 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.domain.site import Site
 
+_NOT_COMPUTED: Final = Template("effect.not_computed", "effect: not computed: {text}")
+_NOT_STORED: Final = Template("effect.not_stored", "it was not stored")
 NAMES: Final = ("id", "name", "topic", "quantity")  # what a table of a list may be called by
 
 
@@ -41,7 +44,7 @@ def differ(old: Site | None, new: Site) -> tuple[Difference, ...]:
 def spell_effect(effect: Mapping[str, Any]) -> list[str]:
     """The effect on the past for people: both declarations side by side, then what differs."""
     if "scorecard" not in effect:
-        return [f"effect: not computed: {effect.get('skipped', 'it was not stored')}"]
+        return [_NOT_COMPUTED(text=effect.get("skipped") or _NOT_STORED())]
     card = effect["scorecard"]
     lines = [f"effect, replayed from {effect['from'][:10]} to {effect['to'][:10]}:"]
     for name, run in zip(effect["names"], card["runs"], strict=True):

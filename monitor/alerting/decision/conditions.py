@@ -97,7 +97,7 @@ _STANDS_BY: Final = Template("level.stands_by_person", "{level} stands, set by a
 _STANDS_ALONE: Final = Template("level.stands_alone", "{level} stands: no witness asks for it now")
 _HOLDS: Final = Template("level.holds", "{level} holds: {text}")
 _NOTHING: Final = Template("level.nothing", "nothing asks for more")
-_AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
+AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
 _OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
 
 _WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
@@ -423,4 +423,4 @@ def _name_asking(situation: Situation) -> Message:
             name = _OF_RULE(rule=key.rule, station=key.station) if isinstance(key, RuleKey) else key.station
             who.append(of_witness(name, vote.reason if vote else ""))
     listed = join(who[:3])
-    return _AND_MORE(text=listed, n=len(who) - 3) if len(who) > 3 else listed
+    return AND_MORE(text=listed, n=len(who) - 3) if len(who) > 3 else listed

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from forecasting.message import Template, gather
+from forecasting.message import Template, gather, message_columns
 from monitor.errors import NotFoundError
 from monitor.store.alerting.decisions import inserted_id
 from monitor.store.schema import tables as t
@@ -16,6 +16,7 @@ PROPOSED: Final = "proposed"
 APPROVED: Final = "approved"
 REJECTED: Final = "rejected"
 SUPERSEDED: Final = "superseded"  # another one of the site was approved first
+_OTHER: Final = Template("proposal.other_approved", "proposal {number} was approved")
 _NONE: Final = Template(
     "proposal.none_listed", "proposal {number} does not exist; see `slopeward sites proposals --all`"
 )
@@ -92,19 +93,25 @@ def mark_decided(
     c: Connection, number: int, state: str, by: str, reason: str, now: datetime, *, second_by: str | None = None
 ) -> None:
     """Write what became of a proposal; `second_by` names who made it two people where two were needed."""
-    p = t.site_proposal.c
+    p, because = t.site_proposal.c, message_columns("decision_reason", reason)
     c.execute(
         update(t.site_proposal)
         .where(p.id == number)
-        .values(state=state, approved_by=by, second_by=second_by, decided_at=now, decision_reason=reason)
+        .values(
+            state=state,
+            approved_by=by,
+            second_by=second_by,
+            decided_at=now,
+            **message_columns("decision_reason", reason),
+        )
     )
 
 
 def mark_superseded(c: Connection, site: str, by_number: int, now: datetime) -> None:
     """Put aside the other proposals of a site: they were compared with a version that is no longer in force."""
-    p = t.site_proposal.c
+    p, because = t.site_proposal.c, message_columns("decision_reason", _OTHER(number=by_number))
     c.execute(
         update(t.site_proposal)
         .where(p.site == site, p.state == PROPOSED, p.id != by_number)
-        .values(state=SUPERSEDED, decided_at=now, decision_reason=f"proposal {by_number} was approved")
+        .values(state=SUPERSEDED, decided_at=now, **because)
     )

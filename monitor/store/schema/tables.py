@@ -63,7 +63,7 @@ config_version = Table(
     Column("id", BigId, primary_key=True),
     _text("site"), _text("sha256"), _text("source"),  # the file itself: a decision is recomputed from it
     Column("loaded_at", Instant, nullable=False),
-    _text("author"), _text("reason"), _text("code_version"),
+    _text("author"), *_message("reason"), _text("code_version"),
     UniqueConstraint("site", "sha256", "loaded_at", name="uq_config_version"),
 )  # fmt: skip
 
@@ -661,7 +661,7 @@ site_proposal = Table(
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("sha256", String(64), nullable=False), Column("base_sha256", String(64)), _text("source"),
     _text("author"), _text("reason"), Column("proposed_at", Instant, nullable=False), Column("state", String(16), nullable=False),  # proposed, approved, rejected, superseded
     Column("effect", Json), Column("differences", Json), Column("loosens_high", Boolean, nullable=False),
-    _text("approved_by", null=True), _text("second_by", null=True), Column("decided_at", Instant), _text("decision_reason", null=True),
+    _text("approved_by", null=True), _text("second_by", null=True), Column("decided_at", Instant), *_message("decision_reason", null=True),
     Index("ix_site_proposal_site", "site", "state"),
 )  # fmt: skip
 drill = Table(

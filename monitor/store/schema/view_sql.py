@@ -336,7 +336,8 @@ FROM alert_event e JOIN alert a ON a.id = e.alert_id""",
         "maintenance_windows": """SELECT id AS maintenance_id, site, station, from_at, to_at, "by", second_by, reason, added_at, ended_at, ended_by
 FROM maintenance""",
         "site_proposals": """SELECT id AS proposal_id, site, sha256, base_sha256, author, reason, proposed_at, state, differences, effect,
-  loosens_high, approved_by, second_by, decided_at, decision_reason FROM site_proposal""",
+  loosens_high, approved_by, second_by, decided_at, decision_reason,
+  decision_reason_id, decision_reason_values FROM site_proposal""",
         "duty": """SELECT site, team, day, from_at, to_at, person, second_person FROM duty_turn""",
         "digests": "SELECT site, recipient, day, channel, at, state, attempts, error, error_id, error_values FROM digest",
         "duty_plans": """SELECT id AS plan_id, site, team, valid_from, begins, zone, plan, "by", reason, added_at FROM duty_rota""",
@@ -496,7 +497,8 @@ FROM report""",
     WHERE k.event_id = site_event.id AND k.withdrawn_at IS NULL) AS confirmations,
   withdrawn_at, withdrawn_by
 FROM site_event""",
-        "config_versions": "SELECT site, sha256 AS config_version, loaded_at, author, reason, code_version, source FROM config_version",
+        "config_versions": """SELECT site, sha256 AS config_version, loaded_at, author, reason, reason_id, reason_values, code_version,
+  source FROM config_version""",
         "audit_log": """SELECT id AS audit_id, at, actor, actor_kind, action, subject, detail, previous_hash, hash
 FROM audit_entry""",
     }
