@@ -1,4 +1,4 @@
-"""Work that the page starts in a process of its own: it answers in lines of JSON, with its messages, and never holds the page back.
+"""Work that the page starts in a process of its own: it answers in lines of JSON and never holds the page back.
 
 A child of `multiprocessing` would be waited for when the page ends; this one goes on, or ends when nobody reads it.
 """

@@ -214,14 +214,20 @@ class Scorecard:
                 name = a.level_names[level] if level < len(a.level_names) else str(level)
                 at, at2 = (_NEVER() if first is None else Timestamp.of(first) for first in (one_at, two_at))
                 lines.append(_SINCE(level=Term(name), at=at, first=a.name, at2=at2, second=b.name))
-        for what, one_n, two_n in (
+        counts: tuple[tuple[Message, int, int], ...] = (
             (_HAZARDS(), len(a.hazards), len(b.hazards)), (_MISSES(), a.misses, b.misses),
             (_ALARM_DAYS(), a.alarm_days, b.alarm_days),
-            (_HEALTH(), *(sum(t.ledger == "health" for t in r.alerts) for r in (a, b))),
-        ):  # fmt: skip
+            (_HEALTH(), *_count_health(a, b)),
+        )  # fmt: skip
+        for what, one_n, two_n in counts:
             if one_n != two_n:
                 lines.append(_COUNTS(what=what, n=one_n, first=a.name, n2=two_n, second=b.name))
         return tuple(lines)
+
+
+def _count_health(one: Run, other: Run) -> tuple[int, int]:
+    first, second = (sum(a.ledger == "health" for a in run.alerts) for run in (one, other))
+    return first, second
 
 
 def score(

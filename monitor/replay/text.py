@@ -33,8 +33,8 @@ def print_scorecard(card: Scorecard, console: Console) -> None:
         console.print(_detectors(card))
     if len(card.runs) > 1:
         console.rule("A and B")
-        for line in card.differences() or ("no difference",):
-            console.print(f"  {line}", highlight=False)
+        for one in card.differences() or ("no difference",):
+            console.print(f"  {one}", highlight=False)
 
 
 def describe_known(card: Scorecard) -> str:

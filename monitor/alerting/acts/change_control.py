@@ -47,6 +47,9 @@ _LOOSENS: Final = Template(
     "on with version {version}. Run: slopeward sites propose {path} --by NAME --reason TEXT, and let somebody else "
     "approve it",
 )
+_NOT_COMPARED: Final = Template(
+    "change.not_compared", "this program cannot read the version in force, nobody can compare them"
+)
 _UNREAD: Final = Template(
     "site_file.unread",
     "version {version} of {site} was in force and cannot be read any more by this program: its file on disk "
@@ -177,7 +180,7 @@ def compare(c: Connection, new: Site) -> Change:
         loosens = find_loosening(old, new)
     else:
         unknown = find_version(c, new.id) is not None
-        loosens = ("this program cannot read the version in force, nobody can compare them",) if unknown else ()
+        loosens = (_NOT_COMPARED(),) if unknown else ()
     return Change(old, new, differ(old, new), loosens)
 
 

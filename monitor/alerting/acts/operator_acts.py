@@ -202,8 +202,8 @@ def verify(
         mine = [k for k in memory.steps if key in {k, k.station}]
         waiting = _list_waiting(memory)
         if not mine and key not in waiting:
-            names = map(str, waiting)
-            raise NotFoundError(_NOT_ASKED(key=key, names=NameList(tuple(names))) if waiting else _NONE_ASKED(key=key))
+            open_ones = NameList(tuple(map(str, waiting)))
+            raise NotFoundError(_NOT_ASKED(key=key, names=open_ones) if waiting else _NONE_ASKED(key=key))
         height = measure_height(site, memory, key, mine, seconds(now))
         is_plain = answer in {MOVEMENT, CAUSES[0]}
         alone = says_no(answer) and needs_two(site, height)

@@ -60,8 +60,8 @@ def set_(
         act = SharedAct("level.set", f"site:{site.id}", {"to": number})
         again = f"slopeward level set {site.id} {level_name}{' --yes' if yes else ''}"
         before = act_by_two(db, act, who, None, reason, again, do, lambda c: measure_stake(c, site))
-    for line in asking if number < before else ():
-        say(line)
+    for one in asking if number < before else ():
+        say(one)
     line = f"{site.id}: {site.levels[before].name} -> {level_name}"
     facts = {"site": site.id, "from": before, "to": number, "level_name": level_name, "signed_by": signers}
     show(facts, line, as_json)

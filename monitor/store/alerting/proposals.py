@@ -93,10 +93,9 @@ def mark_decided(
     c: Connection, number: int, state: str, by: str, reason: str, now: datetime, *, second_by: str | None = None
 ) -> None:
     """Write what became of a proposal; `second_by` names who made it two people where two were needed."""
-    p, because = t.site_proposal.c, message_columns("decision_reason", reason)
     c.execute(
         update(t.site_proposal)
-        .where(p.id == number)
+        .where(t.site_proposal.c.id == number)
         .values(
             state=state,
             approved_by=by,
