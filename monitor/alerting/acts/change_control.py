@@ -48,7 +48,7 @@ _LOOSENS: Final = Template(
     "approve it",
 )
 _NOT_COMPARED: Final = Template(
-    "change.not_compared", "this program cannot read the version in force, nobody can compare them"
+    "proposal.not_compared", "this program cannot read the version in force, nobody can compare them"
 )
 _UNREAD: Final = Template(
     "site_file.unread",
