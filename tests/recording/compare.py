@@ -1,10 +1,10 @@
 """Recordings: columns of figures over looks, written small, and compared so that another processor finds them equal.
 
-A look is a site, an instant and its figures by path. Whole numbers, truths, words, instants and what is absent compare
-exactly, at every look. Other figures are kept with seven digits and compare to 1e-6 of their size, those of a fit by
-iteration to 5e-5: there other kernels stop elsewhere. Where a figure moves all the time it is kept at every sixteenth
-look and wherever a level or an alert changes; of the looks between there is its sum, so that one that differs there by
-more than some 1e-5 of its size is found, and is named with the first of them.
+A look is a site, an instant and its figures by path. Whole numbers, truths, words, instants and what is absent or none
+compare exactly, at every look. Other figures are kept with seven digits and compare to 1e-6 of their size, those of a
+fit by iteration to 5e-5: there other kernels stop elsewhere. What moves all the time is kept at every sixteenth look and
+wherever a level or an alert changes; of the looks between there is its sum, so that a figure that differs there by more
+than some 1e-5 of its size is found, and is named with the first of them.
 
 In a column each look has a token; `v*n` stands for n equal ones. `-` is absent, `~` is in the next sum, `v:s` is a
 value and the sum before it, `@v` an instant in ms after the look, `#v` one after the first look.
@@ -98,7 +98,8 @@ def lay_out(rows: Sequence[Row]) -> dict[str, Column]:
     columns: dict[str, Column] = {"look": looks_ms, "site": [site for site, _, _ in rows]}
     for k, (_, _, figures) in enumerate(rows):
         for path, value in _flatten(figures):
-            columns.setdefault(path, [ABSENT] * len(rows))[k] = "none" if value is None else _tidy(value)
+            if value is not None:
+                columns.setdefault(path, [ABSENT] * len(rows))[k] = _tidy(value)
     return columns
 
 

@@ -54,7 +54,7 @@ def test_a_level_that_differs_is_named_by_site_instant_and_figure():
     ("alter", "figure"),
     [
         (lambda f: f.update(due_s=f["due_s"] + 0.002), "due_s"),
-        (lambda f: f.pop("asked"), "asked"),
+        (lambda f: f.update(asked=0), "asked"),
         (lambda f: f["word"]["v G1"]["bounds"][0].update(hits=7), "word/v G1/bounds/0/hits"),
         (lambda f: f["word"]["v G1"]["bounds"][1].update(rate=None), "word/v G1/bounds/1/rate"),
         (lambda f: f.update(floor=1), "floor"),
