@@ -2,7 +2,7 @@
 
 A look is a site, an instant and its figures by path. Whole numbers, truths, words, instants and what is absent or none
 compare exactly, at every look. Other figures are kept with seven digits and compare to 1e-6 of their size, those of a
-fit by iteration to 5e-5: there other kernels stop elsewhere. What moves all the time is kept at every sixteenth look and
+fit by iteration to 5e-5: other kernels stop elsewhere. What moves all the time is kept at every sixteenth look and
 wherever a level or an alert changes; of the looks between there is its sum, so that a figure that differs there by more
 than some 1e-5 of its size is found, and is named with the first of them.
 

@@ -101,6 +101,7 @@ def test_a_large_answer_is_refused(monkeypatch):
 
 
 def test_a_full_disk_of_temporary_files_is_said_and_is_no_fault_of_what_the_job_was_given(monkeypatch):
+    monkeypatch.setattr(compute, "_troubles", {})  # of a cluster that another test asked
     with monkeypatch.context() as full:
         full.setattr(compute.pickle, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(AwayError, match="could not be started: No space left; make room in "):
