@@ -26,7 +26,6 @@ _ENTRY: Final = re.compile(r'^(msgctxt|msgid_plural|msgid|msgstr)(?:\[(\d+)\])? 
 _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _PLACE: Final = re.compile(r"%\(\w+\)s|\{\w+\}|%%?")
 _CURRENT: ContextVar[str] = ContextVar("language", default=ENGLISH)
-_KEPT: ContextVar[tuple[str, ...]] = ContextVar("kept", default=())
 
 
 class Catalogue(GNUTranslations):
@@ -108,30 +107,23 @@ def open_catalogue(language: str) -> NullTranslations:
 
 
 @contextmanager
-def use(language: str, kept: tuple[str, ...] = ()) -> Iterator[None]:
-    """Read in a language within this block; `kept` are names that are never translated (`sayings.keep`)."""
-    token, of_kept = _CURRENT.set(language), _KEPT.set(kept)
+def use(language: str) -> Iterator[None]:
+    """Read in a language within this block."""
+    token = _CURRENT.set(language)
     try:
         yield
     finally:
         _CURRENT.reset(token)
-        _KEPT.reset(of_kept)
 
 
-def choose(language: str, kept: tuple[str, ...] = ()) -> None:
-    """Read in a language from here on, in this context; `kept` as for `use`."""
+def choose(language: str) -> None:
+    """Read in a language from here on, in this context."""
     _CURRENT.set(language)
-    _KEPT.set(kept)
 
 
 def current() -> str:
     """The language in use: English where nobody chose one."""
     return _CURRENT.get()
-
-
-def kept_names() -> tuple[str, ...]:
-    """Names that are not translated in this context."""
-    return _KEPT.get()
 
 
 def find_template(template_id: str, language: str) -> str:
@@ -143,8 +135,7 @@ def find_template(template_id: str, language: str) -> str:
     catalogue = open_catalogue(LANGUAGE_OF_IDS if language == ENGLISH else language)
     known, said = getattr(catalogue, "templates", {}).get(template_id, ("", ""))
     if language == ENGLISH or not said or (english and english != known):
-        english = english or known
-        return english if language == ENGLISH else catalogue.gettext(english)
+        return english or known
     return str(said)
 
 

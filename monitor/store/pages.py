@@ -15,7 +15,6 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
-from monitor.language.sayings import Kept, keep
 from monitor.store.readings.observations import SeriesRow, load_readings
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -99,11 +98,6 @@ def find_ladder(c: Connection, site: str) -> tuple[list[dict[str, Any]], str] | 
     s = t.site.c
     row = c.execute(select(s.levels, s.config_sha256).where(s.id == site, s.active)).one_or_none()
     return None if row is None else (row.levels, row.config_sha256)
-
-
-def load_kept_names(c: Connection) -> Kept:
-    """Names of stations and sites that a translation could take for words of its own."""
-    return keep(c.execute(select(t.station.c.id).distinct()).scalars(), c.execute(select(t.site.c.name)).scalars())
 
 
 def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, datetime]:

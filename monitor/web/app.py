@@ -28,9 +28,8 @@ from monitor.errors import (
     SlopewardError,
     StoreBusyError,
 )  # fmt: skip
-from monitor.language.sayings import Kept, say
+from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
-from monitor.store.pages import load_kept_names
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import Reader
 from monitor.web.access.rules import admit, require_rules
@@ -160,11 +159,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(Guard)
     app.add_middleware(HeadOnly)
 
-    def find_kept() -> Kept:
-        with db.read() as c:
-            return load_kept_names(c)
-
-    app.add_middleware(Reader, default=config.language.default, find_kept=find_kept)
+    app.add_middleware(Reader, default=config.language.default)
     app.mount("/static", LastingFiles("max-age=86400", directory=HERE / "static"), name="static")
     libraries = LastingFiles("max-age=31536000, immutable", directory=HERE / "vendor")
     app.mount("/vendor", libraries, name="vendor")
@@ -197,7 +192,7 @@ def _is_open(config: ServiceConfig) -> bool:
 def _answer(request: Request, status: int, text: str) -> Response:
     headers = {503: {"Retry-After": "2"}, 401: {"WWW-Authenticate": 'Bearer realm="slopeward"'}}.get(status)
     if request.url.path.startswith(("/api/", "/health", "/metrics", "/live/")):
-        return JSONResponse({"error": say(text)}, status_code=status, headers=headers)
+        return JSONResponse({"error": translate(text)}, status_code=status, headers=headers)
     if status == 401 and request.method == "GET":  # the form in place of the page, which comes after it
         response = login.show_login(request, request.url.path)
     else:

@@ -39,11 +39,6 @@ STORED = {
     ("monitor/alerting/decision/conditions.py", "hears"), ("monitor/alerting/decision/evidence.py", "speaks"),
     ("monitor/series/coseismic_steps.py", "your word"), ("monitor/series/steps.py", "asked again"),
     ("monitor/alerting/acts/word_acts.py", "asked again"),
-    # the templates of the same sentences
-    *(
-        ("monitor/language/sentences.py", phrase)
-        for phrase in ("person's word", "asked again", "your word", "speak", "speaks", "hears")
-    ),
 }  # fmt: skip
 
 

@@ -1,21 +1,15 @@
 """In which language who asks reads: by the choice of this browser, else what the browser asks for, else the default."""
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 from urllib.parse import parse_qs
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monitor.language.catalogue import ENGLISH, LANGUAGES, choose, find_wished
-from monitor.language.sayings import NOTHING_KEPT, Kept
+from monitor.language.catalogue import LANGUAGES, choose, find_wished
 
 COOKIE: Final = "slopeward_language"
 LASTS_S: Final = 365 * 86400
-KEPT_S: Final = 30.0
 # programs ask there, and read English
 PROGRAMS: Final = ("/health", "/metrics", "/static/", "/vendor/", "/gateway/")
 API: Final = "/api/"
@@ -30,12 +24,10 @@ class Reader:
     Args:
         app: what answers.
         default: the language of the service file.
-        find_kept: names of stations and sites that are not translated; asked again after half a minute.
     """
 
-    def __init__(self, app: ASGIApp, default: str, find_kept: Callable[[], Kept]) -> None:
+    def __init__(self, app: ASGIApp, default: str) -> None:
         self.app, self.default = app, default
-        self._find_kept, self._kept, self._until_s = find_kept, NOTHING_KEPT, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request through."""
@@ -46,12 +38,12 @@ class Reader:
         asked = asked if asked in LANGUAGES else ""
         if scope["path"].startswith(API):
             if asked:
-                choose(asked, await self._list_kept(asked))
+                choose(asked)
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         chosen = asked or _read_cookie(headers) or find_wished(headers.get("accept-language", "")) or self.default
-        choose(chosen, await self._list_kept(chosen))
+        choose(chosen)
 
         async def keep(message: Message) -> None:
             if message["type"] == "http.response.start" and asked and not scope["path"].startswith(LIVE):
@@ -59,13 +51,6 @@ class Reader:
             await send(message)
 
         await self.app(scope, receive, keep)
-
-    async def _list_kept(self, language: str) -> Kept:
-        if language != ENGLISH and time.monotonic() > self._until_s:
-            self._until_s = time.monotonic() + KEPT_S
-            with suppress(Exception):  # without its database the page says so; the names of before serve
-                self._kept = await run_in_threadpool(self._find_kept)
-        return self._kept
 
 
 def _read_cookie(headers: Headers) -> str:

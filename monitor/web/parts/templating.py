@@ -20,13 +20,11 @@ from monitor.language.local_time import (
     describe_zone,
     name_zone,
     spell_local,
-    spell_parts,
     use_zone,
     zone_in_use,
 )
 from monitor.language.rendering import render as render_message
-from monitor.language.rendering import translate_word
-from monitor.language.sayings import say, translate
+from monitor.language.rendering import translate, translate_word
 from monitor.language.scripts import translate_scripts
 from monitor.language.subjects import say_subject
 from monitor.store.service_state import find_stamp
@@ -80,16 +78,16 @@ def spell_utc(value: str | datetime | None) -> str:
 
 
 def tell(text: Any) -> Any:
-    """A stored sentence in the reader's language and zone; each of its times shows UTC when it is pointed at.
+    """A message in the reader's language and zone; each of its times shows UTC when it is pointed at.
 
-    >>> str(tell("2026-10-07T19:16:51Z & more")).partition(" title=")[2]
-    '"2026-10-07 19:16 UTC">2026-10-07 19:16 UTC</time> &amp; more'
+    >>> said = join([Timestamp.of(parse("2026-10-07T19:16:51Z")), "& more"], " ")
+    >>> str(tell(said)).partition(" title=")[2]
+    '"2026-10-07 19:16 UTC">2026-10-07T19:16:51.000000Z</time> &amp; more'
     """
-    if not isinstance(text, str):
-        return text
+    if not isinstance(text, Message):
+        return translate(text)
     found = Markup()
-    parts = render_message(text) if isinstance(text, Message) else spell_parts(translate(text))
-    for shown, at in parts:
+    for shown, at in render_message(text):
         mark = Markup('<time datetime="{}" title="{}">{}</time>')
         found += shown if at is None else mark.format(spell(at), spell_utc(at), shown)
     return found
@@ -105,7 +103,7 @@ def say_cell(value: Any) -> Any:
         return spell_local(value)
     if isinstance(value, Term):
         return translate_word(value.english())
-    return say(value) if isinstance(value, Message) or (isinstance(value, str) and " " in value) else value
+    return translate(value) if isinstance(value, Message) or (isinstance(value, str) and " " in value) else value
 
 
 def say_word(text: str) -> Any:
@@ -114,7 +112,7 @@ def say_word(text: str) -> Any:
     >>> say_word("crack_opening")
     'crack opening'
     """
-    return say(text) if isinstance(text, Message) else translate_word(text.replace("_", " "))
+    return translate(text) if isinstance(text, Message) else translate_word(text.replace("_", " "))
 
 
 def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -146,7 +144,7 @@ ENVIRONMENT.filters.update(
     instant=as_instant,
     pretty=pretty_json,
     span=spell_span,
-    say=say,
+    say=translate,
     word=say_word,
     cell=say_cell,
     by_cause=gather_alerts,

@@ -13,7 +13,7 @@ from forecasting.message import Template
 from monitor.config.tile_files import NAME, list_files
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
-from monitor.language.sayings import say_all
+from monitor.language.rendering import translate_all
 from monitor.store.alerting.sites import find_version
 from monitor.store.models.point_maps import Square, View, find_sides, list_sets, load_point, load_view
 from monitor.store.readings.point_rates import Box, PointRate, load_rates
@@ -142,7 +142,7 @@ def read_point(
         ahead = load_rows(c, "point_forecasts", order_by=["horizon"], site=site, point_set=set_, pid=pid)
     named = ("horizon", "target_at", "q10", "q50", "q90", "reason")
     head = {"site": site, "set": set_, "pid": pid, "direction": one.direction, "unit": "mm"}
-    return say_all({**head, **found, "forecast": [{name: row[name] for name in named} for row in ahead]})
+    return translate_all({**head, **found, "forecast": [{name: row[name] for name in named} for row in ahead]})
 
 
 @router.get("/sites/{site}/relief.pmtiles", response_class=Response)

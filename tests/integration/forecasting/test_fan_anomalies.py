@@ -15,7 +15,7 @@ from monitor.domain.instants import epoch_s, spell
 from monitor.jobs import anomaly
 from monitor.jobs.anomaly_proof import prove_fans
 from monitor.jobs.forecasts import train
-from monitor.language.sayings import say
+from monitor.language.rendering import translate
 from monitor.series.assessment import Windows
 from monitor.store.alerting import decisions
 from monitor.store.alerting.sites import save_site
@@ -96,7 +96,7 @@ def test_readings_outside_the_stored_fan_are_an_anomaly_that_explains_itself(
     (word,) = AnomalyRule(strange).assess(Windows(site, View(anomalies=(fact,)), Memory(), epoch_s(now)))
     assert "(residual-fan): movement, compared with the 95 % fans of its forecasts, the newest issued" in word.reason
     for language in ("it", "zh", "es"):
-        told = say(word.reason, language)
+        told = translate(word.reason, language)
         assert "compared" not in told
         assert "outside" not in told
 

@@ -10,7 +10,7 @@ from monitor.domain.observation import Observation
 from monitor.jobs.instruments.checks import check_anomalies
 from monitor.jobs.instruments.run import list_changes
 from monitor.language.catalogue import LANGUAGES
-from monitor.language.sayings import say
+from monitor.language.rendering import translate
 from monitor.store.alerting.sites import save_site
 from monitor.store.instrument_board import load_board
 from monitor.store.readings.instruments import Judged
@@ -51,7 +51,7 @@ def test_twenty_rovers_of_a_dead_base_are_one_group_with_one_act(database):
     }
     assert [r["parent"] for r in board if r["instrument"] == "G1"] == ["logger LG1"]
     acts = "look at power, antenna and radio of base BASE", "look at power supply PV1"
-    assert all(say(act, code) != act for act in acts for code in LANGUAGES if code != "en")
+    assert all(translate(act, code) != act for act in acts for code in LANGUAGES if code != "en")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from forecasting.message import gather
 from monitor.cli.main import run_verb
 from monitor.domain.instants import parse, spell, spell_age
-from monitor.language.sayings import say
+from monitor.language.rendering import translate
 from monitor.notify.notifiers import mail, webhook
 from monitor.notify.notifiers.log import LogNotifier
 from monitor.store.alerting.outbox import claim_due, due_channels
@@ -146,16 +147,17 @@ def check_languages(slope):
         texts = {r["reason"] for r in load_view(c, "alert_history", site=slope.site.id)}
         texts |= {r["reasons"] for r in load_view(c, "movement_history", site=slope.site.id)}
         texts |= {h["reason"] for h in load_view(c, "station_health", site=slope.site.id)} - {None}
-        bodies = set(c.execute(select(notification.c.body)).scalars())
-    texts |= {line for body in bodies for line in body.splitlines() if not line.startswith("Action: ")}
+        rows = [gather(row) for row in c.execute(select(notification)).mappings()]
+    lines = [line for row in rows for line in row["body"].values["parts"].items]
+    texts |= {line for line in lines if not line.startswith("Action: ")}
     assert len(texts) > 10
     english = re.compile(r"\b(the|of|with|over|in|is|no|and|needed|data|since|not|by)\b")
     for text in texts:
-        said = say(text, "zh")
+        said = translate(text, "zh")
         assert not english.search(said), (text, said)
         for language in ("it", "zh", "es"):
             figures = re.findall(r"(?<![\w.])\d+(?:\.\d+)?", text)
-            assert sorted(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", say(text, language))) == sorted(figures), text
+            assert sorted(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", translate(text, language))) == sorted(figures), text
 
 
 def check_status_command(status, database, tmp_path, capsys):

@@ -12,7 +12,7 @@ from monitor.domain.instants import parse, parse_duration_s, spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.language.sayings import say_all
+from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import Context, context_of
@@ -148,7 +148,7 @@ def get_chart(
         ends = max([high, *(parse(row["target_at"]) for row in shown)])
         horizon = min((row["horizon_s"] for row in shown), default=None)
         past = [] if single is None or horizon is None else pages.load_past_forecasts(c, single.id, horizon, low, high)
-        return say_all({
+        return translate_all({
             "site": site, "station": station, "quantity": quantity, "unit": unit, "computed": single is None,
             "from": spell(low), "to": spell(high), "until": spell(ends), "total": len(readings),
             "points": spell_points(sample(readings, max_points)),

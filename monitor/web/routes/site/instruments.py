@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from forecasting.message import Template
 from monitor.domain.instants import parse
 from monitor.errors import RefusedError
-from monitor.language.sayings import say_all
+from monitor.language.rendering import translate_all
 from monitor.store.instrument_board import load_board
 from monitor.store.models.anomaly_budget import set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
@@ -44,7 +44,7 @@ def list_instruments(request: Request, site: str) -> list[dict[str, Any]]:
     """Every instrument with state, reason, parents, battery, calibration, findings and the share of each month."""
     with context_of(request).db.read() as c:
         find_card(c, site)
-        found: list[dict[str, Any]] = say_all(load_board(c, site))
+        found: list[dict[str, Any]] = translate_all(load_board(c, site))
         return found
 
 

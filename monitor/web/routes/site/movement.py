@@ -13,7 +13,7 @@ from monitor.criteria.cost import ROWS_WARN, count_rows
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.language.sayings import say_all
+from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season
@@ -113,7 +113,7 @@ def get_movement(
             raise NotFoundError(_NO_STATION(site=site, station=station))
         low, high = read_ends(context.clock(), from_, to, span)
         declared = context.declared(c, card)
-        return say_all({
+        return translate_all({
             "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": card.levels,
             "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],
             "movement": timeline.load_movement(c, site, station, low, high),
@@ -130,7 +130,7 @@ def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
         find_card(c, site)
         if station not in load_stations(c).get(site, ()):
             raise NotFoundError(_NO_STATION(site=site, station=station))
-        return say_all({"site": site, "station": station, "series": load_season(c, site, station)})
+        return translate_all({"site": site, "station": station, "series": load_season(c, site, station)})
 
 
 def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import NotFoundError
-from monitor.language.sayings import say_all
+from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
@@ -86,7 +86,7 @@ def get_panes(
             "site": site, "station": station, "quantity": quantity, "unit": parts[0][0].unit,
             "computed": single is None, "from": low.timestamp(), "to": high.timestamp(),
             "until": ends.timestamp(), "total": total, "points": points, "step_s": sums and sums["step_s"],
-            "noise_floor": noise_floor_of(declared, station, quantity), **say_all({
+            "noise_floor": noise_floor_of(declared, station, quantity), **translate_all({
                 "thresholds": find_thresholds(declared, station, quantity, levels, readings),
                 "forecast": _shorten_issue(describe_issue(shown)), "others": summarise_others(issues),
                 "withheld": None if single is None else pages.load_withheld(c, single.id),
@@ -285,7 +285,7 @@ def _load_foot(
             "from": fold(k.at for k in ribbon), "to": until.timestamp(), "level": [k.level for k in ribbon],
             "seen": [k.seen for k in ribbon],
         },
-        "marks": say_all(marks), "maintenance": works,
+        "marks": translate_all(marks), "maintenance": works,
     }  # fmt: skip
 
 

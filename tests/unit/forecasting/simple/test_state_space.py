@@ -17,7 +17,7 @@ from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.exogenous import read_exogenous
 from monitor.jobs.forecasts.tasks import AskedModel, SiteForecastAsked, SiteRecord
 from monitor.jobs.forecasts.worker import forecast_site
-from monitor.language.sayings import say
+from monitor.language.rendering import translate
 
 pytest.importorskip("statsmodels")
 
@@ -163,4 +163,4 @@ def test_an_ended_fit_is_said_with_the_forecast(monkeypatch):
     both = forecast_site(asked(DAY_S, (DAY_S,), ("auto", "uc")))
     hidden = {row.reason for row in both.rows if row.model == "uc"}
     assert hidden == {"not shown: auto is the forecast of this horizon; its fit was ended before its best"}
-    assert say(hidden.pop(), "it").endswith("; il suo adattamento è stato terminato prima del suo ottimo")
+    assert translate(hidden.pop(), "it").endswith("; il suo adattamento è stato terminato prima del suo ottimo")

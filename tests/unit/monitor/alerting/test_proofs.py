@@ -12,7 +12,7 @@ from monitor.criteria.proofs import LASTS_S, WARN_S, digest_settings, judge_fore
 from monitor.domain.decision import AnomalyFact, Memory, Newest, ProofFact, View, instant
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import ForecastPlan
-from monitor.language.sayings import say
+from monitor.language.rendering import translate
 
 DAY = 86400.0
 NOW = 1_790_000_000.0
@@ -85,7 +85,7 @@ def test_without_it_the_same_score_is_advice_and_that_is_said(why):
     assert "advice:strange:G1" in decision.memory.conditions
     assert why in describe_unproven(SITE, [BROKEN[why]], NOW)[0]
     for language in ("it", "zh", "es"):
-        assert say(condition.reason, language) != condition.reason
+        assert translate(condition.reason, language) != condition.reason
 
 
 def test_where_no_test_is_asked_for_a_score_counts():
@@ -138,7 +138,7 @@ def test_before_its_end_a_notice_says_which_test_is_to_be_made_again():
     soon = look(replace(GOOD, until_s=NOW + WARN_S - DAY))
     assert soon.level == 1
     assert soon.memory.conditions["health:strange:proof_ends"].level == 1
-    assert say(soon.memory.conditions["health:strange:proof_ends"].reason, "it")[:5] != "strang will"
+    assert translate(soon.memory.conditions["health:strange:proof_ends"].reason, "it")[:5] != "strang will"
     assert look(replace(GOOD, until_s=NOW + WARN_S + DAY)).next_due_s <= NOW + DAY
 
 

@@ -15,7 +15,7 @@ from monitor.domain.decision import ForecastFact, Memory, View
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
 from monitor.errors import ConfigError
-from monitor.language.sayings import say
+from monitor.language.rendering import translate
 from monitor.series.assessment import Windows
 from monitor.web.parts.collect import describe_rules
 from tests.property.alerting_histories import DAY_S, SITE, STEP_S, levels, run, seeded
@@ -97,7 +97,7 @@ def test_it_says_chance_quantiles_and_distribution_with_units():
 def test_it_is_said_in_the_reader_s_language(language):
     for middle in (8.0, 60.0, -60.0):
         reason = ask([fact(middle)]).reason
-        told = say(f"A: {reason}", language)
+        told = translate(reason, language)
         assert "chance" not in told
         assert "forecast" not in told
         assert all(figure in told for figure in ("10 mm/day", "30 %", f"{middle:.2f} mm/day"))
@@ -163,7 +163,7 @@ def test_check_says_what_counts_otherwise_and_the_page_says_the_chance():
     assert "along azimuth_deg of A; before 0.2 each axis counted by itself" in said[1]
     (rule,) = [rule for rule in describe_rules(plain) if rule["id"] == "f"]
     assert rule["bounds"] == ["yellow over 10 mm/day in 1d with a chance of more than 30 %"]
-    assert say(rule["bounds"][0], "es") == "amarillo sobre 10 mm/day en 1d con probabilidad superior al 30 %"
+    assert translate(rule["bounds"][0], "es") == "amarillo sobre 10 mm/day en 1d con probabilidad superior al 30 %"
 
 
 def test_to_ask_for_more_chance_of_a_high_level_is_a_loosening():

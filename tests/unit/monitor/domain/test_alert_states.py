@@ -9,7 +9,7 @@ import pytest
 from monitor.domain.alert import AlertState
 from monitor.domain.alert_states import BY_SERVICE, OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
 from monitor.errors import RefusedError
-from monitor.language.sayings import say
+from monitor.language.rendering import translate
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "alert-states.md"
 STATES = (None, *OPEN, AlertState.CLOSED)
@@ -27,7 +27,7 @@ def test_each_pair_is_allowed_or_refused_with_one_line(state, what):
     assert said.startswith("alert 7 is ")
     assert "\n" not in said
     for language in ("it", "zh", "es"):
-        assert say(said, language) != said
+        assert translate(said, language) != said
 
 
 def test_the_table_is_whole():

@@ -10,9 +10,7 @@ from jinja2 import nodes
 
 from monitor.language import catalogue as catalogues
 from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
-from monitor.language.sayings import FIGURES, FREE, LISTS, PHRASES, TERMS
 from monitor.language.scripts import FOLDER, find_script_texts
-from monitor.language.sentences import SENTENCES
 from monitor.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.notify.message import LINK
 from monitor.notify.notifiers.gateway import PRESS
@@ -68,7 +66,6 @@ def every_text() -> set[str | tuple[str, str]]:
     return {
         *page_texts(),
         *find_script_texts(),
-        *SENTENCES,
         *WORDS,
         *LEVELS,
         *MONTHS,
@@ -118,6 +115,9 @@ def test_babel_reads_the_same():
             read = [
                 message for message in pofile.read_po(opened) if message.id and message.string and all(message.string)
             ]
+        templates = open_catalogue(language).templates
+        assert {m.context: m.string for m in read if m.context} == {k: v for k, (_, v) in templates.items() if v}
+        read = [message for message in read if not message.context]
         ours = open_catalogue(language).entries()
         for message in read:
             if isinstance(message.id, tuple):
@@ -196,13 +196,6 @@ def test_every_kind_of_criterion_is_a_word_of_the_vocabulary():
     from monitor.criteria.table import CRITERIA
 
     assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS
-
-
-def test_places_of_sentences_are_known_and_stand_once():
-    for template in SENTENCES:
-        names = re.findall(r"\{(\w+)\}", template)
-        assert len(set(names)) == len(names), template
-    assert not (FIGURES | TERMS | PHRASES | LISTS) & FREE
 
 
 def test_a_missing_or_broken_catalogue_is_english(tmp_path, monkeypatch, caplog):
