@@ -30,12 +30,12 @@ _STATUS_SITE: Final = "status"  # alarms of the service itself
 _SINCE: Final = Template("epoch0.reference", "since {at} in frame '{frame}'")
 _OTHER: Final = Template(
     "epoch0.other",
-    "gnss: {station} counts {kept}, got {told}; confirmation required: slopeward ingest --accept-epoch0 {place}, or "
+    "gnss: {station} counts {kept}, got {given}; confirmation required: slopeward ingest --accept-epoch0 {place}, or "
     "--keep-epoch0",
 )
 _VERIFY: Final = Template(
     "epoch0.verify",
-    "verify now: GNSS messages of {station} ({site}) count {told}; kept is {kept}, and what counts otherwise waits in "
+    "verify now: GNSS messages of {station} ({site}) count {given}; kept is {kept}, and what counts otherwise waits in "
     "the quarantine. Which holds? slopeward ingest --accept-epoch0 {place} --reason WHY, or --keep-epoch0 {place} "
     "--reason WHY",
 )
@@ -110,7 +110,7 @@ class References:
             self._changed.setdefault((site, station), told)
             code = "other_frame" if known.frame != frame else "other_epoch0"
             place = f"{site}/{station}"
-            said = _OTHER(station=station, kept=known.describe(), told=told.describe(), place=place)
+            said = _OTHER(station=station, kept=known.describe(), given=told.describe(), place=place)
             raise PayloadError(code, said)
 
     @property
@@ -170,7 +170,7 @@ def ask_references(
 def _ask(question: Question) -> AlertChange:
     place = f"{question.site}/{question.station}"
     reason = _VERIFY(
-        station=question.station, site=question.site, place=place, told=question.asked.describe(),
+        station=question.station, site=question.site, place=place, given=question.asked.describe(),
         kept=question.kept.describe(),
     )  # fmt: skip
     return health_alarm(alarm_key(place), 2, reason, is_open=True)

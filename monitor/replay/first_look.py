@@ -19,10 +19,10 @@ from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
-from monitor.ingest.files.naming import rename_file
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.values import list_values
+from monitor.language.file_names import rename_file
 from monitor.replay.backtest import Progress, Terms, run_backtest
 from monitor.replay.known import Known
 from monitor.replay.offline import open_files

@@ -38,7 +38,6 @@ STORED = {
     ("monitor/alerting/decision/conditions.py", "person's word"), ("monitor/alerting/decision/conditions.py", "speak"),
     ("monitor/alerting/decision/conditions.py", "hears"), ("monitor/alerting/decision/evidence.py", "speaks"),
     ("monitor/series/coseismic_steps.py", "your word"), ("monitor/series/steps.py", "asked again"),
-    ("monitor/alerting/acts/word_acts.py", "asked again"),
 }  # fmt: skip
 
 

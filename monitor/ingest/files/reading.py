@@ -24,7 +24,7 @@ from monitor.store.readings.flags import UNDECLARED
 from monitor.store.readings.messages import Rejected
 
 CHUNK: Final = 5000
-_DOUBT: Final = Template("file.unit", "{file}: is the unit right? {doubts}")
+_DOUBT: Final = Template("file.unit", "{file}: is the unit right? {details}")
 _DOUBTED: Final = Template(
     "file.unit.refused",
     "{doubt}. Nothing of the file was stored: correct the unit, or say --accept-units when it is right",
@@ -128,7 +128,7 @@ def _check_units(
             scales.add(_sort(chunk, pipeline, site, clock(), name)[0])
     doubts = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
     if doubts:
-        raise UnitDoubtError(_DOUBTED(doubt=_DOUBT(file=name, doubts=join(doubts))))
+        raise UnitDoubtError(_DOUBTED(doubt=_DOUBT(file=name, details=join(doubts))))
 
 
 def _judge(lines: Iterable[Line], result: FileResult) -> Iterator[Judged]:

@@ -13,11 +13,11 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF, Message, Template, spread
 from monitor.config.service import ComputeSection
 from monitor.errors import ConfigError, JobError, PayloadError
-from monitor.ingest.files.naming import UNREADABLE, rename_file
 from monitor.ingest.files.plain_lines import NOT_OF_THEIR_FORM, open_plain, open_raw, read_error, spell, write_lines
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import BadRow, Content, Declared, Line, Piece, Said
 from monitor.ingest.files.readers import READERS, open_points, open_readings
+from monitor.language.file_names import UNREADABLE, rename_file
 from monitor.store.readings.points import PointValue
 from monitor.worker import compute
 from monitor.worker.records import Task

@@ -13,7 +13,6 @@ from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
-from monitor.ingest.files.naming import EMPTY, UNREADABLE
 from monitor.ingest.files.tables import (
     LINE_LIMIT,
     WHITESPACE,
@@ -25,6 +24,7 @@ from monitor.ingest.files.tables import (
 )
 from monitor.ingest.files.units import spell_unit, unit_of_header
 from monitor.ingest.guess.recognise import tell_known
+from monitor.language.file_names import EMPTY, UNREADABLE
 
 LOOK_BYTES: Final = 1 << 20
 LOOK_LINES: Final = 300  # to find header and delimiter

@@ -14,7 +14,6 @@ from typing import Final
 
 from monitor.domain.site import Origin
 from monitor.errors import ConfigError
-from monitor.ingest.files.naming import rename_file
 from monitor.ingest.files.reader import Said, StationPlace
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.guess.guess import Guess, Sensor, guess
@@ -25,6 +24,7 @@ from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.site_file import ask_place
 from monitor.ingest.guess.spell import spell_mapping
 from monitor.ingest.guess.values import Value, list_values
+from monitor.language.file_names import rename_file
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
 VALUES_MOST: Final = 5_000_000  # looked at

@@ -13,9 +13,9 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rtklib import read_head, read_solution
 from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.lines import is_long
-from monitor.ingest.files.naming import UNREADABLE
 from monitor.ingest.files.readers import LONG, READERS, WIDE
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
+from monitor.language.file_names import UNREADABLE
 
 HEAD_BYTES: Final = 1 << 16
 _LONG: Final = frozenset({"time", "station", "quantity", "value"})

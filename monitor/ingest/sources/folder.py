@@ -17,13 +17,13 @@ from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.naming import UNREADABLE
 from monitor.ingest.files.reader import Said, find_by_name
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.guess.recognise import choose_reader
 from monitor.ingest.sources.plan import find_form, make_said, place_said
 from monitor.ingest.sources.polled import Polled
 from monitor.ingest.sources.take import Place, check_content, explain, find_end, measure, take_file
+from monitor.language.file_names import UNREADABLE
 from monitor.store.readings.sources import FileState, cut, forget_files, load_files, save_file
 from monitor.worker import compute
 from monitor.worker.sandbox import GIB

@@ -15,7 +15,6 @@ from monitor.domain.alert import Actor
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
 from monitor.errors import RefusedError, SlopewardError
-from monitor.ingest.files.naming import EMPTY, rename_file
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS
@@ -25,6 +24,7 @@ from monitor.ingest.files.tables import LINE_LIMIT
 from monitor.ingest.files.walled import open_walled
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
+from monitor.language.file_names import EMPTY, rename_file
 from monitor.store.database.engine import Database
 from monitor.store.readings.quarantine import drop_waiting
 from monitor.store.readings.sources import FileState

@@ -10,8 +10,8 @@ from typing import Final
 from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.errors import JobError, RefusedError
-from monitor.ingest.files.naming import EMPTY
 from monitor.jobs.worker import run_in_worker
+from monitor.language.file_names import EMPTY
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.reserve import MEGABYTE, find_folder
 from monitor.web.uploads.develop import NO_PICTURE, Developed, Undeveloped, name_format

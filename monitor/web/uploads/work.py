@@ -26,7 +26,6 @@ from monitor.errors import (
     UnitDoubtError,
 )
 from monitor.ingest.files.mapping import TableMapping, load_mapping
-from monitor.ingest.files.naming import rename_file
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS
@@ -48,6 +47,7 @@ from monitor.ingest.guess.site_file import (
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.sources.plan import place_said
 from monitor.jobs.worker import run_in_worker
+from monitor.language.file_names import rename_file
 from monitor.replay.first_look import AllForecasts, AskedPast, PastLevels
 from monitor.store.alerting.proposals import load_proposals
 from monitor.store.alerting.sites import find_version, load_site_source

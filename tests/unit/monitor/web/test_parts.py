@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.message import Term
+from forecasting.message import Term, Timestamp, join
+from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.errors import NotAllowedError
 from monitor.language.local_time import use_zone
@@ -172,12 +173,15 @@ def test_numbers_are_spelled_near_their_value(value):
 
 
 def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
-    told = "silent since 2026-10-07T19:16:51.919000Z, fails about 2026-11-20T17:14Z; file 2026-10-07T1916.csv <b>"
+    first, second = parse("2026-10-07T19:16:51.919000Z"), parse("2026-11-20T17:14:00Z")
+    told = join(
+        ["silent since", Timestamp.of(first), "fails about", Timestamp.of(second), "file 2026-10-07T1916.csv <b>"]
+    )
     with use_zone("Europe/Zurich"):
         said = tell(told)
     plain = re.sub("<[^>]*>", "", said)
     assert plain == (
-        "silent since 2026-10-07 21:16 CEST, fails about 2026-11-20 18:14 CET; file 2026-10-07T1916.csv &lt;b&gt;"
+        "silent since; 2026-10-07 21:16 CEST; fails about; 2026-11-20 18:14 CET; file 2026-10-07T1916.csv &lt;b&gt;"
     )
     assert 'title="2026-10-07 19:16 UTC"' in said
 
