@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from forecasting.message import Figure
 from monitor.broker.access import find_access, open_access
 from monitor.broker.audit import Limit
 from monitor.broker.intruder import Intruder, try_anonymous, try_foreign
@@ -96,7 +97,7 @@ def _dropped(seen: Dropping) -> Iterator[Found]:
     text = f"the broker dropped {grown:.0f} messages since the last look"
     todo = "set max_queued_messages 0 and max_queued_bytes 0; a client that is slow or away was too far behind"
     is_wrong = before is not None and grown > 0
-    yield found(is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=dropped)
+    yield found(is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=Figure(dropped or 0.0, ".0f"))
 
 
 _BRIDGES: Final = "bridges an outage of {long} at {rate}; then {why}"
@@ -178,7 +179,7 @@ CHECKS: Final = (
     ),
     Check("broker.answers", RunningBroker, BAD, "{why}", _answers, "{todo}", fine="{url} answers"),
     Check(
-        "broker.expiry", BrokerFacts, WARN, "the broker forgets an absent client after {s:g} s",
+        "broker.expiry", BrokerFacts, WARN, "the broker forgets an absent client after {s} s",
         _expiry,
         "raise it (Mosquitto: persistent_client_expiration), else an outage longer than that loses data",
     ),
@@ -195,7 +196,7 @@ CHECKS: Final = (
     ),
     Check(
         "broker.dropped", Dropping, BAD, "{text}", _dropped, "{todo}",
-        fine="{dropped:.0f} messages dropped since it started", alarm=1, key="check:broker.dropped", reason=_LOSES,
+        fine="{dropped} messages dropped since it started", alarm=1, key="check:broker.dropped", reason=_LOSES,
         after_s=AWAY_S, degrades=True,
     ),
     Check(

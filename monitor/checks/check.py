@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from forecasting.message import PLACE
+from forecasting.message import PLACE, TEXT_OF, Template, Timestamp, Value
 from monitor.store.service_checks import BAD, OK, WARN, CheckRow
 
 __all__ = ["BAD", "OK", "WARN", "Check", "Finding", "Found", "found"]
@@ -91,16 +92,33 @@ class Check:
         level = (one.level or self.level) if one.is_wrong else OK
         message = self.message if one.is_wrong else self.fine
         return Finding(
-            self, one.subject, level, _fill(message, one.values),
-            self.todo.format(**one.values) if one.is_wrong else "", one.figure,
+            self, one.subject, level, self.fill("", message, one.values) if one.is_wrong
+            else self.fill("fine", message, one.values),
+            self.fill("todo", self.todo if one.is_wrong else "", one.values), one.figure,
         )  # fmt: skip
 
+    def texts(self) -> dict[str, str]:
+        """English texts by the ids of their templates."""
+        parts = {"": self.message, "fine": self.fine, "todo": self.todo, "reason": self.reason}
+        return {self.name_text(part): text for part, text in parts.items() if PLACE.sub("", text)}
 
-def _fill(template: str, values: Mapping[str, Any]) -> str:
-    """The template with its values; a message that is all of it stays one."""
-    alone = PLACE.fullmatch(template)
-    whole = None if alone is None else values[alone[1]]
-    return whole if isinstance(whole, str) else template.format(**values)
+    def name_text(self, part: str) -> str:
+        """The id of the template of a part."""
+        return ".".join(word for word in ("check", *self.id.split("."), part) if word not in {"", "*"})
+
+    def fill(self, part: str, text: str, values: Mapping[str, Any]) -> str:
+        """A text with its values; one that is a value alone is that value."""
+        alone = PLACE.fullmatch(text)
+        if not text or (alone is not None and isinstance(values[alone[1]], str)):
+            whole: str = values[alone[1]] if alone else ""
+            return whole
+        return Template(self.name_text(part), text)(**{name: _as_value(values[name]) for name in PLACE.findall(text)})
+
+
+def _as_value(value: Any) -> Value:
+    if isinstance(value, datetime):
+        return Timestamp.of(value, "second")
+    return value if isinstance(value, Value) else str(value)
 
 
 class Finding(NamedTuple):
@@ -131,12 +149,12 @@ class Finding(NamedTuple):
     @property
     def reason(self) -> str:
         """Of the alarm."""
-        return self.check.reason.format(subject=self.subject, text=self.text) or self.text
+        return self.check.fill("reason", self.check.reason, {"subject": self.subject, "text": self.text}) or self.text
 
     @property
     def line(self) -> str:
         """The text with its subject."""
-        return f"{self.subject}: {self.text}" if self.subject else self.text
+        return TEXT_OF(name=self.subject, text=self.text) if self.subject else self.text
 
     @property
     def row(self) -> CheckRow:

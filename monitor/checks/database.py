@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from forecasting.message import Timestamp
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.config.sources import FOLDER_KIND
@@ -83,7 +84,8 @@ def _polled(seen: Stored) -> Iterator[Found]:
             text = f"since {state.error_since:%Y-%m-%d %H:%M} UTC: {state.error}"
             yield found(name, text=text, todo="mend what the line says; it is tried again")
         else:
-            yield found(name, is_wrong=False, at=state.success_at)
+            at = state.success_at and Timestamp.of(state.success_at, "minute")
+            yield found(name, is_wrong=False, at=at)
 
 
 CHECKS: Final = (
@@ -107,5 +109,5 @@ CHECKS: Final = (
         "scenes.learnt", Stored, BAD, "your own weights {path} cannot be read: others are tried instead ({fault})",
         _learnt, BRING_BACK,
     ),
-    Check("sources.polled", Stored, WARN, "{text}", _polled, "{todo}", fine="last success {at:%Y-%m-%d %H:%M} UTC"),
+    Check("sources.polled", Stored, WARN, "{text}", _polled, "{todo}", fine="last success {at}"),
 )  # fmt: skip

@@ -30,15 +30,15 @@ class Heartbeat(NamedTuple):
 
 CHECKS: Final = (
     Check(
-        "decide.writes", Pulse, BAD, "database takes no writes since {at:%Y-%m-%d %H:%M:%S} UTC{why}",
+        "decide.writes", Pulse, BAD, "database takes no writes since {at}{why}",
         lambda p: found(is_wrong=p.unwritten_s > SILENT_WRITE_S, at=p.written_at, why=p.error and f" ({p.error})"),
     ),
     Check(
-        "decide.evaluations", Pulse, BAD, "no evaluation was stored since {at:%Y-%m-%d %H:%M:%S} UTC",
+        "decide.evaluations", Pulse, BAD, "no evaluation was stored since {at}",
         lambda p: found(is_wrong=p.expects and p.late_s > LATE_EVALUATION_S, at=p.evaluated_at),
     ),
     Check(
-        "decide.core", Heartbeat, BAD, "core does not go round since {at:%Y-%m-%d %H:%M:%S} UTC",
+        "decide.core", Heartbeat, BAD, "core does not go round since {at}",
         lambda beat: found(is_wrong=beat.silent_s > SLOW_BEAT_S, at=beat.silent_at),
     ),
 )  # fmt: skip

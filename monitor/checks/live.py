@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.service import BrokerSection
@@ -25,6 +26,11 @@ GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is a
 ESCALATION_FAILS_S: Final = 15.0
 FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
 STATUS_SITE: Final = "status"
+_SINCE: Final = Template("check.source.since", "{what} since {at}: {problem}")
+_FOLDER: Final = Template("check.source.folder", "a file in the watched folder of {site} cannot be read")
+_NO_FILES: Final = Template("check.source.silent", "source {name} brings no files")
+_NO_FILES_OF: Final = Template("check.source.silent_of", "source {name} of {site} brings no files")
+_FOREIGN: Final = Template("check.source.foreign", "source {name} is for site {site}, which is not configured")
 Grew = Callable[[str, int], bool]  # whether a count grew since the last look
 
 
@@ -126,7 +132,7 @@ def _silent_sources(seen: Polling) -> Iterator[Found]:
     for name in sorted(own.keys() | states.keys()):
         table, state = own.get(name), states.get(name)
         if table is not None and table.site not in seen.sites:
-            yield found(name, text=f"source {name} is for site {table.site}, which is not configured")
+            yield found(name, text=_FOREIGN(name=name, site=table.site))
             continue
         since, silent_s = _find_silence(table, state)
         late = since is not None and (seen.now - since).total_seconds() > silent_s
@@ -142,12 +148,16 @@ def _find_silence(table: SourceSection | None, state: PollState | None) -> tuple
     return (None, 0.0) if table is None else (state.success_at or state.since_at, table.silent_s)
 
 
-def _describe_silence(name: str, state: PollState | None, since: datetime | None) -> str:
+def _describe_silence(name: str, state: PollState | None, since: datetime | None) -> Message:
     if state is not None and state.kind == FOLDER_KIND:
-        what = f"a file in the watched folder of {state.site} cannot be read"
+        what = _FOLDER(site=state.site)
     else:
-        what = f"source {name} brings no files" if state is None else f"source {name} of {state.site} brings no files"
-    return what if since is None or state is None else f"{what} since {since:%Y-%m-%d %H:%M} UTC: {state.error}"
+        what = _NO_FILES(name=name) if state is None else _NO_FILES_OF(name=name, site=state.site)
+    return (
+        what
+        if since is None or state is None
+        else _SINCE(what=what, at=Timestamp.of(since, "minute"), problem=state.error or "")
+    )
 
 
 def _list_gaps(seen: Rotas, *, now: bool) -> Iterator[Found]:
@@ -278,8 +288,8 @@ CHECKS: Final = (
         alarm=2, after_s=ESCALATION_FAILS_S, hold_s=60.0,
     ),
     Check(
-        "slow.*", Evaluating, BAD, "evaluation of {site} takes {s:.0f} s; shorten windows or thin its series",
-        lambda e: (found(x, is_wrong=x in e.slow, site=x, s=e.slow.get(x, 0.0)) for x in e.sites),
+        "slow.*", Evaluating, BAD, "evaluation of {site} takes {s} s; shorten windows or thin its series",
+        lambda e: (found(x, is_wrong=x in e.slow, site=x, s=Figure(e.slow.get(x, 0.0), ".0f")) for x in e.sites),
         alarm=2, degrades=True,
     ),
 )  # fmt: skip

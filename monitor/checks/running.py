@@ -142,12 +142,12 @@ CHECKS: Final = (
     ),
     Check(
         "service.silent", Stamps, WARN,
-        "core has been silent since {at:%Y-%m-%d %H:%M:%S} UTC; see the log of `slopeward run`",
+        "core has been silent since {at}; see the log of `slopeward run`",
         lambda s: [found(is_wrong=not s.is_heard, at=s.stamps["core"][0])] if "core" in s.stamps else (), _RUN,
         blinds=True,
     ),
     Check(
-        "service.gone", Stamps, BAD, "core, pid {pid}, is gone; its last sign of life was {at:%Y-%m-%d %H:%M:%S} UTC",
+        "service.gone", Stamps, BAD, "core, pid {pid}, is gone; its last sign of life was {at}",
         _find_core,
         "the supervisor starts it again within a minute; else slopeward run",
         fine="core runs, pid {pid}, {n} messages since start",
@@ -163,7 +163,7 @@ CHECKS: Final = (
     ),
     Check(
         "standby.silent", Stamps, BAD,
-        "{name} stood by and is silent since {at:%Y-%m-%d %H:%M:%S} UTC: nobody would take over", _list_standby,
+        "{name} stood by and is silent since {at}: nobody would take over", _list_standby,
         "start `slopeward run --standby` on {name}", fine="{active} decides since {since}; {name} stands by",
         degrades=True,
     ),
@@ -199,7 +199,7 @@ CHECKS: Final = (
         _each(lambda one, _: one.evaluated_at is None, begun=False), blinds=True,
     ),
     Check(
-        "sight.evaluated", Sights, BAD, "{site}: not evaluated since {at:%Y-%m-%d %H:%M:%S} UTC", _each(_is_late),
+        "sight.evaluated", Sights, BAD, "{site}: not evaluated since {at}", _each(_is_late),
         blinds=True,
     ),
     Check(

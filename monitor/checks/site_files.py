@@ -274,11 +274,11 @@ CHECKS: Final = (
     Check("sites.dear", SiteFiles, BAD, "{line}", _dear, "evaluations slower than data blind the site"),
     Check("sites.unproven", SiteFiles, BAD, "{line}", _unproven, "slopeward check says what would show it"),
     Check(
-        "forecasts.other_site", SiteFiles, BAD, "forecast.{key}: no site is called {name!r}; expected one of: {every}",
+        "forecasts.other_site", SiteFiles, BAD, "forecast.{key}: no site is called '{name}'; expected one of: {every}",
         _other_sites, "mend the site file",
     ),
     Check(
-        "forecasts.unknown", SiteFiles, BAD, "{key}: unknown model {name!r}; expected one of: {known}", _unknown_models,
+        "forecasts.unknown", SiteFiles, BAD, "{key}: unknown model '{name}'; expected one of: {known}", _unknown_models,
         "mend the site file",
     ),
     Check(
@@ -290,7 +290,7 @@ CHECKS: Final = (
         "install it, or take these out of the site file",
     ),
     Check(
-        "decoders", SiteFiles, BAD, "decoder of topic {topic!r}: {why}", _unusable_decoders,
+        "decoders", SiteFiles, BAD, "decoder of topic '{topic}': {why}", _unusable_decoders,
         "mend its [[decoder]] table",
     ),
     Check(

@@ -1,7 +1,7 @@
 """The table of checks: every entry of the files of this room."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from monitor.checks import broker, database, decisions, installation, live, machine, running, settings, site_files
 from monitor.checks.check import Check, Finding
@@ -26,3 +26,9 @@ def read_rows(rows: Iterable[CheckRow]) -> Iterator[Finding]:
             if one.id in {row.name, f"{area}.*"}:
                 subject = "" if one.id == row.name else row.name.removeprefix(f"{area}.")
                 yield Finding(one, subject, row.state, row.found, row.remedy, (row.value, row.unit))
+
+
+def extract(fileobj: object, keywords: object, comment_tags: object, options: object) -> Iterator[tuple[Any, ...]]:
+    """The texts of all checks for babel, by the ids of their templates."""
+    del fileobj, keywords, comment_tags, options
+    yield from ((1, "pgettext", pair, []) for one in CHECKS for pair in one.texts().items())
