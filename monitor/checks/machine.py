@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from forecasting.message import Figure
 from monitor.checks.check import BAD, OK, WARN, Check, Found, found
 from monitor.checks.live import AWAY_S
 from monitor.config.service import ServiceConfig
@@ -91,7 +92,7 @@ def _disks(machine: Machine) -> Iterator[Found]:
         )
 
 
-_COMMIT: Final = "a small write takes {usual:.0f} ms, the slowest of a hundred {slowest:.0f} ms"
+_COMMIT: Final = "a small write takes {usual} ms, the slowest of a hundred {slowest} ms"
 
 
 def _commits(footing: Footing) -> Iterator[Found]:
@@ -101,10 +102,16 @@ def _commits(footing: Footing) -> Iterator[Found]:
     slow_ms = in_order[min(len(in_order) - 1, int(SLOWEST * len(in_order)))] * 1000
     level = BAD if slow_ms >= COMMIT_BAD_MS else WARN
     usual_ms, figure = in_order[len(in_order) // 2] * 1000, (round(slow_ms, 1), "ms")
-    yield found(is_wrong=slow_ms >= COMMIT_WARN_MS, level=level, figure=figure, usual=usual_ms, slowest=slow_ms)
+    yield found(
+        is_wrong=slow_ms >= COMMIT_WARN_MS,
+        level=level,
+        figure=figure,
+        usual=Figure(usual_ms, ".0f"),
+        slowest=Figure(slow_ms, ".0f"),
+    )
 
 
-_LOG: Final = "the write-ahead log takes {mib:.0f} MiB"
+_LOG: Final = "the write-ahead log takes {mib} MiB"
 
 
 def _log(footing: Footing) -> Iterator[Found]:
@@ -123,7 +130,7 @@ def _log(footing: Footing) -> Iterator[Found]:
             return  # for administrators and members of pg_monitor alone
         todo = "look at archive_command and at replication slots that nobody reads (pg_replication_slots)"
     level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
-    yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=size / MIB, todo=todo)
+    yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
 
 
 def _copies(footing: Footing) -> Iterator[Found]:

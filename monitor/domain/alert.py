@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from forecasting.message import Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.names import tidy_name
 
@@ -42,6 +43,7 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+OVER: Final = Template("condition.over", "over: {text}")  # around the reason of an alarm that has ended
 URGENT_HEALTH: Final = 2  # the top route of health
 # begins the key of the alarm that nobody confirmed an urgent alert: it goes to all at once, again and again
 UNCONFIRMED: Final = "health:unconfirmed:"

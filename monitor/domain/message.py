@@ -15,7 +15,7 @@ from monitor.domain.headline import find_headline, find_outlook, find_sight, nam
 from monitor.domain.site import Site
 from monitor.language.subjects import make_subject, mark_exercise
 
-EXERCISE: Final = Template("exercise", "EXERCISE: {text}")  # around every reason of a drill
+EXERCISE: Final = Template("exercise.reason", "EXERCISE: {text}")  # around every reason of a drill
 OF_LEVEL: Final = Template("level.reason", "{level}: {text}")  # around every reason of a level
 DRILL: Final = Template("exercise.body", "EXERCISE: this is a drill, nothing has happened. {text}")
 COVERED: Final = Template("body.covered", "- {at}: {text}")  # the subject of a message that another one stands for

@@ -22,7 +22,7 @@ BESIDE: Final = 2  # newest different values of each marker beside
 READ_BESIDE: Final = 6  # readings of it, among which they are looked for
 SAME: Final = 1e-9  # of a value: how far the same number lies apart after its unit was changed
 
-_SLIP: Final = Template("slip", "{typed} for {meant}: {how}")
+_SLIP: Final = Template("typed.error", "{typed} for {meant}: {how}")
 _VALUE_OF: Final = Template("slip.neighbour", "the value of {station}")
 
 Key = tuple[str, str, str]  # site, station, quantity

@@ -19,12 +19,19 @@ from monitor.store.models.anomaly_budget import (
     next_factor,
 )
 
-_AGAINST: Final = "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold "
-_STAYS: Final = Template("budget.stays", f"{_AGAINST}stays")
-_STAYS_FOR_LEVEL: Final = Template(
-    "budget.stays_for_level", f"{_AGAINST}stays, for anomalies count for the warning level here"
+_STAYS: Final = Template(
+    "budget.stays", "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold stays"
 )
-_CHANGES: Final = Template("budget.changes", f"{_AGAINST}is {{factor}} times the counted one, it was {{before}} times")
+_STAYS_FOR_LEVEL: Final = Template(
+    "budget.stays_for_level",
+    "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold stays, for "
+    "anomalies count for the warning level here",
+)
+_CHANGES: Final = Template(
+    "budget.changes",
+    "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold is {factor} "
+    "times the counted one, it was {before} times",
+)
 EVERY: Final = timedelta(seconds=EVERY_S)
 
 

@@ -17,7 +17,7 @@ from monitor.language.rendering import render, translate
 LONGEST: Final = 78  # RFC 5322, section 2.1.1; a lock screen shows the first forty
 _LEAST: Final = 12  # characters of a fact that still say something
 _TITLE: Final = 12  # of the name of a site
-_SUBJECT: Final = Template("subject", "{kind} {title}: {essence}. {at}")
+_SUBJECT: Final = Template("subject.plain", "{kind} {title}: {essence}. {at}")
 _WITH_ACTION: Final = Template("subject.action", "{kind} {title}: {action}. {essence}. {at}")
 EXERCISE: Final = Template("subject.exercise", "EXERCISE {text}")
 DELAYED: Final = Template("subject.delayed", "DELAYED: {text}")

@@ -8,6 +8,23 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Final, NamedTuple, Protocol
 
+from forecasting.message import Figure, Message, Template, Timestamp
+
+_SET_FORWARD: Final = Template(
+    "service.clock.forward", "the clock of this machine was set forward by {n} s; it is {at} now"
+)
+_SET_BACK: Final = Template("service.clock.back", "the clock of this machine was set back by {n} s; it is {at} now")
+_WENT_FORWARD: Final = Template(
+    "service.clock.jump",
+    "the clock of this machine went forward by {n} s at once; it is {at} now. Either the machine stood still (a paused "
+    "virtual machine) and nobody watched from {at2} to {at3}, or somebody set its clock",
+)
+_AHEAD: Final = Template("service.clock.ahead", "{n} of {n2} stations report times about {n3} min ahead of ours")
+_LOGGERS: Final = Template(
+    "service.clock.loggers", "{text}, and our clock follows its reference: check clocks and time zones of the loggers"
+)
+_BEHIND: Final = Template("service.clock.behind", "our clock is behind: {text}; set the clock of this machine")
+
 STEP_S: Final = 2.0  # wall and monotonic time that part by more: somebody set the clock
 PROBATION_S: Final = 60.0  # a step must last so long before anything follows it
 PAUSE_S: Final = 30.0  # a step forward by more may be a pause of the whole machine
@@ -33,21 +50,16 @@ class Step(NamedTuple):
         return end - timedelta(seconds=self.seconds), end
 
 
-def describe_step(step: Step) -> str:
+def describe_step(step: Step) -> Message:
     """What a step means, in words; one forward means one of two things, which look the same from inside."""
     if step.seconds < 0 or step.seconds <= PAUSE_S:
-        way = "forward" if step.seconds > 0 else "back"
-        return f"the clock of this machine was set {way} by {abs(step.seconds):,.0f} s; it is {_spell(step.at)} now"
+        template = _SET_FORWARD if step.seconds > 0 else _SET_BACK
+        return template(n=Figure(abs(step.seconds), ",.0f"), at=Timestamp.of(step.at, "second"))
     begin, end = step.jumped_over
-    return (
-        f"the clock of this machine went forward by {step.seconds:,.0f} s at once; it is {_spell(step.at)} now. Either "
-        f"the machine stood still (a paused virtual machine) and nobody watched from {_spell(begin)} to {_spell(end)}, "
-        "or somebody set its clock"
-    )
-
-
-def _spell(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return _WENT_FORWARD(
+        n=Figure(step.seconds, ",.0f"), at=Timestamp.of(step.at, "second"), at2=Timestamp.of(begin, "second"),
+        at3=Timestamp.of(end, "second"),
+    )  # fmt: skip
 
 
 class Suspension(NamedTuple):
@@ -76,7 +88,7 @@ class ClockWord(NamedTuple):
 
     behind_s: float
     is_ours: bool
-    text: str
+    text: Message
 
 
 class Heard(Protocol):
@@ -107,13 +119,13 @@ def judge_clock(heard: Sequence[Heard], synchronised: bool | None) -> ClockWord 
     agree = [one for one in ahead if abs(one - behind_s) <= max(AGREE_S, 0.05 * behind_s)]
     if len(agree) < MOST_OF * len(ahead):
         return None
-    who = f"{len(agree)} of {len(heard)} stations report times about {behind_s / 60:,.0f} min ahead of ours"
+    who = _AHEAD(n=len(agree), n2=len(heard), n3=Figure(behind_s / 60, ",.0f"))
     if synchronised:
         return ClockWord(
             behind_s, is_ours=False,
-            text=f"{who}, and our clock follows its reference: check clocks and time zones of the loggers",
+            text=_LOGGERS(text=who),
         )  # fmt: skip
-    return ClockWord(behind_s, is_ours=True, text=f"our clock is behind: {who}; set the clock of this machine")
+    return ClockWord(behind_s, is_ours=True, text=_BEHIND(text=who))
 
 
 class ServiceClock:

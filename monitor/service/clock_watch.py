@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from forecasting.message import Template
 from monitor import health
 from monitor.checks.machine import is_synchronised
 from monitor.domain.site import Site
@@ -27,6 +28,13 @@ from monitor.service.intake.divided import DividedIngest
 from monitor.service.schedule import Schedule
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.clock_steps import set_back, withdraw_future
+
+_LOOK_AT: Final = Template("service.clock.look_at", "{text}: look at its time service; all waiting times go on")
+_FITS: Final = Template("service.clock.fits", "the time stamps of the stations fit the clock of this machine")
+_BY_STATIONS: Final = Template(
+    "service.clock.by_stations", "cannot see: decide. {text}; decisions go by the stations' time"
+)
+_CANNOT_SEE: Final = Template("service.clock.cannot_see", "cannot see: decide. {text}")
 
 log = logging.getLogger(__name__)
 WAKING_S: Final = 30.0  # so long after a suspension, stations and broker are given time to reach us again
@@ -93,7 +101,7 @@ class ClockWatch:
         self.evaluation.mark(frozenset(self.sites))
         self.dispatcher.forget_times()
         self.schedule.set_anew()
-        self.alarms.open("clock:step", f"{reason}: look at its time service; all waiting times go on", level=2)
+        self.alarms.open("clock:step", _LOOK_AT(text=reason), level=2)
         # it has happened and is over: the next one is a message of its own
         self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
 
@@ -106,7 +114,7 @@ class ClockWatch:
             if self._is_corrected():
                 return  # until somebody sets the clock
             for key in ("clock:stations", "clock:behind"):
-                self.alarms.clear(key, "the time stamps of the stations fit the clock of this machine")
+                self.alarms.clear(key, _FITS())
             return
         if isinstance(self.clock, ServiceClock) and self.clock.confirm(word.behind_s):
             return  # a step that was still doubted: the stations saw it as well
@@ -118,6 +126,6 @@ class ClockWatch:
             log.critical("%s; decisions go by the time of the stations, %d readings count again", word.text, withdrawn)
             self.schedule.set_anew()
             self.ingest.forget_heard()
-            self.alarms.open("clock:behind", f"cannot see: decide. {word.text}; decisions go by the stations' time", 2)
+            self.alarms.open("clock:behind", _BY_STATIONS(text=word.text), 2)
         else:
-            self.alarms.open("clock:stations", f"cannot see: decide. {word.text}", level=2)
+            self.alarms.open("clock:stations", _CANNOT_SEE(text=word.text), level=2)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from forecasting.message import Template
 from monitor import health, logs
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
@@ -74,6 +75,18 @@ from monitor.store.upkeep.reserve import DiskReserve
 from monitor.worker import compute
 from monitor.worker.kernel import hide_memory
 from monitor.worker.memory import spare_what_stays
+
+_EVALUATED: Final = Template("service.site.evaluated", "site {site} is evaluated again")
+_POISONED: Final = Template(
+    "service.site.poisoned", "site {site} cannot be evaluated, its level stands still: {reason}"
+)
+_JOB_FAILS: Final = Template("service.job.fails", "job {name} failed three times running: {problem}")
+_JOB_WORKS: Final = Template("service.job.works", "job {name} works again")
+_FILE_LOST: Final = Template(
+    "service.database.lost",
+    "the database file {path} was removed or replaced while the service runs; what is stored since then is lost when "
+    "it ends: stop the service, put the file or a backup in its place, start",
+)
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
@@ -395,17 +408,15 @@ class Core:
 
     def _on_poisoned(self, site_id: str, reason: str | None) -> None:
         if reason is None:
-            self.alarms.clear(f"poisoned:{site_id}", f"site {site_id} is evaluated again")
+            self.alarms.clear(f"poisoned:{site_id}", _EVALUATED(site=site_id))
         else:
-            self.alarms.open(
-                f"poisoned:{site_id}", f"site {site_id} cannot be evaluated, its level stands still: {reason}", 2
-            )
+            self.alarms.open(f"poisoned:{site_id}", _POISONED(site=site_id, reason=reason), 2)
 
     def _on_failing_job(self, key: str, detail: str, failing: bool) -> None:
         if failing:
-            self.alarms.open(f"job:{key}", f"job {key} failed three times running: {detail}", 1)
+            self.alarms.open(f"job:{key}", _JOB_FAILS(name=key, problem=detail), 1)
         else:
-            self.alarms.clear(f"job:{key}", f"job {key} works again")
+            self.alarms.clear(f"job:{key}", _JOB_WORKS(name=key))
 
     # ---- what the others see -------------------------------------------------------------------------------------
     def _run_stamps(self) -> None:
@@ -543,10 +554,7 @@ class Core:
         if self._file_id is None:
             self._file_id = file_id
         elif file_id != self._file_id and not self._lost_file:
-            self._lost_file = (
-                f"the database file {self.db.url.database} was removed or replaced while the service runs; what is "
-                "stored since then is lost when it ends: stop the service, put the file or a backup in its place, start"
-            )
+            self._lost_file = _FILE_LOST(path=str(self.db.url.database))
             log.critical("%s", self._lost_file)
             self.alarms.open("database:lost", self._lost_file, 2)
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from forecasting.message import Template, Timestamp
 from monitor.domain.alert import Ledger, Notification
+from monitor.domain.message import join_lines
 from monitor.domain.site import Site
 from monitor.errors import DeliveryError, SlopewardError
 from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
@@ -16,6 +18,22 @@ from monitor.language.local_time import open_zone
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import open_notifier
 from monitor.service.notice_record import Address, Told, ToldFile
+
+_CANNOT: Final = Template("service.notice.cannot_decide", "Slopeward cannot decide: {text}.")
+_WAITS: Final = Template(
+    "service.notice.waits", "Readings wait with the broker. No level rises and no alert is sent until this is over."
+)
+_OTHER_MEANS: Final = Template(
+    "service.notice.other_means", "Watch the slope by other means. Look at the machine, its disk and its database now."
+)
+_ONE_MORE: Final = Template("service.notice.one_more", "One more message follows when it is over.")
+_SUBJECT: Final = Template("service.notice.subject", "cannot decide: {text}")
+_AGAIN: Final = Template("service.notice.again", "Slopeward decides again since {at}. It was: {text}.")
+_BEING_READ: Final = Template(
+    "service.notice.being_read",
+    "What was measured meanwhile is being read from the broker; alerts follow in the usual way.",
+)
+_OVER_SUBJECT: Final = Template("service.notice.over", "over: decides again")
 
 log = logging.getLogger(__name__)
 TELL_AFTER_S: Final = 20.0  # core has waited before it says that it is in trouble: together well below a minute
@@ -119,18 +137,18 @@ class Herald:
 
     def say(self, subject: str, lines: Iterable[str], mark: str) -> None:
         """Deliver one message to everybody, once each; `mark` names it for those who drop what came twice."""
-        self._send(self._find_addresses(), subject, "\n".join(lines), mark, threading.Event())
+        self._send(self._find_addresses(), subject, join_lines(lines), mark, threading.Event())
 
     def _tell(self, trouble: str) -> None:
         log.critical("cannot decide: %s; telling the people of the top level past the outbox", trouble)
         lines = [
-            f"Slopeward cannot decide: {trouble}.",
-            "Readings wait with the broker. No level rises and no alert is sent until this is over.",
+            _CANNOT(text=trouble),
+            _WAITS(),
             *self._describe(),
-            "Watch the slope by other means. Look at the machine, its disk and its database now.",
-            "One more message follows when it is over.",
+            _OTHER_MEANS(),
+            _ONE_MORE(),
         ]
-        told = Told(trouble, self._clock(), "\n".join(lines), tuple(self._find_addresses()))
+        told = Told(trouble, self._clock(), join_lines(lines), tuple(self._find_addresses()))
         if not told.asked:
             log.critical("nobody can be notified: no site file names a recipient")
         with self._lock:
@@ -162,7 +180,7 @@ class Herald:
     def _send_trouble(self, told: Told) -> None:
         waiting = [one for one in told.asked if one not in told.taken]
         self._send(
-            waiting, f"cannot decide: {told.trouble}"[:150], told.body, f"decide:{told.at}", self._over,
+            waiting, _SUBJECT(text=told.trouble), told.body, f"decide:{told.at}", self._over,
             on_end=lambda address, taken: self._note_taken(told, address) if taken else None,
         )  # fmt: skip
 
@@ -177,13 +195,13 @@ class Herald:
 
     def _send_over(self, told: Told, addresses: Collection[Address]) -> None:
         lines = [
-            f"Slopeward decides again since {told.over_at:%Y-%m-%d %H:%M:%S} UTC. It was: {told.trouble}.",
-            "What was measured meanwhile is being read from the broker; alerts follow in the usual way.",
+            _AGAIN(at=Timestamp.of(told.over_at or self._clock(), "second"), text=told.trouble),
+            _BEING_READ(),
         ]
         if not addresses:
             self._note_settled(told, ())
         self._send(
-            addresses, "over: decides again", "\n".join(lines), f"over:{told.at}", threading.Event(),
+            addresses, _OVER_SUBJECT(), join_lines(lines), f"over:{told.at}", threading.Event(),
             on_end=lambda address, _: self._note_settled(told, (address,)),
         )  # fmt: skip
 

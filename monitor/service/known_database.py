@@ -4,11 +4,22 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from monitor.domain.instants import spell
+from forecasting.message import Template, Timestamp
 from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.store.database.audit import find_first
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.identity import find_noted, note
+
+_USED_BEFORE: Final = Template(
+    "service.database.used_before",
+    "the database {name} is another one than at the last start, and one that was in use before: what came meanwhile is "
+    "not in it",
+)
+_ANOTHER: Final = Template(
+    "service.database.another",
+    "the database {path} is another one than at the last start and begins at {at}; its levels, alerts and accounts are "
+    "others: stop the service, put the database or a backup in its place, start",
+)
 
 KEY: Final = "database:other"
 URGENT: Final = 2
@@ -39,12 +50,8 @@ def recognise(db: Database, state: Path, alarms: ServiceAlarms) -> None:
     if noted:
         name = Path(db.url.database or "").name
         reason = (
-            f"the database {name} is another one than at the last start, and one that was in use before: what came "
-            "meanwhile is not in it"
-            if digest in noted else
-            f"the database {name} is another one than at the last start and begins at "
-            f"{spell(begun_at)[:16]}Z; levels, alerts and accounts of before are not in it: stop the service, put the "
-            "database or a backup in its place, start"
+            _USED_BEFORE(name=name) if digest in noted
+            else _ANOTHER(path=name, at=Timestamp.of(begun_at, "minute"))
         )  # fmt: skip
         log.critical("%s", reason)
         alarms.write(make_alarm(KEY, URGENT, reason, is_open=True))  # stored before it is noted: it is told for certain

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from forecasting.message import gather, spread
 from monitor.domain.instants import parse, spell
 
 log = logging.getLogger(__name__)
@@ -122,19 +123,19 @@ class ToldFile:
 
 
 def _spell(told: Told) -> bytes:
-    document = {
+    document = spread({
         "trouble": told.trouble, "at": spell(told.at), "body": told.body, "asked": told.asked,
         "taken": sorted(told.taken), "over_at": None if told.over_at is None else spell(told.over_at),
         "settled": sorted(told.settled),
-    }  # fmt: skip
+    })  # fmt: skip
     return json.dumps(document).encode()
 
 
 def _parse(text: str) -> Told:
-    content = json.loads(text)
+    content = gather(json.loads(text))
     over_at = content["over_at"]
     return Told(
-        str(content["trouble"]), parse(content["at"]), str(content["body"]),
+        content["trouble"], parse(content["at"]), content["body"],
         tuple(_read_addresses(content["asked"])), frozenset(_read_addresses(content["taken"])),
         None if over_at is None else parse(over_at), frozenset(_read_addresses(content["settled"])),
     )  # fmt: skip

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from forecasting.message import Template
 from monitor.checks.check import Check, Finding
+from monitor.domain.alert import OVER
 from monitor.service.alarms import ServiceAlarms
 
-FOUND_BEFORE: Final = "what was found before the service was started"
+FOUND_BEFORE: Final = Template("service.found_before", "what was found before the service was started")()
 
 
 class Conditions:
@@ -51,7 +53,7 @@ class Conditions:
         if check.alarm and self._told.get(key) != "":
             # what was wrong, as it was told: by now the figures of the reason are those of nothing
             told, self._told[key] = self._told.get(key), ""
-            self._alarms.clear(key, f"over: {told or FOUND_BEFORE}")
+            self._alarms.clear(key, OVER(text=told or FOUND_BEFORE))
 
     def degraded(self) -> dict[str, str]:
         """What is wrong now of what `status` says, one line each with its level."""

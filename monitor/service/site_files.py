@@ -5,7 +5,9 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
+from forecasting.message import Template
 from monitor.alerting.acts.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
 from monitor.config.service import ServiceConfig, parse_site, scan_sites
 from monitor.domain.alert import SERVICE
@@ -15,6 +17,22 @@ from monitor.errors import ConfigError
 from monitor.service.alarms import ServiceAlarms
 from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.engine import Database
+
+_UNUSABLE: Final = Template("service.site_file.unusable", "site file cannot be used: {problem}")
+_GONE: Final = Template(
+    "service.site_file.gone",
+    "the file of site {site} is gone; it runs on the last one loaded (end it by `slopeward sites retire {site2}`)",
+)
+_NOT_WATCHED: Final = Template(
+    "service.site_file.not_watched",
+    "site {site} is NOT watched: neither its file nor the last good one can be used: {problem}",
+)
+_USABLE: Final = Template("service.site_file.usable", "the site file can be used again")
+_SAYS_ITSELF: Final = Template("service.site_file.says_itself", "the site itself says what is not proven")
+_WATCHED: Final = Template("service.site_file.watched", "the site is watched again")
+_BACK: Final = Template("service.site_file.back", "the site file is back")
+_READABLE: Final = Template("service.site_file.readable", "the version in force can be read")
+_IN_FORCE: Final = Template("service.site_file.in_force", "the site file is the one in force")
 
 log = logging.getLogger(__name__)
 
@@ -45,29 +63,26 @@ class SiteFiles:
         sites = [taken[site.id].site for site in sites]
         for path, failure in failures.items():
             log.error("%s", failure)
-            self.alarms.open(f"config:{path.name}", f"site file cannot be used: {failure}", level=2)
+            self.alarms.open(f"config:{path.name}", _UNUSABLE(problem=failure.message), level=2)
         named = {name for path in failures if path.is_file() for name in _find_names(path)}
         for site_id, source in sources.items():
             if site_id not in named and not (failures and folder in failures):
-                reason = (
-                    f"the file of site {site_id} is gone; it runs on the last one loaded "
-                    f"(end it by `slopeward sites retire {site_id}`)"
-                )
+                reason = _GONE(site=site_id, site2=site_id)
                 self.alarms.open(f"config:{site_id}", reason, level=2)
             try:
                 sites.append(parse_site(source, f"last good file of {site_id}"))
             except ConfigError as error:
                 log.critical("site %s is not watched: %s", site_id, error)
-                told = f"site {site_id} is NOT watched: neither its file nor the last good one can be used: {error}"
-                self.alarms.open(f"config:{site_id}:unwatched", told[:500], level=2)
+                unwatched = _NOT_WATCHED(site=site_id, problem=str(error)[:400])
+                self.alarms.open(f"config:{site_id}:unwatched", unwatched, level=2)
         for name in {path.name for path in folder.glob("*.toml")} if folder.is_dir() else ():
             if name not in {path.name for path in failures}:
-                self.alarms.clear(f"config:{name}", "the site file can be used again")
+                self.alarms.clear(f"config:{name}", _USABLE())
         for site in sites:
-            self.alarms.clear(f"config:{site.id}:unproven", "the site itself says what is not proven")
-            self.alarms.clear(f"config:{site.id}:unwatched", "the site is watched again")
+            self.alarms.clear(f"config:{site.id}:unproven", _SAYS_ITSELF())
+            self.alarms.clear(f"config:{site.id}:unwatched", _WATCHED())
             if site.id in found:
-                self.alarms.clear(f"config:{site.id}", "the site file is back")
+                self.alarms.clear(f"config:{site.id}", _BACK())
         log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
         return sites
 
@@ -84,10 +99,10 @@ class SiteFiles:
             log.error("%s", explain_unread(taken))
             self.alarms.open(unread, explain_unread(taken), level=2)
         else:
-            self.alarms.clear(unread, "the version in force can be read")
+            self.alarms.clear(unread, _READABLE())
         key = f"config:{taken.site.id}:unapproved"
         if not taken.loosens:
-            self.alarms.clear(key, "the site file is the one in force")
+            self.alarms.clear(key, _IN_FORCE())
             return
         folder = self.config.paths.sites
         line = explain_refusal(taken, str(find_file(folder, version) or folder))

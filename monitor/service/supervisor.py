@@ -18,13 +18,15 @@ from typing import Any, Final
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
+from forecasting.message import Template, Term, Timestamp
 from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
 from monitor.checks.decisions import SLOW_BEAT_S, Heartbeat
 from monitor.checks.table import look
 from monitor.config.service import ServiceConfig, load_service
-from monitor.domain.alert import SERVICE, AlertChange, health_alarm
+from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
+from monitor.domain.instants import parse
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker import hold_folder
@@ -41,6 +43,16 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 from monitor.worker.kernel import hide_memory
+
+_PAST_OUTBOX: Final = Template(
+    "service.notice.past_outbox", "cannot decide: {text}; reported past the outbox by {n} of {n2} channels"
+)
+LAST_LEVEL: Final = Template("service.notice.last_level", "{site}: level {level} was stored last at {at}")
+_SENTENCE: Final = Template("text.sentence", "{text}.")
+_IS_PART: Final = Template(
+    "service.notice.is_part", "What was measured meanwhile was read from the broker and is part of these levels."
+)
+_NO_LEVEL: Final = Template("service.notice.no_level", "No level is known.")
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 1.0
@@ -176,13 +188,13 @@ class Supervisor:
         return list_addresses(sites)
 
     def _describe_levels(self) -> list[str]:
-        return self._levels or ["No level is known."]
+        return self._levels or [_NO_LEVEL()]
 
     def _note_told(self, told: str, taken: int, asked: int) -> None:
         """Put what was told past the outbox into the ledger; it is not sent again."""
-        line = f"cannot decide: {told}; reported past the outbox by {taken} of {asked} channels"
+        line = _PAST_OUTBOX(text=told, n=taken, n2=asked)
         facts = {"told": told, "channels_taken": taken, "channels_asked": asked}
-        for is_open, reason in ((True, line), (False, f"over: {line}")):
+        for is_open, reason in ((True, line), (False, OVER(text=line))):
             level = 2 * is_open
             self._lines.append(
                 health_alarm("health:decide", level, reason, is_open=is_open, evidence=facts, notify=False)
@@ -194,7 +206,10 @@ class Supervisor:
         self._languages |= {r.name: r.language for r in gather_recipients(self._known)}
         rows = load_view(c, "site_status", order_by=["site"])
         self._levels = [
-            f"{row['site']}: level {row['level_name']} was stored last at {str(row['evaluated_at'])[:19]} UTC"
+            LAST_LEVEL(
+                site=row["site"], level=Term(row["level_name"]),
+                at=Timestamp.of(parse(str(row["evaluated_at"])), "second"),
+            )
             for row in rows if row["evaluated_at"] is not None
         ]  # fmt: skip
         self._head = "audit entry {} head {}".format(*find_head(c))
@@ -202,8 +217,7 @@ class Supervisor:
         if gap is not None and not self._is_elsewhere(c):
             line = gap.describe(rows)
             log.critical("%s", line)
-            known = "What was measured meanwhile was read from the broker and is part of these levels."
-            self.herald.say(line[:150], [f"{line}.", *filter(None, [gap.why]), known], f"gap:{gap.begin}")
+            self.herald.say(line, [_SENTENCE(text=line), *filter(None, [gap.why]), _IS_PART()], f"gap:{gap.begin}")
 
     def reload(self) -> None:
         """Start core anew, which reads configuration and site files again; nothing is lost, the broker keeps it."""

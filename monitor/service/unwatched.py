@@ -4,15 +4,23 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from forecasting.message import Message, Template, Term, Timestamp, join
 from monitor.domain.instants import parse
 from monitor.service.clock import PAUSE_S, ServiceClock, describe_step
 
+_NOW: Final = Template("service.unwatched.now", "{site} now {level}")
+_NOBODY: Final = Template("service.unwatched", "nobody watched from {at} to {at2}: {text}")
+_SENTENCE: Final = Template("text.sentence", "{text}.")
+
 WORTH_S: Final = PAUSE_S  # a gap in which nobody watched that is worth a message
 DOWN_WORTH_S: Final = 120.0  # a restart by hand takes less
-SUSPENDED: Final = (
-    "The machine was suspended (its lid, power saving, a virtual machine put to sleep): let it never rest."
-)
-NOT_RUNNING: Final = "The service was not running on this machine in that time."
+SUSPENDED: Final = Template(
+    "service.unwatched.suspended",
+    "The machine was suspended (its lid, power saving, a virtual machine put to sleep): let it never rest.",
+)()
+NOT_RUNNING: Final = Template(
+    "service.unwatched.not_running", "The service was not running on this machine in that time."
+)()
 
 
 class Gap(NamedTuple):
@@ -22,10 +30,10 @@ class Gap(NamedTuple):
     end: datetime
     why: str = ""
 
-    def describe(self, levels: Iterable[Mapping[str, Any]]) -> str:
+    def describe(self, levels: Iterable[Mapping[str, Any]]) -> Message:
         """One line with the level of each site."""
-        now = "; ".join(f"{row['site']} now {row['level_name']}" for row in levels)
-        return f"nobody watched from {self.begin:%Y-%m-%d %H:%M:%S} to {self.end:%Y-%m-%d %H:%M:%S} UTC: {now}"
+        now = join([_NOW(site=row["site"], level=Term(row["level_name"])) for row in levels])
+        return _NOBODY(at=Timestamp.of(self.begin, "second"), at2=Timestamp.of(self.end, "second"), text=now)
 
 
 class Unwatched:
@@ -54,7 +62,7 @@ class Unwatched:
         for step in self._clock.take_steps():
             if step.seconds > 0:
                 why = describe_step(step)
-                self._note(*step.jumped_over, f"{why[0].upper()}{why[1:]}.")
+                self._note(*step.jumped_over, _SENTENCE(text=why))
         if not beats and self._silent is None:
             self._silent = beat_s, now - timedelta(seconds=now_s - beat_s)
         elif beats and self._silent is not None:

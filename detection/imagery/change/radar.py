@@ -53,9 +53,14 @@ _MUCH_CHANGED: Final = Template(
     "radar.much_changed",
     "{percent} % of the ground changed (rain, snow, harvest or another processing), so single outlines mean little",
 )
-_CELLS: Final = "{n} cells had a coherence of {coherence} or more before; {needed} are needed to compare"
-_FEW_COHERENT: Final = Template("radar.few_coherent", _CELLS)
-_NOT_COHERENT: Final = Template("radar.not_coherent", f"coherence is not compared: {_CELLS}")
+_FEW_COHERENT: Final = Template(
+    "radar.few_coherent", "{n} cells had a coherence of {coherence} or more before; {needed} are needed to compare"
+)
+_NOT_COHERENT: Final = Template(
+    "radar.not_coherent",
+    "coherence is not compared: {n} cells had a coherence of {coherence} or more before; {needed} are "
+    "needed to compare",
+)
 SHOWN: Final = 0.5  # of a cell's pixels, else it says nothing
 NINE_LEAST: Final = 7  # of nine cells
 SAME_SIDE: Final = 0.2  # how far the cell itself must stray, as a two-sided chance

@@ -16,10 +16,15 @@ PIXELS: Final = Template("weights.pixels", "pixels of {pixel} m, trained on {tra
 _UNUSED: Final = Template("weights.unused", "no network was used")()
 _NONE_FITS: Final = Template("weights.none_fits", "no network fits this image")()
 _UNFIT: Final = Template("weights.unfit", "{model} does not fit: {text}")
-_BROKEN: Final = "your own weights {weights} cannot be read: "
-_NONE_SERVES: Final = Template("weights.none_serves", f"{_BROKEN}no network serves instead")
-_SHIPPED_SERVE: Final = Template("weights.shipped_serve", f"{_BROKEN}shipped weights serve instead")
-_OTHERS_SERVE: Final = Template("weights.others_serve", f"{_BROKEN}others serve instead")
+_NONE_SERVES: Final = Template(
+    "weights.none_serves", "your own weights {weights} cannot be read: no network serves instead"
+)
+_SHIPPED_SERVE: Final = Template(
+    "weights.shipped_serve", "your own weights {weights} cannot be read: shipped weights serve instead"
+)
+_OTHERS_SERVE: Final = Template(
+    "weights.others_serve", "your own weights {weights} cannot be read: others serve instead"
+)
 _NOR_DATES: Final = Template("weights.nor_dates", "nor can dates be compared: {text}")
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
 

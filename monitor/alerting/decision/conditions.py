@@ -22,7 +22,7 @@ from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
 from monitor.alerting.decision.situation import Outlook, Situation
 from monitor.criteria.kinds.earthquake import list_inspections
-from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.alert import OVER, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse
@@ -42,7 +42,6 @@ _LONE_TOP: Final = Template(
     "only {stations} (one group) asks for {level}, which needs {n} independent witnesses",
 )
 _ASIDE: Final = Template("question.set_aside", "set aside as {word}: {text}")
-_OVER: Final = Template("condition.over", "over: {text}")
 _ALL_SILENT: Final = Template("health.all_silent", "{parent}: silent with all that hangs on it ({names}): {text}")
 NOTHING_NEWER: Final = Template("health.nothing_newer", "nothing newer than {at}")
 _BEFORE_WATCH: Final = Template(
@@ -369,7 +368,7 @@ def list_changes(
             changes.append(replace(change, notify=not (is_told and key.endswith(":stale"))))
         elif new is None and old is not None:
             was = old.reason.values["text"] if old.reason.id == VERIFY.id else old.reason
-            changes.append(_change(key, old, old.level, data_time, is_open=False, reason=_OVER(text=was)))
+            changes.append(_change(key, old, old.level, data_time, is_open=False, reason=OVER(text=was)))
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
     return tuple(changes)
 

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import SERVICE, AlertChange, health_alarm
+from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
 from monitor.domain.instants import epoch_s, parse, spell
@@ -367,7 +367,7 @@ def list_changes(
     gone = {*silent, *(f"{p.kind}:{p.name}" for p, those in families.items() if those <= set(silent))}
     wanted |= {k: pages[k] for name in gone for state in ("battery", "clock") if (k := _key(name, state)) in pages}
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
-    over = [health_alarm(k, 0, f"over: {pages[k]}", is_open=False) for k in sorted(pages) if k not in wanted]
+    over = [health_alarm(k, 0, OVER(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]
 
 

@@ -24,13 +24,17 @@ QUANTITY: Final = "coherence"
 # A loss on a pair older than this is history: it is printed, nobody is told.
 NEWS: Final = timedelta(days=45)
 FOLLOWED_MOST: Final = 30
-_FELL: Final = (
-    "radar coherence fell from {before} to {after} on {area} m² between {since} and {until}, nearest station "
-    "{distance} m ({station})"
+_LOST: Final = Template(
+    "coherence.lost",
+    "radar coherence fell from {before} to {after} on {area} m² between {since} and {until}, nearest "
+    "station {distance} m ({station}): the ground has changed or moved, or it rained or snowed",
 )
-_WHY: Final = ": the ground has changed or moved, or it rained or snowed"
-_LOST: Final = Template("coherence.lost", f"{_FELL}{_WHY}")
-_LOST_MORE: Final = Template("coherence.lost_more", f"{_FELL} and {{n}} more{_WHY}")
+_LOST_MORE: Final = Template(
+    "coherence.lost_more",
+    "radar coherence fell from {before} to {after} on {area} m² between {since} and {until}, nearest "
+    "station {distance} m ({station}) and {n} more: the ground has changed or moved, or it rained or "
+    "snowed",
+)
 _KEPT: Final = Template("coherence.kept", "coherence of {name} is not lost near a station any more")
 
 

@@ -338,8 +338,8 @@ def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
     assert of_key == [
         "over: what was found before the service was started",
-        f"the database takes no observations since {NOW}; messages wait with the broker",
-        f"over: the database takes no observations since {NOW}; messages wait with the broker",
+        f"the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker",
+        f"over: the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker",
     ]
 
 

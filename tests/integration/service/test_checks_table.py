@@ -22,8 +22,8 @@ from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE, wait_for
 from tests.integration.web.served import NOW, serving
 
-FLOOD = "the cellar of the service stands {cm:g} cm under water"
-SAID = FLOOD.format(cm=7.0)
+FLOOD = "the cellar of the service stands {cm} cm under water"
+SAID = FLOOD.format(cm=7)
 
 
 def add(monkeypatch, looks_at, **more):

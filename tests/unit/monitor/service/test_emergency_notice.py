@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from forecasting.message import Term, Timestamp
+from monitor.checks.decisions import Pulse
+from monitor.checks.table import look
 from monitor.domain.alert import Notification
 from monitor.errors import DeliveryError
 from monitor.service import emergency_notice as room
 from monitor.service.emergency_notice import OVER_AFTER_S, TELL_AFTER_S, Herald
 from monitor.service.notice_record import Address, Told, ToldFile
+from monitor.service.supervisor import LAST_LEVEL
 from tests.conftest import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -218,12 +222,14 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
 
 def test_each_is_told_in_the_own_language(world: World) -> None:
     ids = {"ada": "it", "ben": "zh"}
+    last = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
     mails = [Address("ada", "email:a@example.org"), Address("ben", "email:b@example.org")]
     world.herald = Herald(
-        lambda: mails, lambda: ["pit: level orange was stored last at 2026-03-01 05:59:00 UTC"], {}, lambda: NOW,
+        lambda: mails, lambda: [last], {}, lambda: NOW,
         lambda *told: None, ToldFile(world.path.with_name("other.json")), ids.__getitem__,
     )  # fmt: skip
-    trouble = "database takes no writes since 2026-03-01 06:00:00 UTC"
+    pulse = Pulse(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
+    trouble = next(one.text for one in look(pulse) if one.is_wrong)
     world.pass_time(TELL_AFTER_S + 2, trouble)
     world.pass_time(OVER_AFTER_S + 2, "")
     world.settle()

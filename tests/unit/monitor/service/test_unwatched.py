@@ -46,7 +46,7 @@ def test_a_suspended_machine_is_told_like_a_core_that_hangs() -> None:
     assert watch.take(catching_up=True) is None, "what waits may change the level"
     gap = watch.take()
     assert gap is not None
-    line = "nobody watched from 2026-03-01 06:00:31 to 2026-03-01 07:00:31 UTC: s now red"
+    line = "nobody watched from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red"
     assert gap.describe([watch.row()]) == line
     assert "suspended" in gap.why
     watch.run(200)
@@ -120,5 +120,5 @@ def test_a_service_that_did_not_run_says_from_when_to_when() -> None:
     watch.run(1)
     gap = watch.take()
     assert gap is not None
-    assert gap.describe([begun]) == "nobody watched from 2026-03-01 01:00:00 to 2026-03-01 06:00:00 UTC: s now red"
+    assert gap.describe([begun]) == "nobody watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
     assert "not running" in gap.why
