@@ -107,34 +107,23 @@ class LoginBook:
 
     # ---- files for the broker ----------------------------------------------------------------------------------
     def prepare(
-        self, sites: Sequence[Site] = (), anonymous: bool | None = None, user: str = SERVICE_USER, secret: str = ""
+        self, sites: Sequence[Site] = (), anonymous: bool = False, user: str = SERVICE_USER, secret: str = ""
     ) -> bool:  # fmt: skip
         """Write what the broker reads, and return whether it lets in those without a login.
 
         Args:
             sites: as their files are now; what a site that is not among them needs is kept as it was.
-            anonymous: True lets everybody publish readings; None: only where a version before let everybody in.
+            anonymous: True lets everybody publish readings.
             user: the service's own name at the broker.
             secret: its password at an external broker; else one is made.
         """
         with self._change() as book:
-            if anonymous is False:
-                book["from_before"] = False  # closed once, it stays so
-            book["anonymous"] = book["from_before"] if anonymous is None else anonymous
+            book["anonymous"] = anonymous
             for site in sites:
                 book["topics"][site.id] = _list_topics(site)
             secret = secret or self._keep_secret(SERVICE_SECRET)
             book["service"] = {"name": user, "hashed": _hash(secret)}
-        return bool(book["anonymous"])
-
-    def is_open(self, anonymous: bool | None) -> bool:
-        """Whether the broker lets in those without a login: by the configuration, else by what the folder was."""
-        if anonymous is not None:
-            return anonymous
-        try:
-            return bool(self._read()["from_before"])
-        except OSError:
-            return False
+        return anonymous
 
     def doctor_password(self) -> str:
         """The password of the login that may do nothing; empty where nobody made one."""
@@ -170,9 +159,7 @@ class LoginBook:
         try:
             book: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            # a broker of a version that knew no logins has left its configuration: its instruments have none
-            was_open = (self.folder / CONFIG).exists()
-            return {"version": 1, "from_before": was_open, "anonymous": was_open, "logins": [], "topics": {}}
+            return {"version": 1, "anonymous": False, "logins": [], "topics": {}}
         except ValueError as error:
             raise BrokerError(f"{path}: cannot be read ({error}); take it from a backup, or remove it: then "
                               "every instrument needs a new login") from None  # fmt: skip
@@ -190,7 +177,7 @@ class LoginBook:
             logins = [Login(**one) for one in book["logins"]]
             doctor = self._keep_secret(DOCTOR_SECRET)
             self._write(BOOK, json.dumps(book, indent=1))
-            service = book.get("service", {})  # a book of a version before has none until its broker starts
+            service = book.get("service", {})  # none until the broker starts
             hashes = {one.name: one.hashed for one in logins} | {DOCTOR: _hash(doctor)}
             if service:
                 hashes[service["name"]] = service["hashed"]
@@ -242,7 +229,7 @@ def spell_acl(
     Args:
         logins: who has a login.
         topics: by site, the topics beside our own that it `write`s (decoders) and that are `read` (channels).
-        anonymous: lines for those without a login: readings in, everything out, as in versions without logins.
+        anonymous: lines for those without a login: readings in, everything out.
         service: the service's own name at the broker, which may do everything; empty: it is not known yet.
     """
     lines = ["# written by slopeward: slopeward broker add|revoke|acl"]

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
-from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
+from monitor.broker.logins import HOW_TO_CLOSE
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
@@ -216,7 +215,7 @@ CHECKS: Final = (
     Check(  # a managed broker that asks nobody for a login: anybody of this machine can speak for any instrument
         "broker.anonymous", BrokerSection, WARN,
         f"the broker takes readings from anybody of this machine; {HOW_TO_CLOSE}",
-        lambda b: found(is_wrong=b.mode == "managed" and LoginBook(Path(b.data)).is_open(b.anonymous)), alarm=1,
+        lambda b: found(is_wrong=b.mode == "managed" and b.anonymous), alarm=1,
     ),
     Check(  # a foreign message is told once, and again after a quiet hour
         "mqtt.foreign", Publishing, BAD,

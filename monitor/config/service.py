@@ -98,7 +98,7 @@ class BrokerSection(Section):
     password_file: str = ""
     ca_file: str = ""
     data: str = "var/broker"
-    anonymous: bool | None = None
+    anonymous: bool = False
     instruments_url: str = ""
 
     @field_validator("url", "instruments_url")

@@ -210,14 +210,14 @@ class ManagedBroker(_Child):
         folder: where all of that lies; nobody else may read it.
         port: of the instruments' door.
         host: a loopback address.
-        anonymous: True lets instruments in without a login; None: only where a version before did.
+        anonymous: True lets instruments in without a login.
         find_sites: the sites as their files are at this moment.
     """
 
     durable = True
 
     def __init__(
-        self, folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool | None = None,
+        self, folder: Path, port: int, host: str = "127.0.0.1", *, anonymous: bool = False,
         find_sites: Callable[[], Sequence[Site]] = lambda: (),
     ) -> None:  # fmt: skip
         super().__init__(folder, port, host)
@@ -275,7 +275,7 @@ class DemoBroker(_Child):
 
 
 def open_broker(
-    mode: str, folder: Path, host: str, port: int, *, anonymous: bool | None = None,
+    mode: str, folder: Path, host: str, port: int, *, anonymous: bool = False,
     find_sites: Callable[[], Sequence[Site]] = lambda: (),
 ) -> ManagedBroker | DemoBroker | None:  # fmt: skip
     """The broker to start for `broker.mode`; None for an external one. `managed` without Mosquitto is an error."""

@@ -20,7 +20,7 @@ class OwnTopics:
     """Compares what the broker delivers with what was published.
 
     `note` comes before each publishing; `hear` is called by the network thread. What the broker kept (retained) is not
-    judged: it may be of a version before, and is overwritten at each connection.
+    judged: it may be of another service, and is overwritten at each connection.
 
     Args:
         status: the topic of the service's own last will.

@@ -238,8 +238,8 @@ def _own_login(broker: BrokerSection) -> tuple[str, str]:
     return broker.username or SERVICE_USER, broker.password
 
 
-def _anonymous(broker: BrokerSection) -> bool | None:
-    return broker.anonymous if broker.mode == "managed" else False
+def _anonymous(broker: BrokerSection) -> bool:
+    return broker.mode == "managed" and broker.anonymous
 
 
 def _reserved(broker: BrokerSection) -> tuple[str, ...]:

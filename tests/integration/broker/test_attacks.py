@@ -1,7 +1,6 @@
 """An instrument may say only what it is: what a client of the managed Mosquitto tries and must not get."""
 
 import json
-import os
 import stat
 import time
 from dataclasses import replace
@@ -12,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from monitor.broker.access import Access, find_access
-from monitor.broker.logins import DOCTOR, LoginBook, lend_login
+from monitor.broker.logins import DOCTOR, lend_login
 from monitor.config.service import parse_service
 from monitor.domain.site import Binding, Level, Recipient, Site, Station
 from monitor.errors import NotFoundError, RefusedError
@@ -204,60 +203,6 @@ def test_a_simulator_of_this_machine_takes_a_login_for_as_long_as_it_runs(house)
     with calling(access) as one:
         assert one.answers[0] == REFUSED
     assert [one.name for one in house.book.load()] == ["north", "north.G1", "north.listener"]
-
-
-def test_a_folder_of_the_version_before_lets_its_instruments_in_until_it_is_closed(tmp_path, caplog):
-    """Nothing is lost at the upgrade: the queue, the session and the instruments without a login stay."""
-    if find_mosquitto() is None:
-        absent("Mosquitto")
-    folder, port = tmp_path / "broker", free_port()
-    folder.mkdir()
-    (folder / "mosquitto.conf").write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\n{'user root' if os.geteuid() == 0 else ''}\n"
-        f"persistence true\npersistence_location {folder}/\nautosave_interval 5\n"
-    )
-    before = OldBroker(folder, port)
-    before.start()
-    with calling(Access(port=port), "slopeward", clean=False, expiry_s=10**6) as session:
-        session.listen("slopeward/v1/+/+/obs")
-    with calling(Access(port=port)) as logger:
-        logger.publish("slopeward/v1/north/G1/obs", "kept")
-    before.stop()
-    config = parse_service(f'[broker]\nurl = "mqtt://127.0.0.1:{port}"\ndata = "{folder}"\n', "test").broker
-    for start in range(2):
-        broker = ManagedBroker(folder, port, find_sites=lambda: SITES)
-        broker.start()
-        try:
-            with calling(find_access(config), "slopeward", clean=False, expiry_s=10**6) as session:
-                session.listen("slopeward/v1/+/+/obs")
-                with calling(Access(port=port), "old-logger") as logger:
-                    assert logger.publish("slopeward/v1/north/G1/obs", f"new {start}") == "Success"
-                    assert logger.publish("gateway/up") == "Success"
-                    for topic in ("north/state", "north/alert", "status", "north/G1/backfill"):
-                        assert logger.publish(f"slopeward/v1/{topic}") == REFUSED
-                session.wait(lambda n=start: len(session.heard) == 2 - n, "what was kept, and the new one")
-            assert session.heard[-1][1] == f"new {start}".encode()
-        finally:
-            broker.stop()
-    told = next(r.message for r in caplog.records if "without a login" in r.message)
-    assert told.endswith("then set anonymous = false in [broker]")
-    assert LoginBook(folder).is_open(None)
-    closed = ManagedBroker(folder, port, anonymous=False)
-    closed.start()
-    try:
-        with calling(Access(port=port), "old-logger") as logger:
-            assert logger.answers[0] == REFUSED
-        assert not list(folder.glob(".*"))  # nothing half written
-        assert not LoginBook(folder).is_open(None)  # it stays closed when the key is taken out again
-    finally:
-        closed.stop()
-
-
-class OldBroker(ManagedBroker):
-    """Mosquitto on the configuration that the version before wrote."""
-
-    def command(self):
-        return [find_mosquitto(), "-c", self.mark()]
 
 
 def test_a_site_that_cannot_be_read_keeps_the_topics_of_its_gateway(house):

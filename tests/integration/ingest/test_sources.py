@@ -752,7 +752,7 @@ def test_neither_a_time_of_the_future_nor_a_page_of_nothing_silences_a_datastrea
     things.all.insert(3, at("2026-03-04", 2.0))
     again = poll.poll_source(source, here, {})
     assert (again.rows, again.rejected) == (1, 0)
-    with here.db.write() as c:  # as a version before kept it
+    with here.db.write() as c:  # a stamp of the future holds nothing back
         (state,) = load_files(c, "wells").values()
         save_file(c, "wells", replace(state, modified="2031-01-01T00:00:00.000000Z"))
     things.all.insert(4, at("2026-03-05", 3.0))

@@ -170,7 +170,7 @@ def test_a_transaction_left_open_over_a_view_does_not_keep_an_upgrade_waiting(se
     attacker.execute("SET idle_in_transaction_session_timeout = 0")  # the bound is the session's own to lift
     attacker.execute("BEGIN; SELECT * FROM site_status")
     with service.write() as c:
-        c.exec_driver_sql("COMMENT ON VIEW anomalies IS 'slopeward view of a version before'")
+        c.exec_driver_sql("COMMENT ON VIEW anomalies IS 'slopeward view of somebody else'")
     with timed(20):
         migrate.upgrade(service)
     with pytest.raises(psycopg.OperationalError):
@@ -195,7 +195,7 @@ def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
             left = views.limit_reader(c, reader.role)
             assert left[0].split(" ", 3)[3] == "CONNECTION LIMIT 5;"
             assert left[-1] == f'GRANT pg_signal_backend TO "{owner}";'
-            c.exec_driver_sql("COMMENT ON VIEW anomalies IS 'slopeward view of a version before'")
+            c.exec_driver_sql("COMMENT ON VIEW anomalies IS 'slopeward view of somebody else'")
         with pytest.raises(StoreBusyError, match=rf"{reader.role} \(pid {attacker.info.backend_pid}\)"):
             migrate.upgrade(plain)
         watch = ReaderWatch(plain, 0.0)

@@ -99,7 +99,7 @@ def test_only_what_is_not_ours_is_foreign():
         own.note(TOPIC, content)
     for content in (first, second, second):  # the newest may come twice: delivery is at least once
         own.hear(TOPIC, content.encode(), retained=False)
-    own.hear(TOPIC, b"of a version before", retained=True)
+    own.hear(TOPIC, b"of somebody else", retained=True)
     will = sign("slopeward/v1/status", '{"status":"offline"}', [key], NOW).encode()
     own.hear("slopeward/v1/status", will, retained=False)
     own.hear("slopeward/v1/doctor-1/alert", TRIED, retained=False)  # nobody is called for what doctor tries
