@@ -471,6 +471,8 @@ def upgrade() -> None:
         sa.Column("battery_at", Instant, nullable=True),
         sa.Column("battery_empty_at", Instant, nullable=True),
         sa.Column("battery_method", sa.Text(), nullable=False),
+        sa.Column("battery_method_id", sa.Text(), nullable=True),
+        sa.Column("battery_method_values", sa.Text(), nullable=True),
         sa.Column("calibrated_on", sa.String(length=10), nullable=True),
         sa.Column("calibration_due_on", sa.String(length=10), nullable=True),
         sa.Column("spark_of", sa.String(length=64), nullable=True),

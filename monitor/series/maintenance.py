@@ -8,7 +8,7 @@ from forecasting.message import Message, NameList, Template, Timestamp
 from monitor.domain.decision import View
 from monitor.domain.site import Site
 
-_MAINTENANCE: Final = Template("vote.maintenance", "maintenance of {station} until {at}, by {names}: {reason}")
+MAINTENANCE: Final = Template("vote.maintenance", "maintenance of {station} until {at}, by {names}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def find_covers(site: Site, view: View, now_s: float) -> Mapping[str, Cover]:
         two = bool(second) and second.casefold() != by.casefold()
         limit = site.top_level - (1 if two else 2)
         who = NameList((by, second) if two else (by,), conjunction=True)
-        reason = _MAINTENANCE(station=fact.station, at=Timestamp(fact.to_s), names=who, reason=fact.reason)
+        reason = MAINTENANCE(station=fact.station, at=Timestamp(fact.to_s), names=who, reason=fact.reason)
         known = found.get(fact.station)
         if limit > 0 and (known is None or (limit, fact.to_s) > (known.limit, known.to_s)):
             found[fact.station] = Cover(limit, fact.to_s, reason)

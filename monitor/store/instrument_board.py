@@ -5,13 +5,16 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from forecasting.message import Template
 from monitor.domain.instruments.board import ACTIONS
 from monitor.domain.instruments.parents import Parent
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
 # what a row is listed under: the first of these that it has
-PARENTS: Final = (("logger", "logger"), ("base", "base"), ("gateway", "gateway"), ("power", "power supply"))
+PARENTS: Final = ("logger", "base", "gateway", "power")
+_LOOK_AT: Final = Template("instrument.action.parent", "look at {parent}")
+_LOOK_AT_RADIO: Final = Template("instrument.action.parent_radio", "look at power, antenna and radio of {parent}")
 
 
 def load_board(
@@ -31,15 +34,15 @@ def load_board(
     causes = _load_causes(c, {row["parent_alert_id"] for row in rows} - {None})
     for row in rows:
         key = (row["site"], row["instrument"])
-        row["parent"] = next((f"{word} {row[name]}" for name, word in PARENTS if row[name]), "")
+        row["parent"] = next((Parent(kind, row[kind]).text for kind in PARENTS if row[kind]), "")
         row["findings"], row["months"] = findings.get(key, []), months.get(key, [])
         # what it sends counts for nothing: it looks silent
         clock = next((f["action"] for f in row["findings"] if row["state"] == "stale" and f["state"] == "clock"), "")
         cause = causes.get(row["parent_alert_id"])
         if cause is not None:  # of all that one cause silenced, however many loggers they have
-            row["parent"] = str(cause)
-            device = f"{cause}" if cause.kind == "power" else f"power, antenna and radio of {cause}"
-            row["action"] = row["action"] or clock or f"look at {device}"
+            row["parent"] = cause.text
+            look = _LOOK_AT if cause.kind == "power" else _LOOK_AT_RADIO
+            row["action"] = row["action"] or clock or look(parent=cause.text)
         row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
     return sorted(rows, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
 
@@ -49,7 +52,7 @@ def _load_causes(c: Connection, alerts: Collection[int]) -> dict[int, Parent]:
     a, found = t.alert.c, {}
     for number, key in c.execute(select(a.id, a.key).where(a.id.in_(alerts))):
         kind, _, name = key.removeprefix("health:").removesuffix(":stale").partition(":")
-        if kind in {known for known, _ in PARENTS}:
+        if kind in PARENTS:
             found[number] = Parent(kind, name)
     return found
 

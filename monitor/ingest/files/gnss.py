@@ -84,7 +84,7 @@ def find_place(path: Path) -> tuple[float, float, float] | None:
             if (match := _PLACE.search(line)) is not None:
                 return _turn(*(float(part) for part in match.groups()))
             if line.startswith("site YYMMMDD") and not line.split()[-1].startswith("__height"):
-                return None  # of before 2019: without places
+                return None  # older than 2019: without places
             if _TENV.match(line) and len(fields) == _WITH_PLACE:
                 with suppress(ValueError):  # such a line is refused where it is read; the next one says it too
                     return _turn(*(float(part) for part in fields[-3:]))

@@ -6,6 +6,21 @@ from math import inf
 from statistics import median
 from typing import Final
 
+from forecasting.message import Figure, Message, Template
+
+_NO_LIMIT: Final = Template("instrument.battery.no_limit", "no voltage is declared at which it is empty")
+_NONE_CAME: Final = Template("instrument.battery.none_came", "no voltage came")
+_IS_BELOW: Final = Template("instrument.battery.is_below", "{n} {unit} is at or below {n2} {unit2}")
+_VOLTAGE: Final = Template("instrument.battery.voltage", "voltages of 1 day, {n} are needed")
+_VOLTAGES: Final = Template("instrument.battery.voltages", "voltages of {n} days, {n2} are needed")
+_LEVEL: Final = Template("instrument.battery.level", "levels of 1 day, {n} are needed")
+_LEVELS: Final = Template("instrument.battery.levels", "levels of {n} days, {n2} are needed")
+_NO_FALL: Final = Template("instrument.battery.no_fall", "the daily lows do not fall")
+_FAR: Final = Template("instrument.battery.far", "not within {n} days")
+_LINE: Final = Template(
+    "instrument.battery.line", "line through the daily lows of {n} days, {n2} {unit} per day, down to {n3} {unit2}"
+)
+
 DAY_S: Final = 86400.0
 DAYS: Final = 14  # looked back
 LEAST_DAYS: Final = 5
@@ -34,7 +49,7 @@ class Expectation:
     """When a battery is expected to be empty; None = not known, and `method` says why."""
 
     empty_s: float | None
-    method: str
+    method: Message
 
 
 def split_days(hours: Sequence[Day], end_s: float) -> list[Day]:
@@ -111,24 +126,24 @@ def expect_empty(days: Sequence[Day], empty: float | None, now_s: float, unit: s
     'no voltage is declared at which it is empty'
     """
     if empty is None:
-        return Expectation(None, "no voltage is declared at which it is empty")
+        return Expectation(None, _NO_LIMIT())
     if not days:
-        return Expectation(None, "no voltage came")
+        return Expectation(None, _NONE_CAME())
     if days[-1].low <= empty and empty > 0.0:  # what still says 0 % of itself may say so for years
-        return Expectation(now_s, f"{days[-1].low:g} {unit} is at or below {empty:g} {unit}")
+        return Expectation(now_s, _IS_BELOW(n=days[-1].low, unit=unit, n2=empty, unit2=unit))
     if len(days) < LEAST_DAYS:
-        what, so_many = "voltages" if unit == "V" else "levels", "1 day" if len(days) == 1 else f"{len(days)} days"
-        return Expectation(None, f"{what} of {so_many}, {LEAST_DAYS} are needed")
+        one, many = (_VOLTAGE, _VOLTAGES) if unit == "V" else (_LEVEL, _LEVELS)
+        return Expectation(None, one(n=LEAST_DAYS) if len(days) == 1 else many(n=len(days), n2=LEAST_DAYS))
     slopes = _list_slopes(days)
     slope = median(slopes)
     if slope >= 0.0 or sum(s < 0.0 for s in slopes) < FALLING_SHARE * len(slopes):
-        return Expectation(None, "the daily lows do not fall")
+        return Expectation(None, _NO_FALL())
     # a battery falls faster towards its end: the newest days say where it stands
     level = median(d.low - slope * (d.at_s - days[-1].at_s) / DAY_S for d in days[-NEWEST_DAYS:])
     left = (level - empty) / -slope
     if left > FAR_DAYS:
-        return Expectation(None, f"not within {FAR_DAYS:g} days")
-    said = f"line through the daily lows of {len(days)} days, {slope:.2g} {unit} per day, down to {empty:g} {unit}"
+        return Expectation(None, _FAR(n=FAR_DAYS))
+    said = _LINE(n=len(days), n2=Figure(slope, ".2g"), unit=unit, n3=empty, unit2=unit)
     return Expectation(max(now_s, days[-1].at_s + left * DAY_S), said)
 
 

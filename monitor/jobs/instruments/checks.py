@@ -6,13 +6,40 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Final
 
-from monitor.domain.instants import spell_about
+from forecasting.message import Duration, Figure, Message, Template, Term, Timestamp, join
 from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED, UNIT_ACTION
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
 from monitor.store.readings.gaps import Gap
 from monitor.store.readings.hand_readings import Typed
+
+_OFFLINE: Final = Template("instrument.offline", "not connected since {at}: {text}")
+_MISTYPED: Final = Template("instrument.mistyped", "{quantity}: looks like a typing error: {text}")
+_EMPTY: Final = Template("instrument.battery.empty", "empty")
+_DAYS_LEFT: Final = Template("instrument.battery.days_left", "about {n} days left")
+_DAY_LEFT: Final = Template("instrument.battery.day_left", "about 1 day left")
+_PERCENT_LEFT: Final = Template("instrument.battery.percent_left", "{n} % left")
+_BATTERY: Final = Template("instrument.battery", "battery {text}: {text2}")
+_SAYS_DEVICE: Final = Template("instrument.battery.says_device", "battery {text}, says the device")
+_SWAP: Final = Template("instrument.action.swap", "swap battery of {station}, {text}")
+_RISES: Final = Template("instrument.solar", "the voltage rises by {n} V by day, usual are {n2} V")
+_AHEAD: Final = Template("instrument.clock.ahead", "its clock is {duration} ahead")
+_EARLIER: Final = Template("instrument.clock.earlier", "readings arrive {duration} earlier than in the days before")
+_LATER: Final = Template("instrument.clock.later", "readings arrive {duration} later than in the days before")
+_FAR_AHEAD: Final = Template("instrument.clock.far_ahead", "its clock is {duration} ahead: what it sends is set aside")
+_FAR_LATE: Final = Template(
+    "instrument.clock.far_late", "its clock is {duration} late: what it sends now counts as old"
+)
+_LOOSE: Final = Template("instrument.fix", "{n} of {n2} solutions of a day are not fixed")
+_SATELLITES: Final = Template("instrument.satellites", "{n} satellites, {n2} satellites are needed or usual")
+_SIGNAL: Final = Template("instrument.signal", "signal {n} dBm, at least {n2} dBm are expected")
+_CALIBRATED: Final = Template("instrument.calibrated", "last calibrated {n} days ago")
+_SUSPECTED_BY: Final = Template("instrument.suspected", "{quantity}: {kind} found by detectors")
+_SAYS_PERSON: Final = Template(
+    "instrument.suspected.person", "{quantity}: {kind} found by detectors, {word} says a person"
+)
+_GAP: Final = Template("instrument.gap", "{quantity}: {n} readings missing until {at}")
 
 LOW_PERCENT: Final = 10.0  # as makers of LoRaWAN sensors warn
 SOON_DAYS: Final = 10.0  # a battery that lasts longer asks for no journey yet
@@ -34,8 +61,8 @@ class Finding:
     """One thing that is wrong with an instrument."""
 
     state: str
-    reason: str
-    action: str
+    reason: Message
+    action: Message
     since: datetime | None = None  # None: since it was found first
 
 
@@ -57,7 +84,7 @@ class Weather:
     snow_m: float | None = None
 
 
-def _found(state: str, reason: str, since: datetime | None = None) -> Finding:
+def _found(state: str, reason: Message, since: datetime | None = None) -> Finding:
     return Finding(state, reason, ACTIONS[state], since)
 
 
@@ -65,14 +92,14 @@ def check_link(link: Link | None, newest: datetime | None) -> list[Finding]:
     """A device that said that it is gone, or whose broker said so for it, and that has sent nothing since."""
     if link is None or link.online or (newest is not None and newest > link.at):
         return []
-    return [_found("offline", f"not connected since {link.at:%Y-%m-%d %H:%M} UTC: {link.text}", link.at)]
+    return [_found("offline", _OFFLINE(at=Timestamp.of(link.at, "minute"), text=link.text), link.at)]
 
 
 def check_typed(quantity: str, newest: Typed | None) -> list[Finding]:
     """The newest reading that a person typed, where it looks like a typing error."""
     if newest is None:
         return []
-    return [_found("mistyped", f"{quantity.replace('_', ' ')}: looks like a typing error: {newest.why}", newest.at)]
+    return [_found("mistyped", _MISTYPED(quantity=Term(quantity), text=newest.why), newest.at)]
 
 
 def check_battery(station: str, expected: Expectation, now_s: float) -> list[Finding]:
@@ -80,8 +107,8 @@ def check_battery(station: str, expected: Expectation, now_s: float) -> list[Fin
     if expected.empty_s is None or expected.empty_s - now_s > SOON_DAYS * 86400.0:
         return []
     days = round((expected.empty_s - now_s) / 86400.0)
-    left = "empty" if days < 1 else f"about {days} days left" if days > 1 else "about 1 day left"
-    return [Finding("battery", f"battery {left}: {expected.method}", f"swap battery of {station}, {left}")]
+    left = _EMPTY() if days < 1 else _DAYS_LEFT(n=days) if days > 1 else _DAY_LEFT()
+    return [Finding("battery", _BATTERY(text=left, text2=expected.method), _SWAP(station=station, text=left))]
 
 
 def check_level(station: str, level_percent: float) -> list[Finding]:
@@ -92,8 +119,8 @@ def check_level(station: str, level_percent: float) -> list[Finding]:
     """
     if level_percent > LOW_PERCENT:
         return []
-    left = f"{level_percent:.0f} % left"
-    return [Finding("battery", f"battery {left}, says the device", f"swap battery of {station}, {left}")]
+    left = _PERCENT_LEFT(n=Figure(level_percent, ".0f"))
+    return [Finding("battery", _SAYS_DEVICE(text=left), _SWAP(station=station, text=left))]
 
 
 def check_charge(days: Sequence[Day], weather: Weather) -> list[Finding]:
@@ -101,7 +128,7 @@ def check_charge(days: Sequence[Day], weather: Weather) -> list[Finding]:
     lost = find_lost_charge(days)
     if lost is None:
         return []
-    text = f"the voltage rises by {lost[0]:.2f} V by day, usual are {lost[1]:.2f} V"
+    text = _RISES(n=Figure(lost[0], ".2f"), n2=Figure(lost[1], ".2f"))
     is_cold = weather.warmest_degc is not None and weather.warmest_degc <= FROST_DEGC
     is_white = weather.snow_m is not None and weather.snow_m >= SNOW_M
     return [_found("snow_ice" if is_cold or is_white else "solar", text)]
@@ -130,15 +157,15 @@ def check_clock(now: Sequence[Epoch], usual_s: Sequence[float]) -> list[Finding]
     shortest_s = min(e.delay_s for e in now)
     newest_s = min(e.delay_s for e in sorted(now, key=lambda e: e.received_s)[-LEAST_EPOCHS:])
     if max(shortest_s, newest_s - CLOCK_RIGHT_S) < -CLOCK_MOVED_S:
-        return [_found("clock", f"its clock is {spell_about(-newest_s)} ahead")]
+        return [_found("clock", _AHEAD(duration=Duration(-newest_s, "about")))]
     if len(usual_s) < LEAST_HOURS:
         return []
     moved_s = shortest_s - min(usual_s)
     is_early = max(moved_s, newest_s - min(usual_s) - CLOCK_RIGHT_S) < -CLOCK_MOVED_S
     if not is_early and (moved_s <= CLOCK_MOVED_S or not _comes_alike(now, shortest_s)):
         return []
-    way = "earlier" if is_early else "later"
-    return [_found("clock", f"readings arrive {spell_about(abs(moved_s))} {way} than in the days before")]
+    way = _EARLIER if is_early else _LATER
+    return [_found("clock", way(duration=Duration(abs(moved_s), "about")))]
 
 
 def check_far_clock(ways_s: Sequence[float]) -> list[Finding]:
@@ -155,8 +182,8 @@ def check_far_clock(ways_s: Sequence[float]) -> list[Finding]:
         return []
     way_s = min(ways_s, key=abs)
     if way_s < 0.0:
-        return [_found("clock", f"its clock is {spell_about(-way_s)} ahead: what it sends is set aside")]
-    return [_found("clock", f"its clock is {spell_about(way_s)} late: what it sends now counts as old")]
+        return [_found("clock", _FAR_AHEAD(duration=Duration(-way_s, "about")))]
+    return [_found("clock", _FAR_LATE(duration=Duration(way_s, "about")))]
 
 
 def _comes_alike(now: Sequence[Epoch], shortest_s: float) -> bool:
@@ -174,14 +201,14 @@ def check_fixes(now: Sequence[Epoch], before: Sequence[Epoch]) -> list[Finding]:
     fixes = [e.fix for e in now if e.fix is not None]
     loose = sum(f != "fixed" for f in fixes)
     if len(fixes) >= LEAST_EPOCHS and loose > LOST_FIXES * len(fixes):
-        found.append(_found("fix", f"{loose} of {len(fixes)} solutions of a day are not fixed"))
+        found.append(_found("fix", _LOOSE(n=loose, n2=len(fixes))))
     seen = [e.satellites for e in now if e.satellites is not None]
     usual = [e.satellites for e in before if e.satellites is not None]
     if len(seen) >= LEAST_EPOCHS:
         number = median(seen)
         least = FEW_SATELLITES if len(usual) < LEAST_EPOCHS else max(FEW_SATELLITES, LOST_SATELLITES * median(usual))
         if number < least:
-            found.append(_found("satellites", f"{number:g} satellites, {least:.3g} satellites are needed or usual"))
+            found.append(_found("satellites", _SATELLITES(n=number, n2=Figure(least, ".3g"))))
     return found
 
 
@@ -193,7 +220,7 @@ def check_signal(now_db: Sequence[float], before_db: Sequence[float], low_db: fl
     least = low_db if low_db is not None else median(before_db) - LOST_SIGNAL_DB if len(before_db) > 1 else None
     if least is None or level >= least:
         return []
-    return [_found("signal", f"signal {level:.3g} dBm, at least {least:.3g} dBm are expected")]
+    return [_found("signal", _SIGNAL(n=Figure(level, ".3g"), n2=Figure(least, ".3g")))]
 
 
 def check_calibration(
@@ -204,7 +231,7 @@ def check_calibration(
         return [], None
     done = date.fromisoformat(calibrated_on)
     due = done + timedelta(seconds=every_s)
-    found = [_found("calibration", f"last calibrated {(today - done).days} days ago")] if today >= due else []
+    found = [_found("calibration", _CALIBRATED(n=(today - done).days))] if today >= due else []
     return found, due.isoformat()
 
 
@@ -221,9 +248,10 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
         # of other quantities nobody counted false alarms of detectors on the board
         if cause is None and state in PAGED and not quantity.startswith(MOVING):
             state = "suspected"  # it sends no notice
-        by = f", {cause} says a person" if cause not in {None, "unknown"} else ""
+        names = {"quantity": Term(quantity), "kind": Term(kind.replace("-", "_"))}
         found[state, quantity] = Finding(
-            state, f"{quantity.replace('_', ' ')}: {kind.replace('-', ' ')} found by detectors{by}",
+            state,
+            _SUSPECTED_BY(**names) if cause in {None, "unknown"} else _SAYS_PERSON(**names, word=Term(str(cause))),
             UNIT_ACTION if (cause or kind) == "unit" else ACTIONS[state], since,
         )  # fmt: skip
     return list(found.values())
@@ -233,8 +261,9 @@ def check_gaps(gaps: Iterable[Gap]) -> list[Finding]:
     """Readings that were missing lately, of each series the newest ones; their silence was noticed when it was."""
     newest = {gap.quantity: gap for gap in gaps}
     return [
-        _found("gap", f"{gap.quantity.replace('_', ' ')}: {gap.missing} readings missing until "
-               f"{gap.to_at:%Y-%m-%d %H:%M} UTC", gap.from_at)
+        _found(
+            "gap", _GAP(quantity=Term(gap.quantity), n=gap.missing, at=Timestamp.of(gap.to_at, "minute")), gap.from_at
+        )
         for gap in newest.values()
     ]  # fmt: skip
 
@@ -242,7 +271,8 @@ def check_gaps(gaps: Iterable[Gap]) -> list[Finding]:
 def join_states(found: Sequence[Finding]) -> list[Finding]:
     """One finding for each state, with what all series of the instrument say of it, since the earliest.
 
-    >>> [one.reason for one in join_states([_found("stuck", "tilt x: a"), _found("drift", "c"), _found("stuck", "b")])]
+    >>> stuck, drift = _found("stuck", join(["tilt x: a"])), _found("drift", join(["c"]))
+    >>> [one.reason for one in join_states([stuck, drift, _found("stuck", join(["b"]))])]
     ['tilt x: a; b', 'c']
     """
     by_state: dict[str, list[Finding]] = {}
@@ -250,7 +280,7 @@ def join_states(found: Sequence[Finding]) -> list[Finding]:
         by_state.setdefault(one.state, []).append(one)
     return [
         replace(
-            ones[0], reason="; ".join(dict.fromkeys(one.reason for one in ones)),
+            ones[0], reason=join(dict.fromkeys(one.reason for one in ones)) if len(ones) > 1 else ones[0].reason,
             since=min((one.since for one in ones if one.since is not None), default=None),
         )
         for ones in by_state.values()

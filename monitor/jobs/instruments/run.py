@@ -13,11 +13,12 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import TEXT_OF, Message, NameList, Template, Timestamp, join
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
-from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instants import epoch_s, parse
 from monitor.domain.instruments.board import ACTIONS, CAUSED_BY, DISMISSED, PAGED, RANKS
 from monitor.domain.instruments.parents import KINDS, list_children
 from monitor.domain.observation import Link
@@ -43,6 +44,7 @@ from monitor.jobs.instruments.checks import (
     check_typed,
     join_states,
 )
+from monitor.series.maintenance import MAINTENANCE
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
@@ -52,6 +54,9 @@ from monitor.store.readings.gaps import Gap, load_gaps
 from monitor.store.readings.hand_readings import find_mistyped
 from monitor.store.readings.links import load_links
 from monitor.store.readings.observations import load_series
+
+_NO_VOLTAGE: Final = Template("instrument.battery.no_voltage", "no battery voltage is declared")
+_COMMON: Final = Template("instrument.common", "{parent}: {names}: {text}")
 
 DAY: Final = timedelta(days=1)
 SUSPECT_FOR: Final = timedelta(days=3)  # so long an anomaly stands on the board when nobody says what it was
@@ -125,7 +130,9 @@ def _judge(
     found: list[Finding] = []
     now_s = epoch_s(now)
     if work is not None:
-        reason = f"maintenance of {station.id} until {spell(instant(work.to_s))}, by {work.by}: {work.reason}"
+        reason = MAINTENANCE(
+            station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason
+        )
         found.append(Finding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
     if link is not None and not link.online:
         found += check_link(link, store.find_newest_reception(c, list(series.values()), link.at))
@@ -186,7 +193,7 @@ def _expect_empty(station: Station, volts: Sequence[Day], levels: Sequence[Day],
     by_level = [expect_empty(shares, empty, now_s, "%")] if shares else []
     # where neither knows an end, the first one says why
     found = by_volts + by_level if days and spec is not None and spec.empty is not None else by_level + by_volts
-    none = Expectation(None, "no battery voltage is declared")
+    none = Expectation(None, _NO_VOLTAGE())
     return min(found, key=lambda e: inf if e.empty_s is None else e.empty_s, default=none)
 
 
@@ -314,7 +321,7 @@ NO_CLOCKS: Final = Clocks({}, {})
 
 
 def list_changes(
-    site: Site, judged: Sequence[store.Judged], pages: Mapping[str, str], silent: Collection[str] = (),
+    site: Site, judged: Sequence[store.Judged], pages: Mapping[str, Message], silent: Collection[str] = (),
     clocks: Clocks = NO_CLOCKS,
 ) -> list[AlertChange]:  # fmt: skip
     """Notices that open and end; what all instruments of one parent have in common is one notice.
@@ -323,7 +330,7 @@ def list_changes(
     nothing of the clock of its logger; so one that was found wrong just now waits for the next look.
     Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
     """
-    said: dict[str, dict[str, str]] = {}
+    said: dict[str, dict[str, Message]] = {}
     quiet = set(silent)
     for one in judged:
         if any(state == "maintenance" for state, *_ in one.findings):
@@ -331,16 +338,16 @@ def list_changes(
             continue
         for state, _, _, reason, action in one.findings:
             if state in PAGED:
-                said.setdefault(state, {})[one.station] = f"{reason}; {action}"
+                said.setdefault(state, {})[one.station] = join([reason, action])
     families = {
         parent: {station for station, _ in places}
         for parent, places in list_children(site).items() if parent.kind != "station"
     }  # fmt: skip
     families = {parent: stations for parent, stations in families.items() if len(stations) > 1}
-    wanted: dict[str, str] = {}
+    wanted: dict[str, Message] = {}
     for state, by_station in said.items():
         left = {s for s in by_station if _key(s, state) not in pages}
-        wanted |= {_key(s, state): f"{s}: {by_station[s]}" for s in by_station if s not in left}
+        wanted |= {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
         ranked = sorted(
             (
                 _key(f"{p.kind}:{p.name}", state) not in pages, -len(those), p.kind != CAUSED_BY.get(state),
@@ -357,11 +364,11 @@ def list_changes(
             key = _key(f"{parent.kind}:{parent.name}", state)
             if mine and (key in pages or (len(mine) > 1 and not others)):
                 names = sorted(mine)
-                wanted[key] = f"{parent}: {', '.join(names)}: {by_station[names[0]]}"
+                wanted[key] = _COMMON(parent=parent.text, names=NameList(tuple(names)), text=by_station[names[0]])
                 left -= mine
         if state == "clock":  # what just went wrong may be that of its logger
             left -= {s for s in left if s not in clocks.wrong and any(s in those for those in families.values())}
-        wanted |= {_key(s, state): f"{s}: {by_station[s]}" for s in left}
+        wanted |= {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in left}
     of_silent = {_key(s, "battery") for s in silent}
     wanted = {k: why for k, why in wanted.items() if k in pages or k not in of_silent}
     gone = {*silent, *(f"{p.kind}:{p.name}" for p, those in families.items() if those <= set(silent))}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, literal_column, or_, select
 
+from forecasting.message import Message, gather
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.instruments.board import NOT_WELL
 from monitor.domain.instruments.parents import list_children
@@ -224,16 +225,17 @@ def _write(c: Connection, table: Table, key: Sequence[str], rows: Sequence[Mappi
         c.execute(row.on_conflict_do_update(index_elements=key, set_=new), rows)
 
 
-def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mapping[str, str]:
+def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mapping[str, Message]:
     """Notices of this job that are open, by key: what each said."""
     a = t.alert.c
     rows = c.execute(
-        select(a.key, a.reason).where(
+        select(a.key, a.reason, a.reason_id, a.reason_values).where(
             a.site == site, a.ledger == "health", a.closed_at.is_(None), a.exercise.is_(False),
             a.state != "returned_unacknowledged", a.key.like("health:instrument:%"),
         )
     )  # fmt: skip
-    return {r.key: r.reason for r in rows if r.key.rpartition(":")[2] in states}
+    mine = [r for r in rows.mappings() if r["key"].rpartition(":")[2] in states]
+    return {r["key"]: gather(r)["reason"] for r in mine}
 
 
 def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:

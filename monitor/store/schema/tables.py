@@ -124,7 +124,7 @@ instrument_finding = Table(
 instrument = Table(
     "instrument", metadata,
     Column("site", String(64), primary_key=True), Column("station", String(64), primary_key=True), Column("judged_at", Instant, nullable=False),
-    Column("battery_v", Number), Column("battery_at", Instant), Column("battery_empty_at", Instant), _text("battery_method"),
+    Column("battery_v", Number), Column("battery_at", Instant), Column("battery_empty_at", Instant), *_message("battery_method"),
     Column("calibrated_on", String(10)), Column("calibration_due_on", String(10)),
     Column("spark_of", String(64)), Column("spark", Json),  # values of equal spans, None = nothing came
 )  # fmt: skip

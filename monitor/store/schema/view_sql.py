@@ -304,7 +304,7 @@ def _instrument_views(d: Dialect) -> dict[str, str]:
   k.reference AS base, k.logger, k.gateway, k.power, h.newest_at, h.missing_share_24h, i.battery_v,
   (SELECT l.value_raw FROM series s JOIN series_latest l ON l.series_id = s.id
     WHERE s.site = k.site AND s.station = k.id AND s.quantity = 'battery_level' AND l.flags IN ('', 'undeclared')) AS battery_percent, i.battery_at,
-  i.battery_empty_at, i.battery_method, i.calibrated_on,
+  i.battery_empty_at, i.battery_method, i.battery_method_id, i.battery_method_values, i.calibrated_on,
   {d.days_between("i.calibrated_on", "i.judged_at")} AS calibration_age_days, i.calibration_due_on, i.spark_of, i.spark, i.judged_at
 FROM station k LEFT JOIN station_state h ON h.site = k.site AND h.station = k.id
 LEFT JOIN instrument i ON i.site = k.site AND i.station = k.id

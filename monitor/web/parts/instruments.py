@@ -86,10 +86,10 @@ def list_groups(
     """What is shown by parent, that of the gravest first; how many of each parent are well, and the page for all."""
     every: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        every.setdefault(str(row["parent"]), []).append(row)
+        every.setdefault(row["parent"], []).append(row)
     mine: dict[str, list[Mapping[str, Any]]] = {}
     for row in shown:
-        mine.setdefault(str(row["parent"]), []).append(row)
+        mine.setdefault(row["parent"], []).append(row)
     return [
         {
             "parent": parent, "ok": sum(r["state"] == "ok" for r in every[parent]), "total": len(every[parent]),
@@ -110,7 +110,7 @@ def _rank(row: Mapping[str, Any]) -> tuple[bool, int]:
 
 def _name_above(rows: Sequence[Mapping[str, Any]], parent: str) -> list[str]:
     kinds = ("base", "gateway", "power")
-    found = dict.fromkeys(str(Parent(k, str(r[k]))) for k in kinds for r in rows if r[k])
+    found = dict.fromkeys(Parent(k, str(r[k])).text for k in kinds for r in rows if r[k])
     return [name for name in found if name != parent]
 
 
