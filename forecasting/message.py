@@ -210,9 +210,9 @@ Value: TypeAlias = str | int | float | Typed  # a `Message` is text
 
 def to_english(value: Value) -> str:
     """A value as English text shows it."""
-    if isinstance(value, str):
+    if isinstance(value, str | int):
         return str(value)
-    return f"{value:g}" if isinstance(value, int | float) else value.english()
+    return f"{value:g}" if isinstance(value, float) else value.english()
 
 
 # ---- templates -------------------------------------------------------------------------------------------------
