@@ -50,7 +50,7 @@ def test_twenty_rovers_of_a_dead_base_are_one_group_with_one_act(database):
         ("base BASE", "look at power, antenna and radio of base BASE")
     }
     assert [r["parent"] for r in board if r["instrument"] == "G1"] == ["logger LG1"]
-    acts = "look at power, antenna and radio of base BASE", "look at power supply PV1"
+    acts = [r["action"] for r in board if r["instrument"] in TWENTY]
     assert all(translate(act, code) != act for act in acts for code in LANGUAGES if code != "en")
 
 
@@ -61,7 +61,10 @@ def test_twenty_rovers_of_a_dead_base_are_one_group_with_one_act(database):
 def test_a_notice_names_the_parent_that_its_state_is_of(state, named):
     found = ((state, RANKS[state], NOW, "why", "do"),)
     judged = [Judged(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
-    assert [x.key for x in list_changes(SITE, judged, {})] == [f"health:instrument:{named}:{state}"]
+    (change,) = list_changes(SITE, judged, {})
+    assert change.key == f"health:instrument:{named}:{state}"
+    kind, _, name = named.partition(":")
+    assert change.reason.startswith(f"{'power supply' if kind == 'power' else kind} {name}: R00, ")
 
 
 def test_a_notice_that_is_open_goes_on_under_its_name():
