@@ -15,9 +15,11 @@ from sqlalchemy import Connection
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell, spell_about, spell_duration
+from monitor.domain.instants import parse, spell, spell_about, spell_duration
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
+from monitor.language.local_time import spell_instant, use_zone
+from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
 
@@ -147,6 +149,17 @@ def find_zones(c: Connection, config: Path | None, *, utc: bool) -> Callable[[st
     zones = {site.id: site.timezone for site in load_sites_summary(c, active_only=False)}
     own = load_service(config).web.timezone
     return lambda site: zones.get(site, own)
+
+
+def tell(text: str | None, zone: str) -> str:
+    """A message with its times in a zone; what a person wrote as it is."""
+    with use_zone(zone):
+        return str(translate(text or ""))
+
+
+def tell_instant(at: datetime | str | None, zone: str) -> str:
+    """An instant of a table or of a view in a zone, or a dash."""
+    return "-" if at is None else spell_instant(parse(at) if isinstance(at, str) else at, zone)
 
 
 def print_json(value: Any) -> None:

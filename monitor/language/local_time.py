@@ -1,6 +1,5 @@
 """The zone that people read times in: what is stored stays UTC and is spelled in local time when somebody reads it."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,13 +9,6 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 UNCHANGED: Final = ""  # no zone: programs and stored evidence read UTC as it is written
-_DAY: Final = r"\d{4}-\d\d-\d\d"
-_TIME: Final = r"\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
-# instants as sentences hold them: `2026-03-01T06:00:00.000000Z`, `2026-03-01 06:00 UTC`, and `A to B UTC`
-_INSTANT: Final = re.compile(
-    rf"(?<![\dA-Za-z.-])(?:(?P<spelled>{_DAY}T{_TIME})Z(?![\dA-Za-z])"
-    rf"|(?P<plain>{_DAY} {_TIME})(?: ?UTC(?![A-Za-z])|(?=\D{{1,12}}{_DAY} {_TIME} ?UTC(?![A-Za-z]))))"
-)
 _ZONE: ContextVar[str] = ContextVar("zone", default=UNCHANGED)
 
 
@@ -118,52 +110,19 @@ def spell_local(at: datetime, zone: str | None = None, *, seconds: bool = False,
     return f"{day}{clock}{f' {spell_offset(local)}' if is_twice(local) else ''}"
 
 
-def spell_parts(text: str, zone: str | None = None, *, today: date | None = None) -> list[tuple[str, datetime | None]]:
-    """A sentence in parts as they are read: texts, and local times with their instants; the last time names the zone.
+def spell_instant(at: datetime, zone: str | None = None) -> str:
+    """An instant that stands alone, with the name of its zone; without a zone as programs read it, in UTC.
 
     >>> at = datetime(2026, 3, 1, 6, tzinfo=UTC)
-    >>> spell_parts("since 2026-03-01T06:00:00.000000Z, look", "Europe/Zurich")[1] == ("2026-03-01 07:00 CET", at)
-    True
+    >>> spell_instant(at, "Europe/Zurich"), spell_instant(at)
+    ('2026-03-01 07:00 CET', '2026-03-01T06:00Z')
+    >>> spell_instant(datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "Europe/Zurich")
+    '2026-10-25 02:30 +02:00'
     """
-    found: list[tuple[str, datetime | None]] = []
-    end = 0
-    for place in _INSTANT.finditer(text):
-        try:
-            at = datetime.fromisoformat(place["spelled"] or place["plain"]).replace(tzinfo=UTC)
-        except ValueError:  # the 31st of February is somebody's text
-            continue
-        found += [(text[end : place.start()], None), (spell_local(at, zone, today=today), at)]
-        end = place.end()
-    after = ""
-    for number in range(len(found) - 1, 0, -2):
-        shown, instant = found[number]
-        assert instant is not None
-        name = name_zone(instant, zone)
-        if name != after and not is_twice(_local(instant, zone)):  # an offset says more than the name of the zone
-            found[number] = (f"{shown} {name}", instant)
-        after = name
-    return [*found, (text[end:], None)]
-
-
-def respell(text: str, zone: str | None = None, *, today: date | None = None) -> str:
-    """A sentence with its instants in local time, the zone named behind the last one; stored text keeps them in UTC.
-
-    Args:
-        text: with instants in UTC, marked by `Z` or `UTC`.
-        zone: by name; None = the one in use, and where none is in use the text stays as it is.
-        today: of this day the clock alone.
-
-    >>> respell("nothing newer than 2026-10-07T19:16:51.919000Z, allowed are 1d", "Europe/Zurich")
-    'nothing newer than 2026-10-07 21:16 CEST, allowed are 1d'
-    >>> respell("nobody watched from 2026-03-01 05:00:10 to 2026-03-01 06:00:00 UTC: x", "UTC")
-    'nobody watched from 2026-03-01 05:00 to 2026-03-01 06:00 UTC: x'
-    >>> respell("held since 2026-03-01T06:00:00.000000Z", "Asia/Tokyo", today=date(2026, 3, 1))
-    'held since 15:00 JST'
-    """
-    name = _ZONE.get() if zone is None else zone
-    if name == UNCHANGED or ":" not in text:
-        return text
-    return "".join(shown for shown, _ in spell_parts(text, name, today=today))
+    if (_ZONE.get() if zone is None else zone) == UNCHANGED:
+        return f"{at.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+    shown = spell_local(at, zone)
+    return shown if is_twice(_local(at, zone)) else f"{shown} {name_zone(at, zone)}"  # an offset says more than a name
 
 
 def describe_zone(at: datetime, zone: str | None = None) -> str:

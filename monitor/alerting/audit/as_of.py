@@ -17,6 +17,7 @@ from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
+from monitor.language.local_time import spell_instant
 from monitor.store.alerting.decisions import DecisionRow, load_newest
 from monitor.store.readings.observations import load_readings, load_series
 
@@ -39,7 +40,7 @@ class Departure:
     today: Any
 
     def __str__(self) -> str:
-        at = f" of {self.observed_at[:19]}Z" if self.observed_at else ""
+        at = f" of {spell_instant(parse(self.observed_at))}" if self.observed_at else ""
         return f"{self.kind}: {self.series}{at}: {_say(self.frozen)} -> {_say(self.today)}"
 
     def to_json(self) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse, spell
 from monitor.errors import ConfigError, RefusedError
-from monitor.language.local_time import respell
+from monitor.language.local_time import spell_instant, use_zone
+from monitor.language.rendering import translate
 from monitor.store.alerting.audit_pack import Cited, Material
 from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.database.audit import entry_hash
@@ -190,13 +191,19 @@ def _check_audit(audit: Mapping[str, Any]) -> list[str]:
 # ---- for people ------------------------------------------------------------------------------------------------
 def summarise(material: Material) -> str:
     """The story of the alert as Markdown, with times in the zone of its site."""
-    alert, zone = material.alert, _find_zone(material)
+    with use_zone(_find_zone(material)):
+        return "\n".join(_list_lines(material))
+
+
+def _list_lines(material: Material) -> list[str]:
+    """The same in the zone in use."""
+    alert = material.alert
     lines = [
         f"# Alert {alert.id}, {alert.site}, {alert.ledger}",
         "",
-        f"{'EXERCISE. ' if alert.exercise else ''}{alert.reason}",
+        f"{'EXERCISE. ' if alert.exercise else ''}{translate(alert.reason)}",
         "",
-        f"- raised {spell(alert.raised_at)}, newest datum {_spell(alert.data_time)}",
+        f"- raised {_spell(alert.raised_at)}, newest datum {_spell(alert.data_time)}",
         f"- highest level {alert.peak_level}, level now {alert.level}, {alert.state}",
         f"- rule version {alert.rule_version}",
         f"- acknowledged {_spell(alert.acknowledged_at)} by {alert.acknowledged_by or 'nobody'}",
@@ -205,28 +212,36 @@ def summarise(material: Material) -> str:
         "## What happened",
         "",
         *_table(("at", "from", "to", "level", "who", "why"), [
-            (e["at"], e["from_state"] or "normal", e["to_state"], e["to_level"], f"{e['actor']} ({e['actor_kind']})",
-             e["reason"]) for e in material.events
+            (_minute(e["at"]), e["from_state"] or "normal", e["to_state"], e["to_level"],
+             f"{e['actor']} ({e['actor_kind']})", translate(e["reason"])) for e in map(gather, material.events)
         ]),
         "",
         "## Who was notified",
         "",
         *_table(("queued", "recipient", "channel", "state", "attempts", "sent", "confirmed", "by", "last error"), [
-            (m["queued_at"], m["recipient"], m["channel"], m["state"], m["attempts"], m["sent_at"] or "",
-             m["confirmed_at"] or "", m["confirmed_by"] or "", m["last_error"] or "") for m in material.messages
+            (_minute(m["queued_at"]), m["recipient"], m["channel"], m["state"], m["attempts"], _minute(m["sent_at"]),
+             _minute(m["confirmed_at"]), m["confirmed_by"] or "", translate(m["last_error"] or ""))
+            for m in map(gather, material.messages)
         ]),
         "",
         "## What it turned out to be",
         "",
-        *([f"- {o['at']} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes] or ["Nobody has said."]),
+        *(_list_outcomes(material) or ["Nobody has said."]),
     ]  # fmt: skip
     for row in material.decisions:
         lines += ["", f"## Decision {row.id}", "", f"SHA-256 of the frozen inputs: `{row.evidence_sha256}`", "", "```"]
         lines += [*explain(json.loads(row.evidence), read_units(material.sources.get(row.config_sha256, ""))), "```"]
     lines += ["", "## Site files", ""]
-    lines += [f"- `{v['sha256']}`, loaded {v['loaded_at']} by {v['author']}: {v['reason']}" for v in material.versions]
+    lines += [
+        f"- `{v['sha256']}`, loaded {_minute(v['loaded_at'])} by {v['author']}: {translate(v['reason'])}"
+        for v in map(gather, material.versions)
+    ]
     lines += ["", "Prove this pack: `slopeward alerts export --check FILE.zip`", ""]
-    return "\n".join(respell(line, zone) for line in lines)
+    return lines
+
+
+def _list_outcomes(material: Material) -> list[str]:
+    return [f"- {_minute(o['at'])} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes]
 
 
 def _find_zone(material: Material) -> str:
@@ -254,7 +269,11 @@ def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spell(at: datetime | None) -> str:
-    return "never" if at is None else spell(at)
+    return "never" if at is None else spell_instant(at)
+
+
+def _minute(spelled: str | None) -> str:
+    return "" if spelled is None else spell_instant(parse(spelled))
 
 
 def _json(value: Any) -> bytes:

@@ -1,4 +1,7 @@
-"""Why an alert is as it is, from frozen inputs alone: inputs, margins, who voted and who was set aside."""
+"""Why an alert is as it is, from frozen inputs alone: inputs, margins, who voted and who was set aside.
+
+Times are those of the zone in use.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +12,11 @@ from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.domain.decision import instant
-from monitor.domain.instants import spell
+from monitor.domain.instants import parse
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError
+from monitor.language.local_time import spell_instant
+from monitor.language.rendering import translate
 from monitor.series.bounds import bound_units
 
 # positions in a frozen reading, see `monitor.domain.decision.View.spell`
@@ -85,10 +90,10 @@ def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -
         return _explain_act(frozen)
     evidence = frozen.get("outcome", {}).get("evidence")
     if evidence is None:
-        return [f"decided: {frozen.get('sentence') or frozen.get('reason', '')}"]
+        return [f"decided: {translate(frozen.get('sentence') or frozen.get('reason', ''))}"]
     view = frozen["view"]
     lines = [
-        f"decided at {frozen['now'][:19]}Z: {frozen['sentence']}",
+        f"decided at {_minute(frozen['now'])}: {translate(frozen['sentence'])}",
         f"level before {evidence['level_before']}, asked {evidence['asked']}, after {evidence['level']}",
         "inputs: " + ("none" if not any(view["readings"].values()) else ""),
         *(f"  {one}" for one in list_inputs(frozen)),
@@ -99,18 +104,18 @@ def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -
     lines += ["what each rule said:", *_words(evidence["words"], units or {})]
     lines += ["votes:", *(_votes(evidence["votes"]) or ["  none"])]
     rules = evidence.get("rules", {}).values()
-    lines += [f"{r['sentence']}; behind it: {', '.join(r['behind']) or 'nobody'}" for r in rules]
-    lines += [evidence["bounds"]] if "bounds" in evidence else []
+    lines += [f"{translate(r['sentence'])}; behind it: {', '.join(r['behind']) or 'nobody'}" for r in rules]
+    lines += [translate(evidence["bounds"])] if "bounds" in evidence else []
     for event in evidence.get("events", ()):
         who = f", confirmed by {' and '.join(event['confirmed_by'])}" if event["confirmed_by"] else ""
         told = f"event {event['event']} ({event['kind']}) by {event['by']}, by way of {event['via']}{who}"
-        lines.append(f"{told}: {'; '.join(event['effects'])}")
+        lines.append(f"{told}: {'; '.join(map(translate, event['effects']))}")
     for key, step in evidence["steps"].items():
-        pended = f"; pended: {step['pended']}" if "pended" in step else ""
-        lines.append(f"step {key}: level {step['level']}, {step['state']}; {step['reason']}{pended}")
-    lines += list(evidence["common"].values())
+        pended = f"; pended: {translate(step['pended'])}" if "pended" in step else ""
+        lines.append(f"step {key}: level {step['level']}, {step['state']}; {translate(step['reason'])}{pended}")
+    lines += map(translate, evidence["common"].values())
     sick = [h for h in frozen["outcome"]["health"] if h["state"] != "ok"]
-    lines += [f"station {h['station']} is {h['state']}: {h['reason']}" for h in sick]
+    lines += [f"station {h['station']} is {h['state']}: {translate(h['reason'])}" for h in sick]
     if evidence["held_by"]:
         lines.append(f"held by: {', '.join(evidence['held_by'])}")
     return lines
@@ -119,7 +124,7 @@ def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -
 def _explain_act(frozen: Mapping[str, Any]) -> list[str]:
     before, after = frozen["memory"], frozen["after"]
     return [
-        f"decided at {frozen['now'][:19]}Z by {frozen['actor']} ({frozen['act']}): {frozen['sentence']}",
+        f"decided at {_minute(frozen['now'])} by {frozen['actor']} ({frozen['act']}): {translate(frozen['sentence'])}",
         f"level before {before['level']}, after {after['level']}; data may not lower it below {after['floor']}",
         f"newest datum known: {_at(before['newest_s'])}",
         "votes that stood:", *(_stood(before["votes"]) or ["  none"]),
@@ -128,7 +133,7 @@ def _explain_act(frozen: Mapping[str, Any]) -> list[str]:
 
 def _stood(votes: Mapping[str, Any]) -> list[str]:
     return [
-        f"  {key}: level {v['level']}, datum of {_at(v['newest_s'])}; {v['reason']}"
+        f"  {key}: level {v['level']}, datum of {_at(v['newest_s'])}; {translate(v['reason'])}"
         for key, v in sorted(votes.items())
         if v["level"] > 0
     ]
@@ -138,9 +143,9 @@ def _words(words: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> Iter
     for word in words:
         name = f"  {word['criterion']} {word['station']}"
         if not word["heard"]:
-            yield f"{name}: excluded, no data: {word['reason']}"
+            yield f"{name}: excluded, no data: {translate(word['reason'])}"
             continue
-        yield f"{name}: asks for level {word['raise_level']}, holds {word['hold_level']}; {word['reason']}"
+        yield f"{name}: asks for level {word['raise_level']}, holds {word['hold_level']}; {translate(word['reason'])}"
         yield from (f"    {line}" for line in _margins(word["facts"], units.get(word["criterion"], "")))
 
 
@@ -170,13 +175,13 @@ def _votes(votes: Mapping[str, Any]) -> list[str]:
             continue
         part = vote.get("part")
         state = (
-            f"pended: {vote['pended']}" if vote["pended"]
+            f"pended: {translate(vote['pended'])}" if vote["pended"]
             else "counted" if vote["counted"]
-            else str(part) if part
+            else translate(part) if part
             else "expired"
         )  # fmt: skip
         if "capped" in vote:
-            state += f", for less than it asks: {vote['capped']}"
+            state += f", for less than it asks: {translate(vote['capped'])}"
         lines.append(
             f"  vote {key}: level {vote['level']}, {state}; datum of {_at(vote['newest_s'])}, "
             f"valid until {_at(vote['valid_until_s'])}"
@@ -185,8 +190,8 @@ def _votes(votes: Mapping[str, Any]) -> list[str]:
 
 
 def _at(at_s: float | None) -> str:
-    return "none" if at_s is None else _minute(spell(instant(at_s)))
+    return "none" if at_s is None else spell_instant(instant(at_s))
 
 
 def _minute(spelled: str) -> str:
-    return f"{spelled[:16]}Z"
+    return spell_instant(parse(spelled))

@@ -10,11 +10,19 @@ import typer
 from monitor import health
 from monitor.checks.running import SiteSight
 from monitor.checks.verdict import EXIT_OF, Verdict, judge
-from monitor.cli.session import ConfigOption, JsonOption, UtcOption, find_zones, open_service, print_json
+from monitor.cli.session import (
+    ConfigOption,
+    JsonOption,
+    UtcOption,
+    find_zones,
+    open_service,
+    print_json,
+    tell,
+    tell_instant,
+)
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.instants import parse, spell_age
 from monitor.errors import ConfigError
-from monitor.language.local_time import respell
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.readings.sources import load_polls
 from monitor.store.scenes.arrivals import load_waiting
@@ -61,22 +69,24 @@ def status(utc: UtcOption = False, config: ConfigOption = None, as_json: JsonOpt
     else:
         own = zones("")
         _print(rows, verdict, now, zones)
-        if pair := _describe_pair(stamps, now):
-            print(respell(pair, own))
+        if pair := _describe_pair(stamps, now, own):
+            print(pair)
         for outage in outages:
             if now - (_read(outage["drained_at"]) or now) < RECENT:
-                print(f"  {respell(_describe(outage), own)}")
+                print(f"  {_describe(outage, own)}")
         for scene in waiting:
-            since = f"waits since {scene.received_at:%Y-%m-%d %H:%M} UTC"
-            print(respell(f"  {scene.site}: scene {scene.name} {since}: {scene.error}", zones(scene.site)))
+            zone = zones(scene.site)
+            since = f"waits since {tell_instant(scene.received_at, zone)}"
+            print(f"  {scene.site}: scene {scene.name} {since}: {tell(scene.error, zone)}")
         for one in polls:
             if one.error is not None:
-                since = f"since {one.error_since:%Y-%m-%d %H:%M} UTC"
-                print(respell(f"  {one.site}: source {one.source} {since}: {one.error}", zones(one.site)))
+                zone = zones(one.site)
+                since = f"since {tell_instant(one.error_since, zone)}"
+                print(f"  {one.site}: source {one.source} {since}: {tell(one.error, zone)}")
     raise typer.Exit(EXIT_OF[verdict.state])
 
 
-def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime) -> str:
+def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:
     """Which of two services decides, and which one waits; empty where there is only one."""
     waiting = [
         f"{name.removeprefix(health.STANDBY)} stands by (seen {describe_age(at, now)})"
@@ -85,7 +95,8 @@ def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now
     core = stamps.get("core")
     if core is None or not waiting:
         return ""
-    return f"{core[1].get('name')} decides since {core[1].get('active_since')}; {', '.join(waiting)}"
+    since = tell_instant(core[1].get("active_since"), zone)
+    return f"{core[1].get('name')} decides since {since}; {', '.join(waiting)}"
 
 
 def _find_declared(service: ServiceConfig) -> list[str]:
@@ -96,10 +107,10 @@ def _find_declared(service: ServiceConfig) -> list[str]:
         return []
 
 
-def _describe(outage: Any) -> str:
+def _describe(outage: Any, zone: str) -> str:
+    begun, ended, drained = (tell_instant(outage[name], zone) for name in ("from_at", "back_at", "drained_at"))
     return (
-        f"outage ({outage['cause']}) from {outage['from_at']} to {outage['back_at']}: what had waited was read by "
-        f"{outage['drained_at']}; "
+        f"outage ({outage['cause']}) from {begun} to {ended}: what had waited was read by {drained}; "
         f"{outage['late']} epochs came late, {outage['missing']} are missing"
     )
 
@@ -124,7 +135,7 @@ def make_table(rows: Any, now: datetime, zones: Callable[[str], str]) -> "Table"
     for title in ("site", "level", "since", "sees", "movement", "newest datum", "open alerts"):
         table.add_column(title)
     for row in rows:
-        since = respell(row["since"], zones(row["site"])) if row["since"] else "-"
+        since = tell_instant(row["since"] or None, zones(row["site"]))
         moves = ", ".join(str(row[k]) for k in ("movement_stage", "trend") if row[k]) or "-"
         table.add_row(row["site"], row["level_name"] or "-", since, row["observability"] or "-", moves,
                       describe_age(_read(row["newest_at"]), now), str(row["active_alerts"]))  # fmt: skip
@@ -139,7 +150,7 @@ def _print(rows: Any, verdict: Verdict, now: datetime, zones: Callable[[str], st
         console.print(make_table(rows, now, zones))
     console.print(f"\n{verdict.state}", highlight=False)
     for reason in verdict.reasons:
-        console.print(f"  {respell(reason, zones(''))}", highlight=False, soft_wrap=True)
+        console.print(f"  {tell(reason, zones(''))}", highlight=False, soft_wrap=True)
 
 
 def _read(text: str | None) -> datetime | None:

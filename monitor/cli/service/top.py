@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.printable import bare, make_printable
 from monitor.cli.service.status import describe_age, make_table
-from monitor.cli.session import ConfigOption, UtcOption, find_zones, open_service
+from monitor.cli.session import ConfigOption, UtcOption, find_zones, open_service, tell
 from monitor.domain.alert import Ledger
 from monitor.domain.instants import parse
 from monitor.errors import StoreError
-from monitor.language.local_time import name_zone, respell, spell_local
+from monitor.language.local_time import name_zone, spell_local
 from monitor.store.pages import count_undelivered, load_cards, load_open_alerts
 from monitor.store.service_state import load_stamps
 
@@ -89,7 +89,7 @@ def _draw(c: Connection, now: datetime, zones: Callable[[str], str]) -> "Group":
         table.add_column(title, no_wrap=title != "reason")
     for a in alerts[:_ALERTS]:
         age = describe_age(parse(a["raised_at"]), now)
-        reason = respell(a["reason"], zones(a["site"]))
+        reason = tell(a["reason"], zones(a["site"]))
         cells = (str(a["alert_id"]), a["site"], a["level_name"], age, a["state"], reason)
         table.add_row(*(Text(make_printable(cell)) for cell in cells))
     if alerts:

@@ -24,6 +24,8 @@ from monitor.cli.session import (
     print_json,
     say,
     show,
+    tell,
+    tell_instant,
 )
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
@@ -34,7 +36,6 @@ from monitor.domain.instants import parse_duration_s, spell
 from monitor.domain.message import name_level
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.language.local_time import respell
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
@@ -124,14 +125,14 @@ def list_(
         if others:
             members = [alert, *others]
             numbers = ", ".join(str(a.id) for a in members)
-            at = respell(spell(alert.raised_at), zones(alert.site))
+            at = tell_instant(alert.raised_at, zones(alert.site))
             say_line = f"{alert.id:>5} {at} {alert.site} {alert.ledger}"
             show({}, f"{say_line}: {say_cause([a.key for a in members])} (alerts {numbers})", as_json=False)
             continue
         word = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
-        at = respell(spell(alert.raised_at), zones(alert.site))
+        at = tell_instant(alert.raised_at, zones(alert.site))
         line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {word}, {alert.state}"
-        show(_facts(alert), f"{line}: {respell(alert.reason, zones(alert.site))}", as_json)
+        show(_facts(alert), f"{line}: {tell(alert.reason, zones(alert.site))}", as_json)
     if not found:
         say("no alert")
         raise typer.Exit(NOTHING)
@@ -153,8 +154,8 @@ def show_(
     facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
     lines = [f"alert {alert.id} {alert.site} {alert.ledger} {alert.key}: {alert.state}, level {alert.level}"]
     lines += [
-        f"  {respell(spell(e.at), zone)} {e.from_state or 'normal'} -> {e.to_state}, level {e.to_level}, "
-        f"{e.actor} ({e.actor_kind}): {respell(e.reason, zone)}"
+        f"  {tell_instant(e.at, zone)} {e.from_state or 'normal'} -> {e.to_state}, level {e.to_level}, "
+        f"{e.actor} ({e.actor_kind}): {tell(e.reason, zone)}"
         for e in events
     ]
     show(facts, "\n".join(lines), as_json)

@@ -20,12 +20,12 @@ from monitor.cli.session import (
     print_json,
     say,
     take_site,
+    tell,
 )
 from monitor.domain.decision import Decision, Memory, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.language.local_time import respell
 from monitor.replay.history import History
 from monitor.replay.known import MODES, Known
 from monitor.store.alerting.decisions import find_state
@@ -73,10 +73,10 @@ def evaluate(
         return
     print(f"{facts['level_name']} | sees: {decision.observability} | reachable: "
           f"{site.levels[decision.reachable_level].name}")  # fmt: skip
-    print(respell(facts["sentence"], zone))
+    print(tell(facts["sentence"], zone))
     for word in decision.evidence["words"]:
         said = site.levels[word["raise_level"]].name if word["heard"] else "no data"
-        print(respell(f"  {word['criterion']} {word['station']}: {said}; {word['reason']}", zone))
+        print(f"  {word['criterion']} {word['station']}: {said}; {tell(word['reason'], zone)}")
 
 
 def _look_from(db: Database, site: Site, at: datetime, known: Known) -> Decision:

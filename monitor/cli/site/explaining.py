@@ -14,7 +14,8 @@ from monitor.cli.session import LARGEST_ID, ConfigOption, JsonOption, UtcOption,
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
-from monitor.language.local_time import respell
+from monitor.language.local_time import spell_instant, use_zone
+from monitor.language.rendering import translate
 from monitor.store.alerting.alerts import Alert, find_alert
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.alerting.decisions import DecisionRow, load_decision
@@ -52,34 +53,43 @@ def explain(
         with db.read() as c:
             source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
             zone = find_zones(c, config, utc=utc)(alert.site)
-        frozen, inputs, told = _read(row, source)
-        facts: dict[str, Any] = {
-            **{k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
-            "at": spell(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
-            "code_version": row.code_version, "config_sha256": row.config_sha256,
-            "inputs": inputs, "evidence": frozen,
-        }  # fmt: skip
-        lines = [
-            f"alert {alert.id}: {alert.reason}",
-            f"rule version {alert.rule_version}, decision {row.id}, SHA-256 of the frozen inputs {row.evidence_sha256}",
-            *(["no inputs were frozen: a notice of the service, decided on no reading"] if frozen == {} else told),
-        ]
-        if seal is None and frozen and {"view", "act"} & set(frozen):
-            lines.append("not sealed: the audit log has no entry of it (it was cut off)")
-        if as_of is not None:
-            lines += _compare(db, row, as_of, facts)
-        if again:
-            facts["differences"] = differences = recompute_all(db, alert)
-            with db.read() as c:
-                facts["story"] = verify_story(c, alert.id, alert.site)
-            lines += [f"altered: {line}" for line in facts["story"]]
-            same = "equal bit for bit" if frozen else "there is nothing to recompute"
-            lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
-            if differences and row.code_version != code_version():
-                lines.append(f"decided by version {row.code_version}, recomputed by {code_version()}")
-    show(facts, "\n".join(respell(line, zone) for line in lines), as_json)
+        with use_zone(zone):
+            facts, lines = _tell(db, alert, row, seal, source, as_of, again=again)
+    show(facts, "\n".join(lines), as_json)
     if facts.get("differences") or facts.get("story"):
         raise typer.Exit(DIFFERS)
+
+
+def _tell(
+    db: Database, alert: Alert, row: DecisionRow, seal: str | None, source: str, as_of: str | None, *, again: bool
+) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
+    """What there is to say of an alert, for programs and for people, with times of the zone in use."""
+    frozen, inputs, told = _read(row, source)
+    facts: dict[str, Any] = {
+        **{k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
+        "at": spell(row.at), "evidence_sha256": row.evidence_sha256, "sealed": seal is not None,
+        "code_version": row.code_version, "config_sha256": row.config_sha256,
+        "inputs": inputs, "evidence": frozen,
+    }  # fmt: skip
+    lines = [
+        f"alert {alert.id}: {translate(alert.reason)}",
+        f"rule version {alert.rule_version}, decision {row.id}, SHA-256 of the frozen inputs {row.evidence_sha256}",
+        *(["no inputs were frozen: a notice of the service, decided on no reading"] if frozen == {} else told),
+    ]
+    if seal is None and frozen and {"view", "act"} & set(frozen):
+        lines.append("not sealed: the audit log has no entry of it (it was cut off)")
+    if as_of is not None:
+        lines += _compare(db, row, as_of, facts)
+    if again:
+        facts["differences"] = differences = recompute_all(db, alert)
+        with db.read() as c:
+            facts["story"] = verify_story(c, alert.id, alert.site)
+        lines += [f"altered: {line}" for line in facts["story"]]
+        same = "equal bit for bit" if frozen else "there is nothing to recompute"
+        lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
+        if differences and row.code_version != code_version():
+            lines.append(f"decided by version {row.code_version}, recomputed by {code_version()}")
+    return facts, lines
 
 
 def _find(db: Database, alert_id: int) -> tuple[Alert, DecisionRow, str | None]:
@@ -129,8 +139,8 @@ def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) 
     facts["as_of"] = found.to_json()
     said = f"level {found.decision.level}, then it was {found.level_then}"
     return [
-        f"as known at {spell(found.known_at)[:19]}Z:", *(f"  {line}" for line in summarise(found.departures)),
-        f"  from them would be decided: {said}; {found.decision.evidence['sentence']}",
+        f"as known at {spell_instant(found.known_at)}:", *(f"  {line}" for line in summarise(found.departures)),
+        f"  from them would be decided: {said}; {translate(found.decision.evidence['sentence'])}",
     ]  # fmt: skip
 
 

@@ -17,9 +17,10 @@ from monitor.cli.session import (
     open_database,
     say,
     show,
+    tell,
+    tell_instant,
 )
 from monitor.errors import NotFoundError
-from monitor.language.local_time import respell
 from monitor.store.instrument_board import load_board
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -48,7 +49,7 @@ def list_(
         if not as_json and (row["site"], row["parent"]) != parent:
             parent = (row["site"], row["parent"])
             print(f"{row['site']}, {row['parent'] or 'on its own'}")
-        show(_spell(row), respell(_describe(row), zones(row["site"])), as_json)
+        show(_spell(row), _describe(row, zones(row["site"])), as_json)
     if not rows:
         say("no instrument" if not unwell else "all instruments are ok")
         raise typer.Exit(NOTHING)
@@ -75,13 +76,17 @@ def show_(
             )
         zone = find_zones(c, config, utc=utc)(site)
     row = rows[0]
-    lines = [_describe(row).strip()]
-    lines += [f"  {f['state']} since {f['since'][:16]}Z: {f['reason']}: {f['action']}" for f in row["findings"]]
-    lines.append(f"  battery: {_battery(row)}; {row['battery_method']}" if row["battery_method"] else "  battery: -")
+    lines = [_describe(row, zone).strip()]
+    lines += [
+        f"  {f['state']} since {tell_instant(f['since'], zone)}: {tell(f['reason'], zone)}: {tell(f['action'], zone)}"
+        for f in row["findings"]
+    ]
+    method = tell(row["battery_method"], zone)
+    lines.append(f"  battery: {_battery(row)}; {method}" if method else "  battery: -")
     age = f", {row['calibration_age_days']} days ago" if row["calibrated_on"] else ""
     lines.append(f"  calibrated on {row['calibrated_on'] or '-'}{age}, due on {row['calibration_due_on'] or '-'}")
     lines += [f"  {m['month']}: {m['availability']:.1%} of {m['expected']} epochs" for m in row["months"]]
-    show(_spell(row), "\n".join(respell(line, zone) for line in lines), as_json)
+    show(_spell(row), "\n".join(lines), as_json)
 
 
 def _spell(row: dict[str, Any]) -> dict[str, Any]:
@@ -95,8 +100,8 @@ def _battery(row: dict[str, Any]) -> str:
     return volts if row["battery_empty_at"] is None else f"{volts}, empty about {row['battery_empty_at'][:10]}"
 
 
-def _describe(row: dict[str, Any]) -> str:
-    since = f" since {row['since'][:16]}Z" if row["since"] else ""
+def _describe(row: dict[str, Any], zone: str) -> str:
+    since = f" since {tell_instant(row['since'], zone)}" if row["since"] else ""
     votes = "votes" if row["votes"] else "does not vote"
-    said = "".join(f": {text}" for text in (row["reason"], row["action"]) if text)
+    said = "".join(f": {tell(text, zone)}" for text in (row["reason"], row["action"]) if text)
     return f"  {row['instrument']:<10} {row['state']}{since}, {votes}, battery {_battery(row)}{said}"

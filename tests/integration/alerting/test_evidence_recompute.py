@@ -283,7 +283,7 @@ def test_the_command_explains_in_a_fresh_process(bench, tmp_path):
     for line in (
         r"alert 1: red: G1: rate of crack opening: ",
         version + row.evidence_sha256,
-        r"G1.crack_opening: \d+ readings of 2026-03-\d\d \d\d:00 to 2026-03-0\d .*, \S+ to \S+ mm, the last",
+        r"G1.crack_opening: \d+ readings of 2026-03-\d\d \d\d:00 \w+ to 2026-03-0\d .*, \S+ to \S+ mm, the last",
         r"rate-1 G1: asks for level 3, holds 3",
         r"level 3: bound 80 mm/day, margin \+57\S* mm/day, 2 readings beyond it, 2 needed",
         r"vote rate-1\|G2: level 3, counted; datum of 2026-03-0.*, valid until 2026-03-0",
