@@ -18,6 +18,7 @@ from monitor.cli.identity import name_os_user, prove
 from monitor.cli.main import VERBS, run_verb
 from monitor.cli.session import open_database
 from monitor.domain.alert import Actor
+from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import SiteEvent
 from monitor.errors import RefusedError, StoreError
 from monitor.ingest.sources.polled import Polled, follow
@@ -195,8 +196,9 @@ def things(bench):
         offset = add_offset(c, series_id, at=bench.now, known_from=bench.now, size=1.0, unit="mm", kind="antenna",
                             author=Actor("Ada"), reason="new mast", now=NOW)  # fmt: skip
         period = find_before("daily", bench.now, ZoneInfo("UTC"))
-        facts = digest_of(gather_facts(c, "bench", period))
-        report = add_issue(c, Issue(0, "bench", "daily", period.from_at, period.to_at, NOW, "en", facts, "1"), (), NOW)
+        facts = gather_facts(c, "bench", period)
+        span, said = (period.from_at, period.to_at), (digest_of(facts), "1", canonical_json(facts))
+        report = add_issue(c, Issue(0, "bench", "daily", *span, NOW, "en", *said), (), NOW)
     changed = SITE_TEXT.replace("6.0, window", "7.0, window")
     change = propose(bench.database, changed, "bench.toml", Actor("Ada"), "noise", NOW, lambda *_: {})
     assert (event, work, offset, change.id, report) == (1, 1, 1, 1, 1)
