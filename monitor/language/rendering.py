@@ -11,7 +11,7 @@ from monitor.language.vocabulary import LEVELS, MONTHS, WORDS
 
 T = TypeVar("T")
 _AND: Final = " and "
-_MORE: Final = "{text} and {n} more"
+_MORE: Final = "text.and_more"  # a template's id
 
 
 class Part(NamedTuple):
@@ -85,8 +85,8 @@ def _list_pieces(value: Any, language: str) -> Iterator[str | Timestamp]:
     elif isinstance(value, Term):
         yield translate_word(value.english(), language)
     elif isinstance(value, NameList):
-        words = open_catalogue(language)
-        yield value.english(words.gettext(_AND), words.gettext(_MORE))
+        more = find_template(_MORE, language) or find_template(_MORE, ENGLISH)
+        yield value.english(open_catalogue(language).gettext(_AND), more or "{text} (+{n})")
     else:
         yield to_english(value)
 
