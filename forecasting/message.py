@@ -279,8 +279,8 @@ def _value_to_json(value: Value) -> Any:
 
 
 def values_to_json(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Values of a message as plain data."""
-    return {name: _value_to_json(value) for name, value in values.items()}
+    """Values of a message as plain data, in the order of their names."""
+    return {name: _value_to_json(values[name]) for name in sorted(values)}
 
 
 _KINDS: Final[tuple[tuple[str, Callable[[Mapping[str, Any]], Value]], ...]] = (

@@ -246,7 +246,7 @@ def test_an_escalated_message_of_health_is_translated():
 
 
 def test_covered_messages_and_delay_are_translated():
-    calm = OF_LEVEL(level=Term("red"), text=Template("test.calm", "nothing asks for more")())
+    calm = OF_LEVEL(level=Term("red"), text=Template("level.nothing", "nothing asks for more")())
     lines = [
         calm, "", say_delay(AT, "yellow", AT + timedelta(hours=1)), "",
         *list_covered([(AT - timedelta(hours=1), make_subject(Term("RED"), "pit", "", calm, AT))]),
