@@ -32,7 +32,7 @@ END: Final = "<!-- end of what make house wrote -->"
 FOR_USERS: Final = ("README.md", "docs/tutorial/", "docs/how-to/", "docs/reference/")
 SKIP: Final = re.compile(r"[ \t]*# fmt: skip.*$", re.MULTILINE)
 RECORDS_OF_ANYTHING: Final = re.compile(r"(?:dict|Mapping)\[str, Any\]")
-FORMAT: Final = re.compile(r"^FORMAT: Final = (\d+)$", re.MULTILINE)
+FORMAT: Final = re.compile(r"^FORMAT: Final = (\d+)\b", re.MULTILINE)
 COMPLEX: Final = 20
 MANY_PARAMETERS: Final = 8
 TARGETS: Final = (  # the figures of a row, its target

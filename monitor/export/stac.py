@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import gather
 from monitor.domain.instants import spell
 from monitor.store.pages import SiteCard, find_preview, load_read_scenes, preview_bounds
 
@@ -74,7 +75,7 @@ def describe_item(scene: dict[str, Any], card: SiteCard, root: str) -> dict[str,
             "datetime": spell(scene["acquired_at"]), "title": scene["name"], "created": spell(scene["received_at"]),
             "slopeward:footprints": scene["footprints"], "slopeward:area_m2": scene["area_m2"],
             "slopeward:valid_share": scene["valid_share"], "slopeward:model_hash": run.get("model_hash"),
-            "slopeward:doubts": run.get("doubts", []),
+            "slopeward:doubts": gather(run.get("doubts", [])),
         },
         "links": [
             {"rel": "self", "href": f"{root}/items/{scene['scene_hash']}", "type": _GEOJSON},

@@ -87,6 +87,12 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("each on its own"), N_("year, day of the year, hhmm"),
     N_("day first"), N_("month first"), N_("decimal years"), N_("seconds since 1970"),
     N_("milliseconds since 1970"), N_("day numbers of a spreadsheet"),
+    # choices of answers about a table, names of months
+    N_("January"), N_("February"), N_("March"), N_("April"), N_("June"), N_("July"), N_("August"),
+    N_("September"), N_("October"), N_("November"), N_("December"), N_("year first"), N_("all of them"),
+    N_("none of them"), N_("x east, y north"), N_("x north, y east"), N_("two axes of one tiltmeter"),
+    N_("two instruments"), N_("microseconds since 1970"), N_("nanoseconds since 1970"),
+    N_("modified Julian days"), N_("day numbers of MATLAB"),
     # figures of a criterion, by its keys
     N_("min sigma"), N_("min coverage"), N_("valid for"), N_("recover"), N_("fast track"),
     N_("dwell, hits"), N_("dwell, of"), N_("dwell, within"),

@@ -18,6 +18,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import hash_file, read_scene
+from forecasting.message import gather
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox, worker
@@ -150,7 +151,7 @@ def look(database, config, scene, dem, name="b"):
 def test_scenes_of_a_site_get_its_heights_and_keep_which(database, config, ground):
     run = look(database, config, ground / "b", ground / "tiles")
     assert [one["file"] for one in run["dem"]["tiles"]] == ["east.tif", "west.tif"]
-    assert not [one for one in run["warnings"] if "terrain" in one]
+    assert not [one for one in gather(run["warnings"]) if "terrain" in one]
     assert config.paths.relief_of("bench").read_bytes().startswith(b"PMTiles")
     with database.read() as c:
         out_dir = Path(c.execute(select(t.scene.c.out_dir)).scalar_one())
@@ -172,7 +173,7 @@ def test_heights_of_a_site_hold_no_scene_back(database, config, ground, tmp_path
         assert [one["file"] for one in run["dem"]["tiles"]] == ["dem.tif"]
         return
     assert run["dem"] is None
-    (said,) = [one for one in run["warnings"] if one.startswith("no terrain: ")]
+    (said,) = [one for one in gather(run["warnings"]) if one.startswith("no terrain: ")]
     assert {"gone": "no such file", "elsewhere": "no tile of heights"}.get(kind, "at least 50% are needed") in said
 
 
@@ -184,7 +185,7 @@ def test_heights_that_a_scene_brings_come_first(database, config, ground, tmp_pa
     manifest.write_text('dem = "dem.tif"\n' + manifest.read_text())
     run = look(database, config, own, tmp_path / "gone")
     assert run["dem"] == {"file": "dem.tif", "sha256": hash_file(ground / "dem.tif")}
-    assert not [one for one in run["warnings"] if "terrain" in one]
+    assert not [one for one in gather(run["warnings"]) if "terrain" in one]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -32,7 +32,7 @@ from tests.conftest import ON_SQLITE, free_port, wait_for
 from tests.integration.notify.outbox import T0, add_alert, add_message, add_site, clock, hooks, rows, running, states
 
 __all__ = ["hooks"]  # fixtures
-CALM = Template("test.calm", "nothing asks for more")
+CALM = Template("level.nothing", "nothing asks for more")
 SUMMER = datetime(2026, 7, 1, 6, tzinfo=UTC)
 
 
