@@ -101,7 +101,7 @@ def test_the_copy_holds_what_the_views_say_and_nothing_else(filled_database, tmp
     target = tmp_path / "views.db"
     counts = publish.publish(filled_database, target, NOW)
     with filled_database.read() as c:
-        told = {name: sorted(views.load_view(c, name), key=str) for name in views.NAMES}
+        told = {name: sorted(views.stream_view(c, name), key=str) for name in views.NAMES}
     out = sqlite3.connect(target)
     out.row_factory = sqlite3.Row
     for name in views.NAMES:
