@@ -1,19 +1,23 @@
 """Whether the service is alive and sees: stamps that are overdue, heartbeats, and words to systemd."""
 
+import json
 import os
+import select
 import socket
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from forecasting.message import Template
+from forecasting.message import Template, gather, spread
 
 # a safety thread that has not gone round for this long is stuck; a lock of a minute is weather, not a fault
 OVERDUE_S: Final = 120.0
-HOW_TO_INSTALL: Final = (
-    "install Mosquitto: sudo apt-get install mosquitto (or use a broker of yours: broker.mode = external)"
-)
+HOW_TO_INSTALL: Final = Template(
+    "broker.how_to_install",
+    "install Mosquitto: sudo apt-get install mosquitto (or use a broker of yours: broker.mode = external)",
+)()
 CANNOT_DECIDE: Final = Template("service.cannot_decide", "cannot decide: {text}")
+LONGEST: Final = 300  # characters, each of at most twelve bytes in JSON
 TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"  # by which the page hears from the supervisor what keeps core from deciding
 STARTING: Final = "~"  # before a heartbeat: core is not ready yet
 UNPROVEN: Final = "?"  # it goes round and has not stored an evaluation yet
@@ -53,6 +57,23 @@ def watchdog_interval_s() -> float | None:
     return int(microseconds) / 2e6 if microseconds.isdigit() else None
 
 
+def spell_line(text: str) -> bytes:
+    """A text as a line for another process, with id and values where it has them; what is too long is cut, as text.
+
+    >>> read_line(spell_line(CANNOT_DECIDE(text="disk full")).decode()).id, read_line(spell_line("").decode())
+    ('service.cannot_decide', '')
+    """
+    line = json.dumps(spread(text)).encode() + b"\n" if text else b"\n"
+    whole = len(line) < select.PIPE_BUF  # written at once, beside its mark
+    return line if whole else json.dumps(str(text)[:LONGEST]).encode() + b"\n"
+
+
+def read_line(line: str) -> str:
+    """The text of such a line."""
+    found: str = gather(json.loads(line)) if line.strip() else ""
+    return found
+
+
 def beat(trouble: str = "", mark: str = "") -> bool:
     """Tell the supervisor that this process goes round, and what keeps it from deciding; False when nobody listens.
 
@@ -64,7 +85,7 @@ def beat(trouble: str = "", mark: str = "") -> bool:
     if not number:
         return True
     try:
-        os.write(int(number), f"{mark}{' '.join(trouble.split())[:1000]}\n".encode())  # written whole (PIPE_BUF)
+        os.write(int(number), mark.encode() + spell_line(trouble))
     except BlockingIOError:
         return True  # it is slow to read; what it has not read says the same
     except OSError:

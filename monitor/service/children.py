@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from forecasting.message import Message, Template, error_text
 from monitor import health
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.site import Site
@@ -23,6 +24,12 @@ STEADY_S: Final = 60.0  # a child that lived this long starts again from the sho
 DEATHS_BEFORE_ALARM: Final = 3
 SILENT_CORE_S: Final = 45.0  # without a heartbeat: stuck where it cannot end itself
 TRY_BROKER_EVERY_S: Final = 15.0
+_RUNS_AGAIN: Final = Template("process.runs_again", "{name} runs again")
+_NOT_STARTED: Final = Template("process.not_started", "{name} cannot be started: {problem}")
+_ENDED: Final = Template("process.ended", "{name} ended")
+_KILLED: Final = Template("process.killed", "{name} ended by signal {n}")
+_EXITED: Final = Template("process.exited", "{name} ended with status {n}")
+_AGAIN: Final = Template("process.dying", "{text}, {n} times running")
 MARKS: Final = (health.STARTING, health.UNPROVEN, health.STANDS_BY, health.STANDS_APART)
 
 
@@ -110,18 +117,18 @@ class PythonChild:
         if lines:
             last = lines[-1].decode("utf-8", "replace")
             mark = last[:1] if last.startswith(MARKS) else ""
-            self.beat_at, self.trouble = time.monotonic(), last.removeprefix(mark)
+            self.beat_at, self.trouble = time.monotonic(), health.read_line(last.removeprefix(mark))
             self.has_beaten = self.has_beaten or mark != health.STARTING
             self.decides = not mark
             self.stands_by = mark in {health.STANDS_BY, health.STANDS_APART}
             if mark != health.STARTING:  # an upgrade may still run
                 self.can_read = mark != health.STANDS_APART
 
-    def tell(self, line: str) -> None:
-        """Let it hear a line; one that does not read loses it and hears the next."""
+    def tell(self, text: str) -> None:
+        """Let it hear a text; one that does not read loses it and hears the next."""
         if self._teller is not None:
             with contextlib.suppress(OSError):
-                os.write(self._teller, f"{' '.join(line.split())[:1000]}\n".encode())
+                os.write(self._teller, health.spell_line(text))
 
     def ask(self) -> None:
         """Ask it to end."""
@@ -202,8 +209,11 @@ class Keeper:
     """Keeps one child alive: pauses between restarts grow, and repeated deaths are told once."""
 
     def __init__(
-        self, child: Child, on_dying: Callable[[str, str, bool], None], on_renewed: Callable[[], None] = lambda: None
-    ) -> None:  # fmt: skip
+        self,
+        child: Child,
+        on_dying: Callable[[str, Message, bool], None],
+        on_renewed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.child, self._on_dying, self._on_renewed = child, on_dying, on_renewed
         self.deaths = 0
         self._started_at = 0.0
@@ -220,14 +230,14 @@ class Keeper:
         if self.child.alive():
             if self._told and now - self._started_at > STEADY_S:
                 self._told, self.deaths = False, 0
-                self._on_dying(self.child.name, f"{self.child.name} runs again", False)
+                self._on_dying(self.child.name, _RUNS_AGAIN(name=self.child.name), False)
             return
         if getattr(self.child, "status", None) == health.EXIT_RENEW:
             log.info("%s ended to start anew", self.child.name)
             self._on_renewed()
             self.renew()
             return
-        self._note_death(now, f"{self.child.name} ended{_spell_status(self.child)}")
+        self._note_death(now, _describe_end(self.child))
 
     def renew(self) -> None:
         """Start it again at once after an end that was asked for."""
@@ -238,12 +248,12 @@ class Keeper:
             self.child.stop()  # frees what a dead one left behind
             self.child.start()
         except (SlopewardError, OSError) as error:
-            self._note_death(now, f"{self.child.name} cannot be started: {error}")
+            self._note_death(now, _NOT_STARTED(name=self.child.name, problem=error_text(error)))
             return
         self._started_at, self._next_start = time.monotonic(), None
         log.info("%s started", self.child.name)
 
-    def _note_death(self, now: float, line: str) -> None:
+    def _note_death(self, now: float, line: Message) -> None:
         if self._next_start is None and now - self._started_at > STEADY_S:
             self.deaths = 0
         pause_s = BACKOFF_S[min(self.deaths, len(BACKOFF_S) - 1)]
@@ -252,14 +262,14 @@ class Keeper:
         log.error("%s; again in %g s", line, pause_s)
         if self.deaths >= DEATHS_BEFORE_ALARM and not self._told:
             self._told = True
-            self._on_dying(self.child.name, f"{line}, {self.deaths} times running", True)
+            self._on_dying(self.child.name, _AGAIN(text=line, n=self.deaths), True)
 
 
-def _spell_status(child: Child) -> str:
+def _describe_end(child: Child) -> Message:
     status = getattr(child, "status", None)
     if status is None:
-        return ""
-    return f" by signal {-status}" if status < 0 else f" with status {status}"
+        return _ENDED(name=child.name)
+    return _KILLED(name=child.name, n=-status) if status < 0 else _EXITED(name=child.name, n=status)
 
 
 def read_sites(config: ServiceConfig) -> list[Site]:

@@ -104,10 +104,11 @@ STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
 BROKER_S: Final = 3.0
 JOBS_S: Final = 2.0  # for threads of jobs, after all else has ended
-TAKEN_OVER: Final = (
+TAKEN_OVER: Final = Template(
+    "core.taken_over",
     "another core has taken this database over (its server was restarted, or ended our session); this one decides "
-    "nothing and waits: end one of the two services"
-)
+    "nothing and waits: end one of the two services",
+)()
 EXIT_OVERDUE: Final = 70
 EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
 
@@ -180,7 +181,7 @@ class Core:
         try:
             require_current(self.db)
         except StoreBusyError as error:
-            self.vigil.note_error(error)
+            self.vigil.note_error(error.message)
         except StoreError as error:
             self.vigil.note_write()
             if str(error) != self._apart:
@@ -334,7 +335,7 @@ class Core:
                 return act()
             except StoreBusyError as error:
                 log.warning("waiting for the database: %s", error)
-                self.vigil.note_error(error)
+                self.vigil.note_error(error.message)
                 if self.stopping.wait(2.0):
                     raise
 
@@ -452,7 +453,7 @@ class Core:
             act()
         except StoreBusyError as error:
             log.warning("stamps wait: %s", error)
-            self.vigil.note_error(error)
+            self.vigil.note_error(error.message)
         except Exception as error:  # loop edge: stamps that stop are seen from outside as a silent core
             log.exception("stamps")
             self.vigil.note_error(f"{type(error).__name__}: {error}")

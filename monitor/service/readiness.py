@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from forecasting.message import Message
 from monitor.checks.decisions import Pulse
 from monitor.checks.table import look
 
@@ -45,10 +46,10 @@ class Vigil:
         with self._lock:
             self._evaluated_s, self._evaluated_at, self._watching = self._monotonic_s(), self._clock(), True
 
-    def note_error(self, error: object) -> None:
+    def note_error(self, error: str) -> None:
         """A transaction was not committed, and why."""
         with self._lock:
-            self._error = " ".join(str(error).split())[:TEXT_MOST]
+            self._error = error if isinstance(error, Message) else " ".join(error.split())[:TEXT_MOST]
 
     def has_evaluated(self) -> bool:
         """Whether an evaluation was committed since the start."""

@@ -73,7 +73,7 @@ class SiteFiles:
                 sites.append(parse_site(source, f"last good file of {site_id}"))
             except ConfigError as error:
                 log.critical("site %s is not watched: %s", site_id, error)
-                unwatched = _NOT_WATCHED(site=site_id, problem=str(error)[:400])
+                unwatched = _NOT_WATCHED(site=site_id, problem=error.message)
                 self.alarms.open(f"config:{site_id}:unwatched", unwatched, level=2)
         for name in {path.name for path in folder.glob("*.toml")} if folder.is_dir() else ():
             if name not in {path.name for path in failures}:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from monitor import logs
 from monitor.config.service import WebSection, load_service
 from monitor.errors import SlopewardError
-from monitor.health import TROUBLE_FD
+from monitor.health import TROUBLE_FD, read_line
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
 from monitor.web.access.patience import patient
@@ -94,7 +94,7 @@ def listen(context: Context) -> None:
     def hear() -> None:
         with os.fdopen(int(number), encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                context.trouble = line.strip()
+                context.trouble = read_line(line)
 
     threading.Thread(target=hear, name="trouble", daemon=True).start()
 

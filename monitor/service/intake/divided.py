@@ -13,6 +13,7 @@ from datetime import datetime
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
+from forecasting.message import Template
 from monitor import health
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
@@ -29,6 +30,11 @@ from monitor.store.database.core_turn import CoreTurn, boot_s
 from monitor.store.database.engine import Database
 from monitor.worker.kernel import end_with_parent
 
+_OTHERS_GO_ON: Final = Template(
+    "ingest.process_dying", "{text}; the other processes of ingest go on, its messages wait with the broker"
+)
+_STARTING: Final = Template("ingest.process_starting", "process {n} of ingest is being started")
+_DIVIDING: Final = Template("ingest.dividing", "sessions are being divided")()
 log: Final = logging.getLogger(__name__)
 MODULE: Final = "monitor.service.intake.process"
 WORD_EVERY_S: Final = 0.5
@@ -210,7 +216,7 @@ class DividedIngest:
         if not children:
             joining = None if self._handover is None else self._handover.joining
             found["connected"] = {"live": False}
-            found["problems"] = {"live": (joining and joining.problem) or "sessions are being divided"}
+            found["problems"] = {"live": (joining and joining.problem) or _DIVIDING}
             found["refused"] = {joining.name: joining.refused} if joining and joining.refused else {}
         deaths = {keeper.child.name: keeper.deaths for keeper in self._keepers}
         for child, status in children:
@@ -223,7 +229,7 @@ class DividedIngest:
             })  # fmt: skip
             if status is None or not is_up:
                 found["connected"][f"live {number}"] = False
-                found["problems"][f"live {number}"] = f"process {number} of ingest is being started"
+                found["problems"][f"live {number}"] = _STARTING(n=str(number))
                 continue
             for key in ("connected", "problems", "refused"):
                 found[key] |= {f"{name} {number}": value for name, value in status[key].items()}
@@ -358,7 +364,7 @@ class DividedIngest:
         (log.critical if dying else log.info)("%s", line)
         key = f"process:{name.replace(' ', '-')}"
         if dying:
-            self._alarms.open(key, f"{line}; the other processes of ingest go on, its messages wait with the broker", 2)
+            self._alarms.open(key, _OTHERS_GO_ON(text=line), 2)
         else:
             self._alarms.clear(key, line)
 

@@ -14,6 +14,7 @@ from monitor.checks.site_files import SiteFiles
 from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
+from monitor.health import read_line, spell_line
 from monitor.service.core import Core
 from monitor.service.emergency_notice import TELL_AFTER_S, Herald
 from monitor.service.notice_record import Address, ToldFile
@@ -104,6 +105,7 @@ def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the
     trouble = core.vigil.trouble()
     core.db.close()
     assert trouble == SAID
+    assert read_line(spell_line(trouble).decode()).values == trouble.values, "whole to the page"
     herald = Herald(
         lambda: [Address("ada", "log:a")], list, {}, lambda: NOW, lambda *_: None, ToldFile(tmp_path / "told.json")
     )
