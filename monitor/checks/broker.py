@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure
+from forecasting.message import Duration, Figure, Message, NameList, Template, error_text
 from monitor.broker.access import find_access, open_access
 from monitor.broker.audit import Limit
 from monitor.broker.intruder import Intruder, try_anonymous, try_foreign
@@ -15,13 +15,64 @@ from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
 from monitor.checks.check import BAD, OK, WARN, Check, Found, found
 from monitor.checks.live import AWAY_S
 from monitor.config.service import ServiceConfig, scan_sites
-from monitor.domain.instants import spell_about
 from monitor.health import HOW_TO_INSTALL
 from monitor.ingest.broker import find_mosquitto
 
 LEAST_S: Final = 7 * 86400.0  # that a session should last
 SHORT_S, LONG_S = 3600.0, 86400.0  # an outage shorter than an hour happens to everybody
 _LOSES: Final = "the broker would lose readings in an outage, or has dropped some; see slopeward doctor"
+_SILENT: Final = Template("check.broker.silent", "{url} does not answer: {problem}")
+_START: Final = Template("check.broker.start", "start it, or mend broker.url")()
+_RUN: Final = Template("check.broker.run", "slopeward run starts it")()
+_NO_SESSION: Final = Template("check.queue.no_session", "not known: nothing is kept without a session")()
+_ALLOW: Final = Template("check.broker.allow", "allow persistent sessions")()
+_KEPT: Final = Template("check.queue.kept", "of {n} messages for an absent client the broker kept {kept}")
+_KEEP_ALL: Final = Template(
+    "check.queue.keep_all",
+    "max_queued_messages 0, max_queued_bytes 0, and no per_listener_settings (deploy/mosquitto.conf)",
+)()
+_UNCOUNTED: Final = Template("check.dropped.unknown", "the broker does not say how many messages it dropped")()
+_LET_READ: Final = Template(
+    "check.dropped.let_read", "let the service read $SYS/# (its access list: slopeward broker acl)"
+)()
+_DROPPED: Final = Template("check.dropped.grown", "the broker dropped {n} messages since the last look")
+_QUEUE_ALL: Final = Template(
+    "check.dropped.queue_all",
+    "set max_queued_messages 0 and max_queued_bytes 0; a client that is slow or away was too far behind",
+)()
+_BRIDGES: Final = "bridges an outage of {long} at {rate}; then {why}"
+_ASSUMED: Final = Template("check.bridge.assumed", "1 message a second, for none was counted yet")()
+_COUNTED: Final = Template("check.bridge.counted", "{n} messages a second")
+_AT_LEAST: Final = Template(
+    "check.bridge.at_least",
+    "{why}; as far as {n} messages show: its max_queued_messages and max_queued_bytes say more",
+)
+_CLOSE: Final = Template("check.logins.close", "slopeward broker acl, and deploy/mosquitto.conf")()
+_OPEN: Final = Template("check.logins.open", "{url} lets in clients without a login")
+_CLOSED: Final = Template("check.logins.closed", "{url} lets nobody in without a login")
+_NO_PASSWORD: Final = Template(
+    "check.logins.no_password",
+    "what one login can do to another was not tried: there is none to try with that we may read",
+)()
+_MAKE_PASSWORD: Final = Template(
+    "check.logins.make_password", "slopeward broker acl makes it; run doctor as the account of the service"
+)()
+_UNTRIED: Final = Template("check.logins.untried", "not tried: {url} or {own} does not answer: {problem}")
+_SEE_ABOVE: Final = Template("check.logins.see_above", "see broker above")()
+_UNKNOWN_LOGIN: Final = Template(
+    "check.logins.unknown",
+    "what one login can do to another was not tried: the broker does not know the one for this test",
+)()
+_LET_KNOW: Final = Template("check.logins.let_know", "let it read the files of slopeward broker acl")()
+_ANONYMOUS: Final = Template("check.logins.anonymous", "a client without a login")()
+_FOREIGN: Final = Template("check.logins.foreign", "an instrument with a login for something else")()
+_CAN: Final = Template("check.logins.can", "{who} can {act}")
+_CAN_NOTHING: Final = Template(
+    "check.logins.can_nothing", "{who} can publish for no site, not as the service, and take no session of it"
+)
+_PUBLISH: Final = Template("check.logins.publish", "publish readings of {names}")
+_PUBLISH_OWN: Final = Template("check.logins.publish_own", "publish as the service ({names})")
+_TAKE_SESSION: Final = Template("check.logins.take_session", "take a session of the service (client id {name})")
 
 
 class RunningBroker:
@@ -42,7 +93,7 @@ class RunningBroker:
         try:
             return probe_broker(self.access)
         except OSError as error:
-            return f"{self.access.url} does not answer: {error}"
+            return _SILENT(url=self.access.url, problem=error_text(error))
 
 
 class Dropping(NamedTuple):
@@ -64,10 +115,10 @@ def _answers(broker: RunningBroker) -> Iterator[Found]:
     if not broker.facts:
         return
     is_external = broker.mode == "external"
-    todo = "start it, or mend broker.url" if is_external else "slopeward run starts it"
-    is_silent = isinstance(broker.facts, str)
+    todo = _START if is_external else _RUN
+    why = broker.facts if isinstance(broker.facts, str) else ""
     level = BAD if is_external else WARN
-    yield found(is_wrong=is_silent, level=level, why=broker.facts, todo=todo, url=broker.access.url)
+    yield found(is_wrong=bool(why), level=level, why=why, todo=todo, url=broker.access.url)
 
 
 def _expiry(facts: BrokerFacts) -> Iterator[Found]:
@@ -77,42 +128,32 @@ def _expiry(facts: BrokerFacts) -> Iterator[Found]:
 
 def _queue(facts: BrokerFacts) -> Iterator[Found]:
     if not facts.session_present:
-        text, todo = "not known: nothing is kept without a session", "allow persistent sessions"
-        yield found(level=WARN, text=text, todo=todo)
+        yield found(level=WARN, text=_NO_SESSION, todo=_ALLOW)
         return
-    text = f"of {KEEPS} messages for an absent client the broker kept {facts.kept}"
-    todo = "max_queued_messages 0, max_queued_bytes 0, and no per_listener_settings (deploy/mosquitto.conf)"
-    yield found(is_wrong=facts.kept < KEEPS, figure=(facts.kept, None), text=text, todo=todo)
+    text = _KEPT(n=Figure(KEEPS, "d"), kept=Figure(facts.kept, "d"))
+    yield found(is_wrong=facts.kept < KEEPS, figure=(facts.kept, None), text=text, todo=_KEEP_ALL, n=Figure(KEEPS, "d"))
 
 
 def _dropped(seen: Dropping) -> Iterator[Found]:
     dropped, before = seen
     if dropped is None:
-        text = "the broker does not say how many messages it dropped"
-        todo = "let the service read $SYS/# (its access list: slopeward broker acl)"
-        yield found(level=WARN, figure=(before, None), text=text, todo=todo)
+        yield found(level=WARN, figure=(before, None), text=_UNCOUNTED, todo=_LET_READ)
         return
     # after a restart of the broker it counts anew
     grown = dropped - (before if before is not None and before <= dropped else 0.0)
-    text = f"the broker dropped {grown:.0f} messages since the last look"
-    todo = "set max_queued_messages 0 and max_queued_bytes 0; a client that is slow or away was too far behind"
+    text, todo = _DROPPED(n=Figure(grown, ".0f")), _QUEUE_ALL
     is_wrong = before is not None and grown > 0
     yield found(is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=Figure(dropped or 0.0, ".0f"))
-
-
-_BRIDGES: Final = "bridges an outage of {long} at {rate}; then {why}"
 
 
 def _bridge(seen: Bridging) -> Iterator[Found]:
     limit, rate_hz = seen.limit, seen.rate_hz
     level = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
-    rate = "1 message a second, for none was counted yet" if rate_hz is None else f"{rate_hz:.3g} messages a second"
-    why = limit.why
-    if seen.is_bound:
-        why += f"; as far as {KEEPS} messages show: its max_queued_messages and max_queued_bytes say more"
+    rate = _ASSUMED if rate_hz is None else _COUNTED(n=Figure(rate_hz, ".3g"))
+    why = _AT_LEAST(why=limit.why, n=Figure(KEEPS, "d")) if seen.is_bound else limit.why
     yield found(
         is_wrong=level != OK, level=level, figure=(round(limit.seconds / 3600, 1), "h"),
-        long=spell_about(limit.seconds), rate=rate, why=why, setting=limit.setting,
+        long=Duration(limit.seconds, "about"), rate=rate, why=why, setting=limit.setting,
     )  # fmt: skip
 
 
@@ -123,44 +164,40 @@ def _logins(broker: RunningBroker) -> Iterator[Found]:
         return  # the look at the broker says why
     own = broker.access
     door = open_access(section.instruments_url or section.url, ca_file=section.ca_file)
-    todo = HOW_TO_CLOSE if broker.mode == "managed" else "slopeward broker acl, and deploy/mosquitto.conf"
+    todo = HOW_TO_CLOSE if broker.mode == "managed" else _CLOSE
     sites = [site.id for site in scan_sites(broker.service.paths.sites)[0]]
     try:
         nobody = try_anonymous(own, door, sites, section.client_id)
         if nobody.came_in:
-            yield found(text=f"{door.url} lets in clients without a login", todo=todo)
-            yield from _judge("a client without a login", nobody, section.client_id, todo)
+            yield found(text=_OPEN(url=door.url), todo=todo)
+            yield from _judge(_ANONYMOUS, nobody, section.client_id, todo)
         else:
-            yield found(is_wrong=False, text=f"{door.url} lets nobody in without a login")
+            yield found(is_wrong=False, text=_CLOSED(url=door.url))
         password = LoginBook(Path(section.data)).doctor_password()
         if not password:
-            text = "what one login can do to another was not tried: there is none to try with that we may read"
-            make = "slopeward broker acl makes it; run doctor as the account of the service"
-            yield found(level=WARN, text=text, todo=make)
+            yield found(level=WARN, text=_NO_PASSWORD, todo=_MAKE_PASSWORD)
             return
         foreign = try_foreign(own, door, password, sites, section.client_id)
     except OSError as error:
-        text = f"not tried: {door.url} or {own.url} does not answer: {error}"
-        yield found(level=WARN, text=text, todo="see broker above")
+        text = _UNTRIED(url=door.url, own=own.url, problem=error_text(error))
+        yield found(level=WARN, text=text, todo=_SEE_ABOVE)
         return
     if foreign.came_in:
-        yield from _judge("an instrument with a login for something else", foreign, section.client_id, todo)
+        yield from _judge(_FOREIGN, foreign, section.client_id, todo)
     else:
-        text = "what one login can do to another was not tried: the broker does not know the one for this test"
-        yield found(level=WARN, text=text, todo="let it read the files of slopeward broker acl")
+        yield found(level=WARN, text=_UNKNOWN_LOGIN, todo=_LET_KNOW)
 
 
-def _judge(who: str, one: Intruder, client_id: str, todo: str) -> Iterator[Found]:
+def _judge(who: Message, one: Intruder, client_id: str, todo: str) -> Iterator[Found]:
     what = [
-        *([f"publish readings of {', '.join(one.spoke_for)}"] if one.spoke_for else []),
-        *([f"publish as the service ({', '.join(one.spoke_as_service)})"] if one.spoke_as_service else []),
-        *([f"take a session of the service (client id {client_id})"] if one.took_session else []),
+        *([_PUBLISH(names=NameList(tuple(one.spoke_for)))] if one.spoke_for else []),
+        *([_PUBLISH_OWN(names=NameList(tuple(one.spoke_as_service)))] if one.spoke_as_service else []),
+        *([_TAKE_SESSION(name=client_id)] if one.took_session else []),
     ]
     for act in what:
-        yield found(text=f"{who} can {act}", todo=todo)
+        yield found(text=_CAN(who=who, act=act), todo=todo)
     if not what:
-        text = f"{who} can publish for no site, not as the service, and take no session of it"
-        yield found(is_wrong=False, text=text)
+        yield found(is_wrong=False, text=_CAN_NOTHING(who=who))
 
 
 CHECKS: Final = (

@@ -5,13 +5,23 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from forecasting.message import Timestamp
+from forecasting.message import Figure, Template, Term, Timestamp, join
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.config.sources import FOLDER_KIND
 from monitor.store.database.engine import Database
 
-BRING_BACK = "bring the files back, or make the network again: slopeward scenes learn"
+BRING_BACK: Final = Template(
+    "check.weights.bring_back", "bring the files back, or make the network again: slopeward scenes learn"
+)()
+_CHANGED: Final = Template("check.sites.changed", "its file has changed since")()
+_UNWATCHED: Final = Template("check.sites.unwatched", "nobody watches it yet: its file came after")()
+_COUNTED: Final = Template("check.delivery.counted", "{n} {state}")
+_NOTHING_SENT: Final = Template("check.delivery.nothing", "nothing sent yet")()
+_NEVER_POLLED: Final = Template("check.sources.never", "never looked at")()
+_POLL: Final = Template("check.sources.poll", "slopeward run, or slopeward sources poll {name}")
+_FAILS: Final = Template("check.sources.fails", "since {at}: {problem}")
+_MEND: Final = Template("check.sources.mend", "mend what the line says; it is tried again")()
 
 
 class Stored(NamedTuple):
@@ -46,7 +56,7 @@ def _versions(seen: Stored) -> Iterator[Found]:
         runs = Stamps(load_stamps(c), seen.now).is_heard
     for site in scan_sites(seen.service.paths.sites)[0] if runs else ():
         is_known = site.id in in_force
-        what = "its file has changed since" if is_known else "nobody watches it yet: its file came after"
+        what = _CHANGED if is_known else _UNWATCHED
         yield found(site.id, is_wrong=site.version != in_force.get(site.id), what=what)
 
 
@@ -56,8 +66,8 @@ def _given_up(seen: Stored) -> Iterator[Found]:
     with seen.db.read() as c:
         states = count_states(c)
     failed = states.get("failed_final", 0)
-    said = ", ".join(f"{n} {state}" for state, n in sorted(states.items())) or "nothing sent yet"
-    yield found(is_wrong=bool(failed), n=failed, states=said)
+    said = [_COUNTED(n=Figure(n, "d"), state=Term(state)) for state, n in sorted(states.items())]
+    yield found(is_wrong=bool(failed), n=Figure(failed, "d"), states=join(said, ", ") if said else _NOTHING_SENT)
 
 
 def _learnt(seen: Stored) -> Iterator[Found]:
@@ -67,7 +77,7 @@ def _learnt(seen: Stored) -> Iterator[Found]:
     for site in scan_sites(seen.service.paths.sites)[0]:
         with seen.db.read() as c:
             for own, fault in find_broken_weights(c, site):
-                yield found(site.id, path=own.path, fault=fault)
+                yield found(site.id, path=str(own.path), fault=fault)
 
 
 def _polled(seen: Stored) -> Iterator[Found]:
@@ -79,10 +89,10 @@ def _polled(seen: Stored) -> Iterator[Found]:
     for name in sorted(names | {name for name, state in states.items() if state.kind == FOLDER_KIND}):
         state = states.get(name)
         if state is None:
-            yield found(name, text="never looked at", todo=f"slopeward run, or slopeward sources poll {name}")
+            yield found(name, text=_NEVER_POLLED, todo=_POLL(name=name))
         elif state.error is not None:
-            text = f"since {state.error_since:%Y-%m-%d %H:%M} UTC: {state.error}"
-            yield found(name, text=text, todo="mend what the line says; it is tried again")
+            since = Timestamp.of(state.error_since or state.since_at, "minute")
+            yield found(name, text=_FAILS(at=since, problem=state.error), todo=_MEND)
         else:
             at = state.success_at and Timestamp.of(state.success_at, "minute")
             yield found(name, is_wrong=False, at=at)

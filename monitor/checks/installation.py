@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from forecasting.message import Figure, Template
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.checks.database import BRING_BACK
 from monitor.checks.running import find_program
@@ -13,6 +14,29 @@ from monitor.config.service import ServiceConfig, scan_sites
 from monitor.errors import SlopewardError
 
 WORKER_LIMIT_S: Final = 30.0
+_CLUSTER: Final = Template("check.workers.cluster", "{address} takes {n} jobs at once; run doctor on its machines too")
+_USE_ALL: Final = Template("check.workers.use_all", "compute.jobs_at_once = {n} uses all of it")
+_ALLOW: Final = Template("check.workers.allow", "docs/how-to/install.md says what the system must allow for")()
+_UNBOUNDED: Final = Template(
+    "check.workers.unbounded", "their memory is not bounded: SLOPEWARD_DEVICE names an accelerator"
+)()
+_BOUND: Final = Template("check.workers.bound", "bound it from outside: MemoryMax= of the systemd unit")()
+_WALLED: Final = Template(
+    "check.workers.walled", "they have no network, no secrets, no rights, and see only the files of their job"
+)()
+_COUNTS_FROM: Final = Template(
+    "check.weights.from_start", " ({name} counts from the folder where the service was started)"
+)
+_COUNTS_FROM_HERE: Final = Template(
+    "check.weights.from_here", " ({name} counts from the folder where the service was started); from here"
+)
+_WHOLE_PATH: Final = Template("check.weights.whole_path", "write the whole path in the site file")()
+_NO_NUMBER: Final = Template("check.processes.no_number", "{path} holds no process number")
+_GONE: Final = Template(
+    "check.processes.gone",
+    "{path} names pid {pid}, which is gone or another program; the next start of the service writes it anew",
+)
+_RUNS: Final = Template("check.processes.runs", "{name}: pid {pid} runs")
 
 
 class Installation(NamedTuple):
@@ -41,20 +65,18 @@ def _workers(seen: Installation) -> Iterator[Found]:
         if cluster is not None:
             threads = count_threads(cluster)
             compute.run(DESCRIBE, None, WORKER_LIMIT_S, cluster=cluster)  # refused by one of another version
-            text = f"{cluster.address} takes {threads} jobs at once; run doctor on its machines too"
-            todo = f"compute.jobs_at_once = {threads} uses all of it"
+            text = _CLUSTER(address=cluster.address, n=Figure(threads, "d"))
+            todo = _USE_ALL(n=Figure(threads, "d"))
             yield found(is_wrong=settings.jobs_at_once < threads, text=text, todo=todo)
         return
     terms = make_terms(settings)
     missing = compute.run(DESCRIBE, None, WORKER_LIMIT_S, terms=terms).missing
     for line in missing:
-        yield found(text=line, todo="docs/how-to/install.md says what the system must allow for")
+        yield found(text=line, todo=_ALLOW)
     if not memory_bytes(terms, os.environ):
-        text = "their memory is not bounded: SLOPEWARD_DEVICE names an accelerator"
-        yield found(text=text, todo="bound it from outside: MemoryMax= of the systemd unit")
+        yield found(text=_UNBOUNDED, todo=_BOUND)
     if not missing:
-        text = "they have no network, no secrets, no rights, and see only the files of their job"
-        yield found(is_wrong=False, text=text)
+        yield found(is_wrong=False, text=_WALLED)
 
 
 def _weights(seen: Installation) -> Iterator[Found]:
@@ -69,12 +91,12 @@ def _weights(seen: Installation) -> Iterator[Found]:
     for site, name in named:
         is_relative = name in relative
         fault = find_fault(str((start or Path.cwd()) / name) if is_relative else name)
-        where = f" ({name} counts from the folder where the service was started)" if is_relative else ""
         is_known = not is_relative or start is not None
+        where = _COUNTS_FROM if is_known else _COUNTS_FROM_HERE
         yield found(
             site, is_wrong=fault is not None, level=BAD if is_known else WARN,
-            where=where if is_known else f"{where}; from here", fault=fault,
-            todo="write the whole path in the site file" if is_relative else BRING_BACK,
+            where=where(name=name) if is_relative else "", fault=fault,
+            todo=_WHOLE_PATH if is_relative else BRING_BACK,
         )  # fmt: skip
 
 
@@ -109,12 +131,11 @@ def _processes(seen: Installation) -> Iterator[Found]:
         if not text or not Path("/proc/self/cmdline").exists():
             continue
         if not text.isdigit():
-            yield found(text=f"{file} holds no process number")
+            yield found(text=_NO_NUMBER(path=str(file)))
         elif find_program(int(text)) is None:
-            what = f"{file} names pid {text}, which is gone or another program"
-            yield found(is_wrong=False, text=f"{what}; the next start of the service writes it anew")
+            yield found(is_wrong=False, text=_GONE(path=str(file), pid=text))
         else:
-            yield found(is_wrong=False, text=f"{file.name}: pid {text} runs")
+            yield found(is_wrong=False, text=_RUNS(name=file.name, pid=text))
 
 
 CHECKS: Final = (

@@ -7,9 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.checks.site_files import Environment, SiteFiles
 from monitor.errors import ConfigError, SlopewardError
+
+_PACK: Final = Template("check.map.pack", "run `slopeward map tiles {path}`")
+_ONLY_PMTILES: Final = Template("check.map.only_pmtiles", "only *.pmtiles are")()
+_SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
+_CURRENT: Final = Template("check.database.current", "answers, schema is current")()
+_CONNECTS: Final = Template("check.connects", "{name} takes connections")
+_NO_MOSQUITTO: Final = Template(
+    "check.broker.missing", "Mosquitto is not installed, the broker would forget at restart; {todo}"
+)
+_MANAGED: Final = Template("check.broker.managed", "managed, {path}")
+_NO_SMTP: Final = Template("check.channels.no_smtp", "a recipient has an email: channel, but smtp.host is not set")()
 
 
 class Connections(NamedTuple):
@@ -28,7 +40,7 @@ def _sources(files: SiteFiles) -> Iterator[Found]:
     faults = _list_faults(files)
     yield from (found(fault=fault) for fault in faults if not fault.endswith("is not set"))
     if files.service.source and not faults:
-        yield found(is_wrong=False, n=len(files.service.source))
+        yield found(is_wrong=False, n=Figure(len(files.service.source), "d"))
 
 
 def _map_tiles(files: SiteFiles) -> Iterator[Found]:
@@ -40,10 +52,10 @@ def _map_tiles(files: SiteFiles) -> Iterator[Found]:
     known = list_files(folder)
     for entry in sorted(folder.iterdir()):
         if entry.name not in {one.name for one in known} and not entry.name.startswith("."):
-            todo = f"run `slopeward map tiles {entry}`" if entry.suffix == ".mbtiles" else "only *.pmtiles are"
+            todo = _PACK(path=str(entry)) if entry.suffix == ".mbtiles" else _ONLY_PMTILES
             yield found(name=entry.name, todo=todo)
     if known:
-        yield found(is_wrong=False, n=len(known), folder=folder)
+        yield found(is_wrong=False, n=Figure(len(known), "d"), folder=str(folder))
 
 
 def _cap(files: SiteFiles) -> Iterator[Found]:
@@ -60,16 +72,18 @@ def _cap(files: SiteFiles) -> Iterator[Found]:
         sample = write_notice("check", "slopeward", now, "a sample")
         signed = verify_cap(sign_cap(sample, cap.key, certificate).encode(), certificate)
     except SlopewardError as error:
-        yield found(text=str(error))
+        yield found(text=error.message)
         return
-    text = f"messages are signed by {signed.subject} until {signed.ends_at:%Y-%m-%d}"
+    text = _SIGNED(name=signed.subject, day=Timestamp.of(signed.ends_at, "day"))
     yield found(is_wrong=signed.ends_at <= now, text=text)
 
 
-def _try(act: Callable[[], str]) -> Found:
+def _try(act: Callable[[], Message]) -> Found:
     try:
         return found(is_wrong=False, text=act())
-    except (SlopewardError, OSError) as error:
+    except SlopewardError as error:
+        return found(text=error.message)
+    except OSError as error:
         return found(text=" ".join(str(error).split()))
 
 
@@ -77,10 +91,10 @@ def _database(tried: Connections) -> Iterator[Found]:
     from monitor.store.database.engine import Database
     from monitor.store.upkeep.migrate import require_current
 
-    def reach() -> str:
+    def reach() -> Message:
         with Database(tried.files.service.database.url) as db:
             require_current(db)
-        return "answers, schema is current"
+        return _CURRENT
 
     yield _try(reach)
 
@@ -90,19 +104,19 @@ def _broker(tried: Connections) -> Iterator[Found]:
     yield _try(lambda: _reach(broker.host, broker.port) if broker.mode == "external" else _find_broker())
 
 
-def _reach(host: str, port: int) -> str:
+def _reach(host: str, port: int) -> Message:
     with socket.create_connection((host, port), timeout=5):
-        return f"{host}:{port} takes connections"
+        return _CONNECTS(name=f"{host}:{port}")
 
 
-def _find_broker() -> str:
+def _find_broker() -> Message:
     from monitor.health import HOW_TO_INSTALL
     from monitor.ingest.broker import find_mosquitto
 
     path = find_mosquitto()
     if path is None:
-        raise ConfigError(f"Mosquitto is not installed, the broker would forget at restart; {HOW_TO_INSTALL}")
-    return f"managed, {path}"
+        raise ConfigError(_NO_MOSQUITTO(todo=HOW_TO_INSTALL))
+    return _MANAGED(path=str(path))
 
 
 def _mail(tried: Connections) -> Iterator[Found]:
@@ -111,7 +125,7 @@ def _mail(tried: Connections) -> Iterator[Found]:
         if smtp.host:
             yield _try(lambda: _reach(smtp.host, smtp.port))
         else:
-            yield found(text="a recipient has an email: channel, but smtp.host is not set")
+            yield found(text=_NO_SMTP)
 
 
 CHECKS: Final = (

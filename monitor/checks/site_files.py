@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from forecasting.message import NameList, Template
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
@@ -14,6 +15,35 @@ from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.language.vocabulary import LEVELS
+
+_NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
+_NEEDS_NETWORK: Final = Template(
+    "check.covariates.needs_network",
+    "none of the chosen models reads {name}; add one that does (a network, such as gru) to forecast.models, or take it "
+    "out",
+)
+_UNREAD: Final = Template(
+    "check.covariates.unread",
+    "none of the chosen models reads {name}; add one that does (a network, such as gru, or sarimax or uc) to "
+    "forecast.models, or take it out",
+)
+_TIPS: Final = Template(
+    "check.covariates.tips",
+    "{name} reports tips alone: its silence and a dry day look alike, so no model reads it; name a gauge with stamp "
+    "interval_end or counter",
+)
+_ODD_UNIT: Final = Template(
+    "check.covariates.unit",
+    "the unit '{unit}' of {name} is not known; give the series a known unit, or the unit index where it has none",
+)
+_TWICE: Final = Template("check.covariates.twice", "{name} is named twice; name it once")
+_QUARANTINED: Final = Template("check.decoders.quarantined", "{problem}; its messages would wait in the quarantine")
+_NO_ORIGIN: Final = Template("check.decoders.no_origin", "no station has an origin; its positions would wait")()
+_CRITERION: Final = Template("check.unsigned.criterion", "criterion {name}")
+_RULE: Final = Template("check.unsigned.rule", "fusion rule {name}")
+_NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
+_NO_PLACE: Final = Template("check.unmapped.no_place", "is read where? give the station a place or an outline")()
+_GIVES: Final = Template("check.unmapped.gives", "gives {names}")
 
 
 class SiteFiles(NamedTuple):
@@ -69,8 +99,8 @@ def _unproven(files: SiteFiles) -> Iterator[Found]:
                     for site in asked for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
                 ]  # fmt: skip
     except SlopewardError as error:
-        names = ", ".join(f"{site.id}: {criterion.id}" for site in asked for criterion in needs_proof(site))
-        lines = [("database", f"nothing shows that models may be witnesses ({names}): {error}")]
+        names = tuple(f"{site.id}: {criterion.id}" for site in asked for criterion in needs_proof(site))
+        lines = [("database", _NO_PROOF(names=NameList(names), problem=error.message))]
     yield from (found(site, line=line) for site, line in lines)
 
 
@@ -79,7 +109,7 @@ def _other_sites(files: SiteFiles) -> Iterator[Found]:
     for site in files.sites:
         for key, names in (("start_from", [site.forecast.start_from]), ("replay", site.forecast.replay)):
             for name in {*names} - known - {""}:
-                yield found(site.id, key=key, name=name, every=", ".join(sorted(known)))
+                yield found(site.id, key=key, name=name, every=NameList(tuple(sorted(known))))
 
 
 def _unknown_models(files: SiteFiles) -> Iterator[Found]:
@@ -94,7 +124,7 @@ def _unknown_models(files: SiteFiles) -> Iterator[Found]:
         ):
             for name in names:
                 if name not in known:
-                    yield found(site.id, key=key, name=name, known=", ".join(sorted(known)))
+                    yield found(site.id, key=key, name=name, known=NameList(tuple(sorted(known))))
 
 
 def find_unread(site: Site) -> Iterator[str]:
@@ -109,25 +139,15 @@ def find_unread(site: Site) -> Iterator[str]:
     for name in given:
         needs_network = name in WORDS or (name not in expected and find_kind(name) in NETWORKS_ONLY)
         if not (networks if needs_network else readers):
-            those = "a network, such as gru" if needs_network else "a network, such as gru, or sarimax or uc"
-            yield (
-                f"none of the chosen models reads {name}; add one that does ({those}) to "
-                "forecast.models, or take it out"
-            )
+            yield (_NEEDS_NETWORK if needs_network else _UNREAD)(name=name)
     for name in site.forecast.covariates:
         spec = None if name in WORDS else site.series(*name.split(".", 1))
         if spec is not None and spec.quantity == "rain" and spec.stamp == "event":
-            yield (
-                f"{name} reports tips alone: its silence and a dry day look alike, so no model "
-                "reads it; name a gauge with stamp interval_end or counter"
-            )
+            yield _TIPS(name=name)
         if spec is not None and spec.unit != "index" and spec.unit not in UNITS:
-            yield (
-                f"the unit {spec.unit!r} of {name} is not known; give the series a known unit, or "
-                "the unit index where it has none"
-            )
+            yield _ODD_UNIT(unit=spec.unit, name=name)
     for name in sorted({name for name in given if given.count(name) > 1}):
-        yield f"{name} is named twice; name it once"
+        yield _TWICE(name=name)
 
 
 def _uninstalled(files: SiteFiles) -> Iterator[Found]:
@@ -138,7 +158,7 @@ def _uninstalled(files: SiteFiles) -> Iterator[Found]:
     for site in files.sites:
         asked = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]
         if asked and not is_installed("torch"):
-            yield found(site.id, names=", ".join(asked), missing=describe_missing("torch"))
+            yield found(site.id, names=NameList(tuple(asked)), missing=describe_missing("torch"))
 
 
 def _unusable_decoders(files: SiteFiles) -> Iterator[Found]:
@@ -149,10 +169,10 @@ def _unusable_decoders(files: SiteFiles) -> Iterator[Found]:
             try:
                 find_decoder(bound.name, bound)
             except ConfigError as error:
-                yield found(site.id, topic=bound.pattern, why=f"{error}; its messages would wait in the quarantine")
+                yield found(site.id, topic=bound.pattern, why=_QUARANTINED(problem=error.message))
                 continue
             if bound.name in {"nmea", "rtklib"} and all(station.origin is None for station in site.stations):
-                yield found(site.id, topic=bound.pattern, why="no station has an origin; its positions would wait")
+                yield found(site.id, topic=bound.pattern, why=_NO_ORIGIN)
 
 
 def _noiseless(files: SiteFiles) -> Iterator[Found]:
@@ -169,19 +189,19 @@ def _noiseless(files: SiteFiles) -> Iterator[Found]:
         }  # fmt: skip
         for unit in dict.fromkeys(series.values()):
             names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            yield found(site.id, names=", ".join(names[:3]) + more, opening=OPENING, unit=unit)
+            listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
+            yield found(site.id, names=listed, opening=OPENING, unit=unit)
 
 
 def _unsigned(files: SiteFiles) -> Iterator[Found]:
     """Criteria and rules that count and do not say who set them and on what grounds."""
     for site in files.sites:
-        signed = [(f"criterion {c.id}", c.author, c.reason) for c in site.criteria if c.role != "advice"]
-        rules = [(f"fusion rule {r.id}", r.author, r.reason) for r in site.fusion.rules]
+        signed = [(_CRITERION(name=c.id), c.author, c.reason) for c in site.criteria if c.role != "advice"]
+        rules = [(_RULE(name=r.id), r.author, r.reason) for r in site.fusion.rules]
         for name, author, reason in (*signed, *rules):
             missing = [key for key, said in (("author", author), ("reason", reason)) if not said.strip()]
             if missing:
-                yield found(site.id, name=name, missing=" and no ".join(missing))
+                yield found(site.id, name=name, missing=missing[0] if len(missing) == 1 else _NEITHER)
 
 
 def _overdue(files: SiteFiles) -> Iterator[Found]:
@@ -207,9 +227,9 @@ def _unmapped(files: SiteFiles) -> Iterator[Found]:
     for site in files.sites:
         for station in site.stations:
             for spec in (one for one in station.series if one.source == VELOCITY_MAP):
-                why = "is read where? give the station a place or an outline"
+                why = _NO_PLACE
                 if spec.quantity not in OF_VELOCITY_MAPS:
-                    why = f"gives {', '.join(OF_VELOCITY_MAPS)}"
+                    why = _GIVES(names=NameList(tuple(OF_VELOCITY_MAPS)))
                 elif has_mapped_ground(station):
                     continue
                 yield found(site.id, series=f"{station.id}.{spec.quantity}", why=why)
@@ -219,7 +239,7 @@ def _no_person(files: SiteFiles) -> Iterator[Found]:
     for site in files.sites:
         channels = list_channels(site)
         reaches = any(traits_of(c).reaches_person for c in channels)
-        yield found(site.id, is_wrong=bool(site.recipients) and not reaches, channels=", ".join(channels))
+        yield found(site.id, is_wrong=bool(site.recipients) and not reaches, channels=NameList(tuple(channels)))
 
 
 def list_channels(site: Site) -> list[str]:
@@ -246,20 +266,20 @@ def _channel_settings(files: SiteFiles) -> Iterator[Found]:
     """Channels that can never send."""
     for site, channel, error in _open_channels(files):
         if split_channel(channel)[0] in NOTIFIERS and not isinstance(error, UnsetError):
-            yield found(site, is_wrong=error is not None, error=error)
+            yield found(site, is_wrong=error is not None, error=error and error.message)
 
 
 def _unset_channels(seen: Environment) -> Iterator[Found]:
     """Channels that lack a setting here."""
     for site, channel, error in _open_channels(seen.files):
         if error is None or isinstance(error, UnsetError):
-            yield found(site, is_wrong=error is not None, error=error, channel=channel)
+            yield found(site, is_wrong=error is not None, error=error and error.message, channel=channel)
 
 
 CHECKS: Final = (
     Check(
         "sites.unread", SiteFiles, BAD, "{fault}",
-        lambda f: (found(p.name, fault=x, path=p) for p, error in f.failures.items() for x in error.faults),
+        lambda f: (found(p.name, fault=x, path=str(p)) for p, error in f.failures.items() for x in error.faults),
         "mend {path}; until then the last good version is used",
     ),
     Check(
