@@ -12,11 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from forecasting.message import Figure
+from forecasting.message import Duration, Figure, Template, Term, Timestamp
 from monitor.checks.check import BAD, OK, WARN, Check, Found, found
 from monitor.checks.live import AWAY_S
 from monitor.config.service import ServiceConfig
-from monitor.domain.instants import spell_age
 from monitor.notify.trial import find_pause
 from monitor.store.alerting.alerts import FAILING
 from monitor.store.database.engine import Database
@@ -32,6 +31,25 @@ LOG_WARN, LOG_BAD = 256 * MIB, 2 * GIB
 SLOWEST: Final = 0.99
 TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 _SLOW_DATABASE: Final = "the database is slow, or its log has grown too large; see slopeward doctor"
+_CLOCK_UNKNOWN: Final = Template("check.clock.unknown", "this system does not say whether its clock is synchronized")()
+_CLOCK_FREE: Final = Template("check.clock.free", "not synchronized")()
+_FREE: Final = Template("check.disk.free", "{n} GiB free at {place}")
+_MAKE_ROOM: Final = Template("check.disk.make_room", "make room, or `slopeward db prune`")()
+_LOCKED: Final = Template("check.disk.locked", "{place} cannot be written")
+_GIVE: Final = Template("check.disk.give", "give it to the user of the service")()
+_END_READER: Final = Template(
+    "check.log.end_reader", "a program that reads for so long keeps it from being emptied: end it"
+)()
+_LOOK_AT_SLOTS: Final = Template(
+    "check.log.slots", "look at archive_command and at replication slots that nobody reads (pg_replication_slots)"
+)()
+_NO_COPIES: Final = Template("check.backup.off", "the service makes no copies of the database")()
+_SET_EVERY: Final = Template("check.backup.set", 'set [backup] every = "24h", or copy it by other means')()
+_FAILED: Final = Template("check.backup.failed", "; the last try failed: {problem}")
+_LOOK_AT_COPIES: Final = Template("check.backup.look", "look at the view backups and the disk of backup.folder")()
+_NO_COPY: Final = Template("check.backup.none", "there is no copy of the database yet{failed}")
+_COPY: Final = Template("check.backup.newest", "the newest copy is of {at}, {state}{failed}")
+_GOOD: Final = Template("check.channel.good", "good {age} ago")
 
 
 class Machine(NamedTuple):
@@ -62,8 +80,7 @@ def is_synchronised() -> bool | None:
 
 def _clock(_: Machine) -> Iterator[Found]:
     synchronised = is_synchronised()
-    unknown = "this system does not say whether its clock is synchronized"
-    yield found(is_wrong=not synchronised, found=unknown if synchronised is None else "not synchronized")
+    yield found(is_wrong=not synchronised, found=_CLOCK_UNKNOWN if synchronised is None else _CLOCK_FREE)
 
 
 def list_folders(config: ServiceConfig) -> dict[str, Path]:
@@ -84,9 +101,9 @@ def _disks(machine: Machine) -> Iterator[Found]:
         there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
         free = shutil.disk_usage(there).free
         level = BAD if free < DISK_BAD else WARN if free < DISK_WARN else OK
-        said, todo = f"{free / GIB:.1f} GiB free at {there}", "make room, or `slopeward db prune`"
+        said, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(there)), _MAKE_ROOM
         if not os.access(there, os.W_OK):
-            level, said, todo = BAD, f"{there} cannot be written", "give it to the user of the service"
+            level, said, todo = BAD, _LOCKED(place=str(there)), _GIVE
         yield found(
             name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=said, todo=todo
         )
@@ -121,14 +138,14 @@ def _log(footing: Footing) -> Iterator[Found]:
             size = sqlite_file(db).with_name(f"{sqlite_file(db).name}-wal").stat().st_size
         except OSError:
             size = 0
-        todo = "a program that reads for so long keeps it from being emptied: end it"
+        todo = _END_READER
     else:
         try:
             with db.read() as c:
                 size = int(c.execute(text("SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()")).scalar_one())
         except DBAPIError:
             return  # for administrators and members of pg_monitor alone
-        todo = "look at archive_command and at replication slots that nobody reads (pg_replication_slots)"
+        todo = _LOOK_AT_SLOTS
     level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
     yield found(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
 
@@ -138,18 +155,17 @@ def _copies(footing: Footing) -> Iterator[Found]:
         newest, last = find_newest(c), find_last_try(c)
     wanted = footing.config.backup
     if wanted.every_s is None:
-        todo = 'set [backup] every = "24h", or copy it by other means'
-        yield found(level=WARN, found="the service makes no copies of the database", todo=todo)
+        yield found(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)
         return
-    failed = f"; the last try failed: {last.detail}" if last is not None and last.state == "failed" else ""
-    todo = "look at the view backups and the disk of backup.folder"
+    failed = _FAILED(problem=last.detail) if last is not None and last.state == "failed" else ""
+    todo = _LOOK_AT_COPIES
     if newest is None:
         level = BAD if failed else WARN
-        yield found(level=level, found=f"there is no copy of the database yet{failed}", todo=todo)
+        yield found(level=level, found=_NO_COPY(failed=failed), todo=todo)
         return
     age_s = (footing.now - newest.at).total_seconds()
     level = BAD if age_s > 2 * wanted.every_s else WARN if failed else OK
-    said = f"the newest copy is of {newest.at:%Y-%m-%d %H:%M} UTC, {newest.state}{failed}"
+    said = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
     yield found(is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=said, todo=todo)
 
 
@@ -164,7 +180,11 @@ def _tested(footing: Footing) -> Iterator[Found]:
         level = BAD if one.is_silent(footing.now, 2 * pause) else OK if one.good_at == one.last_at else WARN
         age_h = None if one.good_at is None else round((footing.now - one.good_at).total_seconds() / 3600, 1)
         is_good = level == OK and one.good_at is not None
-        said = f"good {spell_age(footing.now - one.good_at)} ago" if is_good and one.good_at else one.found
+        said = (
+            _GOOD(age=Duration(max(1.0, (footing.now - one.good_at).total_seconds()), "about"))
+            if is_good and one.good_at
+            else one.found
+        )
         yield found(one.channel, is_wrong=level != OK, level=level, figure=(age_h, "h"), found=said)
 
 
