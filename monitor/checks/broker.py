@@ -47,6 +47,7 @@ _AT_LEAST: Final = Template(
     "check.bridge.at_least",
     "{why}; as far as {n} messages show: its max_queued_messages and max_queued_bytes say more",
 )
+_CLOSE_OURS: Final = Template("broker.how_to_close", HOW_TO_CLOSE)()
 _CLOSE: Final = Template("check.logins.close", "slopeward broker acl, and deploy/mosquitto.conf")()
 _OPEN: Final = Template("check.logins.open", "{url} lets in clients without a login")
 _CLOSED: Final = Template("check.logins.closed", "{url} lets nobody in without a login")
@@ -164,7 +165,7 @@ def _logins(broker: RunningBroker) -> Iterator[Found]:
         return  # the look at the broker says why
     own = broker.access
     door = open_access(section.instruments_url or section.url, ca_file=section.ca_file)
-    todo = HOW_TO_CLOSE if broker.mode == "managed" else _CLOSE
+    todo = _CLOSE_OURS if broker.mode == "managed" else _CLOSE
     sites = [site.id for site in scan_sites(broker.service.paths.sites)[0]]
     try:
         nobody = try_anonymous(own, door, sites, section.client_id)
