@@ -323,7 +323,7 @@ def spread(value: Any) -> Any:
         found: dict[str, Any] = {}
         for key, one in value.items():
             if isinstance(one, Message):
-                found |= {key: str(one), f"{key}{_ID}": one.id, f"{key}{_VALUES}": values_to_json(one.values)}
+                found |= message_columns(key, one)
             else:
                 found[key] = one if type(one) in _FLAT else spread(one)
         return found
@@ -354,6 +354,11 @@ def message_columns(name: str, text: str | None) -> dict[str, Any]:
         f"{name}{_ID}": None if said is None else said.id,
         f"{name}{_VALUES}": None if said is None else values_to_json(said.values),
     }
+
+
+def read_columns(row: Any, name: str) -> Any:
+    """A text from its three columns in a row, as a message where it is one; None where it is empty."""
+    return read_message(getattr(row, name), getattr(row, f"{name}{_ID}"), getattr(row, f"{name}{_VALUES}"))
 
 
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})

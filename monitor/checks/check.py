@@ -1,11 +1,11 @@
 """One entry of the table of checks, and what it finds."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from forecasting.message import PLACE, TEXT_OF, Template, Timestamp, Value
+from forecasting.message import PLACE, TEXT_OF, Message, Template, Timestamp, Value
 from monitor.store.service_checks import BAD, OK, WARN, CheckRow
 
 __all__ = ["BAD", "OK", "WARN", "Check", "Finding", "Found", "found"]
@@ -13,7 +13,7 @@ __all__ = ["BAD", "OK", "WARN", "Check", "Finding", "Found", "found"]
 LONGEST: Final = 56  # of a subject in the key of an alarm and in the name of a row
 
 
-Figure = tuple[float | None, str | None]
+NumberAndUnit = tuple[float | None, str | None]
 NO_FIGURE: Final = (None, None)
 
 
@@ -32,11 +32,11 @@ class Found(NamedTuple):
     is_wrong: bool
     level: str
     values: Mapping[str, Any]
-    figure: Figure = NO_FIGURE
+    figure: NumberAndUnit = NO_FIGURE
 
 
 def found(
-    subject: str = "", *, is_wrong: bool = True, level: str = "", figure: Figure = NO_FIGURE, **values: Any
+    subject: str = "", *, is_wrong: bool = True, level: str = "", figure: NumberAndUnit = NO_FIGURE, **values: Any
 ) -> Found:  # fmt: skip
     """What was found, with the values of the braces."""
     return Found(subject, is_wrong, level, values, figure)
@@ -50,7 +50,8 @@ class Check:
         id: dotted; its first part is what `doctor` calls it, `*` stands for the subject.
         looks_at: the class of what `find` takes; whoever has one of these asks all checks that look at it.
         level: WARN, or BAD: `doctor` and `check` end with exit 1. What is found to be milder than this is no alarm.
-        message: what is wrong, one sentence with braces for values.
+        message: what is wrong, one sentence with braces for values. This and the next three become templates of the
+            check; one that is a message already is said as it is.
         todo: what to do.
         fine: what is said while all is well; empty: nothing.
         find: what it finds of its one subject, or of each.
@@ -77,6 +78,15 @@ class Check:
     hold_s: float = 0.0
     degrades: bool = False
     blinds: bool = False
+    _templates: dict[str, Template] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the templates of its texts, by field."""
+        texts = {name: getattr(self, name) for name in ("message", "fine", "todo", "reason")}
+        object.__setattr__(self, "_templates", {
+            name: Template(self._name_text(name), text)
+            for name, text in texts.items() if PLACE.sub("", text) and not isinstance(text, Message)
+        })  # fmt: skip
 
     @property
     def area(self) -> str:
@@ -90,29 +100,25 @@ class Check:
 
     def _state(self, one: Found) -> "Finding":
         level = (one.level or self.level) if one.is_wrong else OK
-        message = self.message if one.is_wrong else self.fine
-        return Finding(
-            self, one.subject, level, self.fill("", message, one.values) if one.is_wrong
-            else self.fill("fine", message, one.values),
-            self.fill("todo", self.todo if one.is_wrong else "", one.values), one.figure,
-        )  # fmt: skip
+        text = self.fill("message" if one.is_wrong else "fine", one.values)
+        todo = self.fill("todo", one.values) if one.is_wrong else ""
+        return Finding(self, one.subject, level, text, todo, one.figure)
 
-    def texts(self) -> dict[str, str]:
-        """English texts by the ids of their templates."""
-        parts = {"": self.message, "fine": self.fine, "todo": self.todo, "reason": self.reason}
-        return {self.name_text(part): text for part, text in parts.items() if PLACE.sub("", text)}
+    def list_templates(self) -> Iterable[Template]:
+        """Those of its texts."""
+        return self._templates.values()
 
-    def name_text(self, part: str) -> str:
-        """The id of the template of a part."""
+    def _name_text(self, name: str) -> str:
+        part = "" if name == "message" else name
         return ".".join(word for word in ("check", *self.id.split("."), part) if word not in {"", "*"})
 
-    def fill(self, part: str, text: str, values: Mapping[str, Any]) -> str:
-        """A text with its values; one that is a value alone is that value."""
+    def fill(self, name: str, values: Mapping[str, Any]) -> str:
+        """One of its texts with its values; one that is a value alone is that value."""
+        template, text = self._templates.get(name), str(getattr(self, name))
+        if template is not None:
+            return template(**{place: _as_value(values[place]) for place in PLACE.findall(text)})
         alone = PLACE.fullmatch(text)
-        if not text or (alone is not None and isinstance(values[alone[1]], str)):
-            whole: str = values[alone[1]] if alone else ""
-            return whole
-        return Template(self.name_text(part), text)(**{name: _as_value(values[name]) for name in PLACE.findall(text)})
+        return values[alone[1]] if alone else getattr(self, name)  # type: ignore[no-any-return]
 
 
 def _as_value(value: Any) -> Value:
@@ -129,7 +135,7 @@ class Finding(NamedTuple):
     level: str
     text: str
     todo: str
-    figure: Figure
+    figure: NumberAndUnit
 
     @property
     def is_wrong(self) -> bool:
@@ -149,7 +155,7 @@ class Finding(NamedTuple):
     @property
     def reason(self) -> str:
         """Of the alarm."""
-        return self.check.fill("reason", self.check.reason, {"subject": self.subject, "text": self.text}) or self.text
+        return self.check.fill("reason", {"subject": self.subject, "text": self.text}) or self.text
 
     @property
     def line(self) -> str:

@@ -32,15 +32,6 @@ def find_form(value: float, digits: int = 3, unit: str = "") -> str:
     return ".0f" if abs(value) >= 10 ** (digits - 1) else f".{digits}g"
 
 
-def spell_span(seconds: float) -> str:
-    """The length of a window, as the sentences of movement say it.
-
-    >>> spell_span(115200.0), spell_span(604800.0)
-    ('32 h', '7 d')
-    """
-    return f"{seconds / 86400:.3g} d" if seconds >= 172800 else f"{seconds / 3600:.3g} h"
-
-
 def level_class(name: str | None, number: int | None, top: int) -> str:
     """Which colour a level gets: its own name's where that is one, else its place on the ladder.
 

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from forecasting.message import format_span
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell_duration
 from monitor.language import catalogue
 from monitor.language.catalogue import N_, gettext
-from monitor.language.figures import level_class, spell_number, spell_span
+from monitor.language.figures import level_class, spell_number
 from monitor.language.local_time import describe_zone, spell_local, use_zone
 from monitor.language.rendering import translate, translate_level
 from monitor.reports.field import NO_PHOTOS, Photos
@@ -80,7 +81,7 @@ def _environment() -> Environment:
     environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
     environment.filters.update(
         minute=minute, number=spell_number, signed=spell_signed, say=translate,
-        line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=spell_duration, window=spell_span,
+        line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=spell_duration, window=format_span,
     )  # fmt: skip
     environment.globals.update(level_class=level_class, language=catalogue.current, style=read_style)
     return environment

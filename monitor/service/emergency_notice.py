@@ -13,6 +13,7 @@ from monitor.domain.alert import Ledger, Notification
 from monitor.domain.message import join_lines
 from monitor.domain.site import Site
 from monitor.errors import DeliveryError, SlopewardError
+from monitor.health import CANNOT_DECIDE
 from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
 from monitor.language.local_time import open_zone
 from monitor.notify.message import deliver_in
@@ -27,7 +28,6 @@ _OTHER_MEANS: Final = Template(
     "service.notice.other_means", "Watch the slope by other means. Look at the machine, its disk and its database now."
 )
 _ONE_MORE: Final = Template("service.notice.one_more", "One more message follows when it is over.")
-_SUBJECT: Final = Template("service.notice.subject", "cannot decide: {text}")
 _AGAIN: Final = Template("service.notice.again", "Slopeward decides again since {at}. It was: {text}.")
 _BEING_READ: Final = Template(
     "service.notice.being_read",
@@ -180,7 +180,7 @@ class Herald:
     def _send_trouble(self, told: Told) -> None:
         waiting = [one for one in told.asked if one not in told.taken]
         self._send(
-            waiting, _SUBJECT(text=told.trouble), told.body, f"decide:{told.at}", self._over,
+            waiting, CANNOT_DECIDE(text=told.trouble), told.body, f"decide:{told.at}", self._over,
             on_end=lambda address, taken: self._note_taken(told, address) if taken else None,
         )  # fmt: skip
 

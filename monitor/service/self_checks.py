@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from forecasting.message import Template
+from forecasting.message import Template, join
 from monitor.checks.check import Check, Finding
 from monitor.domain.alert import OVER
 from monitor.service.alarms import ServiceAlarms
@@ -38,7 +38,7 @@ class Conditions:
     def _follow(self, key: str, check: Check, wrong: list[Finding], monotonic_s: float) -> None:
         if wrong:
             texts = [*dict.fromkeys(one.text for one in wrong)]
-            reason = wrong[0]._replace(text="; ".join(texts) if len(texts) > 1 else texts[0]).reason
+            reason = wrong[0]._replace(text=join(texts) if len(texts) > 1 else texts[0]).reason
             self._wrong[key] = Wrong(check, reason, wrong[0].level)
             self._last[key] = monotonic_s
             since = self._since.setdefault(key, monotonic_s)

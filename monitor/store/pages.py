@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from forecasting.message import TEXT_OF, Message, Template, Term, gather, read_message
+from forecasting.message import TEXT_OF, Message, Template, Term, gather, read_columns
 from forecasting.serving.records import KINEMATIC
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
@@ -461,13 +461,9 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
         kind = "level" if row.ledger == "hazard" else "verification"
         marks.append({
             "at": spell(row.at), "kind": kind, "station": None, "level": row.to_level,
-            "text": read_message(row.reason, row.reason_id, row.reason_values), "alert": row.alert_id,
+            "text": read_columns(row, "reason"), "alert": row.alert_id,
         })  # fmt: skip
     return sorted(marks, key=lambda mark: str(mark["at"]))
-
-
-def _say_mark(row: Any) -> Message:
-    return TEXT_OF(name=Term(row.kind), text=row.text)
 
 
 def load_notifications(

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template, gather
+from forecasting.message import gather
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.decision import instant
 from monitor.domain.ground import Place
@@ -20,14 +19,12 @@ from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.cap.message import BARE, Ground, Source, Step, Window, list_steps, write_cap
 from monitor.notify.cap.signature import sign_cap
-from monitor.store.alerting.alerts import find_alert, find_alert_of_event, find_outcome, load_alert_events
+from monitor.store.alerting.alerts import NO_ALERT, find_alert, find_alert_of_event, find_outcome, load_alert_events
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.models.movement import load_failure_facts
 from monitor.store.pages import SiteCard, load_cards
 from monitor.store.report_facts import find_version_at
-
-_NO_ALERT: Final = Template("cap.no_alert", "alert {n} does not exist; see `slopeward alerts list`")
 
 
 def find_source(config: ServiceConfig) -> Source:
@@ -58,7 +55,7 @@ def compose(
     """
     alert = find_alert(c, alert_id)
     if alert is None:
-        raise NotFoundError(_NO_ALERT(n=alert_id))
+        raise NotFoundError(NO_ALERT(number=alert_id))
     events, outcome = load_alert_events(c, alert_id), find_outcome(c, alert_id)
     steps = list_steps(alert, events, outcome)
     found = next((s for s in steps if s.number == number), None) if number else steps[-1]

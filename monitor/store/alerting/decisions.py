@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult, Select, and_, bindparam, case, delete, func, insert, select
 
-from forecasting.message import read_message
+from forecasting.message import read_columns, read_message
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import (
     AnomalyFact,
@@ -346,7 +346,7 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
                 word.grown_m2,
                 word.parent_id,
                 word.since_at,
-                word.caution and read_message(word.caution, word.caution_id, word.caution_values),
+                read_columns(word, "caution"),
             )
         )
         known_at = r.detected_at if word is None or word is r else word.judged_at

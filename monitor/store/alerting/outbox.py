@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case, exists, func, not_, or_, select, update
 
-from forecasting.message import Template, message_columns, read_message
+from forecasting.message import Template, message_columns, read_columns
 from monitor.domain.alert import UNCONFIRMED, URGENT_HEALTH, AlertState, DeliveryState, Ledger, Notification, is_urgent
 from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.causes import gather, say_cause
@@ -309,7 +309,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     Suggestions of one cause are one line; a message that is one of them says so in its subject.
     """
     n = notification
-    subject, body = _read(row, "subject"), _read(row, "body")
+    subject, body = read_columns(row, "subject"), read_columns(row, "body")
     own_subject, parts = subject, [split_lines(body)]
     later = c.execute(
         select(n.c.level_name, n.c.queued_at)
@@ -344,11 +344,6 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     return subject, join_lines(lines) if lines != [body] else body, len(others)
 
 
-def _read(row: Any, name: str) -> str:
-    """A text of a row as a message, where it is one."""
-    return read_message(getattr(row, name), getattr(row, f"{name}_id"), getattr(row, f"{name}_values"))
-
-
 @dataclass(frozen=True, slots=True)
 class Covered:
     """A message that another one stands for."""
@@ -378,7 +373,8 @@ def load_covered(c: Connection, notification_id: int) -> list[Covered]:
         ).all()  # fmt: skip
         frontier = [r.id for r in rows if r.id not in found]
         found |= {
-            r.id: Covered(r.id, r.alert_id, r.queued_at, _read(r, "subject"), r.ledger, r.level, r.key) for r in rows
+            r.id: Covered(r.id, r.alert_id, r.queued_at, read_columns(r, "subject"), r.ledger, r.level, r.key)
+            for r in rows
         }
     return [found[key] for key in sorted(found)]
 
@@ -541,7 +537,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
         OpenAlert(
             alert_id=rows[0].alert_id, event_id=rows[0].event_id, site=rows[0].site, ledger=rows[0].ledger,
             level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise,
-            subject=_read(rows[0], "subject"), body=_read(rows[0], "body"),
+            subject=read_columns(rows[0], "subject"), body=read_columns(rows[0], "body"),
             urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
             raised_at=rows[0].raised_at, told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
             insists=rows[0].key.startswith(UNCONFIRMED), reached=reached.get(number, {}),

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, String, insert, or_, select, t
 
 from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
-from forecasting.message import Template, Term, read_message
+from forecasting.message import Template, Term, read_columns
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
@@ -230,7 +230,8 @@ def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
 def _read_comparison(row: Any) -> str:
     if not row.compared_with:
         return compared_with(row.detector, row.kind)
-    return read_message(row.compared_with, row.compared_with_id, row.compared_with_values)
+    said: str = read_columns(row, "compared_with")
+    return said
 
 
 def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[AnomalyRun]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from forecasting.message import gather, message_columns, read_message
+from forecasting.message import gather, message_columns, read_columns
 from forecasting.simple.night_fit import NightFit
 from monitor.domain.canonical import code_version
 from monitor.store.database.engine import insert
@@ -57,7 +57,7 @@ def load_fits(c: Connection, site: str) -> list[FitRow]:
             _read(r.fit),
             r.fitted_at or r.tried_at,
             r.tried_at,
-            read_message(r.reason, r.reason_id, r.reason_values),
+            read_columns(r, "reason"),
         )
         for r in c.execute(asked.order_by(f.series_id, f.model))
     ]

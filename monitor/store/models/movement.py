@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
 
-from forecasting.message import gather, message_columns, read_message
+from forecasting.message import gather, message_columns, read_columns
 from monitor.domain.decision import FailureFact, seconds
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.schema import tables as t
@@ -132,7 +132,7 @@ def load_failure_facts(c: Connection, site: str, now: datetime) -> tuple[Failure
         FailureFact(
             r.station, r.quantity, r.method, seconds(r.issued_at), seconds(r.data_until), seconds(r.window_from),
             seconds(r.window_mid), seconds(r.window_to), r.velocity_mm_per_day or 0.0, bool(r.trusted),
-            read_message(r.reasons, r.reasons_id, r.reasons_values),
+            read_columns(r, "reasons"),
         )
         for r in c.execute(_plan_failure_facts(), {"site_id": site, "now": now})
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from detection.anomaly.registry import FANS
-from forecasting.message import join, read_message
+from forecasting.message import join, read_columns
 from monitor.criteria.proofs import LASTS_S, digest_settings, list_subjects, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.decision import ProofFact
@@ -96,7 +96,7 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
                 found.append(
                     ProofFact(
                         criterion.id, name, epoch_s(row.tested_at), epoch_s(row.valid_until), bool(row.passed),
-                        read_message(row.reasons, row.reasons_id, row.reasons_values), row.weights,
+                        read_columns(row, "reasons"), row.weights,
                         row.settings, row.weights if in_use is None else in_use, settings,
                     )
                 )  # fmt: skip

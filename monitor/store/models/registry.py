@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from forecasting.message import Template, gather, message_columns, read_message
+from forecasting.message import Template, gather, message_columns, read_columns
 from monitor.domain.alert import SERVICE, Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -270,5 +270,5 @@ def _record(
 def _model(row: Row[Any]) -> ModelRow:
     return ModelRow(
         row.model_hash, row.kind, row.task, row.site, row.state, row.path, row.card, row.created_at,
-        row.reason and read_message(row.reason, row.reason_id, row.reason_values),
+        read_columns(row, "reason"),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 
-from forecasting.message import read_message
+from forecasting.message import read_columns
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
@@ -164,7 +164,7 @@ def load_rejected(
     return [
         Rejected(
             x.received_at, x.topic, bytes(x.payload), x.code,
-            read_message(x.reason, x.reason_id, x.reason_values), x.client, x.id, x.times, x.retained,
+            read_columns(x, "reason"), x.client, x.id, x.times, x.retained,
             is_cut=x.payload_bytes > len(x.payload),
         )
         for x in connection.execute(wanted.order_by(r.id).limit(limit))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select
 
-from forecasting.message import gather, message_columns, read_message
+from forecasting.message import gather, message_columns, read_columns
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import source_file, source_poll
 
@@ -93,7 +93,7 @@ def load_files(c: Connection, source: str) -> dict[str, FileState]:
     return {
         r.name: FileState(
             r.name, r.etag, r.modified, r.size, r.sha256, r.taken_at,
-            None if r.reason is None else read_message(r.reason, r.reason_id, r.reason_values),
+            read_columns(r, "reason"),
         )
         for r in rows
     }  # fmt: skip

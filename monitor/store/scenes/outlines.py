@@ -31,7 +31,7 @@ _NO_FOOTPRINT: Final = Template("outline.no_footprint", "the scene has no footpr
 _TOO_MANY: Final = Template("outline.too_many", "the scene has {n} outlines; more are not kept")
 _NO_OUTLINE: Final = Template("outline.unknown", "there is no outline {number} here")
 _WITHDRAWN: Final = Template("outline.withdrawn", "outline {number} is withdrawn already")
-_NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
+NO_SCENE: Final = Template("scene.unknown", "site '{site}' has no scene '{name}'")
 _NEWER: Final = Template("outline.newer", "scene {name} was delivered again: draw on the newer version")
 _NO_PICTURE: Final = Template(
     "outline.no_picture",
@@ -334,7 +334,7 @@ def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
     s = scene.c
     row = c.execute(select(s.run, s.state, s.name).where(s.site == site, s.scene_hash == scene_hash)).one_or_none()
     if row is None:
-        raise NotFoundError(_NO_SCENE(site=site, name=scene_hash[:12]))
+        raise NotFoundError(NO_SCENE(site=site, name=scene_hash[:12]))
     bounds = ((row.run or {}).get("outputs") or {}).get("bounds")
     if row.state == "superseded":
         raise RefusedError(_NEWER(name=row.name))

@@ -62,7 +62,6 @@ LEDGERS: Final = (
 NO_SITE: Final = Template("site.none", "there is no site '{site}'")
 NO_ALERT: Final = Template("page.no_alert", "there is no alert {alert}")
 NO_SERIES: Final = Template("series.none", "there is no series {series}")
-NO_SCENE: Final = Template("scene.none", "site '{site}' has no scene '{name}'")
 NO_READ_SCENE: Final = Template("scene.none_read", "site '{site}' has no scene '{name}' that was read")
 ODD_RANGE: Final = Template("range.odd", "range: {problem}")
 UNREADABLE_FILE: Final = Template("site.unreadable_file", "the file of site {site} cannot be read by this program")

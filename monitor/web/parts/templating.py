@@ -11,11 +11,11 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from forecasting.message import Message, Template, Term
+from forecasting.message import Message, Template, Term, format_span
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about, spell_age
 from monitor.language import catalogue
-from monitor.language.figures import level_class, spell_number, spell_span
+from monitor.language.figures import level_class, spell_number
 from monitor.language.local_time import (
     describe_zone,
     name_zone,
@@ -143,7 +143,7 @@ ENVIRONMENT.filters.update(
     number=spell_number,
     instant=as_instant,
     pretty=pretty_json,
-    span=spell_span,
+    span=format_span,
     say=translate,
     word=say_word,
     cell=say_cell,

@@ -14,11 +14,12 @@ from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
 from monitor.export.maps import list_outlines
 from monitor.store import pages
+from monitor.store.scenes.outlines import NO_SCENE
 from monitor.store.schema.views import load_view
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
-from monitor.web.parts.collect import NO_SCENE, collect_alert, find_card, find_series
+from monitor.web.parts.collect import collect_alert, find_card, find_series
 from monitor.web.parts.plan import list_quantities
 
 router = APIRouter(prefix="/api/v1")

@@ -52,6 +52,7 @@ from monitor.replay.first_look import AllForecasts, AskedPast, PastLevels
 from monitor.store.alerting.proposals import load_proposals
 from monitor.store.alerting.sites import find_version, load_site_source
 from monitor.web.context import Context
+from monitor.web.parts.collect import NO_SITE
 from monitor.web.uploads import kept
 from monitor.web.uploads.kept import Shelf, Upload
 from monitor.worker.records import Answered, Task
@@ -66,7 +67,6 @@ _NEW_POINTS: Final = Template(
     "upload.points.new", "points belong to a site that exists: choose it where the file is sent"
 )
 _OPEN: Final = Template("upload.open", "questions about this file are open")
-_NO_SITE: Final = Template("upload.site", "there is no site '{site}'")
 _SITE_THERE: Final = Template(
     "upload.site.there",
     "there is a site '{site}' already: choose it where the file is sent, or another name",
@@ -205,7 +205,7 @@ class Workshop:
         with self.context.db.read() as c:
             site = self.find_site(c, site_id)
         if site is None:
-            raise NotFoundError(_NO_SITE(site=site_id))
+            raise NotFoundError(NO_SITE(site=site_id))
         return site
 
     def _write_text(

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from forecasting.message import format_span
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.instants import parse, spell_age
 from monitor.domain.observation import Observation
@@ -14,7 +15,7 @@ from monitor.simulate.motion import voight_displacement
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.web.parts.templating import spell_minute, spell_number, spell_span
+from monitor.web.parts.templating import spell_minute, spell_number
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.web.served import serving
 
@@ -129,7 +130,7 @@ def check_movement(c, page):
         newest = load_view(c, "movement_history", order_by=["-at"], site="bench", station=name)[0]
         assert row[1] == f"{newest['stage']}, trend {newest['trend']}"
         assert row[2] == spell_number(newest["velocity_mm_per_day"])
-        window = spell_span(newest["velocity_window_s"])
+        window = format_span(newest["velocity_window_s"])
         assert fine[2] == f"± {spell_number(newest['velocity_error_mm_per_day'], 2)} in {window}"
         assert row[3] == spell_number(newest["inverse_velocity_day_per_mm"])
         assert float(row[2]) * float(row[3]) == pytest.approx(1.0, abs=0.01), "one figure, one source"

@@ -15,8 +15,8 @@ from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
 from forecasting.message import Template
 from monitor.errors import NotFoundError, StoreBusyError
 from monitor.store import pages
+from monitor.store.scenes.outlines import NO_SCENE
 from monitor.web.context import context_of
-from monitor.web.parts.collect import NO_SCENE
 
 router = APIRouter(prefix="/api/v1", tags=["scenes"])
 AT_ONCE: Final = 12  # tiles that are being read; whoever comes then waits a moment, and holds a thread no longer
