@@ -20,6 +20,7 @@ from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
+from monitor.domain.topics import ROOT
 from monitor.errors import BrokerError, NotFoundError, RefusedError
 
 BOOK: Final = "logins.json"
@@ -28,7 +29,6 @@ DOCTOR: Final = "slopeward-doctor"  # may say nothing that counts; `slopeward do
 DOCTOR_SECRET: Final = "doctor.secret"  # noqa: S105 - the name of a file
 PID_FILE: Final = "broker.pid"
 CONFIG: Final = "mosquitto.conf"
-_ROOT: Final = "slopeward/v1"
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,130}")  # no sign that a topic filter or a file of Mosquitto could misread
 _OF_PROCESS: Final = re.compile(r"-\d+of\d+(-backfill|-rest)?$")  # what a process of ingest adds to the client id
 SESSIONS: Final = tuple(f"{SERVICE_USER}-{part}" for part in ("backfill", "rest"))  # of the service, by client id
@@ -234,7 +234,7 @@ def spell_acl(
     """
     lines = ["# written by slopeward: slopeward broker add|revoke|acl"]
     if anonymous:
-        inward = [f"{_ROOT}/+/{kind}" for kind in ("+/obs", "+/backfill/obs", "report", "event")]
+        inward = [f"{ROOT}/+/{kind}" for kind in ("+/obs", "+/backfill/obs", "report", "event")]
         own = [topic for site in topics.values() for topic in site["write"]]
         lines += [f"topic write {topic}" for topic in (*inward, *own)] + ["topic read #"]
     for login in logins:
@@ -246,9 +246,9 @@ def spell_acl(
 
 
 def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
-    site = f"{_ROOT}/{login.site}"
+    site = f"{ROOT}/{login.site}"
     own = topics.get(login.site, {"write": (), "read": ()})
-    heard = [f"read {site}/state", f"read {site}/alert", f"read {_ROOT}/status"]
+    heard = [f"read {site}/state", f"read {site}/alert", f"read {ROOT}/status"]
     if login.listens:
         confirms = [f"write {topic}" for topic in own.get("confirm", ())]
         return [*heard, *(f"read {topic}" for topic in own["read"]), *confirms]

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from monitor.config.reports import ReportSection
 from monitor.config.site import find_cautions, find_weaknesses, parse_site
 from monitor.config.sources import SourceSection
+from monitor.domain.duty.channels import find_topic_fault
 from monitor.domain.names import fold_name
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
@@ -452,6 +453,8 @@ class ChannelsSection(Section):
         for channel, target in value.items():
             if channel.partition(":")[0] != target.partition(":")[0]:
                 raise ValueError(f"{channel!r}: expected a target of the same kind, got {target!r}")
+            if fault := find_topic_fault(target):
+                raise ValueError(fault)
         return value
 
 

@@ -17,7 +17,7 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
-from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
+from monitor.domain.duty.channels import NOTIFIERS, find_topic_fault, split_channel, traits_of
 from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.ground import crosses_itself, measure_m
@@ -519,6 +519,8 @@ def _read_recipient(
             raise ConfigError(
                 f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"
             )
+        if fault := find_topic_fault(channel):
+            raise ConfigError(f"{where}.channels[{index}]: {fault}")
     by_team = by_team and not is_team
     if not table.levels and any(traits_of(channel).orders for channel in table.channels):
         raise ConfigError(f"{where}.levels: expected the levels at which the siren sounds; it has none by default")

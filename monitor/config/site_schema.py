@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from monitor.domain.site import PLACEHOLDERS
+from monitor.domain.site import PLACEHOLDERS, Binding
 from monitor.domain.terms import Duration, Horizon, Language, Section, Zone
+from monitor.domain.topics import ROOT, reaches_own_topics
 
 SITE_ID = r"^[a-z0-9-]{1,64}$"
 STATION_ID = r"^[A-Za-z0-9_-]{1,64}$"
@@ -173,6 +174,8 @@ class DecoderTable(Section):
         for one in PLACEHOLDERS:
             if value.split("/").count(one) > 1:
                 raise ValueError(f"{one} stands twice")
+        if reaches_own_topics(Binding(value, "").topic):
+            raise ValueError(f"expected a filter that reaches nothing below {ROOT}/, which the service reads itself")
         return value
 
 

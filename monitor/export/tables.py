@@ -10,8 +10,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from monitor.domain.instants import spell
-from monitor.domain.spreadsheet import write_csv
 from monitor.errors import NotFoundError, RefusedError
+from monitor.export.spreadsheet import write_csv
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import stream_view
 

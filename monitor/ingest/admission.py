@@ -13,11 +13,11 @@ from monitor.config.service import LimitsSection
 from monitor.criteria.cost import Room, measure_room
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
+from monitor.domain.topics import ROOT
 from monitor.ingest.message import Decoded, Fault, Message
 from monitor.store.readings.quarantine import MOST_SOURCES, OTHERS, find_source
 
 BY_BROKER: Final = ("live", "backfill")
-TOPICS: Final = "slopeward/v1"
 _TOO_FAST: Final = Template(
     "admission.fast",
     "{sender} sends more than {n} readings a second for long; slow it down, or raise limits.readings_per_s, then "
@@ -160,7 +160,7 @@ class Admission:
     def _is_declared(self, source: str) -> bool:
         """Whether a sender is a station of a site file: however many names others invent, it keeps its own bound."""
         *_, site, station = ("", *source.split("/"))
-        return source == f"{TOPICS}/{site}/{station}" and station in self._declared.get(site, ())
+        return source == f"{ROOT}/{site}/{station}" and station in self._declared.get(site, ())
 
     def _without_strangers(self, message: Message, decoded: Decoded) -> Decoded:
         refused: set[str] = set()

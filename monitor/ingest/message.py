@@ -6,10 +6,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from monitor.domain import topics
 from monitor.domain.observation import Link, Observation, Report, SiteEvent, Whole
 from monitor.store.readings.messages import SequenceMark
 
-ROOT: Final = "slopeward/v1/"
+ROOT: Final = f"{topics.ROOT}/"
 FILE_TOPIC: Final = "file/"  # no topic of the broker: rows of files, in the quarantine
 POINTS_TOPIC: Final = "points/"  # the same for files of InSAR points; those are mended and imported again
 LIVE_FILTER: Final = ROOT + "+/+/obs"

@@ -12,6 +12,7 @@ from monitor.broker.access import Access
 from monitor.broker.signing import Key, sign
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, spell
+from monitor.domain.topics import ROOT
 from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.rendering import translate_all
 from monitor.notify.notifiers.mqtt import TIMEOUT_S, MqttPublisher
@@ -23,7 +24,6 @@ from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, stamp
 
 _LOG = logging.getLogger(__name__)
-ROOT: Final = "slopeward/v1"
 CURSOR: Final = "mqtt_alert_cursor"
 BEHIND: Final = 200  # PostgreSQL gives out ids before it commits: look so far back for late ones
 VALID_S: Final = 180.0

@@ -21,11 +21,12 @@ from sqlalchemy import Connection, case, func, select
 
 from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
+from monitor.domain.topics import ROOT
 from monitor.errors import JobError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
 from monitor.health import HOW_TO_INSTALL
 from monitor.simulate.measured import move_to, read_rows, spell_rows, write_site
-from monitor.simulate.publish import ROOT, Publisher, play, spell_sample
+from monitor.simulate.publish import Publisher, play, spell_sample
 from monitor.simulate.scene import DRAW, Drawing
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import LIVE, plan_story, write_story_site

@@ -15,8 +15,9 @@ import numpy as np
 
 from monitor.domain.instants import parse, spell, spell_duration
 from monitor.domain.quantities import QUANTITIES, convert, split_suffix
+from monitor.domain.topics import ROOT
 from monitor.errors import PayloadError
-from monitor.simulate.publish import ROOT, Sent
+from monitor.simulate.publish import Sent
 
 SITE_ID: Final = "measured"
 NEEDED: Final = ("time", "station", "quantity", "value")

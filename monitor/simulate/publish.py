@@ -12,10 +12,10 @@ from itertools import chain
 from typing import Any, Final, Self
 
 from monitor.broker.access import open_access
+from monitor.domain.topics import ROOT
 from monitor.errors import BrokerError, ConfigError
 from monitor.simulate.slope import SITE_ID, Sample
 
-ROOT: Final = "slopeward/v1"
 IN_FLIGHT: Final = 500
 PATIENCE_S: Final = 10.0
 

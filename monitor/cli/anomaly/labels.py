@@ -24,8 +24,8 @@ from monitor.cli.session import (
 from monitor.config.service import load_service
 from monitor.domain.instants import parse, spell
 from monitor.domain.instruments.board import CAUSES, VERDICTS
-from monitor.domain.spreadsheet import write_csv
 from monitor.errors import RefusedError
+from monitor.export.spreadsheet import write_csv
 from monitor.store.models.anomaly_budget import Measured, counts_again, load_budgets, measure_detectors
 from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs

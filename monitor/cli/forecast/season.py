@@ -21,7 +21,7 @@ from monitor.cli.session import (
     say,
     show,
 )
-from monitor.domain.spreadsheet import write_csv
+from monitor.export.spreadsheet import write_csv
 from monitor.store.schema.views import load_view
 
 

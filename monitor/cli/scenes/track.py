@@ -19,8 +19,8 @@ from monitor.cli.session import (
     say,
     tell_progress,
 )
-from monitor.domain.spreadsheet import write_csv
 from monitor.errors import SlopewardError
+from monitor.export.spreadsheet import write_csv
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.files.recording import record_file
 from monitor.ingest.files.vectors import Moved, list_image_places, store_vectors

@@ -11,6 +11,7 @@ from forecasting.message import Template
 from monitor.broker.access import Access, read_access
 from monitor.broker.signing import KEYS_FILE, Keyring, sign
 from monitor.domain.alert import Notification
+from monitor.domain.duty.channels import find_topic_fault
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.webhook import payload
 
@@ -88,8 +89,8 @@ class MqttNotifier:
     """Publishes the webhook's JSON on a topic of the broker named by `SLOPEWARD_BROKER__URL` and its password."""
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
-        if not address or any(sign in address for sign in "+#"):
-            raise ConfigError(f"channel mqtt:{address}: name one topic, without + and #")
+        if fault := find_topic_fault(f"mqtt:{address}"):
+            raise ConfigError(f"channel {fault}")
         self._topic = address
         self._publisher = MqttPublisher(read_access(environ))
         state = environ.get("SLOPEWARD_PATHS__STATE", "")

@@ -10,6 +10,7 @@ from monitor.broker.access import read_access
 from monitor.broker.signing import KEYS_FILE, Keyring, sign
 from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
+from monitor.domain.duty.channels import find_topic_fault
 from monitor.domain.instants import spell
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.mqtt import MqttPublisher
@@ -28,10 +29,8 @@ class SirenNotifier:
     """
 
     def __init__(self, address: str, environ: Mapping[str, str], db: Database | None) -> None:
-        if not address or any(sign in address for sign in "+#") or address.startswith("slopeward/"):
-            raise ConfigError(
-                f"channel siren:{address}: name a topic of its own, without + and #, not below slopeward/"
-            )
+        if fault := find_topic_fault(f"siren:{address}"):
+            raise ConfigError(f"channel {fault}")
         self._topic, self._db = address, db
         self._publisher = MqttPublisher(read_access(environ), name="siren")
         state = Path(environ.get("SLOPEWARD_PATHS__STATE", "var"))
