@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
@@ -13,6 +14,7 @@ from monitor.domain.duty.rota import Roster, find_gap, find_unread
 from monitor.domain.instants import spell
 from monitor.domain.site import Team
 from monitor.notify.dispatcher import ALL_SITES
+from monitor.store.alerting.alerts import UNDELIVERED
 from monitor.store.readings.sources import PollState
 from monitor.store.upkeep.readers import ReaderWatch
 
@@ -88,6 +90,7 @@ class Telling(NamedTuple):
     failing: Collection[str]
     channels: Iterable[str] = ()
     hanging: Collection[str] = ()
+    undelivered: Mapping[str, str] = MappingProxyType({})  # channel -> why it takes no messages
 
 
 class Polling(NamedTuple):
@@ -276,6 +279,14 @@ CHECKS: Final = (
     Check(
         "duty.*.unread", Rotas, WARN, "the plan of team {team} of {site} cannot be read: put a new one in force",
         _unread_plans, alarm=1,
+    ),
+    Check(
+        "undelivered.*", Telling, BAD, "channel {channel} takes no messages: {problem}",
+        lambda s: (
+            found(one, is_wrong=one in s.undelivered, channel=one, problem=s.undelivered.get(one, ""))
+            for one in s.channels
+        ),
+        "mend it, then: slopeward channels test", key=f"{UNDELIVERED.removeprefix('health:')}*", alarm=2, degrades=True,
     ),
     Check(  # so many workers of a channel hang that no new one takes their place
         "hanging.*", Telling, BAD, "channel {channel} hangs: its messages wait until the service starts again",

@@ -44,6 +44,12 @@ class Circuit:
     failures: int = 0
     open_until: datetime | None = None
     failing_since: datetime | None = None  # None = the channel is not known to fail
+    refused_at: datetime | None = None  # it refused a message for good, and has taken none since
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether people must hear that messages by this channel arrive nowhere."""
+        return self.refused_at is not None or self.failures >= self.opens_after
 
     def is_open(self, now: datetime) -> bool:
         """Whether ordinary messages must wait."""
@@ -51,11 +57,16 @@ class Circuit:
 
     def succeed(self) -> None:
         """The channel took a message."""
-        self.failures, self.open_until, self.failing_since = 0, None, None
+        self.failures, self.open_until, self.failing_since, self.refused_at = 0, None, None, None
 
-    def resume(self, failures: int, since: datetime) -> None:
+    def resume(self, failures: int, since: datetime | None, refused_at: datetime | None = None) -> None:
         """Go on from before a restart: the channel failed so often, at least since an instant; it may try at once."""
         self.failures, self.failing_since = max(self.failures, failures), self.failing_since or since
+        self.refused_at = self.refused_at or refused_at
+
+    def refuse(self, now: datetime) -> None:
+        """A message was refused for good: the next ones may be taken, and nothing rests."""
+        self.refused_at = now
 
     def forget_rest(self) -> None:
         """Rest no longer, because the clock was set; that the channel fails stays known."""

@@ -7,16 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any, Final
 
 from monitor.domain.alert import SERVICE, UNCONFIRMED, AlertChange, Notification
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Recipient, Site, gather_recipients
-from monitor.errors import StoreBusyError
+from monitor.errors import ConfigError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
 from monitor.notify.message import find_language
+from monitor.notify.notifier import open_notifier
 from monitor.notify.stages import escalated
-from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed
+from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed, find_unreached
 from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
 from monitor.store.alerting.alerts import apply_changes
@@ -37,12 +39,14 @@ from monitor.store.alerting.outbox import (
     release_expired,
 )
 from monitor.store.database.engine import Database
+from monitor.store.delivery.channel_tests import load_tested
 
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5
 ESCALATE_EVERY_S: Final = 5.0
 ALL_SITES: Final = "all sites"
 MOST_ABANDONED: Final = 3
+UNFIT_AGAIN_S: Final = 60.0
 SET_BACK_S: Final = 15.0  # so long after the clock went back, leases may still be spelled in the time before
 
 
@@ -92,6 +96,7 @@ class Dispatcher:
         self._workers: dict[str, ChannelWorker] = {}
         self._abandoned: dict[str, list[ChannelWorker]] = {}  # by channel: those that hang still
         self._progress: dict[str, datetime] = {}
+        self._unfit: dict[str, tuple[float, str]] = {}  # by channel: when its settings were looked at, what is wrong
         self.failing: frozenset[str] = frozenset()  # sites that cannot be escalated, or `ALL_SITES`
         self._escalated_at: datetime | None = None
         self._planned_at, self._trusted_from_s = clock(), 0.0
@@ -198,7 +203,8 @@ class Dispatcher:
     def escalate_once(self, now: datetime) -> int:
         """Queue what the escalation orders, confirm what its recipient answered; returns how many were queued.
 
-        An urgent alert that all were notified of and nobody confirmed is an alarm of its own, until somebody does.
+        An urgent alert that reached nobody, or that all were notified of and nobody confirmed, is an alarm of its own,
+        until somebody confirms it. One that reached nobody goes to the people of all sites.
         """
         with self._db.read() as c:
             alerts = load_unacknowledged(c)
@@ -235,13 +241,16 @@ class Dispatcher:
         ]  # fmt: skip
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
         found = find_unconfirmed(alerts, {site: chain}, self._names(), answers, now, self._limits)
+        unreached = find_unreached(alerts, {site: chain}, self._names(), answers, now, self._limits)
+        found |= unreached
         changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]
         if not orders and not confirmed and not changes:
             return 0
         with self._db.write() as c:
             for change in changes:
                 apply_changes(
-                    c, site, [change], site=self._sites.get(site), recipients=self._recipients(site), actor=SERVICE,
+                    c, site, [change], site=self._sites.get(site),
+                    recipients=self._recipients("" if (site, change.key) in unreached else site), actor=SERVICE,
                     now=now, rule_version=code_version(),
                 )  # fmt: skip
             for a in confirmed:
@@ -273,6 +282,43 @@ class Dispatcher:
         """Channels that hang and get no new worker: as many as may hang do already."""
         hang = [name for name, worker in [*self._workers.items()] if worker.is_stuck()]
         return {name for name in hang if self._count_hanging(name) >= MOST_ABANDONED}
+
+    def list_channels(self) -> list[str]:
+        """Those that ever had a message."""
+        return [*self._workers]
+
+    def find_undelivered(self, channels: Collection[str]) -> dict[str, str]:
+        """Why channels take no messages: a setting is missing, the last was refused for good, or three failed in a row.
+
+        A message that a channel takes ends that, and so does a test that it passes.
+        """
+        found = {one: problem for one in channels if (problem := self._find_unfit(one))}
+        broken = {name: w for name, w in [*self._workers.items()] if name in channels and w.circuit.is_broken}
+        if any(w.circuit.refused_at for w in broken.values()):
+            with self._db.read() as c:
+                tested = load_tested(c, broken)
+            for name, test in tested.items():
+                refused_at = broken[name].circuit.refused_at
+                if refused_at is not None and test.good_at is not None and test.good_at > refused_at:
+                    broken[name].circuit.refused_at = None
+        return found | {name: w.last_error or "" for name, w in broken.items() if w.circuit.is_broken}
+
+    def _find_unfit(self, channel: str) -> str:
+        """What of its settings is missing or wrong; looked at until it is right, each minute."""
+        looked_s, problem = self._unfit.get(channel, (-inf, ""))
+        if looked_s == inf or time.monotonic() - looked_s < UNFIT_AGAIN_S:
+            return problem
+        try:
+            open_notifier(channel, self._environ, self._db)
+        except ConfigError as error:
+            self._unfit[channel] = (time.monotonic(), error.message)
+        except Exception:  # what breaks here breaks when a message is due, and is said then
+            _LOG.exception("channel %s", channel.partition(":")[0])
+            self._unfit[channel] = (time.monotonic(), "")
+        else:
+            self._unfit[channel] = (inf, "")
+            self._worker(channel).resume()  # it may have failed before this process began
+        return self._unfit[channel][1]
 
     def _count_hanging(self, channel: str) -> int:
         """How many abandoned workers of a channel have not come back to their end."""

@@ -1,22 +1,28 @@
-"""Urgent alerts that nobody confirmed though all were notified: an alarm of their own, to all, again and again."""
+"""Urgent alerts that reached nobody, or that nobody confirmed: an alarm of their own, to all, again and again."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from forecasting.message import Message, NameList, Template, Term, Timestamp
-from monitor.domain.alert import UNCONFIRMED, AlertChange, AlertState, health_alarm
+from monitor.domain.alert import UNCONFIRMED, AlertChange, AlertState, DeliveryState, health_alarm
 from monitor.domain.alert_states import PUT_ASIDE
+from monitor.domain.duty.channels import traits_of
 from monitor.domain.site import Recipient
 from monitor.notify.stages.escalated import find_next_step, list_clocks
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.outbox import OpenAlert
 
 Alarm = tuple[str, str]  # site and key
+_TAKEN: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.CONFIRMED})
 _NOBODY: Final = Template(
     "unconfirmed.nobody",
     "nobody confirmed alert {n}, {level} at {site}, open since {at}: {count} notified, the last one at {at2}; "
     "call {names}",
+)
+_UNREACHED: Final = Template(
+    "unconfirmed.unreached",
+    "{level} at {site} reached nobody: no channel took a message of alert {n}, open since {at}; call {names}",
 )
 _PUT_ASIDE: Final = Template("unconfirmed.put_aside", "alert {n} is put aside; nobody confirmed it")
 _GONE: Final = Template("unconfirmed.gone", "the cause of alert {n} is gone; nobody confirmed it")
@@ -58,6 +64,42 @@ def find_unconfirmed(
         reason = _NOBODY(
             n=alert.alert_id, level=Term(alert.level_name), site=name, at=Timestamp.of(alert.raised_at, "minute"),
             count=len(first), at2=Timestamp.of(since, "minute"), names=NameList(tuple(first)),
+        )  # fmt: skip
+        key = f"{UNCONFIRMED}{alert.alert_id}"
+        found[alert.site, key] = health_alarm(key, 2, reason, is_open=True)
+    return found
+
+
+def find_unreached(
+    alerts: Sequence[OpenAlert], chains: Mapping[str, Sequence[Sequence[Recipient]]], names: Mapping[str, str],
+    confirmed: Collection[int], now: datetime, limits: Limits,
+) -> dict[Alarm, AlertChange]:  # fmt: skip
+    """The alarm of each urgent alert of whose newest message no channel to a person took anything.
+
+    It is one at once where all were refused for good and nobody is left to be notified, else after a minute. A drill
+    makes no alarm.
+
+    Args:
+        alerts: nobody has acknowledged them.
+        chains: by site: who may be notified, step by step, now.
+        names: of sites, as people call them.
+        confirmed: alerts of which a recipient has confirmed the newest message.
+        now: wall time.
+        limits: after how long.
+    """
+    found = {}
+    for alert in alerts:
+        sent = [t for t in alert.told if traits_of(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED]
+        if not alert.urgent or alert.exercise or alert.insists or alert.alert_id in confirmed or not sent:
+            continue
+        age_s = (now - min(one.queued_at for one in sent)).total_seconds()
+        refused = all(one.state == DeliveryState.FAILED_FINAL for one in sent)
+        refused = refused and not find_next_step(alert, chains[alert.site])
+        if any(one.state in _TAKEN for one in sent) or not (refused or age_s >= limits.unreached_after_s):
+            continue
+        reason = _UNREACHED(
+            n=alert.alert_id, level=Term(alert.level_name), site=names.get(alert.site, alert.site),
+            at=Timestamp.of(alert.raised_at, "minute"), names=NameList(tuple(dict.fromkeys(t.recipient for t in sent))),
         )  # fmt: skip
         key = f"{UNCONFIRMED}{alert.alert_id}"
         found[alert.site, key] = health_alarm(key, 2, reason, is_open=True)

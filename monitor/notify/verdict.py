@@ -37,6 +37,7 @@ class Limits:
     shelved_look_s: float = 60.0
     escalation_rounds: int = 3  # repeats to the same person below the two highest levels
     unconfirmed_after_s: float = 600.0  # that nobody confirmed is an alarm so long after all were notified
+    unreached_after_s: float = 60.0  # an urgent alert of which no message was taken by then has reached nobody
     unconfirmed_again_s: float = 600.0  # that nobody confirmed an urgent alert is told again to all so often
 
 

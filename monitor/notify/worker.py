@@ -123,8 +123,7 @@ class ChannelWorker:
     def work_once(self) -> bool:
         """Send one due message; returns whether there was one."""
         now = self._clock()
-        if not self._resumed:
-            self._resume()
+        self.resume()
         if self.circuit.is_open(now) and not self._has_urgent(now):
             return False
         with self._db.write() as c:
@@ -157,12 +156,14 @@ class ChannelWorker:
             )
         }  # fmt: skip
 
-    def _resume(self) -> None:
-        """Read from the outbox whether the channel failed before this worker began."""
+    def resume(self) -> None:
+        """Read from the outbox, once, whether the channel failed before this worker began."""
+        if self._resumed:
+            return
         with self._db.read() as c:
             failing = find_failing(c, self.channel)
-        if failing is not None:
-            self.circuit.resume(*failing)
+        self.circuit.resume(failing.attempts, failing.since, failing.refused_at)
+        self.last_error = failing.error
         self._resumed = True
 
     def _has_urgent(self, now: datetime) -> bool:
@@ -230,7 +231,9 @@ class ChannelWorker:
         wait_s = backoff_s(notification.attempts, self._jitter, error.retry_after_s, longest_s, most_s)
         now = self._clock()
         permanent = error.permanent or (not urgent and now - notification.queued_at > GIVE_UP_AFTER)
-        if not error.permanent:
+        if error.permanent:
+            self.circuit.refuse(now)
+        else:
             self.circuit.fail(now, wait_s, asked=error.retry_after_s is not None)
         self.last_error = redact(str(error))
         _LOG.warning("notification %d by %s: %s", notification.id, self.channel.partition(":")[0], self.last_error)

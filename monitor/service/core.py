@@ -476,13 +476,19 @@ class Core:
                 log.warning("drill %d is ended: its process died", drill_id)
 
     def _follow_conditions(self) -> None:
-        hanging, grew = self.dispatcher.find_hanging(), self.conditions.grew
+        grew = self.conditions.grew
         self._follow(
             Intake(self.ingest.status(), grew), self.config.broker, Publishing(self.publisher.status(), grew),
             Troubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()), Readers(self.readers, grew),
             Evaluating(self.sites, self.evaluation.find_slow()),
-            Telling(self.sites, self.dispatcher.failing, {*gather_channels(self.sites.values()), *hanging}, hanging),
+            self._see_delivery(),
         )  # fmt: skip
+
+    def _see_delivery(self) -> Telling:
+        named, hanging = gather_channels(self.sites.values()), self.dispatcher.find_hanging()
+        undelivered = self.dispatcher.find_undelivered(named)
+        channels = {*named, *hanging, *self.dispatcher.list_channels()}
+        return Telling(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
 
     def _follow(self, *seen: object) -> None:
         self.conditions.follow((one for what in seen for one in look(what)), time.monotonic())

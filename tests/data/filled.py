@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, update
 
 from forecasting.decomposition.season import Season
+from forecasting.message import Figure, Template
 from forecasting.simple.night_fit import NightFit
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
@@ -384,11 +385,20 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
     asks = next(one for one in story.criteria if one.kind.facts == "anomalies")
     tested = proofs.Proof("anomaly", "rules", "slopeward anomalies train", HASHES["ae"], ("too many alarms",), {}, 900)
     proofs.add_proof(c, story, asks, tested, BO, NOW)
-    battery = ("battery", 6, None, "battery about 4 days left: the line falls", "swap battery of G1, about 4 days left")
+    left = Template("instrument.battery.days_left", "about {n} days left")(n=4)
+    line = Template(
+        "instrument.battery.line", "line through the daily lows of {n} days, {n2} {unit} per day, down to {n3} {unit2}"
+    )(n=14, n2=Figure(-0.1, ".2g"), unit="V", n3=11.4, unit2="V")
+    battery = (
+        "battery", 6, None,
+        Template("instrument.battery", "battery {text}: {text2}")(text=left, text2="the line falls"),
+        Template("instrument.action.swap", "swap battery of {station}, {text}")(station="G1", text=left),
+    )  # fmt: skip
     spark = [12.5 - 0.02 * k for k in range(42)]
     instruments.save_instruments(c, "north-bench", [
-        instruments.Judged("G1", (battery,), 11.8, NOW, NOW + days(4), "line through the daily lows of 14 days, "
-                           "-0.1 V per day, down to 11.4 V", "2025-06-01", "2026-06-01", "battery_voltage", spark),
+        instruments.Judged(
+            "G1", (battery,), 11.8, NOW, NOW + days(4), line, "2025-06-01", "2026-06-01", "battery_voltage", spark
+        ),
     ], NOW)  # fmt: skip
     instruments.save_months(c, "north-bench", [instruments.Month("G1", "2026-02", 112, 109)])
     for kind, task, digest, state in (

@@ -24,6 +24,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.schema import tables as t
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
+UNDELIVERED: Final = "health:undelivered:"  # ... and of one that takes no messages
 _CAME_AND_WENT: Final = Template("delivery.came_and_went", "the alert came and went while it was put aside")
 _RISEN: Final = Template("alert.risen", "alert {number} has risen to level {level} since it was looked at; look again")
 _CLOSED: Final = Template("alert.closed_already", "alert {number} is closed already")
@@ -287,7 +288,7 @@ def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
         return dict.fromkeys(recipient.channels)
     is_advice = change.ledger == Ledger.ADVICE
     found = dict.fromkeys(k for k in recipient.readable if not (is_advice and traits_of(k).rings))
-    others = [channel for channel in found if change.key != f"{FAILING}{channel[:56]}"]
+    others = [k for k in found if change.key not in {f"{FAILING}{k[:56]}", f"{UNDELIVERED}{k[:56]}"}]
     return others or found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case, exists, func, not_, or_, select, update
 
@@ -433,14 +433,34 @@ def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> 
     return c.execute(query.values(next_attempt_at=until, **message_columns("last_error", why))).rowcount == 1
 
 
-def find_failing(c: Connection, channel: str) -> tuple[int, datetime] | None:
-    """How often a channel has failed and since when at least, by the messages that it refused; None when none waits."""
+class Failing(NamedTuple):
+    """How a channel fails, by the messages that it did not take."""
+
+    attempts: int  # of the one that was tried most often and waits
+    since: datetime | None  # at least; None = none waits
+    refused_at: datetime | None  # when the newest was queued that it refused for good, after all that it took
+    error: str | None  # of the newest
+
+
+def find_failing(c: Connection, channel: str) -> Failing:
+    """How a channel fails now."""
     n = notification.c
-    query = select(func.max(n.attempts), func.min(n.queued_at)).where(
-        n.channel == channel, n.state == DeliveryState.FAILED_RETRY
+    failed = (DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL)
+    taken = select(func.max(n.id)).where(
+        n.channel == channel, n.state.in_([DeliveryState.DELIVERED, DeliveryState.CONFIRMED])
     )
-    attempts, since = c.execute(query).one()
-    return None if since is None else (max(int(attempts), 1), since)
+    query = (
+        select(n.attempts, n.queued_at, n.state, n.last_error, n.last_error_id, n.last_error_values)
+        .where(n.channel == channel, n.state.in_(failed), n.id > func.coalesce(taken.scalar_subquery(), 0))
+        .order_by(n.id.desc())
+    )
+    rows = c.execute(query).all()
+    waiting = [row for row in rows if row.state == DeliveryState.FAILED_RETRY]
+    return Failing(
+        max((row.attempts for row in waiting), default=0), min((row.queued_at for row in waiting), default=None),
+        next((row.queued_at for row in rows if row.state == DeliveryState.FAILED_FINAL), None),
+        read_columns(rows[0], "last_error") if rows else None,
+    )  # fmt: skip
 
 
 def release_backoff(c: Connection, channel: str, now: datetime) -> bool:

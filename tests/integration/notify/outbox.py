@@ -16,7 +16,8 @@ from monitor.notify.verdict import Limits
 from monitor.store.schema.tables import alert, alert_event, notification, site
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
-PATIENT = Limits(unconfirmed_after_s=1e9)  # that nobody confirmed is in tests/integration/web/site/test_duty.py
+# that nobody confirmed is in tests/integration/web/site/test_duty.py, that nobody was reached in test_undelivered.py
+PATIENT = Limits(unconfirmed_after_s=1e9, unreached_after_s=1e9)
 LEVELS = [
     {"number": n, "name": name, "action": "", "auto_lower": False}
     for n, name in enumerate(["green", "yellow", "orange", "red"])

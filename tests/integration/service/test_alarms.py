@@ -37,6 +37,7 @@ HEALTHY = {"connected": {"live": True, "backfill": True}, "problems": {}, "refus
 
 QUIET = SimpleNamespace(status=lambda: {"foreign": 0, "foreign_last": "", "unsigned": ""})
 RESERVED = SimpleNamespace(follow=lambda: None, trouble="")
+SOUND = {"find_undelivered": lambda _channels: {}, "list_channels": list}  # channels that take what is sent
 READERS = SimpleNamespace(follow=lambda: None, ended=0, last="", refused="")
 
 
@@ -254,7 +255,7 @@ def watch_clock(core):
 def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
     monkeypatch.setattr("monitor.service.core.UNSHELVE_EVERY_S", 0.3)
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"))
-    core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict, failing=frozenset(), find_hanging=dict)
+    core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict, failing=frozenset(), find_hanging=dict, **SOUND)
     core.ingest = SimpleNamespace(status=lambda: HEALTHY)
     core.evaluation = SimpleNamespace(find_slow=dict)
     core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
@@ -397,7 +398,7 @@ def test_a_count_that_grew_is_told_for_ten_minutes(db):
 def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"), lambda: NOW)
     core.sites.update(SITES)
-    core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict, failing=frozenset(), find_hanging=dict)
+    core.dispatcher = SimpleNamespace(wake=lambda: None, status=dict, failing=frozenset(), find_hanging=dict, **SOUND)
     core.ingest = SimpleNamespace(status=lambda: {**HEALTHY, "lost": 2})
     core.evaluation = SimpleNamespace(find_slow=lambda: {"north": 40.0})
     core.publisher, core.reserve, core.readers = QUIET, RESERVED, READERS
