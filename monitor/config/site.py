@@ -586,14 +586,12 @@ def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> Cr
     counts[kind.id] = counts.get(kind.id, 0) + 1
     chosen, quantity = table.find_target(places)
     dwell = getattr(table, "dwell", DwellTable())
-    params = table.list_params().items()
     criterion = Criterion(
         id=table.id or f"{kind.id}-{counts[kind.id]}", kind=kind, stations=chosen, quantity=quantity,
         thresholds=_read_thresholds(shape, places),
         direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
         dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
         valid_for_s=table.valid_for, role=table.role or kind.role, author=table.author, reason=table.reason,
-        params=tuple((k, float(v)) for k, v in params if v is not None), texts=tuple(table.list_texts().items()),
         kinds=getattr(table, "kinds", ()),
         valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
         fast_track=getattr(table, "fast_track", None),

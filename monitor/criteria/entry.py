@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from monitor.criteria.tables import CriterionTable
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
 from monitor.domain.terms import Section
 
 if TYPE_CHECKING:
@@ -31,6 +30,6 @@ class Entry:
     kind: Kind
     table: type[CriterionTable]
     bound: type[Section] | None
-    rule: Callable[[Criterion], "Rule"]
+    rule: "Rule"
     example: str
     implied_s: Callable[[float], float] | None = None

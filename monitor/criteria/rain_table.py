@@ -8,9 +8,9 @@ from typing import Final
 from pydantic import Field
 
 from monitor.criteria.places import Places
-from monitor.criteria.tables import MeasuredTable, Share, add_params
+from monitor.criteria.tables import MeasuredTable, Share, add_params, refuse_falling
 from monitor.domain.instants import parse_duration_s, spell_duration
-from monitor.domain.site import Criterion, SeriesSpec, Station
+from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Duration
 from monitor.errors import ConfigError
 
@@ -25,18 +25,18 @@ class RainTable(MeasuredTable):
     forecast: dict[str, str] = Field(default_factory=dict)
     forecast_valid: Duration = 43200.0
 
-    def list_params(self) -> dict[str, float | None]:
-        """How much of a window must be measured."""
-        return {"min_coverage": self.min_coverage}
-
-    def list_windows(self) -> list[float]:
-        """Windows in seconds beside those of the bounds."""
-        return []
+    def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
+        """A smaller sum in a shorter window may well be the graver one; raises ConfigError."""
+        refuse_falling(bounds, places, shorter_may=True)
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With the rain that is expected."""
-        windows = [t.window_s for t in criterion.thresholds if t.window_s is not None]
-        return join_rain(criterion, places, self.forecast, self.forecast_valid, [*self.list_windows(), *windows])
+        return self.join(criterion, places, [t.window_s for t in criterion.thresholds if t.window_s is not None])
+
+    def join(self, criterion: Criterion, places: Places, windows_s: Sequence[float]) -> Criterion:
+        """The same, whatever its windows."""
+        criterion = add_params(criterion, min_coverage=self.min_coverage)
+        return join_rain(criterion, places, self.forecast, self.forecast_valid, windows_s)
 
 
 def join_rain(

@@ -10,10 +10,11 @@ from typing import Any, Final
 from forecasting.message import Figure, Message, Template
 from monitor.criteria.rain_gauge import Gauge, read_gauge, read_outlooks
 from monitor.domain.keys import VoteKey
-from monitor.domain.site import Criterion
-from monitor.series.assessment import Assessment, Windows
+from monitor.domain.site import Criterion, Threshold
+from monitor.series.assessment import Assessment, Rule, Windows
 
 Fact = dict[str, Any]
+Measure = Callable[[Criterion, Gauge], Sequence[Fact]]
 RAIN: Final = Template("rain.sum", "rain {depth} mm in {hours} h")
 _INDEX: Final = Template("criterion.rain.index", "an index has no unit: no bound may use it")()
 _NO_RAINFALL: Final = Template(
@@ -39,19 +40,42 @@ _OF_YEARS_NOW: Final = Template(
 )
 
 
-def judge_rain(
-    criterion: Criterion, windows: Windows, station: str, measure: Callable[[Criterion, Gauge], Sequence[Fact]],
-    amount: Template = RAIN,
-) -> Assessment:  # fmt: skip
-    """One gauge against the bounds of a criterion, with and without the rain that is expected.
+def each_gauge(measure: Measure, amount: Template = RAIN) -> Rule:
+    """The rule that judges the gauges of a criterion one by one, with and without the rain that is expected.
 
     Args:
-        criterion: of a kind on rain.
-        windows: what was known.
-        station: the gauge.
-        measure: facts, each with `level`, `duration_s`, `sum_mm`, `bound_mm`, `ratio` and `coverage`.
+        measure: facts of `make_fact`.
         amount: what a sum is called, with the places `depth` and `hours`.
     """
+    return lambda criterion, windows: tuple(
+        judge_rain(criterion, windows, station, measure, amount) for station in criterion.stations
+    )
+
+
+def make_fact(
+    threshold: Threshold, duration_s: float, sum_mm: float, coverage: float, bound_mm: float, **further: Any
+) -> Fact:
+    """What fell in a time against the bound of one level, with the share of that time that was measured."""
+    ratio = sum_mm / bound_mm if bound_mm > 0 else 0.0
+    return {
+        "level": threshold.level, "duration_s": duration_s, "sum_mm": sum_mm, "coverage": coverage,
+        "bound_mm": bound_mm, "ratio": ratio, **further,
+    }  # fmt: skip
+
+
+def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
+    """One fact for each level: the sum of its window."""
+    windows_s = [t.window_s or 86400.0 for t in criterion.thresholds]
+    return [
+        make_fact(t, window_s, *gauge.total(window_s), t.over or 0.0)
+        for t, window_s in zip(criterion.thresholds, windows_s, strict=True)
+    ]
+
+
+def judge_rain(
+    criterion: Criterion, windows: Windows, station: str, measure: Measure, amount: Template
+) -> Assessment:  # fmt: skip
+    """One gauge against the bounds of a criterion."""
     spec = windows.site.series(station, criterion.quantity)
     if spec is None or spec.unit == "index":
         return Assessment(criterion.id, station, reason=_INDEX)

@@ -8,7 +8,7 @@ from monitor.criteria.entry import Entry
 from monitor.domain.kinds import Kind
 
 _ROOM: Final = "monitor.criteria.kinds"
-_FILES: Final = {
+FILES: Final = {
     "velocity": "velocity",
     "level": "level",
     "rate": "rate",
@@ -36,5 +36,5 @@ def _load(file: str) -> Entry:
     return found
 
 
-CRITERIA: Final[Mapping[str, Entry]] = {name: _load(file) for name, file in _FILES.items()}
+CRITERIA: Final[Mapping[str, Entry]] = {name: _load(file) for name, file in FILES.items()}
 KINDS: Final[Mapping[str, Kind]] = {name: entry.kind for name, entry in CRITERIA.items()}

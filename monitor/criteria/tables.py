@@ -76,14 +76,6 @@ class CriterionTable(Section):
         del places
         return (), ""
 
-    def list_params(self) -> dict[str, float | None]:
-        """Numbers that only its kind knows."""
-        return {}
-
-    def list_texts(self) -> dict[str, str]:
-        """What only its kind knows in words."""
-        return {}
-
     def refuse_bound(self, bound: Threshold, places: Places, key: str) -> None:
         """Refuse one level's bound for what the site file says elsewhere; nothing here."""
 
@@ -121,6 +113,16 @@ class StationsTable(CriterionTable):
         if not self.stations or quantity is None:
             raise ConfigError(f"{where}: expected series = 'STATION.quantity', or stations with quantity")
         return match_stations(self.stations, places.stations, quantity, f"{where}.stations"), quantity
+
+
+class AroundTable(CriterionTable):
+    """A criterion over what lies around stations, whatever these measure."""
+
+    stations: Strings = ("*",)
+
+    def find_target(self, places: Places) -> Target:
+        """The stations."""
+        return match_stations(self.stations, places.stations, None, f"{places.where}.stations"), ""
 
 
 class MeasuredTable(StationsTable):

@@ -1,8 +1,8 @@
 """What a criterion says of one witness: the one shape that every criterion answers in."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from forecasting.message import Message, Template
 from monitor.domain.decision import Memory, Newest, View
@@ -156,12 +156,22 @@ class Windows:
         return self.memory.answered.get(key, float("-inf"))
 
 
-class Rule(Protocol):
-    """A criterion that can be asked."""
+Rule = Callable[[Criterion, Windows], tuple[Assessment, ...]]  # what a criterion says: one answer for each witness
 
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer for each witness."""
-        ...
+
+def each_station(judge: Callable[[Criterion, Windows, Station], Assessment]) -> Rule:
+    """The rule that judges the stations of a criterion one by one."""
+    return lambda criterion, windows: tuple(judge(criterion, windows, s) for s in stations_of(windows, criterion))
+
+
+def each_track(judge: Callable[[Criterion, Track, SeriesSpec, Windows], Assessment]) -> Rule:
+    """The same for a criterion on motion: of a station whose track says nothing, nothing is judged."""
+
+    def judge_station(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
+        found = open_track(windows, criterion, station.id)
+        return found if isinstance(found, Assessment) else judge(criterion, *found, windows)
+
+    return each_station(judge_station)
 
 
 def open_track(windows: Windows, criterion: Criterion, station: str) -> tuple[Track, SeriesSpec] | Assessment:
@@ -173,6 +183,23 @@ def open_track(windows: Windows, criterion: Criterion, station: str) -> tuple[Tr
     if track.stuck:
         return Assessment(criterion.id, station, newest_s=track.usable_s, reason=REPEATS())
     return track, spec
+
+
+def levels_of(bounds: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+    """The highest level that is crossed, and the highest that is crossed or has not recovered."""
+    raised = held = 0
+    for bound in bounds:
+        if bound["hits"] >= bound["needs"] or "fast_track" in bound:
+            raised = max(raised, bound["level"])
+        if not bound["recovered"]:
+            held = max(held, bound["level"])
+    return raised, max(raised, held)
+
+
+def pick_bound(bounds: Iterable[Mapping[str, Any]], level: int, figure: str = "rate") -> Mapping[str, Any] | None:
+    """The bound that people are told of: that of the level asked for, else the first; None where no figure is known."""
+    known = [bound for bound in bounds if figure in bound]
+    return next((bound for bound in known if bound["level"] == level), known[0] if known else None)
 
 
 def bound_of(threshold: Threshold) -> tuple[float, float]:

@@ -44,7 +44,7 @@ def look(site, criterion, series, readings, times, at_s, back_s):
     """One assessment from what was known at an instant."""
     part = readings[bisect_right(times, at_s - back_s) : bisect_right(times, at_s)]
     seen = View({series: part}, {series: Newest(seconds(part[-1].observed_at), seconds(part[-1].received_at))})
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion).assess(Windows(site, seen, Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion, Windows(site, seen, Memory(), at_s))
     return word
 
 

@@ -8,7 +8,7 @@ from forecasting.message import Message, NameList, Template
 from monitor.criteria.kinds.velocity import judge_rates
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Station
+from monitor.domain.site import Station
 from monitor.domain.witnesses import OBSERVERS
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.steps import Sighting
@@ -96,10 +96,7 @@ def _control(windows: Windows, station: Station, open_steps: Mapping[str, Vector
         return []
     if track.jumps or station.id in open_steps:
         return [Motion(station.id, track.jumps[-1].size if track.jumps else open_steps[station.id], 0.0, moving=True)]
-    found = judge_rates(_lenient(criterion), track, spec, windows, norm=True)
+    # it is asked with the lowest bound alone
+    lenient = replace(criterion, thresholds=criterion.thresholds[:1], direction="norm")
+    found = judge_rates(lenient, track, spec, windows)
     return [Motion(station.id, found.motion, found.motion_error, found.raise_level > 0)] if found.motion else []
-
-
-def _lenient(criterion: Criterion) -> Criterion:
-    """A control is asked with the lowest bound alone."""
-    return replace(criterion, thresholds=criterion.thresholds[:1])

@@ -148,7 +148,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
 
 def assess(windows: Windows) -> list[Assessment]:
     """What every criterion says."""
-    return [a for c in windows.site.criteria for a in CRITERIA[c.kind.id].rule(c).assess(windows)]
+    return [a for c in windows.site.criteria for a in CRITERIA[c.kind.id].rule(c, windows)]
 
 
 def remember(situation: Situation, newest_s: float | None) -> Memory:

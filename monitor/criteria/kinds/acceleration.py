@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -27,10 +26,11 @@ from monitor.series.assessment import (
     Assessment,
     Windows,
     bound_of,
+    each_track,
+    levels_of,
     measure_nothing,
-    open_track,
+    pick_bound,
     recovery_of,
-    stations_of,
 )
 from monitor.series.tracks import Track
 
@@ -47,50 +47,32 @@ class AccelerationTable(MeasuredTable):
     dwell: DwellTable = DwellTable(hits=2, of=3)
 
 
-@dataclass(frozen=True, slots=True)
-class AccelerationRule:
+def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
     """Crossed when the parabola over the window bends more than the bound, whichever single epoch is left out.
 
     Both the acceleration and the velocity must be real by `min_sigma` standard errors: a slope that stands still and
     bends in its noise, or one that creeps back, accelerates towards nothing.
     """
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per station on the slope."""
-        return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
-
-    def _assess(self, windows: Windows, station: str) -> Assessment:
-        found = open_track(windows, self.criterion, station)
-        if isinstance(found, Assessment):
-            return found
-        return self._judge(*found, windows)
-
-    def _judge(self, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
-        criterion = self.criterion
-        newest_s = track.times_s[-1]
-        epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
-        quiet = track.times_s[-criterion.dwell.hits :]
-        raise_level = hold_level = 0
-        heard = False
-        facts: list[dict[str, Any]] = []
-        for threshold in criterion.thresholds:
-            fits = {e: _fit(track, e, threshold) for e in {*epochs, *quiet, newest_s}}
-            hits = sum(1 for e in epochs if _is_over(fits[e], threshold, criterion.min_sigma))
-            clear = all(_is_clear(fits[e], threshold, criterion.recover) for e in quiet)
-            heard = heard or fits[newest_s] is not None
-            raise_level = max(raise_level, threshold.level) if hits >= criterion.dwell.hits else raise_level
-            hold_level = hold_level if clear else max(hold_level, threshold.level)
-            said = _describe(threshold, fits[newest_s], hits, criterion, clear=clear)
-            facts.append(said | {"looked": len(epochs)})
-        return Assessment(
-            criterion=criterion.id, station=track.station, raise_level=raise_level,
-            hold_level=max(hold_level, raise_level), heard=heard, fresh=heard and windows.is_fresh(newest_s, spec),
-            newest_s=newest_s, reason=_explain(criterion, spec, facts, raise_level),
-            facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
-            measure=partial(measure_motion, track, criterion) if heard else measure_nothing,
-        )  # fmt: skip
+    newest_s = track.times_s[-1]
+    epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
+    quiet = track.times_s[-criterion.dwell.hits :]
+    heard = False
+    facts: list[dict[str, Any]] = []
+    for threshold in criterion.thresholds:
+        fits = {e: _fit(track, e, threshold) for e in {*epochs, *quiet, newest_s}}
+        hits = sum(1 for e in epochs if _is_over(fits[e], threshold, criterion.min_sigma))
+        clear = all(_is_clear(fits[e], threshold, criterion.recover) for e in quiet)
+        heard = heard or fits[newest_s] is not None
+        said = _describe(threshold, fits[newest_s], hits, criterion, clear=clear)
+        facts.append(said | {"looked": len(epochs)})
+    raise_level, hold_level = levels_of(facts)
+    return Assessment(
+        criterion=criterion.id, station=track.station, raise_level=raise_level, hold_level=hold_level, heard=heard,
+        fresh=heard and windows.is_fresh(newest_s, spec),
+        newest_s=newest_s, reason=_explain(criterion, spec, facts, raise_level),
+        facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
+        measure=partial(measure_motion, track, criterion) if heard else measure_nothing,
+    )  # fmt: skip
 
 
 def _fit(track: Track, end_s: float, threshold: Threshold) -> Acceleration | None:
@@ -148,10 +130,8 @@ def _describe(
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
-    known = [f for f in facts if "acceleration" in f]
-    if not known:
+    if (said := pick_bound(facts, level, "acceleration")) is None:
         return TOO_FEW
-    said = next((f for f in known if f["level"] == level), known[0])
     unit = criterion.kind.unit_of(spec.unit)
     return _ACCELERATES(
         acceleration=Figure(said["acceleration"], ".3g"), error=Figure(said["error"], ".2g", unit),
@@ -165,7 +145,7 @@ ENTRY: Final = Entry(
         id="acceleration", quantity="displacement", per="/day²", motion=True, noise_steps=True, followed=True,
         scaled=True, loosening="bounds", drawn=("movement",),
     ),
-    AccelerationTable, OverBound, AccelerationRule,
+    AccelerationTable, OverBound, each_track(judge_bend),
     example="""
 stations = ["S1"]
 yellow = {over = 1.0, window = "2d"}

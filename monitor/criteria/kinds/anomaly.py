@@ -1,12 +1,10 @@
 """What detectors of anomalies say: a score beyond the threshold that was counted for it."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.criteria.entry import Entry
-from monitor.criteria.places import Places, match_stations
-from monitor.criteria.tables import CriterionTable, Strings, Target
+from monitor.criteria.tables import AroundTable
 from monitor.domain.decision import AnomalyFact, View
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -24,66 +22,56 @@ _FAULT_OF: Final = Template(
 )
 
 
-class AnomalyTable(CriterionTable):
+class AnomalyTable(AroundTable):
     """kind = "anomaly"."""
 
-    stations: Strings = ("*",)
     level: str
 
-    def find_target(self, places: Places) -> Target:
-        """Stations, whatever they measure."""
-        return match_stations(self.stations, places.stations, None, f"{places.where}.stations"), ""
 
-
-@dataclass(frozen=True, slots=True)
-class AnomalyRule:
+def assess_anomalies(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
     """A score beyond its detector's threshold, as long as it is valid.
 
     As witness or part it hears the detectors alone that a test of this site speaks for, with the weights that were
     tested. A fault that a check found is no movement: it is never a vote.
     """
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per station."""
-        level = self.criterion.thresholds[0].level
-        tested = self._list_tested(windows.view)
-        heard = [a for a in windows.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
-        found = []
-        for station in self.criterion.stations:
-            rows = [
-                a for a in heard
-                if a.station == station and 0.0 <= windows.now_s - a.at_s <= self.criterion.valid_for_s
-            ]  # fmt: skip
-            if not rows:
-                found.append(Assessment(self.criterion.id, station, reason=_NONE))
-                continue
-            worst = max(rows, key=lambda a: (a.at_s, a.detector))
-            found.append(
-                Assessment(
-                    self.criterion.id,
-                    station,
-                    level,
-                    level,
-                    heard=True,
-                    newest_s=worst.at_s,
-                    reason=_explain(worst),
-                    facts={
-                        "score": worst.score,
-                        "threshold": worst.threshold,
-                        "detector": worst.detector,
-                        **({"kind": worst.kind, "compared_with": worst.compared_with} if worst.compared_with else {}),
-                    },
-                )
+    level = criterion.thresholds[0].level
+    tested = _list_tested(criterion, windows.view)
+    heard = [a for a in windows.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
+    found = []
+    for station in criterion.stations:
+        rows = [
+            a for a in heard
+            if a.station == station and 0.0 <= windows.now_s - a.at_s <= criterion.valid_for_s
+        ]  # fmt: skip
+        if not rows:
+            found.append(Assessment(criterion.id, station, reason=_NONE))
+            continue
+        worst = max(rows, key=lambda a: (a.at_s, a.detector))
+        found.append(
+            Assessment(
+                criterion.id,
+                station,
+                level,
+                level,
+                heard=True,
+                newest_s=worst.at_s,
+                reason=_explain(worst),
+                facts={
+                    "score": worst.score,
+                    "threshold": worst.threshold,
+                    "detector": worst.detector,
+                    **({"kind": worst.kind, "compared_with": worst.compared_with} if worst.compared_with else {}),
+                },
             )
-        return tuple(found)
+        )
+    return tuple(found)
 
-    def _list_tested(self, view: View) -> set[tuple[str, str]] | None:
-        """Detectors that may vote, with their weights; None where nothing asks for a test: then all are heard."""
-        if not view.proofs or self.criterion.role == "advice":
-            return None
-        return {(f.name, f.weights) for f in view.proofs if f.criterion == self.criterion.id and f.passed}
+
+def _list_tested(criterion: Criterion, view: View) -> set[tuple[str, str]] | None:
+    """Detectors that may vote, with their weights; None where nothing asks for a test: then all are heard."""
+    if not view.proofs or criterion.role == "advice":
+        return None
+    return {(f.name, f.weights) for f in view.proofs if f.criterion == criterion.id and f.passed}
 
 
 def _explain(worst: AnomalyFact) -> Message:
@@ -102,7 +90,7 @@ ENTRY: Final = Entry(
     Kind(
         id="anomaly", role="advice", source="suggestion", facts="anomalies", plan="anomaly", loosening="bounds",
     ),
-    AnomalyTable, None, AnomalyRule,
+    AnomalyTable, None, assess_anomalies,
     implied_s=lambda slowest_s: max(86400.0, 2.0 * slowest_s),
     example="""
 level = "yellow"

@@ -124,32 +124,29 @@ class Shaking:
     facts: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class EarthquakeRule:
-    """Peak ground acceleration at the site, and the Newmark displacement it may have caused, against bounds."""
+def assess_shaking(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+    """Peak ground acceleration at the site, and the Newmark displacement it may have caused, against bounds.
 
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer for all earthquakes within `valid_for` that nobody answered as harmless."""
-        criterion, now_s = self.criterion, windows.now_s
-        after = windows.answered_s(VoteKey(criterion.id, EARTHQUAKE))
-        found = [
-            s for group in group_shaking(criterion, windows.view, now_s)
-            if windows.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
-            for s in group
-            if now_s - s.event.from_s <= criterion.valid_for_s and s.event.from_s > after
-        ]  # fmt: skip
-        known = [s for s in found if s.level is not None]
-        if not known:
-            reason = found[-1].reason if found else _NONE
-            return (Assessment(criterion.id, EARTHQUAKE, reason=reason),)
-        worst = max(known, key=lambda s: (s.level, s.event.from_s))
-        level = worst.level or 0
-        return (
-            Assessment(criterion.id, EARTHQUAKE, level, level, heard=True, newest_s=worst.event.from_s,
-                       reason=worst.reason, facts=worst.facts),
-        )  # fmt: skip
+    One answer for all earthquakes within `valid_for` that nobody answered as harmless.
+    """
+    now_s = windows.now_s
+    after = windows.answered_s(VoteKey(criterion.id, EARTHQUAKE))
+    found = [
+        s for group in group_shaking(criterion, windows.view, now_s)
+        if windows.memory.answers.get(inspection_key(criterion, group[0].event), MOVED) == MOVED
+        for s in group
+        if now_s - s.event.from_s <= criterion.valid_for_s and s.event.from_s > after
+    ]  # fmt: skip
+    known = [s for s in found if s.level is not None]
+    if not known:
+        reason = found[-1].reason if found else _NONE
+        return (Assessment(criterion.id, EARTHQUAKE, reason=reason),)
+    worst = max(known, key=lambda s: (s.level, s.event.from_s))
+    level = worst.level or 0
+    return (
+        Assessment(criterion.id, EARTHQUAKE, level, level, heard=True, newest_s=worst.event.from_s,
+                   reason=worst.reason, facts=worst.facts),
+    )  # fmt: skip
 
 
 def group_shaking(criterion: Criterion, view: View, now_s: float) -> list[list[Shaking]]:
@@ -308,7 +305,7 @@ ENTRY: Final = Entry(
     Kind(
         id="earthquake", role="advice", source="suggestion", witness=EARTHQUAKE, loosening="reaching",
     ),
-    EarthquakeTable, ShakingBound, EarthquakeRule,
+    EarthquakeTable, ShakingBound, assess_shaking,
     example="""
 yellow = {over = 0.05}
 """,

@@ -19,7 +19,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, recovery_of, stations_of
+from monitor.series.assessment import Assessment, Windows, each_station, recovery_of
 
 MEDIAN: Final = 0.5
 _NONE: Final = Template("criterion.forecast.none", "no forecast is shown")()
@@ -73,54 +73,44 @@ class Fan:
         return chance_over([share for share, _ in known], [value for _, value in known], bound)
 
 
-@dataclass(frozen=True, slots=True)
-class ForecastRule:
+def judge_forecast(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
     """A level is asked for where its bound has more than its chance to be crossed, by the forecast of its own horizon.
 
     A horizon that has no forecast, or one whose target has passed, raises nothing and takes nothing back.
     """
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per station."""
-        return tuple(self._assess(windows, s) for s in stations_of(windows, self.criterion))
-
-    def _assess(self, windows: Windows, station: Station) -> Assessment:
-        criterion = self.criterion
-        facts: list[dict[str, Any]] = []
-        raise_level = 0
-        newest_s: float | None = None
-        ahead = [
-            f for f in windows.view.forecasts
-            if f.station == station.id and f.shown and f.target_s > max(f.data_until_s, windows.now_s)
-            and _is_asked(criterion, f)
-        ]  # fmt: skip
-        for threshold in criterion.thresholds:
-            fans = list(find_fans(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s]))
-            if not fans:
-                continue
-            bound, asked = threshold.over or 0.0, threshold.probability or MEDIAN
-            fan = max(fans, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"]))
-            chance, limit = fan.chance_over(bound), recovery_of(threshold, criterion.recover)
-            crossed = chance.low > asked
-            raise_level = max(raise_level, threshold.level) if crossed else raise_level
-            newest_s = fan.data_until_s if newest_s is None else max(newest_s, fan.data_until_s)
-            facts.append({
-                "level": threshold.level, "over_mm_per_day": bound, "window_s": threshold.window_s,
-                "probability": asked, "chance_from": chance.low, "chance_to": chance.high, "crossed": crossed,
-                "recovered": all(f.chance_over(limit).high <= asked for f in fans),
-                "velocity_mm_per_day": dict(fan.velocity), "model": fan.model, "data_until_s": fan.data_until_s,
-            })  # fmt: skip
-        if newest_s is None:
-            return Assessment(criterion.id, station.id, reason=_NONE)
-        open_levels = [t.level for t in criterion.thresholds if not _is_clear(t, facts)]
-        said = next((f for f in facts if f["level"] == raise_level), facts[0])
-        return Assessment(
-            criterion.id, station.id, raise_level, max([raise_level, *open_levels]), heard=True,
-            fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)), newest_s=newest_s,
-            reason=_explain(said), facts={"bounds": facts, "distribution": DISTRIBUTION},
-        )  # fmt: skip
+    facts: list[dict[str, Any]] = []
+    raise_level = 0
+    newest_s: float | None = None
+    ahead = [
+        f for f in windows.view.forecasts
+        if f.station == station.id and f.shown and f.target_s > max(f.data_until_s, windows.now_s)
+        and _is_asked(criterion, f)
+    ]  # fmt: skip
+    for threshold in criterion.thresholds:
+        fans = list(find_fans(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s]))
+        if not fans:
+            continue
+        bound, asked = threshold.over or 0.0, threshold.probability or MEDIAN
+        fan = max(fans, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"]))
+        chance, limit = fan.chance_over(bound), recovery_of(threshold, criterion.recover)
+        crossed = chance.low > asked
+        raise_level = max(raise_level, threshold.level) if crossed else raise_level
+        newest_s = fan.data_until_s if newest_s is None else max(newest_s, fan.data_until_s)
+        facts.append({
+            "level": threshold.level, "over_mm_per_day": bound, "window_s": threshold.window_s,
+            "probability": asked, "chance_from": chance.low, "chance_to": chance.high, "crossed": crossed,
+            "recovered": all(f.chance_over(limit).high <= asked for f in fans),
+            "velocity_mm_per_day": dict(fan.velocity), "model": fan.model, "data_until_s": fan.data_until_s,
+        })  # fmt: skip
+    if newest_s is None:
+        return Assessment(criterion.id, station.id, reason=_NONE)
+    open_levels = [t.level for t in criterion.thresholds if not _is_clear(t, facts)]
+    said = next((f for f in facts if f["level"] == raise_level), facts[0])
+    return Assessment(
+        criterion.id, station.id, raise_level, max([raise_level, *open_levels]), heard=True,
+        fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)), newest_s=newest_s,
+        reason=_explain(said), facts={"bounds": facts, "distribution": DISTRIBUTION},
+    )  # fmt: skip
 
 
 def _is_clear(threshold: Threshold, facts: Sequence[Mapping[str, Any]]) -> bool:
@@ -200,7 +190,7 @@ ENTRY: Final = Entry(
         id="forecast", role="advice", source="suggestion", quantity="displacement", unit="mm/day", facts="forecasts",
         plan="forecast", loosening="bounds",
     ),
-    ForecastTable, ForecastBound, ForecastRule,
+    ForecastTable, ForecastBound, each_station(judge_forecast),
     example="""
 stations = ["S1"]
 yellow = {over = 5.0, window = "1d", probability = 0.3}

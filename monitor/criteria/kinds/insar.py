@@ -1,15 +1,15 @@
 """How fast the zones around stations move as radar from space sees them, with the true age of that knowledge."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from pydantic import Field
 
 from forecasting.message import Figure, Template, Timestamp
 from monitor.criteria.entry import Entry
-from monitor.criteria.places import Places, match_stations
-from monitor.criteria.tables import CriterionTable, DepthBound, Share, Strings, Target
+from monitor.criteria.places import Places
+from monitor.criteria.tables import AroundTable, DepthBound, Share, add_params
 from monitor.domain.decision import PointFact
 from monitor.domain.instants import spell_delay
 from monitor.domain.keys import VoteKey
@@ -27,79 +27,70 @@ _MOVES: Final = Template(
 )
 
 
-class InsarTable(CriterionTable):
+class InsarTable(AroundTable):
     """kind = "insar_rate": radar points around stations."""
 
-    stations: Strings = ("*",)
     window: Duration
     near_m: float = Field(default=150.0, gt=0.0)
     min_sigma: float = Field(default=3.0, ge=0.0)
     recover: Share = 0.8
     valid_for: Duration = 24.0 * 86400.0
 
-    def find_target(self, places: Places) -> Target:
-        """Stations whose surroundings are looked at."""
-        return match_stations(self.stations, places.stations, None, f"{places.where}.stations"), ""
-
-    def list_params(self) -> dict[str, float | None]:
-        """How near, and the window in seconds."""
-        return {"near_m": self.near_m, "window_s": self.window}
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With how near, and the window in seconds."""
+        del places
+        return add_params(criterion, near_m=self.near_m, window_s=self.window)
 
 
-@dataclass(frozen=True, slots=True)
-class InsarRateRule:
+def assess_zones(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
     """Rate of a zone along the line of sight, either way, against a bound per level.
 
-    Crossed when the rate is over the bound whichever acquisition is left out, and real by `min_sigma`. A vote is as old
-    as its newest acquisition, however late that came.
+    One answer for each zone; all zones are one witness. Crossed when the rate is over the bound whichever
+    acquisition is left out, and real by `min_sigma`. A vote is as old as its newest acquisition, however late that
+    came.
     """
+    window_s = dict(criterion.params)["window_s"]
+    facts: dict[str | None, list[PointFact]] = {}
+    for fact in windows.view.points:
+        if fact.window_s == window_s and fact.newest_s <= windows.now_s:
+            facts.setdefault(fact.station, []).append(fact)
+    found = []
+    for voice in list_voices(windows.site, criterion):
+        of_point = facts.get(voice.witness.partition(":")[2], ())
+        assessments = [_judge(criterion, windows, voice.witness, f) for f in of_point]
+        if assessments:
+            found.append(_join(assessments))
+        else:
+            found.append(Assessment(criterion.id, voice.witness, reason=_TOO_FEW))
+    return tuple(found)
 
-    criterion: Criterion
 
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer for each zone; all zones are one witness."""
-        window_s = dict(self.criterion.params)["window_s"]
-        facts: dict[str | None, list[PointFact]] = {}
-        for fact in windows.view.points:
-            if fact.window_s == window_s and fact.newest_s <= windows.now_s:
-                facts.setdefault(fact.station, []).append(fact)
-        found = []
-        for voice in list_voices(windows.site, self.criterion):
-            of_point = facts.get(voice.witness.partition(":")[2], ())
-            assessments = [self._judge(windows, voice.witness, f) for f in of_point]
-            if assessments:
-                found.append(_join(assessments))
-            else:
-                found.append(Assessment(self.criterion.id, voice.witness, reason=_TOO_FEW))
-        return tuple(found)
-
-    def _judge(self, windows: Windows, witness: str, fact: PointFact) -> Assessment:
-        criterion = self.criterion
-        sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
-        rate = sign * fact.rate_mm_per_day
-        least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
-        answered = fact.newest_s <= windows.answered_s(VoteKey(criterion.id, witness))
-        raise_level = hold_level = 0
-        for threshold in criterion.thresholds:
-            bound, _ = bound_of(threshold)
-            if least > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not answered:
-                raise_level = max(raise_level, threshold.level)
-            if max(most, rate + fact.error_mm_per_day) >= recovery_of(threshold, criterion.recover):
-                hold_level = max(hold_level, threshold.level)
-        age_s = windows.now_s - fact.newest_s
-        latency_s = fact.received_s - fact.newest_s
-        reason = _MOVES(
-            station=str(fact.station), rate=Figure(fact.rate_mm_per_day, ".3f"),
-            error=Figure(fact.error_mm_per_day, ".3f"), zone=fact.zone, points=Figure(fact.points, "d"),
-            acquisitions=Figure(fact.epochs, "d"), at=Timestamp(fact.newest_s),
-            duration=spell_delay(max(0.0, latency_s)),
-        )  # fmt: skip
-        return Assessment(
-            criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,
-            fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,
-            facts={"rate": fact.rate_mm_per_day, "error": fact.error_mm_per_day, "points": fact.points,
-                   "latency_s": latency_s},
-        )  # fmt: skip
+def _judge(criterion: Criterion, windows: Windows, witness: str, fact: PointFact) -> Assessment:
+    sign = 1.0 if fact.rate_mm_per_day >= 0 else -1.0
+    rate = sign * fact.rate_mm_per_day
+    least, most = sorted((sign * fact.low_mm_per_day, sign * fact.high_mm_per_day))
+    answered = fact.newest_s <= windows.answered_s(VoteKey(criterion.id, witness))
+    raise_level = hold_level = 0
+    for threshold in criterion.thresholds:
+        bound, _ = bound_of(threshold)
+        if least > bound and rate > criterion.min_sigma * fact.error_mm_per_day and not answered:
+            raise_level = max(raise_level, threshold.level)
+        if max(most, rate + fact.error_mm_per_day) >= recovery_of(threshold, criterion.recover):
+            hold_level = max(hold_level, threshold.level)
+    age_s = windows.now_s - fact.newest_s
+    latency_s = fact.received_s - fact.newest_s
+    reason = _MOVES(
+        station=str(fact.station), rate=Figure(fact.rate_mm_per_day, ".3f"),
+        error=Figure(fact.error_mm_per_day, ".3f"), zone=fact.zone, points=Figure(fact.points, "d"),
+        acquisitions=Figure(fact.epochs, "d"), at=Timestamp(fact.newest_s),
+        duration=spell_delay(max(0.0, latency_s)),
+    )  # fmt: skip
+    return Assessment(
+        criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,
+        fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,
+        facts={"rate": fact.rate_mm_per_day, "error": fact.error_mm_per_day, "points": fact.points,
+               "latency_s": latency_s},
+    )  # fmt: skip
 
 
 def _join(assessments: Sequence[Assessment]) -> Assessment:
@@ -116,7 +107,7 @@ ENTRY: Final = Entry(
         id="insar_rate", role="advice", source="suggestion", scaled=True, zone=INSAR, facts="points",
         loosening="bounds",
     ),
-    InsarTable, DepthBound, InsarRateRule,
+    InsarTable, DepthBound, assess_zones,
     example="""
 window = "60d"
 yellow = {over = 1.0}

@@ -1,7 +1,7 @@
 """How near the failure window is that inverse velocity (or the shown forecast) gives: days left, per level."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -16,7 +16,7 @@ from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.domain.witnesses import find_groups
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, stations_of
+from monitor.series.assessment import Assessment, Windows, each_station, stations_of
 
 METHOD: Final = "inverse_velocity"
 _NO_WINDOW: Final = Template("criterion.failure.none", "no failure window")()
@@ -46,9 +46,10 @@ class InverseVelocityTable(StationsTable):
     edge: Literal["mid", "from"] = "mid"
     recover: Share = 0.8
 
-    def list_texts(self) -> dict[str, str]:
-        """Which end of the window is judged."""
-        return {"edge": self.edge}
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With the end of the window that is judged."""
+        del places
+        return replace(criterion, texts=(("edge", self.edge),))
 
     def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
         """The graver level is nearer; raises ConfigError."""
@@ -60,70 +61,62 @@ class InverseVelocityTable(StationsTable):
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class InverseVelocityRule:
+def judge_nearness(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
     """A trusted window whose middle (or beginning) lies within the time of a level asks for that level.
 
     A window is "if the present acceleration continues", never a date. As a witness it needs a second, independent
     station with a trusted window: accelerations that did not end in failure are common, one sensor's all the more.
     An untrusted window raises nothing and lowers nothing; one that the data withdrew no longer holds a level.
     """
+    spec = windows.site.series(station.id, criterion.quantity)
+    fact = _find(windows, criterion, station.id)
+    if fact is None:
+        return _say_without(criterion, windows, station.id, spec)
+    if not windows.is_fresh(fact.data_until_s, spec) and not windows.view.draining:
+        reason = _OLD(at=Timestamp(fact.data_until_s))
+        return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
+    left_s = _edge_s(criterion, fact) - windows.now_s
+    near = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0)]
+    held = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0) / criterion.recover]
+    second = criterion.role != "witness" or _has_second(criterion, windows, station)
+    level = max(near, default=0) if fact.trusted and second else 0
+    return Assessment(
+        criterion.id, station.id, level, max(level, max(held, default=0)), heard=True,
+        fresh=windows.is_fresh(fact.data_until_s, spec), newest_s=fact.data_until_s,
+        reason=_explain(fact, windows.now_s, alone=not second),
+        facts={
+            "method": fact.method, "from_s": fact.from_s, "mid_s": fact.mid_s, "to_s": fact.to_s, "left_s": left_s,
+            "trusted": fact.trusted, "reasons": fact.reasons, "issued_s": fact.issued_s,
+            "velocity_mm_per_day": fact.velocity_mm_per_day, "second": second,
+            "bounds": [{"level": t.level, "within_s": t.window_s} for t in criterion.thresholds],
+        },
+    )  # fmt: skip
 
-    criterion: Criterion
 
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per station on the slope."""
-        return tuple(self._assess(windows, s) for s in stations_of(windows, self.criterion))
+def _say_without(criterion: Criterion, windows: Windows, station: str, spec: SeriesSpec | None) -> Assessment:
+    """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
+    newest = _newest(windows, station, criterion.quantity)
+    sound = newest is not None and all(f in HARMLESS for f in newest.flags)
+    fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
+    return Assessment(
+        criterion.id, station, heard=fresh, fresh=fresh,
+        newest_s=None if newest is None else newest.observed_s, reason=_NO_WINDOW,
+    )  # fmt: skip
 
-    def _assess(self, windows: Windows, station: Station) -> Assessment:
-        criterion = self.criterion
-        spec = windows.site.series(station.id, criterion.quantity)
-        fact = _find(windows, criterion, station.id)
-        if fact is None:
-            return self._without(windows, station.id, spec)
-        if not windows.is_fresh(fact.data_until_s, spec) and not windows.view.draining:
-            reason = _OLD(at=Timestamp(fact.data_until_s))
-            return Assessment(criterion.id, station.id, newest_s=fact.data_until_s, reason=reason)
-        left_s = _edge_s(criterion, fact) - windows.now_s
-        near = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0)]
-        held = [t.level for t in criterion.thresholds if left_s <= (t.window_s or 0.0) / criterion.recover]
-        second = criterion.role != "witness" or self._has_second(windows, station)
-        level = max(near, default=0) if fact.trusted and second else 0
-        return Assessment(
-            criterion.id, station.id, level, max(level, max(held, default=0)), heard=True,
-            fresh=windows.is_fresh(fact.data_until_s, spec), newest_s=fact.data_until_s,
-            reason=_explain(fact, windows.now_s, alone=not second),
-            facts={
-                "method": fact.method, "from_s": fact.from_s, "mid_s": fact.mid_s, "to_s": fact.to_s, "left_s": left_s,
-                "trusted": fact.trusted, "reasons": fact.reasons, "issued_s": fact.issued_s,
-                "velocity_mm_per_day": fact.velocity_mm_per_day, "second": second,
-                "bounds": [{"level": t.level, "within_s": t.window_s} for t in criterion.thresholds],
-            },
-        )  # fmt: skip
 
-    def _without(self, windows: Windows, station: str, spec: SeriesSpec | None) -> Assessment:
-        """No window stands: none was ever seen, or the data took it back. Silence and broken data say nothing."""
-        newest = _newest(windows, station, self.criterion.quantity)
-        sound = newest is not None and all(f in HARMLESS for f in newest.flags)
-        fresh = newest is not None and sound and windows.is_fresh(newest.observed_s, spec)
-        return Assessment(
-            self.criterion.id, station, heard=fresh, fresh=fresh,
-            newest_s=None if newest is None else newest.observed_s, reason=_NO_WINDOW,
-        )  # fmt: skip
-
-    def _has_second(self, windows: Windows, station: Station) -> bool:
-        """True when an independent station has a trusted window within the widest time of the criterion as well."""
-        widest_s = max((t.window_s or 0.0 for t in self.criterion.thresholds), default=0.0)
-        groups = find_groups(windows.site)
-        for other in stations_of(windows, self.criterion):
-            fact = None if groups[other.id] == groups[station.id] else _find(windows, self.criterion, other.id)
-            spec = windows.site.series(other.id, self.criterion.quantity)
-            if (
-                fact is not None and fact.trusted and windows.is_fresh(fact.data_until_s, spec)
-                and _edge_s(self.criterion, fact) - windows.now_s <= widest_s
-            ):  # fmt: skip
-                return True
-        return False
+def _has_second(criterion: Criterion, windows: Windows, station: Station) -> bool:
+    """True when an independent station has a trusted window within the widest time of the criterion as well."""
+    widest_s = max((t.window_s or 0.0 for t in criterion.thresholds), default=0.0)
+    groups = find_groups(windows.site)
+    for other in stations_of(windows, criterion):
+        fact = None if groups[other.id] == groups[station.id] else _find(windows, criterion, other.id)
+        spec = windows.site.series(other.id, criterion.quantity)
+        if (
+            fact is not None and fact.trusted and windows.is_fresh(fact.data_until_s, spec)
+            and _edge_s(criterion, fact) - windows.now_s <= widest_s
+        ):  # fmt: skip
+            return True
+    return False
 
 
 def _find(windows: Windows, criterion: Criterion, station: str) -> FailureFact | None:
@@ -173,7 +166,7 @@ ENTRY: Final = Entry(
         id="inverse_velocity", role="advice", source="suggestion", quantity="displacement", facts="failures",
         plan="forecast", loosening="bounds",
     ),
-    InverseVelocityTable, WithinBound, InverseVelocityRule,
+    InverseVelocityTable, WithinBound, each_station(judge_nearness),
     example="""
 stations = ["*"]
 yellow = {within = "7d"}

@@ -1,6 +1,6 @@
 """Value of any series against a bound: pressure, water level, crack opening, tilt."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 from forecasting.message import Figure, MessageList, Template, Term
@@ -10,8 +10,8 @@ from monitor.criteria.tables import Bound, MeasuredTable
 from monitor.domain.decision import Step, seconds
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
-from monitor.series.assessment import Assessment, Windows, bound_of, recovery_of, stations_of
+from monitor.domain.site import Criterion, Station
+from monitor.series.assessment import Assessment, Windows, bound_of, each_station, levels_of, recovery_of
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, OFFSET
 
@@ -19,51 +19,43 @@ _STANDS: Final = Template("criterion.level", "{quantity}: {value}, bounds {bound
 LEAST_EPOCHS: Final = 2  # one reading alone raises nothing, whatever the dwell says
 
 
-@dataclass(frozen=True, slots=True)
-class LevelRule:
+def judge_level(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
     """Crossed at `hits` (never fewer than two) of the last distinct epochs."""
+    track = windows.track(criterion, station.id)
+    spec = windows.site.series(station.id, criterion.quantity)
+    values = read_values(windows, criterion, station.id)
+    if not values or spec is None or track.stuck:
+        return Assessment(criterion.id, station.id, newest_s=track.usable_s)
+    times = sorted(values)
+    epochs, needed = value_epochs(windows, criterion, station.id, times)
+    facts: list[dict[str, Any]] = []
+    for threshold in criterion.thresholds:
+        bound, sign = bound_of(threshold)
+        limit = recovery_of(threshold, criterion.recover)
+        clear = len(times) >= needed and all(sign * values[e] < sign * limit for e in times[-needed:])
+        facts.append({
+            "level": threshold.level, "bound": bound, "hits": sum(sign * values[e] > sign * bound for e in epochs),
+            "needs": needed, "recovered": clear, "value": values[times[-1]],
+            "margin": sign * (values[times[-1]] - bound),
+        })  # fmt: skip
+    bounds = tuple(Figure(bound_of(t)[0], "g", spec.unit) for t in criterion.thresholds)
+    reason = _STANDS(
+        quantity=Term(criterion.quantity), value=Figure(values[times[-1]], ".6g", spec.unit),
+        bounds=MessageList(bounds, ", "),
+    )  # fmt: skip
+    return Assessment(
+        criterion.id, station.id, *levels_of(facts), heard=True, fresh=windows.is_fresh(times[-1], spec),
+        newest_s=times[-1], reason=reason, facts={"bounds": facts, "quantity": track.quantity},
+    )  # fmt: skip
 
-    criterion: Criterion
 
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per station on the slope."""
-        return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
-
-    def _assess(self, windows: Windows, station: str) -> Assessment:
-        criterion = self.criterion
-        track = windows.track(criterion, station)
-        spec = windows.site.series(station, criterion.quantity)
-        values = read_values(windows, criterion, station)
-        if not values or spec is None or track.stuck:
-            return Assessment(criterion.id, station, newest_s=track.usable_s)
-        hits_needed = max(criterion.dwell.hits, LEAST_EPOCHS)
-        times = sorted(values)
-        epochs = dwell_epochs(criterion, times, windows.answered_s(VoteKey(criterion.id, station)))
-        if len(epochs) < hits_needed:
-            epochs = tuple(t for t in times[-hits_needed:] if t > windows.answered_s(VoteKey(criterion.id, station)))
-        raise_level = hold_level = 0
-        facts: list[dict[str, Any]] = []
-        for threshold in criterion.thresholds:
-            bound, sign = bound_of(threshold)
-            limit = recovery_of(threshold, criterion.recover)
-            hits = sum(sign * values[e] > sign * bound for e in epochs)
-            clear = len(times) >= hits_needed and all(sign * values[e] < sign * limit for e in times[-hits_needed:])
-            raise_level = max(raise_level, threshold.level) if hits >= hits_needed else raise_level
-            hold_level = hold_level if clear else max(hold_level, threshold.level)
-            facts.append({
-                "level": threshold.level, "bound": bound, "hits": hits, "needs": hits_needed, "recovered": clear,
-                "value": values[times[-1]], "margin": sign * (values[times[-1]] - bound),
-            })  # fmt: skip
-        bounds = tuple(Figure(bound_of(t)[0], "g", spec.unit) for t in criterion.thresholds)
-        reason = _STANDS(
-            quantity=Term(criterion.quantity), value=Figure(values[times[-1]], ".6g", spec.unit),
-            bounds=MessageList(bounds, ", "),
-        )  # fmt: skip
-        return Assessment(
-            criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
-            fresh=windows.is_fresh(times[-1], spec), newest_s=times[-1], reason=reason,
-            facts={"bounds": facts, "quantity": track.quantity},
-        )  # fmt: skip
+def value_epochs(
+    windows: Windows, criterion: Criterion, station: str, times: Sequence[float]
+) -> tuple[tuple[float, ...], int]:
+    """The epochs of a value that may count, and how many of them must cross a bound."""
+    needed, after_s = max(criterion.dwell.hits, LEAST_EPOCHS), windows.answered_s(VoteKey(criterion.id, station))
+    epochs = dwell_epochs(criterion, times, after_s)
+    return (epochs if len(epochs) >= needed else tuple(t for t in times[-needed:] if t > after_s)), needed
 
 
 def read_values(windows: Windows, criterion: Criterion, station: str) -> dict[float, float]:
@@ -97,7 +89,7 @@ ENTRY: Final = Entry(
     Kind(
         id="level", per="", motion=True, followed=True, loosening="bounds", drawn=("line",),
     ),
-    MeasuredTable, Bound, LevelRule,
+    MeasuredTable, Bound, each_station(judge_level),
     example="""
 series = "S1.pore_pressure"
 yellow = {over = 15.0}

@@ -1,7 +1,6 @@
 """How wet the slope already is: an antecedent index, or recent rain together with a share of the rain before it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field, model_validator
@@ -12,7 +11,7 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import RainTable
-from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.criteria.rainfall import Fact, each_gauge, make_fact
 from monitor.criteria.tables import DepthBound, add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -39,33 +38,24 @@ class RainAntecedentTable(RainTable):
             raise ValueError("expected either decay and span, or recent, antecedent and weight")
         return self
 
-    def list_windows(self) -> list[float]:
-        """Its spans in seconds."""
-        return [s for s in (self.recent, self.antecedent, self.span) if s is not None]
-
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With the span that it must see."""
         span = self.span if self.span is not None else (self.recent or 0.0) + (self.antecedent or 0.0)
+        windows_s = [s for s in (self.recent, self.antecedent, self.span) if s is not None]
         return add_params(
-            super().complete(criterion, places), decay=self.decay, span_s=span, recent_s=self.recent,
+            self.join(criterion, places, windows_s), decay=self.decay, span_s=span, recent_s=self.recent,
             weight=self.weight, history_s=span,
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class RainAntecedentRule:
+def assess_wetness(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
     """Sum of rain * decay**days (Kohler and Linsley 1951), or P_recent + weight * P_before (Chleborad 2000), in mm.
 
     The second form is the line P_recent = intercept - weight * P_before of cumulative-rain thresholds, its intercept
     being the bound.
     """
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per gauge."""
-        amount = _INDEX if "decay" in dict(self.criterion.params) else _RECENT
-        return tuple(judge_rain(self.criterion, windows, s, measure_wetness, amount) for s in self.criterion.stations)
+    amount = _INDEX if "decay" in dict(criterion.params) else _RECENT
+    return each_gauge(measure_wetness, amount)(criterion, windows)
 
 
 def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
@@ -84,13 +74,7 @@ def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
         recent, _ = gauge.total(params["recent_s"])
         index = recent + params["weight"] * max(0.0, total - recent)
         parts = {"recent_mm": recent, "antecedent_mm": total - recent}
-    return [
-        {
-            "level": t.level, "duration_s": span_s, "sum_mm": index, "coverage": coverage, "bound_mm": t.over or 0.0,
-            "ratio": index / t.over if t.over else 0.0, **parts,
-        }
-        for t in criterion.thresholds
-    ]  # fmt: skip
+    return [make_fact(t, span_s, index, coverage, t.over or 0.0, **parts) for t in criterion.thresholds]
 
 
 ENTRY: Final = Entry(
@@ -98,7 +82,7 @@ ENTRY: Final = Entry(
         id="rain_antecedent", quantity="rain", per="", trigger=True, scaled=True, loosening="bounds",
         safe_params=RAIN_SAFE, drawn=("rain",),
     ),
-    RainAntecedentTable, DepthBound, RainAntecedentRule,
+    RainAntecedentTable, DepthBound, assess_wetness,
     example="""
 series = "S1.rain"
 decay = 0.9

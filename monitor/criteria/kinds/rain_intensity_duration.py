@@ -1,7 +1,6 @@
 """Intensity of rain over its duration against a curve: I = c + a * D**-b (Caine 1980)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -12,12 +11,11 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, find_series, refuse_index
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import join_rain
-from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.criteria.rainfall import Fact, each_gauge, make_fact
 from monitor.criteria.tables import CriterionTable, Share, Target, add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
-from monitor.series.assessment import Assessment, Windows
 
 
 class RainCurveTable(CriterionTable):
@@ -42,43 +40,25 @@ class RainCurveTable(CriterionTable):
         refuse_index(spec, f"{places.where}.series")
         return (station,), spec.quantity
 
-    def list_params(self) -> dict[str, float | None]:
-        """The curve, and the durations that it holds for, in seconds."""
-        from_s, to_s = self.duration
-        return {
-            "min_coverage": self.min_coverage, "a": self.a, "b": self.b, "c": self.c, "duration_from_s": from_s,
-            "duration_to_s": to_s,
-        }  # fmt: skip
-
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With the rain that is expected, and what ends an event."""
+        """With the curve, its durations in seconds, the rain that is expected, and what ends an event."""
+        from_s, to_s = self.duration
+        criterion = add_params(
+            criterion, min_coverage=self.min_coverage, a=self.a, b=self.b, c=self.c, duration_from_s=from_s,
+            duration_to_s=to_s,
+        )  # fmt: skip
         joined = join_rain(criterion, places, self.forecast, self.forecast_valid, self.duration[1:])
         return add_params(joined, dry_gap_s=self.dry_gap, dry_mm=self.dry_mm)
 
 
-@dataclass(frozen=True, slots=True)
-class RainIntensityDurationRule:
-    """I = c + a * D**-b, I in mm/h, D in h; crossed when any duration lies above the curve (Caine 1980).
-
-    With `dry_gap` only durations within the rain event that runs now.
-    """
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per gauge."""
-        return tuple(judge_rain(self.criterion, windows, s, measure_curve) for s in self.criterion.stations)
-
-
 def measure_curve(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
-    """Sum, bound and coverage of every duration that ends now: what a page draws as points beside the curve."""
-    return _curve(criterion, gauge, dict(criterion.params))
+    """Sum, bound and coverage of every duration that ends now: what a page draws as points beside the curve.
 
-
-def _curve(criterion: Criterion, gauge: Gauge, params: dict[str, float]) -> Sequence[Fact]:
+    Crossed when any duration lies above the curve. With `dry_gap` only durations within the rain event that runs now.
+    """
+    params = dict(criterion.params)
     from_s, to_s = params.get("duration_from_s", 3600.0), params.get("duration_to_s", 864000.0)
-    level = criterion.thresholds[0].level
-    end = gauge.times_s[-1]
+    threshold, end = criterion.thresholds[0], gauge.times_s[-1]
     event_s: float | None = None
     if "dry_gap_s" in params:
         event_s = event_span_s(
@@ -99,12 +79,8 @@ def _curve(criterion: Criterion, gauge: Gauge, params: dict[str, float]) -> Sequ
             index -= 1
         if n < steps:
             continue
-        bound_mm = bounds_mm[n - 1]
-        found.append({
-            "level": level, "duration_s": window_s, "sum_mm": total,
-            "coverage": gauge.coverage(len(gauge.times_s) - 1 - index, end, window_s), "bound_mm": bound_mm,
-            "ratio": total / bound_mm if bound_mm > 0 else 0.0,
-        })  # fmt: skip
+        coverage = gauge.coverage(len(gauge.times_s) - 1 - index, end, window_s)
+        found.append(make_fact(threshold, window_s, total, coverage, bounds_mm[n - 1]))
     if event_s is not None:
         found = [{**f, "event_s": event_s} for f in found]
     return found or [_quiet(criterion, gauge, max(from_s, gauge.block_s), event_s)]
@@ -120,11 +96,8 @@ def _list_bounds_mm(c: float, a: float, b: float, interval_s: float, count: int)
 def _quiet(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | None) -> Fact:
     """No duration to judge: no event runs, or it is shorter than the curve reaches; known only if it was measured."""
     total, coverage = gauge.total(max(span_s, dict(criterion.params).get("dry_gap_s", 0.0)))
-    fact = {
-        "level": criterion.thresholds[0].level, "duration_s": span_s, "sum_mm": total, "bound_mm": 0.0, "ratio": 0.0,
-        "coverage": 0.0 if event_s is None else coverage,
-    }  # fmt: skip
-    return fact if event_s is None else {**fact, "event_s": event_s}
+    event = {} if event_s is None else {"event_s": event_s}
+    return make_fact(criterion.thresholds[0], span_s, total, 0.0 if event_s is None else coverage, 0.0, **event)
 
 
 ENTRY: Final = Entry(
@@ -132,7 +105,7 @@ ENTRY: Final = Entry(
         id="rain_intensity_duration", trigger=True, scaled=True, scaled_params=("a", "c"), loosening="bounds",
         safe_params=(*RAIN_SAFE, ("a", "lower"), ("c", "lower")), drawn=("rain", "curve"),
     ),
-    RainCurveTable, None, RainIntensityDurationRule,
+    RainCurveTable, None, each_gauge(measure_curve),
     example="""
 series = "S1.rain"
 a = 14.8

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from pydantic import Field
@@ -12,12 +12,11 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import RainTable
-from monitor.criteria.rainfall import Fact, judge_rain
+from monitor.criteria.rainfall import Fact, each_gauge, make_fact
 from monitor.criteria.tables import add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
-from monitor.series.assessment import Assessment, Windows
 
 _LARGEST: Final = Template("rain.largest", "largest rain within the lag, {depth} mm in {hours} h")
 
@@ -31,32 +30,20 @@ class RainLearnedTable(RainTable):
     events: int = Field(ge=1)
     level: str
 
-    def list_windows(self) -> list[float]:
-        """Its window in seconds."""
-        return [self.window]
-
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With its one bound, which stands beside `level`."""
         (level,) = criterion.thresholds
-        learned = replace(
-            super().complete(criterion, places), thresholds=(replace(level, over=self.over, window_s=self.window),)
+        learned = replace(criterion, thresholds=(replace(level, over=self.over, window_s=self.window),))
+        return add_params(
+            super().complete(learned, places), lag_s=self.lag, events=self.events, history_s=self.window + self.lag
         )
-        return add_params(learned, lag_s=self.lag, events=self.events, history_s=self.window + self.lag)
-
-
-@dataclass(frozen=True, slots=True)
-class RainLearnedRule:
-    """The largest sum over the window that ended within the lag, as `slopeward thresholds learn` counted it."""
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per gauge."""
-        return tuple(judge_rain(self.criterion, windows, s, measure_learned, _LARGEST) for s in self.criterion.stations)
 
 
 def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
-    """One fact: the largest sum within the lag, and the thinnest coverage of all its windows."""
+    """One fact: the largest sum within the lag, and the thinnest coverage of all its windows.
+
+    So `slopeward thresholds learn` counted it.
+    """
     params = dict(criterion.params)
     threshold = criterion.thresholds[0]
     window_s, lag_s, end_s = threshold.window_s or 86400.0, params["lag_s"], gauge.times_s[-1]
@@ -69,12 +56,8 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     if gauge.stamp == "interval_end":
         known_s = len(sums) * gauge.interval_s + (gauge.block_s - gauge.interval_s if gauge.block_s > 0.0 else 0.0)
         held = min(1.0, known_s / max(lag_s, gauge.interval_s))
-    bound = threshold.over or 0.0
-    return [{
-        "level": threshold.level, "duration_s": window_s, "sum_mm": total, "coverage": min(coverage, held),
-        "bound_mm": bound, "ratio": total / bound if bound > 0 else 0.0, "lag_s": lag_s, "crossed_s": at_s,
-        "events": params["events"],
-    }]  # fmt: skip
+    further = {"lag_s": lag_s, "crossed_s": at_s, "events": params["events"]}
+    return [make_fact(threshold, window_s, total, min(coverage, held), threshold.over or 0.0, **further)]
 
 
 ENTRY: Final = Entry(
@@ -82,7 +65,7 @@ ENTRY: Final = Entry(
         id="rain_learned", quantity="rain", trigger=True, scaled=True, loosening="bounds",
         safe_params=RAIN_SAFE, drawn=("rain",),
     ),
-    RainLearnedTable, None, RainLearnedRule,
+    RainLearnedTable, None, each_gauge(measure_learned, _LARGEST),
     example="""
 series = "S1.rain"
 window = "1d"

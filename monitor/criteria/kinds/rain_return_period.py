@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 from pydantic import Field
@@ -19,13 +19,12 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.criteria.rain_table import RainTable
-from monitor.criteria.rainfall import Fact, judge_rain
-from monitor.criteria.tables import OverBound, add_params, refuse_falling
+from monitor.criteria.rainfall import Fact, each_gauge, measure_sums
+from monitor.criteria.tables import OverBound, add_params
 from monitor.domain.instants import parse_duration_s, spell_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Threshold
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows
 
 
 class RainReturnTable(RainTable):
@@ -34,10 +33,6 @@ class RainReturnTable(RainTable):
     method: Literal["gumbel", "gev"] = "gumbel"
     annual_maxima: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     quantiles: dict[str, tuple[tuple[float, float], ...]] = Field(default_factory=dict)
-
-    def refuse_order(self, bounds: Sequence[Threshold], places: Places) -> None:
-        """A smaller sum in a shorter window may well be the graver one; raises ConfigError."""
-        refuse_falling(bounds, places, shorter_may=True)
 
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
         """With depths in mm for the years."""
@@ -94,31 +89,16 @@ def _read_window(text: str, where: str) -> float:
         raise ConfigError(f"{where}.{text}: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class RainReturnPeriodRule:
-    """The sum against the depth of the return period; the depths were fitted when the site file was read."""
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per gauge."""
-        return tuple(judge_rain(self.criterion, windows, s, measure_rarity) for s in self.criterion.stations)
-
-
 def measure_rarity(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
-    """One fact per level, with the return period of what fell where it is known."""
+    """One fact per level, with the return period of what fell where it is known.
+
+    The depths of the return periods were fitted when the site file was read.
+    """
     params = dict(criterion.params)
-    found = []
-    for threshold in criterion.thresholds:
-        window_s = threshold.window_s or 86400.0
-        total, coverage = gauge.total(window_s)
-        bound = threshold.over or 0.0
-        found.append({
-            "level": threshold.level, "duration_s": window_s, "sum_mm": total, "coverage": coverage, "bound_mm": bound,
-            "ratio": total / bound if bound > 0 else 0.0, "bound_years": params[f"years:{threshold.level}"],
-            "years": _years(params, window_s, total),
-        })  # fmt: skip
-    return found
+    return [
+        f | {"bound_years": params[f"years:{f['level']}"], "years": _years(params, f["duration_s"], f["sum_mm"])}
+        for f in measure_sums(criterion, gauge)
+    ]
 
 
 def _years(params: Mapping[str, float], window_s: float, total_mm: float) -> float | None:
@@ -139,7 +119,7 @@ ENTRY: Final = Entry(
         id="rain_return_period", quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE,
         drawn=("rain",),
     ),
-    RainReturnTable, OverBound, RainReturnPeriodRule,
+    RainReturnTable, OverBound, each_gauge(measure_rarity),
     example="""
 series = "S1.rain"
 quantiles = {1d = [[2.0, 50.0], [10.0, 80.0]]}

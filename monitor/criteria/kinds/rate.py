@@ -1,6 +1,5 @@
 """Rate of change per day of any series against bounds on either side: pressure, water, drawdown, tilt, crack."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
@@ -9,9 +8,8 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import judge_rates
 from monitor.criteria.tables import Bound, MeasuredTable
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
-from monitor.series.assessment import Assessment, Windows, open_track, stations_of
+from monitor.series.assessment import each_track
 
 
 class RateBound(Bound):
@@ -27,29 +25,13 @@ class RateTable(MeasuredTable):
     fast_track: float | None = Field(default=None, gt=1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class RateRule:
-    """The same error-aware fit as velocity; `under` with a negative bound watches a drawdown."""
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per station on the slope."""
-        return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
-
-    def _assess(self, windows: Windows, station: str) -> Assessment:
-        found = open_track(windows, self.criterion, station)
-        if isinstance(found, Assessment):
-            return found
-        return judge_rates(self.criterion, *found, windows, norm=False)
-
-
+# the same error-aware fit as velocity; `under` with a negative bound watches a drawdown
 ENTRY: Final = Entry(
     Kind(
         id="rate", per="/day", motion=True, rate=True, followed=True, scaled=True, loosening="bounds",
         drawn=("ray",),
     ),
-    RateTable, RateBound, RateRule,
+    RateTable, RateBound, each_track(judge_rates),
     example="""
 series = "S1.tilt"
 yellow = {under = -1.0, window = "1d"}

@@ -1,13 +1,13 @@
 """What observers report; all observers are one witness."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
 
 from forecasting.message import Figure, Template, Term
 from monitor.criteria.entry import Entry
-from monitor.criteria.tables import CriterionTable
+from monitor.criteria.places import Places
+from monitor.criteria.tables import CriterionTable, add_params
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -27,41 +27,35 @@ class ReportTable(CriterionTable):
     needs: int = Field(default=1, ge=1)
     level: str
 
-    def list_params(self) -> dict[str, float | None]:
-        """How many observers must say so."""
-        return {"needs": self.needs}
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With how many observers must say so."""
+        del places
+        return add_params(criterion, needs=self.needs)
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRule:
-    """What observers saw; all observers are one witness."""
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer for all reports of the kinds that count."""
-        criterion = self.criterion
-        after = windows.answered_s(VoteKey(criterion.id, OBSERVERS))
-        rows = [
-            r for r in windows.view.reports
-            if (not criterion.kinds or r.kind in criterion.kinds) and r.at_s > after
-            and 0.0 <= windows.now_s - r.at_s <= criterion.valid_for_s
-        ]  # fmt: skip
-        if not rows:
-            return (Assessment(criterion.id, OBSERVERS, reason=_NONE),)
-        newest = max(rows, key=lambda r: (r.at_s, r.text))
-        needs, observers = dict(criterion.params).get("needs", 1.0), {r.credential for r in rows}
-        if len(observers) < needs:
-            reason = _TOO_FEW(kind=Term(newest.kind), n=len(observers), n2=Figure(needs))
-            return (Assessment(criterion.id, OBSERVERS, reason=reason),)
-        level = criterion.thresholds[0].level
-        kind = Term(newest.kind)
-        room = LONGEST - len(_REPORTED(kind=kind, name=newest.by, report=""))
-        return (
-            Assessment(criterion.id, OBSERVERS, level, level, heard=True, newest_s=newest.at_s,
-                       reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, room)]),
-                       facts={"count": len(rows)}),
-        )  # fmt: skip
+def assess_reports(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
+    """One answer for all reports of the kinds that count."""
+    after = windows.answered_s(VoteKey(criterion.id, OBSERVERS))
+    rows = [
+        r for r in windows.view.reports
+        if (not criterion.kinds or r.kind in criterion.kinds) and r.at_s > after
+        and 0.0 <= windows.now_s - r.at_s <= criterion.valid_for_s
+    ]  # fmt: skip
+    if not rows:
+        return (Assessment(criterion.id, OBSERVERS, reason=_NONE),)
+    newest = max(rows, key=lambda r: (r.at_s, r.text))
+    needs, observers = dict(criterion.params).get("needs", 1.0), {r.credential for r in rows}
+    if len(observers) < needs:
+        reason = _TOO_FEW(kind=Term(newest.kind), n=len(observers), n2=Figure(needs))
+        return (Assessment(criterion.id, OBSERVERS, reason=reason),)
+    level = criterion.thresholds[0].level
+    kind = Term(newest.kind)
+    room = LONGEST - len(_REPORTED(kind=kind, name=newest.by, report=""))
+    return (
+        Assessment(criterion.id, OBSERVERS, level, level, heard=True, newest_s=newest.at_s,
+                   reason=_REPORTED(kind=kind, name=newest.by, report=newest.text[: max(0, room)]),
+                   facts={"count": len(rows)}),
+    )  # fmt: skip
 
 
 ENTRY: Final = Entry(
@@ -69,7 +63,7 @@ ENTRY: Final = Entry(
         id="report", source="observers", witness=OBSERVERS, facts="reports", loosening="bounds",
         safe_params=(("needs", "lower"),),
     ),
-    ReportTable, None, ReportRule,
+    ReportTable, None, assess_reports,
     example="""
 kinds = ["rockfall"]
 level = "yellow"

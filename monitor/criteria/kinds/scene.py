@@ -1,15 +1,14 @@
 """What images show: change between two dates near a station; an outline seen on one date is advice, never a witness."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
 
 from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.criteria.entry import Entry
-from monitor.criteria.places import Places, match_stations
-from monitor.criteria.tables import CriterionTable, Strings, Target
+from monitor.criteria.places import Places
+from monitor.criteria.tables import AroundTable, add_params
 from monitor.domain.decision import FootprintFact, instant
 from monitor.domain.instants import spell_delay
 from monitor.domain.kinds import Kind
@@ -46,73 +45,65 @@ _ADVICE_ONLY: Final = Template("criterion.scene.advice_only", "{text} (advice on
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-class SceneTable(CriterionTable):
+class SceneTable(AroundTable):
     """kind = "scene"; where it says nothing of `near_m`, that of [scenes] holds."""
 
-    stations: Strings = ("*",)
     level: str
     near_m: float | None = Field(default=None, gt=0.0)
 
-    def find_target(self, places: Places) -> Target:
-        """Stations near which an outline matters."""
-        return match_stations(self.stations, places.stations, None, f"{places.where}.stations"), ""
-
-    def list_params(self) -> dict[str, float | None]:
-        """How near."""
-        return {"near_m": self.near_m}
+    def complete(self, criterion: Criterion, places: Places) -> Criterion:
+        """With how near."""
+        del places
+        return add_params(criterion, near_m=self.near_m)
 
 
-@dataclass(frozen=True, slots=True)
-class SceneRule:
+def assess_scenes(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
     """A footprint near a station; only change between two dates, and that without a caution, can be a witness.
 
-    As witness or part it hears those weights alone that a test of this site speaks for.
+    One answer for all footprints: images are one witness. As witness or part it hears those weights alone that a
+    test of this site speaks for.
     """
+    witness = criterion.role != "advice"
+    tested = _list_tested(criterion, windows) if witness else None
+    rows = [
+        (f, near) for f in windows.view.footprints
+        if f.area_m2 >= windows.site.scenes.minimum_area_m2
+        and (f.change in CHANGED or (f.change == "single" and not witness))
+        and not (witness and f.caution)
+        and (tested is None or f.model_hash in tested)
+        and 0.0 <= windows.now_s - f.acquired_s <= criterion.valid_for_s
+        and (near := _list_near(criterion, f, windows))
+    ]  # fmt: skip
+    if not rows:
+        return (Assessment(criterion.id, SCENE, reason=_NO_CHANGE if witness else _NO_FOOTPRINT),)
+    first, near = max(rows, key=lambda row: _rank(row[0]))
+    level = criterion.thresholds[0].level
+    more = sum(1 for f, _ in rows if f.change in CHANGED and f is not first)
+    reason = _explain_change(first, near)
+    reason = AND_MORE(text=reason, n=more) if more else reason
+    late_s = first.received_s - first.acquired_s  # a vote is as old as the image
+    reason = _KNOWN_LATER(text=reason, duration=spell_delay(late_s)) if late_s > 0.0 else reason
+    return (
+        Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=first.acquired_s, reason=reason,
+                   facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
+                          "count": len(rows)}),
+    )  # fmt: skip
 
-    criterion: Criterion
 
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer for all footprints: images are one witness."""
-        criterion = self.criterion
-        witness = criterion.role != "advice"
-        tested = self._list_tested(windows) if witness else None
-        rows = [
-            (f, near) for f in windows.view.footprints
-            if f.area_m2 >= windows.site.scenes.minimum_area_m2
-            and (f.change in CHANGED or (f.change == "single" and not witness))
-            and not (witness and f.caution)
-            and (tested is None or f.model_hash in tested)
-            and 0.0 <= windows.now_s - f.acquired_s <= criterion.valid_for_s
-            and (near := self._list_near(f, windows))
-        ]  # fmt: skip
-        if not rows:
-            return (Assessment(criterion.id, SCENE, reason=_NO_CHANGE if witness else _NO_FOOTPRINT),)
-        first, near = max(rows, key=lambda row: _rank(row[0]))
-        level = criterion.thresholds[0].level
-        more = sum(1 for f, _ in rows if f.change in CHANGED and f is not first)
-        reason = _explain_change(first, near)
-        reason = AND_MORE(text=reason, n=more) if more else reason
-        late_s = first.received_s - first.acquired_s  # a vote is as old as the image
-        reason = _KNOWN_LATER(text=reason, duration=spell_delay(late_s)) if late_s > 0.0 else reason
-        return (
-            Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=first.acquired_s, reason=reason,
-                       facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
-                              "count": len(rows)}),
-        )  # fmt: skip
+def _list_tested(criterion: Criterion, windows: Windows) -> set[str] | None:
+    """Weights that may vote; None where nothing asks for a test."""
+    if not (proofs := windows.view.proofs):
+        return None
+    return {f.weights for f in proofs if f.criterion == criterion.id and f.holds(windows.now_s)}
 
-    def _list_tested(self, windows: Windows) -> set[str] | None:
-        """Weights that may vote; None where nothing asks for a test."""
-        if not (proofs := windows.view.proofs):
-            return None
-        return {f.weights for f in proofs if f.criterion == self.criterion.id and f.holds(windows.now_s)}
 
-    def _list_near(self, fact: FootprintFact, windows: Windows) -> list[tuple[str, float]]:
-        """The criterion's stations that a footprint speaks for, nearest first."""
-        near_m = dict(self.criterion.params).get("near_m", windows.site.scenes.near_m)
-        known = fact.near
-        if not known and fact.station is not None and fact.distance_m is not None:
-            known = ((fact.station, fact.distance_m),)  # read when no criterion looked so far: the nearest alone
-        return [(name, away_m) for name, away_m in known if name in self.criterion.stations and away_m <= near_m]
+def _list_near(criterion: Criterion, fact: FootprintFact, windows: Windows) -> list[tuple[str, float]]:
+    """The criterion's stations that a footprint speaks for, nearest first."""
+    near_m = dict(criterion.params).get("near_m", windows.site.scenes.near_m)
+    known = fact.near
+    if not known and fact.station is not None and fact.distance_m is not None:
+        known = ((fact.station, fact.distance_m),)  # read when no criterion looked so far: the nearest alone
+    return [(name, away_m) for name, away_m in known if name in criterion.stations and away_m <= near_m]
 
 
 def _rank(fact: FootprintFact) -> tuple[float, bool, float, str]:
@@ -159,7 +150,7 @@ ENTRY: Final = Entry(
         id="scene", role="advice", source="suggestion", witness=SCENE, facts="footprints", plan="scenes",
         loosening="bounds", safe_params=(("near_m", "higher"),),
     ),
-    SceneTable, None, SceneRule,
+    SceneTable, None, assess_scenes,
     implied_s=lambda _: 30.0 * 86400.0,
     example="""
 level = "yellow"

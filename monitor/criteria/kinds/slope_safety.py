@@ -1,7 +1,8 @@
 """How near a slope is to its limit of strength: factor of safety from measured water, or from the rain that fell."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cache, partial
 from math import cos, radians
 from typing import Any, Final, Literal
 
@@ -17,8 +18,7 @@ from forecasting.hydrology.slope_stability import (
 )
 from forecasting.message import Duration, Figure, Message, MessageList, Template, Value
 from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.level import read_values
-from monitor.criteria.kinds.velocity import dwell_epochs
+from monitor.criteria.kinds.level import read_values, value_epochs
 from monitor.criteria.places import Places
 from monitor.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
 from monitor.criteria.rain_table import find_spec
@@ -29,10 +29,9 @@ from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration as Span
 from monitor.domain.terms import Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import REPEATS, Assessment, Windows, recovery_of
+from monitor.series.assessment import REPEATS, Assessment, Windows, levels_of, recovery_of
 
 STEPS_AHEAD: Final = 8
-LEAST_EPOCHS: Final = 2  # one reading of an instrument alone raises nothing
 _MEASURED: Final = Template(
     "criterion.safety.measured",
     "factor of safety {best} ({low} to {high}) by water measured, {share} likely below 1, bounds {bounds}",
@@ -91,12 +90,8 @@ class SafetyTable(MeasuredTable):
     min_coverage: Share = 0.8
     recover: Share = 0.95
 
-    def list_params(self) -> dict[str, float | None]:
-        """How much of the rain must be measured."""
-        return {"min_coverage": self.min_coverage}
-
     def complete(self, criterion: Criterion, places: Places) -> Criterion:
-        """With the ground."""
+        """With the ground, and how much of the rain must be measured."""
         return _read_slope(criterion, self, places)
 
 
@@ -107,7 +102,7 @@ def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Cri
             raise ConfigError(f"{where}.{key}_sd_{unit}: expected less than half of {key}_{unit}")
     if table.friction_deg + table.friction_sd_deg >= 80.0 or table.friction_sd_deg >= 0.5 * table.friction_deg:
         raise ConfigError(f"{where}.friction_sd_deg: expected less than half of friction_deg, and 80 in all")
-    params: dict[str, float | None] = {k: getattr(table, k) for k in _SLOPE}
+    params: dict[str, float | None] = {k: getattr(table, k) for k in ("min_coverage", *_SLOPE)}
     if table.method == "infiltration":
         if quantity != "rain":
             raise ConfigError(f"{where}.series: method 'infiltration' expects a rain series, got {quantity!r}")
@@ -137,98 +132,74 @@ def _read_slope(criterion: Criterion, table: SafetyTable, places: Places) -> Cri
     return add_params(replace(criterion, texts=(*criterion.texts, ("method", table.method))), **params)
 
 
-@dataclass(frozen=True, slots=True)
-class FactorOfSafetyRule:
+def assess_safety(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
     """Infinite slope, level by `under`; the best estimate is judged, or its 5 % limit where `judge` is low."""
+    judge = _from_rain if dict(criterion.texts).get("method") == "infiltration" else _from_water
+    return tuple(judge(criterion, windows, s) for s in criterion.stations)
 
-    criterion: Criterion
 
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per instrument."""
-        by_rain = dict(self.criterion.texts).get("method") == "infiltration"
-        judge = self._from_rain if by_rain else self._from_water
-        return tuple(judge(windows, s) for s in self.criterion.stations)
+def _from_water(criterion: Criterion, windows: Windows, station: str) -> Assessment:
+    """Each level needs `dwell.hits` (never fewer than two) of the last epochs."""
+    spec = windows.site.series(station, criterion.quantity)
+    if spec is None:
+        return Assessment(criterion.id, station)
+    if windows.track(criterion, station).stuck:
+        return Assessment(criterion.id, station, reason=REPEATS())
+    values = read_values(windows, criterion, station)
+    times = sorted(values)
+    if not times:
+        return Assessment(criterion.id, station)
+    raising, needed = value_epochs(windows, criterion, station, times)
+    quiet = times[-needed:]
+    found = {t: judge_water(criterion, values[t]) for t in {*raising, *quiet}}
+    newest, is_known = found[times[-1]], len(quiet) >= needed
+    bounds = _hold(criterion, [found[t] for t in raising], needed, [found[t] for t in quiet], is_known=is_known)
+    facts = {"bounds": bounds, **_describe(newest), "pressure_kpa": slip_pressure_kpa(criterion, values[times[-1]])}
+    reason = _explain(_MEASURED, criterion, newest)
+    return Assessment(
+        criterion.id, station, *levels_of(bounds), heard=True, fresh=windows.is_fresh(times[-1], spec),
+        newest_s=times[-1], reason=reason, facts=facts,
+    )  # fmt: skip
 
-    def _from_water(self, windows: Windows, station: str) -> Assessment:
-        """Each level needs `dwell.hits` (never fewer than two) of the last epochs."""
-        criterion = self.criterion
-        spec = windows.site.series(station, criterion.quantity)
-        if spec is None:
-            return Assessment(criterion.id, station)
-        if windows.track(criterion, station).stuck:
-            return Assessment(criterion.id, station, reason=REPEATS())
-        values = read_values(windows, criterion, station)
-        after = windows.answered_s(VoteKey(criterion.id, station))
-        needed = max(criterion.dwell.hits, LEAST_EPOCHS)
-        times = sorted(values)
-        if not times:
-            return Assessment(criterion.id, station)
-        raising = dwell_epochs(criterion, times, after)
-        if len(raising) < needed:
-            raising = tuple(t for t in times[-needed:] if t > after)
-        quiet = times[-needed:]
-        found = {t: judge_water(criterion, values[t]) for t in {*raising, *quiet}}
-        raise_level = hold_level = 0
-        bounds = []
-        for threshold in criterion.thresholds:
-            bound, limit = threshold.under or 0.0, recovery_of(threshold, criterion.recover)
-            hits = sum(_judged(criterion, found[t]) < bound for t in raising)
-            clear = len(quiet) >= needed and all(_judged(criterion, found[t]) > limit for t in quiet)
-            raise_level = max(raise_level, threshold.level) if hits >= needed else raise_level
-            hold_level = hold_level if clear else max(hold_level, threshold.level)
-            bounds.append({
-                "level": threshold.level, "bound": bound, "hits": hits, "needs": needed, "recovered": clear,
-                "margin": bound - _judged(criterion, found[times[-1]]),
-            })  # fmt: skip
-        newest = found[times[-1]]
-        facts = {"bounds": bounds, **_describe(newest), "pressure_kpa": slip_pressure_kpa(criterion, values[times[-1]])}
-        reason = _explain(_MEASURED, criterion, newest)
-        return Assessment(
-            criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
-            fresh=windows.is_fresh(times[-1], spec), newest_s=times[-1], reason=reason, facts=facts,
-        )  # fmt: skip
 
-    def _from_rain(self, windows: Windows, station: str) -> Assessment:
-        """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
-        criterion = self.criterion
-        spec = windows.site.series(station, criterion.quantity)
-        gauge = None if spec is None else read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
-        if spec is None or gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
-            return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
-        params = dict(criterion.params)
-        newest_s = gauge.times_s[-1]
-        coverage = gauge.total(params["span_s"])[1]
-        safety, pressure, later_s = judge_rain_water(criterion, gauge)
-        raise_level = hold_level = 0
-        bounds = []
-        for threshold in criterion.thresholds:
-            bound, limit = threshold.under or 0.0, recovery_of(threshold, criterion.recover)
-            judged = _judged(criterion, safety)
-            clear = judged > limit and coverage >= params.get("min_coverage", 0.8)
-            raise_level = max(raise_level, threshold.level) if judged < bound else raise_level
-            hold_level = hold_level if clear else max(hold_level, threshold.level)
-            bounds.append({
-                "level": threshold.level, "bound": bound, "hits": int(judged < bound), "needs": 1, "recovered": clear,
-                "margin": bound - judged,
-            })  # fmt: skip
-        facts = {
-            "bounds": bounds,
-            **_describe(safety),
-            "pressure_kpa": pressure,
-            "coverage": coverage,
-            "later_s": later_s,
-        }
-        known = Figure(100.0 * coverage, ".0f")
-        reason = (
-            _explain(_FROM_RAIN, criterion, safety, known=known)
-            if later_s == 0.0
-            else _explain(_AFTER_RAIN, criterion, safety, duration=Duration(later_s), known=known)
-        )
-        return Assessment(
-            criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
-            fresh=windows.is_fresh(newest_s, spec), newest_s=newest_s,
-            reason=reason, facts=facts,
-        )  # fmt: skip
+def _from_rain(criterion: Criterion, windows: Windows, station: str) -> Assessment:
+    """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
+    spec = windows.site.series(station, criterion.quantity)
+    gauge = None if spec is None else read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
+    if spec is None or gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
+        return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
+    params = dict(criterion.params)
+    newest_s = gauge.times_s[-1]
+    coverage = gauge.total(params["span_s"])[1]
+    safety, pressure, later_s = judge_rain_water(criterion, gauge)
+    bounds = _hold(criterion, [safety], 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
+    further = {"pressure_kpa": pressure, "coverage": coverage, "later_s": later_s}
+    known = Figure(100.0 * coverage, ".0f")
+    reason = (
+        _explain(_FROM_RAIN, criterion, safety, known=known)
+        if later_s == 0.0
+        else _explain(_AFTER_RAIN, criterion, safety, duration=Duration(later_s), known=known)
+    )
+    return Assessment(
+        criterion.id, station, *levels_of(bounds), heard=True, fresh=windows.is_fresh(newest_s, spec),
+        newest_s=newest_s, reason=reason, facts={"bounds": bounds, **_describe(safety), **further},
+    )  # fmt: skip
+
+
+def _hold(
+    criterion: Criterion, raising: Sequence[Safety], needed: int, quiet: Sequence[Safety], *, is_known: bool
+) -> list[dict[str, Any]]:
+    """Factors against each bound, the newest last; unless enough `is_known` no level has recovered."""
+    found = []
+    for threshold in criterion.thresholds:
+        bound, limit = threshold.under or 0.0, recovery_of(threshold, criterion.recover)
+        found.append({
+            "level": threshold.level, "bound": bound, "needs": needed,
+            "hits": sum(_judged(criterion, one) < bound for one in raising),
+            "recovered": is_known and all(_judged(criterion, one) > limit for one in quiet),
+            "margin": bound - _judged(criterion, quiet[-1]),
+        })  # fmt: skip
+    return found
 
 
 def slope_of(criterion: Criterion) -> InfiniteSlope:
@@ -255,11 +226,8 @@ def slip_pressure_kpa(criterion: Criterion, value: float, depth_m: float | None 
 
 def judge_water(criterion: Criterion, value: float) -> Safety:
     """Factor of safety with its range from one reading of water."""
-
-    def at_depth(depth_m: float) -> float:
-        return slip_pressure_kpa(criterion, value, depth_m)
-
-    return judge_safety(slope_of(criterion), slip_pressure_kpa(criterion, value), at_depth)
+    at_depth = partial(slip_pressure_kpa, criterion, value)
+    return judge_safety(slope_of(criterion), at_depth(), at_depth)
 
 
 def judge_rain_water(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float, float]:
@@ -283,19 +251,8 @@ def judge_rain_water(criterion: Criterion, gauge: Gauge) -> tuple[Safety, float,
     steps = STEPS_AHEAD if "ahead_s" in params else 0
     looks = [params.get("ahead_s", 0.0) * k / STEPS_AHEAD for k in range(steps + 1)]
     pressure, sooner_s = max((at_depth(params["depth_m"], s), -s) for s in looks)
-    by_depth = _remember(lambda depth_m: at_depth(depth_m, -sooner_s))
+    by_depth = cache(lambda depth_m: at_depth(depth_m, -sooner_s))
     return judge_safety(slope_of(criterion), pressure, by_depth), pressure, -sooner_s
-
-
-def _remember(function: Callable[[float], float]) -> Callable[[float], float]:
-    known: dict[float, float] = {}
-
-    def ask(value: float) -> float:
-        if value not in known:
-            known[value] = function(value)
-        return known[value]
-
-    return ask
 
 
 def _intervals(gauge: Gauge, from_s: float) -> list[tuple[float, float, float]]:
@@ -333,7 +290,7 @@ ENTRY: Final = Entry(
     Kind(
         id="factor_of_safety", followed=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",),
     ),
-    SafetyTable, UnderBound, FactorOfSafetyRule,
+    SafetyTable, UnderBound, assess_safety,
     example="""
 series = "S1.pore_pressure"
 slope_deg = 30.0

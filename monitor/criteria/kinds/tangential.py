@@ -1,6 +1,6 @@
 """Improved tangential angle against degrees per level: velocity in units of the reviewed velocity of uniform creep."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import radians, tan
 from typing import Final, Literal
 
@@ -16,7 +16,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Duration, Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows, open_track, stations_of
+from monitor.series.assessment import Assessment, Windows, each_station, open_track, pick_bound
 
 _NO_CREEP: Final = Template("criterion.tangential.no_creep", "no reviewed velocity of uniform creep")()
 _ANGLE: Final = Template(
@@ -51,32 +51,21 @@ class TangentialTable(MeasuredTable):
         return chosen, quantity
 
 
-@dataclass(frozen=True, slots=True)
-class TangentialRule:
+def judge_angle(criterion: Criterion, windows: Windows, station: Station) -> Assessment:
     """An angle of atan(v / v_eq) over the bound is a velocity over v_eq tan(bound), and is judged as one.
 
     So the angle inherits all that guards a velocity: no single epoch raises or lowers it, it must be real by
     `min_sigma` standard errors, open jumps are taken out, dwell counts data epochs. `recover` is a share of the
     velocity that the angle stands for. Motion in steps (rain, reservoir) passes every angle without a failure to come.
     """
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per station on the slope that has a reviewed v_eq."""
-        return tuple(self._assess(windows, s) for s in stations_of(windows, self.criterion))
-
-    def _assess(self, windows: Windows, station: Station) -> Assessment:
-        criterion = self.criterion
-        if station.v_eq_mm_per_day is None:
-            return Assessment(criterion.id, station.id, reason=_NO_CREEP)
-        found = open_track(windows, criterion, station.id)
-        if isinstance(found, Assessment):
-            return found
-        track, spec = found
-        as_rates = replace(criterion, thresholds=to_velocities(criterion.thresholds, station.v_eq_mm_per_day))
-        word = judge_rates(as_rates, track, spec, windows, norm=criterion.direction == "norm")
-        return _spell_angles(word, criterion, spec, station)
+    if station.v_eq_mm_per_day is None:
+        return Assessment(criterion.id, station.id, reason=_NO_CREEP)
+    found = open_track(windows, criterion, station.id)
+    if isinstance(found, Assessment):
+        return found
+    track, spec = found
+    as_rates = replace(criterion, thresholds=to_velocities(criterion.thresholds, station.v_eq_mm_per_day))
+    return _spell_angles(judge_rates(as_rates, track, spec, windows), criterion, spec, station.v_eq_mm_per_day)
 
 
 def to_velocities(thresholds: tuple[Threshold, ...], v_eq_mm_per_day: float) -> tuple[Threshold, ...]:
@@ -88,19 +77,16 @@ def to_velocities(thresholds: tuple[Threshold, ...], v_eq_mm_per_day: float) -> 
     return tuple(replace(t, over=v_eq_mm_per_day * tan(radians(t.over or 0.0))) for t in thresholds)
 
 
-def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, station: Station) -> Assessment:
+def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, v_eq: float) -> Assessment:
     """The same word with the angle beside the velocity, for people and for the evidence."""
-    v_eq = station.v_eq_mm_per_day or 0.0
     degrees = {t.level: t.over for t in criterion.thresholds}
     facts = [
         f | {"bound_deg": degrees[f["level"]]}
         | ({"angle_deg": tangential_angle_deg(f["rate"], v_eq)} if "rate" in f else {})
         for f in word.facts["bounds"]
     ]  # fmt: skip
-    known = [f for f in facts if "rate" in f]
     reason = word.reason
-    if known:
-        said = next((f for f in known if f["level"] == word.raise_level), known[0])
+    if (said := pick_bound(facts, word.raise_level)) is not None:
         reason = _ANGLE(
             angle=Figure(said["angle_deg"], ".1f"), rate=Figure(said["rate"], ".2f"),
             error=Figure(said["error"], ".2f", f"{spec.unit}/day"), v_eq=Figure(v_eq),
@@ -114,7 +100,7 @@ ENTRY: Final = Entry(
         id="tangential_angle", quantity="displacement", per="/day", unit="degrees", motion=True,
         noise_steps=True, followed=True, loosening="bounds", drawn=("movement",),
     ),
-    TangentialTable, AngleBound, TangentialRule,
+    TangentialTable, AngleBound, each_station(judge_angle),
     example="""
 stations = ["S1"]
 yellow = {over = 45.0, window = "2d"}

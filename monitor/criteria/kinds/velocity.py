@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import fsum, sqrt
 from typing import Any, Final, Literal
@@ -21,10 +20,11 @@ from monitor.series.assessment import (
     Measured,
     Windows,
     bound_of,
+    each_track,
+    levels_of,
     measure_nothing,
-    open_track,
+    pick_bound,
     recovery_of,
-    stations_of,
 )
 from monitor.series.tracks import Track
 from monitor.series.vectors import Vector
@@ -66,33 +66,15 @@ class VelocityTable(MeasuredTable):
     fast_track: float | None = Field(default=None, gt=1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class VelocityRule:
-    """Crossed when the fit is over the bound, real by `min_sigma`, and over it whichever single epoch is left out.
+def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows) -> Assessment:
+    """Compare the rates that end at the last epochs with every bound.
 
-    So no one reading alone raises or lowers a level.
+    Crossed when the fit is over the bound, real by `min_sigma`, and over it whichever single epoch is left out. So no
+    one reading alone raises or lowers a level.
     """
-
-    criterion: Criterion
-
-    def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per station on the slope."""
-        return tuple(self._assess(windows, s.id) for s in stations_of(windows, self.criterion))
-
-    def _assess(self, windows: Windows, station: str) -> Assessment:
-        criterion = self.criterion
-        found = open_track(windows, criterion, station)
-        if isinstance(found, Assessment):
-            return found
-        return judge_rates(criterion, *found, windows, norm=criterion.direction == "norm")
-
-
-def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows, *, norm: bool) -> Assessment:
-    """Compare the rates that end at the last epochs with every bound; shared by velocity and rate."""
-    newest_s = track.times_s[-1]
+    norm, newest_s = criterion.direction == "norm", track.times_s[-1]
     epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
     quiet = track.times_s[-criterion.dwell.hits :]
-    raise_level = hold_level = 0
     heard = False
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
@@ -107,18 +89,17 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         far = newest_s in epochs and _is_far(newest, bound, sign, criterion)
         crossed = hits >= criterion.dwell.hits or far
         clear = all(_is_clear(fits[e], bound, sign, limit) for e in quiet)
-        raise_level = max(raise_level, threshold.level) if crossed else raise_level
-        hold_level = hold_level if clear else max(hold_level, threshold.level)
         said = _describe(threshold, newest, hits, criterion, clear=clear) | {"looked": len(epochs)}
         if far:
             said["fast_track"] = True
-        if not crossed and _is_undecided(track, fits, epochs, threshold, criterion, norm=norm):
+        if not crossed and _is_undecided(track, fits, epochs, threshold, criterion):
             said["undecided"] = True
             undecided[threshold.level] = _explain_undecided(said, criterion, spec)
         facts.append(said)
+    raise_level, hold_level = levels_of(facts)
     return Assessment(
-        criterion=criterion.id, station=track.station, raise_level=raise_level,
-        hold_level=max(hold_level, raise_level), heard=heard, fresh=heard and windows.is_fresh(newest_s, spec),
+        criterion=criterion.id, station=track.station, raise_level=raise_level, hold_level=hold_level, heard=heard,
+        fresh=heard and windows.is_fresh(newest_s, spec),
         newest_s=newest_s, reason=_explain(criterion, spec, facts, raise_level),
         facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
         measure=partial(measure_motion, track, criterion) if heard else measure_nothing, undecided=undecided,
@@ -194,7 +175,7 @@ def _is_held_back(fit: Velocity | None, bound: float, sign: float, min_sigma: fl
 
 def _is_undecided(
     track: Track, fits: Mapping[float, Velocity | None], epochs: Sequence[float], threshold: Threshold,
-    criterion: Criterion, *, norm: bool,
+    criterion: Criterion,
 ) -> bool:  # fmt: skip
     """Held back in every epoch that the dwell needs, and in one half a window before them: no passing noise.
 
@@ -209,6 +190,7 @@ def _is_undecided(
             return False
     half_s = (threshold.window_s or 86400.0) / 2.0
     before = bisect_right(track.times_s, latest[0] - half_s)
+    norm = criterion.direction == "norm"
     earlier = _fit(track, track.times_s[before - 1], threshold, norm=norm) if before else None
     return _is_over(earlier, bound, sign, 0.0)
 
@@ -265,10 +247,8 @@ def _explain_undecided(said: Mapping[str, Any], criterion: Criterion, spec: Seri
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
-    known = [f for f in facts if "rate" in f]
-    if not known:
+    if (said := pick_bound(facts, level)) is None:
         return TOO_FEW
-    said = next((f for f in known if f["level"] == level), known[0])
     _, sign = bound_of(next(t for t in criterion.thresholds if t.level == said["level"]))
     bound = Figure(said["bound"], "g", criterion.kind.unit_of(spec.unit))
     dwell = describe_dwell(said, bound, "over" if sign > 0 else "under")
@@ -321,7 +301,7 @@ ENTRY: Final = Entry(
         id="velocity", quantity="displacement", per="/day", motion=True, velocity=True, rate=True,
         followed=True, scaled=True, loosening="bounds", drawn=("ray", "movement"),
     ),
-    VelocityTable, OverBound, VelocityRule,
+    VelocityTable, OverBound, each_track(judge_rates),
     example="""
 stations = ["*"]
 yellow = {over = 5.0, window = "1d"}

@@ -195,7 +195,7 @@ def test_two_names_over_one_way_are_one_observer(slope):
 def test_a_single_image_is_no_part_of_a_rule_either():
     from dataclasses import replace
 
-    from monitor.criteria.kinds.scene import SceneRule
+    from monitor.criteria.kinds.scene import assess_scenes
     from monitor.domain.decision import FootprintFact
     from monitor.series.assessment import Windows
 
@@ -203,7 +203,7 @@ def test_a_single_image_is_no_part_of_a_rule_either():
     at_s = T0.timestamp()
     view = View(footprints=(FootprintFact("post", at_s, "p1", "single", 4000.0, "G1", 40.0, at_s),))
     for role, level in (("witness", 0), ("part", 0), ("advice", 1)):
-        (word,) = SceneRule(replace(image, role=role)).assess(Windows(SITE, view, Memory(), T0.timestamp() + 60.0))
+        (word,) = assess_scenes(replace(image, role=role), Windows(SITE, view, Memory(), T0.timestamp() + 60.0))
         assert word.raise_level == level, role
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 
 from monitor.alerting.decision.evaluate import load_facts
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.criteria.kinds.anomaly import AnomalyRule
+from monitor.criteria.kinds.anomaly import assess_anomalies
 from monitor.domain.alert import Actor
 from monitor.domain.decision import AnomalyFact, Memory, View
 from monitor.domain.instants import epoch_s, spell
@@ -93,7 +93,7 @@ def test_readings_outside_the_stored_fan_are_an_anomaly_that_explains_itself(
         row["compared_with"],
     )  # fmt: skip
     (strange,) = [x for x in site.criteria if x.id == "strange"]
-    (word,) = AnomalyRule(strange).assess(Windows(site, View(anomalies=(fact,)), Memory(), epoch_s(now)))
+    (word,) = assess_anomalies(strange, Windows(site, View(anomalies=(fact,)), Memory(), epoch_s(now)))
     assert "(residual-fan): movement, compared with the 95 % fans of its forecasts, the newest issued" in word.reason
     for language in ("it", "zh", "es"):
         told = translate(word.reason, language)

@@ -144,7 +144,7 @@ def test_the_command_prints_a_criterion_that_votes_as_it_was_learned(tmp_path, c
     predicted = predict_rain(days, rain, DAY, days, found["window_s"], found["lag_s"])
     for i in range(30, 600):
         view = View({"R1.rain": tuple(readings[i - 20 : i + 1])})
-        (word,) = CRITERIA["rain_learned"].rule(rule).assess(Windows(site, view, Memory(), days[i]))
+        (word,) = CRITERIA["rain_learned"].rule(rule, Windows(site, view, Memory(), days[i]))
         assert word.facts["worst"]["sum_mm"] == pytest.approx(predicted[i])
     assert run_verb(words) == 0
     assert "hit rate" in capsys.readouterr().out

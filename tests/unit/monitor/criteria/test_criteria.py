@@ -12,7 +12,7 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
 from monitor.criteria.kinds import anomaly, rain_intensity_duration
-from monitor.criteria.kinds.scene import SceneRule
+from monitor.criteria.kinds.scene import assess_scenes
 from monitor.criteria.table import CRITERIA, KINDS
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
@@ -59,7 +59,7 @@ def view(values, station="P1", quantity="water_level", step_s=H, start_s=T0, fla
 
 
 def ask(criterion, seen, at_s, place, memory=None):
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion).assess(Windows(place, seen, memory or Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion, Windows(place, seen, memory or Memory(), at_s))
     return word
 
 
@@ -219,7 +219,7 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
     later = decide(place, first.memory, view([1.0] * 3), instant(T0 + 30 * H))
     assert later.level == 2
     long = replace(seen, reports=(replace(seen.reports[0], text="blocks " * 99),))
-    (word,) = CRITERIA["report"].rule(c).assess(Windows(place, long, Memory(), T0 + 2 * H))
+    (word,) = CRITERIA["report"].rule(c, Windows(place, long, Memory(), T0 + 2 * H))
     assert word.reason == f"rockfall reported by ranger: {'blocks ' * 99}"[:200]
 
 
@@ -436,7 +436,7 @@ def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, lev
     c = Criterion("img", KINDS["scene"], stations, "", (Threshold(1),), role="witness", params=(("near_m", near_m),))
     place = site(c)
     seen = replace(view([1.0] * 3), footprints=(near_two(),))
-    (word,) = SceneRule(c).assess(Windows(place, seen, Memory(), T0 + H))
+    (word,) = assess_scenes(c, Windows(place, seen, Memory(), T0 + H))
     assert (word.raise_level, word.station) == (level, "scene")
     assert said in word.reason
     assert ("other" in said) == ("other" in word.reason)

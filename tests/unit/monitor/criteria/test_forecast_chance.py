@@ -8,7 +8,7 @@ import pytest
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import find_cautions, parse_site
-from monitor.criteria.kinds.forecast import ForecastRule
+from monitor.criteria.kinds.forecast import ENTRY
 from monitor.criteria.table import KINDS
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import ForecastFact, Memory, View
@@ -63,7 +63,7 @@ def read(bounds=YELLOW, more=""):
 def ask(facts, site=None):
     site = site or read()
     criterion = next(c for c in site.criteria if c.id == "f")
-    (word,) = ForecastRule(criterion).assess(Windows(site, View(forecasts=tuple(facts)), Memory(), NOW_S))
+    (word,) = ENTRY.rule(criterion, Windows(site, View(forecasts=tuple(facts)), Memory(), NOW_S))
     return word
 
 

@@ -51,7 +51,7 @@ def view(rows, name="A", **kw):
 
 def ask(site, seen, now_s, memory=None):
     (criterion,) = site.criteria
-    return CRITERIA[criterion.kind.id].rule(criterion).assess(Windows(site, seen, memory or Memory(), now_s))
+    return CRITERIA[criterion.kind.id].rule(criterion, Windows(site, seen, memory or Memory(), now_s))
 
 
 BENDS = Criterion(

@@ -64,7 +64,7 @@ def view(memory_events=(), **series):
 
 def ask(place, seen, at_s, memory=None):
     criterion = next(c for c in place.criteria if c.id == "c")
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion).assess(Windows(place, seen, memory or Memory(), at_s))
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion, Windows(place, seen, memory or Memory(), at_s))
     return word
 
 
