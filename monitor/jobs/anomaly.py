@@ -34,7 +34,7 @@ from monitor.jobs.anomaly_state import (
     score_new,
 )
 from monitor.jobs.samples import Samples, load_watched
-from monitor.jobs.worker import list_models, run_in_worker
+from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
 from monitor.store.models.anomaly_budget import load_factors
@@ -92,7 +92,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             continue
         if step is not None and detector not in done:
             try:
-                samples = samples or _load_window(db, site, step, now)
+                if not samples:
+                    with db.read() as c:
+                        samples = load_watched(c, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
                 rows = _score_in_worker(db, config, site, detector, checkpoint, factors, samples, now)
             except JobError as error:  # the detectors after it still have their turn
                 failed.append(error)
@@ -231,11 +233,6 @@ def _thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> di
     return {part: t.value for part, t in start_without_history(detector, step_s).thresholds.items()}
 
 
-def _find_since(c: Connection, site: Site, detector: str, step_s: float, now: datetime) -> datetime:
-    """Readings after it are new to a detector."""
-    return latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
-
-
 def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datetime]]) -> datetime:
     """Readings of a group after it are new to one of the detectors, or to the checks where nothing else looks."""
     first = now - timedelta(seconds=FIRST_RUN_STEPS * group.step_s)
@@ -245,11 +242,6 @@ def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datet
     return min(max((at for i, at in of.items() if i in ids), default=first) for of in scored)
 
 
-def _load_window(db: Database, site: Site, step_s: float, now: datetime) -> list[Samples]:
-    with db.read() as c:
-        return load_watched(c, site, now - timedelta(seconds=HISTORY_STEPS * step_s), now)
-
-
 def _score_in_worker(
     db: Database, config: ServiceConfig, site: Site, detector: str, checkpoint: ModelRow | None,
     factors: Mapping[str, float], samples: Sequence[Samples], now: datetime,
@@ -257,16 +249,14 @@ def _score_in_worker(
     step_s = site.watched_step_s
     assert step_s is not None
     with db.read() as c:
-        since = _find_since(c, site, detector, step_s, now)
+        # readings after it are new to the detector
+        since = latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
         beside = load_beside(c, site, detector, now - timedelta(seconds=HISTORY_STEPS * step_s), now)
     path = None if checkpoint is None else checkpoint.path
     asked = Scoring(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since), beside)
     answer = run_in_worker(config.compute, SCORE, asked, reads=list_models(config.paths.models, site.id, [path]))
     ids = {s.label: s.series_id for s in samples}
-    if strange := {s.station for s in answer.scores} - set(ids):
-        raise JobError(
-            f"{detector}: the answer of the worker names {min(strange)[:60]!r}, which is no part of the question"
-        )
+    refuse_strange((s.station for s in answer.scores), ids, f"{detector}: the answer of the worker")
     budget, factor = budget_of_each(site.anomaly), factors.get(detector, 1.0)
     return [_row(one, ids, detector, budget, checkpoint, factor) for one in answer.scores]
 

@@ -5,7 +5,7 @@ digest says whether every number is the same.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
@@ -122,10 +122,7 @@ def _prepare(db: Database, plan: ComputeSection, asked: AskedSet) -> tuple[list[
 
 def _spell(number: int, one: Tried, newest_at: datetime, step_s: float) -> IssueHorizon:
     target_at = newest_at + timedelta(seconds=one.steps * step_s)
-    return IssueHorizon(
-        number, one.steps, target_at, one.model, one.level_rows, one.slope_rows, one.damping, one.forecasts, one.inside,
-        one.error_mm, one.persistence_mm, one.trend_mm, one.reason,
-    )  # fmt: skip
+    return IssueHorizon(number, target_at=target_at, model=one.model, **asdict(one))
 
 
 def _record(dates: Sequence[str], values: np.ndarray) -> PointRecord:

@@ -1,6 +1,6 @@
 """The way from a job to its worker: the bounds of the configuration, and which files this worker needs."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +63,16 @@ def find_cluster(plan: ComputeSection) -> Cluster | None:
 def make_terms(plan: ComputeSection, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> Terms:
     """What a worker of the service may take, read and write."""
     return Terms.bound(plan.job_memory_gib, plan.job_file_gib, reads, writes)
+
+
+def refuse_strange(named: Iterable[str], asked: Collection[str], who: str = "the answer of the worker") -> None:
+    """Refuse an answer that names what was no part of the question.
+
+    Raises:
+        JobError: the first such name.
+    """
+    if strange := {*named}.difference(asked):
+        raise JobError(f"{who} names {min(strange)[:60]!r}, which is no part of the question")
 
 
 def list_models(models: Path, site: str, checkpoints: Iterable[str | None]) -> list[str]:

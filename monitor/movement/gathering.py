@@ -14,7 +14,7 @@ from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.series.assessment import Windows
 from monitor.series.corrections import as_arrived, find_corrections
-from monitor.series.tracks import COMPONENTS, SCALARS, Track, build_track
+from monitor.series.tracks import COMPONENTS, SCALARS, Track, Tracker
 from monitor.store.readings.observations import find_epoch, load_readings, load_series
 
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
@@ -110,7 +110,7 @@ def load_paths(
 
 def _build_path(windows: Windows, moving: Moving) -> Path:
     asked = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
-    track = build_track(windows.view, windows.site, moving.station, asked, windows.now_s)
+    track = Tracker(windows.site, moving.station, asked).track(windows.view, windows.now_s)
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and moving.station.azimuth_deg is None:
         values, sigmas = _lengths(track)

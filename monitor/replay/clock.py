@@ -64,7 +64,7 @@ def choose_coalesce_s(site: Site) -> float:
 
 def play(
     history: History, plan: Sequence[tuple[float, Site]], from_s: float, to_s: float, pace: Pace, *,
-    acts: Sequence[PastAct] = (), memory: Memory | None = None,
+    acts: Sequence[PastAct] = (),
 ) -> Iterator[Look]:  # fmt: skip
     """Decide at every instant at which the service would have looked.
 
@@ -75,12 +75,11 @@ def play(
         to_s: end of the replay.
         pace: when to look.
         acts: what people did, oldest first.
-        memory: what the first look starts from; a new site when not given.
 
     Yields:
         Every look, in order of time.
     """
-    memory = Memory() if memory is None else memory
+    memory = Memory()
     acting = _Acts(acts)
     warm: dict[str, Warm] = {}  # of each declaration
     instants = iter(pace.instants or ())

@@ -1,5 +1,6 @@
 """What a replay is worth: lead before events, misses, false alarm days with causes, time in levels, per criterion."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from forecasting.message import Figure, Message, Template, Term, Timestamp
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
 from monitor.domain.instruments.board import CONFIRMED, DISMISSED
-from monitor.domain.site import Site
+from monitor.domain.site import Criterion, Site
 from monitor.replay.events import (
     UNEXPLAINED,
     UNJUDGED,
@@ -214,20 +215,15 @@ class Scorecard:
                 name = a.level_names[level] if level < len(a.level_names) else str(level)
                 at, at2 = (_NEVER() if first is None else Timestamp.of(first) for first in (one_at, two_at))
                 lines.append(_SINCE(level=Term(name), at=at, first=a.name, at2=at2, second=b.name))
+        health = [sum(one.ledger == "health" for one in run.alerts) for run in (a, b)]
         counts: tuple[tuple[Message, int, int], ...] = (
             (_HAZARDS(), len(a.hazards), len(b.hazards)), (_MISSES(), a.misses, b.misses),
-            (_ALARM_DAYS(), a.alarm_days, b.alarm_days),
-            (_HEALTH(), *_count_health(a, b)),
+            (_ALARM_DAYS(), a.alarm_days, b.alarm_days), (_HEALTH(), health[0], health[1]),
         )  # fmt: skip
         for what, one_n, two_n in counts:
             if one_n != two_n:
                 lines.append(_COUNTS(what=what, n=one_n, first=a.name, n2=two_n, second=b.name))
         return tuple(lines)
-
-
-def _count_health(one: Run, other: Run) -> tuple[int, int]:
-    first, second = (sum(a.ledger == "health" for a in run.alerts) for run in (one, other))
-    return first, second
 
 
 def score(
@@ -242,9 +238,7 @@ def score(
         (day, cause if cause not in {UNEXPLAINED, UNJUDGED} or day in asked else HELD, level)
         for day, cause, level in find_false_days(spans, labels, alerts, lead_s, site.timezone, judged=judged)
     ]
-    causes: dict[str, int] = {}
-    for _, cause, _ in false_list:
-        causes[cause] = causes.get(cause, 0) + 1
+    causes = Counter(cause for _, cause, _ in false_list)
     time_in = dict.fromkeys(names, 0.0)
     for span in spans:
         time_in[names[min(span.level, len(names) - 1)]] += span.to_s - span.from_s
@@ -253,7 +247,7 @@ def score(
         name, site.version, names, tally.looks, spans, tuple(tally.alerts), time_in, dict(tally.sight),
         tuple(score_event(x, spans, lead_s) for x in labels), len(find_days(spans, site.timezone)), causes,
         tuple(false_list), build_matrix(spans, labels, lead_s, names),
-        tuple(_score_criterion(site, c.id, c.kind.id, c.role, tally, labels, lead_s) for c in site.criteria),
+        tuple(_score_criterion(site, c, tally, labels, lead_s) for c in site.criteria),
         tuple(_score_sensor(name, tally) for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))),
         {k: tuple(v) for k, v in tally.plot.items()},
         words,
@@ -263,12 +257,11 @@ def score(
 
 
 def _score_criterion(
-    site: Site, criterion: str, kind: str, role: str, tally: Tally, labels: Sequence[Label], lead_s: float
+    site: Site, criterion: Criterion, tally: Tally, labels: Sequence[Label], lead_s: float
 ) -> CriterionScore:
-    ribbon = tally.criteria.get(criterion)
+    ribbon = tally.criteria.get(criterion.id)
     # a criterion is judged by what it can say: one with a bound for yellow only is not asked for orange
-    bounds = [t.level for c in site.criteria if c.id == criterion for t in c.thresholds]
-    highest = max(bounds, default=site.top_level)
+    highest = max((t.level for t in criterion.thresholds), default=site.top_level)
     spans = tuple(ribbon.spans) if ribbon else ()
     days = find_days(spans, site.timezone)
     by_level = {
@@ -279,7 +272,8 @@ def _score_criterion(
         s.level > 0 and (i == 0 or spans[i - 1].level == 0 or spans[i - 1].to_s < s.from_s) for i, s in enumerate(spans)
     )
     return CriterionScore(
-        criterion, kind, role, tally.heard[criterion] / max(tally.looks, 1), rises, len(days), by_level, judged,
+        criterion.id, criterion.kind.id, criterion.role, tally.heard[criterion.id] / max(tally.looks, 1), rises,
+        len(days), by_level, judged,
         tuple(score_event(replace(x, level=min(x.level, highest)), spans, lead_s) for x in labels),
     )  # fmt: skip
 

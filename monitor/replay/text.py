@@ -1,17 +1,16 @@
 """A scorecard for people at a terminal: tables, the first line saying what was replayed and how."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
-from monitor.replay.events import EventScore
 from monitor.replay.forecast_gain import ForecastGain
 from monitor.replay.matrix import name_class
-from monitor.replay.scorecard import CriterionScore, Run, Scorecard
+from monitor.replay.scorecard import Run, Scorecard
 
 SHOWN: Final = 40  # alerts and false days that a terminal shows; --json has all of them
 
@@ -60,97 +59,98 @@ def _print_run(run: Run, console: Console, *, judged: bool) -> None:
         console.print(f"{'days of false alarm' if judged else 'days that nobody judged'}: {said}", highlight=False)
     console.print(_history(run))
     if run.events:
-        console.print(_events("events", run.events, run))
+        console.print(_events(run))
         console.print(f"misses: {run.misses} of {len(run.events)}")
         console.print(_matrix(run))
         console.print(_indicators(run), highlight=False)
-    console.print(_criteria(run.criteria, run))
+    console.print(_criteria(run))
     for gain in run.gains:
         console.print(say_gain(gain), highlight=False)
     console.print(_sensors(run))
 
 
-def _levels(run: Run) -> Table:
-    table = Table(title="time in each level", title_justify="left")
-    for name in run.level_names:
-        table.add_column(name, justify="right")
-    table.add_row(*(f"{run.time_in_level_s.get(n, 0.0) / 86400.0:.2f} d" for n in run.level_names))
+def _make_table(title: str, head: Sequence[str | Column], rows: Iterable[Sequence[object]]) -> Table:
+    table = Table(*head, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*map(str, row))
     return table
+
+
+def _right(names: Iterable[str]) -> list[Column]:
+    return [Column(name, justify="right") for name in names]
+
+
+def _levels(run: Run) -> Table:
+    days = [f"{run.time_in_level_s.get(n, 0.0) / 86400.0:.2f} d" for n in run.level_names]
+    return _make_table("time in each level", _right(run.level_names), [days])
 
 
 def _history(run: Run) -> Table:
-    table = Table("from", "to", "level", title="level history", title_justify="left")
-    for span in run.levels[-SHOWN:]:
-        table.add_row(_short(span.from_s), _short(span.to_s), run.level_names[span.level])
-    return table
+    rows = [(_short(s.from_s), _short(s.to_s), run.level_names[s.level]) for s in run.levels[-SHOWN:]]
+    return _make_table("level history", ("from", "to", "level"), rows)
 
 
-def _events(title: str, events: Sequence[EventScore], run: Run) -> Table:
-    table = Table(
-        "event", "class", "needed", "first warning", "lead", "at the needed level", "lead", "peak",
-        title=title, title_justify="left",
-    )  # fmt: skip
-    for e in events:
-        table.add_row(
-            e.label.name or f"{e.label.from_at:%Y-%m-%d %H:%M}", str(e.label.class_number),
+def _events(run: Run) -> Table:
+    head = ("event", "class", "needed", "first warning", "lead", "at the needed level", "lead", "peak")
+    rows = [
+        (
+            e.label.name or f"{e.label.from_at:%Y-%m-%d %H:%M}", e.label.class_number,
             run.level_names[e.label.level], "-" if e.first_at is None else f"{e.first_at:%Y-%m-%d %H:%M}",
             "-" if e.first_at is None else spell_lead((e.label.from_at - e.first_at).total_seconds()),
             "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}", spell_lead(e.lead_s),
             run.level_names[e.peak_level],
-        )  # fmt: skip
-    return table
+        )
+        for e in run.events
+    ]  # fmt: skip
+    return _make_table("events", head, rows)
 
 
 def _matrix(run: Run) -> Table:
-    table = Table("hours", title="warning level by class of event (EDuMaP)", title_justify="left")
-    for number in run.matrix.classes:
-        table.add_column(name_class(number), justify="right")
-    for level, name in enumerate(run.matrix.levels):
-        table.add_row(name, *(f"{run.matrix.seconds.get((level, k), 0.0) / 3600.0:.1f}" for k in run.matrix.classes))
-    return table
+    classes, spent_s = run.matrix.classes, run.matrix.seconds
+    rows = [
+        (name, *(f"{spent_s.get((level, k), 0.0) / 3600.0:.1f}" for k in classes))
+        for level, name in enumerate(run.matrix.levels)
+    ]
+    return _make_table("warning level by class of event (EDuMaP)", ["hours", *_right(map(name_class, classes))], rows)
 
 
 def _indicators(run: Run) -> str:
     shown = {k: v for k, v in run.matrix.indicators().items() if not k.endswith("_h")}
-    return ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in shown.items())
+    return ", ".join(f"{k.replace('_', ' ')} {'-' if v is None else f'{v:.3f}'}" for k, v in shown.items())
 
 
-def _criteria(criteria: Sequence[CriterionScore], run: Run) -> Table:
-    table = Table(
+def _criteria(run: Run) -> Table:
+    head = (
         "criterion", "kind", "role", "heard", "crossings", "days", *run.level_names[1:], "false days", "hits", "misses",
-        "lead", title="each criterion alone", title_justify="left",
+        "lead",
     )  # fmt: skip
-    for c in criteria:
-        leads = [e.lead_s for e in c.events if e.lead_s is not None]
-        table.add_row(
-            c.criterion, c.kind, c.role, f"{c.heard_share:.0%}", str(c.crossings), str(c.days),
-            *(str(c.days_by_level.get(n, 0)) for n in run.level_names[1:]),
-            "-" if c.false_days is None else str(c.false_days),
-            str(sum(not e.missed for e in c.events)), str(sum(e.missed for e in c.events)),
-            spell_lead(min(leads, default=None)),
-        )  # fmt: skip
-    return table
+    rows = [
+        (
+            c.criterion, c.kind, c.role, f"{c.heard_share:.0%}", c.crossings, c.days,
+            *(c.days_by_level.get(n, 0) for n in run.level_names[1:]),
+            "-" if c.false_days is None else c.false_days,
+            sum(not e.missed for e in c.events), sum(e.missed for e in c.events),
+            spell_lead(min((e.lead_s for e in c.events if e.lead_s is not None), default=None)),
+        )
+        for c in run.criteria
+    ]  # fmt: skip
+    return _make_table("each criterion alone", head, rows)
 
 
 def _sensors(run: Run) -> Table:
-    table = Table(
-        "station", "raises", "days its vote counted", "health alerts", "days pended",
-        title="alerts per sensor", title_justify="left",
-    )  # fmt: skip
-    for s in run.sensors:
-        said = ", ".join(f"{k} {n}" for k, n in s.health.items()) or "-"
-        table.add_row(s.station, str(s.raises), f"{s.voting_days:.2f}", said, str(s.pended_days))
-    return table
+    head = ("station", "raises", "days its vote counted", "health alerts", "days pended")
+    told = [", ".join(f"{k} {n}" for k, n in s.health.items()) or "-" for s in run.sensors]
+    rows = [
+        (s.station, s.raises, f"{s.voting_days:.2f}", said, s.pended_days)
+        for s, said in zip(run.sensors, told, strict=True)
+    ]
+    return _make_table("alerts per sensor", head, rows)
 
 
 def _detectors(card: Scorecard) -> Table:
-    table = Table(
-        "detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor",
-        title="anomalies, as people said", title_justify="left",
-    )  # fmt: skip
-    for d in card.detectors:
-        table.add_row(*("-" if v is None else str(v) for v in d.to_json().values()))
-    return table
+    head = ("detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor")
+    rows = [["-" if v is None else v for v in d.to_json().values()] for d in card.detectors]
+    return _make_table("anomalies, as people said", head, rows)
 
 
 def say_gain(gain: ForecastGain) -> str:
@@ -179,10 +179,6 @@ def spell_lead(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return f"{seconds / 86400.0:.1f} d" if abs(seconds) >= 86400.0 else f"{seconds / 3600.0:.1f} h"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _short(at_s: float) -> str:

@@ -4,7 +4,7 @@ Motion of a slope decays with distance; an instrument that fails moves alone. Dy
 subsurface column vote only when a node within two steps moves at least v / 2^distance; here a step is a distance.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -14,9 +14,9 @@ from monitor.domain.decision import Vote
 from monitor.domain.fusion import Neighbours
 from monitor.domain.ground import measure_m
 from monitor.domain.keys import VoteKey
-from monitor.domain.site import Criterion, Site, Station
+from monitor.domain.site import Criterion, Station
 from monitor.series.assessment import Assessment, Windows
-from monitor.series.witness import size_of
+from monitor.series.vectors import norm
 
 _MOVES: Final = Template("neighbour.moves", "a neighbour moves along")()
 _ALONE: Final = Template("neighbour.alone", "no neighbour of {station} moves as it does: {text}")
@@ -83,7 +83,10 @@ def ask_neighbours(
     caps: dict[VoteKey, Cap] = {}
     asked: dict[str, float] = {}
     reasons: dict[str, Message] = {}
-    for criterion in _checked(site, plan):
+    for criterion in site.criteria:
+        named = criterion.id in plan.criteria if plan.criteria else criterion.kind.velocity
+        if criterion.role == "advice" or not named:
+            continue
         mine = {w.station: w for w in assessments if w.criterion == criterion.id}
         for name in criterion.stations:
             key, question = VoteKey(criterion.id, name), f"{ALONE}{name}"
@@ -111,12 +114,6 @@ def ask_neighbours(
     return Companions(caps, asked, reasons)
 
 
-def _checked(site: Site, plan: Neighbours) -> Iterator[Criterion]:
-    for criterion in site.criteria:
-        if criterion.role != "advice" and (criterion.id in plan.criteria if plan.criteria else criterion.kind.velocity):
-            yield criterion
-
-
 def _find_still(
     windows: Windows, plan: Neighbours, station: Station, criterion: Criterion, assessments: Mapping[str, Assessment],
     sick: Mapping[VoteKey, Message],
@@ -125,7 +122,7 @@ def _find_still(
     own = assessments.get(station.id)
     if own is None or own.motion is None:
         return None
-    speed, found = size_of(own.motion), []
+    speed, found = norm(own.motion), []
     spec = windows.site.series(station.id, criterion.quantity)
     unit = "per day" if spec is None else f"{spec.unit}/day"
     for name, assessment in sorted(assessments.items()):
@@ -140,9 +137,9 @@ def _find_still(
             continue
         needed = speed / 2.0**steps
         # what its error allows counts for the slope: only a neighbour that clearly stands holds a vote down
-        if size_of(assessment.motion) + assessment.motion_error >= needed:
+        if norm(assessment.motion) + assessment.motion_error >= needed:
             return _MOVES
-        moves = Figure(size_of(assessment.motion), ".2f")
+        moves = Figure(norm(assessment.motion), ".2f")
         found.append(_MOVES_LESS(station=name, n=steps, n2=moves, n3=Figure(needed, ".2f"), unit=unit))
     return join(found[:3]) if found else None
 

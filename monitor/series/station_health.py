@@ -15,6 +15,7 @@ from monitor.domain.site import SeriesSpec, Station
 from monitor.domain.witnesses import find_voting_series
 from monitor.series.assessment import REPEATS, Windows
 from monitor.series.step_detector import OPENING
+from monitor.series.step_fates import carries
 from monitor.series.steps import QUIET
 from monitor.series.tracks import Track
 
@@ -76,7 +77,7 @@ def examine(
         state, reason = "ok", _WELL
         newest: list[float] = []
         for spec in station.series:
-            used = [t for t in tracks.get(station.id, ()) if _carries(t, spec)]
+            used = [t for t in tracks.get(station.id, ()) if carries(t, spec.quantity)]
             seen_s = _newest(windows, station, spec)
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
@@ -88,13 +89,15 @@ def examine(
             if found.state != "unknown":
                 name = "stale" if found.state == "silent" else found.state
                 key = f"health:{station.id}.{spec.quantity}:{name}"
-                conditions[key] = _name_series(found, station, spec)
+                text = TEXT_OF(name=f"{station.id}.{spec.quantity}", text=found.reason)
+                conditions[key] = Condition("health", 1, found.since_s, text)
             if _RANK[found.state] > _RANK[state]:
                 state, reason = found.state, TEXT_OF(name=Term(spec.quantity), text=found.reason)
         if state == "ok" and station.id in unsure:
             state, reason = "verify", _UNEXPLAINED()
-        if state == "ok" and (count := _count_learning(tracks.get(station.id, ()))) is not None:
-            reason = _LEARNING(n=count, n2=OPENING)
+        learning = [t.learning for t in tracks.get(station.id, ()) if t.learning is not None]
+        if state == "ok" and learning:  # of the series that knows its noise least
+            reason = _LEARNING(n=min(learning), n2=OPENING)
         interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(
             StationHealth(
@@ -108,22 +111,9 @@ def examine(
     return tuple(healths), conditions, senses
 
 
-def _name_series(found: Finding, station: Station, spec: SeriesSpec) -> Condition:
-    return Condition("health", 1, found.since_s, TEXT_OF(name=f"{station.id}.{spec.quantity}", text=found.reason))
-
-
-def _count_learning(tracks: Sequence[Track]) -> int | None:
-    """Epochs of the series of a station that knows its noise least; None where all of them do."""
-    return min((t.learning for t in tracks if t.learning is not None), default=None)
-
-
 def _may_vote(station: Station, state: str, senses: Senses, voting: Collection[tuple[str, str]]) -> bool:
     mine = [senses[station.id, s.quantity].state for s in station.series if (station.id, s.quantity) in voting]
     return "ok" in mine if mine else state in WELL
-
-
-def _carries(track: Track, spec: SeriesSpec) -> bool:
-    return any(q == spec.quantity or q.startswith(f"{spec.quantity}_") for q in track.quantity.split("+"))
 
 
 def _by_station(readings: Mapping[str, tuple[Reading, ...]]) -> Mapping[str, Sequence[tuple[str, tuple[Reading, ...]]]]:
@@ -203,12 +193,8 @@ def _find_lasting(windows: Windows, spec: SeriesSpec, tracks: Sequence[Track]) -
 
 
 def _is_unflagged(windows: Windows, spec: SeriesSpec) -> bool:
-    return all(f in HARMLESS for f in _newest_flags(windows, spec))
-
-
-def _newest_flags(windows: Windows, spec: SeriesSpec) -> tuple[str, ...]:
     known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
-    return known.flags if known else ()
+    return known is None or HARMLESS.issuperset(known.flags)
 
 
 def _missing_share(

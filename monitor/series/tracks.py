@@ -70,11 +70,6 @@ class Track:
         return self.times_s[-1] if self.times_s else None
 
 
-def build_track(view: View, site: Site, station: Station, criterion: Criterion, now_s: float) -> Track:
-    """Gather, clean and scan what one criterion needs of one station."""
-    return Tracker(site, station, criterion).track(view, now_s)
-
-
 class Tracker:
     """Builds the track of one station for one criterion; asked again, it looks only at readings that are new.
 
@@ -171,7 +166,8 @@ class Tracker:
         known = self._rows.get(at_s)
         if known is not None and all(map(is_, known.parts, parts)):
             return known
-        values, sigmas = _values(parts), tuple([_sigma(r, spec) for r in parts])
+        values = tuple([r.value for r in parts])
+        sigmas = tuple([max(r.sigma or 0.0, spec.noise_floor) for r in parts])
         error = _along_sigma(parts, sigmas, self._unit, spec)
         received_s = max(seconds(r.received_at) for r in parts)
         if (like := self._joined) is not None:  # most instruments state one error, and a batch has one reception
@@ -315,14 +311,6 @@ def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s
     if (low is not None and raw < low) or (high is not None and raw > high):
         return _OUT_OF_RANGE()
     return None
-
-
-def _values(row: Sequence[Reading]) -> Vector:
-    return tuple(r.value for r in row)
-
-
-def _sigma(reading: Reading, spec: SeriesSpec) -> float:
-    return max(reading.sigma or 0.0, spec.noise_floor)
 
 
 def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector, spec: SeriesSpec) -> float:

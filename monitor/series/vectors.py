@@ -12,5 +12,5 @@ def minus(a: Vector, b: Vector) -> Vector:
 
 
 def norm(a: Vector) -> float:
-    """Euclidean length."""
+    """Euclidean length, summed exactly so that every version of Python reckons alike."""
     return abs(a[0]) if len(a) == 1 else sqrt(fsum(map(mul, a, a)))

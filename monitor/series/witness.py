@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from math import fsum, sqrt
 from typing import Final
 
-from monitor.domain.witnesses import find_groups
-from monitor.series.vectors import Vector
-
-__all__ = ["Motion", "find_groups", "follows", "move_as_one"]
+from monitor.series.vectors import Vector, minus, norm
 
 COMPANY: Final = 1.0 / 3.0  # of a leader's motion; measured on drifts and lone rovers at noise of 0.5 to 2.5 mm
 AGREEMENT: Final = 0.1  # a shifted reference moves all rovers alike; beyond this share and their errors they differ
@@ -37,8 +34,8 @@ def move_as_one(rovers: Sequence[Motion], controls: Sequence[Motion], *, others_
     if len({len(r.vector) for r in rovers}) != 1 or not all(c.moving or follows(c, leaders) for c in controls):
         return False
     middle = tuple(sorted(r.vector[k] for r in rovers)[len(rovers) // 2] for k in range(len(rovers[0].vector)))
-    size = size_of(middle)
-    return all(_distance(r.vector, middle) <= AGREEMENT * size + 3.0 * r.error for r in rovers)
+    size = norm(middle)
+    return all(norm(minus(r.vector, middle)) <= AGREEMENT * size + 3.0 * r.error for r in rovers)
 
 
 def follows(rover: Motion, leaders: Iterable[Motion]) -> bool:
@@ -50,15 +47,6 @@ def follows(rover: Motion, leaders: Iterable[Motion]) -> bool:
     return any(
         along >= COMPANY * size and along > rover.error / sqrt(len(rover.vector))
         for m in leaders
-        if len(m.vector) == len(rover.vector) and (size := size_of(m.vector)) > 0.0
+        if len(m.vector) == len(rover.vector) and (size := norm(m.vector)) > 0.0
         for along in (fsum(a * b for a, b in zip(rover.vector, m.vector, strict=True)) / size,)
     )
-
-
-def _distance(one: Vector, other: Vector) -> float:
-    return sqrt(fsum((a - b) ** 2 for a, b in zip(one, other, strict=True)))
-
-
-def size_of(vector: Sequence[float]) -> float:
-    """Length of a vector, summed exactly so that every version of Python reckons alike."""
-    return sqrt(fsum(v * v for v in vector))

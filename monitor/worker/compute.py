@@ -97,7 +97,14 @@ def run(
         AwayError: it could not begin, for want of a cluster or of room on this machine.
     """
     with _noted(task.function, cluster):
-        return _run(task, asked, limit_s, on_progress, cluster, terms)
+        if cluster is None:
+            terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
+            return _run_here(task, asked, limit_s, on_progress, terms)
+        answered: Answered = call_there(
+            cluster, task.function, run_for, task, asked, limit_s, terms, list_versions(),
+            limit_s=limit_s, is_stopping=is_stopping,
+        )  # fmt: skip
+        return answered
 
 
 @contextlib.contextmanager
@@ -118,22 +125,10 @@ def find_trouble() -> str:
     return next(filter(None, list(_troubles.values())), "")
 
 
-def _run(
-    task: Task[Asked, Answered],
-    asked: Asked,
-    limit_s: float,
-    on_progress: Progress | None,
-    cluster: Cluster | None,
-    terms: Terms,
+def _run_here(
+    task: Task[Asked, Answered], asked: Asked, limit_s: float, on_progress: Progress | None, terms: Terms
 ) -> Answered:
-    if cluster is not None:
-        answered: Answered = call_there(
-            cluster, task.function, run_for, task, asked, limit_s, terms, list_versions(),
-            limit_s=limit_s, is_stopping=is_stopping,
-        )  # fmt: skip
-        return answered
     job = task.function
-    terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
     try:
         child = _take_waiting(job) or _start(job, "")
     except OSError as error:

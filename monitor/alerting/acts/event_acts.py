@@ -1,19 +1,18 @@
 """To take an event back: by one person, and by two where bounds could become laxer while a high level is at stake."""
 
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template, Term
+from forecasting.message import Template
 from monitor.alerting.acts.operator_acts import measure_stake
-from monitor.alerting.decision.signatures import needs_two
+from monitor.alerting.decision.signatures import require_shared
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
-from monitor.errors import NeedsSecondError
 from monitor.series.steps import is_earthquake
 from monitor.store.alerting.events import find_event_kind, withdraw_event
-from monitor.store.people.users import load_users, require_two
 
 _ALONE: Final = Template(
     "event.alone", "event {number}: one person may not withdraw an earthquake while {level} is at stake"
@@ -44,11 +43,6 @@ def take_event_back(
         NeedsSecondError: one person alone may not.
     """
     kind = find_event_kind(c, event_id, site.id)
-    stake = measure_stake(c, site)
-    shared = is_earthquake(kind) and needs_two(site, stake) and bool(load_users(c))
-    if shared and second is None:
-        high = site.levels[min(stake, site.top_level)].name
-        raise NeedsSecondError(_ALONE(number=event_id, level=Term(high)))
-    if shared and second is not None:
-        require_two(c, actor, second, now)
+    refuse = partial(_ALONE, number=event_id)
+    shared = is_earthquake(kind) and require_shared(c, site, measure_stake(c, site), actor, second, now, refuse)
     withdraw_event(c, event_id, actor, reason, now, second=second if shared else None)

@@ -12,8 +12,8 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF, Message, Template, Term
 from monitor.domain.alert import Ledger
 from monitor.domain.fusion import Clause, Fusion, list_leaves
-from monitor.domain.site import Criterion, Recipient, Site, Station, Threshold
-from monitor.series.witness import find_groups
+from monitor.domain.site import Criterion, Recipient, Site, Station
+from monitor.domain.witnesses import find_groups
 
 _FIELD: Final = Template("loosening.field", "{name}: {field} {old} -> {new}")
 _SITE: Final = Template("loosening.site", "site")
@@ -57,10 +57,6 @@ def _higher(old: Any, new: Any) -> bool:
     return old is not None and new is not None and new >= old
 
 
-def _longer_or_none(old: Any, new: Any) -> bool:
-    return new is None or _higher(old, new)
-
-
 def _sooner(old: Any, new: Any) -> bool:
     return old is None or _lower(old, new)
 
@@ -73,14 +69,10 @@ def _any(old: Any, new: Any) -> bool:  # noqa: ARG001 - what it was and is does 
     return True
 
 
-def _begins_with(old: Sequence[Any], new: Sequence[Any]) -> bool:
-    return tuple(new[: len(old)]) == tuple(old)
-
-
 # what is not named here counts as loosening as soon as it differs
 SITE: Final[Mapping[str, Safe]] = {
     "name": _any, "timezone": _any, "version": _any, "source": _any, "teams": _any, "quantities": _covers,
-    "decoders": _begins_with,
+    "decoders": lambda old, new: tuple(new[: len(old)]) == tuple(old),
 }  # fmt: skip
 STATION: Final[Mapping[str, Safe]] = {
     "v_eq_mm_per_day": _lower, "v_eq_reviewed": _any, "gateway": _any, "power": _any, "calibrated_on": _any,
@@ -95,7 +87,11 @@ CRITERION: Final[Mapping[str, Safe]] = {
     "fast_track": lambda old, new: new is not None and _sooner(old, new),
 }  # fmt: skip
 BOUND: Final[Mapping[str, Safe]] = {"over": _lower, "under": _higher, "probability": _lower}
-DWELL: Final[Mapping[str, Safe]] = {"hits": _lower, "of": _higher, "within_s": _longer_or_none}
+DWELL: Final[Mapping[str, Safe]] = {
+    "hits": _lower,
+    "of": _higher,
+    "within_s": lambda old, new: new is None or _higher(old, new),
+}
 WAYS: Final[Mapping[str, Safe]] = {"lower": _lower, "higher": _higher}  # of the parameters that a kind calls safe
 SIGNED: Final = ("author", "reason", "valid_until")
 FUSION: Final[Mapping[str, Safe]] = {
@@ -140,13 +136,16 @@ def _fields(
     name: str, old: Any, new: Any, known: Mapping[str, Safe], skip: Iterable[str] = ()
 ) -> list[Message]:  # fmt: skip
     """Fields of two records that differ and are not known to be safe."""
-    left = set(skip)
+    left = [f.name for f in fields(old) if f.name not in {*skip}]
+    return _values(name, {k: getattr(old, k) for k in left}, {k: getattr(new, k) for k in left}, known)
+
+
+def _values(name: str, old: Mapping[str, Any], new: Mapping[str, Any], known: Mapping[str, Safe]) -> list[Message]:
+    """The same for two tables that have the same keys."""
     return [
-        _FIELD(name=name, field=f.name, old=_say(getattr(old, f.name)), new=_say(getattr(new, f.name)))
-        for f in fields(old)
-        if f.name not in left
-        and getattr(old, f.name) != getattr(new, f.name)
-        and not (f.name in known and known[f.name](getattr(old, f.name), getattr(new, f.name)))
+        _FIELD(name=name, field=key, old=_say(before), new=_say(new[key]))
+        for key, before in old.items()
+        if before != new[key] and not (key in known and known[key](before, new[key]))
     ]
 
 
@@ -298,12 +297,9 @@ def _criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str])
     for bound in old.thresholds:
         if bound.level >= lowest:
             of = _BOUND(criterion=old.id, number=bound.level, level=Term(levels[bound.level]))
-            found += _bound(of, bound, after.get(bound.level))
+            now = after.get(bound.level)
+            found += [_BOUND_GONE(name=of)] if now is None else _fields(of, bound, now, BOUND)
     return found
-
-
-def _bound(name: str, old: Threshold, new: Threshold | None) -> list[Message]:
-    return [_BOUND_GONE(name=name)] if new is None else _fields(name, old, new, BOUND)
 
 
 def _shares_reference(site: Site) -> bool:
@@ -313,15 +309,10 @@ def _shares_reference(site: Site) -> bool:
 
 
 def _params(name: str, old: Criterion, new: Criterion) -> list[Message]:
-    before, after = dict(old.params), dict(new.params)
     known = {param: WAYS[way] for param, way in old.kind.safe_params}
-    return [
-        _FIELD(name=name, field=key, old=_say(before.get(key)), new=_say(after.get(key)))
-        for key in sorted({*before, *after})
-        if before.get(key) != after.get(key) and not (
-            key in known and key in before and key in after and known[key](before[key], after[key])
-        )
-    ]  # fmt: skip
+    keys = sorted({*dict(old.params), *dict(new.params)})
+    before, after = ({key: dict(one.params).get(key) for key in keys} for one in (old, new))
+    return _values(name, before, after, known)
 
 
 # ---- recipients ------------------------------------------------------------------------------------------------

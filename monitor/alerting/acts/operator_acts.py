@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -10,7 +11,7 @@ from sqlalchemy import Connection
 from forecasting.message import Message, MessageList, NameList, Template, Term, Timestamp
 from monitor.alerting.decision.conditions import HAZARD_KEY
 from monitor.alerting.decision.evaluate import FORMAT, EvaluationResult, evaluate_site, rule_version
-from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two
+from monitor.alerting.decision.signatures import counts_with, measure_height, needs_two, require_shared
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
@@ -18,13 +19,13 @@ from monitor.domain.instants import spell
 from monitor.domain.keys import RuleKey, station_asked
 from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Site
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.series.steps import CAUSES, MOVEMENT, asked_level, says_no, state_after
 from monitor.store.alerting.alerts import add_note, apply_changes, load_alerts
 from monitor.store.alerting.decisions import add_decision, find_state, save_memory
 from monitor.store.database.audit import add_audit, seal_decision
 from monitor.store.database.engine import Database
-from monitor.store.people.users import load_users, require_person, require_two
+from monitor.store.people.users import require_person
 
 _SET: Final = Template("level.set", "set by {name} (was {level}): {reason}")
 _WAS: Final = Template("answer.was", "{question} was {word}, says {name}: {reason}")
@@ -55,12 +56,10 @@ VERIFIED: Final = "step.verify"
 SIGNED: Final = "step.sign"  # the first of two words
 
 
-def set_level(
-    db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime, *, sure: bool = True
-) -> int:
+def set_level(db: Database, site: Site, level: int, actor: Actor, reason: str, now: datetime) -> int:
     """Set the hazard level by hand; `order_level_of` in a transaction of its own."""
     with db.write() as c:
-        return order_level_of(c, site, level, actor, reason, now, sure=sure)
+        return order_level_of(c, site, level, actor, reason, now)
 
 
 def order_level_of(
@@ -96,11 +95,8 @@ def order_level_of(
         texts = MessageList(tuple(asking))
         raise RefusedError(_NOT_LOWERED(site=site.id, level=Term(name), count=len(asking), texts=texts))
     stake = _measure_stake(memory)
-    if stake > level and needs_two(site, stake) and load_users(c):
-        if second is None:
-            high = site.levels[min(stake, site.top_level)].name
-            raise NeedsSecondError(_SET_ALONE(site=site.id, level=Term(high)))
-        require_two(c, actor, second, now)
+    if stake > level:
+        require_shared(c, site, stake, actor, second, now, partial(_SET_ALONE, site=site.id))
     who = actor.name if second is None else f"{second.name} and {actor.name}"
     after = order_level(memory, level, seconds(now))
     name = site.levels[level].name

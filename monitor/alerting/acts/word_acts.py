@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
@@ -15,20 +16,20 @@ from monitor.alerting.acts.operator_acts import (
     note_questions,
     step_of_alert,
 )
-from monitor.alerting.decision.signatures import needs_two
+from monitor.alerting.decision.signatures import require_shared
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
 from monitor.domain.keys import station_asked
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.series.steps import MOVEMENT, ask_step_again
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.audit import add_audit, seal_decision
 from monitor.store.people.countersign import SharedAct
-from monitor.store.people.users import is_admin_of, load_users, require_account, require_person, require_two
+from monitor.store.people.users import is_admin_of, require_account, require_person
 
 _WITHDRAWN: Final = Template("answer.withdrawn", "{question}: the {what} is withdrawn by {name}: {reason}")
 
@@ -146,13 +147,9 @@ def take_word_back(
         spoken = _pick_words(c, spoken, actor, site)
         act, after = UNSIGNED, replace(memory, signed={k: s for k, s in memory.signed.items() if k not in spoken.words})
     else:
-        stake = measure_stake(c, site)
-        shared = MOVEMENT in spoken.answers.values() and needs_two(site, stake) and bool(load_users(c))
-        if shared and second is None:
-            high = site.levels[min(stake, site.top_level)].name
-            raise NeedsSecondError(_ALONE(question=key, level=Term(high)))
+        refuse, moved = partial(_ALONE, question=key), MOVEMENT in spoken.answers.values()
+        shared = moved and require_shared(c, site, measure_stake(c, site), actor, second, now, refuse)
         if shared and second is not None:
-            require_two(c, actor, second, now)
             who = f"{second.name} and {actor.name}"
         act, after = TAKEN_BACK, ask_again(memory, spoken.answers, seconds(now))
     sentence = _WITHDRAWN(question=key, what=spoken.said, name=who, reason=reason)

@@ -1,13 +1,14 @@
 """What the tables say today of the inputs a decision froze: late rows, revisions, flags, offsets, what is gone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from forecasting.message import gather
+from monitor.alerting.audit.explain import BESIDES
 from monitor.alerting.audit.recompute import parse_frozen_site
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_facts
@@ -26,7 +27,6 @@ LATE: Final[Mapping[str, Callable[[Any], float]]] = {
     "anomalies": lambda x: float(x.at_s), "footprints": lambda x: float(x.acquired_s),
     "reports": lambda x: float(x.at_s), "events": lambda x: float(x.from_s),
 }  # fmt: skip
-BESIDES: Final = ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,7 @@ class Departure:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {
-            "kind": self.kind, "series": self.series, "observed_at": self.observed_at, "frozen": self.frozen,
-            "today": self.today,
-        }  # fmt: skip
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import Final
 from forecasting.message import Message, NameList, Template
 from monitor.criteria.kinds.velocity import judge_rates
 from monitor.domain.keys import StepKey, VoteKey
-from monitor.domain.kinds import Kind
 from monitor.domain.site import Station
 from monitor.domain.witnesses import OBSERVERS
 from monitor.series.assessment import Assessment, Windows
@@ -28,8 +27,9 @@ def find_common(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Message]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = windows.site
-    kinds = {c.id: c.kind for c in site.criteria}
-    moving = {w.station for w in assessments if w.raise_level > 0 and _tells_motion(kinds[w.criterion])}
+    # measured motion, or what people saw
+    telling = {c.id for c in site.criteria if c.kind.motion or c.kind.source == "observers"}
+    moving = {w.station for w in assessments if w.raise_level > 0 and w.criterion in telling}
     open_steps = {s.station: s.jump.size for k, s in sightings.items() if windows.memory.answers.get(k) is None}
     moving |= set(open_steps)
     leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
@@ -55,11 +55,6 @@ def find_common(
             found[reference] = tuple(sorted(moved))
             sentences[reference] = MOVE_ALIKE(stations=NameList(found[reference]), reference=reference)
     return found, sentences
-
-
-def _tells_motion(kind: Kind) -> bool:
-    """Measured motion, or what people saw."""
-    return kind.motion or kind.source == "observers"
 
 
 def _says_nothing(windows: Windows, station: Station, rovers: Sequence[Motion]) -> bool:

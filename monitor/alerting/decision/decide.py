@@ -9,7 +9,7 @@ from forecasting.message import Message, Template, Term
 from monitor.alerting.decision.common_mode import find_common
 from monitor.alerting.decision.conditions import list_changes, list_conditions, review_due_s
 from monitor.alerting.decision.evidence import describe
-from monitor.alerting.decision.fusion_rules import Ruling, apply_rules
+from monitor.alerting.decision.fusion_rules import Ruling, apply_rule
 from monitor.alerting.decision.ladder import Rung, climb, fuse
 from monitor.alerting.decision.orphaned_votes import find_unheard
 from monitor.alerting.decision.proof import as_advice, find_unproven, next_proof_s
@@ -123,7 +123,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
     fresh = {w.key for w in assessments if w.heard and w.fresh}
     standings = stand(votes, pended, companions.caps, covers, fresh, now_s)
     covered = find_covered(steps, covers)
-    rulings = apply_rules(site, standings, groups, memory.answered)
+    rulings = tuple(apply_rule(site, rule, standings, groups, memory.answered) for rule in site.fusion.rules)
     counted: dict[Support, int] = {
         **{k: s.counts for k, s in standings.items() if s.counts > 0 and k.criterion in witnesses},
         **{StepVote(k): asked_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},

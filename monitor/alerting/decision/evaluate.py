@@ -141,19 +141,13 @@ def load_facts(
     reads = {x.kind.facts for x in site.criteria}
     stations, horizons_s = list_asked_forecasts(site)
     scored_until = scored_until or now
+    events_since, strict_s = min(since, now - timedelta(seconds=events_reach_s(site))), event_span_s(site)
     return {
         "forecasts": load_forecast_facts(c, site.id, now, stations, horizons_s) if stations else (),
         "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
         "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
         "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),
-        "events": load_event_facts(
-            c,
-            site.id,
-            min(since, now - timedelta(seconds=events_reach_s(site))),
-            now,
-            as_said=as_said,
-            strict_s=event_span_s(site),
-        ),
+        "events": load_event_facts(c, site.id, events_since, now, as_said=as_said, strict_s=strict_s),
         "offsets": load_offset_facts(c, site.id, now),
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "points" in reads else (),

@@ -45,24 +45,20 @@ class Ruling:
         }  # fmt: skip
 
 
-def apply_rules(
-    site: Site, standings: Mapping[VoteKey, Standing], groups: Mapping[str, str], answered: Mapping[Support, float]
-) -> tuple[Ruling, ...]:
-    """Judge every rule of a site on how each vote stands.
+def apply_rule(
+    site: Site, rule: FusionRule, standings: Mapping[VoteKey, Standing], groups: Mapping[str, str],
+    answered: Mapping[Support, float],
+) -> Ruling:  # fmt: skip
+    """Judge a rule of a site on how each vote stands.
 
     Args:
         site: the declaration.
+        rule: one of its rules.
         standings: how every vote stands, by `criterion|witness`.
         groups: independence group of each witness.
         answered: by rule's vote: data up to this instant were answered by a person.
     """
-    return tuple(_apply(site, rule, standings, groups, answered) for rule in site.fusion.rules)
 
-
-def _apply(
-    site: Site, rule: FusionRule, standings: Mapping[VoteKey, Standing], groups: Mapping[str, str],
-    answered: Mapping[Support, float],
-) -> Ruling:  # fmt: skip
     def says(leaf: Clause, witness: str) -> bool | None:
         key = VoteKey(leaf.criterion, witness)
         if key not in standings:

@@ -1,20 +1,21 @@
 """Which answers one person may give alone: nothing hides the two highest levels on a single word."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from forecasting.message import Message, Term
 from monitor.alerting.decision.votes import find_height
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Signature
 from monitor.domain.keys import StepKey
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
+from monitor.errors import NeedsSecondError, RefusedError
 from monitor.series.coseismic_steps import find_shaken
 from monitor.series.steps import asked_level, high_level
-from monitor.store.people.users import require_account, require_two
+from monitor.store.people.users import load_users, require_account, require_two
 
 
 def measure_height(site: Site, memory: Memory, key: str, steps: Collection[StepKey], now_s: float) -> int:
@@ -27,6 +28,32 @@ def measure_height(site: Site, memory: Memory, key: str, steps: Collection[StepK
 def needs_two(site: Site, height: int) -> bool:
     """True where "no movement" would set aside one of the two highest levels."""
     return height >= high_level(site)
+
+
+def require_shared(
+    c: Connection, site: Site, stake: int, actor: Actor, second: Actor | None, now: datetime,
+    refuse: Callable[..., Message],
+) -> bool:  # fmt: skip
+    """Whether an act takes two people, who are then required to be two; before the first account one is enough.
+
+    Args:
+        c: a write transaction.
+        site: declaration of the site.
+        stake: the highest level that stands or is asked for.
+        actor: a person.
+        second: another one.
+        now: wall time.
+        refuse: says that one person may not, of a `level`.
+
+    Raises:
+        NeedsSecondError: one person alone may not.
+    """
+    if not needs_two(site, stake) or not load_users(c):
+        return False
+    if second is None:
+        raise NeedsSecondError(refuse(level=Term(site.levels[min(stake, site.top_level)].name)))
+    require_two(c, actor, second, now)
+    return True
 
 
 def counts_with(c: Connection, first: Signature | None, answer: str, height: int, actor: Actor, now: datetime) -> bool:

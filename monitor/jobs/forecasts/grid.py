@@ -14,7 +14,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, JobError, NotFoundError, RefusedError
-from monitor.jobs.forecasts.tasks import SCORE_CELL, CellAsked
+from monitor.jobs.forecasts.tasks import SCORE_CELL, TrainingAsked
 from monitor.jobs.forecasts.train import plan_training, read_past
 from monitor.jobs.worker import run_each_in_worker
 from monitor.store.database.engine import Database
@@ -114,7 +114,7 @@ def score_grid(
         raise NotFoundError(f"{site.id} has no readings of displacement to learn from")
     samples, record = read
     plan = plan_training(config, site, grid.model, samples, seed, Path())
-    asked = [CellAsked(record, replace(plan, settings=cell)) for cell in grid.cells]
+    asked = [TrainingAsked(record, replace(plan, settings=cell)) for cell in grid.cells]
     cells, errors, refused = [], [], []
     answers = run_each_in_worker(config.compute, SCORE_CELL, asked)
     with closing(answers):

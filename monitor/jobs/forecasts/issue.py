@@ -14,14 +14,13 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.site import Site
-from monitor.errors import JobError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import Standing, enter_shadow, list_permits, load_standings, retire
 from monitor.jobs.forecasts.read_site import read_site
 from monitor.jobs.forecasts.refit import age
 from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, SiteForecastAsked, join_points, split_points
 from monitor.jobs.samples import Samples
-from monitor.jobs.worker import list_models, run_all_in_workers
+from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
 from monitor.store.models.fits import load_fits
 from monitor.store.models.forecasts import (
@@ -73,8 +72,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
     answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, split_points(question), reads=files))
     by_label = {s.label: s for s in samples}
-    if strange := {*(r.station for r in answer.rows), *(w.station for w in answer.withheld)} - set(by_label):
-        raise JobError(f"the answer of the worker names {min(strange)[:60]!r}, which is no part of the question")
+    refuse_strange([*(row.station for row in answer.rows), *(one.station for one in answer.withheld)], by_label)
     as_of = max(s.newest_received_at for s in samples)
     # a candidate that failed in one piece of a large site is judged on none
     unfit = {

@@ -1,7 +1,7 @@
 """Moves forecasters between candidate, shadow, active and retired by what their stored forecasts were worth."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ from forecasting.serving.promotion import (
     MINIMUM_ISSUES,
     ROLLING_ISSUES,
     SHADOW_S,
-    Record,
     Scored,
     compare_same,
     is_waiting,
@@ -212,7 +211,7 @@ def _judge(
     return replace(
         gate, state=state, reason=reason, since=now if changed else gate.since,
         counts_from=now if changed and state == "shadow" else gate.counts_from, judged_at=now,
-        **_figures(verdict.record),
+        **{name: figure for name, figure in asdict(verdict.record).items() if name not in {"n", "unit"}},
     )  # fmt: skip
 
 
@@ -283,14 +282,6 @@ def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list
         if change_state(c, row, state, reason, SERVICE, now):
             said.append(f"{row.name} {state}: {reason}")
     return said
-
-
-def _figures(record: Record) -> dict[str, Any]:
-    return {
-        "issues": record.issues, "mae": record.mae, "baseline_mae": record.baseline_mae, "skill": record.skill,
-        "coverage_80": record.coverage_80, "worst_80": record.worst_80, "worst_station": record.worst_station,
-        "coverage_95": record.coverage_95,
-    }  # fmt: skip
 
 
 def age_s(gate: GateRow, now: datetime) -> float:

@@ -8,11 +8,10 @@ from forecasting.registry import STATISTICAL
 from forecasting.simple.night_fit import ENDED, NightFit
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
-from monitor.errors import JobError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.read_site import read_site
 from monitor.jobs.forecasts.tasks import REFIT, RefitAsked
-from monitor.jobs.worker import run_in_worker
+from monitor.jobs.worker import refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.fits import FitRow, load_fits, save_fits
 
@@ -43,8 +42,7 @@ def refit_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
         return describe_missing("statsmodels")
     answer = run_in_worker(config.compute, REFIT, RefitAsked(found.record, tuple(site.forecast.horizons_s), models))
     by_label = {s.label: s.series_id for s in found.samples}
-    if strange := {one.station for one in answer.fits} - set(by_label):
-        raise JobError(f"the answer of the worker names {min(strange)[:60]!r}, which is no part of the question")
+    refuse_strange((one.station for one in answer.fits), by_label)
     rows = [
         keep_better(before.get((by_label[one.station], one.model)), FitRow(by_label[one.station], one, now, now, ""))
         for one in answer.fits

@@ -117,16 +117,8 @@ class TrainingAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class CellAsked:
-    """One cell of a grid: the record, and how a network shall be trained on its past; no checkpoint is written."""
-
-    record: SiteRecord
-    training: Training
-
-
-@dataclass(frozen=True, slots=True)
 class CellAnswer:
-    """Errors of that network at each horizon, or why there are none."""
+    """Errors of a network at each horizon, or why there are none; no checkpoint was written."""
 
     horizons: tuple[HorizonErrors, ...] = ()
     refused: str = ""
@@ -213,4 +205,4 @@ SPLIT_SEASONS: Final = Task(f"{_ROOM}:split_seasons", SeasonsAsked, Seasons)
 REFIT: Final = Task(f"{_ROOM}:refit_site", RefitAsked, Refits)
 TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
 TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)
-SCORE_CELL: Final = Task(f"{_ROOM}:score_cell", CellAsked, CellAnswer)
+SCORE_CELL: Final = Task(f"{_ROOM}:score_cell", TrainingAsked, CellAnswer)

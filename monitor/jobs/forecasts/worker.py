@@ -19,7 +19,6 @@ from forecasting.simple.night_fit import Refits
 from monitor.extras import explain_missing
 from monitor.jobs.forecasts.tasks import (
     CellAnswer,
-    CellAsked,
     Permit,
     RefitAsked,
     Seasons,
@@ -96,7 +95,7 @@ def train_forecaster(asked: TrainingAsked) -> TrainingAnswer:
     return TrainingAnswer(made.model_hash, made.path, made.card)
 
 
-def score_cell(asked: CellAsked) -> CellAnswer:
+def score_cell(asked: TrainingAsked) -> CellAnswer:
     """Train one network of a grid on the past of a site and score it on the rows after, or say why not."""
     from forecasting.evaluation.grid import score_settings
     from forecasting.neural.physics import Physics

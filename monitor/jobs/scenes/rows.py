@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -126,7 +127,7 @@ def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime)
     news = changed = 0
     for one in answer.judgements:
         add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
-        changes = [_change(polygon_id, word) for polygon_id, word in sorted(one.changes.items())]
+        changes = [Change(polygon_id, **asdict(word)) for polygon_id, word in sorted(one.changes.items())]
         news += save_changes(c, one.scene_hash, answer.model_hash, changes, now)
         if one.scene_hash == answer.scene_hash:
             changed = sum(1 for row in changes if row.change in {"new", "grown"})
@@ -225,13 +226,6 @@ def _footprint(
         scene_hash, answer.model_hash, one.polygon_id, answer.model, change, one.area_m2, one.mean_probability,
         one.geometry, *one.bbox, station, distance, kind=one.kind, near_stations=keep_near(distances, reach_m),
         susceptibility=susceptibility, susceptibility_map=(answer.prior or {}).get("sha256") if known else None,
-    )  # fmt: skip
-
-
-def _change(polygon_id: str, word: records.Change) -> Change:
-    return Change(
-        polygon_id, word.change, word.parent_id, word.grown_m2, word.since_at, word.first_seen_at, word.root_id,
-        word.anchor_scene, word.caution,
     )  # fmt: skip
 
 

@@ -86,8 +86,8 @@ def _cut_first(
         return IDLE
     _remove(rows, {row.out_dir for row in newest})
     # a full disk is an alarm of its own: nothing is added to it for the look of the page
-    said = _cut(config, site, due) if _has_room(folder) else _say(due, Tiles(error=NO_ROOM))
-    return f"{due.name}: {said}"
+    found = _ask(config, site, due, folder) if _has_room(folder) else Tiles(error=NO_ROOM)
+    return f"{due.name}: {_say(due, found)}"
 
 
 def _has_room(folder: Path) -> bool:
@@ -114,10 +114,6 @@ def _is_cut(row: SceneRow, now: datetime) -> bool:
 
 def _mark(row: SceneRow) -> list[str]:
     return [row.scene_hash, str((row.run or {})["model_hash"])]
-
-
-def _cut(config: ServiceConfig, site: Site, row: SceneRow) -> str:
-    return _say(row, _ask(config, site, row, Path(row.out_dir or "")))
 
 
 def _say(row: SceneRow, found: Tiles) -> str:

@@ -65,7 +65,7 @@ def try_grid(plan: ComputeSection) -> object:
     samples = {f"P{k}": (times, array("d", one)) for k, one in enumerate(walk)}
     whole = tasks.SiteRecord(samples, DAY_S, 399 * DAY_S)
     asked = [
-        tasks.CellAsked(whole, Training("gru", (DAY_S,), Path(), epochs=20, settings={"hidden": hidden}))
+        tasks.TrainingAsked(whole, Training("gru", (DAY_S,), Path(), epochs=20, settings={"hidden": hidden}))
         for hidden in (16, 32, 64)
     ]
     return [one.refused for one in run_all_in_workers(plan, tasks.SCORE_CELL, asked)]

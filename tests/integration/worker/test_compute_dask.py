@@ -106,7 +106,7 @@ def test_settings_of_a_grid_score_the_same_there(far: FarCluster) -> None:
         values[k] = 37.0 * values[k - 1] / 10.0 * (1.0 - values[k - 1] / 10.0) if k > 1 else 3.0
     record = dataclasses.replace(record, samples={"P0": (times, values)})
     asked = [
-        tasks.CellAsked(record, Training("gru", (86400.0,), Path(), epochs=6, settings=settings))
+        tasks.TrainingAsked(record, Training("gru", (86400.0,), Path(), epochs=6, settings=settings))
         for settings in ({"learning_rate": 1e-2}, {"learning_rate": 1e-2, "hidden": 8})
     ]
     here = list(compute.run_all(tasks.SCORE_CELL, asked, 60))

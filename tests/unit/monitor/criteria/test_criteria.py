@@ -11,8 +11,9 @@ from detection.anomaly.registry import compared_with
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
-from monitor.criteria.kinds import anomaly, rain_intensity_duration
+from monitor.criteria.kinds import anomaly
 from monitor.criteria.kinds.scene import assess_scenes
+from monitor.criteria.rain_gauge import Gauge
 from monitor.criteria.table import CRITERIA, KINDS
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
@@ -31,11 +32,11 @@ from monitor.domain.decision import (
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.domain.witnesses import find_groups
 from monitor.language.rendering import translate
 from monitor.series.assessment import Windows
 from monitor.series.step_detector import Walk
 from monitor.series.tracks import direction
-from monitor.series.witness import find_groups
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0
@@ -157,8 +158,7 @@ def test_thin_coverage_raises_but_does_not_lower():
 
 
 def test_a_variant_that_ignores_coverage_is_caught(monkeypatch):
-    original = rain_intensity_duration._curve
-    monkeypatch.setattr(rain_intensity_duration, "_curve", lambda *a: [{**f, "coverage": 1.0} for f in original(*a)])
+    monkeypatch.setattr(Gauge, "coverage", lambda *_: 1.0)
     with pytest.raises(AssertionError):
         check_thin_coverage_raises_but_does_not_lower()
 
