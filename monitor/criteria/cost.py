@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.criteria.scope import history_s, reach_s, wanted_series
 from monitor.domain.instants import spell_duration
-from monitor.domain.site import Criterion, SeriesSpec, Site
+from monitor.domain.site import SeriesSpec, Site
 
 ROWS_WARN: Final = 50_000  # about a second of one processor at each evaluation
 ROWS_MOST: Final = 200_000
@@ -52,7 +52,8 @@ def find_dear(site: Site) -> tuple[str, bool] | None:
             (_rows(spec, criterion.quantity, history_s(site, criterion, spec)), criterion, spec)
             for criterion in site.criteria
             if criterion.kind.source == "instruments"
-            for spec in _specs(site, criterion)
+            for station in criterion.stations
+            if (spec := site.series(station, criterion.quantity)) is not None
         ),
         key=lambda found: found[0],
     )
@@ -71,11 +72,6 @@ def _list_wanted(site: Site) -> Iterator[tuple[str, SeriesSpec, float, float]]:
         spec = site.series(station, quantity)
         if spec is not None:
             yield station, spec, span_s, _rows(spec, quantity, span_s)
-
-
-def _specs(site: Site, criterion: Criterion) -> list[SeriesSpec]:
-    found = [site.series(station, criterion.quantity) for station in criterion.stations]
-    return [spec for spec in found if spec is not None]
 
 
 def _rows(spec: SeriesSpec, quantity: str, span_s: float) -> float:

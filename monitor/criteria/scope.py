@@ -44,16 +44,17 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
         stations = set(criterion.stations)
         if criterion.kind.velocity:
             stations |= {s.id for s in site.stations if not s.on_slope and s.reference is not None}
-        for station in stations:
-            spec = site.series(station, criterion.quantity)
-            if spec is not None:
-                key = (station, criterion.quantity)
-                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
-        for key in further_series(criterion):
+        for key in (*((station, criterion.quantity) for station in stations), *further_series(criterion)):
             spec = site.series(*key)
             if spec is not None:
                 found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
     return found
+
+
+def find_span_s(spans: Mapping[tuple[str, str], float], station: str, quantity: str) -> float:
+    """How far back a stored series is wanted, by its own name or as a component of displacement; 0 = not at all."""
+    declared = "displacement" if quantity.startswith("displacement_") else quantity
+    return spans.get((station, quantity)) or spans.get((station, declared)) or 0.0
 
 
 def further_series(criterion: Criterion) -> list[tuple[str, str]]:

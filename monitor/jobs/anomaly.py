@@ -87,7 +87,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if step is None and detector not in done:
             parts.append(f"{detector}: no readings of displacement")
             continue
-        if checkpoint is None and needs_training(detector):
+        # some cannot score before their threshold was counted on the site's own record
+        if checkpoint is None and detector not in CARRIED_OVER and detector not in CERTAIN:
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
             continue
         if step is not None and detector not in done:
@@ -259,11 +260,6 @@ def _score_in_worker(
     refuse_strange((s.station for s in answer.scores), ids, f"{detector}: the answer of the worker")
     budget, factor = budget_of_each(site.anomaly), factors.get(detector, 1.0)
     return [_row(one, ids, detector, budget, checkpoint, factor) for one in answer.scores]
-
-
-def needs_training(detector: str) -> bool:
-    """True for a detector that cannot score before its threshold was counted on the site's own record."""
-    return detector not in CARRIED_OVER and detector not in CERTAIN
 
 
 def budget_of_each(plan: AnomalyPlan) -> float:

@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain, count
@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.alerting.decision.evaluate import load_facts
-from monitor.criteria.scope import anchor_at, reach_s, wanted_series
+from monitor.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.domain.decision import Newest, ProofFact, View, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
@@ -178,7 +178,7 @@ class History:
         self.rows = self.by_reception = 0
         streams = []
         for index, row in enumerate(load_series(c, self._site.id)):
-            span_s = _span_of(spans, row)
+            span_s = find_span_s(spans, row.station, row.quantity)
             self._windows.append(_Window(row, load_past_offsets(c, row), load_past_flags(c, row.id)))
             self._spans.append(span_s)
             # before the first look: what the windows reach back, and the newest epoch however old
@@ -318,7 +318,7 @@ class History:
             spans = wanted_series(site)
             wanted = self._wanted[site.version] = [
                 (f"{w.row.station}.{w.row.quantity}", span_s, w)
-                for w in self._windows if (span_s := _span_of(spans, w.row)) > 0.0
+                for w in self._windows if (span_s := find_span_s(spans, w.row.station, w.row.quantity)) > 0.0
             ]  # fmt: skip
         now = instant(self.now_s)
         edges_s = {span_s: seconds(anchor_at(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
@@ -345,8 +345,3 @@ class History:
 
 def _weight(stored: Stored) -> tuple[float, int, int]:
     return stored.observed_s, rank(stored.solution), stored.revision
-
-
-def _span_of(spans: Mapping[tuple[str, str], float], row: SeriesRow) -> float:
-    declared = "displacement" if row.quantity.startswith("displacement_") else row.quantity
-    return spans.get((row.station, row.quantity)) or spans.get((row.station, declared)) or 0.0

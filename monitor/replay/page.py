@@ -91,7 +91,8 @@ def draw_lines(
     lines: Mapping[tuple[str, str], Sequence[tuple[float, float]]], labels: Sequence[Label], from_s: float, to_s: float
 ) -> str:
     """Displacement by station, events as bands behind it."""
-    chosen = dict(sorted(lines.items(), key=lambda kv: -_swing(kv[1]))[:MOST_LINES])
+    swings = {key: max(v for _, v in points) - min(v for _, v in points) for key, points in lines.items()}
+    chosen = dict(sorted(lines.items(), key=lambda kv: -swings[kv[0]])[:MOST_LINES])
     low = min(v - points[0][1] for points in chosen.values() for _, v in points)
     high = max(v - points[0][1] for points in chosen.values() for _, v in points)
     height, reach = 260, max(high - low, 1e-9)
@@ -147,10 +148,6 @@ def _svg(inside: str, height: int, label: str) -> str:
 def _x(at_s: float, from_s: float, to_s: float) -> float:
     share = (at_s - from_s) / (to_s - from_s)
     return LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT)
-
-
-def _swing(points: Sequence[tuple[float, float]]) -> float:
-    return max(v for _, v in points) - min(v for _, v in points)
 
 
 # ---- tables ------------------------------------------------------------------------------------------------------

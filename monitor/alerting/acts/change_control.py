@@ -9,7 +9,7 @@ something else now is set apart (`decision.orphaned_votes`), so that it holds an
 import contextlib
 import hashlib
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -286,20 +286,22 @@ def _require_open(proposal: store.Proposal) -> None:
 
 def find_file(folder: Path, version: str) -> Path | None:
     """The file of a folder that holds a version of a site, or None."""
-    for path in sorted(folder.glob("*.toml")):
-        with contextlib.suppress(ConfigError):
-            if _digest(read_text(path)) == version:
-                return path
-    return None
+    return next((path for path, text in _list_files(folder) if _digest(text) == version), None)
 
 
 def _find_file(folder: Path, site_id: str) -> Path:
     """Where a site's file stands, or would stand."""
-    for path in sorted(folder.glob("*.toml")):
+    for path, text in _list_files(folder):
         with contextlib.suppress(ConfigError):
-            if parse_site(read_text(path), path.name).id == site_id:
+            if parse_site(text, path.name).id == site_id:
                 return path
     return folder / f"{site_id}.toml"
+
+
+def _list_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.glob("*.toml")):
+        with contextlib.suppress(ConfigError):
+            yield path, read_text(path)
 
 
 def _refuse_edited(path: Path, known: set[str | None], number: int) -> None:

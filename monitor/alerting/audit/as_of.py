@@ -12,7 +12,7 @@ from monitor.alerting.audit.explain import BESIDES
 from monitor.alerting.audit.recompute import parse_frozen_site
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_facts
-from monitor.criteria.scope import anchor_at, wanted_series
+from monitor.criteria.scope import anchor_at, find_span_s, wanted_series
 from monitor.domain.decision import Decision, Memory, Newest, View, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
@@ -100,13 +100,11 @@ def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_
     readings: dict[str, tuple[Reading, ...]] = {}
     newest = load_newest(c, site.id, now)
     for series in load_series(c, site.id):
-        declared = "displacement" if series.quantity.startswith("displacement_") else series.quantity
-        span_s = wanted.get((series.station, series.quantity)) or wanted.get((series.station, declared))
-        if span_s is None:
+        span_s = find_span_s(wanted, series.station, series.quantity)
+        if not span_s:
             continue
         name = f"{series.station}.{series.quantity}"
-        from_at = anchor_at(now, span_s)
-        found = tuple(load_readings(c, series.id, from_at, now, known_at))
+        found = tuple(load_readings(c, series.id, anchor_at(now, span_s), now, known_at))
         readings[name] = found
         last = next((r for r in reversed(found) if "future" not in r.flags), None)
         if last is not None and known_at != now:

@@ -364,22 +364,20 @@ def list_changes(
     for key in sorted({*before.conditions, *after.conditions}):
         old, new = before.conditions.get(key), after.conditions.get(key)
         if new is not None and (old is None or old.level != new.level):
-            change = _change(key, new, new.level, data_time, is_open=True, reason=new.reason)
+            change = _change(key, new, new.reason, data_time, is_open=True)
             changes.append(replace(change, notify=not (is_told and key.endswith(":stale"))))
         elif new is None and old is not None:
             was = old.reason.values["text"] if old.reason.id == VERIFY.id else old.reason
-            changes.append(_change(key, old, old.level, data_time, is_open=False, reason=OVER(text=was)))
+            changes.append(_change(key, old, OVER(text=was), data_time, is_open=False))
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
     return tuple(changes)
 
 
-def _change(
-    key: str, condition: Condition, level: int, data_time: Any, *, is_open: bool, reason: Message
-) -> AlertChange:
+def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
     evidence = canonical_json({"key": key, "since_s": condition.since_s, "reason": condition.reason})
     return AlertChange(
-        ledger=Ledger(condition.ledger), key=key, level=level, open=is_open, reason=reason, data_time=data_time,
-        evidence=evidence,
+        ledger=Ledger(condition.ledger), key=key, level=condition.level, open=is_open, reason=reason,
+        data_time=data_time, evidence=evidence,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.criteria.scope import anchor_at, wanted_series
+from monitor.criteria.scope import anchor_at, find_span_s, wanted_series
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.series.assessment import Warm
@@ -37,6 +37,7 @@ class Looking:
     Attributes:
         site: The declaration; another one needs another memory.
         warm: What `decide` may reuse.
+        is_warm: The newest look found readings that were held.
     """
 
     def __init__(self, site: Site) -> None:
@@ -45,16 +46,11 @@ class Looking:
         self._spans = wanted_series(site)
         self._held: dict[int, _Held] = {}
         self._now: datetime | None = None
-        self._warm = False
+        self.is_warm = False
 
     def forget(self) -> None:
         """Begin anew: the next look reads everything."""
         self.warm, self._held, self._now = Warm(), {}, None
-
-    @property
-    def is_warm(self) -> bool:
-        """True when a look found readings that were held."""
-        return self._warm
 
     def count(self) -> int:
         """Readings held, and with them the epochs of tracks, of which each criterion has its own."""
@@ -65,13 +61,11 @@ class Looking:
         if self._now is not None and now < self._now:
             self.forget()
         self._now = now
-        wanted = []
-        for row in load_series(c, self.site.id):
-            span_s = self._spans.get((row.station, row.quantity)) or self._spans.get(
-                (row.station, _declared(row.quantity))
-            )
-            if span_s is not None:
-                wanted.append((row.id, f"{row.station}.{row.quantity}", anchor_at(now, span_s)))
+        wanted = [
+            (row.id, f"{row.station}.{row.quantity}", anchor_at(now, span_s))
+            for row in load_series(c, self.site.id)
+            if (span_s := find_span_s(self._spans, row.station, row.quantity))
+        ]
         self._renew(c, [(series_id, from_at) for series_id, _, from_at in wanted], now)
         return {key: self._held[series_id].readings for series_id, key, _ in wanted}
 
@@ -81,7 +75,7 @@ class Looking:
             (i, held.from_at, held.last_at)
             for i, from_at in wanted if (held := self._held.get(i)) is not None and held.from_at == from_at
         ]  # fmt: skip
-        self._warm = bool(known)
+        self.is_warm = bool(known)
         stamps = load_stamps(c, known, now)
         sound = [(i, last_at, s) for (i, _, last_at), s in zip(known, stamps, strict=True) if s == self._held[i].stamp]
         for series_id, (newer, stamp) in load_newer(c, sound, now, now).items():
@@ -100,7 +94,3 @@ class Looking:
         held = self._held.get(series_id)
         before = {} if held is None else {r.observed_at: r for r in held.readings}
         return tuple(old if (old := before.get(r.observed_at)) == r else r for r in found)
-
-
-def _declared(quantity: str) -> str:
-    return "displacement" if quantity.startswith("displacement_") else quantity

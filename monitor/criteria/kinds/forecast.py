@@ -104,17 +104,13 @@ def judge_forecast(criterion: Criterion, windows: Windows, station: Station) -> 
         })  # fmt: skip
     if newest_s is None:
         return Assessment(criterion.id, station.id, reason=_NONE)
-    open_levels = [t.level for t in criterion.thresholds if not _is_clear(t, facts)]
+    open_levels = {t.level for t in criterion.thresholds} - {f["level"] for f in facts if f["recovered"]}
     said = next((f for f in facts if f["level"] == raise_level), facts[0])
     return Assessment(
         criterion.id, station.id, raise_level, max([raise_level, *open_levels]), heard=True,
         fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)), newest_s=newest_s,
         reason=_explain(said), facts={"bounds": facts, "distribution": DISTRIBUTION},
     )  # fmt: skip
-
-
-def _is_clear(threshold: Threshold, facts: Sequence[Mapping[str, Any]]) -> bool:
-    return any(f["level"] == threshold.level and f["recovered"] for f in facts)
 
 
 def find_fans(criterion: Criterion, station: Station, rows: Sequence[ForecastFact]) -> Iterator[Fan]:

@@ -15,10 +15,10 @@ from monitor.domain.alert import SERVICE
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
-from monitor.jobs.forecasts.promotion import Standing, enter_shadow, list_permits, load_standings, retire
+from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, retire
 from monitor.jobs.forecasts.read_site import read_site
 from monitor.jobs.forecasts.refit import age
-from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, SiteForecastAsked, join_points, split_points
+from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, Permit, SiteForecastAsked, join_points, split_points
 from monitor.jobs.samples import Samples
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
@@ -113,7 +113,8 @@ def _ask(model: str, model_hash: str, standing: Standing | None) -> AskedModel:
     name = name_intervals(model, model_hash)
     if standing is None:
         return AskedModel(model, name)
-    return AskedModel(model, name, standing.row.path, list_permits(standing))
+    permits = {h: Permit(g.state == "active", g.reason, g.skill) for h, g in standing.gates.items()}
+    return AskedModel(model, name, standing.row.path, permits)
 
 
 def _row(

@@ -28,7 +28,6 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.model_alarms import tell_coverage, tell_degraded
-from monitor.jobs.forecasts.tasks import Permit
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import (
     GateRow,
@@ -177,11 +176,6 @@ def retire_older(c: Connection, site: Site, kind: str, newest: str, now: datetim
         else:
             continue
         retire(c, site, standing.row, reason, SERVICE, now)
-
-
-def list_permits(standing: Standing) -> dict[float, Permit]:
-    """What the worker needs to mark rows, by horizon in seconds."""
-    return {h: Permit(g.state == "active", g.reason, g.skill) for h, g in standing.gates.items()}
 
 
 def _judge(

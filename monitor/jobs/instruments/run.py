@@ -178,7 +178,7 @@ def _judge(
         spark = _draw_spark(hours, _interval_s(station, main[0]), now)
     return store.Judged(
         station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in join_states(found)),
-        round(battery[-1].mean, 3) if battery else None, _begin(battery[-1]) if battery else None,
+        round(battery[-1].mean, 3) if battery else None, _begin(battery[-1].hour) if battery else None,
         None if expected.empty_s is None else instant(expected.empty_s), expected.method,
         station.calibrated_on, due_on, spark_of, spark,
     )  # fmt: skip
@@ -209,15 +209,11 @@ def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
 
 
 def _read_hours(hours: Sequence[store.Hour]) -> list[Day]:
-    return [Day(epoch_s(_begin(hour)), hour.low, hour.high) for hour in hours]
-
-
-def _begin(hour: store.Hour) -> datetime:
-    return _parse_hour(hour.hour)
+    return [Day(epoch_s(_begin(hour.hour)), hour.low, hour.high) for hour in hours]
 
 
 @lru_cache(maxsize=2048)  # all instruments share the hours of a month
-def _parse_hour(hour: str) -> datetime:
+def _begin(hour: str) -> datetime:
     return parse(f"{hour}:00:00Z")
 
 
@@ -246,8 +242,8 @@ def _read_signal(c: Connection, station: Station, series: Series, now: datetime)
     if series_id is None or spec is None:
         return []
     hours = store.load_hours(c, series_id, now - DAYS * DAY, now)
-    fresh = [h.mean for h in hours if _begin(h) > now - DAY]
-    return check_signal(fresh, [h.mean for h in hours if _begin(h) <= now - DAY], spec.low)
+    fresh = [h.mean for h in hours if _begin(h.hour) > now - DAY]
+    return check_signal(fresh, [h.mean for h in hours if _begin(h.hour) <= now - DAY], spec.low)
 
 
 def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: datetime) -> Weather:
@@ -270,7 +266,7 @@ def _draw_spark(hours: Sequence[store.Hour], interval_s: float, now: datetime) -
     span, begin = SPARK_DAYS * DAY / points, now - SPARK_DAYS * DAY
     parts: dict[int, list[float]] = {}
     for hour in hours:
-        at = _begin(hour)
+        at = _begin(hour.hour)
         if at > begin - timedelta(hours=1):
             parts.setdefault(max(0, int((at - begin) / span)), []).append(hour.mean)
     return [round(fmean(parts[n]), 4) if n in parts else None for n in range(points)]
