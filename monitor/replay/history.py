@@ -262,13 +262,11 @@ class History:
         """The next instant at which something else became known."""
         return self.news[0] if self.news else inf
 
-    def move(self, now_s: float) -> int:
-        """Let the clock stand at an instant; returns how many rows became known."""
-        arrived = 0
+    def move(self, now_s: float) -> None:
+        """Let the clock stand at an instant."""
         while self.next_arrival_s() <= now_s:
             known_s, _, index, waiting = heapq.heappop(self._waiting)
             stored = waiting or self._aged.pop((index, known_s))
-            arrived += 1
             self._note_newest(index, stored)
             if stored.observed_s > now_s - reach_s(self._spans[index]):
                 self._windows[index].add(stored)
@@ -282,7 +280,6 @@ class History:
             for window, span_s in zip(self._windows, self._spans, strict=True):
                 window.cut(now_s - reach_s(span_s))
         self.now_s = now_s
-        return arrived
 
     def _take(self) -> None:
         assert self._head is not None

@@ -57,11 +57,9 @@ SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said t
 class Sighting:
     """A jump as a criterion's track shows it."""
 
-    key: str
     station: str
     jump: Jump
     level: int
-    max_silence_s: float
     quantity: str
     before: bool = False
     doubt: Message | None = None
@@ -109,10 +107,7 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
                 station = windows.site.station(track.station)
                 doubt = None if station is None else find_doubt(windows.view, station, track, jump)
                 doubt = UNKNOWN_NOISE if jump in unsure else doubt
-                found[key] = Sighting(
-                    key=key, station=track.station, jump=jump, level=level, max_silence_s=spec.max_silence_s,
-                    quantity=spec.quantity, before=old, doubt=doubt,
-                )  # fmt: skip
+                found[key] = Sighting(track.station, jump, level, spec.quantity, before=old, doubt=doubt)
     return found
 
 

@@ -41,7 +41,6 @@ class Track:
         early: What might be steps, were the scatter of the series known: oldest first, none taken out.
         set_aside: (epoch, reason) of what was left out.
         newest_s: Newest epoch received whatever its quality; None when there is none.
-        from_s: First epoch looked at.
         stuck: True when the newest epochs repeat one value for longer than chance would make it.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
@@ -59,7 +58,6 @@ class Track:
     early: tuple[Jump, ...] = ()
     set_aside: tuple[tuple[float, Message], ...] = ()
     newest_s: float | None = None
-    from_s: float | None = None
     stuck: bool = False
     learning: int | None = None
     fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -203,8 +201,7 @@ class Tracker:
             along_sigma=tuple(errors), jumps=tuple(j for _, j in walk.jumps),
             early=tuple(walk.early),
             set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
-            from_s=walk.times[0] if walk.times else None, learning=walk.learning,
-            stuck=is_stuck(walk.values, spec),
+            learning=walk.learning, stuck=is_stuck(walk.values, spec),
             fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track

@@ -30,7 +30,6 @@ class Rung:
     level: int
     supporters: Mapping[Support, int]
     held_by: tuple[str, ...]
-    raised: bool
 
 
 def fuse(site: Site, counted: Mapping[Support, int], group_of: Callable[[Support], str]) -> Ask:
@@ -71,4 +70,4 @@ def climb(
             break
         level -= 1
         supporters = {k: min(v, level) for k, v in supporters.items() if min(v, level) > 0}
-    return Rung(level, dict(sorted(supporters.items())), held, level > memory.level)
+    return Rung(level, dict(sorted(supporters.items())), held)

@@ -11,10 +11,10 @@ from forecasting.data.series import horizon_key
 from forecasting.data.units import spell_span
 from forecasting.message import TEXT_OF, Figure, Message, Template, Value
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
-from monitor.domain.alert import SERVICE, health_alarm
+from monitor.domain.alert import health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import tell_site
 from monitor.store.models.registry import GateRow, ModelRow
 
 _DEGRADED: Final = Template("model.degraded", "{model} is degraded, the simple forecast is shown")
@@ -61,6 +61,4 @@ def _change(
     c: Connection, site: Site, key: str, reason: Message, facts: Mapping[str, Any], now: datetime, *, is_open: bool
 ) -> None:
     change = health_alarm(key, int(is_open), reason, is_open=is_open, evidence={"reason": reason, **facts})
-    apply_changes(
-        c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=code_version()
-    )
+    tell_site(c, site, [change], now, code_version())

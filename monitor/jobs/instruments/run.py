@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import TEXT_OF, Message, NameList, Template, Timestamp, join
 from monitor.config.service import ServiceConfig
-from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
+from monitor.domain.alert import OVER, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
 from monitor.domain.instants import epoch_s, parse
@@ -45,7 +45,7 @@ from monitor.jobs.instruments.checks import (
     join_states,
 )
 from monitor.series.maintenance import MAINTENANCE
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import tell_site
 from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import AnomalyRun, list_standing, load_runs
@@ -109,10 +109,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
     with db.write() as c:
         store.save_instruments(c, site.id, judged, now)
         store.save_months(c, site.id, months)
-        apply_changes(
-            c, site.id, changes, site=site, recipients=site.recipients, actor=SERVICE, now=now,
-            rule_version=code_version(),
-        )  # fmt: skip
+        tell_site(c, site, changes, now, code_version())
     wrong = sum(bool(one.findings) for one in judged)
     return f"{wrong} of {len(judged)} instruments with a finding"
 

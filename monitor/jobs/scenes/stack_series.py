@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 from detection.imagery.footprints.records import Circle, Place
 from detection.imagery.insar.records import CoherenceLoss, MovingZone, StackRates
 from forecasting.message import Figure, Template, Timestamp
-from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import LANDSLIDE, QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.scenes.proximity import keep_near, list_distances
 from monitor.jobs.scenes.rows import list_places
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import tell_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import load_followed
 
@@ -117,6 +117,4 @@ def _tell_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceL
         evidence=canonical_json({"losses": [loss.facts() for *_, loss in near]}),
         notify=bool(near),
     )  # fmt: skip
-    apply_changes(
-        c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=site.version,
-    )  # fmt: skip
+    tell_site(c, site, [change], now, site.version)

@@ -8,11 +8,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.message import Figure, Template
-from monitor.domain.alert import SERVICE, health_alarm
+from monitor.domain.alert import health_alarm
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import known_outline, list_names, name_of
 from monitor.jobs.scenes.tasks import KnownVersion, ReadScene
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import tell_site
 from monitor.store.scenes.arrivals import SceneRow, load_footprints, load_scenes
 from monitor.store.scenes.versions import SUPERSEDED, Withdrawn, flag_values, supersede_scene, withdraw_footprints
 
@@ -107,10 +107,7 @@ def _tell(c: Connection, site: Site, name: str, claimed: Sequence[Withdrawn], no
     key = f"scene-version:{name}"
     told = health_alarm(key, 1, reason, is_open=True, evidence={})
     over = health_alarm(key, 1, reason, is_open=False, evidence={}, notify=False)
-    apply_changes(
-        c, site.id, [told, over], site=site, recipients=site.recipients, actor=SERVICE, now=now,
-        rule_version=site.version,
-    )  # fmt: skip
+    tell_site(c, site, [told, over], now, site.version)
 
 
 def _nearness(one: Withdrawn) -> float:

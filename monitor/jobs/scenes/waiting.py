@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 from detection.imagery.errors import hide_folder
 from detection.imagery.weights_file import spell_own
 from forecasting.message import Message, Template, Timestamp
-from monitor.domain.alert import SERVICE, health_alarm
+from monitor.domain.alert import health_alarm
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of
-from monitor.store.alerting.alerts import apply_changes, load_alerts
+from monitor.store.alerting.alerts import load_alerts, tell_site
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import SHORT
 from monitor.store.models.scene_weights import find_broken_weights
@@ -90,10 +90,7 @@ def tell_weights(db: Database, site: Site, now: datetime) -> None:
     if not changes:
         return
     with db.write() as c:
-        apply_changes(
-            c, site.id, changes, site=site, recipients=site.recipients, actor=SERVICE, now=now,
-            rule_version=site.version,
-        )  # fmt: skip
+        tell_site(c, site, changes, now, site.version)
 
 
 def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> str:
@@ -175,6 +172,4 @@ def _name_row(site: Site, name: str, mark: str) -> str:
 
 def _apply(c: Connection, site: Site, name: str, reason: Message, now: datetime, *, is_open: bool) -> None:
     change = health_alarm(f"{PREFIX}{name}", 1, reason, is_open=is_open, evidence={}, notify=is_open)
-    apply_changes(
-        c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=site.version,
-    )  # fmt: skip
+    tell_site(c, site, [change], now, site.version)

@@ -155,6 +155,13 @@ def apply_changes(
     return events
 
 
+def tell_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime, rule_version: str) -> None:
+    """The same for what the service itself found at a site; its recipients are told."""
+    apply_changes(
+        c, site.id, changes, site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=rule_version
+    )
+
+
 def _find_open(c: Connection, site_id: str, change: AlertChange) -> Row[Any] | None:
     a = t.alert.c
     return c.execute(
