@@ -6,20 +6,23 @@ from typing import Any, Final
 
 from forecasting.message import Message, Template
 from monitor.alerting.decision.conditions import explain_level
-from monitor.alerting.decision.declared import describe_events
 from monitor.alerting.decision.proof import find_unproven
 from monitor.alerting.decision.single_offsets import WAITS
 from monitor.alerting.decision.situation import Situation
 from monitor.alerting.decision.vote_status import Standing
+from monitor.criteria.kinds.earthquake import list_lowering
 from monitor.domain.decision import Memory, Step, Vote, seconds
-from monitor.domain.keys import Support, VoteKey
+from monitor.domain.keys import StepKey, Support, VoteKey
+from monitor.series.assessment import Windows
 from monitor.series.offset_answers import SUFFIX
-from monitor.series.steps import asked_level
+from monitor.series.steps import EVENT, asked_level, is_earthquake, list_events_at
 
 _LOWERED: Final = Template(
     "bounds.lowered", "bounds are lowered to {n} of what the site file says: an earthquake was declared"
 )
 _ONLY_IN_RULES: Final = Template("vote.only_in_rules", "speaks only inside rules")
+_EXPLAINS: Final = Template("event.explains_step", "explains the step {step}")
+_LOWERS: Final = Template("event.lowers_bounds", "lowers bounds to {n} of what the site file says")
 
 
 def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, Any]:
@@ -79,3 +82,24 @@ def _describe_vote(
 def _describe_step(step: Step, covered: Message | None) -> dict[str, Any]:
     found = {"level": asked_level(step), "state": step.state, "reason": step.reason}
     return found if covered is None else {**found, "pended": covered}
+
+
+def describe_events(windows: Windows, steps: dict[StepKey, Step]) -> list[dict[str, Any]]:
+    """Events that change this decision, with who said so: those that explain a step, and those that lower bounds."""
+    found = {}
+    effects: dict[int, list[Message]] = {}
+    for key, step in steps.items():
+        for event in list_events_at(windows, key, step) if step.state == EVENT else ():
+            if is_earthquake(event.kind) and event.words:
+                found[event.id] = event
+                effects.setdefault(event.id, []).append(_EXPLAINS(step=str(key)))
+    for event, factor in list_lowering(windows.site, windows.view, windows.now_s):
+        found[event.id] = event
+        effects.setdefault(event.id, []).append(_LOWERS(n=factor))
+    return [
+        {
+            "event": number, "kind": event.kind, "from_s": event.from_s, "by": event.by, "via": event.via,
+            "confirmed_by": list(event.confirmed_by), "effects": effects[number],
+        }
+        for number, event in sorted(found.items())
+    ]  # fmt: skip
