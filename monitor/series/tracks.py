@@ -164,8 +164,7 @@ class Tracker:
         known = self._rows.get(at_s)
         if known is not None and all(map(is_, known.parts, parts)):
             return known
-        values = tuple([r.value for r in parts])
-        sigmas = tuple([max(r.sigma or 0.0, spec.noise_floor) for r in parts])
+        values, sigmas = _values(parts), tuple([max(r.sigma or 0.0, spec.noise_floor) for r in parts])
         error = _along_sigma(parts, sigmas, self._unit, spec)
         received_s = max(seconds(r.received_at) for r in parts)
         if (like := self._joined) is not None:  # most instruments state one error, and a batch has one reception
@@ -308,6 +307,10 @@ def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s
     if (low is not None and raw < low) or (high is not None and raw > high):
         return _OUT_OF_RANGE()
     return None
+
+
+def _values(row: Sequence[Reading]) -> Vector:
+    return tuple(r.value for r in row)
 
 
 def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector, spec: SeriesSpec) -> float:
