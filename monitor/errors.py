@@ -78,6 +78,10 @@ class JobError(SlopewardError):
         return cast("str", text.values["text"])
 
 
+class KilledError(JobError):
+    """A spawned job was killed: at its limit, at its bound of processor time, or because the service stops."""
+
+
 class AwayError(JobError):
     """The machines that run jobs take none now: nothing is known of what the job was given."""
 

@@ -3,6 +3,9 @@
 from importlib.util import find_spec
 from typing import Final
 
+from forecasting.message import TEXT_OF, Message, Template
+
+_INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (docs/how-to/install.md)")
 # module -> (its name and what needs it, the extra of pyproject.toml that brings it)
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
@@ -31,13 +34,17 @@ def is_installed(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def describe_missing(module: str) -> str:
+def find_install(module: str) -> Message:
+    """The command that installs it."""
+    return _INSTALL(extra=EXTRAS[module][1])
+
+
+def describe_missing(module: str) -> Message:
     """One line: what is not installed, what needs it, and the command that installs it."""
-    line, extra = EXTRAS[module]
-    return f"{line}: pip install 'slopeward[{extra}]' (docs/how-to/install.md)"
+    return TEXT_OF(name=EXTRAS[module][0], text=find_install(module))
 
 
-def explain_missing(error: BaseException) -> str | None:
+def explain_missing(error: BaseException) -> Message | None:
     """The same line for an import that failed; None where the error is another one."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None

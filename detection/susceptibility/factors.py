@@ -97,7 +97,7 @@ class Factors:
             try:
                 opened[path] = self._stack.enter_context(open_terrain(path, self.grid, folder, names))
             except CoverageError as error:
-                raise FactorError(str(error).replace("the scene", "the grid of the map")) from None
+                raise FactorError(str(error)) from None
         return opened
 
     def _open(self, factor: Factor, terrain: dict[Path, TerrainReader]) -> Read:

@@ -36,16 +36,17 @@ def check_part(archive: zipfile.ZipFile, name: str, most_bytes: int) -> None:
         )
 
 
-def check_size(path: Path) -> None:
+def check_size(path: Path, name: str | None = None) -> None:
     """Refuse what is packed in a way that says nothing of its size, and what is too large.
 
     Raises:
         RecipeError: unpack it, or cut it; or it is a device, which has no end.
         OSError: it is not there.
     """
+    called = name or path
     if path.is_char_device():
-        raise RecipeError(f"{path}: a device and no table")
+        raise RecipeError(f"{called}: a device and no table")
     if path.suffix.lower() in PACKED:
-        raise RecipeError(f"{path}: unpack it first (of packed tables, a recipe reads a .zip of one .csv)")
+        raise RecipeError(f"{called}: unpack it first (of packed tables, a recipe reads a .zip of one .csv)")
     if (size := path.stat().st_size) > TABLE_BYTES:
-        raise RecipeError(f"{path}: {size >> 20} MiB; at most {TABLE_BYTES >> 20} MiB of one table are read")
+        raise RecipeError(f"{called}: {size >> 20} MiB; at most {TABLE_BYTES >> 20} MiB of one table are read")

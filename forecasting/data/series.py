@@ -149,7 +149,9 @@ def panel_from_samples(
     return Panel(start, float(step_s), stations, values, places)
 
 
-def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: float | None = None) -> Panel:
+def read_long_csv(
+    path: str | Path, *, quantity: str | None = None, step_s: float | None = None, name: str | None = None
+) -> Panel:
     """Read displacement from a long CSV `time,station,quantity,value` (header required, extra columns ignored).
 
     What `slopeward export SITE observations` writes is one too; readings that bear a flag are left out,
@@ -161,39 +163,41 @@ def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: floa
         path: The file.
         quantity: Which quantity to take; default is the only one whose name starts with `displacement`.
         step_s: Grid interval; default is the median interval of the file.
+        name: What errors call the file; default is its path.
 
     Raises:
         PanelError: Columns are missing, times have no zone, or the quantity is absent or not unique.
     """
     import pandas as pd
 
-    frame = read_sound_rows(path)
+    called = name or path
+    frame = read_sound_rows(path, name)
     missing = {"time", "station", "quantity", "value"} - set(frame.columns)
     if missing:
-        raise PanelError(f"{path}: column {min(missing)} is missing")
+        raise PanelError(f"{called}: column {min(missing)} is missing")
     if quantity is None:
         found = sorted(name for name in frame["quantity"].dropna().unique() if name.startswith("displacement"))
         if len(found) != 1:
-            raise PanelError(f"{path}: name one quantity, displacement columns found: {', '.join(found) or 'none'}")
+            raise PanelError(f"{called}: name one quantity, displacement columns found: {', '.join(found) or 'none'}")
         quantity = found[0]
     frame = frame[frame["quantity"] == quantity]
     if frame.empty:
-        raise PanelError(f"{path}: no row has quantity {quantity}")
+        raise PanelError(f"{called}: no row has quantity {quantity}")
     if not frame["time"].str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True, na=False).all():
-        raise PanelError(f"{path}: every time needs a zone, such as Z")
+        raise PanelError(f"{called}: every time needs a zone, such as Z")
     try:
         instants = pd.to_datetime(frame["time"], utc=True, format="ISO8601")
     except ValueError as error:
-        raise PanelError(f"{path}: a time cannot be read: {str(error).splitlines()[0]}") from error
+        raise PanelError(f"{called}: a time cannot be read: {str(error).splitlines()[0]}") from error
     seconds = (instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
     samples: dict[str, tuple[ArrayLike, ArrayLike]] = {}
     numbers = pd.to_numeric(frame["value"], errors="coerce") * read_scale(quantity)
-    for name, rows in frame.groupby("station").groups.items():
-        samples[str(name)] = (seconds.loc[rows].to_numpy(float), numbers.loc[rows].to_numpy(float))
+    for station, rows in frame.groupby("station").groups.items():
+        samples[str(station)] = (seconds.loc[rows].to_numpy(float), numbers.loc[rows].to_numpy(float))
     if step_s is None:
         gaps = np.concatenate([np.diff(np.unique(np.asarray(times, dtype=float))) for times, _ in samples.values()])
         if not gaps.size:
-            raise PanelError(f"{path}: one sample per station gives no interval")
+            raise PanelError(f"{called}: one sample per station gives no interval")
         step_s = nominal_step(gaps)
     return panel_from_samples(samples, step_s)
 
@@ -204,12 +208,12 @@ def read_long_table(path: Any, **options: Any) -> "pd.DataFrame":
     return frame if "time" in frame.columns else frame.rename(columns={"observed_at": "time"})
 
 
-def read_sound_rows(path: Any) -> "pd.DataFrame":
+def read_sound_rows(path: Any, name: str | None = None) -> "pd.DataFrame":
     """A long CSV without the rows whose `flags` say that their reading does not count; all rows where there are none.
 
     The last row of an epoch is the one that speaks: where it is flagged the rows before it do not count either.
     """
-    frame = read_long_table(path, dtype=LONG_TEXT)
+    frame = read_long_table(path, name=name, dtype=LONG_TEXT)
     key = ["station", "quantity", "time"]
     if not {"flags", *key} <= set(frame.columns):
         return frame
@@ -233,7 +237,7 @@ def read_table(path: Any, *, name: str | None = None, **options: Any) -> "pd.Dat
 
     try:
         if isinstance(path, str | Path):
-            check_size(Path(path))
+            check_size(Path(path), name)
         frame: pd.DataFrame = pd.read_csv(path, **options)
     except (OSError, ValueError) as error:
         raise PanelError(f"{name or path}: no table that can be read: {str(error).splitlines()[0]}") from error

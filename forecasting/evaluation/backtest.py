@@ -12,6 +12,7 @@ from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all, spell_horizon
+from forecasting.message import TEXT_OF
 from forecasting.registry import COMPARISONS, NETWORKS, PRETRAINED, SIMPLE, load
 from forecasting.serving.calibration import judge
 from forecasting.serving.jobs import drop_horizons
@@ -79,7 +80,7 @@ def run_trials(
         test_share: Length of one test as a share of the record.
         last: Score this many last rows in place of a share (divided among the folds).
         training: Other settings of the networks.
-        on_progress: Told one line per fold and model.
+        on_progress: Told one line per fold and model; a message: what was left out.
         learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
         only_fold: One of the folds, from 0; None: all, one after the other.
     """
@@ -119,7 +120,8 @@ def _run_fold(
         if name in NETWORKS:
             dropped = drop_horizons(known, parts, horizons_s, least=1, short=name in PRETRAINED)
             for horizon_s, reason in dropped.items():
-                told(f"fold {fold + 1}: {name}: {spell_horizon(horizon_s)} dropped: {reason}")
+                text = f"{name}: {spell_horizon(horizon_s)} dropped: {reason}"
+                told(TEXT_OF(name=f"fold {fold + 1}", text=text))
             kept = tuple(h for h in horizons_s if h not in dropped)
             best = auto if not dropped else fit_auto(known, parts.calibration, tuple(known.steps(h) for h in kept))
             fans = [simple[horizons_s.index(h)] for h in kept]
@@ -130,7 +132,7 @@ def _run_fold(
                 )  # fmt: skip
                 by_horizon = dict(zip(kept, learnt, strict=True))
             except NotEnoughDataError as error:  # the simple forecasts answer all the same
-                told(f"fold {fold + 1}: {name} left out: {error}")
+                told(TEXT_OF(name=f"fold {fold + 1}", text=f"{name} left out: {error}"))
             made = [by_horizon.get(h, []) for h in horizons_s]
         else:
             made = _simple_answers(

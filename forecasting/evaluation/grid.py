@@ -17,6 +17,7 @@ from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.resampling import block_bootstrap
 from forecasting.evaluation.scoring import Trial
+from forecasting.message import Message
 from forecasting.serving.records import HorizonErrors
 
 IN_USE: Final = 0  # the place of the settings in use among those of a grid
@@ -71,7 +72,7 @@ def score_settings(
     )]  # fmt: skip
     found = [one for trial in trials if (one := _errors(trial, model)) is not None]
     if not found:
-        why = next((line.partition(": ")[2] for line in reversed(told) if "left out" in line or "dropped" in line), "")
+        why = next((str(line.values["text"]) for line in reversed(told) if isinstance(line, Message)), "")
         raise NotEnoughDataError(why or f"{model} answered at no horizon")
     return tuple(found)
 

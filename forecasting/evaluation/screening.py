@@ -24,13 +24,25 @@ class InterpolatedInput:
 
     Attributes:
         station: Name.
-        reason: One plain sentence.
+        signs: What shows it.
         knot_spacing_s: Median distance of the supposed knots, None where none is seen.
     """
 
     station: str
-    reason: str
+    signs: str
     knot_spacing_s: float | None
+
+    @property
+    def text(self) -> str:
+        """The signs, and where the knots lie."""
+        return self.signs + (
+            "" if self.knot_spacing_s is None else f"; knots about every {self.knot_spacing_s / DAY_S:.0f} d"
+        )
+
+    @property
+    def reason(self) -> str:
+        """One plain sentence."""
+        return f"interpolated_input: {self.station}: {self.text}"
 
 
 def interpolated_input(panel: Panel) -> list[InterpolatedInput]:
@@ -57,12 +69,10 @@ def interpolated_input(panel: Panel) -> list[InterpolatedInput]:
             continue
         knots = _knot_spacing(np.flatnonzero(seen & ~smooth))
         spacing = None if knots is None else knots * panel.step_s
-        where = "" if spacing is None else f"; knots about every {spacing / DAY_S:.0f} d"
         found.append(
             InterpolatedInput(
                 station,
-                f"interpolated_input: {station}: fourth difference zero on {share:.0%} of moving samples, "
-                f"increment autocorrelation {lag_one:.3f}{where}",
+                f"fourth difference zero on {share:.0%} of moving samples, increment autocorrelation {lag_one:.3f}",
                 spacing,
             )
         )
@@ -120,9 +130,9 @@ def audit_panel(panel: Panel, horizons_s: Sequence[float]) -> list[Finding]:
         monthly = spacing is not None and 28 * DAY_S <= spacing <= 31 * DAY_S
         least = np.inf if spacing is None else 28 * DAY_S if monthly else spacing
         refused = tuple(spell_horizon(h) for h in horizons_s if h < least)
-        text = one.reason.partition(": ")[2].partition(": ")[2]
+        text = one.text
         if spacing is not None and monthly:
-            text = text.rpartition(";")[0] + f"; knots a calendar month apart (28-31 d, median {spacing / DAY_S:.0f} d)"
+            text = f"{one.signs}; knots a calendar month apart (28-31 d, median {spacing / DAY_S:.0f} d)"
         out.append(Finding(one.station, "interpolated_input", text, refused, spacing))
     for column, station in enumerate(panel.stations):
         out += _look_at(station, panel.values[:, column], panel)

@@ -33,9 +33,6 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,130}")  # no sign that a topic filt
 _OF_PROCESS: Final = re.compile(r"-\d+of\d+(-backfill|-rest)?$")  # what a process of ingest adds to the client id
 SESSIONS: Final = tuple(f"{SERVICE_USER}-{part}" for part in ("backfill", "rest"))  # of the service, by client id
 _ROUNDS: Final = 101  # Mosquitto's own; a secret of 128 random bits needs no slow hash
-HOW_TO_CLOSE: Final = (
-    "give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]"
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,19 @@ from forecasting.message import Duration, Figure, Message, NameList, Template, e
 from monitor.broker.access import find_access, open_access
 from monitor.broker.audit import Limit
 from monitor.broker.intruder import Intruder, try_anonymous, try_foreign
-from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
+from monitor.broker.logins import LoginBook
 from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
 from monitor.checks.check import BAD, OK, WARN, Check, Found, found
-from monitor.checks.live import AWAY_S
+from monitor.checks.live import AWAY_S, HOW_TO_CLOSE
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.health import HOW_TO_INSTALL
 from monitor.ingest.broker import find_mosquitto
 
 LEAST_S: Final = 7 * 86400.0  # that a session should last
 SHORT_S, LONG_S = 3600.0, 86400.0  # an outage shorter than an hour happens to everybody
-_LOSES: Final = "the broker would lose readings in an outage, or has dropped some; see slopeward doctor"
+_LOSES: Final = Template(
+    "check.broker.loses", "the broker would lose readings in an outage, or has dropped some; see slopeward doctor"
+)()
 _SILENT: Final = Template("check.broker.silent", "{url} does not answer: {problem}")
 _START: Final = Template("check.broker.start", "start it, or mend broker.url")()
 _RUN: Final = Template("check.broker.run", "slopeward run starts it")()
@@ -47,7 +49,6 @@ _AT_LEAST: Final = Template(
     "check.bridge.at_least",
     "{why}; as far as {n} messages show: its max_queued_messages and max_queued_bytes say more",
 )
-_CLOSE_OURS: Final = Template("broker.how_to_close", HOW_TO_CLOSE)()
 _CLOSE: Final = Template("check.logins.close", "slopeward broker acl, and deploy/mosquitto.conf")()
 _OPEN: Final = Template("check.logins.open", "{url} lets in clients without a login")
 _CLOSED: Final = Template("check.logins.closed", "{url} lets nobody in without a login")
@@ -165,7 +166,7 @@ def _logins(broker: RunningBroker) -> Iterator[Found]:
         return  # the look at the broker says why
     own = broker.access
     door = open_access(section.instruments_url or section.url, ca_file=section.ca_file)
-    todo = _CLOSE_OURS if broker.mode == "managed" else _CLOSE
+    todo = HOW_TO_CLOSE if broker.mode == "managed" else _CLOSE
     sites = [site.id for site in scan_sites(broker.service.paths.sites)[0]]
     try:
         nobody = try_anonymous(own, door, sites, section.client_id)
@@ -223,13 +224,13 @@ CHECKS: Final = (
     ),
     Check(
         "broker.session", BrokerFacts, BAD, "the broker keeps no session for an absent client",
-        lambda f: found(is_wrong=not f.session_present), "allow persistent sessions",
+        lambda f: found(is_wrong=not f.session_present), _ALLOW,
         fine="a client that came back found its session", alarm=1, key="check:broker.session", reason=_LOSES,
         after_s=AWAY_S, degrades=True,
     ),
     Check(
         "broker.queue", BrokerFacts, BAD, "{text}", _queue, "{todo}",
-        fine=f"keeps at least {KEEPS} messages for an absent client", alarm=1, key="check:broker.queue", reason=_LOSES,
+        fine="keeps at least {n} messages for an absent client", alarm=1, key="check:broker.queue", reason=_LOSES,
         after_s=AWAY_S, degrades=True,
     ),
     Check(

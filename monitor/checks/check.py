@@ -84,7 +84,7 @@ class Check:
         """Make the templates of its texts, by field."""
         texts = {name: getattr(self, name) for name in ("message", "fine", "todo", "reason")}
         object.__setattr__(self, "_templates", {
-            name: Template(self._name_text(name), text)
+            name: Template(self._name_text("message" if text == self.message else name), text)
             for name, text in texts.items() if PLACE.sub("", text) and not isinstance(text, Message)
         })  # fmt: skip
 

@@ -14,8 +14,10 @@ from monitor.store.database.engine import Database
 BRING_BACK: Final = Template(
     "check.weights.bring_back", "bring the files back, or make the network again: slopeward scenes learn"
 )()
-_CHANGED: Final = Template("check.sites.changed", "its file has changed since")()
-_UNWATCHED: Final = Template("check.sites.unwatched", "nobody watches it yet: its file came after")()
+_CHANGED: Final = Template("check.sites.changed", "its file has changed since the service started")()
+_UNWATCHED: Final = Template(
+    "check.sites.unwatched", "nobody watches it yet: its file came after the service started"
+)()
 _COUNTED: Final = Template("check.delivery.counted", "{n} {state}")
 _NOTHING_SENT: Final = Template("check.delivery.nothing", "nothing sent yet")()
 _NEVER_POLLED: Final = Template("check.sources.never", "never looked at")()
@@ -108,7 +110,7 @@ CHECKS: Final = (
         "use SLOPEWARD_DATABASE__URL or ~/.pgpass",
     ),
     Check(
-        "sites.versions", Stored, WARN, "{what} the service started", _versions,
+        "sites.versions", Stored, WARN, "{what}", _versions,
         "systemctl reload slopeward, or restart it; a looser file asks for `slopeward sites propose` first",
     ),
     Check(

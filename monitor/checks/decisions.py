@@ -3,11 +3,14 @@
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from forecasting.message import Message, Template, Timestamp
 from monitor.checks.check import BAD, Check, found
 
 SILENT_WRITE_S: Final = 15.0  # a database that takes no write for so long is more than busy
 LATE_EVALUATION_S: Final = 60.0  # beyond the tick
 SLOW_BEAT_S: Final = 10.0  # a core that beats less often than this decides nothing now
+_NO_WRITES: Final = Template("check.decide.writes", "database takes no writes since {at}")
+_NO_WRITES_FOR: Final = Template("check.decide.writes_for", "database takes no writes since {at} ({problem})")
 
 
 class Pulse(NamedTuple):
@@ -28,10 +31,15 @@ class Heartbeat(NamedTuple):
     silent_at: datetime
 
 
+def _describe_silence(pulse: Pulse) -> Message:
+    at = Timestamp.of(pulse.written_at, "second")
+    return _NO_WRITES_FOR(at=at, problem=pulse.error) if pulse.error else _NO_WRITES(at=at)
+
+
 CHECKS: Final = (
     Check(
-        "decide.writes", Pulse, BAD, "database takes no writes since {at}{why}",
-        lambda p: found(is_wrong=p.unwritten_s > SILENT_WRITE_S, at=p.written_at, why=p.error and f" ({p.error})"),
+        "decide.writes", Pulse, BAD, "{text}",
+        lambda p: found(is_wrong=p.unwritten_s > SILENT_WRITE_S, text=_describe_silence(p)),
     ),
     Check(
         "decide.evaluations", Pulse, BAD, "no evaluation was stored since {at}",

@@ -46,10 +46,9 @@ class Installation(NamedTuple):
 
 
 def _packages(_: Installation) -> Iterator[Found]:
-    from monitor.extras import describe_missing, is_installed
+    from monitor.extras import EXTRAS, find_install, is_installed
 
-    line, todo = describe_missing("torch").split(": ", 1)
-    yield found(is_wrong=not is_installed("torch"), line=line, todo=todo)
+    yield found(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
 
 
 def _workers(seen: Installation) -> Iterator[Found]:

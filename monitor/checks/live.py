@@ -6,12 +6,10 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
-from monitor.broker.logins import HOW_TO_CLOSE
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.duty.rota import Roster, find_gap, find_unread
-from monitor.domain.instants import spell
 from monitor.domain.site import Team
 from monitor.notify.dispatcher import ALL_SITES
 from monitor.store.alerting.alerts import UNDELIVERED
@@ -27,6 +25,10 @@ GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is a
 ESCALATION_FAILS_S: Final = 15.0
 FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
 STATUS_SITE: Final = "status"
+HOW_TO_CLOSE: Final = Template(
+    "broker.how_to_close",
+    "give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]",
+)()
 _SINCE: Final = Template("check.source.since", "{what} since {at}: {problem}")
 _FOLDER: Final = Template("check.source.folder", "a file in the watched folder of {site} cannot be read")
 _NO_FILES: Final = Template("check.source.silent", "source {name} brings no files")
@@ -165,7 +167,7 @@ def _describe_silence(name: str, state: PollState | None, since: datetime | None
 def _list_gaps(seen: Rotas, *, now: bool) -> Iterator[Found]:
     for team in seen.teams:
         gap = find_gap(seen.rosters[team.site, team.name], seen.now, seen.now + GAP_AHEAD)
-        since = "" if gap is None else f"{spell(gap.from_at)[:16]}Z"
+        since = "" if gap is None else Timestamp.of(gap.from_at, "minute")
         is_wrong = gap is not None and (gap.from_at <= seen.now) is now
         yield found(f"{team.site}:{team.name}", is_wrong=is_wrong, team=team.name, site=team.site, since=since)
 
@@ -217,8 +219,8 @@ CHECKS: Final = (
     ),
     Check(  # a managed broker that asks nobody for a login: anybody of this machine can speak for any instrument
         "broker.anonymous", BrokerSection, WARN,
-        f"the broker takes readings from anybody of this machine; {HOW_TO_CLOSE}",
-        lambda b: found(is_wrong=b.mode == "managed" and b.anonymous), alarm=1,
+        "the broker takes readings from anybody of this machine; {how}",
+        lambda b: found(is_wrong=b.mode == "managed" and b.anonymous, how=HOW_TO_CLOSE), alarm=1,
     ),
     Check(  # a foreign message is told once, and again after a quiet hour
         "mqtt.foreign", Publishing, BAD,

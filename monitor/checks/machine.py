@@ -30,7 +30,9 @@ COMMIT_WARN_MS, COMMIT_BAD_MS = 250.0, 2000.0
 LOG_WARN, LOG_BAD = 256 * MIB, 2 * GIB
 SLOWEST: Final = 0.99
 TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
-_SLOW_DATABASE: Final = "the database is slow, or its log has grown too large; see slopeward doctor"
+_SLOW_DATABASE: Final = Template(
+    "check.database.slow", "the database is slow, or its log has grown too large; see slopeward doctor"
+)()
 _CLOCK_UNKNOWN: Final = Template("check.clock.unknown", "this system does not say whether its clock is synchronized")()
 _CLOCK_FREE: Final = Template("check.clock.free", "not synchronized")()
 _FREE: Final = Template("check.disk.free", "{n} GiB free at {place}")

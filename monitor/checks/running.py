@@ -1,12 +1,13 @@
 """What the processes wrote last, as any other process reads it; what is known of each site."""
 
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from forecasting.message import NameList, Template
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.domain.instants import CORE_SILENT
 from monitor.health import HOW_TO_INSTALL, STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
@@ -57,7 +58,7 @@ class Sights(NamedTuple):
     sites: Sequence[SiteSight]
     now: datetime
     tick_s: float  # longest time between two evaluations
-    declared: Iterable[str] = ()  # sites that have a file; named where none is watched yet
+    declared: Collection[str] = ()  # sites that have a file; named where none is watched yet
 
 
 def find_program(pid: int) -> str | None:
@@ -97,7 +98,7 @@ def _list_different(seen: Stamps) -> Iterator[Found]:
     for stamp, (at, said) in seen.stamps.items():
         is_heard = (seen.now - at).total_seconds() <= STANDBY_SILENT_S
         if stamp.startswith(STANDBY) and is_heard and said.get("differs"):
-            yield found(name=stamp.removeprefix(STANDBY), sites=", ".join(said["differs"]))
+            yield found(name=stamp.removeprefix(STANDBY), sites=NameList(tuple(said["differs"])))
 
 
 def _find_core(seen: Stamps) -> Iterator[Found]:
@@ -128,12 +129,9 @@ def _is_late(site: SiteSight, seen: Sights) -> bool:
     return site.evaluated_at is not None and seen.now - site.evaluated_at > longest
 
 
-def _describe_unwatched(seen: Sights) -> str:
-    waiting = ", ".join(sorted(seen.declared))
-    return f" yet; `slopeward run` takes: {waiting}" if waiting else "; write one with `slopeward sites init NAME`"
-
-
-_RUN: Final = "slopeward run (or systemctl start slopeward)"
+_NO_SITE: Final = Template("check.sight.none", "no site is watched; write one with `slopeward sites init NAME`")()
+_WAITING: Final = Template("check.sight.waiting", "no site is watched yet; `slopeward run` takes: {names}")
+_RUN: Final = Template("check.service.run", "slopeward run (or systemctl start slopeward)")()
 _PROCESS: Final = "process {process}, pid {pid}, {sites} sites, {messages} messages, started again {restarts} times"
 CHECKS: Final = (
     Check(
@@ -172,8 +170,10 @@ CHECKS: Final = (
         _list_different, "put the files in force there", degrades=True,
     ),
     Check(
-        "broker.durable", Stamps, WARN, f"broker not durable: what it holds is lost when it restarts; {HOW_TO_INSTALL}",
-        lambda s: found(is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True)),
+        "broker.durable", Stamps, WARN, "broker not durable: what it holds is lost when it restarts; {how}",
+        lambda s: found(
+            is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True), how=HOW_TO_INSTALL
+        ),
         HOW_TO_INSTALL, degrades=True,
     ),
     Check(
@@ -191,8 +191,11 @@ CHECKS: Final = (
         lambda s: found(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n), "publish with QoS 1",
     ),
     Check(
-        "sight.none", Sights, BAD, "no site is watched{todo}",
-        lambda s: found(is_wrong=not s.sites, todo=_describe_unwatched(s)), blinds=True,
+        "sight.none", Sights, BAD, "{text}",
+        lambda s: found(
+            is_wrong=not s.sites, text=_WAITING(names=NameList(tuple(sorted(s.declared)))) if s.declared else _NO_SITE
+        ),
+        blinds=True,
     ),
     Check(
         "sight.begun", Sights, BAD, "{site}: not evaluated yet",

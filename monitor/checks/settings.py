@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.checks.check import BAD, WARN, Check, Found, found
-from monitor.checks.site_files import Environment, SiteFiles
-from monitor.errors import ConfigError, SlopewardError
+from monitor.checks.site_files import SET_IT, Environment, SiteFiles
+from monitor.errors import ConfigError, SlopewardError, UnsetError
 
 _PACK: Final = Template("check.map.pack", "run `slopeward map tiles {path}`")
 _ONLY_PMTILES: Final = Template("check.map.only_pmtiles", "only *.pmtiles are")()
@@ -30,7 +30,7 @@ class Connections(NamedTuple):
     files: SiteFiles
 
 
-def _list_faults(files: SiteFiles) -> list[str]:
+def _list_faults(files: SiteFiles) -> list[ConfigError]:
     from monitor.ingest.sources.plan import find_faults
 
     return list(find_faults(files.service.source, {site.id for site in files.sites}, os.environ))
@@ -38,7 +38,7 @@ def _list_faults(files: SiteFiles) -> list[str]:
 
 def _sources(files: SiteFiles) -> Iterator[Found]:
     faults = _list_faults(files)
-    yield from (found(fault=fault) for fault in faults if not fault.endswith("is not set"))
+    yield from (found(fault=one.message) for one in faults if not isinstance(one, UnsetError))
     if files.service.source and not faults:
         yield found(is_wrong=False, n=Figure(len(files.service.source), "d"))
 
@@ -135,8 +135,8 @@ CHECKS: Final = (
     ),
     Check(
         "sources.unset", Environment, BAD, "{fault}",
-        lambda s: (found(fault=x) for x in _list_faults(s.files) if x.endswith("is not set")),
-        "set it in the environment of the service",
+        lambda s: (found(fault=x.message) for x in _list_faults(s.files) if isinstance(x, UnsetError)),
+        SET_IT,
     ),
     Check(
         "map.folder", SiteFiles, WARN, "[map] tiles: there is no folder {folder}",

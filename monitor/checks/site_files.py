@@ -11,6 +11,7 @@ from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
+from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site
 from monitor.errors import ConfigError, SlopewardError, UnsetError
@@ -39,8 +40,8 @@ _ODD_UNIT: Final = Template(
 _TWICE: Final = Template("check.covariates.twice", "{name} is named twice; name it once")
 _QUARANTINED: Final = Template("check.decoders.quarantined", "{problem}; its messages would wait in the quarantine")
 _NO_ORIGIN: Final = Template("check.decoders.no_origin", "no station has an origin; its positions would wait")()
-_CRITERION: Final = Template("check.unsigned.criterion", "criterion {name}")
-_RULE: Final = Template("check.unsigned.rule", "fusion rule {name}")
+_MEND: Final = Template("check.sites.mend", "mend the site file")()
+SET_IT: Final = Template("check.environment.set", "set it in the environment of the service")()
 _NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
 _NO_PLACE: Final = Template("check.unmapped.no_place", "is read where? give the station a place or an outline")()
 _GIVES: Final = Template("check.unmapped.gives", "gives {names}")
@@ -196,8 +197,8 @@ def _noiseless(files: SiteFiles) -> Iterator[Found]:
 def _unsigned(files: SiteFiles) -> Iterator[Found]:
     """Criteria and rules that count and do not say who set them and on what grounds."""
     for site in files.sites:
-        signed = [(_CRITERION(name=c.id), c.author, c.reason) for c in site.criteria if c.role != "advice"]
-        rules = [(_RULE(name=r.id), r.author, r.reason) for r in site.fusion.rules]
+        signed = [(CRITERION_NAMED(criterion=c.id), c.author, c.reason) for c in site.criteria if c.role != "advice"]
+        rules = [(RULE_NAMED(rule=r.id), r.author, r.reason) for r in site.fusion.rules]
         for name, author, reason in (*signed, *rules):
             missing = [key for key, said in (("author", author), ("reason", reason)) if not said.strip()]
             if missing:
@@ -295,15 +296,15 @@ CHECKS: Final = (
     Check("sites.unproven", SiteFiles, BAD, "{line}", _unproven, "slopeward check says what would show it"),
     Check(
         "forecasts.other_site", SiteFiles, BAD, "forecast.{key}: no site is called '{name}'; expected one of: {every}",
-        _other_sites, "mend the site file",
+        _other_sites, _MEND,
     ),
     Check(
         "forecasts.unknown", SiteFiles, BAD, "{key}: unknown model '{name}'; expected one of: {known}", _unknown_models,
-        "mend the site file",
+        _MEND,
     ),
     Check(
         "forecasts.covariates", SiteFiles, BAD, "forecast.covariates: {line}", _lines(find_unread),
-        "mend the site file",
+        _MEND,
     ),
     Check(
         "forecasts.installed", SiteFiles, WARN, "{names}: {missing}", _uninstalled,
@@ -334,7 +335,7 @@ CHECKS: Final = (
     ),
     Check(
         "sites.unmapped", SiteFiles, WARN, "{series} stays empty: a velocity map {why}", _unmapped,
-        "mend the site file",
+        _MEND,
     ),
     Check("channels.caution", SiteFiles, WARN, "{line}", _lines(find_cautions), "mend its file"),
     Check(
@@ -348,6 +349,6 @@ CHECKS: Final = (
     Check("channels.settings", SiteFiles, BAD, "{error}", _channel_settings, "mend the channels of its file"),
     Check(
         "channels.unset", Environment, BAD, "{error}; set it where the service runs", _unset_channels,
-        "set it in the environment of the service", fine="{channel} has what it needs (slopeward channels test sends)",
+        SET_IT, fine="{channel} has what it needs (slopeward channels test sends)",
     ),
 )  # fmt: skip

@@ -30,6 +30,8 @@ _KINDS: Final = {
     (Ledger.ADVICE, "notice"): Template("subject.advice.notice", "Advice notice"),
     (Ledger.ADVICE, "urgent"): Template("subject.advice.urgent", "Advice urgent"),
 }
+CRITERION_NAMED: Final = Template("loosening.criterion", "criterion {criterion}")
+RULE_NAMED: Final = Template("loosening.rule", "fusion rule {rule}")
 _DOWN: Final = Template("essence.down", "down from {level}")
 _WHERE: Final = Template("body.where", "Where: {place}")
 _SINCE: Final = Template("body.since", "Since {at}")

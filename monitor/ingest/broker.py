@@ -234,9 +234,7 @@ class ManagedBroker(_Child):
             )
         is_open = self.prepare()
         if is_open:
-            log.warning(
-                "the broker lets anybody of this machine publish readings without a login; %s", logins.HOW_TO_CLOSE
-            )
+            log.warning("the broker lets anybody of this machine publish readings; `slopeward doctor` says more")
         (self.folder / SOCKET).unlink(missing_ok=True)  # a killed broker leaves it behind
         text = spell_config(self.folder, self.port, self.host, anonymous=is_open)
         Path(self.mark()).write_text(text, encoding="utf-8")

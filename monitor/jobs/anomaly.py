@@ -20,7 +20,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s, spell_about
 from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
-from monitor.errors import AwayError, JobError
+from monitor.errors import JobError
 from monitor.jobs.anomaly_beside import list_beside, load_beside
 from monitor.jobs.anomaly_budget import correct
 from monitor.jobs.anomaly_fan import score_fans
@@ -105,8 +105,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
                 done[detector] = _describe(add_anomalies(c, rows, now), sum(r.alerted for r in rows))
         parts.append(f"{detector}: {done[detector]}")
     if failed:
-        is_away = all(isinstance(error, AwayError) for error in failed)
-        raise (AwayError if is_away else JobError)("; ".join(parts))
+        kinds = {type(error) for error in failed}
+        raise (kinds.pop() if len(kinds) == 1 else JobError)("; ".join(parts))
     return "; ".join(parts)
 
 

@@ -79,7 +79,7 @@ def go_through(due: Sequence[Asked], act: Callable[[Asked], str]) -> str:
     Raises:
         JobError: it failed at some sets, once it was done with the others.
     """
-    said, failed = [], []
+    said, failed, kinds = [], [], set()
     for asked in due:
         try:
             if text := act(asked):
@@ -88,8 +88,9 @@ def go_through(due: Sequence[Asked], act: Callable[[Asked], str]) -> str:
             if is_stopping():
                 raise
             failed.append(f"{asked.name}: {error}")
+            kinds.add(type(error))
     if failed:
-        raise JobError("; ".join([*failed, *said]))
+        raise (kinds.pop() if len(kinds) == 1 else JobError)("; ".join([*failed, *said]))
     return "; ".join(said) or IDLE
 
 

@@ -22,6 +22,7 @@ from monitor.domain.decision import seconds
 from monitor.domain.site import Site
 from monitor.movement.cadence import stage_cadence
 from monitor.movement.gathering import Moving, Path
+from monitor.series.assessment import REPEATS
 from monitor.store.models.movement import FORECAST, INVERSE_VELOCITY, ShownForecast
 
 LOOKS_MOST: Final = 120  # in one update of one series: what is left is looked at next time, and others come in between
@@ -40,7 +41,6 @@ _NOT_JOINED: Final = Template(
     "movement.not_joined", "no failure window by forecast: quantiles of single components cannot be joined"
 )()
 _NEVER: Final = Template("movement.never", "no usable datum")()
-_STUCK: Final = Template("movement.stuck", "the instrument repeats one value")()
 _SILENT: Final = Template("movement.silent", "no usable datum since {at}, allowed are {allowed}")
 _NEWER: Final = Template("failure.newer", "a newer forecast was issued")()
 _NOT_REACHED: Final = Template("failure.not_reached", "the shown forecast no longer reaches {velocity} mm/day")
@@ -343,7 +343,7 @@ def _stand_still(
     if newest_s is None:
         why = _NEVER
     elif path.stuck:
-        why = _STUCK
+        why = REPEATS()
     else:
         why = _SILENT(at=Timestamp(newest_s), allowed=Duration(moving.spec.max_silence_s))
     blind = MovementFacts(newest_s or 0.0, None, None, stale=True)

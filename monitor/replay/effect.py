@@ -15,7 +15,7 @@ from monitor.store.database.engine import Database
 
 MONTH: Final = timedelta(days=30)
 _NOT_ASKED: Final = Template("effect.not_asked", "not asked for (--months 0)")
-_FAILED: Final = Template("effect.failed", "the replay failed: {problem}")
+FAILED: Final = Template("effect.failed", "the replay failed: {problem}")
 _LONG: Final = Template("effect.long", "the replay was ended after {minutes}; ask for fewer months")
 _SILENT: Final = Template("effect.silent", "the replay stopped without an answer; the log says why")
 _ALONE: Final = Template("effect.alone", "A, proposed")
@@ -46,7 +46,7 @@ def preview_effect(
     try:
         card = run_backtest(db, new if old is None else old, from_at, now, other=other, on_progress=on_progress)
     except SlopewardError as error:
-        return {**facts, "skipped": _FAILED(problem=error.message)}
+        return {**facts, "skipped": FAILED(problem=error.message)}
     names = [_ALONE()] if old is None else [_IN_FORCE(), _PROPOSED()]
     return {**facts, "names": names, "scorecard": card.to_json()}
 

@@ -22,7 +22,6 @@ from monitor.errors import SlopewardError
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.values import list_values
-from monitor.language.file_names import rename_file
 from monitor.replay.backtest import Progress, Terms, run_backtest
 from monitor.replay.known import Known
 from monitor.replay.offline import open_files
@@ -205,7 +204,7 @@ def find_forecasts(asked: AskedPast) -> AllForecasts:
 
 
 def _try_forecasts(path: Path, known: tuple[str, Said], quantity: str) -> PastForecasts:
-    from forecasting.data.sources import Recipe, read_record
+    from forecasting.data.series import read_long_csv
     from forecasting.errors import ForecastingError
     from forecasting.evaluation.backtest import run_trials
     from forecasting.evaluation.scoring import score_all
@@ -213,13 +212,13 @@ def _try_forecasts(path: Path, known: tuple[str, Said], quantity: str) -> PastFo
 
     with lay_out_motion(path, known, quantity) as long:
         try:
-            panel = read_record(str(long), Recipe()).panel
+            panel = read_long_csv(long, name=quantity)
             spans_s = choose_horizons(panel.step_s)
             if refused := [one for one in audit_panel(panel, spans_s) if one.refuses]:
                 return PastForecasts(quantity, f"{refused[0].station}: {refused[0].text}")
             trials = list(run_trials(panel, ["auto"], spans_s))
         except (ForecastingError, SlopewardError) as error:
-            return PastForecasts(quantity, rename_file(error_text(error), str(long), quantity))
+            return PastForecasts(quantity, error_text(error))
     scores = [score for trial in trials for score in score_all(trial)]
     return PastForecasts(quantity, "", tuple(_list_lines(scores)), tuple(_draw(trials, panel)))
 

@@ -24,7 +24,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
-from monitor.errors import AwayError, SlopewardError, StoreBusyError
+from monitor.errors import AwayError, KilledError, SlopewardError, StoreBusyError
 from monitor.movement.cadence import stage_cadence
 from monitor.store.database.engine import Database, patient
 from monitor.store.job_runs import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
@@ -346,7 +346,7 @@ class Schedule:
                 self._run_again(key)
             if isinstance(error, AwayError):
                 self._run_again(key, AWAY_AGAIN_S)
-            return ("killed" if "killed" in text else "failed"), text, not isinstance(error, AwayError)
+            return ("killed" if isinstance(error, KilledError) else "failed"), text, not isinstance(error, AwayError)
         except Exception as error:  # loop edge: one broken job must not end the others
             log.exception("job %s", job.name)
             return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}", True

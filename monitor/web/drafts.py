@@ -11,7 +11,7 @@ from typing import Any, Final
 from forecasting.message import Template
 from monitor.alerting.acts.change_control import Change
 from monitor.errors import NotFoundError, RefusedError
-from monitor.replay.effect import preview_apart
+from monitor.replay.effect import FAILED, preview_apart
 from monitor.web.context import Context
 
 _LOG = logging.getLogger(__name__)
@@ -22,7 +22,6 @@ LASTS: Final = timedelta(hours=12)
 _YOURS_PLAY: Final = Template("draft.yours_play", "{count} of your changes are being replayed; wait for one of them")
 _MANY_PLAY: Final = Template("draft.many_play", "{count} changes are being replayed; wait for one of them")
 _GONE: Final = Template("draft.gone", "this draft is gone: drafts last 12 hours and end with a restart; enter it anew")
-_FAILED: Final = Template("draft.failed", "the replay failed: {problem}")
 
 
 @dataclass(slots=True)
@@ -95,4 +94,4 @@ class Drafts:
                 )  # fmt: skip
         except Exception as error:  # the person is told; the page goes on
             _LOG.exception("draft %s", draft.id)
-            draft.effect = {"skipped": _FAILED(problem=type(error).__name__)}
+            draft.effect = {"skipped": FAILED(problem=type(error).__name__)}

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from forecasting.message import TEXT_OF, Figure, Template, join
 from monitor.domain.canonical import code_version
-from monitor.errors import AwayError, JobError
+from monitor.errors import AwayError, JobError, KilledError
 from monitor.extras import explain_missing
 
 CONNECT_S: Final = 10.0  # to reach the scheduler
@@ -20,6 +21,12 @@ TRIES: Final = 3  # workers that may be lost under a job before it fails (schedu
 # what decides the last bit of a result, beside ourselves; what one side lacks is not compared
 COMPARED: Final = ("numpy", "scipy", "torch", "statsmodels", "rasterio", "scikit-learn")
 Versions = Mapping[str, str]
+STOPPING: Final = Template("job.stopping", "killed, the service is stopping")
+_DIFFERS: Final = Template("job.differs", "{name} is {ours} here and {theirs} there")
+_ON: Final = Template("job.on", "{text} (on {address})")
+_LOST: Final = Template("job.lost", "{n} workers of {address} were lost under it")
+_NO_WORKER: Final = Template("job.no_worker", "no worker for {time}")
+_NO_ANSWER: Final = Template("job.no_answer", "no worker answered within {time}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +60,8 @@ def explain_versions(ours: Versions, theirs: Versions) -> str:
     >>> explain_versions({"slopeward": "0.2.0", "numpy": "2.1"}, {"slopeward": "0.1.0", "torch": "2.8"})
     'slopeward is 0.2.0 here and 0.1.0 there'
     """
-    different = [f"{k} is {ours[k]} here and {theirs[k]} there" for k in ours if theirs.get(k, ours[k]) != ours[k]]
-    return "; ".join(different)
+    different = [k for k in ours if theirs.get(k, ours[k]) != ours[k]]
+    return join(_DIFFERS(name=k, ours=ours[k], theirs=theirs[k]) for k in different) if different else ""
 
 
 def call(
@@ -88,17 +95,18 @@ def call(
     for is_last in (False, True):  # a scheduler that was started anew knows nothing of the job: it is given once more
         try:
             client = _connect(cluster, distributed)
-            return _wait(cluster, job, client, client.submit(function, *given, pure=False), limit_s, is_stopping)
+            return _wait(job, client, client.submit(function, *given, pure=False), limit_s, is_stopping)
         except JobError as error:
-            raise type(error)(f"{error} (on {cluster.address})") from None
+            raise type(error)(TEXT_OF(name=job, text=_ON(text=error.said, address=cluster.address))) from None
         except distributed.scheduler.KilledWorker:
-            raise JobError(f"{job} on {cluster.address}: {TRIES + 1} workers were lost under it") from None
+            text = _LOST(n=TRIES + 1, address=cluster.address)
+            raise JobError(TEXT_OF(name=job, text=text)) from None
         except Exception as error:  # what a remote job raises can be anything
             _forget(cluster)
             is_away = isinstance(error, OSError | distributed.CancelledError)
             if is_last or not is_away or is_stopping():
                 told = AwayError if is_away else JobError
-                raise told(f"{job} on {cluster.address}: {_explain(error)}") from error
+                raise told(TEXT_OF(name=job, text=_ON(text=_explain(error), address=cluster.address))) from error
     raise AssertionError
 
 
@@ -139,7 +147,7 @@ def _forget(cluster: Cluster) -> None:
 
 
 def _wait(
-    cluster: Cluster, job: str, client: Any, future: Any, limit_s: float, is_stopping: Callable[[], bool]
+    job: str, client: Any, future: Any, limit_s: float, is_stopping: Callable[[], bool]
 ) -> Any:  # fmt: skip
     """The result, however long it waits for its turn, while there is a worker that could take it."""
     seen_s = time.monotonic()
@@ -151,15 +159,15 @@ def _wait(
             except TimeoutError:
                 now_s = time.monotonic()
                 if is_stopping():
-                    raise JobError(f"{job}: killed, the service is stopping") from None
+                    raise KilledError(TEXT_OF(name=job, text=STOPPING())) from None
                 if client.status == "closed":
                     raise ConnectionError("the scheduler went away") from None
                 if client.scheduler_info().get("workers"):
                     seen_s = now_s
                 elif now_s - seen_s > NO_WORKER_S:
-                    raise AwayError(f"{job}: no worker for {NO_WORKER_S:g} s") from None
+                    raise AwayError(TEXT_OF(name=job, text=_NO_WORKER(time=Figure(NO_WORKER_S, "g", "s")))) from None
                 if now_s > latest_s:
-                    raise JobError(f"{job}: no worker of {cluster.address} answered within {limit_s:g} s") from None
+                    raise JobError(TEXT_OF(name=job, text=_NO_ANSWER(time=Figure(limit_s, "g", "s")))) from None
     except BaseException:
         future.cancel()
         raise

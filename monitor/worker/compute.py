@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, Template
-from monitor.errors import AwayError, JobError
+from monitor.errors import AwayError, JobError, KilledError
 from monitor.extras import explain_missing
 from monitor.worker import sandbox
-from monitor.worker.cluster import Cluster, Versions, count_threads, explain_versions, list_versions
+from monitor.worker.cluster import STOPPING, Cluster, Versions, count_threads, explain_versions, list_versions
 from monitor.worker.cluster import call as call_there
 from monitor.worker.memory import end_without_look, without_looks
 from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
@@ -56,7 +56,10 @@ ONE_THREAD: Final = dict.fromkeys(LIBRARIES, "1")
 # training's processor time. What takes more than 128 MiB at once goes back at once, and all when the process ends.
 KEEP_FREED: Final = {"MALLOC_MMAP_THRESHOLD_": "134217728", "MALLOC_TRIM_THRESHOLD_": "268435456"}
 _NOT_STARTED: Final = Template("job.not_started", "not started, the service is stopping")
-_STOPPING: Final = Template("job.stopping", "killed, the service is stopping")
+_NO_ROOM: Final = Template(
+    "job.no_room", "its process could not be started: {problem}; make room in {folder} and in memory"
+)
+_SAME: Final = Template("job.versions", "{different} ({host}); install the same on all machines")
 _AT_BOUND: Final = Template("job.processor", "killed at its bound of {limit} of processor time (compute.job_limit)")
 _BY_SIGNAL: Final = Template("job.signal", "killed by signal {n}")
 _ENDED: Final = Template("job.ended", "ended with status {n}")
@@ -96,7 +99,7 @@ def run(
         JobError: it failed, was killed at its limit, or answered what is not the record agreed; one line.
         AwayError: it could not begin, for want of a cluster or of room on this machine.
     """
-    with _noted(task.function, cluster):
+    with _noted(cluster):
         if cluster is None:
             terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
             return _run_here(task, asked, limit_s, on_progress, terms)
@@ -108,13 +111,13 @@ def run(
 
 
 @contextlib.contextmanager
-def _noted(job: str, cluster: Cluster | None) -> Iterator[None]:
+def _noted(cluster: Cluster | None) -> Iterator[None]:
     trouble = ""
     try:
         yield
     except AwayError as error:
         # which job it was says nothing to people: all of them wait
-        trouble = str(error).replace(job, "a job", 1).removeprefix("a job: ")
+        trouble = error.said
         raise
     finally:
         _troubles["" if cluster is None else cluster.address] = trouble
@@ -148,9 +151,8 @@ def _run_here(
 
 def _explain_no_room(job: str, error: OSError) -> AwayError:
     """The folder or the process of a job could not be made: the disk of temporary files, memory, processes."""
-    return AwayError(
-        f"{job} could not be started: {error.strerror or error}; make room in {tempfile.gettempdir()} and in memory"
-    )
+    problem = error.strerror or str(error)
+    return AwayError(TEXT_OF(name=job, text=_NO_ROOM(problem=problem, folder=tempfile.gettempdir())))
 
 
 def warm(job: str) -> None:
@@ -312,14 +314,14 @@ def _wait(
             status = process.wait(timeout=max(0.0, min(0.5, deadline - time.monotonic())))
             _report(folder, seen, on_progress)
             if _stopped.is_set():
-                raise JobError(TEXT_OF(name=job, text=_STOPPING()))
+                raise KilledError(TEXT_OF(name=job, text=STOPPING()))
             return status
         seen = _report(folder, seen, on_progress)
         if time.monotonic() >= deadline:
             _kill(process, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=GRACE_S)
-            raise JobError(TEXT_OF(name=job, text=_KILLED(seconds=limit_s)))
+            raise KilledError(TEXT_OF(name=job, text=_KILLED(seconds=limit_s)))
 
 
 def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:
@@ -368,7 +370,7 @@ def _read_answer(task: Task[Asked, Answered], folder: Path, status: int, terms: 
         raise JobError(TEXT_OF(name=job, text=" ".join(told.decode(errors="replace").split())))
     answer = folder / "answer"
     if status != 0 or not answer.exists():
-        raise JobError(TEXT_OF(name=job, text=_explain_end(folder, status, terms)))
+        raise (KilledError if status < 0 else JobError)(TEXT_OF(name=job, text=_explain_end(folder, status, terms)))
     if answer.lstat().st_size > RESULT_LIMIT_BYTES:
         size, most = Figure(answer.lstat().st_size, "d"), Figure(RESULT_LIMIT_BYTES, "d")
         raise JobError(TEXT_OF(name=job, text=_MANY_BYTES(n=size, most=most)))
@@ -443,7 +445,7 @@ def run_each(
     if cluster is None or len(questions) < 2:
         yield from map(ask, questions)
         return
-    with _noted(task.function, cluster):
+    with _noted(cluster):
         at_once = min(len(questions), count_threads(cluster))
     with ThreadPoolExecutor(at_once, "cluster") as threads:
         waiting = deque(threads.submit(ask, asked) for asked in questions)
@@ -465,7 +467,7 @@ def run_for(
         AwayError: as `run`, or this machine runs another version than the service.
     """
     if different := explain_versions(versions, list_versions()):
-        raise AwayError(f"{task.function}: {different} ({socket.gethostname()}); install the same on all machines")
+        raise AwayError(TEXT_OF(name=task.function, text=_SAME(different=different, host=socket.gethostname())))
     return run(task, asked, limit_s, terms=terms)
 
 

@@ -78,7 +78,7 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> Joined:
     one_system = all(tile.grid.crs == tiles[0].grid.crs for tile in tiles)  # else degrees and metres are compared
     tiles.sort(key=lambda tile: (float(f"{tile.size if one_system else tile.pixel_m:.5g}"), tile.path.as_posix()))
     if not tiles:
-        raise CoverageError(f"{dem}: no tile of heights lies below the scene{f'; {told[0]}' if told else ''}")
+        raise CoverageError(f"{dem}: no tile of heights lies on its ground{f'; {told[0]}' if told else ''}")
     vertical = {inspect(tile.path).vertical: tile.path.name for tile in tiles}
     vertical.pop("", None)
     if len(vertical) > 1:

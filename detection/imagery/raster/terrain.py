@@ -159,7 +159,7 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
             share = _bring(metres, grid, here)
             metres.unlink()
         if share < LEAST_COVERED:
-            raise CoverageError(f"{dem}: covers {share:.1%} of the scene, at least {LEAST_COVERED:.0%} are needed")
+            raise CoverageError(f"{dem}: covers {share:.1%} of the ground, at least {LEAST_COVERED:.0%} are needed")
         with rasterio.open(here, driver="GTiff") as source:
             yield TerrainReader(source, stored, dem, share)
 
@@ -261,5 +261,5 @@ def _part_of(source: Any, path: Path, grid: Grid) -> tuple[int, int, int, int]:
     left, top = max(0, int(min(columns)) - 4), max(0, int(min(rows)) - 4)
     right, bottom = min(source.width, int(max(columns)) + 5), min(source.height, int(max(rows)) + 5)
     if right <= left or bottom <= top:
-        raise CoverageError(f"{path}: covers 0.0% of the scene, at least {LEAST_COVERED:.0%} are needed")
+        raise CoverageError(f"{path}: covers 0.0% of the ground, at least {LEAST_COVERED:.0%} are needed")
     return left, top, right - left, bottom - top

@@ -38,7 +38,7 @@ from monitor.store.people.users import require_account, require_person, require_
 from monitor.store.readings.flags import renew_flags
 
 _SET_APART: Final = Template("site_file.set_apart", "criteria mean something else now")
-_UNREADABLE: Final = Template(
+UNREADABLE_FILE: Final = Template(
     "site_file.unreadable", "this program cannot read the site file of {site} that is in force"
 )
 _LOOSENS: Final = Template(
@@ -150,7 +150,7 @@ def require_in_force(c: Connection, site_id: str) -> Site:
     """The declaration in force; raises NotFoundError where there is none that this program can read."""
     found = find_in_force(c, site_id)
     if found is None:
-        raise NotFoundError(_UNREADABLE(site=site_id))
+        raise NotFoundError(UNREADABLE_FILE(site=site_id))
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF, Message, Template, Term
 from monitor.domain.alert import Ledger
 from monitor.domain.fusion import Clause, Fusion, list_leaves
+from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.site import Criterion, Recipient, Site, Station
 from monitor.domain.witnesses import find_groups
 
@@ -19,10 +20,8 @@ _FIELD: Final = Template("loosening.field", "{name}: {field} {old} -> {new}")
 _SITE: Final = Template("loosening.site", "site")
 _STATION: Final = Template("loosening.station", "station {station}")
 _SERIES: Final = Template("loosening.series", "series {series}")
-_CRITERION: Final = Template("loosening.criterion", "criterion {criterion}")
 _DENIED: Final = Template("loosening.criterion_denied", "criterion {criterion}, which a rule denies")
 _BOUND: Final = Template("loosening.bound", "criterion {criterion}, level {number} ({level})")
-_RULE: Final = Template("loosening.rule", "fusion rule {rule}")
 _RECIPIENT: Final = Template("loosening.recipient", "recipient {name}")
 _PLAN: Final = Template("loosening.plan", "{plan} differs, and a criterion that counts rests on it")
 _LADDER: Final = Template("loosening.ladder", "the ladder of levels differs")
@@ -228,7 +227,7 @@ def _fusion(old: Fusion, new: Fusion, high: int) -> list[Message]:
         if rule.level < high:
             continue
         now = after.get(rule.id)
-        found += [_RULE_GONE(rule=rule.id)] if now is None else _fields(_RULE(rule=rule.id), rule, now, RULE)
+        found += [_RULE_GONE(rule=rule.id)] if now is None else _fields(RULE_NAMED(rule=rule.id), rule, now, RULE)
     if old.neighbours is None and new.neighbours is not None:
         found.append(_NEIGHBOURS())
     elif old.neighbours is not None and new.neighbours is not None:
@@ -288,9 +287,9 @@ def _matters(criterion: Criterion, high: int) -> bool:
 
 
 def _criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str]) -> list[Message]:
-    name = _CRITERION(criterion=old.id)
+    name = CRITERION_NAMED(criterion=old.id)
     found = _fields(name, old, new, CRITERION, skip={"thresholds", "dwell", "params"})
-    found += _fields(_CRITERION(criterion=f"{old.id}.dwell"), old.dwell, new.dwell, DWELL)
+    found += _fields(CRITERION_NAMED(criterion=f"{old.id}.dwell"), old.dwell, new.dwell, DWELL)
     found += _params(name, old, new)
     after = {b.level: b for b in new.thresholds}
     lowest = 0 if old.kind.loosening != "bounds" or old.role == "part" else high

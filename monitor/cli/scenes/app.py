@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from forecasting.message import Message
 from monitor.cli.scenes import (
     change,
     detect,
@@ -57,6 +58,7 @@ def add(
     What lay there by its name is replaced: of the same time, it is another version of the scene.
     """
     from monitor.jobs.scenes.inbox import detect_scene
+    from monitor.jobs.scenes.waiting import FAILED
 
     service, db = open_service(config)
     one = pick_site(service, site)
@@ -67,7 +69,8 @@ def add(
             _put(content, target, move=content != scene)
     said = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
     show({"site": one.id, "scene": scene.name, "said": said}, f"{scene.name}: {said}", as_json)
-    if said.startswith("failed") or not _see_to_files(db, service, one, target, scene, make=files):
+    is_failed = isinstance(said, Message) and said.id == FAILED.id
+    if is_failed or not _see_to_files(db, service, one, target, scene, make=files):
         raise typer.Exit(1)
 
 

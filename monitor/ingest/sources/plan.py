@@ -97,20 +97,22 @@ def find_form(source: SourceSection) -> str:
 KEYS = {"--window": "window_m", "--within": "within_m"}
 
 
-def find_faults(sources: Iterable[SourceSection], sites: Collection[str], environ: Mapping[str, str]) -> Iterator[str]:
-    """What keeps sources from working, as far as it can be known without a look at a server; one line each."""
+def find_faults(
+    sources: Iterable[SourceSection], sites: Collection[str], environ: Mapping[str, str]
+) -> Iterator[ConfigError]:
+    """What keeps sources from working, as far as it can be known without a look at a server; one each."""
     for one in sources:
         if one.site not in sites:
-            yield f"source {one.name}: site {one.site!r} is not configured"
+            yield ConfigError(f"source {one.name}: site {one.site!r} is not configured")
         package = PACKAGES.get(one.kind)
         if package is not None and not is_installed(package):
-            yield f"source {one.name}: {describe_missing(package)}"
+            yield ConfigError(f"source {one.name}: {describe_missing(package)}")
         for path in (one.key_file, one.ca_file):
             if path and not os.access(path, os.R_OK):
-                yield f"source {one.name}: {path} cannot be read"
+                yield ConfigError(f"source {one.name}: {path} cannot be read")
         try:
             if one.secret and find_secret(environ, one.secret) is None:
-                yield f"source {one.name}: the environment variable {one.secret} is not set"
+                yield UnsetError(f"source {one.name}: the environment variable {one.secret} is not set")
             if one.kind == "sensorthings":
                 read_series(make_binding(one))
             elif one.kind != "stac":
@@ -118,7 +120,7 @@ def find_faults(sources: Iterable[SourceSection], sites: Collection[str], enviro
             if one.mapping:
                 load_mapping(Path(one.mapping))
         except ConfigError as error:
-            yield str(error)
+            yield error
 
 
 def make_said(source: SourceSection, site: Site) -> Said:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from detection.imagery.footprints.records import AUTO, Box
 from detection.imagery.scene.products.unpack import strip_suffix
-from forecasting.message import Template, Timestamp
+from forecasting.message import Template, Timestamp, error_text
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.names import is_line
@@ -38,6 +38,7 @@ from monitor.jobs.scenes.rows import (
 from monitor.jobs.scenes.tasks import READ_ONE, KnownDate, KnownVersion, SceneAnswer, SceneAsked, find_stranger
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
 from monitor.jobs.scenes.waiting import (
+    FAILED,
     clear,
     end_troubles,
     is_due,
@@ -119,7 +120,7 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             raise  # the service is stopping
         except Exception as error:
             log.exception("%s: %s", site.id, name)
-            said, failed = f"failed: {error}", failed or error
+            said, failed = FAILED(text=error_text(error)), failed or error
         if said == READ:
             read.add(name)
         elif said is not None:

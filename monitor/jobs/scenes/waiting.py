@@ -26,6 +26,7 @@ from monitor.store.scenes.versions import WAITING, drop_waiting, forget_failure
 TOLD_AFTER: Final = timedelta(hours=1)
 # The same files are looked at again after this long: what they wait for may lie elsewhere.
 LOOK_AGAIN: Final = timedelta(minutes=10)
+FAILED: Final = Template("scene.failed", "failed: {text}")
 _WAITS: Final = Template("scene.waits", "scene {name} waits since {since}: {text}")
 _UNUSABLE: Final = Template("scene.unusable", "scene {name} cannot be used: {text}")
 _READ: Final = Template("scene.read", "scene {name} was read")
@@ -93,7 +94,7 @@ def tell_weights(db: Database, site: Site, now: datetime) -> None:
         tell_site(c, site, changes, now, site.version)
 
 
-def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> str:
+def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> Message:
     """Keep that a scene cannot be used, and tell a person; returns one line."""
     said = shorten(error, entry)
     name = name_of(entry)
@@ -105,7 +106,7 @@ def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str
         save_scene(c, row, [], now)
         drop_waiting(c, [_name_row(site, name, WAITING)])
         _apply(c, site, name, _UNUSABLE(name=name, text=said), now, is_open=True)
-    return f"failed: {said}"
+    return FAILED(text=said)
 
 
 def clear(c: Connection, site: Site, name: str, now: datetime) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, String, select, type_coerce
 
 from monitor.store.database.audit import SEAL
-from monitor.store.database.seals import find_unsealed
+from monitor.store.database.seals import GoneRow, find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.types import Instant
 
@@ -54,7 +54,7 @@ def verify_story(c: Connection, alert_id: int, site: str) -> list[str]:
     return [
         line
         for line in (*verify_stories(c), *find_unsealed(c))
-        if line.startswith(tuple(mine)) or (line.startswith(parts) and ": the row is gone; " in line)
+        if line.startswith(tuple(mine)) or (isinstance(line, GoneRow) and line.startswith(parts))
     ]
 
 
@@ -82,7 +82,7 @@ def verify_stories(c: Connection) -> Iterator[str]:
         cited |= {row["decision_id"] for row in events if row["decision_id"] is not None}
         alert = alerts.get(alert_id)
         if alert is None:
-            yield f"alert {alert_id}: the row is gone; {len(events)} of its events are left"
+            yield GoneRow(f"alert {alert_id}: the row is gone; {len(events)} of its events are left")
             continue
         for event in events:
             yield from _check_basis(event, alert, acts.get(event["id"]), decisions)
@@ -91,7 +91,8 @@ def verify_stories(c: Connection) -> Iterator[str]:
     yield from (f"alert {i}: it has no event" for i in sorted(alerts.keys() - told))
     for event_id in sorted(acts.keys() - seen):
         act = acts[event_id]
-        yield f"alert_event {event_id}: the row is gone; audit entry {act.entry_id} has {act.action} of {act.subject}"
+        logged = f"audit entry {act.entry_id} has {act.action} of {act.subject}"
+        yield GoneRow(f"alert_event {event_id}: the row is gone; {logged}")
     yield from _check_orders(c, decisions.keys() - cited)
     yield from _check_outcomes(c)
     for row in c.execute(select(t.site_state.c.site, t.site_state.c.level, t.site_state.c.state)):

@@ -247,6 +247,12 @@ def write_seals(c: Connection, seals: Mapping[str, str | None], now: datetime, *
         append_entry(c, SERVICE, ACTION, SUBJECT, detail, now)
 
 
+class GoneRow(str):
+    """What is said of a row that is gone, and so cannot say itself what it belonged to."""
+
+    __slots__ = ()
+
+
 def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tuple[str | None, int]]:
     """The newest seal of each row by its name, with the number of its audit entry.
 
@@ -296,7 +302,7 @@ def find_unsealed(c: Connection) -> Iterator[str]:
                 yield f"{name}: the row was altered; audit entry {entry_id} has it otherwise"
     for name, (said, entry_id) in seals.items():
         if said is not None:
-            yield f"{name}: the row is gone; audit entry {entry_id} has it"
+            yield GoneRow(f"{name}: the row is gone; audit entry {entry_id} has it")
 
 
 def _changes(c: Connection, sealed: Sealed, before: Mapping[Key, str | None]) -> dict[Key, str | None]:

@@ -19,7 +19,7 @@ MOST_A_DAY: Final = 200  # of one account
 DAY: Final = timedelta(days=1)
 _FULL: Final = Template("photo.full", "{n} photos are here already; more say nothing more")
 _MANY: Final = Template("photo.many", "you sent {n} photos within a day; send more tomorrow")
-_NO_ALERT: Final = Template("photo.alert", "there is no alert {n}")
+NO_ALERT: Final = Template("photo.alert", "there is no alert {n}")
 _NO_REPORT: Final = Template("photo.report", "there is no report {n}")
 _NONE: Final = Template("photo.none", "there is no photo {n}")
 _ALTERED: Final = Template("photo.altered", "photo {n} was altered in the database; it is not shown")
@@ -83,7 +83,7 @@ def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int 
     owner, number = (alert, alert_id) if report_id is None else (report, report_id)
     found: str | None = c.execute(select(owner.c.site).where(owner.c.id == number)).scalar()
     if found is None or found != (site or found):
-        missing = _NO_ALERT if report_id is None else _NO_REPORT
+        missing = NO_ALERT if report_id is None else _NO_REPORT
         raise NotFoundError(missing(n=Figure(number or 0, "d")))
     return found
 

@@ -33,7 +33,7 @@ from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.proposals import load_proposals
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.readings.observations import load_series
-from monitor.store.readings.photos import load_photos
+from monitor.store.readings.photos import NO_ALERT, load_photos
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
@@ -60,11 +60,10 @@ LEDGERS: Final = (
     (Ledger.ADVICE, "Advice", Template("ledger.advice", "What models suggest; nobody was warned by it")()),
 )
 NO_SITE: Final = Template("site.none", "there is no site '{site}'")
-NO_ALERT: Final = Template("page.no_alert", "there is no alert {alert}")
+STORED: Final = Template("page.stored", "stored")
 NO_SERIES: Final = Template("series.none", "there is no series {series}")
 NO_READ_SCENE: Final = Template("scene.none_read", "site '{site}' has no scene '{name}' that was read")
 ODD_RANGE: Final = Template("range.odd", "range: {problem}")
-UNREADABLE_FILE: Final = Template("site.unreadable_file", "the file of site {site} cannot be read by this program")
 _BOUNDS: Final = {  # side of the bound, whether it has a window, whether it has a chance
     ("over", False, False): Template("rule.over", "{level} over {bound}"),
     ("over", True, False): Template("rule.over_in", "{level} over {bound} in {window}"),
@@ -233,7 +232,7 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
     """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
     found = pages.load_alert_page(c, alert_id)
     if found is None:
-        raise NotFoundError(NO_ALERT(alert=alert_id))
+        raise NotFoundError(NO_ALERT(n=alert_id))
     evidence = read_json(found["alert"]["evidence"])
     told = gather(evidence)
     cards = pages.load_cards(c, found["alert"]["site"])

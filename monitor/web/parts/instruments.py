@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.message import Message
 from monitor.domain.instants import parse
 from monitor.domain.instruments.board import CAUSES, RANKS
 from monitor.domain.instruments.parents import Parent
@@ -120,7 +121,8 @@ def describe_row(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     empty = None if row["battery_empty_at"] is None else parse(row["battery_empty_at"])
     left = None if empty is None else max(0, round((empty - now) / timedelta(days=1)))
     others = [f for f in row["findings"] if f["state"] != row["state"]]
-    is_told = any(row["battery_method"] and row["battery_method"] in f["reason"] for f in row["findings"])
+    reasons = [f["reason"] for f in row["findings"]]
+    is_told = any(row["battery_method"] in one.values.values() for one in reasons if isinstance(one, Message))
     return {
         **row, "path": draw_line(spark, WIDTH, HEIGHT), "days_left": left, "others": others,
         "battery_method": "" if is_told else row["battery_method"],

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Connection
 
 from forecasting.message import NameList, Template
+from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
 from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
@@ -26,10 +27,11 @@ from monitor.store.alerting.offsets import confirm_offset
 from monitor.store.pages import load_cards
 from monitor.store.people.countersign import do_by_two
 from monitor.store.readings.messages import add_report, find_report
+from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, Context, context_of
-from monitor.web.parts.collect import NO_ALERT, NO_SITE, UNREADABLE_FILE, find_card
+from monitor.web.parts.collect import NO_SITE, find_card
 from monitor.worker.records import Task
 
 router = APIRouter(include_in_schema=False)
@@ -109,7 +111,7 @@ def recompute_alert(request: Request, alert_id: AlertId, csrf: Annotated[str, Fo
         with context.db.read() as c:
             alert = find_alert(c, alert_id)
             if alert is None:
-                raise NotFoundError(NO_ALERT(alert=alert_id))
+                raise NotFoundError(NO_ALERT(n=alert_id))
             asked = gather_decisions(c, alert)
         plan = context.config.compute.model_copy(update={"dask": "", "job_limit_s": RECOMPUTE_LIMIT_S})
         found = run_in_worker(plan, RECOMPUTE, asked).differences

@@ -14,10 +14,10 @@ from monitor.errors import NeedsSecondError, NotFoundError
 from monitor.store.alerting import alerts
 from monitor.store.pages import load_cards
 from monitor.store.people.countersign import SharedAct, do_by_two
+from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import AlertId, Why, context_of
-from monitor.web.parts.collect import NO_ALERT
 
 router = APIRouter(include_in_schema=False)
 Csrf = Annotated[str, Form()]
@@ -90,7 +90,7 @@ def _act_by_two(
 def _level(c: Connection, alert_id: int) -> int:
     found = alerts.find_alert(c, alert_id)
     if found is None:
-        raise NotFoundError(NO_ALERT(alert=alert_id))
+        raise NotFoundError(NO_ALERT(n=alert_id))
     return found.level
 
 

@@ -154,7 +154,7 @@ def test_an_elevation_model_that_does_not_cover_the_scene(folder, tmp_path, caps
     refused(folder, tmp_path / "few", capsys, 1, "at least 50% are needed", "--dem", str(tmp_path / "few.tif"))
     away = grid_around(143.0, 42.73, SIZE, 10.0)
     write_geotiff(tmp_path / "away.tif", drawn.dem_m[None], away)
-    refused(folder, tmp_path / "away", capsys, 1, "covers 0.0% of the scene", "--dem", str(tmp_path / "away.tif"))
+    refused(folder, tmp_path / "away", capsys, 1, "covers 0.0% of the ground", "--dem", str(tmp_path / "away.tif"))
 
 
 def test_nothing_but_nodata(tmp_path, capsys, drawn):

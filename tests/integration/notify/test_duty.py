@@ -244,7 +244,7 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
         return [(k.check.alarm, k.reason) for k in found if k.is_wrong]
 
     assert wrong(T0 - 4 * DAY) == []
-    assert wrong(T0 - DAY) == [(1, "no one of team geologists of bench is on duty from 2026-03-06T19:00Z")]
+    assert wrong(T0 - DAY) == [(1, "no one of team geologists of bench is on duty from 2026-03-06 19:00 UTC")]
     assert wrong(T0 + 12 * HOUR) == [(1, "no one of team geologists of bench is on duty: messages go to all of it")]
     assert wrong(T0 + 47 * HOUR) == []
 

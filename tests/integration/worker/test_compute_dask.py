@@ -261,7 +261,7 @@ def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_
     monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     for where in (Cluster("tcp://127.0.0.1:1"), Cluster(far.where.address.replace("tls", "tcp"))):
         monkeypatch.setattr(compute, "_troubles", {})
-        with pytest.raises(AwayError, match=rf"on {where.address}: ") as error:
+        with pytest.raises(AwayError, match=rf"\(on {where.address}\)") as error:
             compute.run(DOUBLE, {"x": 1}, 5, cluster=where)
         with pytest.raises(JobError, match="No module named"):  # it begins, on this machine
             compute.run(DOUBLE, {}, 60)

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
 from forecasting.message import Message, Template
+from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.domain.alert import Actor
 from monitor.domain.duty.local_time import read_local
 from monitor.domain.duty.rota import list_shifts
@@ -22,7 +23,7 @@ from monitor.store.pages import load_open_alerts
 from monitor.web.access.callers import actor_of, person_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, Why, context_of
-from monitor.web.parts.collect import UNREADABLE_FILE, find_card
+from monitor.web.parts.collect import find_card
 from monitor.web.parts.duty import describe_team, list_calls
 from monitor.web.parts.headline import find_hazards, find_headlines, tell_sentences
 from monitor.web.parts.templating import render

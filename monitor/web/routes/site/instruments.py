@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from forecasting.message import Template
+from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.domain.instants import parse
 from monitor.errors import RefusedError
 from monitor.language.rendering import translate_all
@@ -16,12 +17,11 @@ from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, Find, InState, context_of
-from monitor.web.parts.collect import UNREADABLE_FILE, find_card
+from monitor.web.parts.collect import STORED, find_card
 from monitor.web.parts.instruments import LISTED, collect_instruments
 from monitor.web.parts.templating import render
 
 router = APIRouter()
-_STORED: Final = Template("anomaly.stored", "stored")
 _ODD_INSTANT: Final = Template("anomaly.odd_instant", "at: {problem}")
 
 
@@ -75,7 +75,7 @@ def label_anomaly(
         run = find_run(load_runs(c, declared, now - LISTED, now), station, instant, quantity)
         add_label(c, site, run, verdict, cause, actor, "", now, seen=seen)
     asked = f"?{urlencode({'find': find})}" if find else ""
-    return go_back(request, f"/sites/{site}/instruments{asked}#anomalies", _STORED())
+    return go_back(request, f"/sites/{site}/instruments{asked}#anomalies", STORED())
 
 
 @router.post("/sites/{site}/anomalies/factor", include_in_schema=False)
@@ -93,4 +93,4 @@ def put_back_factor(
         if declared is None:
             raise RefusedError(UNREADABLE_FILE(site=site))
         set_factor(c, declared, detector, 1.0, actor, reason, context.clock())
-    return go_back(request, f"/sites/{site}/instruments#anomalies", _STORED())
+    return go_back(request, f"/sites/{site}/instruments#anomalies", STORED())

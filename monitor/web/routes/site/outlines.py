@@ -17,7 +17,7 @@ from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, Context, context_of
-from monitor.web.parts.collect import NO_READ_SCENE, find_card
+from monitor.web.parts.collect import NO_READ_SCENE, STORED, find_card
 from monitor.web.parts.templating import render
 from monitor.web.uploads.outlines import read_collection
 
@@ -33,7 +33,6 @@ _LARGE: Final = Template("outline.large_file", "the file is larger than {size} K
 _ODD: Final = Template("outline.odd", "outline {number} of the file: {text}; none is stored")
 _SEVERAL: Final = Template("outline.several_stored", "{count} outlines are stored")
 _NO_FOOTPRINT: Final = Template("outline.no_footprint", "the scene has no footprint '{name}'")
-_JUDGED: Final = Template("outline.judged", "stored")
 _WITHDRAWN: Final = Template("outline.taken_back", "outline {number} is withdrawn")
 Kind = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
 Note = Annotated[str, Form(max_length=store.LONGEST_NOTE, pattern=NO_NUL)]
@@ -150,7 +149,7 @@ def judge(
         if all(one.polygon_id != polygon for one in known):
             raise NotFoundError(_NO_FOOTPRINT(name=polygon[:12]))
         add_review(c, site, polygon, verdict, actor, context.clock(), scene_hash=scene_hash)
-    return _back(request, site, scene_hash, _JUDGED())
+    return _back(request, site, scene_hash, STORED())
 
 
 @router.post("/sites/{site}/outlines/{number}/withdraw")

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
 from forecasting.message import Template
+from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.domain.duty.local_time import TWICE, read_local
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -28,9 +29,6 @@ LATER: Final = {"first": False, "second": True}
 _COMMA: Final = Template("reading.comma", "a comma is read as a decimal point, this is {value} {unit}; is it right?")
 _STORED: Final = Template("reading.stored", "{value} {unit} is stored for {station}")
 _NO_NUMBER: Final = Template("reading.no_number", "value: expected a number, got '{value}'")
-_UNREADABLE: Final = Template(
-    "reading.unreadable_site", "this program cannot read the site file of {site} that is in force"
-)
 THOUSANDS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 Text = Annotated[str, Form(max_length=130, pattern=NO_NUL)]
 
@@ -87,7 +85,7 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
 def _in_force(request: Request, c: Connection, site: str) -> Site:
     found = context_of(request).declared(c, find_card(c, site))
     if found is None:
-        raise NotFoundError(_UNREADABLE(site=site))
+        raise NotFoundError(UNREADABLE_FILE(site=site))
     return found
 
 

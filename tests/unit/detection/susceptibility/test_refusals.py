@@ -97,7 +97,7 @@ def test_factors_that_teach_nothing_or_lie_elsewhere(study, landscape, tmp_path)
     write_geotiff(tmp_path / "away.tif", np.arange(8100, dtype=np.float32).reshape(1, 90, 90), away)
     assert "no pixel of the area has a value of every factor" in study(('classes = "rock.tif"', 'file = "away.tif"'))
     moved = ('classes = "rock.tif"', 'file = "away.tif"'), ("[factors]", 'grid = "rock"\n[factors]')
-    assert "covers 0.0% of the grid of the map" in study(*moved)
+    assert "covers 0.0% of the ground" in study(*moved)
     lone = [shapely.LineString([(grid.transform.c - 90_000, 0), (grid.transform.c - 80_000, 9)])]
     write_geojson(tmp_path / "far.geojson", lone, grid)
     assert "no line within 400 m of the grid" in study(("river.geojson", "far.geojson"))

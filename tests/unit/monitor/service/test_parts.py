@@ -13,7 +13,7 @@ from monitor import health
 from monitor.checks.running import SiteSight
 from monitor.checks.verdict import BLIND, DEGRADED, SEEN, judge, judge_parts
 from monitor.config.service import parse_service
-from monitor.errors import AwayError, ConfigError, JobError, StoreBusyError
+from monitor.errors import AwayError, ConfigError, KilledError, StoreBusyError
 from monitor.health import find_overdue
 from monitor.ingest import handover
 from monitor.ingest.division import Division
@@ -266,7 +266,7 @@ def some_job(db, config, site, now):
 
 
 def failing_job(db, config, site, now):
-    raise JobError("x: killed at its limit of 1 s")
+    raise KilledError("x: killed at its limit of 1 s")
 
 
 def broken_job(db, config, site, now):

@@ -1,0 +1,61 @@
+"""What people read of an alert, printed as JSON: run on a copy of the packages in which a file was edited."""
+
+import json
+import sys
+from datetime import timedelta
+
+from monitor.config.service import parse_service
+from monitor.domain.alert import Ledger
+from monitor.language.catalogue import use
+from monitor.language.local_time import use_zone
+from monitor.notify.cap.chain import compose as compose_cap
+from monitor.notify.message import translate
+from monitor.notify.notifiers.mail import compose as compose_mail
+from monitor.notify.notifiers.telephone import spell_sms
+from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.outbox import claim_due
+from monitor.store.database.engine import Database
+from monitor.store.service_state import stamp
+from tests.data.watched_slope import SITE_TEXT, WatchedSlope
+from tests.integration.web.served import serving
+
+MAIL = "email:duty@example.org"
+RATE = SITE_TEXT[SITE_TEXT.index("[[criterion]]") : SITE_TEXT.index("author =")]
+OPENED = """[[criterion]]
+kind = "level"
+series = "G1.crack_opening"
+red = {over = 5.0}
+"""
+TEXT = (
+    SITE_TEXT.replace(RATE, OPENED)
+    .replace("top_needs = 2", "top_needs = 1")
+    .replace('["log", "log:second"]', f'["{MAIL}"]')
+)
+
+
+def read_all(url):
+    """By way and language, what people read of an alert for a crack that stands open."""
+    database = Database(url)
+    slope = WatchedSlope(database, TEXT)
+    slope.live(4, looks=1)
+    assert slope.live(6, {"G1": 200.0}).level == 3
+    with database.write() as c:
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, slope.now)
+        (alert,) = [one for one in load_alerts(c, "bench", open_only=True) if one.ledger == Ledger.HAZARD]
+        (sent,) = claim_due(c, slope.now, "test", 60.0, 9, MAIL)
+        caps = {f"cap {x}": compose_cap(c, parse_service("", "x"), alert.id, languages=(x,)) for x in ("en", "it")}
+    found = {"file": sys.modules["monitor.criteria.kinds.level"].__file__, **caps}
+    with serving(database, slope.now + timedelta(minutes=1)) as client:
+        found["api"] = client.get("/api/v1/alerts").text
+        for language in ("en", "it"):
+            with use(language), use_zone("UTC"):
+                said = translate(sent)
+                found[f"mail {language}"] = compose_mail(said, "a@example.org", "b@example.org").get_content()
+                found[f"sms {language}"] = spell_sms(said)
+            found[f"page {language}"] = client.get(f"/alerts/{alert.id}", params={"lang": language}).text
+    database.close()
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(read_all(sys.argv[1])))

@@ -1,0 +1,43 @@
+"""A new reason or text of a page is one edit: everybody reads it, in English where it has no translation."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ON_SQLITE
+
+ROOT = Path(__file__).parents[2]
+STANDS = 'Template("criterion.level", "{quantity}: {value}, bounds {bounds}")'
+SOAKED = 'Template("criterion.level.soaked", "soaked: {value}")'
+WAYS = ("page en", "page it", "mail en", "mail it", "sms en", "sms it", "cap en", "cap it", "api")
+EDITS = [
+    (
+        "monitor/criteria/kinds/level.py", STANDS, SOAKED, "soaked: 16.8", WAYS,
+    ),
+    (
+        "monitor/web/templates/alert.html", "{% block main %}", '{% block main %}<p>{{ _("The cellar is dry.") }}</p>',
+        "The cellar is dry.", ("page en", "page it"),
+    ),
+]  # fmt: skip
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(("file", "before", "after", "said", "ways"), EDITS, ids=["reason", "page"])
+def test_one_edit_is_read_everywhere(database_url, tmp_path, file, before, after, said, ways):
+    for name in ("monitor", "forecasting", "detection"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("weights"))
+    text = (tmp_path / file).read_text(encoding="utf-8")
+    assert text.count(before) == 1
+    (tmp_path / file).write_text(text.replace(before, after), encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.contract.edited_copy", database_url],
+        cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout.splitlines()[-1])
+    assert found.pop("file").startswith(str(tmp_path)), "the copy was tried, not the checkout"
+    assert [way for way in WAYS if said in found[way]] == list(ways), found
