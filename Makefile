@@ -180,4 +180,5 @@ recipes-gpu: setup ## Large scene networks on an accelerator, distilled, and whe
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
 	@mkdir -p build/train-demo
-	$(BIN)/python -m detection.imagery.training.recipe landslide4sense generated --out build/train-demo/weights.safetensors --with-simple
+	$(BIN)/slopeward scenes train --recipe $(if $(SLOPEWARD_DATA),landslide4sense --data $(SLOPEWARD_DATA),generated) --out build/train-demo/weights.safetensors
+	$(BIN)/slopeward scenes score --weights build/train-demo/weights.safetensors $(if $(SLOPEWARD_DATA),--data $(SLOPEWARD_DATA)) --with simple

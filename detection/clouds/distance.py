@@ -27,6 +27,7 @@ from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.aoi import read_outlines
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, burn, to_pixels
@@ -485,10 +486,7 @@ def _write(
             description="Significant distances between two point clouds",
         )  # fmt: skip
     found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
-    features = []
-    for zone in found.zones:
-        told = asdict(zone)
-        features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": told})
+    features = list_features(found.zones)
     for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):
         write_json(out_dir / FILES[name], content)
     return found

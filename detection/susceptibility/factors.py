@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import rasterio.features
@@ -40,7 +40,7 @@ def windows(grid: Grid) -> Iterator[tuple[float, Box]]:
         yield number / len(boxes), box
 
 
-class Factors:
+class Factors(ExitStack):
     """Windows of all factors on the grid of a study; use as a context manager.
 
     Args:
@@ -52,19 +52,13 @@ class Factors:
         self.factors = study.factors
         first = next(factor for factor in study.factors if factor.name == study.grid)
         self.grid = read_grid(first.path)
-        self._stack = ExitStack()
+        super().__init__()
         try:
             terrain = self._open_terrain(work)
             self._reads = [self._open(factor, terrain) for factor in self.factors]
         except BaseException:
-            self._stack.close()
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def read(self, box: Box) -> tuple[Values, Known]:
         """Read a window: values factors x height x width, and where all of them are known."""
@@ -95,7 +89,7 @@ class Factors:
             folder = work / f"terrain-{number}"
             folder.mkdir()
             try:
-                opened[path] = self._stack.enter_context(open_terrain(path, self.grid, folder, names))
+                opened[path] = self.enter_context(open_terrain(path, self.grid, folder, names))
             except CoverageError as error:
                 raise FactorError(str(error)) from None
         return opened
@@ -106,7 +100,7 @@ class Factors:
         if factor.kind == "distance":
             return Distances(factor, self.grid).read
         nearest = factor.kind in {"classes", "direction"}  # 359 and 1 degree have no mean of 180
-        return self._stack.enter_context(Layer(factor.path, self.grid, factor.band, nearest=nearest)).read
+        return self.enter_context(Layer(factor.path, self.grid, factor.band, nearest=nearest)).read
 
 
 def _read_terrain(reader: TerrainReader, field: str) -> Read:

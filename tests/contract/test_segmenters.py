@@ -16,9 +16,9 @@ from detection.imagery.data.metrics import count, score
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.centres import centre_loss
 from detection.imagery.neural.checkpoint import load_model, save_model
+from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks import segnet
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
-from detection.imagery.neural.training import segmentation_loss
 from detection.imagery.registry import CLASSIFIERS, DETECTORS, SEGMENTERS, VARIANTS, build, find_entry
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
@@ -106,7 +106,7 @@ def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(nam
         functional.cross_entropy(logits, torch.tensor([1])).backward()
     else:
         assert logits.shape == (1, 2, height, width)
-        segmentation_loss(logits, torch.randint(0, 2, (1, height, width))).backward()
+        make_loss("ce+dice")(logits, torch.randint(0, 2, (1, height, width))).backward()
     silent = {key for key, value in network.named_parameters() if value.grad is None}
     gates = {f"{key}.norm.{part}" for key, module in network.named_modules() if isinstance(module, Sru)
              for part in ("weight", "bias")}  # fmt: skip
@@ -119,7 +119,7 @@ def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(nam
 def test_a_soft_gate_trains_its_normalisation(name):
     network = seeded(name, gate="soft")
     images, truth = blobs(1, 32)
-    segmentation_loss(network(images), truth).backward()
+    make_loss("ce+dice")(network(images), truth).backward()
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in network.parameters())
 
 
@@ -144,7 +144,7 @@ def test_at_most_twenty_steps_halve_the_loss(name):
         if name in CLASSIFIERS:
             loss = functional.cross_entropy(logits, torch.tensor([0, 1, 1, 0]))
         else:
-            loss = segmentation_loss(logits, truth)
+            loss = make_loss("ce+dice")(logits, truth)
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
@@ -363,7 +363,7 @@ def test_the_family_learns_eight_patches_by_heart(name):
     optimiser = torch.optim.AdamW(network.parameters(), 2e-3)
     for step in range(1, 301):
         optimiser.zero_grad()
-        loss = segmentation_loss(network.train()(values), truth)
+        loss = make_loss("ce+dice")(network.train()(values), truth)
         loss.backward()
         optimiser.step()
         if step % 20 == 0:

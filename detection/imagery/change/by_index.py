@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.change.guards import SHIFT_MOST_PX, Image, find_season, lay_together
+from detection.imagery.change.guards import Image, find_season, lay_together, list_before, tell_measured
 from detection.imagery.change.outlines import FILE as OUTLINES
 from detection.imagery.change.outlines import write_outlines
 from detection.imagery.change.records import (
@@ -20,7 +20,6 @@ from detection.imagery.change.records import (
     Comparison,
     KeptDate,
     KnownOutline,
-    Measured,
     read_outlines,
 )
 from detection.imagery.errors import ImageryError, hide_folder
@@ -63,9 +62,8 @@ def compare_by_index(
     nothing = replace(newer, polygons=()), Comparison({}, (), areas={newer.classes[0]: Areas(0.0, 0.0, 0.0, 0.0)})
     warnings: list[str] = []
     grid = read_grid(Path(newer.prob))
-    before = [one for one in earlier if one.acquired_at < newer.acquired_at]
     with Image(newer, grid) as now:
-        for older in sorted(before, key=lambda one: (one.acquired_at, one.scene_hash), reverse=True):
+        for older in list_before(newer, earlier):
             try:
                 with Image(older, grid) as then:
                     date, found = _compare(newer, older, now, then, warnings)
@@ -85,15 +83,13 @@ def _compare(
 ) -> tuple[KeptDate, Comparison]:  # fmt: skip
     day, grid = older.acquired_at.date().isoformat(), now.grid
     shift, ratios = lay_together(now, then)
-    moved = None if shift is None else {"columns": shift.columns, "rows": shift.rows, "blocks": shift.blocks}
     cautions = [*newer.doubts, *find_season(ratios, 0.0, 0.0)]
     if shift is None:
         cautions.append("the shift between the images could not be measured")
-    claimed = shift is None or shift.px <= SHIFT_MOST_PX
-    measured = Measured(older.scene_hash, older.acquired_at, moved, ratios, tuple(cautions), claimed)
+    measured = tell_measured(older, shift, ratios, cautions)
     outlines: tuple[KnownOutline, ...] = ()
     joint = 0
-    if claimed:
+    if measured.claimed:
         outlines, joint = _find_bare(newer, older, now, then)
     else:
         assert shift is not None

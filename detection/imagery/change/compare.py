@@ -11,7 +11,16 @@ from typing import Any, Final
 import shapely
 
 from detection.imagery.change.dates import DATES_MOST, Date
-from detection.imagery.change.guards import SHIFT_MOST_PX, Image, find_season, landslide_shares, lay_together, scene_of
+from detection.imagery.change.guards import (
+    SHIFT_MOST_PX,
+    Image,
+    find_season,
+    landslide_shares,
+    lay_together,
+    list_before,
+    scene_of,
+    tell_measured,
+)
 from detection.imagery.change.judge import judge_dates
 from detection.imagery.change.outlines import FILE as OUTLINES
 from detection.imagery.change.outlines import write_outlines
@@ -23,7 +32,6 @@ from detection.imagery.change.records import (
     Change,
     Comparison,
     KeptDate,
-    Measured,
     Vanished,
     open_geometry,
     read_outlines,
@@ -86,7 +94,7 @@ def compare(
         image = stack.enter_context(Image(newer, grid))
         for date in dates if guards else ():
             _guard(date, own, image, warnings)
-        compared = tuple(map(_tell, dates))
+        compared = tuple(tell_measured(d.facts, d.shift, d.ratios, d.cautions) for d in dates)
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
         changes, vanished = _doubt(*judge_dates(own, usable, grid), own, usable, grid)
         found = Comparison(changes, tuple(vanished), compared, write_change(own, usable, grid, out_dir))
@@ -131,8 +139,7 @@ def _draw(newer: KeptDate, grid: Grid, found: Comparison, out_dir: Path) -> bool
 
 def choose_before(newer: KeptDate, earlier: Iterable[KeptDate]) -> list[KeptDate]:
     """Return the earlier dates that count, the newest first: at most so many, and those on which outlines rest."""
-    before = [one for one in earlier if one.acquired_at < newer.acquired_at]
-    before.sort(key=lambda one: (one.acquired_at, one.scene_hash), reverse=True)
+    before = list_before(newer, earlier)
     near = before[:DATES_MOST]
     anchors = {outline.anchor_scene for one in near for outline in one.outlines}
     return near + [one for one in before[DATES_MOST:] if one.scene_hash in anchors]
@@ -209,14 +216,3 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
             )  # fmt: skip
     pairs = ((own.steps(box, kind), date.steps(box, kind)) for box in strips(grid))
     date.cautions += find_season(date.ratios, *landslide_shares(pairs, least))
-
-
-def _tell(date: Date) -> Measured:
-    """What was measured between the newer date and this one, for the record."""
-    shift = (
-        None
-        if date.shift is None
-        else {"columns": date.shift.columns, "rows": date.shift.rows, "blocks": date.shift.blocks}
-    )
-    claimed = date.shift is None or date.shift.px <= SHIFT_MOST_PX
-    return Measured(date.facts.scene_hash, date.at, shift, date.ratios, tuple(date.cautions), claimed)

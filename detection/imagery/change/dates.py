@@ -11,10 +11,10 @@ import shapely
 from numpy.typing import NDArray
 
 from detection.imagery.change.records import KeptDate, KnownOutline
-from detection.imagery.raster.areas import map_outline, true_area_m2
+from detection.imagery.raster.areas import map_outline, pixel_at, true_area_m2
 from detection.imagery.raster.components import NODATA, Rows
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Box, Layer, burn, square_at
+from detection.imagery.raster.overlay import Box, Layer, burn
 from detection.imagery.scene.registration import Shift
 
 # So many earlier dates are looked at, the newest first.
@@ -111,4 +111,4 @@ def lay_before(dates: Sequence[Date], box: Box, kind: str) -> tuple[NDArray[np.u
 
 def ground_m2(grid: Grid, column: float, row: float) -> float:
     """True area of the pixel around a place of the grid, m²."""
-    return true_area_m2(map_outline(square_at(column, row), grid.to_crs), grid)
+    return true_area_m2(map_outline(pixel_at(column, row), grid.to_crs), grid)

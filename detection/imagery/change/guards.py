@@ -1,16 +1,15 @@
 """Guards of change: are two dates laid on each other, and of one season? Measured on the images, not on the maps."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.change.records import KeptDate
+from detection.imagery.change.records import KeptDate, Measured
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, strips
@@ -38,6 +37,21 @@ def scene_of(date: KeptDate) -> Scene:
     """
     scene = read_scene(Path(date.scene_path), date.acquired_at)
     return take_heights(replace(scene, dem=Path(date.dem))) if date.dem else scene
+
+
+def list_before(newer: KeptDate, earlier: Iterable[KeptDate]) -> list[KeptDate]:
+    """The dates before another one, the newest first."""
+    before = [one for one in earlier if one.acquired_at < newer.acquired_at]
+    return sorted(before, key=lambda one: (one.acquired_at, one.scene_hash), reverse=True)
+
+
+def tell_measured(
+    date: KeptDate, shift: Shift | None, ratios: tuple[float, ...] | None, cautions: Sequence[str]
+) -> Measured:
+    """What was measured between a newer date and this one, for the record."""
+    claimed = shift is None or shift.px <= SHIFT_MOST_PX
+    moved = None if shift is None else asdict(shift)
+    return Measured(date.scene_hash, date.acquired_at, moved, ratios, tuple(cautions), claimed)
 
 
 def lay_together(newer: "Image", older: "Image") -> tuple[Shift | None, tuple[float, ...] | None]:
@@ -88,7 +102,7 @@ def landslide_shares(pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]
     return before / max(1, joint), after / max(1, joint)
 
 
-class Image:
+class Image(ExitStack):
     """The image of one date on the newer grid; what was read is kept, for the newer one is laid on several others.
 
     Its files are opened when they are first asked for: an image that is gone is the guard's trouble. Use as a context
@@ -96,18 +110,12 @@ class Image:
     """
 
     def __init__(self, date: KeptDate, grid: Grid) -> None:
+        super().__init__()
         self._date, self.grid = date, grid
-        self._stack = ExitStack()
         self._layers: dict[str, Layer] = {}
         self._blocks: dict[tuple[str, int, int, int, int], Block] = {}
         self._samples: dict[str, Block] = {}
         self.edges: dict[str, Edges] = {}  # by band
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     @cached_property
     def scene(self) -> Scene:
@@ -136,5 +144,5 @@ class Image:
             # medians and shifts are compared by ratio: the gain does not matter
             offset = self.scene.offset / self.scene.gain
             layer = Layer(band.path, self.grid, band.index, nodata=0.0, offset=offset)
-            self._layers[name] = self._stack.enter_context(layer)
+            self._layers[name] = self.enter_context(layer)
         return self._layers[name]

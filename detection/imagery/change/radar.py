@@ -94,10 +94,11 @@ class Cells:
     uncertain: NDArray[np.bool_]
 
 
-class Source:
+class Source(ExitStack):
     """All rasters of a question on one grid, read as cells; use as a context manager."""
 
     def __init__(self, asked: RadarAsked) -> None:
+        super().__init__()
         self.dates = [[read_radar(path, asked.band) for path in paths] for paths in (asked.before, asked.after)]
         if bool(asked.before) != bool(asked.after) or not (asked.after or asked.coherence):
             raise SceneError("give images of before and of after, or a pair of coherences, or both")
@@ -112,18 +113,14 @@ class Source:
         self.rows = max(1, STRIP_PX // (own.width * k))
         self.warnings: list[str] = []
         self.units: dict[str, str] = {}
-        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         try:
             self._open()
         except BaseException:
-            self._stack.close()
+            self.close()
             raise
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def _open(self) -> None:
         asked = self.asked
@@ -139,9 +136,7 @@ class Source:
     def _layer(
         self, path: Path, index: int = 1, *, nearest: bool = False, nodata: float | None = None
     ) -> Layer:  # fmt: skip
-        layer = self._stack.enter_context(
-            Layer(path, self.grid, index, nearest=nearest, nodata=nodata, scaled=not nearest)
-        )
+        layer = self.enter_context(Layer(path, self.grid, index, nearest=nearest, nodata=nodata, scaled=not nearest))
         if layer.warped and not nearest:
             self.warnings.append(_WARPED(name=path.name))
         return layer

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 
 from detection.imagery.change.radar_records import RadarAsked, RadarChange
-from detection.imagery.footprints.preview import bounds_of, draw_outline
+from detection.imagery.footprints.preview import bounds_of, paint_signed
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, lonlat_frame
-from detection.imagery.raster.overlay import Layer, shapes_of, strips
+from detection.imagery.raster.overlay import Layer, strips
 from detection.imagery.raster.raster import write_png, writing_geotiff
 from detection.whole_file import write_json
 
@@ -20,7 +20,6 @@ FILES: Final = {
 }  # fmt: skip
 PICTURE_PX: Final = 1024
 FULL_DB: Final = 6.0  # full colour of the picture
-BRIGHTER, DARKER, STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), np.array([245, 245, 245.0])
 
 
 def write_radar(found: RadarChange, grid: Grid, marks: Path, asked: RadarAsked) -> RadarChange:
@@ -48,15 +47,7 @@ def _draw(found: RadarChange, grid: Grid, out: Path) -> list[float]:
     (ratio, seen), (was, one), (crossed, other) = layers
     coherent = one & other
     share = np.where(seen, np.clip(ratio / FULL_DB, -1, 1), np.where(coherent, np.clip(crossed - was, -1, 0), 0.0))
-    colours = np.where(
-        share[..., None] > 0,
-        STILL + (BRIGHTER - STILL) * share[..., None],
-        STILL + (DARKER - STILL) * -share[..., None],
+    write_png(
+        out / FILES["preview"], paint_signed(share, seen | coherent, [one.geometry for one in found.outlines], small)
     )
-    image = np.zeros((4, small.height, small.width), np.uint8)
-    image[:3] = np.moveaxis(colours, -1, 0).astype(np.uint8)
-    image[3] = (seen | coherent) * np.uint8(255)
-    for outline in shapes_of([one.geometry for one in found.outlines]):
-        draw_outline(image, outline, small, np.zeros(3, np.uint8))
-    write_png(out / FILES["preview"], image)
     return bounds_of(small)

@@ -14,6 +14,7 @@ from shapely.geometry import mapping
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.areas import map_outline, true_area_m2
 from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, spacing_m
@@ -382,10 +383,7 @@ def _write(
     values = np.stack([np.where(held, one, -9999.0).astype(np.float32) for one in (difference, CONFIDENCE * errors)])
     names = ("newer - older, m", "limit of detection at 95 %, m")
     write_geotiff(out_dir / FILES["difference"], values, grid, nodata=-9999.0, descriptions=names)
-    features = []
-    for body in found.polygons:
-        told = asdict(body)
-        features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": told})
+    features = list_features(found.polygons)
     found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
     for name, content in (("geojson", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):
         write_json(out_dir / FILES[name], content)

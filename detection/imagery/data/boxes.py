@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.data.metrics import average_precision
+from detection.imagery.raster.components import EIGHT
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels: outer edges, so that a single pixel has an area of one."""
@@ -18,7 +19,6 @@ Found = Sequence[tuple[float, Box]]
 """Score and box, of one image."""
 Matched = tuple[list[tuple[float, bool]], int]
 """Of one image: score of each box and whether it is right; how many are true."""
-_NEIGHBOURS = np.ones((3, 3), int)
 
 
 def find_boxes(mask: NDArray[np.integer], least_px: int = LEAST_PX) -> list[Box]:
@@ -27,7 +27,7 @@ def find_boxes(mask: NDArray[np.integer], least_px: int = LEAST_PX) -> list[Box]
     >>> find_boxes(np.pad(np.ones((3, 4), int), 2))
     [(2.0, 2.0, 6.0, 5.0)]
     """
-    labels, _ = ndimage.label(mask == 1, _NEIGHBOURS)
+    labels, _ = ndimage.label(mask == 1, EIGHT)
     sizes = np.bincount(labels.ravel())
     return [
         (float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
@@ -39,7 +39,7 @@ def find_boxes(mask: NDArray[np.integer], least_px: int = LEAST_PX) -> list[Box]
 def box_map(probabilities: NDArray[np.floating], threshold: float) -> list[tuple[float, Box]]:
     """Return the boxes of a map's footprints, each with the mean probability of its pixels, the surest first."""
     found = probabilities >= threshold
-    labels, number = ndimage.label(found, _NEIGHBOURS)
+    labels, number = ndimage.label(found, EIGHT)
     means = ndimage.mean(probabilities, labels, np.arange(1, number + 1))
     boxes = [
         (float(mean), box)

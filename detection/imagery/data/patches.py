@@ -86,21 +86,30 @@ class Patches:
         needed = [name for one in wanted for name in ((one,) if isinstance(one, str) else one)]
         if missing := [name for name in dict.fromkeys(needed) if name not in self.bands]:
             raise DataError(f"bands {', '.join(missing)} are not in the data, which have {', '.join(self.bands)}")
-        load, index = self.load, self.bands.index
+        index = self.bands.index
 
-        def pick(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-            image, mask = load(position)
+        def pick(image: NDArray[Any], _: NDArray[np.uint8]) -> NDArray[Any]:
             if all(isinstance(one, str) for one in wanted):
-                return image[[index(str(one)) for one in wanted]], mask
+                return image[[index(str(one)) for one in wanted]]
             values = as_values(image)
             made = [
                 values[index(one)] if isinstance(one, str)
                 else np.nan_to_num(derive(name, [values[index(source)] for source in one]))
                 for name, one in zip(bands, wanted, strict=True)
             ]  # fmt: skip
-            return np.stack(made).astype(np.float32), mask
+            return np.stack(made).astype(np.float32)
 
-        return replace(self, bands=bands, load=pick)
+        return replace(self.change(pick), bands=bands)
+
+    def change(self, how: Callable[[NDArray[Any], NDArray[np.uint8]], NDArray[Any]]) -> "Patches":
+        """Return the same patches with every image changed; `how` is given image and mask."""
+        load = self.load
+
+        def changed(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+            image, mask = load(position)
+            return how(image, mask), mask
+
+        return replace(self, load=changed)
 
     def resize(self, size_px: int) -> "Patches":
         """Return square patches of `size_px`: bands bilinear, masks by the nearest pixel."""
@@ -115,29 +124,22 @@ class Patches:
     def clip(self, ranges: Sequence[Sequence[float]]) -> "Patches":
         """Return the patches as float32 with every band held within its (low, high)."""
         low, high = (np.array([pair[side] for pair in ranges], np.float32)[:, None, None] for side in (0, 1))
-        load = self.load
-
-        def hold(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-            image, mask = load(position)
-            return np.clip(as_values(image), low, high), mask
-
-        return replace(self, load=hold)
+        return self.change(lambda image, _: np.clip(as_values(image), low, high))
 
     def standardise(self, kept: Collection[str]) -> "Patches":
         """Return the patches as float32 with mean 0 and standard deviation 1 in every band but those `kept`.
 
         Pixels that are 0 in all bands and of which nothing is known are nodata, and become 0.
         """
-        load, chosen = self.load, [place for place, name in enumerate(self.bands) if name not in kept]
+        chosen = [place for place, name in enumerate(self.bands) if name not in kept]
 
-        def bring(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-            image, mask = load(position)
+        def bring(image: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
             values = as_values(image)
             nodata = (mask == IGNORED) & (image == 0).all(axis=0)
             values[chosen] = standardise(values[chosen], ~nodata)
-            return values, mask
+            return values
 
-        return replace(self, load=bring)
+        return self.change(bring)
 
     def remember(self) -> "Patches":
         """Return the same patches, held in memory once read; a set of more than 1 GiB goes on streaming."""

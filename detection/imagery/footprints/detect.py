@@ -158,15 +158,11 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     scene = _find_scene(options)
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     asked = ask_for(options.triage, options.known) if options.weights != INDEX else None
-
-    def attempt(weights: str, refused: tuple[Refusal, ...]) -> dict[str, Any]:
-        return _detect(scene, weights, refused, options, asked, progress)
-
-    return choose_weights(options, attempt)
+    return choose_weights(options, partial(_detect, scene, options, asked, progress))
 
 
 def _detect(
-    scene: Scene, weights: str, refused: tuple[Refusal, ...], options: Options, asked: Asked | None, progress: Progress
+    scene: Scene, options: Options, asked: Asked | None, progress: Progress, weights: str, refused: tuple[Refusal, ...]
 ) -> dict[str, Any]:
     """Find landslides by one set of weights, after others were refused."""
     model = _load(weights)
@@ -214,11 +210,7 @@ def _detect(
         result = {
             **facts,
             "weights": weights,
-            "crs": grid.crs_name,
-            "width": grid.width,
-            "height": grid.height,
-            "pixel_area_m2": round(pixel_area_m2(grid), 4) if grid.placed else None,
-            "read_at": read_at._asdict() if read_at else None,
+            **_describe_grid(grid, read_at),
             "valid_share": round(valid / (grid.width * grid.height), 6),
             "unreadable_share": round(opened.reader.unreadable_share, 6),
             **flips,
@@ -319,6 +311,16 @@ def draw_strip(payload: dict[str, Any], number: int) -> str:
             classes = len(facts["classes"])
             map_scene(seen, _make_segmenter(model), task.stretch, plan, classes, write, lambda _: None, rows=rows)
     return found[0]
+
+
+def _describe_grid(grid: Grid, read_at: ReadAt | None) -> dict[str, Any]:
+    return {
+        "crs": grid.crs_name,
+        "width": grid.width,
+        "height": grid.height,
+        "pixel_area_m2": round(pixel_area_m2(grid), 4) if grid.placed else None,
+        "read_at": read_at._asdict() if read_at else None,
+    }
 
 
 def _add_cautions(result: dict[str, Any], grid: Grid) -> None:
@@ -425,15 +427,10 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
     The seconds come from one tile of zeros through the network, here and now.
     """
     options = read_options(payload)
-    scene = _find_scene(options)
-
-    def attempt(weights: str, refused: tuple[Refusal, ...]) -> dict[str, Any]:
-        return _survey(scene, weights, refused, options)
-
-    return choose_weights(options, attempt)
+    return choose_weights(options, partial(_survey, _find_scene(options), options))
 
 
-def _survey(scene: Scene, weights: str, refused: tuple[Refusal, ...], options: Options) -> dict[str, Any]:
+def _survey(scene: Scene, options: Options, weights: str, refused: tuple[Refusal, ...]) -> dict[str, Any]:
     import time
 
     model = _load(weights)
@@ -458,11 +455,7 @@ def _survey(scene: Scene, weights: str, refused: tuple[Refusal, ...], options: O
             "scene_hash": scene_hash(scene, options.owner),
             "acquired_at": scene.acquired_at.isoformat(),
             "model": str(model.card["name"]),
-            "crs": grid.crs_name,
-            "width": grid.width,
-            "height": grid.height,
-            "pixel_area_m2": round(pixel_area_m2(grid), 4) if grid.placed else None,
-            "read_at": read_at._asdict() if read_at else None,
+            **_describe_grid(grid, read_at),
             "bands": list(model.bands),
             "warped": opened.reader.warped,
             "blend": plan.blend,
@@ -473,24 +466,6 @@ def _survey(scene: Scene, weights: str, refused: tuple[Refusal, ...], options: O
             "estimated_memory_mib": round(450 + _estimate_bytes(model, *sides) / 2**20),
             "warnings": [*opened.warnings, *doubts],
         }
-
-
-def train(payload: dict[str, Any]) -> dict[str, Any]:
-    """Run a training recipe.
-
-    Args:
-        payload: `recipe` (path of the TOML file), `out` (path of the .safetensors file to write), and optionally
-            `data` (folder of the recipe's data).
-
-    Returns:
-        The JSON card, with `weights` = the path written.
-    """
-    from detection.imagery.training.recipe import run_recipe
-    from detection.imagery.training.recipe_file import read_recipe
-
-    out = Path(payload["out"])
-    data = Path(payload["data"]) if payload.get("data") else None
-    return {**run_recipe(read_recipe(Path(payload["recipe"])), out, data), "weights": str(out)}
 
 
 def _find_scene(options: Options) -> Scene:

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import shapely
+import shapely.affinity
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
@@ -194,7 +195,6 @@ def _describe(
         name = f"{identity}:{component.first_row}:{component.first_column}"
         if kind != "landslide":
             name = f"{name}:{kind}"
-        beneath = sampler.describe(body.samples, body.pixels)
         yield Footprint(
             polygon_id=hashlib.sha256(name.encode()).hexdigest()[:16],
             kind=kind,
@@ -208,19 +208,10 @@ def _describe(
             length_m=length,
             width_m=round(area / length, 2) if linear and length else width,
             azimuth_deg=azimuth,
-            touches_edge=bool(
-                component.left == 0
-                or component.top == 0
-                or component.right == grid.width
-                or component.bottom == grid.height
-            ),
+            touches_edge=any(component.list_sides(grid.width, grid.height)),
             touches_nodata=body.touches_nodata,
             hugs_nodata=body.hugs_nodata,
-            mean_slope_deg=beneath.mean_slope_deg,
-            min_elevation_m=beneath.min_elevation_m,
-            max_elevation_m=beneath.max_elevation_m,
-            prior=beneath.prior,
-            shadow_share=beneath.shadow_share,
+            **asdict(sampler.describe(body.samples, body.pixels)),
         )
 
 
@@ -313,10 +304,6 @@ def _fill_faces(outline: BaseGeometry, read: Read, limit_px: float) -> BaseGeome
     return shapely.union_all([outline, *fill]) if fill else outline
 
 
-def _move(outline: BaseGeometry, right: float, down: float) -> BaseGeometry:
-    return map_outline(outline, lambda x, y: (x + right, y + down))
-
-
 def _mend(outline: BaseGeometry) -> BaseGeometry:
     return outline if outline.is_valid else shapely.make_valid(outline, method="structure")
 
@@ -351,7 +338,7 @@ def _wrap(lonlat: BaseGeometry) -> BaseGeometry:
         return lonlat
     worlds = (-540, -180, 180)
     cut = [(lonlat.intersection(shapely.box(west, -90, west + 360, 90)), west + 180) for west in worlds]
-    moved = [_move(part, -shift, 0) for part, shift in cut if not part.is_empty]
+    moved = [shapely.affinity.translate(part, -shift) for part, shift in cut if not part.is_empty]
     return shapely.union_all(moved)
 
 

@@ -28,17 +28,12 @@ TAKEN = 4
 # Percentiles come from every third row and column.
 SAMPLED = 3
 OUTLINE = np.array([255, 40, 40], np.uint8)
+LONGEST_PX = 1024
+# Colours of what lies above and below nothing: towards or brighter, away or darker.
+_ABOVE, _BELOW, _STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), np.array([245, 245, 245.0])
 
 
-def write_preview(
-    scene: Scene,
-    footprints: list[dict[str, Any]],
-    path: Path,
-    scene_grid: Grid,
-    *,
-    longest_px: int = 1024,
-    outlines: bool = True,
-) -> list[float]:
+def write_preview(scene: Scene, footprints: list[dict[str, Any]], path: Path, scene_grid: Grid) -> list[float]:
     """Write an RGBA PNG of the scene, stretched between the 2nd and 98th percentile, nodata transparent.
 
     Args:
@@ -46,16 +41,13 @@ def write_preview(
         footprints: dictionaries with a GeoJSON `geometry` in lon/lat.
         path: the PNG.
         scene_grid: the grid of the scene.
-        longest_px: longest side of the picture.
-        outlines: draw the footprints; without, the page can draw them itself.
 
     Returns:
         Bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
     """
-    image, grid = paint_scene(scene, scene_grid, longest_px)
-    if outlines:
-        for outline in shapes_of([footprint["geometry"] for footprint in footprints]):
-            draw_outline(image, outline, grid)
+    image, grid = paint_scene(scene, scene_grid, LONGEST_PX)
+    for outline in shapes_of([footprint["geometry"] for footprint in footprints]):
+        draw_outline(image, outline, grid)
     write_png(path, image)
     return bounds_of(grid)
 
@@ -231,3 +223,19 @@ def draw_outline(image: NDArray[np.uint8], outline: Any, grid: Grid, colour: NDA
     inside = (columns >= 0) & (rows >= 0) & (columns < grid.width) & (rows < grid.height)
     image[:3, rows[inside], columns[inside]] = colour[:, None]
     image[3, rows[inside], columns[inside]] = 255
+
+
+def colour_signed(share: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Red (-1) over white to blue (1): colours x H x W."""
+    colours = _STILL + (np.where(share[..., None] > 0, _ABOVE, _BELOW) - _STILL) * np.abs(share)[..., None]
+    return np.moveaxis(colours, -1, 0)
+
+
+def paint_signed(
+    share: NDArray[np.floating], known: NDArray[np.bool_], geometries: Sequence[dict[str, Any]], frame: Grid
+) -> NDArray[np.uint8]:
+    """Paint shares of -1 to 1 where they are known, and outlines in black: a picture with transparency."""
+    image = np.concatenate([colour_signed(share), known[None] * 255]).astype(np.uint8)
+    for outline in shapes_of(geometries):
+        draw_outline(image, outline, frame, np.zeros(3, np.uint8))
+    return image

@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import shape as shape_of
 
+from detection.imagery.footprints.preview import colour_signed
 from detection.imagery.footprints.records import Place
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import Movement, find_zones, invert, list_points
@@ -27,7 +28,6 @@ FILES = {
 MOVING = "moving.tif"
 NODATA = -9999.0
 PICTURE_PX = 900
-TOWARD, AWAY, STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), np.array([245, 245, 245.0])
 
 
 def measure_stack(asked: StackAsked) -> StackRates:
@@ -102,11 +102,10 @@ def _draw(path: Path, movement: Movement, zones: Sequence[MovingZone]) -> None:
     rate = movement.rate_mm_per_year
     told = np.isfinite(rate)
     most = max(1e-6, float(np.percentile(np.abs(rate[told]), 98)))
-    share = np.clip(np.nan_to_num(rate) / most, -1, 1)[..., None]
-    colours = np.where(share > 0, STILL + (TOWARD - STILL) * share, STILL + (AWAY - STILL) * -share)
+    share = np.clip(np.nan_to_num(rate) / most, -1, 1)
     scale = max(1, PICTURE_PX // max(rate.shape))
     image = np.zeros((4, rate.shape[0] * scale, rate.shape[1] * scale), np.uint8)
-    image[:3] = np.kron(np.moveaxis(colours, -1, 0), np.ones((1, scale, scale))).astype(np.uint8)
+    image[:3] = np.kron(colour_signed(share), np.ones((1, scale, scale))).astype(np.uint8)
     image[3] = np.kron(told * 255, np.ones((scale, scale))).astype(np.uint8)
     for zone in zones:
         _outline(image, zone.geometry, movement.grid, scale)

@@ -1,7 +1,7 @@
 """What is asked of a stack of interferograms, and what it answers; no library is loaded for them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,7 @@ class MovingZone:
 
     def tell(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {
-            "kind": self.kind, "area_m2": self.area_m2, "pixels": self.pixels,
-            "rate_mm_per_year": self.rate_mm_per_year, "fastest_mm_per_year": self.fastest_mm_per_year,
-            "sigma_mm_per_year": self.sigma_mm_per_year, "geometry": self.geometry,
-            "coherence": [one.tell() for one in self.coherence],
-        }  # fmt: skip
+        return {**asdict(self), "coherence": [one.tell() for one in self.coherence]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +121,7 @@ class Hint:
 
     def tell(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {"weights": self.weights, "threshold": self.threshold, "marked_share": self.marked_share,
-                "validated": False}  # fmt: skip
+        return {**asdict(self), "validated": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,12 +168,10 @@ class StackRates:
         """As JSON has it; of the points their number."""
         more = {} if self.network is None else {"network": self.network.tell()}
         return {
-            "dates": [at.isoformat() for at in self.dates], "pairs": self.pairs, "direction": self.direction,
-            "told_share": self.told_share, "rate_mm_per_year": dict(self.rate_mm_per_year),
-            "error_mm_per_year": self.error_mm_per_year, "noise_mm_per_year": self.noise_mm_per_year,
-            "misfit_rad": self.misfit_rad, "coherence": self.coherence, "zones": [one.tell() for one in self.zones],
+            **{one.name: getattr(self, one.name) for one in fields(self) if one.name != "network"},
+            "dates": [at.isoformat() for at in self.dates], "zones": [one.tell() for one in self.zones],
             "coherence_loss": [one.tell() for one in self.coherence_loss], "warnings": list(self.warnings),
-            "outputs": dict(self.outputs), "points": len(self.points),
+            "points": len(self.points),
             "coherence_series": {k: [one.tell() for one in values] for k, values in self.coherence_series.items()},
             **more,
         }  # fmt: skip

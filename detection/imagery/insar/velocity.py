@@ -19,12 +19,12 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError
 from detection.imagery.footprints.places import SEEN_SHARE, outline_of
 from detection.imagery.footprints.polygons import STEPS, find_footprints
-from detection.imagery.footprints.preview import draw_outline
+from detection.imagery.footprints.preview import paint_signed
 from detection.imagery.footprints.records import Place
-from detection.imagery.insar.outputs import AWAY, STILL, TOWARD
 from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid, lonlat_frame
-from detection.imagery.raster.overlay import Layer, burn, shapes_of, strips, to_pixels, window_around
+from detection.imagery.raster.overlay import Layer, burn, strips, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, inspect, read_grid, write_png
 from detection.whole_file import write_json
 
@@ -473,18 +473,9 @@ def _write(found: VelocityMap, source: Source, out: Path) -> VelocityMap:
     out.mkdir(parents=True, exist_ok=True)
     _draw(found, source, out / FILES["picture"])
     found = replace(found, outputs={name: str(out / file) for name, file in FILES.items()})
-    write_json(out / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found)})
+    write_json(out / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found.zones)})
     write_json(out / FILES["run"], found.tell())
     return found
-
-
-def list_features(found: VelocityMap) -> list[dict[str, Any]]:
-    """The zones as GeoJSON features."""
-    features = []
-    for zone in found.zones:
-        told = asdict(zone)
-        features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": told})
-    return features
 
 
 def _draw(found: VelocityMap, source: Source, path: Path) -> None:
@@ -503,11 +494,5 @@ def _draw(found: VelocityMap, source: Source, path: Path) -> None:
     if found.component == "los-away":
         rate = -rate
     most = max(1e-6, float(np.percentile(np.abs(rate[known]), 98))) if known.any() else 1.0
-    share = np.clip(np.where(known, rate, 0.0) / most, -1, 1)[..., None]
-    colours = STILL + (np.where(share > 0, TOWARD, AWAY) - STILL) * np.abs(share)
-    image = np.zeros((4, frame.height, frame.width), np.uint8)
-    image[:3] = np.moveaxis(colours, -1, 0).astype(np.uint8)
-    image[3] = known * np.uint8(255)
-    for outline in shapes_of([zone.geometry for zone in found.zones]):
-        draw_outline(image, outline, frame, np.zeros(3, np.uint8))
-    write_png(path, image)
+    share = np.clip(np.where(known, rate, 0.0) / most, -1, 1)
+    write_png(path, paint_signed(share, known, [zone.geometry for zone in found.zones], frame))

@@ -10,7 +10,6 @@ from detection.imagery.data.boxes import Box, Matched, ap50, find_boxes, match
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.data.splits import Parts, split
 from detection.imagery.errors import RecipeError
-from detection.imagery.neural.calibration import Calibration
 from detection.imagery.neural.centres import centre_loss, read_boxes
 from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
 from detection.imagery.neural.training import Trained, measure_statistics
@@ -56,12 +55,7 @@ def train_boxes(
     assert learner.best is not None
     score, epoch, threshold, state = learner.best
     learner.network.load_state_dict(state)
-    return Trained(
-        network=learner.network.to(memory_format=torch.contiguous_format).eval(),  # type: ignore[call-overload]
-        mean=mean.tolist(), std=std.tolist(), value_range=value_range, threshold=threshold,
-        calibration=Calibration(1.0, 0.0, 0.0, 0.0, 0.0), history=learner.history, best_epoch=epoch,
-        held=tuple(kept.names), held_f1=score, cpu_s=learner.cpu_s,
-    )  # fmt: skip
+    return Trained.of(learner, held, value_range, threshold, score, epoch)
 
 
 def predict_boxes(
@@ -93,8 +87,7 @@ def match_patches(
 
 def evaluate_boxes(trained: Trained, patches: Patches, resize_px: int | None = None) -> dict[str, Any]:
     """AP at an overlap of one half, and the share of boxes found and right at the chosen score, on unseen patches."""
-    normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
-    matched = match_patches(trained.network, patches, normalisation, resize_px)
+    matched = match_patches(trained.network, patches, trained.normalisation, resize_px)
     shown = [hit for pairs, _ in matched for score, hit in pairs if score >= trained.threshold]
     truths = sum(one[1] for one in matched)
     return {

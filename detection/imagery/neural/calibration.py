@@ -20,11 +20,11 @@ Held = Iterable[tuple[NDArray[np.floating], NDArray[np.bool_]]]
 class Calibration:
     """A temperature; negative log-likelihood and expected calibration error of the held part without and with it."""
 
-    temperature: float
-    nll_before: float
-    nll_after: float
-    ece_before: float
-    ece_after: float
+    temperature: float = 1.0
+    nll_before: float = 0.0
+    nll_after: float = 0.0
+    ece_before: float = 0.0
+    ece_after: float = 0.0
 
 
 def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> Calibration:

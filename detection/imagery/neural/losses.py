@@ -75,8 +75,3 @@ def soft_loss(logits: torch.Tensor, taught: torch.Tensor, truth: torch.Tensor) -
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
     """Of landslide against all other classes together: N x C x H x W -> N x H x W."""
     return logits[:, 1] - torch.cat([logits[:, :1], logits[:, 2:]], dim=1).logsumexp(dim=1)
-
-
-def segmentation_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy plus soft Dice of the landslide class over the batch, the default."""
-    return make_loss("ce+dice")(logits, truth)

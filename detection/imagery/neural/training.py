@@ -10,16 +10,12 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.data.patches import IGNORED, Patches, as_values, hold_arrays, resize_bands
-from detection.imagery.data.splits import Parts, split, split_held
+from detection.imagery.data.splits import Parts, split
 from detection.imagery.neural.calibration import Calibration, choose_threshold, fit_temperature, gather
 from detection.imagery.neural.device import PROCESSOR, pick_device, place_of
 from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings, Teacher
-from detection.imagery.neural.losses import log_odds, segmentation_loss
+from detection.imagery.neural.losses import log_odds
 
-__all__ = [
-    "Settings", "Trained", "evaluate", "predict_maps", "predict_patches", "segmentation_loss", "split_held",
-    "train_network", "train_patches",
-]  # fmt: skip
 LEAST_STD = 1e-6
 
 
@@ -47,6 +43,26 @@ class Trained:
     held_f1: float
     cpu_s: float
     clipped: bool = False
+
+    @classmethod
+    def of(
+        cls, learner: Learner, held: NDArray[np.int64], value_range: list[list[float]], threshold: float, score: float,
+        epoch: int, calibration: Calibration | None = None, *, clipped: bool = False,
+    ) -> "Trained":  # fmt: skip
+        """What a learner leaves, with the network as it stands there."""
+        network = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        mean, std = (values.tolist() for values in learner.normalisation)
+        return cls(
+            network=network.eval(), mean=mean, std=std, value_range=value_range, threshold=threshold,
+            calibration=calibration or Calibration(), history=learner.history, best_epoch=epoch,
+            held=tuple(learner.patches.names[int(position)] for position in held), held_f1=score, cpu_s=learner.cpu_s,
+            clipped=clipped,
+        )  # fmt: skip
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Mean and standard deviation by band."""
+        return np.array(self.mean, np.float32), np.array(self.std, np.float32)
 
 
 def train_network(images: NDArray[Any], masks: NDArray[np.uint8], settings: Settings) -> Trained:
@@ -103,19 +119,9 @@ def train_patches(
     pixels = sum(patches.read(int(position)).mask.size for position in held)
     calibration = fit_temperature(*gather(held_odds(trained, patches, held, (mean, std)), pixels))
     threshold, held_f1 = choose_threshold(held_odds(trained, patches, held, (mean, std)), calibration.temperature)
-    return Trained(
-        network=trained,
-        mean=mean.tolist(),
-        std=std.tolist(),
-        value_range=value_range,
-        threshold=settings.threshold or threshold,
-        calibration=calibration,
-        history=learner.history,
-        best_epoch=learner.best[1],
-        held=tuple(patches.names[int(position)] for position in held),
-        held_f1=held_f1,
-        cpu_s=learner.cpu_s,
-        clipped=settings.clip,
+    threshold = settings.threshold or threshold
+    return Trained.of(
+        learner, held, value_range, threshold, held_f1, learner.best[1], calibration, clipped=settings.clip
     )
 
 
@@ -194,27 +200,18 @@ def predict_maps(
         yield patch.name, resize_bands(probabilities[None], patch.mask.shape)[0], patch.mask
 
 
-def predict_patches(
-    network: torch.nn.Module, images: NDArray[Any], indices: NDArray[np.int64], statistics: Normalisation
-) -> NDArray[np.float32]:
-    """Landslide probabilities n x H x W of the images at `indices`; `statistics` are mean and std per band."""
-    patches = hold_arrays(images, np.zeros((len(images), *images.shape[2:]), np.uint8)).take(indices)
-    return np.stack([probabilities for _, probabilities, _ in predict_maps(network, patches, statistics)])
-
-
 def evaluate(
     trained: Trained, patches: Patches, resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> dict[str, float | int | None]:  # fmt: skip
     """Pooled pixel scores of a trained network at its own threshold, on data it has not seen, at native sizes."""
-    normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
     temperature, total = trained.calibration.temperature, Confusion()
 
     def prepare(patches: Patches) -> Patches:
         return show(patches).clip(trained.value_range) if trained.clipped else show(patches)
 
     for _, probabilities, mask in predict_maps(
-        trained.network, patches, normalisation, temperature, resize_px, prepare
+        trained.network, patches, trained.normalisation, temperature, resize_px, prepare
     ):
         total += count(probabilities >= trained.threshold, mask == 1, mask != IGNORED)
     return score(total)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.data.splits import split
-from detection.imagery.neural.calibration import Calibration
 from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
 from detection.imagery.neural.training import Trained, measure_statistics
 
@@ -38,31 +37,19 @@ def train_triage(patches: Patches, settings: Settings, hooks: Hooks | None = Non
         passed = probabilities >= threshold
         return float(np.mean(~passed[~truth]) if (~truth).any() else 0.0), threshold
 
-    learner = Learner(patches, fit, replace(settings, loss="weighted-ce"), (mean, std), _share(patches, fit), judge)
+    share = float(labels(patches, fit).mean())
+    learner = Learner(patches, fit, replace(settings, loss="weighted-ce"), (mean, std), share, judge)
     learner.run(hooks or Hooks())
-    network = learner.network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    specificity, threshold = judge(network)
-    return Trained(
-        network=network,
-        mean=mean.tolist(),
-        std=std.tolist(),
-        value_range=value_range,
-        threshold=threshold,
-        calibration=Calibration(1.0, 0.0, 0.0, 0.0, 0.0),
-        history=learner.history,
-        best_epoch=len(learner.history),
-        held=tuple(patches.names[int(position)] for position in held),
-        held_f1=specificity,
-        cpu_s=learner.cpu_s,
-    )
+    learner.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    specificity, threshold = judge(learner.network)
+    return Trained.of(learner, held, value_range, threshold, specificity, len(learner.history))
 
 
 def evaluate_triage(trained: Trained, patches: Patches, size_px: int) -> dict[str, float | int | None]:
     """Tiles that pass and tiles passed over, on data the network has not seen."""
     positions = np.arange(len(patches))
-    normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
     seen = patches.resize(size_px)
-    passed = predict_tiles(trained.network, seen, positions, normalisation) >= trained.threshold
+    passed = predict_tiles(trained.network, seen, positions, trained.normalisation) >= trained.threshold
     truth = labels(patches, positions)
     return {
         "recall": float(passed[truth].mean()) if truth.any() else None,
@@ -105,7 +92,3 @@ def choose_pass(probabilities: NDArray[np.float64], truth: NDArray[np.bool_]) ->
         return 0.0
     least = float(np.quantile(probabilities[truth], 1 - RECALL, method="lower"))
     return round(min(MARGIN * least, MOST), 6)
-
-
-def _share(patches: Patches, positions: NDArray[np.int64]) -> float:
-    return float(labels(patches, positions).mean())

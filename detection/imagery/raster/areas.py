@@ -37,12 +37,12 @@ def map_outline(outline: Some, function: MapXy) -> Some:
 
 def pixel_area_m2(grid: Grid) -> float:
     """Return the true area of the pixel at the grid's centre, m²; nan for a grid without a place."""
-    return true_area_m2(map_outline(_pixel_at(grid.width / 2, grid.height / 2), grid.to_crs), grid)
+    return true_area_m2(map_outline(pixel_at(grid.width / 2, grid.height / 2), grid.to_crs), grid)
 
 
 def geodesic_pixel_m2(grid: Grid) -> float:
     """Return the geodesic area of the pixel at the grid's centre, m²."""
-    return _measure_geodesic(map_outline(_pixel_at(grid.width / 2, grid.height / 2), grid.to_crs), grid)[0]
+    return _measure_geodesic(map_outline(pixel_at(grid.width / 2, grid.height / 2), grid.to_crs), grid)[0]
 
 
 def true_area_m2(outline: BaseGeometry, grid: Grid) -> float:
@@ -80,7 +80,7 @@ def area_error(grid: Grid) -> float:
         return 0.0
     places = [(x * grid.width, y * grid.height) for x, y in ((0.5, 0.5), (0, 0), (1, 0), (1, 1), (0, 1))]
     planar = abs(grid.transform.determinant)
-    outlines = (map_outline(_pixel_at(*place), grid.to_crs) for place in places)
+    outlines = (map_outline(pixel_at(*place), grid.to_crs) for place in places)
     return max((planar / _measure_geodesic(one, grid)[0] - 1 for one in outlines), key=abs)
 
 
@@ -108,7 +108,8 @@ def pixel_sides_m(grid: Grid) -> tuple[float, float]:
     return wide, high
 
 
-def _pixel_at(column: float, row: float) -> BaseGeometry:
+def pixel_at(column: float, row: float) -> BaseGeometry:
+    """Return the outline of a pixel-sized square around a place, in (column, row)."""
     square: BaseGeometry = shapely.box(column - 0.5, row - 0.5, column + 0.5, row + 0.5)
     return square
 

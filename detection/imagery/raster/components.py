@@ -55,6 +55,10 @@ class Component:
     right: int
     bottom: int
 
+    def list_sides(self, width: int, height: int) -> tuple[bool, bool, bool, bool]:
+        """Whether it reaches the left, upper, right and lower edge of a scene."""
+        return self.left == 0, self.top == 0, self.right == width, self.bottom == height
+
     @property
     def box_px(self) -> int:
         """Pixels of the box around it."""

@@ -16,6 +16,8 @@ from rasterio.transform import GCPTransformer
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as transform_points
 
+from detection.imagery.raster.grid import utm_code
+
 LONLAT = "EPSG:4326"
 GEOD = pyproj.Geod(ellps="WGS84")
 # The order that GDAL takes for so many points, and how many it needs: beyond that number the points test each other.
@@ -69,14 +71,23 @@ class Fit:
 
 
 class PlacedSource(WarpedVRT):  # type: ignore[misc,unused-ignore]
-    """An open raster, warped by its control points; `src_dataset` is the raster as the file has it."""
+    """An open raster, warped by its control points; `src_dataset` is the raster as the file has it.
+
+    Pixels are taken by nearest neighbour: counts, flags and fill values stay what they are.
+    """
+
+    def __init__(self, source: Any, **how: Any) -> None:
+        alpha = source.colorinterp[-1] is ColorInterp.alpha
+        super().__init__(
+            source, resampling=Resampling.nearest, src_nodata=source.nodata, nodata=source.nodata,
+            add_alpha=source.nodata is None and not alpha, **how,
+        )  # fmt: skip
 
 
 def place_by_points(source: Any, stack: ExitStack) -> Any:
     """Return an open raster on a grid of its own where only control points place it; else as it is.
 
-    Pixels are taken by nearest neighbour: counts, flags and fill values stay what they are. Points that do not serve
-    leave the raster without a place; `explain_no_place` says why.
+    Points that do not serve leave the raster without a place; `explain_no_place` says why.
 
     Args:
         source: the raster as the file has it.
@@ -85,19 +96,8 @@ def place_by_points(source: Any, stack: ExitStack) -> Any:
     fit = find_fit(source)
     if fit is None or not fit.serves:
         return source
-    alpha = source.colorinterp[-1] is ColorInterp.alpha
     try:
-        return stack.enter_context(
-            PlacedSource(
-                source,
-                src_crs=source.gcps[1],
-                crs=_choose_crs(source),
-                resampling=Resampling.nearest,
-                src_nodata=source.nodata,
-                nodata=source.nodata,
-                add_alpha=source.nodata is None and not alpha,
-            )
-        )
+        return stack.enter_context(PlacedSource(source, src_crs=source.gcps[1], crs=_choose_crs(source)))
     except (RasterioError, ValueError):
         return source
 
@@ -188,9 +188,7 @@ def _choose_crs(source: Any) -> str:
     if crs.is_projected:
         return str(crs.to_wkt())
     lon, lat = transform_points(crs, LONLAT, [p.x for p in points], [p.y for p in points])
-    middle_lon, middle_lat = float(np.median(lon)), float(np.median(lat))
-    zone = int((middle_lon + 180) // 6) % 60 + 1
-    return f"EPSG:{(32600 if middle_lat >= 0 else 32700) + zone}"
+    return f"EPSG:{utm_code(float(np.median(lon)), float(np.median(lat)))}"
 
 
 def _apart_m(first: Any, second: Any, wkt: str) -> NDArray[np.float64]:

@@ -1,6 +1,8 @@
 """GeoJSON from outside: features, and what their coordinates are: files of 2008 name it, those of today need not."""
 
 import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +15,12 @@ from detection.imagery.raster.areas import Outlines, map_outline
 from detection.imagery.raster.grid import LONLAT
 
 MOST_BYTES: Final = 64 << 20
+
+
+def list_features(records: Iterable[Any]) -> list[dict[str, Any]]:
+    """Records that have a `geometry` as features; what else they hold is their properties."""
+    told = [asdict(one) for one in records]
+    return [{"type": "Feature", "geometry": one.pop("geometry"), "properties": one} for one in told]
 
 
 class GeoJsonError(ValueError):

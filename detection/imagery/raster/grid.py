@@ -119,8 +119,16 @@ def from_lonlat(grid: Grid, lon: Any, lat: Any) -> tuple[Any, Any]:
 def local_utm(grid: Grid) -> pyproj.CRS:
     """Return the UTM zone (metres) in which the centre of a grid lies."""
     lon, lat = grid.to_lonlat(*grid.to_crs(np.array([grid.width / 2]), np.array([grid.height / 2])))
-    zone = int((float(lon[0]) + 180) // 6) % 60 + 1
-    return pyproj.CRS.from_epsg((32600 if lat[0] >= 0 else 32700) + zone)
+    return pyproj.CRS.from_epsg(utm_code(float(lon[0]), float(lat[0])))
+
+
+def utm_code(lon: float, lat: float) -> int:
+    """Return the EPSG code of the UTM zone (metres) in which a place lies.
+
+    >>> utm_code(8.9, 46.2), utm_code(-70.0, -33.0)
+    (32632, 32719)
+    """
+    return (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1
 
 
 def check_place(grid: Grid, path: Path) -> None:
@@ -225,8 +233,7 @@ def grid_around(lon: float, lat: float, size_px: int, pixel_m: float, *, geograp
         step = pixel_m / 111_319.49
         left, top = lon - step * size_px / 2, lat + step * size_px / 2
         return Grid(Affine(step, 0, left, 0, -step, top), LONLAT.to_wkt(), size_px, size_px)
-    zone = int((lon + 180) // 6) % 60 + 1
-    crs = pyproj.CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+    crs = pyproj.CRS.from_epsg(utm_code(lon, lat))
     x, y = pyproj.Transformer.from_crs(LONLAT, crs, always_xy=True).transform(lon, lat)
     left, top = (round((value + sign * size_px * pixel_m / 2) / pixel_m) * pixel_m for value, sign in ((x, -1), (y, 1)))
     return Grid(Affine(pixel_m, 0, left, 0, -pixel_m, top), crs.to_wkt(), size_px, size_px)

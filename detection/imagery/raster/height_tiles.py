@@ -12,13 +12,12 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
-from rasterio.windows import Window
 
 from detection.imagery.errors import CoverageError, ImageryError, NotARasterError, TooLargeError, TruncatedRasterError
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import LONLAT, Grid, apply_affine, local_utm, lonlat_frame
 from detection.imagery.raster.integrity import make_checker
-from detection.imagery.raster.raster import grid_of, inspect, writing_geotiff
+from detection.imagery.raster.raster import grid_of, inspect, window_of, writing_geotiff
 from detection.imagery.raster.terrain import NODATA, STRIP
 from detection.imagery.raster.untrusted import LIMITS, NO_LIMITS, open_raster
 
@@ -202,7 +201,7 @@ def _fill(part: Any, source: Any, path: Path, box: tuple[int, int, int, int]) ->
     if box[2] <= 0:
         return
     try:
-        values = source.read(1, window=Window(*box))  # type: ignore[call-arg,unused-ignore]
+        values = source.read(1, window=window_of(*box))
     except RasterioError:
         raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None
     known = np.isfinite(values) & (values != NODATA) & (part == NODATA)

@@ -10,7 +10,6 @@ from typing import Any, Final
 import pyproj
 from affine import Affine
 from pyproj.exceptions import CRSError as ProjectionError
-from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import CRSError, RasterioError
 
 from detection.imagery.errors import ImpossibleCrsError
@@ -85,21 +84,11 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
     if local is None or not _is_local(source):
         return source
     transform = _compose(local.affine, source.transform)
-    alpha = source.colorinterp[-1] is ColorInterp.alpha
     try:
-        placed = LocalSource(
-            source,
-            src_crs=local.into,
-            src_transform=transform,
-            crs=local.into,
-            transform=transform,
-            width=source.width,
-            height=source.height,
-            resampling=Resampling.nearest,  # pixel by pixel: nothing is moved
-            src_nodata=source.nodata,
-            nodata=source.nodata,
-            add_alpha=source.nodata is None and not alpha,
-        )
+        placed = LocalSource(  # pixel by pixel: nothing is moved
+            source, src_crs=local.into, src_transform=transform, crs=local.into, transform=transform,
+            width=source.width, height=source.height,
+        )  # fmt: skip
     except (RasterioError, CRSError, ValueError):
         return source
     placed.told = f"in the local system {_read_crs(source).name}, placed in {local.into} by {SAYS}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -12,8 +12,6 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
 from shapely.geometry import shape as shape_of
 
 from detection.imagery.errors import BandMissingError, RadiometryError, TruncatedRasterError
@@ -21,7 +19,7 @@ from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.control_points import original_of
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
-from detection.imagery.raster.raster import has_alpha, read_grid
+from detection.imagery.raster.raster import read_grid, warp, window_of
 from detection.imagery.raster.untrusted import open_raster
 
 STRIP = 512
@@ -34,7 +32,7 @@ UNSEEN_STEP_PX = 64.0
 Box = tuple[int, int, int, int]  # column, row, width, height
 
 
-class Layer:
+class Layer(ExitStack):
     """One band read by windows of a grid that need not be its own; use as a context manager.
 
     On its own grid it is read as it is, else warped. Where it does not reach, nothing is valid.
@@ -58,10 +56,10 @@ class Layer:
     ) -> None:  # fmt: skip
         self.path, self.grid, self.index, self._said_nodata = path, grid, index, nodata
         self._scale, self._offset = np.float32(1), np.float32(offset)
-        self._stack = ExitStack()
+        super().__init__()
         try:
             own = read_grid(path)
-            source = self._stack.enter_context(open_raster(path))
+            source = self.enter_context(open_raster(path))
             if not 1 <= index <= source.count:
                 raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
             if scaled:
@@ -71,19 +69,8 @@ class Layer:
             empty = source.nodata if source.nodata is not None else nodata
             self.warped = not same_grid(grid, own)
             if self.warped:
-                source = self._stack.enter_context(
-                    WarpedVRT(
-                        source,
-                        crs=grid.crs_wkt,
-                        transform=grid.transform,
-                        width=grid.width,
-                        height=grid.height,
-                        resampling=Resampling.nearest if nearest else Resampling.bilinear,
-                        src_nodata=empty,
-                        nodata=empty,
-                        add_alpha=empty is None and not has_alpha(source),
-                    )
-                )
+                resampling = Resampling.nearest if nearest else Resampling.bilinear
+                source = self.enter_context(warp(source, grid, resampling, empty))
             # of an added alpha band the driver says nothing in its mask flags: it is read by itself
             self._alpha = source.count if self.warped and empty is None else 0
             self._source = source
@@ -92,14 +79,8 @@ class Layer:
             by_value = self._flags == (MaskFlags.nodata,) and np.issubdtype(self.dtype, np.integer) and not self.warped
             self._empty = source.nodatavals[index - 1] if by_value else None
         except BaseException:
-            self._stack.close()
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def read(
         self, column: int, row: int, width: int, height: int, every: int = 1
@@ -116,7 +97,7 @@ class Layer:
         Raises:
             TruncatedRasterError: a block cannot be read.
         """
-        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        window = window_of(column, row, width, height)
         try:
             stored = self._source.read(self.index, window=window)[::every, ::every]
             values = np.asarray(stored, np.float32)
@@ -150,7 +131,7 @@ class Layer:
         if self._empty is None or self.dtype != np.uint8:
             values, valid = self.read(column, row, width, height)
             return np.where(valid, np.rint(values), NODATA).astype(np.uint8)
-        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        window = window_of(column, row, width, height)
         try:
             stored = np.asarray(self._source.read(self.index, window=window))
         except RasterioError:
@@ -160,7 +141,7 @@ class Layer:
 
     def read_values(self, column: int, row: int, width: int, height: int) -> NDArray[np.float32]:
         """Read a window as it is stored, whatever is valid."""
-        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        window = window_of(column, row, width, height)
         return np.asarray(self._source.read(self.index, window=window), np.float32)
 
 
@@ -243,11 +224,6 @@ def _join_rings(polygons: list[Any]) -> tuple[NDArray[np.float64], tuple[NDArray
     ends_of_rings = np.cumsum([0, *(len(ring) for rings in polygons for ring in rings)])
     ends = np.cumsum([0, *(len(rings) for rings in polygons)])
     return np.array(points, np.float64) if points else np.empty((0, 2)), (ends_of_rings, ends)
-
-
-def square_at(column: float, row: float) -> Any:
-    """Return the outline of a pixel-sized square around a place, in (column, row)."""
-    return shapely.box(column - 0.5, row - 0.5, column + 0.5, row + 0.5)
 
 
 def window_around(outline: Any, grid: Grid, margin: int) -> Box | None:

@@ -107,9 +107,8 @@ def grid_of(source: Any, path: Path) -> Grid:
     return grid
 
 
-def warp(source: Any, grid: Grid, resampling: Resampling, nodata: float | None = None) -> WarpedVRT:
-    """Warp a source onto a grid; what it does not cover is not valid, nor is `nodata` where it declares none."""
-    empty = source.nodata if source.nodata is not None or has_alpha(source) else nodata
+def warp(source: Any, grid: Grid, resampling: Resampling, empty: float | None) -> WarpedVRT:
+    """Warp a source onto a grid; what it does not cover is not valid, nor is what has the value `empty`."""
     return WarpedVRT(
         source,
         crs=grid.crs_wkt,
@@ -146,10 +145,14 @@ def writing_geotiff(
     with replacing(path) as partial, rasterio.Env(**SETTINGS), _writer(partial, grid, count, dtype, nodata) as target:
 
         def write(array: NDArray[Any], column: int, row: int) -> None:
-            bands = array if array.ndim == 3 else array[None]
-            target.write(bands, window=_window(column, row, bands.shape[2], bands.shape[1]))
+            _write_part(target, array, column, row)
 
         yield write
+
+
+def _write_part(target: Any, array: NDArray[Any], column: int, row: int) -> None:
+    bands = array if array.ndim == 3 else array[None]
+    target.write(bands, window=window_of(column, row, bands.shape[2], bands.shape[1]))
 
 
 @contextmanager
@@ -194,8 +197,7 @@ class ByteRaster:
         with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, how) as target:
 
             def write(array: NDArray[np.uint8], column: int, row: int) -> None:
-                bands = array if array.ndim == 3 else array[None]
-                target.write(bands, window=_window(column, row, bands.shape[2], bands.shape[1]))
+                _write_part(target, array, column, row)
 
             yield write
 
@@ -205,12 +207,13 @@ class ByteRaster:
         with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(self.path, driver="GTiff") as source:
 
             def read(column: int, row: int, width: int, height: int, band: int = 1) -> NDArray[np.uint8]:
-                return np.asarray(source.read(band, window=_window(column, row, width, height)))
+                return np.asarray(source.read(band, window=window_of(column, row, width, height)))
 
             yield read
 
 
-def _window(column: int, row: int, width: int, height: int) -> Window:
+def window_of(column: int, row: int, width: int, height: int) -> Window:
+    """A window as rasterio takes it."""
     return Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyproj
-from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError, TransformError
 from rasterio.rpc import RPC
 from rasterio.transform import RPCTransformer
@@ -22,7 +21,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from detection.imagery.raster.control_points import GEOD, LONLAT, PlacedSource
-from detection.imagery.raster.grid import apply_affine
+from detection.imagery.raster.grid import apply_affine, utm_code
 from forecasting.message import Figure, Template
 
 STEP_M: Final = 100.0
@@ -144,22 +143,12 @@ def place_by_rpc(source: Any, stack: ExitStack, ground: Spread | None) -> Any:
         return source
     if isinstance(source, WarpedVRT) or not _is_placed(rpc):
         return source
-    zone = int((rpc.long_off + 180) // 6) % 60 + 1
     reaches = ground is not None and ground.reach >= LEAST_REACH
     height_m = ground.middle_m if ground is not None and reaches else rpc.height_off
     try:
         lean_m = _find_lean(rpc, height_m)
-        placed = RationalSource(
-            source,
-            src_crs=LONLAT,
-            crs=f"EPSG:{(32600 if rpc.lat_off >= 0 else 32700) + zone}",
-            resampling=Resampling.nearest,
-            src_nodata=source.nodata,
-            nodata=source.nodata,
-            add_alpha=source.nodata is None and source.colorinterp[-1] is not ColorInterp.alpha,
-            SRC_METHOD="RPC",
-            RPC_HEIGHT=repr(height_m),
-        )
+        crs = f"EPSG:{utm_code(rpc.long_off, rpc.lat_off)}"
+        placed = RationalSource(source, src_crs=LONLAT, crs=crs, SRC_METHOD="RPC", RPC_HEIGHT=repr(height_m))
     except (RasterioError, TransformError, ValueError, pyproj.exceptions.ProjError):
         return source
     placed.told, placed.doubt = _tell(rpc, lean_m, ground)

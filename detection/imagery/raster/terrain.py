@@ -13,13 +13,12 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
-from rasterio.windows import Window
 
 from detection.imagery.errors import CoverageError, NoCrsError, TruncatedRasterError
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid, apply_affine, local_utm, same_grid
 from detection.imagery.raster.integrity import make_checker
-from detection.imagery.raster.raster import grid_of, warp
+from detection.imagery.raster.raster import grid_of, warp, window_of
 from detection.imagery.raster.untrusted import SETTINGS, open_raster
 
 # Names by which models ask for terrain, and the bands that are stored to answer them.
@@ -100,7 +99,7 @@ class TerrainReader:
         self, column: int, row: int, width: int, height: int
     ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
         """Read a window: fields by the names of `TERRAIN`, and where they are known; 0 elsewhere."""
-        bands = np.asarray(self.source.read(window=_window(column, row, width, height)), np.float32)
+        bands = np.asarray(self.source.read(window=window_of(column, row, width, height)), np.float32)
         fields = dict(zip(self.stored, bands, strict=True))
         known = np.asarray((bands != NODATA).all(axis=0))
         if "northness" in fields:
@@ -169,11 +168,11 @@ def _bring(metres: Path, grid: Grid, here: Path) -> float:
     known = 0
     with (
         rasterio.open(metres, driver="GTiff") as source,
-        warp(source, grid, Resampling.bilinear) as warped,
+        warp(source, grid, Resampling.bilinear, source.nodata) as warped,
         _create(here, source.count, (grid.width, grid.height), grid.crs_wkt, grid.transform) as target,
     ):
         for row in range(0, grid.height, STRIP):
-            window = _window(0, row, grid.width, min(STRIP, grid.height - row))
+            window = window_of(0, row, grid.width, min(STRIP, grid.height - row))
             bands = np.asarray(warped.read(window=window), np.float32)
             broken = ((bands == NODATA) | ~np.isfinite(bands)).any(axis=0)
             bands[:, broken] = NODATA
@@ -189,10 +188,6 @@ def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: 
         transform=transform, nodata=NODATA, tiled=True, blockxsize=256, blockysize=256, interleave="band",
         bigtiff="if_safer", **({} if plain else {"compress": "deflate", "zlevel": 1, "predictor": 3}),
     )  # fmt: skip
-
-
-def _window(column: int, row: int, width: int, height: int) -> Window:
-    return Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
 
 
 def _is_metric(grid: Grid) -> bool:
@@ -214,7 +209,7 @@ def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str
             dem = np.full((rows + 2, width + 2), np.nan)
             first_row, first_column = max(0, top + row - 1), max(0, left - 1)
             last_row, last_column = min(source.height, top + row + rows + 1), min(source.width, left + width + 1)
-            window = _window(first_column, first_row, last_column - first_column, last_row - first_row)
+            window = window_of(first_column, first_row, last_column - first_column, last_row - first_row)
             try:
                 values = source.read(1, window=window).astype(np.float64)
                 values[source.read_masks(1, window=window) == 0] = np.nan
@@ -235,7 +230,7 @@ def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str
             if broken.any():
                 bands[:, broken] = NODATA
             known += int(np.count_nonzero(~broken))
-            target.write(bands, window=_window(0, row, width, rows))
+            target.write(bands, window=window_of(0, row, width, rows))
     return known / (width * height)
 
 

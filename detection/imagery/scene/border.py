@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import TruncatedRasterError
-from detection.imagery.raster.components import Component, Labelling
+from detection.imagery.raster.components import Labelling
 from detection.imagery.raster.raster import ByteRaster
 from detection.imagery.raster.tiling import cut, list_runs
 from detection.imagery.scene.fill import LEAST_PX, LEAST_SHARE, Rim, write_mask
@@ -114,7 +114,7 @@ def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, 
         labelling = Labelling(read, grid.width, grid.height, REACHED)
         sums = _add_up(labelling)
         sides = {
-            place: _list_sides(body, grid.width, grid.height)
+            place: body.list_sides(grid.width, grid.height)
             for place, body in enumerate(labelling.components, start=1) if body.pixels >= LEAST_BODY_PX
         }  # fmt: skip
         edge = [place for place, reached_sides in sides.items() if any(reached_sides)]
@@ -175,11 +175,6 @@ def _add_up(labelling: Labelling) -> NDArray[np.int64]:
         for row, code in enumerate((REACHED, FLAT, BOUND, EXACT)):
             sums[row] += np.bincount(places[(codes & code) > 0], minlength=every)
     return sums
-
-
-def _list_sides(body: Component, width: int, height: int) -> tuple[bool, bool, bool, bool]:
-    """Whether a component reaches the left, upper, right and lower edge."""
-    return body.left == 0, body.top == 0, body.right == width, body.bottom == height
 
 
 def _list_windows(labelling: Labelling, chosen: NDArray[np.int64], reader: BandReader) -> list[list[int]]:

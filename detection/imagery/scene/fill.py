@@ -88,11 +88,7 @@ def _set_aside(reader: BandReader, fill: float, work: Path) -> None:
         labelling = Labelling(read, grid.width, grid.height, 1)
         chosen = [
             place for place, body in enumerate(labelling.components, start=1)
-            if body.pixels >= HOLE_PX or (
-                body.pixels >= RUN_PX and (
-                    body.left == 0 or body.top == 0 or body.right == grid.width or body.bottom == grid.height
-                )
-            )
+            if body.pixels >= (RUN_PX if any(body.list_sides(grid.width, grid.height)) else HOLE_PX)
         ]  # fmt: skip
         reader.add_mask(write_mask(labelling, np.array(chosen), work / f"fill{fill:g}-mask.tif", reader))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -23,7 +23,7 @@ from detection.imagery.errors import (
 from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid, turn_north_up
 from detection.imagery.raster.integrity import Checker, make_checker
 from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
-from detection.imagery.raster.raster import grid_of, warp
+from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
 from detection.imagery.raster.turned import TurnedSource, turn_file
 from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
@@ -36,7 +36,7 @@ MISMATCH_PX = 3.0
 CELL_PX = 64
 
 
-class BandReader:
+class BandReader(ExitStack):
     """Windowed reads of several bands on one grid, with the pixels where all of them are valid.
 
     Bands on another grid are warped onto the reference's (bilinear), masks by nearest neighbour. Use as a context
@@ -88,7 +88,7 @@ class BandReader:
         self._spectral = [position for position, name in enumerate(self._bands) if name not in TERRAIN]
         self._terrain, self._terrain_names = terrain, terrain_names
         self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
-        self._stack = ExitStack()
+        super().__init__()
         self._files: dict[Path, tuple[Any, Checker]] = {}
         self.warped: list[str] = []
         self.unreadable: set[tuple[int, int]] = set()
@@ -98,14 +98,8 @@ class BandReader:
             self._fills = {name: find_fill(source, index) for name, (source, index, _) in self._sources.items()}
             self._masks = [(mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)) for mask in masks]
         except BaseException:
-            self._stack.close()
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def _read_grid(self, path: Path) -> Grid:
         with open_raster(path, self._limits) as source:
@@ -123,7 +117,7 @@ class BandReader:
     def _open(self, path: Path, index: int, name: str, *, mask: bool = False) -> tuple[Any, int, Path]:
         # One handle for all bands of a file: blocks that hold several bands are decoded once.
         if path not in self._files:
-            opened = self._stack.enter_context(open_raster(path, self._limits))
+            opened = self.enter_context(open_raster(path, self._limits))
             self._files[path] = turn_file(opened, make_checker(opened, path))
         source, checker = self._files[path]
         if not 1 <= index <= source.count:
@@ -142,9 +136,11 @@ class BandReader:
         checker.check_all(index)
         self.warped.append(name)
         source = source.original if isinstance(source, TurnedSource) else source
-        empty = None if mask or name in TERRAIN else self._nodata
+        empty = source.nodata
+        if empty is None and not (mask or name in TERRAIN or has_alpha(source)):
+            empty = self._nodata
         warped = warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, empty)
-        return self._stack.enter_context(warped), index, path
+        return self.enter_context(warped), index, path
 
     def read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Read a window: values bands x height x width float32, and height x width where all bands are valid.
@@ -186,7 +182,7 @@ class BandReader:
         return sum(wide * high for wide, high in sides) / (grid.width * grid.height)
 
     def _read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        window = window_of(column, row, width, height)
         values, valid = self._read_bands(column, row, width, height)
         if self._gain != 1:
             values[self._spectral] *= self._gain
@@ -213,7 +209,7 @@ class BandReader:
         self, column: int, row: int, width: int, height: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """The bands of files as they are, in an array that has room for the others, and where all of them are valid."""
-        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        window = window_of(column, row, width, height)
         values = np.empty((len(self._made), height, width), np.float32)
         valid = np.ones((height, width), bool)
         for position, name in enumerate(self._bands):
@@ -264,7 +260,7 @@ class BandReader:
 
     def read_shadow(self, column: int, row: int, width: int, height: int) -> NDArray[np.bool_]:
         """Where the masks say shadow."""
-        window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+        window = window_of(column, row, width, height)
         shadow = np.zeros((height, width), bool)
         for kind, (source, index, path) in (mask for mask in self._masks if mask[0] in SHADOW_KINDS):
             shadow |= find_shadow(kind, read_block(source.read, index, window, path))

@@ -70,6 +70,10 @@ CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they a
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
 _OTHER_TYPES: Final = Template("domain.types", "values of {types}, trained on {trained}")
 _OTHER_MONTHS: Final = Template("domain.months", "taken in {month}, trained on images of {months}")
+_EVEN: Final = "the grain is as even as {}, trained on {} at most: speckle of radar or noise?"
+_SMEARED: Final = "one direction is {} times as crisp as that across it, trained on {}: did the camera move?"
+_DARK: Final = "fine detail is bright by {}, trained on {} and more: a negative, or other pixels than the file says?"
+_GREY: Final = "steps have {} of the colour of the image, trained on {} and more: finer pixels than the file says?"
 PICTURE: Final = "uint8"
 # what a card says of texture; older ones say nothing
 TEXTURE: Final = ("grain_most", "crispness_least", "smear_most", "detail_least")
@@ -129,7 +133,7 @@ def look_at(
     counts = values if counts is None else counts
     exact = values.astype(np.float64)
     kept = _pick(values, valid)
-    low, middle, high = _find_quantiles(kept, [0.05, 0.5, 0.95])
+    low, middle, high = np.quantile(kept.astype(np.float64), [0.05, 0.5, 0.95], axis=1)
     shifted = exact - middle[:, None, None]  # so that sums lose no digits, and those of a constant are 0
     if kept.shape[1] < valid.size:
         shifted[:, ~valid] = 0
@@ -152,7 +156,7 @@ def look_at(
         steps += to_next @ to_next.T
     smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
     pairs = between[np.tril_indices(len(values), -1)]
-    dark, light = _find_quantiles(_pick(counts, valid)[:, ::8], [0.05, 0.95])
+    dark, light = np.quantile(_pick(counts, valid)[:, ::8].astype(np.float64), [0.05, 0.95], axis=1)
     return Look(
         middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
@@ -161,21 +165,6 @@ def look_at(
         float((light - dark).max()), measure_detail(values, valid) if texture else np.inf,
         compare_colour(between, steps),
     )  # fmt: skip
-
-
-def _find_quantiles(values: NDArray[np.floating], shares: Sequence[float]) -> NDArray[np.float64]:
-    """Quantiles of each row of values, shares x rows: those of `np.quantile` in double precision, for half its time.
-
-    >>> _find_quantiles(np.array([[4, 1, 3, 2]], np.float32), [0.25, 0.5]).ravel().tolist()
-    [1.75, 2.5]
-    """
-    ordered = np.sort(values, axis=1)
-    places = np.asarray(shares) * (values.shape[1] - 1)
-    below = np.floor(places).astype(int)
-    above = np.minimum(below + 1, values.shape[1] - 1)
-    one, other, beyond = ordered[:, below].astype(np.float64), ordered[:, above].astype(np.float64), places - below
-    apart = other - one
-    return np.asarray(np.where(beyond < 0.5, one + apart * beyond, other - apart * (1 - beyond)).T)
 
 
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
@@ -223,7 +212,7 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
     if reflectance:
         as_they_came = {
             "counts_as_they_came": any(_find_offset(one / COUNT) is not None for one in values),
-            "contrast_least": round(float(np.quantile([_measure_contrast(look) for look in looks], 0.01)), 4),
+            "contrast_least": _find_point([_measure_contrast(look) for look in looks], 0.01),
         }
     points = np.quantile(np.concatenate(values, axis=1), [0.01, 0.05, 0.5, 0.95, 0.99], axis=1).T
     return {
@@ -232,20 +221,23 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "season": list(patches.months) or None, "season_note": None if patches.months else undated,
         "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
         "median": _range([look.median for look in looks]), "spread": _range([look.spread for look in looks]),
-        "correlation_least": round(float(np.quantile([look.correlation for look in looks], 0.01)), 4),
-        "smoothness_least": round(float(np.quantile([look.smoothness for look in looks], 0.01)), 4),
-        "steps_least": round(float(np.quantile([_correlate_steps([look]) for look in looks], 0.01)), 4),
-        "grain_most": round(float(np.quantile([look.grain for look in looks], 0.99)), 4),
-        "crispness_least": round(float(np.quantile([look.crispness for look in looks], 0.01)), 4),
+        **{f"{name}_least": _find_point([getattr(look, name) for look in looks], 0.01)
+           for name in ("correlation", "smoothness", "crispness")},
+        "steps_least": _find_point([_correlate_steps([look]) for look in looks], 0.01),
+        "grain_most": _find_point([look.grain for look in looks], 0.99),
         **as_they_came, **_describe_narrow([patches.bands[k] for k in spectral], looks),
     }  # fmt: skip
+
+
+def _find_point(values: Sequence[float] | NDArray[np.float64], share: float) -> float:
+    return round(float(np.quantile(values, share)), 4)
 
 
 def _describe_narrow(bands: Sequence[str], looks: list[Look]) -> dict[str, float]:
     """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
     if len(looks) < POINT:
         return {}
-    found = {"smear_most": round(float(np.quantile([look.smear for look in looks], 0.99)), 4)}
+    found = {"smear_most": _find_point([look.smear for look in looks], 0.99)}
     lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([look.colour for look in looks])}
     if float(np.quantile(detail := np.array([look.detail for look in looks]), 0.01)) > 0:
         lower["detail_least"] = detail
@@ -254,7 +246,7 @@ def _describe_narrow(bands: Sequence[str], looks: list[Look]) -> dict[str, float
     if set(COLOURS) <= set(bands) and float(np.quantile(green := _compare_green(bands, looks), 0.01)) > 0:
         lower["green_least"] = green
     with np.errstate(invalid="ignore"):
-        least = {name: round(float(np.quantile(seen, 0.01)), 4) for name, seen in lower.items()}
+        least = {name: _find_point(seen, 0.01) for name, seen in lower.items()}
     # what says nothing of the training is no limit: of pictures without colour, say
     return found | {name: value for name, value in least.items() if np.isfinite(value)}
 
@@ -268,10 +260,17 @@ def _compare_green(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float6
 
 def _compare_contrasts(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
     """The contrast of red over that of green in each window, each as a share of its median."""
-    pair = [list(bands).index(name) for name in ("B4", "B3")]
-    spread, median = (np.array([getattr(look, name) for look in looks])[:, pair] for name in ("spread", "median"))
-    relative = spread / np.maximum(np.abs(median), 1e-12)
+    _, relative = _list_contrasts(bands, looks, ("B4", "B3"))
     return np.asarray(relative[:, 0] / np.maximum(relative[:, 1], 1e-12))
+
+
+def _list_contrasts(
+    bands: Sequence[str], looks: list[Look], names: tuple[str, str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The spread of two bands in each window, as it is and as a share of the median."""
+    pair = [list(bands).index(name) for name in names]
+    spread, median = (np.array([getattr(look, name) for look in looks])[:, pair] for name in ("spread", "median"))
+    return spread, spread / np.maximum(np.abs(median), 1e-12)
 
 
 def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
@@ -307,13 +306,17 @@ def find_doubts(
     light = stretch.moments is None or stretch.cloud_share > CLOUDY
     outside = [*_list_outside(looks, domain, light=light), *_list_disorder([own_looks, looks], domain)]
     readings = [one for one in (own_looks, looks) if one]
-    of_image = [*_list_alike(readings[0]), *_list_even(readings[0], domain), *_list_drawn(readings, domain)]
+    of_image = [
+        *_list_alike(readings[0]), *_list_beyond(readings[0], domain, "grain_most", _EVEN),
+        *_list_drawn(readings, domain),
+    ]  # fmt: skip
     image = own[0] if own else reader
     if image.spectral_types == {PICTURE}:
         of_image += _list_dim(readings[0])
     if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
-        of_image += _list_smeared(readings[0], domain)
-    of_image += _list_detail(looks, domain)
+        of_image += _list_beyond(readings[0], domain, "smear_most", _SMEARED)
+    for key, said in (("detail_least", _DARK), ("colour_least", _GREY)):
+        of_image += _list_beyond(looks, domain, key, said, DETAIL_SLACK)
     if stretch.moments is None:  # others see no factor of a band
         of_image += [*_list_green(looks, domain), *_list_purple(looks, domain)]
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
@@ -584,13 +587,22 @@ def _spell_apart(seen: float, limit: float) -> tuple[str, str]:
     return next((pair for pair in both if pair[0] != pair[1]), (f"{seen}", f"{limit}"))
 
 
-def _list_even(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
-    """Whether the grain of most windows is as even as that of hardly any training tile: speckle, not ground."""
-    seen, most = np.array([look.grain for look in looks]), float(domain.get("grain_most", 1.0))
-    if np.mean(seen > most) <= OUTSIDE_SHARE:
+def _list_beyond(looks: list[Look], domain: Mapping[str, Any], key: str, said: str, slack: float = 1.0) -> list[str]:
+    """Say that most windows lie beyond what hardly any training tile had; nothing where the card has no such limit.
+
+    Args:
+        looks: of the windows.
+        domain: of the card.
+        key: of the limit there: a measure, and `most` or `least`.
+        said: with a place for the usual value and one for the limit.
+        slack: of the limit, so much is looked for.
+    """
+    name, _, side = key.rpartition("_")
+    sign = 1.0 if side == "most" else -1.0
+    seen, limit = np.array([getattr(look, name) for look in looks]), float(domain.get(key, sign * np.inf))
+    if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
         return []
-    even, limit = _spell_apart(np.median(seen), most)
-    return [f"the grain is as even as {even}, trained on {limit} at most: speckle of radar or noise?"]
+    return [said.format(*_spell_apart(np.median(seen), limit))]
 
 
 def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[str]:
@@ -616,30 +628,6 @@ def _list_dim(looks: list[Look]) -> list[str]:
     if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
         return []
     return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
-
-
-def _list_smeared(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
-    """Whether most windows are softer along one direction than hardly any training tile was."""
-    seen, most = np.array([look.smear for look in looks]), float(domain.get("smear_most", np.inf))
-    if np.mean(seen > most) <= OUTSIDE_SHARE:
-        return []
-    crisp, limit = _spell_apart(np.median(seen), most)
-    why = "did the camera move?"
-    return [f"one direction is {crisp} times as crisp as that across it, trained on {limit}: {why}"]
-
-
-def _list_detail(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
-    """Whether fine detail of most windows is less bright, or less coloured, than that of hardly any training tile."""
-    found = []
-    for name, said, why in (
-        ("detail", "fine detail is bright by {}, trained on {} and more", "a negative, or other pixels"),
-        ("colour", "steps have {} of the colour of the image, trained on {} and more", "finer pixels"),
-    ):
-        least = float(domain.get(f"{name}_least", -np.inf))
-        seen = np.array([getattr(look, name) for look in looks])
-        if np.mean(seen < DETAIL_SLACK * least) > OUTSIDE_SHARE:
-            found.append(f"{said.format(*_spell_apart(np.median(seen), least))}: {why} than the file says?")
-    return found
 
 
 def _list_purple(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
@@ -671,10 +659,8 @@ def _list_swapped(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
     bands = domain["bands"]
     if not {"B4", "B2"} <= set(bands):
         return []
-    pair = [bands.index("B4"), bands.index("B2")]
-    red, blue = np.array(domain["spread"])[pair]
-    spread, median = (np.array([getattr(look, name) for look in looks])[:, pair] for name in ("spread", "median"))
-    relative = spread / np.maximum(np.abs(median), 1e-12)
+    red, blue = np.array(domain["spread"])[[bands.index("B4"), bands.index("B2")]]
+    spread, relative = _list_contrasts(bands, looks, ("B4", "B2"))
     swapped = np.all([of[:, 0] < SWAPPED_MOST * of[:, 1] for of in (spread, relative)], axis=0)
     if not (red > blue).all() or np.mean(swapped) <= OUTSIDE_SHARE:
         return []

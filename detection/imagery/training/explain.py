@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch.nn import functional
 
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patch, as_values, hold_arrays, resize_bands
 from detection.imagery.errors import RecipeError
 from detection.imagery.neural.checkpoint import Model, load_model
+from detection.imagery.neural.losses import log_odds
 from detection.imagery.registry import find_entry
-from detection.imagery.training.pictures import Canvas
+from detection.imagery.training.pictures import BLACK, save_picture, start_picture
 from detection.imagery.training.shown import show_by
 from detection.imagery.training.worst_cases import show_image
 
@@ -21,11 +23,6 @@ SIDE_PX = 200
 COARSE = 4
 OCCLUSIONS = 8
 """An occlusion picture has so many cells a side."""
-
-
-def odds_of(logits: torch.Tensor) -> torch.Tensor:
-    """Log odds of landslide against all other classes, N x H x W."""
-    return logits[:, 1] - torch.cat([logits[:, :1], logits[:, 2:]], dim=1).logsumexp(dim=1)
 
 
 def grad_cam(network: torch.nn.Module, image: torch.Tensor) -> NDArray[np.float32]:
@@ -52,7 +49,7 @@ def grad_cam(network: torch.nn.Module, image: torch.Tensor) -> NDArray[np.float3
     handles = [module.register_forward_hook(watch) for module in network.modules() if not list(module.children())]
     try:
         with torch.enable_grad():
-            odds = odds_of(network(image.clone().requires_grad_()))
+            odds = log_odds(network(image.clone().requires_grad_()))
             target = odds[odds > 0].sum() if bool((odds > 0).any()) else odds.max()
             features = maps[True] if True in maps else maps[False]
             (slope,) = torch.autograd.grad(target, features)
@@ -71,13 +68,13 @@ def occlude(network: torch.nn.Module, image: torch.Tensor, cells: int = OCCLUSIO
     rows, columns = (np.linspace(0, size, cells + 1).astype(int) for size in (height, width))
     out = np.zeros((cells, cells), np.float32)
     with torch.inference_mode():
-        before = torch.sigmoid(odds_of(network(image)))
+        before = torch.sigmoid(log_odds(network(image)))
         total = float(before.sum())
         for row in range(cells):
             for column in range(cells):
                 hidden = image.clone()
                 hidden[..., rows[row] : rows[row + 1], columns[column] : columns[column + 1]] = 0
-                lost = (before - torch.sigmoid(odds_of(network(hidden)))).clamp_min(0)
+                lost = (before - torch.sigmoid(log_odds(network(hidden)))).clamp_min(0)
                 # what lies beneath the cell itself is left out: it cannot be found when it is hidden
                 lost[..., rows[row] : rows[row + 1], columns[column] : columns[column + 1]] = 0
                 out[row, column] = float(lost.sum()) / max(total, 1e-9)
@@ -99,7 +96,7 @@ def flip_maps(network: torch.nn.Module, image: torch.Tensor, temperature: float 
     maps = []
     with torch.inference_mode():
         for axes in ((), (2,), (3,), (2, 3)):
-            odds = odds_of(network(torch.flip(image, axes)))
+            odds = log_odds(network(torch.flip(image, axes)))
             maps.append(torch.sigmoid(torch.flip(odds, [axis - 1 for axis in axes]) / temperature)[0].numpy())
     return np.stack(maps)
 
@@ -149,13 +146,14 @@ def explain_patch(weights: str, data_folder: Path | None, name: str, out: Path) 
         "entropy": doubt["entropy"],
     }
     peak = float(np.max(pictures["occlusion"]))
-    canvas = Canvas(3 * (SIDE_PX + 10) + 10, 2 * (SIDE_PX + 30) + 10)
+    sheet, pen = start_picture(3 * (SIDE_PX + 10) + 10, 2 * (SIDE_PX + 30) + 10)
     for number, (word, picture) in enumerate(pictures.items()):
         column, row = 10 + number % 3 * (SIDE_PX + 10), 10 + number // 3 * (SIDE_PX + 30)
-        canvas.write(column, row, word)
+        pen.text((column, row), word, BLACK)
         scaled = picture if word != "occlusion" or picture is None else picture / max(peak, 1e-9)
-        canvas.paste(column, row + 16, show_image(patch.image, SIDE_PX) if scaled is None else _heat(scaled))
-    canvas.save(out)
+        shown = show_image(patch.image, SIDE_PX) if scaled is None else _heat(scaled)
+        sheet.paste(Image.fromarray(shown), (column, row + 16))
+    save_picture(sheet, out)
     return {
         "weights": card["name"],
         "patch": name,

@@ -11,7 +11,8 @@ from detection.imagery.data.catalogue import SOURCES
 from detection.imagery.registry import CLASSIFIERS, DETECTORS
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.training import Settings, Trained
+    from detection.imagery.neural.learner import Settings
+    from detection.imagery.neural.training import Trained
     from detection.imagery.training.recipe_file import Recipe
 
 LIMITS = (

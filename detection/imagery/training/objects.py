@@ -7,14 +7,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.data.metrics import average_precision
+from detection.imagery.raster.components import EIGHT
 
 BINS_PX = (10, 50, 200)
 """Areas at which the size classes part: below 10, 10 to 50, 50 to 200, and more pixels."""
 LABELS = ("<10", "10-50", "50-200", ">=200")
 LEAST_IOU = (0.1, 0.5)
 EDGE_PX = (1, 2)
-_NEIGHBOURS = np.ones((3, 3), int)
-"""Objects are 8-connected."""
 
 
 @dataclass(slots=True)
@@ -47,8 +46,8 @@ class ObjectCount:
         """Count one image; pixels that are not valid are neither landslide nor found."""
         if valid is not None:
             predicted, truth = predicted & valid, truth & valid
-        true_labels, true_number = ndimage.label(truth, _NEIGHBOURS)
-        map_labels, map_number = ndimage.label(predicted, _NEIGHBOURS)
+        true_labels, true_number = ndimage.label(truth, EIGHT)
+        map_labels, map_number = ndimage.label(predicted, EIGHT)
         true_area = np.bincount(true_labels.ravel(), minlength=true_number + 1)[1:]
         map_area = np.bincount(map_labels.ravel(), minlength=map_number + 1)[1:]
         pairs = np.zeros((true_number, map_number), np.int64)

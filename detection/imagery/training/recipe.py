@@ -1,20 +1,16 @@
-"""The run that turns a recipe into weights, in a process of a job or from the command line."""
+"""The run that turns a recipe into weights."""
 
-import argparse
-import json
 import logging
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
-from detection.imagery.errors import ImageryError, RecipeError
+from detection.imagery.errors import RecipeError
 from detection.imagery.registry import CLASSIFIERS, DETECTORS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
-from detection.imagery.training.recipe_file import Recipe, find_recipe, read_parts, read_recipe
+from detection.imagery.training.recipe_file import Recipe
 from detection.imagery.training.seen import write_seen
 from detection.imagery.training.shown import show_by
 
@@ -154,52 +150,3 @@ def _take_up(recipe: Recipe, settings: "Settings") -> tuple["Settings", "Model"]
         epochs=settings.epochs or START_EPOCHS, learning_rate=rate, clip=bool(card["normalisation"].get("clip")),
     )  # fmt: skip
     return settings, begun
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run a recipe from the command line; 0 done, 1 known error."""
-    parser = argparse.ArgumentParser(prog="python -m detection.imagery.training.recipe", description=run_recipe.__doc__)
-    parser.add_argument("recipe", nargs="+", help="paths or shipped names; the first whose data are there is run")
-    parser.add_argument("--out", type=Path, help="weights to write; default: the shipped weights of this name")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SLOPEWARD_DATA", "../shared/data")))
-    parser.add_argument("--with-simple", action="store_true", help="also score the simple maps of the same data")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    import torch
-
-    torch.set_num_threads(1)
-    try:
-        recipe = _first_possible([read_recipe(find_recipe(name)) for name in options.recipe], options.data)
-        from detection.imagery.weights_file import WEIGHTS_FOLDER
-
-        out = options.out or WEIGHTS_FOLDER / f"{recipe.name}.safetensors"
-        card = run_recipe(recipe, out, options.data)
-        answer = {"recipe": recipe.name, "weights": str(out), "cpu_s": card["training"]["cpu_s"], **card["metrics"]}
-        if options.with_simple:
-            from detection.imagery.training.evaluation import score_weights
-
-            simple = score_weights(str(out), options.data, simple=True, objects=False)["simple"]
-            kept = ("f1", "precision", "recall", "miou", "threshold")
-            answer["simple"] = {name: {key: simple[name][key] for key in kept} for name in ("index", "logistic")}
-            answer["simple"]["beside"] = simple["beside"]
-    except ImageryError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps(answer) + "\n")
-    return 0
-
-
-def _first_possible(recipes: list[Recipe], data: Path) -> Recipe:
-    """The first recipe whose data are there, saying which were passed over; the last one is taken as it is."""
-    for recipe in recipes[:-1]:
-        try:
-            read_parts(recipe, data)
-        except RecipeError as error:
-            sys.stderr.write(f"{recipe.name} is passed over: {error}\n")
-        else:
-            return recipe
-    return recipes[-1]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -136,9 +136,4 @@ def _map_brought(model: "Model", patches: Patches, small_px: int, seen_px: int) 
 
 def change_patches(patches: Patches, how: Callable[[Values], Values]) -> Patches:
     """The same patches with every image changed."""
-
-    def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        image, mask = patches.load(position)
-        return how(as_values(image)), mask
-
-    return replace(patches, load=load)
+    return patches.change(lambda image, _: how(as_values(image)))

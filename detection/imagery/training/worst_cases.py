@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from detection.imagery.data.patches import IGNORED, as_values, resize_bands, resize_mask
-from detection.imagery.training.pictures import Canvas
+from detection.imagery.training.pictures import BLACK, save_picture, start_picture
 
 SIDE_PX = 160
 GAP_PX = 8
@@ -21,18 +22,18 @@ Case = tuple[str, NDArray[Any], NDArray[np.uint8], NDArray[np.bool_], float | No
 def draw_sheet(cases: Sequence[Case], path: Path) -> None:
     """Write the sheet: one row per case with image, truth, map and what is right, a false alarm, missed."""
     width, height = 4 * (SIDE_PX + GAP_PX) + GAP_PX, 40 + len(cases) * (SIDE_PX + 24)
-    canvas = Canvas(width, height)
+    sheet, pen = start_picture(width, height)
     for column, words in enumerate(("image", "truth", "map", "hit/miss/false")):
-        canvas.write(GAP_PX + column * (SIDE_PX + GAP_PX), 14, words)
+        pen.text((GAP_PX + column * (SIDE_PX + GAP_PX), 14), words, BLACK)
     for row, (name, image, mask, found, miou) in enumerate(cases):
         top = 36 + row * (SIDE_PX + 24)
         size = SIDE_PX, SIDE_PX
         truth, seen = resize_mask(mask, size), resize_mask(found.astype(np.uint8), size) == 1
         for column, picture in enumerate((show_image(image), _paint(truth == 1), _paint(seen), _compare(truth, seen))):
-            canvas.paste(GAP_PX + column * (SIDE_PX + GAP_PX), top, picture)
+            sheet.paste(Image.fromarray(picture), (GAP_PX + column * (SIDE_PX + GAP_PX), top))
         value = "none" if miou is None else f"{miou:.3f}"
-        canvas.write(GAP_PX, top + SIDE_PX + 6, f"{name}  mean iou {value}")
-    canvas.save(path)
+        pen.text((GAP_PX, top + SIDE_PX + 6), f"{name}  mean iou {value}", BLACK)
+    save_picture(sheet, path)
 
 
 def show_image(image: NDArray[Any], side_px: int = SIDE_PX) -> NDArray[np.uint8]:

@@ -155,7 +155,7 @@ def _store(
     service: ServiceConfig, db: Database, site: Site, found: "VelocityMap", until: datetime, name: str
 ) -> dict[str, Any]:
     """Readings of stations, and the zones for the map of the page."""
-    from detection.imagery.insar.velocity import list_features
+    from detection.imagery.raster.geojson import list_features
 
     now = datetime.now(UTC)
     pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
@@ -173,7 +173,7 @@ def _store(
     result = store_velocities(pipeline, site, rows, until, found.component, name, now)
     record_file(db, name_helper(), result, now)
     path.parent.mkdir(parents=True, exist_ok=True)
-    shown = list_features(found)[:ZONES_MOST]
+    shown = list_features(found.zones)[:ZONES_MOST]
     component = found.component if found.places else before
     write_json(path, {"name": name, "component": component, "until": spell(until), "features": shown})
     return {"readings": result.stored, "known": result.duplicates, "zones": len(shown)}

@@ -164,6 +164,22 @@ def fold_norms(network: nn.Module) -> nn.Module:
     return folded
 
 
+class Residual(nn.Module):
+    """A body added to its input, with a ReLU behind the sum.
+
+    Where size or channels change, a 1 x 1 convolution with normalisation brings the input to them.
+    """
+
+    def __init__(self, body: nn.Sequential, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.body, same = body, stride == 1 and in_channels == out_channels
+        self.shortcut = nn.Identity() if same else ConvUnit(in_channels, out_channels, 1, stride=stride, active=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map N x in_channels x H x W to N x out_channels x H/stride x W/stride."""
+        return functional.relu(self.body(features) + self.shortcut(features))
+
+
 class Sru(nn.Module):
     """Spatial reconstruction unit: N x C x H x W to the same (Li et al. 2023, eq. 1 to 5), C even.
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from detection.imagery.neural.networks.blocks import LEAST_CELLS, initialise, pad_to_stride, scale_width
-from detection.imagery.neural.networks.unets.unet import ENCODER_WIDTHS, Unet
+from detection.imagery.neural.networks.unets.unet import ENCODER_WIDTHS, Unet, encode
 
 STRIDE = 16
 # One cell in ten is taken for a middle before anything is learnt (Lin et al. 2017).
@@ -40,11 +40,8 @@ class Centernet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map N x bands x H x W to N x (middles, 2 of size, 2 of place) x H/4 x W/4, of the padded image."""
-        features, skips = pad_to_stride(images, STRIDE, LEAST_CELLS * STRIDE), []
-        for level, block in enumerate(self.encoder):
-            features = block(features if level == 0 else nn.functional.max_pool2d(features, 2))
-            skips.append(features)
-        skips.pop()
+        skips = encode(self.encoder, pad_to_stride(images, STRIDE, LEAST_CELLS * STRIDE))
+        features = skips.pop()
         for lift, block in zip(self.lifts, self.decoder, strict=True):
             features = block(torch.cat([skips.pop(), lift(features)], dim=1))
         return torch.cat([head(features) for head in self.heads], dim=1)

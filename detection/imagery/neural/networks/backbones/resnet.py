@@ -6,52 +6,35 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from detection.imagery.neural.networks.blocks import ConvUnit, scale_width
+from detection.imagery.neural.networks.blocks import ConvUnit, Residual, scale_width
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(Residual):
     """Two 3 x 3 convolutions and a shortcut (ResNet-18, 34)."""
 
     expansion = 1
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1, dilation: int = 1) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
+        body = nn.Sequential(
             ConvUnit(in_channels, channels, stride=stride, dilation=dilation),
             ConvUnit(channels, channels, dilation=dilation, active=False),
         )
-        self.shortcut = make_shortcut(in_channels, channels, stride)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Add the shortcut to the body."""
-        return functional.relu(self.body(features) + self.shortcut(features))
+        super().__init__(body, in_channels, channels, stride)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Residual):
     """1 x 1 down, 3 x 3 (with the stride), 1 x 1 up to four times the channels, and a shortcut (ResNet-50, 101)."""
 
     expansion = 4
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1, dilation: int = 1) -> None:
-        super().__init__()
         out_channels = channels * self.expansion
-        self.body = nn.Sequential(
+        body = nn.Sequential(
             ConvUnit(in_channels, channels, 1),
             ConvUnit(channels, channels, stride=stride, dilation=dilation),
             ConvUnit(channels, out_channels, 1, active=False),
         )
-        self.shortcut = make_shortcut(in_channels, out_channels, stride)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Add the shortcut to the body."""
-        return functional.relu(self.body(features) + self.shortcut(features))
-
-
-def make_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Make the identity, or a 1 x 1 convolution with normalisation where size or channels change."""
-    if stride == 1 and in_channels == out_channels:
-        return nn.Identity()
-    return ConvUnit(in_channels, out_channels, 1, stride=stride, active=False)
+        super().__init__(body, in_channels, out_channels, stride)
 
 
 class ResNet(nn.Module):

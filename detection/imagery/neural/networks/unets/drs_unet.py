@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, enlarge, initialise, scale_width
-from detection.imagery.neural.networks.unets.unet import ENCODER_WIDTHS, DoubleConv
+from detection.imagery.neural.networks.blocks import ConvUnit
+from detection.imagery.neural.networks.unets.unet import Unet
 
 
 class ShrinkageUnit(nn.Module):
@@ -43,7 +43,7 @@ class ShrinkageUnit(nn.Module):
         return functional.relu(features - threshold) - functional.relu(-features - threshold)
 
 
-class DrsUnet(SegmentationNetwork):
+class DrsUnet(Unet):
     """Deep residual shrinkage U-Net (Chen et al. 2022, Remote Sensing 14, 1848), as far as its abstract says.
 
     Encoder of one shrinkage unit per scale, 64, 128, 256, 512, 512, with 2 x 2 max pools; the plain bilinear decoder
@@ -52,29 +52,9 @@ class DrsUnet(SegmentationNetwork):
     """
 
     def __init__(self, in_channels: int, classes: int = 2, width: float = 1.0) -> None:
-        super().__init__()
-        widths = [scale_width(channels, width) for channels in (*ENCODER_WIDTHS, 512)]
-        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        channels = in_channels
-        for out_channels in widths:
-            self.encoder.append(ShrinkageUnit(channels, out_channels))
-            channels = out_channels
-        for level in (3, 2, 1, 0):
-            out_channels = widths[max(level - 1, 0)]
-            self.decoder.append(DoubleConv(channels + widths[level], out_channels, widths[level]))
-            channels = out_channels
-        self.head = nn.Conv2d(channels, classes, 1)
-        self.apply(initialise)
+        super().__init__(in_channels, classes, width)
 
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Map padded images to logits."""
-        features, maps = images, []
-        for level, block in enumerate(self.encoder):
-            features = block(features if level == 0 else functional.max_pool2d(features, 2))
-            maps.append(features)
-        maps.pop()
-        for block in self.decoder:
-            skip = maps.pop()
-            features = block(torch.cat([skip, enlarge(features, skip)], dim=1))
-        logits: torch.Tensor = self.head(features)
-        return logits
+    @staticmethod
+    def make_level(in_channels: int, out_channels: int, *_: object) -> nn.Module:
+        """Make a shrinkage unit."""
+        return ShrinkageUnit(in_channels, out_channels)

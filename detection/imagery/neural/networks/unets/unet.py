@@ -7,6 +7,7 @@ from torch.nn import functional
 from detection.imagery.neural.networks.blocks import (
     Bru,
     ConvUnit,
+    Residual,
     SBConv,
     SegmentationNetwork,
     Sru,
@@ -33,6 +34,14 @@ def unit_behind(unit: str, channels: int, gate: str) -> nn.Module | None:
     return SBConv(channels, gate) if unit == "sbconv" else None
 
 
+def encode(levels: nn.ModuleList, images: torch.Tensor) -> list[torch.Tensor]:
+    """The map of each level of an encoder; before each but the first it is pooled 2 x 2."""
+    maps: list[torch.Tensor] = []
+    for block in levels:
+        maps.append(block(functional.max_pool2d(maps[-1], 2) if maps else images))
+    return maps
+
+
 class DoubleConv(nn.Sequential):
     """Two units: first to `mid_channels`, then to `out_channels`."""
 
@@ -45,26 +54,17 @@ class DoubleConv(nn.Sequential):
         )
 
 
-class ResidualDoubleConv(nn.Module):
-    """Two units and a shortcut around both; the last ReLU stands after the sum.
-
-    The shortcut is the identity, or a 1 x 1 convolution with normalisation where the channels change.
-    """
+class ResidualDoubleConv(Residual):
+    """Two units and a shortcut around both; the last ReLU stands after the sum."""
 
     def __init__(
         self, in_channels: int, out_channels: int, mid_channels: int, unit: str = "plain", gate: str = "hard"
     ) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
+        body = nn.Sequential(
             ConvUnit(in_channels, mid_channels, behind=unit_behind(unit, mid_channels, gate)),
             ConvUnit(mid_channels, out_channels, behind=unit_behind(unit, out_channels, gate), active=False),
         )
-        same = in_channels == out_channels
-        self.shortcut = nn.Identity() if same else ConvUnit(in_channels, out_channels, 1, active=False)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Add the shortcut to the body."""
-        return functional.relu(self.body(features) + self.shortcut(features))
+        super().__init__(body, in_channels, out_channels)
 
 
 class Unet(SegmentationNetwork):
@@ -106,7 +106,7 @@ class Unet(SegmentationNetwork):
         self.encoder = nn.ModuleList()
         channels = in_channels
         for out_channels in (*skips, bottom):
-            self.encoder.append(block(channels, out_channels, out_channels, unit, gate))
+            self.encoder.append(self.make_level(channels, out_channels, block, unit, gate))
             channels = out_channels
         self.lifts = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -125,12 +125,16 @@ class Unet(SegmentationNetwork):
         self.head = nn.Conv2d(channels, classes, 1)
         self.apply(initialise)
 
+    @staticmethod
+    def make_level(
+        in_channels: int, out_channels: int, block: type[DoubleConv | ResidualDoubleConv], unit: str, gate: str
+    ) -> nn.Module:
+        """Make what the encoder has at one scale."""
+        return block(in_channels, out_channels, out_channels, unit, gate)
+
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Map padded images to logits."""
-        features, skips = images, []
-        for level, block in enumerate(self.encoder):
-            features = block(features if level == 0 else functional.max_pool2d(features, 2))
-            skips.append(features)
+        skips = encode(self.encoder, images)
         features = self.bottom(skips.pop())
         for lift, block in zip(self.lifts, self.decoder, strict=True):
             features = block(torch.cat([skips.pop(), lift(features)], dim=1))

@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from detection.imagery.data.generate import draw_patches
+from detection.imagery.data.splits import split_held
 from detection.imagery.errors import ModelError
+from detection.imagery.neural.learner import Settings
+from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks.blocks import fold_norms
-from detection.imagery.neural.training import Settings, segmentation_loss, split_held, train_network
+from detection.imagery.neural.training import train_network
 from detection.imagery.registry import build
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -44,7 +47,7 @@ def test_every_network_takes_any_size_and_every_parameter_has_a_gradient(name, c
     network = build(name, channels, width=0.125)
     logits = network(torch.randn(2, channels, height, width))
     assert logits.shape == (2, 2, height, width)
-    segmentation_loss(logits, torch.randint(0, 2, (2, height, width))).backward()
+    make_loss("ce+dice")(logits, torch.randint(0, 2, (2, height, width))).backward()
     assert [name for name, value in network.named_parameters() if value.grad is None] == []
 
 
@@ -67,7 +70,7 @@ def test_twenty_steps_halve_the_loss(name):
     losses = []
     for _ in range(21):
         optimiser.zero_grad()
-        loss = segmentation_loss(network(images), truth)
+        loss = make_loss("ce+dice")(network(images), truth)
         loss.backward()
         optimiser.step()
         losses.append(loss.item())

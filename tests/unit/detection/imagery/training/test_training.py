@@ -19,7 +19,6 @@ from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.negatives import draw_negative
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.errors import ModelError, RecipeError, TrainingPausedError
-from detection.imagery.footprints import detect
 from detection.imagery.footprints.triage import Triage
 from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
 from detection.imagery.neural.checkpoint import load_model
@@ -30,7 +29,7 @@ from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
 from detection.imagery.registry import CLASSIFIERS, DETECTORS, SEGMENTERS, build
 from detection.imagery.training.explain import entropy, grad_cam, measure_doubt, occlude
-from detection.imagery.training.recipe import main
+from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.search import search, train_folds
 from detection.imagery.training.stability import PLAIN, list_stretches
@@ -111,7 +110,8 @@ run_recipe(read_recipe(Path(sys.argv[1])), Path(sys.argv[2]), hooks=Hooks(die, r
 
 def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
     (tmp_path / "tiny.toml").write_text(RECIPE)
-    assert main([str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "whole.safetensors")]) == 0
+    train = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out"]
+    assert run_verb([*train, str(tmp_path / "whole.safetensors")]) == 0
     out = tmp_path / "cut.safetensors"
     command = [sys.executable, "-c", KILLER, str(tmp_path / "tiny.toml"), str(out), "9"]
     done = subprocess.run(
@@ -120,9 +120,8 @@ def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert out.with_suffix(".place").exists()
     assert not out.exists()
-    arguments = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out", str(out), "--resume", "--json"]
     capsys.readouterr()
-    assert run_verb(arguments) == 0
+    assert run_verb([*train, str(out), "--resume", "--json"]) == 0
     answer = capsys.readouterr()
     assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     tables = [(tmp_path / name).read_text() for name in ("cut.curve.csv", "whole.curve.csv")]
@@ -151,11 +150,13 @@ def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
 def test_a_recipe_makes_weights_that_work(tmp_path, capsys):
     (tmp_path / "tiny.toml").write_text(RECIPE)
     out = tmp_path / "c.safetensors"
-    card = detect.train({"recipe": str(tmp_path / "tiny.toml"), "out": str(out)})
+    card = run_recipe(read_recipe(tmp_path / "tiny.toml"), out)
     assert card["metrics"]["test_patches"] == 6
     assert load_model(str(out)).card["temperature"] == card["temperature"]
-    assert run_verb(["scenes", "score", "--weights", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["f1"] == pytest.approx(card["metrics"]["test"]["f1"], abs=1e-4)
+    assert run_verb(["scenes", "score", "--weights", str(out), "--with", "simple", "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    assert scored["f1"] == pytest.approx(card["metrics"]["test"]["f1"], abs=1e-4)
+    assert scored["simple"]["logistic"]["f1"] > 0
     picture = tmp_path / "why.png"
     assert run_verb(["scenes", "explain", "--weights", str(out), "--patch", "2", "--out", str(picture), "--json"]) == 0
     assert 0 <= json.loads(capsys.readouterr().out)["flip_disagreement"] <= 1
@@ -179,22 +180,15 @@ def test_a_recipe_makes_weights_that_work(tmp_path, capsys):
 )
 def test_a_wrong_recipe_is_one_clear_line(tmp_path, capsys, old, new, words):
     (tmp_path / "tiny.toml").write_text(RECIPE.replace(old, new))
-    assert main([str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "a.safetensors")]) == 1
+    asked = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "a.safetensors")]
+    assert run_verb(asked) == 1
     message = capsys.readouterr().err.strip()
     assert words in message
     assert "\n" not in message
     assert not (tmp_path / "a.safetensors").exists()
 
 
-def test_a_recipe_whose_data_are_absent_gives_way_to_the_next(tmp_path, capsys):
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    arguments = ["landslide4sense", str(tmp_path / "tiny.toml"), "--data", str(tmp_path)]
-    assert main([*arguments, "--out", str(tmp_path / "a.safetensors"), "--with-simple"]) == 0
-    said = capsys.readouterr()
-    assert "landslide4sense is passed over" in said.err
-    answer = json.loads(said.out)
-    assert answer["recipe"] == "tiny"
-    assert answer["simple"]["logistic"]["f1"] > 0
+def test_a_recipe_that_is_not_there_names_the_shipped_ones():
     with pytest.raises(RecipeError, match="nix: no such recipe; shipped: bijie, bijie-boxes, bijie-steady, cas"):
         find_recipe("nix")
 
