@@ -1,13 +1,12 @@
-"""One tile out of a file of tiles (PMTiles 3), by the standard library alone: nothing in the file is believed."""
+"""One tile out of a file of tiles (PMTiles 3): nothing in the file is believed."""
 
 import gzip
 import io
 import json
 import os
+import re
 import stat
 import zlib
-from array import array
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,17 +14,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from pmtiles import tile as format3
+from pmtiles.tile import Compression, Entry, TileType
+
 from detection.imagery.errors import ImageryError
-from detection.imagery.tiles.archive import FIRST_BYTES, HEADER, KINDS, MAGIC, VERSION, number_tile
+from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, bounds_of
 from detection.imagery.tiles.records import SAID
 from forecasting.message import gather
 
 LARGEST_TILE: Final = 4 << 20
 LARGEST_DIRECTORY: Final = 4 << 20  # unpacked
 MOST_ENTRIES: Final = 1 << 18
+LONGEST_NUMBER: Final = re.compile(rb"[\x80-\xff]{10}")  # one that goes on for longer does not fit into 64 bits
 FINEST: Final = 24
 LONGEST_SAID: Final = 1 << 14
-TYPES: Final = {KINDS["png"]: "image/png", KINDS["jpg"]: "image/jpeg", KINDS["webp"]: "image/webp"}
 
 
 class TornTilesError(ImageryError):
@@ -57,16 +59,6 @@ class Archive:
     data: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Directory:
-    """Entries by rising number: columns of it."""
-
-    numbers: "array[int]"
-    runs: "array[int]"
-    lengths: "array[int]"
-    offsets: "array[int]"
-
-
 def _mark(known: os.stat_result) -> str:
     return f"{known.st_mtime_ns:x}-{known.st_size:x}"
 
@@ -92,7 +84,7 @@ def open_archive(path: Path) -> Archive | None:
     """
     try:
         with _regular(path) as (file, known):
-            mark, head = _mark(known), os.pread(file, HEADER.size, 0)
+            mark, head = _mark(known), os.pread(file, HEAD_BYTES, 0)
     except OSError:
         return None
     return _open(path, mark, head)
@@ -100,17 +92,22 @@ def open_archive(path: Path) -> Archive | None:
 
 @lru_cache(maxsize=256)
 def _open(path: Path, mark: str, head: bytes) -> Archive:
-    if len(head) < HEADER.size:
+    if len(head) < HEAD_BYTES:
         raise TornTilesError(f"{path}: torn, its header is not whole")
-    magic, version, *rest = HEADER.unpack(head)
-    kind = TYPES.get(rest[14])
-    if magic != MAGIC or version != VERSION or kind is None or rest[13] != 1 or rest[12] not in {1, 2}:
+    try:
+        said = format3.deserialize_header(head)
+    except (format3.MagicNumberNotFound, format3.SpecVersionUnsupported, ValueError):
+        raise TornTilesError(f"{path}: no file of tiles") from None
+    kind, zipped = said["tile_type"], said["internal_compression"] == Compression.GZIP
+    if kind not in {TileType.PNG, TileType.JPEG, TileType.WEBP} or said["tile_compression"] != Compression.NONE:
         raise TornTilesError(f"{path}: no file of pictures in tiles")
-    low, high = rest[15], rest[16]
-    if not 0 <= low <= high <= FINEST:
+    low, high = said["min_zoom"], said["max_zoom"]
+    if not low <= high <= FINEST or not zipped:
         raise TornTilesError(f"{path}: zooms {low} to {high}")
-    west, south, east, north = (degrees / 1e7 for degrees in rest[17:21])
-    return Archive(path, mark, kind, (low, high), (west, south, east, north), (rest[0], rest[1]), rest[4], rest[6])
+    return Archive(
+        path, mark, f"image/{kind.name.lower()}", (low, high), bounds_of(said),
+        (said["root_offset"], said["root_length"]), said["leaf_directory_offset"], said["tile_data_offset"],
+    )  # fmt: skip
 
 
 def find_tile(archive: Archive, zoom: int, column: int, row: int) -> bytes | None:
@@ -122,20 +119,16 @@ def find_tile(archive: Archive, zoom: int, column: int, row: int) -> bytes | Non
     low, high = archive.zooms
     if not low <= zoom <= high or not (0 <= column < 1 << zoom and 0 <= row < 1 << zoom):
         return None
-    number, (offset, length) = number_tile(zoom, column, row), archive.root
+    number, (offset, length) = format3.zxy_to_tileid(zoom, column, row), archive.root
     for _ in range(3):  # a root, what lies below it, a tile
-        directory = _read_directory(archive, offset, length)
-        place = bisect_right(directory.numbers, number) - 1
-        if place < 0:
+        found = format3.find_tile(_read_directory(archive, offset, length), number)
+        if found is None:
             return None
-        run, length = directory.runs[place], directory.lengths[place]
-        if run:
-            if number >= directory.numbers[place] + run:
-                return None
-            if length > LARGEST_TILE:
-                raise TornTilesError(f"{archive.path}: a tile of {length} bytes")
-            return _read(archive, archive.data + directory.offsets[place], length)
-        offset = archive.leaves + directory.offsets[place]
+        if found.run_length:
+            if found.length > LARGEST_TILE:
+                raise TornTilesError(f"{archive.path}: a tile of {found.length} bytes")
+            return _read(archive, archive.data + found.offset, found.length)
+        offset, length = archive.leaves + found.offset, found.length
     raise TornTilesError(f"{archive.path}: directories below directories")
 
 
@@ -153,52 +146,21 @@ def _read(archive: Archive, offset: int, length: int) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _read_directory(archive: Archive, offset: int, length: int) -> _Directory:
+def _read_directory(archive: Archive, offset: int, length: int) -> list[Entry]:
     """A directory; kept, for the tiles of a view lie in one."""
     if length > max(FIRST_BYTES, LARGEST_DIRECTORY):
         raise TornTilesError(f"{archive.path}: a directory of {length} bytes")
+    packed = _read(archive, offset, length)
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(_read(archive, offset, length))) as packed:
-            content = packed.read(LARGEST_DIRECTORY + 1)
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+            content = stream.read(LARGEST_DIRECTORY + 1)
+        if len(content) > LARGEST_DIRECTORY:
+            raise TornTilesError(f"{archive.path}: a directory larger than {LARGEST_DIRECTORY >> 20} MiB")
+        if LONGEST_NUMBER.search(content) or format3.read_varint(io.BytesIO(content)) > MOST_ENTRIES:
+            raise TornTilesError(f"{archive.path}: a directory of numbers that cannot be")
+        return format3.deserialize_directory(packed)
     except (OSError, EOFError, zlib.error) as error:
         raise TornTilesError(f"{archive.path}: a directory cannot be read ({error})") from None
-    if len(content) > LARGEST_DIRECTORY:
-        raise TornTilesError(f"{archive.path}: a directory larger than {LARGEST_DIRECTORY >> 20} MiB")
-    numbers = _read_numbers(content)
-    count = numbers[0] if numbers else 0
-    if count > MOST_ENTRIES or len(numbers) != 4 * count + 1:
-        raise TornTilesError(f"{archive.path}: a directory of {count} entries that holds others")
-    return _unpack(archive, numbers, count)
-
-
-def _unpack(archive: Archive, numbers: list[int], count: int) -> _Directory:
-    steps, runs, lengths, places = (numbers[1 + part * count : 1 + (part + 1) * count] for part in range(4))
-    try:
-        found = _Directory(array("Q"), array("Q", runs), array("Q", lengths), array("Q"))
-        number = end = 0
-        for step, length, place in zip(steps, lengths, places, strict=True):
-            number += step
-            offset = end if place == 0 else place - 1
-            end = offset + length
-            found.numbers.append(number)
-            found.offsets.append(offset)
-    except OverflowError:
-        raise TornTilesError(f"{archive.path}: a directory of numbers that cannot be") from None
-    return found
-
-
-def _read_numbers(content: bytes) -> list[int]:
-    """Numbers of seven bits a byte, each as long as its bytes say that it goes on."""
-    found, number, shift = [], 0, 0
-    for byte in content:
-        number |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            found.append(number)
-            number = shift = 0
-        elif shift > 63:
-            return []
-    return found
 
 
 def read_said(folder: Path) -> dict[str, Any] | None:

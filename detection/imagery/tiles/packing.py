@@ -9,11 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from pmtiles.tile import Compression, SpecVersionUnsupported, deserialize_header, zxy_to_tileid
+
 from detection.imagery.errors import ImageryError
-from detection.imagery.tiles.archive import HEADER, KINDS, MAGIC, VERSION, About, number_tile, write_archive
+from detection.imagery.tiles.archive import HEAD_BYTES, KINDS, About, bounds_of, write_archive
 from detection.imagery.tiles.records import Tiles, TilesAsked
 from detection.whole_file import replacing
 
+MAGIC: Final = b"PMTiles"
 SQLITE: Final = b"SQLite format 3\0"
 MOST_TILES: Final = 5_000_000
 LARGEST_TILE: Final = 4 << 20
@@ -39,7 +42,7 @@ def pack(source: Path, out: Path) -> Tiles:
         NotTilesError: it is neither, or holds what is no tile.
     """
     with source.open("rb") as file:
-        head = file.read(HEADER.size)
+        head = file.read(HEAD_BYTES)
     if head.startswith(MAGIC):
         found = read_header(head, source)
         with replacing(out) as work:
@@ -59,16 +62,19 @@ def read_header(head: bytes, path: Path) -> Tiles:
     Raises:
         NotTilesError: another version, or tiles of a kind that no browser draws.
     """
-    if len(head) < HEADER.size:
+    if len(head) < HEAD_BYTES:
         raise NotTilesError(f"{path}: torn, its header is not whole")
-    _, version, *rest = HEADER.unpack(head)
-    if version != VERSION:
-        raise NotTilesError(f"{path}: PMTiles of version {version}; `pmtiles convert` makes version {VERSION} of it")
-    kind = {number: name for name, number in KINDS.items() if name not in {"pbf", "jpeg"}}.get(rest[14])
-    if kind is None or rest[12] not in {1, 2} or rest[13] not in {1, 2}:
-        raise NotTilesError(f"{path}: tiles or a compression that browsers do not read (kind {rest[14]})")
-    bounds = tuple(degrees / 1e7 for degrees in rest[17:21])
-    return Tiles(rest[8], kind, (rest[15], rest[16]), (bounds[0], bounds[1], bounds[2], bounds[3]))
+    try:
+        said = deserialize_header(head)
+    except SpecVersionUnsupported:
+        raise NotTilesError(f"{path}: PMTiles of version {head[7]}; `pmtiles convert` makes version 3 of it") from None
+    except ValueError:
+        raise NotTilesError(f"{path}: tiles or a compression that browsers do not read (kind {head[99]})") from None
+    kind = {number: name for name, number in KINDS.items()}.get(said["tile_type"])
+    read = {Compression.NONE, Compression.GZIP}
+    if kind is None or not {said["internal_compression"], said["tile_compression"]} <= read:
+        raise NotTilesError(f"{path}: tiles or a compression that browsers do not read (kind {head[99]})")
+    return Tiles(said["addressed_tiles_count"], kind, (said["min_zoom"], said["max_zoom"]), bounds_of(said))
 
 
 def _pack_database(source: Path, out: Path) -> Tiles:
@@ -80,7 +86,7 @@ def _pack_database(source: Path, out: Path) -> Tiles:
         if kind not in KINDS:
             raise NotTilesError(f"{source}: tiles of the format {kind[:20]!r}; pbf, png, jpg and webp can be shown")
         places = [
-            (number_tile(zoom, column, 2**zoom - 1 - row), zoom, column, row)
+            (zxy_to_tileid(zoom, column, 2**zoom - 1 - row), zoom, column, row)
             for zoom, column, row in _list_places(base, source)
         ]
         if not places:

@@ -8,8 +8,9 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pmtiles.tile import zxy_to_tileid
 
-from detection.imagery.tiles.archive import About, number_tile, write_archive
+from detection.imagery.tiles.archive import About, write_archive
 from detection.imagery.tiles.records import Tiles
 from detection.imagery.tiles.web_grid import SIDE_PX, Extent, span_tiles
 
@@ -46,7 +47,7 @@ class _Pyramid:
     def add(self, zoom: int, column: int, row: int, tile: Tile) -> None:
         content = self.look.encode(tile)
         if content is not None:
-            self.places[number_tile(zoom, column, row)] = (self.data.tell(), len(content))
+            self.places[zxy_to_tileid(zoom, column, row)] = (self.data.tell(), len(content))
             self.data.write(content)
         if zoom == self.lowest:
             return

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from pmtiles.tile import zxy_to_tileid
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
@@ -18,7 +19,7 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import grid_of
 from detection.imagery.raster.terrain import NODATA, derive_terrain
 from detection.imagery.raster.untrusted import open_raster
-from detection.imagery.tiles.archive import About, number_tile, write_archive
+from detection.imagery.tiles.archive import About, write_archive
 from detection.imagery.tiles.records import ReliefAsked, Tiles
 from detection.imagery.tiles.web_grid import (
     SIDE_PX,
@@ -57,7 +58,7 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
         extent = find_extent(grid_of(source, dem), dem)
         coarsest, finest = choose_zooms(extent, most, finest=FINEST, around=AROUND)
         numbered = [
-            (number_tile(zoom, column, row), zoom, column, row)
+            (zxy_to_tileid(zoom, column, row), zoom, column, row)
             for zoom in range(coarsest, finest + 1)
             for column, row in list_tiles(zoom, extent)
         ]

@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
+from pmtiles.tile import zxy_to_tileid
 
-from detection.imagery.tiles.archive import About, number_tile, write_archive
+from detection.imagery.tiles.archive import About, write_archive
 from detection.imagery.tiles.records import SCENE_FILES
 from monitor.store.schema import tables as t
 from monitor.web.routes.site import scene_tiles
@@ -24,7 +25,7 @@ def folder(filled_database, tmp_path):
     """Results of the scene of the story, with two tiles of the image."""
     with filled_database.write() as c:
         c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(out_dir=str(tmp_path)))
-    content = [(number_tile(0, 0, 0), b"all"), (number_tile(1, 1, 0), b"north-east")]
+    content = [(zxy_to_tileid(0, 0, 0), b"all"), (zxy_to_tileid(1, 1, 0), b"north-east")]
     write_archive(tmp_path / SCENE_FILES["scene"], content, About("webp", BOUNDS, (0, 1), zipped=False, metadata={}))
     return tmp_path
 

@@ -5,8 +5,9 @@ import os
 import random
 
 import pytest
+from pmtiles.tile import deserialize_header, serialize_header, zxy_to_tileid
 
-from detection.imagery.tiles.archive import FIRST_BYTES, HEADER, About, number_tile, write_archive
+from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, About, write_archive
 from detection.imagery.tiles.lookup import TornTilesError, find_tile, open_archive, read_said
 from detection.imagery.tiles.records import SAID
 
@@ -20,7 +21,7 @@ def archive(tmp_path_factory):
     places = [(z, x, y) for z in range(8) for x in range(2**z) for y in range(2**z) if (z, x, y) != (3, 4, 5)]
     # contents of odd lengths, so that directories do not pack well
     draw = random.Random(7)
-    tiles = {number_tile(*p): draw.randbytes(draw.randint(1, 40)) if p[0] != 2 else b"sea" for p in places}
+    tiles = {zxy_to_tileid(*p): draw.randbytes(draw.randint(1, 40)) if p[0] != 2 else b"sea" for p in places}
     write_archive(path, sorted(tiles.items()), ABOUT)
     return path, places, tiles
 
@@ -29,8 +30,10 @@ def test_every_tile_is_found_and_no_other(archive):
     path, places, tiles = archive
     found = open_archive(path)
     assert (found.type, found.zooms, found.bounds) == ("image/webp", (0, 7), (8.0, 46.0, 9.0, 47.0))
-    assert HEADER.unpack(path.read_bytes()[: HEADER.size])[7] > 0, "there are directories below the root"
-    assert all(find_tile(found, *p) == tiles[number_tile(*p)] for p in places)
+    assert deserialize_header(path.read_bytes()[:HEAD_BYTES])["leaf_directory_length"] > 0, (
+        "there are directories below the root"
+    )
+    assert all(find_tile(found, *p) == tiles[zxy_to_tileid(*p)] for p in places)
     for beside in ((3, 4, 5), (8, 0, 0), (-1, 0, 0), (2, 4, 0), (2, 0, -1), (10**9, 0, 0)):
         assert find_tile(found, *beside) is None
 
@@ -73,7 +76,7 @@ def test_any_byte_may_lie(archive, tmp_path):
     for turn in range(150):
         content = bytearray(whole)
         for _ in range(draw.randint(1, 4)):
-            content[draw.randrange(FIRST_BYTES // 8 if turn % 2 else HEADER.size)] = draw.randrange(256)
+            content[draw.randrange(FIRST_BYTES // 8 if turn % 2 else HEAD_BYTES)] = draw.randrange(256)
         file = tmp_path / f"{turn}.pmtiles"
         file.write_bytes(content[: draw.choice((len(content), 3000))])
         try:
@@ -87,8 +90,7 @@ def test_a_directory_that_unpacks_without_end_is_refused(archive, tmp_path):
     path, _, _ = archive
     content = bytearray(path.read_bytes())
     bomb = gzip.compress(bytes(64 << 20))
-    head = list(HEADER.unpack(content[: HEADER.size]))
-    head[2:4] = [len(content), len(bomb)]
-    (tmp_path / "bomb.pmtiles").write_bytes(HEADER.pack(*head) + content[HEADER.size :] + bomb)
+    head = deserialize_header(content[:HEAD_BYTES]) | {"root_offset": len(content), "root_length": len(bomb)}
+    (tmp_path / "bomb.pmtiles").write_bytes(serialize_header(head) + content[HEAD_BYTES:] + bomb)
     with pytest.raises(TornTilesError, match="larger than"):
         find_tile(open_archive(tmp_path / "bomb.pmtiles"), 5, 0, 0)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from pmtiles.tile import zxy_to_tileid
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from detection.imagery.errors import NoCrsError, NoValidPixelsError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from detection.imagery.tiles.archive import number_tile
 from detection.imagery.tiles.records import ReliefAsked
 from detection.imagery.tiles.relief import SIDE_PX, draw_relief, make_relief, shade_heights
 from tests.unit.detection.imagery.tiles.test_archive import read_tiles
@@ -57,7 +57,7 @@ def test_relief_lies_in_its_place_and_holes_are_clear(tmp_path, geographic):
     def look(lon, lat):
         x = (lon + 180) / 360 * 2**zoom
         y = (1 - np.arcsinh(np.tan(np.radians(lat))) / np.pi) / 2 * 2**zoom
-        image = read_png(tiles[number_tile(zoom, int(x), int(y))])
+        image = read_png(tiles[zxy_to_tileid(zoom, int(x), int(y))])
         return image[:, int(y % 1 * SIDE_PX), int(x % 1 * SIDE_PX)]
 
     metre = 1 / 111_000
