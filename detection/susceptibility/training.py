@@ -1,7 +1,7 @@
 """From a study file to a model with its card: sample, blocks, nested validation, the learner, calibration, classes."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +15,7 @@ from detection.susceptibility.card import write_markdown
 from detection.susceptibility.encoding import Encoder, fit_encoder
 from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, list_cautions
-from detection.susceptibility.learners.table import HALO_PX, LEARNERS, Cells, Numbers
+from detection.susceptibility.learners.table import HALO_PX, Cells, Numbers
 from detection.susceptibility.model import Model, save_model
 from detection.susceptibility.sampling import Sample, draw_sample
 from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration, trace_rate
@@ -187,9 +187,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def check_learners(names: Sequence[str]) -> None:
-    """Refuse a learner that is not known; raises ValueError."""
-    if not names or (unknown := sorted(set(names) - set(LEARNERS))):
-        raise ValueError(f"learner {', '.join(unknown) if names else 'none'}; known: {', '.join(LEARNERS)}")

@@ -103,12 +103,10 @@ def has_grown(evidence: Evidence, pixel_m2: float, minimum_m2: float) -> bool:
     return bool(evidence.fresh) and 2 * evidence.fresh * pixel_m2 >= minimum_m2 <= evidence.grown * pixel_m2
 
 
-def has_vanished(
-    body: NDArray[np.bool_], newer: NDArray[np.uint8], least: int, tolerance_px: int, *, share: float = VANISHED_SEEN
-) -> bool:
+def has_vanished(body: NDArray[np.bool_], newer: NDArray[np.uint8], least: int, tolerance_px: int) -> bool:
     """Whether an older outline is gone: the newer date shows it, and nothing near it is nearly a landslide."""
     shown = body & (newer != NODATA)
-    if not body.any() or np.count_nonzero(shown) < share * np.count_nonzero(body):
+    if not body.any() or np.count_nonzero(shown) < VANISHED_SEEN * np.count_nonzero(body):
         return False
     near = _widen(body, tolerance_px) & (newer != NODATA)
     return not bool((newer[near] >= max(1, least - HYSTERESIS_STEPS)).any())

@@ -110,7 +110,7 @@ def split_folds(total: int, folds: int, seed: int) -> list[Parts]:
     return [(np.sort(np.setdiff1d(order, part)), np.sort(part)) for part in parts]
 
 
-def find_twins(one: Patches, other: Patches, least: float = TWIN_CORRELATION) -> list[tuple[str, str, float]]:
+def find_twins(one: Patches, other: Patches) -> list[tuple[str, str, float]]:
     """Find patches of two sets that show the same, turned or flipped or not.
 
     Both are shrunk to 16 x 16, brought to mean 0 and length 1 per band and compared by correlation.
@@ -122,17 +122,19 @@ def find_twins(one: Patches, other: Patches, least: float = TWIN_CORRELATION) ->
     best = np.full((len(one), len(other)), -1.0, np.float32)
     for turned in _turn(pictures):
         best = np.maximum(best, turned @ others.reshape(len(other), -1).T)
-    found = [(one.names[i], other.names[j], round(float(best[i, j]), 4)) for i, j in np.argwhere(best >= least)]
+    found = [
+        (one.names[i], other.names[j], round(float(best[i, j]), 4)) for i, j in np.argwhere(best >= TWIN_CORRELATION)
+    ]
     return sorted(found, key=lambda pair: (-pair[2], pair[0], pair[1]))
 
 
-def group_twins(patches: Patches, least: float = TWIN_CORRELATION) -> NDArray[np.int64]:
+def group_twins(patches: Patches) -> NDArray[np.int64]:
     """Number the groups of patches that show the same; N numbers, each the first position of its group."""
     pictures = _describe(patches)
     flat = pictures.reshape(len(patches), -1)
     alike = np.zeros((len(patches), len(patches)), bool)
     for turned in _turn(pictures):
-        alike |= turned @ flat.T >= least
+        alike |= turned @ flat.T >= TWIN_CORRELATION
     groups = np.arange(len(patches))
     for i, j in np.argwhere(np.triu(alike | alike.T, 1)):
         if groups[i] != groups[j]:

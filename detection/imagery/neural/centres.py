@@ -16,8 +16,8 @@ FOCUS, NEAR = 2, 4
 OVERLAP = 0.7
 
 
-def spread_cells(height: float, width: float, overlap: float = OVERLAP) -> float:
-    """How far a middle may be off, in cells, that a box of that size still overlaps by `overlap` (Law and Deng 2018).
+def spread_cells(height: float, width: float) -> float:
+    """How far a middle may be off, in cells, that a box of that size still overlaps by `OVERLAP` (Law and Deng 2018).
 
     The least of three cases: the box moved, shrunk at both corners, grown at both.
 
@@ -25,10 +25,10 @@ def spread_cells(height: float, width: float, overlap: float = OVERLAP) -> float
     0.82
     """
     around, area = height + width, height * width
-    moved = (around - np.sqrt(around**2 - 4 * area * (1 - overlap) / (1 + overlap))) / 2
-    shrunk = (2 * around - np.sqrt(4 * around**2 - 16 * (1 - overlap) * area)) / 8
-    grown = (-2 * overlap * around + np.sqrt(4 * overlap**2 * around**2 + 16 * overlap * (1 - overlap) * area)) / (
-        8 * overlap
+    moved = (around - np.sqrt(around**2 - 4 * area * (1 - OVERLAP) / (1 + OVERLAP))) / 2
+    shrunk = (2 * around - np.sqrt(4 * around**2 - 16 * (1 - OVERLAP) * area)) / 8
+    grown = (-2 * OVERLAP * around + np.sqrt(4 * OVERLAP**2 * around**2 + 16 * OVERLAP * (1 - OVERLAP) * area)) / (
+        8 * OVERLAP
     )
     return float(min(moved, shrunk, grown))
 

@@ -13,11 +13,10 @@ class Segmenter:
 
     Args:
         model: network and card.
-        threads: threads of torch; one gives the same bytes everywhere.
     """
 
-    def __init__(self, model: Model, threads: int = 1) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, model: Model) -> None:
+        torch.set_num_threads(1)  # the same bytes everywhere
         normalisation = model.card["normalisation"]
         self._network = fold_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = np.array(normalisation["mean"], np.float32)

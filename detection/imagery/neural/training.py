@@ -17,6 +17,7 @@ from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Sett
 from detection.imagery.neural.losses import log_odds
 
 LEAST_STD = 1e-6
+BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,6 @@ def predict_odds(
     patches: Patches,
     positions: NDArray[np.int64],
     normalisation: Normalisation,
-    batch: int = 16,
 ) -> Iterator[NDArray[np.float32]]:
     """Log odds of landslide H x W, patch by patch; patches of one size go through the network together."""
     (mean, std), place = normalisation, place_of(network)
@@ -168,7 +168,7 @@ def predict_odds(
 
     for position in positions:
         image = as_values(patches.read(int(position)).image)
-        if waiting and (len(waiting) == batch or waiting[0].shape != image.shape):
+        if waiting and (len(waiting) == BATCH or waiting[0].shape != image.shape):
             yield from flush()
         waiting.append((image - mean[:, None, None]) / std[:, None, None])
     yield from flush()

@@ -232,7 +232,6 @@ def write_cog(
     overviews: str,
     tags: Mapping[str, str],
     descriptions: tuple[str, ...] = (),
-    level: int = 6,
     vertical_wkt: str = "",
 ) -> None:
     """Copy a GeoTIFF to a cloud-optimised one, without time stamp.
@@ -243,11 +242,10 @@ def write_cog(
         overviews: how they are made: `average`, `mode` or `nearest`.
         tags: what the file says of itself.
         descriptions: names of the bands.
-        level: of compression, 1 (fast) to 9.
         vertical_wkt: the system of heights, in metres: that of the file becomes a compound one of both.
     """
     label_geotiff(source, tags, descriptions, vertical_wkt)
-    pack_cog(source, target, overviews=overviews, level=level)
+    pack_cog(source, target, overviews=overviews, level=6)
 
 
 def label_geotiff(

@@ -1,13 +1,9 @@
-"""Band indices: the simplest maps, against which a network must prove itself."""
+"""Indices of bands, and the channels that models are made of them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-# Best threshold of red minus green, values 0 to 1, on Landslide4Sense training patches (F1 .507 on validation).
-RED_MINUS_GREEN_THRESHOLD = 0.145
-
 
 DERIVED: dict[str, tuple[str, ...]] = {"ndvi": ("B8", "B4")}
 """Channels that a model may name among its bands, and what they are made of; of reflectance or counts, not of values
@@ -18,15 +14,6 @@ def derive(name: str, sources: Sequence[NDArray[np.floating]]) -> NDArray[np.flo
     """Return a channel of `DERIVED` from its sources, in their order; NaN where it says nothing."""
     near_infrared, red = sources
     return {"ndvi": ndvi}[name](red, near_infrared)
-
-
-def red_minus_green(red: NDArray[np.floating], green: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Map bare soil as red - green above a fixed threshold; values 0 to 1 after a stretch by patch.
-
-    >>> bool(red_minus_green(np.array(0.6), np.array(0.3)))
-    True
-    """
-    return np.asarray(red - green > RED_MINUS_GREEN_THRESHOLD)
 
 
 def ndvi(red: NDArray[np.floating], near_infrared: NDArray[np.floating]) -> NDArray[np.floating]:
