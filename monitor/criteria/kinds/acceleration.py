@@ -1,6 +1,5 @@
 """Acceleration of displacement along the direction of movement against a bound per level, in mm/day2."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -11,11 +10,14 @@ from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from forecasting.message import Duration, Figure, Message, Template
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import (
-    MIN_EXTENT,
     TOO_FEW,
     describe_dwell,
+    describe_fit,
     dwell_epochs,
-    forget_fits,
+    find_window,
+    is_clear,
+    is_over,
+    keep_fit,
     measure_motion,
 )
 from monitor.criteria.tables import DwellTable, MeasuredTable, OverBound
@@ -60,10 +62,14 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
         fits = {e: _fit(track, e, threshold) for e in {*epochs, *quiet, newest_s}}
-        hits = sum(1 for e in epochs if _is_over(fits[e], threshold, criterion.min_sigma))
-        clear = all(_is_clear(fits[e], threshold, criterion.recover) for e in quiet)
-        heard = heard or fits[newest_s] is not None
-        said = _describe(threshold, fits[newest_s], hits, criterion, clear=clear)
+        bound, sign = bound_of(threshold)
+        limit, newest = sign * recovery_of(threshold, criterion.recover), fits[newest_s]
+        hits = sum(1 for e in epochs if _bends_over(fits[e], bound, sign, criterion.min_sigma))
+        clear = all(is_clear(fits[e], bound, sign, limit) for e in quiet)
+        said = describe_fit(threshold, "acceleration", newest, hits, criterion.dwell.hits, clear=clear)
+        if newest is not None:
+            heard = True
+            said |= {"velocity": newest.velocity, "velocity_error": newest.velocity_error}
         facts.append(said | {"looked": len(epochs)})
     raise_level, hold_level = levels_of(facts)
     return Assessment(
@@ -77,56 +83,18 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
 
 def _fit(track: Track, end_s: float, threshold: Threshold) -> Acceleration | None:
     """The parabola over the window that ends with an epoch; kept with the track, for it is asked again."""
-    window_s = threshold.window_s or 86400.0
-    key = (end_s, window_s, "acceleration")
-    try:
-        found: Acceleration | None = track.fits[key]
-    except KeyError:
-        found = track.fits[key] = _fit_window(track, end_s, window_s)
-        forget_fits(track)
-    return found
+    return keep_fit(track, (end_s, threshold.window_s or 86400.0, "acceleration"), _fit_window)
 
 
-def _fit_window(track: Track, end_s: float, window_s: float) -> Acceleration | None:
-    """None where too little of the window is seen."""
-    high = bisect_right(track.times_s, end_s)
-    low = bisect_right(track.times_s, end_s - window_s, 0, high)
-    times = track.times_s[low:high]
-    if len(times) < LEAST_EPOCHS or times[-1] - times[0] < MIN_EXTENT * window_s:
+def _fit_window(track: Track, end_s: float, window_s: float, _: str) -> Acceleration | None:
+    if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
         return None
-    return fit_acceleration(times, track.along[low:high], track.along_sigma[low:high], window_s)
+    return fit_acceleration(track.times_s[some], track.along[some], track.along_sigma[some], window_s)
 
 
-def _is_over(fit: Acceleration | None, threshold: Threshold, min_sigma: float) -> bool:
-    if fit is None:
-        return False
-    bound, _ = bound_of(threshold)
-    moving = fit.velocity > min_sigma * fit.velocity_error
-    return moving and fit.low > bound and fit.rate > min_sigma * fit.error
-
-
-def _is_clear(fit: Acceleration | None, threshold: Threshold, recover: float) -> bool:
-    if fit is None:
-        return False
-    bound, _ = bound_of(threshold)
-    return fit.high < recovery_of(threshold, recover) and fit.rate + fit.error < bound
-
-
-def _describe(
-    threshold: Threshold, fit: Acceleration | None, hits: int, criterion: Criterion, *, clear: bool
-) -> dict[str, Any]:
-    bound, _ = bound_of(threshold)
-    found: dict[str, Any] = {
-        "level": threshold.level, "bound": bound, "window_s": threshold.window_s, "hits": hits,
-        "needs": criterion.dwell.hits, "recovered": clear,
-    }  # fmt: skip
-    if fit is not None:
-        found |= {
-            "acceleration": fit.rate, "error": fit.error, "low": fit.low, "high": fit.high, "n": fit.n,
-            "mid_s": fit.mid_s, "velocity": fit.velocity, "velocity_error": fit.velocity_error,
-            "margin": fit.rate - bound,
-        }  # fmt: skip
-    return found
+def _bends_over(fit: Acceleration | None, bound: float, sign: float, min_sigma: float) -> bool:
+    is_moving = fit is not None and fit.velocity > min_sigma * fit.velocity_error
+    return is_moving and is_over(fit, bound, sign, min_sigma)
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:

@@ -1,13 +1,14 @@
 """Velocity of displacement against a bound per level: signed downslope, or its norm with the bias of noise removed."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import fsum, sqrt
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
+from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.criteria.entry import Entry
@@ -55,7 +56,9 @@ _IN_NONE: Final = Template("dwell.none", "{side} {bound} in no reading since a p
 _UNSURE_NEWEST: Final = Template("dwell.unsure_newest", "not surely {side} {bound} in its newest reading")
 _UNSURE_LAST: Final = Template("dwell.unsure_last", "not surely {side} {bound} in its last {looked} readings")
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
+LEAST_EPOCHS: Final = 4  # of a line
 FITS_KEPT: Final = 512  # of a track
+Fit = TypeVar("Fit")
 
 
 class VelocityTable(MeasuredTable):
@@ -83,13 +86,14 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         bound, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
         fits = {e: _fit(track, e, threshold, norm=norm) for e in asked}
-        hits = [_is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs].count(True)
+        hits = [is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs].count(True)
         newest = fits[newest_s] if newest_s in fits else _fit(track, newest_s, threshold, norm=norm)
         heard = heard or newest is not None
         far = newest_s in epochs and _is_far(newest, bound, sign, criterion)
         crossed = hits >= criterion.dwell.hits or far
-        clear = all(_is_clear(fits[e], bound, sign, limit) for e in quiet)
-        said = _describe(threshold, newest, hits, criterion, clear=clear) | {"looked": len(epochs)}
+        clear = all(is_clear(fits[e], bound, sign, limit) for e in quiet)
+        said = describe_fit(threshold, "rate", newest, hits, criterion.dwell.hits, clear=clear)
+        said["looked"] = len(epochs)
         if far:
             said["fast_track"] = True
         if not crossed and _is_undecided(track, fits, epochs, threshold, criterion):
@@ -115,31 +119,34 @@ def dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: flo
 
 def _fit(track: Track, end_s: float, threshold: Threshold, *, norm: bool) -> Velocity | None:
     """The fit of the window that ends at an epoch; kept with the track, for it is asked again at the next epochs."""
-    key = (end_s, threshold.window_s or 86400.0, norm)
-    try:
-        found: Velocity | None = track.fits[key]
-    except KeyError:
-        found = track.fits[key] = _fit_window(track, *key)
-        forget_fits(track)
+    return keep_fit(track, (end_s, threshold.window_s or 86400.0, norm), _fit_window)
+
+
+def keep_fit(track: Track, key: tuple[Any, ...], fit: Callable[..., Fit]) -> Fit:
+    """The fit of a window of a track, made once; the oldest are dropped where there are many, and made again."""
+    if key not in track.fits:
+        track.fits[key] = fit(track, *key)
+        if len(track.fits) > FITS_KEPT:
+            for old in list(track.fits)[: FITS_KEPT // 2]:
+                del track.fits[old]
+    found: Fit = track.fits[key]
     return found
 
 
-def forget_fits(track: Track) -> None:
-    """Drop the oldest fits where there are many; they are found again when they are asked for."""
-    if len(track.fits) > FITS_KEPT:
-        for key in list(track.fits)[: FITS_KEPT // 2]:
-            del track.fits[key]
+def find_window(track: Track, end_s: float, window_s: float, least: int) -> slice | None:
+    """Where the epochs of the window that ends at an epoch stand; None where too little of it is seen."""
+    high = bisect_right(track.times_s, end_s)
+    low = bisect_right(track.times_s, end_s - window_s, 0, high)
+    seen = track.times_s[low:high]
+    return None if len(seen) < least or seen[-1] - seen[0] < MIN_EXTENT * window_s else slice(low, high)
 
 
 def _fit_window(track: Track, end_s: float, window_s: float, norm: bool) -> Velocity | None:
-    high = bisect_right(track.times_s, end_s)
-    low = bisect_right(track.times_s, end_s - window_s, 0, high)
-    times = track.times_s[low:high]
-    if len(times) < 4 or times[-1] - times[0] < MIN_EXTENT * window_s:
+    if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
         return None
-    if not norm or len(track.values[low]) == 1:
-        return fit_velocity(times, track.along[low:high], track.along_sigma[low:high])
-    return _fit_norm(times, track.values[low:high], track.sigmas[low:high])
+    if not norm or len(track.values[some.start]) == 1:
+        return fit_velocity(track.times_s[some], track.along[some], track.along_sigma[some])
+    return _fit_norm(track.times_s[some], track.values[some], track.sigmas[some])
 
 
 def _fit_norm(times: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector]) -> Velocity | None:
@@ -160,7 +167,8 @@ def _fit_norm(times: Sequence[float], values: Sequence[Vector], sigmas: Sequence
     return Velocity(rate, error, max(0.0, rate - down), rate + down, first.n, first.mid_s, first.newest_s)
 
 
-def _is_over(fit: Velocity | None, bound: float, sign: float, min_sigma: float) -> bool:
+def is_over(fit: Velocity | Acceleration | None, bound: float, sign: float, min_sigma: float) -> bool:
+    """Surely over the bound, whichever single epoch is left out."""
     if fit is None:
         return False
     sure = fit.low if sign > 0 else -fit.high
@@ -170,7 +178,7 @@ def _is_over(fit: Velocity | None, bound: float, sign: float, min_sigma: float) 
 
 def _is_held_back(fit: Velocity | None, bound: float, sign: float, min_sigma: float) -> bool:
     """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
-    return sign * bound > 0 and _is_over(fit, bound, sign, 0.0) and not _is_over(fit, bound, sign, min_sigma)
+    return sign * bound > 0 and is_over(fit, bound, sign, 0.0) and not is_over(fit, bound, sign, min_sigma)
 
 
 def _is_undecided(
@@ -192,7 +200,7 @@ def _is_undecided(
     before = bisect_right(track.times_s, latest[0] - half_s)
     norm = criterion.direction == "norm"
     earlier = _fit(track, track.times_s[before - 1], threshold, norm=norm) if before else None
-    return _is_over(earlier, bound, sign, 0.0)
+    return is_over(earlier, bound, sign, 0.0)
 
 
 def _is_far(fit: Velocity | None, bound: float, sign: float, criterion: Criterion) -> bool:
@@ -200,27 +208,29 @@ def _is_far(fit: Velocity | None, bound: float, sign: float, criterion: Criterio
     if fit is None or criterion.fast_track is None or sign * bound <= 0:
         return False
     limit = bound * criterion.fast_track
-    return sign * fit.rate > sign * limit and _is_over(fit, limit, sign, criterion.min_sigma)
+    return sign * fit.rate > sign * limit and is_over(fit, limit, sign, criterion.min_sigma)
 
 
-def _is_clear(fit: Velocity | None, bound: float, sign: float, limit: float) -> bool:
+def is_clear(fit: Velocity | Acceleration | None, bound: float, sign: float, limit: float) -> bool:
+    """Surely within the bound, and beyond its recovery limit whichever single epoch is left out."""
     if fit is None:
         return False
     worst = fit.high if sign > 0 else -fit.low
     return worst < limit and sign * fit.rate + fit.error < sign * bound
 
 
-def _describe(
-    threshold: Threshold, fit: Velocity | None, hits: int, criterion: Criterion, *, clear: bool
+def describe_fit(
+    threshold: Threshold, figure: str, fit: Velocity | Acceleration | None, hits: int, needs: int, *, clear: bool
 ) -> dict[str, Any]:
+    """A fit against the bound of one level, JSON-ready; `figure`: what is fitted."""
     bound, sign = bound_of(threshold)
     found: dict[str, Any] = {
         "level": threshold.level, "bound": bound, "window_s": threshold.window_s, "hits": hits,
-        "needs": criterion.dwell.hits, "recovered": clear,
+        "needs": needs, "recovered": clear,
     }  # fmt: skip
     if fit is not None:
         found |= {
-            "rate": fit.rate, "error": fit.error, "low": fit.low, "high": fit.high, "n": fit.n, "mid_s": fit.mid_s,
+            figure: fit.rate, "error": fit.error, "low": fit.low, "high": fit.high, "n": fit.n, "mid_s": fit.mid_s,
             "margin": sign * (fit.rate - bound),
         }  # fmt: skip
     return found
@@ -279,11 +289,7 @@ def describe_dwell(said: Mapping[str, Any], bound: Value, side: str = "over") ->
 
 def measure_motion(track: Track, criterion: Criterion) -> Measured:
     """Rate of every component in the window of the lowest bound, and the error of all together."""
-    key = (track.times_s[-1], criterion.thresholds[0].window_s or 86400.0)
-    if key not in track.fits:
-        track.fits[key] = _fit_motion(track, *key)
-    found: Measured = track.fits[key]
-    return found
+    return keep_fit(track, (track.times_s[-1], criterion.thresholds[0].window_s or 86400.0), _fit_motion)
 
 
 def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
