@@ -1,11 +1,11 @@
 """Tables `[[report]]` of the service file: which reports are made when, and to whom they are mailed."""
 
 import re
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from monitor.domain.terms import Language, Section
+from monitor.domain.terms import Language, Names, Section
 
 TIME: Final = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")
 MAIL: Final = re.compile(r"email:[^\s@]+@[^\s@]+")
@@ -16,16 +16,11 @@ class ReportSection(Section):
 
     kind: Literal["daily", "weekly", "shift"]
     sites: tuple[str, ...] = Field(default=("*",), min_length=1)
-    at: tuple[str, ...] = Field(default=("07:00",), min_length=1)
+    at: Names = Field(default=("07:00",), min_length=1)
     weekday: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = "monday"
     to: tuple[str, ...] = ()
     form: Literal["pdf", "html"] = "pdf"
     language: Language | None = None
-
-    @field_validator("at", mode="before")
-    @classmethod
-    def _is_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
     @field_validator("at")
     @classmethod

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from monitor.config.reports import ReportSection
 from monitor.config.site import find_cautions, find_weaknesses, parse_site
@@ -22,6 +22,7 @@ from monitor.domain.site import Site
 from monitor.domain.terms import (
     Duration,
     Language,
+    Names,
     NeverOrDuration,
     Retention,
     Section,
@@ -30,6 +31,7 @@ from monitor.domain.terms import (
     explain,
     read_text,
     read_toml,
+    split_names,
 )
 from monitor.errors import ConfigError
 from monitor.language.catalogue import ENGLISH
@@ -182,27 +184,21 @@ class WebSection(Section):
     port: int = Field(default=8080, ge=1, le=65535)
     public_url: str = ""
     login_to_read: bool = False
-    trusted_proxies: tuple[str, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: Names = ()
+    allowed_hosts: Names = ()
     timezone: Zone = "UTC"  # of times that belong to no site
     sign_in_lasts_s: Duration = Field(default=43200.0, alias="sign_in_lasts", ge=300.0, le=30 * 86400.0)
     idle_after_s: Duration = Field(default=43200.0, alias="idle_after", ge=300.0, le=30 * 86400.0)
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("trusted_proxies")
     @classmethod
-    def _are_names(cls, value: Any) -> Any:
-        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
-
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _are_networks(cls, value: Any) -> Any:
-        found = [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
-        for one in found if isinstance(found, list) else ():
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
             try:
-                ip_network(str(one), strict=False)
+                ip_network(one, strict=False)
             except ValueError:
                 raise ValueError(f"expected addresses or networks such as '10.0.0.0/24', got {one!r}") from None
-        return found
+        return value
 
     @property
     def url(self) -> str:
@@ -405,12 +401,7 @@ class PushSection(Section):
     key: str = Field(default="", repr=False)
     key_file: str = ""
     contact: str = Field(default="", pattern=r"^((mailto:|https://).+)?$")
-    services: tuple[str, ...] = PUSH_SERVICES
-
-    @field_validator("services", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+    services: Names = PUSH_SERVICES
 
 
 class SmsSection(Section):
@@ -468,12 +459,7 @@ class LanguageSection(Section):
     """[language]."""
 
     default: Language = ENGLISH
-    cap: tuple[Language, ...] = Field(default=(ENGLISH,), min_length=1)
-
-    @field_validator("cap", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+    cap: Annotated[tuple[Language, ...], BeforeValidator(split_names)] = Field(default=(ENGLISH,), min_length=1)
 
 
 class ServiceConfig(Section):

@@ -1,8 +1,7 @@
 """From a site file's text to the frozen domain records: names resolved, units canonical, contradictions refused."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC
 from typing import Any, Final, TypeVar
 
@@ -17,6 +16,7 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
+from monitor.domain.canonical import digest_text
 from monitor.domain.duty.channels import NOTIFIERS, find_topic_fault, split_channel, traits_of
 from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
@@ -61,7 +61,7 @@ from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
 _R = TypeVar("_R")
-OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest", "exercises")  # which no team has
+OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest")  # which no team has
 FARTHEST_M: Final = 100_000.0  # what a landslide may reach; farther away is a mistake
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
@@ -140,28 +140,20 @@ def parse_site(text: str, name: str) -> Site:
     faults.raise_any()
     criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
-    return Site(
-        id=file.site.id, name=file.site.name, latitude=file.site.latitude, longitude=file.site.longitude,
-        timezone=file.site.timezone, levels=levels, stations=stations, criteria=criteria,
+    return _copy(
+        Site, file.site, levels=levels, stations=stations, criteria=criteria,
         fusion=read_fusion(file.fusion, criteria, stations, levels, name),
-        forecast=ForecastPlan(
-            models=file.forecast.models, horizons_s=file.forecast.horizons, covariates=file.forecast.covariates,
-            every_s=file.forecast.every,
+        forecast=_copy(
+            ForecastPlan, file.forecast, physics=read_physics(file.forecast),
             expected_rain=read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
-            edges=file.forecast.edges, start_from=file.forecast.start_from, replay=file.forecast.replay,
-            physics=read_physics(file.forecast),
         ),
-        anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
-        scenes=ScenePlan(
-            file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m, file.scenes.triage,
-            LocalGrid(file.crs.local.into, file.crs.local.affine) if file.crs.local else None, file.scenes.prior,
-            file.scenes.dem,
-        ),
+        anomaly=_copy(AnomalyPlan, file.anomaly),
+        scenes=_copy(ScenePlan, file.scenes, local=_copy(LocalGrid, file.crs.local) if file.crs.local else None),
         movement=_read_movement(file.movement, file.forecast.every, name),
         recipients=recipients, teams=teams,
         quantities=tuple((q.name, q.unit) for q in file.quantity),
         decoders=tuple(_read_binding(d) for d in file.decoder), exposed=exposed,
-        version=hashlib.sha256(text.encode()).hexdigest(), source=text,
+        version=digest_text(text), source=text,
     )  # fmt: skip
 
 
@@ -320,6 +312,13 @@ def _validate(model: type[_T], value: Any, name: str, prefix: str = "") -> _T:
         raise explain(error, name, prefix) from None
 
 
+def _copy(kind: type[_R], table: Section, **more: Any) -> _R:
+    """A record of what a table says by the same names (durations without `_s`), and of what was made of the rest."""
+    known = {f.name: f.name.removesuffix("_s") for f in fields(kind) if f.name not in more}  # type: ignore[arg-type]
+    keys = type(table).model_fields
+    return kind(**{name: getattr(table, key) for name, key in known.items() if key in keys}, **more)
+
+
 def _refuse_doubles(names: Iterable[str], where: str) -> None:
     seen = set()
     for name in names:
@@ -355,13 +354,9 @@ def _read_station(
         series.append(_read_series(table.id, item, own, f"{where}.series[{index}]"))
     _refuse_doubles((s.quantity for s in series), f"{where}.series: quantity")
     _refuse_unmapped(table, where)
-    return Station(
-        id=table.id, latitude=table.latitude, longitude=table.longitude, height_m=table.height_m,
-        azimuth_deg=table.azimuth_deg, plunge_deg=table.plunge_deg, reference=table.reference, logger=table.logger,
-        antenna=table.antenna, on_slope=table.on_slope, series=tuple(series), area=table.area,
-        footprint=table.footprint, v_eq_mm_per_day=table.v_eq_mm_per_day, v_eq_reviewed=table.v_eq_reviewed,
-        gateway=table.gateway, power=table.power, calibrate_every_s=table.calibrate_every,
-        calibrated_on=str(table.calibrated_on) if table.calibrated_on else None, origin=_read_origin(table.origin),
+    return _copy(
+        Station, table, series=tuple(series), origin=_read_origin(table.origin),
+        calibrated_on=str(table.calibrated_on) if table.calibrated_on else None,
         outline=() if table.outline is None else _read_corners(table.outline, site, f"{where}.outline"),
     )  # fmt: skip
 
@@ -444,13 +439,11 @@ def _read_series(
             raise ConfigError(f"{where}.physical: expected a number at {end}, for it is said to be physical")
     if table.max_silence is not None and table.max_silence < table.interval:
         raise ConfigError(f"{where}.max_silence: expected at least interval = {spell_duration(table.interval)}")
-    return SeriesSpec(
-        station=station, quantity=table.quantity, unit=canonical, interval_s=table.interval,
-        max_silence_s=table.max_silence or 3.0 * table.interval, noise_floor=noise or 0.0, verify_step=step,
-        stamp=table.stamp, low=low, high=high, empty=to_canonical(table.empty, "empty"),
-        over_mm_per_day=table.over_mm_per_day,
+    return _copy(
+        SeriesSpec, table, station=station, unit=canonical, max_silence_s=table.max_silence or 3.0 * table.interval,
+        noise_floor=noise or 0.0, verify_step=step, low=low, high=high, empty=to_canonical(table.empty, "empty"),
         physical=tuple(sorted(set(table.physical))), may_fall=to_canonical(table.may_fall, "may_fall", span=True),
-        may_rise=to_canonical(table.may_rise, "may_rise", span=True), by_hand=table.by_hand, source=table.source,
+        may_rise=to_canonical(table.may_rise, "may_rise", span=True),
     )  # fmt: skip
 
 
@@ -507,9 +500,7 @@ def _read_recipient(
     table: schema.RecipientTable, levels: Sequence[Level], where: str, zone: str, *, by_team: bool
 ) -> Recipient:  # fmt: skip
     if is_team := table.name.startswith(TEAM):
-        if own := [
-            key for key in ("channels", "people", "language", "phone", "quiet", "digest") if getattr(table, key)
-        ]:
+        if own := [key for key in OF_PEOPLE if getattr(table, key)]:
             raise ConfigError(f"{where}.{own[0]}: a team has none of its own; its members have")
     elif not table.channels:
         raise ConfigError(f"{where}.channels: expected one at least")
@@ -526,11 +517,9 @@ def _read_recipient(
         raise ConfigError(f"{where}.levels: expected the levels at which the siren sounds; it has none by default")
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)
-    return Recipient(
-        name=table.name, channels=table.channels, levels=() if by_team else numbers,
-        ledgers=() if by_team else table.ledgers,
-        escalate_after_s=table.escalate_after, people=table.people,
-        language=table.language or "", by_team=by_team, phone=table.phone, exercises=table.exercises,
+    return _copy(
+        Recipient, table, levels=() if by_team else numbers, ledgers=() if by_team else table.ledgers,
+        language=table.language or "", by_team=by_team,
         quiet=_read_time(table.quiet, lambda text: read_quiet(text, zone), f"{where}.quiet"),
         digest=_read_time(table.digest, read_minute, f"{where}.digest"),
     )  # fmt: skip

@@ -15,7 +15,6 @@ STATION_ID = r"^[A-Za-z0-9_-]{1,64}$"
 NAME = r"^[a-z][a-z0-9_]{0,31}$"
 Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
 Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
-Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME)]
 Strings = tuple[str, ...]
 Corners = Annotated[tuple[tuple[Latitude, Longitude], ...], Field(min_length=3, max_length=100)]

@@ -51,7 +51,6 @@ UNCONFIRMED: Final = "health:unconfirmed:"
 COMMAND: Final = "command"
 PAGE: Final = "page"
 TOKEN: Final = "token"  # noqa: S105 - a way, not a secret
-SMS: Final = "sms"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,6 +16,11 @@ def canonical_json(value: Any) -> str:
     '{"a":[true,null],"b":1.5}'
     """
     return json.dumps(spread(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_text(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal digits."""
+    return sha256(text.encode()).hexdigest()
 
 
 @cache

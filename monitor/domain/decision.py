@@ -219,41 +219,35 @@ class View:
         return {
             "readings": {k: [_spell_reading(r) for r in v] for k, v in sorted(self.readings.items())},
             "newest": {k: [v.observed_s, v.received_s, list(v.flags)] for k, v in sorted(self.newest.items())},
-            "forecasts": [_spell_record(f) for f in self.forecasts],
-            "anomalies": [_spell_record(f) for f in self.anomalies],
-            "footprints": [_spell_record(f) for f in self.footprints],
-            "reports": [_spell_record(f) for f in self.reports],
             "draining": self.draining,
-            "events": [_spell_record(f) for f in self.events],
-            "failures": [_spell_record(f) for f in self.failures],
-            "maintenance": [_spell_record(f) for f in self.maintenance],
-            "points": [_spell_record(f) for f in self.points],
-            "offsets": [_spell_record(f) for f in self.offsets],
-            "proofs": [_spell_record(f) for f in self.proofs],
+            **{name: [_spell_record(f) for f in getattr(self, name)] for name in _FACTS},
         }
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "View":
         """The view back from its JSON."""
+        facts: dict[str, Any] = {
+            name: tuple(kind(**{k: _freeze(v) for k, v in gather(f).items()}) for f in value[name])
+            for name, kind in _FACTS.items()
+        }
         return View(
             {k: tuple(_read_reading(r) for r in v) for k, v in value["readings"].items()},
             {k: Newest(v[0], v[1], tuple(v[2])) for k, v in value["newest"].items()},
-            tuple(ForecastFact(**f) for f in value["forecasts"]),
-            tuple(AnomalyFact(**gather(f)) for f in value["anomalies"]),
-            tuple(_read_footprint(gather(f)) for f in value["footprints"]),
-            tuple(ReportFact(**f) for f in value["reports"]),
-            bool(value["draining"]),
-            tuple(EventFact(**{**f, "confirmed_by": tuple(f["confirmed_by"])}) for f in value["events"]),
-            tuple(FailureFact(**gather(f)) for f in value["failures"]),
-            tuple(MaintenanceFact(**f) for f in value["maintenance"]),
-            tuple(PointFact(**f) for f in value["points"]),
-            tuple(OffsetFact(**f) for f in value["offsets"]),
-            tuple(ProofFact(**gather(f)) for f in value["proofs"]),
+            draining=bool(value["draining"]),
+            **facts,
         )
 
 
-def _read_footprint(value: Mapping[str, Any]) -> FootprintFact:
-    return FootprintFact(**{**value, "near": tuple((station, away_m) for station, away_m in value["near"])})
+_FACTS: Final[Mapping[str, Callable[..., Any]]] = {
+    "forecasts": ForecastFact, "anomalies": AnomalyFact, "footprints": FootprintFact, "reports": ReportFact,
+    "events": EventFact, "failures": FailureFact, "maintenance": MaintenanceFact, "points": PointFact,
+    "offsets": OffsetFact, "proofs": ProofFact,
+}  # fmt: skip
+
+
+def _freeze(value: Any) -> Any:
+    """Lists of JSON as the tuples that they were."""
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
 def _spell_reading(r: Reading) -> list[Any]:
@@ -425,12 +419,10 @@ class Decision:
 
     def spell(self) -> dict[str, Any]:
         """The outcome as JSON-ready values; equal decisions spell equally."""
+        plain = ("level", "observability", "reachable_level", "witnesses_available")
         return {
             "memory": self.memory.spell(),
-            "level": self.level,
-            "observability": self.observability,
-            "reachable_level": self.reachable_level,
-            "witnesses_available": self.witnesses_available,
+            **{name: getattr(self, name) for name in plain},
             "health": [_spell_record(h) for h in self.health],
             "changes": [
                 {

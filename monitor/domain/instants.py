@@ -1,7 +1,7 @@
 """Instants and durations: one spelling of time, everywhere."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Final
@@ -11,6 +11,7 @@ from forecasting.message import format_duration as spell_duration
 
 __all__ = ["spell_about", "spell_duration"]
 
+Span = tuple[datetime, datetime]
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,6 +67,22 @@ def go_on(now: datetime) -> Callable[[], datetime]:
     """
     began_s = monotonic()
     return lambda: now + timedelta(seconds=monotonic() - began_s)
+
+
+def join_spans(spans: Iterable[Span], gap: timedelta = timedelta(0)) -> list[Span]:
+    """Spans of time in order, those that overlap, touch or lie no farther apart than a gap as one.
+
+    >>> [a, b, c] = (EPOCH + timedelta(days=n) for n in (1, 2, 3))
+    >>> join_spans([(b, c), (a, b)]) == [(a, c)]
+    True
+    """
+    joined: list[Span] = []
+    for begin, end in sorted(spans):
+        if joined and begin - joined[-1][1] <= gap:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return joined
 
 
 def parse_duration_s(text: str | float) -> float:

@@ -124,54 +124,18 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
 RAW: Final = frozenset({"hz", "khz", "hz2", "khz2", "digit", "digits", "dig", "counts", "count", "cnt", "adc", "raw", "b-units", "lu",
                         "linear units", "mv/v", "ma", "ohm", "ohms", "kohm"})  # fmt: skip
 
+# units by which names end, as `_kpa` and `_mm_per_day`
+_ENDING: Final = (
+    "mm/day", "mm/h", "m/day", "mm/yr", "mm/s2", "m/s2", "mm", "cm", "m", "mrad", "urad", "rad", "deg", "kPa", "Pa", "MPa", "bar", "psi", "hPa",
+    "mbar", "degC", "K", "degF", "microstrain", "V", "mV", "dBm", "g", "index", "in", "ft", "um", "mil", "gon", "arcsec", "mmHg", "inHg", "cmH2O",
+    "mH2O",
+)  # fmt: skip
 # suffix spelled in names -> unit, longest first, because `_mm_per_day` ends in neither `_mm` nor `_day` alone
 SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
     sorted(
-        {
-            "mm_per_day": "mm/day",
-            "mm_per_h": "mm/h",
-            "m_per_day": "m/day",
-            "mm_per_yr": "mm/yr",
-            "mm_per_s2": "mm/s2",
-            "m_per_s2": "m/s2",
-            "mm": "mm",
-            "cm": "cm",
-            "m": "m",
-            "mrad": "mrad",
-            "urad": "urad",
-            "rad": "rad",
-            "deg": "deg",
-            "kpa": "kPa",
-            "pa": "Pa",
-            "mpa": "MPa",
-            "bar": "bar",
-            "psi": "psi",
-            "hpa": "hPa",
-            "mbar": "mbar",
-            "pct": "%",
-            "percent": "%",
-            "degc": "degC",
-            "k": "K",
-            "degf": "degF",
-            "microstrain": "microstrain",
-            "v": "V",
-            "mv": "mV",
-            "dbm": "dBm",
-            "g": "g",
-            "index": "index",
-            "in": "in",
-            "ft": "ft",
-            "um": "um",
-            "mil": "mil",
-            "gon": "gon",
-            "arcsec": "arcsec",
-            "mmhg": "mmHg",
-            "inhg": "inHg",
-            "cmh2o": "cmH2O",
-            "mh2o": "mH2O",
-        }.items(),
+        {"pct": "%", "percent": "%", **{unit.lower().replace("/", "_per_"): unit for unit in _ENDING}}.items(),
         key=lambda item: -len(item[0]),
-    ),
+    )
 )
 
 

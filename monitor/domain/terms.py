@@ -47,6 +47,12 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
+def split_names(value: Any) -> Any:
+    """What an environment gives as one text: names between commas."""
+    return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
 Zone = Annotated[str, BeforeValidator(lambda value: read_zone(str(value)))]
 Language = Annotated[str, BeforeValidator(lambda value: read_language(str(value)))]
 Duration = Annotated[float, BeforeValidator(_read_duration)]

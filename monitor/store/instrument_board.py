@@ -24,8 +24,7 @@ def load_board(
 
     What one cause silenced stands under that cause, else under the first of `PARENTS` that it has.
     """
-    only: dict[str, Any] = {} if site is None else {"site": site}
-    only |= {} if instrument is None else {"instrument": instrument}
+    only: dict[str, Any] = {"site": site, "instrument": instrument}
     findings, months = (
         _group(c, "instrument_findings", "since", only),
         _group(c, "instrument_availability", "-month", only),

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from monitor.errors import StoreError
+from monitor.store.database.rows import add_row, load_records
 from monitor.store.schema.tables import job_run
 
 IDLE: Final = "nothing is due"  # what a run says that did nothing: it is not kept
@@ -28,9 +29,7 @@ class JobRun:
 
 def start_run(connection: Connection, job: str, site: str | None, now: datetime) -> int:
     """Note that a job starts; returns the id for `finish_run`."""
-    result = connection.execute(insert(job_run).values(job=job, site=site, started_at=now, state="running"))
-    assert result.inserted_primary_key is not None
-    return int(result.inserted_primary_key[0])
+    return add_row(connection, job_run, job=job, site=site, started_at=now, state="running")
 
 
 def finish_run(connection: Connection, run_id: int, state: str, detail: str | None, now: datetime) -> None:
@@ -57,11 +56,8 @@ def forget_run(connection: Connection, run_id: int) -> None:
 
 def add_missed(connection: Connection, job: str, site: str | None, due_at: datetime, now: datetime) -> None:
     """Note a run that was due and never started."""
-    connection.execute(
-        insert(job_run).values(
-            job=job, site=site, started_at=due_at, finished_at=now, state="missed", detail="was due and did not start"
-        )
-    )
+    said = {"state": "missed", "detail": "was due and did not start"}
+    add_row(connection, job_run, job=job, site=site, started_at=due_at, finished_at=now, **said)
 
 
 def mark_abandoned(connection: Connection, now: datetime) -> int:
@@ -79,7 +75,4 @@ def load_runs(connection: Connection, job: str | None = None, limit: int = 50) -
     query = select(job_run).order_by(job_run.c.started_at.desc(), job_run.c.id.desc()).limit(limit)
     if job is not None:
         query = query.where(job_run.c.job == job)
-    return [
-        JobRun(row.id, row.job, row.site, row.started_at, row.finished_at, row.state, row.detail)
-        for row in connection.execute(query)
-    ]
+    return load_records(connection, JobRun, query)

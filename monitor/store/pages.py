@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, null, select
 
 from forecasting.message import TEXT_OF, Message, Template, Term, gather, read_columns
 from forecasting.serving.records import KINEMATIC
@@ -15,6 +15,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
+from monitor.store.database.rows import of_sites, read_record
 from monitor.store.readings.observations import SeriesRow, load_readings
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -64,26 +65,21 @@ class SiteCard:
 
 def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:
     """Active sites with their status, the most dangerous first: all, one, or some."""
-    which: dict[str, Any] = {} if site is None else {"site": site}
-    wanted = [site] if isinstance(site, str) else site
-    status = {row["site"]: row for row in load_view(c, "site_status", **which)}
+    status = {row["site"]: row for row in load_view(c, "site_status", site=site)}
     counts: dict[str, dict[str, int]] = {}
-    for row in load_view(c, "station_health", **which):
+    for row in load_view(c, "station_health", site=site):
         if row["state"] is None and row["station"].startswith(LANDSLIDE):
             continue
         state = row["state"] or "unknown"
         counts.setdefault(row["site"], {}).setdefault(state, 0)
         counts[row["site"]][state] += 1
     seen = _load_stages_seen(c, {k: row["movement_stage"] for k, row in status.items() if row["movement_stage"]})
-    query = select(t.site).where(t.site.c.active)
+    query = select(t.site).where(t.site.c.active, *of_sites(t.site.c.id, site))
     cards = [
-        SiteCard(
-            r.id, r.name, r.latitude, r.longitude, r.levels, status[r.id], counts.get(r.id, {}),
-            seen.get(r.id), r.timezone,
-        )
-        for r in c.execute(query if wanted is None else query.where(t.site.c.id.in_(wanted)))
+        read_record(SiteCard, r, status=status[r.id], stations=counts.get(r.id, {}), stage_seen_at=seen.get(r.id))
+        for r in c.execute(query)
         if r.id in status
-    ]  # fmt: skip
+    ]
     sight = {"blind": 0, "degraded": 1}
     return sorted(
         cards,
@@ -143,9 +139,8 @@ def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
 
 def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[dict[str, Any]]:
     """Open alerts, drills last, the highest and newest first; without their evidence."""
-    which: dict[str, Any] = {} if site is None else {"site": site}
     order = ["exercise", "-level", "-raised_at", "-alert_id"]
-    return load_view(c, "active_alerts", order_by=order, without="evidence", **which)
+    return load_view(c, "active_alerts", order_by=order, without="evidence", site=site)
 
 
 def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, Any]]:
@@ -333,22 +328,10 @@ def load_withheld(c: Connection, series_id: int) -> dict[str, Any] | None:
     return None if newest is not None and newest > row.issued_at else gather(row._mapping)  # noqa: SLF001
 
 
-_BY_MONTH: Final = ("-month", "station", "quantity", "horizon_s", "model")
-
-
-def load_skill(c: Connection, site: str, limit: int = 300) -> list[dict[str, Any]]:
-    """Skill by month, newest month first."""
-    return load_view(c, "forecast_skill", order_by=_BY_MONTH, limit=limit, site=site)
-
-
-def load_coverage(c: Connection, site: str, limit: int = 300) -> list[dict[str, Any]]:
-    """Coverage of the fan by month, newest month first."""
-    return load_view(c, "forecast_coverage", order_by=(*_BY_MONTH, "nominal"), limit=limit, site=site)
-
-
-def load_situations(c: Connection, site: str, limit: int = 300) -> list[dict[str, Any]]:
-    """Scores of whole fans by month and situation, newest month first."""
-    return load_view(c, "forecast_scores", order_by=(*_BY_MONTH, "situation"), limit=limit, site=site)
+def load_by_month(c: Connection, view: str, site: str, *last: str) -> list[dict[str, Any]]:
+    """Skill, coverage or scores of the forecasts of a site, the newest month first."""
+    order = ("-month", "station", "quantity", "horizon_s", "model", *last)
+    return load_view(c, view, order_by=order, limit=300, site=site)
 
 
 ROLLED_DAYS: Final = 90
@@ -426,25 +409,12 @@ def load_alert_page(c: Connection, alert_id: int) -> dict[str, Any] | None:
 def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
     """Reports, site events and hazard level changes of a range: what people look for beside a curve."""
     r, e, n, a = t.report.c, t.site_event.c, t.alert_event.c, t.alert.c
+    reports = select(r.at, r.kind, r.text, r.station).where(r.site == site, r.at > from_at, r.at <= to_at)
+    events = select(e.from_at, e.kind, e.text, null()).where(e.site == site, e.from_at > from_at, e.from_at <= to_at)
     marks = [
-        {
-            "at": spell(row.at),
-            "kind": "report",
-            "station": row.station,
-            "text": TEXT_OF(name=Term(row.kind), text=row.text),
-        }
-        for row in c.execute(select(t.report).where(r.site == site, r.at > from_at, r.at <= to_at).limit(200))
-    ]
-    marks += [
-        {
-            "at": spell(row.from_at),
-            "kind": "event",
-            "station": None,
-            "text": TEXT_OF(name=Term(row.kind), text=row.text),
-        }
-        for row in c.execute(
-            select(t.site_event).where(e.site == site, e.from_at > from_at, e.from_at <= to_at).limit(200)
-        )
+        {"at": spell(at), "kind": what, "station": station, "text": TEXT_OF(name=Term(kind), text=text)}
+        for what, query in (("report", reports), ("event", events))
+        for at, kind, text, station in c.execute(query.limit(200))
     ]
     changes = c.execute(
         select(n.at, n.from_level, n.to_level, n.reason, n.reason_id, n.reason_values, n.alert_id, a.key, a.ledger)
@@ -470,16 +440,15 @@ def load_notifications(
     c: Connection, site: str | frozenset[str] | None, state: str | None, limit: int
 ) -> list[dict[str, Any]]:
     """Newest notifications first."""
-    which: dict[str, Any] = {k: v for k, v in (("site", site), ("state", state)) if v is not None}
-    return load_view(c, "notification_status", order_by=["-notification_id"], limit=limit, **which)
+    order = ["-notification_id"]
+    return load_view(c, "notification_status", order_by=order, limit=limit, site=site, state=state)
 
 
 def load_deliveries(
     c: Connection, site: str | frozenset[str] | None, state: str | None, limit: int
 ) -> list[dict[str, Any]]:
     """What became of messages, newest first."""
-    which: dict[str, Any] = {k: v for k, v in (("site", site), ("state", state)) if v is not None}
-    return load_view(c, "deliveries", order_by=["-notification_id"], limit=limit, **which)
+    return load_view(c, "deliveries", order_by=["-notification_id"], limit=limit, site=site, state=state)
 
 
 def count_undelivered(c: Connection) -> int:
@@ -494,9 +463,8 @@ def load_history(
     c: Connection, site: str | frozenset[str] | None, ledger: str | None, limit: int, *, open_only: bool = False
 ) -> list[dict[str, Any]]:
     """Alerts, newest first, without their evidence."""
-    which: dict[str, Any] = {k: v for k, v in (("site", site), ("ledger", ledger)) if v is not None}
-    name = "active_alerts" if open_only else "alert_history"
-    return load_view(c, name, order_by=["-raised_at", "-alert_id"], limit=limit, without="evidence", **which)
+    name, order = "active_alerts" if open_only else "alert_history", ["-raised_at", "-alert_id"]
+    return load_view(c, name, order_by=order, limit=limit, without="evidence", site=site, ledger=ledger)
 
 
 def count_open(c: Connection) -> dict[tuple[str, str], int]:

@@ -11,6 +11,7 @@ from forecasting.message import gather
 from monitor.domain.alert import AlertState, Ledger
 from monitor.errors import NotFoundError
 from monitor.store.alerting.alerts import AlertEvent
+from monitor.store.database.rows import load_records
 from monitor.store.schema import tables as t
 
 MOST: Final = 500  # rows of one kind, the newest
@@ -69,8 +70,8 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     heads.sort(key=lambda row: (row.raised_at, row.id), reverse=True)
     chains: dict[int, list[AlertEvent]] = {row.id: [] for row in heads}
     events = select(t.alert_event).where(e.alert_id.in_(list(chains)), e.at <= to_at).order_by(e.alert_id, e.sequence)
-    for row in c.execute(events).mappings():
-        chains[row["alert_id"]].append(AlertEvent(**gather(row)))
+    for event in load_records(c, AlertEvent, events):
+        chains[event.alert_id].append(event)
     newest = select(func.max(o.id)).where(o.at <= to_at).group_by(o.alert_id)
     said = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
     outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(said)}

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from monitor.domain.alert import DeliveryState
 from monitor.logs import redact
-from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.engine import add_if_absent
+from monitor.store.database.rows import add_row, find_record, load_records, spell_record
 from monitor.store.schema.tables import issued_report, report_mail
 
 ERROR_LIMIT: Final = 400
@@ -54,29 +54,27 @@ def find_issue(c: Connection, site: str, kind: str, language: str, to_at: dateti
     """The report of a period that ended at an instant, without its facts; None where none was issued."""
     r = issued_report.c
     query = select(*_SHORT).where(r.site == site, r.kind == kind, r.language == language, r.to_at == to_at)
-    row = c.execute(query).mappings().one_or_none()
-    return None if row is None else Issue(**row)
+    return find_record(c, Issue, query)
 
 
 def load_issue(c: Connection, report_id: int) -> Issue | None:
     """A report by its number."""
-    row = c.execute(select(issued_report).where(issued_report.c.id == report_id)).mappings().one_or_none()
-    return None if row is None else Issue(**row)
+    return find_record(c, Issue, select(issued_report).where(issued_report.c.id == report_id))
 
 
 def load_issues(c: Connection, site: str, limit: int) -> list[Issue]:
     """Reports of a site without their facts, the newest first."""
     r = issued_report.c
     query = select(*_SHORT).where(r.site == site).order_by(r.to_at.desc(), r.id.desc()).limit(limit)
-    return [Issue(**row) for row in c.execute(query).mappings()]
+    return load_records(c, Issue, query)
 
 
 def load_mails(c: Connection, report_ids: Sequence[int]) -> dict[int, list[Mail]]:
     """Mails of reports, by report."""
     query = select(report_mail).where(report_mail.c.report_id.in_(report_ids)).order_by(report_mail.c.id)
     found: dict[int, list[Mail]] = {number: [] for number in report_ids}
-    for row in c.execute(query).mappings():
-        found[row["report_id"]].append(Mail(**row))
+    for mail in load_records(c, Mail, query):
+        found[mail.report_id].append(mail)
     return found
 
 
@@ -95,8 +93,8 @@ def add_issue(c: Connection, issue: Issue, mails: Sequence[tuple[str, str, str]]
         mails: channel, form, key.
         now: when they are queued.
     """
-    values = {name: getattr(issue, name) for name in Issue.__slots__ if name != "id"}
-    number = issue.id or inserted_id(c.execute(insert(issued_report).values(**values)))
+    values = {name: value for name, value in spell_record(issue).items() if name != "id"}
+    number = issue.id or add_row(c, issued_report, **values)
     for channel, form, key in mails:
         add_if_absent(c, report_mail, {
             "report_id": number, "channel": channel, "form": form, "state": str(DeliveryState.QUEUED), "attempts": 0,
@@ -115,7 +113,7 @@ def load_due_mails(c: Connection, now: datetime, limit: int) -> list[Mail]:
         .order_by(m.queued_at, m.id)
         .limit(limit)
     )
-    return [Mail(**row) for row in c.execute(query).mappings()]
+    return load_records(c, Mail, query)
 
 
 def mark_mailed(c: Connection, mail_id: int, now: datetime) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
+from monitor.store.database.rows import save_rows
 from monitor.store.schema.tables import service_check
 
 OK, WARN, BAD = "ok", "warn", "bad"
-STATES: Final = (OK, WARN, BAD)
 
 
 class CheckRow(NamedTuple):
@@ -51,8 +51,7 @@ def save_checks(
     for one in checks:
         before = known.get(one.name)
         since = before.since if before is not None and before.check.state == one.state else now
-        c.execute(delete(service_check).where(service_check.c.name == one.name))
-        c.execute(insert(service_check).values(**one._asdict(), since=since, checked_at=now))
+        save_rows(c, service_check, [{**one._asdict(), "since": since, "checked_at": now}])
     return gone
 
 

@@ -7,18 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from forecasting.message import gather
-from monitor.store.database.engine import insert
+from monitor.store.database.rows import save_rows
 from monitor.store.schema.tables import service_state
 
 
 def stamp(connection: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> None:
     """Write or replace the stamp of this name."""
-    statement = insert(connection, service_state).values(name=name, at=now, detail=dict(detail))
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name"], set_={"at": statement.excluded.at, "detail": statement.excluded.detail}
-        )
-    )
+    save_rows(connection, service_state, [{"name": name, "at": now, "detail": dict(detail)}])
 
 
 def load_stamps(connection: Connection) -> dict[str, tuple[datetime, dict[str, Any]]]:

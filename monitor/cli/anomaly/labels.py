@@ -131,8 +131,7 @@ def export(
     """
     with closing(open_database(config)) as db, db.read() as c:
         sites = narrow_to_reader(c, site)
-        only: dict[str, Any] = {} if sites is None else {"site": sites}
-        rows = load_view(c, "anomaly_labels", order_by=("label_id",), **only)
+        rows = load_view(c, "anomaly_labels", order_by=("label_id",), site=sites)
         if not rows:
             check_site(c, config, site)
     if not rows:

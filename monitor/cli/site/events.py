@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from sqlalchemy import Connection
@@ -224,8 +224,7 @@ def list_events(
     """
     with open_database(config) as db, db.read() as c:
         sites = narrow_to_reader(c, site)
-        only: dict[str, Any] = {} if sites is None else {"site": sites}
-        rows = load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=limit, **only)
+        rows = load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=limit, site=sites)
         if not rows:
             check_site(c, config, site)
     for row in rows:

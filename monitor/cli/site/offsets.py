@@ -1,7 +1,7 @@
 """`slopeward offsets`: declare that an antenna was changed or an instrument re-zeroed; raw values never change."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -104,8 +104,7 @@ def list_offsets(site: Site = None, config: ConfigOption = None, as_json: JsonOp
     """
     with open_database(config) as db, db.read() as c:
         sites = narrow_to_reader(c, site)
-        only: dict[str, Any] = {} if sites is None else {"site": sites}
-        rows = load_view(c, "offsets", order_by=("offset_id",), **only)
+        rows = load_view(c, "offsets", order_by=("offset_id",), site=sites)
         if not rows:
             check_site(c, config, site)
     for row in rows:

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, case, func, insert, or_, select, update
 
 from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
@@ -17,10 +17,11 @@ from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
-from monitor.store.alerting.decisions import add_decision, inserted_id, load_decision
+from monitor.store.alerting.decisions import add_decision, load_decision
 from monitor.store.alerting.duty import list_addressees
 from monitor.store.alerting.maintenance import WHO_AND_WHY
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, find_record, load_records, of_sites, read_record
 from monitor.store.schema import tables as t
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
@@ -194,14 +195,11 @@ def _open_alert(
     c: Connection, site_id: str, change: AlertChange, actor: Actor, now: datetime, basis: int, rule_version: str,
     *, exercise: bool,
 ) -> int:  # fmt: skip
-    done = c.execute(
-        insert(t.alert).values(
-            site=site_id, ledger=str(change.ledger), key=change.key, level=change.level, peak_level=change.level,
-            state=str(AlertState.UNACKNOWLEDGED), exercise=exercise, raised_at=now, data_time=change.data_time,
-            reason=change.reason, decision_id=basis, rule_version=rule_version,
-        )
+    number = add_row(
+        c, t.alert, site=site_id, ledger=str(change.ledger), key=change.key, level=change.level,
+        peak_level=change.level, state=str(AlertState.UNACKNOWLEDGED), exercise=exercise, raised_at=now,
+        data_time=change.data_time, reason=change.reason, decision_id=basis, rule_version=rule_version,
     )  # fmt: skip
-    number = inserted_id(done)
     return _add_event(
         c, number, now, change.data_time, None, step(None, AlertStep.RAISE, number), None, change.level, actor,
         change.reason, basis,
@@ -241,14 +239,11 @@ def _add_event(
 ) -> int:  # fmt: skip
     e = t.alert_event.c
     last = c.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
-    done = c.execute(
-        insert(t.alert_event).values(
-            alert_id=alert_id, sequence=(last or 0) + 1, at=now, data_time=data_time, from_state=from_state,
-            to_state=str(to_state), from_level=from_level, to_level=to_level, actor=actor.name, actor_kind=actor.kind,
-            via=actor.via, reason=reason, decision_id=decision_id, until_at=until,
-        )
+    return add_row(
+        c, t.alert_event, alert_id=alert_id, sequence=(last or 0) + 1, at=now, data_time=data_time,
+        from_state=from_state, to_state=str(to_state), from_level=from_level, to_level=to_level, actor=actor.name,
+        actor_kind=actor.kind, via=actor.via, reason=reason, decision_id=decision_id, until_at=until,
     )  # fmt: skip
-    return inserted_id(done)
 
 
 def _queue(
@@ -389,18 +384,15 @@ def set_outcome(c: Connection, alert_id: int, outcome: str, actor: Actor, note: 
     if outcome not in OUTCOMES:
         raise RefusedError(f"outcome {outcome!r} is unknown; expected one of: {', '.join(OUTCOMES)}")
     _require(c, alert_id, actor, note)
-    c.execute(
-        insert(t.alert_outcome).values(alert_id=alert_id, **{"class": outcome, "by": actor.name}, note=note, at=now)
-    )
+    add_row(c, t.alert_outcome, alert_id=alert_id, **{"class": outcome, "by": actor.name}, note=note, at=now)
     add_audit(c, actor, "alert.outcome", f"alert:{alert_id}", {"class": outcome, "note": note}, now)
 
 
 def find_outcome(c: Connection, alert_id: int) -> Outcome | None:
     """What an alert turned out to be; None where nobody said it."""
     o = t.alert_outcome.c
-    newest = select(o["class"], o.at).where(o.alert_id == alert_id).order_by(o.id.desc()).limit(1)
-    row = c.execute(newest).first()
-    return None if row is None else Outcome(row[0], row.at)
+    newest = select(o["class"].label("kind"), o.at).where(o.alert_id == alert_id).order_by(o.id.desc()).limit(1)
+    return find_record(c, Outcome, newest)
 
 
 def shelve(
@@ -555,30 +547,23 @@ def load_alerts(
     """Alerts of a site, of several, or of all, newest first; with `hazard_first` hazard, then health, then advice."""
     a = t.alert.c
     rank = [case((a.ledger == Ledger.HAZARD, 0), (a.ledger == Ledger.HEALTH, 1), else_=2)] if hazard_first else []
-    wanted = select(t.alert).order_by(*rank, a.raised_at.desc(), a.id.desc())
-    if site is not None:
-        wanted = wanted.where(a.site.in_([site] if isinstance(site, str) else sorted(site)))
+    wanted = select(t.alert).where(*of_sites(a.site, site)).order_by(*rank, a.raised_at.desc(), a.id.desc())
     if ledger is not None:
         wanted = wanted.where(a.ledger == ledger)
     if open_only:
         wanted = wanted.where(a.closed_at.is_(None))
-    if limit is not None:
-        wanted = wanted.limit(limit)
-    return [_read(row._mapping) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a row's mapping
+    return load_records(c, Alert, wanted.limit(limit))
 
 
 def find_alert(c: Connection, alert_id: int) -> Alert | None:
     """One alert, or None."""
-    row = c.execute(select(t.alert).where(t.alert.c.id == alert_id)).one_or_none()
-    return None if row is None else _read(row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+    return find_record(c, Alert, select(t.alert).where(t.alert.c.id == alert_id))
 
 
 def load_alert_events(c: Connection, alert_id: int) -> list[AlertEvent]:
     """The chain of an alert, oldest first."""
-    rows = c.execute(
-        select(t.alert_event).where(and_(t.alert_event.c.alert_id == alert_id)).order_by(t.alert_event.c.sequence)
-    )
-    return [_read_event(row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
+    e = t.alert_event.c
+    return load_records(c, AlertEvent, select(t.alert_event).where(e.alert_id == alert_id).order_by(e.sequence))
 
 
 def find_alert_of_event(c: Connection, event_id: int) -> tuple[int, int]:
@@ -598,16 +583,17 @@ def load_level_changes(
     wanted = (
         select(t.alert, t.alert_event)
         .join(t.alert, a.id == e.alert_id)
-        .where(a.ledger == Ledger.HAZARD, e.from_level.is_distinct_from(e.to_level))
+        .where(a.ledger == Ledger.HAZARD, e.from_level.is_distinct_from(e.to_level), *of_sites(a.site, sites))
         .order_by(e.at.desc(), e.id.desc())
         .limit(limit)
     )
     if not exercises:
         wanted = wanted.where(a.exercise.is_(False))
-    if sites is not None:
-        wanted = wanted.where(a.site.in_(sorted(sites)))
     return [
-        (_read({k.name: row[k] for k in a}), _read_event({k.name: row[k] for k in e}))
+        (
+            read_record(Alert, {k.name: row[k] for k in a}),
+            read_record(AlertEvent, {k.name: row[k] for k in e}),
+        )
         for row in c.execute(wanted).mappings()
     ]
 
@@ -621,22 +607,9 @@ def load_outcomes(
     wanted = (
         select(t.alert, o["class"].label("kind"), o.at.label("said_at"))
         .join(t.alert_outcome, o.alert_id == a.id)
-        .where(a.ledger == Ledger.HAZARD, a.level == 0, o.id.in_(newest), o["class"].in_(kinds))
+        .where(a.ledger == Ledger.HAZARD, a.level == 0, *of_sites(a.site, sites))
+        .where(o.id.in_(newest), o["class"].in_(kinds))
         .order_by(o.at.desc(), o.id.desc())
         .limit(limit)
     )
-    if sites is not None:
-        wanted = wanted.where(a.site.in_(sorted(sites)))
-    return [
-        (_read({k.name: row[k] for k in a}), Outcome(row["kind"], row["said_at"]))
-        for row in c.execute(wanted).mappings()
-    ]
-
-
-def _read_event(row: Mapping[Any, Any]) -> AlertEvent:
-    return AlertEvent(**gather(row))
-
-
-def _read(row: Mapping[Any, Any]) -> Alert:
-    row = gather(row)
-    return Alert(**{name: row[name] for name in Alert.__slots__})
+    return [(read_record(Alert, row), Outcome(row.kind, row.said_at)) for row in c.execute(wanted)]

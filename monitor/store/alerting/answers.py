@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, func, select
 from forecasting.message import gather
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState
 from monitor.domain.alert_states import PUT_ASIDE
+from monitor.store.database.rows import of_sites
 from monitor.store.schema import tables as t
 
 
@@ -108,11 +109,9 @@ def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> l
         .add_columns(e.reason.label("why"), e.reason_id.label("why_id"), e.reason_values.label("why_values"))
         .join(t.alert_event, e.alert_id == a.id)
         .where(a.closed_at.is_(None), a.state.in_([str(one) for one in PUT_ASIDE]), e.to_state == a.state)
-        .where(e.from_state != e.to_state)  # a note changes nothing
+        .where(e.from_state != e.to_state, *of_sites(a.site, site))  # a note changes nothing
         .order_by(a.id, e.sequence.desc())
     )
-    if site is not None:
-        wanted = wanted.where(a.site.in_([site] if isinstance(site, str) else sorted(site)))
     found: dict[int, dict[str, Any]] = {}
     for row in c.execute(wanted).mappings():
         found.setdefault(row["alert_id"], gather(row))

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, or_, select
 
-from forecasting.message import gather
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
@@ -16,6 +15,7 @@ from monitor.store.alerting.alerts import NO_ALERT, Alert, find_alert, load_aler
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import find_seal
+from monitor.store.database.rows import load_records
 from monitor.store.database.seals import load_seals
 from monitor.store.readings.photos import load_photos, load_pictures
 from monitor.store.schema import tables as t
@@ -67,7 +67,7 @@ def load_citations(c: Connection, decision_id: int, alert_id: int | None = None)
     )
     if alert_id is not None:
         wanted = wanted.where(e.alert_id == alert_id)
-    return tuple(Cited(**gather(row)) for row in c.execute(wanted).mappings())
+    return tuple(load_records(c, Cited, wanted))
 
 
 def load_material(c: Connection, alert_id: int) -> Material:

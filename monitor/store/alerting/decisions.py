@@ -1,16 +1,15 @@
 """What decisions need from the database and leave in it: ladder memory, evaluations, frozen inputs, advice rows."""
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, CursorResult, Select, and_, bindparam, case, delete, func, insert, select
+from sqlalchemy import Connection, Select, and_, bindparam, case, delete, func, insert, select
 
 from forecasting.message import read_columns, read_message
-from monitor.domain.canonical import canonical_json, code_version
+from monitor.domain.canonical import canonical_json, code_version, digest_text
 from monitor.domain.decision import (
     AnomalyFact,
     Decision,
@@ -27,6 +26,7 @@ from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
+from monitor.store.database.rows import add_row, find_record, save_rows
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
@@ -60,7 +60,7 @@ class DecisionRow:
 
 def digest_of(state: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of a memory."""
-    return hashlib.sha256(canonical_json(state).encode()).hexdigest()
+    return digest_text(canonical_json(state))
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------
@@ -92,10 +92,7 @@ def save_state(
         "newest_at": decision.newest_at, "config_sha256": config_sha256, "state": memory.spell(),
         "catching_up": catching_up,
     }  # fmt: skip
-    row = upsert(c, t.site_state)
-    changed = {name: row.excluded[name] for name in values}
-    # values as parameters: the statement stays the same, and its key is seen without compiling it
-    c.execute(row.on_conflict_do_update(index_elements=["site"], set_=changed), {"site": site, **values})
+    save_rows(c, t.site_state, [{"site": site, **values}])
 
 
 def save_memory(c: Connection, site: str, memory: Memory, config_sha256: str, now: datetime) -> None:
@@ -119,34 +116,22 @@ def save_station_states(
     While readings that waited are being read (`catching_up`) silence is not judged: a station that was silent and has
     brought nothing since is silent as before.
     """
-    known = {
-        r.station: r for r in c.execute(select(t.station_state).where(t.station_state.c.site == site))
-    }  # fmt: skip
+    known = {r.station: r for r in c.execute(select(t.station_state).where(t.station_state.c.site == site))}
     rows = []
     for h in decision.health:
         before = known.get(h.station)
         newest_at = None if h.newest_s is None else instant(h.newest_s)
-        fresh = (h.state, h.reason, newest_at, h.expected_interval_s, h.missing_share_24h, h.votes)
-        if before is not None and fresh == (
-            before.state, before.reason, before.newest_at, before.expected_interval_s, before.missing_share_24h,
-            before.votes,
-        ):  # fmt: skip
+        fresh = {
+            "station": h.station, "state": h.state, "reason": h.reason, "newest_at": newest_at,
+            "expected_interval_s": h.expected_interval_s, "missing_share_24h": h.missing_share_24h, "votes": h.votes,
+        }  # fmt: skip
+        if before is not None and all(getattr(before, name) == value for name, value in fresh.items()):
             continue
         if catching_up and before is not None and (before.state, before.newest_at) == ("silent", newest_at):
             continue
         since = before.since if before is not None and before.state == h.state else now
-        rows.append({
-            "site": site, "station": h.station, "state": h.state, "since": since, "reason": h.reason,
-            "newest_at": newest_at, "expected_interval_s": h.expected_interval_s,
-            "missing_share_24h": h.missing_share_24h, "votes": h.votes,
-        })  # fmt: skip
-    if rows:
-        row = upsert(c, t.station_state)
-        names = [n for n in rows[0] if n not in {"site", "station"}]
-        c.execute(
-            row.on_conflict_do_update(index_elements=["site", "station"], set_={n: row.excluded[n] for n in names}),
-            rows,
-        )
+        rows.append({"site": site, "since": since, **fresh})
+    save_rows(c, t.station_state, rows)
 
 
 def save_chances(c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime) -> None:
@@ -172,32 +157,20 @@ def add_evaluation(
     config_sha256: str,
 ) -> None:  # fmt: skip
     """Store the instant of an evaluation, what it had seen and what came out."""
-    c.execute(
-        insert(t.evaluation).values(
-            site=site, at=now, trigger=trigger, level=decision.level, observability=decision.observability,
-            reachable_level=decision.reachable_level, known_until=known_until, config_sha256=config_sha256,
-            digest=digest_of(decision.memory.spell()),
-        )
+    add_row(
+        c, t.evaluation, site=site, at=now, trigger=trigger, level=decision.level,
+        observability=decision.observability, reachable_level=decision.reachable_level, known_until=known_until,
+        config_sha256=config_sha256, digest=digest_of(decision.memory.spell()),
     )  # fmt: skip
-
-
-def inserted_id(done: CursorResult[Any]) -> int:
-    """The key of the one row that was inserted."""
-    key = done.inserted_primary_key
-    assert key is not None
-    return int(key[0])
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
 def add_decision(c: Connection, site: str, at: datetime, config_sha256: str, evidence: str) -> int:
     """Freeze what was decided on; `evidence` is canonical JSON. Returns its id."""
-    done = c.execute(
-        insert(t.decision).values(
-            site=site, at=at, code_version=code_version(), config_sha256=config_sha256, evidence=evidence,
-            evidence_sha256=hashlib.sha256(evidence.encode()).hexdigest(),
-        )
+    return add_row(
+        c, t.decision, site=site, at=at, code_version=code_version(), config_sha256=config_sha256, evidence=evidence,
+        evidence_sha256=digest_text(evidence),
     )  # fmt: skip
-    return inserted_id(done)
 
 
 def load_decision(c: Connection, decision_id: int) -> DecisionRow:
@@ -206,10 +179,10 @@ def load_decision(c: Connection, decision_id: int) -> DecisionRow:
     Raises:
         NotFoundError: there are none.
     """
-    row = c.execute(select(t.decision).where(t.decision.c.id == decision_id)).one_or_none()
-    if row is None:
+    found = find_record(c, DecisionRow, select(t.decision).where(t.decision.c.id == decision_id))
+    if found is None:
         raise NotFoundError(f"decision {decision_id} does not exist")
-    return DecisionRow(**row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+    return found
 
 
 # ---- what a view is made of, besides the readings --------------------------------------------------------------

@@ -1,21 +1,21 @@
 """Drills: who holds one, whether its process lives, and how it ends; its alerts are exercises of their own keys."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
-from forecasting.message import Template, gather
+from forecasting.message import Template
 from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.canonical import code_version
 from monitor.domain.message import EXERCISE, take_out
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import apply_changes, close_alert
-from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, find_record, load_records
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
@@ -63,8 +63,7 @@ def add_drill(c: Connection, site: str, by: Actor, scenario: str, now: datetime)
     running = load_drills(c, site, running_only=True)
     if running:
         raise RefusedError(_RUNS(number=running[0].id, site=site, name=running[0].by))
-    done = c.execute(insert(t.drill).values(site=site, started_at=now, by=by.name, scenario=scenario, state=RUNNING))
-    drill_id = inserted_id(done)
+    drill_id = add_row(c, t.drill, site=site, started_at=now, by=by.name, scenario=scenario, state=RUNNING)
     beat(c, drill_id, now)
     add_audit(c, by, "drill.start", f"drill:{drill_id}", {"site": site, "scenario": scenario}, now)
     return drill_id
@@ -81,10 +80,10 @@ def find_drill(c: Connection, drill_id: int) -> Drill:
     Raises:
         NotFoundError: there is none of that number.
     """
-    row = c.execute(select(t.drill).where(t.drill.c.id == drill_id)).one_or_none()
-    if row is None:
+    found = find_record(c, Drill, select(t.drill).where(t.drill.c.id == drill_id))
+    if found is None:
         raise NotFoundError(f"drill {drill_id} does not exist; see `slopeward drill list`")
-    return _read(row)
+    return found
 
 
 def load_drills(c: Connection, site: str | None = None, *, running_only: bool = False) -> list[Drill]:
@@ -94,18 +93,12 @@ def load_drills(c: Connection, site: str | None = None, *, running_only: bool = 
         query = query.where(t.drill.c.site == site)
     if running_only:
         query = query.where(t.drill.c.state == RUNNING)
-    return [_read(row) for row in c.execute(query)]
+    return load_records(c, Drill, query)
 
 
 def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChange]:
     """The changes of a decision as those of a drill: keys and words say so."""
-    return [
-        AlertChange(
-            x.ledger, prefix_of(drill_id) + x.key, x.level, x.open, EXERCISE(text=x.reason), x.data_time, x.evidence,
-            x.notify,
-        )
-        for x in changes
-    ]  # fmt: skip
+    return [replace(x, key=prefix_of(drill_id) + x.key, reason=EXERCISE(text=x.reason)) for x in changes]
 
 
 def without_exercise(key: str, reason: str) -> tuple[str, str]:
@@ -204,13 +197,13 @@ def end_dead_drills(
     return ended
 
 
-def count_open(c: Connection, drill_id: int, ledger: str | None = None) -> int:
+def count_open(c: Connection, drill_id: int) -> int:
     """Alerts of a drill that nobody has acknowledged."""
     a = t.alert.c
     query = select(func.count()).where(
         a.exercise, a.key.like(f"{prefix_of(drill_id)}%"), a.state == str(AlertState.UNACKNOWLEDGED)
     )
-    return int(c.execute(query if ledger is None else query.where(a.ledger == ledger)).scalar_one())
+    return int(c.execute(query).scalar_one())
 
 
 def count_on_the_way(c: Connection, drill_id: int) -> int:
@@ -219,10 +212,6 @@ def count_on_the_way(c: Connection, drill_id: int) -> int:
     alerts = _alerts_of(drill_id).with_only_columns(t.alert.c.id)
     query = select(func.count()).where(n.alert_id.in_(alerts), n.state == str(DeliveryState.CLAIMED))
     return int(c.execute(query).scalar_one())
-
-
-def _read(row: Row[Any]) -> Drill:
-    return Drill(**gather(row._mapping))  # noqa: SLF001 - the public name of a row's mapping
 
 
 def _alerts_of(drill_id: int) -> Any:

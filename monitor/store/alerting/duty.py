@@ -32,8 +32,8 @@ from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Recipient, Team
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, load_records
 from monitor.store.people.users import require_person
 from monitor.store.schema import tables as t
 
@@ -156,19 +156,15 @@ def list_addressees(
 def load_plans(c: Connection, site: str, team: str) -> list[Plan]:
     """The plans of a team, newest first."""
     r = t.duty_rota.c
-    rows = c.execute(select(t.duty_rota).where(r.site == site, r.team == team).order_by(r.id.desc()).limit(MOST_PLANS))
-    return [Plan(*(getattr(row, name) for name in Plan.__slots__)) for row in rows]
+    mine = (r.site == site, r.team == team)
+    return load_records(c, Plan, select(t.duty_rota).where(*mine).order_by(r.id.desc()).limit(MOST_PLANS))
 
 
 def load_changes(c: Connection, site: str, since: datetime) -> list[Change]:
     """Changes of the plans of a site that stand and are not over, the earliest first."""
     o = t.duty_override.c
-    rows = c.execute(
-        select(t.duty_override)
-        .where(o.site == site, o.to_at > since, o.withdrawn_at.is_(None))
-        .order_by(o.from_at, o.id)
-    )
-    return [Change(*(getattr(row, name) for name in Change.__slots__)) for row in rows]
+    standing = (o.site == site, o.to_at > since, o.withdrawn_at.is_(None))
+    return load_records(c, Change, select(t.duty_override).where(*standing).order_by(o.from_at, o.id))
 
 
 def find_team_of_change(c: Connection, site: str, number: int) -> str:
@@ -211,13 +207,9 @@ def add_plan(
     first = begins or local_day(valid_from, team.zone)
     monday = first - timedelta(days=first.weekday())
     plan = spell_plan(weeks, turns)
-    number = inserted_id(
-        c.execute(
-            insert(t.duty_rota).values(
-                site=team.site, team=team.name, valid_from=valid_from, begins=monday.isoformat(), zone=team.zone,
-                plan=plan, by=actor.name, reason=reason, added_at=now,
-            )
-        )
+    number = add_row(
+        c, t.duty_rota, site=team.site, team=team.name, valid_from=valid_from, begins=monday.isoformat(),
+        zone=team.zone, plan=plan, by=actor.name, reason=reason, added_at=now,
     )  # fmt: skip
     detail = {
         "site": team.site, "team": team.name, "valid_from": spell(valid_from), "begins": monday.isoformat(),
@@ -262,13 +254,9 @@ def add_change(
         raise RefusedError(_NOBODY())
     if out and into and is_same_person(out, into):
         raise RefusedError(_SAME(name=out, other=into))
-    number = inserted_id(
-        c.execute(
-            insert(t.duty_override).values(
-                site=team.site, team=team.name, from_at=from_at, to_at=to_at, person_out=out or None,
-                person_in=into or None, by=actor.name, reason=reason, added_at=now,
-            )
-        )
+    number = add_row(
+        c, t.duty_override, site=team.site, team=team.name, from_at=from_at, to_at=to_at, person_out=out or None,
+        person_in=into or None, by=actor.name, reason=reason, added_at=now,
     )  # fmt: skip
     detail = {
         "site": team.site, "team": team.name, "from": spell(from_at), "to": spell(to_at), "out": out, "in": into,

@@ -1,6 +1,5 @@
 """Events on the slope: who said so and by which way, and the people who stand behind one so that it may explain."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -15,7 +14,6 @@ from sqlalchemy import (
     case,
     exists,
     func,
-    insert,
     or_,
     select,
     update,
@@ -23,7 +21,7 @@ from sqlalchemy import (
 
 from forecasting.message import NameList, Template, Timestamp
 from monitor.domain.alert import COMMAND, PAGE, Actor
-from monitor.domain.canonical import canonical_json
+from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.decision import EventFact, seconds
 from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
@@ -31,6 +29,7 @@ from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
+from monitor.store.database.rows import add_row, spell_record
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.schema import tables as t
 
@@ -66,8 +65,7 @@ def add_event(
     """
     digest = _digest(item)
     told = {"by": by, "received_at": received_at, "digest": digest, "known_from": known_from, "via": via}
-    facts = {name: getattr(item, name) for name in ("site", "from_at", "to_at", "kind", "value", "text")}
-    if not add_if_absent(c, t.site_event, {**facts, **told}):
+    if not add_if_absent(c, t.site_event, {**spell_record(item), **told}):
         return None
     number = int(c.execute(select(t.site_event.c.id).where(t.site_event.c.digest == digest)).scalar_one())
     is_person = via in {COMMAND, PAGE}
@@ -101,11 +99,8 @@ def find_event_kind(c: Connection, event_id: int, site: str) -> str:
 
 
 def _digest(item: SiteEvent) -> str:
-    facts = {
-        "site": item.site, "from_at": spell(item.from_at), "to_at": spell(item.to_at), "kind": item.kind,
-        "value": item.value, "text": item.text,
-    }  # fmt: skip
-    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+    facts = spell_record(item) | {"from_at": spell(item.from_at), "to_at": spell(item.to_at)}
+    return digest_text(canonical_json(facts))
 
 
 # ---- who stands behind it ----------------------------------------------------------------------------------------
@@ -148,7 +143,7 @@ def confirm_event(
         "event_id": event_id, "site": row.site, "at": now, "by": actor.name, "via": actor.via or UNKNOWN_WAY,
         "reason": reason,
     }  # fmt: skip
-    c.execute(insert(t.event_confirmation).values(**values))
+    add_row(c, t.event_confirmation, **values)
     detail = {"event": event_id, "kind": row.kind, "from": spell(row.from_at), "via": values["via"], "reason": reason}
     add_audit(c, actor, "event.confirm", f"site:{row.site}", detail, now)
     return (*known, actor.name)

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
-from forecasting.message import Template, gather
+from forecasting.message import Template
 from monitor.domain.alert import Actor, AlertState
 from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Team
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.decisions import inserted_id
 from monitor.store.alerting.duty import find_shift_start
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, find_record, load_records
 from monitor.store.people.users import is_admin_of, require_account, require_person, require_two
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -127,13 +127,9 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime,
     if waiting is not None:
         raise RefusedError(_WAITS(number=waiting.id, name=waiting.outgoing))
     items = gather_open(c, team.site, now, tell)
-    number = inserted_id(
-        c.execute(
-            insert(t.duty_handover).values(
-                site=team.site, team=team.name, since_at=find_shift_start(c, team, now), at=now, outgoing=actor.name,
-                notes=notes, open_items=items,
-            )
-        )
+    number = add_row(
+        c, t.duty_handover, site=team.site, team=team.name, since_at=find_shift_start(c, team, now), at=now,
+        outgoing=actor.name, notes=notes, open_items=items,
     )  # fmt: skip
     detail = {"site": team.site, "team": team.name, "notes": notes, "open": items}
     add_audit(c, actor, "duty.handover", f"duty_handover:{number}", detail, now)
@@ -178,31 +174,23 @@ def withdraw(c: Connection, site: str, number: int, actor: Actor, reason: str, n
 def load_handovers(c: Connection, site: str, limit: int = 20) -> list[Handover]:
     """Hand-overs of a site that were not withdrawn, newest first."""
     h = t.duty_handover.c
-    rows = c.execute(
-        select(t.duty_handover).where(h.site == site, h.withdrawn_at.is_(None)).order_by(h.id.desc()).limit(limit)
-    )
-    return [_read(row) for row in rows]
+    mine = (h.site == site, h.withdrawn_at.is_(None))
+    return load_records(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id.desc()).limit(limit))
 
 
 def find_waiting(c: Connection, site: str, team: str) -> Handover | None:
     """The hand-over of a team that waits for who comes."""
     h = t.duty_handover.c
     mine = (h.site == site, h.team == team, h.signed_at.is_(None), h.withdrawn_at.is_(None))
-    row = c.execute(select(t.duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update()).one_or_none()
-    return None if row is None else _read(row)
+    return find_record(c, Handover, select(t.duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update())
 
 
 def _require_waiting(c: Connection, site: str, number: int) -> Handover:
     h = t.duty_handover.c
-    row = c.execute(
-        select(t.duty_handover).where(h.id == number, h.site == site).with_for_update()
-    ).one_or_none()  # fmt: skip
-    if row is None:
+    mine = (h.id == number, h.site == site)
+    found = find_record(c, Handover, select(t.duty_handover).where(*mine).with_for_update())
+    if found is None:
         raise NotFoundError(_NONE(site=site, number=number))
-    if row.signed_at is not None or row.withdrawn_at is not None:
-        raise RefusedError((_SIGNED if row.signed_at else _WITHDRAWN)(number=number))
-    return _read(row)
-
-
-def _read(row: Any) -> Handover:
-    return Handover(**gather({name: getattr(row, name) for name in Handover.__slots__}))
+    if found.signed_at is not None or found.withdrawn_at is not None:
+        raise RefusedError((_SIGNED if found.signed_at else _WITHDRAWN)(number=number))
+    return found

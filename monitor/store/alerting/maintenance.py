@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from forecasting.message import Template
 from monitor.domain.alert import Actor
@@ -12,8 +12,8 @@ from monitor.domain.decision import MaintenanceFact, seconds
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, load_records, of_sites
 from monitor.store.people.users import require_person, require_two
 from monitor.store.schema import tables as t
 
@@ -74,13 +74,9 @@ def add_maintenance(
         raise RefusedError(f"maintenance lasts at most {spell_duration(LONGEST_S)}, and ends after it begins")
     if second is not None:
         require_two(c, actor, second, now)
-    number = inserted_id(
-        c.execute(
-            insert(t.maintenance).values(
-                site=site_id, station=station, from_at=from_at, to_at=to_at, by=actor.name,
-                second_by=None if second is None else second.name, reason=reason, added_at=now,
-            )
-        )
+    number = add_row(
+        c, t.maintenance, site=site_id, station=station, from_at=from_at, to_at=to_at, by=actor.name,
+        second_by=None if second is None else second.name, reason=reason, added_at=now,
     )  # fmt: skip
     detail = {
         "site": site_id, "station": station, "from": spell(from_at), "to": spell(to_at), "reason": reason,
@@ -119,12 +115,8 @@ def load_maintenance(
 ) -> list[Maintenance]:
     """Windows that are not over, oldest first; all that ever were where asked for."""
     m = t.maintenance.c
-    wanted = select(t.maintenance).order_by(m.from_at, m.id)
-    if site_id is not None:
-        wanted = wanted.where(m.site.in_([site_id] if isinstance(site_id, str) else sorted(site_id)))
-    if not everything:
-        wanted = wanted.where(*_standing(now))
-    return [Maintenance(**row._mapping) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a mapping
+    which = (*of_sites(m.site, site_id), *(() if everything else _standing(now)))
+    return load_records(c, Maintenance, select(t.maintenance).where(*which).order_by(m.from_at, m.id))
 
 
 def load_maintenance_between(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
 """Declared offsets (antenna change, re-zero): dated when they happened and since when we know; raw never changes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from forecasting.message import Template
 from monitor.domain.alert import Actor
@@ -15,6 +15,7 @@ from monitor.domain.names import is_same_person
 from monitor.domain.quantities import convert_difference
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, find_record, read_record
 from monitor.store.people.independence import require_independent
 from monitor.store.people.users import require_account
 from monitor.store.readings.observations import is_alone, is_second
@@ -104,14 +105,10 @@ def add_offset(
     ).first()
     if newest is not None and newest.size == converted:
         return int(newest.id)
-    result = connection.execute(
-        insert(offset_entry).values(
-            series_id=series_id, at=at, known_from=known_from, size=converted, unit=stored_unit, kind=kind,
-            author=author.name, reason=reason,
-        )
+    offset_id = add_row(
+        connection, offset_entry, series_id=series_id, at=at, known_from=known_from, size=converted, unit=stored_unit,
+        kind=kind, author=author.name, reason=reason,
     )  # fmt: skip
-    assert result.inserted_primary_key is not None
-    offset_id = int(result.inserted_primary_key[0])
     detail = {
         "series_id": series_id, "at": spell(at), "known_from": spell(known_from), "size": converted,
         "unit": stored_unit, "kind": kind, "reason": reason,
@@ -149,12 +146,11 @@ def load_waiting_offsets(connection: Connection, now: datetime) -> list[WaitingO
         .join(series, s.id == e.series_id)
         .where(e.revoked_at.is_(None))
         .order_by(e.id)
-    ).mappings()
-    names = [f.name for f in fields(Offset)]
+    )
     return [
-        WaitingOffset(r["site"], r["station"], r["quantity"], Offset(**{name: r[name] for name in names}))
+        WaitingOffset(r.site, r.station, r.quantity, read_record(Offset, r))
         for r in rows
-        if not _is_second(r["author"], r["confirmed_by"]) or r["confirmed_at"] > now
+        if not _is_second(r.author, r.confirmed_by) or r.confirmed_at > now
     ]
 
 
@@ -210,17 +206,6 @@ def revoke_offset(connection: Connection, offset_id: int, actor: Actor, reason: 
     add_audit(connection, actor, "offset.revoke", f"offset:{offset_id}", {"reason": reason}, now)
 
 
-def load_offsets(connection: Connection, series_id: int, known_at: datetime) -> list[Offset]:
-    """The offsets that counted for a series at an instant, in the order in which they happened."""
-    e = offset_entry.c
-    rows = connection.execute(
-        select(offset_entry)
-        .where(e.series_id == series_id, e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
-        .order_by(e.at, e.id)
-    )
-    return [_offset(row) for row in rows]
-
-
 def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple[OffsetFact, ...]:
     """Offsets as they were known at an instant, oldest first; confirmed by another person or not.
 
@@ -261,10 +246,10 @@ def find_offset(connection: Connection, offset_id: int) -> Offset:
     Raises:
         NotFoundError: no such offset.
     """
-    row = connection.execute(select(offset_entry).where(offset_entry.c.id == offset_id)).first()
-    if row is None:
+    found = find_record(connection, Offset, select(offset_entry).where(offset_entry.c.id == offset_id))
+    if found is None:
         raise NotFoundError(_NONE(number=offset_id))
-    return _offset(row)
+    return found
 
 
 def _check(at: datetime, known_from: datetime, kind: str, reason: str, now: datetime) -> None:
@@ -282,7 +267,3 @@ def _check(at: datetime, known_from: datetime, kind: str, reason: str, now: date
 def _mark(connection: Connection, offset_id: int, what: str, actor: Actor, now: datetime) -> None:
     values = {f"{what}_at": now, f"{what}_by": actor.name}
     connection.execute(update(offset_entry).where(offset_entry.c.id == offset_id).values(**values))
-
-
-def _offset(row: Row[Any]) -> Offset:
-    return Offset(**row._mapping)  # noqa: SLF001 - the public way to a row's columns by name

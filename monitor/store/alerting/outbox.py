@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case, exists, func, not_, or_, select, update
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case,
 from forecasting.message import Template, message_columns, read_columns
 from monitor.domain.alert import UNCONFIRMED, URGENT_HEALTH, AlertState, DeliveryState, Ledger, Notification, is_urgent
 from monitor.domain.alert_states import PUT_ASIDE
+from monitor.domain.canonical import digest_text
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.duty.channels import ORDERING, traits_of
 from monitor.domain.instants import EPOCH
@@ -22,6 +22,7 @@ from monitor.domain.message import DRILL, join_lines, list_covered, say_delay, s
 from monitor.language.subjects import change_essence, mark_delayed, mark_exercise
 from monitor.logs import redact
 from monitor.store.database.engine import insert
+from monitor.store.database.rows import load_records, read_record
 from monitor.store.schema.tables import alert, alert_event, notification, site
 
 TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
@@ -292,13 +293,8 @@ def claim_due(
 
 def _as_notification(c: Connection, row: Row[Any], attempts: int) -> Notification:
     subject, body, others = _compose(c, row)
-    return Notification(
-        id=row.id, alert_id=row.alert_id, event_id=row.event_id, site=row.site, ledger=row.ledger, level=row.level,
-        level_name=row.level_name, recipient=row.recipient, channel=row.channel, exercise=row.exercise,
-        subject=mark_exercise(subject) if row.exercise else subject, body=body,
-        idempotency_key=row.idempotency_key,
-        attempts=attempts, queued_at=row.queued_at, others=others,
-    )  # fmt: skip
+    subject = mark_exercise(subject) if row.exercise else subject
+    return read_record(Notification, row, subject=subject, body=body, attempts=attempts, others=others)
 
 
 def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
@@ -310,7 +306,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     """
     n = notification
     subject, body = read_columns(row, "subject"), read_columns(row, "body")
-    own_subject, parts = subject, [split_lines(body)]
+    parts = [split_lines(body)]
     later = c.execute(
         select(n.c.level_name, n.c.queued_at)
         .where(
@@ -325,7 +321,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     covered = load_covered(c, row.id)
     if covered:
         key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
-        own = Covered(row.id, row.alert_id, row.queued_at, own_subject, row.ledger, row.level, key)
+        own = read_record(Covered, row, key=key)
         said = []
         # what is open and what is over are two causes
         for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
@@ -372,10 +368,7 @@ def load_covered(c: Connection, notification_id: int) -> list[Covered]:
             .where(n.c.superseded_by.in_(frontier))
         ).all()  # fmt: skip
         frontier = [r.id for r in rows if r.id not in found]
-        found |= {
-            r.id: Covered(r.id, r.alert_id, r.queued_at, read_columns(r, "subject"), r.ledger, r.level, r.key)
-            for r in rows
-        }
+        found |= {r.id: read_record(Covered, r) for r in rows}
     return [found[key] for key in sorted(found)]
 
 
@@ -554,12 +547,9 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
     for row in c.execute(query):
         groups.setdefault(row.alert_id, []).append(row)
     return [
-        OpenAlert(
-            alert_id=rows[0].alert_id, event_id=rows[0].event_id, site=rows[0].site, ledger=rows[0].ledger,
-            level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise,
-            subject=read_columns(rows[0], "subject"), body=read_columns(rows[0], "body"),
-            urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
-            raised_at=rows[0].raised_at, told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
+        read_record(
+            OpenAlert, rows[0], urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
+            told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
             insists=rows[0].key.startswith(UNCONFIRMED), reached=reached.get(number, {}),
             escalated_to=frozenset(escalated_to.get(number, ())), returned_at=returned.get(number),
         )
@@ -601,11 +591,10 @@ def _load_returned(c: Connection, open_ids: Select[Any]) -> dict[int, datetime]:
 def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: str, subject: str, now: datetime) -> bool:
     """Queue one more message of the same event; its key counts the rounds, so that a doubled call adds nothing."""
     turn = sum(t.recipient == recipient and t.channel == channel for t in source.told)
-    key = sha256(f"{source.event_id}|{recipient}|{channel}|escalation|{turn}".encode()).hexdigest()
-    row = {
-        "alert_id": source.alert_id, "event_id": source.event_id, "site": source.site, "ledger": source.ledger,
-        "level": source.level, "level_name": source.level_name, "recipient": recipient, "channel": channel,
-        "exercise": source.exercise, "subject": subject, "body": source.body, "state": DeliveryState.QUEUED,
+    key = digest_text(f"{source.event_id}|{recipient}|{channel}|escalation|{turn}")
+    same = ("alert_id", "event_id", "site", "ledger", "level", "level_name", "exercise", "body")
+    row = {name: getattr(source, name) for name in same} | {
+        "recipient": recipient, "channel": channel, "subject": subject, "state": DeliveryState.QUEUED,
         "queued_at": now, "idempotency_key": key,
     }  # fmt: skip
     statement = insert(c, notification).values(row).on_conflict_do_nothing(index_elements=["idempotency_key"])
@@ -632,14 +621,14 @@ def load_answered(c: Connection, since: datetime) -> list[Answered]:
     n, e = notification.c, alert_event.c
     floor = (c.execute(select(func.max(e.id))).scalar() or 0) - EVENTS_LOOKED_AT
     query = (
-        select(n.id, n.site, n.recipient, e.at, e.actor, e.via)
+        select(n.id.label("notification_id"), n.site, n.recipient, e.at, e.actor.label("by"), e.via)
         .join(alert_event, e.alert_id == n.alert_id)
         .where(
             e.id > floor, e.at > since, e.actor_kind == "person", n.state == DeliveryState.DELIVERED, n.sent_at <= e.at
         )
         .order_by(e.id, n.id)
     )
-    return [Answered(*row) for row in c.execute(query)]
+    return load_records(c, Answered, query)
 
 
 def mark_confirmed(c: Connection, notification_id: int, at: datetime, by: str, via: str | None) -> bool:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, select, update
 
-from forecasting.message import Template, gather, message_columns
+from forecasting.message import Template, message_columns
 from monitor.errors import NotFoundError
-from monitor.store.alerting.decisions import inserted_id
+from monitor.store.database.rows import add_row, find_record, load_records, of_sites
 from monitor.store.schema import tables as t
 
 PROPOSED: Final = "proposed"
@@ -49,14 +49,11 @@ def add_proposal(
     now: datetime, *, effect: Mapping[str, Any], differences: Sequence[Mapping[str, Any]], loosens_high: bool,
 ) -> int:  # fmt: skip
     """Store a proposal; returns its number."""
-    done = c.execute(
-        insert(t.site_proposal).values(
-            site=site, sha256=sha256, base_sha256=base_sha256, source=source, author=author, reason=reason,
-            proposed_at=now, state=PROPOSED, effect=dict(effect), differences=[dict(d) for d in differences],
-            loosens_high=loosens_high,
-        )
+    return add_row(
+        c, t.site_proposal, site=site, sha256=sha256, base_sha256=base_sha256, source=source, author=author,
+        reason=reason, proposed_at=now, state=PROPOSED, effect=dict(effect),
+        differences=[dict(d) for d in differences], loosens_high=loosens_high,
     )  # fmt: skip
-    return inserted_id(done)
 
 
 def load_proposals(
@@ -64,12 +61,8 @@ def load_proposals(
 ) -> list[Proposal]:
     """Proposals that wait, oldest first; all where asked for."""
     p = t.site_proposal.c
-    wanted = select(t.site_proposal).order_by(p.id)
-    if site is not None:
-        wanted = wanted.where(p.site.in_([site] if isinstance(site, str) else sorted(site)))
-    if not everything:
-        wanted = wanted.where(p.state == PROPOSED)
-    return [_read(row) for row in c.execute(wanted)]
+    which = (*of_sites(p.site, site), *(() if everything else (p.state == PROPOSED,)))
+    return load_records(c, Proposal, select(t.site_proposal).where(*which).order_by(p.id))
 
 
 def load_proposal(c: Connection, number: int, *, lock: bool = False) -> Proposal:
@@ -79,14 +72,10 @@ def load_proposal(c: Connection, number: int, *, lock: bool = False) -> Proposal
         NotFoundError: there is none of that number.
     """
     wanted = select(t.site_proposal).where(t.site_proposal.c.id == number)
-    row = c.execute(wanted.with_for_update() if lock else wanted).one_or_none()
-    if row is None:
+    found = find_record(c, Proposal, wanted.with_for_update() if lock else wanted)
+    if found is None:
         raise NotFoundError(_NONE(number=number))
-    return _read(row)
-
-
-def _read(row: Row[Any]) -> Proposal:
-    return Proposal(**gather(row._mapping))  # noqa: SLF001 - the public name of a row's mapping
+    return found
 
 
 def mark_decided(

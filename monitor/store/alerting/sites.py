@@ -6,9 +6,10 @@ from datetime import datetime
 from sqlalchemy import Connection, select, update
 
 from monitor.domain.canonical import code_version
-from monitor.domain.site import Site, Station
+from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert
+from monitor.store.database.rows import read_record, save_rows
 from monitor.store.schema import tables as t
 
 
@@ -34,12 +35,11 @@ def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime
     """
     levels = [{"number": k.number, "name": k.name, "action": k.action, "auto_lower": k.auto_lower} for k in site.levels]
     values = {
-        "name": site.name, "latitude": site.latitude, "longitude": site.longitude, "timezone": site.timezone,
+        **{name: getattr(site, name) for name in ("id", "name", "latitude", "longitude", "timezone")},
         "levels": levels, "config_sha256": site.version, "active": True,
     }  # fmt: skip
     current = c.execute(select(t.site.c.config_sha256, t.site.c.active).where(t.site.c.id == site.id)).one_or_none()
-    row = insert(c, t.site).values(id=site.id, **values)
-    c.execute(row.on_conflict_do_update(index_elements=["id"], set_=values))
+    save_rows(c, t.site, [values])
     _save_stations(c, site)
     if current is not None and current.config_sha256 == site.version:
         return False
@@ -56,19 +56,9 @@ def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime
 
 def _save_stations(c: Connection, site: Site) -> None:
     c.execute(update(t.station).where(t.station.c.site == site.id).values(declared=False))
-    for station in site.stations:
-        values = _spell_station(station)
-        row = insert(c, t.station).values(site=site.id, id=station.id, **values)
-        c.execute(row.on_conflict_do_update(index_elements=["site", "id"], set_=values))
-
-
-def _spell_station(station: Station) -> dict[str, object]:
-    return {
-        "latitude": station.latitude, "longitude": station.longitude, "height_m": station.height_m,
-        "azimuth_deg": station.azimuth_deg, "plunge_deg": station.plunge_deg, "reference": station.reference,
-        "logger": station.logger, "antenna": station.antenna, "on_slope": station.on_slope, "declared": True,
-        "gateway": station.gateway, "power": station.power,
-    }  # fmt: skip
+    own = [k.name for k in t.station.c if k.name not in {"site", "declared"}]
+    rows = [{name: getattr(station, name) for name in own} for station in site.stations]
+    save_rows(c, t.station, [{"site": site.id, "declared": True, **row} for row in rows])
 
 
 def load_sites_summary(c: Connection, *, active_only: bool = True) -> list[SiteSummary]:
@@ -76,13 +66,7 @@ def load_sites_summary(c: Connection, *, active_only: bool = True) -> list[SiteS
     wanted = select(t.site).order_by(t.site.c.id)
     if active_only:
         wanted = wanted.where(t.site.c.active)
-    return [
-        SiteSummary(
-            r.id, r.name, r.latitude, r.longitude, r.timezone, tuple(level["name"] for level in r.levels),
-            r.config_sha256, r.active,
-        )
-        for r in c.execute(wanted)
-    ]  # fmt: skip
+    return [read_record(SiteSummary, r, levels=tuple(level["name"] for level in r.levels)) for r in c.execute(wanted)]
 
 
 def load_place_names(c: Connection) -> dict[str, set[str]]:

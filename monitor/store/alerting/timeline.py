@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, or_, select, tuple_
 
 from forecasting.message import gather
-from monitor.domain.instants import is_silent, spell
+from monitor.domain.instants import is_silent, join_spans, spell
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
 
@@ -57,20 +57,14 @@ def load_silences(
     away = select(o.from_at, o.back_at).where(
         o.cause.in_(("service", "database")), o.from_at < to_at, o.back_at > from_at
     )
-    spans = [(row.from_at, row.back_at) for row in c.execute(away.order_by(o.from_at, o.back_at))]
+    spans = [(row.from_at, row.back_at) for row in c.execute(away)]
     core = find_stamp(c, "core")
     until = min(to_at, now)
     if core is not None and core[0] < until and is_silent(core, until):
         e = t.evaluation.c
         decided = c.execute(select(func.max(e.at)).where(e.site == site, e.at > core[0], e.at <= until)).scalar()
         spans.append((core[0] if decided is None else decided + TICK, FOREVER))
-    found: list[tuple[datetime, datetime]] = []
-    for begin, end in spans:
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((begin, end))
-    return found
+    return join_spans(spans)
 
 
 def leave_out(points: Sequence[Point], silences: Sequence[tuple[datetime, datetime]]) -> list[Point]:

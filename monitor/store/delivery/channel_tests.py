@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
 from monitor.logs import redact
 from monitor.store.alerting.outbox import ERROR_LIMIT
+from monitor.store.database.rows import add_row
 from monitor.store.schema.tables import channel_test
 
 
@@ -30,11 +32,11 @@ def add_test(
     c: Connection, channel: str, target: str, now: datetime, *, good: bool, found: str, provider_id: str | None
 ) -> int:  # fmt: skip
     """Keep the result of a test; returns its number. Secrets are taken out."""
-    row = {
+    row: dict[str, Any] = {
         "channel": channel, "target": target, "at": now, "good": good, "found": redact(found)[:ERROR_LIMIT],
         "provider_id": provider_id,
     }  # fmt: skip
-    return int(c.execute(insert(channel_test).values(row).returning(channel_test.c.id)).scalar_one())
+    return add_row(c, channel_test, **row)
 
 
 def mark_unanswered(c: Connection, number: int, found: str) -> bool:
@@ -62,8 +64,3 @@ def load_tested(c: Connection, channels: Iterable[str]) -> dict[str, Tested]:
         channel: Tested(channel, first_at, newest[last_id].at, good.get(channel), newest[last_id].found)
         for channel, first_at, last_id in spans
     }
-
-
-def load_all_tested(c: Connection) -> list[Tested]:
-    """How the tests of all channels went that were ever tested."""
-    return [*load_tested(c, c.execute(select(channel_test.c.channel).distinct()).scalars()).values()]

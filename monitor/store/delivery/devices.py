@@ -1,17 +1,18 @@
 """Browsers that take messages for people: each a row of its person, until the push service says that it is gone."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Select, select, update
 
-from forecasting.message import Template, gather, message_columns
+from forecasting.message import Template, message_columns
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.canonical import digest_text
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
+from monitor.store.database.rows import load_records
 from monitor.store.people.users import find_account, load_users
 from monitor.store.schema.tables import push_subscription
 from monitor.store.service_state import find_stamp, stamp
@@ -46,7 +47,7 @@ def add_device(
         RefusedError: the person has too many.
     """
     t = push_subscription
-    digest = hashlib.sha256(endpoint.encode()).hexdigest()
+    digest = digest_text(endpoint)
     row = {
         "user_name": actor.name, "endpoint": endpoint, "p256dh": p256dh, "auth": auth, "device": name,
         "added_at": now, "ended_at": None, **message_columns("ended_why", None),
@@ -64,13 +65,13 @@ def add_device(
 def load_devices(c: Connection, user: str) -> list[Device]:
     """All devices of a person, also those that ended, oldest first."""
     t = push_subscription
-    return [_read(row) for row in c.execute(select(t).where(t.c.user_name == user).order_by(t.c.id))]
+    return load_records(c, Device, _select_devices().where(t.c.user_name == user).order_by(t.c.id))
 
 
 def load_all_devices(c: Connection) -> list[Device]:
     """The devices of everybody, by person."""
     t = push_subscription
-    return [_read(row) for row in c.execute(select(t).order_by(t.c.user_name, t.c.id))]
+    return load_records(c, Device, _select_devices().order_by(t.c.user_name, t.c.id))
 
 
 def load_open_devices(c: Connection, user: str) -> list[Device]:
@@ -120,9 +121,6 @@ def _over(why: str, now: datetime) -> dict[str, object]:
     return {"ended_at": now, "endpoint": "", "p256dh": "", "auth": "", **message_columns("ended_why", why)}
 
 
-def _read(row: Row[tuple[object, ...]]) -> Device:
-    m = gather(row._mapping)  # noqa: SLF001 - the public name of a row's mapping
-    return Device(
-        m["id"], m["user_name"], m["endpoint"], m["p256dh"], m["auth"], m["device"], m["added_at"], m["sent_at"],
-        m["ended_at"], m["ended_why"],
-    )  # fmt: skip
+def _select_devices() -> Select[Any]:
+    t = push_subscription
+    return select(t, t.c.user_name.label("user"), t.c.device.label("name"))

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
 from monitor.domain.alert import Notification
+from monitor.store.database.rows import add_row, load_records, read_record
 from monitor.store.delivery.receipts import note_received, note_test
 from monitor.store.schema.tables import siren_order
 
@@ -65,14 +66,13 @@ def make_order(c: Connection, topic: str, message: Notification, now: datetime, 
         if known is not None:
             return repeat_order(c, known, now, valid_for)
     newest = c.execute(select(func.max(t.c.sequence)).where(t.c.topic == topic)).scalar() or 0
-    row = {
+    row: dict[str, Any] = {
         "topic": topic, "sequence": max(newest + 1, int(now.timestamp() * 1000)), "notification_id": message.id or None,
         "site": message.site, "wanted": _decide(c, topic, message), "level": message.level,
         "level_name": message.level_name, "exercise": message.exercise, "ordered_at": now, "sent_at": now,
         "valid_until": now + valid_for, "times": 1,
     }  # fmt: skip
-    number = c.execute(insert(t).values(row).returning(t.c.id)).scalar_one()
-    return _find(c, number)
+    return _find(c, add_row(c, t, **row))
 
 
 def _decide(c: Connection, topic: str, message: Notification) -> str:
@@ -90,7 +90,7 @@ def _load_newest(c: Connection, topic: str) -> list[Order]:
     t = siren_order
     real = (t.c.topic == topic) & t.c.exercise.is_(False) & t.c.notification_id.is_not(None)
     newest = select(func.max(t.c.id)).where(real).group_by(t.c.site)
-    return [_read(row) for row in c.execute(select(t).where(t.c.id.in_(newest)))]
+    return load_records(c, Order, select(t).where(t.c.id.in_(newest)))
 
 
 def repeat_order(c: Connection, number: int, now: datetime, valid_for: timedelta) -> Order:
@@ -106,10 +106,8 @@ def load_open_orders(c: Connection) -> list[Order]:
     t = siren_order
     newest = select(func.max(t.c.sequence).label("sequence"), t.c.topic).where(t.c.wanted != TEST)
     newest_of = newest.group_by(t.c.topic).subquery()
-    rows = c.execute(
-        select(t).join(newest_of, (t.c.topic == newest_of.c.topic) & (t.c.sequence == newest_of.c.sequence))
-    )
-    return [order for order in map(_read, rows) if not order.is_done]
+    query = select(t).join(newest_of, (t.c.topic == newest_of.c.topic) & (t.c.sequence == newest_of.c.sequence))
+    return [order for order in load_records(c, Order, query) if not order.is_done]
 
 
 def confirm_order(c: Connection, topic: str, sequence: int, said: str, device: str, now: datetime) -> bool:
@@ -120,8 +118,7 @@ def confirm_order(c: Connection, topic: str, sequence: int, said: str, device: s
     values = {"confirmed_at": now, "confirmed_by": device[:_LONGEST], "said": said[:_LONGEST]}
     if c.execute(update(t).where(open_one).values(values)).rowcount != 1:
         return False
-    row = c.execute(select(t).where(mine)).one()
-    order = _read(row)
+    order = read_record(Order, c.execute(select(t).where(mine)).one())
     if order.is_done and order.notification_id is not None:
         note_received(c, order.notification_id, said, now)
     elif order.is_done:
@@ -130,8 +127,4 @@ def confirm_order(c: Connection, topic: str, sequence: int, said: str, device: s
 
 
 def _find(c: Connection, number: int) -> Order:
-    return _read(c.execute(select(siren_order).where(siren_order.c.id == number)).one())
-
-
-def _read(row: Row[Any]) -> Order:
-    return Order(**row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+    return read_record(Order, c.execute(select(siren_order).where(siren_order.c.id == number)).one())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from detection.anomaly.budget.correction import (
     FEWEST_LABELS,
@@ -30,6 +30,7 @@ from monitor.domain.instruments.watched import MOTION, list_groups
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row
 from monitor.store.models.anomaly_labels import load_labels
 from monitor.store.people.users import require_person
 from monitor.store.readings.instruments import Spans, load_sick_spans
@@ -201,15 +202,12 @@ def add_budget(
 ) -> None:  # fmt: skip
     """Keep what was measured and the factor from now on; a changed factor stands in the audit log."""
     rate = measured.rate
-    c.execute(
-        insert(t.anomaly_budget).values(
-            site=site, detector=measured.detector, at=now, from_at=measured.from_at,
-            sensor_months=measured.sensor_months, reported=measured.reported, labelled=measured.labelled,
-            dismissed=measured.dismissed, known_cause=measured.known_cause, rate=rate and rate.value,
-            rate_low=rate and rate.low, rate_high=rate and rate.high, budget=measured.budget,
-            factor_before=measured.factor, factor=factor, reason=reason, by=actor.name, by_kind=actor.kind,
-            evidence=measured.spell_evidence(is_fixed=is_fixed),
-        )
+    told = ("detector", "from_at", "sensor_months", "reported", "labelled", "dismissed", "known_cause", "budget")
+    add_row(
+        c, t.anomaly_budget, site=site, at=now, **{name: getattr(measured, name) for name in told},
+        rate=rate and rate.value, rate_low=rate and rate.low, rate_high=rate and rate.high,
+        factor_before=measured.factor, factor=factor, reason=reason, by=actor.name, by_kind=actor.kind,
+        evidence=measured.spell_evidence(is_fixed=is_fixed),
     )  # fmt: skip
     if factor != measured.factor:
         detail = {"before": measured.factor, "factor": factor, "reason": reason, "measured": measured.describe()}

@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, String, insert, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, String, or_, select, type_coerce
 
 from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
@@ -17,8 +17,8 @@ from monitor.domain.instants import spell
 from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row
 from monitor.store.models.anomalies import find_newest_alert
 from monitor.store.models.wrong_units import CHECK, WrongUnit, list_wrong_units
 from monitor.store.people.users import require_person
@@ -106,23 +106,10 @@ def load_runs(
 
 def _read_alerts(c: Connection, *where: ColumnElement[bool]) -> list[Any]:
     a, s = t.anomaly.c, t.series.c
+    scored_at = type_coerce(a.scored_at, String).label("scored_at")  # nothing reads it as an instant
+    rest = [k for k in a if k.name != "scored_at"]
     query = (
-        select(
-            a.series_id,
-            s.station,
-            s.quantity,
-            a.at,
-            a.kind,
-            a.detector,
-            a.score,
-            a.threshold,
-            a.compared_with,
-            a.compared_with_id,
-            a.compared_with_values,
-            type_coerce(a.scored_at, String).label(
-                "scored_at"
-            ),  # compared with words alone: nothing reads it as an instant
-        )
+        select(*rest, scored_at, s.station, s.quantity)
         .join(t.series, s.id == a.series_id)
         .where(a.alerted, *where)
         .order_by(a.series_id, a.at, a.detector)
@@ -423,13 +410,9 @@ def add_label(
     elif verdict == WITHDRAWN:  # all that was said of it
         words = load_labels(c, {run.series_id}, run.from_at)[run.series_id]
         from_at = min(run.from_at, *(k.from_at for k in words if _speaks_of(k, run)))
-    number = inserted_id(
-        c.execute(
-            insert(t.anomaly_label).values(
-                series_id=run.series_id, from_at=from_at, to_at=run.to_at, verdict=verdict, cause=cause,
-                by=actor.name, note=note, at=now,
-            )
-        )
+    number = add_row(
+        c, t.anomaly_label, series_id=run.series_id, from_at=from_at, to_at=run.to_at, verdict=verdict, cause=cause,
+        by=actor.name, note=note, at=now,
     )  # fmt: skip
     detail = {
         "label": number, "quantity": run.quantity, "from": spell(run.from_at), "to": spell(run.to_at),

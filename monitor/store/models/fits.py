@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from forecasting.message import gather, message_columns, read_columns
+from forecasting.message import gather
 from forecasting.simple.night_fit import NightFit
 from monitor.domain.canonical import code_version
-from monitor.store.database.engine import insert
+from monitor.store.database.rows import read_record, save_rows
 from monitor.store.schema import tables as t
 
 
@@ -38,13 +38,11 @@ def save_fits(c: Connection, rows: Sequence[FitRow]) -> None:
     for row in rows:
         kept = asdict(row.fit)
         values: dict[str, Any] = {
-            "fitted_at": row.fitted_at if row.fit.params else None, "tried_at": row.tried_at,
-            **message_columns("reason", row.reason),
-            "settled": row.fit.settled, "drivers": ", ".join(row.fit.columns), "fit": kept,
-            "code_version": code_version(),
+            "series_id": row.series_id, "model": row.fit.model, "tried_at": row.tried_at, "reason": row.reason,
+            "fitted_at": row.fitted_at if row.fit.params else None, "settled": row.fit.settled,
+            "drivers": ", ".join(row.fit.columns), "fit": kept, "code_version": code_version(),
         }  # fmt: skip
-        statement = insert(c, t.model_fit).values(series_id=row.series_id, model=row.fit.model, **values)
-        c.execute(statement.on_conflict_do_update(index_elements=["series_id", "model"], set_=values))
+        save_rows(c, t.model_fit, [values])
 
 
 def load_fits(c: Connection, site: str) -> list[FitRow]:
@@ -52,13 +50,7 @@ def load_fits(c: Connection, site: str) -> list[FitRow]:
     f = t.model_fit.c
     asked = select(t.model_fit).join(t.series, t.series.c.id == f.series_id).where(t.series.c.site == site)
     return [
-        FitRow(
-            r.series_id,
-            _read(r.fit),
-            r.fitted_at or r.tried_at,
-            r.tried_at,
-            read_columns(r, "reason"),
-        )
+        read_record(FitRow, r, fit=_read(r.fit), fitted_at=r.fitted_at or r.tried_at)
         for r in c.execute(asked.order_by(f.series_id, f.model))
     ]
 

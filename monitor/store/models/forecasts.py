@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import Connection, and_, or_, select
 
 from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
@@ -13,6 +13,7 @@ from forecasting.kinematics.situations import name_situation
 from forecasting.kinematics.stages import RANK
 from forecasting.serving.conformal import ConformalState
 from monitor.store.database.engine import add_if_absent, insert
+from monitor.store.database.rows import read_record, save_rows, spell_record
 from monitor.store.models.movement import latest_movement
 from monitor.store.schema.tables import (
     conformal_state,
@@ -94,7 +95,7 @@ class Score:
 
 def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
     """Add forecast rows; a row that is there already is left as it is. Returns how many were new."""
-    return sum(add_if_absent(c, forecast, {f: getattr(row, f) for f in ForecastRow.__slots__}) for row in rows)
+    return sum(add_if_absent(c, forecast, spell_record(row)) for row in rows)
 
 
 def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
@@ -132,14 +133,7 @@ def load_unscored(c: Connection, site: str, until: datetime, since: datetime, li
         .order_by(forecast.c.target_at, forecast.c.id)
         .limit(limit)
     )
-    return [
-        Unscored(
-            r.id, r.series_id, r.model, r.model_hash, r.horizon_s, r.target_at,
-            (r.q025, r.q10, r.q50, r.q90, r.q975), r.baseline_q50, r.data_value, r.margin_80, r.margin_95, r.issued_at,
-            r.stage,
-        )
-        for r in c.execute(query)
-    ]  # fmt: skip
+    return [read_record(Unscored, r, quantiles=(r.q025, r.q10, r.q50, r.q90, r.q975)) for r in c.execute(query)]
 
 
 def load_situations(c: Connection, waiting: Sequence[Unscored], wet: Mapping[datetime, bool]) -> dict[int, str | None]:
@@ -194,7 +188,7 @@ def score_forecast(unscored: Unscored, observed_at: datetime, observed: float, s
 
 def add_scores(c: Connection, scores: Sequence[Score], now: datetime) -> set[int]:
     """Add score rows; a forecast is scored once. Returns the ids of the forecasts that had no score before."""
-    values = [{f: getattr(score, f) for f in Score.__slots__} | {"scored_at": now} for score in scores]
+    values = [spell_record(score) | {"scored_at": now} for score in scores]
     return {one["forecast_id"] for one in values if add_if_absent(c, forecast_score, one)}
 
 
@@ -218,14 +212,8 @@ def save_conformal(
 ) -> None:  # fmt: skip
     """Replace states of adaptive intervals."""
     for (series_id, model, horizon_s, nominal), state in states.items():
-        key = and_(
-            conformal_state.c.series_id == series_id, conformal_state.c.model == model,
-            conformal_state.c.horizon_s == horizon_s, conformal_state.c.nominal == nominal,
-        )  # fmt: skip
-        c.execute(delete(conformal_state).where(key))
-        c.execute(
-            insert(c, conformal_state).values(
-                series_id=series_id, model=model, horizon_s=horizon_s, nominal=nominal,
-                alpha_t=state.alpha, n=state.n, state=state.to_json(), updated_at=now,
-            ),
-        )  # fmt: skip
+        row = {
+            "series_id": series_id, "model": model, "horizon_s": horizon_s, "nominal": nominal,
+            "alpha_t": state.alpha, "n": state.n, "state": state.to_json(), "updated_at": now,
+        }  # fmt: skip
+        save_rows(c, conformal_state, [row])

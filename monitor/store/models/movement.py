@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
 
-from forecasting.message import gather, message_columns, read_columns
+from forecasting.message import message_columns, read_columns
 from monitor.domain.decision import FailureFact, seconds
 from monitor.store.database.engine import add_if_absent, insert
+from monitor.store.database.rows import read_record
 from monitor.store.schema import tables as t
 
 INVERSE_VELOCITY = "inverse_velocity"
@@ -111,8 +112,7 @@ def latest_movement(c: Connection, site: str, now: datetime) -> dict[int, Moveme
         .join(newest, (newest.c.series_id == m.series_id) & (newest.c.at == m.at))
         .order_by(m.series_id)
     )  # fmt: skip
-    found = map(gather, rows.mappings())
-    return {r["series_id"]: MovementRow(**{f: r[f] for f in MovementRow.__slots__}) for r in found}
+    return {r.series_id: read_record(MovementRow, r) for r in rows}
 
 
 def mark_withdrawn(c: Connection, series_id: int, method: str, now: datetime, reason: str) -> int:

@@ -1,7 +1,7 @@
 """Forecasts of satellite points: what is due, an issue with its rules, and one row per point, the newest."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from forecasting.message import message_columns
 from monitor.errors import NotFoundError
 from monitor.store.database.bulk import insert_rows, spell_message
 from monitor.store.database.engine import insert as upsert
+from monitor.store.database.rows import read_record, spell_record
 from monitor.store.readings.points import AskedSet, list_newest_deliveries
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -74,8 +75,7 @@ def open_issue(c: Connection, asked: AskedSet, found: PointIssue, now: datetime)
     """Begin an issue, or go on with one of the same delivery that did not end; returns its id."""
     i, h = t.point_issue.c, t.point_issue_horizon
     row = {
-        "site": asked.site, "point_set_id": asked.point_set_id, "delivery_id": asked.delivery_id,
-        "known_at": asked.known_at, "last_point_id": asked.last_point_id, "jump_mm": asked.jump_mm, "issued_at": now,
+        **{name: value for name, value in spell_record(asked).items() if name in t.point_issue.c}, "issued_at": now,
         "newest_at": found.newest_at, "step_s": found.step_s, "points": 0, "withheld": 0, "digest": "",
         **message_columns("reason", found.reason),
     }  # fmt: skip
@@ -117,11 +117,7 @@ def clear_forecasts(c: Connection, set_id: int, ids: Sequence[int]) -> None:
 
 def end_issue(c: Connection, issue_id: int, found: Ended, now: datetime) -> None:
     """Every point is through."""
-    c.execute(
-        update(t.point_issue)
-        .where(t.point_issue.c.id == issue_id)
-        .values(points=found.points, withheld=found.withheld, digest=found.digest, ended_at=now)
-    )
+    c.execute(update(t.point_issue).where(t.point_issue.c.id == issue_id).values(**spell_record(found), ended_at=now))
 
 
 def load_newest_issues(c: Connection, site: str) -> list[dict[str, Any]]:
@@ -171,4 +167,4 @@ def load_asked(c: Connection, issue_id: int) -> tuple[AskedSet, str]:
     ).first()  # fmt: skip
     if row is None:
         raise NotFoundError(f"there is no issue of points with the number {issue_id}")
-    return AskedSet(**{f.name: getattr(row, f.name) for f in fields(AskedSet)}), row.digest
+    return read_record(AskedSet, row), row.digest

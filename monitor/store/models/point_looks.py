@@ -1,15 +1,15 @@
 """Looks of the detectors at satellite points: what was looked at, what was found, and what is due."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, insert, select
 
-from forecasting.message import gather
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
+from monitor.store.database.rows import add_row, read_record, spell_record
 from monitor.store.readings.points import AskedSet, list_newest_deliveries
 from monitor.store.schema import tables as t
 
@@ -111,25 +111,19 @@ def _find_before(c: Connection, set_id: int) -> tuple[int, datetime | None]:
 
 def add_look(c: Connection, asked: AskedLook, found: PointLook, now: datetime) -> bool:
     """Keep a look; False where another process has looked at the same delivery meanwhile."""
-    row = _pick(found) | _pick(asked) | {"looked_at": now, "happenings": len(found.happenings)}
+    row = spell_record(found) | spell_record(asked) | {"looked_at": now, "happenings": len(found.happenings)}
     row = {name: value for name, value in row.items() if name in t.point_look.c}
     kept = c.execute(upsert(c, t.point_look).values(row).on_conflict_do_nothing().returning(t.point_look.c.id)).first()
     if kept is None:
         return False
     anomalies = []
     for one in found.happenings:
-        values = {n: v for n, v in _pick(one).items() if n != "members"}
-        made = c.execute(
-            insert(t.point_happening).values(values | {"point_look_id": kept.id}).returning(t.point_happening.c.id)
-        ).scalar_one()
-        anomalies += [_pick(member) | {"point_happening_id": made} for member in one.members]
+        values = {n: v for n, v in spell_record(one).items() if n != "members"}
+        made = add_row(c, t.point_happening, **values, point_look_id=kept.id)
+        anomalies += [spell_record(member) | {"point_happening_id": made} for member in one.members]
     if anomalies:
         c.execute(insert(t.point_anomaly), anomalies)
     return True
-
-
-def _pick(one: Any) -> dict[str, Any]:
-    return {field.name: getattr(one, field.name) for field in fields(one)}
 
 
 def load_looks(c: Connection, site: str, most: int = 20) -> list[KeptLook]:
@@ -156,33 +150,23 @@ def _select_looks() -> Select[Any]:
 
 
 def _load(c: Connection, query: Select[Any]) -> list[KeptLook]:
-    looks = [gather(r) for r in c.execute(query).mappings()]
-    happenings = _load_happenings(c, [r["id"] for r in looks])
-    names = [f.name for f in fields(PointLook) if f.name != "happenings"]
+    looks = c.execute(query).all()
+    happenings = _load_happenings(c, [r.id for r in looks])
     return [
-        KeptLook(
-            r["id"], AskedLook(**{f.name: r[f.name] for f in fields(AskedLook)}),
-            PointLook(**{n: r[n] for n in names}, happenings=tuple(happenings.get(r["id"], ()))),
-        )
+        KeptLook(r.id, read_record(AskedLook, r), read_record(PointLook, r, happenings=tuple(happenings.get(r.id, ()))))
         for r in looks
-    ]  # fmt: skip
+    ]
 
 
 def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointHappening]]:
     h, a = t.point_happening.c, t.point_anomaly.c
-    rows = c.execute(
-        select(t.point_happening).where(h.point_look_id.in_(looks)).order_by(h.point_look_id, h.number)
-    ).mappings()
+    rows = c.execute(select(t.point_happening).where(h.point_look_id.in_(looks)).order_by(h.point_look_id, h.number))
     members: dict[int, list[PointAnomaly]] = {}
     joined = select(t.point_anomaly).join(t.point_happening, h.id == a.point_happening_id)
-    for row in c.execute(joined.where(h.point_look_id.in_(looks)).order_by(a.at, a.point_id)).mappings():
-        one = gather(row)
-        member = PointAnomaly(**{f.name: one[f.name] for f in fields(PointAnomaly)})
-        members.setdefault(one["point_happening_id"], []).append(member)
+    for row in c.execute(joined.where(h.point_look_id.in_(looks)).order_by(a.at, a.point_id)):
+        members.setdefault(row.point_happening_id, []).append(read_record(PointAnomaly, row))
     found: dict[int, list[PointHappening]] = {}
     for row in rows:
-        one = gather(row)
-        values = {f.name: one[f.name] for f in fields(PointHappening) if f.name != "members"}
-        mine = tuple(members.get(one["id"], ()))
-        found.setdefault(one["point_look_id"], []).append(PointHappening(**values, members=mine))
+        one = read_record(PointHappening, row, members=tuple(members.get(row.id, ())))
+        found.setdefault(row.point_look_id, []).append(one)
     return found

@@ -12,7 +12,7 @@ from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError
 from monitor.store.database.bulk import insert_rows
-from monitor.store.database.engine import insert as upsert
+from monitor.store.database.rows import load_records, save_rows, spell_record
 from monitor.store.readings.point_rates import Box, Fitted, PointRate, fit_points, points_in
 from monitor.store.readings.points import AskedSet, list_newest_deliveries
 from monitor.store.schema import tables as t
@@ -162,25 +162,20 @@ def save_squares(c: Connection, delivery_id: int, squares: Sequence[Square]) -> 
 
 def save_map(c: Connection, asked: AskedSet, drawn: Drawn, now: datetime) -> None:
     """From now on the map of a set is this one."""
-    values = {
-        "delivery_id": asked.delivery_id, "known_at": asked.known_at, "made_at": now, "points": drawn.points,
-        "from_at": drawn.from_at, "newest_at": drawn.newest_at, "squash": drawn.squash, "coarsest": drawn.coarsest,
-        "finest": drawn.finest,
-    }  # fmt: skip
-    row = upsert(c, t.point_map).values(point_set_id=asked.point_set_id, **values)
-    c.execute(row.on_conflict_do_update(index_elements=["point_set_id"], set_=values))
+    of = {name: getattr(asked, name) for name in ("point_set_id", "delivery_id", "known_at")}
+    save_rows(c, t.point_map, [{**of, **spell_record(drawn), "made_at": now}])
 
 
 def list_sets(c: Connection, site: str) -> dict[str, SetOfPoints]:
     """The sets of a site by name."""
     s, m = t.point_set.c, t.point_map.c
-    rows = c.execute(
+    query = (
         select(s.id, s.name, s.direction, s.unit, m.delivery_id, m.from_at, m.newest_at, m.squash, m.coarsest, m.finest)
         .outerjoin(t.point_map, m.point_set_id == s.id)
         .where(s.site == site)
         .order_by(s.name)
     )
-    return {row["name"]: SetOfPoints(**row) for row in rows.mappings()}
+    return {row.name: row for row in load_records(c, SetOfPoints, query)}
 
 
 def load_view(c: Connection, one: SetOfPoints, box: Box) -> View:

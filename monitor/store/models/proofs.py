@@ -1,21 +1,22 @@
 """Tests that show whether a criterion that rests on a model may count for the level of a site; rows are only added."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from detection.anomaly.registry import FANS
 from forecasting.message import join, read_columns
 from monitor.criteria.proofs import LASTS_S, digest_settings, list_subjects, needs_proof
 from monitor.domain.alert import Actor
+from monitor.domain.canonical import digest_text
 from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion, Site
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row
 from monitor.store.models.scene_weights import find_newest, list_in_use
 from monitor.store.schema.tables import model, model_proof, model_transition
 
@@ -55,13 +56,11 @@ class Proof:
 def add_proof(c: Connection, site: Site, criterion: Criterion, proof: Proof, actor: Actor, now: datetime) -> None:
     """Keep a test, whether it was passed or not; the newest one of a subject counts."""
     until = now + timedelta(seconds=LASTS_S)
-    c.execute(
-        insert(model_proof).values(
-            site=site.id, kind=proof.kind, subject=proof.subject, tested_at=now, made_by=proof.made_by, by=actor.name,
-            by_kind=actor.kind, rows_from=proof.from_at, rows_until=proof.until_at, rows_tested=proof.rows,
-            weights=proof.weights, settings=digest_settings(site, criterion), config_sha256=site.version,
-            passed=proof.passed, reasons=join(proof.reasons), result=dict(proof.result), valid_until=until,
-        )
+    add_row(
+        c, model_proof, site=site.id, kind=proof.kind, subject=proof.subject, tested_at=now, made_by=proof.made_by,
+        by=actor.name, by_kind=actor.kind, rows_from=proof.from_at, rows_until=proof.until_at, rows_tested=proof.rows,
+        weights=proof.weights, settings=digest_settings(site, criterion), config_sha256=site.version,
+        passed=proof.passed, reasons=join(proof.reasons), result=dict(proof.result), valid_until=until,
     )  # fmt: skip
     detail = {"kind": proof.kind, "passed": proof.passed, "reasons": list(proof.reasons), "weights": proof.weights}
     add_audit(c, actor, "model.proof", f"proof:{site.id}/{proof.subject}", detail, now)
@@ -148,7 +147,7 @@ def digest_forecasters(c: Connection, site: str, now: datetime) -> str:
         f"{r.model_hash} {r.horizon_s:g}"
         for r in rows if r.horizon_s is not None and r.to_state == "active" and r.model_hash not in gone
     ]  # fmt: skip
-    return hashlib.sha256("\n".join(sorted(shown)).encode()).hexdigest() if shown else ""
+    return digest_text("\n".join(sorted(shown))) if shown else ""
 
 
 def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> str | None:

@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from forecasting.message import Template, gather, message_columns, read_columns
+from forecasting.message import Template, message_columns
 from monitor.domain.alert import SERVICE, Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
+from monitor.store.database.rows import find_record, load_records
 from monitor.store.schema.tables import model, model_gate, model_transition
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
@@ -178,15 +179,9 @@ def _gate_columns(gate: GateRow) -> dict[str, Any]:
 
 def find_active(c: Connection, *, task: str, kind: str, site: str | None) -> ModelRow | None:
     """The checkpoint that serves, or None; of several forecasters the newest."""
-    row = c.execute(
-        select(model)
-        .where(
-            model.c.task == task, model.c.kind == kind,
-            model.c.site.is_not_distinct_from(site), model.c.state == "active",
-        )
-        .order_by(model.c.created_at.desc()),
-    ).first()  # fmt: skip
-    return None if row is None else _model(row)
+    m = model.c
+    which = (m.task == task, m.kind == kind, m.site.is_not_distinct_from(site), m.state == "active")
+    return find_record(c, ModelRow, select(model).where(*which).order_by(m.created_at.desc()))
 
 
 def find_model(c: Connection, start: str) -> ModelRow:
@@ -196,12 +191,13 @@ def find_model(c: Connection, start: str) -> ModelRow:
         NotFoundError: there is none.
         RefusedError: there are several.
     """
-    rows = c.execute(select(model).where(model.c.model_hash.like(f"{start.strip().lower()}%")).limit(2)).all()
+    begins = model.c.model_hash.like(f"{start.strip().lower()}%")
+    rows = load_records(c, ModelRow, select(model).where(begins).limit(2))
     if not rows or not start.strip():
         raise NotFoundError(f"no model {start!r}; see: slopeward forecast models")
     if len(rows) > 1:
         raise RefusedError(f"{start!r} is the beginning of several hashes; give more of it")
-    return _model(rows[0])
+    return rows[0]
 
 
 def load_models(
@@ -215,13 +211,13 @@ def load_models(
         query = query.where(model.c.site == site)
     if kinds is not None:
         query = query.where(model.c.kind.in_(list(kinds)))
-    return [_model(row) for row in c.execute(query)]
+    return load_records(c, ModelRow, query)
 
 
 def load_explanations(c: Connection, site: str) -> list[ModelRow]:
     """Forecasters of a site that may still be shown and whose card says what they look at, newest first."""
     query = select(model).where(model.c.task == "forecast", model.c.site == site, model.c.state != "retired")
-    rows = [_model(row) for row in c.execute(query.order_by(model.c.created_at.desc(), model.c.model_hash))]
+    rows = load_records(c, ModelRow, query.order_by(model.c.created_at.desc(), model.c.model_hash))
     return [row for row in rows if isinstance(row.card.get("explanation"), Mapping)]
 
 
@@ -229,17 +225,15 @@ def load_gates(c: Connection, hashes: Iterable[str]) -> dict[str, dict[float, Ga
     """How checkpoints stand: hash to horizon to row, horizons rising."""
     query = select(model_gate).where(model_gate.c.model_hash.in_(list(hashes)))
     found: dict[str, dict[float, GateRow]] = {}
-    for row in c.execute(query.order_by(model_gate.c.model_hash, model_gate.c.horizon_s)).mappings():
-        found.setdefault(row["model_hash"], {})[row["horizon_s"]] = GateRow(**gather(row))
+    for row in load_records(c, GateRow, query.order_by(model_gate.c.model_hash, model_gate.c.horizon_s)):
+        found.setdefault(row.model_hash, {})[row.horizon_s] = row
     return found
 
 
 def load_transitions(c: Connection, model_hash: str) -> list[Transition]:
     """What became of a checkpoint, oldest first."""
     t = model_transition
-    query = select(t).where(t.c.model_hash == model_hash).order_by(t.c.id)
-    rows = c.execute(query).mappings()
-    return [Transition(**{k: v for k, v in gather(row).items() if k != "id"}) for row in rows]
+    return load_records(c, Transition, select(t).where(t.c.model_hash == model_hash).order_by(t.c.id))
 
 
 def _record(
@@ -265,10 +259,3 @@ def _record(
         "reason": reason, "second_by": second_by,
     }  # fmt: skip
     add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
-
-
-def _model(row: Row[Any]) -> ModelRow:
-    return ModelRow(
-        row.model_hash, row.kind, row.task, row.site, row.state, row.path, row.card, row.created_at,
-        read_columns(row, "reason"),
-    )  # fmt: skip

@@ -2,21 +2,24 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, select
 
-from forecasting.message import message_columns
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
-from monitor.store.database.engine import insert
+from monitor.store.database.rows import save_rows
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
 if TYPE_CHECKING:  # a season is found in a worker: who reads them needs no numpy
     from forecasting.decomposition.season import Season
 
+_AS_FOUND: Final = (
+    "grid", "period_rows", "rows", "reason", "trend_strength", "season_strength", "season_range", "parameters",
+    "method", "day_strength", "day_range",
+)  # fmt: skip
 PLACES = 6
 """Of the unit of a series: finer than any instrument."""
 
@@ -27,21 +30,17 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
         first_at, last_at = (instant(at) if one.rows else None for at in (one.first_s, one.last_s))
         columns = (one.value, one.trend, one.season, one.remainder)
         row = {
-            "computed_at": now, "grid": one.grid, "period_rows": one.period_rows, "rows": one.rows,
-            "first_at": first_at, "last_at": last_at, **message_columns("reason", one.reason),
-            "trend_strength": one.trend_strength, "season_strength": one.season_strength,
-            "season_range": one.season_range, "parameters": one.parameters, "code_version": code_version(),
+            "series_id": series_id, "computed_at": now, "first_at": first_at, "last_at": last_at,
+            **{name: getattr(one, name) for name in _AS_FOUND}, "code_version": code_version(),
             "components": [
                 [spell(instant(at)), *(round(v, PLACES) for v in values)]
                 for at, *values in zip(one.at_s, *columns, strict=True)
             ],
-            "method": one.method, "day_strength": one.day_strength, "day_range": one.day_range,
             "day_parts": [
                 [k * 24 // len(one.day_parts), round(value, PLACES)] for k, value in enumerate(one.day_parts)
             ],
         }  # fmt: skip
-        statement = insert(c, t.season).values(series_id=series_id, **row)
-        c.execute(statement.on_conflict_do_update(index_elements=["series_id"], set_=row))
+        save_rows(c, t.season, [row])
 
 
 def load_computed(c: Connection, site: str) -> dict[int, datetime]:

@@ -1,17 +1,18 @@
 """Tokens by which programs read and act in the name of an account: scope, sites, an end; only their hash is kept."""
 
-import hashlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from forecasting.message import Template
+from monitor.domain.canonical import digest_text
 from monitor.domain.instants import spell_duration
 from monitor.errors import NotFoundError, RefusedError
+from monitor.store.database.rows import add_row, read_record
 from monitor.store.people.users import ROLES, find_user, require_sites
 from monitor.store.schema.tables import api_token, user_account
 
@@ -89,12 +90,11 @@ def add_api_token(
         if account.sites is not None and not account.sites.issuperset(wanted):
             raise RefusedError(f"{user} is for {', '.join(sorted(account.sites))} only")
     token = _MARK + secrets.token_urlsafe(32)
-    row = {
-        "user_name": user, "label": label, "scope": scope, "sites": wanted, "token_sha256": _digest(token),
+    row: dict[str, Any] = {
+        "user_name": user, "label": label, "scope": scope, "sites": wanted, "token_sha256": digest_text(token),
         "created_at": now, "expires_at": now + timedelta(seconds=valid_s),
     }  # fmt: skip
-    number = connection.execute(insert(api_token).values(row).returning(api_token.c.id)).scalar_one()
-    return int(number), token
+    return add_row(connection, api_token, **row), token
 
 
 def find_bearer(connection: Connection, token: str, now: datetime) -> Bearer | None:
@@ -104,7 +104,7 @@ def find_bearer(connection: Connection, token: str, now: datetime) -> Bearer | N
         select(k.scope, k.sites, u.name, u.role, u.sites.label("own"))
         .join(user_account, u.name == k.user_name)
         .where(
-            k.token_sha256 == _digest(token), k.revoked_at.is_(None), k.expires_at > now, k.created_at <= now,
+            k.token_sha256 == digest_text(token), k.revoked_at.is_(None), k.expires_at > now, k.created_at <= now,
             u.disabled_at.is_(None),
         )
     ).first()  # fmt: skip
@@ -143,11 +143,4 @@ def revoke_api_token(connection: Connection, number: int, now: datetime) -> ApiT
 
 
 def _read(row: Row[Any]) -> ApiToken:
-    sites = None if row.sites is None else frozenset(row.sites)
-    return ApiToken(
-        row.id, row.user_name, row.label, row.scope, sites, row.created_at, row.expires_at, row.revoked_at
-    )  # fmt: skip
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return read_record(ApiToken, row, user=row.user_name, sites=None if row.sites is None else frozenset(row.sites))

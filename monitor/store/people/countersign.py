@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from forecasting.message import Template
 from monitor.domain.alert import Actor
@@ -19,6 +19,7 @@ from monitor.domain.names import is_same_person
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
+from monitor.store.database.rows import add_row, read_record
 from monitor.store.people.independence import require_independent
 from monitor.store.people.users import (
     NO_REASON,
@@ -111,7 +112,7 @@ def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: da
             except RefusedError as error:
                 dependent = dependent or error
                 continue
-            return FirstSignature(row.id, row.by, row.reason)
+            return read_record(FirstSignature, row)
     if dependent is not None:
         raise dependent
     return None
@@ -128,11 +129,8 @@ def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height:
     if any(is_same_person(row.by, actor.name) for row in _load(c, act, height, now)):
         raise RefusedError(_SIGNED(name=actor.name))
     terms = canonical_json(dict(act.terms))
-    c.execute(
-        insert(first_signature).values(
-            act=act.act, subject=act.subject, terms=terms, height=height, by=actor.name, reason=reason, signed_at=now
-        )
-    )
+    said = {"terms": terms, "height": height, "by": actor.name, "reason": reason, "signed_at": now}
+    add_row(c, first_signature, act=act.act, subject=act.subject, **said)
     detail = {"terms": dict(act.terms), "height": height, "reason": reason}
     add_audit(c, actor, f"{act.act}.sign", act.subject, detail, now)
 
@@ -180,12 +178,10 @@ def load_waiting(c: Connection, now: datetime) -> list[Waiting]:
     s = first_signature.c
     wanted = select(first_signature).where(*_counts(s, now)).order_by(s.id)
     return [
-        Waiting(
-            r.id, r.act, r.subject, terms, r.by, r.reason, r.signed_at, r.signed_at + VALID,
-            find_site(c, r.subject, terms),
-        )
-        for r in c.execute(wanted).all() for terms in [json.loads(r.terms)]
-    ]  # fmt: skip
+        read_record(Waiting, r, terms=terms, lapses_at=r.signed_at + VALID, site=find_site(c, r.subject, terms))
+        for r in c.execute(wanted).all()
+        for terms in [json.loads(r.terms)]
+    ]
 
 
 def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> str:

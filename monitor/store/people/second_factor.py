@@ -1,7 +1,6 @@
 """The second factor of a login: six digits that change every half minute (TOTP, RFC 6238, SHA-1, steps of 30 s)."""
 
 import base64
-import hashlib
 import hmac
 import secrets
 from datetime import datetime
@@ -11,6 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, delete, insert, select, update
 
 from forecasting.message import Template
+from monitor.domain.canonical import digest_text
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.people.users import find_user
 from monitor.store.schema.tables import recovery_code, second_factor
@@ -170,4 +170,4 @@ def _forget(connection: Connection, name: str) -> None:
 
 def _digest(name: str, code: str) -> str:
     tidy = "".join(k for k in code.lower() if k.isalnum())
-    return hashlib.sha256(f"{name}:{tidy}".encode()).hexdigest()
+    return digest_text(f"{name}:{tidy}")

@@ -1,6 +1,5 @@
 """Who is logged in on the page: sessions that end by time, by idling, by logging out, and by the next login."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +7,9 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
+from monitor.domain.canonical import digest_text
 from monitor.errors import RefusedError
+from monitor.store.database.rows import load_records, read_record
 from monitor.store.schema.tables import user_account, web_session
 
 SESSION_S: Final = 12 * 3600.0  # a shift
@@ -43,8 +44,8 @@ def open_session(connection: Connection, name: str, now: datetime, lifetime_s: f
     ended = end_sessions(connection, name)
     token = secrets.token_urlsafe(32)
     until = now + timedelta(seconds=lifetime_s)
-    row = {"token_sha256": _digest(token), "user_name": name, "created_at": now, "expires_at": until, "seen_at": now}
-    connection.execute(insert(web_session).values(row))
+    row = {"token_sha256": digest_text(token), "user_name": name, "created_at": now, "seen_at": now}
+    connection.execute(insert(web_session).values(row | {"expires_at": until}))
     return token, ended
 
 
@@ -54,12 +55,11 @@ def find_session(connection: Connection, token: str, now: datetime, idle_s: floa
     row = connection.execute(
         select(u.name, u.role, u.sites, s.expires_at, s.seen_at)
         .join(web_session, s.user_name == u.name)
-        .where(s.token_sha256 == _digest(token), ~is_over(now, idle_s), u.disabled_at.is_(None))
+        .where(s.token_sha256 == digest_text(token), ~is_over(now, idle_s), u.disabled_at.is_(None))
     ).first()
     if row is None:
         return None
-    sites = None if row.sites is None else frozenset(row.sites)
-    return Session(row.name, row.role, row.expires_at, row.seen_at, sites)
+    return read_record(Session, row, sites=None if row.sites is None else frozenset(row.sites))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +75,18 @@ class OpenSession:
 def load_sessions(connection: Connection, now: datetime, idle_s: float = IDLE_S) -> list[OpenSession]:
     """Sessions that count now, by account."""
     s = web_session.c
-    rows = connection.execute(
-        select(s.user_name, s.created_at, s.seen_at, s.expires_at).where(~is_over(now, idle_s)).order_by(s.user_name)
-    )
-    return [OpenSession(*row) for row in rows]
+    query = select(web_session, s.user_name.label("name")).where(~is_over(now, idle_s)).order_by(s.user_name)
+    return load_records(connection, OpenSession, query)
 
 
 def mark_seen(connection: Connection, token: str, now: datetime) -> None:
     """Note that the person behind a session is there."""
-    connection.execute(update(web_session).where(web_session.c.token_sha256 == _digest(token)).values(seen_at=now))
+    connection.execute(update(web_session).where(web_session.c.token_sha256 == digest_text(token)).values(seen_at=now))
 
 
 def close_session(connection: Connection, token: str) -> str | None:
     """End a session; returns whose it was, None where there is none."""
-    mine = web_session.c.token_sha256 == _digest(token)
+    mine = web_session.c.token_sha256 == digest_text(token)
     name = connection.execute(select(web_session.c.user_name).where(mine)).scalar()
     connection.execute(delete(web_session).where(mine))
     return name
@@ -103,7 +101,3 @@ def is_over(now: datetime, idle_s: float) -> ColumnElement[bool]:
     """Which sessions count no more: by their time, or by so long without a page asked for by hand."""
     s = web_session.c
     return (s.expires_at <= now) | (s.seen_at <= now - timedelta(seconds=idle_s))
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -18,6 +18,7 @@ from forecasting.message import Template, Term
 from monitor.domain.alert import Actor
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
+from monitor.store.database.rows import read_record
 from monitor.store.people.devices import forget_devices
 from monitor.store.people.independence import require_independent
 from monitor.store.people.passwords import check_strength
@@ -330,10 +331,7 @@ def _change(connection: Connection, name: str, **values: object) -> None:
 
 def _read(row: Row[Any]) -> User:
     sites = None if row.sites is None else frozenset(row.sites)
-    return User(
-        row.name, row.role, row.created_at, row.disabled_at, sites, row.os_user, row.oidc_subject,
-        row.password_hash != NO_PASSWORD,
-    )  # fmt: skip
+    return read_record(User, row, sites=sites, has_password=row.password_hash != NO_PASSWORD)
 
 
 def _check_role(role: str) -> None:

@@ -1,20 +1,20 @@
 """What is kept of every instrument beside its readings: findings, battery, calibration, share of each month."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, literal_column, or_, select
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, literal_column, or_, select
 
 from forecasting.message import Message, gather
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import epoch_s, join_spans, spell
 from monitor.domain.instruments.board import NOT_WELL
 from monitor.domain.instruments.parents import list_children
 from monitor.domain.site import Site
-from monitor.store.database.engine import insert as upsert
+from monitor.store.database.rows import save_rows, spell_record
 from monitor.store.schema import tables as t
 
 Spans = tuple[tuple[datetime, datetime], ...]
@@ -193,10 +193,8 @@ def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: da
         c.execute(insert(t.instrument_finding), rows)
     kept = [one.station for one in judged]
     c.execute(delete(t.instrument).where(t.instrument.c.site == site, t.instrument.c.station.not_in(kept)))
-    _write(c, t.instrument, ("site", "station"), [
-        {f.name: getattr(one, f.name) for f in fields(one) if f.name != "findings"} | {"site": site, "judged_at": now}
-        for one in judged
-    ])  # fmt: skip
+    told = [{n: v for n, v in spell_record(one).items() if n != "findings"} for one in judged]
+    save_rows(c, t.instrument, [{"site": site, "judged_at": now, **one} for one in told])
 
 
 def load_instruments_in(c: Connection, site: str, states: Collection[str]) -> frozenset[str]:
@@ -214,15 +212,7 @@ def load_found(c: Connection, site: str, state: str) -> dict[str, datetime]:
 
 def save_months(c: Connection, site: str, months: Sequence[Month]) -> None:
     """Write the shares of months; earlier months stay as they were."""
-    _write(c, t.instrument_month, ("site", "station", "month"), [{"site": site, **asdict(one)} for one in months])
-
-
-def _write(c: Connection, table: Table, key: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows of the same columns; those whose key is there take the new values."""
-    if rows:
-        row = upsert(c, table)
-        new = {name: row.excluded[name] for name in rows[0] if name not in key}
-        c.execute(row.on_conflict_do_update(index_elements=key, set_=new), rows)
+    save_rows(c, t.instrument_month, [{"site": site, **asdict(one)} for one in months])
 
 
 def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mapping[str, Message]:
@@ -294,30 +284,10 @@ def load_sick_spans(c: Connection, site: Site, since: datetime, now: datetime) -
         if state not in NOT_WELL:
             continue
         stations = children.get(name, {name.partition(".")[0]})
-        begin = None
-        for row in rows:
-            if begin is None and row.to_level > 0:
-                begin = row.at
-            elif begin is not None and row.to_level == 0:
-                for station in stations:
-                    found.setdefault(station, []).append((begin, row.at))
-                begin = None
-        if begin is not None:
-            for station in stations:
-                found.setdefault(station, []).append((begin, now))
-    return {station: _join(spans, since) for station, spans in found.items()}
-
-
-def _join(spans: Iterable[tuple[datetime, datetime]], since: datetime) -> Spans:
-    joined: list[tuple[datetime, datetime]] = []
-    for begin, end in sorted(spans):
-        if end <= since:
-            continue
-        if joined and begin <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((begin, end))
-    return tuple(joined)
+        ends = [*(row.at for row in rows[1:]), now]
+        for station in stations:
+            found.setdefault(station, []).extend((r.at, end) for r, end in zip(rows, ends, strict=True) if r.to_level)
+    return {station: tuple(join_spans(span for span in spans if span[1] > since)) for station, spans in found.items()}
 
 
 def load_silent(c: Connection, site: str) -> frozenset[str]:

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 
-from forecasting.message import read_columns
 from monitor.domain.alert import Actor
-from monitor.domain.canonical import canonical_json
+from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.instants import spell
 from monitor.domain.observation import Report, Whole
 from monitor.store.database.audit import add_audit
-from monitor.store.database.engine import add_if_absent, insert
+from monitor.store.database.engine import add_if_absent
+from monitor.store.database.rows import load_records, read_record, save_rows, spell_record
 from monitor.store.readings.quarantine import Quota, Room, find_source
 from monitor.store.schema.tables import rejected_message, report, sequence_gap, sequence_state
 
@@ -162,13 +162,9 @@ def load_rejected(
     if only_waiting:
         wanted = wanted.where(r.replayed_at.is_(None))
     return [
-        Rejected(
-            x.received_at, x.topic, bytes(x.payload), x.code,
-            read_columns(x, "reason"), x.client, x.id, x.times, x.retained,
-            is_cut=x.payload_bytes > len(x.payload),
-        )
+        read_record(Rejected, x, payload=bytes(x.payload), is_cut=x.payload_bytes > len(x.payload))
         for x in connection.execute(wanted.order_by(r.id).limit(limit))
-    ]  # fmt: skip
+    ]
 
 
 def mark_replayed(connection: Connection, rejected_id: int, result: str, now: datetime) -> None:
@@ -190,7 +186,7 @@ def add_report(connection: Connection, item: Report, received_at: datetime, *, a
         actor: who sent it, with the way.
         credential: what proved who sent it; rules that ask for several observers count these and no names.
     """
-    facts = _spell_report(item)
+    facts = spell_record(item)
     digest = _digest({**facts, "at": spell(item.at)})
     via = actor.via or actor.name
     told = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
@@ -201,22 +197,15 @@ def add_report(connection: Connection, item: Report, received_at: datetime, *, a
     return True
 
 
-def _spell_report(item: Report) -> dict[str, Any]:
-    return {
-        "site": item.site, "at": item.at, "kind": item.kind, "text": item.text, "by": item.by, "station": item.station,
-        "photo_url": item.photo_url,
-    }  # fmt: skip
-
-
 def find_report(connection: Connection, item: Report) -> int | None:
     """The number of a report that was stored; None where it was not."""
-    digest = _digest({**_spell_report(item), "at": spell(item.at)})
+    digest = _digest({**spell_record(item), "at": spell(item.at)})
     found: int | None = connection.execute(select(report.c.id).where(report.c.digest == digest)).scalar()
     return found
 
 
 def _digest(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+    return digest_text(canonical_json(facts))
 
 
 def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: datetime) -> list[SequenceGap]:
@@ -247,7 +236,8 @@ def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: d
             _fill(connection, *key, late, now)
     opened = _within_room(connection, opened)
     if opened:
-        connection.execute(sequence_gap.insert(), [_gap_row(g, now) for g in opened])
+        rows = [spell_record(gap) | {"detected_at": now} for gap in opened]
+        connection.execute(sequence_gap.insert(), [{k: v for k, v in row.items() if k != "id"} for row in rows])
     if ends:
         _save_states(connection, list(ends.values()))
         _forget_boots(connection, {(m.site, m.station) for key, m in ends.items() if key not in states})
@@ -266,16 +256,12 @@ def _load_states(connection: Connection, keys: Sequence[_Boot]) -> dict[_Boot, A
 
 
 def _save_states(connection: Connection, marks: Sequence[SequenceMark]) -> None:
-    statement = insert(connection, sequence_state)
-    changed = {name: statement.excluded[name] for name in ("station", "last_seq", "last_at")}
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["site", "source", "boot_id"], set_=changed),
-        [
-            {"site": m.site, "source": m.source, "boot_id": m.boot_id, "station": m.station, "last_seq": m.seq,
-             "last_at": m.at}
-            for m in sorted(marks, key=lambda m: (m.site, m.source, m.boot_id))  # one order: two writers never cross
-        ],
-    )  # fmt: skip
+    rows = [
+        {"site": m.site, "source": m.source, "boot_id": m.boot_id, "station": m.station, "last_seq": m.seq,
+         "last_at": m.at}
+        for m in sorted(marks, key=lambda m: (m.site, m.source, m.boot_id))  # one order: two writers never cross
+    ]  # fmt: skip
+    save_rows(connection, sequence_state, rows)
 
 
 def _forget_boots(connection: Connection, stations: Collection[tuple[str, str]]) -> None:
@@ -304,14 +290,6 @@ def _within_room(connection: Connection, gaps: Sequence[SequenceGap]) -> list[Se
         if left[key] >= 0:
             kept.append(gap)
     return kept
-
-
-def _gap_row(gap: SequenceGap, detected_at: datetime) -> dict[str, Any]:
-    return {
-        "site": gap.site, "station": gap.station, "source": gap.source, "boot_id": gap.boot_id,
-        "from_seq": gap.from_seq, "to_seq": gap.to_seq, "from_at": gap.from_at, "to_at": gap.to_at,
-        "detected_at": detected_at,
-    }  # fmt: skip
 
 
 def _fill(connection: Connection, site: str, source: str, boot_id: int, late: list[int], now: datetime) -> None:
@@ -349,10 +327,7 @@ def load_open_gaps(
         wanted = wanted.where(g.requested_at.is_(None) | (g.requested_at < not_requested_since))
     if sites is not None:
         wanted = wanted.where(g.site.in_(sorted(sites)))
-    return [
-        SequenceGap(x.site, x.station, x.source, x.boot_id, x.from_seq, x.to_seq, x.from_at, x.to_at, x.id)
-        for x in connection.execute(wanted.order_by(g.id).limit(limit))
-    ]
+    return load_records(connection, SequenceGap, wanted.order_by(g.id).limit(limit))
 
 
 def mark_requested(connection: Connection, gap_ids: Sequence[int], now: datetime) -> None:
@@ -364,8 +339,6 @@ def mark_requested(connection: Connection, gap_ids: Sequence[int], now: datetime
 def load_sequence_ends(connection: Connection) -> list[SequenceMark]:
     """The newest count of every source's newest boot: where to ask from when the broker lost its queue."""
     s = sequence_state.c
-    found = connection.execute(select(sequence_state).order_by(s.site, s.source, s.boot_id))
-    newest = {
-        (x.site, x.source): SequenceMark(x.site, x.station, x.source, x.boot_id, x.last_seq, x.last_at) for x in found
-    }
-    return list(newest.values())
+    known = select(sequence_state, s.last_seq.label("seq"), s.last_at.label("at"))
+    found = load_records(connection, SequenceMark, known.order_by(s.site, s.source, s.boot_id))
+    return list({(mark.site, mark.source): mark for mark in found}.values())

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from forecasting.message import Figure, Template
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, spell_record
 from monitor.store.schema.tables import alert, photo, report
 from monitor.store.schema.views import load_view
 
@@ -50,14 +51,10 @@ def add_photo(
     find_subject(c, site, alert_id, report_id)
     require_few(c, actor, now, alert_id, report_id)
     digest = hashlib.sha256(content).hexdigest()
-    done = c.execute(
-        insert(photo).values(
-            site=site, alert_id=alert_id, report_id=report_id, added_at=now, by=actor.name, via=actor.via, note=note,
-            sha256=digest, width=said.width, height=said.height, taken=said.taken, latitude=said.latitude,
-            longitude=said.longitude, camera=said.camera, picture=content, small=small,
-        ).returning(photo.c.id)
+    made = add_row(
+        c, photo, site=site, alert_id=alert_id, report_id=report_id, added_at=now, by=actor.name, via=actor.via,
+        note=note, sha256=digest, **spell_record(said), picture=content, small=small,
     )  # fmt: skip
-    made = int(done.scalar_one())
     subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
     add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
     return made

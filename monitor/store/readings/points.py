@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from math import cos, fsum, radians
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, func, select, update
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.domain.decision import PointFact, seconds
@@ -16,6 +16,7 @@ from monitor.domain.site import Criterion, Site, Station
 from monitor.errors import RefusedError
 from monitor.store.database.bulk import insert_rows
 from monitor.store.database.engine import insert as upsert
+from monitor.store.database.rows import add_row
 from monitor.store.readings.observations import in_chunks
 from monitor.store.schema import tables as t
 
@@ -139,16 +140,6 @@ def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[st
     return found
 
 
-def add_points(
-    c: Connection, site: str, name: str, direction: str, unit: str, points: Sequence[Point]
-) -> dict[str, int]:
-    """Add a set of points, or more points of a set that is there; returns the id of every point of the set by `pid`."""
-    set_id = open_point_set(c, site, name, direction, unit)
-    place_points(c, set_id, points)
-    p = t.point.c
-    return {r.pid: r.id for r in c.execute(select(p.pid, p.id).where(p.point_set_id == set_id).order_by(p.id))}
-
-
 def add_point_values(
     c: Connection, placed: Mapping[str, Placed], values: Sequence[PointValue], received_at: datetime, began_at: datetime
 ) -> PointsAdded:
@@ -207,11 +198,9 @@ def add_delivery(
     c: Connection, site: str, set_id: int, file: str, received_at: datetime, newest_at: datetime, added: PointsAdded
 ) -> None:
     """Write down that a file of points has come in; the site is evaluated soon after."""
-    c.execute(
-        insert(t.point_delivery).values(
-            site=site, point_set_id=set_id, file=file, received_at=received_at, newest_at=newest_at,
-            stored=added.stored, revisions=added.revisions,
-        )
+    add_row(
+        c, t.point_delivery, site=site, point_set_id=set_id, file=file, received_at=received_at, newest_at=newest_at,
+        stored=added.stored, revisions=added.revisions,
     )  # fmt: skip
 
 
@@ -246,21 +235,6 @@ def find_jump(meta: Any) -> float | None:
     """By how much a wrong number of cycles changes a value of a set: half a wavelength, there and back one cycle."""
     wavelength_mm = meta.get("wavelength_mm") if isinstance(meta, dict) else None
     return None if wavelength_mm is None else float(wavelength_mm) / 2.0
-
-
-def add_point_observations(
-    c: Connection, values: Mapping[int, float], observed_at: datetime, received_at: datetime
-) -> int:
-    """Add one acquisition: displacement by point id. What differs from what is there is a new revision."""
-    known = {point_id: r for (point_id, _), r in _load_newest(c, sorted(values), observed_at, observed_at).items()}
-    rows = [
-        {"point_id": k, "observed_at": observed_at, "received_at": received_at, "value_raw": v,
-         "revision": known[k].revision + 1 if k in known else 0}
-        for k, v in sorted(values.items()) if k not in known or known[k].value_raw != v
-    ]  # fmt: skip
-    if rows:
-        c.execute(insert(t.point_observation), rows)
-    return len(rows)
 
 
 def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFact, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from monitor.domain.instants import epoch_s, parse, spell
 from monitor.domain.observation import Reading, is_fit
@@ -57,42 +57,30 @@ def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     rows = {r[0]: (int(r[1]), r[2], int(r[3]), r[4]) for r in _ask(c, stretches, columns, "GROUP BY k.id", known_at)}
     ids = [s[0] for s in stretches]
     f, e = observation_flag.c, offset_entry.c
-    flags = c.execute(
-        select(f.series_id, func.count(), func.max(f.id))
-        .where(f.series_id.in_(ids), f.observed_at > min(s[1] for s in stretches), f.known_from <= known_at)
-        .group_by(f.series_id)
-    )
-    flagged = {r[0]: (int(r[1]), int(r[2])) for r in flags}
-    offsets: dict[int, tuple[int, ...]] = {}
-    entries = c.execute(
-        select(e.series_id, e.id)
-        .where(e.series_id.in_(ids), e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
-        .order_by(e.id)
-    )
-    for series_id, entry_id in entries:
-        offsets[series_id] = (*offsets.get(series_id, ()), entry_id)
-    return [Stamp(*rows.get(i, (0, "", 0, "")), flagged.get(i, (0, 0)), offsets.get(i, ())) for i in ids]
+    since = f.observed_at > min(s[1] for s in stretches)
+    later = _load_entries(c, known_at, f.series_id.in_(ids) & since, e.series_id.in_(ids))
+    none = (0, "", 0, "")
+    return [Stamp(*rows.get(i, none), *later.get(i, (_UNTOUCHED.flags, _UNTOUCHED.offsets))) for i in ids]
 
 
 def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int, Stamp]:
     """What was entered of the readings of a site after they arrived: later flags and offsets, by series with any."""
-    f, e, s = observation_flag.c, offset_entry.c, series.c
-    flags = c.execute(
-        select(f.series_id, func.count(), func.max(f.id))
-        .join(series, s.id == f.series_id)
-        .where(s.site == site, f.known_from <= known_at)
-        .group_by(f.series_id)
-    )
-    found = {r[0]: Stamp(flags=(int(r[1]), int(r[2]))) for r in flags}
-    entries = c.execute(
-        select(e.series_id, e.id)
-        .join(series, s.id == e.series_id)
-        .where(s.site == site, e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
-        .order_by(e.id)
-    )
-    for series_id, entry_id in entries:
-        before = found.get(series_id, Stamp())
-        found[series_id] = replace(before, offsets=(*before.offsets, entry_id))
+    mine = select(series.c.id).where(series.c.site == site)
+    later = _load_entries(c, known_at, observation_flag.c.series_id.in_(mine), offset_entry.c.series_id.in_(mine))
+    return {series_id: Stamp(flags=flags, offsets=offsets) for series_id, (flags, offsets) in later.items()}
+
+
+def _load_entries(
+    c: Connection, known_at: datetime, flagged: ColumnElement[bool], shifted: ColumnElement[bool]
+) -> dict[int, tuple[tuple[int, int], tuple[int, ...]]]:
+    """By series: number and newest entry of those later flags, and those offsets that hold."""
+    f, e = observation_flag.c, offset_entry.c
+    flags = select(f.series_id, func.count(), func.max(f.id)).where(flagged, f.known_from <= known_at)
+    found = {r[0]: ((int(r[1]), int(r[2])), _UNTOUCHED.offsets) for r in c.execute(flags.group_by(f.series_id))}
+    holds = (e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
+    for series_id, entry_id in c.execute(select(e.series_id, e.id).where(shifted, *holds).order_by(e.id)):
+        before, offsets = found.get(series_id, (_UNTOUCHED.flags, _UNTOUCHED.offsets))
+        found[series_id] = before, (*offsets, entry_id)
     return found
 
 

@@ -1,14 +1,13 @@
 """How each source of files does: when it was looked at, what came of it, and which versions of its files are stored."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
-from forecasting.message import gather, message_columns, read_columns
-from monitor.store.database.engine import insert
+from monitor.store.database.rows import find_record, load_records, save_rows, spell_record
 from monitor.store.schema.tables import source_file, source_poll
 
 TEXT_LIMIT: Final = 500
@@ -71,40 +70,30 @@ class FileState:
 
 def load_polls(c: Connection) -> list[PollState]:
     """All sources that were ever looked at, by name."""
-    rows = c.execute(select(source_poll).order_by(source_poll.c.source))
-    return [PollState(**gather(row._mapping)) for row in rows]  # noqa: SLF001
+    return load_records(c, PollState, select(source_poll).order_by(source_poll.c.source))
 
 
 def find_poll(c: Connection, source: str) -> PollState | None:
     """One source, None where it was never looked at."""
-    row = c.execute(select(source_poll).where(source_poll.c.source == source)).first()
-    return None if row is None else PollState(**gather(row._mapping))  # noqa: SLF001
+    return find_record(c, PollState, select(source_poll).where(source_poll.c.source == source))
 
 
 def save_poll(c: Connection, state: PollState) -> None:
     """Write what a look came to."""
-    row = {name: getattr(state, name) for name in PollState.__slots__}
-    _save(c, source_poll, row | message_columns("error", state.error), ["source"])
+    save_rows(c, source_poll, [spell_record(state)])
 
 
 def load_files(c: Connection, source: str) -> dict[str, FileState]:
     """The files of a source, by name."""
-    rows = c.execute(select(source_file).where(source_file.c.source == source).order_by(source_file.c.name))
-    return {
-        r.name: FileState(
-            r.name, r.etag, r.modified, r.size, r.sha256, r.taken_at,
-            read_columns(r, "reason"),
-        )
-        for r in rows
-    }  # fmt: skip
+    query = select(source_file).where(source_file.c.source == source).order_by(source_file.c.name)
+    return {one.name: one for one in load_records(c, FileState, query)}
 
 
 def save_file(c: Connection, source: str, state: FileState) -> None:
     """Write which version of a file was looked at."""
-    row = {name: getattr(state, name) for name in FileState.__slots__}
-    row["etag"], row["modified"] = state.etag[:300], state.modified[:300]
-    row |= message_columns("reason", None if state.reason is None else cut(state.reason))
-    _save(c, source_file, {"source": source, **row}, ["source", "name"])
+    reason = None if state.reason is None else cut(state.reason)
+    row = replace(state, etag=state.etag[:300], modified=state.modified[:300], reason=reason)
+    save_rows(c, source_file, [{"source": source, **spell_record(row)}])
 
 
 def forget_source(c: Connection, source: str) -> None:
@@ -113,13 +102,6 @@ def forget_source(c: Connection, source: str) -> None:
     c.execute(delete(source_file).where(source_file.c.source == source))
 
 
-def _save(c: Connection, table: Any, row: Mapping[str, Any], key: list[str]) -> None:
-    statement = insert(c, table).values(**row)
-    changed = {name: statement.excluded[name] for name in row if name not in key}
-    c.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
-
-
 def forget_files(c: Connection, source: str, names: Collection[str]) -> None:
     """Forget files that are gone."""
-    for name in names:
-        c.execute(delete(source_file).where(source_file.c.source == source, source_file.c.name == name))
+    c.execute(delete(source_file).where(source_file.c.source == source, source_file.c.name.in_(names)))

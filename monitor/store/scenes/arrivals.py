@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Text, and_, bindparam, select, type_coerce, update
+from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, update
 
-from forecasting.message import gather, message_columns
+from forecasting.message import message_columns
 from monitor.store.database.engine import add_all_absent, insert
+from monitor.store.database.rows import load_records, spell_record
 from monitor.store.schema.tables import scene, scene_change, scene_footprint
 
 
@@ -104,18 +105,13 @@ def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
     query = select(scene).order_by(scene.c.received_at.desc(), scene.c.scene_hash)
     if site is not None:
         query = query.where(scene.c.site == site)
-    return [_read(row) for row in c.execute(query).mappings()]
-
-
-def _read(row: RowMapping) -> SceneRow:
-    found = gather(row)
-    return SceneRow(**{f: found[f] for f in SceneRow.__slots__})
+    return load_records(c, SceneRow, query)
 
 
 def load_waiting(c: Connection) -> list[SceneRow]:
     """Scenes of all sites that wait for files or weights, the longest first."""
     query = select(scene).where(scene.c.state == "waiting").order_by(scene.c.received_at, scene.c.scene_hash)
-    return [_read(row) for row in c.execute(query).mappings()]
+    return load_records(c, SceneRow, query)
 
 
 def load_followed(c: Connection, site: str, near_m: float, most: int) -> list[tuple[str, dict[str, Any]]]:
@@ -163,7 +159,7 @@ def save_scene(c: Connection, row: SceneRow, footprints: Sequence[Footprint], no
 
     Returns the number of new footprints.
     """
-    values = {f: getattr(row, f) for f in SceneRow.__slots__}
+    values = spell_record(row)
     values |= message_columns("error", row.error) | {"run": None if row.run is None else dict(row.run)}
     statement = insert(c, scene).values(values)
     changed = {k: v for k, v in values.items() if k not in {"scene_hash", "received_at"}}
@@ -175,7 +171,7 @@ def add_footprints(c: Connection, footprints: Sequence[Footprint], now: datetime
     """Add footprints that are not there yet; returns how many were added."""
     rows = []
     for footprint in footprints:
-        one = {f: getattr(footprint, f) for f in Footprint.__slots__} | {"detected_at": now}
+        one = spell_record(footprint) | {"detected_at": now}
         near = [list(pair) for pair in footprint.near_stations]
         rows.append(one | {"geometry": dict(footprint.geometry), "class": one.pop("kind"), "near_stations": near})
     return add_all_absent(c, scene_footprint, rows)

@@ -12,8 +12,8 @@ from forecasting.message import Figure, NameList, Template
 from monitor.domain.alert import Actor
 from monitor.domain.ground import crosses_itself, measure_area_m2
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, load_records, read_record
 from monitor.store.people.users import require_person
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.schema.tables import scene, scene_footprint, scene_outline, scene_unsure
@@ -239,15 +239,11 @@ def add_outlines(
             raise RefusedError(_TOO_MANY(n=count + k))
         geometry = {"type": "Polygon", "coordinates": [one.ring]}
         characters += len(json.dumps(geometry))
-        number = inserted_id(
-            c.execute(
-                insert(scene_outline).values(
-                    site=site, scene_hash=scene_hash, kind=one.kind, geometry=geometry,
-                    area_m2=round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1),
-                    from_model_hash=model_hash, from_polygon_id=from_polygon, note=one.note, at=now, by=actor.name,
-                    **dict(zip(_FRAME, frame(one.ring), strict=True)),
-                )
-            )
+        number = add_row(
+            c, scene_outline, site=site, scene_hash=scene_hash, kind=one.kind, geometry=geometry,
+            area_m2=round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1), from_model_hash=model_hash,
+            from_polygon_id=from_polygon, note=one.note, at=now, by=actor.name,
+            **dict(zip(_FRAME, frame(one.ring), strict=True)),
         )  # fmt: skip
         detail = {
             "site": site, "scene": scene_hash, "kind": one.kind, "corners": len(one.ring) - 1,
@@ -300,7 +296,7 @@ def load_outlines(
         .order_by(o.id.desc())
         .limit(limit)
     )
-    return [Outline(**{f: getattr(row, f) for f in Outline.__slots__}) for row in c.execute(query)]
+    return load_records(c, Outline, query)
 
 
 def count_outlines(c: Connection, site: str, scene_hash: str | None = None) -> int:
@@ -424,12 +420,9 @@ def load_unsure(c: Connection, site: str) -> list[Waiting]:
         .order_by(u.cause != LEARNING, u.doubt.desc(), u.scene_hash, u.tile)
     )
     return [
-        Waiting(
-            row.scene_hash, row.scene, row.tile, (row.min_lon, row.min_lat, row.max_lon, row.max_lat), row.doubt,
-            row.is_seen, row.cause,
-        )
+        read_record(Waiting, row, box=(row.min_lon, row.min_lat, row.max_lon, row.max_lat), is_seen=bool(row.is_seen))
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def frame(ring: Sequence[Sequence[float]]) -> Bounds:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
+from monitor.store.database.rows import add_row, read_record
 from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline
 
 VERDICTS: Final = ("accept", "reject", "redraw")
@@ -75,7 +76,7 @@ def load_reviewed(
     same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
     query = (
         select(
-            s.name, s.path, s.acquired_at, s.run, scene_footprint, r.id, r.verdict, r.by, r.note,
+            s.name.label("scene"), s.path, s.acquired_at, s.run, scene_footprint, r.id, r.verdict, r.by, r.note,
             r.geometry.label("redrawn"), r.at,
         )
         .join(scene, s.scene_hash == g.scene_hash)
@@ -92,11 +93,8 @@ def load_reviewed(
     found: dict[tuple[str, str, str], Reviewed] = {}
     for row in c.execute(query):
         threshold = float((row.run or {}).get("threshold", 0.5))
-        found[row.scene_hash, row.model_hash, row.polygon_id] = Reviewed(
-            row.name, row.scene_hash, row.model, row.model_hash, row.polygon_id, row.mean_probability, threshold,
-            row.area_m2, row.change, row.geometry, row.path, row.acquired_at, row.verdict, row.by, row.note,
-            row.redrawn, row.at,
-        )  # fmt: skip
+        one = read_record(Reviewed, row, threshold=threshold)
+        found[row.scene_hash, row.model_hash, row.polygon_id] = one
     for key, words in _load_corrections(c, site, scene_hash, polygon_id).items():
         if key in found:
             found[key] = _correct(found[key], words)
@@ -172,11 +170,9 @@ def add_review(
     if len(matching) != 1:
         raise NotFoundError(f"{len(matching)} footprints of {site} begin with {polygon_id!r}; one is needed")
     one = matching[0]
-    c.execute(
-        insert(footprint_review).values(
-            scene_hash=one.scene_hash, model_hash=one.model_hash, polygon_id=one.polygon_id, at=now, verdict=verdict,
-            by=actor.name, note=note, geometry=None if geometry is None else dict(geometry),
-        )
+    add_row(
+        c, footprint_review, scene_hash=one.scene_hash, model_hash=one.model_hash, polygon_id=one.polygon_id, at=now,
+        verdict=verdict, by=actor.name, note=note, geometry=None if geometry is None else dict(geometry),
     )  # fmt: skip
     detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
     add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)

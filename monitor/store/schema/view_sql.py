@@ -7,29 +7,11 @@ rounded so that the order of addition does not show, and the text is the same on
 from dataclasses import dataclass
 from typing import Final
 
-BOOLEANS: Final[dict[str, frozenset[str]]] = {
-    "latest_forecast": frozenset({"shown"}),
-    "forecast_history": frozenset({"shown"}),
-    "forecast_vs_observed": frozenset({"shown", "inside_80", "inside_95"}),
-    "forecast_coverage_rolling": frozenset({"shown"}),
-    "forecast_chances": frozenset({"crossed"}),
-    "failure_windows": frozenset({"trusted"}),
-    "model_fits": frozenset({"settled"}),
-    "site_proposals": frozenset({"loosens_high"}),
-    "site_status": frozenset({"catching_up"}),
-    "station_health": frozenset({"votes"}),
-    "instrument_health": frozenset({"votes"}),
-    "active_alerts": frozenset({"exercise"}),
-    "alert_history": frozenset({"exercise"}),
-    "notification_status": frozenset({"exercise"}),
-    "deliveries": frozenset({"exercise"}),
-    "siren_orders": frozenset({"exercise"}),
-    "channel_tests": frozenset({"good"}),
-    "anomalies": frozenset({"alerted"}),
-    "point_happenings": frozenset({"common"}),
-    "point_anomalies": frozenset({"common"}),
-    "rejected_messages": frozenset({"retained", "cut"}),
-}
+# columns that SQLite answers with numbers, in whatever view
+BOOLEANS: Final = frozenset({
+    "shown", "inside_80", "inside_95", "crossed", "trusted", "settled", "loosens_high", "catching_up", "votes", "exercise",
+    "good", "alerted", "common", "retained", "cut",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

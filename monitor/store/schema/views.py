@@ -72,7 +72,7 @@ def load_view(
         order_by: columns, a leading `-` for descending.
         limit: at most so many rows.
         without: a column that is not read, so that a long text costs neither memory nor time.
-        equals: column = value, or any of a frozenset; instants in their spelled form.
+        equals: column = value, any of a frozenset, or whatever it holds (None); instants in their spelled form.
 
     Raises:
         NotFoundError: no such view.
@@ -97,13 +97,14 @@ def stream_view(
         after: instant in its spelled form, or None.
         until: likewise.
         block: rows that are held at a time; 0: all.
-        equals: column = value, or any of a frozenset; instants in their spelled form.
+        equals: column = value, any of a frozenset, or whatever it holds (None); instants in their spelled form.
 
     Raises:
         NotFoundError: no such view.
     """
     if name not in NAMES:
         raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
+    equals = {one: value for one, value in equals.items() if value is not None}
     named = [*equals, *(one.lstrip("-") for one in order_by), *filter(None, [column])]
     if odd := [one for one in named if not one.isidentifier()]:
         raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
@@ -124,12 +125,11 @@ def stream_view(
     query = f"SELECT {wanted} FROM {name} WHERE {where}"  # noqa: S608 - names are from the table above, values are bound
     query += f" ORDER BY {order}" if order else ""
     query += "" if limit is None else f" LIMIT {int(limit)}"
-    booleans = BOOLEANS.get(name, frozenset())
     bound = text(query).bindparams(*(bindparam(one, expanding=True) for one in several))
     # a cursor of the server only where many rows are taken one after the other: it costs two questions more
     options = {"yield_per": block} if block else {}
     for row in connection.execute(bound, values, execution_options=options).mappings():
-        yield {k: (bool(v) if k in booleans and v is not None else v) for k, v in row.items()}
+        yield {k: (bool(v) if k in BOOLEANS and v is not None else v) for k, v in row.items()}
 
 
 def load_grants(connection: Connection) -> Grants:

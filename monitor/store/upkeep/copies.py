@@ -6,13 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from detection.whole_file import LEFT_S
 from monitor.domain.instants import spell
 from monitor.errors import StoreError
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
+from monitor.store.database.rows import add_row
 from monitor.store.schema.tables import backup_run
 from monitor.store.upkeep import backup, proof
 
@@ -141,15 +142,7 @@ def _note(
     detail: str,
 ) -> None:  # fmt: skip
     with db.write() as c:
-        c.execute(
-            insert(backup_run).values(
-                at=at,
-                file=str(file),
-                state=state,
-                seconds=seconds,
-                bytes=size,
-                rows=rows,
-                audit_head=head,
-                detail=detail,
-            )
-        )
+        add_row(
+            c, backup_run, at=at, file=str(file), state=state, seconds=seconds, bytes=size, rows=rows,
+            audit_head=head, detail=detail,
+        )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, not_, select
 
-from monitor.domain.instants import from_epoch_s, parse
+from monitor.domain.instants import Span, from_epoch_s, join_spans, parse
 from monitor.store.database.engine import Database
 from monitor.store.people.devices import is_strange
 from monitor.store.people.guesses import are_forgotten
@@ -24,10 +24,9 @@ KEYS: Final = 20_000  # looked up at once, without a lock
 # instants in evidence, spelled or in seconds since 1970 (2001 to 2286); a number too many only keeps a row more
 _SPELLED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 _SECONDS: Final = re.compile(r"(?<![\w.\-+])\d{10}(?:\.\d+)?(?![\w.])")
-_JOINED_S: Final = 86400.0  # instants of one evidence closer than this are one span
+_JOINED: Final = timedelta(days=1)  # instants of one evidence closer than this are one span
 _TICK: Final = timedelta(microseconds=1)
 
-Span = tuple[datetime, datetime]
 Spans = tuple[Span, ...]
 _BEGINNING: Final = from_epoch_s(0.0)  # no instrument reports from before
 _EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
@@ -109,26 +108,13 @@ class Done:
 def load_cited(connection: Connection) -> Spans:
     """The spans of time that frozen evidence names, merged: rows within them stay, whoever's they are."""
     rows = connection.execute(select(t.decision.c.evidence).execution_options(yield_per=500)).scalars()
-    spans = sorted(span for evidence in rows for span in _spans(evidence))
-    merged: list[tuple[datetime, datetime]] = []
-    for start, end in spans:
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return tuple(merged)
+    return tuple(join_spans(span for evidence in rows for span in _spans(evidence)))
 
 
 def _spans(evidence: str) -> list[tuple[datetime, datetime]]:
     named = {parse(found) for found in _SPELLED.findall(evidence)}
     named |= {from_epoch_s(float(found)) for found in _SECONDS.findall(evidence)}
-    spans: list[tuple[datetime, datetime]] = []
-    for at in sorted(named):
-        if spans and (at - spans[-1][1]).total_seconds() <= _JOINED_S:
-            spans[-1] = (spans[-1][0], at)
-        else:
-            spans.append((at, at))
-    return spans
+    return join_spans(((at, at) for at in named), _JOINED)
 
 
 class Sweep:

@@ -109,11 +109,10 @@ def list_anomalies(
     request: Request, site: str, alerted: bool | None = None, limit: Limit = 200
 ) -> list[dict[str, Any]]:
     """Newest anomaly scores with their thresholds."""
-    which: dict[str, Any] = {} if alerted is None else {"alerted": alerted}
     with context_of(request).db.read() as c:
         find_card(c, site)
         return load_view(
-            c, "anomalies", order_by=["-at", "station", "quantity", "detector"], limit=limit, site=site, **which
+            c, "anomalies", order_by=["-at", "station", "quantity", "detector"], limit=limit, site=site, alerted=alerted
         )
 
 

@@ -45,9 +45,11 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
     """What the forecasts of a site were worth."""
     with context_of(request).db.read() as c:
         card = find_card(c, site)
-        skill, coverage = queries.load_skill(c, site), queries.load_coverage(c, site)
+        skill = queries.load_by_month(c, "forecast_skill", site)
+        coverage = queries.load_by_month(c, "forecast_coverage", site, "nominal")
         units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
-        fans, rolled = queries.load_situations(c, site), queries.load_rolled(c, site)
+        fans = queries.load_by_month(c, "forecast_scores", site, "situation")
+        rolled = queries.load_rolled(c, site)
         gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
     values = {"units": units, "skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
     values |= {"fans": fans, "rolled": rolled}

@@ -16,7 +16,14 @@ from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.messages import add_report
-from monitor.store.readings.points import Point, add_point_observations, add_points, load_point_facts
+from monitor.store.readings.points import (
+    Point,
+    PointValue,
+    add_point_values,
+    load_point_facts,
+    open_point_set,
+    place_points,
+)
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view as load_rows
 from tests.conftest import ON_SQLITE
@@ -67,20 +74,32 @@ def slope(database):
     return database
 
 
+NAMES = (*(f"p{i}" for i in range(12)), "far")
+
+
+def place(c, points):
+    return place_points(c, open_point_set(c, "bench", "descending", "los", "cm"), points)
+
+
+def process(c, placed, values, taken, received_at):
+    rows = [PointValue(pid, taken, value) for pid, value in values.items()]
+    return add_point_values(c, placed, rows, received_at, received_at).stored
+
+
 def fly(database, rate, dates=8, count=12, noise=0.4, latency=2 * DAY, seed=1):
     """Points around G1, each with its own offset; every acquisition has its own atmosphere and some points missing."""
     rng = random.Random(seed)
     points = [Point(f"p{i}", 46.0 + rng.uniform(-5e-4, 5e-4), 8.0 + rng.uniform(-5e-4, 5e-4)) for i in range(count)]
     points.append(Point("far", 46.005, 8.0))
     with database.write() as c:
-        ids = add_points(c, "bench", "descending", "los", "cm", points)
-        own = {i: rng.uniform(-5, 5) for i in ids.values()}
+        placed = place(c, points)
+        own = {pid: rng.uniform(-5, 5) for pid in placed}
         for k in range(dates):
             air = rng.gauss(0.0, noise)
-            values = {i: own[i] + (rate * 12 * k + air + rng.gauss(0, noise)) / 10.0 for i in ids.values()
+            values = {pid: own[pid] + (rate * 12 * k + air + rng.gauss(0, noise)) / 10.0 for pid in placed
                       if rng.random() > 0.1}  # fmt: skip
             taken = T0 + 12 * k * DAY
-            add_point_observations(c, values, taken, taken + latency)
+            process(c, placed, values, taken, taken + latency)
     return T0 + 12 * (dates - 1) * DAY
 
 
@@ -107,11 +126,10 @@ def test_a_later_processing_is_a_revision_that_counts_from_when_it_came(slope):
     newest = fly(slope, 0.5)
     then = fact(slope, newest + 3 * DAY)
     with slope.write() as c:
-        ids = add_points(c, "bench", "descending", "los", "cm", [])
-        assert len(ids) == 13
-        again = dict.fromkeys(ids.values(), 99.0)
-        assert add_point_observations(c, again, newest, newest + 5 * DAY) == 13
-        assert add_point_observations(c, again, newest, newest + 6 * DAY) == 0, "the same again is no news"
+        placed = place(c, [Point(name, 46.0, 8.0) for name in NAMES])
+        again = dict.fromkeys(placed, 99.0)
+        assert process(c, placed, again, newest, newest + 5 * DAY) == len(placed) == 13
+        assert process(c, placed, again, newest, newest + 6 * DAY) == 0, "the same again is no news"
     assert fact(slope, newest + 3 * DAY) == then
     assert fact(slope, newest + 6 * DAY) != then
 
@@ -142,8 +160,8 @@ def test_stable_ground_and_one_wild_acquisition_raise_nothing(slope):
     newest = fly(slope, 0.0, seed=3)
     assert evaluate_site(slope, SITE, newest + 3 * DAY, "tick").level == 0
     with slope.write() as c:
-        ids = add_points(c, "bench", "descending", "los", "cm", [])
-        add_point_observations(c, dict.fromkeys(ids.values(), 30.0), newest + 12 * DAY, newest + 14 * DAY)
+        placed = place(c, [Point(name, 46.0, 8.0) for name in NAMES])
+        process(c, placed, dict.fromkeys(placed, 30.0), newest + 12 * DAY, newest + 14 * DAY)
     assert evaluate_site(slope, SITE, newest + 15 * DAY, "tick").level == 0
 
 

@@ -105,9 +105,8 @@ def test_the_copy_holds_what_the_views_say_and_nothing_else(filled_database, tmp
     out = sqlite3.connect(target)
     out.row_factory = sqlite3.Row
     for name in views.NAMES:
-        booleans = views.BOOLEANS.get(name, ())
         found = [
-            {k: bool(row[k]) if k in booleans and row[k] is not None else row[k] for k in row.keys()}
+            {k: bool(row[k]) if k in views.BOOLEANS and row[k] is not None else row[k] for k in row.keys()}
             for row in out.execute(f"SELECT * FROM {name}")
         ]
         assert sorted(found, key=str) == told[name], name

@@ -137,9 +137,9 @@ def test_every_query_of_the_cookbook_answers_alike_on_both_databases(filled_sqli
 def test_booleans_filter_and_come_back_as_booleans(filled_database):
     database = filled_database
     with database.read() as c:
-        for name, columns in BOOLEANS.items():
+        for name in views.NAMES:
             every = views.load_view(c, name)
-            for column in columns:
+            for column in BOOLEANS & {*every[0]}:
                 assert {type(row[column]) for row in every} == {bool}, (name, column)
                 count = c.exec_driver_sql(f"SELECT count(*) FROM {name} WHERE {column}").scalar()
                 assert count == sum(row[column] for row in every), (name, column)

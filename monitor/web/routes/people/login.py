@@ -17,10 +17,11 @@ from sqlalchemy import Connection
 
 from forecasting.message import Figure, Template
 from monitor.domain.alert import PAGE, Actor
+from monitor.domain.canonical import digest_text
 from monitor.domain.names import fold_name
 from monitor.errors import StoreBusyError
 from monitor.store.database.audit import add_audit
-from monitor.store.people.devices import DEVICE_S, digest_device, is_known_device, remember_device
+from monitor.store.people.devices import DEVICE_S, is_known_device, remember_device
 from monitor.store.people.guesses import code_wait_s, note_code
 from monitor.store.people.second_factor import check_second_factor
 from monitor.store.people.sessions import close_session, open_session
@@ -133,7 +134,7 @@ def log_in(
     to = to if is_safe_path(to) else "/"
     device = request.cookies.get(cookie_name(request, DEVICE), "")
     host = host_of(request)
-    account, own = f"name:{fold_name(name)}", f"device:{digest_device(device)}"
+    account, own = f"name:{fold_name(name)}", f"device:{digest_text(device)}"
     with context.db.read() as c:
         is_known = is_known_device(c, device, name, context.clock()) and door.failures(own)[0] < TRIES
     keys = (own,) if is_known else (account, host, ALL)

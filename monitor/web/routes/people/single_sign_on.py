@@ -17,9 +17,10 @@ from fastapi.responses import RedirectResponse, Response
 
 from forecasting.message import Figure, Template
 from monitor.domain.alert import PAGE, Actor
+from monitor.domain.canonical import digest_text
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.store.database.audit import add_audit
-from monitor.store.people.devices import digest_device, is_known_device
+from monitor.store.people.devices import is_known_device
 from monitor.store.people.foreign import admit_person, find_bound
 from monitor.store.people.guesses import code_wait_s, note_code
 from monitor.store.people.second_factor import check_second_factor, has_second_factor
@@ -267,7 +268,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     if halfway is None:
         return refuse(request, "/", _TOO_LATE(), 401)
     name, device = halfway.name, request.cookies.get(cookie_name(request, DEVICE), "")
-    own = f"device:{digest_device(device)}"
+    own = f"device:{digest_text(device)}"
     with context.db.read() as c:
         is_known = is_known_device(c, device, name, now) and door.failures(own)[0] < TRIES
     with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well

@@ -97,14 +97,9 @@ def test_the_past_is_as_it_was_stored(client, filled_database):
 
 def test_points_have_the_rate_of_their_newest_revisions(client, filled_database, monkeypatch):
     with filled_database.write() as c:
-        ids = points.add_points(
-            c,
-            "north-bench",
-            "a-set",
-            "los-towards",
-            "mm",
-            [points.Point(f"q{k}", 46.2, 8.9 + 1e-4 * k) for k in range(9)],
-        )
+        set_id = points.open_point_set(c, "north-bench", "a-set", "los-towards", "mm")
+        placed = points.place_points(c, set_id, [points.Point(f"q{k}", 46.2, 8.9 + 1e-4 * k) for k in range(9)])
+        ids = {pid: one.id for pid, one in placed.items()}
         for n in range(6):
             at = NOW - timedelta(days=10 * n)
             c.execute(t.point_observation.insert(), [
