@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, literal, null, or_, select
 
 from forecasting.message import gather
 from monitor.domain.alert import AlertState, Ledger
@@ -166,32 +166,27 @@ def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -
 def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
     """What observers reported in a period, and events and maintenance that fell into it, as known at its end."""
     r, e, m = t.report.c, t.site_event.c, t.maintenance.c
-    reports = select(r.at, r.kind, r.text, r.by, r.station).where(
+    reports = select(r.at, null(), r.kind, r.text, r.by, r.station).where(
         r.site == site, r.at > from_at, r.at <= to_at, r.received_at <= to_at
     )
-    events = select(e.from_at, e.to_at, e.kind, e.text, e.by).where(
+    events = select(e.from_at, e.to_at, e.kind, e.text, e.by, null()).where(
         e.site == site, e.from_at <= to_at, e.to_at > from_at, e.received_at <= to_at,
         or_(e.withdrawn_at.is_(None), e.withdrawn_at > to_at),
     )  # fmt: skip
-    work = select(m.station, m.from_at, m.to_at, m.reason, m.by).where(
+    work = select(m.from_at, m.to_at, literal("maintenance"), m.reason, m.by, m.station).where(
         m.site == site, m.from_at <= to_at, m.to_at > from_at, m.added_at <= to_at,
         or_(m.ended_at.is_(None), m.ended_at > from_at),
     )  # fmt: skip
+    queries = {
+        "report": reports.order_by(r.at, r.id), "event": events.order_by(e.from_at, e.id),
+        "maintenance": work.order_by(m.from_at, m.id),
+    }  # fmt: skip
+    names = ("at", "to_at", "kind", "text", "by", "station")
     found = [
-        {"what": "report", "at": row.at, "to_at": None, "kind": row.kind, "text": row.text, "by": row.by,
-         "station": row.station}
-        for row in c.execute(reports.order_by(r.at, r.id).limit(MOST))
-    ]  # fmt: skip
-    found += [
-        {"what": "event", "at": row.from_at, "to_at": row.to_at, "kind": row.kind, "text": row.text, "by": row.by,
-         "station": None}
-        for row in c.execute(events.order_by(e.from_at, e.id).limit(MOST))
-    ]  # fmt: skip
-    found += [
-        {"what": "maintenance", "at": row.from_at, "to_at": row.to_at, "kind": "maintenance", "text": row.reason,
-         "by": row.by, "station": row.station}
-        for row in c.execute(work.order_by(m.from_at, m.id).limit(MOST))
-    ]  # fmt: skip
+        {"what": what, **dict(zip(names, row, strict=True))}
+        for what, query in queries.items()
+        for row in c.execute(query.limit(MOST))
+    ]
     return sorted(found, key=lambda row: (str(row["at"]), row["what"]))
 
 

@@ -128,7 +128,7 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
             for horizon_s, gate in standing.gates.items():
                 after = _judge(standing, horizon_s, gate, standings, config, now)
                 if after.state == gate.state:
-                    save_record(c, after)
+                    save_record(c, after, after.state)
                 elif change_gate(c, standing.row, gate, after, SERVICE, now):
                     said.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
                     down = after.state == "shadow"

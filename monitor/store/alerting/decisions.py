@@ -312,16 +312,10 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
         change = "single" if word is None else word.change
         if change not in SCENE_CHANGES:
             continue
-        grown_m2, parent, since_at, caution = (
-            (None, None, None, None)
-            if word is None
-            else (
-                word.grown_m2,
-                word.parent_id,
-                word.since_at,
-                read_columns(word, "caution"),
-            )
-        )
+        judgement = (None, None, None, None)
+        if word is not None:
+            judgement = (word.grown_m2, word.parent_id, word.since_at, read_columns(word, "caution"))
+        grown_m2, parent, since_at, caution = judgement
         known_at = r.detected_at if word is None or word is r else word.judged_at
         found.append(
             FootprintFact(

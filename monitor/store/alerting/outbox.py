@@ -359,14 +359,8 @@ def load_covered(c: Connection, notification_id: int) -> list[Covered]:
     found: dict[int, Covered] = {}
     frontier = [notification_id]
     while frontier:
-        rows = c.execute(
-            select(
-                n.c.id, n.c.alert_id, n.c.queued_at, n.c.subject, n.c.subject_id, n.c.subject_values, n.c.ledger,
-                n.c.level, alert.c.key,
-            )
-            .join(alert, alert.c.id == n.c.alert_id)
-            .where(n.c.superseded_by.in_(frontier))
-        ).all()  # fmt: skip
+        mine = select(n, alert.c.key).join(alert, alert.c.id == n.c.alert_id)
+        rows = c.execute(mine.where(n.c.superseded_by.in_(frontier))).all()
         frontier = [r.id for r in rows if r.id not in found]
         found |= {r.id: read_record(Covered, r) for r in rows}
     return [found[key] for key in sorted(found)]
@@ -527,11 +521,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
         .subquery()
     )
     query: Select[Any] = (
-        select(
-            n.c.alert_id, n.c.event_id, n.c.site, n.c.ledger, n.c.level, n.c.level_name, n.c.exercise, n.c.subject,
-            n.c.subject_id, n.c.subject_values, n.c.body, n.c.body_id, n.c.body_values, n.c.recipient, n.c.channel,
-            n.c.queued_at, n.c.state, alert.c.key, alert.c.raised_at,
-        )
+        select(n, alert.c.key, alert.c.raised_at)
         .join(alert, alert.c.id == n.c.alert_id)
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
         .order_by(n.c.id)

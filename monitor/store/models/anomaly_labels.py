@@ -392,18 +392,13 @@ def add_label(
         raise RefusedError(f"verdict {verdict!r} is unknown; expected one of: {', '.join(VERDICTS)}")
     if cause not in CAUSES:
         raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(CAUSES)}")
-    last, from_at = run.label, run.from_at
+    last, from_at, said = run.label, run.from_at, (verdict, cause, actor.name, note)
     if last is None:
         if verdict == WITHDRAWN and (number := _find_withdrawal(c, run, actor)) is not None:
             return number
         if verdict == WITHDRAWN or seen:
             raise RefusedError(_NOBODY)
-    elif (last.verdict, last.cause, last.by, last.note) == (
-        verdict,
-        cause,
-        actor.name,
-        note,
-    ) and last.to_at >= run.to_at:
+    elif (last.verdict, last.cause, last.by, last.note) == said and last.to_at >= run.to_at:
         return int(last.id)
     elif seen not in {None, last.id}:
         raise RefusedError(_MEANWHILE(name=last.by, verdict=Term(last.verdict)))

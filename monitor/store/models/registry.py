@@ -149,32 +149,19 @@ def change_gate(
     if before is None:
         if not add_if_absent(c, model_gate, asdict(after)):
             return False
-    else:
-        g = model_gate.c
-        done = c.execute(
-            update(model_gate)
-            .where(g.model_hash == row.model_hash, g.horizon_s == after.horizon_s, g.state == before.state)
-            .values(**_gate_columns(after))
-        )
-        if done.rowcount != 1:
-            return False
+    elif not save_record(c, after, before.state):
+        return False
     was = None if before is None else before.state
     _record(c, row, after.horizon_s, was, after.state, after.reason, actor, now, second)
     return True
 
 
-def save_record(c: Connection, gate: GateRow) -> None:
-    """Keep the newest figures and reason of a horizon whose state stays."""
+def save_record(c: Connection, gate: GateRow, before: str) -> bool:
+    """Keep the newest figures and reason of a horizon; False when it was not in the state of before any more."""
     g = model_gate.c
-    c.execute(
-        update(model_gate)
-        .where(g.model_hash == gate.model_hash, g.horizon_s == gate.horizon_s, g.state == gate.state)
-        .values(**_gate_columns(gate))
-    )
-
-
-def _gate_columns(gate: GateRow) -> dict[str, Any]:
-    return asdict(gate) | message_columns("reason", gate.reason)
+    mine = (g.model_hash == gate.model_hash, g.horizon_s == gate.horizon_s, g.state == before)
+    values = asdict(gate) | message_columns("reason", gate.reason)
+    return c.execute(update(model_gate).where(*mine).values(**values)).rowcount == 1
 
 
 def find_active(c: Connection, *, task: str, kind: str, site: str | None) -> ModelRow | None:

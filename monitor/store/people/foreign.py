@@ -126,8 +126,7 @@ def _make(c: Connection, person: ForeignPerson, role: str, sites: frozenset[str]
     add_user(c, person.name, None, role, now, sites)
     bind_person(c, person.name, person.issuer, person.subject)
     detail: dict[str, object] = {"role": role, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
-    if sites is not None:
-        detail["sites"] = sorted(sites)
+    detail |= {} if sites is None else {"sites": sorted(sites)}
     add_audit(c, Actor(person.name, via=PAGE), "user.add", f"user:{person.name}", detail, now)
     made = find_user(c, person.name)
     assert made is not None

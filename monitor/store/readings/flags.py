@@ -66,22 +66,13 @@ def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetim
 
 
 def _append(c: Connection, series_id: int, flag: str, now: datetime, which: ColumnElement[bool], o: Any) -> int:
-    f = observation_flag.c
     chosen = select(
         o.series_id, o.observed_at, o.revision, literal(flag), literal(spell(now), String(27)), literal(BY),
         literal(OF_FILE.english), literal(OF_FILE.id), literal("{}"),
     ).where(o.series_id == series_id, which)  # fmt: skip
     columns = [
-        f.series_id,
-        f.observed_at,
-        f.revision,
-        f.flag,
-        f.known_from,
-        f.by,
-        f.reason,
-        f.reason_id,
-        f.reason_values,
-    ]
+        "series_id", "observed_at", "revision", "flag", "known_from", "by", "reason", "reason_id", "reason_values",
+    ]  # fmt: skip
     statement = insert(observation_flag).from_select(columns, chosen, include_defaults=False)
     return int(c.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
