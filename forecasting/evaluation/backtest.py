@@ -11,7 +11,8 @@ from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
-from forecasting.evaluation.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all, spell_horizon
+from forecasting.evaluation.scoring import Answer, Trial, Verdict, rows_of, scale_of, spell_horizon
+from forecasting.evaluation.stages import find_stages, spans_of
 from forecasting.message import TEXT_OF
 from forecasting.registry import COMPARISONS, NETWORKS, PRETRAINED, SIMPLE, load
 from forecasting.serving.calibration import judge
@@ -21,38 +22,9 @@ from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.averaging import WARM_UP_ROWS
 from forecasting.simple.baselines import Baseline, fit_baseline
 from forecasting.simple.least_squares import ROUNDS, count_unsettled
-from forecasting.simple.staged_averaging import find_stages, spans_of
 
 ALWAYS = ("persistence", "drift", "lld")
 Progress = Callable[[str], None]
-
-
-def backtest(
-    panel: Panel,
-    models: Sequence[str],
-    horizons_s: Sequence[float],
-    *,
-    folds: int = 3,
-    seed: int = 7,
-    test_share: float = 0.196,
-    training: Mapping[str, Any] | None = None,
-) -> list[Score]:
-    """Scores over all stations by rolling origin; `persistence`, `drift`, `lld` and `gated` are always among them.
-
-    Args:
-        panel: The record.
-        models: Model ids.
-        horizons_s: Horizons in seconds.
-        folds: Number of tests.
-        seed: Seed of every network.
-        test_share: Length of one test as a share of the record.
-        training: Other settings of `forecasting.neural.training.Settings`, for instance `epochs`.
-
-    Raises:
-        ForecastingError: Unknown model or too short a record.
-    """
-    trials = run_trials(panel, models, horizons_s, folds=folds, seed=seed, test_share=test_share, training=training)
-    return [score for trial in trials for score in score_all(trial)]
 
 
 def run_trials(

@@ -9,9 +9,9 @@ import numpy as np
 
 from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints
 from forecasting.evaluation.significance import diebold_mariano
+from forecasting.evaluation.stages import STAGES
 from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
 from forecasting.serving.quantiles import QUANTILES, bounds
-from forecasting.simple.staged_averaging import STAGES
 
 REFERENCES = ("persistence", "drift", "lld")
 

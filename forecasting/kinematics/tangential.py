@@ -1,6 +1,6 @@
 """The improved tangential angle: how steep the displacement curve stands when steady creep is drawn at 45 degrees."""
 
-from math import atan, degrees, hypot, isfinite
+from math import atan, degrees, isfinite
 
 from forecasting.errors import NotEnoughDataError
 
@@ -28,15 +28,3 @@ def tangential_angle_deg(velocity: float, v_eq: float) -> float:
     if not (isfinite(v_eq) and v_eq > 0.0):
         raise NotEnoughDataError(f"tangential angle: v_eq must be a positive velocity, not {v_eq!r}")
     return degrees(atan(velocity / v_eq))
-
-
-def tangential_error_deg(velocity: float, error: float, v_eq: float, v_eq_error: float = 0.0) -> float:
-    """One standard error of the angle, from those of the velocity and of v_eq, to first order.
-
-    >>> round(tangential_error_deg(2.0, 0.2, 2.0), 2)
-    2.86
-    """
-    if not (isfinite(v_eq) and v_eq > 0.0):
-        raise NotEnoughDataError(f"tangential angle: v_eq must be a positive velocity, not {v_eq!r}")
-    ratio = velocity / v_eq
-    return degrees(hypot(error, ratio * v_eq_error) / v_eq / (1.0 + ratio * ratio))

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class Auto:
     rule: Rule = field(default_factory=Rule)
     known: Floats = field(default_factory=lambda: np.empty((0, 0)), compare=False, repr=False)
     mixed: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False, repr=False)
-    seconds: float = field(default=0.0, compare=False)
+    seconds: float = field(default=0.0, compare=False, repr=False)
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); before row `first` those of the standard."""
@@ -110,20 +110,6 @@ class Auto:
             made = np.stack([one[:, :, i] for one in every])
             yield made, weigh(made, np.abs(made - targets(seen, rows, h)), h, self.rule, least)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {
-            "name": self.name,
-            "steps": list(self.steps),
-            "chosen": list(self.chosen),
-            "weights": [
-                {m.name: round(float(w), 4) for m, w in zip(self.judged, self._shares(i, None), strict=True)}
-                for i in range(len(self.steps))
-            ],
-            "errors_mm": {name: list(errors) for name, errors in self.errors_mm.items()},
-            "members": [member.to_json() for member in self.members],
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Halves:
@@ -152,10 +138,6 @@ class Halves:
             self.second.predict(values, origins[~before]),
         )
         return out
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {"name": self.name, "first": self.first.to_json(), "second": self.second.to_json(), "cut": self.cut}
 
 
 def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule | None = None) -> Auto:

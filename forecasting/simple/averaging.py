@@ -1,8 +1,7 @@
 """Averages of simple forecasts: a mean, medians, and one whose weights follow each expert's recent errors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -42,10 +41,6 @@ class Joint:
     def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
         """The same from what its members answer."""
         raise NotImplementedError
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {"name": self.name, "steps": list(self.steps), "members": [m.to_json() for m in self.members]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +95,11 @@ class Ewa(Joint):
     def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
         """The same for consecutive rows, of which the first begins the learning."""
         experts = np.stack(made)
-        follow = self._choose(values, rows)
         out = np.empty(made[0].shape)
         for i, h in enumerate(self.steps):
             errors = np.abs(targets(values, rows, h) - experts[..., i])
-            out[:, :, i] = follow(experts[..., i], errors, h)
+            out[:, :, i] = _follow(experts[..., i], errors, h)
         return out
-
-    def _choose(self, values: Floats, rows: Ints) -> Callable[[Floats, Floats, int], Floats]:
-        """What makes the average of forecasts and errors (experts, rows, stations) over so many rows ahead."""
-        del values, rows
-        return _follow
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        members = [m.to_json() for m in self.members]
-        return {"name": self.name, "steps": list(self.steps), "first": self.first, "members": members}
 
 
 def _follow(made: Floats, errors: Floats, steps: int) -> Floats:

@@ -36,9 +36,6 @@ class Baseline(Protocol):
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N origins, S stations, H horizons); reads no row after an origin."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers from which `from_json` makes the same forecast."""
-
 
 @runtime_checkable
 class Spreading(Protocol):
@@ -120,10 +117,6 @@ class Seasonal:
             out[usable, :, i] = now[usable] + values[rows + h] - values[rows]
         return out
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {"name": self.name, "steps": list(self.steps), "period": self.period}
-
 
 @dataclass(frozen=True, slots=True)
 class Climatology:
@@ -159,10 +152,6 @@ class Climatology:
                 count[usable] += seen
             out[:, :, i] = np.where(count > 0, now + total / np.maximum(count, 1.0), np.nan)
         return out
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {"name": self.name, "steps": list(self.steps), "period": self.period}
 
 
 def fit_persistence(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:

@@ -54,10 +54,6 @@ class LagLearner:
                     out[:, :, i] = level + ahead * scale
         return out
 
-    def to_json(self) -> dict[str, Any]:
-        """What it is; a forest is no plain number and cannot be made again from this."""
-        return {"name": self.name, "steps": list(self.steps), "lags": list(self.lags), "scale_mm": list(self.scale_mm)}
-
 
 def fit_comparison(name: str, panel: Panel, calibration: Block, steps: Sequence[int], *, seed: int = 7) -> LagLearner:
     """Fit one learner per horizon on pairs that end before the end of `calibration`.

@@ -7,9 +7,8 @@ Ours because weights are drawn to zero where rank is missing; without that its l
 `QuantReg` to .1 %, with it to 2 % (`test_beside_libraries.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 
@@ -61,29 +60,6 @@ class LeastAbsolute:
                 made = made + weight * move
             out[:, :, i] = made
         return out
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers; None where there was too little to learn from."""
-        return {
-            "name": self.name,
-            "steps": list(self.steps),
-            "lags": list(self.lags),
-            "reach": self.reach,
-            "noise_mm": list(self.noise_mm),
-            "weights": [[float(w) if np.isfinite(w) else None for w in one] for one in self.weights],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        return cls(
-            str(data["name"]),
-            tuple(int(h) for h in data["steps"]),
-            tuple(int(j) for j in data["lags"]),
-            int(data["reach"]),
-            tuple(float(v) for v in data["noise_mm"]),
-            tuple(tuple(float("nan") if w is None else float(w) for w in one) for one in data["weights"]),
-        )
 
 
 def sway(values: Floats, origins: Ints, reach: int, floor: Floats) -> Floats:

@@ -1,8 +1,7 @@
 """Nonlinear least squares for many small problems at once: hundreds of stations are fitted in one loop, and kept."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,17 +107,6 @@ class Fitted:
     steps: tuple[int, ...]
     params: tuple[tuple[float, float, float, float], ...]
     unsettled: int = field(default=0, compare=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers; None where a station could not be fitted."""
-        params = [[float(v) if np.isfinite(v) else None for v in row] for row in self.params]
-        return {"name": self.name, "steps": list(self.steps), "params": params}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        found = [[float("nan") if v is None else float(v) for v in row] for row in data["params"]]
-        return cls(str(data["name"]), tuple(int(h) for h in data["steps"]), tuple((a, b, c, d) for a, b, c, d in found))
 
 
 def count_unsettled(model: object) -> int:

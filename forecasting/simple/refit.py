@@ -50,11 +50,6 @@ class Recalled:
                 points[asked, s], sizes[asked, s] = made[:, s], width[:, s]
         return points, sizes
 
-    def to_json(self) -> dict[str, object]:
-        """Plain numbers."""
-        parts = [{"first": first, **model.to_json()} for first, model in self.parts]
-        return {"name": self.name, "steps": list(self.steps), "parts": parts}
-
 
 def refit(panel: Panel, model: str, calibration: Block, steps: Sequence[int]) -> tuple[NightFit, ...]:
     """Fit a model to the newest 730 rows of every station; drivers are read where they prove their worth there.

@@ -1,8 +1,7 @@
 """Ridge regression on lags: what the last two months of a station say about its next move, station by station."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 
@@ -44,21 +43,6 @@ class Ridge:
                 made = made + w[:, j + 1] * moved[j]
             out[:, :, i] = made
         return out
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers; None where a station could not be fitted."""
-        weights = [[[float(v) if np.isfinite(v) else None for v in row] for row in one] for one in self.weights]
-        return {"name": self.name, "steps": list(self.steps), "lags": list(self.lags), "weights": weights}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        weights = tuple(
-            tuple(tuple(float("nan") if v is None else float(v) for v in row) for row in one) for one in data["weights"]
-        )
-        return cls(
-            str(data["name"]), tuple(int(h) for h in data["steps"]), tuple(int(j) for j in data["lags"]), weights
-        )
 
 
 def lag_table(values: Floats, origins: Ints, lags: Sequence[int]) -> tuple[Floats, Floats]:

@@ -50,7 +50,7 @@ class StateSpace:
     season: int
     columns: tuple[str, ...]
     params: tuple[tuple[float, ...], ...]
-    exogenous: Exogenous | None = field(default=None, compare=False)
+    exogenous: Exogenous | None = field(default=None, compare=False, repr=False)
     settled: tuple[bool, ...] = field(default=(), compare=False)
 
     @property
@@ -109,16 +109,6 @@ class StateSpace:
             state = np.einsum("ij,nj->ni", move, state) + offset
             doubt = np.einsum("ij,njk,lk->nil", move, doubt, move) + stir
         return points, sizes
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers; empty where a station could not be fitted."""
-        return {
-            "name": self.name,
-            "steps": list(self.steps),
-            "season": self.season,
-            "columns": list(self.columns),
-            "params": [list(p) for p in self.params],
-        }
 
 
 def fit_sarimax(panel: Panel, calibration: Block, steps: Sequence[int]) -> StateSpace:

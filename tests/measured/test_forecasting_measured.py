@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
-from forecasting.evaluation.backtest import backtest
+from forecasting.evaluation.backtest import run_trials
+from forecasting.evaluation.scoring import score_all
 from forecasting.evaluation.screening import interpolated_input
 
 pytestmark = pytest.mark.data
@@ -30,6 +31,11 @@ def read_cascadia(measured, first: str, last: str) -> Panel:
         days = (pd.to_datetime(frame["Date"], utc=True) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
         samples[name] = (days.to_numpy(float) + DAY_S / 2, frame["East (mm)"].to_numpy(float))
     return panel_from_samples(samples, DAY_S, xy_m=places)
+
+
+def score(panel, models, **options):
+    """Scores over all stations by rolling origin."""
+    return [one for trial in run_trials(panel, models, HORIZONS, **options) for one in score_all(trial)]
 
 
 def errors(scores, horizon_s):
@@ -68,7 +74,7 @@ SKILL = {("lld", 7): 0.15, ("lld", 30): 0.18, ("ewa", 1): 0.07, ("ewa", 7): 0.20
 @pytest.mark.slow
 def test_what_serves_without_a_network_beats_persistence_and_its_intervals_hold(measured):
     """Bars F2, F3, C1, C2 in short, by rolling origin; skill and the folds' worst stations are printed."""
-    scores = backtest(read_long_csv(measured("benchmarks/SK.csv")), ["lld", "ewa", "auto"], HORIZONS)
+    scores = score(read_long_csv(measured("benchmarks/SK.csv")), ["lld", "ewa", "auto"])
     for (model, days), bar in SKILL.items():
         mine = [s for s in scores if (s.model, s.horizon_s) == (model, days * DAY_S)]
         skill = float(np.mean([s.skill_persistence for s in mine]))
@@ -89,7 +95,7 @@ def test_every_network_ungated_is_no_worse_than_persistence_at_7_d(measured):
     assert (panel.times_s.size, len(panel.stations)) == (731, len(CASCADIA))
     assert {"BLYN", "KTBW", "P426"} <= set(panel.stations)
     assert panel.xy_m is not None
-    scores = backtest(panel, ["gru", "lstm", "graph-gru"], HORIZONS, folds=1, training=QUICK)
+    scores = score(panel, ["gru", "lstm", "graph-gru"], folds=1, training=QUICK)
     by_model = errors(scores, 7 * DAY_S)
     persistence = by_model["persistence", "plain"]
     for key, value in by_model.items():

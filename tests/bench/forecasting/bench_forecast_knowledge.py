@@ -1,4 +1,4 @@
-"""What knowledge is worth, each piece on and off: physics in the loss, weights by stage, transfer, replay, slope edges.
+"""What knowledge is worth, each piece on and off: physics in the loss, transfer, replay, slope edges.
 
     python -m tests.bench.forecasting.bench_forecast_knowledge [--seeds 7,8] [--epochs 8]
 
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.data.features import noise_floor
 from forecasting.data.series import DAY_S, Panel, read_long_csv
 from forecasting.data.splits import Split, rolling_folds, split
 from forecasting.metrics import mae
@@ -25,8 +24,6 @@ from forecasting.neural.learner import Settings
 from forecasting.neural.physics import Physics
 from forecasting.neural.pooled import Pooled, adopt, fine_tune, train_pooled
 from forecasting.neural.training import train_network
-from forecasting.simple.averaging import fit_ewa
-from forecasting.simple.staged_averaging import by_stage
 from tests.bench.forecasting.bench_forecast_sources import DATA, read_sk
 from tests.bench.record import record
 
@@ -129,23 +126,6 @@ def edges(settings: Settings) -> Row:
     return over_folds(read_sk(), run)
 
 
-def weights_by_stage(name: str) -> Row:
-    """The online average of simple forecasts, one set of weights or one per stage."""
-
-    def run(panel: Panel, cut: Split) -> Row:
-        steps = tuple(panel.steps(h) for h in HORIZONS_S)
-        ewa: Any = fit_ewa(panel, cut.calibration, steps)
-        staged = by_stage(ewa, panel, noise_floor(panel.values[: cut.fit.end]))
-        origins = cut.test.origins
-        out = {}
-        for way, made in (("off, ewa", ewa), ("ewa by stage", staged)):
-            points = made.predict(panel.values, origins)
-            out[way] = [mae(cut.test.targets(panel.values, origins, h) - points[:, :, i]) for i, h in enumerate(steps)]
-        return out
-
-    return over_folds(read(name), run)
-
-
 def transfer(settings: Settings) -> Row:
     """SK known for 330 days only: from scratch, the network of G and K as it is, its head tuned, all of it tuned."""
     others = [(panel, split(panel.values.shape[0])) for panel in (read("G"), read("K"))]
@@ -202,8 +182,6 @@ def main() -> None:
     seeds = [int(s) for s in given.seeds.split(",")]
     KEPT.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Callable[[Settings], Row]] = {
-        "ewa on SK": lambda _: weights_by_stage("SK"),
-        "ewa on K": lambda _: weights_by_stage("K"),
         "physics on SK": physics,
         "physics on drawn runaways": runaway,
         "edges on SK": edges,

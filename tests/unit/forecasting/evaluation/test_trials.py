@@ -139,9 +139,6 @@ def test_a_leak_is_found_and_honest_models_are_not_blamed(monkeypatch):
             rows = np.minimum(origins + 1, values.shape[0] - 1)
             return np.repeat(values[rows][..., None], 2, axis=2)
 
-        def to_json(self):
-            return {}
-
     monkeypatch.setattr("forecasting.evaluation.leakage.fit_baseline", lambda *_: Peeping())
     (result,) = run_leak_test(panel, ["lld"], [DAY_S, 7 * DAY_S], count=40)
     assert result.leaks

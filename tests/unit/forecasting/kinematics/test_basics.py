@@ -11,7 +11,7 @@ from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.acceleration import fit_acceleration
 from forecasting.kinematics.assessment import Bound, look_at_movement
 from forecasting.kinematics.crossing import cross_velocity
-from forecasting.kinematics.direction import bearing, norm, project, unit_vector
+from forecasting.kinematics.direction import norm
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
 from forecasting.kinematics.stages import MovementFacts, judge_stage
 from forecasting.kinematics.tangential import tangential_angle_deg
@@ -83,16 +83,6 @@ def test_norm_of_a_still_point_is_not_a_velocity() -> None:
     assert freed < 0.7
     moving = sum(norm((10 + a, b, c), (1.0, 1.0, 1.0))[0] for a, b, c in drawn) / 4000
     assert moving == pytest.approx(10.0, abs=0.06)  # uncorrected it is 10.1
-
-
-def test_projection_keeps_the_sign_of_backwards_motion() -> None:
-    unit = unit_vector(180.0, 0.0)
-    length, error = project((0.0, 3.0, 0.0), (1.0, 2.0, 1.0), unit)
-    assert (length, error) == (pytest.approx(-3.0), pytest.approx(2.0))
-    seen = bearing(0.0, -3.0, -3.0, 0.3)
-    assert seen is not None
-    assert (seen.azimuth_deg, seen.plunge_deg) == (pytest.approx(180.0), pytest.approx(45.0))
-    assert bearing(0.0, 0.0, 0.0, 1.0) is None
 
 
 # ---- angle and crossing -----------------------------------------------------------------------------------------
