@@ -14,6 +14,11 @@ A calibration block holds a handful of independent months: a seasonal forecast t
 afterwards (benchmark K, 30 d)."""
 
 
+def or_none(value: float) -> float | None:
+    """A number as records keep it: None where it is none."""
+    return float(value) if np.isfinite(value) else None
+
+
 def mae(error: Floats) -> float:
     """Mean absolute error of the finite entries, NaN where there is none."""
     finite = error[np.isfinite(error)]
@@ -93,8 +98,7 @@ def mape(error: Floats, moved: Floats, noise_mm: Floats) -> float:
 def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
     """Mean excess of one |error| over another plus half a standard error of that mean, as a share of the other.
 
-    Errors `steps` rows ahead overlap, so the spread of the mean is summed over so many rows (Bartlett weights; Newey
-    and West 1987), stations averaged first.
+    Errors `steps` rows ahead overlap, so the spread of the mean is summed over so many rows, stations averaged first.
 
     Args:
         error: |error| of the candidate, shape (N, S), NaN where unknown.
@@ -108,9 +112,13 @@ def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
     if against <= 0.0:
         return 0.0
     gaps = (np.where(both, error - other, 0.0).sum(axis=1)[rows]) / count[rows]
-    middle = gaps - gaps.mean()
-    reach = min(steps - 1, gaps.size - 1)
-    spread = float(middle @ middle)
-    for lag in range(1, reach + 1):
-        spread += 2.0 * (1.0 - lag / (reach + 1)) * float(middle[lag:] @ middle[:-lag])
+    spread = sum_lags(gaps - gaps.mean(), min(steps - 1, gaps.size - 1))
     return float((gaps.mean() + CAUTION * np.sqrt(max(spread, 0.0)) / gaps.size) / against)
+
+
+def sum_lags(centred: Floats, reach: int) -> float:
+    """Sum of squares with what neighbours up to `reach` rows apart share (Bartlett weights; Newey and West 1987)."""
+    total = float(centred @ centred)
+    for lag in range(1, reach + 1):
+        total += 2.0 * (1.0 - lag / (reach + 1)) * float(centred[lag:] @ centred[:-lag])
+    return total

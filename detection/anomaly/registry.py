@@ -23,11 +23,11 @@ RULES: Final[Mapping[str, str]] = {
 # Rules that look at all stations of a site at once.
 SITE_RULES: Final[Mapping[str, str]] = {"common-mode": "detection.anomaly.common_motion:score_common"}
 NETWORKS: Final[Mapping[str, str]] = {
-    "ae": "detection.anomaly.neural.dense:DenseAutoencoder",
-    "conv-ae": "detection.anomaly.neural.convolutional:ConvAutoencoder",
-    "lstm-ae": "detection.anomaly.neural.recurrent:LstmAutoencoder",
-    "gru-ae": "detection.anomaly.neural.recurrent:GruAutoencoder",
-    "vae": "detection.anomaly.neural.variational:VariationalAutoencoder",
+    "ae": "detection.anomaly.neural.autoencoders:DenseAutoencoder",
+    "conv-ae": "detection.anomaly.neural.autoencoders:ConvAutoencoder",
+    "lstm-ae": "detection.anomaly.neural.autoencoders:LstmAutoencoder",
+    "gru-ae": "detection.anomaly.neural.autoencoders:GruAutoencoder",
+    "vae": "detection.anomaly.neural.autoencoders:VariationalAutoencoder",
     "site-ae": "detection.anomaly.neural.site:SiteAutoencoder",
     "quantities-ae": "detection.anomaly.neural.site:QuantitiesAutoencoder",
 }

@@ -42,15 +42,15 @@ def page_hinkley(series: Series) -> Array:
     return as_row(AddUp(1).feed(drift_residual(series)[None], series.first_cell, 0))
 
 
-def drift_residual(series: Series, days: float = 60.0) -> Array:
+def drift_residual(series: Series) -> Array:
     """Value minus the line through the previous days carried to now, in its trailing scale; shape (n,)."""
-    width = series.steps(days, at_least=15)
+    width = series.steps(60.0, at_least=15)
     return _standardise(as_row(beyond_line(pad(series.values, width), len(series.values), width)), series)
 
 
-def slope_change(series: Series, short_days: float = 21.0, long_days: float = 60.0) -> Array:
+def slope_change(series: Series) -> Array:
     """Slope of the last 21 days minus that of the 60 before them, over its trailing robust scale; shape (n,)."""
-    short, long = series.steps(short_days, at_least=6), series.steps(long_days, at_least=15)
+    short, long = series.steps(21.0, at_least=6), series.steps(60.0, at_least=15)
     n = len(series.values)
     # The line "before" a cell ends one cell earlier: shift by one so that the newest sample counts.
     recent = line_before(pad(np.append(series.values, np.nan), short), n + 1, short)[0][0]
@@ -61,13 +61,13 @@ def slope_change(series: Series, short_days: float = 21.0, long_days: float = 60
     return np.abs(_standardise(change, series))
 
 
-def variance(series: Series, days: float = 8.0) -> Array:
+def variance(series: Series) -> Array:
     """Root mean square of the last eight days' increments over their trailing robust scale; shape (n,).
 
     Increments are clipped at four scales: one spike is not a burst of noise.
     """
     steps = as_row(beyond_last(pad(series.values, 1), len(series.values)))
-    width = series.steps(days, at_least=6)
+    width = series.steps(8.0, at_least=6)
     scale = long_scale(steps, series)
     scale = np.concatenate([np.full(min(width, len(scale)), np.nan), scale[: max(len(scale) - width, 0)]])
     return as_row(Spread(1, width).feed(divide_by_scale(steps, scale)[None], series.first_cell, 0))

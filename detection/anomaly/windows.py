@@ -95,34 +95,34 @@ def trailing_scale(values: Array, width: int, at_least: int = 20, first_cell: in
     return as_row(Scale(1, width, at_least).feed(values[None], first_cell, 0)) if len(values) else values
 
 
-def long_scale(values: Array, series: Series, at_least: int = 20) -> Array:
+def long_scale(values: Array, series: Series) -> Array:
     """The larger of the robust scales of the previous ninety days and two years, shape (n,)."""
     spans = (series.steps(days, at_least=30) for days in (90.0, 730.0))
-    return np.fmax(*(trailing_scale(values, width, at_least, series.first_cell) for width in spans))
+    return np.fmax(*(trailing_scale(values, width, first_cell=series.first_cell) for width in spans))
 
 
-def residuals(series: Series, median_days: float = 7.0) -> Array:
+def residuals(series: Series) -> Array:
     """Value minus the median of the previous seven days, same unit as the values, shape (n,), NaN where unknown.
 
     At least five cells and half of them observed; slower series look back five cells.
     """
-    width = series.steps(median_days, at_least=5)
+    width = series.steps(7.0, at_least=5)
     return as_row(beyond_median(pad(series.values, width), len(series.values), width))
 
 
-def scaled_residuals(series: Series, scale_days: float = 90.0) -> Array:
+def scaled_residuals(series: Series) -> Array:
     """`residuals` divided by their own robust scale over the previous ninety days, shape (n,).
 
     NaN until twenty residuals are known, and where the record has no noise at all to scale by.
     """
-    stage = Standardise(1, series.step_s, (scale_days,))
+    stage = Standardise(1, series.step_s, (90.0,))
     stuck = Stuck(1).feed(series.values[None], 0)
     return as_row(stage.feed(residuals(series)[None], series.first_cell, 0, stuck))
 
 
-def fewest_readings(series: Series, scale_days: float = 90.0) -> int:
+def fewest_readings(series: Series) -> int:
     """How many readings without a gap `scaled_residuals` needs before its first number."""
-    width = series.steps(scale_days, at_least=30)
+    width = series.steps(90.0, at_least=30)
     stride = max(1, width // SCALE_POINTS)
     return (series.steps(7.0, at_least=5) + 1) // 2 + (20 if stride == 1 else 10 * stride) + 1
 

@@ -1,7 +1,7 @@
 """Which driver moves which station and how much later, from past rows only: a help for people, not a cause."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -38,14 +38,8 @@ class Driver:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "station": self.station,
-            "feature": self.feature,
-            "lag_days": self.lag_days,
-            "correlation": self.correlation,
-            "mutual_information": self.information,
-            "n": self.n,
-        }
+        row = asdict(self)
+        return row | {"mutual_information": row.pop("information")}
 
 
 def driver_table(panel: Panel, covariates: Sequence[Covariate], *, until_s: float | None = None) -> list[Driver]:

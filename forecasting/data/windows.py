@@ -94,11 +94,11 @@ def lagged(values: Floats, origins: Ints, lag: int) -> Floats:
     return out
 
 
-def last_value(values: Floats, origins: Ints, *, hold: int = HOLD_STEPS) -> tuple[Floats, Floats]:
-    """The newest value not older than `hold` rows and its age in rows, each (N, S), NaN where there is none."""
+def last_value(values: Floats, origins: Ints) -> tuple[Floats, Floats]:
+    """The newest value not older than 3 rows and its age in rows, each (N, S), NaN where there is none."""
     level = lagged(values, origins, 0)
     age = np.where(np.isfinite(level), 0.0, np.nan)
-    for lag in range(1, hold + 1):
+    for lag in range(1, HOLD_STEPS + 1):
         empty = np.isnan(level)
         if not empty.any():
             break

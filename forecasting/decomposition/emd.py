@@ -23,11 +23,11 @@ def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
     return names, np.concatenate([residual[None], modes[::-1]])
 
 
-def peel(values: Floats, most: int | None = None) -> Floats:
+def peel(values: Floats) -> Floats:
     """Modes from fast to slow, shape (K, n); K may be 0."""
     left = values.astype(np.float64)
     found: list[Floats] = []
-    limit = max(1, int(np.log2(max(values.size, 2))) - 1) if most is None else most
+    limit = max(1, int(np.log2(max(values.size, 2))) - 1)
     while len(found) < limit:
         mode = first_mode(left)
         if mode is None:

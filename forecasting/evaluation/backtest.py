@@ -34,7 +34,6 @@ def run_trials(
     *,
     folds: int = 3,
     seed: int = 7,
-    test_share: float = 0.196,
     last: int | None = None,
     training: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
@@ -49,7 +48,6 @@ def run_trials(
         horizons_s: Horizons in seconds.
         folds: Number of tests.
         seed: Seed of every network.
-        test_share: Length of one test as a share of the record.
         last: Score this many last rows in place of a share (divided among the folds).
         training: Other settings of the networks.
         on_progress: Told one line per fold and model; a message: what was left out.
@@ -61,7 +59,7 @@ def run_trials(
         load(name)  # a name that is unknown, or needs a package that is not there, ends it before the work
     # as in the service: networks but multi-source read the drivers that are named, and no others
     settings = {"covariates": (), **(training or {}), "seed": seed}
-    for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, test_share, last=last)):
+    for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, last=last)):
         if only_fold is not None and fold != only_fold:
             continue
         told = on_progress or (lambda _: None)

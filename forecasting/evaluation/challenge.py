@@ -11,6 +11,7 @@ from forecasting.data.series import Floats
 from forecasting.evaluation.distribution import roll
 from forecasting.evaluation.resampling import block_bootstrap
 from forecasting.evaluation.significance import diebold_mariano
+from forecasting.metrics import or_none
 from forecasting.serving.promotion import Record, Scored, summarise
 
 
@@ -87,7 +88,7 @@ def challenge(rows: Sequence[Scored], reference: Sequence[Scored], horizon_s: fl
         }  # fmt: skip
     return Challenge(
         record, against.mae, _mean([r.winkler_80 for r in both]), _mean([r.winkler_80 for r in same]),
-        _plain(statistic), _plain(p), crps=_mean([r.crps for r in both]), pinball=_mean([r.pinball for r in both]),
+        or_none(statistic), or_none(p), crps=_mean([r.crps for r in both]), pinball=_mean([r.pinball for r in both]),
         pit_below_10=_mean([None if r.pit is None else float(r.pit < 0.1) for r in both]),
         pit_above_90=_mean([None if r.pit is None else float(r.pit > 0.9) for r in both]), **more,
     )  # fmt: skip
@@ -117,7 +118,3 @@ def _held(row: Scored) -> float:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [v for v in values if v is not None]
     return math.fsum(known) / len(known) if known else None
-
-
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None

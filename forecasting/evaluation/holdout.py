@@ -23,14 +23,14 @@ LEARNING = {"epochs": 10, "patience": 4, "learning_rate": 3e-3, "dropout": 0.0}
 """Thousands of series teach in few passes."""
 
 
-def hold_out(panel: Panel, seed: int, share: float = 0.5) -> tuple[Panel, Panel]:
+def hold_out(panel: Panel, seed: int) -> tuple[Panel, Panel]:
     """Two panels without a common point: one to learn from, one to be forecast; drawn by seed.
 
     Raises:
         NotEnoughDataError: One of them would hold fewer than 20 points.
     """
     count = len(panel.stations)
-    cut = round(count * share)
+    cut = round(count / 2)
     if min(cut, count - cut) < MINIMUM_POINTS:
         raise NotEnoughDataError(f"{count} points are too few to hold some out: {2 * MINIMUM_POINTS} are needed")
     drawn = np.random.default_rng(seed).permutation(count)

@@ -1,7 +1,7 @@
 """Proves that no forecast knows the future: every value after the moment of issue is changed, and no bit may move."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,14 +45,7 @@ class LeakResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "model": self.model,
-            "forecasts": self.forecasts,
-            "changed": self.changed,
-            "refits": self.refits,
-            "refits_changed": self.refits_changed,
-            "leaks": self.leaks,
-        }
+        return asdict(self) | {"leaks": self.leaks}
 
 
 def run_leak_test(

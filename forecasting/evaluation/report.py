@@ -14,6 +14,7 @@ from forecasting.data.series import Floats
 from forecasting.evaluation.scoring import Answer, Score, Trial, pooled, spell_horizon
 from forecasting.serving.quantiles import bounds
 
+Columns = tuple[tuple[str, str, Callable[[float], str]], ...]
 WIDTH, HEIGHT, MARGIN = 760, 260, 46
 MOST_STATIONS = 8
 COLOURS = ("#0b6e99", "#b4451f", "#4c7d2c", "#7b4ba0", "#a07d00", "#555555", "#c2185b", "#00796b")
@@ -70,38 +71,23 @@ def _preface(trials: Sequence[Trial]) -> str:
 
 
 def _table(scores: Sequence[Score]) -> str:
-    heads = (
-        "model",
-        "n",
-        "MAE",
-        "RMSE",
-        "MASE",
-        "bias",
-        "skill",
-        "vs best",
-        "p",
-        "80 %",
-        "worst",
-        "95 %",
-        "width",
-        "Winkler",
-    )
-    fields: tuple[tuple[str, Callable[[float], str]], ...] = (
-        ("mae_mm", _three), ("rmse_mm", _three), ("mase", _three), ("bias_mm", _three),
-        ("skill_persistence", _share), ("skill_best", _share),
+    errors: Columns = (
+        ("MAE", "mae_mm", _three), ("RMSE", "rmse_mm", _three), ("MASE", "mase", _three), ("bias", "bias_mm", _three),
+        ("skill", "skill_persistence", _share), ("vs best", "skill_best", _share),
     )  # fmt: skip
-    ends: tuple[tuple[str, Callable[[float], str]], ...] = (
-        ("coverage_80", _share), ("worst_80", _share), ("coverage_95", _share), ("width_80", _three),
-        ("winkler_80", _three),
+    fans: Columns = (
+        ("80 %", "coverage_80", _share), ("worst", "worst_80", _share), ("95 %", "coverage_95", _share),
+        ("width", "width_80", _three), ("Winkler", "winkler_80", _three),
     )  # fmt: skip
+    heads = ["model", "n", *(head for head, _, _ in errors), "p", *(head for head, _, _ in fans)]
     rows = []
     for label in dict.fromkeys(s.label for s in scores):
         mine = [s for s in scores if s.label == label]
         known = [s.dm_p for s in mine if np.isfinite(s.dm_p)]
         cells = [escape(label), str(sum(s.n for s in mine))]
-        cells += [spell(pooled(mine, name)) for name, spell in fields]
+        cells += [spell(pooled(mine, name)) for _, name, spell in errors]
         cells += [f"{min(known):.3f}" if known else "-"]
-        cells += [spell(pooled(mine, name)) for name, spell in ends]
+        cells += [spell(pooled(mine, name)) for _, name, spell in fans]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{h}</th>" for h in heads)
     chosen = ", ".join(s.baseline for s in sorted(scores, key=lambda s: s.fold) if s.label == "gated")

@@ -1,7 +1,7 @@
 """Turns what models answered on one test fold into scores: over all stations, station, month and stage."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,10 @@ from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkl
 from forecasting.serving.quantiles import QUANTILES, bounds
 
 REFERENCES = ("persistence", "drift", "lld")
+_JSON_NAMES = {
+    "label": "model", "mae_mm": "mae", "rmse_mm": "rmse", "bias_mm": "bias", "skill_best": "skill_best_baseline",
+    "baseline": "best_baseline", "dm_best": "dm_best_baseline", "seconds": "train_s",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,38 +168,10 @@ class Score:
     def to_json(self) -> dict[str, Any]:
         """One line of the report; numbers that do not exist are None."""
         row = {
-            "model": self.label,
-            "station": self.station or "all",
-            "horizon": spell_horizon(self.horizon_s),
-            "horizon_s": self.horizon_s,
-            "fold": self.fold,
-            "month": self.month,
-            "stage": self.stage,
-            "n": self.n,
-            "mae": self.mae_mm,
-            "rmse": self.rmse_mm,
-            "mase": self.mase,
-            "mape": self.mape,
-            "bias": self.bias_mm,
-            "skill_persistence": self.skill_persistence,
-            "skill_drift": self.skill_drift,
-            "skill_lld": self.skill_lld,
-            "skill_best_baseline": self.skill_best,
-            "best_baseline": self.baseline,
-            "coverage_80": self.coverage_80,
-            "worst_80": self.worst_80,
-            "coverage_95": self.coverage_95,
-            "width_80": self.width_80,
-            "winkler_80": self.winkler_80,
-            "pinball": self.pinball,
-            "dm_best_baseline": self.dm_best,
-            "dm_p": self.dm_p,
-            "weight": self.weight,
-            "shown": self.shown,
-            "reason": self.reason,
-            "train_s": self.seconds,
-        }
-        return {k: _plain(v) if isinstance(v, float) else v for k, v in row.items()}
+            _JSON_NAMES.get(key, key): _plain(value) if isinstance(value, float) else value
+            for key, value in asdict(self).items() if key not in {"model", "variant"}
+        }  # fmt: skip
+        return row | {"station": self.station or "all", "horizon": spell_horizon(self.horizon_s)}
 
 
 def _plain(value: float) -> float | None:

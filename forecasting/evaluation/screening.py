@@ -19,67 +19,6 @@ GAP_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class InterpolatedInput:
-    """Why one station's series is taken for an interpolated one.
-
-    Attributes:
-        station: Name.
-        signs: What shows it.
-        knot_spacing_s: Median distance of the supposed knots, None where none is seen.
-    """
-
-    station: str
-    signs: str
-    knot_spacing_s: float | None
-
-    @property
-    def text(self) -> str:
-        """The signs, and where the knots lie."""
-        return self.signs + (
-            "" if self.knot_spacing_s is None else f"; knots about every {self.knot_spacing_s / DAY_S:.0f} d"
-        )
-
-    @property
-    def reason(self) -> str:
-        """One plain sentence."""
-        return f"interpolated_input: {self.station}: {self.text}"
-
-
-def interpolated_input(panel: Panel) -> list[InterpolatedInput]:
-    """Stations whose curve runs through fewer points than it has samples.
-
-    Two signs, either is enough: the fourth difference is zero (to the rounding of the data) on more than half of the
-    interior samples that move at all, or the increments' autocorrelation at lag 1 is above 0.99. A piecewise cubic has
-    a zero fourth difference between its knots; real noise never has.
-    """
-    found = []
-    for column, station in enumerate(panel.stations):
-        series = panel.values[:, column]
-        steps = np.diff(series)
-        fourth = np.diff(series, n=4)
-        seen = np.isfinite(fourth)
-        if seen.sum() < _MINIMUM:
-            continue
-        tolerance = 8.5 * _resolution(series) + 1e-9
-        moves = seen & (np.abs(series[4:] - series[:-4]) > tolerance)
-        smooth = seen & (np.abs(fourth) <= tolerance)
-        share = float((smooth & moves).sum() / moves.sum()) if moves.sum() >= _MINIMUM else 0.0
-        lag_one = _lag_one(steps)
-        if share <= 0.5 and not lag_one > 0.99:
-            continue
-        knots = _knot_spacing(np.flatnonzero(seen & ~smooth))
-        spacing = None if knots is None else knots * panel.step_s
-        found.append(
-            InterpolatedInput(
-                station,
-                f"fourth difference zero on {share:.0%} of moving samples, increment autocorrelation {lag_one:.3f}",
-                spacing,
-            )
-        )
-    return found
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing an audit found at one station.
 
@@ -115,25 +54,50 @@ class Finding:
         }
 
 
-def audit_panel(panel: Panel, horizons_s: Sequence[float]) -> list[Finding]:
-    """Everything about a record that a reader of its scores must know, station by station.
+def find_interpolated(panel: Panel, horizons_s: Sequence[float] = ()) -> list[Finding]:
+    """Stations whose curve runs through fewer points than it has samples.
 
-    An interpolated curve is refused at every horizon below its knot spacing: there the next measured value is already
-    in the curve. Where no spacing is seen every horizon is refused.
+    Two signs, either is enough: the fourth difference is zero (to the rounding of the data) on more than half of the
+    interior samples that move at all, or the increments' autocorrelation at lag 1 is above 0.99. A piecewise cubic has
+    a zero fourth difference between its knots; real noise never has. The curve is refused at every horizon below its
+    knot spacing: there the next measured value is already in it. Where no spacing is seen every horizon is refused.
     """
     from forecasting.evaluation.scoring import spell_horizon
 
-    out = []
-    for one in interpolated_input(panel):
-        # knots a calendar month apart lie 28 to 31 days apart: a month ahead is fair
-        spacing = one.knot_spacing_s
-        monthly = spacing is not None and 28 * DAY_S <= spacing <= 31 * DAY_S
-        least = np.inf if spacing is None else 28 * DAY_S if monthly else spacing
+    found = []
+    for column, station in enumerate(panel.stations):
+        series = panel.values[:, column]
+        steps = np.diff(series)
+        fourth = np.diff(series, n=4)
+        seen = np.isfinite(fourth)
+        if seen.sum() < _MINIMUM:
+            continue
+        tolerance = 8.5 * _resolution(series) + 1e-9
+        moves = seen & (np.abs(series[4:] - series[:-4]) > tolerance)
+        smooth = seen & (np.abs(fourth) <= tolerance)
+        share = float((smooth & moves).sum() / moves.sum()) if moves.sum() >= _MINIMUM else 0.0
+        lag_one = _lag_one(steps)
+        if share <= 0.5 and not lag_one > 0.99:
+            continue
+        knots = _knot_spacing(np.flatnonzero(seen & ~smooth))
+        spacing = None if knots is None else knots * panel.step_s
+        text = f"fourth difference zero on {share:.0%} of moving samples, increment autocorrelation {lag_one:.3f}"
+        least = np.inf
+        if spacing is not None:
+            # knots a calendar month apart lie 28 to 31 days apart: a month ahead is fair
+            monthly, days = 28 * DAY_S <= spacing <= 31 * DAY_S, f"{spacing / DAY_S:.0f} d"
+            least = 28 * DAY_S if monthly else spacing
+            text += (
+                f"; knots a calendar month apart (28-31 d, median {days})" if monthly else f"; knots about every {days}"
+            )
         refused = tuple(spell_horizon(h) for h in horizons_s if h < least)
-        text = one.text
-        if spacing is not None and monthly:
-            text = f"{one.signs}; knots a calendar month apart (28-31 d, median {spacing / DAY_S:.0f} d)"
-        out.append(Finding(one.station, "interpolated_input", text, refused, spacing))
+        found.append(Finding(station, "interpolated_input", text, refused, spacing))
+    return found
+
+
+def audit_panel(panel: Panel, horizons_s: Sequence[float]) -> list[Finding]:
+    """Everything about a record that a reader of its scores must know, station by station."""
+    out = find_interpolated(panel, horizons_s)
     for column, station in enumerate(panel.stations):
         out += _look_at(station, panel.values[:, column], panel)
     return out

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from forecasting.data.series import Floats
+from forecasting.metrics import sum_lags
 
 MINIMUM_ROWS = 10
 
@@ -36,10 +37,8 @@ def diebold_mariano(loss: Floats, reference: Floats, steps: int) -> tuple[float,
     if n < MINIMUM_ROWS or not np.any(apart):
         return math.nan, math.nan
     centred = apart - apart.mean()
-    variance = float(centred @ centred) / n
     lags = min(steps - 1, n // 2)
-    for lag in range(1, lags + 1):
-        variance += 2.0 * (1.0 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag]) / n
+    variance = sum_lags(centred, lags) / n
     if variance <= 0:
         return math.nan, math.nan
     correction = max(n + 1 - 2 * (lags + 1) + (lags + 1) * lags / n, 1.0) / n

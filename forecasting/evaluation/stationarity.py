@@ -6,7 +6,7 @@ root), Ljung and Box 1978 (memory in residuals), all as statsmodels computes the
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -48,18 +48,10 @@ class SeriesTests:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, filed as findings are."""
-        return {
-            "station": self.station,
-            "code": "series_tests",
-            "text": self.text,
-            "rows": self.rows,
-            "adf_p": self.adf_p,
-            "kpss_p": self.kpss_p,
-            "ljung_box_p": self.ljung_box_p,
-            "ljung_box_lags": self.lags,
-            "ljung_box_of": SIMPLE,
-            "reason": self.reason or None,
-        }
+        row = asdict(self)
+        return {"code": "series_tests", "ljung_box_lags": row.pop("lags"), "ljung_box_of": SIMPLE} | row | {
+            "reason": self.reason or None
+        }  # fmt: skip
 
 
 def run_series_tests(panel: Panel) -> Iterator[SeriesTests]:

@@ -10,6 +10,8 @@ from torch import Tensor
 from forecasting.data.series import Floats
 
 COMPLETENESS = 0.01
+NOTHING = 1e-9
+"""Differences up to this count as none."""
 NODES = (16, 32, 64, 128, 256)
 
 
@@ -30,16 +32,13 @@ class Attribution:
     complete: bool
 
 
-def integrate(
-    answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines: Sequence[Tensor], *, nothing: float = 1e-9
-) -> Attribution:
+def integrate(answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines: Sequence[Tensor]) -> Attribution:
     """Integrate the gradient by Gauss-Legendre, with more nodes until the parts add up within 1 %.
 
     Args:
         answer: Takes batches (K, ...) of every input, gives (K,).
         inputs: One tensor per input, in double precision, without batch axis.
         baselines: The same shapes.
-        nothing: Differences up to this count as none.
     """
     gaps = [end - start for end, start in zip(inputs, baselines, strict=True)]
     with torch.no_grad():
@@ -60,7 +59,7 @@ def integrate(
             for gap, slope in zip(gaps, slopes, strict=True)
         ]
         missed = abs(float(sum(part.sum() for part in parts)) - difference)
-        error = missed / abs(difference) if abs(difference) > nothing else missed
+        error = missed / abs(difference) if abs(difference) > NOTHING else missed
         if error < COMPLETENESS:
             break
     return Attribution(tuple(part.numpy() for part in parts), difference, error, error < COMPLETENESS)

@@ -75,21 +75,17 @@ def choose_window_s(
     interval_s: float,
     velocity: float,
     *,
-    ratio: float = 4.0,
-    fewest: int = FEWEST,
     longest_s: float = 60.0 * DAY_S,
 ) -> float:
-    """The shortest window in which a velocity stands `ratio` standard errors above nothing.
+    """The shortest window in which a velocity stands four standard errors above nothing.
 
-    From `velocity_error`: n = (12 (ratio sigma / (v dt))^2)^(1/3). A fast slope is seen in hours, a slow one in weeks:
+    From `velocity_error`: n = (12 (4 sigma / (v dt))^2)^(1/3). A fast slope is seen in hours, a slow one in weeks:
     the window follows from the noise and is not a setting.
 
     Args:
         sigma: Noise of one epoch, unit of the values.
         interval_s: Sampling interval, seconds.
         velocity: Velocity to be told, unit of the values per day; its sign does not matter.
-        ratio: Standard errors it must stand above nothing.
-        fewest: Least number of epochs.
         longest_s: Longest window, seconds; also the answer where the velocity is nothing.
 
     Returns:
@@ -98,10 +94,10 @@ def choose_window_s(
     >>> choose_window_s(2.0, 86400.0, 0.88) / 86400.0
     10.0
     """
-    least = fewest * interval_s
+    least = FEWEST * interval_s
     step = abs(velocity) * interval_s / DAY_S
     if not isfinite(step) or step <= 0.0:
         return max(least, longest_s)
-    n = (12.0 * (ratio * sigma / step) ** 2) ** (1.0 / 3.0)
+    n = (12.0 * (4.0 * sigma / step) ** 2) ** (1.0 / 3.0)
     whole = interval_s * float(int(min(n, 1e9) + 0.999))
     return max(least, min(whole, longest_s))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -64,25 +64,18 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "model": self.model,
-            "stations": list(self.stations),
-            "step_s": self.step_s,
-            "steps": list(self.steps),
-            "horizons_s": list(self.horizons_s),
-            "window": self.window,
-            "hidden": self.hidden,
-            "dropout": self.dropout,
-            "seed": self.seed,
-            "noise_mm": list(self.noise_mm),
-            "spread": list(self.spread),
-            "lld": self.lld.to_json(),
-            "supports": self.supports,
-            "features": list(FEATURES),
-            "quantiles": list(QUANTILES),
-            "unit": "mm",
-            "scale_rule": "mean |7-day change| of the window, not below the station's noise",
-        } | ({} if self.sources is None else {"sources": self.sources.to_json()})
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "sources"}
+        return (
+            {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
+            | {
+                "lld": self.lld.to_json(),
+                "features": list(FEATURES),
+                "quantiles": list(QUANTILES),
+                "unit": "mm",
+                "scale_rule": "mean |7-day change| of the window, not below the station's noise",
+            }
+            | ({} if self.sources is None else {"sources": self.sources.to_json()})
+        )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

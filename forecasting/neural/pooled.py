@@ -51,9 +51,6 @@ def train_pooled(
     records: Sequence[tuple[Panel, Split]],
     horizons_s: tuple[float, ...],
     settings: Settings | None = None,
-    *,
-    progress: Progress | None = None,
-    work: str | Path | None = None,
 ) -> Pooled:
     """Train one network on the fit blocks of all records; their early-stop blocks decide together when it ends.
 
@@ -64,8 +61,6 @@ def train_pooled(
         records: Panels with their blocks; intervals may differ.
         horizons_s: Horizons in seconds, the same for all.
         settings: How.
-        progress: Called after each pass.
-        work: Folder in which a training that is cut off leaves its place.
 
     Raises:
         ForecastingError: A network with a graph: its stations are those of one record.
@@ -80,7 +75,7 @@ def train_pooled(
     members = [_member(model, _motion(panel), parts, horizons_s, settings) for panel, parts in records]
     with deterministic(settings.seed):
         network = build_network(members[0].recipe)
-        losses, stopped = Learner(network, members, settings).run(begun, progress, work)
+        losses, stopped = Learner(network, members, settings).run(begun, None)
     return Pooled(model, network, settings, horizons_s, tuple(losses), time.monotonic() - begun, stopped)
 
 

@@ -8,7 +8,7 @@ ahead feedback is a month late, and without that bound a level still falls long 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -52,13 +52,7 @@ class ConformalState:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
-        return {
-            "nominal": self.nominal,
-            "gamma": self.gamma,
-            "alpha": self.alpha,
-            "scores": list(self.scores),
-            "n": self.n,
-        }
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"scores": list(self.scores)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -8,7 +8,7 @@ import numpy as np
 
 from forecasting.data.series import Floats
 from forecasting.message import Figure, Message, Template, join, list_parts
-from forecasting.metrics import cautious_gap, coverage, mae, skill
+from forecasting.metrics import cautious_gap, coverage, mae, or_none, skill
 from forecasting.registry import SIMPLE
 from forecasting.serving.experience import is_outside
 from forecasting.serving.promotion import COVERAGE_80, COVERAGE_95, WORST_STATION_80
@@ -160,13 +160,13 @@ def decide(
         or _SHOWN(baseline=baseline, gain=Figure(middle, ".1%"), horizon=horizon, share=Figure(cover, ".0%")),
         weight=chosen,
         baseline=baseline,
-        skill=_plain(middle),
+        skill=or_none(middle),
         block_skills=skills,
-        mae_mm=_plain(own),
-        baseline_mae_mm=_plain(other),
-        coverage_80=_plain(cover),
-        worst_80=_plain(worst),
-        coverage_95=_plain(cover_95),
+        mae_mm=or_none(own),
+        baseline_mae_mm=or_none(other),
+        coverage_80=or_none(cover),
+        worst_80=or_none(worst),
+        coverage_95=or_none(cover_95),
         origins=origins,
     )
 
@@ -233,10 +233,6 @@ def _merit_inside(row: Forecast) -> tuple[int, float]:
         return 0, float(len(_BASELINE_ORDER) if best else _BASELINE_ORDER.index(row.model))
     is_open = row.shown or is_outside(row.reason)
     return (1, row.skill or 0.0) if is_open else (-1, 0.0)
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _fault(

@@ -15,6 +15,7 @@ from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD, Split, split
 from forecasting.data.units import spell_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import Message, Template, spread
+from forecasting.metrics import or_none
 from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
@@ -117,7 +118,7 @@ def train(
         ),
         "baselines": {
             "calibration_mae_mm": {
-                name: {horizon_key(h): _plain(e) for h, e in zip(horizons_s, errors, strict=True)}
+                name: {horizon_key(h): or_none(e) for h, e in zip(horizons_s, errors, strict=True)}
                 for name, errors in auto.errors_mm.items()
             },
             "auto": {horizon_key(h): name for h, name in zip(horizons_s, auto.chosen, strict=True)},
@@ -307,10 +308,6 @@ def _bounds(panel: Panel, parts: Split) -> dict[str, list[float]]:
         name: [panel.start_s + panel.step_s * block.first, panel.start_s + panel.step_s * (block.end - 1)]
         for name, block in (("fit", parts.fit), ("early_stop", parts.early_stop), ("calibration", parts.calibration))
     }
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _code_version() -> str:

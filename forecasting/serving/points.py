@@ -16,6 +16,7 @@ from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.data.windows import last_value, targets
 from forecasting.message import Figure, Message, Template
+from forecasting.metrics import or_none
 from forecasting.serving.conformal import MINIMUM_SCORES, rank_margins
 from forecasting.serving.issue import FEW_ERRORS, find_silent
 from forecasting.simple.baselines import LevelDrift, fit_lld
@@ -224,8 +225,8 @@ def forecast_points(asked: Forecasting) -> PointForecasts:
         reason = noisy or _find_lack(asked, half[k])
         found.append(
             PointForecast(
-                _plain(newest[k]), tuple(None if gone else _plain(x) for x in middle[k]),
-                tuple(None if gone else _plain(x) for x in half[k]), tuple(follows[k].tolist()), reason,
+                or_none(newest[k]), tuple(None if gone else or_none(x) for x in middle[k]),
+                tuple(None if gone else or_none(x) for x in half[k]), tuple(follows[k].tolist()), reason,
             )
         )  # fmt: skip
     return PointForecasts(tuple(found))
@@ -244,10 +245,6 @@ def _find_lack(asked: Forecasting, half: Floats) -> str:
     if not short:
         return ""
     return FEW_ERRORS(needed=MINIMUM_SCORES, horizon=spell_span(short[0] * asked.step_s))
-
-
-def _plain(number: float) -> float | None:
-    return float(number) if np.isfinite(number) else None
 
 
 def _choose(values: Floats, step_s: float) -> list[tuple[int, int, float]]:

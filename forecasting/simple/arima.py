@@ -6,8 +6,7 @@ Ours for the speed of many stations; its likelihood is within .05 of the best of
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,10 @@ import numpy as np
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value
-from forecasting.simple.least_squares import FITS_KEPT, Fitted, minimise
+from forecasting.simple.least_squares import Fitted, Minimum, fit_stations, measure_steps, minimise
 from forecasting.simple.rows import Pick, run
 
 MINIMUM_ROWS = 20
-FIT_ROWS = 1500
 _PRIOR_ROUNDS = 60
 
 
@@ -132,30 +130,17 @@ def fit_arima(panel: Panel, calibration: Block, steps: Sequence[int]) -> Arima:
 
     Where a station has fewer than 20 observations its parameters are NaN and it gets no forecast of this model.
     """
-    values = panel.values[max(0, calibration.end - FIT_ROWS) : calibration.end]
-    params, unsettled = _search(values.astype(np.float64).tobytes(), *values.shape)
-    return Arima("arima", tuple(steps), params, unsettled)
+    return Arima("arima", tuple(steps), *fit_stations(panel, calibration, MINIMUM_ROWS, _search))
 
 
-@lru_cache(maxsize=FITS_KEPT)
-def _search(content: bytes, rows: int, stations: int) -> tuple[tuple[tuple[float, float, float, float], ...], int]:
-    """Parameters per station and how many fits ended early: found once, for every average asks for the same."""
-    values = np.frombuffer(content).reshape(rows, stations)
-    moves = np.diff(values, axis=0)
-    enough = np.isfinite(values).sum(axis=0) >= MINIMUM_ROWS
-    params = np.full((values.shape[1], 4), np.nan)
-    unsettled = 0
-    if enough.any():
-        chosen = values[:, enough]
-        unit = _unit(moves[:, enough])
-        centred = (chosen - _first(chosen)) / unit
-        mean = _mean_step(centred)
-        start = np.column_stack([np.full(mean.shape, 0.2), np.zeros(mean.shape), np.full(mean.shape, -0.6), mean])
-        found = minimise(lambda p: _standardised(centred, p), start)
-        unsettled = int((~found.settled).sum())
-        p1, p2, q, c = natural(found.params)
-        params[enough] = np.stack([p1, p2, q, c * unit], axis=-1)
-    return tuple((float(a), float(b), float(e), float(d)) for a, b, e, d in params), unsettled
+def _search(values: Floats) -> Minimum:
+    unit = measure_steps(values)
+    centred = (values - _first(values)) / unit
+    mean = _mean_step(centred)
+    start = np.column_stack([np.full(mean.shape, 0.2), np.zeros(mean.shape), np.full(mean.shape, -0.6), mean])
+    found = minimise(lambda p: _standardised(centred, p), start)
+    p1, p2, q, c = natural(found.params)
+    return replace(found, params=np.stack([p1, p2, q, c * unit], axis=-1))
 
 
 def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -181,14 +166,6 @@ def _prior(p1: Floats, p2: Floats, q: Floats) -> tuple[Floats, Floats, Floats]:
         uu = p1 * ux + p1 * pxs + pss
         pxx, pxs, pss = uu + 1.0, p2 * ux + q, p2 * p2 * pxx + q * q
     return pxx, pxs, pss
-
-
-def _unit(moves: Floats) -> Floats:
-    """Root mean square step of each station, 1 where it never moves."""
-    seen = np.isfinite(moves)
-    square = np.where(seen, moves, 0.0) ** 2
-    size = np.sqrt(square.sum(axis=0) / np.maximum(seen.sum(axis=0), 1))
-    return np.where(size > 0, size, 1.0)
 
 
 def _first(values: Floats) -> Floats:

@@ -14,6 +14,7 @@ from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.errors import MissingExtraError
 from forecasting.registry import load
+from forecasting.simple.least_squares import measure_steps
 from forecasting.simple.ridge import lag_table, usable_lags
 
 MOST_PAIRS = 6000
@@ -71,7 +72,7 @@ def fit_comparison(name: str, panel: Panel, calibration: Block, steps: Sequence[
     lags = usable_lags(calibration.end)
     origins = np.arange(max(lags), calibration.end, dtype=np.int64)
     level, moved = lag_table(values, origins, lags)
-    scale = _scale(values)
+    scale = measure_steps(values, _FLOOR_MM)
     inputs = (moved / scale).transpose(1, 2, 0)
     learners = []
     for h in steps:
@@ -107,12 +108,3 @@ def make_svr(seed: int) -> Any:
 
     del seed
     return make_pipeline(StandardScaler(), SVR(C=1.0, epsilon=0.1))
-
-
-def _scale(values: Floats) -> Floats:
-    """Root mean square step of each station."""
-    moved = np.diff(values, axis=0)
-    seen = np.isfinite(moved)
-    size = np.sqrt((np.where(seen, moved, 0.0) ** 2).sum(axis=0) / np.maximum(seen.sum(axis=0), 1))
-    out: Floats = np.where(size > _FLOOR_MM, size, 1.0)
-    return out

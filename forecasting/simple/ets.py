@@ -6,8 +6,7 @@ are within 2 % of its own (`test_statistics.py`).
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,10 @@ import numpy as np
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value
-from forecasting.simple.least_squares import FITS_KEPT, Fitted, minimise
+from forecasting.simple.least_squares import Fitted, Minimum, fit_stations, measure_steps, minimise
 from forecasting.simple.rows import Pick, run
 
 MINIMUM_ROWS = 12
-FIT_ROWS = 1500
 DAMPING = (0.80, 0.98)
 """Bounds of phi (Hyndman and Athanasopoulos 2021, Forecasting: Principles and Practice, section 8.2)."""
 
@@ -96,32 +94,24 @@ def _smooth(
 
 def fit_ets(panel: Panel, calibration: Block, steps: Sequence[int]) -> Smoothing:
     """Least squares of the one-step errors per station on the rows before the end of `calibration`."""
-    values = panel.values[max(0, calibration.end - FIT_ROWS) : calibration.end]
-    params, unsettled = _search(values.astype(np.float64).tobytes(), *values.shape)
-    return Smoothing("ets", tuple(steps), params, unsettled)
+    return Smoothing("ets", tuple(steps), *fit_stations(panel, calibration, MINIMUM_ROWS, _search))
 
 
-@lru_cache(maxsize=FITS_KEPT)
-def _search(content: bytes, rows: int, stations: int) -> tuple[tuple[tuple[float, float, float, float], ...], int]:
-    """Parameters per station and how many fits ended early: found once, for every average asks for the same."""
-    values = np.frombuffer(content).reshape(rows, stations)
-    enough = np.isfinite(values).sum(axis=0) >= MINIMUM_ROWS
-    params = np.full((values.shape[1], 4), np.nan)
-    unsettled = 0
-    if enough.any():
-        chosen = values[:, enough]
-        unit, slope = _scale(chosen)
-        scaled = chosen / unit
-        # slow and quick to learn: bursts have minima at both ends
-        start = np.stack([
-            np.column_stack([np.full((unit.size, 3), first), slope])
-            for first in ((-1.0, -1.5, 0.0), (0.5, -1.5, 0.0), (0.5, 0.8, 0.0), (-1.8, 1.0, 1.0))
-        ])  # fmt: skip
-        found = minimise(lambda raw: smooth(scaled, *natural(raw))[0], start)
-        unsettled = int((~found.settled).sum())
-        a, g, p, b = natural(found.params)
-        params[enough] = np.stack([a, g, p, b * unit], axis=-1)
-    return tuple((float(a), float(g), float(p), float(b)) for a, g, p, b in params), unsettled
+def _search(values: Floats) -> Minimum:
+    unit = measure_steps(values)
+    slope = np.zeros(unit.size)
+    for s, series in enumerate(values.T):
+        rows = np.flatnonzero(np.isfinite(series))[:10]
+        slope[s] = (series[rows[-1]] - series[rows[0]]) / max(1, rows[-1] - rows[0]) / unit[s]
+    scaled = values / unit
+    # slow and quick to learn: bursts have minima at both ends
+    start = np.stack([
+        np.column_stack([np.full((unit.size, 3), first), slope])
+        for first in ((-1.0, -1.5, 0.0), (0.5, -1.5, 0.0), (0.5, 0.8, 0.0), (-1.8, 1.0, 1.0))
+    ])  # fmt: skip
+    found = minimise(lambda raw: smooth(scaled, *natural(raw))[0], start)
+    a, g, p, b = natural(found.params)
+    return replace(found, params=np.stack([a, g, p, b * unit], axis=-1))
 
 
 def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -133,16 +123,3 @@ def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 def _squash(raw: Floats) -> Floats:
     return 0.5 + 0.499 * np.tanh(raw)
-
-
-def _scale(values: Floats) -> tuple[Floats, Floats]:
-    """Size of the steps, and the slope of the first ten values in those units, per station."""
-    moved = np.diff(values, axis=0)
-    seen = np.isfinite(moved)
-    size = np.sqrt((np.where(seen, moved, 0.0) ** 2).sum(axis=0) / np.maximum(seen.sum(axis=0), 1))
-    unit = np.where(size > 0, size, 1.0)
-    slope = np.zeros(values.shape[1])
-    for s in range(values.shape[1]):
-        rows = np.flatnonzero(np.isfinite(values[:, s]))[:10]
-        slope[s] = (values[rows[-1], s] - values[rows[0], s]) / max(1, rows[-1] - rows[0]) / unit[s]
-    return unit, slope

@@ -2,19 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.data.series import Floats
+from forecasting.data.series import Floats, Panel
+from forecasting.data.splits import Block
 
 STEP = 1e-4
 ROUNDS = 40
 GAIN = 1e-6  # of the sum of squares in one accepted step: less is the end of the way
 SMALLEST = 1e-4  # step of any parameter; rejected ones shrink down to it
 
-FITS_KEPT = 4
-"""Fits of a model that are remembered by their rows: each average of a fold asks for the same."""
+FIT_ROWS = 1500
+FITS_KEPT = 8
+"""Fits that are remembered by their rows: each average of a fold asks for the same."""
+Params = tuple[tuple[float, float, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +109,44 @@ class Fitted:
 
     name: str
     steps: tuple[int, ...]
-    params: tuple[tuple[float, float, float, float], ...]
+    params: Params
     unsettled: int = field(default=0, compare=False)
+
+
+Search = Callable[[Floats], Minimum]
+
+
+def fit_stations(panel: Panel, calibration: Block, least: int, search: Search) -> tuple[Params, int]:
+    """Parameters per station and how many fits ended early, on at most the last 1,500 rows before the end of a block.
+
+    Args:
+        panel: The record.
+        calibration: Its last row is the last that is read.
+        least: Observations that a station needs; NaN where it has fewer.
+        search: Rows of the stations that have them, (T, S), to their parameters.
+    """
+    values = panel.values[max(0, calibration.end - FIT_ROWS) : calibration.end]
+    return _fit_once(values.astype(np.float64).tobytes(), *values.shape, least, search)
+
+
+@lru_cache(maxsize=FITS_KEPT)
+def _fit_once(content: bytes, rows: int, stations: int, least: int, search: Search) -> tuple[Params, int]:
+    values = np.frombuffer(content).reshape(rows, stations)
+    enough = np.isfinite(values).sum(axis=0) >= least
+    params = np.full((stations, 4), np.nan)
+    unsettled = 0
+    if enough.any():
+        found = search(values[:, enough])
+        params[enough], unsettled = found.params, int((~found.settled).sum())
+    return tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in params), unsettled
+
+
+def measure_steps(values: Floats, least: float = 0.0) -> Floats:
+    """Root mean square step of each station, 1 where it moves by no more than the least."""
+    moves = np.diff(values, axis=0)
+    seen = np.isfinite(moves)
+    size = np.sqrt((np.where(seen, moves, 0.0) ** 2).sum(axis=0) / np.maximum(seen.sum(axis=0), 1))
+    return np.where(size > least, size, 1.0)
 
 
 def count_unsettled(model: object) -> int:

@@ -7,7 +7,7 @@ import pytest
 from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import score_all
-from forecasting.evaluation.screening import interpolated_input
+from forecasting.evaluation.screening import find_interpolated
 
 pytestmark = pytest.mark.data
 
@@ -54,16 +54,16 @@ def test_the_benchmarks_are_read_as_they_are(measured, name):
     assert (panel.times_s.size, len(panel.stations)) == {"SK": (1461, 8), "K": (1826, 24)}[name]
     frame = pd.read_csv(measured(f"benchmarks/{name}.csv"))
     assert np.isfinite(panel.values).sum() == frame["quantity"].str.startswith("displacement").sum()
-    assert not interpolated_input(panel)
+    assert not find_interpolated(panel)
 
 
 def test_outang_is_seen_as_interpolated(measured):
     frame = pd.read_csv(measured("outang/monitoring_data.csv"))
     columns = [name for name in frame.columns if name.endswith("/mm") and not name.startswith("Rain")]
     panel = Panel(0.0, DAY_S, tuple(sorted(columns)), frame[sorted(columns)].to_numpy(float))
-    found = interpolated_input(panel)
+    found = find_interpolated(panel)
     assert len(found) >= 7
-    print("\n".join(item.reason for item in found))
+    print("\n".join(item.text for item in found))
 
 
 # Least skill of SK against persistence, mean of three folds (bars F2, F3), by model and days ahead. Bars of the other

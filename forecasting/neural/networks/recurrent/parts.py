@@ -1,5 +1,7 @@
 """Recurrent networks over one station's window that differ by their parts alone: layer, ways, what lies around it."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ class Recurrent(StationNetwork):
         attends: Answer by attention over all states.
     """
 
-    layer: type[nn.RNNBase] = nn.LSTM
+    layer: Callable[..., nn.Module] = nn.LSTM
     layers = 1
     both_ways = convolves = attends = False
 

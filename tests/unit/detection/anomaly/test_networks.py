@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from detection.anomaly.detector import Detector, train_detector
+from detection.anomaly.neural.autoencoders import WEIGHT
 from detection.anomaly.neural.site_table import stack_site
 from detection.anomaly.neural.training import WIDTH, score_network, train_network
-from detection.anomaly.neural.variational import WEIGHT
 from detection.anomaly.registry import NETWORKS, SITE_NETWORKS, load_network
 from detection.anomaly.windows import Series, stack_tables
 

@@ -6,7 +6,7 @@ import pytest
 from forecasting.data.series import DAY_S, HARMLESS, Panel, panel_from_samples, read_long_csv
 from forecasting.data.units import LENGTHS
 from forecasting.errors import HorizonError, PanelError
-from forecasting.evaluation.screening import interpolated_input
+from forecasting.evaluation.screening import find_interpolated
 from monitor.domain import observation
 from monitor.domain.quantities import UNITS
 
@@ -127,9 +127,9 @@ def test_a_spline_is_seen_and_noise_is_not():
     noisy = 0.1 * days + rng.normal(0, 1.0, days.size)
     flat = np.full(days.size, 3.0)
     panel = Panel(0.0, DAY_S, ("flat", "noisy", "spline"), np.stack([flat, noisy, smooth], axis=1))
-    found = interpolated_input(panel)
+    found = find_interpolated(panel)
     assert [item.station for item in found] == ["spline"]
-    assert found[0].reason.startswith("interpolated_input")
+    assert found[0].code == "interpolated_input"
     assert 28 <= found[0].knot_spacing_s / DAY_S <= 31
 
 
