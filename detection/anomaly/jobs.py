@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -41,7 +42,6 @@ from detection.anomaly.records import (
 )
 from detection.anomaly.registry import (
     CARRIED_OVER,
-    CARRIED_SOURCE,
     CHECKS,
     COMPOSITES,
     NETWORKS,
@@ -115,8 +115,8 @@ def score(asked: Scoring) -> Scores:
     ]
     if asked.detector in CHECKS:
         mine = tuple(one for one in findings if one.kind == CHECKS[asked.detector])
-        return Scores((), mine, unusable, asked.detector, None, "a check is certain and has no threshold")
-    detector, model_hash, source = _load_detector(asked)
+        return Scores((), mine, unusable, asked.detector, None)
+    detector, model_hash = _load_detector(asked)
     rows: list[Score] = []
     withheld = list(unusable)
     beside = lay_beside(samples, asked.beside) if samples else {}
@@ -138,7 +138,7 @@ def score(asked: Scoring) -> Scores:
             for k in chosen
         ]  # fmt: skip
     withheld.sort(key=lambda one: one.station)
-    return Scores(tuple(rows), tuple(findings), tuple(withheld), detector.name, model_hash, source)
+    return Scores(tuple(rows), tuple(findings), tuple(withheld), detector.name, model_hash)
 
 
 HEARD: Final = 30  # cells of a window of a network
@@ -218,31 +218,24 @@ def _explain(series: Series, fresh: int) -> str:
     return f"{fresh} new readings, but too few known ones just before them to judge by"
 
 
-def _load_detector(asked: Scoring) -> tuple[Detector, str | None, str]:
+def _load_detector(asked: Scoring) -> tuple[Detector, str | None]:
     name, path = asked.detector, asked.checkpoint
     if path is None:
         if name not in CARRIED_OVER:
             known = ", ".join(CARRIED_OVER)
             raise InputError(f"{name} needs a checkpoint; without one only {known} can score")
-        return start_without_history(name, asked.step_s), None, CARRIED_SOURCE[name]
+        return start_without_history(name, asked.step_s), None
     stored = load_checkpoint(Path(path))
     card = stored.card
     if card["detector"] != name:
         raise InputError(f"the checkpoint holds {card['detector']}, not {name}")
     if float(card["step_s"]) != asked.step_s:
         raise InputError(f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {asked.step_s:g} s")
-    thresholds = {
-        part: Threshold(t["value"], t["false_alarms"], t["months"], t["method"])
-        for part, t in card["thresholds"].items()
-    }
+    thresholds = {part: Threshold(**one) for part, one in card["thresholds"].items()}
     if name in COMPOSITES and not set(thresholds) <= set(PARTS):
         raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
     weights = stored.weights if name in NETWORKS else {}
-    return (
-        Detector(name, thresholds, weights, card["training"]),
-        stored.model_hash,
-        "counted on this site's validation record",
-    )
+    return Detector(name, thresholds, weights, card["training"]), stored.model_hash
 
 
 def _write_card(
@@ -260,10 +253,7 @@ def _write_card(
         "step_s": next(iter(samples.values())).step_s,
         "budget_per_sensor_month": budget,
         "threshold": detector.limit,
-        "thresholds": {
-            part: {"value": t.value, "false_alarms": t.false_alarms, "months": t.months, "method": t.method}
-            for part, t in sorted(detector.thresholds.items())
-        },
+        "thresholds": {part: asdict(one) for part, one in sorted(detector.thresholds.items())},
         "validation_false_alarms_per_sensor_month": _count_validation(alarms, samples) / months,
         "validation_months": months,
         "heldout_alarms_per_sensor_month": _finite(heldout.false_alarms_per_sensor_month),

@@ -98,7 +98,6 @@ class PartScores:
         self.known: dict[str, NDArray[np.bool_]] = {}
         self.together, self.stuck = np.zeros((rows, 0), dtype=bool), np.zeros((rows, 0), dtype=bool)
         self._together = Together(rows, step_s)
-        self._step_s = step_s
         wanted = [name for name in PARTS if name in {*parts, LOOKS, SLOWEST}]
         self._widths = {name: count_steps(step_s, PARTS[name].days, PARTS[name].at_least) for name in wanted}
         self._reach = max(self._widths.values())

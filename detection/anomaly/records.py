@@ -118,7 +118,6 @@ class Scores:
     withheld: tuple[Unscored, ...]
     detector: str
     model_hash: str | None
-    threshold_source: str
 
 
 def tell_short(months: float, countable: float, budget: float) -> Message:

@@ -60,10 +60,6 @@ DRAWN_TO: Final[Mapping[str, Mapping[str, float]]] = {
     "rules": {"level": 5.03, "trend": 6.45, "creep": 18.23, "bend": 6.0, "noise": 2.71},
 }
 CARRIED_BUDGET: Final = 0.1  # false alarms per sensor-month that those of `rules` are for
-CARRIED_SOURCE: Final[Mapping[str, str]] = {
-    "persistence-z": "benchmark G: 18 daily GNSS stations, 2014-07 to 2015-05, 0.025 false alarms per sensor-month",
-    "rules": "ten records of daily GNSS that are no benchmark, 0.1 false alarms per sensor-month",
-}
 # Several parts, judged after what the neighbours explain, that share one budget by what each finds.
 COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("level", "trend", "drift", "creep", "bend", "noise")}
 

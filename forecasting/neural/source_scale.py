@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.data.driver_rows import DriverRows, in_order
-from forecasting.data.kinds import KINDS, SEASON
+from forecasting.data.kinds import SEASON
 from forecasting.data.series import Floats, Ints
 
-SOURCES = ("motion", "neighbours", *KINDS)
 _CLIP = 10.0
 
 

@@ -144,20 +144,9 @@ def decide(
     cover_95, _ = coverage(*intervals[0.95], observed)
     middle = float(np.median(skills)) if skills else float("nan")
     own, other = mae((observed - blend)[pairs]), mae((observed - best)[pairs])
-    fault = _fault(
-        skills,
-        origins=origins,
-        weight=chosen,
-        errors=(own, other),
-        gap=cautious_gap(np.abs(observed - blend), np.abs(observed - best), steps),
-        covers=(cover, worst, cover_95),
-        baseline=baseline,
-        horizon=horizon,
-    )
-    return Gate(
-        shown=fault is None,
-        reason=fault
-        or _SHOWN(baseline=baseline, gain=Figure(middle, ".1%"), horizon=horizon, share=Figure(cover, ".0%")),
+    gate = Gate(
+        shown=False,
+        reason="",
         weight=chosen,
         baseline=baseline,
         skill=or_none(middle),
@@ -169,6 +158,9 @@ def decide(
         coverage_95=or_none(cover_95),
         origins=origins,
     )
+    fault = _find_fault(gate, cautious_gap(np.abs(observed - blend), np.abs(observed - best), steps), horizon)
+    shown = _SHOWN(baseline=baseline, gain=Figure(middle, ".1%"), horizon=horizon, share=Figure(cover, ".0%"))
+    return replace(gate, shown=fault is None, reason=fault or shown)
 
 
 def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
@@ -235,26 +227,14 @@ def _merit_inside(row: Forecast) -> tuple[int, float]:
     return (1, row.skill or 0.0) if is_open else (-1, 0.0)
 
 
-def _fault(
-    skills: Sequence[float],
-    *,
-    origins: int,
-    weight: float,
-    errors: tuple[float, float],
-    gap: float,
-    covers: tuple[float, ...],
-    baseline: str,
-    horizon: str,
-) -> Message | None:
-    """The first reason not to show the network, or None.
-
-    Errors are (blend, baseline), `gap` is `metrics.cautious_gap` of the two, covers are (80, worst 80, 95).
-    """
-    own, other = errors
-    cover, worst, cover_95 = covers
+def _find_fault(gate: Gate, gap: float, horizon: str) -> Message | None:
+    """The first reason not to show the network, or None; `gap` is `metrics.cautious_gap` of blend and baseline."""
+    skills, origins, baseline = gate.block_skills, gate.origins, gate.baseline
+    figures = (gate.mae_mm, gate.baseline_mae_mm, gate.coverage_80, gate.worst_80, gate.coverage_95)
+    own, other, cover, worst, cover_95 = (float("nan") if one is None else one for one in figures)
     if origins < MINIMUM_ORIGINS:
         return _FEW(n=origins, horizon=horizon, needed=MINIMUM_ORIGINS)
-    if weight == 0.0:
+    if gate.weight == 0.0:
         return _NOTHING(baseline=baseline, horizon=horizon)
     if not own < other:
         return _NOT_BELOW(error=Figure(own, ".3f"), horizon=horizon, other=Figure(other, ".3f"), baseline=baseline)
