@@ -182,6 +182,27 @@ class StationNetwork(Network):
         return self.tell(state.reshape(*rows.shape[:2], -1), known)
 
 
+class SiteNetwork(Network):
+    """A network that reads the stations of one site together, tied by graphs.
+
+    Attributes:
+        supports: Those of its shape, (G, S, S).
+        keeps_graph: Whether they are among its weights: what is made of them may do.
+    """
+
+    needs_graph = keeps_graph = True
+    supports: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.register_buffer("supports", require_supports(shape, type(self).__name__), persistent=self.keeps_graph)
+
+    def make_head(self, shape: Shape) -> None:
+        """The last layers: dropout, and quantiles from a state as wide as the hidden ones."""
+        self.dropout = nn.Dropout(shape.dropout)
+        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
+
+
 def require_supports(shape: Shape, name: str) -> Tensor:
     """The graphs of a network that needs them.
 

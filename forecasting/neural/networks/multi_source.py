@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from forecasting.data.kinds import KINDS
 from forecasting.neural.head import QuantileHead
-from forecasting.neural.network import Network, Shape, find_alive, require_supports
+from forecasting.neural.network import Shape, SiteNetwork, find_alive
 
 
-class MultiSource(Network):
+class MultiSource(SiteNetwork):
     """(B, S, W, F) and drivers (B, W, C, 2) -> (B, S, H, 5). Fixed facts of the stations are joined to their motion.
 
     A GRU reads each source: the station's own motion, its neighbours' by the graphs, rain, water, image series, and the
@@ -18,15 +18,10 @@ class MultiSource(Network):
     `gates` keeps the mean opening of the last pass, for display; it is no cause.
     """
 
-    needs_graph = True
     joins = False
-
-    supports: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        supports = require_supports(shape, "multi-source")
-        self.register_buffer("supports", supports)
         self.hidden, self.silence = shape.hidden, shape.dropout
         narrow = max(4, shape.hidden // 2)
         self.channels = {
@@ -35,7 +30,7 @@ class MultiSource(Network):
         self.hears_motion = "motion" not in shape.off
         widths = {kind: 2 * len(rows) for kind, rows in self.channels.items() if rows}
         if "neighbours" not in shape.off:
-            widths["neighbours"] = supports.shape[0] * shape.features
+            widths["neighbours"] = self.supports.shape[0] * shape.features
         self.motion = nn.GRU(shape.features, shape.hidden, batch_first=True)
         self.encoders = nn.ModuleDict({name: nn.GRU(wide, narrow, batch_first=True) for name, wide in widths.items()})
         self.says = nn.ModuleDict({name: nn.Linear(narrow, shape.hidden) for name in widths})

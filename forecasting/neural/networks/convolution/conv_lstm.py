@@ -3,31 +3,27 @@
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.head import QuantileHead
-from forecasting.neural.network import Network, Shape, find_alive, require_supports
+from forecasting.neural.network import Shape, SiteNetwork, find_alive
 
 KERNEL = 3
 
 
-class ConvLstm(Network):
+class ConvLstm(SiteNetwork):
     """(B, S, W, F) -> gates by convolution over three neighbours of a line -> (B, S, H, 5).
 
     Stations have no natural line: they are put in the order of the second eigenvector of the graphs' Laplacian (Fiedler
     1973), which keeps neighbours beside each other. A silent station sends zeros.
     """
 
-    needs_graph = True
-
     order: Tensor
+    keeps_graph = False
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        supports = require_supports(shape, "conv-lstm")
         self.hidden = shape.hidden
-        self.register_buffer("order", line_of(supports))
+        self.register_buffer("order", line_of(self.supports))
         self.gates = nn.Conv1d(shape.features + shape.hidden, 4 * shape.hidden, KERNEL, padding=KERNEL // 2)
-        self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
+        self.make_head(shape)
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""

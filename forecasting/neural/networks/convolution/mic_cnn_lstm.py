@@ -4,12 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from forecasting.neural.attention import RowAttention
-from forecasting.neural.head import QuantileHead
-from forecasting.neural.network import Network, Shape, find_alive, require_supports
+from forecasting.neural.network import Shape, SiteNetwork, find_alive
 from forecasting.neural.networks.convolution.conv_lstm import KERNEL, line_of
 
 
-class MicCnnLstm(Network):
+class MicCnnLstm(SiteNetwork):
     """(B, S, W, F) -> patterns along a line of stations -> what the slope does in each row -> LSTM -> (B, S, H, 5).
 
     Spatial attention says which station counts in a row, temporal attention which row counts for a station. Drivers are
@@ -19,21 +18,20 @@ class MicCnnLstm(Network):
     A station that is silent in the whole window sends zeros, and nobody looks at it.
     """
 
-    needs_graph = True
     chooses_drivers = True
 
     order: Tensor
+    keeps_graph = False
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        self.register_buffer("order", line_of(require_supports(shape, "mic-cnn-lstm")))
+        self.register_buffer("order", line_of(self.supports))
         half = max(shape.hidden // 2, 1)
         self.convolve = nn.Conv1d(shape.features, half, KERNEL, padding=KERNEL // 2)
         self.score = nn.Sequential(nn.Linear(half, half), nn.Tanh(), nn.Linear(half, 1, bias=False))
         self.encoder = nn.LSTM(2 * half, shape.hidden, batch_first=True)
         self.attention = RowAttention(shape.hidden)
-        self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
+        self.make_head(shape)
         self.looks: Tensor | None = None
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:

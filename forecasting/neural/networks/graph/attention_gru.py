@@ -3,35 +3,31 @@
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.head import QuantileHead
-from forecasting.neural.network import Network, Shape, find_alive, require_supports
+from forecasting.neural.network import Shape, SiteNetwork, find_alive
 
 HEADS = 2
 
 
-class GraphAttentionGru(Network):
+class GraphAttentionGru(SiteNetwork):
     """(B, S, W, F) -> states (B, S, hidden) -> attention along edges of either graph -> (B, S, H, 5).
 
     A station looks at itself and at neighbours that spoke in their window; `weights` keeps the last (B, heads, S, S).
     """
 
-    needs_graph = True
-
     edges: Tensor
     weights: Tensor
+    keeps_graph = False
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        supports = require_supports(shape, "graph-attention-gru")
-        edges = supports.abs().sum(dim=0) > 0
+        edges = self.supports.abs().sum(dim=0) > 0
         self.register_buffer("edges", (edges | torch.eye(edges.shape[0], dtype=torch.bool)).float())
         self.encoder = nn.GRU(shape.features, shape.hidden, batch_first=True)
         self.project = nn.Linear(shape.hidden, HEADS * shape.hidden, bias=False)
         self.to_score = nn.Parameter(torch.randn(2, HEADS, shape.hidden) * 0.1)
         self.bend = nn.LeakyReLU(0.2)
         self.join = nn.Linear((1 + HEADS) * shape.hidden, shape.hidden)
-        self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
+        self.make_head(shape)
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""

@@ -3,31 +3,23 @@
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.head import QuantileHead
-from forecasting.neural.network import Network, Shape, find_alive, mix, require_supports
+from forecasting.neural.network import Shape, SiteNetwork, find_alive, mix
 
 
-class GraphGru(Network):
+class GraphGru(SiteNetwork):
     """(B, S, W, F) -> (B, S, H, 5). A gate is linear in [own, neighbours by graph 1, neighbours by graph 2].
 
     `supports` has shape (2, S, S). A station that is silent in a row sends zeros and its mask in that row, and one that
     is silent in the whole window sends no state at all: the others are forecast as if it did not stand there.
     """
 
-    needs_graph = True
-
-    supports: Tensor
-
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        supports = require_supports(shape, "graph-gru")
         self.hidden = shape.hidden
-        self.register_buffer("supports", supports)
-        views = 1 + supports.shape[0]
+        views = 1 + self.supports.shape[0]
         self.from_input = nn.Linear(views * shape.features, 3 * shape.hidden)
         self.from_state = nn.Linear(views * shape.hidden, 3 * shape.hidden)
-        self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
+        self.make_head(shape)
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""

@@ -3,15 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.head import QuantileHead
-from forecasting.neural.network import Network, Shape, find_alive, mix, require_supports
+from forecasting.neural.network import Shape, SiteNetwork, find_alive, mix
 
 PATCH = 4
 HEADS = 4
 LAYERS = 2
 
 
-class LandGnn(Network):
+class LandGnn(SiteNetwork):
     """(B, S, W, F) -> (B, S, ceil(W / 4), hidden) -> graph convolutions -> attention over time -> (B, S, hidden).
 
     The parts are those of the paper: a graph of near stations, stacked graph convolutions that fuse what stations did
@@ -25,22 +24,17 @@ class LandGnn(Network):
     A station that is silent in the whole window sends nothing.
     """
 
-    needs_graph = True
-
-    supports: Tensor
     reach: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        supports = require_supports(shape, "landgnn")
-        self.register_buffer("supports", supports)
         self.heads = HEADS if shape.hidden % HEADS == 0 else 1
-        self.register_buffer("reach", reach_of(supports, self.heads))
+        self.register_buffer("reach", reach_of(self.supports, self.heads))
         tokens = -(-shape.window // PATCH)
         self.missing = tokens * PATCH - shape.window
         self.embed = nn.Linear(PATCH * shape.features, shape.hidden)
         self.place = nn.Parameter(torch.randn(tokens, shape.hidden) * 0.02)
-        views = 1 + supports.shape[0]
+        views = 1 + self.supports.shape[0]
         self.fuse = nn.ModuleList([nn.Linear(views * shape.hidden, shape.hidden) for _ in range(LAYERS)])
         self.before = nn.LayerNorm(shape.hidden)
         self.ask = nn.Linear(shape.hidden, shape.hidden, bias=False)
@@ -50,8 +44,7 @@ class LandGnn(Network):
         self.think = nn.Sequential(
             nn.Linear(shape.hidden, 2 * shape.hidden), nn.GELU(), nn.Linear(2 * shape.hidden, shape.hidden)
         )
-        self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
+        self.make_head(shape)
         self.looks: Tensor | None = None
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:

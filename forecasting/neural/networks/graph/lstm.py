@@ -3,36 +3,28 @@
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.head import QuantileHead
-from forecasting.neural.network import Network, Shape, find_alive, mix, require_supports
+from forecasting.neural.network import Shape, SiteNetwork, find_alive, mix
 
 PLACES = 4
 
 
-class GraphLstm(Network):
+class GraphLstm(SiteNetwork):
     """(B, S, W, F) -> (B, S, H, 5). Gates see own values and neighbours by the given and a learned graph.
 
     The learned graph is `softmax(relu(A B^T))` of two tables of 4 numbers a station (Graph WaveNet, arXiv:1906.00121);
     `adjacency` gives it for display.
     """
 
-    needs_graph = True
-
-    supports: Tensor
-
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        supports = require_supports(shape, "graph-lstm")
-        stations = supports.shape[-1]
+        stations = self.supports.shape[-1]
         self.hidden = shape.hidden
-        self.register_buffer("supports", supports)
         self.sends = nn.Parameter(torch.randn(stations, PLACES) * 0.1)
         self.takes = nn.Parameter(torch.randn(stations, PLACES) * 0.1)
-        views = 2 + supports.shape[0]
+        views = 2 + self.supports.shape[0]
         self.from_input = nn.Linear(views * shape.features, 4 * shape.hidden)
         self.from_state = nn.Linear(views * shape.hidden, 4 * shape.hidden)
-        self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
+        self.make_head(shape)
 
     def adjacency(self) -> Tensor:
         """The learned graph, shape (S, S); rows sum to 1."""

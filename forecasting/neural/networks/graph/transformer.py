@@ -4,13 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from forecasting.neural.convolution import RowConvolution
-from forecasting.neural.head import QuantileHead
-from forecasting.neural.network import Network, Shape, find_alive, require_supports
+from forecasting.neural.network import Shape, SiteNetwork, find_alive
 
 HEADS = 4
 
 
-class GraphTransformer(Network):
+class GraphTransformer(SiteNetwork):
     """(B, S, W, F) -> one token a station (B, S, hidden) -> attention over stations -> (B, S, H, 5).
 
     Every station may look at every other that spoke: edges are learned, and the given graphs only bias the scores by
@@ -18,19 +17,14 @@ class GraphTransformer(Network):
     last (B, heads, S, S).
     """
 
-    needs_graph = True
-
-    supports: Tensor
     weights: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        supports = require_supports(shape, "graph-transformer")
-        self.register_buffer("supports", supports)
         self.heads = HEADS if shape.hidden % HEADS == 0 else 1
         self.front = RowConvolution(shape)
         self.embed = nn.Linear(2 * self.front.width, shape.hidden)
-        self.bias = nn.Parameter(torch.zeros(self.heads, supports.shape[0]))
+        self.bias = nn.Parameter(torch.zeros(self.heads, self.supports.shape[0]))
         self.before = nn.LayerNorm(shape.hidden)
         self.attend = nn.Linear(shape.hidden, 3 * shape.hidden)
         self.join = nn.Linear(shape.hidden, shape.hidden)
@@ -38,8 +32,7 @@ class GraphTransformer(Network):
         self.think = nn.Sequential(
             nn.Linear(shape.hidden, 2 * shape.hidden), nn.GELU(), nn.Linear(2 * shape.hidden, shape.hidden)
         )
-        self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
+        self.make_head(shape)
 
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
