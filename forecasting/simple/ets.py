@@ -98,11 +98,7 @@ def fit_ets(panel: Panel, calibration: Block, steps: Sequence[int]) -> Smoothing
 
 
 def _search(values: Floats) -> Minimum:
-    unit = measure_steps(values)
-    slope = np.zeros(unit.size)
-    for s, series in enumerate(values.T):
-        rows = np.flatnonzero(np.isfinite(series))[:10]
-        slope[s] = (series[rows[-1]] - series[rows[0]]) / max(1, rows[-1] - rows[0]) / unit[s]
+    unit, slope = _scale(values)
     scaled = values / unit
     # slow and quick to learn: bursts have minima at both ends
     start = np.stack([
@@ -123,3 +119,13 @@ def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 def _squash(raw: Floats) -> Floats:
     return 0.5 + 0.499 * np.tanh(raw)
+
+
+def _scale(values: Floats) -> tuple[Floats, Floats]:
+    """Size of the steps, and the slope of the first ten values in those units, per station."""
+    unit = measure_steps(values)
+    slope = np.zeros(unit.size)
+    for s, series in enumerate(values.T):
+        rows = np.flatnonzero(np.isfinite(series))[:10]
+        slope[s] = (series[rows[-1]] - series[rows[0]]) / max(1, rows[-1] - rows[0]) / unit[s]
+    return unit, slope
