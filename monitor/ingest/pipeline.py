@@ -18,7 +18,7 @@ from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
-from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.decoder import Decoder, Received
 from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
@@ -169,7 +169,7 @@ class Pipeline:
         if message.whole is not None:
             raise too_large(message.whole.payload_bytes)
         decoder = decoder or find_decoder(place.kind)
-        return decoder(message, place, found, self.vocabulary, self.references)
+        return decoder(Received(message, place, found, self.vocabulary, self.references))
 
     # ---- store -------------------------------------------------------------------------------------------------
     def store(self, messages: Sequence[Message], *, readings_first: bool = False) -> Outcome:
@@ -396,7 +396,7 @@ class Pipeline:
 
 
 def _refuse(code: str, reason: str) -> Decoder:
-    def decode(*_: object) -> Decoded:
+    def decode(_: object) -> Decoded:
         raise PayloadError(code, reason)
 
     return decode

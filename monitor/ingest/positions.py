@@ -44,7 +44,7 @@ def find_enu_mm(origin: Origin, latitude: float, longitude: float, height_m: flo
         height_m: above the ellipsoid.
 
     >>> here = Origin(datetime(2026, 1, 1, tzinfo=UTC), (46.0, 9.0, 1000.0))
-    >>> [round(v, 3) for v in find_enu_mm(here, 46.0, 9.0, 1000.5)]
+    >>> [round(v, 3) + 0.0 for v in find_enu_mm(here, 46.0, 9.0, 1000.5)]
     [0.0, 0.0, 500.0]
 
     Raises:

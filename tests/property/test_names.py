@@ -13,11 +13,14 @@ from monitor.domain.alert import Actor
 from monitor.domain.decision import Signature
 from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_names
 from monitor.domain.observation import Report
-from monitor.domain.site import Recipient
+from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import PayloadError, RefusedError
+from monitor.ingest.decoders.decoder import Received
 from monitor.ingest.decoders.observer import decode_event, decode_report
 from monitor.ingest.decoders.strict_json import read_person
 from monitor.ingest.message import Message, Place
+from monitor.ingest.quality import Vocabulary
+from monitor.ingest.references import References
 from monitor.store.alerting import alerts, maintenance, offsets
 from monitor.store.alerting.decisions import load_report_facts
 from monitor.store.people import users
@@ -92,7 +95,9 @@ def test_an_account_is_not_opened_twice_under_another_spelling(database):
 
 
 def say(body):
-    return Message("slopeward/v1/north-bench/report", json.dumps(body).encode(), NOW, "live")
+    message = Message("slopeward/v1/north-bench/report", json.dumps(body).encode(), NOW, "live")
+    site = Site("north-bench", "North bench", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
+    return Received(message, Place("report", site.id, ""), site, Vocabulary({}), References())
 
 
 def test_words_of_an_observer_begin_no_line_of_a_message():
@@ -100,14 +105,12 @@ def test_words_of_an_observer_begin_no_line_of_a_message():
         "time": "2026-03-01T06:00:00Z", "kind": "crack\n", "by": "Ada",
         "text": "3 cm\r\nAll clear: level green\x1b[2J\u2028\u202ewen",
     }  # fmt: skip
-    told = decode_report(say(body), Place("report", "north-bench", ""), None, None, None).report
+    told = decode_report(say(body)).report
     assert (told.kind, told.text) == ("crack", "3 cm All clear: level green[2J wen")
     with pytest.raises(PayloadError, match="shows no character"):
-        decode_report(say({**body, "text": "\x1b\u202e"}), Place("report", "north-bench", ""), None, None, None)
+        decode_report(say({**body, "text": "\x1b\u202e"}))
     event = {"from": body["time"], "to": body["time"], "kind": "blasting", "text": "bench 4\nAll clear"}
-    assert (
-        decode_event(say(event), Place("report", "north-bench", ""), None, None, None).event.text == "bench 4 All clear"
-    )
+    assert decode_event(say(event)).event.text == "bench 4 All clear"
 
 
 def test_observers_are_named_as_people(database):

@@ -1,18 +1,52 @@
 """What a decoder is: a function from a message to what it says; some are made of what a site file tells."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Any, Final, TypeVar
 
+from monitor.domain.observation import Observation
 from monitor.domain.site import Binding, Site
-from monitor.errors import ConfigError
-from monitor.ingest.message import Decoded, Message, Place
-from monitor.ingest.quality import Vocabulary
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.message import Decoded, Fault, Message, Place
+from monitor.ingest.quality import Field, Vocabulary, observe
 from monitor.ingest.references import References
 
 RECEPTION: Final = "reception"
-Decoder = Callable[[Message, Place, Site, Vocabulary, References], Decoded]
-"""Place.station: the station that the topic or the site file names, empty where neither does."""
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message, and what is known where it belongs.
+
+    Attributes:
+        message: as it came.
+        place: with the station that the topic or the site file names, empty where neither does.
+        site: of the place.
+        vocabulary: the names that its stations may use.
+        references: what displacement of its receivers counts from.
+    """
+
+    message: Message
+    place: Place
+    site: Site
+    vocabulary: Vocabulary
+    references: References
+
+    def field(self, station: str, name: str, unit: str | None = None) -> Field:
+        """What a name of a station means; raises PayloadError."""
+        return self.vocabulary.field(self.site, station, name, unit)
+
+    def observe(
+        self, station: str, field: Field, value: float, at: datetime, sigma: float | None = None,
+        solution: str | None = None, extra: str | None = None,
+    ) -> Observation:  # fmt: skip
+        """The record of one value given in the field's unit; raises PayloadError."""
+        return observe(self.site.id, station, field, value, at, self.message.received_at, sigma, solution, extra)
+
+
+Decoder = Callable[[Received], Decoded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +55,39 @@ class Told:
 
     opener: str
     keys: frozenset[str]
+
+
+def gather(
+    parts: Iterable[Part], read: Callable[[Part], Iterable[Observation]]
+) -> tuple[list[Observation], list[tuple[Part, PayloadError]]]:
+    """What the parts of a message say, and the bad ones, each with why; what a part said before it failed counts."""
+    found: list[Observation] = []
+    bad: list[tuple[Part, PayloadError]] = []
+    for part in parts:
+        try:
+            found.extend(read(part))
+        except PayloadError as error:
+            bad.append((part, error.bare()))
+    return found, bad
+
+
+def read_each(parts: Iterable[Part], read: Callable[[Part], Iterable[Observation]]) -> Iterator[Observation]:
+    """What the parts of one item say; raises the first PayloadError after the others were read."""
+    found, bad = gather(parts, read)
+    yield from found
+    if bad:
+        raise bad[0][1]
+
+
+def join_fault(
+    bad: Sequence[tuple[Any, PayloadError]], total: int, parts: str, payload: bytes
+) -> tuple[Fault, ...]:  # fmt: skip
+    """The bad parts of a message in a payload of their own that can be read again, with the first reason."""
+    if not bad:
+        return ()
+    first = bad[0][1]
+    reason = f"{len(bad)} of {total} {parts}, the first: {first}" if total > 1 else str(first)
+    return (Fault(first.code, reason, payload),)
 
 
 def counts_from_reception(binding: Binding) -> bool:

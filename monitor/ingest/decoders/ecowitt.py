@@ -7,15 +7,14 @@ other does not stand in for it while its radio is silent.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.decoder import Decoder, Received
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
-from monitor.ingest.message import Decoded, Message, Place, is_station
-from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded, is_station
 
 METRIC: Final = "ecowitt-metric"
 INCHES_MOST: Final = 40.0  # of mercury: no place on earth has more
@@ -37,19 +36,12 @@ def open_ecowitt(binding: Binding) -> Decoder:
     if said and said not in _RAIN:
         raise ConfigError(f"decoder {binding.name!r}: rain: expected one of {', '.join(_RAIN)}, got {said!r}")
     counters = (said,) if said else _RAIN
-    is_metric = binding.name == METRIC
-
-    def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-        return _decode(message, place, site, vocabulary, counters, is_metric=is_metric)
-
-    return decode
+    return partial(_decode, counters, binding.name == METRIC)
 
 
-def _decode(
-    message: Message, place: Place, site: Site, vocabulary: Vocabulary, counters: Sequence[str], *, is_metric: bool
-) -> Decoded:
-    body = read_object(message.payload)
-    station = place.station or message.topic.rsplit("/", 1)[-1]
+def _decode(counters: Sequence[str], is_metric: bool, received: Received) -> Decoded:
+    body = read_object(received.message.payload)
+    station = received.place.station or received.message.topic.rsplit("/", 1)[-1]
     if not is_station(station):
         raise PayloadError("no_station", "the topic must end with the station id")
     time = body.get("dateutc")
@@ -72,7 +64,7 @@ def _decode(
     if not values:
         raise PayloadError("empty", "no temperature, air pressure or counter of rain in the post")
     return Decoded(tuple(
-        observe(site.id, station, vocabulary.field(site, station, quantity, unit), value, at, message.received_at)
+        received.observe(station, received.field(station, quantity, unit), value, at)
         for quantity, unit, value in values
     ))  # fmt: skip
 

@@ -9,11 +9,10 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Observation
 from monitor.domain.site import Origin, Site
 from monitor.errors import PayloadError
+from monitor.ingest.decoders.decoder import Received
 from monitor.ingest.decoders.native import AXES
-from monitor.ingest.message import Message, is_station
+from monitor.ingest.message import is_station
 from monitor.ingest.positions import Vector, find_enu_mm
-from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
 
 NO_FIX: Final = "no_fix"  # the flag of positions that are good to metres: no displacement
 # how good each kind of solution is: centimetres, or decimetres of a float; the others are good to metres
@@ -62,10 +61,9 @@ def find_displacement(fix: Fix, origin: Origin) -> Vector:
     return east, north, up
 
 
-def observe_fix(
-    fix: Fix, station: str, message: Message, site: Site, vocabulary: Vocabulary, references: References
-) -> list[Observation]:
+def observe_fix(fix: Fix, received: Received) -> list[Observation]:
     """East, north and up of a position; raises PayloadError."""
+    site, station = received.site, received.place.station
     origin = find_origin(site, station, of_place=fix.place is not None)
     enu_mm = find_displacement(fix, origin)
     cov = fix.covariance_mm2
@@ -74,9 +72,8 @@ def observe_fix(
     extra = canonical_json({key: value for key, value in facts.items() if value is not None})
     found = []
     for k, axis in enumerate(AXES):
-        field = vocabulary.field(site, station, axis, "mm")
         sigma = None if cov is None else cov[k] ** 0.5
-        one = observe(site.id, station, field, enu_mm[k], fix.at, message.received_at, sigma, None, extra)
+        one = received.observe(station, received.field(station, axis, "mm"), enu_mm[k], fix.at, sigma, None, extra)
         found.append(one if fix.kind in GOOD else replace(one, flags=(*one.flags, NO_FIX)))
-    references.check(site.id, station, origin.frame, origin.since)
+    received.references.check(site.id, station, origin.frame, origin.since)
     return found

@@ -6,6 +6,7 @@ Two forms. `series = {"object.tilt_x" = "tilt_x_deg"}`: each key is the expressi
 anybody's: those are bounded in size, depth and number before an expression sees them.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import jmespath
@@ -13,15 +14,13 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from monitor.domain.observation import Observation
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder
-from monitor.ingest.decoders.naming import NO_VALUE, SYMBOLS, Target, check_unit, find_target, read_series
+from monitor.ingest.decoders.decoder import Decoder, Received, gather, read_each
+from monitor.ingest.decoders.naming import SYMBOLS, Target, check_unit, find_target, is_none, read_series
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import check_depth, read_json, read_time
-from monitor.ingest.message import Decoded, Fault, Message, Place
-from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded, Fault
 
 _LONGEST: Final = 500  # an expression
 ITEMS_MOST: Final = 1000
@@ -52,7 +51,8 @@ def open_json(binding: Binding) -> Decoder:
         values = {name: (_compile(f"series {name!r}", name), target) for name, target in read_series(binding).items()}
         reader = _Named(paths, values, told.get("time_unit"))
 
-    def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    def decode(received: Received) -> Decoded:
+        message = received.message
         if len(message.payload) > BYTES_MOST:
             raise PayloadError("too_large", f"{len(message.payload)} bytes; at most {BYTES_MOST} are read")
         body = read_json(message.payload)
@@ -60,20 +60,17 @@ def open_json(binding: Binding) -> Decoder:
         items = _search(paths["each"], body, "each") if "each" in paths else [body]
         if not isinstance(items, list) or not items or len(items) > ITEMS_MOST:
             raise PayloadError("no_samples", f"each: expected a list of 1 to {ITEMS_MOST} items")
-        found: list[Observation] = []
-        bad: list[PayloadError] = []
-        for item in items:
-            try:
-                reader.read(item, message, place, site, vocabulary, found)
-            except PayloadError as error:
-                bad.append(error.bare())
+        found, bad = gather(items, lambda item: reader.read(item, received))
         if not found and len(bad) == len(items):
-            raise bad[0]
-        if not bad and not found:
-            raise PayloadError("empty", "none of the values is there")
+            raise bad[0][1]
+        if not bad:
+            if not found:
+                raise PayloadError("empty", "none of the values is there")
+            return Decoded(tuple(found))
         # which part of the message an item was, nobody knows: the whole waits, and what is stored is known again
-        reason = f"{len(bad)} of {len(items)} items, the first: {bad[0]}" if bad else ""
-        return Decoded(tuple(found), (Fault(bad[0].code, reason, message.payload),) if bad else ())
+        first = bad[0][1]
+        reason = f"{len(bad)} of {len(items)} items, the first: {first}"
+        return Decoded(tuple(found), (Fault(first.code, reason, message.payload),))
 
     return decode
 
@@ -86,24 +83,18 @@ class _Named:
     ) -> None:
         self._paths, self._values, self._time_unit = paths, values, time_unit
 
-    def read(
-        self, item: Any, message: Message, place: Place, site: Site, vocabulary: Vocabulary, found: list[Observation]
-    ) -> None:  # fmt: skip
-        """Add what an item says; raises PayloadError, the first of its values that cannot be read."""
-        station = _find_station(self._paths, item, place)
+    def read(self, item: Any, received: Received) -> Iterator[Observation]:
+        """What an item says; raises PayloadError, the first of its values that cannot be read."""
+        station = _find_station(self._paths, item, received)
         at = read_time(_search(self._paths["time"], item, "time"), self._time_unit)
-        first: PayloadError | None = None
-        for name, (path, target) in self._values.items():
-            try:
-                value = _search(path, item, name)
-                if _is_none(value):
-                    continue  # a device sends what it has
-                where, field = target.find(vocabulary, site, station)
-                found.append(observe(site.id, where, field, read_cell(value, name), at, message.received_at))
-            except PayloadError as error:  # the other values of the item count
-                first = first or error.bare()
-        if first is not None:
-            raise first
+
+        def read_one(name: str) -> Iterator[Observation]:
+            path, target = self._values[name]
+            if not _is_none(value := _search(path, item, name)):  # a device sends what it has
+                where, field = target.find(received, station)
+                yield received.observe(where, field, read_cell(value, name), at)
+
+        return read_each(self._values, read_one)
 
 
 class _Listed:
@@ -112,10 +103,8 @@ class _Listed:
     def __init__(self, paths: dict[str, ParsedResult], series: dict[str, Target], time_unit: str | None) -> None:
         self._paths, self._series, self._time_unit = paths, series, time_unit
 
-    def read(
-        self, item: Any, message: Message, place: Place, site: Site, vocabulary: Vocabulary, found: list[Observation]
-    ) -> None:  # fmt: skip
-        """Add what an item says; raises PayloadError, the first of its values that cannot be read."""
+    def read(self, item: Any, received: Received) -> Iterator[Observation]:
+        """What an item says; raises PayloadError."""
         name = _search(self._paths["quantity"], item, "quantity")
         value = _search(self._paths["value"], item, "value")
         unit = _search(self._paths["unit"], item, "unit") if "unit" in self._paths else None
@@ -128,15 +117,15 @@ class _Listed:
             raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
         if _is_none(value):
             return
-        where, field = target.find(vocabulary, site, _find_station(self._paths, item, place))
+        where, field = target.find(received, _find_station(self._paths, item, received))
         check_unit(unit, field.given_unit, f"the item {name[:64]!r}")
         at = read_time(_search(self._paths["time"], item, "time"), self._time_unit)
-        found.append(observe(site.id, where, field, read_cell(value, "value"), at, message.received_at))
+        yield received.observe(where, field, read_cell(value, "value"), at)
 
 
-def _find_station(paths: dict[str, ParsedResult], item: Any, place: Place) -> str:
+def _find_station(paths: dict[str, ParsedResult], item: Any, received: Received) -> str:
     if "device" not in paths:
-        return place.station
+        return received.place.station
     name = _search(paths["device"], item, "device")
     if not isinstance(name, str):
         raise PayloadError("no_station", "device: no text there")
@@ -144,7 +133,7 @@ def _find_station(paths: dict[str, ParsedResult], item: Any, place: Place) -> st
 
 
 def _is_none(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and value.strip().lower() in NO_VALUE)
+    return is_none(value.strip() if isinstance(value, str) else value)
 
 
 def _compile(key: str, text: str) -> ParsedResult:

@@ -9,60 +9,42 @@ import base64
 import binascii
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.quantities import BATTERY_LEVEL, SIGNAL
-from monitor.domain.site import Site
+from monitor.domain.site import Binding
 from monitor.errors import PayloadError
+from monitor.ingest.decoders.decoder import Decoder, Received
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
-from monitor.ingest.message import Decoded, Message, Place, is_station
-from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded, is_station
 
 Value = tuple[str, str, float, datetime | None]
 """Quantity, unit, number, and its own time where the payload has one."""
 _PAYLOAD_BYTES: Final = 255
 
 
-def decode_milesight(message: Message, _p: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-    """Read an uplink of a Milesight tilt, level or pressure sensor; raises PayloadError."""
-    return _decode(message, site, vocabulary, read_milesight)
+def open_lorawan(binding: Binding) -> Decoder:
+    """Make the decoder of an instrument."""
+    return partial(_decode, _INSTRUMENTS[binding.name])
 
 
-def decode_decentlab_ctd10(message: Message, _p: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-    """Read an uplink of a DL-CTD10: water level, temperature; raises PayloadError."""
-    return _decode(message, site, vocabulary, lambda data: read_decentlab(data, 4, _read_ctd10))
-
-
-def decode_decentlab_lid(message: Message, _p: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-    """Read an uplink of a DL-LID: distance by laser, the median of its samples; raises PayloadError."""
-    return _decode(message, site, vocabulary, lambda data: read_decentlab(data, 11, _read_lid))
-
-
-def decode_decentlab_zn1(message: Message, _p: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-    """Read an uplink of a DL-ZN1 used across a crack: opening; raises PayloadError."""
-    return _decode(message, site, vocabulary, lambda data: read_decentlab(data, 2, _read_zn1))
-
-
-def _decode(message: Message, site: Site, vocabulary: Vocabulary, read: Callable[[bytes], list[Value]]) -> Decoded:
-    station, at, data, radio, battery = read_uplink(message.payload)
+def _decode(read: Callable[[bytes], list[Value]], received: Received) -> Decoded:
+    station, at, data, radio, battery = read_uplink(received.message.payload)
     measured = read(data) if data else []
     if battery is not None and all(one[0] != BATTERY_LEVEL for one in measured):
         measured.append((BATTERY_LEVEL, "%", battery, None))
     found = [
-        observe(
-            site.id, station, vocabulary.field(site, station, quantity, unit), value, own or at, message.received_at
-        )
+        received.observe(station, received.field(station, quantity, unit), value, own or at)
         for quantity, unit, value, own in measured
     ]
     if not found:
         raise PayloadError("empty", "the payload holds no value of a sensor, or says that it could not be measured")
     if radio is not None:
-        field = vocabulary.field(site, station, SIGNAL, "dBm")
         extra = None if radio[1] is None else canonical_json({"snr_db": radio[1]})
-        found.append(observe(site.id, station, field, radio[0], at, message.received_at, extra=extra))
+        found.append(received.observe(station, received.field(station, SIGNAL, "dBm"), radio[0], at, extra=extra))
     return Decoded(tuple(found))
 
 
@@ -225,3 +207,11 @@ def _read_lid(words: list[int]) -> list[Value]:
 
 def _read_zn1(words: list[int]) -> list[Value]:
     return [("crack_opening", "um", ((words[0] + words[1] * 65536) / 8388608 - 1) * 20000, None)]
+
+
+_INSTRUMENTS: Final[dict[str, Callable[[bytes], list[Value]]]] = {
+    "milesight": read_milesight,
+    "decentlab-ctd10": partial(read_decentlab, words=4, read=_read_ctd10),  # water level, temperature
+    "decentlab-lid": partial(read_decentlab, words=11, read=_read_lid),  # distance by laser, the median of its samples
+    "decentlab-zn1": partial(read_decentlab, words=2, read=_read_zn1),  # used across a crack: opening
+}

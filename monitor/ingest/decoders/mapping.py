@@ -11,18 +11,17 @@ quantity = "tilt_x"
 unit = "deg"
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.domain.site import Site
+from monitor.domain.observation import Observation
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.decoder import Decoder, Received, gather
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import read_object, read_time
-from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
-from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded, Fault, is_station
 
 _ABSENT: Final = object()
 
@@ -47,28 +46,25 @@ def open_mapping(path: str) -> Decoder:
     for index, value in enumerate(values):
         _check_keys(path, f"value[{index}].", value, ("path", "quantity", "unit"))
 
-    def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-        body = read_object(message.payload)
+    def decode(received: Received) -> Decoded:
+        body = read_object(received.message.payload)
         name = station["name"] if "name" in station else _look(body, station["path"])
         if not isinstance(name, str) or not is_station(name):
             raise PayloadError("no_station", f"{station.get('path', 'station')}: no station id there")
         found_time = _look(body, time["path"])
         at = read_time(None if found_time is _ABSENT else found_time, time.get("unit"), time["path"])
-        found = []
-        first: PayloadError | None = None
-        for rule in values:
+
+        def read(rule: dict[str, str]) -> Iterator[Observation]:
             value = _look(body, rule["path"])
-            if value is _ABSENT or value is None:
-                continue  # a gateway sends what it has
-            try:
-                field = vocabulary.field(site, name, rule["quantity"], rule["unit"])
-                number = read_cell(value, rule["path"])
-                found.append(observe(site.id, name, field, number, at, message.received_at))
-            except PayloadError as error:  # the other values count
-                first = first or error.bare()
+            if value is not _ABSENT and value is not None:  # a gateway sends what it has
+                field = received.field(name, rule["quantity"], rule["unit"])
+                yield received.observe(name, field, read_cell(value, rule["path"]), at)
+
+        found, bad = gather(values, read)
+        first = bad[0][1] if bad else PayloadError("empty", "none of the mapped values is there")
         if not found:
-            raise first or PayloadError("empty", "none of the mapped values is there")
-        return Decoded(tuple(found), () if first is None else (Fault(first.code, str(first), message.payload),))
+            raise first
+        return Decoded(tuple(found), (Fault(first.code, str(first), received.message.payload),) if bad else ())
 
     return decode
 

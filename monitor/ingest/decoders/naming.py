@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.domain.quantities import UNITS, convert, split_suffix
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.decoder import Received
 from monitor.ingest.message import is_station
-from monitor.ingest.quality import Field, Vocabulary
+from monitor.ingest.quality import Field
 
 NO_VALUE: Final = frozenset({"", "nan", "null", "none", "n/a", "--"})  # as devices write that there is none
 SYMBOLS: Final = {"°C": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}  # units as others write them
@@ -27,12 +28,12 @@ class Target:
         parts = None if self.unit is not None else split_suffix(self.name)
         return self.name if parts is None else parts[0]
 
-    def find(self, vocabulary: Vocabulary, site: Site, station: str) -> tuple[str, Field]:
+    def find(self, received: Received, station: str) -> tuple[str, Field]:
         """Station and field, of the station of the message where this names none; raises PayloadError."""
         where = self.station or station
         if not is_station(where):
             raise PayloadError("no_station", f"{where[:64]!r} is no station id; name one in series or as station")
-        return where, vocabulary.field(site, where, self.name, self.unit)
+        return where, received.field(where, self.name, self.unit)
 
 
 def read_series(binding: Binding) -> dict[str, Target]:
@@ -62,6 +63,11 @@ def find_target(series: dict[str, Target], name: str) -> Target | None:
     """What a name is: as the site file says, else as the house itself writes it; None where it is neither."""
     found = series.get(name)
     return found if found is not None or split_suffix(name) is None else Target("", name)
+
+
+def is_none(value: object) -> bool:
+    """Whether a device says that it has no value."""
+    return value is None or (isinstance(value, str) and value.lower() in NO_VALUE)
 
 
 def check_unit(told: object, expected: str, who: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from forecasting.message import Figure, NameList, Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
-from monitor.domain.site import Site
 from monitor.errors import PayloadError
+from monitor.ingest.decoders.decoder import Received, gather
 from monitor.ingest.decoders.strict_json import (
     SAMPLE_LIMIT,
     check_depth,
@@ -26,9 +26,7 @@ from monitor.ingest.decoders.strict_json import (
     read_text,
     read_time,
 )
-from monitor.ingest.message import Decoded, Fault, Message, Place
-from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded, Fault, Message
 from monitor.store.readings.messages import SequenceMark
 
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})
@@ -63,13 +61,14 @@ _VARIANCE: Final = Template("sample.variance", "gnss.cov_mm2: a variance is nega
 _CORRELATION: Final = Template("sample.correlation", "gnss.cov_mm2: a correlation lies beyond one")
 
 
-def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, references: References) -> Decoded:
+def decode(received: Received) -> Decoded:
     """Read the samples of a message.
 
     Raises:
         PayloadError: nothing of the message can be read.
     """
-    if not place.station:
+    message, station = received.message, received.place.station
+    if not station:
         raise PayloadError("no_station", _NO_STATION())
     body = read_object(message.payload)
     counted = _read_counts(body)
@@ -81,20 +80,11 @@ def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, r
             raise PayloadError("no_samples", _NO_SAMPLES())
         if len(samples) > SAMPLE_LIMIT:
             raise PayloadError("too_many", _TOO_MANY(n=Figure(len(samples), "d"), most=Figure(SAMPLE_LIMIT, "d")))
-    observations: list[Observation] = []
-    bad: list[tuple[Any, PayloadError]] = []
-    newest = None
-    for sample in samples:
-        try:
-            at, found = _read_sample(sample, body, message, place, site, vocabulary, references)
-        except PayloadError as error:
-            bad.append((sample, error.bare()))
-            continue
-        observations += found
-        newest = at if newest is None or at > newest else newest
+    observations, bad = gather(samples, lambda sample: _read_sample(sample, body, received))
     mark = None
     if counted is not None:
-        mark = SequenceMark(site.id, place.station, *counted, newest or message.received_at)
+        newest = max((one.observed_at for one in observations), default=message.received_at)
+        mark = SequenceMark(received.site.id, station, *counted, newest)
     faults = (_join_faults(message, body, bad, len(samples), many=many),) if bad else ()
     return Decoded(tuple(observations), faults, mark=mark)
 
@@ -125,10 +115,7 @@ def _join_faults(
     return Fault(first.code, reason, json.dumps(kept).encode())
 
 
-def _read_sample(
-    sample: Any, body: Mapping[str, Any], message: Message, place: Place, site: Site, vocabulary: Vocabulary,
-    references: References,
-) -> tuple[datetime, list[Observation]]:  # fmt: skip
+def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> list[Observation]:
     if not isinstance(sample, dict):
         raise PayloadError("not_object", _SAMPLE(type=type(sample).__name__))
     at = read_time(sample.get("time"), sample.get("time_unit", body.get("time_unit")))
@@ -153,14 +140,11 @@ def _read_sample(
             sigma, value = value.get("sigma"), value.get("value")  # noqa: PLW2901
         if sigmas and name in sigmas:
             sigma, used = sigmas[name], used + 1
-        field = vocabulary.field(site, place.station, name, unit)
+        field = received.field(received.place.station, name, unit)
         if sigma is not None:
             sigma = _read_sigma(sigma, name)
-        found.append(
-            observe(
-                site.id, place.station, field, read_number(value, name), at, message.received_at, sigma, solution, extra
-            )
-        )
+        number = read_number(value, name)
+        found.append(received.observe(received.place.station, field, number, at, sigma, solution, extra))
     if sigmas and used != len(sigmas):
         stray = sorted(set(sigmas) - {name for name, _ in _values(sample)})
         raise PayloadError("bad_sigma", _STRAY_SIGMA(names=", ".join(stray)[:100]))
@@ -169,10 +153,10 @@ def _read_sample(
     if len(set(names)) != len(names):
         raise PayloadError("double_value", _DOUBLE())
     if gnss is not None:
-        found += _read_gnss(gnss, solution, at, extra, message, place, site, vocabulary, references)
+        found += _read_gnss(gnss, solution, at, extra, received)
     if not found:
         raise PayloadError("empty", _EMPTY())
-    return at, found
+    return found
 
 
 def _values(sample: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -213,8 +197,7 @@ def _read_meta(meta: object) -> str:
 
 
 def _read_gnss(
-    gnss: object, solution: str | None, at: datetime, meta: str | None, message: Message, place: Place, site: Site,
-    vocabulary: Vocabulary, references: References,
+    gnss: object, solution: str | None, at: datetime, meta: str | None, received: Received
 ) -> list[Observation]:  # fmt: skip
     if not isinstance(gnss, dict):
         raise PayloadError("not_object", _GNSS_OBJECT())
@@ -240,14 +223,12 @@ def _read_gnss(
         facts |= json.loads(meta)
     extra = canonical_json({k: v for k, v in facts.items() if v is not None})
     final = _read_solution(gnss.get("solution")) or solution
+    station = received.place.station
     found = [
-        observe(
-            site.id, place.station, vocabulary.field(site, place.station, axis, "mm"), value, at, message.received_at,
-            sigma, final, extra,
-        )
+        received.observe(station, received.field(station, axis, "mm"), value, at, sigma, final, extra)
         for axis, value, sigma in zip(AXES, enu, sigmas, strict=True)
-    ]  # fmt: skip
-    references.check(site.id, place.station, frame, epoch0)  # last: a bad sample must not set the reference
+    ]
+    received.references.check(received.site.id, station, frame, epoch0)  # last: a bad sample must not set the reference
     return found
 
 

@@ -10,16 +10,14 @@ from typing import Any, Final
 import pynmea2
 
 from monitor.domain.observation import Observation
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Decoder, counts_from_reception
+from monitor.ingest.decoders.decoder import Decoder, Received, counts_from_reception, join_fault
 from monitor.ingest.decoders.fixes import Fix, observe_fix
 from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.decoders.rtklib import join_lines, split_lines
+from monitor.ingest.decoders.rtklib import split_lines
 from monitor.ingest.decoders.strict_json import read_time
-from monitor.ingest.message import Decoded, Message, Place
-from monitor.ingest.quality import Vocabulary
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded
 
 _DATED: Final = ("RMC", "ZDA")
 _READ: Final = ("GGA", "GST", *_DATED)
@@ -33,9 +31,8 @@ def open_nmea(binding: Binding) -> Decoder:
     """Make the decoder; `date = "reception"` takes the day from the reception; raises ConfigError."""
     of_reception = counts_from_reception(binding)
 
-    def decode(
-        message: Message, place: Place, site: Site, vocabulary: Vocabulary, references: References
-    ) -> Decoded:  # fmt: skip
+    def decode(received: Received) -> Decoded:
+        message = received.message
         if message.retained and of_reception:
             raise PayloadError("retained", "a position without date that the broker had kept: when it was is unknown")
         lines = split_lines(message.payload)
@@ -61,13 +58,12 @@ def open_nmea(binding: Binding) -> Decoder:
             if kind != "GGA":
                 continue
             try:
-                fix = _read_fix(_parse(line), near, errors)
-                found += observe_fix(fix, place.station, message, site, vocabulary, references)
+                found += observe_fix(_read_fix(_parse(line), near, errors), received)
             except PayloadError as error:
                 bad[k] = error.bare()
-        kept = [line for k, line in enumerate(lines) if k in bad or k in days]
-        first = next(iter(bad.values()), None)
-        return Decoded(tuple(found), join_lines(first, kept, len(bad), sum(kind in _READ for kind in kinds)))
+        kept = "\n".join(line for k, line in enumerate(lines) if k in bad or k in days)
+        total = sum(kind in _READ for kind in kinds)
+        return Decoded(tuple(found), join_fault([*bad.items()], total, "lines", kept.encode()))
 
     return decode
 

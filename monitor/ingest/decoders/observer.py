@@ -5,8 +5,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from monitor.domain.observation import Report, SiteEvent
-from monitor.domain.site import Site
 from monitor.errors import PayloadError
+from monitor.ingest.decoders.decoder import Received
 from monitor.ingest.decoders.strict_json import (
     check_keys,
     read_line,
@@ -16,17 +16,15 @@ from monitor.ingest.decoders.strict_json import (
     read_text,
     read_time,
 )
-from monitor.ingest.message import Decoded, Message, Place, is_station
-from monitor.ingest.quality import Vocabulary
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded, is_station
 
 _REPORT: Final = frozenset({"time", "time_unit", "kind", "text", "by", "station", "photo_url"})
 _EVENT: Final = frozenset({"from", "to", "time_unit", "kind", "value", "text", "by"})
 
 
-def decode_report(message: Message, place: Place, _site: Site, _v: Vocabulary, _r: References) -> Decoded:
+def decode_report(received: Received) -> Decoded:
     """Read `{time, kind, text, by, station?, photo_url?}`; raises PayloadError."""
-    body = read_object(message.payload)
+    body, site = read_object(received.message.payload), received.place.site
     check_keys(body, _REPORT)
     station, photo = body.get("station"), body.get("photo_url")
     if station is not None and (not isinstance(station, str) or not is_station(station)):
@@ -34,15 +32,15 @@ def decode_report(message: Message, place: Place, _site: Site, _v: Vocabulary, _
     if photo is not None and not _is_address(read_text(photo, "photo_url", 2000)):
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
     report = Report(
-        place.site, read_time(body.get("time"), body.get("time_unit")), read_line(body.get("kind"), "kind", 64),
+        site, read_time(body.get("time"), body.get("time_unit")), read_line(body.get("kind"), "kind", 64),
         read_line(body.get("text"), "text"), read_person(body.get("by"), "by"), station, photo,
     )  # fmt: skip
     return Decoded(report=report)
 
 
-def decode_event(message: Message, place: Place, _site: Site, _v: Vocabulary, _r: References) -> Decoded:
+def decode_event(received: Received) -> Decoded:
     """Read `{from, to, kind, value?, text, by?}`; raises PayloadError."""
-    body = read_object(message.payload)
+    body = read_object(received.message.payload)
     check_keys(body, _EVENT)
     unit = body.get("time_unit")
     from_at, to_at = read_time(body.get("from"), unit, "from"), read_time(body.get("to"), unit, "to")
@@ -50,8 +48,8 @@ def decode_event(message: Message, place: Place, _site: Site, _v: Vocabulary, _r
         raise PayloadError("bad_time", "to lies before from")
     value = body.get("value")
     event = SiteEvent(
-        place.site, from_at, to_at, read_line(body.get("kind"), "kind", 64), read_line(body.get("text"), "text"),
-        None if value is None else read_number(value, "value"),
+        received.place.site, from_at, to_at, read_line(body.get("kind"), "kind", 64),
+        read_line(body.get("text"), "text"), None if value is None else read_number(value, "value"),
     )  # fmt: skip
     return Decoded(event=event, event_by=read_person(body.get("by", "mqtt"), "by"))
 

@@ -7,14 +7,12 @@ says whether the device is connected.
 from typing import Final
 
 from monitor.domain.observation import Link
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.decoder import Decoder, Received
 from monitor.ingest.decoders.naming import NO_VALUE, find_target, read_series
 from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.message import Decoded, Message, Place, is_station
-from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded, is_station
 
 _STATE: Final = "$state"
 # of Homie: connected or not; one that sleeps has said that it will be silent
@@ -35,21 +33,21 @@ def open_plain(binding: Binding) -> Decoder:
     if not is_state and "{quantity}" not in binding.pattern and len(series) != 1:
         raise ConfigError(f"topic {binding.pattern!r}: expected a level {{quantity}}, or a single name in series")
 
-    def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    def decode(received: Received) -> Decoded:
+        message = received.message
         if message.retained and not is_state:
             raise PayloadError("retained", "a value without time that the broker had kept: when it was is unknown")
         text = _read_text(message.payload)
         if is_state:
-            return _read_state(text, message, place, site)
+            return _read_state(text, received)
         name = binding.read("{quantity}", message.topic) or next(iter(series))
         target = find_target(series, name)
         if target is None:
             raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
         if text.lower() in NO_VALUE:
             raise PayloadError("empty", f"{name[:64]}: the device says that it has no value")
-        station, field = target.find(vocabulary, site, place.station)
-        value = read_cell(text, name[:64])
-        return Decoded((observe(site.id, station, field, value, message.came_at, message.received_at),))
+        station, field = target.find(received, received.place.station)
+        return Decoded((received.observe(station, field, read_cell(text, name[:64]), message.came_at),))
 
     return decode
 
@@ -63,9 +61,9 @@ def _read_text(payload: bytes) -> str:
         raise PayloadError("not_number", "the payload is no number in ASCII") from None
 
 
-def _read_state(text: str, message: Message, place: Place, site: Site) -> Decoded:
+def _read_state(text: str, received: Received) -> Decoded:
     if text not in _STATES:
         raise PayloadError("bad_payload", f"{text!r} is no state of Homie; known: {', '.join(_STATES)}")
-    if not is_station(place.station):
+    if not is_station(station := received.place.station):
         raise PayloadError("no_station", "the topic names no station; put {station} into the pattern")
-    return Decoded(links=(Link(site.id, place.station, message.came_at, _STATES[text], f"$state {text}"),))
+    return Decoded(links=(Link(received.site.id, station, received.message.came_at, _STATES[text], f"$state {text}"),))

@@ -11,11 +11,11 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import OF_VELOCITY_MAPS
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
+from monitor.ingest.decoders.decoder import Received, gather
 from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
 from monitor.ingest.decoders.strict_json import NO_NUMBER, check_keys, read_number, read_object, read_time
-from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
+from monitor.ingest.message import Decoded, Fault, is_station
 from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
 
 COLUMNS: Final = frozenset(
     {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels"}
@@ -32,20 +32,18 @@ _NO_PIXELS: Final = Template("row.pixels", "pixels: expected a whole number abov
 _ROWS: Final = Template("row.first", "{n} rows, the first: {reason}")
 
 
-def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+def decode(received: Received) -> Decoded:
     """Read `{"rows": [{time, station, quantity, value, ...}]}`; bad rows stay in the quarantine."""
-    rows = read_object(message.payload).get("rows")
+    rows = read_object(received.message.payload).get("rows")
     if not isinstance(rows, list) or not rows:
         raise PayloadError("no_samples", _NO_ROWS())
-    found: list[Observation] = []
-    bad: list[tuple[Any, PayloadError]] = []
-    for row in rows:
-        try:
-            if not isinstance(row, dict):
-                raise PayloadError("not_object", _NO_OBJECT())
-            found.append(read_row(row, site, vocabulary, message.received_at))
-        except PayloadError as error:
-            bad.append((row, error.bare()))
+
+    def read(row: Any) -> list[Observation]:
+        if not isinstance(row, dict):
+            raise PayloadError("not_object", _NO_OBJECT())
+        return [read_row(row, received.site, received.vocabulary, received.message.received_at)]
+
+    found, bad = gather(rows, read)
     return Decoded(tuple(found), join_bad_rows(bad))
 
 

@@ -8,17 +8,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from monitor.domain.observation import Observation
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault
 from monitor.ingest.decoders.fixes import LINES_MOST, Fix, observe_fix
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, read_time
-from monitor.ingest.message import Decoded, Fault, Message, Place
+from monitor.ingest.message import Decoded
 from monitor.ingest.positions import Vector, gps_to_utc
-from monitor.ingest.quality import Vocabulary
-from monitor.ingest.references import References
 
 _SYSTEMS: Final = ("gpst", "utc")
 _OF_HEADERS: Final = (*_SYSTEMS, "jst")
@@ -37,27 +34,16 @@ def open_rtklib(binding: Binding) -> Decoder:
         if key in told and told[key] not in known:
             raise ConfigError(f"decoder 'rtklib': {key}: expected {' or '.join(known)}, got {told[key]!r}")
 
-    def decode(
-        message: Message, place: Place, site: Site, vocabulary: Vocabulary, references: References
-    ) -> Decoded:  # fmt: skip
-        lines = split_lines(message.payload)
+    def decode(received: Received) -> Decoded:
+        lines = split_lines(received.message.payload)
         head = [line for line in lines if line.startswith("%")]
         system, form = read_head(head, told.get("time"), told.get("positions"))
-        found: list[Observation] = []
-        bad: list[str] = []
-        first: PayloadError | None = None
-        for line in lines:
-            if line.startswith("%"):
-                continue
-            try:
-                fix = read_solution(line, system, form)
-                found += observe_fix(fix, place.station, message, site, vocabulary, references)
-            except PayloadError as error:
-                first = first or error.bare()
-                bad.append(line)
-        if first is None and not found:
+        solutions = [line for line in lines if not line.startswith("%")]
+        found, bad = gather(solutions, lambda line: observe_fix(read_solution(line, system, form), received))
+        if not bad and not found:
             raise PayloadError("empty", "no line of a solution")
-        return Decoded(tuple(found), join_lines(first, [*head, *bad], len(bad), len(lines) - len(head)))
+        kept = "\n".join([*head, *(line for line, _ in bad)])
+        return Decoded(tuple(found), join_fault(bad, len(solutions), "lines", kept.encode()))
 
     return decode
 
@@ -74,14 +60,6 @@ def split_lines(payload: bytes) -> list[str]:
     if len(lines) > LINES_MOST:
         raise PayloadError("too_many", f"{len(lines)} lines; at most {LINES_MOST} are read")
     return lines
-
-
-def join_lines(first: PayloadError | None, kept: Sequence[str], bad: int, total: int) -> tuple[Fault, ...]:
-    """The bad lines, with what they need to be read again, in a payload of their own."""
-    if first is None:
-        return ()
-    reason = f"{bad} of {total} lines, the first: {first}" if total > 1 else str(first)
-    return (Fault(first.code, reason, "\n".join(kept).encode()),)
 
 
 def read_head(head: Sequence[str], system: str | None, form: str | None) -> tuple[str, str]:

@@ -13,13 +13,18 @@ from typing import Any, Final
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import RECEPTION, Decoder, counts_from_reception
+from monitor.ingest.decoders.decoder import (
+    RECEPTION,
+    Decoder,
+    Received,
+    counts_from_reception,
+    gather,
+    join_fault,
+)
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_array, read_number
-from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
-from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded, is_station
 
 _ABSOLUTE_S: Final = 2.0**28  # smaller times count from now (RFC 8428, 4.5.3)
 _UNITS: Final = {"Cel": "degC", "/": "1", "m/s2": "m/s2", "%EL": "%", "%RH": "%"}  # where SenML spells otherwise
@@ -32,23 +37,13 @@ def open_senml(binding: Binding) -> Decoder:
     """Make the decoder; `date = "reception"` takes records without an absolute time; raises ConfigError."""
     of_reception = counts_from_reception(binding)
 
-    def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-        found: list[Observation] = []
-        bad: list[dict[str, Any]] = []
-        first: PayloadError | None = None
-        resolved = _resolve(read_array(message.payload))
-        for record in resolved:
-            try:
-                found.append(_read(record, message, site, vocabulary, of_reception=of_reception))
-            except PayloadError as error:  # the other records count
-                first = first or error.bare()
-                bad.append(record)
-        if first is None:
-            return Decoded(tuple(found))
+    def decode(received: Received) -> Decoded:
+        resolved = _resolve(read_array(received.message.payload))
+        found, bad = gather(resolved, lambda record: [_read(record, received, of_reception=of_reception)])
         if not found:
-            raise first
-        reason = f"{len(bad)} of {len(resolved)} records, the first: {first}"
-        return Decoded(tuple(found), (Fault(first.code, reason, json.dumps(bad).encode()),))
+            raise bad[0][1]
+        kept = json.dumps([record for record, _ in bad]).encode()
+        return Decoded(tuple(found), join_fault(bad, len(resolved), "records", kept))
 
     return decode
 
@@ -75,13 +70,11 @@ def _resolve(records: list[Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _read(
-    record: Mapping[str, Any], message: Message, site: Site, vocabulary: Vocabulary, *, of_reception: bool
-) -> Observation:
+def _read(record: Mapping[str, Any], received: Received, *, of_reception: bool) -> Observation:
     station, quantity = _split(_text(record, "bn") + _text(record, "n"))
     value = read_number(record["v"], "v") + read_number(record.get("bv", 0), "bv")
     unit = _text(record, "u") or _text(record, "bu") or None
-    field = vocabulary.field(site, station, quantity, _UNITS.get(unit or "", unit))
+    field = received.field(station, quantity, _UNITS.get(unit or "", unit))
     seconds = read_number(record.get("bt", 0), "bt") + read_number(record.get("t", 0), "t")
     if abs(seconds) < _ABSOLUTE_S:
         if not of_reception:
@@ -89,9 +82,9 @@ def _read(
                 "no_time",
                 f"{quantity} has no absolute time (bt or t): let the device send it, or say date = {RECEPTION}",
             )
-        if message.retained:
+        if received.message.retained:
             raise PayloadError("retained", "a record without time that the broker had kept: when it was is unknown")
-    return observe(site.id, station, field, value, _time(seconds, message.came_at), message.received_at)
+    return received.observe(station, field, value, _time(seconds, received.message.came_at))
 
 
 def _text(record: Mapping[str, Any], key: str) -> str:

@@ -12,15 +12,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.observation import Observation
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault
 from monitor.ingest.decoders.naming import Target, check_unit, read_series
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time
-from monitor.ingest.message import Decoded, Fault, Message, Place
-from monitor.ingest.quality import Vocabulary, observe
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded
 
 _IN_TOPIC: Final = re.compile(r"Datastreams\('?([^()']{1,200})'?\)")
 
@@ -29,29 +27,16 @@ def open_sensorthings(binding: Binding) -> Decoder:
     """Make the decoder; `series` says what the Datastreams are; raises ConfigError."""
     series = read_series(binding)
 
-    def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-        body = read_object(message.payload)
+    def decode(received: Received) -> Decoded:
+        body = read_object(received.message.payload)
         many = body.get("value") if "value" in body and "result" not in body else [body]
         if not isinstance(many, list) or not many or len(many) > SAMPLE_LIMIT:
             raise PayloadError("no_samples", f"expected an Observation, or a list value of 1 to {SAMPLE_LIMIT}")
-        in_topic = _IN_TOPIC.search(message.topic)
-        found: list[Observation] = []
-        bad: list[Any] = []
-        first: PayloadError | None = None
-        for one in many:
-            try:
-                found.append(
-                    _read(one, in_topic[1] if in_topic else "", message, place, site, vocabulary, series)
-                )  # fmt: skip
-            except PayloadError as error:
-                first = first or error.bare()
-                bad.append(one)
-        if first is None:
-            return Decoded(tuple(found))
-        if len(many) == 1:
-            raise first
-        reason = f"{len(bad)} of {len(many)} Observations, the first: {first}"
-        return Decoded(tuple(found), (Fault(first.code, reason, json.dumps({"value": bad}).encode()),))
+        found, bad = gather(many, lambda one: [_read(one, received, series)])
+        if bad and len(many) == 1:
+            raise bad[0][1]
+        kept = json.dumps({"value": [one for one, _ in bad]}).encode()
+        return Decoded(tuple(found), join_fault(bad, len(many), "Observations", kept))
 
     return decode
 
@@ -75,15 +60,13 @@ def find_newest(payload: bytes, until: datetime) -> datetime | None:
     return max((at for at in found if at <= until), default=None)
 
 
-def _read(
-    one: Any, in_topic: str, message: Message, place: Place, site: Site, vocabulary: Vocabulary,
-    series: Mapping[str, Target],
-) -> Observation:  # fmt: skip
+def _read(one: Any, received: Received, series: Mapping[str, Target]) -> Observation:
     if not isinstance(one, dict):
         raise PayloadError("not_object", "an Observation must be an object")
     stream = one.get("Datastream")
     stream = stream if isinstance(stream, dict) else {}
-    names = [str(stream[key]) for key in ("@iot.id", "name") if key in stream] or [in_topic]
+    in_topic = _IN_TOPIC.search(received.message.topic)
+    names = [str(stream[key]) for key in ("@iot.id", "name") if key in stream] or [in_topic[1] if in_topic else ""]
     target = next((series[name] for name in names if name in series), None)
     if target is None:
         if not any(names):
@@ -93,13 +76,13 @@ def _read(
             )
         shown = " or ".join(repr(name[:64]) for name in names if name)
         raise PayloadError("unknown_quantity", f"series does not say what Datastream {shown} is")
-    station, field = target.find(vocabulary, site, place.station)
+    station, field = target.find(received, received.place.station)
     unit = stream.get("unitOfMeasurement")
     check_unit(unit.get("symbol") if isinstance(unit, dict) else None, field.given_unit, "the Datastream")
     if one.get("result") is None:
         raise PayloadError("empty", "the Observation has no result")
     at = read_time(_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
-    return observe(site.id, station, field, read_cell(one["result"], "result"), at, message.received_at)
+    return received.observe(station, field, read_cell(one["result"], "result"), at)
 
 
 def _end(time: Any) -> Any:

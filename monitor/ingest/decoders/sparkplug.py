@@ -13,15 +13,14 @@ from typing import Any, Final
 
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Link, Observation
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding
 from monitor.errors import PayloadError
 from monitor.ingest.births import Births, Metric, Node
-from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.decoder import Decoder, Received, gather
 from monitor.ingest.decoders.naming import Target, find_target, read_series
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text, read_number, read_time
-from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
-from monitor.ingest.quality import Field, Vocabulary, observe
-from monitor.ingest.references import References
+from monitor.ingest.message import Decoded, Fault, is_station
+from monitor.ingest.quality import Field
 
 NAMESPACE: Final = "spBv1.0"
 _KINDS: Final = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH")
@@ -64,12 +63,12 @@ def open_sparkplug(binding: Binding) -> Decoder:
     """Make the decoder; `series` says what metrics are, by name or by DEVICE:NAME; raises ConfigError."""
     series = read_series(binding)
 
-    def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-        parts = message.topic.split("/")
+    def decode(received: Received) -> Decoded:
+        parts = received.message.topic.split("/")
         if parts[0] != NAMESPACE or len(parts) not in {4, 5} or parts[2] not in _KINDS:
             raise PayloadError("not_reading", "a command or a state of a host, no reading of Sparkplug B")
-        talk = _Talk(message, place, site, vocabulary, series, parts[1], parts[3], "".join(parts[4:]))
-        return talk.read(parts[2], read_payload(message.payload))
+        talk = _Talk(received, series, parts[1], parts[3], "".join(parts[4:]))
+        return talk.read(parts[2], read_payload(received.message.payload))
 
     return decode
 
@@ -78,10 +77,7 @@ def open_sparkplug(binding: Binding) -> Decoder:
 class _Talk:
     """One message of a node or of its device."""
 
-    message: Message
-    place: Place
-    site: Site
-    vocabulary: Vocabulary
+    received: Received
     series: dict[str, Target]
     group: str
     node: str
@@ -89,22 +85,22 @@ class _Talk:
 
     @property
     def births(self) -> Births:
-        return self.vocabulary.births
+        return self.received.vocabulary.births
 
     @property
     def key(self) -> str:
-        return f"{self.site.id}/{self.group}/{self.node}"
+        return f"{self.received.site.id}/{self.group}/{self.node}"
 
     @property
     def station(self) -> str:
-        return self.place.station or self.device or self.node
+        return self.received.place.station or self.device or self.node
 
     def read(self, kind: str, payload: Payload) -> Decoded:
-        known = self.births.find(self.key, self.message.epoch)
+        known = self.births.find(self.key, self.received.message.epoch)
         if kind == "NDEATH":
             return self._end_node(known, payload)
         if kind == "NBIRTH":
-            known = Node(self.message.epoch, _find_bd_seq(payload), payload.seq or 0)
+            known = Node(self.received.message.epoch, _find_bd_seq(payload), payload.seq or 0)
             self.births.bear(self.key, known)
         elif known is not None and payload.seq is not None and not self.births.count(self.key, payload.seq):
             known = None
@@ -138,28 +134,23 @@ class _Talk:
         return Decoded(tuple(found), bad)
 
     def _observe(self, payload: Payload, values: list[Value]) -> tuple[list[Observation], tuple[Fault, ...]]:
-        found: list[Observation] = []
-        first: PayloadError | None = None
-        for value in values:
-            try:
-                where = self._find_field(value.name)
-                if where is None or value.number is None:
-                    continue
+        def read(value: Value) -> Iterator[Observation]:
+            where = self._find_field(value.name)
+            if where is not None and value.number is not None:
                 at = read_time(value.at_ms if value.at_ms is not None else payload.at_ms, "ms", "timestamp")
-                number = read_number(value.number, value.name[:64])
-                found.append(observe(self.site.id, *where, number, at, self.message.received_at))
-            except PayloadError as error:
-                first = first or error.bare()
-        return found, () if first is None else self._fault(first.code, str(first))
+                yield self.received.observe(*where, read_number(value.number, value.name[:64]), at)
+
+        found, bad = gather(values, read)
+        return found, self._fault(bad[0][1].code, str(bad[0][1])) if bad else ()
 
     def _find_field(self, name: str) -> tuple[str, Field] | None:
         """Station and field of a metric; None where the site file does not want it."""
         target = self.series.get(f"{self.device or self.node}:{name}") or self.series.get(name)
         if target is None:
             target = find_target({}, name.rpartition("/")[2])
-            if target is None or self.site.expect(self.station, target.name_alone) is None:
+            if target is None or self.received.site.expect(self.station, target.name_alone) is None:
                 return None
-        return target.find(self.vocabulary, self.site, self.station)
+        return target.find(self.received, self.station)
 
     def _end_node(self, known: Node | None, payload: Payload) -> Decoded:
         died = _find_bd_seq(payload)
@@ -173,12 +164,12 @@ class _Talk:
 
     def _find_stations(self, known: Node | None, device: str) -> frozenset[str]:
         mine = None if known is None else known.stations.get(device)
-        return mine or frozenset({self.place.station or device or self.node})
+        return mine or frozenset({self.received.place.station or device or self.node})
 
     def _link(self, stations: frozenset[str], word: str, *, online: bool) -> tuple[Link, ...]:
         text = f"Sparkplug {word} of {self.group}/{self.node}{'/' * bool(self.device)}{self.device}"
         return tuple(
-            Link(self.site.id, station, self.message.came_at, online, text[:200])
+            Link(self.received.site.id, station, self.received.message.came_at, online, text[:200])
             for station in sorted(stations) if is_station(station)
         )  # fmt: skip
 
@@ -189,10 +180,10 @@ class _Talk:
         )
 
     def _fault(self, code: str, reason: str) -> tuple[Fault, ...]:
-        return (Fault(code, reason, self.message.payload),)
+        return (Fault(code, reason, self.received.message.payload),)
 
     def _ask(self) -> tuple[str, bytes]:
-        return f"{NAMESPACE}/{self.group}/NCMD/{self.node}", spell_rebirth(self.message.received_at)
+        return f"{NAMESPACE}/{self.group}/NCMD/{self.node}", spell_rebirth(self.received.message.received_at)
 
 
 def _find_bd_seq(payload: Payload) -> int | None:

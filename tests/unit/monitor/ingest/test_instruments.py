@@ -9,6 +9,7 @@ import pytest
 
 from monitor.domain.site import Binding, Level, Site
 from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.decoder import Received
 from monitor.ingest.decoders.lorawan import read_uplink
 from monitor.ingest.decoders.table import find_decoder, is_undated
 from monitor.ingest.message import Message, Place
@@ -25,10 +26,9 @@ def decode(name, payload, topic="gateway/up/W1", **more):
 
 def decode_whole(name, payload, topic="gateway/up/W1", told=(), **more):
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return find_decoder(name, Binding("gateway/#", name, told=told))(
-        Message(topic, raw, NOW, "live", **more), Place(name, "north", ""), SITE, Vocabulary({"north": SITE}),
-        References(),
-    )  # fmt: skip
+    message, vocabulary = Message(topic, raw, NOW, "live", **more), Vocabulary({"north": SITE})
+    received = Received(message, Place(name, "north", ""), SITE, vocabulary, References())
+    return find_decoder(name, Binding("gateway/#", name, told=told))(received)
 
 
 def values_of(found):
