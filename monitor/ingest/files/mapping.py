@@ -4,18 +4,19 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
 from forecasting.message import TEXT_OF, NameList, Template
-from monitor.domain.terms import read_text, read_toml
+from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
-from monitor.ingest.message import is_station
 from monitor.ingest.months import begin_day, drop_weekday, spell_months, spell_offset
 
 _DASHES: Final = frozenset("\u2212\u2013")  # a minus as word processors and spreadsheets write it
@@ -204,12 +205,6 @@ def _cell(row: Mapping[str, Any], column: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-_TABLE_KEYS: Final = {
-    "delimiter", "skip_rows", "encoding", "missing", "header", "skip_after_header", "decimal", "thousands", "station",
-    "starts", "sheets",
-}  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class TableMapping:
     """A whole mapping of a wide table."""
@@ -241,137 +236,95 @@ class TableMapping:
         return text
 
 
+def _spell(name: str) -> str:
+    """The name of a column as `open_rows` gives it: one blank between words."""
+    return " ".join(name.split())
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _check_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        raise ValueError(f"{name!r} is unknown; expected utf-8, latin-1, ...") from None
+    return name
+
+
+def _check_starts(found: tuple[int, ...]) -> tuple[int, ...]:
+    if sorted(set(found)) != list(found):
+        raise ValueError(f"expected rising whole numbers such as [0, 12, 20], got {list(found)}")
+    return found
+
+
+_Text = Annotated[str, Field(min_length=1)]
+_Column = Annotated[_Text, AfterValidator(_spell)]
+_Count = Annotated[StrictInt, Field(ge=0)]
+_Pair = tuple[_Column, Annotated[_Text, AfterValidator(str.strip)]]
+
+
+class _TableSection(Section):
+    delimiter: Annotated[str, Field(pattern=rf"^(?s:.|{WHITESPACE})$")] = ","
+    skip_rows: _Count = 0
+    encoding: Annotated[str, AfterValidator(_check_encoding)] = "utf-8-sig"
+    header: StrictBool = True
+    skip_after: _Count = Field(0, alias="skip_after_header")
+    starts: Annotated[tuple[_Count, ...], AfterValidator(_check_starts)] = ()
+    sheets: tuple[_Text, ...] = ()
+    missing: tuple[str, ...] = MISSING
+    decimal: Literal[".", ","] = "."
+    thousands: Annotated[str, Field(max_length=1)] = ""
+    station: _Column | None = None
+
+
+class _TimeSection(Section):
+    column: Annotated[tuple[_Column, ...], Field(min_length=1), BeforeValidator(_as_list)]
+    format: _Text = "iso"
+    zone: Zone | None = None
+
+
+class _ColumnSection(Section):
+    name: _Column
+    station: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    quantity: _Text
+    unit: _Text
+    sigma: _Column | None = None
+    tail: _Text = ""
+    only: _Pair | None = None
+    written: _Pair | None = None
+    downward: StrictBool = False
+
+
+class _MappingFile(Section):
+    table: _TableSection = _TableSection.model_validate({})
+    time: _TimeSection
+    column: Annotated[tuple[_ColumnSection, ...], Field(min_length=1)]
+
+
 def load_mapping(path: Path) -> TableMapping:
     """Read a mapping file.
 
     Raises:
         ConfigError: one line with the file, the key and what was expected.
     """
-    document = read_toml(read_text(path), str(path))
-    _keys(document, {"table", "time", "column"}, f"{path}")
-    table = document.get("table", {})
-    _keys(table, _TABLE_KEYS, f"{path}: table")
-    if not isinstance(table.get("header", True), bool):
-        raise ConfigError(f"{path}: table.header: expected true or false, got {table['header']!r}")
-    encoding = _text(table, "encoding", f"{path}: table", "utf-8-sig")
     try:
-        "".encode(encoding)
-    except (LookupError, ValueError):
-        raise ConfigError(f"{path}: table.encoding: {encoding!r} is unknown; expected utf-8, latin-1, ...") from None
-    delimiter = _text(table, "delimiter", f"{path}: table", ",")
-    if len(delimiter) != 1 and delimiter != WHITESPACE:
-        raise ConfigError(f'{path}: table.delimiter: expected one character or "{WHITESPACE}", got {delimiter!r}')
-    decimal, thousands = (str(table.get(key, usual)) for key, usual in (("decimal", "."), ("thousands", "")))
-    if decimal not in {".", ","}:
-        raise ConfigError(f'{path}: table.decimal: expected "." or ",", got {decimal!r}')
-    if len(thousands) > 1 or thousands == decimal:
+        found = _MappingFile.model_validate(read_toml(read_text(path), str(path)))
+    except ValidationError as error:
+        raise explain(error, str(path)) from None
+    table, time = found.table, found.time
+    if table.thousands == table.decimal:
         raise ConfigError(f"{path}: table.thousands: expected one character that is not the decimal mark")
-    station = table.get("station")
-    if station is not None and (not isinstance(station, str) or not station):
-        raise ConfigError(f"{path}: table.station: expected the name of a column, got {station!r}")
-    columns = document.get("column")
-    if not isinstance(columns, list) or not columns:
-        raise ConfigError(f"{path}: column: expected at least one [[column]]")
-    rules = tuple(_read_column(c, f"{path}: column[{i}]", station) for i, c in enumerate(columns))
-    layout = Layout(
-        delimiter, _count(table, "skip_rows", f"{path}: table"), encoding, table.get("header", True),
-        _count(table, "skip_after_header", f"{path}: table"), _read_starts(table.get("starts", []), f"{path}: table"),
-        _read_sheets(table.get("sheets", []), f"{path}: table"),
-    )  # fmt: skip
-    rule = _read_time_rule(document.get("time"), f"{path}: time")
-    return TableMapping(
-        rule, rules, layout, _read_missing(table.get("missing", MISSING), f"{path}: table"), decimal, thousands,
-        None if station is None else _spell(station),
-    )  # fmt: skip
-
-
-def _count(table: Mapping[str, Any], key: str, name: str) -> int:
-    value = table.get(key, 0)
-    if type(value) is not int or value < 0:
-        raise ConfigError(f"{name}.{key}: expected a whole number >= 0, got {value!r}")
-    return value
-
-
-def _read_starts(given: Any, name: str) -> tuple[int, ...]:
-    whole = isinstance(given, list) and all(type(k) is int and k >= 0 for k in given)
-    if not whole or sorted(set(given)) != given:
-        raise ConfigError(f"{name}.starts: expected rising whole numbers such as [0, 12, 20], got {given!r}")
-    return tuple(given)
-
-
-def _read_sheets(given: Any, name: str) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(one, str) and one for one in given):
-        raise ConfigError(f"{name}.sheets: expected names of worksheets, got {given!r}")
-    return tuple(given)
-
-
-def _read_missing(given: Any, name: str) -> tuple[str, ...]:
-    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
-        raise ConfigError(f'{name}.missing: expected texts such as ["", "NaN"], got {given!r}')
-    return tuple(given)
-
-
-def _read_time_rule(section: Any, name: str) -> TimeRule:
-    _keys(section, {"column", "format", "zone"}, name)
-    zone = section.get("zone")
-    try:
-        found = None if zone is None else ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, OSError, ValueError, TypeError):
-        raise ConfigError(f"{name}.zone: expected a zone such as Europe/Zurich or UTC, got {zone!r}") from None
-    columns = section.get("column")
-    if isinstance(columns, list):
-        if not columns or not all(isinstance(c, str) and c for c in columns):
-            raise ConfigError(f"{name}.column: expected names of columns, got {columns!r}")
-        names = tuple(columns)
-    else:
-        names = (_text(section, "column", name),)
-    if section.get("format") == YEAR_DAY_HHMM and len(names) != 3:
-        raise ConfigError(f"{name}.column: three columns go with format {YEAR_DAY_HHMM!r}")
-    return TimeRule(tuple(_spell(n) for n in names), _text(section, "format", name, "iso"), found)
-
-
-def _read_column(section: Any, name: str, stations: str | None) -> ColumnRule:
-    _keys(section, {"name", "station", "quantity", "unit", "sigma", "tail", "only", "written", "downward"}, name)
-    if not isinstance(section.get("downward", False), bool):
-        raise ConfigError(f"{name}.downward: expected true or false, got {section['downward']!r}")
-    words = [_text(section, key, name) for key in ("name", "quantity", "unit")]
-    station = None if stations is not None and "station" not in section else _text(section, "station", name)
-    if station is not None and not is_station(station):
-        raise ConfigError(f"{name}.station: expected letters, digits, _ and -, got {station!r}")
-    sigma = section.get("sigma")
-    return ColumnRule(
-        _spell(words[0]), station, words[1], words[2], None if sigma is None else _spell(str(sigma)),
-        _text(section, "tail", name) if "tail" in section else "",
-        _read_pair(section, "only", name), _read_pair(section, "written", name), section.get("downward", False),
-    )  # fmt: skip
-
-
-def _read_pair(section: Mapping[str, Any], key: str, name: str) -> tuple[str, str] | None:
-    pair = section.get(key)
-    if pair is None:
-        return None
-    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(p, str) and p for p in pair):
-        raise ConfigError(f'{name}.{key}: expected a column and what it says, such as ["Parameter", "crack"]')
-    return _spell(pair[0]), pair[1].strip()
-
-
-def _spell(name: str) -> str:
-    """The name of a column as `open_rows` gives it: one blank between words."""
-    return " ".join(name.split())
-
-
-def _keys(section: Any, allowed: set[str], name: str) -> None:
-    if not isinstance(section, dict):
-        raise ConfigError(f"{name}: expected a table")
-    if unknown := sorted(set(section) - allowed):
-        raise ConfigError(f"{name}: key {unknown[0]!r} is unknown; expected one of {', '.join(sorted(allowed))}")
-
-
-def _text(section: Mapping[str, Any], key: str, name: str, default: str | None = None) -> str:
-    value = section.get(key, default)
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{name}.{key}: expected a text, got {value!r}")
-    return value
+    if time.format == YEAR_DAY_HHMM and len(time.column) != 3:
+        raise ConfigError(f"{path}: time.column: three columns go with format {YEAR_DAY_HHMM!r}")
+    lost = [k for k, column in enumerate(found.column) if column.station is None]
+    if lost and table.station is None:
+        raise ConfigError(f"{path}: column[{lost[0]}].station: expected a text, or table.station")
+    layout = Layout(**{one.name: getattr(table, one.name) for one in fields(Layout)})
+    rules = tuple(ColumnRule(**dict(column)) for column in found.column)
+    rule = TimeRule(time.column, time.format, None if time.zone is None else ZoneInfo(time.zone))
+    return TableMapping(rule, rules, layout, table.missing, table.decimal, table.thousands, table.station)
 
 
 def _number(value: object) -> object:

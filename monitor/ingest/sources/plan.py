@@ -57,12 +57,7 @@ def make_asked(
     Raises:
         UnsetError: a secret that the table names is not there.
     """
-    secret = ""
-    if source.secret:
-        found = find_secret(environ, source.secret)
-        if found is None:
-            raise UnsetError(f"source {source.name}: the environment variable {source.secret} is not set")
-        secret = found
+    secret = _require_secret(source, environ)
     host = urlsplit(source.address).hostname or ""
     return Asked(
         FETCHERS.get(source.kind, source.kind), list_wanted(source, known), str(folder), (host, *source.hosts),
@@ -71,6 +66,13 @@ def make_asked(
               source.host_key),
         source.ca_file, tuple(source.assets.items()), tuple(known) if source.kind == "stac" else (), source.since,
     )  # fmt: skip
+
+
+def _require_secret(source: SourceSection, environ: Mapping[str, str]) -> str:
+    found = find_secret(environ, source.secret) if source.secret else ""
+    if found is None:
+        raise UnsetError(f"source {source.name}: the environment variable {source.secret} is not set")
+    return found
 
 
 def make_binding(source: SourceSection) -> Binding:
@@ -111,8 +113,10 @@ def find_faults(
             if path and not os.access(path, os.R_OK):
                 yield ConfigError(f"source {one.name}: {path} cannot be read")
         try:
-            if one.secret and find_secret(environ, one.secret) is None:
-                yield UnsetError(f"source {one.name}: the environment variable {one.secret} is not set")
+            _require_secret(one, environ)
+        except UnsetError as error:
+            yield error
+        try:
             if one.kind == "sensorthings":
                 read_series(make_binding(one))
             elif one.kind != "stac":
