@@ -55,9 +55,7 @@ class Admission:
     def __init__(self, limits: LimitsSection, sites: Mapping[str, Site], stations: Mapping[str, set[str]]) -> None:
         self._limits = limits
         self._declared = {site.id: {station.id for station in site.stations} for site in sites.values()}
-        self._undeclared = {
-            site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()
-        }  # fmt: skip
+        self._undeclared = {site: set(stations.get(site, ())) - declared for site, declared in self._declared.items()}
         self._sites = sites
         self._rooms: dict[tuple[str, str], Room] = {
             (site.id, station): room for site in sites.values() for station, room in measure_room(site).items()

@@ -79,9 +79,7 @@ def read_each(parts: Iterable[Part], read: Callable[[Part], Iterable[Observation
         raise bad[0][1]
 
 
-def join_fault(
-    bad: Sequence[tuple[Any, PayloadError]], total: int, parts: str, payload: bytes
-) -> tuple[Fault, ...]:  # fmt: skip
+def join_fault(bad: Sequence[tuple[Any, PayloadError]], total: int, parts: str, payload: bytes) -> tuple[Fault, ...]:
     """The bad parts of a message in a payload of their own that can be read again, with the first reason."""
     if not bad:
         return ()

@@ -111,9 +111,7 @@ def _read_at(date: str, time: str, system: str) -> datetime:
     return gps_to_utc(at) if system == "gpst" else at
 
 
-def _read_covariance(
-    parts: Sequence[str], form: str
-) -> tuple[float, float, float, float, float, float] | None:  # fmt: skip
+def _read_covariance(parts: Sequence[str], form: str) -> tuple[float, float, float, float, float, float] | None:
     """RTKLIB writes roots: standard deviations, and roots of covariances with their sign, m."""
     if len(parts) < 6:
         return None

@@ -137,9 +137,7 @@ def _take(chunk: _Chunk, point: Point, values: tuple[PointValue, ...], declared:
             result.valid += 1
 
 
-def _store(
-    file: PointsFile, database: Database, declared: Declared, chunk: _Chunk, began_at: datetime
-) -> PointsAdded:  # fmt: skip
+def _store(file: PointsFile, database: Database, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
     for attempt in range(ATTEMPTS):
         try:
             began_s = time.monotonic()
@@ -164,9 +162,8 @@ def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, beg
     set_id = _open_set(c, file, declared)
     placed = place_points(c, set_id, list(chunk.points.values()))
     moved = {
-        pid for pid, place in placed.items()
-        if _apart_m(place.latitude, place.longitude, chunk.points[pid]) > MOVED_M
-    }  # fmt: skip
+        pid for pid, place in placed.items() if _apart_m(place.latitude, place.longitude, chunk.points[pid]) > MOVED_M
+    }
     values = [v for v in chunk.values.values() if v.pid not in moved]
     added = add_point_values(c, placed, values, received_at, began_at)
     refused = [_moved(v) for v in chunk.values.values() if v.pid in moved]

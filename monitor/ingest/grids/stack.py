@@ -140,8 +140,6 @@ def find_near(latitude: Array, longitude: Array, places: Sequence[StationPlace],
     near = np.zeros(latitude.shape, bool)
     for place in places:
         east_m = METRES_PER_DEGREE * np.cos(np.radians(place.latitude))
-        apart = np.hypot(
-            (latitude - place.latitude) * METRES_PER_DEGREE, (longitude - place.longitude) * east_m
-        )  # fmt: skip
+        apart = np.hypot((latitude - place.latitude) * METRES_PER_DEGREE, (longitude - place.longitude) * east_m)
         near |= apart <= within_m
     return near

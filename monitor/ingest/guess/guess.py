@@ -31,7 +31,7 @@ from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, may_count_downward, read_name
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Question, answer_of, require
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Interview, Question, require
 from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
 from monitor.ingest.guess.together import (
@@ -187,30 +187,30 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     times = find_times(look)
     if times is None:
         raise _refuse(look, describe_untimed(look))
-    questions: list[Question] = []
+    talk = Interview(answers)
     if len(look.sheets) > 1 and SHEET not in answers:
         choices = (*look.sheets, ALL_SHEETS) if look.joins else look.sheets
-        questions.append(Question(SHEET, _WHICH_SHEET(), choices))
+        talk.ask(SHEET, _WHICH_SHEET(), choices)
     facts = [*_tell_layout(look)]
-    times = _settle_dates(times, answers, questions)
-    times = _settle_zone(times, answers, questions)
+    times = _settle_dates(times, talk)
+    times = _settle_zone(times, talk)
     facts.append(("time", _tell_times(times)))
-    station = _find_station(look, times, answers, questions)
+    station = _find_station(look, times, talk)
     if station is not None:
         many = len({c for c in look.columns[station] if c})
         facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=station)))
     numbers = _find_numbers(look, times, station)
     look, numbers, station, kinds = unfold(look, numbers, station, times.rule.columns)
     facts += [("kinds", _KINDS(column=kinds))] if kinds else []
-    if station is None and (station := find_owner(look, times, numbers, answers, questions)) is not None:
+    if station is None and (station := find_owner(look, times, numbers, talk)) is not None:
         many = len(set(look.columns[station]))
         facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=look.title(station))))
         numbers = [n for n in numbers if n != station]
-    offered = {c for question in questions if question.key == ROWS for c in question.choices}
+    offered = {c for question in talk.questions if question.key == ROWS for c in question.choices}
     numbers = [n for n in numbers if look.title(n) not in offered] or numbers  # one question of a column at a time
     if not numbers:
         raise _refuse(look, _NO_NUMBERS(names=NameList(look.names)))
-    decimal, thousands = settle_decimal(look, numbers, answers, questions)
+    decimal, thousands = settle_decimal(look, numbers, talk)
     facts.append(("decimal mark", COMMA if decimal == "," else POINT))
     missing = find_missing(look, numbers, decimal, thousands)
     counted = [_MISSING(word=word, n=Figure(n, "d")) for word, n in missing.items()]
@@ -226,7 +226,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     repeats = find_repeats({n: _read_name(look, n) for n in numbers if n not in less}, tell).items()
     less |= {n: _OTHER_UNIT(column=look.title(first)) for n, first in repeats}
     numbers = [n for n in numbers if n not in less]
-    rules, open_columns = _settle_columns(look, numbers, tell, station, answers, questions)
+    rules, open_columns = _settle_columns(look, numbers, tell, station, talk)
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in look.written.values())}
     left = [n for n in look.names if n not in used]
     sigmas = {r.sigma for r in rules if r.sigma}
@@ -245,7 +245,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     facts += _tell_seldom(times, look, rules, sensors) if station is None else []
     if not rules and not open_columns:
         raise _refuse(look, _ALL_LEFT())
-    return Guess(None if questions else mapping, tuple(facts), tuple(questions), sensors)
+    return Guess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
 
 
 def _refuse(look: Look, why: str) -> ConfigError:
@@ -324,9 +324,7 @@ def _tell_sampling(times: Times, look: Look, station: str | None) -> Facts:
     return [("sampling", join(told))]
 
 
-def _tell_seldom(
-    times: Times, look: Look, rules: Sequence[ColumnRule], sensors: Sequence[Sensor]
-) -> Facts:  # fmt: skip
+def _tell_seldom(times: Times, look: Look, rules: Sequence[ColumnRule], sensors: Sequence[Sensor]) -> Facts:
     """Columns that have a value at a few of the times alone."""
     usual = describe_gaps(times.parsed)[0]
     if usual is None or look.kinds or len(rules) != len(sensors):
@@ -352,20 +350,17 @@ def _spell(step: timedelta) -> Figure:
 # ---- what a person may have to say -----------------------------------------------------------------------------
 
 
-def _settle_dates(times: Times, answers: Mapping[str, str], questions: list[Question]) -> Times:
+def _settle_dates(times: Times, talk: Interview) -> Times:
     """What stands first in a date, where the record fits several orders."""
     if not times.rivals:
         return times
     sorts = {_find_order(form): form for form in (*reversed(times.rivals), times.rule.format)}
     if len(sorts) < 2:
         return times
-    said, choices = answers.get(DATES), tuple(o for o in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if o in sorts)
-    if said is None:
-        first = min(times.parsed).strftime(times.rule.format)
-        asked = _WHAT_FIRST if YEAR_FIRST in choices else _DAY_OR_MONTH
-        questions.append(Question(DATES, asked(at=first), choices))
+    choices = tuple(o for o in (DAY_FIRST, MONTH_FIRST, YEAR_FIRST) if o in sorts)
+    asked = _WHAT_FIRST if YEAR_FIRST in choices else _DAY_OR_MONTH
+    if (said := talk.ask(DATES, asked(at=min(times.parsed).strftime(times.rule.format)), choices)) is None:
         return times
-    require(DATES, said, choices)
     rule = replace(times.rule, format=sorts[said])
     cells = [at.strftime(times.rule.format) for at in times.parsed]
     parsed = []
@@ -385,23 +380,21 @@ def _find_order(form: str) -> str:
     return MONTH_FIRST if 0 <= places["m"] < places["d"] else DAY_FIRST
 
 
-def _settle_zone(times: Times, answers: Mapping[str, str], questions: list[Question]) -> Times:
+def _settle_zone(times: Times, talk: Interview) -> Times:
     if times.has_zone or times.rule.format in {"year", "s", "ms", "us", "ns"}:
         return times
-    said = answers.get(ZONE) or times.zone
+    said = talk.answers.get(ZONE) or times.zone
     if said is None:
-        questions.append(Question(ZONE, _WHICH_ZONE()))
+        talk.questions.append(Question(ZONE, _WHICH_ZONE()))
         return times
     try:
         zone = ZoneInfo(said)
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigError(_ODD_ZONE(answer=said)) from None
     if times.zone is not None and _shifts(times.parsed, zone, own := ZoneInfo(times.zone)):
-        choices = own.key, zone.key
-        if (counts := answers.get(CLASH)) is None:
-            questions.append(Question(CLASH, _ZONE_CLASH(own=own.key, answer=zone.key), choices))
+        counts = talk.ask(CLASH, _ZONE_CLASH(own=own.key, answer=zone.key), (own.key, zone.key))
+        if counts is None:
             return times
-        require(CLASH, counts, choices)
         zone = ZoneInfo(counts)
     return replace(times, rule=replace(times.rule, zone=zone))
 
@@ -412,28 +405,27 @@ def _shifts(clocks: Sequence[datetime], one: ZoneInfo, other: ZoneInfo) -> bool:
 
 
 def _settle_columns(
-    look: Look, numbers: Sequence[str], tell: Numbers, station: str | None, answers: Mapping[str, str],
-    questions: list[Question],
-) -> tuple[list[ColumnRule], set[str]]:  # fmt: skip
+    look: Look, numbers: Sequence[str], tell: Numbers, station: str | None, talk: Interview
+) -> tuple[list[ColumnRule], set[str]]:
     """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
     names = {n: _read_name(look, n) for n in numbers if not is_no_measurement(look.title(n))}
     names = {n: name for n, name in names.items() if not is_raw(name.foreign)}
-    names, open_columns = settle_components(names, answers, questions)
-    errors = pair_errors(names, tell, answers, questions)
+    names, open_columns = settle_components(names, talk)
+    errors = pair_errors(names, tell, talk)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
     asked: dict[str, _Asked] = {}
     found: dict[str, tuple[str, str]] = {}
     said = _find_unit(look)
     for column, name in values.items():
-        quantity = name.quantity or answer_of(answers, QUANTITY, column, name.unit or "")
+        quantity = name.quantity or talk.find(QUANTITY, column, name.unit or "")
         whole = COMPONENT.sub("", quantity or "")
         unit = name.unit or (said if not name.foreign and quantity and is_unit_of(said, quantity) else None)
-        unit = unit or answer_of(answers, UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
+        unit = unit or talk.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
         if LEAVE_OUT in {quantity, unit}:
             continue
         if quantity is None:
             could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
-            each = _asks_each(answers, QUANTITY, name.unit or "")
+            each = _asks_each(talk.answers, QUANTITY, name.unit or "")
             _ask(asked, column, name.unit or "", tuple(could_be), each=each)
         elif unit is None:
             _require_quantity(quantity)
@@ -446,14 +438,14 @@ def _settle_columns(
     for key, one in asked.items():
         more = (EACH,) if key.startswith(QUANTITY) and len(one.columns) > 1 else ()
         text = one.tell(name_some([look.title(c) for c in one.columns]))
-        questions.append(Question(key, text, (*one.choices, LEAVE_OUT, *more), one.default))
+        talk.questions.append(Question(key, text, (*one.choices, LEAVE_OUT, *more), one.default))
     if station is not None:
-        found = _settle_twins(found, answers, questions)
+        found = _settle_twins(found, talk)
     stations = _name_stations(look, {c: values[c] for c in found}, found, station)
     rules = [
         ColumnRule(
             c, stations[c], quantity, unit, next((e for e, value in errors.items() if value == c), None),
-            downward=_counts_downward(look.title(c), quantity, tell(c), answers, questions),
+            downward=_counts_downward(look.title(c), quantity, tell(c), talk),
         )
         for c, (quantity, unit) in found.items()
     ]  # fmt: skip
@@ -461,9 +453,7 @@ def _settle_columns(
     return rules, {*open_columns, *(e for e, value in errors.items() if value in open_columns)}
 
 
-def _counts_downward(
-    title: str, quantity: str, values: Sequence[float], answers: Mapping[str, str], questions: list[Question]
-) -> bool:
+def _counts_downward(title: str, quantity: str, values: Sequence[float], talk: Interview) -> bool:
     """Whether larger values are lower ground or water: the name says it, unless they are written below zero."""
     if not may_count_downward(title, quantity):
         return False
@@ -471,10 +461,10 @@ def _counts_downward(
     above = sum(value > 0 for value in told)
     if told and not 1 - ONE_SIGN < above / len(told) < ONE_SIGN:
         return 2 * above > len(told)
-    if (said := answer_of(answers, DOWNWARD, title, quantity)) is None:
+    if (said := talk.find(DOWNWARD, title, quantity)) is None:
         key = f"{DOWNWARD}:{quantity}"
-        if all(question.key != key for question in questions):
-            questions.append(Question(key, _DOWNWARD(column=title), (YES, NO)))
+        if all(question.key != key for question in talk.questions):
+            talk.questions.append(Question(key, _DOWNWARD(column=title), (YES, NO)))
         return False
     require(f"{DOWNWARD}:{title}", said, (YES, NO))
     return said == YES
@@ -500,20 +490,15 @@ def _find_unit(look: Look) -> str:
     return found[0] or "" if len(found) == 1 else ""
 
 
-def _settle_twins(
-    found: Mapping[str, tuple[str, str]], answers: Mapping[str, str], questions: list[Question]
-) -> dict[str, tuple[str, str]]:
+def _settle_twins(found: Mapping[str, tuple[str, str]], talk: Interview) -> dict[str, tuple[str, str]]:
     """One column for each quantity of a station: two would be two values of one instant."""
     kept: dict[str, tuple[str, str]] = {}
     for quantity in dict.fromkeys(q for q, _ in found.values()):
         columns = [c for c, (q, _) in found.items() if q == quantity]
         if len(columns) > 1:
-            key = f"{COLUMN}:{quantity}"
-            if key not in answers:
-                questions.append(Question(key, _WHICH_COLUMN(quantity=Term(quantity)), (*columns, LEAVE_OUT)))
-            else:
-                require(key, answers[key], (*columns, LEAVE_OUT))
-                columns = [c for c in columns if c == answers[key]]
+            text = _WHICH_COLUMN(quantity=Term(quantity))
+            said = talk.ask(f"{COLUMN}:{quantity}", text, (*columns, LEAVE_OUT))
+            columns = [c for c in columns if said in {None, c}]
         kept |= {c: found[c] for c in columns}
     return kept
 
@@ -583,9 +568,7 @@ def _name_stations(
 # ---- what the cells say ----------------------------------------------------------------------------------------
 
 
-def _find_station(
-    look: Look, times: Times, answers: Mapping[str, str], questions: list[Question]
-) -> str | None:  # fmt: skip
+def _find_station(look: Look, times: Times, talk: Interview) -> str | None:
     """The column whose texts or numbers say whose row it is: a few names that come again and again."""
     for name in look.names:
         if name in times.rule.columns or not is_station_column(look.title(name)):
@@ -598,10 +581,10 @@ def _find_station(
         if "" in ids.values():
             raise _refuse(look, _NO_LETTER(column=name))
         twins = [kind for kind, one in ids.items() if list(ids.values()).count(one) > 1]
-        if twins and answers.get(SAME) is None:
-            questions.append(Question(SAME, _SAME(names=name_some(twins)), (YES, NO)))
-        elif twins and answers[SAME] != YES:
+        if twins and talk.answers.get(SAME, YES) != YES:
             raise _refuse(look, _TWINS(names=name_some(twins)))
+        if twins:
+            talk.ask(SAME, _SAME(names=name_some(twins)), (YES, NO))
         return name
     return None
 

@@ -17,7 +17,7 @@ from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said, Statio
 from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.rtklib import find_origin
 from monitor.ingest.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, Guess, Sensor
-from monitor.ingest.guess.questions import Question
+from monitor.ingest.guess.questions import Interview, Question
 from monitor.ingest.guess.times import describe_gaps
 from monitor.ingest.guess.together import name_some
 from monitor.ingest.guess.values import Value, list_values
@@ -67,15 +67,15 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
     Raises:
         ConfigError: it is none of this form.
     """
-    questions: list[Question] = []
+    talk = Interview(answers)
     if READERS[form].content is Content.POINTS:
-        said = _settle_points(said.call(path), form, answers, said, questions)
-        facts = [("layout", form)] if questions else _tell_points(path, form, said)
-        return Guess(None, tuple(facts), tuple(questions), (), form, said)
+        said = _settle_points(said.call(path), form, said, talk)
+        facts = [("layout", form)] if talk.questions else _tell_points(path, form, said)
+        return Guess(None, tuple(facts), tuple(talk.questions), (), form, said)
     if form == "rtklib":
-        said = _settle_solutions(path, answers, said, questions)
-    if questions:
-        return Guess(None, (("layout", form),), tuple(questions), (), form, said)
+        said = _settle_solutions(path, said, talk)
+    if talk.questions:
+        return Guess(None, (("layout", form),), tuple(talk.questions), (), form, said)
     series, refused, is_whole = _gather(list_values(path, form, said))
     if form == "gnss" and (place := find_place(path)) is not None:
         stations = dict.fromkeys(station for station, _, _ in series)
@@ -156,18 +156,18 @@ def _spell(step: timedelta) -> Duration:
 # ---- solutions of a receiver ------------------------------------------------------------------------------------
 
 
-def _settle_solutions(path: Path, answers: Mapping[str, str], said: Said, questions: list[Question]) -> Said:
+def _settle_solutions(path: Path, said: Said, talk: Interview) -> Said:
     """Whose positions they are, and where they begin if the station is new."""
     name = said.call(path).name
-    station = answers.get(STATION) or said.station or find_by_name(name, dict(said.origins))
+    station = talk.answers.get(STATION) or said.station or find_by_name(name, dict(said.origins))
     if station is None:
         likely = name_station(re.split(r"[_.]", name)[0])
-        questions.append(Question(STATION, _WHOSE(), (), likely or None))
-    time = answers.get(TIME) or said.time
+        talk.questions.append(Question(STATION, _WHOSE(), (), likely or None))
+    time = talk.answers.get(TIME) or said.time
     try:
         origin = find_origin(path, time)
     except PayloadError:
-        questions.append(Question(TIME, _WHICH_TIME(), TIMES))
+        talk.questions.append(Question(TIME, _WHICH_TIME(), TIMES))
         return said
     said = replace(said, station=None if station is None else name_station(station), time=time)
     if said.station is None or said.station in dict(said.origins):
@@ -179,20 +179,16 @@ def _settle_solutions(path: Path, answers: Mapping[str, str], said: Said, questi
 # ---- points of satellite radar -----------------------------------------------------------------------------------
 
 
-def _settle_points(
-    path: Path, form: str, answers: Mapping[str, str], said: Said, questions: list[Question]
-) -> Said:  # fmt: skip
+def _settle_points(path: Path, form: str, said: Said, talk: Interview) -> Said:
     """What the values of a set mean: neither unit nor sign is guessed."""
-    said = replace(
-        said, point_set=answers.get(SET), direction=answers.get(DIRECTION), unit=answers.get(UNIT)
-    )  # fmt: skip
     asked = {
         "--set": Question(SET, _WHICH_SET(), (), path.stem[:64]),
         "--direction": Question(DIRECTION, _WHICH_SIGN(), DIRECTIONS),
         "--unit": Question(UNIT, _WHICH_UNIT(), UNITS),
     }
-    questions += [one for option, one in asked.items() if option in READERS[form].needs and one.key not in answers]
-    return said
+    known, needs = talk.answers, READERS[form].needs
+    talk.questions.extend(one for option, one in asked.items() if option in needs and one.key not in known)
+    return replace(said, point_set=known.get(SET), direction=known.get(DIRECTION), unit=known.get(UNIT))
 
 
 def _tell_points(path: Path, form: str, said: Said) -> Facts:

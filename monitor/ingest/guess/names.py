@@ -69,25 +69,11 @@ _ERROR_WORDS: Final = (
     r"[eé]cart[ _\-]?type", r"mittl\w*[ _.]+fehler", r"st\.?[ _.\-]dev\w*",
     r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*", "σ", "±", "误差", "标准差",
 )  # fmt: skip
-_ERROR_ALONE: Final = (
-    r"std(?:[ _\-.]?(?:dev|err(?:or)?|abw))?",
-    "sdev",
-    "stddev",
-    "stdev",
-    "stderr",
-    "stdabw",
-    "sig",
-    r"err(?:ors?|ore|eur)?",
-    "fehler",
-    "genauigkeit",
-    "accuracy",
-    "precision",
-    "rmse?",
-    "unc",
-)  # fmt: skip - words of their own
-_ERROR: Final = re.compile(
-    rf"{'|'.join(_ERROR_WORDS)}|(?<![^\W\d_])(?:{'|'.join(_ERROR_ALONE)})(?![^\W\d_])", re.IGNORECASE
+_ERROR_ALONE: Final = (  # words of their own
+    r"std(?:[ _\-.]?(?:dev|err(?:or)?|abw))?|sdev|stddev|stdev|stderr|stdabw|sig|err(?:ors?|ore|eur)?|fehler|"
+    r"genauigkeit|accuracy|precision|rmse?|unc"
 )
+_ERROR: Final = re.compile(rf"{'|'.join(_ERROR_WORDS)}|(?<![^\W\d_])(?:{_ERROR_ALONE})(?![^\W\d_])", re.IGNORECASE)
 # might say so: SE is also a side of a slope, S1 an instrument
 _MAYBE: Final = re.compile(r"(?<![^\W_])(?:sd|se|s|s\.[de]\.)(?![^\W_])", re.IGNORECASE)
 _MAYBE_SIGN: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
@@ -99,43 +85,11 @@ _SIGN: Final = re.compile(r"(?:[dΔ]|delta)?([enuhzxy])(\d*)", re.IGNORECASE)
 _AXIS: Final = re.compile(r"(?:([xy])(\d*)|([ab]))[+]?", re.IGNORECASE)  # of a tiltmeter
 _AXIS_WORD: Final = re.compile(r"achse|axis|(?<![a-z])ass[ei](?![a-z])|(?<![a-z])axe(?![a-z])", re.IGNORECASE)
 _SIDES: Final = {"east": "e", "ost": "e", "est": "e", "este": "e", "north": "n", "nord": "n", "norte": "n"}
-_STATION_WORDS: Final = [
-    "station",
-    "site",
-    "point",
-    "punkt",
-    "pt",
-    "messstelle",
-    "messpunkt",
-    "punto",
-    "sensor",
-    "logger",
-    "marker",
-    "instrument",
-    "target",
-    "prism",
-    "prisma",
-    "ziel",
-    "name",
-    "id",
-    "device",
-    "node",
-    "nodo",
-    "capteur",
-    "stazione",
-    "estación",
-    "estacion",
-    "borehole",
-    "bohrung",
-    "sondaggio",
-    "forage",
-    "测点",
-    "测站",
-    "点号",
-]
-_STATION: Final = re.compile(
-    rf"^(?:{'|'.join(_STATION_WORDS)})(?:[ _\-]?(?:id|name|no|nr|code))?$|^\w+[ _]id$", re.IGNORECASE
+_STATION_WORDS: Final = (
+    "station|site|point|punkt|pt|messstelle|messpunkt|punto|sensor|logger|marker|instrument|target|prism|prisma|ziel|"
+    "name|id|device|node|nodo|capteur|stazione|estación|estacion|borehole|bohrung|sondaggio|forage|测点|测站|点号"
 )
+_STATION: Final = re.compile(rf"^(?:{_STATION_WORDS})(?:[ _\-]?(?:id|name|no|nr|code))?$|^\w+[ _]id$", re.IGNORECASE)
 _COUNTER: Final = re.compile(
     r"^(?:record|recno|rec|nr\.?|no\.?|n°|(?:s|sr|sl)\.? ?no\.?|num|#|index|idx|seq(?:uence)?|row|lfd.*|id)$",
     re.IGNORECASE,

@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Final
 
 from forecasting.message import Template
 from monitor.ingest.guess.look import NO_VALUE, Look, is_number
-from monitor.ingest.guess.questions import Question, require
+from monitor.ingest.guess.questions import Interview
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"
@@ -27,27 +27,10 @@ CLEAR: Final = 0.9  # share of the cells that settles the decimal mark
 _MIDDLE: Final = 0.02  # share of a column, at each end, that says nothing of its range
 _BLANKS: Final = ("'", "\u2019", "\u00a0", "\u202f", " ")
 _BELOW: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")  # below what the instrument can measure
-_SENTINELS: Final = frozenset(
-    {
-        -9999.0,
-        -999.0,
-        -99999.0,
-        -999.9,
-        -999.99,
-        -9999.9,
-        -6999.0,
-        -7999.0,
-        7999.0,
-        9999.0,
-        99999.0,
-        6999.0,
-        9999.9,
-        -8888.0,
-        1e10,
-        -1e10,
-        9.96921e36,
-    }
-)  # fmt: skip - 7999 and 6999: Campbell loggers; the others are customs
+_SENTINELS: Final = frozenset(  # 7999 and 6999: Campbell loggers; the others are customs
+    {sign * n for n in (6999.0, 7999.0, 9999.0, 9999.9, 99999.0, 1e10) for sign in (1, -1)}
+    | {-999.0, -999.9, -999.99, -8888.0, 9.96921e36}
+)
 _SHORT: Final = frozenset({-99.0, -99.9, -99.99, 999.0, 999.9, 999.99})  # they come more than once
 
 
@@ -68,9 +51,7 @@ def is_numeric(cells: Sequence[Any]) -> bool:
     return numbers + below >= (0.5 if few else NUMBERS_LEAST) * len(told)
 
 
-def settle_decimal(
-    look: Look, numbers: Sequence[str], answers: Mapping[str, str], questions: list[Question]
-) -> tuple[str, str]:
+def settle_decimal(look: Look, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
     """The decimal mark and that of thousands, by what most numbers say."""
     texts = [c for name in numbers for c in look.columns[name] if isinstance(c, str) and is_number(c)]
     thousands = next((mark for mark in _BLANKS if any(mark in text.strip() for text in texts)), "")
@@ -79,7 +60,7 @@ def settle_decimal(
         mark, count = said.most_common(1)[0]
         if count < CLEAR * said.total():
             example = next(t for t in texts if _mark_of(t) not in {"", mark})
-            mark = _ask(example, mark, answers, questions)
+            mark = _ask(example, mark, talk)
         other = "." if mark == "," else ","
         return mark, other if any(other in text for text in texts if _mark_of(text) in {"", mark}) else thousands
     # a semicolon parts the cells where a comma is the decimal mark
@@ -88,7 +69,7 @@ def settle_decimal(
     if grouped is None:
         return ".", thousands
     shown = "," if "," in grouped else "."
-    mark = _ask(grouped, shown, answers, questions)
+    mark = _ask(grouped, shown, talk)
     return mark, thousands if mark == shown else shown
 
 
@@ -105,19 +86,15 @@ def _mark_of(text: str) -> str:
     return mark if count and could_group is None else ""
 
 
-def _ask(example: str, usual: str, answers: Mapping[str, str], questions: list[Question]) -> str:
+def _ask(example: str, usual: str, talk: Interview) -> str:
     """The decimal mark that a person says."""
-    if DECIMAL not in answers:
-        asked = _IS_COMMA if "," in example else _IS_POINT
-        if "." in example and "," not in example:
-            asked = _SOME_COMMA
-        elif usual == ".":
-            asked = _SOME_POINT
-        choices = COMMA, POINT
-        questions.append(Question(DECIMAL, asked(value=example), choices, COMMA if usual == "," else POINT))
-        return usual
-    require(DECIMAL, answers[DECIMAL], (COMMA, POINT))
-    return "," if answers[DECIMAL] == COMMA else "."
+    asked = _IS_COMMA if "," in example else _IS_POINT
+    if "." in example and "," not in example:
+        asked = _SOME_COMMA
+    elif usual == ".":
+        asked = _SOME_POINT
+    said = talk.ask(DECIMAL, asked(value=example), (COMMA, POINT), COMMA if usual == "," else POINT)
+    return usual if said is None else "," if said == COMMA else "."
 
 
 def read_number(cell: Any, decimal: str, thousands: str) -> float | None:

@@ -1,7 +1,7 @@
 """What only a person can say of a table, and what was said."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from forecasting.message import Template
@@ -24,12 +24,26 @@ class Question:
     default: str | None = None
 
 
-def answer_of(answers: Mapping[str, str], key: str, column: str, *groups: str) -> str | None:
-    """What was said of the column, of those alike, or of all."""
-    for name in (f"{key}:{column}", *(f"{key}:{group}" for group in groups), key):
-        if name in answers and answers[name] != EACH:
-            return answers[name]
-    return None
+@dataclass(frozen=True, slots=True)
+class Interview:
+    """What a person said of a table, by the key of the question, and what is still open."""
+
+    answers: Mapping[str, str]
+    questions: list[Question] = field(default_factory=list)
+
+    def ask(self, key: str, text: str, choices: tuple[str, ...] = (), default: str | None = None) -> str | None:
+        """What was said; None where it is open from now on, ConfigError where it is none of the choices."""
+        said = self.answers.get(key)
+        if said is None:
+            self.questions.append(Question(key, text, choices, default))
+        elif choices:
+            require(key, said, choices)
+        return said
+
+    def find(self, key: str, column: str, *groups: str) -> str | None:
+        """What was said of the column, of those alike, or of all."""
+        names = (f"{key}:{column}", *(f"{key}:{group}" for group in groups), key)
+        return next((said for name in names if (said := self.answers.get(name, EACH)) != EACH), None)
 
 
 def require(key: str, said: str, choices: Sequence[str]) -> None:

@@ -1,13 +1,13 @@
 """Rows that share an instant and differ: other instruments or depths, which a column names, or corrections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from forecasting.message import Figure, Template
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.numerals import is_empty
-from monitor.ingest.guess.questions import Question, require
+from monitor.ingest.guess.questions import Interview
 from monitor.ingest.guess.times import Times
 
 ROWS: Final = "rows"
@@ -21,9 +21,7 @@ _WHOSE_ROW: Final = Template(
 )
 
 
-def find_owner(
-    look: Look, times: Times, numbers: Sequence[str], answers: Mapping[str, str], questions: list[Question]
-) -> str | None:
+def find_owner(look: Look, times: Times, numbers: Sequence[str], talk: Interview) -> str | None:
     """The column that tells rows of one instant apart, as a person says; None where rows need none."""
     if len(times.parsed) != look.rows:
         return None
@@ -31,12 +29,7 @@ def find_owner(
     if count < max(ROWS_LEAST, SHARE_LEAST * look.rows):
         return None
     columns = {look.title(n): n for n in look.names if n not in times.rule.columns and _tells_apart(look, times, n)}
-    choices = (*columns, NONE)
-    if (said := answers.get(ROWS)) is None:
-        questions.append(Question(ROWS, _WHOSE_ROW(n=Figure(count, "d")), choices))
-        return None
-    require(ROWS, said, choices)
-    return columns.get(said)
+    return columns.get(talk.ask(ROWS, _WHOSE_ROW(n=Figure(count, "d")), (*columns, NONE)) or NONE)
 
 
 def count_conflicts(look: Look, times: Times, numbers: Sequence[str]) -> int:

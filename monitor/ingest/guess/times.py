@@ -182,9 +182,7 @@ def _read_column(look: Look, name: str) -> Times | None:
 
 def _read_texts(name: str, texts: Sequence[str]) -> Times | None:
     """Dates, with or without a clock and an offset or a zone."""
-    whole = [
-        *(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS), *_OTHERS
-    ]  # fmt: skip
+    whole = [*(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS), *_OTHERS]
     if (after := _find_ending(texts)) is not None:
         ending, zone = after
         found = _choose((name,), texts, [f"{form}{ending}" for form in whole])

@@ -13,7 +13,7 @@ from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.names import COMPONENTS, EXTREME, Name, read_name
 from monitor.ingest.guess.numerals import read_number
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, Question, answer_of, require
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, Interview, Question, require
 
 AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"
@@ -51,9 +51,7 @@ Numbers = Callable[[str], Sequence[float]]
 # ---- components ------------------------------------------------------------------------------------------------
 
 
-def settle_components(
-    names: Mapping[str, Name], answers: Mapping[str, str], questions: list[Question]
-) -> tuple[dict[str, Name], list[str]]:
+def settle_components(names: Mapping[str, Name], talk: Interview) -> tuple[dict[str, Name], list[str]]:
     """Letters and sides of the compass as components, where a station has them all; else they are its name.
 
     The columns in question come beside.
@@ -71,23 +69,21 @@ def settle_components(
         elif {"e", "n"} <= set(columns) and _are(columns.values(), names, "displacement") and _is_set(columns, names):
             said = COMPONENTS
         elif {"x", "y"} <= set(columns) and _are(columns.values(), names, "displacement"):
-            if answers.get(AXES) is None:
+            way = talk.answers.get(AXES)
+            if way is None:
                 asked += columns.values()
-            said = {**_DIRECTIONS.get(answers.get(AXES, ""), {})}
-            said = {**said, "u": COMPONENTS["u"]} if said else {}
+            said = {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
         else:
             continue
         chosen = {sign: quantity for sign, quantity in said.items() if sign in columns}
         for column in names:
             found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
-    if AXES in answers:
-        require(AXES, answers[AXES], (X_EAST, X_NORTH, EACH))
-    elif asked:
-        questions.append(Question(AXES, _WHICH_WAY(names=name_some(asked)), (X_EAST, X_NORTH, EACH)))
-    return found, [*asked, *_settle_letters(found, answers, questions)]
+    if asked or AXES in talk.answers:
+        talk.ask(AXES, _WHICH_WAY(names=name_some(asked)), (X_EAST, X_NORTH, EACH))
+    return found, [*asked, *_settle_letters(found, talk)]
 
 
-def _settle_letters(found: dict[str, Name], answers: Mapping[str, str], questions: list[Question]) -> list[str]:
+def _settle_letters(found: dict[str, Name], talk: Interview) -> list[str]:
     """A and B alone: the axes of one tiltmeter or two instruments; with C beside them they are instruments."""
     lettered = {
         name.station.upper(): c
@@ -96,11 +92,9 @@ def _settle_letters(found: dict[str, Name], answers: Mapping[str, str], question
     }
     if set(lettered) != set(_LETTERS):
         return []
-    if (said := answers.get(TILT)) is None:
-        text = _WHICH_TILT(names=name_some([*lettered.values()]))
-        questions.append(Question(TILT, text, (TWO_AXES, TWO_INSTRUMENTS)))
+    said = talk.ask(TILT, _WHICH_TILT(names=name_some([*lettered.values()])), (TWO_AXES, TWO_INSTRUMENTS))
+    if said is None:
         return [*lettered.values()]
-    require(TILT, said, (TWO_AXES, TWO_INSTRUMENTS))
     if said == TWO_AXES:
         for letter, column in lettered.items():
             found[column] = replace(found[column], quantity=_LETTERS[letter], station="")
@@ -139,9 +133,7 @@ def _spell_base(base: str) -> str:
 # ---- errors ----------------------------------------------------------------------------------------------------
 
 
-def pair_errors(
-    names: Mapping[str, Name], numbers: Numbers, answers: Mapping[str, str], questions: list[Question]
-) -> dict[str, str | None]:
+def pair_errors(names: Mapping[str, Name], numbers: Numbers, talk: Interview) -> dict[str, str | None]:
     """The columns that hold the standard deviation of another: error -> value; None: it is left out.
 
     A column is one where it says so and its partner is there, or where its name might say so beside that of its
@@ -162,11 +154,11 @@ def pair_errors(
         elif alone is not None and names[column].is_error and _fits(numbers(column), numbers(alone), is_said=True):
             found[column] = alone
         elif values and (names[column].is_error or partner is not None or alone is not None):
-            said = answer_of(answers, ERROR, column)
+            said = talk.find(ERROR, column)
             offered = [c for c in values if _share_unit(names[column], names[c])][:_OFFERED_MOST]
             choices = (*offered, NO, LEAVE_OUT)
             if said is None:
-                questions.append(Question(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
+                talk.questions.append(Question(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
                 found[column] = None
                 continue
             require(f"{ERROR}:{column}", said, choices)

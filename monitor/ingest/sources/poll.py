@@ -58,9 +58,7 @@ _OTHER_FOLDER: Final = Template("source.answer.folder", "the worker answered abo
 _BUSY: Final = Template("source.busy", "source {name} is being looked at by another process")
 
 
-def poll_source(
-    source: SourceSection, place: Place, environ: Mapping[str, str], *, may_shrink: bool = False
-) -> Polled:  # fmt: skip
+def poll_source(source: SourceSection, place: Place, environ: Mapping[str, str], *, may_shrink: bool = False) -> Polled:
     """Look at a source now.
 
     Args:
