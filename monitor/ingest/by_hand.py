@@ -1,11 +1,8 @@
 """Readings that a person types: marks of a tape, a dial gauge, a water level. They pass the same gate as messages."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
@@ -16,8 +13,7 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import RefusedError
-from monitor.ingest.files.reader import Line
-from monitor.ingest.files.reading import read_file
+from monitor.ingest.files.reading import store_given
 from monitor.ingest.files.recording import record_file
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.typing_errors import TypingErrors
@@ -95,14 +91,7 @@ def store_typed(pipeline: Pipeline, site: Site, typed: Typed, who: Actor, now: d
         "time": typed.at, "station": typed.station, "quantity": typed.quantity, "value": typed.value,
         "unit": _find_spec(site, typed).unit,
     }  # fmt: skip
-
-    @contextmanager
-    def open_lines() -> Iterator[Iterator[Line]]:
-        yield iter([Line(((row, None),))])
-
-    result = read_file(
-        Path(NAME), pipeline, site, lambda: now, accept_units=True, by=who.name, name=NAME, open_lines=open_lines
-    )  # fmt: skip
+    result = store_given([row], pipeline, site, now, who.name, NAME)
     if not result.valid:
         raise RefusedError(result.first_reason)
     record_file(pipeline.database, who, result, now)

@@ -335,34 +335,31 @@ class Pipeline:
         return any((now - self._newest_at.get(site, now)).total_seconds() > HISTORY_S for site in sites)
 
     def _one_by_one(self, messages: Sequence[Message]) -> Outcome:
-        stored = duplicates = revisions = rejected = gaps = unkept = 0
-        sites: set[str] = set()
+        done: list[Outcome] = []
         lost: list[Message] = []
-        asks: dict[str, bytes] = {}
         for message in messages:
             try:
                 try:
-                    outcome = self._commit([(message, self.decode(message))])
+                    done.append(self._commit([(message, self.decode(message))]))
                 except StoreBusyError:
                     self._forget()
                     raise
                 except Exception as error:
                     self._forget()
-                    outcome = self._quarantine(message, error)
+                    done.append(self._quarantine(message, error))
             except StoreBusyError:
                 raise  # the whole batch comes again; what was stored is then a duplicate
             except Exception:
                 log.exception("message on %s could be written nowhere and stays with the broker", message.topic[:200])
                 lost.append(message)
-                continue
-            stored, duplicates = stored + outcome.added.stored, duplicates + outcome.added.duplicates
-            revisions, rejected, gaps = (
-                revisions + outcome.added.revisions, rejected + outcome.rejected, gaps + outcome.gaps,
-            )  # fmt: skip
-            sites, unkept = sites | outcome.sites, unkept + outcome.unkept
-            asks |= dict(outcome.asks)
-        result = AddResult(stored, duplicates, revisions, frozenset(sites))
-        return Outcome(result, rejected, gaps, frozenset(sites), tuple(lost), unkept, tuple(asks.items()))
+        sites = frozenset[str]().union(*(one.sites for one in done))
+        added = AddResult(
+            sum(one.added.stored for one in done), sum(one.added.duplicates for one in done),
+            sum(one.added.revisions for one in done), sites,
+        )  # fmt: skip
+        rejected, gaps, unkept = (sum(getattr(one, name) for one in done) for name in ("rejected", "gaps", "unkept"))
+        asks = dict(ask for one in done for ask in one.asks)
+        return Outcome(added, rejected, gaps, sites, tuple(lost), unkept, tuple(asks.items()))
 
     def _quarantine(self, message: Message, error: Exception) -> Outcome:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]

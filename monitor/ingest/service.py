@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -118,7 +118,7 @@ class Ingest:
         self._busy_since: datetime | None = None
         self._newest: datetime | None = None
         counted = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
-        self._counts = dict.fromkeys(counted, 0)
+        self._counts = Counter(dict.fromkeys(counted, 0))
 
     def _listen(self) -> tuple[Listening, ...]:
         return self._share.listen(self._pipeline.sites)
@@ -304,15 +304,11 @@ class Ingest:
         for name, session in self._sessions.items():
             session.acknowledge([m for m in done if m.client == name])
         self._newest = batch[-1].received_at
-        counts = self._counts
-        counts["messages"] += len(batch)
-        counts["stored"] += outcome.added.stored
-        counts["duplicates"] += outcome.added.duplicates
-        counts["revisions"] += outcome.added.revisions
-        counts["rejected"] += outcome.rejected
-        counts["unkept"] += refusals.unkept
-        counts["gaps"] += outcome.gaps
-        counts["lost"] += len(lost)
+        added = outcome.added
+        self._counts.update(
+            messages=len(batch), stored=added.stored, duplicates=added.duplicates, revisions=added.revisions,
+            rejected=outcome.rejected, unkept=refusals.unkept, gaps=outcome.gaps, lost=len(lost),
+        )  # fmt: skip
 
     def _ask_sender(self, topic: str, payload: bytes) -> None:
         """Ask a device for what is missing, once a minute: it may be slow, or not listen."""

@@ -18,7 +18,7 @@ from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError
 from monitor.ingest.decoders.rows import tell_first
 from monitor.ingest.files.reader import BadRow, Declared, Piece
-from monitor.ingest.files.reading import FileResult
+from monitor.ingest.files.reading import FileResult, insist
 from monitor.ingest.message import POINTS_TOPIC
 from monitor.ingest.pipeline import Clock
 from monitor.store.database.engine import Database
@@ -36,7 +36,6 @@ from monitor.store.readings.points import (
 
 CHUNK: Final = 4000  # values of one transaction: others wait a fraction of a second
 MOVED_M: Final = 100.0  # the same name farther away is another point
-ATTEMPTS: Final = 12  # each waits as long as the database's own limit
 PAUSE_MOST_S: Final = 1.0
 _MOVED: Final = Template(
     "point.moved", "point {point} lies more than {distance} from where it was: another point, or another --set"
@@ -94,9 +93,7 @@ def read_points(
                 result.points = len(names)
                 if file.database is not None:
                     added = _store(file, file.database, declared, chunk, began_at)
-                    result.stored += added.stored
-                    result.duplicates += added.duplicates
-                    result.revisions += added.revisions
+                    result.add_stored(added)
                 _count(result, chunk)
                 on_progress(result)
         finally:  # of a file that breaks off, what came before is stored, and counts
@@ -138,18 +135,14 @@ def _take(chunk: _Chunk, point: Point, values: tuple[PointValue, ...], declared:
 
 
 def _store(file: PointsFile, database: Database, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
-    for attempt in range(ATTEMPTS):
-        try:
-            began_s = time.monotonic()
-            with database.write() as c:
-                added = _add(c, file, declared, chunk, began_at)
-            file.pause(time.monotonic() - began_s)
-        except (StoreBusyError, IntegrityError):  # the latter: another process stored the same keys meanwhile
-            if attempt == ATTEMPTS - 1:
-                raise
-        else:
-            return added
-    raise AssertionError
+    def store() -> PointsAdded:
+        began_s = time.monotonic()
+        with database.write() as c:
+            added = _add(c, file, declared, chunk, began_at)
+        file.pause(time.monotonic() - began_s)
+        return added
+
+    return insist(store, (StoreBusyError, IntegrityError))  # the latter: another process stored the same keys meanwhile
 
 
 def _open_set(c: Connection, file: PointsFile, declared: Declared) -> int:
@@ -193,13 +186,9 @@ def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> l
 def _count(result: FileResult, chunk: _Chunk) -> None:
     result.valid += len(chunk.values)
     for bad in chunk.bad:
-        code = bad.error.code
-        result.rejected += bad.count
-        result.reasons[code] = result.reasons.get(code, 0) + bad.count
-        result.first_reason = result.first_reason or bad.error.message
+        result.reject(bad.error.code, bad.error.message, bad.count)
     for _, at in chunk.values:
-        result.from_at = at if result.from_at is None else min(result.from_at, at)
-        result.to_at = at if result.to_at is None else max(result.to_at, at)
+        result.reach(at)
 
 
 def _sign(file: PointsFile, database: Database, declared: Declared, result: FileResult, newest_at: datetime) -> None:

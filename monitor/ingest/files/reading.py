@@ -1,13 +1,13 @@
 """A file of observations through the same gate as messages: same units, flags, revisions, quarantine."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from forecasting.message import Message, Template, join
 from monitor.domain.observation import Observation
@@ -17,19 +17,24 @@ from monitor.ingest.decoders.rows import join_bad_rows, read_row
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
+from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
 from monitor.store.readings.flags import UNDECLARED
 from monitor.store.readings.messages import Rejected
+from monitor.store.readings.observations import AddResult
+from monitor.store.readings.points import PointsAdded
 
 CHUNK: Final = 5000
+ATTEMPTS: Final = 12  # each waits as long as the database's own limit: a minute on SQLite
 _DOUBT: Final = Template("file.unit", "{file}: is the unit right? {details}")
 _DOUBTED: Final = Template(
     "file.unit.refused",
     "{doubt}. Nothing of the file was stored: correct the unit, or say --accept-units when it is right",
 )
 _NO_SITE: Final = Template("file.site", "the row names no site; give --site")
+Added = TypeVar("Added")
 OpenLines = Callable[[], AbstractContextManager[Iterator[Line]]]
 
 
@@ -54,6 +59,23 @@ class FileResult:
     flags: dict[str, int] = field(default_factory=dict)  # values that bear each flag
     undeclared: set[str] = field(default_factory=set)  # series that the site file does not name, STATION.quantity
     unknown: set[str] = field(default_factory=set)  # stations among them that the site file does not name at all
+
+    def add_stored(self, added: AddResult | PointsAdded) -> None:
+        """Count what was stored."""
+        self.stored += added.stored
+        self.duplicates += added.duplicates
+        self.revisions += added.revisions
+
+    def reject(self, code: str, reason: str, count: int) -> None:
+        """Count values that are refused for one reason."""
+        self.rejected += count
+        self.reasons[code] = self.reasons.get(code, 0) + count
+        self.first_reason = self.first_reason or reason
+
+    def reach(self, at: datetime) -> None:
+        """Note the instant of a value."""
+        self.from_at = min(self.from_at or at, at)
+        self.to_at = max(self.to_at or at, at)
 
 
 def find_doubted(error: UnitDoubtError) -> str:
@@ -103,12 +125,21 @@ def read_file(
             observations, rejected = _sort(chunk, pipeline, site, received_at, name or path.name)
             _count(result, observations, rejected, pipeline.sites)
             if not dry_run:
-                added = _store(pipeline, observations, [r for r, _ in rejected], by)
-                result.stored += added[0]
-                result.duplicates += added[1]
-                result.revisions += added[2]
+                added = insist(partial(pipeline.store_rows, observations, [r for r, _ in rejected], by))
+                result.add_stored(added)
             on_progress(result)
     return result
+
+
+def store_given(
+    rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetime, by: str, name: str
+) -> FileResult:  # fmt: skip
+    """Store rows that are no file: a person typed them, or a map gave them; raises StoreBusyError."""
+    lines = [Line(((row, None),)) for row in rows]
+    return read_file(
+        Path(name), pipeline, site, lambda: now, accept_units=True, by=by, name=name,
+        open_lines=lambda: nullcontext(iter(lines)),
+    )  # fmt: skip
 
 
 def _check_units(
@@ -177,18 +208,12 @@ def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site 
     return sites[str(name)]
 
 
-def _store(
-    pipeline: Pipeline, observations: list[Observation], rejected: list[Rejected], by: str | None
-) -> tuple[int, int, int]:
-    last: StoreBusyError | None = None
-    for _ in range(12):  # each waits as long as the database's own limit: a minute on SQLite
-        try:
-            added = pipeline.store_rows(observations, rejected, by)
-            return added.stored, added.duplicates, added.revisions
-        except StoreBusyError as error:
-            last = error
-    assert last is not None
-    raise last
+def insist(act: Callable[[], Added], refusals: tuple[type[Exception], ...] = (StoreBusyError,)) -> Added:
+    """Do it until the database takes it; raises what stood in the way the last time."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(*refusals):
+            return act()
+    return act()
 
 
 def _count(
@@ -197,9 +222,7 @@ def _count(
 ) -> None:  # fmt: skip
     result.valid += len(observations)
     for row, count in rejected:
-        result.rejected += count
-        result.reasons[row.code] = result.reasons.get(row.code, 0) + count
-        result.first_reason = result.first_reason or row.reason
+        result.reject(row.code, row.reason, count)
     for item in observations:
         result.sites.add(item.site)
         for flag in item.flags:
@@ -208,7 +231,4 @@ def _count(
             result.undeclared.add(f"{item.station}.{item.quantity}")
             if item.site in sites and sites[item.site].station(item.station) is None:
                 result.unknown.add(item.station)
-        if result.from_at is None or item.observed_at < result.from_at:
-            result.from_at = item.observed_at
-        if result.to_at is None or item.observed_at > result.to_at:
-            result.to_at = item.observed_at
+        result.reach(item.observed_at)

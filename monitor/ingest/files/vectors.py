@@ -1,10 +1,8 @@
 """Displacement that two images show at stations, as rows of their series, through the gate that all readings pass."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from math import hypot
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -12,8 +10,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
 from monitor.domain.site import IMAGE_CORRELATION, Site
 from monitor.errors import RefusedError
-from monitor.ingest.files.reader import Line
-from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.reading import FileResult, store_given
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import find_series_id, latest_reading, load_readings
 
@@ -64,15 +61,7 @@ def store_vectors(
         raise RefusedError(f"the newer image was taken at {spell(newer_at)}, in the future")
     with pipeline.database.read() as c:
         rows: list[dict[str, Any]] = [row for one in moved for row in _list_rows(c, site, one, older_at, newer_at, now)]
-
-    @contextmanager
-    def open_lines() -> Iterator[Iterator[Line]]:
-        yield iter([Line(((row, None),)) for row in rows])
-
-    return read_file(
-        Path(name), pipeline, site, lambda: now, accept_units=True, by=IMAGE_CORRELATION, name=name,
-        open_lines=open_lines,
-    )  # fmt: skip
+    return store_given(rows, pipeline, site, now, IMAGE_CORRELATION, name)
 
 
 def _list_rows(

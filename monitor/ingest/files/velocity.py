@@ -1,17 +1,14 @@
 """Velocities that a map gives at stations, as readings of their series, through the gate that all readings pass."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
 from monitor.domain.quantities import OF_VELOCITY_MAPS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.errors import RefusedError
-from monitor.ingest.files.reader import Line
-from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.reading import FileResult, store_given
 from monitor.ingest.pipeline import Pipeline
 
 
@@ -83,14 +80,7 @@ def store_velocities(
         {"station": one.station, "quantity": quantity, "time": until, "component": component, **said}
         for one in found for quantity, said in _spell(one).items() if quantity in asked[one.station]
     ]  # fmt: skip
-
-    @contextmanager
-    def open_lines() -> Iterator[Iterator[Line]]:
-        yield iter([Line(((row, None),)) for row in rows])
-
-    return read_file(
-        Path(name), pipeline, site, lambda: now, accept_units=True, by=VELOCITY_MAP, name=name, open_lines=open_lines
-    )
+    return store_given(rows, pipeline, site, now, VELOCITY_MAP, name)
 
 
 def _spell(one: Velocity) -> dict[str, dict[str, object]]:

@@ -86,6 +86,10 @@ class Look:
         """What a column is called."""
         return self.titles.get(column, column)
 
+    def tell(self, column: str) -> list[Any]:
+        """The cells of a column that say something."""
+        return [c for c in self.columns[column] if c is not None and str(c).strip().lower() not in NO_VALUE]
+
 
 def look_at(path: Path, sheet: str = "") -> Look:
     """Find out how a file is laid out.

@@ -22,7 +22,7 @@ from monitor.ingest.files.mapping import (
     TimeRule,
     join_parts,
 )
-from monitor.ingest.guess.look import NO_VALUE, Look
+from monitor.ingest.guess.look import Look
 from monitor.ingest.months import drop_weekday, name_zone, spell_months
 
 _SWAPPED: Final = Template(
@@ -146,7 +146,7 @@ def _prefer_end(look: Look, best: Times, found: Sequence[Times]) -> Times:
 def describe_untimed(look: Look) -> Message:
     """That there is no time, and what the column that is called a time looks like."""
     for name in look.names:
-        cells = [str(c) for c in look.columns[name] if c is not None and str(c).strip().lower() not in NO_VALUE]
+        cells = [str(c) for c in look.tell(name)]
         if not cells or not _is_named(look, name):
             continue
         stamps = [c for c in cells if _STAMP.match(c)]
@@ -162,7 +162,7 @@ def _is_named(look: Look, column: str) -> bool:
 
 
 def _read_column(look: Look, name: str) -> Times | None:
-    cells = [c for c in look.columns[name] if c is not None and str(c).strip().lower() not in NO_VALUE]
+    cells = look.tell(name)
     if not cells:
         return None
     if isinstance(cells[0], datetime):
@@ -240,7 +240,7 @@ def _join_clock(look: Look, day: Times) -> Times | None:
     """Date and clock in two columns."""
     date = day.rule.columns[0]
     for name in look.names:
-        cells = [str(c) for c in look.columns[name] if c is not None and str(c).strip().lower() not in NO_VALUE]
+        cells = [str(c) for c in look.tell(name)]
         if name == date or len(cells) < FITS * len(day.parsed):
             continue
         numeric = all(_float(c) is not None for c in cells[:50])
@@ -265,7 +265,7 @@ def _join_clock(look: Look, day: Times) -> Times | None:
 def _find_clock(look: Look, day: Times) -> str | None:
     """A column of clock times beside dates that did not go with them: without it all times of a day would be one."""
     for name in look.names:
-        cells = [str(c) for c in look.columns[name] if c is not None and str(c).strip().lower() not in NO_VALUE]
+        cells = [str(c) for c in look.tell(name)]
         if name not in day.rule.columns and cells and sum(bool(_HOURS.match(c)) for c in cells) >= 0.8 * len(cells):
             return name
     return None

@@ -1,11 +1,12 @@
 """Files by HTTP and HTTPS: only what is new, only from hosts that are named, and never more than is allowed."""
 
 import base64
+import json
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
@@ -50,10 +51,7 @@ class Browser:
         for _ in range(REDIRECTS + 1):
             with self._send(url, headers) as answer:
                 if answer.status_code in {301, 302, 303, 307, 308} and "location" in answer.headers:
-                    target = urljoin(url, answer.headers["location"])
-                    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-                        raise RefusedError(f"{hide_query(url)}: leads from https to {hide_query(target)}")
-                    url = target
+                    url = follow_link(url, answer.headers["location"])
                     continue
                 if answer.status_code not in {200, NOT_MODIFIED}:
                     raise RefusedError(f"{hide_query(url)}: the server answered {answer.status_code}")
@@ -116,11 +114,40 @@ class Browser:
         if stated.isdigit() and size != int(stated):
             raise OSError(f"{hide_query(url)}: broke off after {size} of {stated} octets")
 
+    def read_document(self, url: str, most: int, of: str) -> dict[str, Any]:
+        """A document in JSON; `of`: what it should be of, for people.
+
+        Raises:
+            RefusedError: it is larger than `most`, or no object of JSON.
+            OSError: no connection.
+        """
+        path = part_of(Path(self._asked.folder), "document")
+        try:
+            with self.open(url, {"Accept": "application/json, */*;q=0.1"}) as answer:
+                self.save(answer, url, path)
+            if path.stat().st_size > most:
+                raise RefusedError(f"{hide_query(url)}: a document of more than {most} octets")
+            document = json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            raise RefusedError(f"{hide_query(url)}: no JSON; is it the address of {of}?") from None
+        finally:
+            path.unlink(missing_ok=True)
+        if not isinstance(document, dict):
+            raise RefusedError(f"{hide_query(url)}: no answer of {of}")
+        return document
+
+
+def follow_link(url: str, link: str) -> str:
+    """Where a link of an answer leads; raises RefusedError where that is less safe than the address it came from."""
+    target = urljoin(url, link)
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise RefusedError(f"{hide_query(url)}: leads from https to {hide_query(target)}")
+    return target
+
 
 def fetch_files(asked: Asked) -> Iterator[Fetched]:
     """Each file that is new, whole, under its name in the folder."""
-    browser = Browser(asked)
-    try:
+    with closing(Browser(asked)) as browser:
         for wanted in asked.wanted:
             path = Path(asked.folder) / wanted.name
             part = part_of(Path(asked.folder), wanted.name)
@@ -140,8 +167,6 @@ def fetch_files(asked: Asked) -> Iterator[Fetched]:
             except Exception as error:  # whatever a server does, the other files are fetched
                 part.unlink(missing_ok=True)
                 yield explain(error, wanted.name)
-    finally:
-        browser.close()
 
 
 def _authorize(username: str, secret: str) -> str:

@@ -3,37 +3,38 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote
 
 from monitor.errors import RefusedError
 from monitor.ingest.decoders.sensorthings import read_next_link
 from monitor.ingest.sources.addresses import hide_query
-from monitor.ingest.sources.fetch import explain, part_of
-from monitor.ingest.sources.http import Browser
+from monitor.ingest.sources.fetch import explain
+from monitor.ingest.sources.http import Browser, follow_link
 from monitor.ingest.sources.tasks import NEW, SAME, Asked, Fetched, Wanted
 
 PAGE: Final = 1000  # observations in one file
 MOST_PAGES: Final = 200  # of one Datastream and one look; the next look goes on from there
 DOCUMENT_BYTES: Final = 8 << 20
+SERVER: Final = "a SensorThings server"
 
 
 def fetch_observations(asked: Asked) -> Iterator[Fetched]:
     """Each Datastream that has news: files with a list `value` each, in the order of time."""
-    browser = Browser(asked)
-    try:
+    with closing(Browser(asked)) as browser:
         for number, wanted in enumerate(asked.wanted):
             try:
                 yield _fetch_stream(browser, asked, wanted, f"{number:03d}")
             except Exception as error:  # whatever one Datastream holds, the others are read
                 yield explain(error, wanted.name)
-    finally:
-        browser.close()
 
 
 def _fetch_stream(browser: Browser, asked: Asked, wanted: Wanted, prefix: str) -> Fetched:
-    unit = _read(browser, asked, f"{wanted.url}?$select=unitOfMeasurement").get("unitOfMeasurement")
+    unit = browser.read_document(f"{wanted.url}?$select=unitOfMeasurement", DOCUMENT_BYTES, SERVER).get(
+        "unitOfMeasurement"
+    )
     newest = _read_time(wanted.modified or asked.since)
     query = f"$orderby=phenomenonTime asc&$top={PAGE}&$select=phenomenonTime,resultTime,result"
     if newest is not None:
@@ -44,7 +45,7 @@ def _fetch_stream(browser: Browser, asked: Asked, wanted: Wanted, prefix: str) -
     seen: set[str] = set()
     while url is not None and url not in seen and len(seen) < MOST_PAGES:
         seen.add(url)
-        page = _read(browser, asked, url)
+        page = browser.read_document(url, DOCUMENT_BYTES, SERVER)
         values = page.get("value")
         if not isinstance(values, list):
             raise RefusedError(f"{hide_query(url)}: no list of Observations")
@@ -54,19 +55,9 @@ def _fetch_stream(browser: Browser, asked: Asked, wanted: Wanted, prefix: str) -
             name = f"{prefix}-{len(files):05d}.json"
             (Path(asked.folder) / name).write_text(json.dumps({"value": part}), encoding="utf-8")
             files.append(("", name))
-        url = _find_next(page, url)
+        link = read_next_link(page)
+        url = None if link is None else follow_link(url, link)  # its host is checked when it is opened
     return Fetched(wanted.name, NEW if files else SAME, files=tuple(files))
-
-
-def _find_next(page: dict[str, Any], url: str) -> str | None:
-    """Where the next page is; its host is checked when it is opened, as that of a redirect is."""
-    link = read_next_link(page)
-    if link is None:
-        return None
-    target = urljoin(url, link)
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise RefusedError(f"{hide_query(url)}: leads from https to {hide_query(target)}")
-    return target
 
 
 def _trim(one: Any, stream: dict[str, Any]) -> Any:
@@ -93,20 +84,3 @@ def _read_time(text: Any) -> datetime | None:
     except ValueError:
         return None
     return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
-
-
-def _read(browser: Browser, asked: Asked, url: str) -> dict[str, Any]:
-    path = part_of(Path(asked.folder), "document")
-    try:
-        with browser.open(url, {"Accept": "application/json"}) as answer:
-            browser.save(answer, url, path)
-        if path.stat().st_size > DOCUMENT_BYTES:
-            raise RefusedError(f"{hide_query(url)}: a page of more than {DOCUMENT_BYTES} octets")
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise RefusedError(f"{hide_query(url)}: no JSON; is it the address of a SensorThings server?") from None
-    finally:
-        path.unlink(missing_ok=True)
-    if not isinstance(document, dict):
-        raise RefusedError(f"{hide_query(url)}: no answer of a SensorThings server")
-    return document

@@ -1,8 +1,8 @@
 """Scenes of a static STAC catalogue: items that are new, each with the assets that the file names as bands."""
 
-import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ import pystac
 from detection.imagery.scene.products.stac import find_mask, write_item
 from monitor.errors import RefusedError
 from monitor.ingest.sources.addresses import hide_query
-from monitor.ingest.sources.fetch import PART, explain, part_of
+from monitor.ingest.sources.fetch import PART, explain
 from monitor.ingest.sources.http import Browser
 from monitor.ingest.sources.tasks import NEW, OLD, SAME, Asked, Fetched
 
@@ -24,10 +24,9 @@ _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
 def fetch_items(asked: Asked) -> Iterator[Fetched]:
     """Each item that is new: a folder with a file per band; an item that cannot be fetched stands with its reason."""
-    browser = Browser(asked)
     known = frozenset(asked.known)
     found: list[tuple[str, pystac.Item, dict[str, Any]]] = []
-    try:
+    with closing(Browser(asked)) as browser:
         for url in _walk(browser, asked):
             if isinstance(url, Fetched):
                 yield url
@@ -36,7 +35,7 @@ def fetch_items(asked: Asked) -> Iterator[Fetched]:
                 yield Fetched(url, SAME)
                 continue
             try:
-                document = _read(browser, asked, url)
+                document = _read(browser, url)
                 item = pystac.Item.from_dict(document, href=url)
                 if item.datetime is None:
                     raise RefusedError(f"{hide_query(url)}: the item has no time")
@@ -57,8 +56,6 @@ def fetch_items(asked: Asked) -> Iterator[Fetched]:
                 yield Fetched(url, NEW, etag=folder.name, modified=item.id[:200], acquired_at=taken, files=bands)
             except Exception as error:
                 yield explain(error, url)
-    finally:
-        browser.close()
 
 
 def _walk(browser: Browser, asked: Asked) -> Iterator[str | Fetched]:
@@ -72,7 +69,7 @@ def _walk(browser: Browser, asked: Asked) -> Iterator[str | Fetched]:
         if len(seen) > MOST_DOCUMENTS:
             raise RefusedError(f"{hide_query(asked.wanted[0].url)}: more than {MOST_DOCUMENTS} catalogues in one look")
         try:
-            document = _read(browser, asked, url)
+            document = _read(browser, url)
         except (RefusedError, OSError) as error:
             yield explain(error, url)
             continue
@@ -88,21 +85,9 @@ def _walk(browser: Browser, asked: Asked) -> Iterator[str | Fetched]:
                 yield link.get_absolute_href()
 
 
-def _read(browser: Browser, asked: Asked, url: str) -> dict[str, Any]:
-    path = part_of(Path(asked.folder), "document")
-    with browser.open(url) as answer:
-        if int(answer.headers.get("content-length", "0") or 0) > DOCUMENT_BYTES:
-            raise RefusedError(f"{hide_query(url)}: a document of more than {DOCUMENT_BYTES} octets")
-        browser.save(answer, url, path)
-    try:
-        if path.stat().st_size > DOCUMENT_BYTES:
-            raise RefusedError(f"{hide_query(url)}: a document of more than {DOCUMENT_BYTES} octets")
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise RefusedError(f"{hide_query(url)}: no JSON; is it the address of a catalogue?") from None
-    finally:
-        path.unlink(missing_ok=True)
-    if not isinstance(document, dict) or document.get("type") not in {"Catalog", "Collection", "Feature"}:
+def _read(browser: Browser, url: str) -> dict[str, Any]:
+    document = browser.read_document(url, DOCUMENT_BYTES, "a catalogue")
+    if document.get("type") not in {"Catalog", "Collection", "Feature"}:
         raise RefusedError(f"{hide_query(url)}: neither a STAC catalogue nor an item")
     return document
 
