@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
