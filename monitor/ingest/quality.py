@@ -90,16 +90,9 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> Field:
 
 def flag(field: Field, value: float, observed_at: datetime, received_at: datetime) -> tuple[str, ...]:
     """Flags of a value in its canonical unit: out_of_range, future, undeclared."""
-    if field.declared and field.low <= value <= field.high and observed_at - received_at <= FUTURE_TOLERANCE:
-        return ()
-    flags = []
-    if not field.low <= value <= field.high:
-        flags.append("out_of_range")
-    if observed_at - received_at > FUTURE_TOLERANCE:
-        flags.append("future")
-    if not field.declared:
-        flags.append("undeclared")
-    return tuple(flags)
+    is_out, is_future = not field.low <= value <= field.high, observed_at - received_at > FUTURE_TOLERANCE
+    told = (("out_of_range", is_out), ("future", is_future), ("undeclared", not field.declared))
+    return tuple(name for name, holds in told if holds)
 
 
 def observe(

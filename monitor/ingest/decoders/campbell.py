@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from monitor.domain.observation import Link, Observation
+from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault, read_each
@@ -82,8 +82,7 @@ def _read_state(body: Mapping[str, Any], received: Received, series: Mapping[str
     why = f": {' '.join(reason.split())[:_REASON_MOST]}" if isinstance(reason, str) else ""
     text = f"state {body['state']}{why}"
     check_text(text, "reason")
-    site, at, online = received.site.id, received.message.came_at, _STATES[body["state"]]
-    return Decoded(links=tuple(Link(site, one, at, online, text) for one in sorted(stations)))
+    return Decoded(links=tuple(received.link(one, text, online=_STATES[body["state"]]) for one in sorted(stations)))
 
 
 def _find_field(series: Mapping[str, Target], name: str, station: str, received: Received) -> tuple[str, Field] | None:

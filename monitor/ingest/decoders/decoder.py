@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from monitor.domain.observation import Observation
+from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.message import Decoded, Fault, Message, Place
@@ -44,6 +44,10 @@ class Received:
     ) -> Observation:  # fmt: skip
         """The record of one value given in the field's unit; raises PayloadError."""
         return observe(self.site.id, station, field, value, at, self.message.received_at, sigma, solution, extra)
+
+    def link(self, station: str, text: str, *, online: bool) -> Link:
+        """That a station is connected, or not."""
+        return Link(self.site.id, station, self.message.came_at, online, text)
 
 
 Decoder = Callable[[Received], Decoded]

@@ -6,7 +6,8 @@ Two forms. `series = {"object.tilt_x" = "tilt_x_deg"}`: each key is the expressi
 anybody's: those are bounded in size, depth and number before an expression sees them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import jmespath
@@ -40,16 +41,16 @@ def open_json(binding: Binding) -> Decoder:
         raise ConfigError("decoder 'json': time is missing: the expression that gives the time")
     if ("quantity" in paths) != ("value" in paths):
         raise ConfigError("decoder 'json': quantity and value stand together, or neither does")
-    reader: _Listed | _Named
+    read: Callable[[Received, Any], Iterator[Observation]]
     if "quantity" in paths:
-        reader = _Listed(paths, read_series(binding), told.get("time_unit"))
+        read = partial(_read_listed, paths, read_series(binding), told.get("time_unit"))
     else:
         if not binding.series:
             raise ConfigError("decoder 'json': series is missing: expression = QUANTITY_UNIT, for each value")
         if "unit" in paths:
             raise ConfigError("decoder 'json': unit stands beside quantity and value only")
         values = {name: (_compile(f"series {name!r}", name), target) for name, target in read_series(binding).items()}
-        reader = _Named(paths, values, told.get("time_unit"))
+        read = partial(_read_named, paths, values, told.get("time_unit"))
 
     def decode(received: Received) -> Decoded:
         message = received.message
@@ -60,7 +61,7 @@ def open_json(binding: Binding) -> Decoder:
         items = _search(paths["each"], body, "each") if "each" in paths else [body]
         if not isinstance(items, list) or not items or len(items) > ITEMS_MOST:
             raise PayloadError("no_samples", f"each: expected a list of 1 to {ITEMS_MOST} items")
-        found, bad = gather(items, lambda item: reader.read(item, received))
+        found, bad = gather(items, partial(read, received))
         if not found and len(bad) == len(items):
             raise bad[0][1]
         if not bad:
@@ -75,52 +76,40 @@ def open_json(binding: Binding) -> Decoder:
     return decode
 
 
-class _Named:
-    """Values at known places of an item."""
+def _read_named(
+    paths: dict[str, ParsedResult], values: dict[str, tuple[ParsedResult, Target]], time_unit: str | None,
+    received: Received, item: Any,
+) -> Iterator[Observation]:  # fmt: skip
+    """Values at known places of an item; raises PayloadError, the first of them that cannot be read."""
+    station = _find_station(paths, item, received)
+    at = read_time(_search(paths["time"], item, "time"), time_unit)
 
-    def __init__(
-        self, paths: dict[str, ParsedResult], values: dict[str, tuple[ParsedResult, Target]], time_unit: str | None
-    ) -> None:
-        self._paths, self._values, self._time_unit = paths, values, time_unit
+    def read_one(name: str) -> Iterator[Observation]:
+        path, target = values[name]
+        if not _is_none(value := _search(path, item, name)):  # a device sends what it has
+            where, field = target.find(received, station)
+            yield received.observe(where, field, read_cell(value, name), at)
 
-    def read(self, item: Any, received: Received) -> Iterator[Observation]:
-        """What an item says; raises PayloadError, the first of its values that cannot be read."""
-        station = _find_station(self._paths, item, received)
-        at = read_time(_search(self._paths["time"], item, "time"), self._time_unit)
-
-        def read_one(name: str) -> Iterator[Observation]:
-            path, target = self._values[name]
-            if not _is_none(value := _search(path, item, name)):  # a device sends what it has
-                where, field = target.find(received, station)
-                yield received.observe(where, field, read_cell(value, name), at)
-
-        return read_each(self._values, read_one)
+    return read_each(values, read_one)
 
 
-class _Listed:
-    """Items that each say what they are: a quantity, its unit and a value."""
-
-    def __init__(self, paths: dict[str, ParsedResult], series: dict[str, Target], time_unit: str | None) -> None:
-        self._paths, self._series, self._time_unit = paths, series, time_unit
-
-    def read(self, item: Any, received: Received) -> Iterator[Observation]:
-        """What an item says; raises PayloadError."""
-        name = _search(self._paths["quantity"], item, "quantity")
-        value = _search(self._paths["value"], item, "value")
-        unit = _search(self._paths["unit"], item, "unit") if "unit" in self._paths else None
-        if not isinstance(name, str) or not name or not isinstance(unit, str | None):
-            raise PayloadError("unknown_quantity", "quantity or unit: expected a text")
-        target = self._series.get(name) or (
-            Target("", name, SYMBOLS.get(unit, unit)) if unit else find_target({}, name)
-        )
-        if target is None:
-            raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
-        if _is_none(value):
-            return
-        where, field = target.find(received, _find_station(self._paths, item, received))
-        check_unit(unit, field.given_unit, f"the item {name[:64]!r}")
-        at = read_time(_search(self._paths["time"], item, "time"), self._time_unit)
-        yield received.observe(where, field, read_cell(value, "value"), at)
+def _read_listed(
+    paths: dict[str, ParsedResult], series: dict[str, Target], time_unit: str | None, received: Received, item: Any
+) -> Iterator[Observation]:
+    """An item that says what it is: a quantity, its unit and a value; raises PayloadError."""
+    name, value = (_search(paths[key], item, key) for key in ("quantity", "value"))
+    unit = _search(paths["unit"], item, "unit") if "unit" in paths else None
+    if not isinstance(name, str) or not name or not isinstance(unit, str | None):
+        raise PayloadError("unknown_quantity", "quantity or unit: expected a text")
+    target = series.get(name) or (Target("", name, SYMBOLS.get(unit, unit)) if unit else find_target({}, name))
+    if target is None:
+        raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
+    if _is_none(value):
+        return
+    where, field = target.find(received, _find_station(paths, item, received))
+    check_unit(unit, field.given_unit, f"the item {name[:64]!r}")
+    at = read_time(_search(paths["time"], item, "time"), time_unit)
+    yield received.observe(where, field, read_cell(value, "value"), at)
 
 
 def _find_station(paths: dict[str, ParsedResult], item: Any, received: Received) -> str:

@@ -6,7 +6,6 @@ says whether the device is connected.
 
 from typing import Final
 
-from monitor.domain.observation import Link
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received
@@ -66,4 +65,4 @@ def _read_state(text: str, received: Received) -> Decoded:
         raise PayloadError("bad_payload", f"{text!r} is no state of Homie; known: {', '.join(_STATES)}")
     if not is_station(station := received.place.station):
         raise PayloadError("no_station", "the topic names no station; put {station} into the pattern")
-    return Decoded(links=(Link(received.site.id, station, received.message.came_at, _STATES[text], f"$state {text}"),))
+    return Decoded(links=(received.link(station, f"$state {text}", online=_STATES[text]),))

@@ -168,10 +168,8 @@ class _Talk:
 
     def _link(self, stations: frozenset[str], word: str, *, online: bool) -> tuple[Link, ...]:
         text = f"Sparkplug {word} of {self.group}/{self.node}{'/' * bool(self.device)}{self.device}"
-        return tuple(
-            Link(self.received.site.id, station, self.received.message.came_at, online, text[:200])
-            for station in sorted(stations) if is_station(station)
-        )  # fmt: skip
+        named = filter(is_station, sorted(stations))
+        return tuple(self.received.link(station, text[:200], online=online) for station in named)
 
     def _why(self) -> str:
         return (

@@ -183,24 +183,23 @@ class _Nevada:
 
 def _read_pos(station: str, f: list[str]) -> Position:
     at = datetime.strptime(f[0] + f[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    north, east, up, sn, se, su = (float(v) for v in f[15:21])
-    return Position(at, station, (east, north, up), (se, sn, su), "m", _solution(f[-1]))
+    return _place(at, station, f[15:21], "m", f[-1])
 
 
 def _read_csv(station: str, f: list[str]) -> Position:
     at = datetime.strptime(f[0], "%Y-%m-%d").replace(tzinfo=UTC) + _NOON
-    north, east, up, sn, se, su = (float(v) for v in f[1:7])
-    return Position(at, station, (east, north, up), (se, sn, su), "mm", _solution(f[7] if len(f) > 7 else ""))
+    return _place(at, station, f[1:7], "mm", f[7] if len(f) > 7 else "")
 
 
 def _read_neu(station: str, f: list[str]) -> Position:
     at = datetime(int(f[1]), 1, 1, 12, tzinfo=UTC) + timedelta(days=int(f[2]) - 1)
-    north, east, up, sn, se, su = (float(v) for v in f[3:9])
-    return Position(at, station, (east, north, up), (se, sn, su))
+    return _place(at, station, f[3:9], "m", "")
 
 
-def _solution(word: str) -> str | None:
-    return word if word in SOLUTIONS else None
+def _place(at: datetime, station: str, parts: list[str], unit: str, solution: str) -> Position:
+    north, east, up, sn, se, su = map(float, parts)
+    known = solution if solution in SOLUTIONS else None
+    return Position(at, station, (east, north, up), (se, sn, su), unit, known)
 
 
 def _to_line(found: _Found) -> Line:

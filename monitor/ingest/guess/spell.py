@@ -1,9 +1,9 @@
 """What was understood, written down: the mapping, and the stations as the site file declares them."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Final
 
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import Origin
@@ -18,31 +18,27 @@ _COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_u
 def spell_mapping(mapping: TableMapping, file: str) -> str:
     """The mapping as TOML that `load_mapping` reads."""
     layout, rule = mapping.layout, mapping.time
-    lines = [f"# What the columns of {file} mean; use it with: slopeward ingest FILE --mapping THIS", "[table]"]
-    lines += [f"starts = {list(layout.starts)}"] if layout.starts else [f"delimiter = {quote(layout.delimiter)}"]
-    lines += [f"sheets = [{', '.join(map(quote, layout.sheets))}]"] if layout.sheets else []
-    lines += [f"skip_rows = {layout.skip_rows}"] if layout.skip_rows else []
-    lines += [f"skip_after_header = {layout.skip_after}"] if layout.skip_after else []
-    lines += [] if layout.header else ["header = false"]
-    lines += [f"encoding = {quote(layout.encoding)}"]
-    lines += [f"decimal = {quote(mapping.decimal)}"]
-    lines += [f"thousands = {quote(mapping.thousands)}"] if mapping.thousands else []
-    lines += [f"station = {quote(mapping.station)}"] if mapping.station else []
-    lines += [f"missing = [{', '.join(quote(word) for word in mapping.missing)}]", "", "[time]"]
-    names = [quote(name) for name in rule.columns]
-    lines += [f"column = {names[0] if len(names) == 1 else '[' + ', '.join(names) + ']'}"]
-    lines += [f"format = {quote(rule.format)}"]
-    lines += [f"zone = {quote(rule.zone.key)}"] if rule.zone is not None else []
-    for column in mapping.columns:
-        lines += ["", "[[column]]", f"name = {quote(column.name)}"]
-        lines += [f"station = {quote(column.station)}"] if column.station is not None else []
-        lines += [f"quantity = {quote(column.quantity)}", f"unit = {quote(column.unit)}"]
-        lines += [f"sigma = {quote(column.sigma)}"] if column.sigma is not None else []
-        lines += [f"tail = {quote(column.tail)}"] if column.tail else []
-        lines += ["downward = true"] if column.downward else []
-        for key, pair in (("only", column.only), ("written", column.written)):
-            lines += [f"{key} = [{', '.join(map(quote, pair))}]"] if pair is not None else []
-    return "\n".join(lines) + "\n"
+    table = {
+        **({"starts": layout.starts} if layout.starts else {"delimiter": layout.delimiter}), "sheets": layout.sheets,
+        "skip_rows": layout.skip_rows, "skip_after_header": layout.skip_after, "header": layout.header and None,
+        "encoding": layout.encoding, "decimal": mapping.decimal, "thousands": mapping.thousands,
+        "station": mapping.station, "missing": mapping.missing,
+    }  # fmt: skip
+    zone = None if rule.zone is None else rule.zone.key
+    column = rule.columns if len(rule.columns) > 1 else rule.columns[0]
+    parts = [
+        f"# What the columns of {file} mean; use it with: slopeward ingest FILE --mapping THIS\n[table]\n",
+        *_spell_keys(table), "\n[time]\n", *_spell_keys({"column": column, "format": rule.format, "zone": zone}),
+    ]  # fmt: skip
+    for one in mapping.columns:
+        parts += ["\n[[column]]\n", *_spell_keys(asdict(one) | {"downward": one.downward or None})]
+    return "".join(parts)
+
+
+def _spell_keys(values: Mapping[str, Any]) -> Iterator[str]:
+    """Keys as TOML has them, where they say something."""
+    told = ((key, value) for key, value in values.items() if value is False or value)
+    return (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in told)
 
 
 def spell_stations(sensors: Sequence[Sensor], known: Said = Said()) -> str:  # noqa: B008 - frozen
