@@ -62,11 +62,8 @@ def read_uplink(payload: bytes) -> tuple[str, datetime, bytes, tuple[float, floa
     if isinstance(ids := body.get("end_device_ids"), dict):  # The Things Stack
         uplink = body.get("uplink_message")
         uplink = uplink if isinstance(uplink, dict) else {}
-        name, at, coded = (
-            ids.get("device_id"),
-            uplink.get("received_at") or body.get("received_at"),
-            uplink.get("frm_payload"),
-        )
+        name, coded = ids.get("device_id"), uplink.get("frm_payload")
+        at = uplink.get("received_at") or body.get("received_at")
         gateways, level = uplink.get("rx_metadata"), uplink.get("last_battery_percentage")
         battery = _as_number(level.get("value")) if isinstance(level, dict) else None
     else:

@@ -112,14 +112,8 @@ def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[Fault, ...]:
     by_code: dict[str, list[tuple[Any, PayloadError]]] = {}
     for row, error in bad:
         by_code.setdefault(error.code, []).append((row, error))
-    return tuple(
-        Fault(
-            code,
-            tell_first(len(rows), rows[0][1]),
-            json.dumps({"rows": [row for row, _ in rows]}, default=_spell).encode(),
-        )
-        for code, rows in by_code.items()
-    )
+    kept = {code: json.dumps({"rows": [row for row, _ in rows]}, default=_spell) for code, rows in by_code.items()}
+    return tuple(Fault(code, tell_first(len(by_code[code]), by_code[code][0][1]), kept[code].encode()) for code in kept)
 
 
 def tell_first(count: int, first: PayloadError) -> str:

@@ -15,14 +15,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.decoder import (
-    RECEPTION,
-    Decoder,
-    Received,
-    counts_from_reception,
-    gather,
-    join_fault,
-)
+from monitor.ingest.decoders.decoder import RECEPTION, Decoder, Received, counts_from_reception, gather, join_fault
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_array, read_number
 from monitor.ingest.message import Decoded, is_station
 

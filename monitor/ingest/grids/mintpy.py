@@ -58,16 +58,8 @@ def _read_stack(path: Path, file: Any) -> Stack:
         found[:, (found == 0.0).all(axis=0)] = np.nan  # masked: MintPy writes zeros
         return found
 
-    return Stack(
-        path.name,
-        times,
-        x,
-        y,
-        _find_crs(path, attrs),
-        attrs.get("UNIT", "m"),
-        read,
-        values.chunks[1] if values.chunks else 1,
-    )
+    kept = values.chunks[1] if values.chunks else 1
+    return Stack(path.name, times, x, y, _find_crs(path, attrs), attrs.get("UNIT", "m"), read, kept)
 
 
 def _find_crs(path: Path, attrs: dict[str, str]) -> CRS:

@@ -11,16 +11,7 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from forecasting.message import (
-    TEXT_OF,
-    Figure,
-    Message,
-    NameList,
-    Template,
-    Term,
-    Value,
-    join,
-)
+from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station

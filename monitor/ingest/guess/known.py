@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -47,14 +47,6 @@ _Key = tuple[str, str, str]  # station, quantity, unit
 _Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps` has it
 
 
-@dataclass(slots=True)
-class _Series:
-    """What is known of one series."""
-
-    count: int = 0
-    times: list[datetime] = field(default_factory=list)
-
-
 def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Said) -> Guess:
     """Understand a file of a known form.
 
@@ -76,16 +68,16 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
         said = _settle_solutions(path, said, talk)
     if talk.questions:
         return Guess(None, (("layout", form),), tuple(talk.questions), (), form, said)
-    series, refused, is_whole = _gather(list_values(path, form, said))
+    series, count, refused = _gather(list_values(path, form, said))
     if form == "gnss" and (place := find_place(path)) is not None:
         stations = dict.fromkeys(station for station, _, _ in series)
         said = replace(said, places=tuple(StationPlace(station, *place) for station in stations))
-    sampled = {key: describe_gaps(one.times) for key, one in series.items()}
+    sampled = {key: describe_gaps(times) for key, times in series.items()}
     sensors = tuple(
         Sensor(*key, None if step is None else step.total_seconds())
         for key, (step, _, _) in sampled.items() if key[1] in QUANTITIES
     )  # fmt: skip
-    facts = _tell(form, said, series, sampled, refused, is_whole=is_whole)
+    facts = _tell(form, said, series, sampled, count, refused)
     foreign = [f"{station}.{quantity}" for station, quantity, _ in sampled if quantity not in QUANTITIES]
     if foreign and not sensors:
         raise ConfigError(TEXT_OF(name=str(path), text=_FOREIGN(names=name_some(foreign))))
@@ -93,34 +85,33 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
     return Guess(None, tuple(facts), (), sensors, form, said)
 
 
-def _gather(values: Iterable[Value]) -> tuple[dict[_Key, _Series], list[str], bool]:
-    """The series of a file, why values are refused, and whether that is all of it."""
-    series: dict[_Key, _Series] = {}
+def _gather(values: Iterable[Value]) -> tuple[dict[_Key, list[datetime]], int, list[str]]:
+    """Instants of the series of a file, how many values were looked at, and why some are refused."""
+    series: dict[_Key, list[datetime]] = {}
     refused: list[str] = []
     count = 0
     for count, value in enumerate(islice(values, LOOK_VALUES), 1):  # noqa: B007 - the last one is the answer
         if value.error or value.at is None:
             refused.append(value.error)
             continue
-        one = series.setdefault((value.station, value.quantity, value.unit), _Series())
-        one.count += 1
-        if len(one.times) < TIMES_KEPT:
-            one.times.append(value.at)
-    return series, refused, count < LOOK_VALUES
+        times = series.setdefault((value.station, value.quantity, value.unit), [])
+        if len(times) < TIMES_KEPT:
+            times.append(value.at)
+    return series, count, refused
 
 
 def _tell(
-    form: str, said: Said, series: Mapping[_Key, _Series], sampled: Mapping[_Key, _Sampling], refused: list[str], *,
-    is_whole: bool,
+    form: str, said: Said, series: Mapping[_Key, list[datetime]], sampled: Mapping[_Key, _Sampling], count: int,
+    refused: list[str],
 ) -> Facts:  # fmt: skip
     stations = list(dict.fromkeys(station for station, _, _ in series))
-    tell, count = _VALUES if is_whole else _VALUES_MORE, sum(one.count for one in series.values())
+    tell = _VALUES if count < LOOK_VALUES else _VALUES_MORE
     facts: Facts = [
-        ("file", tell(n=Figure(count, ","), series=Figure(len(series), "d"))),
+        ("file", tell(n=Figure(count - len(refused), ","), series=Figure(len(series), "d"))),
         ("layout", form),
         ("stations", join([name_some(stations)])),
     ]
-    facts += _tell_span(at for one in series.values() for at in (one.times[:1] + one.times[-1:]))
+    facts += _tell_span(at for times in series.values() for at in (times[:1] + times[-1:]))
     facts += [("place", _tell_place(place)) for place in said.places[:SERIES_SHOWN]]
     for number, (key, (step, gaps, longest)) in enumerate(islice(sampled.items(), SERIES_SHOWN)):
         station, quantity, unit = key

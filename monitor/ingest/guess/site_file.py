@@ -169,14 +169,8 @@ def write_site(
     slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
     hold = f'hold_when_missing = "{max(HOLD_DAYS, math.ceil(HOLD_DAYS * slowest_days))}d"'
     tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
-    return (
-        head
-        + spell_stations(sensors, known)
-        + "\n"
-        + "\n".join((*_write_criteria(sensors), *_spell_bounds(sensors, LEVELS, bounds)))
-        + "\n"
-        + tail
-    )
+    criteria = "\n".join((*_write_criteria(sensors), *_spell_bounds(sensors, LEVELS, bounds)))
+    return f"{head}{spell_stations(sensors, known)}\n{criteria}\n{tail}"
 
 
 def find_absent(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:

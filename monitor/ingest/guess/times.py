@@ -12,16 +12,7 @@ from typing import Final
 
 from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files.mapping import (
-    DATENUM,
-    EXCEL,
-    MJD,
-    WEEKDAY,
-    YEAR,
-    YEAR_DAY_HHMM,
-    TimeRule,
-    join_parts,
-)
+from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
 from monitor.ingest.guess.look import Look
 from monitor.ingest.months import drop_weekday, name_zone, spell_months
 
@@ -111,14 +102,10 @@ def find_times(look: Look) -> Times | None:
         return _join_parts(look)
 
     def rank(times: Times) -> tuple[bool, bool, bool, int]:
-        title = look.title(times.rule.column)
+        column = times.rule.column
         runs = len(set(times.parsed)) > 1  # the day when an instrument was set up is no time of a reading
-        return (
-            runs,
-            _NAMED.search(title) is not None,
-            _find_zone([title]) is not None,
-            -look.names.index(times.rule.column),
-        )
+        zoned = _find_zone([look.title(column)]) is not None
+        return runs, _is_named(look, column), zoned, -look.names.index(column)
 
     best = _prefer_end(look, max(found, key=rank), found)
     if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):

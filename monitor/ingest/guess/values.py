@@ -59,13 +59,5 @@ def _read(row: Mapping[str, Any], error: PayloadError | None) -> Value:
     except (PayloadError, TypeError) as failure:
         at = None
         error = error or (failure if isinstance(failure, PayloadError) else PayloadError("bad_time", str(failure)))
-    value = row.get("value", row.get("line", ""))
-    return Value(
-        at,
-        str(when or ""),
-        str(row.get("station") or ""),
-        quantity,
-        value,
-        unit,
-        "" if error is None else error.message,
-    )
+    station, value = str(row.get("station") or ""), row.get("value", row.get("line", ""))
+    return Value(at, str(when or ""), station, quantity, value, unit, "" if error is None else error.message)
