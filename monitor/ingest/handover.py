@@ -149,8 +149,7 @@ class Handover:
         A subscription that the broker refuses keeps nobody from the others: the process that begins says so.
         """
         session = self.joining = Session(
-            one.name, self._access, one.client_id, one.filters, lambda _: None, lambda _: None, self._clock,
-            may_connect=self._db.holds, undated=one.undated,
+            one, self._access, lambda _: None, lambda _: None, self._clock, may_connect=self._db.holds
         )  # fmt: skip
         session.start()
         try:

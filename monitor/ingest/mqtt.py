@@ -17,6 +17,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from forecasting.message import Template
 from monitor.broker.access import Access, Keeping, ServiceClient
+from monitor.ingest.division import Listening
 from monitor.ingest.message import Message
 from monitor.ingest.sieve import BufferedSocket, SievedSocket
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
@@ -60,14 +61,13 @@ class Session:
     """
 
     def __init__(
-        self, name: str, access: Access, client_id: str, filters: Sequence[str], on_message: Callable[[Message], None],
+        self, one: Listening, access: Access, on_message: Callable[[Message], None],
         on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
-        receive_maximum: int = RECEIVE_MAXIMUM, keeps: Callable[[str], bool] = lambda _: True,
-        may_connect: Callable[[], bool] = lambda: True, undated: Collection[str] = (), *, is_kept: bool = True,
+        keeps: Callable[[str], bool] = lambda _: True, may_connect: Callable[[], bool] = lambda: True,
         leaves_out: Collection[str] = (),
     ) -> None:  # fmt: skip
-        self._is_kept, self._leaves_out = is_kept, leaves_out  # sites
-        self.name = name
+        self._is_kept, self._leaves_out = one.is_kept, leaves_out  # sites
+        self.name = one.name
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions
         self.problem: str = _NOT_YET()  # a message; empty where there is none
@@ -75,11 +75,9 @@ class Session:
         self.epoch = 0
         self.dropped_acknowledgements = 0
         self.cleared = 0
-        self._access, self._client_id = access, client_id
-        self._filters = tuple(filters)
-        self._receive_maximum = receive_maximum
+        self._access, self._client_id = access, one.client_id
+        self._filters, self._undated = one.filters, one.undated
         self._keeps, self._may_connect = keeps, may_connect
-        self._undated = frozenset(undated)  # filters of readings that count from their reception: none may have waited
         self._hand_over, self._on_connected_event, self._clock = on_message, on_connected, clock
         self._lock = threading.Lock()  # an epoch does not change while an acknowledgement is queued
         self._client = self._make_client()
@@ -107,7 +105,7 @@ class Session:
         if self._access.mqtt5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = NEVER_EXPIRES if self._is_kept else 0
-            properties.ReceiveMaximum = self._receive_maximum
+            properties.ReceiveMaximum = RECEIVE_MAXIMUM
             self._client.connect_async(host, port, keepalive=30, clean_start=not self._is_kept, properties=properties)
         else:
             self._client.connect_async(host, port, keepalive=30)

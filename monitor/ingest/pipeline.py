@@ -295,7 +295,7 @@ class Pipeline:
             self._note_heard(item)
         return Outcome(
             added, len(refused), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()),
-            waiting=tuple(sorted(refused, key=_is_large)) if readings_first else (),
+            waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
             brings_history=self._is_filled(added.sites, now),
         )  # fmt: skip
 
@@ -397,10 +397,6 @@ def _refuse(code: str, reason: str) -> Decoder:
         raise PayloadError(code, reason)
 
     return decode
-
-
-def _is_large(refusal: Refusal) -> bool:
-    return len(refusal[1].payload) > LARGE_BYTES
 
 
 def _reject(message: Message, fault: Fault) -> Rejected:

@@ -125,9 +125,8 @@ class Ingest:
 
     def _make_session(self, one: Listening, access: Access) -> Session:
         return Session(
-            one.name, access, one.client_id, one.filters, self._receive_rest if one.name == REST else self._receive,
-            self._connected, self._clock, keeps=self._keeps, may_connect=self._db.holds, undated=one.undated,
-            is_kept=one.is_kept, leaves_out=() if one.is_kept else tuple(self._pipeline.sites),
+            one, access, self._receive_rest if one.name == REST else self._receive, self._connected, self._clock,
+            self._keeps, self._db.holds, () if one.is_kept else tuple(self._pipeline.sites),
         )  # fmt: skip
 
     def _receive(self, message: Message) -> None:

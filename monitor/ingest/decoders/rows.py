@@ -112,7 +112,7 @@ def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[Fault, ...]:
     by_code: dict[str, list[tuple[Any, PayloadError]]] = {}
     for row, error in bad:
         by_code.setdefault(error.code, []).append((row, error))
-    kept = {code: json.dumps({"rows": [row for row, _ in rows]}, default=_spell) for code, rows in by_code.items()}
+    kept = {code: json.dumps({"rows": [row for row, _ in rows]}, default=spell_value) for code, rows in by_code.items()}
     return tuple(Fault(code, tell_first(len(by_code[code]), by_code[code][0][1]), kept[code].encode()) for code in kept)
 
 
@@ -121,5 +121,6 @@ def tell_first(count: int, first: PayloadError) -> str:
     return first.message if count == 1 else _ROWS(n=Figure(count, "d"), reason=first.message)
 
 
-def _spell(value: object) -> str:
+def spell_value(value: object) -> str:
+    """What JSON has no form for; instants as ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

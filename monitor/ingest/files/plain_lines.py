@@ -4,12 +4,12 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import Template, spread
 from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.rows import spell_value
 from monitor.ingest.files.reader import Judged, Line
 from monitor.worker.records import read_text
 
@@ -30,11 +30,7 @@ def write_lines(lines: Iterable[Line], write: Callable[[str], object]) -> int:
 
 def spell(value: Any) -> str:
     """One line of JSON; instants as ISO 8601."""
-    return json.dumps(value, default=_plain) + "\n"
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return json.dumps(value, default=spell_value) + "\n"
 
 
 @contextmanager

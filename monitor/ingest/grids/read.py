@@ -52,15 +52,12 @@ def open_grid(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     with _open_stack(path, said, ends=quantity == RAIN) as stack:
         unit = choose_unit(stack.unit, said.unit, stack.name)
         if quantity in QUANTITIES and unit not in UNITS:
-            raise ConfigError(f"{stack.name}: unit {unit!r} is none of {quantity}: {_explain_rate(quantity)}")
+            usual = "rain is the sum of an interval" if quantity == RAIN else "give a file in a unit of the quantity"
+            raise ConfigError(f"{stack.name}: unit {unit!r} is none of {quantity}: {usual}")
         cells = {p.station: found for p in said.places if (found := stack.find_cells(p, said.window_m)) is not None}
         if not cells:
             raise ConfigError(f"{stack.name}: none of {len(said.places)} stations with a place stands on this grid")
         yield _walk_times(stack, cells, quantity, unit)
-
-
-def _explain_rate(quantity: str) -> str:
-    return "rain is the sum of an interval" if quantity == RAIN else "give a file in a unit of the quantity"
 
 
 def _walk_times(stack: Stack, cells: dict[str, Any], quantity: str, unit: str) -> Iterator[Line]:

@@ -155,7 +155,8 @@ def pair_errors(names: Mapping[str, Name], numbers: Numbers, talk: Interview) ->
             found[column] = alone
         elif values and (names[column].is_error or partner is not None or alone is not None):
             said = talk.find(ERROR, column)
-            offered = [c for c in values if _share_unit(names[column], names[c])][:_OFFERED_MOST]
+            unit = names[column].unit
+            offered = [c for c in values if unit is None or names[c].unit in {None, unit}][:_OFFERED_MOST]
             choices = (*offered, NO, LEAVE_OUT)
             if said is None:
                 talk.questions.append(Question(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
@@ -196,10 +197,6 @@ def _find_beside(column: str, names: Mapping[str, Name], errors: Iterable[str]) 
     if len(bare) < 2 or column not in bare or any(k == 0 or columns[k - 1] in errors for k in at):
         return None
     return columns[columns.index(column) - 1]
-
-
-def _share_unit(error: Name, value: Name) -> bool:
-    return error.unit is None or value.unit is None or error.unit == value.unit
 
 
 def _fits(errors: Sequence[float], values: Sequence[float], *, is_said: bool) -> bool:

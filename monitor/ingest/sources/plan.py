@@ -59,11 +59,11 @@ def make_asked(
     """
     secret = _require_secret(source, environ)
     host = urlsplit(source.address).hostname or ""
+    key_file = str(Path(source.key_file).absolute()) if source.key_file else ""
     return Asked(
         FETCHERS.get(source.kind, source.kind), list_wanted(source, known), str(folder), (host, *source.hosts),
         source.private, int(source.most_mb * MIB),
-        Login(source.username, secret, source.parameter or TOKEN.get(source.kind, ""), _absolute(source.key_file),
-              source.host_key),
+        Login(source.username, secret, source.parameter or TOKEN.get(source.kind, ""), key_file, source.host_key),
         source.ca_file, tuple(source.assets.items()), tuple(known) if source.kind == "stac" else (), source.since,
     )  # fmt: skip
 
@@ -147,7 +147,3 @@ def place_said(said: Said, site: Site | None) -> Said:
     )
     origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
     return replace(said, places=places, origins=origins)
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).absolute()) if path else ""
