@@ -4,26 +4,54 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Form, Path, Query, Request
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
+from forecasting.message import Template
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.instants import parse
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError, StoreBusyError
+from monitor.errors import ConfigError, NotFoundError, RefusedError, StoreBusyError
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.engine import Database
 from monitor.store.pages import SiteCard
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
 from monitor.web.ribbons import Ribbons
 
+_ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
+_SAY_WHY: Final = Template("act.say_why", "say why in a few words")
 COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
+
+
+def read_instant(text: str | None) -> datetime | None:
+    """An instant of a request, None where none is named; RefusedError says what is wrong."""
+    try:
+        return parse(text) if text else None
+    except (ValueError, OverflowError) as error:
+        raise RefusedError(_ODD_INSTANT(problem=str(error))) from error
+
+
+def require_words(text: str) -> str:
+    """What a person wrote, tidied; raises RefusedError where it says nothing."""
+    cleaned = tidy_text(text)
+    if len(cleaned) < 3:
+        raise RefusedError(_SAY_WHY())
+    return cleaned
+
+
+Instant = Annotated[datetime | None, BeforeValidator(read_instant)]
+From = Annotated[Instant, Query(alias="from", description="RFC 3339 with offset; excluded")]
+To = Annotated[Instant, Query(description="RFC 3339 with offset; included; default: up to the newest")]
+Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
 # what a person gives as a reason: it may stand in a message, and begins no line of it
 Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL), AfterValidator(tidy_text)]
+Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(require_words)]
+Name = Annotated[str, Form(max_length=64, pattern=NO_NUL)]  # of a site, a station, a quantity, a team
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
 Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
 InState = Annotated[str, Query(max_length=16)]

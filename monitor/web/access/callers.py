@@ -82,11 +82,16 @@ def person_of(request: Request) -> Caller | None:
     return caller if caller is not None and caller.via == PAGE else None
 
 
+def require_caller(request: Request) -> Caller:
+    """Who asks; raises NotSignedInError where that is nobody."""
+    if (caller := caller_of(request)) is None:
+        raise NotSignedInError(LOG_IN())
+    return caller
+
+
 def actor_of(request: Request, csrf: str) -> Actor:
     """Who acts, from this page itself; that the role and the site allow it, the rule of the address has seen to."""
-    caller = caller_of(request)
-    if caller is None:
-        raise NotSignedInError(LOG_IN())
+    caller = require_caller(request)
     if caller.via == PAGE:  # a browser sends cookies for anybody, but never a token
         check_origin(request)
         check_csrf(token_of(request), csrf)

@@ -15,10 +15,10 @@ from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
 from monitor.domain.alert import TOKEN
-from monitor.errors import NotAllowedError, NotSignedInError
+from monitor.errors import NotAllowedError
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.people.users import may
-from monitor.web.access.callers import LOG_IN, SERVICE_ALERTS, Caller, bearer_of, caller_of, sites_shown
+from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, require_caller, sites_shown
 from monitor.web.context import context_of
 
 PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,19}")
@@ -222,9 +222,7 @@ def _admit(request: Request) -> None:
         caller_of(request)  # a bad token is told, also where none is needed
     if needed == OPEN or (reads and not context_of(request).config.web.login_to_read):
         return
-    caller = caller_of(request)
-    if caller is None:
-        raise NotSignedInError(LOG_IN())
+    caller = require_caller(request)
     if not reads and not may(caller.role, needed):
         raise NotAllowedError(_ROLE(name=caller.name, role=Term(caller.role), needed=Term(needed)))
     if needed == ADMIN and caller.sites is not None:

@@ -1,14 +1,17 @@
 """Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
 
 import json
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from fastapi import Request
 from sqlalchemy import Connection
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
+from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import step_of_alert
 from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.acts.word_acts import Spoken, find_spoken
@@ -20,7 +23,7 @@ from monitor.domain.instants import is_silent, spell
 from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
-from monitor.errors import NotFoundError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.health import CANNOT_DECIDE, STANDBY
 from monitor.ingest.references import find_question
 from monitor.language.catalogue import gettext
@@ -38,7 +41,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import Veil
-from monitor.web.context import Context
+from monitor.web.context import Context, context_of
 from monitor.web.parts.deliveries import gather_deliveries
 from monitor.web.parts.evidence import find_sentence, list_findings, read_evidence
 from monitor.web.parts.headline import (
@@ -63,7 +66,6 @@ NO_SITE: Final = Template("site.none", "there is no site '{site}'")
 STORED: Final = Template("page.stored", "stored")
 NO_SERIES: Final = Template("series.none", "there is no series {series}")
 NO_READ_SCENE: Final = Template("scene.none_read", "site '{site}' has no scene '{name}' that was read")
-ODD_RANGE: Final = Template("range.odd", "range: {problem}")
 _BOUNDS: Final = {  # side of the bound, whether it has a window, whether it has a chance
     ("over", False, False): Template("rule.over", "{level} over {bound}"),
     ("over", True, False): Template("rule.over_in", "{level} over {bound} in {window}"),
@@ -122,6 +124,40 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
     if not cards:
         raise NotFoundError(NO_SITE(site=site_id))
     return cards[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A site within a read transaction, and when it is looked at."""
+
+    c: Connection
+    card: pages.SiteCard
+    context: Context
+    now: datetime
+
+    @property
+    def declared(self) -> Site | None:
+        """The site as the file that is in force declares it; None where this program cannot read that."""
+        return self.context.declared(self.c, self.card)
+
+    def require_declared(self) -> Site:
+        """The same; raises RefusedError where this program cannot read that."""
+        if (found := self.declared) is None:
+            raise RefusedError(UNREADABLE_FILE(site=self.card.id))
+        return found
+
+
+@contextmanager
+def read_site(request: Request, site_id: str) -> Iterator[Seen]:
+    """A read transaction on a site that exists; raises NotFoundError."""
+    context = context_of(request)
+    with context.db.read() as c:
+        yield Seen(c, find_card(c, site_id), context, context.clock())
+
+
+def require_declared(context: Context, c: Connection, site_id: str) -> Site:
+    """A site as the file that is in force declares it; raises RefusedError where this program cannot read that."""
+    return Seen(c, find_card(c, site_id), context, context.clock()).require_declared()
 
 
 def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:

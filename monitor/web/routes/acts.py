@@ -3,42 +3,39 @@
 import threading
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form
 from fastapi.responses import JSONResponse, Response
+from pydantic import AfterValidator
 from sqlalchemy import Connection
 
 from forecasting.message import NameList, Template
-from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
 from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
 from monitor.alerting.audit.recompute import Recomputed, Recomputing, gather_decisions
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
-from monitor.domain.names import tidy_text
 from monitor.domain.observation import Report
 from monitor.domain.site import Site
-from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, StoreBusyError
+from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.ingest.references import answer_reference, share_answer
 from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.alerts import acknowledge, add_note, find_alert
 from monitor.store.alerting.events import confirm_event
 from monitor.store.alerting.offsets import confirm_offset
-from monitor.store.pages import load_cards
 from monitor.store.people.countersign import do_by_two
 from monitor.store.readings.messages import add_report, find_report
 from monitor.store.readings.photos import NO_ALERT
-from monitor.web.access.callers import actor_of
-from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, AlertId, Context, context_of
-from monitor.web.parts.collect import NO_SITE, find_card
+from monitor.web.access.acting import Acting
+from monitor.web.context import NO_NUL, AlertId, Context, Reason, require_words
+from monitor.web.parts.collect import find_card, require_declared
+from monitor.web.threads import take_turn
 from monitor.worker.records import Task
 
 router = APIRouter(include_in_schema=False)
 RECOMPUTE: Final = Task("monitor.alerting.audit.recompute:recompute_all", Recomputing, Recomputed)
 RECOMPUTE_LIMIT_S: Final = 60.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
-_SAY_WHY: Final = Template("act.say_why", "say why in a few words")
 _ACKNOWLEDGED: Final = Template("act.acknowledged", "acknowledged")
 _NOTED: Final = Template("act.noted", "noted")
 _ANSWERED: Final = Template("act.answered", "answered")
@@ -63,108 +60,73 @@ _EVENT_WAITS: Final = Template(
 )
 _OFFSET_CONFIRMED: Final = Template("act.offset_confirmed", "offset {number} is confirmed")
 REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
-
-
-def _reason(text: str) -> str:
-    cleaned = tidy_text(text)
-    if len(cleaned) < 3:
-        raise RefusedError(_SAY_WHY())
-    return cleaned
+Words = Annotated[str, Form(max_length=1000, pattern=NO_NUL), AfterValidator(require_words)]
 
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def acknowledge_alert(
-    request: Request,
-    alert_id: AlertId,
-    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
-    csrf: Annotated[str, Form()] = "",
-    seen: Annotated[int | None, Form()] = None,
+    act: Acting, alert_id: AlertId, reason: Reason, seen: Annotated[int | None, Form()] = None
 ) -> Response:
     """Sign an alert: who, when, why; escalation ends by it. `seen` is the level that the form was shown with."""
-    actor = actor_of(request, csrf)
-    context = context_of(request)
-    with context.db.write(urgent=True) as c:
-        acknowledge(c, alert_id, actor, _reason(reason), context.clock(), seen=seen)
-    return go_back(request, f"/alerts/{alert_id}", _ACKNOWLEDGED())
+    with act.db.write(urgent=True) as c:
+        acknowledge(c, alert_id, act.actor, reason, act.now, seen=seen)
+    return act.back(f"/alerts/{alert_id}", _ACKNOWLEDGED())
 
 
 @router.post("/alerts/{alert_id}/note")
-def note_on_alert(
-    request: Request, alert_id: AlertId, note: Annotated[str, Form(max_length=1000, pattern=NO_NUL)],
-    csrf: Annotated[str, Form()] = "",
-) -> Response:  # fmt: skip
+def note_on_alert(act: Acting, alert_id: AlertId, note: Words) -> Response:
     """Write into the story of an alert what somebody saw; the alert stays as it is."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.write(urgent=True) as c:
-        add_note(c, alert_id, actor, _reason(note), context.clock())
-    return go_back(request, f"/alerts/{alert_id}#h-chain", _NOTED())
+    with act.db.write(urgent=True) as c:
+        add_note(c, alert_id, act.actor, note, act.now)
+    return act.back(f"/alerts/{alert_id}#h-chain", _NOTED())
 
 
 @router.post("/alerts/{alert_id}/recompute")
-def recompute_alert(request: Request, alert_id: AlertId, csrf: Annotated[str, Form()] = "") -> Response:
+def recompute_alert(act: Acting, alert_id: AlertId) -> Response:
     """Decide again from the frozen evidence of an alert, in a worker, and say whether it comes out bit for bit."""
-    actor_of(request, csrf)
-    context = context_of(request)
-    if not _recomputing.acquire(blocking=False):
-        raise StoreBusyError(_RECOMPUTING())
-    try:
-        with context.db.read() as c:
+    plan = act.context.config.compute.model_copy(update={"dask": "", "job_limit_s": RECOMPUTE_LIMIT_S})
+    with take_turn(_recomputing, _RECOMPUTING()):
+        with act.db.read() as c:
             alert = find_alert(c, alert_id)
             if alert is None:
                 raise NotFoundError(NO_ALERT(n=alert_id))
             asked = gather_decisions(c, alert)
-        plan = context.config.compute.model_copy(update={"dask": "", "job_limit_s": RECOMPUTE_LIMIT_S})
-        found = run_in_worker(plan, RECOMPUTE, asked).differences
-        told = _DIFFERS(text=found[0][:120]) if found else _EQUAL()
-    except JobError as error:
-        told = _NOT_RECOMPUTED(problem=error.message)
-    finally:
-        _recomputing.release()
-    return go_back(request, f"/alerts/{alert_id}#h-evidence", told)
+        try:
+            found = run_in_worker(plan, RECOMPUTE, asked).differences
+            told = _DIFFERS(text=found[0][:120]) if found else _EQUAL()
+        except JobError as error:
+            told = _NOT_RECOMPUTED(problem=error.message)
+    return act.back(f"/alerts/{alert_id}#h-evidence", told)
 
 
 @router.post("/alerts/{alert_id}/verify")
 def verify_step(
-    request: Request,
-    alert_id: AlertId,
-    answer: Annotated[str, Form(max_length=32)],
-    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
-    csrf: Annotated[str, Form()],
+    act: Acting, alert_id: AlertId, answer: Annotated[str, Form(max_length=32)], reason: Reason
 ) -> Response:
     """Say what a sudden step or a common motion was; the site is decided again at once."""
-    actor = actor_of(request, csrf)
-    context = context_of(request)
-    site, key = _find_question(context, alert_id)
-    verify(context.db, site, key, answer, actor, _reason(reason), context.clock())
-    waits = find_signature(context.db, site.id, key) is not None
-    told = _SIGNED_ANSWER() if waits else _ANSWERED()
-    return go_back(request, f"/alerts/{alert_id}", told)
+    site, key = _find_question(act.context, alert_id)
+    verify(act.db, site, key, answer, act.actor, reason, act.now)
+    waits = find_signature(act.db, site.id, key) is not None
+    return act.back(f"/alerts/{alert_id}", _SIGNED_ANSWER() if waits else _ANSWERED())
 
 
 @router.post("/alerts/{alert_id}/verify/withdraw")
-def take_word_of_step_back(
-    request: Request,
-    alert_id: AlertId,
-    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
-    csrf: Annotated[str, Form()],
-) -> Response:
+def take_word_of_step_back(act: Acting, alert_id: AlertId, reason: Reason) -> Response:
     """Take back the first answer to a question, or the answer that counts; the site is decided again at once."""
-    actor, context, why = actor_of(request, csrf), context_of(request), _reason(reason)
-    site, key = _find_question(context, alert_id)
-    now = context.clock()
-    with context.db.read() as c:
-        act = share_taking_back(c, site, key)
+    site, key = _find_question(act.context, alert_id)
+    with act.db.read() as c:
+        shared = share_taking_back(c, site, key)
     try:
         said = do_by_two(
-            context.db, act, actor, why,
-            lambda c, second: take_word_back(c, site, key, actor, why, now, second=second),
-            lambda c: measure_stake(c, site), now,
+            act.db, shared, act.actor, reason,
+            lambda c, second: take_word_back(c, site, key, act.actor, reason, act.now, second=second),
+            lambda c: measure_stake(c, site), act.now,
         )  # fmt: skip
         told = _TAKEN_BACK(text=said)
-        evaluate_site(context.db, site, now, "person")
+        evaluate_site(act.db, site, act.now, "person")
     except NeedsSecondError:
         told = _SIGNED_BACK()
-    return go_back(request, f"/alerts/{alert_id}", told)
+    return act.back(f"/alerts/{alert_id}", told)
 
 
 def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
@@ -174,93 +136,56 @@ def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
         key = None if alert is None else step_of_alert(alert.key)
         if alert is None or key is None:
             raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
-        site = context.declared(c, find_card(c, alert.site))
-    if site is None:
-        raise RefusedError(UNREADABLE_FILE(site=alert.site))
-    return site, key
+        return require_declared(context, c, alert.site), key
 
 
 @router.post("/sites/{site}/report")
 def report_seen(
-    request: Request,
-    site: str,
-    kind: Annotated[str, Form(max_length=32)],
-    text: Annotated[str, Form(max_length=1000, pattern=NO_NUL)],
-    csrf: Annotated[str, Form()] = "",
+    act: Acting, site: str, kind: Annotated[str, Form(max_length=32)], text: Words,
     station: Annotated[str, Form(max_length=64, pattern=NO_NUL)] = "",
-) -> Response:
+) -> Response:  # fmt: skip
     """Enter what was seen on the slope, verification of a step included; rules that use it look within a minute."""
-    actor = actor_of(request, csrf)
     if kind not in REPORT_KINDS:
         raise RefusedError(_ODD_REPORT(kind=kind, names=NameList(REPORT_KINDS)))
-    context = context_of(request)
-    now = context.clock()
-    with context.db.write() as c:
-        if not load_cards(c, site):
-            raise NotFoundError(NO_SITE(site=site))
-        item = Report(site, now, kind, _reason(text), actor.name, station or None)
-        add_report(c, item, now, actor=actor, credential=f"account {actor.name}")
+    with act.db.write() as c:
+        find_card(c, site)
+        item = Report(site, act.now, kind, text, act.actor.name, station or None)
+        add_report(c, item, act.now, actor=act.actor, credential=f"account {act.actor.name}")
         number = find_report(c, item)
-    if "application/json" in request.headers.get("accept", ""):  # the script that sends a photo of it next
+    if "application/json" in act.request.headers.get("accept", ""):  # the script that sends a photo of it next
         return JSONResponse({"report": number}, status_code=201)
-    return go_back(request, f"/sites/{site}#reports", _REPORT_STORED())
+    return act.back(f"/sites/{site}#reports", _REPORT_STORED())
 
 
 @router.post("/sites/{site}/stations/{station}/reference")
 def say_reference(
-    request: Request,
-    site: str,
-    station: str,
-    holds: Annotated[Literal["asked", "kept"], Form()],
-    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
-    csrf: Annotated[str, Form()],
+    act: Acting, site: str, station: str, holds: Annotated[Literal["asked", "kept"], Form()], reason: Reason,
     alert: Annotated[int, Form(ge=1, lt=1 << 63)],
-) -> Response:
+) -> Response:  # fmt: skip
     """Say which GNSS reference of a station holds; two people where one of the two highest levels is at stake."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    place, accept, why, now = f"{site}/{station}", holds == "asked", _reason(reason), context.clock()
-    with context.db.read() as c:
-        act = share_answer(c, place, accept=accept)
+    place, accept = f"{site}/{station}", holds == "asked"
+    with act.db.read() as c:
+        shared = share_answer(c, place, accept=accept)
 
     def do(c: Connection, second: Actor | None) -> None:
         takes_two = weigh(c, site)[1]
-        answer_reference(c, place, actor, why, now, accept=accept, takes_two=takes_two, second=second)
+        answer_reference(c, place, act.actor, reason, act.now, accept=accept, takes_two=takes_two, second=second)
 
-    told = _ANSWERED()
-    try:
-        do_by_two(context.db, act, actor, why, do, lambda c: weigh(c, site)[0], now)
-    except NeedsSecondError:
-        told = _SIGNED_REFERENCE()
-    return go_back(request, f"/alerts/{alert}", told)
+    told = act.by_two(shared, reason, do, lambda c: weigh(c, site)[0], _ANSWERED(), _SIGNED_REFERENCE())
+    return act.back(f"/alerts/{alert}", told)
 
 
 @router.post("/sites/{site}/events/{event_id}/confirm")
-def stand_behind(
-    request: Request,
-    site: str,
-    event_id: AlertId,
-    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
-    csrf: Annotated[str, Form()],
-) -> Response:
+def stand_behind(act: Acting, site: str, event_id: AlertId, reason: Reason) -> Response:
     """Stand behind an earthquake that was declared, so that it may explain steps; the site is looked at at once."""
-    actor = actor_of(request, csrf)
-    context = context_of(request)
-    with context.db.write(urgent=True) as c:
-        names = confirm_event(c, event_id, actor, _reason(reason), context.clock(), site=site)
-    told = _EVENT_CONFIRMED() if len(names) > 1 else _EVENT_WAITS()
-    return go_back(request, f"/sites/{site}#reports", told)
+    with act.db.write(urgent=True) as c:
+        names = confirm_event(c, event_id, act.actor, reason, act.now, site=site)
+    return act.back(f"/sites/{site}#reports", _EVENT_CONFIRMED() if len(names) > 1 else _EVENT_WAITS())
 
 
 @router.post("/sites/{site}/offsets/{offset_id}/confirm")
-def confirm_declared(
-    request: Request,
-    site: str,
-    offset_id: AlertId,
-    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
-    csrf: Annotated[str, Form()],
-) -> Response:
+def confirm_declared(act: Acting, site: str, offset_id: AlertId, reason: Reason) -> Response:
     """Stand behind an offset of somebody else, so that it counts for the two highest levels as well."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.write(urgent=True) as c:
-        confirm_offset(c, offset_id, actor, _reason(reason), context.clock(), site=site)
-    return go_back(request, "/signatures", _OFFSET_CONFIRMED(number=offset_id))
+    with act.db.write(urgent=True) as c:
+        confirm_offset(c, offset_id, act.actor, reason, act.now, site=site)
+    return act.back("/signatures", _OFFSET_CONFIRMED(number=offset_id))

@@ -4,7 +4,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,16 +11,15 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from forecasting.message import Message, Template
-from monitor.domain.instants import parse
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.export import maps, sensorthings, stac
 from monitor.export.tables import FORMATS, TABLES, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.web.access.rules import narrow
-from monitor.web.context import context_of
-from monitor.web.parts.collect import NO_READ_SCENE, ODD_RANGE, find_card
+from monitor.web.context import From, To, context_of
+from monitor.web.parts.collect import NO_READ_SCENE, find_card, read_site
 from monitor.web.parts.geojson import GEOJSON, GeoJsonResponse
-from monitor.web.routes.maps import read_instant
+from monitor.web.routes.maps import Early
 from monitor.worker import compute
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
@@ -40,8 +38,7 @@ _MANY_ROWS: Final = Template(
     "export.many_rows", "more than {most} rows: ask for a shorter range, or use `slopeward export`"
 )
 _TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
-From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
-To = Annotated[str | None, Query(description="RFC 3339 with offset; included")]
+Then = Annotated[Early, Query(description="as stored then; default now")]
 
 
 class Sending:
@@ -82,26 +79,18 @@ def _write(path: Path, write: Callable[[Path], int], nothing: Message) -> tuple[
     if not _TURNS.acquire(blocking=False):
         raise StoreBusyError(_BUSY(count=AT_ONCE))
     try:
-        rows = write(path)
-        if not rows:
+        if not write(path):
             raise NotFoundError(nothing)
-        size = path.stat().st_size
-        return Sending(path), size
+        return Sending(path), path.stat().st_size
     except BaseException:
         _TURNS.release()
         raise
 
 
-def _read_span(from_: str | None, to: str | None) -> dict[str, datetime | None]:
-    try:
-        return {"from_at": parse(from_) if from_ else None, "to_at": parse(to) if to else None}
-    except (ValueError, OverflowError) as error:
-        raise RefusedError(ODD_RANGE(problem=str(error))) from error
-
-
-def _root(request: Request) -> str:
-    """How people reach this page."""
-    return context_of(request).config.web.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+def _root(request: Request, site: str, what: str) -> str:
+    """How people reach a part of the API of a site."""
+    page = context_of(request).config.web.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+    return f"{page}/api/v1/sites/{site}/{what}"
 
 
 @router.get("/sites.geojson", response_class=GeoJsonResponse)
@@ -112,15 +101,10 @@ def map_sites(request: Request) -> GeoJsonResponse:
 
 
 @router.get("/sites/{site}/stations.geojson", response_class=GeoJsonResponse)
-def map_stations(
-    request: Request, site: str, at: Annotated[str | None, Query(description="as stored then; default now")] = None
-) -> GeoJsonResponse:
+def map_stations(request: Request, site: str, at: Then = None) -> GeoJsonResponse:
     """Stations as points with health, velocity, the level each asks for and that of the site."""
-    context = context_of(request)
-    then = None if at is None else read_instant(at)
-    with context.db.read() as c:
-        find_card(c, site)
-        return _collection(maps.list_stations(c, site, context.clock(), then))
+    with read_site(request, site) as seen:
+        return _collection(maps.list_stations(seen.c, site, seen.now, at))
 
 
 def _collection(features: list[dict[str, Any]]) -> GeoJsonResponse:
@@ -132,7 +116,7 @@ def send_file(
     request: Request, site: str, table: str, form: str, from_: From = None, to: To = None, station: str | None = None
 ) -> StreamingResponse:
     """A table as CSV or Parquet; stations, footprints, outlines and satellite points as GeoPackage or GeoJSON."""
-    context, span = context_of(request), _read_span(from_, to)
+    context, span = context_of(request), {"from_at": from_, "to_at": to}
     compute.sweep_folders()  # of a page that was killed
     name = f"{site}-{table}.{form}"
 
@@ -160,13 +144,12 @@ def _bound(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 @router.get("/sites/{site}/export")
 def list_exports(request: Request, site: str) -> dict[str, Any]:
     """What can be taken out of a site, and how."""
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-    own = f"{_root(request)}/api/v1/sites/{site}/export"
-    return {
-        "tables": {name: [f"{own}/{name}.{kind}" for kind in FORMATS] for name in TABLES},
-        "maps": {name: [f"{own}/{name}.{kind}" for kind in maps.FORMATS] for name in maps.LAYERS},
-    }
+    own = _root(request, site, "export")
+    with read_site(request, site):
+        return {
+            "tables": {name: [f"{own}/{name}.{kind}" for kind in FORMATS] for name in TABLES},
+            "maps": {name: [f"{own}/{name}.{kind}" for kind in maps.FORMATS] for name in maps.LAYERS},
+        }
 
 
 @router.get("/sites/{site}/maintenance.ics", response_class=Response)
@@ -174,59 +157,45 @@ def send_calendar(request: Request, site: str) -> Response:
     """Maintenance as a calendar, also what is over."""
     from monitor.export.calendar import write_calendar
 
-    context = context_of(request)
-    now = context.clock()
-    with context.db.read() as c:
-        card = find_card(c, site)
-        windows = load_maintenance(c, site, now, everything=True)
-    return Response(write_calendar(windows, site, card.name, now), media_type="text/calendar; charset=utf-8")
+    with read_site(request, site) as seen:
+        windows = load_maintenance(seen.c, site, seen.now, everything=True)
+    return Response(write_calendar(windows, site, seen.card.name, seen.now), media_type="text/calendar; charset=utf-8")
 
 
 @router.get("/sites/{site}/stac")
 def get_collection(request: Request, site: str) -> dict[str, Any]:
     """Scenes of a site as a STAC collection."""
-    with context_of(request).db.read() as c:
-        return stac.describe_collection(c, find_card(c, site), _stac_root(request, site))
+    with read_site(request, site) as seen:
+        return stac.describe_collection(seen.c, seen.card, _root(request, site, "stac"))
 
 
 @router.get("/sites/{site}/stac/items", response_class=GeoJsonResponse)
 def list_items(request: Request, site: str) -> GeoJsonResponse:
     """All scenes that were read, as STAC items."""
-    with context_of(request).db.read() as c:
-        found = stac.list_items(c, find_card(c, site), _stac_root(request, site))
-    return GeoJsonResponse(found)
+    with read_site(request, site) as seen:
+        return GeoJsonResponse(stac.list_items(seen.c, seen.card, _root(request, site, "stac")))
 
 
 @router.get("/sites/{site}/stac/items/{scene_hash}", response_class=GeoJsonResponse)
 def get_item(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
     """One scene as a STAC item."""
-    with context_of(request).db.read() as c:
-        found = stac.find_item(c, find_card(c, site), scene_hash, _stac_root(request, site))
+    with read_site(request, site) as seen:
+        found = stac.find_item(seen.c, seen.card, scene_hash, _root(request, site, "stac"))
     if found is None:
         raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
     return GeoJsonResponse(found)
 
 
-def _stac_root(request: Request, site: str) -> str:
-    return f"{_root(request)}/api/v1/sites/{site}/stac"
-
-
 @router.get("/sites/{site}/sensorthings/v1.1")
 def get_sensorthings(request: Request, site: str) -> dict[str, Any]:
     """The first page of the SensorThings service of a site."""
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-    return sensorthings.describe_root(_things_root(request, site))
+    with read_site(request, site):
+        return sensorthings.describe_root(_root(request, site, "sensorthings/v1.1"))
 
 
 @router.get("/sites/{site}/sensorthings/v1.1/{path:path}")
 def read_sensorthings(request: Request, site: str, path: str) -> dict[str, Any]:
     """Things, Locations, Datastreams, Sensors, ObservedProperties and Observations."""
     query = sensorthings.read_query(request.query_params)
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-        return sensorthings.answer(c, site, path, query, _things_root(request, site))
-
-
-def _things_root(request: Request, site: str) -> str:
-    return f"{_root(request)}/api/v1/sites/{site}/sensorthings/v1.1"
+    with read_site(request, site) as seen:
+        return sensorthings.answer(seen.c, site, path, query, _root(request, site, "sensorthings/v1.1"))

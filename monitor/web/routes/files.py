@@ -7,17 +7,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from forecasting.message import Template
-from monitor.domain.alert import Actor
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError, NotAllowedError, RefusedError
 from monitor.ingest.guess.preview import Understood
 from monitor.ingest.guess.site_file import read_bounds
 from monitor.replay.first_look import AllForecasts, PastLevels
 from monitor.store.alerting.sites import load_sites_summary
-from monitor.web.access.callers import Caller, actor_of, caller_of
+from monitor.web.access.acting import Acting
+from monitor.web.access.callers import Caller, actor_of, require_caller
 from monitor.web.access.guard import LARGEST_PART
-from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, context_of
+from monitor.web.context import NO_NUL, Name, context_of
 from monitor.web.parts.past_pictures import draw_curve, draw_forecast, draw_levels, spell_day
 from monitor.web.parts.templating import render
 from monitor.web.uploads import kept
@@ -26,8 +25,6 @@ from monitor.web.uploads.work import NOT_READY, PAST_FORECASTS, PAST_LEVELS, Wor
 
 router = APIRouter(include_in_schema=False)
 UploadId = Annotated[str, Path(max_length=32)]
-Csrf = Annotated[str, Form()]
-SiteName = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
 _NOT_YOURS: Final = Template("file.not_your_site", "'{site}' is no site of yours")
 _TAKES_ADMIN: Final = Template("file.takes_admin", "a new site takes an admin of all sites")
 _NO_NAME: Final = Template("file.no_name", "a new site needs a name")
@@ -44,14 +41,8 @@ def workshop_of(request: Request) -> Workshop:
     return found
 
 
-def _caller(request: Request) -> Caller:
-    caller = caller_of(request)
-    assert caller is not None, "the rule of the address wants an account"
-    return caller
-
-
 def _find(request: Request, upload_id: str) -> Upload:
-    return workshop_of(request).shelf.find(upload_id, _caller(request).name)
+    return workshop_of(request).shelf.find(upload_id, require_caller(request).name)
 
 
 def _may_add_site(caller: Caller) -> bool:
@@ -65,7 +56,7 @@ def _require_site(request: Request, site: str) -> None:
         NotAllowedError: it is the site of others.
         RefusedError: it would be new, and who asks is no such admin.
     """
-    caller = _caller(request)
+    caller = require_caller(request)
     with context_of(request).db.read() as c:
         exists = any(one.id == site for one in load_sites_summary(c, active_only=False))
     if exists and not caller.acts_on(site):
@@ -77,7 +68,7 @@ def _require_site(request: Request, site: str) -> None:
 @router.get("/files", response_class=HTMLResponse)
 def show_files(request: Request) -> HTMLResponse:
     """Where a file is sent, and the own ones that wait or are done."""
-    caller, workshop = _caller(request), workshop_of(request)
+    caller, workshop = require_caller(request), workshop_of(request)
     with context_of(request).db.read() as c:
         sites = [(one.id, one.name) for one in load_sites_summary(c) if caller.acts_on(one.id)]
     return render(
@@ -88,13 +79,12 @@ def show_files(request: Request) -> HTMLResponse:
 
 @router.post("/files")
 def begin_file(
-    request: Request, csrf: Csrf, name: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "",
-    size: Annotated[int, Form()] = 0, site: SiteName = "",
+    act: Acting, name: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "", size: Annotated[int, Form()] = 0,
+    site: Name = "",
 ) -> Response:  # fmt: skip
     """A place for a file; its parts follow."""
-    actor = actor_of(request, csrf)
-    _require_site(request, site)
-    made = workshop_of(request).shelf.begin(actor.name, name, size, site)
+    _require_site(act.request, site)
+    made = workshop_of(act.request).shelf.begin(act.actor.name, name, size, site)
     return JSONResponse({"id": made.id}, status_code=201)
 
 
@@ -113,21 +103,20 @@ def _take_part(request: Request, upload: str, at: int, content: bytes) -> Respon
 
 @router.post("/files/{upload}/answers")
 def answer_questions(
-    request: Request, upload: UploadId, csrf: Csrf,
+    act: Acting, upload: UploadId,
     answer: Annotated[list[Annotated[str, Form(max_length=200, pattern=NO_NUL)]] | None, Form()] = None,
     again: Annotated[str, Form(max_length=5)] = "",
 ) -> Response:  # fmt: skip
     """Look at a file with what was answered; answers stand in the order of the questions that were shown."""
-    actor_of(request, csrf)
-    found, workshop = _find(request, upload), workshop_of(request)
+    found, workshop = _find(act.request, upload), workshop_of(act.request)
     before = workshop.understood(found)
     keys = [question.key for question in before.questions] if before is not None else []
     given = dict(zip(keys, answer or (), strict=False))
     looked, understood = workshop.look(found, {} if again else answered(found, given))
     if understood.trouble and before is None:
         workshop.shelf.discard(looked)
-        return go_back(request, "/files", understood.trouble)
-    return go_back(request, f"/files/{upload}", understood.trouble)
+        return act.back("/files", understood.trouble)
+    return act.back(f"/files/{upload}", understood.trouble)
 
 
 @router.get("/files/{upload}", response_class=HTMLResponse)
@@ -150,14 +139,9 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         units={} if unjudged is None else {q: QUANTITIES[q].unit for q in unjudged.quantities},
         asked=[(q, list_choices(q.key, q.choices)) for q in understood.questions],
         levels=levels, blocks=_draw(levels), day=spell_day,
-        forecasts=[] if forecasts is None else [_describe_forecasts(one) for one in forecasts.quantities],
+        forecasts=[] if forecasts is None else forecasts.quantities, draw=draw_forecast,
         is_looked_back=forecasts is not None,
     )  # fmt: skip
-
-
-def _describe_forecasts(one: Any) -> dict[str, Any]:
-    return {"quantity": one.quantity, "trouble": one.trouble, "lines": one.lines,
-            "pictures": list(filter(None, map(draw_forecast, one.pictures)))}  # fmt: skip
 
 
 def list_choices(key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
@@ -175,7 +159,7 @@ def tell_state(request: Request, upload: UploadId) -> Response:
 
 @router.post("/files/{upload}/accept")
 def accept_file(
-    request: Request, upload: UploadId, csrf: Csrf, site: SiteName = "",
+    act: Acting, upload: UploadId, site: Name = "",
     reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "",
     units: Annotated[str, Form(max_length=5)] = "",
     bound: Annotated[list[Annotated[str, Form(max_length=200, pattern=NO_NUL)]] | None, Form()] = None,
@@ -185,37 +169,35 @@ def accept_file(
     `units`: the person says that doubtful units are right. `bound`: of each quantity that nothing judges, in the order
     in which they were shown; an empty one leaves it so.
     """
-    actor: Actor = actor_of(request, csrf)
-    found, workshop = _find(request, upload), workshop_of(request)
+    found, workshop = _find(act.request, upload), workshop_of(act.request)
     if found.stage in {kept.COMING, kept.DONE} or found.id in workshop.progress:
         raise RefusedError(NOT_READY())
     name = (found.site if found.site and not found.is_new else site or found.site).strip()
     if not name:
         raise RefusedError(_NO_NAME())
-    _require_site(request, name)
+    _require_site(act.request, name)
     unjudged = workshop.find_unjudged(found) if bound else None
     why = reason.strip() or f"stations of {found.name}"
     try:
         said = zip(() if unjudged is None else unjudged.quantities, bound or (), strict=False)
         bounds = [
-            one for quantity, text in said if text.strip() for one in read_bounds(quantity, text, actor.name, why)
+            one for quantity, text in said if text.strip() for one in read_bounds(quantity, text, act.actor.name, why)
         ]
     except ConfigError as error:
-        return go_back(request, f"/files/{upload}", error.message)
-    declared, place = workshop.declare(found, name, actor, why, bounds)
-    workshop.start(declared, place, actor, accept_units=bool(units))
+        return act.back(f"/files/{upload}", error.message)
+    declared, place = workshop.declare(found, name, act.actor, why, bounds)
+    workshop.start(declared, place, act.actor, accept_units=bool(units))
     return RedirectResponse(f"/files/{upload}", status_code=303)
 
 
 @router.post("/files/{upload}/discard")
-def discard_file(request: Request, upload: UploadId, csrf: Csrf) -> Response:
+def discard_file(act: Acting, upload: UploadId) -> Response:
     """Remove an uploaded file; what was read in of it stays."""
-    actor_of(request, csrf)
-    found, workshop = _find(request, upload), workshop_of(request)
+    found, workshop = _find(act.request, upload), workshop_of(act.request)
     if found.id in workshop.progress:
         raise RefusedError(_IS_READ())
     workshop.shelf.discard(found)
-    return go_back(request, "/files", _DISCARDED(file=found.name))
+    return act.back("/files", _DISCARDED(file=found.name))
 
 
 def _draw(past: PastLevels | None) -> list[dict[str, Any]]:

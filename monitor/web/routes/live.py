@@ -52,12 +52,7 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
 
 
 @router.get("/sites/{site}/instruments")
-def refresh_instruments(
-    request: Request,
-    site: str,
-    find: Find = "",
-    state: InState = "",
-) -> JSONResponse:
+def refresh_instruments(request: Request, site: str, find: Find = "", state: InState = "") -> JSONResponse:
     """Parts of the board of instruments, as it was asked for."""
     context = context_of(request)
     with context.db.read() as c:

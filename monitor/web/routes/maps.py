@@ -7,22 +7,23 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
+from pydantic import AfterValidator
 
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.config.tile_files import NAME, list_files
-from monitor.domain.instants import parse, spell
-from monitor.errors import NotFoundError, RefusedError, StoreBusyError
+from monitor.domain.instants import spell
+from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
-from monitor.store.alerting.sites import find_version
 from monitor.store.models.point_maps import Square, View, find_sides, list_sets, load_point, load_view
 from monitor.store.readings.point_rates import Box, PointRate, load_rates
 from monitor.store.schema.views import load_view as load_rows
-from monitor.web.context import Context, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.context import Context, Instant, context_of
+from monitor.web.parts.collect import read_site
 from monitor.web.parts.geojson import GeoJsonResponse
 from monitor.web.parts.ranges import NO_TILES, send_range
 from monitor.web.parts.zones import draw_zones, read_velocity_zones
+from monitor.web.threads import take_turn
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 AT_ONCE: Final = 2  # rates of points take the database a while
@@ -31,7 +32,6 @@ FIRST_YEAR: Final = 1900
 _MANY_DRAW: Final = Template("map.many_draw", "the maps of others are being drawn; try again in a moment")
 _NO_SET: Final = Template("map.no_set", "site '{site}' has no point set '{name}'")
 _NO_SUSCEPTIBILITY: Final = Template("map.no_susceptibility", "this site has no susceptibility map")
-_ODD_INSTANT: Final = Template("map.odd_instant", "at: {problem}; write 2026-03-01T06:00:00Z")
 _EARLY_YEAR: Final = Template("map.early_year", "at: nothing is kept of the year {year}")
 _ODD_BOX: Final = Template("map.odd_box", "bbox: expected west,south,east,north in degrees")
 _ODD_DEGREES: Final = Template("map.odd_degrees", "bbox: expected degrees, west below east and south below north")
@@ -41,17 +41,24 @@ Days = Annotated[float, Query(ge=1, le=3660, description="length of the window, 
 Within = Annotated[str | None, Query(max_length=200, description="west,south,east,north in degrees")]
 SetName = Annotated[str | None, Query(alias="set", max_length=128, description="point set; default the first by name")]
 EVERYWHERE: Final = (-180.0, -90.0, 180.0, 90.0)
-At = Annotated[str | None, Query(description="end of the window, RFC 3339 with offset; default now")]
+
+
+def _refuse_early(at: datetime | None) -> datetime | None:
+    if at is not None and at.year < FIRST_YEAR:
+        raise RefusedError(_EARLY_YEAR(year=str(at.year)))
+    return at
+
+
+Early = Annotated[Instant, AfterValidator(_refuse_early)]
+At = Annotated[Early, Query(description="end of the window, RFC 3339 with offset; default now")]
 
 
 @router.get("/sites/{site}/zones.geojson", response_class=GeoJsonResponse)
 def map_zones(request: Request, site: str) -> GeoJsonResponse:
     """Areas of the site file as hulls of their stations, and circles within which radar points count."""
-    context = context_of(request)
-    with context.db.read() as c:
-        declared = context.declared(c, find_card(c, site))
-    features = [] if declared is None else draw_zones(declared)
-    features += read_velocity_zones(context.config.paths.velocity_of(site))
+    with read_site(request, site) as seen:
+        features = [] if seen.declared is None else draw_zones(seen.declared)
+    features += read_velocity_zones(seen.context.config.paths.velocity_of(site))
     return GeoJsonResponse({"type": "FeatureCollection", "features": features})
 
 
@@ -63,25 +70,18 @@ def map_points(
 
     Of an earlier time, or of a window, and while the map of a set is not made yet: an even share of the points.
     """
-    context = context_of(request)
-    end = context.clock() if at is None else read_instant(at)
     box = _read_box(bbox)
-    if not _drawing.acquire(blocking=False):
-        raise StoreBusyError(_MANY_DRAW())
-    try:
-        with context.db.read() as c:
-            find_card(c, site)
-            sets = list_sets(c, site)
-            one = sets.get(set_) if set_ is not None else next(iter(sets.values()), None)
-            found = View((), (), 0)
-            is_now = one is not None and at is None and days is None and one.delivery_id is not None
-            if one is not None and is_now:
-                found = load_view(c, one, box)
-            elif one is not None:
-                share = load_rates(c, one.id, one.unit, box, end, None if days is None else timedelta(days=days))
-                found = View(share.points, (), share.inside)
-    finally:
-        _drawing.release()
+    with take_turn(_drawing, _MANY_DRAW()), read_site(request, site) as seen:
+        sets = list_sets(seen.c, site)
+        one = sets.get(set_) if set_ is not None else next(iter(sets.values()), None)
+        found = View((), (), 0)
+        is_now = one is not None and at is None and days is None and one.delivery_id is not None
+        if one is not None and is_now:
+            found = load_view(seen.c, one, box)
+        elif one is not None:
+            span = None if days is None else timedelta(days=days)
+            share = load_rates(seen.c, one.id, one.unit, box, at or seen.now, span)
+            found = View(share.points, (), share.inside)
     features = [_draw_point(p) for p in found.points]
     if one is not None and one.squash is not None:
         features += [_draw_square(square, one.squash) for square in found.squares]
@@ -132,14 +132,12 @@ def read_point(
     set_: Annotated[str, Query(alias="set", max_length=128, description="point set")],
 ) -> dict[str, Any]:  # fmt: skip
     """One satellite point: mean velocity, its newest 2,000 acquisitions in mm, and its newest forecast."""
-    context = context_of(request)
-    with context.db.read() as c:
-        find_card(c, site)
-        one = list_sets(c, site).get(set_)
+    with read_site(request, site) as seen:
+        one = list_sets(seen.c, site).get(set_)
         if one is None:
             raise NotFoundError(_NO_SET(site=site, name=set_))
-        found = load_point(c, one, pid, context.clock())
-        ahead = load_rows(c, "point_forecasts", order_by=["horizon"], site=site, point_set=set_, pid=pid)
+        found = load_point(seen.c, one, pid, seen.now)
+        ahead = load_rows(seen.c, "point_forecasts", order_by=["horizon"], site=site, point_set=set_, pid=pid)
     named = ("horizon", "target_at", "q10", "q50", "q90", "reason")
     head = {"site": site, "set": set_, "pid": pid, "direction": one.direction, "unit": "mm"}
     return translate_all({**head, **found, "forecast": [{name: row[name] for name in named} for row in ahead]})
@@ -148,19 +146,16 @@ def read_point(
 @router.get("/sites/{site}/relief.pmtiles", response_class=Response)
 def send_relief(request: Request, site: str) -> Response:
     """Shaded relief of a site, range by range."""
-    context = context_of(request)
-    with context.db.read() as c:
-        find_card(c, site)
-    return send_range(context.config.paths.relief_of(site), request.headers)
+    with read_site(request, site) as seen:
+        path = seen.context.config.paths.relief_of(site)
+    return send_range(path, request.headers)
 
 
 @router.get("/sites/{site}/map")
 def describe_map(request: Request, site: str) -> dict[str, Any]:
     """Which grounds a map of the site can have: its relief, and the tiles of this service."""
-    context = context_of(request)
-    with context.db.read() as c:
-        find_card(c, site)
-        declared = context.declaration(c, find_version(c, site) or "")
+    with read_site(request, site) as seen:
+        context, declared = seen.context, seen.declared
     prior = declared.scenes.prior if declared is not None else ""
     relief = context.config.paths.relief_of(site).is_file()
     return {
@@ -181,10 +176,8 @@ def _describe_susceptibility(context: Context, site: str, prior: str) -> dict[st
 @router.get("/sites/{site}/susceptibility.png", response_class=FileResponse)
 def send_susceptibility(request: Request, site: str) -> FileResponse:
     """The picture of the site's susceptibility map, on a lon/lat grid."""
-    context = context_of(request)
-    with context.db.read() as c:
-        find_card(c, site)
-    path = context.config.paths.susceptibility_of(site)
+    with read_site(request, site) as seen:
+        path = seen.context.config.paths.susceptibility_of(site)
     if not path.is_file():
         raise NotFoundError(_NO_SUSCEPTIBILITY())
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
@@ -210,17 +203,6 @@ def _list_tiles(context: Context) -> list[dict[str, Any]]:
         {"name": f.name, "size_bytes": f.size, "url": f"/api/v1/map/tiles/{f.name}"}
         for f in list_files(context.config.map.tiles)
     ]
-
-
-def read_instant(text: str) -> datetime:
-    """An instant of a request; RefusedError says what is wrong."""
-    try:
-        found = parse(text)
-    except (ValueError, OverflowError) as error:
-        raise RefusedError(_ODD_INSTANT(problem=str(error))) from error
-    if found.year < FIRST_YEAR:
-        raise RefusedError(_EARLY_YEAR(year=str(found.year)))
-    return found
 
 
 def _read_box(text: str | None) -> Box:

@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse, Response
 
 from forecasting.message import Template
 from monitor.domain.names import tidy_text
-from monitor.errors import RefusedError, StoreBusyError
+from monitor.errors import RefusedError
 from monitor.store.readings.photos import Taken, add_photo, find_picture, find_subject, require_few
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, context_of
-from monitor.web.threads import run_apart
+from monitor.web.threads import run_apart, take_turn
 from monitor.web.uploads.photos import develop_photo, require_room
 
 router = APIRouter(include_in_schema=False)
@@ -41,16 +41,13 @@ async def take_of_report(request: Request, site: str, report_id: Number, note: N
 
 async def _receive(request: Request, take: Callable[[bytes], Response]) -> Response:
     """Hold few bodies at once, and none for ever: a body may be 16 MiB."""
-    if not _coming.acquire(blocking=False):
-        raise StoreBusyError(_MANY_COME())
-    try:
-        async with asyncio.timeout(BODY_S):
-            content = await request.body()
+    with take_turn(_coming, _MANY_COME()):
+        try:
+            async with asyncio.timeout(BODY_S):
+                content = await request.body()
+        except TimeoutError:
+            raise RefusedError(_TOO_SLOW()) from None
         return await run_apart(request, "photos", lambda: take(content))
-    except TimeoutError:
-        raise RefusedError(_TOO_SLOW()) from None
-    finally:
-        _coming.release()
 
 
 def _take(

@@ -2,8 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,15 +15,7 @@ from monitor.alerting.acts import change_control
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
-from monitor.errors import (
-    ConfigError,
-    JobError,
-    NotFoundError,
-    RefusedError,
-    SlopewardError,
-    StoreBusyError,
-    UnitDoubtError,
-)
+from monitor.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, Said
@@ -53,6 +44,7 @@ from monitor.store.alerting.proposals import load_proposals
 from monitor.store.alerting.sites import find_version, load_site_source
 from monitor.web.context import Context
 from monitor.web.parts.collect import NO_SITE
+from monitor.web.threads import take_turn
 from monitor.web.uploads import kept
 from monitor.web.uploads.kept import Shelf, Upload
 from monitor.worker.records import Answered, Task
@@ -112,15 +104,6 @@ class Workshop:
         # a cluster has neither the file nor the walls of this machine
         self._plan = config.compute.model_copy(update={"dask": ""})
 
-    @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        if not self._looks.acquire(blocking=False):
-            raise StoreBusyError(_BUSY())
-        try:
-            yield
-        finally:
-            self._looks.release()
-
     def look(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, Understood]:
         """Understand a file with these answers, behind walls; what is found is kept where it says anything.
 
@@ -137,7 +120,7 @@ class Workshop:
         with self.context.db.read() as c:
             known = place_said(Said(), self.find_site(c, upload.site))
         asked = AskedTable(str(table), upload.name, answers, upload.is_new, known)
-        with self._in_turn():
+        with take_turn(self._looks, _BUSY()):
             try:
                 found = run_in_worker(plan, UNDERSTAND, asked, reads=[table])
             except JobError as error:

@@ -6,15 +6,14 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from forecasting.message import Template
-from monitor.domain.alert import Actor
-from monitor.errors import NotFoundError, NotSignedInError, RefusedError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit, load_entries
 from monitor.store.delivery.devices import find_push_key, load_devices
 from monitor.store.people import api_tokens, users
 from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
 from monitor.store.people.sessions import end_sessions, load_sessions
-from monitor.web.access.callers import LOG_IN, Caller, actor_of, caller_of
-from monitor.web.access.told import go_back
+from monitor.web.access.acting import Act, Acting
+from monitor.web.access.callers import require_caller
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.devices import spell_devices
@@ -29,26 +28,18 @@ _SIGNED_OUT: Final = Template("account.signed_out", "{count} sessions of {name} 
 _NOT_YOURS: Final = Template("token.not_yours", "you have no token {number}")
 _REVOKED: Final = Template("token.revoked", "token {number} is revoked")
 ENTRIES: Final = 100  # of the audit log on one page
-Csrf = Annotated[str, Form()]
 Password = Annotated[str, Form(max_length=1024)]
 UserName = Annotated[str, Query(max_length=64, pattern=NO_NUL)]
 Before = Annotated[int | None, Query(ge=1, lt=1 << 63, description="only entries before this number")]
 
 
-def _caller(request: Request) -> Caller:
-    caller = caller_of(request)
-    if caller is None:
-        raise NotSignedInError(LOG_IN())
-    return caller
-
-
 @router.get("/account", response_class=HTMLResponse, include_in_schema=False)
 def show_account(request: Request) -> HTMLResponse:
     """One's own account: role, sites, sessions, tokens, and another password."""
-    caller, context = _caller(request), context_of(request)
-    now = context.clock()
+    caller, context = require_caller(request), context_of(request)
     with context.db.read() as c:
-        sessions = [s for s in load_sessions(c, now, context.config.web.idle_after_s) if s.name == caller.name]
+        every = load_sessions(c, context.clock(), context.config.web.idle_after_s)
+        sessions = [s for s in every if s.name == caller.name]
         tokens = [k for k in api_tokens.load_api_tokens(c) if k.user == caller.name]
         values = {
             "account": users.find_user(c, caller.name), "has_code": has_second_factor(c, caller.name),
@@ -59,61 +50,54 @@ def show_account(request: Request) -> HTMLResponse:
 
 
 @router.post("/account/password", include_in_schema=False)
-def change_password(request: Request, old: Password, new: Password, again: Password, csrf: Csrf) -> Response:
+def change_password(act: Acting, old: Password, new: Password, again: Password) -> Response:
     """Give oneself another password; every session ends, this one too."""
-    actor, context = actor_of(request, csrf), context_of(request)
     if new != again:
         raise RefusedError(_DIFFER())
-    prove_again(request, actor, old)
-    with context.db.write() as c:
-        users.set_password(c, actor.name, new)
-        add_audit(c, actor, "user.password", f"user:{actor.name}", {}, context.clock())
+    prove_again(act, old)
+    with act.db.write() as c:
+        users.set_password(c, act.actor.name, new)
+        add_audit(c, act.actor, "user.password", f"user:{act.actor.name}", {}, act.now)
     return RedirectResponse("/login?to=/account", status_code=303)
 
 
-def prove_again(request: Request, actor: Actor, password: str) -> None:
+def prove_again(act: Act, password: str) -> None:
     """Make sure that who acts knows the password too, and did not only find a session; raises RefusedError."""
-    context, door = context_of(request), turnstile_of(request)
+    actor, door = act.actor, turnstile_of(act.request)
     key = f"change:{actor.name}"  # of its own: who took over a session must not lock the owner out of the door
     with door.check(is_known=True):
         if door.failures(key)[0] >= TRIES:
             raise RefusedError(_MANY_WRONG())
-        with context.db.read() as c:
+        with act.db.read() as c:
             is_right = users.check_password(c, actor.name, password) is not None
         door.note(key, *(() if is_right else (ALL,)), failed=not is_right)
     if not is_right:
-        with context.db.write() as c:
-            add_audit(c, actor, "user.password.refused", f"user:{actor.name}", {}, context.clock())
+        with act.db.write() as c:
+            add_audit(c, actor, "user.password.refused", f"user:{actor.name}", {}, act.now)
         raise RefusedError(_WRONG())
 
 
 @router.post("/account/sign-out", include_in_schema=False)
-def sign_out_everywhere(request: Request, csrf: Csrf) -> Response:
+def sign_out_everywhere(act: Acting) -> Response:
     """End all sessions of one's own, on every machine."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.write() as c:
-        ended = end_sessions(c, actor.name)
-        add_audit(c, actor, "user.sign_out", f"user:{actor.name}", {"sessions_ended": ended}, context.clock())
+    _end_sessions(act, act.actor.name)
     return RedirectResponse("/login", status_code=303)
 
 
 @router.post("/account/tokens/{number}/revoke", include_in_schema=False)
-def revoke_own_token(request: Request, number: int, csrf: Csrf) -> Response:
+def revoke_own_token(act: Acting, number: int) -> Response:
     """End a token of one's own."""
-    return _revoke(request, number, csrf, "/account", own=True)
+    return _revoke(act, number, "/account", own=True)
 
 
 @router.get("/admin", response_class=HTMLResponse, include_in_schema=False)
-def show_admin(
-    request: Request, before: Before = None, actor: UserName = "", action: UserName = "",
-) -> HTMLResponse:  # fmt: skip
+def show_admin(request: Request, before: Before = None, actor: UserName = "", action: UserName = "") -> HTMLResponse:
     """All accounts, open sessions, tokens, and the audit log, newest first."""
     context = context_of(request)
-    now = context.clock()
     with context.db.read() as c:
         values: dict[str, Any] = {
             "accounts": users.load_users(c),
-            "sessions": load_sessions(c, now, context_of(request).config.web.idle_after_s),
+            "sessions": load_sessions(c, context.clock(), context.config.web.idle_after_s),
             "tokens": api_tokens.load_api_tokens(c),
             "entries": load_entries(c, ENTRIES, before=before, actor=actor or None, action=action or None),
         }  # fmt: skip
@@ -121,35 +105,37 @@ def show_admin(
 
 
 @router.post("/admin/users/{name}/sign-out", include_in_schema=False)
-def sign_out_user(request: Request, name: str, csrf: Csrf) -> Response:
+def sign_out_user(act: Acting, name: str) -> Response:
     """End all sessions of somebody."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.write() as c:
+    return act.back("/admin", _SIGNED_OUT(count=_end_sessions(act, name), name=name))
+
+
+def _end_sessions(act: Act, name: str) -> int:
+    with act.db.write() as c:
         if users.find_user(c, name) is None:
             raise NotFoundError(_NO_USER(name=name))
         ended = end_sessions(c, name)
-        add_audit(c, actor, "user.sign_out", f"user:{name}", {"sessions_ended": ended}, context.clock())
-    return go_back(request, "/admin", _SIGNED_OUT(count=ended, name=name))
+        add_audit(c, act.actor, "user.sign_out", f"user:{name}", {"sessions_ended": ended}, act.now)
+    return ended
 
 
 @router.post("/admin/tokens/{number}/revoke", include_in_schema=False)
-def revoke_token(request: Request, number: int, csrf: Csrf) -> Response:
+def revoke_token(act: Acting, number: int) -> Response:
     """End a token of anybody."""
-    return _revoke(request, number, csrf, "/admin", own=False)
+    return _revoke(act, number, "/admin", own=False)
 
 
-def _revoke(request: Request, number: int, csrf: str, to: str, *, own: bool) -> Response:
-    actor, context = actor_of(request, csrf), context_of(request)
+def _revoke(act: Act, number: int, to: str, *, own: bool) -> Response:
     if not 0 < number < 1 << 63:
         raise NotFoundError(api_tokens.NO_TOKEN(number=number))
-    with context.db.write() as c:
+    with act.db.write() as c:
         found = api_tokens.find_api_token(c, number)
-        if own and found.user != actor.name:
+        if own and found.user != act.actor.name:
             raise NotFoundError(_NOT_YOURS(number=number))
-        api_tokens.revoke_api_token(c, number, context.clock())
+        api_tokens.revoke_api_token(c, number, act.now)
         detail = {"user": found.user, "label": found.label}
-        add_audit(c, actor, "token.revoke", f"token:{number}", detail, context.clock())
-    return go_back(request, to, _REVOKED(number=number))
+        add_audit(c, act.actor, "token.revoke", f"token:{number}", detail, act.now)
+    return act.back(to, _REVOKED(number=number))
 
 
 @router.get("/api/v1/audit", tags=["audit"])

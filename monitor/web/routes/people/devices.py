@@ -3,7 +3,7 @@
 import hashlib
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form
 from fastapi.responses import Response
 
 from forecasting.message import Template
@@ -11,9 +11,8 @@ from monitor.errors import RefusedError
 from monitor.notify.notifiers.push import is_served
 from monitor.notify.web_push import check_keys, encode
 from monitor.store.delivery.devices import Device, add_device, remove_device
-from monitor.web.access.callers import actor_of
-from monitor.web.access.told import go_back
-from monitor.web.context import AlertId, context_of
+from monitor.web.access.acting import Acting
+from monitor.web.context import AlertId
 
 router = APIRouter(include_in_schema=False)
 _NOT_SERVED: Final = Template(
@@ -26,33 +25,28 @@ _OFF: Final = Template("device.off", "the device takes no messages any more")
 
 @router.post("/account/devices")
 def switch_on(
-    request: Request,
-    endpoint: Annotated[str, Form(max_length=2000, pattern=r"^https?://[!-~]+$")],
-    p256dh: Annotated[str, Form(max_length=100)],
-    auth: Annotated[str, Form(max_length=30)],
-    csrf: Annotated[str, Form()],
-) -> Response:
+    act: Acting, endpoint: Annotated[str, Form(max_length=2000, pattern=r"^https?://[!-~]+$")],
+    p256dh: Annotated[str, Form(max_length=100)], auth: Annotated[str, Form(max_length=30)],
+) -> Response:  # fmt: skip
     """Send messages of who is signed in to this browser."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    if not is_served(endpoint, context.config.push.services):
+    if not is_served(endpoint, act.context.config.push.services):
         raise RefusedError(_NOT_SERVED())
     try:
         check_keys(p256dh, auth)
     except ValueError:
         raise RefusedError(_NO_KEYS()) from None
-    name = describe_browser(request.headers.get("user-agent", ""))
-    with context.db.write() as c:
-        add_device(c, actor, endpoint, p256dh, auth, name, context.clock())
-    return go_back(request, "/account", _ON())
+    name = describe_browser(act.request.headers.get("user-agent", ""))
+    with act.db.write() as c:
+        add_device(c, act.actor, endpoint, p256dh, auth, name, act.now)
+    return act.back("/account", _ON())
 
 
 @router.post("/account/devices/{number}/remove")
-def switch_off(request: Request, number: AlertId, csrf: Annotated[str, Form()]) -> Response:
+def switch_off(act: Acting, number: AlertId) -> Response:
     """Send nothing to a device any more."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.write() as c:
-        remove_device(c, number, actor, context.clock())
-    return go_back(request, "/account", _OFF())
+    with act.db.write() as c:
+        remove_device(c, number, act.actor, act.now)
+    return act.back("/account", _OFF())
 
 
 def describe_browser(agent: str) -> str:

@@ -19,7 +19,6 @@ from forecasting.message import Figure, Template
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.names import fold_name
-from monitor.errors import StoreBusyError
 from monitor.store.database.audit import add_audit
 from monitor.store.people.devices import DEVICE_S, is_known_device, remember_device
 from monitor.store.people.guesses import code_wait_s, note_code
@@ -32,6 +31,7 @@ from monitor.web.access.patience import network_of
 from monitor.web.access.vault import open_vault
 from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, token_of
 from monitor.web.parts.templating import render
+from monitor.web.threads import take_turn
 
 router = APIRouter(include_in_schema=False)
 WRONG_CODE: Final = "the code of the second factor is wrong"
@@ -68,13 +68,8 @@ class Turnstile:
         Raises:
             StoreBusyError: too many wait already.
         """
-        if not self._waiting[is_known].acquire(blocking=False):
-            raise StoreBusyError(MANY())
-        try:
-            with self._checks[is_known]:
-                yield
-        finally:
-            self._waiting[is_known].release()
+        with take_turn(self._waiting[is_known], MANY()), self._checks[is_known]:
+            yield
 
     def failures(self, key: str) -> tuple[int, float]:
         """Failures within the last minute, and seconds until they are forgotten."""

@@ -17,8 +17,8 @@ from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
 from monitor.store.alerting.proposals import Proposal, load_proposals
 from monitor.store.people import countersign
 from monitor.store.people.countersign import Waiting, load_waiting
-from monitor.web.access.callers import actor_of, caller_of
-from monitor.web.access.told import go_back
+from monitor.web.access.acting import Acting
+from monitor.web.access.callers import caller_of
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
 
@@ -51,16 +51,14 @@ def show_signatures(request: Request) -> HTMLResponse:
 
 @router.post("/signatures/{number}/withdraw")
 def withdraw_signature(
-    request: Request, number: int, reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)],
-    csrf: Annotated[str, Form()],
-) -> Response:  # fmt: skip
+    act: Acting, number: int, reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)]
+) -> Response:
     """Take one's own signature back, as an admin anybody's; a second person finds nothing to sign any more."""
-    actor, context = actor_of(request, csrf), context_of(request)
     if not 0 < number < 1 << 63:
-        raise NotFoundError(_NONE_WAITS(number=number, name=actor.name))
-    with context.db.write(urgent=True) as c:
-        countersign.withdraw_signature(c, number, actor, reason, context.clock())
-    return go_back(request, "/signatures", _WITHDRAWN(number=number))
+        raise NotFoundError(_NONE_WAITS(number=number, name=act.actor.name))
+    with act.db.write(urgent=True) as c:
+        countersign.withdraw_signature(c, number, act.actor, reason, act.now)
+    return act.back("/signatures", _WITHDRAWN(number=number))
 
 
 def _describe(c: Connection, one: Waiting) -> dict[str, Any]:

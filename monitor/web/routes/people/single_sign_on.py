@@ -18,7 +18,7 @@ from fastapi.responses import RedirectResponse, Response
 from forecasting.message import Figure, Template
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
-from monitor.errors import NotFoundError, RefusedError, StoreBusyError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people.devices import is_known_device
 from monitor.store.people.foreign import admit_person, find_bound
@@ -43,6 +43,7 @@ from monitor.web.routes.people.login import (
     set_cookies,
     turnstile_of,
 )
+from monitor.web.threads import take_turn
 
 _LOG = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)
@@ -134,23 +135,13 @@ def _provider(request: Request) -> Provider:
     return Provider(config.oidc, config.web.url)
 
 
-def _ask(request: Request, question: Any) -> Any:
-    """Ask the provider, unless too many ask already."""
-    asking: threading.Semaphore = request.app.state.sign_ons.asking
-    if not asking.acquire(blocking=False):
-        raise StoreBusyError(MANY())
-    try:
-        return question()
-    finally:
-        asking.release()
-
-
 @router.get("/login/oidc")
 def leave(request: Request, to: Word = "/") -> Response:
     """Send the browser to the provider."""
     provider, to = _provider(request), to if is_safe_path(to) else "/"
     try:
-        address, flow = _ask(request, provider.begin)
+        with take_turn(request.app.state.sign_ons.asking, MANY()):
+            address, flow = provider.begin()
     except ProviderDownError as error:
         return _tell_down(request, to, error)
     answer = RedirectResponse(address, status_code=303)
@@ -189,7 +180,8 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
     try:
         if iss and iss != section.issuer:  # RFC 9207
             raise LoginRefusedError("the answer comes from another provider")
-        vouched = _ask(request, lambda: provider.redeem(code, flow, now))
+        with take_turn(request.app.state.sign_ons.asking, MANY()):
+            vouched = provider.redeem(code, flow, now)
         if not request.app.state.sign_ons.use(flow.nonce):
             raise LoginRefusedError("the answer was used already")
     except ProviderDownError as down:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
@@ -15,8 +15,8 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
-from monitor.web.context import Context, context_of
-from monitor.web.parts.collect import NO_SERIES, ODD_RANGE, find_card
+from monitor.web.context import From, Span, To
+from monitor.web.parts.collect import NO_SERIES, read_site
 from monitor.web.parts.columns import Parts
 from monitor.web.parts.plan import COMPONENTS, COMPUTED
 from monitor.web.parts.sampling import component_weights, project_downslope, sample
@@ -24,46 +24,32 @@ from monitor.web.parts.sampling import component_weights, project_downslope, sam
 router = APIRouter(prefix="/api/v1", tags=["series"])
 LONGEST: Final = timedelta(days=36525)
 _BACKWARDS: Final = Template("range.backwards", "range: from must lie before to")
-ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
+_ODD_RANGE: Final = Template("range.odd", "range: {problem}")
 _NO_AZIMUTH: Final = Template(
     "station.no_azimuth", "station '{station}' has no azimuth: no downslope movement can be computed"
 )
 Points = Annotated[int, Query(ge=50, le=20_000, description="at most about so many points")]
 
 
-def read_range(
-    newest: datetime | None, now: datetime, from_: str | None, to: str | None, span: str | None
-) -> tuple[datetime, datetime]:
+def read_range(newest: datetime, from_: datetime | None, to: datetime | None, span: str) -> tuple[datetime, datetime]:
     """The range asked for: `from` and `to`, or a span back from the newest datum; RefusedError says what is wrong."""
+    end = to or newest
     try:
-        end = parse(to) if to else (newest or now)
-        start = (
-            parse(from_)
-            if from_
-            else end - timedelta(seconds=min(parse_duration_s(span or "30d"), LONGEST.total_seconds()))
-        )
+        start = from_ or end - timedelta(seconds=min(parse_duration_s(span), LONGEST.total_seconds()))
     except (ValueError, OverflowError) as error:
-        raise RefusedError(ODD_RANGE(problem=str(error))) from error
+        raise RefusedError(_ODD_RANGE(problem=str(error))) from error
     if start >= end:
         raise RefusedError(_BACKWARDS())
     return start, end
 
 
 def load_curve(
-    context: Context,
-    c: Connection,
-    site: str,
-    station: str,
-    quantity: str,
-    start: datetime | None,
-    end: datetime | None,
-    span: str,
-) -> tuple[list[Reading], list[SeriesRow], str, datetime, datetime]:
+    c: Connection, site: str, station: str, quantity: str, from_: datetime | None, to: datetime | None, span: str,
+    now: datetime,
+) -> tuple[list[Reading], list[SeriesRow], str, datetime, datetime]:  # fmt: skip
     """Readings of a stored or computed series, the series they rest on, the unit and the range."""
-    now = context.clock()
     parts = find_parts(c, site, load_series(c, site), station, quantity)
-    newest = pages.find_newest(c, [s.id for s, _ in parts])
-    low, high = read_range(newest, now, spell(start) if start else None, spell(end) if end else None, span)
+    low, high = read_range(pages.find_newest(c, [s.id for s, _ in parts]) or now, from_, to, span)
     curves = [pages.load_range(c, s.id, low, high, now) for s, _ in parts]
     readings = curves[0] if len(parts) == 1 else project_downslope(curves, [weight for _, weight in parts])
     return readings, [s for s, _ in parts], parts[0][0].unit, low, high
@@ -93,21 +79,12 @@ def spell_points(readings: Sequence[Reading]) -> dict[str, list[Any]]:
 
 @router.get("/sites/{site}/series/{station}/{quantity}")
 def get_series(
-    request: Request,
-    site: str,
-    station: str,
-    quantity: str,
-    from_: Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")] = None,
-    to: Annotated[str | None, Query(description="RFC 3339 with offset; included; default the newest datum")] = None,
-    span: Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")] = "30d",
+    request: Request, site: str, station: str, quantity: str, from_: From = None, to: To = None, span: Span = "30d",
     max_points: Points = 5000,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Readings as known now, offsets subtracted; sampled to about `max_points`, extremes kept."""
-    context = context_of(request)
-    with context.db.read() as c:
-        find_card(c, site)
-        start, end = _read_ends(from_, to)
-        readings, _, unit, low, high = load_curve(context, c, site, station, quantity, start, end, span)
+    with read_site(request, site) as seen:
+        readings, _, unit, low, high = load_curve(seen.c, site, station, quantity, from_, to, span, seen.now)
     return {
         "site": site, "station": station, "quantity": quantity, "unit": unit, "from": spell(low), "to": spell(high),
         "total": len(readings), "sampled": len(readings) > max_points,
@@ -115,52 +92,56 @@ def get_series(
     }  # fmt: skip
 
 
-def _read_ends(from_: str | None, to: str | None) -> tuple[datetime | None, datetime | None]:
-    try:
-        return (parse(from_) if from_ else None), (parse(to) if to else None)
-    except ValueError as error:
-        raise RefusedError(ODD_INSTANT(problem=str(error))) from error
-
-
 @router.get("/sites/{site}/chart/{station}/{quantity}")
 def get_chart(
-    request: Request,
-    site: str,
-    station: str,
-    quantity: str,
-    from_: Annotated[str | None, Query(alias="from")] = None,
-    to: Annotated[str | None, Query()] = None,
-    span: str = "30d",
+    request: Request, site: str, station: str, quantity: str, from_: From = None, to: To = None, span: Span = "30d",
     max_points: Points = 1600,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """One curve with all that is drawn beside it."""
-    context = context_of(request)
-    with context.db.read() as c:
-        card = find_card(c, site)
-        start, end = _read_ends(from_, to)
-        readings, parts, unit, low, high = load_curve(context, c, site, station, quantity, start, end, span)
-        declared = context.declared(c, card)
+    with read_site(request, site) as seen:
+        c, levels, declared = seen.c, seen.card.levels, seen.declared
+        readings, parts, unit, low, high = load_curve(c, site, station, quantity, from_, to, span, seen.now)
         single = parts[0] if len(parts) == 1 else None
-        issues = pages.load_issue(c, single) if single is not None else []
-        newest = max((row["issued_at"] for row in issues), default=None)
-        # nothing of an earlier issue stands where the newest one shows nothing
-        shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
-        ends = max([high, *(parse(row["target_at"]) for row in shown)])
-        horizon = min((row["horizon_s"] for row in shown), default=None)
-        past = [] if single is None or horizon is None else pages.load_past_forecasts(c, single.id, horizon, low, high)
+        ahead = load_ahead(c, single, low, high)
         return translate_all({
             "site": site, "station": station, "quantity": quantity, "unit": unit, "computed": single is None,
-            "from": spell(low), "to": spell(high), "until": spell(ends), "total": len(readings),
+            "from": spell(low), "to": spell(high), "until": spell(ahead.ends), "total": len(readings),
             "points": spell_points(sample(readings, max_points)),
-            "thresholds": find_thresholds(declared, station, quantity, card.levels, readings),
-            "forecast": describe_issue(shown), "others": summarise_others(issues),
-            "withheld": None if single is None else pages.load_withheld(c, single.id),
-            "past": {"horizon_s": horizon, "rows": past},
+            "thresholds": find_thresholds(declared, station, quantity, levels, readings),
+            "forecast": ahead.issue, "others": ahead.others, "withheld": ahead.withheld,
+            "past": {"horizon_s": ahead.horizon_s, "rows": ahead.past},
             "scores": pages.load_scores(c, [p.id for p in parts], low, high),
-            "marks": [m for m in pages.load_marks(c, site, low, ends) if m["station"] in (None, station)],
+            "marks": [m for m in pages.load_marks(c, site, low, ahead.ends) if m["station"] in (None, station)],
             "noise_floor": noise_floor_of(declared, station, quantity),
-            "levels": [{"number": v["number"], "name": v["name"]} for v in card.levels],
+            "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
         })  # fmt: skip
+
+
+class Ahead(NamedTuple):
+    """What was forecast of a series: the shown issue and where it ends, other models, and past forecasts."""
+
+    issue: dict[str, Any] | None
+    ends: datetime
+    others: list[dict[str, Any]]
+    withheld: Any
+    horizon_s: float | None
+    past: list[dict[str, Any]]
+
+
+def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: datetime) -> Ahead:
+    """The forecasts of a stored series; a computed one has none."""
+    if single is None:
+        return Ahead(None, high, [], None, None, [])
+    issues = pages.load_issue(c, single)
+    newest = max((row["issued_at"] for row in issues), default=None)
+    # nothing of an earlier issue stands where the newest one shows nothing
+    shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
+    horizon_s = min((row["horizon_s"] for row in shown), default=None)
+    return Ahead(
+        describe_issue(shown), max([high, *(parse(row["target_at"]) for row in shown)]), summarise_others(issues),
+        pages.load_withheld(c, single.id), horizon_s,
+        [] if horizon_s is None else pages.load_past_forecasts(c, single.id, horizon_s, low, high),
+    )  # fmt: skip
 
 
 def noise_floor_of(site: Site | None, station: str, quantity: str) -> float:
@@ -173,8 +154,7 @@ def describe_issue(shown: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The shown forecast: model, reason, and its quantiles by target; None when nothing is shown."""
     if not shown:
         return None
-    first = max(shown, key=lambda row: row["issued_at"])
-    rows = sorted((r for r in shown if r["issued_at"] == first["issued_at"]), key=lambda row: row["target_at"])
+    first, rows = shown[0], sorted(shown, key=lambda row: row["target_at"])
     names = ("model", "issued_at", "data_until", "data_value", "reason", "baseline", "model_hash", "replaces")
     columns = ("target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50")
     models = sorted({row["model"] for row in rows})

@@ -11,19 +11,19 @@ from forecasting.message import Message, Template, gather
 from monitor.alerting.acts.change_control import find_in_force, require_in_force
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError, StoreBusyError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.replay.apart import Apart
 from monitor.replay.drill import DrillTerms
 from monitor.store.alerting.drills import REFUSED, RUNNING, Drill, end_drill, find_drill, load_drills
-from monitor.web.access.callers import actor_of
-from monitor.web.access.told import go_back
-from monitor.web.context import AlertId, Context, Why, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.access.acting import Acting
+from monitor.web.context import AlertId, Context, Why
+from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render
+from monitor.web.threads import take_turn
 
 router = APIRouter(include_in_schema=False)
 SHOWN: Final = 20
-_preparing: Final = threading.Lock()  # one process at a time
+_preparing: Final = threading.Semaphore(1)  # one process at a time
 PREPARED_S: Final = 20.0  # of waiting for the first word of a drill
 _RUNS: Final = Template("drill.runs", "drill {number} runs already, held by {name}; end it first")
 _BUSY: Final = Template("drill.busy", "another drill is being prepared; try again in a minute")
@@ -40,34 +40,26 @@ MINUTES: Final = {"1": 60.0, "10": 600.0, "60": 3600.0}
 @router.get("/sites/{site}/drills", response_class=HTMLResponse)
 def show_drills(request: Request, site: str) -> HTMLResponse:
     """Drills of a site, the newest first, and the form that holds one."""
-    with context_of(request).db.read() as c:
-        card = find_card(c, site)
-        drills = [_describe(one) for one in load_drills(c, site)[:SHOWN]]
-    return render(
-        request, "drills.html", card=card, drills=drills,
-        is_running=any(one["state"] == RUNNING for one in drills),
-    )  # fmt: skip
+    with read_site(request, site) as seen:
+        drills = [_describe(one) for one in load_drills(seen.c, site)[:SHOWN]]
+    running = any(one["state"] == RUNNING for one in drills)
+    return render(request, "drills.html", card=seen.card, drills=drills, is_running=running)
 
 
 @router.post("/sites/{site}/drills")
 def hold(
-    request: Request, site: str, csrf: Annotated[str, Form()], minutes: Annotated[Literal["1", "10", "60"], Form()],
+    act: Acting, site: str, minutes: Annotated[Literal["1", "10", "60"], Form()],
     health: Annotated[str, Form(max_length=3)] = "",
 ) -> Response:  # fmt: skip
     """Hold a drill in a process of its own; it goes on while this page is restarted."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.read() as c:
+    with act.db.read() as c:
         place = require_in_force(c, site)
         running = load_drills(c, site, running_only=True)
     if running:
         raise RefusedError(_RUNS(number=running[0].id, name=running[0].by))
     terms = DrillTerms(lasts_s=MINUTES[minutes], quiet=not health)
-    if not _preparing.acquire(blocking=False):
-        raise StoreBusyError(_BUSY())
-    try:
-        return _back(request, site, _begin(context, place, actor, terms))
-    finally:
-        _preparing.release()
+    with take_turn(_preparing, _BUSY()):
+        return act.back(f"/sites/{site}/drills", _begin(act.context, place, act.actor, terms))
 
 
 def _begin(context: Context, place: Site, actor: Actor, terms: DrillTerms) -> Message:
@@ -85,21 +77,13 @@ def _begin(context: Context, place: Site, actor: Actor, terms: DrillTerms) -> Me
 
 
 @router.post("/sites/{site}/drills/{number}/end")
-def end(
-    request: Request, site: str, number: AlertId, csrf: Annotated[str, Form()],
-    reason: Why,
-) -> Response:  # fmt: skip
+def end(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
     """End a drill: recipients are notified that it is over."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.write() as c:
+    with act.db.write() as c:
         if find_drill(c, number).site != site:
             raise NotFoundError(_NONE(number=number))
-        end_drill(c, number, actor, reason, context.clock(), site=find_in_force(c, site))
-    return _back(request, site, _OVER(number=number))
-
-
-def _back(request: Request, site: str, told: Message) -> Response:
-    return go_back(request, f"/sites/{site}/drills", told)
+        end_drill(c, number, act.actor, reason, act.now, site=find_in_force(c, site))
+    return act.back(f"/sites/{site}/drills", _OVER(number=number))
 
 
 def _describe(one: Drill) -> dict[str, Any]:

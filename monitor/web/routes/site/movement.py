@@ -1,34 +1,31 @@
 """How a slope moves and why its level is what it is: one page, and the figures behind its pictures for programs."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from datetime import timedelta
+from typing import Any, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from forecasting.message import Template
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.criteria.cost import ROWS_WARN, count_rows
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import spell
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import NotFoundError
 from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season
 from monitor.store.readings.observations import load_stations
-from monitor.web.context import Context, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.context import Context, From, Span, To
+from monitor.web.parts.collect import read_site
 from monitor.web.parts.evidence import read_told
 from monitor.web.parts.templating import render
-from monitor.web.routes.site.charts import ODD_INSTANT, read_range
+from monitor.web.routes.site.charts import read_range
 from monitor.web.routes.site.rates import find_rates
 
 router = APIRouter()
-Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
-From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
-To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default now")]
 KEPT: Final = timedelta(seconds=5)  # a dry run serves whoever looks meanwhile
 _UNREADABLE: Final = Template("movement.unreadable", "The site file of this version cannot be read by this program.")
 _TOO_MUCH: Final = Template(
@@ -41,17 +38,15 @@ MOVING: Final = ("displacement", "crack", "tilt", "strain", "velocity")
 @router.get("/sites/{site}/movement", response_class=HTMLResponse, include_in_schema=False)
 def show_movement(request: Request, site: str) -> HTMLResponse:
     """Stage, velocity, failure window and rain of one slope, and what each witness says now."""
-    context = context_of(request)
-    with context.db.read() as c:
-        card = find_card(c, site)
-        declared = context.declared(c, card)
+    with read_site(request, site) as seen:
+        c, declared = seen.c, seen.declared
         moving = [s["id"] for s in pages.load_stations(c, site) if s["on_slope"] and _moves(s)]
         judged, with_day = timeline.list_judged(c, site), list_with_day(c, site)
-    says = ask_now(context, declared)
+    says = ask_now(seen.context, declared)
     curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
     actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
     return render(
-        request, "movement.html", card=card, stations=[s for s in moving if s in judged],
+        request, "movement.html", card=seen.card, stations=[s for s in moving if s in judged],
         others=[s for s in moving if s not in judged], now_says=says, actions=actions, has_curve=curves,
         rain_words=says.get("rain", []), with_day=with_day,
     )  # fmt: skip
@@ -90,14 +85,12 @@ def get_ribbon(
     request: Request, site: str, from_: From = None, to: To = None, span: Span = "90d"
 ) -> dict[str, Any]:  # fmt: skip
     """Level and observability over a range, and the stage of each station; at most 400 days."""
-    context = context_of(request)
-    with context.db.read() as c:
-        card = find_card(c, site)
-        low, high = read_ends(context.clock(), from_, to, span)
+    with read_site(request, site) as seen:
+        low, high = read_range(seen.now, from_, to, span)
         return {
-            "site": site, "from": spell(low), "to": spell(high), "levels": card.levels,
-            "ribbon": timeline.load_ribbon(c, site, low, high, context.clock()),
-            "stages": timeline.load_stage_ribbon(c, site, low, high),
+            "site": site, "from": spell(low), "to": spell(high), "levels": seen.card.levels,
+            "ribbon": timeline.load_ribbon(seen.c, site, low, high, seen.now),
+            "stages": timeline.load_stage_ribbon(seen.c, site, low, high),
         }  # fmt: skip
 
 
@@ -106,31 +99,28 @@ def get_movement(
     request: Request, site: str, station: str, from_: From = None, to: To = None, span: Span = "90d"
 ) -> dict[str, Any]:
     """Velocity, acceleration, tangential angle, stage and failure windows of a station, update by update."""
-    context = context_of(request)
-    with context.db.read() as c:
-        card = find_card(c, site)
+    with read_site(request, site) as seen:
+        c, declared = seen.c, seen.declared
         if station not in load_stations(c).get(site, ()):
             raise NotFoundError(_NO_STATION(site=site, station=station))
-        low, high = read_ends(context.clock(), from_, to, span)
-        declared = context.declared(c, card)
+        low, high = read_range(seen.now, from_, to, span)
         return translate_all({
-            "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": card.levels,
+            "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": seen.card.levels,
             "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],
             "movement": timeline.load_movement(c, site, station, low, high),
             "windows": timeline.load_windows(c, site, station, low, high),
             "bounds": find_bounds(declared, station),
-            "rates": find_rates(context, c, declared, station, low, high),
+            "rates": find_rates(c, declared, station, low, high, seen.now),
         })  # fmt: skip
 
 
 @router.get("/api/v1/sites/{site}/season/{station}", tags=["sites"])
 def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
     """Trend, season and remainder of each series of a station, as the newest night found them, or why there is none."""
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-        if station not in load_stations(c).get(site, ()):
+    with read_site(request, site) as seen:
+        if station not in load_stations(seen.c).get(site, ()):
             raise NotFoundError(_NO_STATION(site=site, station=station))
-        return translate_all({"site": site, "station": station, "series": load_season(c, site, station)})
+        return translate_all({"site": site, "station": station, "series": load_season(seen.c, site, station)})
 
 
 def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:
@@ -142,12 +132,3 @@ def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:
         for t in k.thresholds
         if t.over is not None
     ]
-
-
-def read_ends(now: datetime, from_: str | None, to: str | None, span: str) -> tuple[datetime, datetime]:
-    """The range asked for, ending now unless `to` says otherwise; RefusedError says what is wrong."""
-    try:
-        end = parse(to) if to else now
-    except ValueError as error:
-        raise RefusedError(ODD_INSTANT(problem=str(error))) from error
-    return read_range(end, now, from_, spell(end), span)

@@ -9,15 +9,14 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 
 from detection.imagery.footprints.records import is_making
 from forecasting.message import Message, Template
-from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import pages
 from monitor.store.scenes import outlines as store
 from monitor.store.scenes.reviews import add_review, load_reviewed
-from monitor.web.access.callers import actor_of
+from monitor.web.access.acting import Act, Acting
 from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, AlertId, Context, context_of
-from monitor.web.parts.collect import NO_READ_SCENE, STORED, find_card
+from monitor.web.context import NO_NUL, AlertId
+from monitor.web.parts.collect import NO_READ_SCENE, STORED, read_site
 from monitor.web.parts.templating import render
 from monitor.web.uploads.outlines import read_collection
 
@@ -42,8 +41,8 @@ Polygon = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
 @router.get("/sites/{site}/outlines", response_class=HTMLResponse)
 def show_outlines(request: Request, site: str) -> HTMLResponse:
     """What was outlined on the scenes of a site, where to look next, and which scenes there are."""
-    with context_of(request).db.read() as c:
-        card = find_card(c, site)
+    with read_site(request, site) as seen:
+        c, card = seen.c, seen.card
         found, total = store.load_outlines(c, site, limit=LISTED), store.count_outlines(c, site)
         waiting = [one for one in store.load_unsure(c, site) if not one.is_seen]
         scenes = [one for one in pages.load_read_scenes(c, site, SCENES) if pages.preview_bounds(one) is not None]
@@ -56,9 +55,8 @@ def show_outlines(request: Request, site: str) -> HTMLResponse:
 @router.get("/sites/{site}/outlines/next")
 def go_to_next(request: Request, site: str, after: str = "") -> Response:
     """The least sure tile that nobody looked at; with `after` (scene.tile) the one behind that tile."""
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-        tiles = store.load_unsure(c, site)
+    with read_site(request, site) as seen:
+        tiles = store.load_unsure(seen.c, site)
     keys = [f"{one.scene_hash}.{one.tile}" for one in tiles]
     behind = tiles[keys.index(after) + 1 :] if after in keys else tiles
     found = next((one for one in behind if not one.is_seen), None)
@@ -70,11 +68,11 @@ def go_to_next(request: Request, site: str, after: str = "") -> Response:
 @router.get("/sites/{site}/scenes/{scene_hash}/outlines", response_class=HTMLResponse)
 def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = None) -> Response:
     """One scene to draw on, with what was drawn and found on it; `tile` is one that the model is unsure of."""
-    with context_of(request).db.read() as c:
-        card = find_card(c, site)
+    with read_site(request, site) as seen:
+        c, card = seen.c, seen.card
         scene = next(iter(pages.load_read_scenes(c, site, 1, scene_hash)), None)
         if scene is None and (version := store.list_versions(c, site).get(scene_hash)) is not None:
-            return _back(request, site, version.scene_hash, _NEWER())
+            return go_back(request, f"/sites/{site}/scenes/{version.scene_hash}/outlines", _NEWER())
         if scene is None:
             raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
         found = store.load_outlines(c, site, scene_hash=scene_hash, limit=LISTED)
@@ -93,36 +91,35 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
 
 @router.post("/sites/{site}/scenes/{scene_hash}/outlines")
 def draw(
-    request: Request, site: str, scene_hash: str, csrf: Annotated[str, Form()], kind: Kind = "",
+    act: Acting, site: str, scene_hash: str, kind: Kind = "",
     geometry: Annotated[str, Form(max_length=LARGEST_FILE)] = "", note: Note = "", from_polygon: Polygon = "",
     instead_of: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
     tile: Annotated[int | None, Form(ge=0, lt=1 << 31)] = None,
 ) -> Response:  # fmt: skip
     """Keep one outline; a program that says so is answered with its number, and `tile` leads to the next one."""
-    actor, context, bounds = _enter(request, site, scene_hash, csrf)
+    bounds = _find_bounds(act, site, scene_hash)
     (_, polygon, _), *more = read_collection(geometry.encode("utf-8", "replace"), kind)
     if more:
         raise RefusedError(_ONE())
     drawn = [store.read_outline(kind, polygon, bounds, note)]
-    with context.db.write() as c:
+    with act.db.write() as c:
         (number,) = store.add_outlines(
-            c, site, scene_hash, drawn, actor, context.clock(), from_polygon=from_polygon or None,
+            c, site, scene_hash, drawn, act.actor, act.now, from_polygon=from_polygon or None,
             instead_of=instead_of,
         )  # fmt: skip
-    if "application/json" in request.headers.get("accept", ""):
+    if "application/json" in act.request.headers.get("accept", ""):
         return JSONResponse({"outline": number}, status_code=201)
     if tile is not None:
         return RedirectResponse(f"/sites/{site}/outlines/next?after={scene_hash}.{tile}", status_code=303)
-    return _back(request, site, scene_hash, _STORED())
+    return _back(act, site, scene_hash, _STORED())
 
 
 @router.post("/sites/{site}/scenes/{scene_hash}/outlines/file")
 def bring(
-    request: Request, site: str, scene_hash: str, csrf: Annotated[str, Form()], kind: Kind = "",
-    file: Annotated[UploadFile | None, File()] = None,
-) -> Response:  # fmt: skip
+    act: Acting, site: str, scene_hash: str, kind: Kind = "", file: Annotated[UploadFile | None, File()] = None
+) -> Response:
     """Keep the outlines of a GeoJSON file, all or none."""
-    actor, context, bounds = _enter(request, site, scene_hash, csrf)
+    bounds = _find_bounds(act, site, scene_hash)
     content = b"" if file is None else file.file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise RefusedError(_LARGE(size=LARGEST_FILE // 1024))
@@ -132,45 +129,42 @@ def bring(
             drawn.append(store.read_outline(own, polygon, bounds, note))
         except RefusedError as error:
             raise RefusedError(_ODD(number=number, text=error.message)) from None
-    with context.db.write() as c:
-        store.add_outlines(c, site, scene_hash, drawn, actor, context.clock())
-    return _back(request, site, scene_hash, _SEVERAL(count=len(drawn)))
+    with act.db.write() as c:
+        store.add_outlines(c, site, scene_hash, drawn, act.actor, act.now)
+    return _back(act, site, scene_hash, _SEVERAL(count=len(drawn)))
 
 
 @router.post("/sites/{site}/scenes/{scene_hash}/footprints")
 def judge(
-    request: Request, site: str, scene_hash: str, csrf: Annotated[str, Form()], polygon: Polygon = "",
+    act: Acting, site: str, scene_hash: str, polygon: Polygon = "",
     verdict: Annotated[Literal["", "accept", "reject"], Form()] = "",
 ) -> Response:  # fmt: skip
     """Say that a footprint is a landslide as it is outlined, or none."""
-    actor, context, _ = _enter(request, site, scene_hash, csrf)
-    with context.db.write() as c:
+    _find_bounds(act, site, scene_hash)
+    with act.db.write() as c:
         known = load_reviewed(c, site, scene_hash=scene_hash, polygon_id=polygon)
         if all(one.polygon_id != polygon for one in known):
             raise NotFoundError(_NO_FOOTPRINT(name=polygon[:12]))
-        add_review(c, site, polygon, verdict, actor, context.clock(), scene_hash=scene_hash)
-    return _back(request, site, scene_hash, STORED())
+        add_review(c, site, polygon, verdict, act.actor, act.now, scene_hash=scene_hash)
+    return _back(act, site, scene_hash, STORED())
 
 
 @router.post("/sites/{site}/outlines/{number}/withdraw")
-def withdraw(request: Request, site: str, number: AlertId, csrf: Annotated[str, Form()]) -> Response:
+def withdraw(act: Acting, site: str, number: AlertId) -> Response:
     """Take an outline back; it stays on record."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.write() as c:
-        scene_hash = store.withdraw_outline(c, site, number, actor, context.clock())
-    return _back(request, site, scene_hash, _WITHDRAWN(number=number))
+    with act.db.write() as c:
+        scene_hash = store.withdraw_outline(c, site, number, act.actor, act.now)
+    return _back(act, site, scene_hash, _WITHDRAWN(number=number))
 
 
-def _enter(request: Request, site: str, scene_hash: str, csrf: str) -> tuple[Actor, Context, store.Bounds]:
-    """Who acts on a scene of the site, and where that lies; raises NotFoundError where the scene is of another one."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.read() as c:
-        bounds = store.find_bounds(c, site, scene_hash)
-    return actor, context, bounds
+def _find_bounds(act: Act, site: str, scene_hash: str) -> store.Bounds:
+    """Where a scene of the site lies; raises NotFoundError where it is of another one."""
+    with act.db.read() as c:
+        return store.find_bounds(c, site, scene_hash)
 
 
-def _back(request: Request, site: str, scene_hash: str, told: Message) -> Response:
-    return go_back(request, f"/sites/{site}/scenes/{scene_hash}/outlines", told)
+def _back(act: Act, site: str, scene_hash: str, told: Message) -> Response:
+    return act.back(f"/sites/{site}/scenes/{scene_hash}/outlines", told)
 
 
 def _clip(box: store.Bounds, bounds: store.Bounds) -> Mapping[str, Any]:

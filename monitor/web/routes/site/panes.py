@@ -4,9 +4,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
 from forecasting.message import Template
@@ -22,19 +22,18 @@ from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import SeriesRow, load_series
-from monitor.web.context import Context, context_of
+from monitor.web.context import Context, From, Span, To, context_of
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import TICK, Parts, fold, load_curves, load_exact, load_points, shorten, unfold
 from monitor.web.parts.plan import MOTION, plan_panes
 from monitor.web.parts.sampling import pick
 from monitor.web.routes.site.charts import (
     Points,
-    describe_issue,
     find_parts,
     find_thresholds,
+    load_ahead,
     noise_floor_of,
     read_range,
-    summarise_others,
 )
 from monitor.web.routes.site.movement import find_bounds
 from monitor.web.routes.site.rates import find_rates
@@ -48,9 +47,6 @@ COUNTED: Final = 20_000  # readings of a counter that are read one by one
 RATES: Final = 60  # velocities of each window
 RATED: Final = 3_000  # readings of a range up to which they are fitted
 SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
-From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
-To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default the newest datum")]
-Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
 
 
 @router.get("/sites/{site}/panes/{station}/{quantity}")
@@ -74,36 +70,28 @@ def get_panes(
         if single is not None and _find_counter(declared, single) is not None:
             sums = _load_pane(c, declared, single, low, high, now)
             points = {"at": sums["at"], "value": sums["value"], "flags": {}}
-        issues = pages.load_issue(c, single) if single is not None else []
-        newest = max((row["issued_at"] for row in issues), default=None)
-        shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
-        ends = max([high, *(parse(row["target_at"]) for row in shown)])
-        horizon = min((row["horizon_s"] for row in shown), default=None)
-        past = [] if single is None or horizon is None else pages.load_past_forecasts(c, single.id, horizon, low, high)
+        ahead = load_ahead(c, single, low, high)
         scores = pages.load_scores(c, [s.id for s, _ in parts], low, high)
         kept = pick([row["score"] / row["threshold"] for row in scores], PANE_POINTS)
         return {
             "site": site, "station": station, "quantity": quantity, "unit": parts[0][0].unit,
             "computed": single is None, "from": low.timestamp(), "to": high.timestamp(),
-            "until": ends.timestamp(), "total": total, "points": points, "step_s": sums and sums["step_s"],
+            "until": ahead.ends.timestamp(), "total": total, "points": points, "step_s": sums and sums["step_s"],
             "noise_floor": noise_floor_of(declared, station, quantity), **translate_all({
                 "thresholds": find_thresholds(declared, station, quantity, levels, readings),
-                "forecast": _shorten_issue(describe_issue(shown)), "others": summarise_others(issues),
-                "withheld": None if single is None else pages.load_withheld(c, single.id),
+                "forecast": _shorten_issue(ahead.issue), "others": ahead.others, "withheld": ahead.withheld,
             }),
             "past": {
-                "horizon_s": horizon, "at": fold(row["target_at"] for row in past),
-                "q50": [shorten(row["q50"]) for row in past],
+                "horizon_s": ahead.horizon_s, "at": fold(row["target_at"] for row in ahead.past),
+                "q50": [shorten(row["q50"]) for row in ahead.past],
             },
             "scores": {
                 "at": fold(scores[k]["at"] for k in kept), "detector": [scores[k]["detector"] for k in kept],
                 "ratio": [shorten(scores[k]["score"] / scores[k]["threshold"]) for k in kept],
             },
-            "velocity": _find_velocity(
-                context, c, declared, series, station, low, high, levels, is_long=total > RATED
-            ),
+            "velocity": _find_velocity(c, declared, series, station, low, high, levels, now, is_long=total > RATED),
             "more": [_load_pane(c, declared, s, low, high, now) for s in plan_panes(series, station, quantity)],
-            **_load_foot(context, c, site, station, low, high, ends, levels),
+            **_load_foot(context, c, site, station, low, high, ahead.ends, levels),
         }  # fmt: skip
 
 
@@ -152,10 +140,10 @@ def _open(context: Context, c: Connection, site: str) -> tuple[list[dict[str, An
 
 
 def _find_range(
-    c: Connection, series_ids: Sequence[int], now: datetime, from_: str | None, to: str | None, span: str
+    c: Connection, series_ids: Sequence[int], now: datetime, from_: datetime | None, to: datetime | None, span: str
 ) -> tuple[datetime, datetime]:
     """The range asked for; it never begins before the first reading, nor ends more than a year from now."""
-    low, high = read_range(pages.find_newest(c, series_ids), now, from_, to, span)
+    low, high = read_range(pages.find_newest(c, series_ids) or now, from_, to, span)
     high = min(high, now + timedelta(days=366))
     oldest = pages.find_oldest(c, series_ids)
     return (low, high) if oldest is None else (min(max(low, oldest - TICK), high - TICK), high)
@@ -178,8 +166,8 @@ def _find_starts(
 
 
 def _find_velocity(
-    context: Context, c: Connection, site: Site | None, series: Sequence[SeriesRow], station: str, low: datetime,
-    high: datetime, levels: list[dict[str, Any]], *, is_long: bool,
+    c: Connection, site: Site | None, series: Sequence[SeriesRow], station: str, low: datetime, high: datetime,
+    levels: list[dict[str, Any]], now: datetime, *, is_long: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Velocity over the windows of the bounds; where there are none, or the range is long, that of the stage."""
     names = {v["number"]: v["name"] for v in levels}
@@ -187,7 +175,7 @@ def _find_velocity(
         {**{n: b[n] for n in ("level", "value", "window_s")}, "name": names.get(b["level"], str(b["level"]))}
         for b in find_bounds(site, station) if b["kind"] == "velocity"
     ]  # fmt: skip
-    found = [] if is_long else find_rates(context, c, site, station, low, high, RATES)
+    found = [] if is_long else find_rates(c, site, station, low, high, now, RATES)
     rates = [
         {"window_s": r["window_s"], "at": fold(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
         for r in found
@@ -259,15 +247,9 @@ def _count_rain(
 
 
 def _load_foot(
-    context: Context,
-    c: Connection,
-    site: str,
-    station: str | None,
-    low: datetime,
-    high: datetime,
-    ends: datetime,
+    context: Context, c: Connection, site: str, station: str | None, low: datetime, high: datetime, ends: datetime,
     levels: list[dict[str, Any]],
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Level and sight, maintenance, and marks of what people look for beside a curve."""
     marks = [
         {**m, "at": parse(m["at"]).timestamp()} for m in pages.load_marks(c, site, low, ends)

@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from sqlalchemy import Connection
 
 from forecasting.message import Figure, Message, Template, Term, join
 from monitor.alerting.acts import change_control
@@ -16,10 +15,10 @@ from monitor.domain.names import is_same_person
 from monitor.errors import ConfigError, NotFoundError
 from monitor.series.bounds import declared_units
 from monitor.store.alerting.proposals import PROPOSED, Proposal, load_proposals
-from monitor.web.access.callers import actor_of, person_of
-from monitor.web.access.told import go_back
-from monitor.web.context import AlertId, Why, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.access.acting import Act, Acting
+from monitor.web.access.callers import person_of
+from monitor.web.context import AlertId, Why
+from monitor.web.parts.collect import read_site
 from monitor.web.parts.effect import picture_effect
 from monitor.web.parts.templating import render
 
@@ -40,42 +39,34 @@ def show_proposals(request: Request, site: str) -> HTMLResponse:
     """What waits for approval on a site, and what became of the last ones."""
     caller = person_of(request)
     reader = "" if caller is None else caller.name
-    with context_of(request).db.read() as c:
-        card = find_card(c, site)
-        every = [_describe(one, reader) for one in load_proposals(c, site, everything=True)]
+    with read_site(request, site) as seen:
+        every = [_describe(one, reader) for one in load_proposals(seen.c, site, everything=True)]
     waiting = [one for one in every if one["state"] == PROPOSED]
     decided = [one for one in reversed(every) if one["state"] != PROPOSED][:DECIDED]
-    return render(request, "proposals.html", card=card, waiting=waiting, decided=decided)
+    return render(request, "proposals.html", card=seen.card, waiting=waiting, decided=decided)
 
 
 @router.post("/sites/{site}/proposals/{number}/approve")
-def approve(request: Request, site: str, number: AlertId, reason: Why, csrf: Annotated[str, Form()]) -> Response:
+def approve(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
     """Put a proposal in force: the site file is written, the running service takes it within seconds."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.read() as c:
-        _require_of(c, site, number)
-    change_control.approve(context.db, context.config.paths.sites, number, actor, reason, context.clock())
-    return _back(request, site, _IN_FORCE(number=number))
+    _require_of(act, site, number)
+    change_control.approve(act.db, act.context.config.paths.sites, number, act.actor, reason, act.now)
+    return act.back(f"/sites/{site}/proposals", _IN_FORCE(number=number))
 
 
 @router.post("/sites/{site}/proposals/{number}/reject")
-def reject(request: Request, site: str, number: AlertId, reason: Why, csrf: Annotated[str, Form()]) -> Response:
+def reject(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
     """Turn a proposal down, or withdraw one's own; it stays on record."""
-    actor, context = actor_of(request, csrf), context_of(request)
-    with context.db.read() as c:
-        _require_of(c, site, number)
-    change_control.reject(context.db, number, actor, reason, context.clock())
-    return _back(request, site, _TURNED_DOWN(number=number))
+    _require_of(act, site, number)
+    change_control.reject(act.db, number, act.actor, reason, act.now)
+    return act.back(f"/sites/{site}/proposals", _TURNED_DOWN(number=number))
 
 
-def _require_of(c: Connection, site: str, number: int) -> None:
+def _require_of(act: Act, site: str, number: int) -> None:
     """Refuse a proposal of another site without telling that it exists; raises NotFoundError."""
-    if all(one.id != number for one in load_proposals(c, site, everything=True)):
-        raise NotFoundError(_NONE(number=number, site=site))
-
-
-def _back(request: Request, site: str, told: Message) -> Response:
-    return go_back(request, f"/sites/{site}/proposals", told)
+    with act.db.read() as c:
+        if all(one.id != number for one in load_proposals(c, site, everything=True)):
+            raise NotFoundError(_NONE(number=number, site=site))
 
 
 def _describe(one: Proposal, reader: str) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
 from monitor.store import pages
-from monitor.web.context import context_of
-from monitor.web.parts.collect import find_card, find_series
-from monitor.web.routes.site.movement import From, Span, To, read_ends
+from monitor.web.context import From, Span, To
+from monitor.web.parts.collect import find_series, read_site
+from monitor.web.routes.site.charts import read_range
 
 router = APIRouter()
 MOST_READINGS: Final = 50_000  # of one gauge, newest: more is no work for a page
@@ -30,17 +30,15 @@ def get_rain(
     request: Request, site: str, from_: From = None, to: To = None, span: Span = "30d"
 ) -> dict[str, Any]:  # fmt: skip
     """Each intensity-duration curve of the site with what fell at its gauge: now, and at most within the range."""
-    context = context_of(request)
-    with context.db.read() as c:
-        card = find_card(c, site)
-        low, high = read_ends(context.clock(), from_, to, span)
-        declared = context.declared(c, card)
+    with read_site(request, site) as seen:
+        low, high = read_range(seen.now, from_, to, span)
+        declared = seen.declared
         curves = [] if declared is None else [k for k in declared.criteria if "curve" in k.kind.drawn]
         found = [
             row for k in curves for station in k.stations
-            if declared is not None and (row := _describe(c, declared, k, station, (low, high), context.clock()))
+            if declared is not None and (row := _describe(seen.c, declared, k, station, (low, high), seen.now))
         ]  # fmt: skip
-        return {"site": site, "from": spell(low), "to": spell(high), "levels": card.levels, "curves": found}
+        return {"site": site, "from": spell(low), "to": spell(high), "levels": seen.card.levels, "curves": found}
 
 
 def _describe(

@@ -14,7 +14,6 @@ from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.movement.movement_state import inverse_of
-from monitor.web.context import Context
 from monitor.web.parts.plan import COMPUTED
 from monitor.web.routes.site.charts import load_curve
 
@@ -24,7 +23,7 @@ SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", 
 
 
 def find_rates(
-    context: Context, c: Connection, site: Site | None, station: str, low: datetime, high: datetime,
+    c: Connection, site: Site | None, station: str, low: datetime, high: datetime, now: datetime,
     points: int = POINTS,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Velocity in mm/day over each window of the velocity criteria of a station; none where nothing can be fitted.
@@ -38,7 +37,7 @@ def find_rates(
         t.window_s: k.id for k in site.criteria if k.kind.velocity and station in k.stations
         for t in k.thresholds if t.window_s
     }  # fmt: skip
-    readings = _load(context, c, site, station, low, high, max(asked, default=0.0))
+    readings = _load(c, site, station, low, high, max(asked, default=0.0), now)
     return [
         {"criterion": criterion, "window_s": window_s, **measure_rates(readings, window_s, seconds(low), points)}
         for window_s, criterion in sorted(asked.items())
@@ -46,12 +45,12 @@ def find_rates(
 
 
 def _load(
-    context: Context, c: Connection, site: Site, station: str, low: datetime, high: datetime, window_s: float
+    c: Connection, site: Site, station: str, low: datetime, high: datetime, window_s: float, now: datetime
 ) -> Sequence[Reading]:
     start = instant(seconds(low) - window_s)
     for quantity in (COMPUTED, *SCALARS):
         try:
-            found, _, unit, _, _ = load_curve(context, c, site.id, station, quantity, start, high, "30d")
+            found, _, unit, _, _ = load_curve(c, site.id, station, quantity, start, high, "30d", now)
         except (NotFoundError, RefusedError):
             continue
         if unit == "mm":

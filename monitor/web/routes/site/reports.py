@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from forecasting.message import NameList, Template
-from monitor.errors import JobError, NotFoundError, RefusedError, StoreBusyError
+from monitor.errors import JobError, NotFoundError, RefusedError
 from monitor.language.catalogue import current
 from monitor.reports.card import render_card
 from monitor.reports.facts import digest_of, gather_facts
@@ -21,8 +21,9 @@ from monitor.reports.render import find_policy, render_report
 from monitor.store.report_issues import load_issue, load_issues, load_mails
 from monitor.web.access.veil import veil_of
 from monitor.web.context import Context, context_of
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render
+from monitor.web.threads import take_turn
 
 router = APIRouter(include_in_schema=False)
 LISTED: Final = 60
@@ -38,12 +39,10 @@ _TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
 @router.get("/sites/{site}/reports", response_class=HTMLResponse)
 def show_reports(request: Request, site: str) -> HTMLResponse:
     """What was issued, what became of the mails, and what can be made now."""
-    context = context_of(request)
-    with context.db.read() as c:
-        card = find_card(c, site)
-        issues = load_issues(c, site, LISTED)
-        mails = load_mails(c, [one.id for one in issues])
-        veil = veil_of(request, c)
+    with read_site(request, site) as seen:
+        issues = load_issues(seen.c, site, LISTED)
+        mails = load_mails(seen.c, [one.id for one in issues])
+        veil = veil_of(request, seen.c)
     names = ("channel", "state", "sent_at", "next_attempt_at", "last_error")
     rows = [
         {
@@ -52,7 +51,7 @@ def show_reports(request: Request, site: str) -> HTMLResponse:
         }
         for one in issues
     ]
-    return render(request, "reports.html", card=card, rows=rows, kinds=KINDS)
+    return render(request, "reports.html", card=seen.card, rows=rows, kinds=KINDS)
 
 
 @router.get("/sites/{site}/reports/{name}.{form}")
@@ -60,13 +59,12 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
     """A report by its number, or `daily`, `weekly`, `shift` for the period that ends now; as HTML or PDF."""
     context = context_of(request)
     _require_form(form)
-    with _Turn():
+    with take_turn(_TURNS, _BUSY(count=AT_ONCE)):
         if name in KINDS:
-            html = _render_now(context, site, name)
+            html = _render_now(request, site, name)
         elif name.isascii() and name.isdigit() and len(name) < 19:
-            with context.db.read() as c:
-                find_card(c, site)
-                issue = load_issue(c, int(name))
+            with read_site(request, site) as seen:
+                issue = load_issue(seen.c, int(name))
             if issue is None or issue.site != site:
                 raise NotFoundError(_NONE(site=site, name=name))
             html, _ = make_document(context.db, issue, context.config.schedule.late)
@@ -78,23 +76,19 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
 @router.get("/sites/{site}/card.{form}")
 def send_card(request: Request, site: str, form: str) -> Response:
     """The quick card, for who is logged in: it holds telephone numbers."""
-    context = context_of(request)
     _require_form(form)
-    with _Turn():
-        with context.db.read() as c:
-            find_card(c, site)
-            html = render_card(c, site, context.config.web.url, current(), context.clock())
-        return _answer(context, html, f"{site}-card", form)
+    with take_turn(_TURNS, _BUSY(count=AT_ONCE)):
+        with read_site(request, site) as seen:
+            html = render_card(seen.c, site, seen.context.config.web.url, current(), seen.now)
+        return _answer(seen.context, html, f"{site}-card", form)
 
 
-def _render_now(context: Context, site: str, kind: str) -> str:
-    now = context.clock().replace(second=0, microsecond=0)
-    with context.db.read() as c:
-        declared = context.declared(c, find_card(c, site))
-        zone = ZoneInfo(declared.timezone if declared is not None else "UTC")
-        period = find_before(kind, now, zone)
-        facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
-    return render_report(facts, digest_of(facts), current(), now, context.config.schedule.late, photos)
+def _render_now(request: Request, site: str, kind: str) -> str:
+    with read_site(request, site) as seen:
+        now, declared = seen.now.replace(second=0, microsecond=0), seen.declared
+        period = find_before(kind, now, ZoneInfo(declared.timezone if declared is not None else "UTC"))
+        facts, photos = gather_facts(seen.c, site, period), load_photos(seen.c, site, period)
+    return render_report(facts, digest_of(facts), current(), now, seen.context.config.schedule.late, photos)
 
 
 def _require_form(form: str) -> None:
@@ -113,14 +107,3 @@ def _answer(context: Context, html: str, name: str, form: str) -> Response:
     except JobError as error:
         raise RefusedError(error.message) from None
     return Response(content, media_type=FORMS[form], headers={"Content-Disposition": f'inline; filename="{name}.pdf"'})
-
-
-class _Turn:
-    """One of few that work at a time; raises StoreBusyError where none is free."""
-
-    def __enter__(self) -> None:
-        if not _TURNS.acquire(blocking=False):
-            raise StoreBusyError(_BUSY(count=AT_ONCE))
-
-    def __exit__(self, *_: object) -> None:
-        _TURNS.release()

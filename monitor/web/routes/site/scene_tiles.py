@@ -1,8 +1,6 @@
 """Tiles of a scene and of its probabilities, one by one out of files that a worker cut; no raster is opened here."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +11,11 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
 from forecasting.message import Template
-from monitor.errors import NotFoundError, StoreBusyError
+from monitor.errors import NotFoundError
 from monitor.store import pages
 from monitor.store.scenes.outlines import NO_SCENE
 from monitor.web.context import context_of
+from monitor.web.threads import take_turn
 
 router = APIRouter(prefix="/api/v1", tags=["scenes"])
 AT_ONCE: Final = 12  # tiles that are being read; whoever comes then waits a moment, and holds a thread no longer
@@ -61,7 +60,7 @@ def send_probability_tile(request: Request, site: str, scene_hash: str, z: int, 
 
 
 def _send(request: Request, site: str, scene_hash: str, layer: str, place: tuple[int, int, int]) -> Response:
-    with _turn():
+    with take_turn(_reading, _BUSY(), WAITS_S):
         found = _open(_find_folder(request, site, scene_hash), layer)
         if found is None:
             raise NotFoundError(_NONE())
@@ -75,16 +74,6 @@ def _send(request: Request, site: str, scene_hash: str, layer: str, place: tuple
     if tile is None:
         raise NotFoundError(_NOTHING())
     return Response(tile, headers=headers, media_type=found.type)
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    if not _reading.acquire(timeout=WAITS_S):
-        raise StoreBusyError(_BUSY())
-    try:
-        yield
-    finally:
-        _reading.release()
 
 
 def _find_folder(request: Request, site: str, scene_hash: str) -> Path:

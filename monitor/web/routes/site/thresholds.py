@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Path, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import AfterValidator
-from sqlalchemy import Connection
 
 from forecasting.message import Template
 from monitor.alerting.acts import change_control
@@ -17,11 +15,11 @@ from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, RefusedError
 from monitor.store.alerting.proposals import load_proposals
-from monitor.web.access.callers import actor_of, person_of
-from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, context_of
+from monitor.web.access.acting import Acting
+from monitor.web.access.callers import person_of
+from monitor.web.context import NO_NUL
 from monitor.web.drafts import Draft, Drafts
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import Seen, read_site
 from monitor.web.parts.effect import picture_effect
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.proposals import find_units, spell_difference
@@ -37,10 +35,9 @@ _NO_REASON: Final = Template("threshold.no_reason", "a reason is needed: it stan
 _NOT_DONE: Final = Template("threshold.not_done", "the replay is not done yet")
 _WAITS: Final = Template("threshold.waits", "change No. {number} waits for approval")
 DraftId = Annotated[str, Path(max_length=32)]
-Csrf = Annotated[str, Form()]
 Key = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
 Value = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
-Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(tidy_text)]
+Told = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(tidy_text)]
 
 
 def drafts_of(request: Request) -> Drafts:
@@ -52,32 +49,31 @@ def drafts_of(request: Request) -> Drafts:
 @router.get("/sites/{site}/thresholds", response_class=HTMLResponse)
 def show_thresholds(request: Request, site: str) -> HTMLResponse:
     """The bounds in force, each in a field of its own."""
-    with context_of(request).db.read() as c:
-        return _form(request, c, site, {}, "")
+    with read_site(request, site) as seen:
+        return _form(request, seen, {}, "")
 
 
 @router.post("/sites/{site}/thresholds", response_class=HTMLResponse)
 def try_thresholds(
-    request: Request, site: str, csrf: Csrf, reason: Reason = "",
+    act: Acting, site: str, reason: Told = "",
     key: Annotated[list[Key] | None, Form(max_length=MOST_FIELDS)] = None,
     value: Annotated[list[Value] | None, Form(max_length=MOST_FIELDS)] = None,
     months: Annotated[int, Form(ge=1, le=MOST_MONTHS)] = 3, base: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:  # fmt: skip
     """Look what a change would have done; what cannot be used comes back with the reason beside it."""
-    actor, context = actor_of(request, csrf), context_of(request)
     values = dict(zip(key or (), value or (), strict=False))
-    with context.db.read() as c:
+    with read_site(act.request, site) as seen:
         try:
-            if len(reason.strip()) < 3:
+            if len(reason) < 3:
                 raise RefusedError(_NO_REASON())
-            in_force = change_control.require_in_force(c, site)
+            in_force = change_control.require_in_force(seen.c, site)
             if base != in_force.version:  # fields that nobody touched would undo what others changed since
                 raise RefusedError(_MEANWHILE())
-            text = change_fields(in_force, values, actor.name, reason.strip())
-            change = change_control.compare(c, parse_site(text, f"{site}.toml"))
-            draft = drafts_of(request).begin(text, change, actor.name, reason.strip(), months)
+            text = change_fields(in_force, values, act.actor.name, reason)
+            change = change_control.compare(seen.c, parse_site(text, f"{site}.toml"))
+            draft = drafts_of(act.request).begin(text, change, act.actor.name, reason, months)
         except (ConfigError, RefusedError) as error:
-            return _form(request, c, site, values, error.message, reason=reason, months=months)
+            return _form(act.request, seen, values, error.message, reason=reason, months=months)
     return RedirectResponse(f"/sites/{site}/thresholds/{draft.id}", status_code=303)
 
 
@@ -86,8 +82,8 @@ def show_draft(request: Request, site: str, draft: DraftId) -> HTMLResponse:
     """What differs, and what it would have done, as far as that is known."""
     found = _find(request, site, draft)
     units = find_units(found.text)
-    with context_of(request).db.read() as c:
-        card = find_card(c, site)
+    with read_site(request, site) as seen:
+        card = seen.card
     return render(
         request, "threshold_draft.html", card=card, draft=found, effect=picture_effect(found.effect),
         skipped=found.effect.get("skipped", ""), loosens=found.change.loosens,
@@ -105,14 +101,9 @@ def tell_draft(request: Request, site: str, draft: DraftId) -> Response:
 
 
 @router.post("/sites/{site}/thresholds/{draft}/propose")
-async def propose_draft(request: Request, site: str, draft: DraftId, csrf: Csrf) -> Response:
+def propose_draft(act: Acting, site: str, draft: DraftId) -> Response:
     """Store the change for approval, with the effect that was seen."""
-    return await run_in_threadpool(_propose, request, site, draft, csrf)
-
-
-def _propose(request: Request, site: str, draft_id: str, csrf: str) -> Response:
-    actor, context = actor_of(request, csrf), context_of(request)
-    found = _find(request, site, draft_id)
+    found = _find(act.request, site, draft)
     if not found.effect:
         raise RefusedError(_NOT_DONE())
 
@@ -121,11 +112,9 @@ def _propose(request: Request, site: str, draft_id: str, csrf: str) -> Response:
             raise RefusedError(_MEANWHILE())  # what was replayed is not what would be proposed
         return found.effect
 
-    one = change_control.propose(
-        context.db, found.text, f"{site}.toml", actor, found.reason, context.clock(), tell_effect
-    )
-    drafts_of(request).drop(found)
-    return go_back(request, f"/sites/{site}/proposals", _WAITS(number=one.id))
+    one = change_control.propose(act.db, found.text, f"{site}.toml", act.actor, found.reason, act.now, tell_effect)
+    drafts_of(act.request).drop(found)
+    return act.back(f"/sites/{site}/proposals", _WAITS(number=one.id))
 
 
 def _find(request: Request, site: str, draft_id: str) -> Draft:
@@ -134,15 +123,16 @@ def _find(request: Request, site: str, draft_id: str) -> Draft:
 
 
 def _form(
-    request: Request, c: Connection, site: str, values: Mapping[str, str], trouble: str, *,
+    request: Request, seen: Seen, values: Mapping[str, str], trouble: str, *,
     reason: str = "", months: int = 3,
 ) -> HTMLResponse:  # fmt: skip
     """The form with what the file says, or with what was written where that could not be used."""
-    card, in_force = find_card(c, site), change_control.require_in_force(c, site)
+    c, site = seen.c, seen.card.id
+    in_force = change_control.require_in_force(c, site)
     shown: dict[str, Any] = {
         "criteria": list_fields(in_force), "base": in_force.version, "written": values, "trouble": trouble,
         "reason": reason, "months": months, "most_months": MOST_MONTHS, "waiting": len(load_proposals(c, site)),
     }  # fmt: skip
-    answer = render(request, "thresholds.html", card=card, **shown)
+    answer = render(request, "thresholds.html", card=seen.card, **shown)
     answer.status_code = 422 if trouble else 200
     return answer

@@ -63,7 +63,7 @@ def test_readers_of_tiles_hold_no_more_threads_than_they_may(client, monkeypatch
     monkeypatch.setattr(scene_tiles, "WAITS_S", 0.02)
     with ExitStack() as stack:
         for _ in range(scene_tiles.AT_ONCE):
-            stack.enter_context(scene_tiles._turn())
+            stack.enter_context(scene_tiles._reading)
         assert client.get(f"{SCENE}/tiles/0/0/0").status_code == 503
         threading.Timer(0.1, stack.pop_all().close).start()
         monkeypatch.setattr(scene_tiles, "WAITS_S", 5.0)

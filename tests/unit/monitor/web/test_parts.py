@@ -135,9 +135,9 @@ def test_levels_keep_the_colour_of_their_name(name, number, top, expected):
 
 
 def test_ranges():
-    assert read_range(T0, T0, None, None, "1d") == (T0 - timedelta(days=1), T0)
+    assert read_range(T0, None, None, "1d") == (T0 - timedelta(days=1), T0)
     with pytest.raises(Exception, match="from must lie before to"):
-        read_range(T0, T0, "2026-03-02T00:00:00Z", "2026-03-01T00:00:00Z", None)
+        read_range(T0, T0, T0 - timedelta(days=1), "30d")
 
 
 def test_uplot_lies_in_the_package_with_its_licence():
