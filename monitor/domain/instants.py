@@ -31,6 +31,15 @@ def spell(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
+def spell_all(value: Any) -> Any:
+    """Plain data with its instants spelled."""
+    if isinstance(value, Mapping):
+        return {k: spell_all(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [spell_all(v) for v in value]
+    return spell(value) if isinstance(value, datetime) else value
+
+
 def parse(text: str) -> datetime:
     """Read an RFC 3339 instant with offset; a time without zone is refused, never guessed.
 

@@ -4,21 +4,20 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.config.service import ChannelsSection, ServiceConfig, parse_site
+from monitor.config.service import ChannelsSection, ServiceConfig
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.duty.local_time import local_day, read_minute, to_instant
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError, SlopewardError
+from monitor.errors import SlopewardError
+from monitor.notify.declarations import find_declaration
 from monitor.notify.notifier import channel_settings, open_notifier
-from monitor.store.alerting.sites import load_site_source, load_sites_summary
+from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.delivery.channel_tests import add_test, has_answered, load_tested, mark_unanswered
 
@@ -122,16 +121,8 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 
 def _load_sites(c: Connection) -> list[Site]:
     """The sites in force; a file that this program cannot read any more has no channel to test."""
-    found = []
-    for one in load_sites_summary(c):
-        with suppress(ConfigError, NotFoundError):
-            found.append(_parse(one.config_sha256, load_site_source(c, one.config_sha256)))
-    return found
-
-
-@lru_cache(maxsize=1000)  # looked at each minute, and as good as never changed
-def _parse(sha256: str, source: str) -> Site:
-    return parse_site(source, sha256[:12])
+    found = (find_declaration(c, one.config_sha256) for one in load_sites_summary(c))
+    return [site for site in found if site is not None]
 
 
 def _await_sirens(db: Database, numbers: list[int], within_s: float) -> int:

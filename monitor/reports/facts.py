@@ -18,7 +18,7 @@ from monitor.domain.alert import Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.causes import say_cause
 from monitor.domain.decision import View, seconds
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import parse, spell_all
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
@@ -91,7 +91,7 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
     }  # fmt: skip
     if cut:
         facts |= {"cut": cut, "cut_after": rows.MOST}
-    return dict(gather(json.loads(canonical_json(_plain(facts)))))
+    return dict(gather(json.loads(canonical_json(spell_all(facts)))))
 
 
 def digest_of(facts: dict[str, Any]) -> str:
@@ -107,14 +107,6 @@ def find_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
     """
     missing = object()
     return [k for k in sorted({*before, *after}) if before.get(k, missing) != after.get(k, missing)]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return spell(value) if isinstance(value, datetime) else value
 
 
 def _describe_day(

@@ -72,13 +72,19 @@ def spell_signed(value: float | None, digits: int = 3) -> str:
     return f"+{text}" if value is not None and value > 0 else text
 
 
-@cache
-def _environment() -> Environment:
+def open_templates(folder: Path) -> Environment:
+    """Templates in the language in use; all they show is escaped, and a name that is not there is an error."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=select_autoescape(default=True, default_for_string=True), extensions=["jinja2.ext.i18n"],
     )  # fmt: skip
     environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    return environment
+
+
+@cache
+def _environment() -> Environment:
+    environment = open_templates(TEMPLATES)
     environment.filters.update(
         minute=minute, number=spell_number, signed=spell_signed, say=translate,
         line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=spell_duration, window=format_span,

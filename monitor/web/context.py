@@ -10,14 +10,11 @@ from fastapi import Form, Path, Query, Request
 from pydantic import AfterValidator, BeforeValidator
 
 from forecasting.message import Template
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
 from monitor.domain.instants import parse
 from monitor.domain.names import tidy_text
-from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError, RefusedError, StoreBusyError
-from monitor.store.alerting.sites import load_site_source
+from monitor.errors import RefusedError, StoreBusyError
 from monitor.store.database.engine import Database
-from monitor.store.pages import SiteCard
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
 from monitor.web.ribbons import Ribbons
 
@@ -65,23 +62,9 @@ class Context:
     db: Database
     clock: Callable[[], datetime]
     version: str
-    _sites: dict[str, Site | None] = field(default_factory=dict)
     ribbons: Ribbons = field(default_factory=Ribbons)
     trouble: str = ""  # what keeps core from deciding, as the supervisor says it
     said: dict[str, tuple[datetime, dict[str, Any]]] = field(default_factory=dict)  # by site file: the newest dry run
-
-    def declaration(self, c: Any, config_sha256: str) -> Site | None:
-        """The site as its file of that hash declares it; None when this program cannot read that file any more."""
-        if config_sha256 not in self._sites:
-            try:
-                self._sites[config_sha256] = parse_site(load_site_source(c, config_sha256), config_sha256[:12])
-            except (ConfigError, NotFoundError):
-                self._sites[config_sha256] = None
-        return self._sites[config_sha256]
-
-    def declared(self, c: Any, card: SiteCard) -> Site | None:
-        """The site of a card, as the file that is in force declares it."""
-        return self.declaration(c, str(card.status["config_version"]))
 
 
 def context_of(request: Request) -> Context:

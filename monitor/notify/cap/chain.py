@@ -10,18 +10,18 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from forecasting.message import gather
-from monitor.config.service import ServiceConfig, parse_site
+from monitor.config.service import ServiceConfig
 from monitor.domain.decision import instant
 from monitor.domain.ground import Place
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
-from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.notify.cap.message import BARE, Ground, Source, Step, Window, list_steps, write_cap
 from monitor.notify.cap.signature import sign_cap
+from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.alerts import NO_ALERT, find_alert, find_alert_of_event, find_outcome, load_alert_events
 from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.sites import load_site_source
 from monitor.store.models.movement import load_failure_facts
 from monitor.store.pages import SiteCard, load_cards
 from monitor.store.report_facts import find_version_at
@@ -86,7 +86,7 @@ def compose_event(c: Connection, config: ServiceConfig, event_id: int) -> str:
 def _look_back(c: Connection, site_id: str, step: Step) -> tuple[SiteCard, Ground]:
     """The site and what was known of it when a message was sent."""
     decision = None if step.decision_id is None else load_decision(c, step.decision_id)
-    site = _find_site(c, _find_version(c, site_id, step.at) if decision is None else decision.config_sha256)
+    site = find_declaration(c, _find_version(c, site_id, step.at) if decision is None else decision.config_sha256)
     card = _find_card(c, site_id, site, step)
     if decision is None:  # a person set the level, or took it back
         found = replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
@@ -123,13 +123,6 @@ def _find_version(c: Connection, site_id: str, at: datetime) -> str:
         return find_version_at(c, site_id, at)
     except NotFoundError:
         return ""
-
-
-def _find_site(c: Connection, config_sha256: str) -> Site | None:
-    try:
-        return parse_site(load_site_source(c, config_sha256), config_sha256[:12])
-    except (ConfigError, NotFoundError):  # a file of another version of this program
-        return None
 
 
 def _place(site: Site | None, named: set[str] | None) -> tuple[tuple[float, float], ...]:

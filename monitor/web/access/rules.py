@@ -39,62 +39,53 @@ _OWN: Final = (
     "GET /signatures", "POST /signatures/{number}/withdraw", "POST /account/devices",
     "POST /account/devices/{number}/remove",
 )  # fmt: skip
-_CHANGES: Final = (
-    "POST /sites/{site}/proposals/{number}/approve", "POST /sites/{site}/proposals/{number}/reject",
-    "POST /sites/{site}/thresholds", "GET /sites/{site}/thresholds/{draft}",
-    "GET /sites/{site}/thresholds/{draft}/state", "POST /sites/{site}/thresholds/{draft}/propose",
-)  # fmt: skip
-_DRILLS: Final = ("POST /sites/{site}/drills", "POST /sites/{site}/drills/{number}/end")
-_READINGS: Final = ("GET /sites/{site}/readings", "POST /sites/{site}/readings")
 _FILES: Final = (  # everybody sees the own ones; which sites they may go to, the route looks after
     "GET /files", "POST /files", "GET /files/{upload}", "GET /files/{upload}/state", "POST /files/{upload}/part",
     "POST /files/{upload}/answers", "POST /files/{upload}/accept", "POST /files/{upload}/discard",
 )  # fmt: skip
-_SHELF: Final = (
-    "POST /alerts/{alert_id}/shelve", "POST /alerts/{alert_id}/unshelve", "POST /alerts/{alert_id}/take-out",
-    "POST /alerts/{alert_id}/put-back",
-)  # fmt: skip
-_OUTLINES: Final = (
-    "POST /sites/{site}/scenes/{scene_hash}/outlines", "POST /sites/{site}/scenes/{scene_hash}/outlines/file",
-    "POST /sites/{site}/scenes/{scene_hash}/footprints", "POST /sites/{site}/outlines/{number}/withdraw",
-)  # fmt: skip
-_DUTY: Final = (
-    "POST /sites/{site}/duty/plan", "POST /sites/{site}/duty/swap", "POST /sites/{site}/duty/handover",
-    "POST /sites/{site}/duty/changes/{number}/withdraw", "POST /sites/{site}/duty/handovers/{number}/sign",
-    "POST /sites/{site}/duty/handovers/{number}/withdraw",
+_GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
+_LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
+    "GET /", "GET /alerts", "GET /notifications", "GET /live/overview", "GET /live/changes", "GET /health",
+    "GET /metrics", "GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts",
+    "GET /api/v1/notifications", "GET /cap/feed.atom",
 )  # fmt: skip
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
-
-_GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
+_BY_AN_OPERATOR: Final = (
+    *_FILES, *(f"POST /alerts/{{alert_id}}/{act}" for act in (
+        "verify", "verify/withdraw", "photos", "shelve", "unshelve", "take-out", "put-back",
+    )),
+    "GET /sites/{site}/readings", "GET /sites/{site}/thresholds/{draft}", "GET /sites/{site}/thresholds/{draft}/state",
+    *(f"POST /sites/{{site}}/{act}" for act in (
+        "reports/{report_id}/photos", "events/{event_id}/confirm", "offsets/{offset_id}/confirm",
+        "stations/{station}/reference", "anomalies/label", "anomalies/factor", "readings", "drills",
+        "drills/{number}/end", "proposals/{number}/approve", "proposals/{number}/reject", "thresholds",
+        "thresholds/{draft}/propose", "duty/plan", "duty/swap", "duty/handover", "duty/changes/{number}/withdraw",
+        "duty/handovers/{number}/sign", "duty/handovers/{number}/withdraw", "scenes/{scene_hash}/outlines",
+        "scenes/{scene_hash}/outlines/file", "scenes/{scene_hash}/footprints", "outlines/{number}/withdraw",
+    )),
+)  # fmt: skip
 
 RULES: Final[dict[str, str]] = {
-    **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
-    # signed by the provider, which has no account
-    **dict.fromkeys(("POST /gateway/status", "POST /gateway/reply", "POST /gateway/digit"), OPEN),
-    **dict.fromkeys(("GET /sw.js", "GET /manifest.webmanifest", "GET /offline"), OPEN),
-    **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back", "POST /login/oidc/code"), OPEN),
     **dict.fromkeys(
-        ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/photos/{photo_id}/{size}",
-         "GET /sites/{site}/movement", "GET /sites/{site}/reports", "GET /sites/{site}/reports/{name}.{form}",
-         "GET /sites/{site}/instruments", "GET /alerts", "GET /sites/{site}/scenes/{scene_hash}",
-         "GET /sites/{site}/outlines", "GET /sites/{site}/outlines/next",
-         "GET /sites/{site}/scenes/{scene_hash}/outlines",
-         "GET /alerts/{alert_id}", "GET /notifications"),
+        ("GET /login", "POST /login", "POST /logout", "GET /login/oidc", "GET /login/oidc/back",
+         "POST /login/oidc/code", "MOUNT /static", "MOUNT /vendor", "GET /sw.js", "GET /manifest.webmanifest",
+         "GET /offline",
+         # signed by the provider, which has no account
+         "POST /gateway/status", "POST /gateway/reply", "POST /gateway/digit"),
+        OPEN,
+    ),
+    **dict.fromkeys(
+        (*_LISTS, *_GROUND, "GET /api/v1/openapi.json", "GET /alerts/{alert_id}",
+         "GET /alerts/{alert_id}/cap/{name}.xml", "GET /live/alerts/{alert_id}", "GET /live/sites/{site}",
+         "GET /live/sites/{site}/changes", "GET /live/sites/{site}/instruments", "GET /api/v1/alerts/{alert_id}",
+         "GET /sites/{site}", "GET /api/v1/sites/{site}"),
         READ,
     ),
     **dict.fromkeys(
-        ("GET /cap/feed.atom", "GET /sites/{site}/cap/feed.atom", "GET /alerts/{alert_id}/cap/{name}.xml"), READ
-    ),
-    **dict.fromkeys(
-        ("GET /live/overview", "GET /live/sites/{site}", "GET /live/alerts/{alert_id}", "GET /live/changes",
-         "GET /live/sites/{site}/changes", "GET /live/sites/{site}/instruments"),
-        READ,
-    ),
-    **dict.fromkeys(("GET /health", "GET /metrics", "GET /api/v1/openapi.json"), READ),
-    **dict.fromkeys(
-        ("GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts", *_GROUND,
-         "GET /api/v1/alerts/{alert_id}", "GET /api/v1/notifications",
-         "GET /api/v1/sites/{site}"),
+        [f"GET /sites/{{site}}/{rest}" for rest in (
+            "forecasts", "photos/{photo_id}/{size}", "movement", "reports", "reports/{name}.{form}", "instruments",
+            "scenes/{scene_hash}", "outlines", "outlines/next", "scenes/{scene_hash}/outlines", "cap/feed.atom",
+        )],
         READ,
     ),
     **dict.fromkeys(
@@ -113,61 +104,22 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **dict.fromkeys(
-        ("POST /alerts/{alert_id}/note", "POST /alerts/{alert_id}/photos",
-         "POST /sites/{site}/reports/{report_id}/photos", "POST /alerts/{alert_id}/acknowledge",
-         "POST /alerts/{alert_id}/verify",
-         "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
-         "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
-         "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",
-         "POST /sites/{site}/anomalies/factor", *_READINGS, *_DRILLS, *_CHANGES, *_FILES, *_DUTY, *_SHELF,
-         *_OUTLINES),
+        (*_BY_AN_OPERATOR, "POST /alerts/{alert_id}/note", "POST /alerts/{alert_id}/acknowledge",
+         "POST /sites/{site}/report"),
         OPERATOR,
     ),
-    # telephone numbers of people
-    **dict.fromkeys(("GET /sites/{site}/duty", "GET /sites/{site}/duty.ics"), VIEWER),
-    # a site file holds addresses of people
+    # telephone numbers of people, and the site file, which holds addresses of people
     **dict.fromkeys(
-        (*_OWN, "GET /sites/{site}/proposals", "GET /sites/{site}/card.{form}", "GET /sites/{site}/thresholds"), VIEWER
+        (*_OWN, "GET /sites/{site}/duty", "GET /sites/{site}/duty.ics", "GET /sites/{site}/proposals",
+         "GET /sites/{site}/card.{form}", "GET /sites/{site}/thresholds", "GET /sites/{site}/drills",
+         "POST /alerts/{alert_id}/recompute"),
+        VIEWER,
     ),
-    "GET /sites/{site}/drills": VIEWER,
-    "POST /alerts/{alert_id}/recompute": VIEWER,
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
 }  # fmt: skip
-
-
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
-IN_PERSON: Final = frozenset(
-    {
-        "POST /alerts/{alert_id}/verify",
-        "POST /alerts/{alert_id}/verify/withdraw",
-        "POST /alerts/{alert_id}/recompute",
-        "POST /alerts/{alert_id}/photos",
-        "POST /sites/{site}/reports/{report_id}/photos",
-        "POST /sites/{site}/events/{event_id}/confirm",
-        "POST /sites/{site}/offsets/{offset_id}/confirm",
-        "POST /sites/{site}/stations/{station}/reference",
-        "POST /sites/{site}/anomalies/label",
-        "POST /sites/{site}/anomalies/factor",
-        *_CHANGES,
-        *_OUTLINES,
-        *_READINGS,
-        *_DRILLS,
-        *_DUTY,
-        *_SHELF,
-        *_FILES,
-        *_OWN,
-        *_ADMINISTRATION,
-    }
-)
-
-
+IN_PERSON: Final = frozenset({*_BY_AN_OPERATOR, *_OWN, *_ADMINISTRATION, "POST /alerts/{alert_id}/recompute"})
 # addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
-_LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
-    "GET /", "GET /alerts", "GET /notifications", "GET /live/overview", "GET /live/changes", "GET /health",
-    "GET /metrics",
-    "GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts", "GET /api/v1/notifications",
-    "GET /signatures", "GET /cap/feed.atom",
-)  # fmt: skip
 OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_GROUND, *_OWN, *_FILES})
 
 

@@ -27,6 +27,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.health import CANNOT_DECIDE, STANDBY
 from monitor.ingest.references import find_question
 from monitor.language.catalogue import gettext
+from monitor.notify.declarations import find_declaration
 from monitor.series.bounds import declared_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
@@ -47,7 +48,6 @@ from monitor.web.parts.evidence import find_sentence, list_findings, read_eviden
 from monitor.web.parts.headline import (
     collect_motions,
     describe_motion,
-    find_declaration,
     find_hazards,
     find_headlines,
     read_headline,
@@ -138,7 +138,7 @@ class Seen:
     @property
     def declared(self) -> Site | None:
         """The site as the file that is in force declares it; None where this program cannot read that."""
-        return self.context.declared(self.c, self.card)
+        return find_declaration(self.c, str(self.card.status["config_version"]))
 
     def require_declared(self) -> Site:
         """The same; raises RefusedError where this program cannot read that."""
@@ -164,7 +164,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     """All of a site page but the curves, which the browser asks for."""
     live = collect_site_parts(c, site_id, context.clock())
     card = live["card"]
-    declared = context.declared(c, card)
+    declared = Seen(c, card, context, context.clock()).declared
     # the newest decision says it, not an alert that people may close
     row = find_state(c, site_id)
     open_now = {} if row is None else Memory.read(row.state).conditions

@@ -6,29 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
 from forecasting.message import gather
-from monitor.config.service import parse_site
 from monitor.domain.alert import Ledger
 from monitor.domain.headline import Headline, find_headline
 from monitor.domain.instants import epoch_s, parse
-from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError
+from monitor.notify.declarations import find_declaration
+from monitor.reports.pictures import Scale
 from monitor.store.alerting import timeline
-from monitor.store.alerting.sites import load_site_source
 from monitor.store.schema import tables as t
-from monitor.web.parts.past_pictures import Scale
 
 SPARK: Final = timedelta(days=1)
 SPARK_MOST: Final = 160  # points of a small picture
 READ_AT_ONCE, SENTENCES_KEPT = 6, 200
-Key = TypeVar("Key")
-Kept = TypeVar("Kept")
 _lock: Final = threading.Lock()
-_declared: Final[dict[str, Site]] = {}
 CALM: Final = "creep"  # the stage that is nothing to wake anybody for
 
 
@@ -56,7 +50,11 @@ def find_headlines(
         key = (str(alert["evidence_sha256"]), int(alert["level"]))
         if key not in _sentences and left:
             left -= 1
-            _keep(_sentences, key, read_headline(c, load_evidence(c, alert["alert_id"]), alert))
+            said = read_headline(c, load_evidence(c, alert["alert_id"]), alert)
+            with _lock:  # pages are made by many threads; the oldest goes where there are many
+                while len(_sentences) >= SENTENCES_KEPT:
+                    del _sentences[next(iter(_sentences))]
+                _sentences[key] = said
         if (said := _sentences.get(key)) is not None:
             found[int(alert["alert_id"])] = said
     return found
@@ -83,26 +81,6 @@ def read_json(text: str | None) -> dict[str, Any]:
     with suppress(ValueError, RecursionError):  # altered, perhaps: the page of the alert says so
         found = json.loads(text) if text else {}
     return found if isinstance(found, dict) else {}
-
-
-def find_declaration(c: Connection, config_sha256: str) -> Site | None:
-    """A site as its file of that hash declares it; None where this program cannot read that file."""
-    found = _declared.get(config_sha256)
-    if found is not None:
-        return found
-    try:
-        return _keep(_declared, config_sha256, parse_site(load_site_source(c, config_sha256), config_sha256[:12]))
-    except (ConfigError, NotFoundError):
-        return None
-
-
-def _keep(kept: dict[Key, Kept], key: Key, value: Kept) -> Kept:
-    """Remember what was read; the oldest goes where there are many. Pages are made by many threads."""
-    with _lock:
-        while len(kept) >= SENTENCES_KEPT:
-            del kept[next(iter(kept))]
-        kept[key] = value
-    return value
 
 
 def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -5,9 +5,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection
-
-from forecasting.message import Message
 from monitor.domain.instants import parse
 from monitor.domain.instruments.board import CAUSES, RANKS
 from monitor.domain.instruments.parents import Parent
@@ -20,8 +17,7 @@ from monitor.store.models.point_forecasts import load_newest_issues
 from monitor.store.models.point_looks import load_looks
 from monitor.store.readings.gaps import load_gaps
 from monitor.store.schema.views import load_view
-from monitor.web.context import Context
-from monitor.web.parts.collect import find_card
+from monitor.web.parts.collect import Seen
 
 LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60
@@ -32,11 +28,10 @@ LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
 
 
-def collect_instruments(c: Connection, context: Context, site: str, find: str, state: str) -> dict[str, Any]:
+def collect_instruments(seen: Seen, find: str, state: str) -> dict[str, Any]:
     """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
-    now = context.clock()
-    card, rows = find_card(c, site), load_board(c, site)
-    declared = context.declared(c, card)
+    c, now, site, declared = seen.c, seen.now, seen.card.id, seen.declared
+    rows = load_board(c, site)
     runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
     gaps, held = load_gaps(c, site, now - LISTED, now), load_held(c, site, now - LISTED, now)
     budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
@@ -53,7 +48,7 @@ def collect_instruments(c: Connection, context: Context, site: str, find: str, s
         gaps = [one for one in gaps if one.station in named]
         held = [one for one in held if one.station in named]
     return {
-        "card": card, "groups": list_groups(asked[:CARDS_AT_MOST], rows, now),
+        "card": seen.card, "groups": list_groups(asked[:CARDS_AT_MOST], rows, now),
         "left_out": max(0, len(asked) - CARDS_AT_MOST), "asked": len(asked), "find": find, "state": state,
         "states": sorted(states - {"ok", "unknown"}, key=lambda s: RANKS.get(s, len(RANKS))),
         "runs": runs[:LISTED_AT_MOST], "held": held[:LISTED_AT_MOST], "gaps": gaps[:LISTED_AT_MOST],

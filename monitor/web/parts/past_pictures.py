@@ -1,52 +1,15 @@
 """Small pictures of a record as plain SVG facts: its curves, the levels of its past, forecasts beside what came."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any, Final
 
 from monitor.ingest.guess.preview import Curve
 from monitor.replay.first_look import ForecastPicture
+from monitor.reports.pictures import Scale
 
-WIDTH: Final = 320.0
-HEIGHT: Final = 80.0
-EDGE: Final = 3.0
 RIBBON: Final = 1000.0
 LEAST: Final = 2.0  # of a span of levels: what was short is to be seen
-LONG_GAP: Final = 6.0  # usual steps without a value: the line breaks
-Points = Sequence[tuple[float, float | None]]
-
-
-class Scale:
-    """Drawing units of instants and values."""
-
-    def __init__(self, times_s: Sequence[float], values: Iterable[float | None]) -> None:
-        known = [v for v in values if v is not None] or [0.0]
-        self.first_s, self.span_s = times_s[0], (times_s[-1] - times_s[0]) or 1.0
-        self.low, self.high = min(known), max(known)
-
-    def place(self, at_s: float, value: float) -> str:
-        """`x y` of a point."""
-        x = (at_s - self.first_s) / self.span_s * WIDTH
-        y = HEIGHT - EDGE - (value - self.low) / (self.high - self.low or 1.0) * (HEIGHT - 2 * EDGE)
-        return f"{x:.1f} {y:.1f}"
-
-    def draw(self, points: Points) -> str:
-        """A line as a path; a gap stays a gap.
-
-        >>> Scale([0.0, 10.0], [1.0, 2.0]).draw([(0.0, 1.0), (5.0, None), (10.0, 2.0)])
-        'M0.0 77.0 M320.0 3.0'
-        """
-        steps = sorted(b[0] - a[0] for a, b in pairwise(points))
-        longest = LONG_GAP * steps[len(steps) // 2] if steps else 0.0
-        parts, before = [], None
-        for at_s, value in points:
-            if value is None:
-                before = None
-                continue
-            parts.append(f"{'M' if before is None or at_s - before > longest else 'L'}{self.place(at_s, value)}")
-            before = at_s
-        return " ".join(parts)
 
 
 def spell_day(at_s: float) -> str:

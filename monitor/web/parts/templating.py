@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from forecasting.message import Message, Template, Term, format_span
@@ -27,8 +26,9 @@ from monitor.language.rendering import render as render_message
 from monitor.language.rendering import translate, translate_word
 from monitor.language.scripts import translate_scripts
 from monitor.language.subjects import say_subject
+from monitor.reports.render import open_templates
 from monitor.store.service_state import find_stamp
-from monitor.web.access.callers import person_of
+from monitor.web.access.callers import Caller, person_of
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.told import read_told
 from monitor.web.access.veil import trouble_for
@@ -125,15 +125,7 @@ def pretty_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
 
 
-ENVIRONMENT: Final = Environment(
-    loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
-    autoescape=select_autoescape(default=True, default_for_string=True),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    extensions=["jinja2.ext.i18n"],
-)
-ENVIRONMENT.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
+ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates")
 ENVIRONMENT.filters.update(
     told=tell,
     about=spell_about,
@@ -204,18 +196,23 @@ def find_zone(values: Mapping[str, Any]) -> str:
 
 def render(request: Request, name: str, **values: Any) -> HTMLResponse:
     """One page with what all pages show: banner, who is logged in, the form token."""
-    context = context_of(request)
+    context, trouble = context_of(request), trouble_for(request)
     now = context.clock()
-    token, trouble = token_of(request), trouble_for(request)
     try:
         session, banner, pair = person_of(request), service_banner(context, now, trouble), find_pair(context)
     except Exception:  # an error page must come even when the database is away
         text = _NO_DATABASE_FOR(text=trouble) if trouble else _NO_DATABASE()
         session, banner, pair = None, {"text": text, "since": None}, None
-    shared = {
-        "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
-        "path": request.url.path, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
-        "exercise_note": False, "blind_because": trouble, "pair": pair, "zone": context.config.web.timezone,
-        "told": read_told(request),
+    shared = share(request, session, banner, trouble) | {
+        "version": context.version, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
+        "exercise_note": False, "pair": pair, "told": read_told(request),
     }  # fmt: skip
     return HTMLResponse(render_part(name, now, shared | values))
+
+
+def share(request: Request, session: Caller | None, banner: dict[str, Any] | None, trouble: str) -> dict[str, Any]:
+    """What pages and their parts that refresh themselves show alike."""
+    return {
+        "banner": banner, "session": session, "csrf": csrf_token(token_of(request)) if session else "",
+        "path": request.url.path, "blind_because": trouble, "zone": context_of(request).config.web.timezone,
+    }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any, Final
 from monitor.domain.ground import find_hull
 from monitor.domain.site import Site
 from monitor.store.readings.points import METRES_PER_DEGREE, window_of
+from monitor.web.parts.geojson import make_feature
 
 AROUND_M: Final = 15.0  # an area reaches so far beyond its outermost stations
 CORNERS: Final = 48  # of a circle
@@ -72,7 +73,5 @@ def _feature(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]
     around = [list(place) for place in (*ring, ring[0])]
     if kind == "radar":
         around.reverse()  # RFC 7946: outer rings run counter-clockwise
-    return {
-        "type": "Feature", "id": f"{kind}/{name}", "geometry": {"type": "Polygon", "coordinates": [around]},
-        "properties": {"kind": kind, "name": name, "radius_m": radius_m},
-    }  # fmt: skip
+    properties = {"kind": kind, "name": name, "radius_m": radius_m}
+    return make_feature("Polygon", [around], properties, f"{kind}/{name}")

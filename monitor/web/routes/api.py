@@ -1,16 +1,15 @@
 """The JSON API for programs: sites, stations, forecasts, alerts, scenes, notifications. Read only, bounded."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse
 
 from detection.imagery.footprints.records import is_making
 from forecasting.message import Template
-from monitor.domain.instants import spell
+from monitor.domain.instants import spell_all
 from monitor.errors import NotFoundError
 from monitor.export.maps import list_outlines
 from monitor.store import pages
@@ -19,22 +18,14 @@ from monitor.store.schema.views import load_view
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
-from monitor.web.parts.collect import collect_alert, find_card, find_series
+from monitor.web.parts.collect import collect_alert, find_series, read_site
+from monitor.web.parts.geojson import GeoJsonResponse, make_collection
 from monitor.web.parts.plan import list_quantities
 
 router = APIRouter(prefix="/api/v1")
 _MAKING: Final = Template("scene.making", "the picture of this scene is being made")
 _NO_PICTURE: Final = Template("scene.no_picture", "this scene has no picture")
 Limit = Annotated[int, Query(ge=1, le=1000)]
-
-
-def plain(value: Any) -> Any:
-    """Rows with instants spelled the one way."""
-    if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return spell(value) if hasattr(value, "isoformat") else value
 
 
 def _spell_card(card: pages.SiteCard) -> dict[str, Any]:
@@ -61,16 +52,15 @@ def list_sites(request: Request) -> list[dict[str, Any]]:
 @router.get("/sites/{site}", tags=["sites"])
 def get_site(request: Request, site: str) -> dict[str, Any]:
     """One site."""
-    with context_of(request).db.read() as c:
-        return _spell_card(find_card(c, site))
+    with read_site(request, site) as seen:
+        return _spell_card(seen.card)
 
 
 @router.get("/sites/{site}/stations", tags=["sites"])
 def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
     """Stations with their place, health, newest readings and the quantities that can be asked for."""
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-        return [{**s, "quantities": list_quantities(s)} for s in pages.load_stations(c, site)]
+    with read_site(request, site) as seen:
+        return [{**s, "quantities": list_quantities(s)} for s in pages.load_stations(seen.c, site)]
 
 
 @router.get("/sites/{site}/forecasts", tags=["forecasts"])
@@ -80,9 +70,8 @@ def list_forecasts(
     """Newest issue of every model; `shown` = what the service stands for, `reason` says why or why not."""
     which: dict[str, Any] = {"site": site} | ({"station": station} if station else {})
     order = ["station", "quantity", "model", "horizon_s"]
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-        rows = load_view(c, "latest_forecast", order_by=order, **which)
+    with read_site(request, site) as seen:
+        rows = load_view(seen.c, "latest_forecast", order_by=order, **which)
     return [row for row in rows if shown is None or row["shown"] == shown][:limit]
 
 
@@ -109,21 +98,19 @@ def list_anomalies(
     request: Request, site: str, alerted: bool | None = None, limit: Limit = 200
 ) -> list[dict[str, Any]]:
     """Newest anomaly scores with their thresholds."""
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-        return load_view(
-            c, "anomalies", order_by=["-at", "station", "quantity", "detector"], limit=limit, site=site, alerted=alerted
-        )
+    order = ["-at", "station", "quantity", "detector"]
+    with read_site(request, site) as seen:
+        return load_view(seen.c, "anomalies", order_by=order, limit=limit, site=site, alerted=alerted)
 
 
 @router.get("/sites/{site}/anomalies/points", tags=["anomalies"])
 def list_point_looks(request: Request, site: str, limit: Limit = 20) -> list[dict[str, Any]]:
     """Newest looks at satellite points, each with what happened: one entry per cause."""
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-        looks = load_view(c, "point_looks", order_by=["-look_id"], limit=limit, site=site)
+    with read_site(request, site) as seen:
+        looks = load_view(seen.c, "point_looks", order_by=["-look_id"], limit=limit, site=site)
         asked = frozenset(r["look_id"] for r in looks)
-        happened = load_view(c, "point_happenings", order_by=["look_id", "number"], look_id=asked) if asked else []
+        order = ["look_id", "number"]
+        happened = load_view(seen.c, "point_happenings", order_by=order, look_id=asked) if asked else []
     return [{**r, "happenings": [h for h in happened if h["look_id"] == r["look_id"]]} for r in looks]
 
 
@@ -132,11 +119,11 @@ def list_point_forecasts(
     request: Request, site: str, pid: Annotated[str | None, Query(max_length=64)] = None, limit: Limit = 20
 ) -> list[dict[str, Any]]:
     """Newest issues of satellite points, an entry per horizon; with `pid` the forecasts of that point."""
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-        if pid is not None:
-            return load_view(c, "point_forecasts", order_by=["point_set", "horizon"], limit=limit, site=site, pid=pid)
-        return load_view(c, "point_forecast_issues", order_by=["-issue_id", "horizon"], limit=limit, site=site)
+    with read_site(request, site) as seen:
+        if pid is None:
+            return load_view(seen.c, "point_forecast_issues", order_by=["-issue_id", "horizon"], limit=limit, site=site)
+        order = ["point_set", "horizon"]
+        return load_view(seen.c, "point_forecasts", order_by=order, limit=limit, site=site, pid=pid)
 
 
 @router.get("/alerts", tags=["alerts"])
@@ -170,12 +157,11 @@ def list_notifications(
 @router.get("/sites/{site}/scenes", tags=["scenes"])
 def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str, Any]]:
     """Newest scenes with number and area of their footprints."""
-    with context_of(request).db.read() as c:
-        find_card(c, site)
-        rows = pages.load_scenes_of(c, site, limit)
+    with read_site(request, site) as seen:
+        rows = pages.load_scenes_of(seen.c, site, limit)
     hidden = {"out_dir", "run"}  # paths of the server are nobody's business
     told = ({k: v for k, v in row.items() if k not in hidden} | {"bounds": pages.picture_bounds(row)} for row in rows)
-    return [plain(row) for row in told]
+    return [spell_all(row) for row in told]
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"])
@@ -184,27 +170,18 @@ def get_footprints(request: Request, site: str, scene_hash: str) -> dict[str, An
     with context_of(request).db.read() as c:
         _find_scene(c, site, scene_hash)
         rows = pages.load_footprints(c, site, scene_hash)
-    return {
-        "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "id": row["polygon_id"],
-                "geometry": json.loads(row["geometry"]),
-                "properties": {k: v for k, v in row.items() if k != "geometry"},
-            }
-            for row in rows
-        ],
-    }
+    return make_collection(
+        {"type": "Feature", "id": row["polygon_id"], "geometry": json.loads(row.pop("geometry")), "properties": row}
+        for row in rows
+    )
 
 
-@router.get("/sites/{site}/scenes/{scene_hash}/outlines.geojson", tags=["scenes"], response_class=JSONResponse)
-def get_outlines(request: Request, site: str, scene_hash: str) -> JSONResponse:
+@router.get("/sites/{site}/scenes/{scene_hash}/outlines.geojson", tags=["scenes"], response_class=GeoJsonResponse)
+def get_outlines(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
     """Outlines that people drew on one scene and that stand."""
     with context_of(request).db.read() as c:
         _find_scene(c, site, scene_hash)
-        features = list(list_outlines(c, site, scene_hash))
-    return JSONResponse({"type": "FeatureCollection", "features": features}, media_type="application/geo+json")
+        return GeoJsonResponse(make_collection(list(list_outlines(c, site, scene_hash))))
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}/preview.png", tags=["scenes"], response_class=FileResponse)

@@ -18,7 +18,7 @@ from monitor.store.alerting.maintenance import load_maintenance
 from monitor.web.access.rules import narrow
 from monitor.web.context import From, To, context_of
 from monitor.web.parts.collect import NO_READ_SCENE, find_card, read_site
-from monitor.web.parts.geojson import GEOJSON, GeoJsonResponse
+from monitor.web.parts.geojson import GEOJSON, GeoJsonResponse, make_collection
 from monitor.web.routes.maps import Early
 from monitor.worker import compute
 
@@ -97,18 +97,14 @@ def _root(request: Request, site: str, what: str) -> str:
 def map_sites(request: Request) -> GeoJsonResponse:
     """Sites as points with their level; the most dangerous first."""
     with context_of(request).db.read() as c:
-        return _collection(maps.list_sites(c, narrow(request, None)))
+        return GeoJsonResponse(make_collection(maps.list_sites(c, narrow(request, None))))
 
 
 @router.get("/sites/{site}/stations.geojson", response_class=GeoJsonResponse)
 def map_stations(request: Request, site: str, at: Then = None) -> GeoJsonResponse:
     """Stations as points with health, velocity, the level each asks for and that of the site."""
     with read_site(request, site) as seen:
-        return _collection(maps.list_stations(seen.c, site, seen.now, at))
-
-
-def _collection(features: list[dict[str, Any]]) -> GeoJsonResponse:
-    return GeoJsonResponse({"type": "FeatureCollection", "features": features})
+        return GeoJsonResponse(make_collection(maps.list_stations(seen.c, site, seen.now, at)))
 
 
 @router.get("/sites/{site}/export/{table}.{form}", response_class=StreamingResponse)

@@ -7,28 +7,21 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from monitor.domain.instants import spell
 from monitor.web.access.callers import SERVICE_ALERTS, person_of, sites_shown
-from monitor.web.access.guard import csrf_token
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import trouble_for, veil_of
-from monitor.web.context import AlertId, Find, InState, context_of, token_of
-from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts
+from monitor.web.context import AlertId, Find, InState, context_of
+from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts, read_site
 from monitor.web.parts.instruments import collect_instruments
-from monitor.web.parts.templating import render_part, service_banner
+from monitor.web.parts.templating import render_part, service_banner, share
 from monitor.web.pulse import MOST, Pulse, Sites
 
 router = APIRouter(prefix="/live", include_in_schema=False)
 
 
 def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) -> JSONResponse:
-    context = context_of(request)
+    context, trouble = context_of(request), trouble_for(request)
     now = context.clock()
-    session = person_of(request)
-    trouble = trouble_for(request)
-    shared = {
-        "banner": service_banner(context, now, trouble), "session": session, "path": request.url.path,
-        "blind_because": trouble, "zone": context.config.web.timezone,
-        "csrf": csrf_token(token_of(request)) if session else "",
-    }  # fmt: skip
+    shared = share(request, person_of(request), service_banner(context, now, trouble), trouble)
     parts = {name: render_part(f"parts/{name}.html", now, shared | values) for name in ("banner", *names)}
     return JSONResponse({"now": spell(now), "parts": parts})
 
@@ -54,9 +47,8 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
 @router.get("/sites/{site}/instruments")
 def refresh_instruments(request: Request, site: str, find: Find = "", state: InState = "") -> JSONResponse:
     """Parts of the board of instruments, as it was asked for."""
-    context = context_of(request)
-    with context.db.read() as c:
-        values = collect_instruments(c, context, site, find, state)
+    with read_site(request, site) as seen:
+        values = collect_instruments(seen, find, state)
     return _answer(request, ("board", "reported", "points"), values)
 
 

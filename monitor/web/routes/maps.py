@@ -20,7 +20,7 @@ from monitor.store.readings.point_rates import Box, PointRate, load_rates
 from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Context, Instant, context_of
 from monitor.web.parts.collect import read_site
-from monitor.web.parts.geojson import GeoJsonResponse
+from monitor.web.parts.geojson import GeoJsonResponse, make_collection, make_feature
 from monitor.web.parts.ranges import NO_TILES, send_range
 from monitor.web.parts.zones import draw_zones, read_velocity_zones
 from monitor.web.threads import take_turn
@@ -59,7 +59,7 @@ def map_zones(request: Request, site: str) -> GeoJsonResponse:
     with read_site(request, site) as seen:
         features = [] if seen.declared is None else draw_zones(seen.declared)
     features += read_velocity_zones(seen.context.config.paths.velocity_of(site))
-    return GeoJsonResponse({"type": "FeatureCollection", "features": features})
+    return GeoJsonResponse(make_collection(features))
 
 
 @router.get("/sites/{site}/points.geojson", response_class=GeoJsonResponse)
@@ -91,20 +91,16 @@ def map_points(
         "from_at": spell(one.from_at) if one is not None and is_now and one.from_at is not None else None,
         "newest_at": spell(one.newest_at) if one is not None and is_now and one.newest_at is not None else None,
     }  # fmt: skip
-    return GeoJsonResponse({"type": "FeatureCollection", **about, "features": features})
+    return GeoJsonResponse(make_collection(features, **about))
 
 
 def _draw_point(one: PointRate) -> dict[str, Any]:
     line = one.line
-    return {
-        "type": "Feature",
-        "geometry": {"type": "Point", "coordinates": [round(one.longitude, 6), round(one.latitude, 6)]},
-        "properties": {
-            "point": one.pid, "rate_mm_per_year": _round(line.rate_mm_per_year),
-            "error_mm_per_year": _round(line.error_mm_per_year), "epochs": line.epochs,
-            "newest_at": None if line.newest_at is None else spell(line.newest_at),
-        },
-    }  # fmt: skip
+    return make_feature("Point", [round(one.longitude, 6), round(one.latitude, 6)], {
+        "point": one.pid, "rate_mm_per_year": _round(line.rate_mm_per_year),
+        "error_mm_per_year": _round(line.error_mm_per_year), "epochs": line.epochs,
+        "newest_at": None if line.newest_at is None else spell(line.newest_at),
+    })  # fmt: skip
 
 
 def _draw_square(one: Square, squash: float) -> dict[str, Any]:
@@ -113,13 +109,10 @@ def _draw_square(one: Square, squash: float) -> dict[str, Any]:
         round(x, 6) for x in (one.x * wide, one.y * high, (one.x + 1) * wide, (one.y + 1) * high)
     )
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {
-        "type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": {
-            "points": one.points, "rated": one.rated, "rate_mm_per_year": _round(one.median_mm_per_year),
-            "least_mm_per_year": _round(one.least_mm_per_year), "most_mm_per_year": _round(one.most_mm_per_year),
-        },
-    }  # fmt: skip
+    return make_feature("Polygon", [ring], {
+        "points": one.points, "rated": one.rated, "rate_mm_per_year": _round(one.median_mm_per_year),
+        "least_mm_per_year": _round(one.least_mm_per_year), "most_mm_per_year": _round(one.most_mm_per_year),
+    })  # fmt: skip
 
 
 def _round(rate: float | None) -> float | None:

@@ -1,6 +1,6 @@
 """For machines that watch: `/health` says in one status whether anybody evaluates, `/metrics` counts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -52,58 +52,50 @@ class Gauges(Collector):
         with self._context.db.read() as c:
             cards, opened, states, stamps = load_cards(c, self._sites), count_open(c), count_states(c), load_stamps(c)
             stamps = veil_of(self._request, c).cover(stamps)
-        now = self._context.clock()
+        now, core = self._context.clock(), stamps.get("core")
         yield from _site_gauges(cards, now)
-        alerts = GaugeMetricFamily("slopeward_open_alerts", "Open alerts, drills left out", labels=["site", "ledger"])
-        for (site, ledger), count in sorted(opened.items()):
-            if self._sites is None or site in self._sites:
-                alerts.add_metric([site, ledger], count)
-        yield alerts
-        messages = GaugeMetricFamily("slopeward_notifications", "Notifications by state", labels=["state"])
-        for state, count in sorted(states.items()):
-            messages.add_metric([state], count)
-        yield messages
-        ages = GaugeMetricFamily("slopeward_stamp_age_seconds", "Age of the stamp of a part", labels=["part"])
-        for name, (at, _) in stamps.items():
-            ages.add_metric([name], (now - at).total_seconds())
-        yield ages
-        core = stamps.get("core")
+        shown = {key: n for key, n in sorted(opened.items()) if self._sites is None or key[0] in self._sites}
+        yield _gauge("open_alerts", "Open alerts, drills left out", ["site", "ledger"], shown)
+        yield _gauge("notifications", "Notifications by state", ["state"], dict(sorted(states.items())))
+        ages = {name: (now - at).total_seconds() for name, (at, _) in stamps.items()}
+        yield _gauge("stamp_age_seconds", "Age of the stamp of a part", ["part"], ages)
         yield from _ingest_gauges({} if core is None else core[1].get("ingest") or {})
+
+
+def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float | None]) -> GaugeMetricFamily:
+    """A gauge with its values by label, or by labels; those that are not known are left out."""
+    found = GaugeMetricFamily(f"slopeward_{name}", about, labels=labels)
+    for place, value in values.items():
+        if value is not None:
+            found.add_metric(place if isinstance(place, tuple) else [str(place)], value)
+    return found
 
 
 def _ingest_gauges(ingest: Mapping[str, Any]) -> Iterator[Any]:
     """Messages and connection of each process of ingest; 0 is the core itself, where it takes all."""
-    messages = GaugeMetricFamily("slopeward_ingest_messages", "Messages since the start", labels=["process"])
-    connected = GaugeMetricFamily("slopeward_ingest_connected", "1 connected to the broker, else 0", labels=["process"])
     whole = {
         "process": 0,
         "messages": ingest.get("messages", 0),
         "connected": all(ingest.get("connected", {}).values()),
     }
-    for one in ingest.get("processes") or ([whole] if ingest else []):
-        messages.add_metric([str(one["process"])], one["messages"])
-        connected.add_metric([str(one["process"])], float(one["connected"]))
-    yield from (messages, connected)
+    parts = {one["process"]: one for one in ingest.get("processes") or ([whole] if ingest else [])}
+    messages = {k: one["messages"] for k, one in parts.items()}
+    yield _gauge("ingest_messages", "Messages since the start", ["process"], messages)
+    connected = {k: float(one["connected"]) for k, one in parts.items()}
+    yield _gauge("ingest_connected", "1 connected to the broker, else 0", ["process"], connected)
 
 
 def _site_gauges(cards: list[Any], now: datetime) -> Iterator[GaugeMetricFamily]:
-    level = GaugeMetricFamily("slopeward_level", "Hazard level of a site", labels=["site"])
-    reachable = GaugeMetricFamily("slopeward_reachable_level", "Highest level the site can reach now", labels=["site"])
-    sight = GaugeMetricFamily("slopeward_observability", "0 blind, 1 degraded, 2 full", labels=["site"])
-    newest = GaugeMetricFamily("slopeward_newest_datum_age_seconds", "Age of the newest datum", labels=["site"])
-    evaluated = GaugeMetricFamily("slopeward_evaluation_age_seconds", "Since the last evaluation", labels=["site"])
-    for card in cards:
-        status = card.status
-        for gauge, value in (
-            (level, status["level"]),
-            (reachable, status["reachable_level"]),
-            (sight, {"blind": 0, "degraded": 1, "full": 2}.get(status["observability"])),
-            (newest, _age_s(status["newest_at"], now)),
-            (evaluated, _age_s(status["evaluated_at"], now)),
-        ):
-            if value is not None:
-                gauge.add_metric([card.id], value)
-    yield from (level, reachable, sight, newest, evaluated)
+    sights = {"blind": 0, "degraded": 1, "full": 2}
+    gauges: tuple[tuple[str, str, Callable[[Mapping[str, Any]], float | None]], ...] = (
+        ("level", "Hazard level of a site", lambda s: s["level"]),
+        ("reachable_level", "Highest level the site can reach now", lambda s: s["reachable_level"]),
+        ("observability", "0 blind, 1 degraded, 2 full", lambda s: sights.get(s["observability"])),
+        ("newest_datum_age_seconds", "Age of the newest datum", lambda s: _age_s(s["newest_at"], now)),
+        ("evaluation_age_seconds", "Since the last evaluation", lambda s: _age_s(s["evaluated_at"], now)),
+    )
+    for name, about, measure in gauges:
+        yield _gauge(name, about, ["site"], {card.id: measure(card.status) for card in cards})
 
 
 def _age_s(at: str | None, now: datetime) -> float | None:

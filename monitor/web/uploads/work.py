@@ -39,6 +39,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.sources.plan import place_said
 from monitor.jobs.worker import run_in_worker
 from monitor.language.file_names import rename_file
+from monitor.notify.declarations import find_declaration
 from monitor.replay.first_look import AllForecasts, AskedPast, PastLevels
 from monitor.store.alerting.proposals import load_proposals
 from monitor.store.alerting.sites import find_version, load_site_source
@@ -163,7 +164,7 @@ class Workshop:
     def find_site(self, c: Connection, site_id: str) -> Site | None:
         """The declaration in force; None where there is none that this program can read."""
         version = find_version(c, site_id) if site_id else None
-        return None if version is None else self.context.declaration(c, version)
+        return None if version is None else find_declaration(c, version)
 
     def find_unjudged(self, upload: Upload) -> Unjudged | None:
         """What no criterion would judge of a file, once its stations are in force; None while it is not understood."""

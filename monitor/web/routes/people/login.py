@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -29,7 +29,7 @@ from monitor.web.access.effort import Efforts
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.access.patience import network_of
 from monitor.web.access.vault import open_vault
-from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, token_of
+from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, token_of
 from monitor.web.parts.templating import render
 from monitor.web.threads import take_turn
 
@@ -185,15 +185,19 @@ def enter(request: Request, c: Connection, name: str, detail: Mapping[str, Any],
 
 def set_cookies(request: Request, answer: Response, token: str, device: str) -> None:
     """Give the browser what shows who it is from now on."""
-    lasts_s = context_of(request).config.web.sign_in_lasts_s
     # the session comes along when a link of a mail leads here; what it may do takes a form of this page all the same
+    give_cookie(request, answer, COOKIE, token, context_of(request).config.web.sign_in_lasts_s)
+    give_cookie(request, answer, DEVICE, device, DEVICE_S, samesite="strict")
+
+
+def give_cookie(
+    request: Request, answer: Response, name: str, value: str, lasts_s: float,
+    samesite: Literal["lax", "strict"] = "lax",
+) -> None:  # fmt: skip
+    """A cookie of this page that no script reads; one that lasts no second is taken back."""
     answer.set_cookie(
-        cookie_name(request), token, httponly=True, samesite="lax", secure=is_encrypted(request), path="/",
-        max_age=int(lasts_s),
-    )  # fmt: skip
-    answer.set_cookie(
-        cookie_name(request, DEVICE), device, httponly=True, samesite="strict", secure=is_encrypted(request), path="/",
-        max_age=int(DEVICE_S),
+        cookie_name(request, name), value, max_age=int(lasts_s), path="/", httponly=True, samesite=samesite,
+        secure=is_encrypted(request),
     )  # fmt: skip
 
 
@@ -217,5 +221,5 @@ def log_out(request: Request, csrf: Annotated[str, Form()]) -> Response:
         if name is not None:
             add_audit(c, Actor(name, via=PAGE), "logout", f"user:{name}", {}, context.clock())
     answer = RedirectResponse("/", status_code=303)
-    answer.delete_cookie(cookie_name(request), path="/", httponly=True, samesite="lax", secure=is_encrypted(request))
+    give_cookie(request, answer, COOKIE, "", 0.0)
     return answer

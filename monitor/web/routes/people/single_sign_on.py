@@ -30,7 +30,7 @@ from monitor.web.access.claims import Vouched
 from monitor.web.access.guard import check_origin, is_safe_path
 from monitor.web.access.provider import Flow, LoginRefusedError, Provider, ProviderDownError, spell_code
 from monitor.web.access.vault import open_vault
-from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, is_encrypted
+from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.login import (
     MANY,
@@ -38,6 +38,7 @@ from monitor.web.routes.people.login import (
     TRIES,
     WRONG_CODE,
     enter,
+    give_cookie,
     host_of,
     refuse,
     set_cookies,
@@ -145,12 +146,9 @@ def leave(request: Request, to: Word = "/") -> Response:
     except ProviderDownError as error:
         return _tell_down(request, to, error)
     answer = RedirectResponse(address, status_code=303)
-    for name, value in ((FLOW, flow.spell()), (GOAL, to)):
-        answer.set_cookie(
-            cookie_name(request, name), value if name == FLOW else value.encode().hex(), max_age=FLOW_S, path="/",
-            httponly=True, secure=is_encrypted(request),
-            samesite="lax",  # it must come along when another site, the provider, sends the browser back
-        )  # fmt: skip
+    for name, value in ((FLOW, flow.spell()), (GOAL, to.encode().hex())):
+        # it must come along when another site, the provider, sends the browser back
+        give_cookie(request, answer, name, value, FLOW_S, samesite="lax")
     return answer
 
 
@@ -159,9 +157,7 @@ def come_back(request: Request, state: Word = "", code: Word = "", error: Word =
     """Let in whom the provider vouches for; every outcome ends what the browser had begun."""
     answer = _come_back(request, _provider(request), state, code, error, iss)
     for name in (FLOW, GOAL):
-        answer.delete_cookie(
-            cookie_name(request, name), path="/", httponly=True, samesite="lax", secure=is_encrypted(request)
-        )
+        give_cookie(request, answer, name, "", 0.0)
     return answer
 
 
@@ -231,10 +227,7 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
     if cookies is None:
         token = request.app.state.sign_ons.hold(Halfway(name, to, detail))
         answer = ask_code(request)
-        answer.set_cookie(
-            cookie_name(request, HALFWAY), token, max_age=HALFWAY_S, path="/", httponly=True, samesite="strict",
-            secure=is_encrypted(request),
-        )  # fmt: skip
+        give_cookie(request, answer, HALFWAY, token, HALFWAY_S, samesite="strict")
         return answer
     # a page of our own in between: the browser sends a strict cookie along with no step that another site began
     answer = render(request, "entered.html", to=to, who=name)

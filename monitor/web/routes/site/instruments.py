@@ -13,7 +13,7 @@ from monitor.store.instrument_board import load_board
 from monitor.store.models.anomaly_budget import set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.acting import Acting
-from monitor.web.context import NO_NUL, Find, InState, Name, context_of, read_instant
+from monitor.web.context import NO_NUL, Find, InState, Name, read_instant
 from monitor.web.parts.collect import STORED, read_site, require_declared
 from monitor.web.parts.instruments import LISTED, collect_instruments
 from monitor.web.parts.templating import render
@@ -24,9 +24,8 @@ router = APIRouter()
 @router.get("/sites/{site}/instruments", response_class=HTMLResponse, include_in_schema=False)
 def show_instruments(request: Request, site: str, find: Find = "", state: InState = "") -> HTMLResponse:
     """The board: instruments with state, reason, battery, and what is to be done; the gravest first."""
-    context = context_of(request)
-    with context.db.read() as c:
-        values = collect_instruments(c, context, site, find, state)
+    with read_site(request, site) as seen:
+        values = collect_instruments(seen, find, state)
     return render(request, "instruments.html", **values)
 
 

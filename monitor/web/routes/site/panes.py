@@ -17,6 +17,7 @@ from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import NotFoundError
 from monitor.language.rendering import translate_all
+from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
@@ -57,7 +58,7 @@ def get_panes(
     """A curve with its forecast and bounds, velocity, rain, water, level, marks and maintenance over one range."""
     context = context_of(request)
     with context.db.read() as c:
-        levels, declared = _open(context, c, site)
+        levels, declared = _open(c, site)
         series = load_series(c, site)
         parts = find_parts(c, site, series, station, quantity)
         now = context.clock()
@@ -102,7 +103,7 @@ def get_comparison(
     """One quantity of all stations that measure it, a curve each; what moves counts from the begin of the range."""
     context = context_of(request)
     with context.db.read() as c:
-        levels, _ = _open(context, c, site)
+        levels, _ = _open(c, site)
         series = load_series(c, site)
         found: dict[str, Parts] = {}
         for station in dict.fromkeys(s.station for s in series if not s.station.startswith(LANDSLIDE)):
@@ -131,12 +132,12 @@ def get_comparison(
         }  # fmt: skip
 
 
-def _open(context: Context, c: Connection, site: str) -> tuple[list[dict[str, Any]], Site | None]:
+def _open(c: Connection, site: str) -> tuple[list[dict[str, Any]], Site | None]:
     """The levels of a site, and the site as its file declares it; raises NotFoundError."""
     found = pages.find_ladder(c, site)
     if found is None:
         raise NotFoundError(NO_SITE(site=site))
-    return found[0], context.declaration(c, found[1])
+    return found[0], find_declaration(c, found[1])
 
 
 def _find_range(

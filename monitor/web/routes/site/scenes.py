@@ -1,22 +1,23 @@
 """One scene: its image before and after, the landslides on it with their age, and what was found out about it."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import read_said
-from monitor.domain.instants import spell
+from monitor.domain.instants import spell_all
 from monitor.errors import NotFoundError
 from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.scenes.lines import load_lines
 from monitor.web.context import context_of
-from monitor.web.parts.collect import NO_READ_SCENE, find_card
+from monitor.web.parts.collect import NO_READ_SCENE, read_site
+from monitor.web.parts.geojson import GeoJsonResponse, make_collection
 from monitor.web.parts.templating import render
 
 router = APIRouter()
@@ -30,17 +31,17 @@ Before = Annotated[str | None, Query(description="hash of the scene to compare w
 @router.get("/sites/{site}/scenes/{scene_hash}", response_class=HTMLResponse, include_in_schema=False)
 def show_scene(request: Request, site: str, scene_hash: str, before: Before = None) -> HTMLResponse:
     """One scene beside another date of the same ground."""
-    with context_of(request).db.read() as c:
-        card = find_card(c, site)
+    with read_site(request, site) as seen:
+        c = seen.c
         scene = find_scene(c, site, scene_hash)
         others = [s for s in pages.load_read_scenes(c, site, OFFERED) if s["scene_hash"] != scene_hash]
         lines, total = _load_lines(c, site, scene)
-        mark_unproven(c, site, lines, context_of(request).clock())
+        mark_unproven(c, site, lines, seen.now)
     others.sort(key=lambda s: (s["acquired_at"], s["scene_hash"]), reverse=True)
     chosen = next((s for s in others if s["scene_hash"] == before), None) or choose_before(scene, others)
     said = read_said(pages.folder_of(scene)) or {}
     return render(
-        request, "scene.html", card=card, scene=scene, run=scene["run"] or {}, others=others, before=chosen,
+        request, "scene.html", card=seen.card, scene=scene, run=scene["run"] or {}, others=others, before=chosen,
         lines=[describe_line(line, scene) for line in lines[:LISTED]], total=total,
         making=[s["scene_hash"] for s in (scene, chosen) if s and is_making(pages.folder_of(s))],
         pictured=[s["scene_hash"] for s in (scene, chosen) if s and pages.find_preview(s)],
@@ -48,21 +49,20 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
     )  # fmt: skip
 
 
-@router.get("/api/v1/sites/{site}/scenes/{scene_hash}/landslides.geojson", tags=["scenes"])
-def map_landslides(request: Request, site: str, scene_hash: str) -> JSONResponse:
+@router.get(
+    "/api/v1/sites/{site}/scenes/{scene_hash}/landslides.geojson", tags=["scenes"], response_class=GeoJsonResponse
+)
+def map_landslides(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
     """Landslides known when a scene was taken: newest outline, seen first, confirmed last, on how many dates."""
     with context_of(request).db.read() as c:
         scene = find_scene(c, site, scene_hash)
         lines, total = _load_lines(c, site, scene)
-    features = [
-        {
-            "type": "Feature", "id": number, "geometry": line["geometry"],
-            "properties": {k: v for k, v in describe_line(line, scene).items() if k != "geometry"},
-        }
-        for number, line in enumerate(lines)
-    ]  # fmt: skip
-    content = {"type": "FeatureCollection", "of": total, "features": features}
-    return JSONResponse(content, media_type="application/geo+json")
+    told = [describe_line(line, scene) for line in lines]
+    features = (
+        {"type": "Feature", "id": number, "geometry": one.pop("geometry"), "properties": one}
+        for number, one in enumerate(told)
+    )
+    return GeoJsonResponse(make_collection(features, of=total))
 
 
 def find_scene(c: Connection, site: str, scene_hash: str) -> dict[str, Any]:
@@ -95,8 +95,7 @@ def describe_line(line: Mapping[str, Any], scene: Mapping[str, Any]) -> dict[str
     taken, first = scene["acquired_at"], line["first_seen_at"]
     confirmed = line["scene_hash"] == scene["scene_hash"]
     age = next((name for name, most in AGES if taken - first <= most), "older")
-    told = {name: spell(value) if isinstance(value, datetime) else value for name, value in line.items()}
-    return told | {
+    return dict(spell_all(line)) | {
         "confirmed": confirmed, "age": age if confirmed else "gone",
         "age_days": round((taken - first).total_seconds() / 86400, 1),
         "change": line["change"] if confirmed else "vanished" if line["vanished_at"] else "unseen",
