@@ -120,14 +120,8 @@ def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> dict
     with catalogue.use(language), use_zone(facts["site"]["timezone"]):
         unknown = gettext("unknown")
         if now is None:
-            return {
-                "level": None,
-                "is_known": False,
-                "word": unknown,
-                "line": unknown.upper(),
-                "since": "",
-                "action": "",
-            }
+            nothing = {"level": None, "is_known": False, "since": "", "action": ""}
+            return nothing | {"word": unknown, "line": unknown.upper()}
         level, sight = int(now["level"]), str(now["observability"])
         word = translate_level(names.get(level, str(level)), language)
         is_known = parse(facts["to"]) - parse(now["at"]) <= late

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -48,25 +48,68 @@ class Child(Protocol):
         """End it and wait; does nothing where it does not run."""
 
 
-class PythonChild:
-    """A module of this distribution in a process of its own, which ends when the supervisor does."""
+class ModuleProcess:
+    """A module of this distribution in a process of its own, which ends when this one does.
+
+    Args:
+        name: of the process.
+        module: that it runs.
+        stop_s: how long it may take to end when it is asked to.
+    """
+
+    def __init__(self, name: str, module: str, stop_s: float) -> None:
+        self.name, self._module, self._stop_s = name, module, stop_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def launch(self, arguments: Iterable[str], environment: Mapping[str, str], keep: tuple[int, ...]) -> None:
+        """Start the process with these open files; its log goes where ours goes."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", self._module, *arguments],
+            stdin=subprocess.DEVNULL, env=dict(environment), pass_fds=keep, preexec_fn=end_with_parent,  # noqa: PLW1509
+        )  # fmt: skip
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, None while it runs or before it ran."""
+        return None if self._process is None else self._process.poll()
+
+    def kill(self) -> None:
+        """End it at once; its end is not waited for, a disk that hangs may hold it up."""
+        if self._process is not None:
+            self._process.kill()
+
+    def ask(self) -> None:
+        """Ask it to end."""
+        if self._process is not None and self.pid is not None:
+            self._process.terminate()
+
+    def stop(self) -> None:
+        """Ask it to end, kill it when it does not in time."""
+        if self._process is not None:
+            self.ask()
+            try:
+                self._process.wait(self._stop_s)
+            except subprocess.TimeoutExpired:
+                log.error("%s did not end in %g s; killed", self.name, self._stop_s)  # noqa: TRY400
+                self.kill()
+                self._process.wait()
+
+
+class PythonChild(ModuleProcess):
+    """A process of the service, as the supervisor keeps it."""
 
     def __init__(
-        self,
-        name: str,
-        module: str,
-        arguments: tuple[str, ...],
-        *,
-        stop_s: float,
-        beats: bool = False,
-        hears: bool = False,
-        environment: Mapping[str, str],
-    ) -> None:
-        self.name = name
-        self._module, self._arguments, self._stop_s = module, arguments, stop_s
-        self._beats, self._hears = beats, hears
+        self, name: str, module: str, arguments: tuple[str, ...], *, stop_s: float, beats: bool = False,
+        hears: bool = False, environment: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        super().__init__(name, module, stop_s)
+        self._arguments, self._beats, self._hears = arguments, beats, hears
         self._environment = dict(environment)
-        self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
         self.beat_at = 0.0  # monotonic; of the last heartbeat
         self.has_beaten = False
@@ -78,7 +121,7 @@ class PythonChild:
         self._teller: int | None = None
 
     def start(self) -> None:
-        """Start the process; its log goes where ours goes."""
+        """Start the process."""
         environment = dict(self._environment)
         keep: tuple[int, ...] = ()
         if self._beats:
@@ -90,17 +133,14 @@ class PythonChild:
             os.set_blocking(reader, True)
             environment[health.TROUBLE_FD] = str(reader)
             keep = (*keep, reader)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", self._module, *self._arguments],
-            stdin=subprocess.DEVNULL, env=environment, pass_fds=keep, preexec_fn=end_with_parent,  # noqa: PLW1509
-        )  # fmt: skip
+        self.launch(self._arguments, environment, keep)
         for fd in keep:
             os.close(fd)
         self.beat_at, self.has_beaten, self.decides = time.monotonic(), False, False
 
     def alive(self) -> bool:
         """False when it has ended, or when its heartbeat is long overdue (then it is killed)."""
-        if self._process is None or self._process.poll() is not None:
+        if self.pid is None:
             return False
         if self._pipe is not None:
             with contextlib.suppress(BlockingIOError):
@@ -108,7 +148,7 @@ class PythonChild:
                     self._read_beats(content)
             if time.monotonic() - self.beat_at > SILENT_CORE_S:
                 log.critical("%s has not gone round for %g s; killed", self.name, SILENT_CORE_S)
-                self._process.kill()
+                self.kill()
                 return False
         return True
 
@@ -130,31 +170,14 @@ class PythonChild:
             with contextlib.suppress(OSError):
                 os.write(self._teller, health.spell_line(text))
 
-    def ask(self) -> None:
-        """Ask it to end."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-
     def stop(self) -> None:
-        """Ask it to end, kill it when it does not in time."""
-        if self._process is not None:
-            self.ask()
-            try:
-                self._process.wait(self._stop_s)
-            except subprocess.TimeoutExpired:
-                log.error("%s did not end in %g s; killed", self.name, self._stop_s)  # noqa: TRY400
-                self._process.kill()
-                self._process.wait()
+        """Ask it to end, kill it when it does not in time; what belongs to it is closed."""
+        super().stop()
         for fd in (self._pipe, self._teller):
             if fd is not None:
                 os.close(fd)
         self._pipe = self._teller = None
         self._rest, self.trouble, self.decides, self.stands_by = b"", "", False, False
-
-    @property
-    def status(self) -> int | None:
-        """Exit status, None while it runs or before it ran."""
-        return None if self._process is None else self._process.poll()
 
 
 class BrokerChild:

@@ -4,8 +4,6 @@ import contextlib
 import logging
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,11 +22,10 @@ from monitor.ingest.pipeline import Clock, Heard
 from monitor.ingest.service import Ingest
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.child_environment import ingest_environment
-from monitor.service.children import Keeper
+from monitor.service.children import Keeper, ModuleProcess
 from monitor.service.intake.records import Orders, Report, Stored, Told, Word
 from monitor.store.database.core_turn import CoreTurn, boot_s
 from monitor.store.database.engine import Database
-from monitor.worker.kernel import end_with_parent
 
 _OTHERS_GO_ON: Final = Template(
     "ingest.process_dying", "{text}; the other processes of ingest go on, its messages wait with the broker"
@@ -47,36 +44,22 @@ _SUMS: Final = (
 _NOW: Final = frozenset({"queued"})  # of the moment: nothing of it is left when a process has ended
 
 
-class IngestChild:
+class IngestChild(ModuleProcess):
     """One process of ingest, as `Keeper` and `DividedIngest` see it."""
 
     def __init__(self, share: Share, give_orders: Callable[[Share], tuple[Orders, Word]]) -> None:
-        self.share, self.name = share, f"ingest {share.number}"
-        self._give_orders = give_orders
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(f"ingest {share.number}", MODULE, STOP_S)
+        self.share, self._give_orders = share, give_orders
         self.line: Connection | None = None
         self.report: Report | None = None  # None until the first of this process
         self._heard_s = 0.0  # when it said something last
         self._before = dict.fromkeys(_SUMS, 0)  # what processes counted that have ended
 
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
-
-    @property
-    def status(self) -> int | None:
-        """Exit status, None while it runs or before it ran."""
-        return None if self._process is None else self._process.poll()
-
     def start(self) -> None:
         """Start the process; it learns all it knows by its line."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())], stdin=subprocess.DEVNULL,
-                env=ingest_environment(os.environ), pass_fds=(theirs.fileno(),), preexec_fn=end_with_parent,  # noqa: PLW1509
-            )  # fmt: skip
+            self.launch([str(theirs.fileno())], ingest_environment(os.environ), (theirs.fileno(),))
         self.line, self._heard_s = Connection(ours.detach()), time.monotonic()
         for word in self._give_orders(self.share):
             self.say(word)
@@ -109,30 +92,15 @@ class IngestChild:
 
     def alive(self) -> bool:
         """False when it has ended, or is stuck (then it is killed)."""
-        if self._process is None or self._process.poll() is not None:
-            return False
-        if time.monotonic() - self._heard_s > SILENT_S:
+        if self.pid is not None and time.monotonic() - self._heard_s > SILENT_S:
             log.critical("%s has said nothing for %g s; killed", self.name, SILENT_S)
-            self._process.kill()
-            self._process.wait()
+            self.kill()
             return False
-        return True
-
-    def ask(self) -> None:
-        """Ask it to end."""
-        if self.pid is not None and self._process is not None:
-            self._process.terminate()
+        return self.pid is not None
 
     def stop(self) -> None:
         """End it and wait; what it had not acknowledged stays with the broker."""
-        if self._process is not None:
-            self.ask()
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                log.error("%s did not end in %g s; killed", self.name, STOP_S)  # noqa: TRY400
-                self._process.kill()
-                self._process.wait()
+        super().stop()
         self._hang_up()
         if self.report is not None:
             self._before = self.count()
