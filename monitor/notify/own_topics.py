@@ -45,7 +45,7 @@ class OwnTopics:
             while len(self._awaited) > _AWAITED:
                 self._awaited.popitem(last=False)
 
-    def hear(self, topic: str, payload: bytes, *, retained: bool) -> None:
+    def hear(self, topic: str, payload: bytes, retained: bool) -> None:
         """The broker delivered this on one of our topics."""
         digest = _digest(topic, payload)
         with self._lock:

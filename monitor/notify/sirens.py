@@ -124,7 +124,8 @@ class Sirens:
                 raise ValueError("not signed")
             said = json.loads(payload)
             sequence, state, device = said["sequence"], said["state"], said.get("device", "")
-            if type(sequence) is not int or not 0 < sequence < 1 << 62 or not all(map(_is_text, (state, device))):
+            is_text = all(isinstance(one, str) and one.isprintable() for one in (state, device))
+            if type(sequence) is not int or not 0 < sequence < 1 << 62 or not is_text:
                 raise ValueError("not as documented")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _LOG.error("siren %s: an answer that does not count: %s", topic, str(error)[:200])
@@ -141,10 +142,6 @@ class Sirens:
             raise DeliveryError(f"siren: the keys cannot be read: {error}") from error
         content = spell_order(again, self._sound_s)
         self._publisher.publish(order.topic, sign(order.topic, content, keys, now), timeout_s=2.0)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable()
 
 
 def _describe(order: Order) -> str:

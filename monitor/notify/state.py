@@ -55,7 +55,7 @@ class StatePublisher:
         self.own = OwnTopics(f"{ROOT}/status", self._load_keys)
         self._publisher = MqttPublisher(
             access, will=(f"{ROOT}/status", sign(f"{ROOT}/status", offline, self._load_keys(), clock())), name="state",
-            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"], on_message=self._hear,
+            filters=[f"{ROOT}/+/state", f"{ROOT}/+/alert", f"{ROOT}/status"], on_message=self.own.hear,
         )  # fmt: skip
         self._db, self._clock, self._version, self._page_url = db, clock, version, page_url.rstrip("/")
         self._find_action, self._find_trouble = find_action, find_trouble
@@ -150,9 +150,6 @@ class StatePublisher:
     def status(self) -> dict[str, Any]:
         """What it sees of others on its topics, and why it cannot sign; as plain values."""
         return {**self.own.status(), "unsigned": self._key_trouble}
-
-    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
-        self.own.hear(topic, payload, retained=retained)
 
     def _load_keys(self) -> Sequence[Key]:
         """The keys as they are now; where they cannot be read, the last ones that could."""

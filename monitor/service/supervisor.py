@@ -106,7 +106,7 @@ class Supervisor:
         self.keepers = [Keeper(child, self._on_dying, self._reload_broker) for child in children]
         self._lines: list[AlertChange] = []
         self.herald = Herald(
-            self._list_addresses, self._describe_levels, channel_settings(config, os.environ), _now_utc,
+            self._list_addresses, lambda: self._levels or [_NO_LEVEL()], channel_settings(config, os.environ), _now_utc,
             self._note_told, ToldFile(_find_told_path(config)),
             lambda name: self._languages.get(name) or config.language.default, config.web.timezone,
         )  # fmt: skip
@@ -186,9 +186,6 @@ class Supervisor:
         sites = [*read_sites(self.config), *self._known]
         self._languages = {r.name: r.language for r in gather_recipients(sites)}
         return list_addresses(sites)
-
-    def _describe_levels(self) -> list[str]:
-        return self._levels or [_NO_LEVEL()]
 
     def _note_told(self, told: str, taken: int, asked: int) -> None:
         """Put what was told past the outbox into the ledger; it is not sent again."""
@@ -287,8 +284,7 @@ class Supervisor:
         stands_by = self.core.stands_by
         now = datetime.now(UTC)
         try:
-            db = Database(self.config.database.url)
-            try:
+            with Database(self.config.database.url) as db:
                 with db.read() as c:  # first: a database that takes no writes still answers what the last levels are
                     self._read_known(c)
                 with db.write() as c:
@@ -298,7 +294,8 @@ class Supervisor:
                             now=now, rule_version=code_version(),
                         )  # fmt: skip
                     before = find_stamp(c, "supervisor")
-                    own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": self._count_deaths()}
+                    deaths = {k.child.name: k.deaths for k in self.keepers}
+                    own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": deaths}
                     if stands_by:
                         stamp(c, self._standby, own | {"differs": self._find_different()}, now)
                     else:
@@ -308,16 +305,11 @@ class Supervisor:
                 if not self._has_written and not stands_by:
                     self._has_written = True
                     self.unwatched.note_start(before and before[0])
-            finally:
-                db.close()
             self._refused = False
         except Exception as error:  # the supervisor must outlive any trouble of the database
             self._refused = True
             self._lines = [*lines, *self._lines]
             log.warning("stamp not written: %s", error)
-
-    def _count_deaths(self) -> dict[str, int]:
-        return {k.child.name: k.deaths for k in self.keepers}
 
     def _describe_broker(self) -> dict[str, Any]:
         if self.broker is None:

@@ -47,7 +47,8 @@ class Reader:
 
         async def keep(message: Message) -> None:
             if message["type"] == "http.response.start" and asked and not scope["path"].startswith(LIVE):
-                message["headers"] = [*message["headers"], (b"set-cookie", _bake(asked).encode())]
+                cookie = f"{COOKIE}={asked}; Path=/; Max-Age={LASTS_S}; SameSite=Lax; HttpOnly"
+                message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
             await send(message)
 
         await self.app(scope, receive, keep)
@@ -58,7 +59,3 @@ def _read_cookie(headers: Headers) -> str:
     pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
     kept = {name: value for name, _, value in pairs}.get(COOKIE, "")
     return kept if kept in LANGUAGES else ""
-
-
-def _bake(language: str) -> str:
-    return f"{COOKIE}={language}; Path=/; Max-Age={LASTS_S}; SameSite=Lax; HttpOnly"

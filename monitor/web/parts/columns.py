@@ -67,11 +67,8 @@ def load_points(
         rows += [(first, ends[0], "")] + ([(last, ends[1], "")] if one.count > 1 else [])
     if len(parts) == 1:
         for at in list_flagged(c, parts[0][0].id, low, begin, FLAGGED):
-            rows += [
-                (r.observed_at.timestamp(), r.value, ",".join(r.flags))
-                for r in load_exact(c, parts, at - TICK, at, now)
-            ]
-    rows += [(r.observed_at.timestamp(), r.value, ",".join(r.flags)) for r in newest]
+            rows += _spell(load_exact(c, parts, at - TICK, at, now))
+    rows += _spell(newest)
     return make_columns(sorted(rows, key=lambda row: row[0])), total, newest
 
 
@@ -138,11 +135,8 @@ def fold(instants: Iterable[float | str | datetime]) -> list[float]:
     """
     before, steps = 0.0, list[float]()
     for value in instants:
-        at = (
-            value
-            if isinstance(value, float)
-            else (value if isinstance(value, datetime) else parse(str(value))).timestamp()
-        )
+        instant = parse(value) if isinstance(value, str) else value
+        at = instant.timestamp() if isinstance(instant, datetime) else instant
         step = round(at - before, 3)
         steps.append(int(step) if step.is_integer() else step)
         before += step

@@ -18,7 +18,8 @@ def picture_effect(effect: Mapping[str, Any]) -> dict[str, Any] | None:
     if "scorecard" not in effect:
         return None
     card = effect["scorecard"]
-    from_s, to_s = (seconds(parse(_whole(effect[end]))) for end in ("from", "to"))
+    ends = (effect[end] for end in ("from", "to"))
+    from_s, to_s = (seconds(parse(end if "T" in end else f"{end}T00:00:00Z")) for end in ends)
     runs = []
     for name, run in zip(effect["names"], card["runs"], strict=True):
         names = name_levels(run)
@@ -36,7 +37,3 @@ def picture_effect(effect: Mapping[str, Any]) -> dict[str, Any] | None:
         "from": effect["from"], "to": effect["to"], "runs": runs, "differences": card["differences"],
         "unproven": card.get("unproven", ()),
     }  # fmt: skip
-
-
-def _whole(instant: str) -> str:
-    return instant if "T" in instant else f"{instant}T00:00:00Z"

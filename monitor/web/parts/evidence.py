@@ -136,10 +136,6 @@ def _walk(name: str, value: Any) -> list[Table]:
 
 
 def _flat(value: Any) -> Any:
-    return (
-        json.dumps(value, ensure_ascii=False)
-        if isinstance(value, dict | list) and value
-        else ""
-        if value in ([], {})
-        else value
-    )
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    return value

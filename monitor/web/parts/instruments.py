@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from forecasting.message import Message
 from monitor.domain.instants import parse
 from monitor.domain.instruments.board import CAUSES, RANKS
 from monitor.domain.instruments.parents import Parent
@@ -73,7 +74,7 @@ def pick_rows(rows: Sequence[Mapping[str, Any]], find: str, state: str) -> list[
             or state in {r["state"], *(f["state"] for f in r["findings"])}
         )
     ]  # fmt: skip
-    return sorted(found, key=_rank)
+    return sorted(found, key=lambda r: (not _is_unwell(r), RANKS.get(str(r["state"]), len(RANKS))))
 
 
 def list_groups(
@@ -98,10 +99,6 @@ def list_groups(
 
 def _is_unwell(row: Mapping[str, Any]) -> bool:
     return row["state"] not in {"ok", "unknown"}
-
-
-def _rank(row: Mapping[str, Any]) -> tuple[bool, int]:
-    return not _is_unwell(row), RANKS.get(str(row["state"]), len(RANKS))
 
 
 def _name_above(rows: Sequence[Mapping[str, Any]], parent: str) -> list[str]:

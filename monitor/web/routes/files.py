@@ -1,6 +1,6 @@
 """A table that somebody brings: sent in parts, looked at, questions answered, accepted, read in, and what it shows."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.concurrency import run_in_threadpool
@@ -127,6 +127,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
     understood = workshop.understood(found) or Understood()
     levels = workshop.shelf.load(found, PAST_LEVELS, PastLevels)
     forecasts = workshop.shelf.load(found, PAST_FORECASTS, AllForecasts)
+    blocks = levels and draw_levels(levels.from_s, levels.to_s, dict(enumerate(levels.names)), levels.spans)
     with context_of(request).db.read() as c:
         declared = workshop.find_site(c, found.site)
     unjudged = workshop.find_unjudged(found)
@@ -138,7 +139,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         new_name=workshop.suggest_name(found), unjudged=unjudged,
         units={} if unjudged is None else {q: QUANTITIES[q].unit for q in unjudged.quantities},
         asked=[(q, list_choices(q.key, q.choices)) for q in understood.questions],
-        levels=levels, blocks=_draw(levels), day=spell_day,
+        levels=levels, blocks=blocks or [], day=spell_day,
         forecasts=[] if forecasts is None else forecasts.quantities, draw=draw_forecast,
         is_looked_back=forecasts is not None,
     )  # fmt: skip
@@ -198,7 +199,3 @@ def discard_file(act: Acting, upload: UploadId) -> Response:
         raise RefusedError(_IS_READ())
     workshop.shelf.discard(found)
     return act.back("/files", _DISCARDED(file=found.name))
-
-
-def _draw(past: PastLevels | None) -> list[dict[str, Any]]:
-    return [] if past is None else draw_levels(past.from_s, past.to_s, dict(enumerate(past.names)), past.spans)

@@ -37,8 +37,14 @@ async def take_status(request: Request, message: Message = None) -> Response:
 @router.post(REPLY)
 async def take_text(request: Request) -> Response:
     """A text message that came in; the answer is sent back to the telephone."""
-    form = await _read(request)
-    answer = await run_apart(request, "gateway", lambda: _reply(context_of(request), form))
+    form, context = await _read(request), context_of(request)
+    name = form.get("MessageSid") or form.get("SmsSid") or ""
+
+    def take() -> Answer:
+        with context.db.write(urgent=True) as c:
+            return take_reply(c, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
+
+    answer = await run_apart(request, "gateway", take)
     return _say(answer, "Message") if answer.language else _send(spell_answer("Message", ""))
 
 
@@ -48,8 +54,13 @@ async def take_key(request: Request, message: Message = None) -> Response:
     form = await _read(request)
     if form.get("Digits") != "1" or message is None:
         return _send(spell_answer("Say", gettext(ANSWERS[REFUSED])))
-    answer = await run_apart(request, "gateway", lambda: _press(context_of(request), message, form))
-    return _say(answer, "Say")
+    context = context_of(request)
+
+    def press() -> Answer:
+        with context.db.write(urgent=True) as c:
+            return take_digit(c, message, form.get("To", ""), form.get("CallSid", ""), context.clock())
+
+    return _say(await run_apart(request, "gateway", press), "Say")
 
 
 def _note(context: Context, message: int | None, form: Form) -> None:
@@ -67,17 +78,6 @@ def _note(context: Context, message: int | None, form: Form) -> None:
             mark_undelivered(c, number, said, why, now)
         elif said and number is not None:
             note_said(c, number, said)
-
-
-def _reply(context: Context, form: Form) -> Answer:
-    name = form.get("MessageSid") or form.get("SmsSid") or ""
-    with context.db.write(urgent=True) as c:
-        return take_reply(c, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
-
-
-def _press(context: Context, message: int, form: Form) -> Answer:
-    with context.db.write(urgent=True) as c:
-        return take_digit(c, message, form.get("To", ""), form.get("CallSid", ""), context.clock())
 
 
 async def _read(request: Request) -> Form:

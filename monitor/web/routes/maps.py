@@ -15,6 +15,8 @@ from monitor.config.tile_files import NAME, list_files
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
+from monitor.notify.declarations import find_declaration
+from monitor.store.alerting.sites import find_version
 from monitor.store.models.point_maps import Square, View, find_sides, list_sets, load_point, load_view
 from monitor.store.readings.point_rates import Box, PointRate, load_rates
 from monitor.store.schema.views import load_view as load_rows
@@ -148,7 +150,8 @@ def send_relief(request: Request, site: str) -> Response:
 def describe_map(request: Request, site: str) -> dict[str, Any]:
     """Which grounds a map of the site can have: its relief, and the tiles of this service."""
     with read_site(request, site) as seen:
-        context, declared = seen.context, seen.declared
+        # not as it was evaluated last: the picture is made as soon as a file is in force
+        context, declared = seen.context, find_declaration(seen.c, find_version(seen.c, site) or "")
     prior = declared.scenes.prior if declared is not None else ""
     relief = context.config.paths.relief_of(site).is_file()
     return {

@@ -1,6 +1,5 @@
 """The page of first signatures: what one person signed, and a second one must sign before it is done."""
 
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
@@ -94,7 +93,7 @@ def _describe_offset(waiting: WaitingOffset) -> dict[str, Any]:
     offset, site = waiting.offset, waiting.site
     return _row(
         _OFFSET(), f"{site} {waiting.station} {waiting.quantity}", offset.author, site, terms=waiting.said,
-        where=f"/sites/{site}", on_page=True, withdraw=None, reason=offset.reason,
+        where=f"/sites/{site}", on_page=True, reason=offset.reason,
         confirm=f"/sites/{site}/offsets/{offset.id}/confirm",
     )  # fmt: skip
 
@@ -103,7 +102,7 @@ def _describe_change(change: Proposal) -> dict[str, Any]:
     """A site file that loosens a high level; it waits until somebody else approves it."""
     return _row(
         _CHANGE(), change.site, change.author, change.site, terms=f"No. {change.id}", on_page=True,
-        where=f"/sites/{change.site}/proposals", withdraw=None, reason=change.reason,
+        where=f"/sites/{change.site}/proposals", reason=change.reason,
     )  # fmt: skip
 
 
@@ -111,11 +110,6 @@ def _find_newest(c: Connection, site: str, key: str) -> int | None:
     return next((a.id for a in load_alerts(c, site, ledger=str(Ledger.HEALTH)) if a.key == key), None)
 
 
-def _row(
-    what: str, subject: str, by: str, site: str | None, *, terms: str, where: str, on_page: bool,
-    withdraw: str | None, reason: str = "", until: datetime | None = None, confirm: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    return {
-        "what": what, "subject": subject, "by": by, "site": site, "terms": terms, "reason": reason, "until": until,
-        "where": where, "on_page": on_page, "withdraw": withdraw, "confirm": confirm,
-    }  # fmt: skip
+def _row(what: str, subject: str, by: str, site: str | None, **rest: Any) -> dict[str, Any]:
+    nothing = {"reason": "", "until": None, "withdraw": None, "confirm": None}
+    return nothing | {"what": what, "subject": subject, "by": by, "site": site} | rest

@@ -189,8 +189,10 @@ def find_thresholds(
     names = {v["number"]: v["name"] for v in levels}
     share = _share_of(site, station, quantity)
     found = []
+    moves = quantity.startswith("displacement")
     for criterion in site.criteria:
-        if station not in criterion.stations or not _fits(criterion.quantity, quantity):
+        is_same = criterion.quantity == quantity or (moves and criterion.quantity == "displacement")
+        if station not in criterion.stations or not is_same:
             continue
         for threshold in criterion.thresholds:
             bound = threshold.over if threshold.over is not None else threshold.under
@@ -207,10 +209,6 @@ def find_thresholds(
                 ray = _ray(readings, bound * share, threshold.window_s)
                 found += [{**row, "ray": ray}] if ray else []
     return found
-
-
-def _fits(declared: str, quantity: str) -> bool:
-    return declared == quantity or (declared == "displacement" and quantity.startswith("displacement"))
 
 
 def _share_of(site: Site, station_id: str, quantity: str) -> float:

@@ -1,6 +1,5 @@
 """How a slope moves and why its level is what it is: one page, and the figures behind its pictures for programs."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -40,7 +39,8 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
     """Stage, velocity, failure window and rain of one slope, and what each witness says now."""
     with read_site(request, site) as seen:
         c, declared = seen.c, seen.declared
-        moving = [s["id"] for s in pages.load_stations(c, site) if s["on_slope"] and _moves(s)]
+        on_slope = [s for s in pages.load_stations(c, site) if s["on_slope"]]
+        moving = [s["id"] for s in on_slope if any(str(row["quantity"]).startswith(MOVING) for row in s["latest"])]
         judged, with_day = timeline.list_judged(c, site), list_with_day(c, site)
     says = ask_now(seen.context, declared)
     curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
@@ -50,10 +50,6 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         others=[s for s in moving if s not in judged], now_says=says, actions=actions, has_curve=curves,
         rain_words=says.get("rain", []), with_day=with_day,
     )  # fmt: skip
-
-
-def _moves(station: Mapping[str, Any]) -> bool:
-    return any(str(row["quantity"]).startswith(MOVING) for row in station["latest"])
 
 
 def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
