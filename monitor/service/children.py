@@ -104,9 +104,16 @@ class PythonChild(ModuleProcess):
     """A process of the service, as the supervisor keeps it."""
 
     def __init__(
-        self, name: str, module: str, arguments: tuple[str, ...], *, stop_s: float, beats: bool = False,
-        hears: bool = False, environment: Mapping[str, str],
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        module: str,
+        arguments: tuple[str, ...],
+        *,
+        stop_s: float,
+        beats: bool = False,
+        hears: bool = False,
+        environment: Mapping[str, str],
+    ) -> None:
         super().__init__(name, module, stop_s)
         self._arguments, self._beats, self._hears = arguments, beats, hears
         self._environment = dict(environment)

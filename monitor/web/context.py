@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import Form, Path, Query, Request
+from fastapi import Depends, Form, Path, Query, Request
 from pydantic import AfterValidator, BeforeValidator
 
 from forecasting.message import Template
@@ -45,6 +45,26 @@ Instant = Annotated[datetime | None, BeforeValidator(read_instant)]
 From = Annotated[Instant, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[Instant, Query(description="RFC 3339 with offset; included; default: up to the newest")]
 Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRange:
+    """A range as a request asks for it; the end is else the newest datum, or now."""
+
+    from_: From = None
+    to: To = None
+    span: Span = "30d"
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSeason(AskedRange):
+    """The same, of three months where it says nothing."""
+
+    span: Span = "90d"
+
+
+Range = Annotated[AskedRange, Depends()]
+Season = Annotated[AskedSeason, Depends()]
 # what a person gives as a reason: it may stand in a message, and begins no line of it
 Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL), AfterValidator(tidy_text)]
 Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(require_words)]

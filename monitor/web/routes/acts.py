@@ -141,9 +141,12 @@ def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
 
 @router.post("/sites/{site}/report")
 def report_seen(
-    act: Acting, site: str, kind: Annotated[str, Form(max_length=32)], text: Words,
+    act: Acting,
+    site: str,
+    kind: Annotated[str, Form(max_length=32)],
+    text: Words,
     station: Annotated[str, Form(max_length=64, pattern=NO_NUL)] = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Enter what was seen on the slope, verification of a step included; rules that use it look within a minute."""
     if kind not in REPORT_KINDS:
         raise RefusedError(_ODD_REPORT(kind=kind, names=NameList(REPORT_KINDS)))
@@ -159,9 +162,13 @@ def report_seen(
 
 @router.post("/sites/{site}/stations/{station}/reference")
 def say_reference(
-    act: Acting, site: str, station: str, holds: Annotated[Literal["asked", "kept"], Form()], reason: Reason,
+    act: Acting,
+    site: str,
+    station: str,
+    holds: Annotated[Literal["asked", "kept"], Form()],
+    reason: Reason,
     alert: Annotated[int, Form(ge=1, lt=1 << 63)],
-) -> Response:  # fmt: skip
+) -> Response:
     """Say which GNSS reference of a station holds; two people where one of the two highest levels is at stake."""
     place, accept = f"{site}/{station}", holds == "asked"
     with act.db.read() as c:

@@ -25,9 +25,11 @@ _OFF: Final = Template("device.off", "the device takes no messages any more")
 
 @router.post("/account/devices")
 def switch_on(
-    act: Acting, endpoint: Annotated[str, Form(max_length=2000, pattern=r"^https?://[!-~]+$")],
-    p256dh: Annotated[str, Form(max_length=100)], auth: Annotated[str, Form(max_length=30)],
-) -> Response:  # fmt: skip
+    act: Acting,
+    endpoint: Annotated[str, Form(max_length=2000, pattern=r"^https?://[!-~]+$")],
+    p256dh: Annotated[str, Form(max_length=100)],
+    auth: Annotated[str, Form(max_length=30)],
+) -> Response:
     """Send messages of who is signed in to this browser."""
     if not is_served(endpoint, act.context.config.push.services):
         raise RefusedError(_NOT_SERVED())

@@ -191,9 +191,13 @@ def set_cookies(request: Request, answer: Response, token: str, device: str) -> 
 
 
 def give_cookie(
-    request: Request, answer: Response, name: str, value: str, lasts_s: float,
+    request: Request,
+    answer: Response,
+    name: str,
+    value: str,
+    lasts_s: float,
     samesite: Literal["lax", "strict"] = "lax",
-) -> None:  # fmt: skip
+) -> None:
     """A cookie of this page that no script reads; one that lasts no second is taken back."""
     answer.set_cookie(
         cookie_name(request, name), value, max_age=int(lasts_s), path="/", httponly=True, samesite=samesite,

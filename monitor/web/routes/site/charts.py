@@ -15,7 +15,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
-from monitor.web.context import From, Span, To
+from monitor.web.context import AskedRange, Range
 from monitor.web.parts.collect import NO_SERIES, read_site
 from monitor.web.parts.columns import Parts
 from monitor.web.parts.plan import COMPONENTS, COMPUTED
@@ -31,11 +31,11 @@ _NO_AZIMUTH: Final = Template(
 Points = Annotated[int, Query(ge=50, le=20_000, description="at most about so many points")]
 
 
-def read_range(newest: datetime, from_: datetime | None, to: datetime | None, span: str) -> tuple[datetime, datetime]:
+def read_range(newest: datetime, asked: AskedRange) -> tuple[datetime, datetime]:
     """The range asked for: `from` and `to`, or a span back from the newest datum; RefusedError says what is wrong."""
-    end = to or newest
+    end = asked.to or newest
     try:
-        start = from_ or end - timedelta(seconds=min(parse_duration_s(span), LONGEST.total_seconds()))
+        start = asked.from_ or end - timedelta(seconds=min(parse_duration_s(asked.span), LONGEST.total_seconds()))
     except (ValueError, OverflowError) as error:
         raise RefusedError(_ODD_RANGE(problem=str(error))) from error
     if start >= end:
@@ -44,12 +44,11 @@ def read_range(newest: datetime, from_: datetime | None, to: datetime | None, sp
 
 
 def load_curve(
-    c: Connection, site: str, station: str, quantity: str, from_: datetime | None, to: datetime | None, span: str,
-    now: datetime,
-) -> tuple[list[Reading], list[SeriesRow], str, datetime, datetime]:  # fmt: skip
+    c: Connection, site: str, station: str, quantity: str, asked: AskedRange, now: datetime
+) -> tuple[list[Reading], list[SeriesRow], str, datetime, datetime]:
     """Readings of a stored or computed series, the series they rest on, the unit and the range."""
     parts = find_parts(c, site, load_series(c, site), station, quantity)
-    low, high = read_range(pages.find_newest(c, [s.id for s, _ in parts]) or now, from_, to, span)
+    low, high = read_range(pages.find_newest(c, [s.id for s, _ in parts]) or now, asked)
     curves = [pages.load_range(c, s.id, low, high, now) for s, _ in parts]
     readings = curves[0] if len(parts) == 1 else project_downslope(curves, [weight for _, weight in parts])
     return readings, [s for s, _ in parts], parts[0][0].unit, low, high
@@ -79,12 +78,11 @@ def spell_points(readings: Sequence[Reading]) -> dict[str, list[Any]]:
 
 @router.get("/sites/{site}/series/{station}/{quantity}")
 def get_series(
-    request: Request, site: str, station: str, quantity: str, from_: From = None, to: To = None, span: Span = "30d",
-    max_points: Points = 5000,
-) -> dict[str, Any]:  # fmt: skip
+    request: Request, site: str, station: str, quantity: str, asked: Range, max_points: Points = 5000
+) -> dict[str, Any]:
     """Readings as known now, offsets subtracted; sampled to about `max_points`, extremes kept."""
     with read_site(request, site) as seen:
-        readings, _, unit, low, high = load_curve(seen.c, site, station, quantity, from_, to, span, seen.now)
+        readings, _, unit, low, high = load_curve(seen.c, site, station, quantity, asked, seen.now)
     return {
         "site": site, "station": station, "quantity": quantity, "unit": unit, "from": spell(low), "to": spell(high),
         "total": len(readings), "sampled": len(readings) > max_points,
@@ -94,13 +92,12 @@ def get_series(
 
 @router.get("/sites/{site}/chart/{station}/{quantity}")
 def get_chart(
-    request: Request, site: str, station: str, quantity: str, from_: From = None, to: To = None, span: Span = "30d",
-    max_points: Points = 1600,
-) -> dict[str, Any]:  # fmt: skip
+    request: Request, site: str, station: str, quantity: str, asked: Range, max_points: Points = 1600
+) -> dict[str, Any]:
     """One curve with all that is drawn beside it."""
     with read_site(request, site) as seen:
         c, levels, declared = seen.c, seen.card.levels, seen.declared
-        readings, parts, unit, low, high = load_curve(c, site, station, quantity, from_, to, span, seen.now)
+        readings, parts, unit, low, high = load_curve(c, site, station, quantity, asked, seen.now)
         single = parts[0] if len(parts) == 1 else None
         ahead = load_ahead(c, single, low, high)
         return translate_all({

@@ -39,11 +39,16 @@ def list_instruments(request: Request, site: str) -> list[dict[str, Any]]:
 
 @router.post("/sites/{site}/anomalies/label", include_in_schema=False)
 def label_anomaly(
-    act: Acting, site: str, station: Name, quantity: Name,
+    act: Acting,
+    site: str,
+    station: Name,
+    quantity: Name,
     at: Annotated[datetime, BeforeValidator(read_instant), Form()],
-    verdict: Annotated[str, Form(max_length=16)], cause: Annotated[str, Form(max_length=32)] = "unknown",
-    seen: Annotated[int | None, Form()] = None, find: Annotated[str, Form(max_length=64)] = "",
-) -> Response:  # fmt: skip
+    verdict: Annotated[str, Form(max_length=16)],
+    cause: Annotated[str, Form(max_length=32)] = "unknown",
+    seen: Annotated[int | None, Form()] = None,
+    find: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
     """Say what an anomaly was, or withdraw what was said; `seen` is the number of the newest word on the form."""
     with act.db.write() as c:
         declared = require_declared(act.context, c, site)

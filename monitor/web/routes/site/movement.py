@@ -17,7 +17,7 @@ from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season
 from monitor.store.readings.observations import load_stations
-from monitor.web.context import Context, From, Span, To
+from monitor.web.context import Context, Season
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.evidence import read_told
 from monitor.web.parts.templating import render
@@ -77,12 +77,10 @@ def ask_now(context: Context, site: Site | None) -> dict[str, Any]:
 
 
 @router.get("/api/v1/sites/{site}/ribbon", tags=["sites"])
-def get_ribbon(
-    request: Request, site: str, from_: From = None, to: To = None, span: Span = "90d"
-) -> dict[str, Any]:  # fmt: skip
+def get_ribbon(request: Request, site: str, asked: Season) -> dict[str, Any]:
     """Level and observability over a range, and the stage of each station; at most 400 days."""
     with read_site(request, site) as seen:
-        low, high = read_range(seen.now, from_, to, span)
+        low, high = read_range(seen.now, asked)
         return {
             "site": site, "from": spell(low), "to": spell(high), "levels": seen.card.levels,
             "ribbon": timeline.load_ribbon(seen.c, site, low, high, seen.now),
@@ -91,15 +89,13 @@ def get_ribbon(
 
 
 @router.get("/api/v1/sites/{site}/movement/{station}", tags=["sites"])
-def get_movement(
-    request: Request, site: str, station: str, from_: From = None, to: To = None, span: Span = "90d"
-) -> dict[str, Any]:
+def get_movement(request: Request, site: str, station: str, asked: Season) -> dict[str, Any]:
     """Velocity, acceleration, tangential angle, stage and failure windows of a station, update by update."""
     with read_site(request, site) as seen:
         c, declared = seen.c, seen.declared
         if station not in load_stations(c).get(site, ()):
             raise NotFoundError(_NO_STATION(site=site, station=station))
-        low, high = read_range(seen.now, from_, to, span)
+        low, high = read_range(seen.now, asked)
         return translate_all({
             "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": seen.card.levels,
             "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],

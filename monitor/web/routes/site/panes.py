@@ -23,7 +23,7 @@ from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import SeriesRow, load_series
-from monitor.web.context import Context, From, Span, To, context_of
+from monitor.web.context import AskedRange, Context, Range, context_of
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import TICK, Parts, fold, load_curves, load_exact, load_points, shorten, unfold
 from monitor.web.parts.plan import MOTION, plan_panes
@@ -52,9 +52,8 @@ SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_
 
 @router.get("/sites/{site}/panes/{station}/{quantity}")
 def get_panes(
-    request: Request, site: str, station: str, quantity: str, from_: From = None, to: To = None, span: Span = "30d",
-    max_points: Points = 1600,
-) -> dict[str, Any]:  # fmt: skip
+    request: Request, site: str, station: str, quantity: str, asked: Range, max_points: Points = 1600
+) -> dict[str, Any]:
     """A curve with its forecast and bounds, velocity, rain, water, level, marks and maintenance over one range."""
     context = context_of(request)
     with context.db.read() as c:
@@ -62,7 +61,7 @@ def get_panes(
         series = load_series(c, site)
         parts = find_parts(c, site, series, station, quantity)
         now = context.clock()
-        low, high = _find_range(c, [s.id for s, _ in parts], now, from_, to, span)
+        low, high = _find_range(c, [s.id for s, _ in parts], now, asked)
         points, total, readings = load_points(c, parts, low, high, now, max_points)
         if total > len(readings):
             readings = _find_starts(c, parts, declared, station, readings, now) + readings
@@ -97,9 +96,7 @@ def get_panes(
 
 
 @router.get("/sites/{site}/compare/{quantity}")
-def get_comparison(
-    request: Request, site: str, quantity: str, from_: From = None, to: To = None, span: Span = "30d"
-) -> dict[str, Any]:
+def get_comparison(request: Request, site: str, quantity: str, asked: Range) -> dict[str, Any]:
     """One quantity of all stations that measure it, a curve each; what moves counts from the begin of the range."""
     context = context_of(request)
     with context.db.read() as c:
@@ -116,7 +113,7 @@ def get_comparison(
         unit = next(iter(found.values()))[0][0].unit
         drawn = {k: parts for k, parts in list(found.items())[:MOST_STATIONS] if parts[0][0].unit == unit}
         now = context.clock()
-        low, high = _find_range(c, [s.id for parts in drawn.values() for s, _ in parts], now, from_, to, span)
+        low, high = _find_range(c, [s.id for parts in drawn.values() for s, _ in parts], now, asked)
         curves, thinned = load_curves(c, drawn, low, high, now)
         if quantity.startswith(MOTION):
             curves = {k: [(at, value - rows[0][1]) for at, value in rows] for k, rows in curves.items() if rows}
@@ -141,10 +138,10 @@ def _open(c: Connection, site: str) -> tuple[list[dict[str, Any]], Site | None]:
 
 
 def _find_range(
-    c: Connection, series_ids: Sequence[int], now: datetime, from_: datetime | None, to: datetime | None, span: str
+    c: Connection, series_ids: Sequence[int], now: datetime, asked: AskedRange
 ) -> tuple[datetime, datetime]:
     """The range asked for; it never begins before the first reading, nor ends more than a year from now."""
-    low, high = read_range(pages.find_newest(c, series_ids) or now, from_, to, span)
+    low, high = read_range(pages.find_newest(c, series_ids) or now, asked)
     high = min(high, now + timedelta(days=366))
     oldest = pages.find_oldest(c, series_ids)
     return (low, high) if oldest is None else (min(max(low, oldest - TICK), high - TICK), high)
@@ -248,9 +245,15 @@ def _count_rain(
 
 
 def _load_foot(
-    context: Context, c: Connection, site: str, station: str | None, low: datetime, high: datetime, ends: datetime,
+    context: Context,
+    c: Connection,
+    site: str,
+    station: str | None,
+    low: datetime,
+    high: datetime,
+    ends: datetime,
     levels: list[dict[str, Any]],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Level and sight, maintenance, and marks of what people look for beside a curve."""
     marks = [
         {**m, "at": parse(m["at"]).timestamp()} for m in pages.load_marks(c, site, low, ends)

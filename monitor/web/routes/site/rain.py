@@ -16,7 +16,7 @@ from monitor.domain.instants import spell
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
 from monitor.store import pages
-from monitor.web.context import From, Span, To
+from monitor.web.context import Range
 from monitor.web.parts.collect import find_series, read_site
 from monitor.web.routes.site.charts import read_range
 
@@ -26,12 +26,10 @@ POINTS: Final = 24  # durations of one picture, evenly spaced on its logarithmic
 
 
 @router.get("/api/v1/sites/{site}/rain", tags=["sites"])
-def get_rain(
-    request: Request, site: str, from_: From = None, to: To = None, span: Span = "30d"
-) -> dict[str, Any]:  # fmt: skip
+def get_rain(request: Request, site: str, asked: Range) -> dict[str, Any]:
     """Each intensity-duration curve of the site with what fell at its gauge: now, and at most within the range."""
     with read_site(request, site) as seen:
-        low, high = read_range(seen.now, from_, to, span)
+        low, high = read_range(seen.now, asked)
         declared = seen.declared
         curves = [] if declared is None else [k for k in declared.criteria if "curve" in k.kind.drawn]
         found = [

@@ -14,6 +14,7 @@ from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.movement.movement_state import inverse_of
+from monitor.web.context import AskedRange
 from monitor.web.parts.plan import COMPUTED
 from monitor.web.routes.site.charts import load_curve
 
@@ -50,7 +51,7 @@ def _load(
     start = instant(seconds(low) - window_s)
     for quantity in (COMPUTED, *SCALARS):
         try:
-            found, _, unit, _, _ = load_curve(c, site.id, station, quantity, start, high, "30d", now)
+            found, _, unit, _, _ = load_curve(c, site.id, station, quantity, AskedRange(start, high), now)
         except (NotFoundError, RefusedError):
             continue
         if unit == "mm":

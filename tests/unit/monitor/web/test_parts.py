@@ -15,6 +15,7 @@ from monitor.errors import NotAllowedError
 from monitor.language.local_time import use_zone
 from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
 from monitor.web.access.veil import WITHHELD, Veil
+from monitor.web.context import AskedRange
 from monitor.web.parts import templating
 from monitor.web.parts.collect import spell_param
 from monitor.web.parts.evidence import find_sentence, read_evidence
@@ -135,9 +136,9 @@ def test_levels_keep_the_colour_of_their_name(name, number, top, expected):
 
 
 def test_ranges():
-    assert read_range(T0, None, None, "1d") == (T0 - timedelta(days=1), T0)
+    assert read_range(T0, AskedRange(span="1d")) == (T0 - timedelta(days=1), T0)
     with pytest.raises(Exception, match="from must lie before to"):
-        read_range(T0, T0, T0 - timedelta(days=1), "30d")
+        read_range(T0, AskedRange(T0, T0 - timedelta(days=1)))
 
 
 def test_uplot_lies_in_the_package_with_its_licence():
