@@ -10,8 +10,8 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,6 +20,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.cli.rules import ADMIN, OPERATOR, needed_role, note, require_person
+from monitor.cli.session import open_database
 from monitor.domain.alert import COMMAND, TOKEN, Actor
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NeedsSecondError, RefusedError
@@ -38,6 +39,7 @@ BEARER_FD: Final = "SLOPEWARD_BY_TOKEN_FD"
 WAITS: Final = 3  # exit status: signed by one, not done yet
 LONGEST: Final = 4096  # bytes of a password or token by file descriptor
 T = TypeVar("T")
+Where = str | Callable[[Connection], str | None] | None  # a site, or how it is found; None: no site, or all
 ADVICE: Final = (
     "there are no accounts: any name is believed, and one person may sign as two; "
     "`slopeward users add NAME --role admin` lets names count"
@@ -63,10 +65,7 @@ def name_os_user() -> str:
         return getpass.getuser()
 
 
-def prove(
-    db: Database, by: str | None, where: str | Callable[[Connection], str | None] | None = None, *,
-    own: str | None = None,
-) -> Actor:  # fmt: skip
+def prove(db: Database, by: str | None, where: Where = None, *, own: str | None = None) -> Actor:
     """Who acts; the database is open to writing from here on.
 
     The role that the command needs is that of `monitor.cli.rules`.
@@ -112,9 +111,18 @@ def prove(
     return Actor(account.name, "person", COMMAND, here, proof)
 
 
-def _prove_by_token(
-    db: Database, token: str, by: str | None, where: str | Callable[[Connection], str | None] | None, here: str
-) -> Actor:  # fmt: skip
+@contextmanager
+def acting(
+    by: str | None, where: Where = None, *, own: str | None = None, urgent: bool = False
+) -> Iterator[tuple[Connection, Actor, datetime]]:
+    """One write transaction of who acts, with who that is and when; takes and raises what `prove` does."""
+    with open_database() as db:
+        who = prove(db, by, where, own=own)
+        with db.write(urgent=urgent) as c:
+            yield c, who, datetime.now(UTC)
+
+
+def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here: str) -> Actor:
     """The owner of a token, for the acts that a program may do."""
     require_person()
     with db.read() as c:
@@ -222,9 +230,7 @@ def _find_account(accounts: list[User], by: str | None, here: str) -> User:
     )
 
 
-def _require_site(
-    db: Database, who: str, sites: frozenset[str] | None, where: str | Callable[[Connection], str | None] | None
-) -> None:  # fmt: skip
+def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: Where) -> None:
     """Refuse who is for some sites only, and acts elsewhere or on all."""
     if sites is None:
         return

@@ -1,6 +1,6 @@
-"""Who may write by which command: one rule each; a command without a rule may not write at all.
+"""Who may write by which command; a command without a rule may not write at all.
 
-A rule is `READS`, `SERVES`, or the role of the person who acts. `monitor.cli.session` opens the database by it: closed
+A rule is `SERVES`, or the role of the person who acts. `monitor.cli.session` opens the database by it: closed
 to writing for who only reads, and for a person's act closed until `monitor.cli.identity` knows who that person is.
 """
 
@@ -18,66 +18,29 @@ SERVES: Final = "serves"  # writes what the service itself would write from file
 OPERATOR: Final = "operator"
 ADMIN: Final = "admin"
 
+# what is not listed only reads
 RULES: Final[dict[str, str]] = {
-    **dict.fromkeys(("demo", "run", "simulate", "db upgrade", "db prune", "broker files", "channels test"), SERVES),
     **dict.fromkeys(
-        ("evaluate", "ingest", "sources poll", "forecast run", "forecast train", "forecast grid",
-         "forecast season", "forecast refit", "forecast points", "anomalies score",
-         "anomalies train", "anomalies bench", "scenes add", "scenes learn", "scenes rates", "scenes track",
-         "scenes velocity"),
+        ("demo", "run", "simulate", "db upgrade", "db prune", "broker files", "channels test", "evaluate", "ingest",
+         "sources poll", "forecast run", "forecast train", "forecast grid", "forecast season", "forecast refit",
+         "forecast points", "anomalies score", "anomalies train", "anomalies bench", "scenes add", "scenes learn",
+         "scenes rates", "scenes track", "scenes velocity"),
         SERVES,
     ),
     **dict.fromkeys(
-        ("check", "status", "top", "completion", "doctor", "backtest", "export", "map relief", "map tiles",
-         "channels list",
-         "thresholds learn",
-         "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies models",
-         "anomalies list", "anomalies points", "anomalies labels", "anomalies budget", "instruments list",
-         "instruments show",
-         "cap verify", "cap key",
-         "report daily", "report weekly", "report shift", "report card", "report list", "report prove"),
-        READS,
-    ),
-    **dict.fromkeys(
-        ("sites list", "sites show", "sites init", "sites proposals", "alerts list", "alerts show", "alerts explain",
-         "alerts export", "alerts cap", "sources list",
-         "maintenance list", "offsets list", "events list", "signatures list", "users list",
-         "tokens list", "broker list", "broker keys", "duty show", "duty export", "duty hand-over show",
-         "push keys", "push devices"),
-        READS,
-    ),
-    **dict.fromkeys(
-        ("forecast explain", "forecast models", "forecast compare", "forecast backtest", "forecast audit",
-         "forecast leak-test", "forecast drivers"),
-        READS,
-    ),
-    **dict.fromkeys(
-        ("scenes detect", "scenes compare", "scenes sar", "scenes dod", "scenes export", "scenes train", "scenes score",
-         "scenes explain", "scenes models", "scenes outlines", "scenes review list", "scenes review retrain",
-         "clouds grid", "clouds compare"),
-        READS,
-    ),
-    **dict.fromkeys(("susceptibility train", "susceptibility map", "map susceptibility"), READS),
-    **dict.fromkeys(("db current", "db backup", "db prove", "db verify", "db publish"), READS),
-    **dict.fromkeys(
         ("level set", "drill", "report add", "events add", "events confirm", "events withdraw", "alerts ack",
-         "alerts close", "alerts outcome", "alerts shelve",
-         "alerts unshelve", "alerts take-out", "alerts put-back", "alerts verify", "alerts withdraw", "maintenance add",
-         "maintenance end", "offsets add", "offsets confirm", "offsets revoke", "signatures withdraw",
-         "anomalies label", "anomalies factor", "duty plan", "duty swap", "duty withdraw",
-         "duty hand-over write", "duty hand-over sign", "duty hand-over withdraw"),
-        OPERATOR,
-    ),
-    **dict.fromkeys(
-        ("sites propose", "sites approve", "sites reject", "sites retire", "forecast promote", "forecast retire",
-         "scenes promote", "scenes retire", "scenes review accept", "scenes review reject", "scenes review redraw"),
+         "alerts close", "alerts outcome", "alerts shelve", "alerts unshelve", "alerts take-out", "alerts put-back",
+         "alerts verify", "alerts withdraw", "maintenance add", "maintenance end", "offsets add", "offsets confirm",
+         "offsets revoke", "signatures withdraw", "anomalies label", "anomalies factor", "duty plan", "duty swap",
+         "duty withdraw", "duty hand-over write", "duty hand-over sign", "duty hand-over withdraw", "sites propose",
+         "sites approve", "sites reject", "sites retire", "forecast promote", "forecast retire", "scenes promote",
+         "scenes retire", "scenes review accept", "scenes review reject", "scenes review redraw"),
         OPERATOR,
     ),
     **dict.fromkeys(
         ("users add", "users disable", "users enable", "users passwd", "users bind", "users unbind", "users role",
          "users sites", "users totp", "users oidc", "tokens add", "tokens revoke", "broker add", "broker revoke",
-         "broker acl", "broker key-add", "broker key-retire",
-         "db restore", "db grant-readonly"),
+         "broker acl", "broker key-add", "broker key-retire", "db restore", "db grant-readonly"),
         ADMIN,
     ),
 }  # fmt: skip

@@ -1,33 +1,36 @@
 """What most verbs share: the configuration, the database at the right revision, one site by name, one way to answer."""
 
+import functools
+import inspect
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from sqlalchemy import Connection
 
+from detection.whole_file import replacing
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse, spell, spell_about, spell_duration
+from monitor.domain.instants import parse, parse_duration_s, spell, spell_about, spell_duration
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError
+from monitor.errors import NotFoundError, RefusedError
+from monitor.export.spreadsheet import write_csv
 from monitor.language.local_time import spell_instant, use_zone
 from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="Service file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml.")
-]
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 LARGEST_ID: Final = 2**63 - 1  # of a row of the database
 LARGEST_SEED: Final = 2**32 - 1
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many, newest first.")]
@@ -37,17 +40,88 @@ OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record
 NOTHING = 4  # exit status: nothing to do, or nothing valid
 
 
-def open_service(path: Path | None) -> tuple[ServiceConfig, Database]:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the options say that nearly every command has."""
+
+    config: Path | None = None
+    as_json: bool = False
+
+
+_OPTIONS: Final[ContextVar[Options]] = ContextVar("slopeward_options")
+Command = TypeVar("Command", bound=Callable[..., Any])
+_CONFIG_HELP: Final = "Service file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml."
+CONFIG: Final = inspect.Parameter(
+    "config", inspect.Parameter.KEYWORD_ONLY, default=None,
+    annotation=Annotated[Path | None, typer.Option("--config", help=_CONFIG_HELP)],
+)  # fmt: skip
+AS_JSON: Final = inspect.Parameter(
+    "as_json", inspect.Parameter.KEYWORD_ONLY, default=False,
+    annotation=Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")],
+)  # fmt: skip
+
+
+def options() -> Options:
+    """Those of the command that runs."""
+    return _OPTIONS.get(Options())
+
+
+class Commands(typer.Typer):
+    """Commands that take `--config` and `--json` beside what they declare; `options` says what was given."""
+
+    def command(
+        self, name: str | None = None, *, takes_config: bool = True, takes_json: bool = True, **given: Any
+    ) -> Callable[[Command], Command]:
+        """Register a command; one that declares an option `config` of its own keeps that."""
+        register = super().command(name, **given)
+        shared = [CONFIG] * takes_config + [AS_JSON] * takes_json
+
+        def add(run: Command) -> Command:
+            register(_take_options(run, shared))
+            return run
+
+        return add
+
+
+def _take_options(run: Callable[..., Any], shared: list[inspect.Parameter]) -> Callable[..., Any]:
+    own = inspect.signature(run, eval_str=True)
+    added = [one for one in shared if one.name not in own.parameters]
+
+    @functools.wraps(run)
+    def call(**given: Any) -> Any:
+        token = _OPTIONS.set(Options(**{one.name: given.pop(one.name) for one in added}))
+        try:
+            return run(**given)
+        finally:
+            _OPTIONS.reset(token)
+
+    call.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
+    return call
+
+
+def read_service() -> ServiceConfig:
+    """The configuration."""
+    return load_service(options().config)
+
+
+def open_service(config: Path | None = None) -> tuple[ServiceConfig, Database]:
     """Read the configuration and open the database, which must be at the revision of this program."""
-    return load_service(path), open_database(path)
+    service = load_service(config) if config is not None else read_service()
+    return service, open_database(service)
 
 
-def open_database(config: Path | None, *, any_revision: bool = False) -> Database:
+def open_site(site_id: str) -> tuple[ServiceConfig, Database, Site]:
+    """What `open_service` gives, with the site of that id; raises what `pick_site` raises."""
+    service, db = open_service()
+    return service, db, pick_site(service, site_id)
+
+
+def open_database(service: ServiceConfig | None = None, *, any_revision: bool = False) -> Database:
     """The configured database, at the schema this version needs unless any will do; close it, best by `with`.
 
     What the rule of the command does not allow is not written through it (`monitor.cli.rules`).
     """
-    db = Database(load_service(config).database.url)
+    db = Database((service or read_service()).database.url)
     close_by_rule(db)
     try:
         if not any_revision:
@@ -74,17 +148,17 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
     raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; {there}{meant}")
 
 
-def check_site(c: Connection, config: Path | None, site_id: str | None) -> None:
-    """Refuse a site that has no file and never was watched; for verbs that found nothing of it.
+def check_site(c: Connection, site_id: str | None, found: object = None) -> None:
+    """Refuse a site that has no file and never was watched, unless something of it was found.
 
     Raises:
         NotFoundError: It is unknown; the sites there are are named. One that is retired is known by its history.
     """
     from monitor.store.alerting.sites import load_sites_summary
 
-    if site_id is None or any(s.id == site_id for s in load_sites_summary(c, active_only=False)):
+    if found or site_id is None or any(s.id == site_id for s in load_sites_summary(c, active_only=False)):
         return
-    pick_site(load_service(config), site_id)
+    pick_site(read_service(), site_id)
 
 
 def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
@@ -140,14 +214,14 @@ def _list_trials(site: Site, found: Iterable[str]) -> Iterator[str]:
         yield f"slopeward forecast backtest --data {file} --quantity {quantity} --horizons {horizons}"
 
 
-def find_zones(c: Connection, config: Path | None, *, utc: bool) -> Callable[[str], str]:
+def find_zones(c: Connection, *, utc: bool) -> Callable[[str], str]:
     """By site, the zone that its times are shown in; for the service itself that of `[web] timezone`."""
     from monitor.store.alerting.sites import load_sites_summary
 
     if utc:
         return lambda _site: "UTC"
     zones = {site.id: site.timezone for site in load_sites_summary(c, active_only=False)}
-    own = load_service(config).web.timezone
+    own = read_service().web.timezone
     return lambda site: zones.get(site, own)
 
 
@@ -167,14 +241,63 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def show(facts: dict[str, Any], line: str, as_json: bool) -> None:
+def show(facts: dict[str, Any], line: str) -> None:
     """One result on stdout."""
-    print(canonical_json(facts) if as_json else line)
+    print(canonical_json(facts) if options().as_json else line)
+
+
+def show_in_order(facts: dict[str, Any], line: str) -> None:
+    """One result on stdout, its keys in the order that they have."""
+    if options().as_json:
+        print_json(facts)
+    else:
+        print(line)
 
 
 def say(line: str) -> None:
     """One line for people, on stderr."""
     print(line, file=sys.stderr)
+
+
+def require_any(found: object, line: str) -> None:
+    """Say that nothing was found, and end with the status for it; nothing where something was."""
+    if not found:
+        say(line)
+        raise typer.Exit(NOTHING)
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], out: Path, name: str) -> None:
+    """Rows as CSV into a file that comes into place whole, or on stdout (`-`)."""
+    if str(out) == "-":
+        write_csv(rows, sys.stdout)
+        return
+    with replacing(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        write_csv(rows, file)
+    say(f"{len(rows)} {name} in {out}")
+
+
+@contextmanager
+def ending_at(*nothing: type[Exception]) -> Iterator[None]:
+    """Where an error says that there is nothing to work on: say it, and end with the status for that."""
+    try:
+        yield
+    except nothing as error:
+        say(str(error))
+        raise typer.Exit(NOTHING) from None
+
+
+def warn(warnings: Iterable[object]) -> None:
+    """What a person should know of a result, on stderr."""
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
+def read_duration_s(option: str, text: str) -> float:
+    """The seconds that an option says, such as `4h`; raises RefusedError."""
+    try:
+        return parse_duration_s(text)
+    except ValueError as error:
+        raise RefusedError(f"{option}: {error}") from error
 
 
 def tell_progress() -> Callable[[str, float], None]:

@@ -104,7 +104,7 @@ def run_demo(*, once: bool, folder: Path | None, seed: int, say: Say, clock: Cal
         else:
             _begin(stage, "scene", lambda: _drop_scene(stage, model, now))
         _play(stage, model, now, say, follow=not once)
-        complete = _wait_for_everything(stage, PATIENCE_S if once else math.inf)
+        complete = _wait_for_acts(stage, has_played, PATIENCE_S if once else math.inf)
         counted = count(stage)
         counted["seconds"] = round(time.monotonic() - began, 1)
         if complete:
@@ -177,10 +177,6 @@ def _stay(stage: Stage, say: Say) -> None:
         pass
 
 
-def _is_busy(stage: Stage) -> bool:
-    return any(thread.is_alive() for thread in stage.threads)
-
-
 @contextlib.contextmanager
 def open_stage(site_files: dict[str, str], folder: Path | None, say: Say) -> Iterator[Stage]:
     """A folder with configuration and site files, and the service running in it; both go away at the end."""
@@ -237,50 +233,46 @@ def free_port(wish: int = 0) -> int:
 
 def count(stage: Stage) -> dict[str, Any]:
     """Count what is in the database."""
-    db = Database(stage.db_url)
-    try:
-        with db.read() as c:
-            forecasts = c.execute(
-                select(t.forecast.c.model, func.count(t.forecast.c.issued_at.distinct())).group_by(t.forecast.c.model)
-            )
-            states = c.execute(select(t.notification.c.state, func.count()).group_by(t.notification.c.state))
-            sent = {str(row[0]): int(row[1]) for row in states}
-            stamp = find_stamp(c, "broker")
+    with Database(stage.db_url) as db, db.read() as c:
+        forecasts = c.execute(
+            select(t.forecast.c.model, func.count(t.forecast.c.issued_at.distinct())).group_by(t.forecast.c.model)
+        )
+        states = c.execute(select(t.notification.c.state, func.count()).group_by(t.notification.c.state))
+        sent = {str(row[0]): int(row[1]) for row in states}
+        stamp = find_stamp(c, "broker")
 
-            def rows(table: Any) -> int:
-                return int(c.execute(select(func.count()).select_from(table)).scalar_one())
+        def rows(table: Any) -> int:
+            return int(c.execute(select(func.count()).select_from(table)).scalar_one())
 
-            return {
-                "observations": rows(t.observation),
-                "forecasts": {str(row[0]): int(row[1]) for row in forecasts},
-                "footprints": rows(t.scene_footprint),
-                "scenes": rows(t.scene),
-                "forecasters": _judge_forecasters(c),
-                "anomaly_scores": rows(t.anomaly),
-                "anomalies": {
-                    str(name): {"scores": int(scores), "over_threshold": int(over or 0)}
-                    for name, scores, over in c.execute(
-                        select(t.anomaly.c.detector, func.count(), func.sum(case((t.anomaly.c.alerted, 1), else_=0)))
-                        .group_by(t.anomaly.c.detector)
-                        .order_by(t.anomaly.c.detector)
-                    )
-                },
-                "alerts": rows(t.alert),
-                "top_level": int(
-                    c.execute(select(func.max(t.alert.c.peak_level)).where(t.alert.c.ledger == "hazard")).scalar() or 0
-                ),
-                "notifications": {
-                    "delivered": sent.get("delivered", 0) + sent.get("confirmed", 0),
-                    "failed": sent.get("failed_final", 0) + sent.get("failed_retry", 0),
-                },
-                "rejected": rows(t.rejected_message),
-                "degraded": bool(stamp and not stamp[1].get("durable", True)),
-                "trouble": stage.trouble,
-                "missing": stage.missing,
-                "page_url": stage.page_url,
-            }
-    finally:
-        db.close()
+        return {
+            "observations": rows(t.observation),
+            "forecasts": {str(row[0]): int(row[1]) for row in forecasts},
+            "footprints": rows(t.scene_footprint),
+            "scenes": rows(t.scene),
+            "forecasters": _judge_forecasters(c),
+            "anomaly_scores": rows(t.anomaly),
+            "anomalies": {
+                str(name): {"scores": int(scores), "over_threshold": int(over or 0)}
+                for name, scores, over in c.execute(
+                    select(t.anomaly.c.detector, func.count(), func.sum(case((t.anomaly.c.alerted, 1), else_=0)))
+                    .group_by(t.anomaly.c.detector)
+                    .order_by(t.anomaly.c.detector)
+                )
+            },
+            "alerts": rows(t.alert),
+            "top_level": int(
+                c.execute(select(func.max(t.alert.c.peak_level)).where(t.alert.c.ledger == "hazard")).scalar() or 0
+            ),
+            "notifications": {
+                "delivered": sent.get("delivered", 0) + sent.get("confirmed", 0),
+                "failed": sent.get("failed_final", 0) + sent.get("failed_retry", 0),
+            },
+            "rejected": rows(t.rejected_message),
+            "degraded": bool(stamp and not stamp[1].get("durable", True)),
+            "trouble": stage.trouble,
+            "missing": stage.missing,
+            "page_url": stage.page_url,
+        }
 
 
 def _judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
@@ -423,12 +415,8 @@ def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
 
 def _add_person(stage: Stage, now: datetime) -> str:
     password = secrets.token_urlsafe(9)
-    db = Database(stage.db_url)
-    try:
-        with db.write() as c:
-            add_user(c, "demo", password, "operator", now)
-    finally:
-        db.close()
+    with Database(stage.db_url) as db, db.write() as c:
+        add_user(c, "demo", password, "operator", now)
     return password
 
 
@@ -436,16 +424,13 @@ def _wait_for_service(stage: Stage) -> None:
     def is_running() -> bool:
         if not (stage.folder / "slopeward.db").exists():
             return False
-        db = Database(stage.db_url)
         try:
-            with db.read() as c:
+            with Database(stage.db_url) as db, db.read() as c:
                 found = find_stamp(c, "core")
-            # before ingest has subscribed, a new broker session would keep nothing for it
-            return found is not None and all(found[1]["ingest"]["connected"].values())
         except SlopewardError:
             return False
-        finally:
-            db.close()
+        # before ingest has subscribed, a new broker session would keep nothing for it
+        return found is not None and all(found[1]["ingest"]["connected"].values())
 
     def look() -> tuple[bool, Any]:
         # while it starts it writes its log and lays out its database
@@ -467,14 +452,11 @@ def _wait_for_rows(stage: Stage, rows: int) -> None:
     wait_until(look, PATIENCE_S, stage)
 
 
-def _wait_for_everything(stage: Stage, patience_s: float) -> bool:
-    """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
-    return _wait_for_acts(stage, has_played, patience_s)
-
-
 def _wait_for_acts(stage: Stage, is_seen: Callable[[dict[str, Any]], Any], patience_s: float) -> bool:
+    """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
+
     def look() -> tuple[bool, Any]:
-        if _is_busy(stage):
+        if any(thread.is_alive() for thread in stage.threads):
             return False, time.monotonic()  # an act that goes on is a movement: it ends by its own limit
         counted = count(stage)
         return bool(is_seen(counted)), counted

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.simulate.site_file import RAIN_RULE, RECIPIENT, write_duration, write_site_toml
+from monitor.simulate.site_file import write_stations
 from monitor.simulate.slope import SlopeModel
 
 CREEP_MM_PER_DAY: Final = 1.0
@@ -13,8 +13,7 @@ LIVE: Final = timedelta(hours=18)
 
 # Voight with 1/v linear: velocity = CREEP * ACCELERATES / time left, so 30, 120 and 200 mm/day are reached about
 # 16 h, 4 h and 2.4 h before the failure; windows shorten with the level, as they must in an acceleration.
-TAIL: Final = (
-    """
+TAIL: Final = """
 [[criterion]]
 kind = "velocity"
 stations = ["G*"]
@@ -28,9 +27,19 @@ recover = 0.6
 valid_for = "1d"
 author = "simulator"
 reason = "chosen so that a demonstration of minutes climbs all levels; proves nothing about a real slope"
-"""
-    + RAIN_RULE
-    + """
+
+[[criterion]]
+kind = "rain_intensity_duration"
+series = "R1.rain"
+a = 14.82
+b = 0.39
+c = 0.0
+duration = ["1h", "240h"]
+min_coverage = 0.8
+level = "yellow"
+author = "simulator"
+reason = "published global curve (Caine 1980), unverified for any site"
+
 [[criterion]]
 kind = "forecast"
 stations = ["G*"]
@@ -76,9 +85,13 @@ every = "10m"
 detectors = ["persistence-z", "ae"]
 budget_per_sensor_month = 0.5
 every = "2m"
+
+[[recipient]]
+name = "duty engineer"
+channels = ["log"]
+levels = ["yellow", "orange", "red"]
+escalate_after = "10m"
 """
-    + RECIPIENT
-)
 
 
 def plan_story(now: datetime, seed: int, days: float, step: timedelta, stations: int) -> SlopeModel:
@@ -98,8 +111,5 @@ def plan_story(now: datetime, seed: int, days: float, step: timedelta, stations:
 
 def write_story_site(model: SlopeModel) -> str:
     """Its site file: the stations of the model, thresholds that a demonstration of minutes can cross."""
-    text = write_site_toml(model)
-    stations = text[: text.index("[[criterion]]")].rstrip() + "\n"
     # the last hours are played fast: what is hours old is not late here
-    silence = f'max_silence = "{write_duration(6 * model.step)}"'
-    return stations.replace(silence, 'max_silence = "1d"') + TAIL
+    return write_stations(model, "1d") + TAIL

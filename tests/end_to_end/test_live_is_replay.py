@@ -27,7 +27,6 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import Terms, run_backtest
 from monitor.replay.known import Known
 from monitor.replay.scorecard import Run
-from monitor.simulate.site_file import write_site_toml
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.offsets import add_offset
@@ -36,6 +35,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, alert_event, evaluation, observation_flag
 from tests.conftest import ON_SQLITE
+from tests.data.site_text import write_site_toml
 
 STEP = timedelta(hours=4)
 START = datetime(2026, 1, 1, tzinfo=UTC)

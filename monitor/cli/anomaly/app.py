@@ -1,27 +1,28 @@
 """`slopeward anomalies`: train detectors, score a site now, compare detectors at one budget."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forecasting.message import gather
-from monitor.cli.anomaly.labels import add_to
+from monitor.cli.anomaly import labels
 from monitor.cli.anomaly.models import models
 from monitor.cli.anomaly.points import points
 from monitor.cli.session import (
     LARGEST_SEED,
-    ConfigOption,
-    JsonOption,
+    Commands,
     SiteOption,
     open_service,
+    open_site,
+    options,
     pick_site,
     point_to_the_past,
     print_json,
     show,
+    show_in_order,
 )
 from monitor.store.models.registry import find_active
 
@@ -29,22 +30,22 @@ if TYPE_CHECKING:
     from detection.anomaly.windows import Series
     from monitor.store.models.proofs import Proof
 
-app = typer.Typer(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
-add_to(app)
-app.command(epilog="Example: slopeward anomalies models")(models)
+app = Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
+app.add_typer(labels.app)
+app.command(epilog="Example: slopeward anomalies models", takes_config=False)(models)
 app.command(epilog="Example: slopeward anomalies points --site north-bench")(points)
 
 
 @app.command(epilog="Example: slopeward anomalies score --site north-bench")
-def score(site: SiteOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def score(site: SiteOption) -> None:
     """Score what is new with every detector of the site's plan."""
     from monitor.jobs import anomaly
 
-    service, db = open_service(config)
+    service, db = open_service()
     chosen, now = pick_site(service, site), datetime.now(UTC)
     point_to_the_past(db, chosen, now)
     said = anomaly.run(db, service, chosen, now)
-    show({"site": chosen.id, "said": said}, said, as_json)
+    show({"site": chosen.id, "said": said}, said)
 
 
 @app.command(epilog="Example: slopeward anomalies train --site north-bench --detector rules")
@@ -52,8 +53,6 @@ def train(
     site: SiteOption,
     detector: Annotated[list[str] | None, typer.Option(help="One or more; default: those of the site file.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the networks.")] = 7,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Count the thresholds of detectors on the site's own record against its false-alarm budget; train networks."""
     from detection.anomaly.registry import list_detectors
@@ -61,8 +60,7 @@ def train(
 
     _check_detectors(detector)
     known = list_detectors()
-    service, db = open_service(config)
-    chosen = pick_site(service, site)
+    service, db, chosen = open_site(site)
     wanted = detector or [d for d in chosen.anomaly.detectors if d in known]
     now, trained = datetime.now(UTC), 0
     point_to_the_past(db, chosen, now)
@@ -75,7 +73,7 @@ def train(
             continue
         trained += 1
         facts = {"site": chosen.id, "detector": name, "model_hash": active.model_hash, "card": active.card}
-        show(facts, f"{name}: {_describe(active.card)} (model {said})", as_json)
+        show(facts, f"{name}: {_describe(active.card)} (model {said})")
     if trained < len(wanted) or not wanted:
         raise typer.Exit(3 if trained else 4)
 
@@ -127,8 +125,6 @@ def bench(
         float | None,
         typer.Option(min=0.1, max=0.8, help="Served fresh from this share of the record on, with and without labels."),
     ] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms.
 
@@ -157,9 +153,9 @@ def bench(
     if (data is None) == (site is None):
         raise typer.BadParameter("name a record: either --data or --site")
     if data is not None and (data == "insar" or data.endswith(".zip")):
-        _bench_points(data, budget, seeds, as_json=as_json)
+        _bench_points(data, budget, seeds)
         return
-    samples, beside, step_s, wanted, allowed = _read_bench(data, site, config)
+    samples, beside, step_s, wanted, allowed = _read_bench(data, site)
     wanted = _check_detectors(detector, beside=True) or wanted
     budget = allowed if budget is None else budget
     names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
@@ -169,19 +165,13 @@ def bench(
     ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else fans
     if group:
         found = run_group_bench(samples, wanted, budget, range(seeds), ready)
-        if not as_json:
-            print(format_group(found))
-        for row in found if as_json else []:
-            print_json(row)
+        _show_rows(found, format_group(found))
         return
     if quantities:
         groups, drivers = _group_quantities(samples, beside)
         wanted = detector or ["persistence-z", "rules", "site-ae", "quantities-ae"]
         found = run_quantities_bench(groups, drivers, wanted, budget, range(seeds))
-        if not as_json:
-            print(format_quantities(found))
-        for row in found if as_json else []:
-            print_json(row)
+        _show_rows(found, format_quantities(found))
         return
     rows = run_bench(samples, names, budget, range(seeds), ready, live or TEST_FROM, beside=beside)
     for row in rows:
@@ -189,19 +179,14 @@ def bench(
             gain = row["recall_gain_over_rules"] = find_gain(rows, row["detector"])
             row["adds"] = gain is not None and gain >= VOTE_GAIN
     certain = run_certain_bench(samples, range(seeds))
-    if not as_json:
-        print(format_table(rows))
-        for row in rows:
-            if "adds" in row:
-                print(f"{row['detector']}: {_judge(row['recall_gain_over_rules'], adds=row['adds'])}")
-        print(format_certain(certain))
-    for row in [*rows, *certain] if as_json else []:
-        print_json(row)
+    judged = [row for row in rows if "adds" in row]
+    told = [f"{row['detector']}: {_judge(row['recall_gain_over_rules'], adds=row['adds'])}" for row in judged]
+    _show_rows([*rows, *certain], "\n".join([format_table(rows), *told, format_certain(certain)]))
     if site is not None:
-        _keep_proofs(site, config, as_json=as_json)
+        _keep_proofs(site)
 
 
-def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
+def _keep_proofs(site: str) -> None:
     """Test what serves each detector that counts for the level, and keep it; what has no threshold yet is trained."""
     from detection.anomaly.registry import FANS
     from monitor.cli.identity import name_helper
@@ -211,8 +196,7 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
     from monitor.jobs.forecasts.train import HISTORY_STEPS, train_one
     from monitor.jobs.samples import history_since
 
-    service, db = open_service(config)
-    chosen = pick_site(service, site)
+    service, db, chosen = open_site(site)
     step_s = chosen.watched_step_s or 0.0
     for detector in chosen.anomaly.detectors:
         if find_asking(chosen, detector) is None:
@@ -220,7 +204,7 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
         now = datetime.now(UTC)
         made_by = f"slopeward anomalies bench --site {chosen.id}"
         if detector in FANS:
-            _tell_proof(detector, prove_fans(db, chosen, detector, now, name_helper(), made_by), as_json=as_json)
+            _tell_proof(detector, prove_fans(db, chosen, detector, now, name_helper(), made_by))
             continue
         with db.read() as c:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
@@ -236,19 +220,27 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
         proof = prove_serving(
             db, chosen, serving, history_since(now, step_s, HISTORY_STEPS), now, name_helper(), made_by
         )
-        _tell_proof(detector, proof, as_json=as_json)
+        _tell_proof(detector, proof)
 
 
-def _tell_proof(detector: str, proof: "Proof | None", *, as_json: bool) -> None:
+def _tell_proof(detector: str, proof: "Proof | None") -> None:
     if proof is None:
         print(f"{detector}: no proof: no reading has a forecast that is shown now beside it", file=sys.stderr)
-    elif as_json:
-        print_json({"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result})
-    else:
-        print(f"{detector}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(proof.reasons)} (kept)")
+        return
+    facts = {"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result}
+    said = "may be a witness" if proof.passed else f"advice: {'; '.join(proof.reasons)}"
+    show_in_order(facts, f"{detector}: {said} (kept)")
 
 
-def _bench_points(data: str, budget: float | None, seeds: int, *, as_json: bool) -> None:
+def _show_rows(rows: Iterable[Mapping[str, Any]], table: str) -> None:
+    if not options().as_json:
+        print(table)
+        return
+    for row in rows:
+        print_json(row)
+
+
+def _bench_points(data: str, budget: float | None, seeds: int) -> None:
     """Rules and autoencoders on thousands of satellite points."""
     from detection.anomaly.points.bench import format_points_table, run_points_bench
     from detection.anomaly.points.draw import draw_points
@@ -264,10 +256,7 @@ def _bench_points(data: str, budget: float | None, seeds: int, *, as_json: bool)
         columns = zip(panel.stations, panel.values.T.tolist(), strict=True)
         samples = {name: build_series(panel.times_s.tolist(), values, panel.step_s) for name, values in columns}
     rows = run_points_bench(samples, BUDGET if budget is None else budget, range(seeds))
-    if not as_json:
-        print(format_points_table(rows))
-    for row in rows if as_json else []:
-        print_json(row)
+    _show_rows(rows, format_points_table(rows))
 
 
 def _group_quantities(
@@ -294,7 +283,7 @@ def _judge(gain: float | None, *, adds: bool) -> str:
 
 
 def _read_bench(
-    data: str | None, site: str | None, config: Path | None
+    data: str | None, site: str | None
 ) -> tuple["dict[str, Series]", "dict[str, Series]", float, list[str], float]:
     """Series by station, other quantities beside them, their interval, the detectors to compare, and the budget."""
     from detection.anomaly.neural.site_table import lay_beside
@@ -323,7 +312,7 @@ def _read_bench(
     from monitor.jobs.samples import history_since, load_watched
 
     assert site is not None
-    service, db = open_service(config)
+    service, db = open_service()
     chosen, now = pick_site(service, site), datetime.now(UTC)
     point_to_the_past(db, chosen, now)
     step_s = chosen.watched_step_s

@@ -1,61 +1,48 @@
 """`slopeward anomalies list`, `label`, `labels`, `budget`, `factor`: what detectors reported, what people say of it."""
 
-import sys
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from detection.whole_file import replacing
-from monitor.cli.identity import narrow_to_reader, prove
+from monitor.cli.identity import acting, narrow_to_reader
 from monitor.cli.session import (
     NOTHING,
-    ConfigOption,
-    JsonOption,
+    Commands,
     SiteOption,
     check_site,
     open_database,
     pick_site,
+    read_service,
+    require_any,
     say,
     show,
+    write_table,
 )
-from monitor.config.service import load_service
 from monitor.domain.instants import parse, spell
 from monitor.domain.instruments.board import CAUSES, VERDICTS
 from monitor.errors import RefusedError
-from monitor.export.spreadsheet import write_csv
 from monitor.store.models.anomaly_budget import Measured, counts_again, load_budgets, measure_detectors
 from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
 from monitor.store.readings.gaps import load_gaps
 from monitor.store.schema.views import load_view
 
+app = Commands()
 LABEL_DAYS = 400  # how far back a happening may lie
 
 
-def add_to(app: typer.Typer) -> None:
-    """Make them commands of `slopeward anomalies`."""
-    app.command("list")(list_runs)
-    app.command("label")(label)
-    app.command("labels")(export)
-    app.command("budget")(list_budgets)
-    app.command("factor")(set_factor)
-
-
+@app.command("list")
 def list_runs(
-    site: SiteOption,
-    days: Annotated[float, typer.Option(min=0.01, max=36525.0, help="How many days back.")] = 14.0,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    site: SiteOption, days: Annotated[float, typer.Option(min=0.01, max=36525.0, help="How many days back.")] = 14.0
 ) -> None:
     """List what detectors reported, and what people said; then readings that are missing; exit 4 without any.
 
     Example: slopeward anomalies list --site north-bench --days 30
     """
-    declared, now = pick_site(load_service(config), site), datetime.now(UTC)
-    with closing(open_database(config)) as db, db.read() as c:
+    declared, now = pick_site(read_service(), site), datetime.now(UTC)
+    with open_database() as db, db.read() as c:
         narrow_to_reader(c, site)
         found = load_runs(c, declared, now - timedelta(days=days), now)
         gaps = load_gaps(c, site, now - timedelta(days=days), now)
@@ -64,14 +51,14 @@ def list_runs(
         line = f"{run.station} {run.quantity} {spell(run.from_at)[:19]}Z to {spell(run.to_at)[:19]}Z {run.kind}"
         found_by = f"{', '.join(run.detectors)}, {run.score:.2g} times the threshold"
         against = f"compared with {', '.join(run.compared_with)}"
-        show(spell_run(run), f"{line} ({found_by}; {against}): {said}", as_json)
+        show(spell_run(run), f"{line} ({found_by}; {against}): {said}")
     for gap in gaps:
         line = f"{gap.station} {gap.quantity} {spell(gap.from_at)[:19]}Z to {spell(gap.to_at)[:19]}Z gap"
         facts = {
             "station": gap.station, "quantity": gap.quantity, "from": spell(gap.from_at), "to": spell(gap.to_at),
             "kind": "gap", "missing": gap.missing,
         }  # fmt: skip
-        show(facts, f"{line} ({gap.missing} readings missing)", as_json)
+        show(facts, f"{line} ({gap.missing} readings missing)")
     if not found and not gaps:
         say("no anomaly")
         raise typer.Exit(NOTHING)
@@ -88,6 +75,7 @@ def spell_run(run: AnomalyRun) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@app.command("label")
 def label(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     station: Annotated[str, typer.Argument(metavar="STATION", help="Station")],
@@ -97,8 +85,6 @@ def label(
     quantity: Annotated[str | None, typer.Option("--quantity", help="Where several have one at that time")] = None,
     note: Annotated[str, typer.Option("--note", help="What was seen")] = "",
     by: Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Say what an anomaly was: it is kept with who and when, and the newest word counts.
 
@@ -108,65 +94,50 @@ def label(
         instant = parse(at)
     except ValueError as error:
         raise RefusedError(f"--at: {error}") from error
-    declared = pick_site(load_service(config), site)
-    with closing(open_database(config)) as db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            since = now - timedelta(days=LABEL_DAYS)
-            run = find_run(load_runs(c, declared, since, now), station, instant, quantity)
-            number = add_label(c, site, run, verdict, cause, who, note, now)
+    declared = pick_site(read_service(), site)
+    with acting(by, site) as (c, who, now):
+        since = now - timedelta(days=LABEL_DAYS)
+        run = find_run(load_runs(c, declared, since, now), station, instant, quantity)
+        number = add_label(c, site, run, verdict, cause, who, note, now)
     facts = {"label": number, "station": station, "quantity": run.quantity, "verdict": verdict, "cause": cause}
-    show(facts, f"{station} {run.quantity} {spell(run.from_at)[:19]}Z: {verdict}, {cause}", as_json)
+    show(facts, f"{station} {run.quantity} {spell(run.from_at)[:19]}Z: {verdict}, {cause}")
 
 
+@app.command("labels")
 def export(
     site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
     out: Annotated[Path | None, typer.Option("--csv", help="Write this file (`-` = stdout).")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List or export every word that people said of anomalies, oldest first; exit 4 when there is none.
 
     Example: slopeward anomalies labels --site north-bench --csv labels.csv
     """
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         sites = narrow_to_reader(c, site)
         rows = load_view(c, "anomaly_labels", order_by=("label_id",), site=sites)
-        if not rows:
-            check_site(c, config, site)
-    if not rows:
-        say("nobody said anything of an anomaly")
-        raise typer.Exit(NOTHING)
+        check_site(c, site, rows)
+    require_any(rows, "nobody said anything of an anomaly")
     if out is None:
         for row in rows:
             line = f"{row['label_id']:>4} {row['site']} {row['station']} {row['quantity']} {row['from_at'][:19]}Z"
-            show(
-                row,
-                f"{line}: {row['verdict']}, {row['cause']}, by {row['by']} {row['at'][:19]}Z {row['note']}",
-                as_json,
-            )
-    elif str(out) == "-":
-        write_csv(rows, sys.stdout)
+            show(row, f"{line}: {row['verdict']}, {row['cause']}, by {row['by']} {row['at'][:19]}Z {row['note']}")
     else:
-        with replacing(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-            write_csv(rows, file)
-        say(f"{len(rows)} labels in {out}")
+        write_table(rows, out, "labels")
 
 
+@app.command("budget")
 def list_budgets(
     site: SiteOption,
     history: Annotated[bool, typer.Option("--history", help="Every correction that was kept, oldest first")] = False,
     recompute: Annotated[bool, typer.Option("--recompute", help="Count each again; exit 1 where one differs")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show the false alarms of each detector against its budget, and the factor on its threshold; exit 4 without any.
 
     Example: slopeward anomalies budget --site north-bench --history --recompute
     """
-    declared, now = pick_site(load_service(config), site), datetime.now(UTC)
+    declared, now = pick_site(read_service(), site), datetime.now(UTC)
     differ = 0
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         narrow_to_reader(c, site)
         measured = [] if history or recompute else measure_detectors(c, declared, now)
         kept = load_budgets(c, site) if history or recompute else []
@@ -176,7 +147,7 @@ def list_budgets(
         explained = f", {one.known_cause} with a known cause" if one.known_cause else ""
         line = f"{one.detector}: {one.describe()}; {against}"
         seen = f"{one.reported} alarms in {one.sensor_months:.1f} sensor-months in all"
-        show(spell_budget(one), f"{line}; {seen}{explained}", as_json)
+        show(spell_budget(one), f"{line}; {seen}{explained}")
     for row in kept:
         is_same = not recompute or counts_again(row)
         differ += not is_same
@@ -184,7 +155,7 @@ def list_budgets(
         line = f"{head} by {row.by}: {row.reason}"
         facts = {k: v for k, v in row._mapping.items() if k != "evidence"} | {"at": spell(row.at), "same": is_same}  # noqa: SLF001
         facts["from_at"] = spell(row.from_at)
-        show(facts, line if is_same else f"{line}: DIFFERS when counted again", as_json)
+        show(facts, line if is_same else f"{line}: DIFFERS when counted again")
     if differ:
         raise typer.Exit(1)
     if not measured and not kept:
@@ -205,6 +176,7 @@ def spell_budget(one: Measured) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@app.command("factor")
 def set_factor(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     detector: Annotated[str, typer.Argument(metavar="DETECTOR", help="Detector, see `slopeward anomalies budget`")],
@@ -214,21 +186,13 @@ def set_factor(
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why")],
     by: Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Put the threshold of a detector back, or elsewhere within its bounds; ten new labels are needed to move it again.
 
     Example: slopeward anomalies factor north-bench rules 1 --reason "the labels of March were a mistake"
     """
-    declared = pick_site(load_service(config), site)
-    with closing(open_database(config)) as db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            before = keep_factor(c, declared, detector, factor, who, reason, now)
+    declared = pick_site(read_service(), site)
+    with acting(by, site) as (c, who, now):
+        before = keep_factor(c, declared, detector, factor, who, reason, now)
     facts = {"site": site, "detector": detector, "factor_before": before.factor, "factor": factor}
-    show(
-        facts,
-        f"{detector}: the threshold is {factor:.3g} times the counted one, it was {before.factor:.3g} times",
-        as_json,
-    )
+    show(facts, f"{detector}: the threshold is {factor:.3g} times the counted one, it was {before.factor:.3g} times")

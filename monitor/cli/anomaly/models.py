@@ -6,18 +6,15 @@ The list itself is that of `slopeward forecast models --all`; here stand those a
 import typer
 
 from monitor.cli.forecast.catalogue import RECORDS, list_models, tell_model
-from monitor.cli.session import JsonOption, print_json
+from monitor.cli.session import options, show_in_order
 
 KINDS = frozenset({"anomaly detector", "check of readings"})
 
 
-def models(as_json: JsonOption = False) -> None:
+def models() -> None:
     """List every detector with paper, size, stored scores beside those of `rules`, and what they argue for."""
-    if not as_json:
+    if not options().as_json:
         typer.echo(f"{RECORDS}. F1, or the share found, of faults laid into them, at the same rate of false alarms.")
     for row in list_models():
         if row["kind"] in KINDS:
-            if as_json:
-                print_json(row)
-            else:
-                typer.echo(tell_model(row))
+            show_in_order(row, tell_model(row))

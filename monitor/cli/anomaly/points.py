@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, SiteOption, open_service, pick_site, say, show
+from monitor.cli.session import SiteOption, open_site, require_any, show
 from monitor.domain.instants import spell
 from monitor.language.figures import spell_number
 from monitor.store.models.point_looks import KeptLook, PointHappening, load_looks
@@ -16,15 +16,12 @@ def points(
     site: SiteOption,
     looks: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many looks.")] = 5,
     recompute: Annotated[bool, typer.Option("--recompute", help="Make each again; exit 1 where one differs")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List looks at satellite points and what happened in each, one line per cause; exit 4 where nobody looked yet.
 
     A look is made by the service after a file of points has come in. All of it is advice.
     """
-    service, db = open_service(config)
-    chosen = pick_site(service, site)
+    service, db, chosen = open_site(site)
     with db.read() as c:
         narrow_to_reader(c, site)
         found = load_looks(c, site, looks)
@@ -40,12 +37,10 @@ def points(
         facts = {"look": kept.id, **_spell_look(kept), "same": is_same, "anomalies": told[kept.id]}
         lines = [_describe(kept) + (": DIFFERS when made again" if is_same is False else "")]
         lines += [f"  {_describe_happening(one)}" for one in kept.found.happenings]
-        show(facts, "\n".join(lines), as_json)
+        show(facts, "\n".join(lines))
     if differ:
         raise typer.Exit(1)
-    if not found:
-        say("no look at satellite points yet")
-        raise typer.Exit(NOTHING)
+    require_any(found, "no look at satellite points yet")
 
 
 def _spell_look(kept: KeptLook) -> dict[str, object]:

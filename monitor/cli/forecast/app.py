@@ -9,27 +9,27 @@ from monitor.cli.forecast import explain, grid, models, points, refit, season, t
 from monitor.cli.identity import name_helper
 from monitor.cli.session import (
     LARGEST_SEED,
-    ConfigOption,
-    JsonOption,
+    Commands,
     SiteOption,
     open_service,
+    open_site,
     pick_site,
     point_to_the_past,
     show,
 )
 
-app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=True)
+app = Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: slopeward forecast run --site north-bench")
-def run(site: SiteOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def run(site: SiteOption) -> None:
     """Issue forecasts of a site from what is known now, and score those whose targets have come."""
     from monitor.jobs.forecasts import rescore, run
 
-    service, db = open_service(config)
+    service, db = open_service()
     one, now = pick_site(service, site), datetime.now(UTC)
     for job, said in (("issue", run.run(db, service, one, now)), ("score", rescore.run(db, service, one, now))):
-        show({"site": one.id, "job": job, "said": said}, said, as_json)
+        show({"site": one.id, "job": job, "said": said}, said)
     point_to_the_past(db, one, now)
 
 
@@ -40,8 +40,6 @@ def train(
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Same seed and data give the same checkpoint.")
     ] = 7,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
     from forecasting.registry import NETWORKS, TABLES_ONLY
@@ -50,10 +48,9 @@ def train(
     if model not in NETWORKS or model in TABLES_ONLY:
         able = sorted(set(NETWORKS) - TABLES_ONLY)
         raise typer.BadParameter(f"no network {model!r} can be served; there are {', '.join(able)}")
-    service, db = open_service(config)
-    one = pick_site(service, site)
+    service, db, one = open_site(site)
     said = train_one(db, service, one, "forecast", model, datetime.now(UTC), seed, actor=name_helper())
-    show({"site": one.id, "model": model, "seed": seed, "said": said}, said, as_json)
+    show({"site": one.id, "model": model, "seed": seed, "said": said}, said)
 
 
 for verb, example in (

@@ -4,7 +4,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,6 @@ def list_models() -> list[dict[str, Any]]:
         STATISTICAL,
     )
 
-    kept = read_benchmark("forecast")
     rows = []
     tables: dict[str, Mapping[str, str]] = {
         "simple forecast": BASELINES, "statistical forecast": STATISTICAL, "for tables": COMPARISONS,
@@ -71,32 +70,31 @@ def list_models() -> list[dict[str, Any]]:
             row = _describe(name, kind, path, whole_file=shared[path.partition(":")[0]] == 1)
             size = _size_of_network(name) if kind == "network" else {}
             if name in PRETRAINED:
-                told = _score_short(read_benchmark("forecast-short"))
+                told = _weigh(_score_short())
             else:
-                told = _argue(_score(name, kept) if name not in STATISTICAL else _score_statistical(name))
+                told = _argue(_score_statistical(name) if name in STATISTICAL else _score(name))
             rows.append(row | size | {"reads_drivers": name in READS_DRIVERS, "served": name in SERVED} | told)
     for name, path in METHODS.items():
         row = _describe(name, "decomposition", path.partition(":")[0])
-        rows.append(row | {"served": name in FOR_FORECASTS} | _score_parts(name, read_benchmark("seeds"), kept))
+        rows.append(row | {"served": name in FOR_FORECASTS} | _weigh(_score_parts(name)))
     for name, path in KINEMATIC.items():
-        told = _score_looks(name, read_benchmark("stages")) if name in CALLED else _score_failure()
+        told = _weigh(_score_looks(name)) if name in CALLED else _score_failure()
         rows.append(_describe(name, "curve", path) | {"served": True} | told)
     rows.append(_describe("emd-gru-failure", "curve", "forecasting.neural.failure_gru") | _score_beside())
-    found = read_benchmark("anomalies-bench")
     for name, path in {**RULES, **SITE_RULES, **FANS, **AUTOENCODERS}.items():
         size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
         row = _describe(name, "anomaly detector", path)
-        told = _score_detector(name, found)
+        told = _score_detector(name)
         if name in READS_QUANTITIES:
-            told = _score_beside_quantities(name, read_benchmark("anomalies-beside")) | {"reads_drivers": True}
+            told = _weigh(_score_beside_quantities(name)) | {"reads_drivers": True}
         rows.append(row | size | {"served": True} | told)
     for name in COMPOSITES:
         parts = ", ".join(COMPOSITES[name])
         row = {"id": name, "kind": "anomaly detector", "what": f"Several rules that share one budget: {parts}."}
-        rows.append(_EMPTY | row | {"served": True} | _score_detector(name, found))
+        rows.append(_EMPTY | row | {"served": True} | _score_detector(name))
     for name, kind in CHECKS.items():
         row = {"id": name, "kind": "check of readings", "what": f"Finds {kind}, certain without a score."}
-        rows.append(_EMPTY | row | {"served": True} | _score_detector(name, found))
+        rows.append(_EMPTY | row | {"served": True} | _score_detector(name))
     return rows
 
 
@@ -165,11 +163,17 @@ def _size_of_autoencoder(name: str) -> dict[str, Any]:
     return {"parameters": sum(one.numel() for one in made.parameters())}
 
 
-def _score(name: str, kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _read(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The figures of a stored benchmark, and what says where they stand; none where it was not measured."""
+    kept = read_benchmark(name) or {"figures": {}, "measured_at": None}
+    return kept["figures"], {"record": f"{name}.json", "measured_at": kept["measured_at"]}
+
+
+def _score(name: str) -> Iterator[dict[str, Any]]:
     """Mean absolute errors of the stored comparison beside the best simple forecast; and what the gate would show."""
-    out = []
-    for one in SETS if kept else ():
-        table = (kept or {})["figures"].get(one, {})
+    figures, _ = _read("forecast")
+    for one in SETS:
+        table = figures.get(one, {})
         for horizon in DAILY:
             row, best = table.get(f"{name} {horizon}"), table.get(f"auto {horizon}")
             if row is None or best is None:
@@ -177,117 +181,117 @@ def _score(name: str, kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
             gated = table.get(f"{name}-gated {horizon}")
             # what the gate shows is `auto` as it was on the day of the run, and no network where that is another
             gated = gated if gated and gated["measured_at"] == best["measured_at"] else None
-            out.append({
+            yield {
                 "set": one, "horizon": horizon, "mae_mm": row["mae"], "auto_mae_mm": best["mae"],
                 "gated_mae_mm": gated and gated["mae"], "seeds": row["seeds"], "record": "forecast.json",
                 "measured_at": row["measured_at"],
-            })  # fmt: skip
-    return out
+            }  # fmt: skip
 
 
-def _score_statistical(name: str) -> list[dict[str, Any]]:
-    kept = read_benchmark("forecast-statistical")
-    out = []
-    for one, table in (kept["figures"] if kept else {}).items():
+def _score_statistical(name: str) -> Iterator[dict[str, Any]]:
+    figures, source = _read("forecast-statistical")
+    for one, table in figures.items():
         for horizon, found in table.get("horizons", {}).items() if isinstance(table, dict) else ():
             errors = found["mae_mm"]
             if errors.get(name) is not None:
-                out.append({
+                yield {
                     "set": one, "horizon": horizon.replace(" ", ""), "mae_mm": errors[name],
-                    "auto_mae_mm": errors["auto"], "gated_mae_mm": None, "seeds": 1,
-                    "record": "forecast-statistical.json", "measured_at": kept and kept["measured_at"],
-                })  # fmt: skip
-    return out
+                    "auto_mae_mm": errors["auto"], "gated_mae_mm": None, "seeds": 1, **source,
+                }  # fmt: skip
 
 
-def _score_short(kept: Mapping[str, Any] | None) -> dict[str, Any]:
+# a score, whether it speaks for the model, and in which words; either may be missing
+Told = tuple[dict[str, Any] | None, bool, str | None]
+
+
+def _score_short() -> Iterator[Told]:
     """Of the network with shipped weights: its error on short records that it never saw, and how often it is shown."""
-    scores: list[dict[str, Any]] = []
-    told: dict[bool, list[str]] = {True: [], False: []}
-    for rows, table in (kept or {"figures": {"reported": {}}})["figures"]["reported"].items():
+    figures, source = _read("forecast-short")
+    for rows, table in figures.get("reported", {}).items():
         ratio = {way: found[0] for way, found in table["ratio to auto"].items()}
-        scores.append({
+        score = {
             "set": f"first {rows} of {table['records']} records", "ratio_to_auto": ratio["tuned"],
-            "shown_ratio_to_auto": ratio["served"], "gates_open": table["served"], "seeds": 1,
-            "record": "forecast-short.json", "measured_at": kept and kept["measured_at"],
-        })  # fmt: skip
-        told[ratio["tuned"] < 1.0].append(
-            f"{rows} of {table['records']} records: {abs(ratio['tuned'] - 1.0):.1%} "
-            f"{'above' if ratio['tuned'] > 1.0 else 'below'} auto, shown in {table['served']:.0%}"
-        )
-    return _weigh(scores, told)
+            "shown_ratio_to_auto": ratio["served"], "gates_open": table["served"], "seeds": 1, **source,
+        }  # fmt: skip
+        side = "above" if ratio["tuned"] > 1.0 else "below"
+        size = f"{abs(ratio['tuned'] - 1.0):.1%} {side} auto, shown in {table['served']:.0%}"
+        yield score, ratio["tuned"] < 1.0, f"{rows} of {table['records']} records: {size}"
 
 
-def _score_parts(
-    name: str, kept: Mapping[str, Any] | None, networks: Mapping[str, Any] | None
-) -> dict[str, Any]:  # fmt: skip
+def _score_parts(name: str) -> Iterator[Told]:
     """A row ahead by the parts and without them, what the future would have made of it; then its network, if any."""
-    scores: list[dict[str, Any]] = []
-    told: dict[bool, list[str]] = {True: [], False: []}
-    for one, horizon in PARTS_SETS.items() if kept else ():
-        row = (kept or {})["figures"].get(f"decomposition on {one}", {}).get(name, {})
+    figures, source = _read("seeds")
+    for one, horizon in PARTS_SETS.items():
+        row = figures.get(f"decomposition on {one}", {}).get(name, {})
         if row.get("rmse_without_mm") is None:
             continue
         keys = ("issues", "rmse_causal_mm", "rmse_without_mm", "rmse_whole_series_mm", "trend_moves_mm")
-        record = {"record": "seeds.json", "measured_at": kept and kept["measured_at"]}
-        scores.append({"set": one, "horizon": horizon, **{key: row[key] for key in keys}, **record})
-        told[row["rmse_causal_mm"] < row["rmse_without_mm"]].append(
-            f"{one} {horizon}: RMSE {row['rmse_causal_mm']:.3g} mm with its parts, {row['rmse_without_mm']:.3g} mm "
-            f"without, {row['rmse_whole_series_mm']:.3g} mm had it known the future"
+        score = {"set": one, "horizon": horizon, **{key: row[key] for key in keys}, **source}
+        yield (
+            score,
+            row["rmse_causal_mm"] < row["rmse_without_mm"],
+            (
+                f"{one} {horizon}: RMSE {row['rmse_causal_mm']:.3g} mm with its parts, {row['rmse_without_mm']:.3g} mm "
+                f"without, {row['rmse_whole_series_mm']:.3g} mm had it known the future"
+            ),
         )
-    table = networks["figures"].get("SK", {}) if networks else {}
+    table = _read("forecast")[0].get("SK", {})
     for horizon in DAILY:
         made, plain = table.get(f"{name}-gru {horizon}"), table.get(f"gru {horizon}")
         if made and plain:
-            scores.append({
+            words = f"SK {horizon}: {name}-gru {made['mae']:.3f} mm, gru {plain['mae']:.3f} mm"
+            is_fair = made["seeds"] == plain["seeds"]  # else the seed may be the difference
+            yield {
                 "set": "SK", "horizon": horizon, "network": f"{name}-gru", "mae_mm": made["mae"],
                 "gru_mae_mm": plain["mae"], "seeds": made["seeds"], "gru_seeds": plain["seeds"],
                 "record": "forecast.json", "measured_at": made["measured_at"],
-            })  # fmt: skip
-            if made["seeds"] == plain["seeds"]:  # else the seed may be the difference
-                told[made["mae"] < plain["mae"]].append(
-                    f"SK {horizon}: {name}-gru {made['mae']:.3f} mm, gru {plain['mae']:.3f} mm"
-                )
-    return _weigh(scores, told)
+            }, made["mae"] < plain["mae"], words if is_fair else None  # fmt: skip
 
 
-def _score_looks(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+def _score_looks(name: str) -> Iterator[Told]:
     """How often the worst is called a week before drawn collapses, and on slopes that did not fail."""
-    scores: list[dict[str, Any]] = []
-    told: dict[bool, list[str]] = {True: [], False: []}
     key, words, counted = CALLED[name]
-    figures = kept["figures"] if kept else {"did not fail": {}}
-    record = {"record": "stages.json", "measured_at": kept and kept["measured_at"]}
+    figures, source = _read("stages")
+    unfailed = figures.get("did not fail", {})
     for one, table in figures.items():
-        if one == "did not fail" or not isinstance(table, dict):
-            continue
-        scores.append({"set": one, "lead": "7d", "share": table["7d"][key], "curves": table["7d"]["curves"], **record})
-        told[True].append(
-            f"a week before the end of {table['7d']['curves']} drawn collapses, {one}: {table['7d'][key]:.0%} {words}"
+        if isinstance(table, dict) and table is not unfailed:
+            row = table["7d"]
+            yield (
+                {"set": one, "lead": "7d", "share": row[key], "curves": row["curves"], **source},
+                True,
+                (f"a week before the end of {row['curves']} drawn collapses, {one}: {row[key]:.0%} {words}"),
+            )
+    for one, row in unfailed.items():
+        yield (
+            {"set": one, "lead": None, "share": row[key], "looks": row[counted], **source},
+            False,
+            (f"{one}, which did not fail: {row[key]:.1%} of {row[counted]:,} looks {words}"),
         )
-    for one, row in figures["did not fail"].items():
-        scores.append({"set": one, "lead": None, "share": row[key], "looks": row[counted], **record})
-        told[False].append(f"{one}, which did not fail: {row[key]:.1%} of {row[counted]:,} looks {words}")
-    return _weigh(scores, told)
 
 
-def _argue(scores: list[dict[str, Any]]) -> dict[str, Any]:
+def _argue(scores: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """For it: where its error, or that of what the gate would show, is below that of `auto`; against it: the rest."""
-    told: dict[bool, list[str]] = {True: [], False: []}
+    told: list[Told] = []
     for score in scores:
         shown = score["gated_mae_mm"] if score["gated_mae_mm"] is not None else score["mae_mm"]
         gain = 1.0 - min(shown, score["mae_mm"]) / score["auto_mae_mm"]
-        told[gain > 0].append(f"{score['set']} {score['horizon']}: {_compare(score, gain)}")
-    if scores and all(score["mae_mm"] == score["auto_mae_mm"] for score in scores):
-        told = {True: ["what every other forecast is compared with"], False: []}
-    return _weigh(scores, told)
+        told.append((score, gain > 0, f"{score['set']} {score['horizon']}: {_compare(score, gain)}"))
+    if told and all(score["mae_mm"] == score["auto_mae_mm"] for score, _, _ in told if score):
+        told = [(score, False, None) for score, _, _ in told]
+        told.append((None, True, "what every other forecast is compared with"))
+    return _weigh(told)
 
 
-def _weigh(scores: list[dict[str, Any]], told: Mapping[bool, list[str]]) -> dict[str, Any]:
-    """Scores and what they say for (True) and against a model."""
+def _weigh(told: Iterable[Told]) -> dict[str, Any]:
+    """Scores and what they say for and against a model."""
+    told = list(told)
+    scores = [score for score, _, _ in told if score is not None]
+    reasons = {
+        is_for: "; ".join(words for _, side, words in told if words and side is is_for) for is_for in (True, False)
+    }
     return {
         "scores": scores or None, "note": None if scores else NOT_MEASURED,
-        "reasons_for": "; ".join(told[True]) or None, "reasons_against": "; ".join(told[False]) or None,
+        "reasons_for": reasons[True] or None, "reasons_against": reasons[False] or None,
     }  # fmt: skip
 
 
@@ -302,78 +306,63 @@ def _compare(score: Mapping[str, Any], gain: float) -> str:
 
 def _score_failure() -> dict[str, Any]:
     """Of drawn collapses whose end is known: share issued, error and share inside a week before."""
-    if (kept := read_benchmark("failure_time")) is None:
+    figures, source = _read("failure_time")
+    if not figures:
         return {}
-    row = kept["figures"][FAILURE_SET]["all"]["7d"]
-    score = {"set": FAILURE_SET, "lead": "7d"} | row | {
-        "record": "failure_time.json", "measured_at": kept["measured_at"],
-    }  # fmt: skip
+    row = figures[FAILURE_SET]["all"]["7d"]
     told = (
         f"a week before the end of {row['curves']} drawn collapses: issued {row['issued']:.0%}, error "
         f"{row['median_abs_error_days']:.2g} days, inside the window {row['inside']:.0%}"
     )
-    return {"scores": [score], "note": None, "reasons_for": told}
+    return _weigh([({"set": FAILURE_SET, "lead": "7d"} | row | source, True, told)])
 
 
 def _score_beside() -> dict[str, Any]:
     """EMD-GRU at the issues that have a trusted window, beside inverse velocity."""
-    if (kept := read_benchmark("failure-gru")) is None:
-        return {}
-    scores: list[dict[str, Any]] = []
-    told: dict[bool, list[str]] = {True: [], False: []}
-    for one, table in kept["figures"].items():
+    figures, source = _read("failure-gru")
+    told: list[Told] = []
+    for one, table in figures.items():
         for lead, row in table.items() if isinstance(table, dict) else ():
             errors = row["median_abs_error_days"]
             mine, other = errors["emd-gru-failure"], errors["inverse-velocity"]
-            scores.append(
-                {"set": one, "lead": lead} | row | {"record": "failure-gru.json", "measured_at": kept["measured_at"]}
-            )
-            told[mine < other].append(
-                f"{lead} before the end, {one}: error {mine:.2g} days, inverse velocity {other:.2g} days"
-            )
-    told[False].append("it has no gate, and says a time for a slope that never fails")
-    return _weigh(scores, told)
+            words = f"{lead} before the end, {one}: error {mine:.2g} days, inverse velocity {other:.2g} days"
+            told.append(({"set": one, "lead": lead} | row | source, mine < other, words))
+    told.append((None, False, "it has no gate, and says a time for a slope that never fails"))
+    return _weigh(told) if figures else {}
 
 
-def _score_beside_quantities(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+def _score_beside_quantities(name: str) -> Iterator[Told]:
     """Recall of faults laid into the motion and other quantities, at equal false alarms, beside the rules."""
-    scores, told = [], dict[bool, list[str]]({True: [], False: []})
-    for one, table in (kept or {"figures": {}})["figures"].items():
+    figures, source = _read("anomalies-beside")
+    for one, table in figures.items():
         rows = {(row["quantity"], row["detector"]): row for row in table if "refused" not in row}
         for (quantity, detector), row in rows.items():
             rules = rows.get((quantity, "rules"), {}).get(_EQUAL)
             if detector != name or row[_EQUAL] is None or rules is None:
                 continue
-            record = {"record": "anomalies-beside.json", "measured_at": kept and kept["measured_at"]}
             keys = ("precision", "recall", "f1", "budget_per_sensor_month", "seeds", _EQUAL)
             place = f"{one} {quantity.replace('_', ' ')}"
-            scores.append({"set": place, **{k: row[k] for k in keys}, f"rules_{_EQUAL}": rules, **record})
-            told[row[_EQUAL] > rules].append(f"{place}: finds {row[_EQUAL]:.0%}, rules {rules:.0%}")
-    return _weigh(scores, told)
+            score = {"set": place, **{k: row[k] for k in keys}, f"rules_{_EQUAL}": rules, **source}
+            yield score, row[_EQUAL] > rules, f"{place}: finds {row[_EQUAL]:.0%}, rules {rules:.0%}"
 
 
-def _score_detector(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+def _score_detector(name: str) -> dict[str, Any]:
     """Recall and F1 of injected faults at the same budget, beside the rules."""
-    scores = []
-    for one, tables in (kept or {"figures": {}})["figures"].items():
+    figures, source = _read("anomalies-bench")
+    told: list[Told] = []
+    for one, tables in figures.items():
         for seeds in ("three seeds", "networks, one seed", "rules, one seed"):
             rows = {row["detector"]: row for row in tables.get(seeds, ())}
-            if name in rows:
-                row, rules = rows[name], rows.get("rules", {})
-                keys = ("precision", "recall", "f1", "budget_per_sensor_month", "seeds")
-                record = {"record": "anomalies-bench.json", "measured_at": kept and kept["measured_at"]}
-                scores.append({"set": one, **{k: row.get(k) for k in keys}, "rules_f1": rules.get("f1"), **record})
-                break
-    if not scores:
-        return {}
-    told: dict[bool, list[str]] = {True: [], False: []}
-    for score in scores:
-        if name == "rules" and score["f1"] is not None:
-            told[True].append(f"{score['set']}: F1 {score['f1']:.2f}")
-        elif score["f1"] is None or score["rules_f1"] is None:
-            told[True].append(f"{score['set']}: finds {score['recall']:.0%}")
-        else:
-            told[score["f1"] > score["rules_f1"]].append(
-                f"{score['set']}: F1 {score['f1']:.2f}, rules {score['rules_f1']:.2f}"
-            )
-    return _weigh(scores, told)
+            if name not in rows:
+                continue
+            row, rules = rows[name], rows.get("rules", {}).get("f1")
+            keys = ("precision", "recall", "f1", "budget_per_sensor_month", "seeds")
+            score = {"set": one, **{k: row.get(k) for k in keys}, "rules_f1": rules, **source}
+            is_for, words = True, f"{one}: finds {score['recall']:.0%}"
+            if name == "rules" and score["f1"] is not None:
+                words = f"{one}: F1 {score['f1']:.2f}"
+            elif score["f1"] is not None and rules is not None:
+                is_for, words = score["f1"] > rules, f"{one}: F1 {score['f1']:.2f}, rules {score['rules_f1']:.2f}"
+            told.append((score, is_for, words))
+            break
+    return _weigh(told) if told else {}

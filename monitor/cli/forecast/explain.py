@@ -8,16 +8,7 @@ import typer
 
 from forecasting.data.kinds import tell_drivers
 from forecasting.data.units import spell_span
-from monitor.cli.session import (
-    NOTHING,
-    ConfigOption,
-    JsonOption,
-    SiteOption,
-    check_site,
-    open_database,
-    print_json,
-    say,
-)
+from monitor.cli.session import SiteOption, check_site, open_database, require_any, show_in_order
 from monitor.errors import NotFoundError
 
 
@@ -25,25 +16,20 @@ def explain(
     site: SiteOption,
     station: Annotated[str | None, typer.Option(help="Only this station (or one series, STATION.quantity).")] = None,
     model: Annotated[str | None, typer.Option(help="Only this network.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Say what the networks of a site look at; figures for people, none of them a cause. Exit 4: nothing is stored."""
     from monitor.store.models.registry import load_explanations
 
-    with open_database(config) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         rows = [row for row in load_explanations(c, site) if model is None or row.kind == model]
-        if not rows:
-            check_site(c, config, site)
+        check_site(c, site, rows)
     for row in rows:
         kept = _only(row.card["explanation"], station)
-        if as_json:
-            print_json({"model_hash": row.model_hash, "model": row.kind, "site": site, "state": row.state, **kept})
-        else:
-            print("\n".join(tell(row.kind, row.model_hash, kept)))
-    if not rows:
-        say(f"no network of {site} has an explanation yet: it is made when one is trained")
-        raise typer.Exit(NOTHING)
+        show_in_order(
+            {"model_hash": row.model_hash, "model": row.kind, "site": site, "state": row.state, **kept},
+            "\n".join(tell(row.kind, row.model_hash, kept)),
+        )
+    require_any(rows, f"no network of {site} has an explanation yet: it is made when one is trained")
 
 
 def _only(told: Mapping[str, Any], station: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from monitor.cli.session import JsonOption, print_json
+from monitor.cli.session import Commands, options, print_json
 
 DAY_S = 86_400.0
 
@@ -24,7 +24,7 @@ class FileOrVerb(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
+app = Commands(
     cls=FileOrVerb,
     help="Failure windows by inverse velocity: `slopeward failure-time FILE`, or `bench`.",
     epilog="Example: slopeward failure-time curve.csv --json",
@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog="Example: slopeward failure-time curve.csv --column displacement --json")
+@app.command(epilog="Example: slopeward failure-time curve.csv --column displacement --json", takes_config=False)
 def watch(
     file: Annotated[Path, typer.Argument(help="CSV with a time and a value column, or long CSV.")],
     column: Annotated[
@@ -45,7 +45,6 @@ def watch(
     ] = None,
     sigma: Annotated[float, typer.Option(min=0.0, max=1e6, help="Stated noise of one epoch, mm: a floor.")] = 0.0,
     backwards: Annotated[bool, typer.Option("--backwards", help="The values fall along the movement.")] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Say at every instant what was known then: a window, trusted or not, and why. Never from later data."""
     from forecasting.kinematics.failure import FailureSpec, watch_failure
@@ -61,15 +60,17 @@ def watch(
     windows = 0
     for issue in watch_failure(curve.times_s, values, [0.0] * len(values), spec):
         windows += issue.from_s is not None
-        if as_json:
+        if options().as_json:
             print_json(_spell_issue(issue))
         elif issue.from_s is not None or issue.withdrawn is not None:
             print(_line(issue))
-    if not as_json and not windows:
+    if not options().as_json and not windows:
         print("no window at any instant", file=sys.stderr)
 
 
-@app.command(epilog="Example: slopeward failure-time bench --curves voight --seeds 30 --noise 0.5,2 --json")
+@app.command(
+    epilog="Example: slopeward failure-time bench --curves voight --seeds 30 --noise 0.5,2 --json", takes_config=False
+)
 def bench(
     curves: Annotated[str, typer.Option(help="voight, non-failing or failure-curves.")] = "voight",
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Collapses to draw: seeds 0 to N-1.")] = 30,
@@ -79,7 +80,6 @@ def bench(
     rain: Annotated[bool, typer.Option("--rain", help="Draw rain pulses.")] = False,
     gaps: Annotated[bool, typer.Option("--gaps", help="Draw gaps.")] = False,
     data: Annotated[Path | None, typer.Option(help="Folder of measured series; else SLOPEWARD_DATA.")] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Judge failure windows: error and width by lead time before collapses, false windows where none came."""
     from monitor.cli.forecast import failure_bench
@@ -96,7 +96,7 @@ def bench(
     else:
         raise typer.BadParameter(f"no curves {curves!r}; there are voight, non-failing, failure-curves")
     for row in rows:
-        if as_json:
+        if options().as_json:
             print_json(row)
         else:
             _print_table(row)

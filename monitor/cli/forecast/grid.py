@@ -1,6 +1,5 @@
 """`slopeward forecast grid`: settings of a network tried on the past of a site; the best may become a candidate."""
 
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,17 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli.identity import name_helper
-from monitor.cli.session import (
-    LARGEST_SEED,
-    NOTHING,
-    ConfigOption,
-    JsonOption,
-    SiteOption,
-    open_service,
-    pick_site,
-    say,
-    show,
-)
+from monitor.cli.session import LARGEST_SEED, NOTHING, SiteOption, open_service, options, pick_site, say, show
 
 if TYPE_CHECKING:
     from forecasting.evaluation.grid import GridRow
@@ -39,8 +28,6 @@ def grid(
     take: Annotated[
         bool, typer.Option("--take", help="Train the best one on the whole record: a candidate, judged as any other.")
     ] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Train a network by each of some settings on the past of a site, and compare them on rows that no gate judges by.
 
@@ -54,24 +41,24 @@ def grid(
     from monitor.jobs.forecasts.train import train_one
 
     wanted = read_grid(grid_file)
-    service, db = open_service(config)
+    service, db = open_service()
     one, now = pick_site(service, site), datetime.now(UTC)
-    with closing(db):
+    with db:
         scored = score_grid(db, service, one, wanted, now, seed, say)
         rows = compare_settings(scored.errors)
         best = choose_settings(rows)
-        if not as_json:
+        if not options().as_json:
             print(f"{wanted.model}, {len(scored.cells)} settings; errors on rows that none of them learnt from")
             print(HEADS)
         for number, cell in enumerate(scored.cells):
-            if not as_json:
+            if not options().as_json:
                 print(f"{spell_settings(cell)}{'  <- best' if number == best else ''}")
             for row in (row for row in rows if row.cell == number):
                 facts = {"site": one.id, "model": wanted.model, "settings": cell, "best": number == best} | asdict(row)
-                show(facts, _line(row), as_json)
+                show(facts, _line(row))
         for cell, why in scored.refused:
             facts = {"site": one.id, "model": wanted.model, "settings": cell, "refused": why}
-            show(facts, f"{spell_settings(cell)}: {why}", as_json)
+            show(facts, f"{spell_settings(cell)}: {why}")
         if best is None:
             say("no setting is better than those in use by more than chance: nothing to take")
             raise typer.Exit(NOTHING)
@@ -81,7 +68,7 @@ def grid(
             return
         said = train_one(db, service, one, "forecast", wanted.model, now, seed, actor=name_helper(), settings=chosen)
     told = {"site": one.id, "model": wanted.model, "settings": chosen, "seed": seed, "said": said}
-    show(told, f"{wanted.model} with {spell_settings(chosen)}: {said}", as_json)
+    show(told, f"{wanted.model} with {spell_settings(chosen)}: {said}")
 
 
 def _line(row: "GridRow") -> str:

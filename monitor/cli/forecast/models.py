@@ -1,9 +1,7 @@
 """`slopeward forecast models|compare|promote|retire`: what the trained forecasters are worth, and who is shown."""
 
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,17 +10,20 @@ import typer
 from monitor.cli.identity import act_by_two, prove
 from monitor.cli.session import (
     NOTHING,
-    ConfigOption,
-    JsonOption,
     SiteOption,
     check_site,
+    open_database,
     open_service,
+    open_site,
+    options,
     pick_site,
     print_json,
+    read_duration_s,
+    require_any,
     say,
     show,
 )
-from monitor.domain.instants import parse_duration_s, spell
+from monitor.domain.instants import spell
 from monitor.errors import RefusedError, SlopewardError
 from monitor.store.people.countersign import SharedAct
 
@@ -47,12 +48,10 @@ def models(
         ),
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List trained models with their state, forecasters with gate, skill and coverage; exit 4 when there is none."""
     try:
-        found = _show_kept(site, config, everything=everything, history=history, as_json=as_json)
+        found = _show_kept(site, everything=everything, history=history)
     except SlopewardError as error:
         if not everything:
             raise
@@ -61,30 +60,28 @@ def models(
     if everything:
         from monitor.cli.forecast.catalogue import RECORDS, list_models, tell_model
 
-        if not as_json:
+        if not options().as_json:
             print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
-            show(row, tell_model(row), as_json)
+            show(row, tell_model(row))
     elif not found:
         of = f" of {site}" if site else ""
         say(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
         raise typer.Exit(NOTHING)
 
 
-def _show_kept(site: str | None, config: Path | None, *, everything: bool, history: bool, as_json: bool) -> bool:
+def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
     """Whether any trained model was listed."""
     from monitor.store.models.registry import load_gates, load_models, load_transitions
 
-    _, db = open_service(config)
-    with closing(db), db.read() as c:
+    with open_database() as db, db.read() as c:
         rows = [r for r in load_models(c, site=site) if everything or r.state != "retired"]
-        if not rows:
-            check_site(c, config, site)
+        check_site(c, site, rows)
         gates = load_gates(c, [r.model_hash for r in rows])
         changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
     for row in rows:
         mine = list(gates.get(row.model_hash, {}).values())
-        if as_json:
+        if options().as_json:
             told = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes[row.model_hash]]
             print_json(
                 _model_facts(row)
@@ -114,19 +111,17 @@ def compare(
     by_situation: Annotated[
         bool, typer.Option("--by-situation", help="Also one line per situation: critical, after rain and others.")
     ] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored."""
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
     from monitor.store.models.scores import load_forecasters, load_scored, load_series_names
 
-    service, db = open_service(config)
+    service, db = open_service()
     one, now = pick_site(service, site), datetime.now(UTC)
     since = now - timedelta(days=days)
     found = 0
-    with closing(db), db.read() as c:
+    with db, db.read() as c:
         names = load_series_names(c, site)
         states = {r.model_hash: r.state for r in load_models(c, task="forecast", site=site)}
         for horizon_s in _horizons(one.forecast.horizons_s, horizon):
@@ -150,10 +145,8 @@ def compare(
                         "stage": _said(stage), "situation": _said(situation), "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }  # fmt: skip
-                    show(facts, _compare_line(facts), as_json)
-    if not found:
-        say("nothing is scored yet")
-        raise typer.Exit(NOTHING)
+                    show(facts, _compare_line(facts))
+    require_any(found, "nothing is scored yet")
 
 
 def promote(
@@ -164,16 +157,13 @@ def promote(
     by: By = None,
     force: Annotated[bool, typer.Option("--force", help="Also where the gate is closed; needs --second.")] = False,
     second: Annotated[str | None, typer.Option("--second", help="The second person of --force.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show a forecaster from the next issue on where its gate is open; by two people also where it is not."""
     from monitor.jobs.forecasts.model_acts import promote as act
 
-    service, db = open_service(config)
-    one = pick_site(service, site)
+    service, db, one = open_site(site)
     horizon_s = None if horizon is None else _horizons(one.forecast.horizons_s, horizon)[0]
-    with closing(db):
+    with db:
         who, now = prove(db, by, site), datetime.now(UTC)
         shared = SharedAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
         again = f"slopeward forecast promote {model_hash} --site {site}{f' --horizon {horizon}' if horizon else ''}"
@@ -184,38 +174,27 @@ def promote(
             ),
         )  # fmt: skip
     for line in said:
-        show({"site": site, "said": line}, line, as_json)
+        show({"site": site, "said": line}, line)
 
 
-def retire(
-    model_hash: HashArgument,
-    site: SiteOption,
-    reason: Reason,
-    by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def retire(model_hash: HashArgument, site: SiteOption, reason: Reason, by: By = None) -> None:
     """Let a forecaster go; where it was shown, forecasts are issued again at once without it."""
     from monitor.jobs.forecasts.issue import issue_forecasts
     from monitor.jobs.forecasts.model_acts import retire_model
 
-    service, db = open_service(config)
-    one = pick_site(service, site)
-    with closing(db):
+    service, db, one = open_site(site)
+    with db:
         who, now = prove(db, by, site), datetime.now(UTC)
         with db.write() as c:
             line, shown = retire_model(c, one, model_hash, who, reason, now)
         issued = issue_forecasts(db, service, one, now) if shown else None
-    show({"site": site, "said": line, "issued": issued}, line + (f"; {issued}" if issued else ""), as_json)
+    show({"site": site, "said": line, "issued": issued}, line + (f"; {issued}" if issued else ""))
 
 
 def _horizons(known: tuple[float, ...], asked: str | None) -> tuple[float, ...]:
     if asked is None:
         return known
-    try:
-        horizon_s = parse_duration_s(asked)
-    except ValueError as error:
-        raise RefusedError(f"--horizon: {error}") from error
+    horizon_s = read_duration_s("--horizon", asked)
     if horizon_s not in known:
         raise RefusedError(f"--horizon {asked}: the site forecasts at {', '.join(_words(h) for h in known)}")
     return (horizon_s,)

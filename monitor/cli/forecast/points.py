@@ -1,13 +1,12 @@
 """`slopeward forecast points`: where satellite points will be, and what such forecasts did on dates held out."""
 
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, SiteOption, open_service, pick_site, say, show
+from monitor.cli.session import NOTHING, SiteOption, open_site, say, show
 from monitor.store.models.point_forecasts import load_largest, load_newest_issues
 from monitor.store.schema.views import load_view
 
@@ -18,16 +17,13 @@ def points(
     most: Annotated[int, typer.Option(min=0, max=10_000, help="So many points that are to move most.")] = 10,
     now: Annotated[bool, typer.Option("--now", help="Forecast what came in and was not forecast yet.")] = False,
     recompute: Annotated[bool, typer.Option("--recompute", help="Make each again; exit 1 where one differs")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List the newest forecasts of each set of satellite points; exit 4 where there are none.
 
     The service makes them after a file of points has come in. All of it is advice: no criterion reads it.
     """
-    service, db = open_service(config)
-    chosen = pick_site(service, site)
-    with closing(db):
+    service, db, chosen = open_site(site)
+    with db:
         if now:
             from monitor.jobs.point_forecasts import run
 
@@ -46,9 +42,9 @@ def points(
             same = {k: repeats(db, service.compute, k) for k in {one["issue_id"] for one in issues}}
     for one in issues:
         differs = "" if same.get(one["issue_id"], True) else ": DIFFERS when made again"
-        show(one | {"same": same.get(one["issue_id"])}, _describe(one) + differs, as_json)
+        show(one | {"same": same.get(one["issue_id"])}, _describe(one) + differs)
     for row in rows:
-        show(row, f"  {_describe_point(row)}", as_json)
+        show(row, f"  {_describe_point(row)}")
     if not all(same.values()):
         raise typer.Exit(1)
     if not issues or (pid is not None and not rows):

@@ -1,27 +1,23 @@
 """`slopeward forecast season`: trend, season and remainder of the series of a site, as the newest night found them."""
 
-import sys
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from detection.whole_file import replacing
 from monitor.cli.identity import require_readable
 from monitor.cli.session import (
     NOTHING,
-    ConfigOption,
-    JsonOption,
     SiteOption,
     check_site,
     open_service,
     pick_site,
+    require_any,
     say,
     show,
+    write_table,
 )
-from monitor.export.spreadsheet import write_csv
 from monitor.store.schema.views import load_view
 
 
@@ -31,14 +27,12 @@ def season(
     quantity: Annotated[str | None, typer.Option("--quantity", help="Only this quantity.")] = None,
     compute: Annotated[bool, typer.Option("--now", help="Split anew now; do not wait for the night.")] = False,
     out: Annotated[Path | None, typer.Option("--csv", help="Write the components to this file (`-` = stdout).")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show trend, season and remainder of each series, or why there is none; exit 4 when nothing was split."""
     from monitor.jobs.forecasts.season import split_site
 
-    service, db = open_service(config)
-    with closing(db):
+    service, db = open_service()
+    with db:
         if compute:
             say(split_site(db, service, pick_site(service, site), datetime.now(UTC)))
         asked = {"site": site, "station": station, "quantity": quantity}
@@ -48,23 +42,16 @@ def season(
             require_readable(c, site)
             heads = load_view(c, "series_seasons", order_by=order, **only)
             rows = load_view(c, "season_components", order_by=(*order, "at"), **only) if out else []
-            if not heads:
-                check_site(c, config, site)
-    if not heads:
-        say("nothing was split yet; `--now` does not wait for the night")
-        raise typer.Exit(NOTHING)
+            check_site(c, site, heads)
+    require_any(heads, "nothing was split yet; `--now` does not wait for the night")
     if out is None:
         for head in heads:
-            show(head, _describe(head), as_json)
+            show(head, _describe(head))
     elif not rows:
         say("no series has a split: see why without --csv")
         raise typer.Exit(NOTHING)
-    elif str(out) == "-":
-        write_csv(rows, sys.stdout)
     else:
-        with replacing(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-            write_csv(rows, file)
-        say(f"{len(rows)} rows in {out}")
+        write_table(rows, out, "rows")
 
 
 def _describe(head: dict[str, Any]) -> str:

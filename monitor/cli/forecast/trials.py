@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, NOTHING, JsonOption, print_json, say
+from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_json, require_any, say, show_in_order
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 
@@ -57,7 +57,6 @@ def backtest(
     on_cluster: Annotated[
         bool, typer.Option("--on-cluster", help="Run the folds on the cluster that [compute] names.")
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Score models on the past by rolling origin with embargo; persistence, drift, lld and gated always among them.
 
@@ -102,7 +101,7 @@ def backtest(
 
         found = score()
     for made in found:
-        if as_json:
+        if options().as_json:
             for one in made:
                 print_json(one.to_json())
         scores += made
@@ -112,7 +111,7 @@ def backtest(
         from forecasting.evaluation.report import write_report
 
         say(f"report: {write_report(html, str(data or recipe.name), trials, scores)}")
-    if not as_json:
+    if not options().as_json:
         print("\n".join(summary(scores)))
 
 
@@ -159,7 +158,6 @@ def audit(
     config: RecipeOption = None,
     quantity: QuantityOption = None,
     horizons: HorizonsOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Say whether a record can be scored at these horizons; exit 1 where it is interpolated or beyond all measure.
 
@@ -177,11 +175,8 @@ def audit(
     if recipe.data.get("format", "long") == "long":
         findings = [*audit_rows(find_file(data or recipe.data["file"]), spans_s), *findings]
     for one in findings:
-        if as_json:
-            print_json(one.to_json())
-        else:
-            print(f"{one.station}: {one.code}: {one.text}")
-    _test_series(record.panel, as_json)
+        show_in_order(one.to_json(), f"{one.station}: {one.code}: {one.text}")
+    _test_series(record.panel)
     refused = [one for one in findings if one.refuses]
     if refused:
         spans = sorted({h for one in refused for h in one.refused_horizons})
@@ -189,11 +184,11 @@ def audit(
             f"{refused[0].code}: {len({one.station for one in refused})} of {len(record.panel.stations)} stations, "
             f"horizons {', '.join(spans)} refused: {refused[0].text}"
         )
-    if not findings and not as_json:
+    if not findings and not options().as_json:
         print(f"{len(record.panel.stations)} stations, nothing found that spoils a score")
 
 
-def _test_series(panel: "Panel", as_json: bool) -> None:
+def _test_series(panel: "Panel") -> None:
     """One line per station on what kind of series it is; one line in all where that cannot be tested."""
     from forecasting.evaluation.stationarity import run_series_tests
     from forecasting.simple.auto import MANY_STATIONS
@@ -206,10 +201,7 @@ def _test_series(panel: "Panel", as_json: bool) -> None:
         say(f"ADF, KPSS and Ljung-Box are not run on more than {MANY_STATIONS} stations")
         return
     for one in run_series_tests(panel):
-        if as_json:
-            print_json(one.to_json())
-        else:
-            print(f"{one.station}: series_tests: {one.text}")
+        show_in_order(one.to_json(), f"{one.station}: series_tests: {one.text}")
 
 
 def leak_test(
@@ -225,7 +217,6 @@ def leak_test(
         bool, typer.Option("--decomposition", help="Decompositions, causal beside whole series, in place of models.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Draws the moments and the changed values.")] = 7,
-    as_json: JsonOption = False,
 ) -> None:
     """Change every value after the moment of issue and compare bit by bit; exit 1 where a forecast moves."""
     from forecasting.errors import LeakError
@@ -239,7 +230,7 @@ def leak_test(
         period = max(2, round(365 * 86400 / panel.step_s))
         for result, worth in run_decomposition_test(panel.values[:, 0], steps, period=period, count=count, seed=seed):
             leaking += [result.model] if result.leaks else []
-            if as_json:
+            if options().as_json:
                 print_json(result.to_json() | worth)
             else:
                 print(
@@ -250,7 +241,7 @@ def leak_test(
     else:
         for result in run_leak_test(panel, model_list(models), spans, count=count, seed=seed):
             leaking += [result.model] if result.leaks else []
-            if as_json:
+            if options().as_json:
                 print_json(result.to_json())
             else:
                 print(
@@ -266,7 +257,6 @@ def drivers(
     config: RecipeOption = None,
     quantity: QuantityOption = None,
     until: Annotated[str | None, typer.Option(help="Use rows before this instant only (ISO 8601, UTC).")] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Which driver moves which station, and how much later: correlation and mutual information on the past only."""
     from datetime import UTC, datetime
@@ -279,11 +269,9 @@ def drivers(
         at = datetime.fromisoformat(until)
         end_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     rows = driver_table(record.panel, record.covariates, until_s=end_s)
-    if not rows:
-        say("the record holds no driver with enough common readings")
-        raise typer.Exit(NOTHING)
+    require_any(rows, "the record holds no driver with enough common readings")
     for row in rows:
-        if as_json:
+        if options().as_json:
             print_json(row.to_json())
         else:
             print(

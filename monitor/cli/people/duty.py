@@ -1,17 +1,16 @@
 """`slopeward duty`: who is on duty, by which plan, who takes whose place, and who hands the watch over."""
 
 import sys
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from monitor.cli.identity import prove, require_readable
+from monitor.cli.identity import acting, require_readable
 from monitor.cli.people.hand_over import app as hand_over
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
-from monitor.cli.session import LARGEST_ID, ConfigOption, JsonOption, open_database, print_json, say, show
+from monitor.cli.session import LARGEST_ID, Commands, open_database, options, print_json, say, show
 from monitor.domain.duty.local_time import TWICE, local_day, read_local
 from monitor.domain.duty.rota import DAYS, NOBODY, Shift, list_shifts, who_is_on_duty
 from monitor.domain.instants import spell
@@ -20,7 +19,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.language.local_time import spell_local
 from monitor.store.alerting import duty as store
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(hand_over, name="hand-over")
 Reason = Annotated[str, typer.Option("--reason", help="Why")]
 Change = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="CHANGE", help="See `slopeward duty show`")]
@@ -33,16 +32,15 @@ From = Annotated[
 def show_(
     site: SiteName, team: TeamOption = None,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 7,
-    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Say who is on duty now, by which plan, what was changed of it, and the shifts to come, in the time of the site.
 
     Example: slopeward duty show north-bench --days 14
     """
     now = datetime.now(UTC)
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         require_readable(c, site)
-        declared = find_site(c, site, config)
+        declared = find_site(c, site)
         teams = [pick_team(declared, team)] if team is not None else list(declared.teams)
         rosters = store.load_rosters(c, teams, now)
         plans = {one.name: store.load_plans(c, site, one.name) for one in teams}
@@ -71,7 +69,7 @@ def show_(
             f"{k.person_in or NOBODY} for {k.person_out or 'whoever is on duty'} ({k.by}: {k.reason})"
             for k in mine
         ]
-        show(facts, "\n".join(lines), as_json)
+        show(facts, "\n".join(lines))
 
 
 @app.command("plan")
@@ -80,7 +78,7 @@ def plan(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Lines of the plan; - reads them from the input")],
     reason: Reason, team: TeamOption = None, from_: From = None,
     first_week: Annotated[str | None, typer.Option("--first-week", help="A day of the week that is `week 1`")] = None,
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    by: By = None,
 ) -> None:  # fmt: skip
     """Put a plan in force until a later one begins; its lines are `[week N] DAYS HH:MM NAME, SECOND`.
 
@@ -91,14 +89,12 @@ def plan(
         begins = None if first_week is None else date.fromisoformat(first_week)
     except (OSError, ValueError) as error:
         raise RefusedError(f"{file}: {error}") from None
-    with closing(open_database(config)) as db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            crew = pick_team(find_site(c, site, config), team)
-            valid_from = None if from_ is None else _read_local(from_, crew.zone)
-            number = store.add_plan(c, crew, text, who, reason, now, valid_from=valid_from, begins=begins)
+    with acting(by, site) as (c, who, now):
+        crew = pick_team(find_site(c, site), team)
+        valid_from = None if from_ is None else _read_local(from_, crew.zone)
+        number = store.add_plan(c, crew, text, who, reason, now, valid_from=valid_from, begins=begins)
     start = spell_local(valid_from or now, crew.zone)
-    show({"plan_id": number, "team": crew.name}, f"plan {number} of {crew.name} is in force from {start}", as_json)
+    show({"plan_id": number, "team": crew.name}, f"plan {number} of {crew.name} is in force from {start}")
 
 
 @app.command("swap")
@@ -108,39 +104,31 @@ def swap(
     into: Annotated[str, typer.Option("--in", help="Who is on duty instead; left out: nobody")] = "",
     from_: From = None,
     until: Annotated[str, typer.Option("--until", help="Such as '2026-03-08 08:00', local time of the site")] = "",
-    team: TeamOption = None, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    team: TeamOption = None, by: By = None,
 ) -> None:  # fmt: skip
     """Let somebody take the place of somebody else for a time: a swap, a holiday, an illness.
 
     Example: slopeward duty swap north-bench --out "R. Mori" --in "L. Frei" --until "2026-03-08 08:00" --reason "ill"
     """
-    with closing(open_database(config)) as db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            crew = pick_team(find_site(c, site, config), team)
-            from_at = now if from_ is None else _read_local(from_, crew.zone)
-            to_at = _read_local(until, crew.zone)
-            number = store.add_change(c, crew, from_at, to_at, out, into, who, reason, now)
+    with acting(by, site) as (c, who, now):
+        crew = pick_team(find_site(c, site), team)
+        from_at = now if from_ is None else _read_local(from_, crew.zone)
+        to_at = _read_local(until, crew.zone)
+        number = store.add_change(c, crew, from_at, to_at, out, into, who, reason, now)
     line = f"change {number}: {into or NOBODY} for {out or 'whoever is on duty'} until {spell_local(to_at, crew.zone)}"
-    show({"change_id": number, "team": crew.name}, line, as_json)
+    show({"change_id": number, "team": crew.name}, line)
 
 
 @app.command("withdraw")
-def withdraw(
-    site: SiteName,
-    number: Change,
-    reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
-) -> None:  # fmt: skip
+def withdraw(site: SiteName, number: Change, reason: Reason, by: By = None) -> None:
     """Take a change back; the plan holds again from now on.
 
     Example: slopeward duty withdraw north-bench 7 --reason "is well again"
     """
-    with closing(open_database(config)) as db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            crew = pick_team(find_site(c, site, config), store.find_team_of_change(c, site, number))
-            store.withdraw_change(c, number, crew, who, reason, now)
-    show({"change_id": number, "withdrawn": True}, f"change {number} is withdrawn", as_json)
+    with acting(by, site) as (c, who, now):
+        crew = pick_team(find_site(c, site), store.find_team_of_change(c, site, number))
+        store.withdraw_change(c, number, crew, who, reason, now)
+    show({"change_id": number, "withdrawn": True}, f"change {number} is withdrawn")
 
 
 @app.command("export")
@@ -149,18 +137,17 @@ def export(
     ics: Annotated[Path | None, typer.Option("--ics", help="File to write; else the calendar is printed")] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 60,
     person: Annotated[str | None, typer.Option("--person", help="Only the shifts of this person")] = None,
-    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Write the shifts to come as a calendar (iCalendar), for phones and office programs.
 
     Example: slopeward duty export north-bench --person "R. Mori" --ics mori.ics
     """
-    from monitor.export.duty_calendar import write_duty
+    from monitor.export.calendar import write_duty
 
     now = datetime.now(UTC)
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         require_readable(c, site)
-        declared = find_site(c, site, config)
+        declared = find_site(c, site)
         teams = [pick_team(declared, team)] if team is not None or len(declared.teams) == 1 else list(declared.teams)
         rosters = store.load_rosters(c, teams, now)
     people = {m.name for one in teams for m in one.members}
@@ -178,7 +165,7 @@ def export(
     if ics is not None:
         ics.write_bytes(content)
         say(f"{ics}: {count} shift{'' if count == 1 else 's'}")
-    if as_json:
+    if options().as_json:
         where = {"calendar": content.decode()} if ics is None else {"file": str(ics)}
         print_json({"site": site, "shifts": count, **where})
     elif ics is None:

@@ -2,22 +2,21 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.identity import prove, require_readable
+from monitor.cli.identity import acting, require_readable
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
-from monitor.cli.session import ConfigOption, JsonOption, open_database, show
+from monitor.cli.session import Commands, open_database, show
 from monitor.domain.instants import parse, spell
 from monitor.language.local_time import spell_local
 from monitor.store.alerting import handovers as store
 from monitor.store.alerting.handovers import Handover
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 Number = Annotated[
     int, typer.Argument(metavar="NUMBER", min=1, max=2**63 - 1, help="See `slopeward duty hand-over show`")
 ]
@@ -25,15 +24,15 @@ SHOWN: Final = 5  # signed ones, the newest
 
 
 @app.command("show")
-def show_(site: SiteName, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def show_(site: SiteName) -> None:
     """Show what is open now, the hand-over that waits for who comes, and the last ones that both signed.
 
     Example: slopeward duty hand-over show north-bench
     """
     now = datetime.now(UTC)
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         require_readable(c, site)
-        zone = find_site(c, site, config).timezone
+        zone = find_site(c, site).timezone
         items, every = store.gather_open(c, site, now, _tell_sentences), store.load_handovers(c, site)
     waiting = [one for one in every if one.signed_at is None]
     signed = [one for one in every if one.signed_at is not None][:SHOWN]
@@ -52,61 +51,54 @@ def show_(site: SiteName, config: ConfigOption = None, as_json: JsonOption = Fal
         f"{spell_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
         for one in signed if one.signed_at is not None
     ]  # fmt: skip
-    show(facts, "\n".join(lines), as_json)
+    show(facts, "\n".join(lines))
 
 
 @app.command("write")
 def write(
     site: SiteName,
     notes: Annotated[str, typer.Option("--notes", help="What who comes must know; - reads it from the input")],
-    team: TeamOption = None, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    team: TeamOption = None, by: By = None,
 ) -> None:  # fmt: skip
     """Sign as who goes: your notes are kept with what is open now, and wait for who comes.
 
     Example: slopeward duty hand-over write north-bench --by mori --notes "G3 is noisy since the rain; road is open"
     """
     text = sys.stdin.read(store.LONGEST_NOTES + 1) if notes == "-" else notes
-    with closing(open_database(config)) as db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            crew = pick_team(find_site(c, site, config), team)
-            number = store.sign_out(c, crew, who, text.strip(), now, _tell_sentences)
+    with acting(by, site) as (c, who, now):
+        crew = pick_team(find_site(c, site), team)
+        number = store.sign_out(c, crew, who, text.strip(), now, _tell_sentences)
     line = f"hand-over {number} of {crew.name} is signed by {who.name}; who comes signs as well"
-    show({"handover_id": number, "team": crew.name, "outgoing": who.name}, line, as_json)
+    show({"handover_id": number, "team": crew.name, "outgoing": who.name}, line)
 
 
 @app.command("sign")
 def sign(
     site: SiteName, number: Number,
     remark: Annotated[str, typer.Option("--remark", help="What is added, if anything")] = "",
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    by: By = None,
 ) -> None:  # fmt: skip
     """Sign as who comes: you have read it and take the watch. Another person than who wrote it.
 
     Example: slopeward duty hand-over sign north-bench 3 --by rossi --remark "read; G3 looked at"
     """
-    with closing(open_database(config)) as db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            found = store.sign_in(c, site, number, who, remark, now)
+    with acting(by, site) as (c, who, now):
+        found = store.sign_in(c, site, number, who, remark, now)
     facts = {"handover_id": number, "team": found.team, "outgoing": found.outgoing, "incoming": who.name}
-    show(facts, f"hand-over {number}: {found.outgoing} hands the watch of {found.team} over to {who.name}", as_json)
+    show(facts, f"hand-over {number}: {found.outgoing} hands the watch of {found.team} over to {who.name}")
 
 
 @app.command("withdraw")
 def withdraw(
     site: SiteName, number: Number, reason: Annotated[str, typer.Option("--reason", help="Why")], by: By = None,
-    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Take a hand-over back before who comes signed it.
 
     Example: slopeward duty hand-over withdraw north-bench 3 --by mori --reason "a new crack; it is written anew"
     """
-    with closing(open_database(config)) as db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            store.withdraw(c, site, number, who, reason, now)
-    show({"handover_id": number, "withdrawn": True}, f"hand-over {number} is withdrawn", as_json)
+    with acting(by, site) as (c, who, now):
+        store.withdraw(c, site, number, who, reason, now)
+    show({"handover_id": number, "withdrawn": True}, f"hand-over {number} is withdrawn")
 
 
 def _tell(one: Handover) -> dict[str, Any]:

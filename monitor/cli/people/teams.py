@@ -1,6 +1,5 @@
 """The team that a verb is about, of the site file in force, and the options that name it."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +15,11 @@ TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed whe
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 
 
-def find_site(c: Connection, site: str, config: Path | None) -> Site:
+def find_site(c: Connection, site: str) -> Site:
     """The site as it is in force; raises NotFoundError."""
     found = find_in_force(c, site)
     if found is None:
-        check_site(c, config, site)
+        check_site(c, site)
         raise NotFoundError(
             f"site {site!r} is not in force yet: start the service, or run `slopeward evaluate --site {site}`"
         )

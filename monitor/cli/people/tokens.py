@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import prove
-from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, open_database, say, show
-from monitor.domain.instants import parse_duration_s, spell
+from monitor.cli.session import LARGEST_ID, Commands, open_database, read_duration_s, require_any, say, show
+from monitor.domain.instants import spell
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people import api_tokens
 from monitor.store.people.api_tokens import ApiToken
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who does it; else whom the OS user is bound to")]
 
 
@@ -24,17 +24,14 @@ def add(
     scope: Annotated[str, typer.Option("--scope", help="read, act or admin")] = "read",
     site: Annotated[list[str] | None, typer.Option("--site", help="Only this site; several times")] = None,
     valid: Annotated[str, typer.Option("--valid", help="For how long, 366d at most")] = "90d",
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    by: By = None,
 ) -> None:  # fmt: skip
     """Make a token; it is printed once, alone on stdout. One that acts can be made by its owner only.
 
     Example: slopeward tokens add grafana --label "wall in the office" --site north-bench --valid 30d
     """
-    try:
-        valid_s = parse_duration_s(valid)
-    except ValueError as error:
-        raise RefusedError(f"--valid: {error}") from error
-    with open_database(config) as db:
+    valid_s = read_duration_s("--valid", valid)
+    with open_database() as db:
         who, now = prove(db, by, own=name), datetime.now(UTC)
         if scope != "read" and who.name != name:
             raise RefusedError(f"a token that acts as {name} can be made by {name} only; --scope read by an admin too")
@@ -43,43 +40,41 @@ def add(
             made = api_tokens.find_api_token(c, number)
             add_audit(c, who, "token.add", f"token:{number}", _facts(made), now)
     say(f"token {number} of {name}, {_describe(made)}; it is shown this once")
-    show({**_facts(made), "token": token}, token, as_json)
+    show({**_facts(made), "token": token}, token)
 
 
 @app.command("list")
-def list_tokens(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_tokens() -> None:
     """List the tokens, never what they are; exit 4 when there are none.
 
     Example: slopeward tokens list --json
     """
     now = datetime.now(UTC)
-    with open_database(config) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         found = api_tokens.load_api_tokens(c)
     for one in found:
         state = "revoked" if one.revoked_at else "expired" if one.expires_at <= now else "open"
-        show({**_facts(one), "state": state}, f"{one.id:>4} {one.user:<20} {state:<8} {_describe(one)}", as_json)
-    if not found:
-        say("there are no tokens; make one: slopeward tokens add NAME --label WHAT-FOR")
-        raise typer.Exit(NOTHING)
+        show({**_facts(one), "state": state}, f"{one.id:>4} {one.user:<20} {state:<8} {_describe(one)}")
+    require_any(found, "there are no tokens; make one: slopeward tokens add NAME --label WHAT-FOR")
 
 
 @app.command("revoke")
 def revoke(
     number: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number, see `slopeward tokens list`")],
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    by: By = None,
 ) -> None:  # fmt: skip
     """End a token at once; its owner may, and an admin.
 
     Example: slopeward tokens revoke 3
     """
-    with open_database(config) as db:
+    with open_database() as db:
         with db.read() as c:
             owner = next((one.user for one in api_tokens.load_api_tokens(c) if one.id == number), None)
         who, now = prove(db, by, own=owner), datetime.now(UTC)
         with db.write() as c:
             ended = api_tokens.revoke_api_token(c, number, now)
             add_audit(c, who, "token.revoke", f"token:{number}", _facts(ended), now)
-    show({**_facts(ended), "state": "revoked"}, f"token {number} of {ended.user} ({ended.label}) is revoked", as_json)
+    show({**_facts(ended), "state": "revoked"}, f"token {number} of {ended.user} ({ended.label}) is revoked")
 
 
 def _facts(one: ApiToken) -> dict[str, object]:

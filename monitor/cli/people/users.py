@@ -5,14 +5,12 @@ import os
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from monitor.cli.identity import prove
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
-from monitor.config.service import load_service
+from monitor.cli.identity import acting, prove
+from monitor.cli.session import Commands, open_database, options, read_service, require_any, say, show
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
@@ -21,7 +19,7 @@ from monitor.store.people import second_factor, users
 from monitor.store.people.foreign import bind_person
 from monitor.web.access.vault import Vault, open_vault
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 PASSWORD_VARIABLE = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
 Name = Annotated[str, typer.Argument(help="Name of the account")]
 By = Annotated[str | None, typer.Option("--by", help="Admin who does it; else whom the OS user is bound to")]
@@ -33,30 +31,28 @@ def add(
     role: Annotated[str, typer.Option(help="viewer, operator or admin")] = "viewer",
     site: Annotated[list[str] | None, typer.Option("--site", help="Only these sites; else all")] = None,
     by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Make an account; the password is asked for, read from a pipe, or taken from SLOPEWARD_USER_PASSWORD.
 
     Example: slopeward users add ada --role operator
     """
     now = datetime.now(UTC)
-    with open_database(config) as db:
+    with open_database() as db:
         who = prove(db, by)
         password = read_password()
         with db.write() as c:
             users.add_user(c, name, password, role, now, site or None)
             add_audit(c, who, "user.add", f"user:{name}", {"role": role, "sites": site or None}, now)
-    show({"name": name, "role": role, "sites": site or None}, f"{name} may act as {role}{_on(site)}", as_json)
+    show({"name": name, "role": role, "sites": site or None}, f"{name} may act as {role}{_on(site)}")
 
 
 @app.command("list")
-def list_users(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_users() -> None:
     """List the accounts with role and state; exit 4 when there are none.
 
     Example: slopeward users list --json
     """
-    with open_database(config) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         found = users.load_users(c)
     for user in found:
         disabled = None if user.disabled_at is None else spell(user.disabled_at)
@@ -69,77 +65,60 @@ def list_users(config: ConfigOption = None, as_json: JsonOption = False) -> None
         bound = f", OS user {user.os_user}" if user.os_user else ""
         bound += f", {user.oidc_subject} at the provider" if user.oidc_subject else ""
         bound += "" if user.has_password else ", without a password"
-        show(facts, f"{user.name:<20} {user.role:<10} {state}{_on(user.sites)}{bound}", as_json)
-    if not found:
-        say("there are no accounts; make one: slopeward users add NAME --role admin")
-        raise typer.Exit(NOTHING)
+        show(facts, f"{user.name:<20} {user.role:<10} {state}{_on(user.sites)}{bound}")
+    require_any(found, "there are no accounts; make one: slopeward users add NAME --role admin")
 
 
 @app.command("disable")
-def disable(name: Name, by: By = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def disable(name: Name, by: By = None) -> None:
     """Lock an account and end its sessions; the name stays for the audit log.
 
     Example: slopeward users disable ada
     """
-    now = datetime.now(UTC)
-    with open_database(config) as db:
-        who = prove(db, by)
-        with db.write() as c:
-            users.disable_user(c, name, now)
-            add_audit(c, who, "user.disable", f"user:{name}", {}, now)
-    show({"name": name, "disabled_at": spell(now)}, f"{name} is locked", as_json)
+    with acting(by) as (c, who, now):
+        users.disable_user(c, name, now)
+        add_audit(c, who, "user.disable", f"user:{name}", {}, now)
+    show({"name": name, "disabled_at": spell(now)}, f"{name} is locked")
 
 
 @app.command("enable")
-def enable(name: Name, by: By = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def enable(name: Name, by: By = None) -> None:
     """Unlock an account.
 
     Example: slopeward users enable ada
     """
-    now = datetime.now(UTC)
-    with open_database(config) as db:
-        who = prove(db, by)
-        with db.write() as c:
-            users.enable_user(c, name)
-            add_audit(c, who, "user.enable", f"user:{name}", {}, now)
-    show({"name": name}, f"{name} is open", as_json)
+    with acting(by) as (c, who, now):
+        users.enable_user(c, name)
+        add_audit(c, who, "user.enable", f"user:{name}", {}, now)
+    show({"name": name}, f"{name} is open")
 
 
 @app.command("passwd")
-def passwd(name: Name, by: By = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def passwd(name: Name, by: By = None) -> None:
     """Give an account a new password and end its sessions; everybody may change the own one.
 
     Example: slopeward users passwd ada --by ada
     """
     now = datetime.now(UTC)
-    with open_database(config) as db:
+    with open_database() as db:
         who = prove(db, by, own=name)
         password = read_password()
         with db.write() as c:
             users.set_password(c, name, password)
             add_audit(c, who, "user.password", f"user:{name}", {}, now)
-    show({"name": name}, f"{name} has a new password", as_json)
+    show({"name": name}, f"{name} has a new password")
 
 
 @app.command("role")
-def role(
-    name: Name,
-    role: Annotated[str, typer.Argument(help="viewer, operator or admin")],
-    by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def role(name: Name, role: Annotated[str, typer.Argument(help="viewer, operator or admin")], by: By = None) -> None:
     """Give an account another role; it counts at once, also for who is logged in.
 
     Example: slopeward users role ada operator
     """
-    now = datetime.now(UTC)
-    with open_database(config) as db:
-        who = prove(db, by)
-        with db.write() as c:
-            before = users.set_role(c, name, role)
-            add_audit(c, who, "user.role", f"user:{name}", {"from": before, "to": role}, now)
-    show({"name": name, "role": role}, f"{name} may act as {role}, before as {before}", as_json)
+    with acting(by) as (c, who, now):
+        before = users.set_role(c, name, role)
+        add_audit(c, who, "user.role", f"user:{name}", {"from": before, "to": role}, now)
+    show({"name": name, "role": role}, f"{name} may act as {role}, before as {before}")
 
 
 @app.command("sites")
@@ -148,8 +127,6 @@ def sites(
     site: Annotated[list[str] | None, typer.Option("--site", help="A site it is for; several times")] = None,
     every: Annotated[bool, typer.Option("--all", help="All sites")] = False,
     by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Say for which sites an account is: there it may act, and read where reading takes a login.
 
@@ -157,46 +134,41 @@ def sites(
     """
     if every == bool(site):
         raise RefusedError("name the sites with --site, or say --all")
-    now = datetime.now(UTC)
-    with open_database(config) as db:
-        who = prove(db, by)
-        with db.write() as c:
-            users.set_sites(c, name, site or None)
-            add_audit(c, who, "user.sites", f"user:{name}", {"sites": site or None}, now)
-    show({"name": name, "sites": site or None}, f"{name} is for {', '.join(site or ['all sites'])}", as_json)
+    with acting(by) as (c, who, now):
+        users.set_sites(c, name, site or None)
+        add_audit(c, who, "user.sites", f"user:{name}", {"sites": site or None}, now)
+    show({"name": name, "sites": site or None}, f"{name} is for {', '.join(site or ['all sites'])}")
 
 
 @app.command("bind")
 def bind(
     name: Name,
     os_user: Annotated[str, typer.Option("--os-user", help="User of this machine who is that person, and nobody else")],
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    by: By = None,
 ) -> None:  # fmt: skip
     """Let a user of the operating system act at the command line as an account, without its password.
 
     Example: slopeward users bind ada --os-user ada --by chief
     """
     _require_person_of_machine(os_user)
-    _bind(name, os_user, by, config)
-    show({"name": name, "os_user": os_user}, f"OS user {os_user} acts as {name}", as_json)
+    _bind(name, os_user, by)
+    show({"name": name, "os_user": os_user}, f"OS user {os_user} acts as {name}")
 
 
 @app.command("unbind")
-def unbind(name: Name, by: By = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def unbind(name: Name, by: By = None) -> None:
     """End that a user of the operating system acts as an account.
 
     Example: slopeward users unbind ada --by chief
     """
-    _bind(name, None, by, config)
-    show({"name": name, "os_user": None}, f"{name} acts by password only", as_json)
+    _bind(name, None, by)
+    show({"name": name, "os_user": None}, f"{name} acts by password only")
 
 
-def _bind(name: str, os_user: str | None, by: str | None, config: Path | None) -> None:
-    with open_database(config) as db:
-        who = prove(db, by)
-        with db.write() as c:
-            users.bind_os_user(c, name, os_user)
-            add_audit(c, who, "user.bind", f"user:{name}", {"bound_to": os_user}, datetime.now(UTC))
+def _bind(name: str, os_user: str | None, by: str | None) -> None:
+    with acting(by) as (c, who, now):
+        users.bind_os_user(c, name, os_user)
+        add_audit(c, who, "user.bind", f"user:{name}", {"bound_to": os_user}, now)
 
 
 def _require_person_of_machine(os_user: str) -> None:
@@ -216,8 +188,6 @@ def totp(
     code: Annotated[str | None, typer.Option("--code", help="The first code that the telephone shows")] = None,
     off: Annotated[bool, typer.Option("--off", help="Password alone again")] = False,
     by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Ask an account for a code of a telephone at every login (TOTP), from its first code on.
 
@@ -231,7 +201,7 @@ def totp(
     if off and code is not None:
         raise RefusedError("--off takes no code")
     now = datetime.now(UTC)
-    with open_database(config) as db:
+    with open_database() as db:
         with db.read() as c:
             is_first = not second_factor.has_second_factor(c, name)
         # who knows the password of an account alone must not do away with its second factor
@@ -240,11 +210,11 @@ def totp(
             with db.write() as c:
                 second_factor.remove_second_factor(c, name)
                 add_audit(c, who, "user.totp", f"user:{name}", {"on": False}, now)
-            show({"name": name, "totp": False}, f"{name} logs in by password alone", as_json)
+            show({"name": name, "totp": False}, f"{name} logs in by password alone")
             return
-        vault = open_vault(load_service(config))
+        vault = open_vault(read_service())
         if code is None:
-            code = _begin_totp(db, vault, name, now, by, as_json=as_json)
+            code = _begin_totp(db, vault, name, now, by)
         if code is None:
             return
         now = datetime.now(UTC)
@@ -252,16 +222,16 @@ def totp(
             spare = second_factor.confirm_second_factor(c, vault, name, code, now)
             add_audit(c, who, "user.totp", f"user:{name}", {"on": True}, now)
     say(f"from now on {name} logs in with a code; write these down for a lost telephone, each lets in once:")
-    show({"name": name, "totp": True, "codes": spare}, "\n".join(spare), as_json)
+    show({"name": name, "totp": True, "codes": spare}, "\n".join(spare))
 
 
-def _begin_totp(db: Database, vault: Vault, name: str, now: datetime, by: str | None, *, as_json: bool) -> str | None:
+def _begin_totp(db: Database, vault: Vault, name: str, now: datetime, by: str | None) -> str | None:
     """Print the address for the authenticator; the first code where somebody sits at a terminal, else None."""
     with db.write() as c:
         address = second_factor.add_second_factor(c, vault, name, now, pending=True)
     say(f"enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again")
-    show({"name": name, "totp": False, "address": address}, address, as_json)
-    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    show({"name": name, "totp": False, "address": address}, address)
+    if options().as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         command = f"slopeward users totp {name} --code 123456" + (f" --by {by}" if by else "")
         say(f"then, with the code that it shows: {command}; before, nothing counts")
         return None
@@ -275,8 +245,6 @@ def oidc(
         str | None, typer.Option("--subject", help="Who it is at the provider (claim sub); else the binding ends")
     ] = None,
     by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Let a person of the provider of logins come in as an account that exists; ends its sessions.
 
@@ -285,18 +253,16 @@ def oidc(
 
     Example: slopeward users oidc ada --subject 248289761001 --by chief
     """
-    issuer = load_service(config).oidc.issuer
+    issuer = read_service().oidc.issuer
     if subject is not None and not issuer:
         raise RefusedError("oidc.issuer is empty: the service file names no provider of logins")
     if subject is not None and not subject.strip():
         raise RefusedError("--subject: a subject is needed; without --subject the binding ends")
-    with open_database(config) as db:
-        who = prove(db, by)
-        with db.write() as c:
-            bind_person(c, name, issuer, subject)
-            add_audit(c, who, "user.oidc", f"user:{name}", {"issuer": issuer, "subject": subject}, datetime.now(UTC))
+    with acting(by) as (c, who, now):
+        bind_person(c, name, issuer, subject)
+        add_audit(c, who, "user.oidc", f"user:{name}", {"issuer": issuer, "subject": subject}, now)
     said = f"{name} comes in by the provider no more" if subject is None else f"{name} is {subject!r} at {issuer}"
-    show({"name": name, "issuer": issuer, "subject": subject}, said, as_json)
+    show({"name": name, "issuer": issuer, "subject": subject}, said)
 
 
 def _on(sites: Iterable[str] | None) -> str:

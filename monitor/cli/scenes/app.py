@@ -27,31 +27,22 @@ from monitor.cli.scenes import (
     weights,
 )
 from monitor.cli.scenes.archives import unpacked
-from monitor.cli.session import (
-    ConfigOption,
-    JsonOption,
-    SiteOption,
-    open_service,
-    pick_site,
-    say,
-    show,
-)
+from monitor.cli.session import Commands, SiteOption, open_site, say, show
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import is_silent
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.database.engine import Database
 
-app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True)
+app = Commands(help="Add scenes and detect footprints.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
 def add(
-    scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, config: ConfigOption = None,
+    scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption,
     files: Annotated[
         bool, typer.Option("--files", help="Make its picture, masks and vectors now; else the service makes them.")
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Copy a raster, a scene folder or a product into the inbox of a site and process it now; an archive is unpacked.
 
@@ -60,15 +51,14 @@ def add(
     from monitor.jobs.scenes.inbox import detect_scene
     from monitor.jobs.scenes.waiting import FAILED
 
-    service, db = open_service(config)
-    one = pick_site(service, site)
+    service, db, one = open_site(site)
     inbox = Path(service.paths.inbox) / one.id
     with _open(scene, inbox) as content:
         target = inbox / content.name
         if not (target.exists() and content.samefile(target)):
             _put(content, target, move=content != scene)
     said = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
-    show({"site": one.id, "scene": scene.name, "said": said}, f"{scene.name}: {said}", as_json)
+    show({"site": one.id, "scene": scene.name, "said": said}, f"{scene.name}: {said}")
     is_failed = isinstance(said, Message) and said.id == FAILED.id
     if is_failed or not _see_to_files(db, service, one, target, scene, make=files):
         raise typer.Exit(1)
@@ -136,25 +126,20 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-app.command(epilog=detect.EPILOG)(detect.detect)
-app.command(epilog=change.EXAMPLE)(change.compare)
-app.command(epilog=surface.EXAMPLE)(surface.dod)
+app.command(epilog=detect.EPILOG, takes_config=False)(detect.detect)
+app.command(epilog=change.EXAMPLE, takes_config=False)(change.compare)
+app.command(epilog=surface.EXAMPLE, takes_config=False)(surface.dod)
 app.command(epilog=stack.EXAMPLE)(stack.rates)
 app.command(epilog=track.EXAMPLE)(track.track)
-app.command(epilog=sar.EXAMPLE)(sar.sar)
+app.command(epilog=sar.EXAMPLE, takes_config=False)(sar.sar)
 app.command(epilog=velocity.EXAMPLE)(velocity.velocity)
-app.command(epilog=models.EXAMPLE)(models.models)
+app.command(epilog=models.EXAMPLE, takes_config=False)(models.models)
 app.command(epilog=export.EXAMPLE)(export.export)
 app.command(epilog=export.OUTLINES_EXAMPLE)(export.outlines)
 app.command(epilog=learn.EXAMPLE)(learn.learn)
-
-
-for verb, example in (
-    (train.train, "slopeward scenes train --recipe landslide4sense --data DIR --out my.safetensors"),
-    (train.score, "slopeward scenes score --weights my.safetensors --data DIR --with simple --json"),
-    (train.explain, "slopeward scenes explain --weights my.safetensors --data DIR --patch image_15 --out x.png"),
-):
-    app.command(epilog=f"Example: {example}")(verb)
+app.command(epilog=train.EXAMPLES["train"], takes_config=False)(train.train)
+app.command(epilog=train.EXAMPLES["score"])(train.score)
+app.command(epilog=train.EXAMPLES["explain"], takes_config=False)(train.explain)
 app.command(epilog=weights.EXAMPLES["promote"])(weights.promote)
 app.command(epilog=weights.EXAMPLES["retire"])(weights.retire)
 app.add_typer(review.app, name="review")

@@ -10,7 +10,7 @@ import typer
 from detection.imagery.footprints.records import INDEX
 from monitor.cli.scenes.earlier import check_past, not_alone, spell_change
 from monitor.cli.scenes.local import SiteFile, placing_by_file
-from monitor.cli.session import JsonOption, print_json
+from monitor.cli.session import ending_at, show_in_order, warn
 from monitor.errors import SlopewardError
 
 EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
@@ -32,7 +32,6 @@ def compare(
         bool, typer.Option("--match", help="Stretch the older images to the newest, band by band.")
     ] = False,
     site: SiteFile = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Say what is new, grown, known or vanished on each date; exit 4 when no pixel is valid."""
     from detection.imagery.errors import NoValidPixelsError
@@ -40,20 +39,15 @@ def compare(
     if len(scene) < 2:
         raise SlopewardError("compare needs two scenes at least")
     check_past(scene, datetime.now(UTC))
-    with tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder, placing_by_file(site):
-        try:
-            answers = _judge(scene, out or Path(folder), model, (threshold, minimum_area_m2), match=match)
-        except NoValidPixelsError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(4) from None
+    with (
+        ending_at(NoValidPixelsError), placing_by_file(site),
+        tempfile.TemporaryDirectory(prefix="slopeward-compare-") as folder,
+    ):  # fmt: skip
+        answers = _judge(scene, out or Path(folder), model, (threshold, minimum_area_m2), match=match)
     for answer, line in answers:
         day = answer["acquired_at"][:10]
-        for warning in answer["warnings"]:
-            typer.echo(f"warning: {day}: {warning}", err=True)
-        if as_json:
-            print_json(answer)
-        else:
-            print(f"{day}: {line}")
+        warn(f"{day}: {warning}" for warning in answer["warnings"])
+        show_in_order(answer, f"{day}: {line}")
 
 
 def _judge(

@@ -6,17 +6,17 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli.session import NOTHING, JsonOption, print_json, say, tell_progress
+from monitor.cli.session import Commands, ending_at, options, print_json, tell_progress, warn
 from monitor.errors import SlopewardError
 
-app = typer.Typer(help="Grid and compare point clouds (LAS, LAZ).", no_args_is_help=True)
+app = Commands(help="Grid and compare point clouds (LAS, LAZ).", no_args_is_help=True)
 SUFFIXES: Final = (".las", ".laz")
 Crs = Annotated[str | None, typer.Option("--crs", help="Of files that do not say it, such as EPSG:32632.")]
 HeightUnit = Annotated[str | None, typer.Option(help="Of files that do not say it: m, ft or us-ft.")]
 Ground = Annotated[str, typer.Option(help="class 2, cloth, all points; auto: class 2 where there is any, else cloth.")]
 
 
-@app.command(epilog="Example: slopeward clouds grid 2026-05-12.laz --cell 0.5 --out 2026-05-12.tif")
+@app.command(epilog="Example: slopeward clouds grid 2026-05-12.laz --cell 0.5 --out 2026-05-12.tif", takes_config=False)
 def grid(
     clouds: Annotated[list[Path], typer.Argument(help="LAS or LAZ files of one date, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="GeoTIFF: height, its error, density, spread.")],
@@ -27,7 +27,6 @@ def grid(
     ground: Ground = "auto",
     crs: Crs = None,
     height_unit: HeightUnit = None,
-    as_json: JsonOption = False,
 ) -> None:
     """A raster of ground heights with the error of each cell; `slopeward scenes dod` subtracts two of them."""
     from detection.clouds.errors import NoPointsError
@@ -37,14 +36,10 @@ def grid(
     asked = GridAsked(
         cell_m=cell, method=method, ground=ground, reach=reach, crs=crs, height_unit=height_unit, like=like,  # type: ignore[arg-type]
     )  # fmt: skip
-    try:
+    with ending_at(NoPointsError):
         found = grid_clouds(files := _list_clouds(clouds), out, asked, tell_progress())
-    except NoPointsError as error:
-        say(str(error))
-        raise typer.Exit(NOTHING) from None
-    for warning in found.warnings:
-        say(f"warning: {warning}")
-    if as_json:
+    warn(found.warnings)
+    if options().as_json:
         print_json(asdict(found))
         return
     held = sum(read_header(file).points for file in files)
@@ -59,7 +54,10 @@ def grid(
     )
 
 
-@app.command(epilog="Example: slopeward clouds compare 2025.laz 2026.laz --spacing 0.5 --radius 0.5 --out moved")
+@app.command(
+    epilog="Example: slopeward clouds compare 2025.laz 2026.laz --spacing 0.5 --radius 0.5 --out moved",
+    takes_config=False,
+)
 def compare(
     older: Annotated[Path, typer.Argument(help="LAS or LAZ of the earlier date, or a folder of them.")],
     newer: Annotated[Path, typer.Argument(help="Of the later date.")],
@@ -85,7 +83,6 @@ def compare(
     ground: Ground = "auto",
     crs: Crs = None,
     height_unit: HeightUnit = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Distances along the normals (M3C2) and where they are significant at 95 %; exit 4: no ground in common."""
     from detection.clouds.distance import DistanceAsked, compare_clouds
@@ -96,14 +93,10 @@ def compare(
         registration_m=registration_m, minimum_area_m2=minimum_area_m2, places=zones, outward_deg=outward,
         crs=crs, height_unit=height_unit, out_dir=out,
     )  # fmt: skip
-    try:
+    with ending_at(NoPointsError):
         found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), asked, tell_progress())
-    except NoPointsError as error:
-        say(str(error))
-        raise typer.Exit(NOTHING) from None
-    for warning in found.warnings:
-        say(f"warning: {warning}")
-    if as_json:
+    warn(found.warnings)
+    if options().as_json:
         print_json(asdict(found))
         return
     east, north, up = found.shift_m

@@ -16,7 +16,7 @@ from detection.imagery.footprints.records import INDEX
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
-from monitor.cli.session import NOTHING, JsonOption, print_json, say
+from monitor.cli.session import NOTHING, say, show_in_order
 from monitor.errors import RefusedError
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
@@ -105,7 +105,6 @@ def detect(
     max_bands: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Most bands; 256.", rich_help_panel=CARE)
     ] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Find footprints on scenes; needs no database and no site. Archives are unpacked for that time.
 
@@ -127,7 +126,7 @@ def detect(
             folder = None if out is None else out / scene.name if len(scenes) > 1 else out
             one = {**payload, "out_dir": _text(folder)}
             named = _Named(scene, pre, dem, Path(work) / str(number))
-            codes.append(_guard(named, lambda one=one, named=named: _run(one, named, dry_run=dry_run, as_json=as_json)))  # type: ignore[misc]
+            codes.append(_guard(named, lambda one=one, named=named: _run(one, named, dry_run=dry_run)))  # type: ignore[misc]
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
         raise typer.Exit(code)
@@ -148,13 +147,13 @@ class _Named:
         return text if str(self.scene) in text else f"{self.scene}: {text}"
 
 
-def _run(payload: dict[str, Any], named: _Named, *, dry_run: bool, as_json: bool) -> int:
+def _run(payload: dict[str, Any], named: _Named, *, dry_run: bool) -> int:
     """One scene; the exit status."""
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
         scene = stack.enter_context(unpacked(named.scene, named.work / "scene"))
         pre = stack.enter_context(unpacked(named.pre, named.work / "pre")) if named.pre else None
-        return _look(payload, named, (scene, pre), dry_run=dry_run, as_json=as_json)
+        return _look(payload, named, (scene, pre), dry_run=dry_run)
 
 
 def _ask(payload: dict[str, Any], scene: Path, named: _Named, part: str) -> dict[str, Any]:
@@ -171,9 +170,7 @@ def _ask(payload: dict[str, Any], scene: Path, named: _Named, part: str) -> dict
     return asked | heights.ask()
 
 
-def _look(
-    payload: dict[str, Any], named: _Named, dates: tuple[Path, Path | None], *, dry_run: bool, as_json: bool
-) -> int:
+def _look(payload: dict[str, Any], named: _Named, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
     """One scene as it lies on the disk, and the one before; the exit status."""
     from detection.imagery.footprints.detect import detect as run_detect
     from detection.imagery.footprints.detect import survey
@@ -185,10 +182,7 @@ def _look(
     if dry_run:
         plan = survey(payload) | {"scene": str(named.scene)}
         _warn(plan, named)
-        if as_json:
-            print_json(plan)
-        else:
-            print(_tell_plan(plan))
+        show_in_order(plan, _tell_plan(plan))
         return 0
     if pre is None:
         written = _written_ns(payload)
@@ -212,10 +206,7 @@ def _look(
         if earlier is not None:
             answer, answer["change"], since = compare_with(answer, earlier, payload, pre, before["dem"])
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
-    if as_json:
-        print_json({"scene": str(named.scene), **answer})
-    else:
-        print(_tell(answer, since))
+    show_in_order({"scene": str(named.scene), **answer}, _tell(answer, since))
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.imagery.footprints.records import INDEX
-from monitor.cli.session import say
+from monitor.cli.session import say, warn
 from monitor.domain.instants import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def detect_before(
     except NoValidPixelsError as error:
         say(f"nothing to compare with: {error}")
         return None
-    for warning in not_alone(found["warnings"]):
-        say(f"warning: {pre.name}: {warning}")
+    warn(f"{pre.name}: {warning}" for warning in not_alone(found["warnings"]))
     return found
 
 
@@ -91,8 +90,7 @@ def compare_with(
         answer = {**answer, "polygons": [spell_outline(one) for one in own.outlines]}
     else:
         found = compare(own, [before], Path(payload["out_dir"]))
-    for warning in found.warnings:
-        say(f"warning: {warning}")
+    warn(found.warnings)
     return answer, spell_comparison(found), spell_change(own, found)
 
 

@@ -9,12 +9,12 @@ import typer
 
 from monitor.cli.session import (
     NOTHING,
-    ConfigOption,
-    JsonOption,
     SiteOption,
     check_site,
-    open_service,
+    open_database,
+    options,
     print_json,
+    require_any,
     say,
     show,
 )
@@ -44,8 +44,6 @@ def export(
     form: Annotated[
         Form, typer.Option("--format", help="outlines or boxes as GeoJSON; coco: boxes in pixels of each scene.")
     ] = Form.OUTLINES,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Print all footprints of a site as GeoJSON or COCO; exit 4 when there is none, 3 when scenes were left out.
 
@@ -55,15 +53,11 @@ def export(
 
     from monitor.store.scenes.arrivals import load_scenes
 
-    _, db = open_service(config)
-    with db.read() as c:
+    with open_database() as db, db.read() as c:
         rows = c.execute(text("SELECT * FROM scene_polygons WHERE site = :site"), {"site": site}).mappings().all()
         scenes = {row.scene_hash: row for row in load_scenes(c, site)} if form is Form.COCO else {}
-        if not rows:
-            check_site(c, config, site)
-    if not rows:
-        say(f"no footprint of {site} is kept")
-        raise typer.Exit(NOTHING)
+        check_site(c, site, rows)
+    require_any(rows, f"no footprint of {site} is kept")
     found = [({k: v for k, v in row.items() if k != "geometry"}, _read_outline(row)) for row in rows]
     if form is Form.COCO:
         _print_coco(found, scenes)
@@ -73,15 +67,13 @@ def export(
 
         found = [(facts, frame(geometry)) for facts, geometry in found]
     features = [{"type": "Feature", "properties": facts, "geometry": geometry} for facts, geometry in found]
-    for one in features if as_json else [{"type": "FeatureCollection", "features": features}]:
+    for one in features if options().as_json else [{"type": "FeatureCollection", "features": features}]:
         print_json(one)
 
 
 def outlines(
     site: SiteOption,
     output: Annotated[Path | None, typer.Option("--output", help="GeoJSON file; else it is printed.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Print what people outlined on the scenes of a site as GeoJSON; exit 4 when there is nothing.
 
@@ -90,17 +82,13 @@ def outlines(
     from detection.whole_file import replacing
     from monitor.export.maps import list_outlines
 
-    _, db = open_service(config)
-    with db.read() as c:
+    with open_database() as db, db.read() as c:
         features = list(list_outlines(c, site))
-        if not features:
-            check_site(c, config, site)
-    if not features:
-        say(f"nothing is outlined on the scenes of {site}")
-        raise typer.Exit(NOTHING)
+        check_site(c, site, features)
+    require_any(features, f"nothing is outlined on the scenes of {site}")
     collection = {"type": "FeatureCollection", "features": features}
     if output is None:
-        for one in features if as_json else [collection]:
+        for one in features if options().as_json else [collection]:
             print_json(one)
         return
     try:
@@ -108,7 +96,7 @@ def outlines(
             partial.write_text(json.dumps(collection, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise SlopewardError(f"{output}: cannot be written ({error.strerror})") from None
-    show({"file": str(output), "outlines": len(features)}, f"{len(features)} outlines in {output}", as_json)
+    show({"file": str(output), "outlines": len(features)}, f"{len(features)} outlines in {output}")
 
 
 def _read_outline(row: "Mapping[Any, Any]") -> dict[str, Any]:

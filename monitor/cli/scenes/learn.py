@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ import typer
 
 from monitor.cli.scenes.local import placing_by
 from monitor.cli.scenes.train import asked_to_stop, show_progress
-from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, open_service, pick_site, print_json, say
+from monitor.cli.session import LARGEST_SEED, open_service, options, pick_site, print_json, say
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
 from monitor.store.models.registry import SHORT, add_model
@@ -67,15 +67,13 @@ def learn(
         float, typer.Option(min=0.01, max=1440.0, help="Processor time of each of two processes.")
     ] = 4.0,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split and the training.")] = 0,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Learn a network from scenes and outlines, and try it on images that were left out; exit 3: it is not offered.
 
     It is offered when it marks landslides better than logistic regression on the same tiles, or is not much worse and
     better than no knowledge. Weights that are not offered are kept, and refused by every detector.
     """
-    from detection.imagery.errors import ImageryError, TrainingPausedError
+    from detection.imagery.errors import TrainingPausedError
     from detection.imagery.neural.learner import Hooks
     from detection.learning.records import Asked
     from detection.learning.run import learn as run_learning
@@ -83,7 +81,7 @@ def learn(
 
     _check_words(folder, outlines, site, since, from_page=from_page)
     with ExitStack() as stack:
-        owner = None if site is None else _open_owner(config, site, stack)
+        owner = None if site is None else _open_owner(site, stack)
         if owner is not None:
             _register_left(owner)
         target = out or _name_folder(folder, owner)
@@ -104,10 +102,8 @@ def learn(
         except TrainingPausedError:
             say(f"stopped; the same command goes on in {target}")
             return
-        except ImageryError as error:
-            raise SlopewardError(str(error)) from None
         answer = learnt.answer | ({} if owner is None else _keep(owner, learnt))
-    if as_json:
+    if options().as_json:
         print_json(answer)
     else:
         _show(answer, target, site)
@@ -128,9 +124,9 @@ def _check_words(
         raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
 
 
-def _open_owner(config: Path | None, name: str, stack: ExitStack) -> _Owner:
-    service, db = open_service(config)
-    stack.enter_context(closing(db))
+def _open_owner(name: str, stack: ExitStack) -> _Owner:
+    service, db = open_service()
+    stack.enter_context(db)
     site = pick_site(service, name)
     stack.enter_context(placing_by(site))
     with db.read() as c:

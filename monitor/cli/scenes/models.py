@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.benchmarks import NOT_MEASURED, read_benchmark, tell_reasons
-from monitor.cli.session import JsonOption, show
+from monitor.cli.session import options, show
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
 RECORDS = ("imagery-added", "imagery")
@@ -25,7 +25,6 @@ def models(
     everything: Annotated[
         bool, typer.Option("--all", help="Also what options make of a network, and the simple maps beside.")
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """List every scene network with its paper, its weights and its stored scores; needs no database."""
     from detection.imagery.registry import CLASSIFIERS, DETECTORS, SEGMENTERS, VARIANTS
@@ -42,10 +41,10 @@ def models(
             name = f"{one.network} " + ", ".join(f"{key} {value}" for key, value in one.options.items())
             rows.append(_tell(name, SEGMENTER, SEGMENTERS[one.network].paper, one.parameters, [], kept))
         rows += [_tell(name, "simple map", paper, None, [], kept) for name, paper in _SIMPLE.items()]
-    if not as_json:
+    if not options().as_json:
         print(HEADER)
     for row in rows:
-        show(row, _lines(row), as_json)
+        show(row, _lines(row))
 
 
 _SIMPLE = {

@@ -1,7 +1,6 @@
 """`slopeward scenes review`: people judge footprints that the network was not sure of; twenty make a candidate."""
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,19 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.identity import prove
+from monitor.cli.identity import acting
 from monitor.cli.scenes.local import placing_by
 from monitor.cli.session import (
-    NOTHING,
-    ConfigOption,
-    JsonOption,
+    Commands,
     SiteOption,
     check_site,
     open_database,
-    open_service,
-    pick_site,
+    open_site,
+    options,
     print_json,
-    say,
+    require_any,
+    show_in_order,
 )
 from monitor.domain.instants import spell
 from monitor.errors import SlopewardError
@@ -30,7 +28,7 @@ from monitor.store.scenes import reviews as store
 
 OUTLINE_BYTES = 16 << 20
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
 Note = Annotated[str | None, typer.Option("--note", help="Why.")]
 Outline = Annotated[Path, typer.Option(help="GeoJSON in lon/lat: a polygon, or a feature of one.")]
@@ -41,17 +39,14 @@ Polygon = Annotated[str, typer.Argument(metavar="POLYGON", help="Id of the footp
 def list_(
     site: SiteOption,
     everything: Annotated[bool, typer.Option("--all", help="Also those it was sure of or that were judged.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show the footprints that wait for a look, the least sure first; exit 4 when there is none."""
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         found = store.load_reviewed(c, site)
-        if not found:
-            check_site(c, config, site)
+        check_site(c, site, found)
     shown = [one for one in found if everything or (one.unsure and one.verdict is None)]
     for one in shown:
-        if as_json:
+        if options().as_json:
             print_json(_facts(one))
         else:
             said = one.verdict or "waiting"
@@ -59,25 +54,17 @@ def list_(
             if one.method == store.NETWORK:
                 found_by = f"{one.mean_probability:.3f} (from {one.threshold:g})"
             print(f"{one.polygon_id[:12]}  {one.scene}  {found_by}  {one.area_m2:,.0f} m²  {one.change}  {said}")
-    if not shown:
-        say("no footprint" + ("" if everything else " waits for a look; --all lists the others"))
-        raise typer.Exit(NOTHING)
+    require_any(shown, "no footprint" + ("" if everything else " waits for a look; --all lists the others"))
 
 
 def _verdict(word: str, *, outlined: bool) -> Callable[..., None]:
     """The verb that keeps this verdict; one that gives another outline asks for it."""
 
-    def keep(
-        polygon: Polygon, site: SiteOption, by: By = None, note: Note = None, config: ConfigOption = None,
-        as_json: JsonOption = False,
-    ) -> None:  # fmt: skip
-        _keep(config, site, polygon, word, by, note, as_json=as_json)
+    def keep(polygon: Polygon, site: SiteOption, by: By = None, note: Note = None) -> None:
+        _keep(site, polygon, word, by, note)
 
-    def redraw(
-        polygon: Polygon, site: SiteOption, outline: Outline, by: By = None, note: Note = None,
-        config: ConfigOption = None, as_json: JsonOption = False,
-    ) -> None:  # fmt: skip
-        _keep(config, site, polygon, word, by, note, _read_outline(outline), as_json=as_json)
+    def redraw(polygon: Polygon, site: SiteOption, outline: Outline, by: By = None, note: Note = None) -> None:
+        _keep(site, polygon, word, by, note, _read_outline(outline))
 
     return redraw if outlined else keep
 
@@ -97,54 +84,37 @@ def retrain(
     out: Annotated[Path, typer.Option(help="The .safetensors file of the candidate.")],
     data: Annotated[Path | None, typer.Option("--data", help="Folder below which the weights' own data lie.")] = None,
     weights: Annotated[str | None, typer.Option(help="Weights in use; else those of the site file.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Train a candidate from at least 20 judged footprints; exit 3 when it does not pass its gate."""
     import torch
 
-    from detection.imagery.errors import ImageryError
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.training.retraining import retrain as run_retrain
 
     torch.set_num_threads(1)
-    service, db = open_service(config)
-    owner = pick_site(service, site)
+    _, db, owner = open_site(site)
     with db.read() as c:
         in_use = weights or find_weights(c, owner, datetime.now(UTC))
-    try:
-        model_hash = load_model(in_use).model_hash
-        with closing(db), db.read() as c:
-            judged = [one for one in store.load_reviewed(c, site, model_hash=model_hash) if one.verdict]
-        with placing_by(owner):
-            answer = run_retrain(
-                {"weights": in_use, "out": str(out), "data": data, "reviews": [_payload(one) for one in judged]}
-            )
-    except ImageryError as error:
-        raise SlopewardError(str(error)) from None
-    if as_json:
-        print_json(answer)
-    else:
-        print(f"{out}: {'passed' if answer['gate']['passed'] else 'did not pass'} its gate")
-        for reason in answer["gate"]["reasons"]:
-            print(f"  {reason}")
+    model_hash = load_model(in_use).model_hash
+    with db, db.read() as c:
+        judged = [one for one in store.load_reviewed(c, site, model_hash=model_hash) if one.verdict]
+    with placing_by(owner):
+        answer = run_retrain(
+            {"weights": in_use, "out": str(out), "data": data, "reviews": [_payload(one) for one in judged]}
+        )
+    head = f"{out}: {'passed' if answer['gate']['passed'] else 'did not pass'} its gate"
+    show_in_order(answer, "\n  ".join([head, *answer["gate"]["reasons"]]))
     if not answer["gate"]["passed"]:
         raise typer.Exit(3)
 
 
 def _keep(
-    config: Path | None, site: str, polygon: str, verdict: str, by: str | None, note: str | None,
-    geometry: dict[str, Any] | None = None, *, as_json: bool,
-) -> None:  # fmt: skip
-    with closing(open_database(config)) as db:
-        who = prove(db, by, site)
-        with db.write() as c:
-            check_site(c, config, site)
-            one = store.add_review(c, site, polygon, verdict, who, datetime.now(UTC), note=note, geometry=geometry)
-    if as_json:
-        print_json(_facts(one))
-    else:
-        print(f"{one.polygon_id[:12]} on {one.scene}: {one.verdict} by {one.by}")
+    site: str, polygon: str, verdict: str, by: str | None, note: str | None, geometry: dict[str, Any] | None = None
+) -> None:
+    with acting(by, site) as (c, who, now):
+        check_site(c, site)
+        one = store.add_review(c, site, polygon, verdict, who, now, note=note, geometry=geometry)
+    show_in_order(_facts(one), f"{one.polygon_id[:12]} on {one.scene}: {one.verdict} by {one.by}")
 
 
 def _read_outline(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import typer
 
 from detection.imagery.change.radar_records import RadarAsked, RadarChange
 from monitor.cli.scenes.local import SiteFile, placing_by_file
-from monitor.cli.session import NOTHING, JsonOption, print_json, say, tell_progress
+from monitor.cli.session import ending_at, options, print_json, tell_progress, warn
 
 EXAMPLE = "Example: slopeward scenes sar --before 20260501_VV.tif --after 20260513_VV.tif --out ./change --json"
 SHOWN = 12
@@ -37,7 +37,6 @@ def sar(
     ] = 5000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines, picture and record.")] = None,
     site: SiteFile = None,
-    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Change of radar backscatter, coherence or both, at a stated rate of false alarms; exit 4: nothing in common."""
     from detection.imagery.change.radar import find_radar_change
@@ -55,15 +54,10 @@ def sar(
         incidence=(incidence_before, incidence_after) if incidence_before and incidence_after else None,
         false_alarms=false_alarms, minimum_area_m2=minimum_area_m2, looks=looks, units=units, out_dir=out,
     )  # fmt: skip
-    try:
-        with placing_by_file(site):
-            found = find_radar_change(asked, tell_progress())
-    except NoValidPixelsError as error:
-        say(str(error))
-        raise typer.Exit(NOTHING) from None
-    for warning in found.warnings:
-        say(f"warning: {warning}")
-    if as_json:
+    with ending_at(NoValidPixelsError), placing_by_file(site):
+        found = find_radar_change(asked, tell_progress())
+    warn(found.warnings)
+    if options().as_json:
         print_json(found.tell())
     else:
         _show(found)

@@ -9,7 +9,7 @@ import typer
 
 from detection.imagery.insar.records import Reference, StackAsked, StackRates
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.session import ConfigOption, JsonOption, open_service, pick_site, print_json
+from monitor.cli.session import ending_at, open_service, options, pick_site, print_json, warn
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
@@ -33,8 +33,6 @@ def rates(
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None,
     site: Annotated[str | None, typer.Option("--site", help="Store the points in a set of this site.")] = None,
     name: Annotated[str | None, typer.Option("--set", help="Name of the set; the folder's by default.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Rate toward the satellite per pixel with its error, zones of movement, loss of coherence; exit 4: no pixel."""
     from detection.imagery.errors import NoValidPixelsError
@@ -45,25 +43,20 @@ def rates(
         minimum_area_m2=minimum_area_m2, every=every, out_dir=out, network=network,
     )  # fmt: skip
     # before the work: a site that is not there is said at once
-    target = None if site is None else _open(config, site)
+    target = None if site is None else _open(site)
     if target is not None:
         with target[0].read() as c:
             asked = replace(asked, places=tuple(list_stack_places(c, target[1])))
-    try:
-        with placing_by(None if target is None else target[1]):
-            found = measure_stack(asked)
-    except NoValidPixelsError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(4) from None
-    for warning in found.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    with ending_at(NoValidPixelsError), placing_by(None if target is None else target[1]):
+        found = measure_stack(asked)
+    warn(found.warnings)
     label = name or stack.resolve().name
     stored = coherences = None
     if target is not None:
         stored = _store(target, label, found, stack)
         with target[0].write() as c:
             coherences = store_coherence(c, target[1], label, found, datetime.now(UTC))
-    if as_json:
+    if options().as_json:
         print_json({**found.tell(), "stored": stored, "stored_coherence": coherences})
         return
     spread = found.rate_mm_per_year
@@ -97,8 +90,8 @@ def _place(text: str | None) -> Reference | None:
     return lon, lat, radius_m
 
 
-def _open(config: Path | None, site: str) -> tuple[Database, Site]:
-    service, db = open_service(config)
+def _open(site: str) -> tuple[Database, Site]:
+    service, db = open_service()
     return db, pick_site(service, site)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.scenes.local import SiteFile, placing_by_file
-from monitor.cli.session import JsonOption, print_json
+from monitor.cli.session import ending_at, options, print_json, warn
 
 EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 --sigma-newer-m 0.15 --json"
 
@@ -22,24 +22,18 @@ def dod(
     minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest body, true m².")] = 100.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the difference, outlines and record.")] = None,
     site: SiteFile = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Area and volume of loss and gain beyond the limit of detection; exit 4 when nothing overlaps."""
     from detection.imagery.change.surface import subtract
     from detection.imagery.errors import NoValidPixelsError
 
-    try:
-        with placing_by_file(site):
-            found = subtract(
-                older, newer, sigma_older_m=sigma_older_m, sigma_newer_m=sigma_newer_m, stable=stable,
-                minimum_area_m2=minimum_area_m2, out_dir=out,
-            )  # fmt: skip
-    except NoValidPixelsError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(4) from None
-    for warning in found.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    if as_json:
+    with ending_at(NoValidPixelsError), placing_by_file(site):
+        found = subtract(
+            older, newer, sigma_older_m=sigma_older_m, sigma_newer_m=sigma_newer_m, stable=stable,
+            minimum_area_m2=minimum_area_m2, out_dir=out,
+        )  # fmt: skip
+    warn(found.warnings)
+    if options().as_json:
         print_json(asdict(found))
         return
     print(f"offset {found.offset_m:+.3f} m, limit of detection {found.limit_of_detection_m:.3f} m (95 %)")

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, NOTHING, JsonOption, print_json, say, tell_progress
+from monitor.cli.session import LARGEST_SEED, Commands, ending_at, options, print_json, tell_progress, warn
 
-app = typer.Typer(help="Maps of where landslides of an inventory would lie; never when.", no_args_is_help=True)
+app = Commands(help="Maps of where landslides of an inventory would lie; never when.", no_args_is_help=True)
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]
 
 
-@app.command(epilog="Example: slopeward susceptibility train study.toml --out model.json --json")
+@app.command(epilog="Example: slopeward susceptibility train study.toml --out model.json --json", takes_config=False)
 def train(
     study: StudyArgument,
     out: Annotated[Path, typer.Option(help="JSON file of the model; its card lies beside it as .md.")],
@@ -26,7 +26,6 @@ def train(
         str, typer.Option(help="Five classes by the share of the `landslides` in them, or of the `area`.")
     ] = "landslides",
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything that is drawn.")] = 0,
-    as_json: JsonOption = False,
 ) -> None:
     """Learn susceptibility from an inventory; scored on blocks of ground that were left out."""
     from detection.susceptibility.learners.table import LEARNERS
@@ -46,8 +45,8 @@ def train(
         torch.set_num_threads(1)
     asked = Asked(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
     answer = run_training(asked, tell_progress())
-    _warn(answer["warnings"])
-    if as_json:
+    warn(answer["warnings"])
+    if options().as_json:
         print_json(answer)
         return
     scores = answer["scores"]
@@ -59,24 +58,24 @@ def train(
     print(f"card: {answer['page']}")
 
 
-@app.command("map", epilog="Example: slopeward susceptibility map study.toml --model model.json --out susceptibility")
+@app.command(
+    "map",
+    epilog="Example: slopeward susceptibility map study.toml --model model.json --out susceptibility",
+    takes_config=False,
+)
 def draw(
     study: StudyArgument,
     model: Annotated[Path, typer.Option(help="JSON file of the training.")],
     out: Annotated[Path, typer.Option(help="Folder for susceptibility.tif, its picture and map.json.")],
-    as_json: JsonOption = False,
 ) -> None:
     """Lay a model over factors: probability, spread, class and ground unlike the training; exit 4 with no value."""
     from detection.imagery.errors import NoValidPixelsError
     from detection.susceptibility.mapping import MapAsked, make_map
 
-    try:
+    with ending_at(NoValidPixelsError):
         answer = make_map(MapAsked(study, model, out, datetime.now(UTC).date()), tell_progress())
-    except NoValidPixelsError as error:
-        say(str(error))
-        raise typer.Exit(NOTHING) from None
-    _warn(answer["warnings"])
-    if as_json:
+    warn(answer["warnings"])
+    if options().as_json:
         print_json(answer)
         return
     shares = ", ".join(f"{name} {share:.1%}" for name, share in answer["class_shares"].items())
@@ -84,8 +83,3 @@ def draw(
     print(f"{out / answer['outputs']['map']}: {size}, {answer['known_share']:.1%} known")
     print(f"{shares}; outside of the training {answer['outside_share']:.1%}")
     print(f"{answer['cpu_s']:.1f} s of one processor, at most {answer['peak_memory_mib']} MiB of memory")
-
-
-def _warn(warnings: list[str]) -> None:
-    for warning in warnings:
-        say(f"warning: {warning}")

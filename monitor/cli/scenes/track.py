@@ -11,13 +11,14 @@ from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
 from monitor.cli.session import (
     NOTHING,
-    ConfigOption,
-    JsonOption,
+    ending_at,
     open_service,
+    options,
     pick_site,
     print_json,
     say,
     tell_progress,
+    warn,
 )
 from monitor.errors import SlopewardError
 from monitor.export.spreadsheet import write_csv
@@ -48,8 +49,6 @@ def track(
     at: Annotated[
         Literal["grid", "stations"], typer.Option(help="stations: store the displacement of those of the site.")
     ] = "grid",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Displacement between two images with its error, by image correlation; exit 3: not at all stations, 4: nowhere."""
     from detection.imagery.change.tracking import TrackAsked
@@ -58,19 +57,15 @@ def track(
 
     if (at == "stations") != (site is not None):
         raise typer.BadParameter("--at stations and --site belong together")
-    service, db = open_service(config) if site is not None else (None, None)
+    service, db = open_service() if site is not None else (None, None)
     target = None if service is None or site is None else pick_site(service, site)
     asked = TrackAsked(
         window_px=window, step_px=step, most_m=most, stable=stable, band=band, out_dir=out,
         places={} if target is None else list_image_places(target),
         older_at=_read_time(older_at, "--older-at"), newer_at=_read_time(newer_at, "--newer-at"),
     )  # fmt: skip
-    try:
-        with placing_by(target):
-            found = find_vectors(older, newer, asked, tell_progress())
-    except NoValidPixelsError as error:
-        say(str(error))
-        raise typer.Exit(NOTHING) from None
+    with ending_at(NoValidPixelsError), placing_by(target):
+        found = find_vectors(older, newer, asked, tell_progress())
     stored = None
     if target is not None and db is not None and service is not None:
         if found.older_at is None or found.newer_at is None:
@@ -83,7 +78,7 @@ def track(
         record_file(db, name_helper(), stored, now)
     if out is not None:
         found = replace(found, outputs={**found.outputs, "table": _write_table(found, out)})
-    _show(found, stored, as_json=as_json)
+    _show(found, stored)
     if found.lost_places:
         raise typer.Exit(NOTHING if len(found.lost_places) == len(asked.places) else 3)
 
@@ -117,12 +112,11 @@ def _list_moved(found: "Tracked") -> list[Moved]:
     ]  # fmt: skip
 
 
-def _show(found: "Tracked", stored: FileResult | None, *, as_json: bool) -> None:
-    for warning in found.warnings:
-        say(f"warning: {warning}")
+def _show(found: "Tracked", stored: FileResult | None) -> None:
+    warn(found.warnings)
     for place, why in found.lost_places.items():
         say(f"{place}: no vector ({why})")
-    if as_json:
+    if options().as_json:
         print_json({**asdict(found), "stored": None if stored is None else stored.stored})
         return
     moving = [v for v in found.vectors if v.significant]

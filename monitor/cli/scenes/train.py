@@ -8,14 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
 from monitor.cli.identity import prove
-from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, open_service, pick_site, print_json
+from monitor.cli.session import LARGEST_SEED, open_service, options, pick_site, print_json, show_in_order, warn
 from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
 from monitor.errors import SlopewardError
 from monitor.store.models.proofs import Proof, add_proof
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from monitor.domain.site import Criterion, Site
     from monitor.store.database.engine import Database
 
+EXAMPLES: Final = {
+    "train": "Example: slopeward scenes train --recipe landslide4sense --data DIR --out my.safetensors",
+    "score": "Example: slopeward scenes score --weights my.safetensors --data DIR --with simple --json",
+    "explain": "Example: slopeward scenes explain --weights my.safetensors --data DIR --patch image_15 --out x.png",
+}
 DataOption = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")]
 WeightsOption = Annotated[str, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")]
 HERE = Path()
@@ -47,12 +52,11 @@ def train(
     tune: Annotated[
         int, typer.Option(min=0, max=1000, help="First try so many other settings on the held part of train.")
     ] = 0,
-    as_json: JsonOption = False,
 ) -> None:
     """Train segmentation weights by a recipe; a stopped or killed run goes on with --resume to the same curve."""
     import torch
 
-    from detection.imagery.errors import ImageryError, TrainingPausedError
+    from detection.imagery.errors import TrainingPausedError
     from detection.imagery.neural.learner import Hooks
     from detection.imagery.training.recipe import run_recipe
     from detection.imagery.training.recipe_file import SHIPPED, find_recipe, read_recipe
@@ -65,16 +69,14 @@ def train(
         if resume and not target.with_suffix(".place").exists():
             typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
         with asked_to_stop() as stopped:
-            hooks = Hooks(show_progress, lambda: bool(stopped), resume=resume, on_warning=_warn)
+            hooks = Hooks(show_progress, lambda: bool(stopped), resume=resume, on_warning=lambda doubt: warn([doubt]))
             card = run_recipe(asked, target, data, hooks=hooks, folds=folds, tune=tune)
     except TrainingPausedError as pause:
         typer.echo(f"\n{pause}", err=True)
         return
-    except ImageryError as error:
-        raise SlopewardError(str(error)) from None
     typer.echo("", err=True)
     answer = {"weights": str(target), **card}
-    if as_json:
+    if options().as_json:
         print_json(answer)
         return
     test = {name: value for name, value in card["metrics"]["test"].items() if isinstance(value, float)}
@@ -101,8 +103,6 @@ def score(
     by: Annotated[
         str | None, typer.Option("--by", help="Who keeps the proof; else the account of the OS user.")
     ] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Score weights on labelled patches: pixels, images, things, edges, with intervals by image.
 
@@ -111,7 +111,6 @@ def score(
     """
     import torch
 
-    from detection.imagery.errors import ImageryError
     from detection.imagery.training.evaluation import score_weights
 
     if beside not in {None, "simple"}:
@@ -122,7 +121,7 @@ def score(
         raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
     if site is not None and threshold is not None:
         raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
-    asked, stated = None if site is None else _ask_for(site, by, config), weights
+    asked, stated = None if site is None else _ask_for(site, by), weights
     if asked is not None:
         weights, beside = _choose_weights(*asked[:2], weights), "simple"
     assert weights is not None
@@ -131,12 +130,9 @@ def score(
         raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
     named = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
     table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
-    try:
-        answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
-    except ImageryError as error:
-        raise SlopewardError(str(error)) from None
+    answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
     proof = None if asked is None else _keep_proof(*asked, answer, stated)
-    if as_json:
+    if options().as_json:
         print_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}})
         return
     if proof is not None:
@@ -165,9 +161,9 @@ def score(
     print(f"  note: {answer['note']}")
 
 
-def _ask_for(site: str, by: str | None, config: Path | None) -> "tuple[Database, Site, Criterion, Actor]":
+def _ask_for(site: str, by: str | None) -> "tuple[Database, Site, Criterion, Actor]":
     """Who keeps a proof of which criterion of a site: before the work, so that nobody scores for nothing."""
-    service, db = open_service(config)
+    service, db = open_service()
     keeper, chosen = prove(db, by, site), pick_site(service, site)
     asking = next((x for x in needs_proof(chosen) if x.kind.facts == "footprints"), None)
     if asking is None:
@@ -230,31 +226,21 @@ def explain(
     patch: Annotated[str, typer.Option(help="Name of the patch, as `scenes score` prints the worst.")],
     out: Annotated[Path, typer.Option(help="PNG to write.")],
     data: DataOption = HERE,
-    as_json: JsonOption = False,
 ) -> None:
     """Show for one patch what the network looked at (Grad-CAM, occlusion) and how unsure it is."""
     import torch
 
-    from detection.imagery.errors import ImageryError
     from detection.imagery.training.explain import explain_patch
 
     torch.set_num_threads(1)
-    try:
-        answer = explain_patch(weights, data, patch, out)
-    except ImageryError as error:
-        raise SlopewardError(str(error)) from None
-    if as_json:
-        print_json(answer)
-        return
-    print(f"{out}: entropy {answer['entropy']}, flips disagree on {answer['flip_disagreement']:.1%} of the pixels")
+    answer = explain_patch(weights, data, patch, out)
+    show_in_order(
+        answer, f"{out}: entropy {answer['entropy']}, flips disagree on {answer['flip_disagreement']:.1%} of the pixels"
+    )
 
 
 def _say(value: float | None, reason: str | None = None) -> str:
     return f"{value:.4f}" if value is not None else f"undefined ({reason or 'no such thing in the truth'})"
-
-
-def _warn(doubt: str) -> None:
-    typer.echo(f"warning: {doubt}", err=True)
 
 
 def show_progress(progress: Any) -> None:

@@ -12,7 +12,7 @@ import typer
 from detection.whole_file import write_json
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say
+from monitor.cli.session import ending_at, open_service, options, pick_site, print_json, say, warn
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import spell
 from monitor.domain.quantities import UNITS
@@ -57,38 +57,35 @@ def velocity(
     until: Annotated[str | None, typer.Option(help="End of the time that the map shows; needed with --site.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for zones, picture and record.")] = None,
     site: Annotated[str | None, typer.Option("--site", help="Whose stations and map get it.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Moving zones of a map of velocities, with mean, 95 % and error; exit 3: not at all stations, 4: no value."""
     from detection.imagery.errors import NoValidPixelsError
     from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
 
     ends_at = _read_end(until, site)
-    service, db = open_service(config) if site is not None else (None, None)
+    service, db = open_service() if site is not None else (None, None)
     target = None if service is None or site is None else pick_site(service, site)
     grounds = [] if target is None else list_mapped_ground(target)
     near_m = 0.0 if target is None else target.scenes.near_m
-    try:
-        with placing_by(target), tempfile.TemporaryDirectory(prefix="slopeward-points-") as folder:
-            files, errors, warnings = _open(file, tuple(sigma_file or ()), cell, Path(folder))
-            factor = _find_factor(file[0].name, files[0], unit)
-            others = {path: _find_factor(path.name, path, unit, factor) for path in (*files[1:], *errors)}
-            asked = VelocityAsked(
-                files=files, component=component, factor=factor, factors=others, sigma_files=errors,
-                sigma=sigma, k_sigma=k_sigma, minimum_area_m2=minimum_area_m2, out_dir=out,
-                places=tuple(_find_place(ground.station, near_m) for ground in grounds),
-                bounds={ground.station.id: ground.over_mm_per_day * DAYS_PER_YEAR for ground in grounds},
-            )  # fmt: skip
-            found = measure_velocity(asked)
-    except NoValidPixelsError as error:
-        say(str(error))
-        raise typer.Exit(NOTHING) from None
+    with (
+        ending_at(NoValidPixelsError), placing_by(target),
+        tempfile.TemporaryDirectory(prefix="slopeward-points-") as folder,
+    ):  # fmt: skip
+        files, errors, warnings = _open(file, tuple(sigma_file or ()), cell, Path(folder))
+        factor = _find_factor(file[0].name, files[0], unit)
+        others = {path: _find_factor(path.name, path, unit, factor) for path in (*files[1:], *errors)}
+        asked = VelocityAsked(
+            files=files, component=component, factor=factor, factors=others, sigma_files=errors,
+            sigma=sigma, k_sigma=k_sigma, minimum_area_m2=minimum_area_m2, out_dir=out,
+            places=tuple(_find_place(ground.station, near_m) for ground in grounds),
+            bounds={ground.station.id: ground.over_mm_per_day * DAYS_PER_YEAR for ground in grounds},
+        )  # fmt: skip
+        found = measure_velocity(asked)
     found = replace(found, warnings=(*warnings, *found.warnings))
     stored = None
     if target is not None and service is not None and db is not None and ends_at is not None:
         stored = _store(service, db, target, found, ends_at, file[0].name)
-    _show(found, stored, as_json=as_json)
+    _show(found, stored)
     if found.lost_places:
         raise typer.Exit(3)
 
@@ -194,12 +191,11 @@ def _find_component(path: Path) -> str | None:
     return found
 
 
-def _show(found: "VelocityMap", stored: dict[str, Any] | None, *, as_json: bool) -> None:
-    for warning in found.warnings:
-        say(f"warning: {warning}")
+def _show(found: "VelocityMap", stored: dict[str, Any] | None) -> None:
+    warn(found.warnings)
     for name, why in found.lost_places.items():
         say(f"{name}: no velocity ({why})")
-    if as_json:
+    if options().as_json:
         print_json({**found.tell(), "stored": stored})
         return
     noise = ", ".join(f"{one:.1f} mm/year" for one in found.noise_mm_per_year)

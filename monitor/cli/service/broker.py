@@ -10,15 +10,25 @@ from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook, write_private
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli.identity import prove
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say, show
-from monitor.config.service import BrokerSection, ServiceConfig, load_service, scan_sites
+from monitor.cli.session import (
+    Commands,
+    open_service,
+    options,
+    pick_site,
+    print_json,
+    read_service,
+    require_any,
+    say,
+    show,
+)
+from monitor.config.service import BrokerSection, ServiceConfig, scan_sites
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import BrokerError, NotFoundError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")]
 
 
@@ -30,14 +40,12 @@ def add(
     ] = False,
     name: Annotated[str, typer.Option("--name", help="Name of the login; else it follows from the place")] = "",
     by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Make a login and show its password, this once. Each device needs its own: a second connection ends the first.
 
     Example: slopeward broker add north-bench/G1
     """
-    service, db = open_service(config)
+    service, db = open_service()
     with db:
         site_id, _, station = place.partition("/")
         site = pick_site(service, site_id)
@@ -50,47 +58,40 @@ def add(
         book.prepare([site], _anonymous(service.broker), *_own_login(service.broker))
         _note(db, who, "broker.login.add", login)
     facts = {"username": login.name, "password": password, "site": site_id, "station": station, "listens": listen}
-    show(facts, f"username: {login.name}\npassword: {password}", as_json)
+    show(facts, f"username: {login.name}\npassword: {password}")
     _tell_broker(service.broker, book)
 
 
 @app.command("list")
-def list_logins(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_logins() -> None:
     """List the logins; exit 4 when there are none.
 
     Example: slopeward broker list --json
     """
-    found = _open_book(load_service(config).broker).load()
+    found = _open_book(read_service().broker).load()
     for one in found:
         facts = {
             "username": one.name, "site": one.site, "station": one.station, "listens": one.listens,
             "made_at": one.made_at,
         }  # fmt: skip
         may = "receives levels and alerts" if one.listens else f"publishes for {one.station or 'every station'}"
-        show(facts, f"{one.name:<30} {one.site}: {may}; since {one.made_at[:10]}", as_json)
-    if not found:
-        say("there are no logins; make one: slopeward broker add SITE/STATION")
-        raise typer.Exit(NOTHING)
+        show(facts, f"{one.name:<30} {one.site}: {may}; since {one.made_at[:10]}")
+    require_any(found, "there are no logins; make one: slopeward broker add SITE/STATION")
 
 
 @app.command("revoke")
-def revoke(
-    name: Annotated[str, typer.Argument(help="Name of the login")],
-    by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def revoke(name: Annotated[str, typer.Argument(help="Name of the login")], by: By = None) -> None:
     """Take a login away; the managed broker ends its connection at once.
 
     Example: slopeward broker revoke north-bench.G1
     """
-    service, db = open_service(config)
+    service, db = open_service()
     with db:
         who = prove(db, by)
         book = _open_book(service.broker)
         login = book.revoke(name)
         _note(db, who, "broker.login.revoke", login)
-    show({"username": name}, f"{name} has no login any more", as_json)
+    show({"username": name}, f"{name} has no login any more")
     _tell_broker(service.broker, book)
 
 
@@ -99,8 +100,6 @@ def acl(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the two files; else broker.data")] = None,
     stations: Annotated[bool, typer.Option("--stations", help="A login for each station, not for each site")] = False,
     by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Write access lists and password files for a Mosquitto of yours, for all that the site files declare.
 
@@ -108,7 +107,7 @@ def acl(
 
     Example: slopeward broker acl --out mosquitto
     """
-    service, db = open_service(config)
+    service, db = open_service()
     with db:
         who = prove(db, by)
         sites, failures = scan_sites(service.paths.sites)
@@ -119,7 +118,7 @@ def acl(
             login, password = book.issue(site, station, reserved=_reserved(service.broker))
             _note(db, who, "broker.login.add", login)
             facts = {"username": login.name, "password": password, "site": site, "station": station, "listens": False}
-            show(facts, f"username: {login.name}  password: {password}", as_json)
+            show(facts, f"username: {login.name}  password: {password}")
         book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
     folder = book.folder if out is None else out
     if out is not None:
@@ -131,14 +130,14 @@ def acl(
 
 
 @app.command("files")
-def files(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def files() -> None:
     """Write the files of `acl` into broker.data for the logins there are; gives no new login and needs no database.
 
     For a broker that reads them there, at each of its starts: what the site files declare now is what it knows.
 
     Example: slopeward broker files
     """
-    service = load_service(config)
+    service = read_service()
     sites, failures = scan_sites(service.paths.sites)
     for error in failures.values():
         say(f"left as it was: {error}")
@@ -146,7 +145,7 @@ def files(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
     facts = {"folder": str(book.folder), "logins": len(book.load()), "sites": len(sites)}
     line = f"{facts['folder']}: {facts['logins']} logins, access lists for {facts['sites']} sites"
-    if as_json:
+    if options().as_json:
         print_json(facts)
     else:
         say(line)
@@ -155,55 +154,46 @@ def files(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @app.command("keys")
 def keys(
     reveal: Annotated[bool, typer.Option("--reveal", help="Show the keys themselves, for those who check")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List the keys that sign levels and alerts; exit 4 when none was made yet.
 
     Example: slopeward broker keys --reveal
     """
-    found = _open_keyring(load_service(config)).known()
+    found = _open_keyring(read_service()).known()
     for key in found:
         facts = {"id": key.id, **({"key": key.secret.hex()} if reveal else {})}
-        show(facts, " ".join(facts.values()), as_json)
-    if not found:
-        say("no key is there, or not for this account: the service makes the first one at its start")
-        raise typer.Exit(NOTHING)
+        show(facts, " ".join(facts.values()))
+    require_any(found, "no key is there, or not for this account: the service makes the first one at its start")
 
 
 @app.command("key-add")
-def key_add(by: By = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def key_add(by: By = None) -> None:
     """Add a key: from now on messages bear its signature beside the others. Then bring it to every siren.
 
     Example: slopeward broker key-add
     """
-    service, db = open_service(config)
+    service, db = open_service()
     with db:
         who = prove(db, by)
         key = _open_keyring(service).add()
         with db.write() as c:
             add_audit(c, who, "broker.key.add", f"key:{key.id}", {}, datetime.now(UTC))
-    show({"id": key.id, "key": key.secret.hex()}, f"{key.id} {key.secret.hex()}", as_json)
+    show({"id": key.id, "key": key.secret.hex()}, f"{key.id} {key.secret.hex()}")
 
 
 @app.command("key-retire")
-def key_retire(
-    key_id: Annotated[str, typer.Argument(help="Id of the key")],
-    by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def key_retire(key_id: Annotated[str, typer.Argument(help="Id of the key")], by: By = None) -> None:
     """Take a key away: a siren that knows no other refuses our messages from now on.
 
     Example: slopeward broker key-retire k1a2b3c
     """
-    service, db = open_service(config)
+    service, db = open_service()
     with db:
         who = prove(db, by)
         _open_keyring(service).retire(key_id)
         with db.write() as c:
             add_audit(c, who, "broker.key.retire", f"key:{key_id}", {}, datetime.now(UTC))
-    show({"id": key_id}, f"{key_id} signs no more", as_json)
+    show({"id": key_id}, f"{key_id} signs no more")
 
 
 def _open_keyring(service: ServiceConfig) -> Keyring:

@@ -7,21 +7,20 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import JsonOption, show
+from monitor.cli.session import Commands, show
 from monitor.domain.terms import read_text
 from monitor.errors import RefusedError
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 
 
-@app.command("verify")
+@app.command("verify", takes_config=False)
 def verify(
     file: Annotated[str, typer.Argument(help="The message, or `-`")],
     certificate: Annotated[
         Path | None,
         typer.Option("--certificate", help="PEM of the sender, received in another way than the message"),
     ] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Prove a CAP 1.2 message of any sender: that it keeps the standard, and by whom it was signed.
 
@@ -49,17 +48,16 @@ def verify(
         if signed.ends_at < datetime.now(UTC):
             faults.append(f"the certificate ended at {signed.ends_at:%Y-%m-%d}")
             lines.append(faults[-1])
-    show(facts, "\n".join(lines), as_json)
+    show(facts, "\n".join(lines))
     if faults:
         raise typer.Exit(1)
 
 
-@app.command("key")
+@app.command("key", takes_config=False)
 def make(
     key: Annotated[Path, typer.Argument(help="Where the private key goes, mode 0600")],
     certificate: Annotated[Path, typer.Argument(help="Where its certificate goes: for those who receive")],
     name: Annotated[str, typer.Option("--name", help="Who signs, as the certificate states it")] = "Slopeward",
-    as_json: JsonOption = False,
 ) -> None:
     """Make a key and a certificate of its own (RSA, ten years) for `[cap] key_file` and `certificate_file`.
 
@@ -79,4 +77,4 @@ def make(
         certificate.write_text(public, encoding="ascii")
     except (OSError, ValueError) as error:
         raise RefusedError(f"cannot be written: {error}") from None
-    show({"key": str(key), "certificate": str(certificate)}, f"key {key}, certificate {certificate}", as_json)
+    show({"key": str(key), "certificate": str(certificate)}, f"key {key}, certificate {certificate}")

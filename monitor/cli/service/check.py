@@ -10,24 +10,22 @@ from monitor.checks.check import BAD, OK, WARN
 from monitor.checks.settings import Connections
 from monitor.checks.site_files import Environment, SiteFiles
 from monitor.checks.table import look
-from monitor.cli.session import ConfigOption, JsonOption, print_json
-from monitor.config.service import ServiceConfig, load_service
+from monitor.cli.session import Commands, options, print_json, read_service
+from monitor.config.service import ServiceConfig
 from monitor.errors import ConfigError
 
-app = typer.Typer()
+app = Commands()
 WRONG = "wrong"
 
 
 @app.command(epilog="Example: slopeward check --connect")
 def check(
-    config: ConfigOption = None,
     connect: Annotated[bool, typer.Option("--connect", help="Also try broker, database and channels.")] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Read service file, site files and mappings; exit 1 for a mistake or a top level that can never be reached."""
-    findings = list(_find(load_service(config), connect=connect))
+    findings = list(_find(read_service(), connect=connect))
     for subject, state, line in findings:
-        if as_json:
+        if options().as_json:
             found = {"subject": subject, "ok": state != WRONG, "state": state, "text": line}
             print_json(found)
         else:

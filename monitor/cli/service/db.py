@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.cli.identity import name_helper, prove
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
-from monitor.config.service import load_service
+from monitor.cli.identity import acting, name_helper, prove
+from monitor.cli.session import NOTHING, Commands, open_database, read_service, say, show
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError, SlopewardError
 from monitor.jobs import housekeeping
@@ -18,76 +17,70 @@ from monitor.store.database.engine import Database
 from monitor.store.schema import views
 from monitor.store.upkeep import backup, migrate, proof, prune, publish, verify
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Admin who does it; else whom the OS user is bound to")]
 
 
 @app.command("upgrade")
-def upgrade(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def upgrade() -> None:
     """Bring schema and views to this version; a SQLite file is copied first.
 
     Example: slopeward db upgrade
     """
-    with open_database(config, any_revision=True) as db:
+    with open_database(any_revision=True) as db:
         before = migrate.current(db)
         copy = migrate.upgrade(db)
         after = migrate.current(db)
     if copy is not None:
         say(f"the file as it was before: {copy}")
-    show({"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}", as_json)
+    show({"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}")
 
 
 @app.command("current")
-def current(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def current() -> None:
     """Say at which revision the database is; exit 1 where this version needs another.
 
     Example: slopeward db current --json
     """
-    with open_database(config, any_revision=True) as db:
+    with open_database(any_revision=True) as db:
         found, needed = migrate.current(db), migrate.head()
-        show({"now": found, "needed": needed}, f"at {found or 'no revision'}, this version needs {needed}", as_json)
+        show({"now": found, "needed": needed}, f"at {found or 'no revision'}, this version needs {needed}")
         migrate.require_current(db)
 
 
 @app.command("backup")
 def make_backup(
     file: Annotated[Path | None, typer.Argument(help="Where to; a dated name when not given")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Copy the whole database while the service runs: a SQLite file, or an archive of pg_dump.
 
     Example: slopeward db backup /var/backups/slopeward-today.db
     """
-    with open_database(config) as db:
+    with open_database() as db:
         suffix = "db" if db.is_sqlite else "dump"
         target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
         with db.read() as c:
             head = audit.latest_hash(c)  # before the copy: it is then in the copy too
         backup.back_up(db, target)
     say(f"audit head (keep it elsewhere; `db verify --audit-head` proves that nothing was cut off): {head}")
-    show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target), as_json)
+    show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target))
 
 
 @app.command("prove")
-def prove_copy(
-    file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def prove_copy(file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")]) -> None:
     """Restore a copy into a scratch database, count, verify, and remove it; the service may run. Exit 1 on findings.
 
     Example: slopeward db prove var/backups/slopeward-auto-20260301T060000Z.db
     """
-    with open_database(config, any_revision=True) as db:
+    with open_database(any_revision=True) as db:
         found = proof.prove(db, file)
     for finding in found.findings:
-        show({"finding": finding}, finding, as_json)
+        show({"finding": finding}, finding)
     if found.findings:
         say(f"{len(found.findings)} findings; take an older copy")
         raise typer.Exit(1)
     line = f"{file} can be restored: {sum(found.rows.values())} rows in {len(found.rows)} tables, chain and seals hold"
-    show({"file": str(file), "rows": found.rows, "audit_head": found.audit_head}, line, as_json)
+    show({"file": str(file), "rows": found.rows, "audit_head": found.audit_head}, line)
 
 
 @app.command("restore")
@@ -95,8 +88,6 @@ def restore(
     file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")],
     yes: Annotated[bool, typer.Option("--yes", help="Replace what the database holds now")] = False,
     by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Replace the whole database by a copy; stop the service first. Where accounts exist, an admin does it.
 
@@ -104,7 +95,7 @@ def restore(
     """
     if not yes:
         raise RefusedError("this replaces everything the database holds; stop the service and add --yes")
-    with open_database(config, any_revision=True) as db:
+    with open_database(any_revision=True) as db:
         who = prove(db, by) if _is_readable(db) else name_helper()
         proof.require_restorable(db, file)
         backup.restore(db, file)
@@ -112,50 +103,46 @@ def restore(
         db.closed_because = None
         with db.write() as c:
             audit.add_audit(c, who, "db.restore", "database", {"file": str(file)}, datetime.now(UTC))
-        show({"file": str(file), "now": migrate.current(db)}, f"restored from {file}", as_json)
+        show({"file": str(file), "now": migrate.current(db)}, f"restored from {file}")
 
 
 @app.command("verify")
 def verify_all(
     audit_head: Annotated[str | None, typer.Option(help="A head of the audit log noted earlier")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Read everything and prove it: audit chain, hashes of evidence, references, finite numbers, spelled times.
 
     Example: slopeward db verify
     """
-    with open_database(config) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         findings = verify.verify(c, audit_head)
         head = audit.latest_hash(c)
     for finding in findings:
-        show({"finding": finding}, finding, as_json)
+        show({"finding": finding}, finding)
     if findings:
         say(f"{len(findings)} findings; restore a copy from before, or ask who touched the database")
         raise typer.Exit(1)
-    show({"findings": 0, "audit_head": head}, f"all is as it was written; audit head {head}", as_json)
+    show({"findings": 0, "audit_head": head}, f"all is as it was written; audit head {head}")
 
 
 @app.command("prune")
 def prune_old(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say from when on rows would go, and delete none")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Delete what [retention] allows: unscored forecasts, evaluations, observations; never what evidence cites.
 
     Example: slopeward db prune
     """
-    service = load_service(config)
+    service = read_service()
     now = datetime.now(UTC)
-    with open_database(config) as db:
+    with open_database() as db:
         limits = housekeeping.find_limits(db, service, now)
         if dry_run:
             for what, before_at in _list_limits(limits).items():
                 line = (
                     f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
                 )
-                show({"what": what, "before": None if before_at is None else spell(before_at)}, line, as_json)
+                show({"what": what, "before": None if before_at is None else spell(before_at)}, line)
             return
         sweep = prune.Sweep(db, limits, now)
         sweep.run()
@@ -166,7 +153,7 @@ def prune_old(
     if not any(total.values()):
         say("nothing is older than retention allows")
         raise typer.Exit(NOTHING)
-    show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count), as_json)
+    show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count))
 
 
 def _list_limits(limits: prune.Limits) -> dict[str, datetime | None]:
@@ -179,26 +166,19 @@ def _list_limits(limits: prune.Limits) -> dict[str, datetime | None]:
 
 
 @app.command("grant-readonly")
-def grant_readonly(
-    role: Annotated[str, typer.Argument(help="An existing PostgreSQL role")],
-    by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def grant_readonly(role: Annotated[str, typer.Argument(help="An existing PostgreSQL role")], by: By = None) -> None:
     """Let a PostgreSQL role read every view and nothing else, with bounds on its sessions; upgrades renew it.
 
     Exit 3 where the limits must be set by an administrator of the server; the statements are printed.
 
     Example: slopeward db grant-readonly grafana
     """
-    with open_database(config) as db:
-        who = prove(db, by)
-        with db.write() as c:
-            views.grant_readonly(c, role)
-            refused = views.limit_reader(c, role)
-            audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
+    with acting(by) as (c, who, now):
+        views.grant_readonly(c, role)
+        refused = views.limit_reader(c, role)
+        audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, now)
     facts = {"role": role, "views": list(views.NAMES), "left_to_administrator": refused}
-    show(facts, f"{role} may read {len(views.NAMES)} views", as_json)
+    show(facts, f"{role} may read {len(views.NAMES)} views")
     if refused:
         say("this account may not limit the role; let an administrator of the server run:")
         for statement in refused:
@@ -209,17 +189,15 @@ def grant_readonly(
 @app.command("publish")
 def publish_views(
     file: Annotated[Path, typer.Argument(help="SQLite file to write; the copy published before is replaced")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Copy every view, and nothing else, into a SQLite file for readers; the service may run.
 
     Example: slopeward db publish /srv/reports/slopeward-views.db
     """
-    with open_database(config) as db:
+    with open_database() as db:
         counts = publish.publish(db, file, datetime.now(UTC))
     rows = sum(counts.values())
-    show({"file": str(file), "views": len(counts), "rows": rows}, f"{file}: {len(counts)} views, {rows} rows", as_json)
+    show({"file": str(file), "views": len(counts), "rows": rows}, f"{file}: {len(counts)} views, {rows} rows")
 
 
 def _is_readable(db: Database) -> bool:

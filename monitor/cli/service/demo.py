@@ -8,15 +8,14 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, JsonOption, print_json
+from monitor.cli.session import LARGEST_SEED, Commands, options, print_json
 
-app = typer.Typer()
+app = Commands()
 
 
-@app.command(epilog="Example: slopeward demo --once --json")
+@app.command(epilog="Example: slopeward demo --once --json", takes_config=False)
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End by itself when everything was seen.")] = False,
-    as_json: JsonOption = False,
     data: Annotated[
         Path | None,
         typer.Option("--data", exists=True, file_okay=False, help="Play the neutral files and scenes there."),
@@ -33,7 +32,7 @@ def demo(
     signal.signal(signal.SIGTERM, leave)
 
     def say(line: str) -> None:
-        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+        print(line, file=sys.stderr if options().as_json else sys.stdout, flush=True)
 
     def clock() -> datetime:
         return datetime.now(UTC)
@@ -44,7 +43,7 @@ def demo(
     else:
         counted = run_demo(once=once, folder=folder, seed=seed, say=say, clock=clock)
         complete = is_complete(counted)
-    if as_json:
+    if options().as_json:
         print_json(counted)
     else:
         for name, value in counted.items():

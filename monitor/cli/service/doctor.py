@@ -14,21 +14,21 @@ from monitor.checks.machine import Machine
 from monitor.checks.running import Stamps
 from monitor.checks.site_files import Environment, SiteFiles
 from monitor.checks.table import look
-from monitor.cli.session import ConfigOption, JsonOption, print_json
-from monitor.config.service import ServiceConfig, load_service
+from monitor.cli.session import Commands, read_service, show_in_order
+from monitor.config.service import ServiceConfig
 from monitor.domain.instants import spell_about
 from monitor.errors import SlopewardError
 
-app = typer.Typer()
+app = Commands()
 # (subject, ok | warn | bad, what was found, what to do)
 Line = tuple[str, str, str, str]
 OLD_S: Final = 2 * 3600.0  # a check that was looked at before that says when
 
 
 @app.command(epilog="Example: slopeward doctor --json")
-def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def doctor() -> None:
     """Look at files, database, broker, queue, clock, disk, processes and channels; exit 1 when something is bad."""
-    service = load_service(config)
+    service = read_service()
     worst, said = OK, set[str]()
     for name, see in SEEN.items():
         for subject, state, found, remedy in _guard(name, see, service):
@@ -36,10 +36,10 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
                 continue
             said.add(f"{subject}: {found}")
             worst = max(worst, state, key=(OK, WARN, BAD).index)
-            if as_json:
-                print_json({"subject": subject, "state": state, "found": found, "remedy": remedy})
-            else:
-                print(f"{state:4} {subject}: {found}" + (f"\n     -> {remedy}" if remedy and state != OK else ""))
+            show_in_order(
+                {"subject": subject, "state": state, "found": found, "remedy": remedy},
+                f"{state:4} {subject}: {found}" + (f"\n     -> {remedy}" if remedy and state != OK else ""),
+            )
     if worst == BAD:
         raise typer.Exit(1)
 

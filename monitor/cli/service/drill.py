@@ -10,16 +10,28 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.cli.identity import prove
-from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say
+from monitor.cli.session import (
+    LARGEST_ID,
+    NOTHING,
+    Commands,
+    open_service,
+    options,
+    pick_site,
+    print_json,
+    read_duration_s,
+    require_any,
+    say,
+    show_in_order,
+)
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.alert import AlertChange
-from monitor.domain.instants import parse_duration_s, spell
+from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.replay.drill import COLLAPSE, DrillTerms, hold_drill
 from monitor.store.alerting.drills import end_drill, find_drill, load_drills
 from monitor.store.database.engine import Database
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command(epilog="Example: slopeward drill north-bench --by ada; slopeward drill end 3 --by ada")
@@ -41,8 +53,6 @@ def drill(
     ] = "10m",
     health: Annotated[bool, typer.Option("--health", help="Send health and advice alerts of the scenario too")] = False,
     reason: Annotated[str, typer.Option("--reason", help="end: why")] = "ended by hand",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Report a failure by the real channels as an exercise, let people acknowledge, and measure how long it took.
 
@@ -50,20 +60,20 @@ def drill(
 
     Exit 0 done, 1 a known error, 3 nobody acknowledged, 4 nothing to end or list.
     """
-    service, db = open_service(config)
+    service, db = open_service()
     with db:
         if site_id == "list":
-            _list(db, as_json=as_json)
+            _list(db)
         elif site_id == "end":
-            _end(db, service, number, by, reason, as_json=as_json)
+            _end(db, service, number, by, reason)
         else:
             if by is None:
                 raise RefusedError("a drill needs the name of who holds it: --by NAME")
-            terms = DrillTerms(scenario, speed, _seconds(hold), quiet=not health)
-            _hold(db, service, site_id, by, terms, as_json=as_json)
+            terms = DrillTerms(scenario, speed, read_duration_s("--hold", hold), quiet=not health)
+            _hold(db, service, site_id, by, terms)
 
 
-def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillTerms, *, as_json: bool) -> None:
+def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillTerms) -> None:
     site = pick_site(service, site_id)
     if terms.scenario != COLLAPSE and not Path(terms.scenario).exists():
         raise NotFoundError(f"--scenario {terms.scenario}: no such file; or {COLLAPSE}")
@@ -74,7 +84,7 @@ def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: Dr
         say(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
 
     drill_id, outcome = hold_drill(db, site, who, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show)
-    if as_json:
+    if options().as_json:
         print_json({"drill": drill_id, "site": site.id, **outcome})
     else:
         slowest = outcome["slowest_acknowledgement_s"]
@@ -88,9 +98,7 @@ def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: Dr
         raise typer.Exit(3)
 
 
-def _end(
-    db: Database, service: ServiceConfig, number: int | None, by: str | None, reason: str, *, as_json: bool
-) -> None:
+def _end(db: Database, service: ServiceConfig, number: int | None, by: str | None, reason: str) -> None:
     sites, _ = scan_sites(service.paths.sites)
 
     def find_site(c: Connection) -> str | None:
@@ -101,9 +109,7 @@ def _end(
     with db.write() as c:
         running = load_drills(c, running_only=True)
         if number is None and len(running) != 1:
-            if not running:
-                say("no drill runs")
-                raise typer.Exit(NOTHING)
+            require_any(running, "no drill runs")
             raise RefusedError(f"several drills run; name one: {', '.join(str(d.id) for d in running)}")
         found = find_drill(c, running[0].id if number is None else number)
         if found.state != "running":
@@ -111,17 +117,17 @@ def _end(
             raise typer.Exit(NOTHING)
         site = next((s for s in sites if s.id == found.site), None)
         outcome = end_drill(c, found.id, who, reason, datetime.now(UTC), site=site)
-    if as_json:
-        print_json({"drill": found.id, "site": found.site, **outcome})
-    else:
-        print(f"drill {found.id} of {found.site} is ended: {outcome['alerts']} alarms closed")
+    show_in_order(
+        {"drill": found.id, "site": found.site, **outcome},
+        f"drill {found.id} of {found.site} is ended: {outcome['alerts']} alarms closed",
+    )
 
 
-def _list(db: Database, *, as_json: bool) -> None:
+def _list(db: Database) -> None:
     with db.read() as c:
         drills = load_drills(c)
     for d in drills:
-        if as_json:
+        if options().as_json:
             print_json({
                 "drill": d.id, "site": d.site, "state": d.state, "by": d.by, "scenario": d.scenario,
                 "started_at": spell(d.started_at), "ended_at": None if d.ended_at is None else spell(d.ended_at),
@@ -134,10 +140,3 @@ def _list(db: Database, *, as_json: bool) -> None:
     if not drills:
         print("no drill was held", file=sys.stderr)
         raise typer.Exit(NOTHING)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return parse_duration_s(text)
-    except ValueError as error:
-        raise RefusedError(f"--hold: {error}") from error

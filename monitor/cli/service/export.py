@@ -1,7 +1,6 @@
 """`slopeward export`: take tables and maps of a site out as files that other programs read."""
 
 import os
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.session import NOTHING, Commands, check_site, open_database, say, show
 from monitor.domain.instants import parse
 from monitor.errors import RefusedError
 from monitor.export import calendar, maps
@@ -17,7 +16,7 @@ from monitor.export.tables import FORMATS, TABLES, find_table, read_rows, write_
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.alerting.sites import load_sites_summary
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 _CALENDAR = "ics"
 _NAMES = tuple(dict.fromkeys((*TABLES, *maps.LAYERS)))
 _HELP = f"csv, parquet; of {' and '.join(maps.LAYERS)} also geojson, gpkg; of maintenance also ics. Else as FILE ends"
@@ -33,7 +32,6 @@ def export(
     from_: Annotated[str | None, typer.Option("--from", help="After this instant, such as 2026-03-01T00:00Z")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Up to this instant")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists")] = False,
-    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Write one table or map of a site into a file; exit 4 when there is nothing in that range.
 
@@ -57,9 +55,9 @@ def export(
     if kind not in FORMATS and station is not None:
         raise RefusedError(f"a file of the form {kind} is of the whole site: leave --station out")
     now, work = datetime.now(UTC), out.with_name(f".{out.name}.{os.getpid()}")
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         require_readable(c, site)
-        check_site(c, config, site)
+        check_site(c, site)
         try:
             if kind in FORMATS:
                 rows = read_rows(c, what, site, station=station, from_at=from_at, to_at=to_at)
@@ -67,7 +65,7 @@ def export(
             elif kind == _CALENDAR:
                 windows = load_maintenance(c, site, now, everything=True)
                 name = next((s.name for s in load_sites_summary(c, active_only=False) if s.id == site), site)
-                work.write_bytes(calendar.write_calendar(windows, site, name, now))
+                work.write_bytes(calendar.write_maintenance(windows, site, name, now))
                 count = len(windows)
             else:
                 count = maps.write_map(c, what, site, work, kind, now, from_at=from_at, to_at=to_at)
@@ -82,7 +80,7 @@ def export(
         say(f"{site} {lacks}; nothing was written")
         raise typer.Exit(NOTHING)
     size = out.stat().st_size
-    show({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes", as_json)
+    show({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes")
 
 
 def _list_formats(what: str) -> tuple[str, ...]:

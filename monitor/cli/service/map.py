@@ -8,13 +8,12 @@ import typer
 
 from detection.imagery.tiles.records import ReliefAsked, Tiles, TilesAsked
 from detection.susceptibility.records import PictureAsked, PictureDrawn
-from monitor.cli.session import ConfigOption, JsonOption, pick_site, show
-from monitor.config.service import load_service
+from monitor.cli.session import Commands, pick_site, read_service, show
 from monitor.errors import NotFoundError, RefusedError
 from monitor.jobs.worker import run_in_worker
 from monitor.worker.records import Task
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 TAKE: Task[TilesAsked, Tiles] = Task("detection.imagery.tiles.packing:take_tiles", TilesAsked, Tiles)
 PICTURE: Task[PictureAsked, PictureDrawn] = Task("detection.susceptibility.picture:show", PictureAsked, PictureDrawn)
 DRAW: Task[ReliefAsked, Tiles] = Task("detection.imagery.tiles.relief:make_relief", ReliefAsked, Tiles)
@@ -24,14 +23,12 @@ DRAW: Task[ReliefAsked, Tiles] = Task("detection.imagery.tiles.relief:make_relie
 def relief(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     dem: Annotated[Path, typer.Argument(metavar="DEM", help="Heights in metres: GeoTIFF, VRT or JPEG 2000, any grid")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Draw the shaded relief of a site from an elevation model; a newer one takes its place.
 
     Example: slopeward map relief north-bench dem.tif
     """
-    service = load_service(config)
+    service = read_service()
     declared = pick_site(service, site)
     _require(dem)
     out = service.paths.relief_of(declared.id).absolute()
@@ -40,20 +37,16 @@ def relief(
     asked = ReliefAsked(dem.absolute(), out, *(() if local is None else (local.into, local.affine)))
     # a VRT reads files beside it
     found = run_in_worker(service.compute, DRAW, asked, reads=[dem.absolute().parent], writes=[out.parent])
-    _tell(out, found, as_json)
+    _tell(out, found)
 
 
 @app.command("susceptibility")
-def susceptibility(
-    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Site")]) -> None:
     """Draw the picture of the susceptibility map that the site file names (`[scenes] prior`), for the map of the page.
 
     Example: slopeward map susceptibility north-bench
     """
-    service = load_service(config)
+    service = read_service()
     declared = pick_site(service, site)
     if not declared.scenes.prior:
         raise RefusedError(f'the site file of {site} names no map; write [scenes] prior = "susceptibility.tif"')
@@ -67,20 +60,18 @@ def susceptibility(
     if found.error:
         raise RefusedError(found.error)
     facts = {"file": str(out), "sha256": found.sha256, "bounds": list(found.bounds)}
-    show(facts, f"{out}: picture of {prior.name} (sha256 {found.sha256[:12]})", as_json)
+    show(facts, f"{out}: picture of {prior.name} (sha256 {found.sha256[:12]})")
 
 
 @app.command("tiles")
 def tiles(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="PMTiles 3, or MBTiles 1.3, which is packed anew")],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Put a file of map tiles into the folder that `[map] tiles` of the service file names.
 
     Example: slopeward map tiles canton.mbtiles
     """
-    service = load_service(config)
+    service = read_service()
     if not service.map.tiles:
         raise RefusedError('[map] tiles names no folder; write [map] tiles = "tiles" into the service file')
     _require(file)
@@ -94,7 +85,7 @@ def tiles(
     found = run_in_worker(
         service.compute, TAKE, TilesAsked(file.absolute(), out), reads=[file.absolute()], writes=[out.parent]
     )
-    _tell(out, found, as_json)
+    _tell(out, found)
 
 
 def _require(file: Path) -> None:
@@ -102,7 +93,7 @@ def _require(file: Path) -> None:
         raise NotFoundError(f"{file}: no such file")
 
 
-def _tell(out: Path, found: Tiles, as_json: bool) -> None:
+def _tell(out: Path, found: Tiles) -> None:
     if found.error:
         raise RefusedError(found.error)
     facts = {
@@ -110,4 +101,4 @@ def _tell(out: Path, found: Tiles, as_json: bool) -> None:
         "bounds": list(found.bounds), "bytes": out.stat().st_size,
     }  # fmt: skip
     low, high = found.zooms
-    show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {low} to {high}", as_json)
+    show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {low} to {high}")

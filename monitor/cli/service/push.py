@@ -2,19 +2,16 @@
 
 from pathlib import Path
 
-import typer
-
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, say, show
-from monitor.config.service import load_service
+from monitor.cli.session import Commands, open_database, read_service, require_any, show
 from monitor.domain.instants import spell
 from monitor.notify.web_push import KEY_FILE, find_key, find_public_key, save_key
 from monitor.store.delivery.devices import load_all_devices
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.command("keys")
-def keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def keys() -> None:
     """Make the key where there is none, and show its public half; the private one stays in `push.key` (0600).
 
     People switch messages on under their account on the page, some seconds later. Keep the file: with another key
@@ -22,25 +19,24 @@ def keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     Example: slopeward push keys
     """
-    service = load_service(config)
+    service = read_service()
     state = Path(service.paths.state)
     made = not service.push.key and save_key(state)
     public = find_public_key(find_key(state, service.push.key))
     where = "SLOPEWARD_PUSH__KEY" if service.push.key else str(state / KEY_FILE)
     show(
         {"public_key": public, "made": made, "private_key_in": where},
-        f"{public}\n{'made' if made else 'there already'}: {where}", as_json,
+        f"{public}\n{'made' if made else 'there already'}: {where}",
     )  # fmt: skip
 
 
 @app.command("devices")
-def devices(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def devices() -> None:
     """List whose devices take messages; exit 4 when there are none.
 
     Example: slopeward push devices --json
     """
-    _, db = open_service(config)
-    with db, db.read() as c:
+    with open_database() as db, db.read() as c:
         found = load_all_devices(c)
     for one in found:
         facts = {
@@ -49,7 +45,5 @@ def devices(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             "ended_at": None if one.ended_at is None else spell(one.ended_at), "ended_why": one.ended_why,
         }  # fmt: skip
         state = "takes messages" if one.ended_at is None else f"ended: {one.ended_why}"
-        show(facts, f"{one.user:<20} {one.name:<24} since {spell(one.added_at)[:10]}, {state}", as_json)
-    if not found:
-        say("no device takes messages; people switch them on under their account on the page")
-        raise typer.Exit(NOTHING)
+        show(facts, f"{one.user:<20} {one.name:<24} since {spell(one.added_at)[:10]}, {state}")
+    require_any(found, "no device takes messages; people switch them on under their account on the page")

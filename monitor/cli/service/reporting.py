@@ -1,7 +1,6 @@
 """The commands of `slopeward report` that write reports and the quick card, and prove those that went out."""
 
 import sys
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,123 +12,105 @@ import typer
 from monitor.cli.identity import require_readable
 from monitor.cli.session import (
     LARGEST_ID,
-    NOTHING,
-    ConfigOption,
-    JsonOption,
+    Commands,
     LimitOption,
     check_site,
     open_database,
-    say,
+    read_service,
+    require_any,
     show,
 )
-from monitor.config.service import load_service
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
     from monitor.reports.issue import Proof
 
+app = Commands()
 Site = Annotated[str, typer.Argument(help="Site id")]
 At = Annotated[str | None, typer.Option("--at", help="End of the period, with zone: 2026-03-01T07:00+01:00; else now")]
 Out = Annotated[Path, typer.Option("--out", help="FILE.html or FILE.pdf; `-` prints HTML")]
 Language = Annotated[str | None, typer.Option("--language", help="en, it, zh or es; else that of the service")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("daily")(write_daily)
-    app.command("weekly")(write_weekly)
-    app.command("shift")(write_shift)
-    app.command("card")(write_card)
-    app.command("list")(list_issues)
-    app.command("prove")(prove_issue)
-
-
-def write_daily(
-    site: Site, out: Out, at: At = None, language: Language = None, config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:  # fmt: skip
+@app.command("daily")
+def write_daily(site: Site, out: Out, at: At = None, language: Language = None) -> None:
     """Write the bulletin of a day: level, alerts, movement, water, forecast, instruments, messages, what people did.
 
     Every figure is as it was known at the end of the day, whenever it is asked for.
 
     Example: slopeward report daily north-bench --out today.pdf
     """
-    _write(site, "daily", 0, out, at, language, config, as_json=as_json)
+    _write(site, "daily", 0, out, at, language)
 
 
-def write_weekly(
-    site: Site, out: Out, at: At = None, language: Language = None, config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:  # fmt: skip
+@app.command("weekly")
+def write_weekly(site: Site, out: Out, at: At = None, language: Language = None) -> None:
     """Write the bulletin of a week.
 
     Example: slopeward report weekly north-bench --at 2026-03-02T07:00+01:00 --out week-9.pdf
     """
-    _write(site, "weekly", 0, out, at, language, config, as_json=as_json)
+    _write(site, "weekly", 0, out, at, language)
 
 
+@app.command("shift")
 def write_shift(
     site: Site, out: Out, at: At = None,
     hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Length of the shift")] = 8,
-    language: Language = None, config: ConfigOption = None, as_json: JsonOption = False,
+    language: Language = None,
 ) -> None:  # fmt: skip
     """Write the report of a shift.
 
     Example: slopeward report shift north-bench --hours 12 --out shift.pdf
     """
-    _write(site, "shift", hours, out, at, language, config, as_json=as_json)
+    _write(site, "shift", hours, out, at, language)
 
 
-def _write(
-    site: str, kind: str, hours: int, out: Path, at: str | None, language: str | None, config: Path | None, *,
-    as_json: bool,
-) -> None:  # fmt: skip
+def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language: str | None) -> None:
     from monitor.reports.facts import digest_of, gather_facts, load_site_then
     from monitor.reports.field import load_photos
     from monitor.reports.period import find_before
     from monitor.reports.render import render_report
 
-    service = load_service(config)
+    service = read_service()
     wanted, now = _read_language(language, service.language.default), datetime.now(UTC)
     end = _read_end(at, now)
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         require_readable(c, site)
-        check_site(c, config, site)
+        check_site(c, site)
         zone = ZoneInfo(load_site_then(c, site, end).timezone)
         period = find_before(kind, end, zone, hours or 8)
         facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
     digest = digest_of(facts)
-    _save(out, render_report(facts, digest, wanted, now, service.schedule.late, photos), config)
+    _save(out, render_report(facts, digest, wanted, now, service.schedule.late, photos))
     said = {
         "site": site, "kind": kind, "from": spell(period.from_at), "to": spell(period.to_at), "facts_sha256": digest,
         "file": str(out),
     }  # fmt: skip
     if str(out) != "-":
-        show(said, f"{out}: {kind} report of {site}, {said['from'][:16]}Z to {said['to'][:16]}Z", as_json)
+        show(said, f"{out}: {kind} report of {site}, {said['from'][:16]}Z to {said['to'][:16]}Z")
 
 
-def write_card(
-    site: Site, out: Out, language: Language = None, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:
+@app.command("card")
+def write_card(site: Site, out: Out, language: Language = None) -> None:
     """Write the quick card of a site for its operators: one page with levels, actions, whom to call and words.
 
     Example: slopeward report card north-bench --out card.pdf
     """
     from monitor.reports.card import render_card
 
-    service = load_service(config)
+    service = read_service()
     wanted = _read_language(language, service.language.default)
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         require_readable(c, site)
-        check_site(c, config, site)
+        check_site(c, site)
         html = render_card(c, site, service.web.url, wanted, datetime.now(UTC))
-    _save(out, html, config)
+    _save(out, html)
     if str(out) != "-":
-        show({"site": site, "file": str(out)}, f"{out}: quick card of {site}", as_json)
+        show({"site": site, "file": str(out)}, f"{out}: quick card of {site}")
 
 
-def _save(out: Path, html: str, config: Path | None) -> None:
+def _save(out: Path, html: str) -> None:
     from monitor.reports.pdf import make_pdf
 
     if str(out) == "-":
@@ -137,7 +118,7 @@ def _save(out: Path, html: str, config: Path | None) -> None:
         return
     if out.suffix not in {".html", ".pdf"}:
         raise RefusedError(f"--out: expected FILE.html or FILE.pdf, got {out}")
-    content = make_pdf(load_service(config).compute, html) if out.suffix == ".pdf" else html.encode()
+    content = make_pdf(read_service().compute, html) if out.suffix == ".pdf" else html.encode()
     try:
         out.write_bytes(content)
     except OSError as error:
@@ -165,19 +146,17 @@ def _read_end(at: str | None, now: datetime) -> datetime:
     return end
 
 
-def list_issues(
-    site: Site, limit: LimitOption = 20,
-    config: ConfigOption = None, as_json: JsonOption = False,
-) -> None:  # fmt: skip
+@app.command("list")
+def list_issues(site: Site, limit: LimitOption = 20) -> None:
     """List the reports that the service issued, and what became of their mails; exit 4 when there are none.
 
     Example: slopeward report list north-bench
     """
     from monitor.store.report_issues import load_issues, load_mails
 
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         require_readable(c, site)
-        check_site(c, config, site)
+        check_site(c, site)
         issues = load_issues(c, site, limit)
         mails = load_mails(c, [one.id for one in issues])
     for one in issues:
@@ -187,15 +166,13 @@ def list_issues(
             "report_id": one.id, "site": site, "kind": one.kind, "from": spell(one.from_at), "to": spell(one.to_at),
             "made_at": spell(one.made_at), "facts_sha256": one.facts_sha256, "mails": states,
         }  # fmt: skip
-        show(facts, f"{one.id:>5} {one.kind} to {spell(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}", as_json)
-    if not issues:
-        say("no report was issued")
-        raise typer.Exit(NOTHING)
+        show(facts, f"{one.id:>5} {one.kind} to {spell(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}")
+    require_any(issues, "no report was issued")
 
 
+@app.command("prove")
 def prove_issue(
     number: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number, see `slopeward report list`")],
-    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Make a report again from its rows and compare it with what was stored of it.
 
@@ -206,7 +183,7 @@ def prove_issue(
     from monitor.reports.issue import prove
     from monitor.store.report_issues import load_issue
 
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         issue = load_issue(c, number)
         if issue is None:
             raise NotFoundError(f"report {number} does not exist; see `slopeward report list SITE`")
@@ -219,7 +196,7 @@ def prove_issue(
     digests = (
         "" if found.same else f"; digest {issue.facts_sha256[:12]} as issued, {found.facts_sha256[:12]} as made now"
     )
-    show(facts, f"report {number}: {_say_proof(found, issue.code_version)}{digests}", as_json)
+    show(facts, f"report {number}: {_say_proof(found, issue.code_version)}{digests}")
     if not found.same:
         raise typer.Exit(3 if found.older and found.stored else 1)
 

@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import ConfigOption
+from monitor.cli.session import Commands, options
 
-app = typer.Typer()
+app = Commands()
 
 
-@app.command(epilog="Example: slopeward run --config configs/slopeward.toml")
+@app.command(epilog="Example: slopeward run --config configs/slopeward.toml", takes_json=False)
 def run(
-    config: ConfigOption = None,
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another service decides on this PostgreSQL, and take over.")
     ] = False,
@@ -23,4 +22,4 @@ def run(
 
     if standby:  # as in the service file, for the children too
         os.environ["SLOPEWARD_STANDBY__ENABLED"] = "true"
-    raise typer.Exit(main(str(config) if config else None, with_web=not no_web))
+    raise typer.Exit(main(str(config) if (config := options().config) else None, with_web=not no_web))

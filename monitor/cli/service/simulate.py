@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, show
+from monitor.cli.session import LARGEST_SEED, Commands, read_service, show
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command(
@@ -41,8 +41,6 @@ def simulate(
     username: Annotated[
         str, typer.Option("--username", help="Password: SLOPEWARD_BROKER__PASSWORD; else a login of its own.")
     ] = "",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Publish history as fast as the broker takes it, then the acceleration up to the present; nothing in the future.
 
@@ -59,7 +57,7 @@ def simulate(
 
         count = write_readings(readings, now)
         line = f"{readings}: {count} readings of the slope that `slopeward sites init` declares"
-        show({"file": str(readings), "readings": count}, line, as_json)
+        show({"file": str(readings), "readings": count}, line)
         return
     try:
         interval, part = timedelta(seconds=parse_duration_s(step)), timedelta(seconds=parse_duration_s(live))
@@ -70,14 +68,14 @@ def simulate(
     model = plan_story(now, seed, days, interval, stations)
     if site_file is not None:
         site_file.write_text(write_story_site(model), encoding="utf-8")
-        show({"file": str(site_file)}, str(site_file), as_json)
+        show({"file": str(site_file)}, str(site_file))
         return
     if truth is not None:
         truth.write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with _take_login(broker, username, config) as login, Publisher(broker, *login) as publisher:
+    with _take_login(broker, username) as login, Publisher(broker, *login) as publisher:
         played = play(
             map(spell_sample, model.samples()), publisher, now - part, speed, clock=lambda: datetime.now(UTC),
             stop=stop, follow=follow,
@@ -88,14 +86,13 @@ def simulate(
 
 
 @contextlib.contextmanager
-def _take_login(broker: str, username: str, config: Path | None) -> Iterator[tuple[str, str]]:
+def _take_login(broker: str, username: str) -> Iterator[tuple[str, str]]:
     """The login that was named; else one at the managed broker, if that is the one at this address."""
     from monitor.broker.access import open_access
     from monitor.broker.logins import lend_login
-    from monitor.config.service import load_service
     from monitor.simulate.slope import SITE_ID
 
-    section = load_service(config).broker
+    section = read_service().broker
     own = open_access(section.url)
     if username or open_access(broker).target != own.target:
         yield username, os.environ.get("SLOPEWARD_BROKER__PASSWORD", "")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, say, show
+from monitor.cli.session import NOTHING, Commands, open_service, options, pick_site, require_any, show
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
@@ -16,23 +16,19 @@ from monitor.ingest.sources.poll import poll_source
 from monitor.ingest.sources.take import Place
 from monitor.store.readings.sources import PollState, load_files, load_polls
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 PARTLY = 3
 
 
 @app.command("list")
-def list_(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def list_(site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None) -> None:
     """List sources: where their files lie, the last look, what it stored, and since when something is wrong.
 
     Exit 4 without any.
 
     Example: slopeward sources list --json
     """
-    service, db = open_service(config)
+    service, db = open_service()
     with db, db.read() as c:
         chosen = narrow_to_reader(c, site)
         states = {state.source: state for state in load_polls(c)}
@@ -50,24 +46,20 @@ def list_(
             "url": "" if table is None else hide_query(table.address), "configured": table is not None,
             "files": files.get(name, 0), **_spell(state),
         }  # fmt: skip
-        show(facts, _describe(name, place, table, state), as_json)
-    if not told:
-        say("no source: write a [[source]] into the service file (docs/how-to/import-files.md)")
-        raise typer.Exit(NOTHING)
+        show(facts, _describe(name, place, table, state))
+    require_any(told, "no source: write a [[source]] into the service file (docs/how-to/import-files.md)")
 
 
 @app.command("poll")
 def poll(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Source, as its table names it")],
     shorter: Annotated[bool, typer.Option("--shorter", help="Take files that became shorter, this once")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Look at a source now, due or not; exit 3 when something of it could not be taken, 4 when nothing is new.
 
     Example: slopeward sources poll nevada-p816 --json
     """
-    service, db = open_service(config)
+    service, db = open_service()
     with db:
         tables = {one.name: one for one in service.source if one.kind != FOLDER_KIND}
         if name not in tables:
@@ -81,10 +73,10 @@ def poll(
         "revisions": found.revisions, "rejected": found.rejected, "scenes": found.scenes, "errors": found.errors,
     }  # fmt: skip
     if found.errors and not (found.new or found.same):
-        if as_json:
-            show(facts, "", as_json)
+        if options().as_json:
+            show(facts, "")
         raise RefusedError("; ".join(found.errors))
-    show(facts, found.describe(), as_json)
+    show(facts, found.describe())
     if found.errors:
         raise typer.Exit(PARTLY)
     if not found.new:

@@ -10,16 +10,7 @@ import typer
 from monitor import health
 from monitor.checks.running import SiteSight
 from monitor.checks.verdict import EXIT_OF, Verdict, judge
-from monitor.cli.session import (
-    ConfigOption,
-    JsonOption,
-    UtcOption,
-    find_zones,
-    open_service,
-    print_json,
-    tell,
-    tell_instant,
-)
+from monitor.cli.session import Commands, UtcOption, find_zones, open_service, options, print_json, tell, tell_instant
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.instants import parse, spell_age
 from monitor.errors import ConfigError
@@ -32,13 +23,13 @@ from monitor.store.service_state import load_stamps
 if TYPE_CHECKING:
     from rich.table import Table
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command(epilog="Example: slopeward status --json")
-def status(utc: UtcOption = False, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(utc: UtcOption = False) -> None:
     """Say level, observability and newest datum of each site; exit 0 all seen, 5 degraded, 6 blind."""
-    service, db = open_service(config)
+    service, db = open_service()
     now = datetime.now(UTC)
     with db.read() as c:
         stamps = load_stamps(c)
@@ -47,11 +38,11 @@ def status(utc: UtcOption = False, config: ConfigOption = None, as_json: JsonOpt
         waiting = load_waiting(c)
         outages = load_view(c, "outages", order_by=["-from_at"], limit=1)
         polls = load_polls(c)
-        zones = find_zones(c, config, utc=utc)
+        zones = find_zones(c, utc=utc)
     sights = [_see(row, tops) for row in rows]
     declared = [] if sights else _find_declared(service)
     verdict = judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared)
-    if as_json:
+    if options().as_json:
         print_json({
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
             "processes": {name: {"at": at, **detail} for name, (at, detail) in stamps.items()

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.printable import bare, make_printable
 from monitor.cli.service.status import describe_age, make_table
-from monitor.cli.session import ConfigOption, UtcOption, find_zones, open_service, tell
+from monitor.cli.session import Commands, UtcOption, find_zones, open_service, tell
 from monitor.domain.alert import Ledger
 from monitor.domain.instants import parse
 from monitor.errors import StoreError
@@ -23,16 +23,16 @@ from monitor.store.service_state import load_stamps
 if TYPE_CHECKING:
     from rich.console import Group
 
-app = typer.Typer()
+app = Commands()
 _RANK = {Ledger.HAZARD: 0, Ledger.HEALTH: 1, Ledger.ADVICE: 2}
 _ALERTS = 12  # lines, so that one screen holds all
 
 
-@app.command("top")
+@app.command("top", takes_json=False)
 def top(
     every: Annotated[float, typer.Option("--every", min=0.5, max=86400.0, help="Seconds between two looks")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="One look, then end; so without a terminal")] = False,
-    utc: UtcOption = False, config: ConfigOption = None,
+    utc: UtcOption = False,
 ) -> None:  # fmt: skip
     """Show levels, open alerts and messages that did not arrive, live; Ctrl-C ends it. Reads the database only.
 
@@ -42,12 +42,12 @@ def top(
     from rich.live import Live
     from rich.text import Text
 
-    _, db = open_service(config)
+    _, db = open_service()
     console = Console()
 
     def look() -> "Group":
         with db.read() as c:
-            return _draw(c, datetime.now(UTC), find_zones(c, config, utc=utc))
+            return _draw(c, datetime.now(UTC), find_zones(c, utc=utc))
 
     if once or not console.is_terminal:
         (console if console.is_terminal else Console(width=200)).print(look())

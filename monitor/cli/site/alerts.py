@@ -1,38 +1,37 @@
 """`slopeward alerts`: what was reported and why, and what people answer."""
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.identity import SERVICE_SITE, act_by_two, narrow_to_reader, prove, require_readable
+from monitor.cli.identity import SERVICE_SITE, act_by_two, acting, narrow_to_reader, prove, require_readable
+from monitor.cli.people.teams import By
 from monitor.cli.session import (
     LARGEST_ID,
-    NOTHING,
-    ConfigOption,
-    JsonOption,
+    Commands,
     LimitOption,
     UtcOption,
     check_site,
     find_zones,
     open_database,
+    options,
     print_json,
-    say,
+    read_duration_s,
+    read_service,
+    require_any,
     show,
     tell,
     tell_instant,
 )
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
-from monitor.config.service import load_service
 from monitor.domain.alert import Actor, Ledger
 from monitor.domain.causes import gather, say_cause
-from monitor.domain.instants import parse_duration_s, spell
+from monitor.domain.instants import spell
 from monitor.domain.message import name_level
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -42,9 +41,8 @@ from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.people.countersign import SharedAct
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
-explaining.register(app)
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
+app = Commands(no_args_is_help=True, help=__doc__)
+app.add_typer(explaining.app)
 Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
 Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
 
@@ -59,8 +57,6 @@ def write_message(
         str | None, typer.Option("--for", help="How long it holds (`24h`): `expires`; else as [cap] expires")
     ] = None,
     is_test: Annotated[bool, typer.Option("--test", help="Status Test: proves that messages arrive")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Print a hazard alert as a CAP 1.2 message, for other warning systems.
 
@@ -69,26 +65,19 @@ def write_message(
     from monitor.language.catalogue import read_language
     from monitor.notify.cap.chain import compose
 
-    service = load_service(config)
+    service = read_service()
     try:
         languages = [read_language(one) for one in language or ()]
     except ValueError as error:
         raise RefusedError(f"--language: {error}") from None
-    span = None if holds is None else _read_span(holds)
-    with closing(open_database(config)) as db, db.read() as c:
+    span = None if holds is None else timedelta(seconds=read_duration_s("--for", holds))
+    with open_database() as db, db.read() as c:
         require_readable(c, _find(store.find_alert(c, alert_id), alert_id).site)
         text = compose(c, service, alert_id, languages=languages, holds=span, is_test=is_test)
-    if as_json:
+    if options().as_json:
         print_json({"alert": alert_id, "xml": text})
     else:
         typer.echo(text, nl=False)
-
-
-def _read_span(text: str) -> timedelta:
-    try:
-        return timedelta(seconds=parse_duration_s(text))
-    except ValueError as error:
-        raise RefusedError(f"--for: {error}") from error
 
 
 @app.command("list")
@@ -99,8 +88,6 @@ def list_(
     each: Annotated[bool, typer.Option("--each", help="Every suggestion on a line of its own")] = False,
     limit: LimitOption = 100,
     utc: UtcOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List alerts: hazard, health, then advice, newest first; exit 4 when there are none.
 
@@ -110,15 +97,14 @@ def list_(
     """
     if ledger is not None and ledger not in list(Ledger):
         raise RefusedError(f"--ledger: expected one of: {', '.join(Ledger)}, got {ledger!r}")
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         found = store.load_alerts(
             c, narrow_to_reader(c, site), open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
         )
-        if not found:
-            check_site(c, config, None if site == SERVICE_SITE else site)
+        check_site(c, None if site == SERVICE_SITE else site, found)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
-        zones = find_zones(c, config, utc=utc)
-    apart = each or as_json
+        zones = find_zones(c, utc=utc)
+    apart = each or options().as_json
     for alert, *others in gather(
         found, lambda a: (a.site, "" if apart or a.closed_at is not None else a.ledger, a.key, a.exercise)
     ):
@@ -126,31 +112,27 @@ def list_(
             members = [alert, *others]
             numbers = ", ".join(str(a.id) for a in members)
             at = tell_instant(alert.raised_at, zones(alert.site))
-            say_line = f"{alert.id:>5} {at} {alert.site} {alert.ledger}"
-            show({}, f"{say_line}: {say_cause([a.key for a in members])} (alerts {numbers})", as_json=False)
+            cause = say_cause([a.key for a in members])
+            print(f"{alert.id:>5} {at} {alert.site} {alert.ledger}: {cause} (alerts {numbers})")
             continue
         word = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
         at = tell_instant(alert.raised_at, zones(alert.site))
         line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {word}, {alert.state}"
-        show(_facts(alert), f"{line}: {tell(alert.reason, zones(alert.site))}", as_json)
-    if not found:
-        say("no alert")
-        raise typer.Exit(NOTHING)
+        show(_facts(alert), f"{line}: {tell(alert.reason, zones(alert.site))}")
+    require_any(found, "no alert")
 
 
 @app.command("show")
-def show_(
-    alert_id: AlertId, utc: UtcOption = False, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:  # fmt: skip
+def show_(alert_id: AlertId, utc: UtcOption = False) -> None:
     """Show one alert with everything that happened to it.
 
     Example: slopeward alerts show 12 --json
     """
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         alert = _find(store.find_alert(c, alert_id), alert_id)
         require_readable(c, alert.site)
         events = store.load_alert_events(c, alert_id)
-        zone = find_zones(c, config, utc=utc)(alert.site)
+        zone = find_zones(c, utc=utc)(alert.site)
     facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
     lines = [f"alert {alert.id} {alert.site} {alert.ledger} {alert.key}: {alert.state}, level {alert.level}"]
     lines += [
@@ -158,7 +140,7 @@ def show_(
         f"{e.actor} ({e.actor_kind}): {tell(e.reason, zone)}"
         for e in events
     ]
-    show(facts, "\n".join(lines), as_json)
+    show(facts, "\n".join(lines))
 
 
 @app.command("ack")
@@ -166,24 +148,19 @@ def ack(
     alert_id: AlertId, reason: Reason,
     seen: Annotated[int | None, typer.Option("--seen", min=0, max=LARGEST_ID, help="Number of the level you saw; "
                                      "refused if it stands higher by now. Without it: the level at the call")] = None,
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    by: By = None,
 ) -> None:  # fmt: skip
     """Acknowledge: somebody has seen it and acts.
 
     Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
     """
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         shown = _find(store.find_alert(c, alert_id), alert_id).level if seen is None else seen
-    _act(
-        config, alert_id, by, lambda c, who, now: store.acknowledge(c, alert_id, who, reason, now, seen=shown), as_json
-    )
+    _act(alert_id, by, lambda c, who, now: store.acknowledge(c, alert_id, who, reason, now, seen=shown))
 
 
 @app.command("close")
-def close(
-    alert_id: AlertId, reason: Reason, second: Second = None, by: By = None, config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:  # fmt: skip
+def close(alert_id: AlertId, reason: Reason, second: Second = None, by: By = None) -> None:
     """Close an alert that is over; a hazard level that stands is ended by `slopeward level set`.
 
     An urgent alarm whose condition stands needs a second person: named by --second before the first account; with
@@ -195,7 +172,7 @@ def close(
     def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
         store.close_alert(c, alert_id, who, reason, now, second=other)
 
-    _act_by_two(config, alert_id, by, second, reason, "close", {}, do, as_json)
+    _act_by_two(alert_id, by, second, reason, "close", {}, do)
 
 
 @app.command("outcome")
@@ -203,13 +180,13 @@ def outcome(
     alert_id: AlertId,
     what: Annotated[str, typer.Argument(metavar="CLASS", help=f"One of {', '.join(store.OUTCOMES)}")],
     note: Annotated[str, typer.Option("--note", help="What was found")],
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    by: By = None,
 ) -> None:  # fmt: skip
     """Record what an alert turned out to be.
 
     Example: slopeward alerts outcome 12 false_instrument --note "antenna was hit by a snow plough"
     """
-    _act(config, alert_id, by, lambda c, who, now: store.set_outcome(c, alert_id, what, who, note, now), as_json)
+    _act(alert_id, by, lambda c, who, now: store.set_outcome(c, alert_id, what, who, note, now))
 
 
 @app.command("shelve")
@@ -217,38 +194,31 @@ def shelve(
     alert_id: AlertId, reason: Reason,
     for_: Annotated[str, typer.Option("--for", help="How long, such as 4h")] = "4h",
     second: Second = None,
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    by: By = None,
 ) -> None:  # fmt: skip
     """Quiet an alert for a time; the second highest level needs a second person, as with `close`, the highest is never.
 
     Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
     """
-    span = _read_span(for_)
+    span = timedelta(seconds=read_duration_s("--for", for_))
 
     def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
         store.shelve(c, alert_id, who, reason, now + span, now, second=other, top_level=_top(c, alert_id))
 
-    _act_by_two(
-        config, alert_id, by, second, reason, f"shelve --for {for_}", {"for_s": span.total_seconds()}, do, as_json
-    )
+    _act_by_two(alert_id, by, second, reason, f"shelve --for {for_}", {"for_s": span.total_seconds()}, do)
 
 
 @app.command("unshelve")
-def unshelve(
-    alert_id: AlertId, reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:
+def unshelve(alert_id: AlertId, reason: Reason, by: By = None) -> None:
     """Bring an alert back from the shelf before its time.
 
     Example: slopeward alerts unshelve 12 --reason "blasting is over"
     """
-    _act(config, alert_id, by, lambda c, who, now: store.unshelve(c, alert_id, who, reason, now), as_json)
+    _act(alert_id, by, lambda c, who, now: store.unshelve(c, alert_id, who, reason, now))
 
 
 @app.command("take-out")
-def take_out(
-    alert_id: AlertId, reason: Reason, second: Second = None, by: By = None, config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:  # fmt: skip
+def take_out(alert_id: AlertId, reason: Reason, second: Second = None, by: By = None) -> None:
     """Take a health or advice alert out of service until it is put back; an urgent one by two people, as with `close`.
 
     Example: slopeward alerts take-out 12 --reason "the gauge is dismantled until May"
@@ -257,18 +227,16 @@ def take_out(
     def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
         store.take_out(c, alert_id, who, reason, now, second=other)
 
-    _act_by_two(config, alert_id, by, second, reason, "take-out", {}, do, as_json)
+    _act_by_two(alert_id, by, second, reason, "take-out", {}, do)
 
 
 @app.command("put-back")
-def put_back(
-    alert_id: AlertId, reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:
+def put_back(alert_id: AlertId, reason: Reason, by: By = None) -> None:
     """Put an alert back in service; it asks to be acknowledged again.
 
     Example: slopeward alerts put-back 12 --reason "the gauge stands again"
     """
-    _act(config, alert_id, by, lambda c, who, now: store.put_back(c, alert_id, who, reason, now), as_json)
+    _act(alert_id, by, lambda c, who, now: store.put_back(c, alert_id, who, reason, now))
 
 
 @app.command("verify")
@@ -276,7 +244,7 @@ def verify(
     alert_id: AlertId,
     answer: Annotated[str, typer.Argument(help="movement: it counts; instrument, weather, work, earthquake or "
                                            "other: what it was instead")],
-    reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    reason: Reason, by: By = None,
 ) -> None:  # fmt: skip
     """Answer a "verify now": was it the slope, or what else?
 
@@ -290,11 +258,11 @@ def verify(
     from monitor.series.steps import says_no
 
     first = None
-    with closing(open_database(config)) as db:
+    with open_database() as db:
         who, now = prove(db, by, _where(alert_id)), datetime.now(UTC)
         with db.read() as c:
             alert = _find(store.find_alert(c, alert_id), alert_id)
-        site = _site_of(config, db, alert, "alerts verify")
+        site = _site_of(db, alert, "alerts verify")
         key = step_of_alert(alert.key)
         if key is not None:
             level = answer_step(db, site, key, answer, who, reason, now).level
@@ -312,14 +280,13 @@ def verify(
             )
     facts = {"alert_id": alert_id, "answer": answer, "level": level, "counts": first is None}
     waits = "" if first is None else f"; signed by {first.by} alone: it counts once a second person signs it as well"
-    show(facts, f"{answer}: level {level}{waits}", as_json)
+    show(facts, f"{answer}: level {level}{waits}")
 
 
 @app.command("withdraw")
 def withdraw(
-    alert_id: AlertId, reason: Annotated[str, typer.Option("--reason", help="Why it does not hold")],
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
-) -> None:  # fmt: skip
+    alert_id: AlertId, reason: Annotated[str, typer.Option("--reason", help="Why it does not hold")], by: By = None
+) -> None:
     """Take back what was said with `alerts verify`: a first answer that waits, or else the answer that counts.
 
     A first answer is withdrawn by who gave it, or by an admin of the site. Without its answer a question is open
@@ -333,14 +300,14 @@ def withdraw(
     from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
     from monitor.alerting.decision.evaluate import evaluate_site
 
-    with closing(open_database(config)) as db:
+    with open_database() as db:
         who, now = prove(db, by, _where(alert_id)), datetime.now(UTC)
         with db.read() as c:
             alert = _find(store.find_alert(c, alert_id), alert_id)
         key = step_of_alert(alert.key)
         if key is None:
             raise RefusedError(f"alert {alert_id} asks for no verification: nobody said anything to withdraw")
-        site = _site_of(config, db, alert, "alerts withdraw")
+        site = _site_of(db, alert, "alerts withdraw")
         with db.read() as c:
             act = share_taking_back(c, site, key)
         said = act_by_two(
@@ -350,14 +317,13 @@ def withdraw(
         )  # fmt: skip
         level = evaluate_site(db, site, datetime.now(UTC), "person").level
     facts = {"alert_id": alert_id, "withdrawn": said, "by": who.name, "level": level}
-    show(facts, f"{key}: the {said} is withdrawn; {site.id} is at {site.levels[level].name}", as_json)
+    show(facts, f"{key}: the {said} is withdrawn; {site.id} is at {site.levels[level].name}")
 
 
-def _site_of(config: Any, db: Database, alert: Alert, command: str) -> Site:
+def _site_of(db: Database, alert: Alert, command: str) -> Site:
     from monitor.cli.session import pick_site, take_site
-    from monitor.config.service import load_service
 
-    return take_site(db, pick_site(load_service(config), alert.site), command, datetime.now(UTC))
+    return take_site(db, pick_site(read_service(), alert.site), command, datetime.now(UTC))
 
 
 def _top(c: Any, alert_id: int) -> int:
@@ -365,25 +331,20 @@ def _top(c: Any, alert_id: int) -> int:
     return next((len(s.levels) - 1 for s in load_sites_summary(c, active_only=False) if s.id == alert.site), 3)
 
 
-def _act(
-    config: Path | None, alert_id: int, by: str | None, do: Callable[[Connection, Actor, datetime], object],
-    as_json: bool,
-) -> None:  # fmt: skip
-    with closing(open_database(config)) as db:
-        who = prove(db, by, _where(alert_id))
-        with db.write() as c:
-            do(c, who, datetime.now(UTC))
-            alert = _find(store.find_alert(c, alert_id), alert_id)
-    _show(alert, as_json)
+def _act(alert_id: int, by: str | None, do: Callable[[Connection, Actor, datetime], object]) -> None:
+    with acting(by, _where(alert_id)) as (c, who, now):
+        do(c, who, now)
+        alert = _find(store.find_alert(c, alert_id), alert_id)
+    _show(alert)
 
 
 def _act_by_two(
-    config: Path | None, alert_id: int, by: str | None, second: str | None, reason: str, verb: str,
-    terms: Mapping[str, Any], do: Callable[[Connection, Actor, Actor | None, datetime], None], as_json: bool,
+    alert_id: int, by: str | None, second: str | None, reason: str, verb: str,
+    terms: Mapping[str, Any], do: Callable[[Connection, Actor, Actor | None, datetime], None],
 ) -> None:  # fmt: skip
     """An act on an alert for which a grave one wants a second person; a signature holds for the level it saw."""
     word, _, options = verb.partition(" ")
-    with closing(open_database(config)) as db:
+    with open_database() as db:
         who = prove(db, by, _where(alert_id))
 
         def act(c: Connection, other: Actor | None) -> Alert:
@@ -395,15 +356,15 @@ def _act_by_two(
             " ".join(filter(None, (f"slopeward alerts {word} {alert_id}", options))), act,
             lambda c: _find(store.find_alert(c, alert_id), alert_id).level,
         )  # fmt: skip
-    _show(alert, as_json)
+    _show(alert)
 
 
 def _where(alert_id: int) -> Callable[[Connection], str | None]:
     return lambda c: _find(store.find_alert(c, alert_id), alert_id).site
 
 
-def _show(alert: Alert, as_json: bool) -> None:
-    show(_facts(alert), f"alert {alert.id} is {alert.state}", as_json)
+def _show(alert: Alert) -> None:
+    show(_facts(alert), f"alert {alert.id} is {alert.state}")
 
 
 def _find(alert: Alert | None, alert_id: int) -> Alert:

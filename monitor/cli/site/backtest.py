@@ -13,12 +13,12 @@ import typer
 
 from monitor.cli.identity import prove as prove_identity
 from monitor.cli.printable import bare
-from monitor.cli.session import NOTHING, JsonOption, open_service, pick_site, print_json, say
+from monitor.cli.session import NOTHING, Commands, open_service, options, pick_site, print_json, read_duration_s, say
 from monitor.config.service import load_site, parse_site
 from monitor.criteria.proofs import judge_forecasts
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse, parse_duration_s, spell_duration
+from monitor.domain.instants import parse, spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, RefusedError
@@ -32,7 +32,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.proofs import Proof, add_proof, find_shown_since, weights_in_use
 from monitor.store.models.scores import load_shown_record
 
-app = typer.Typer()
+app = Commands()
 LEAD: Final = "30d"
 PROOF_KNOWN: Final = "received"  # what a proof rests on: nobody chooses the terms of his own test
 
@@ -73,7 +73,6 @@ def backtest(
     ] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who keeps the proof; else the account of the OS user")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Run the decision over the past of a site on a simulated clock, and score it. Nothing is written.
 
@@ -100,11 +99,11 @@ def backtest(
             )
         known = PROOF_KNOWN
     service_file, other_file = sort_configs(config or [])
-    bound_s = None if late_bound is None else _seconds("--late-bound", late_bound)
+    bound_s = None if late_bound is None else read_duration_s("--late-bound", late_bound)
     mode = "observed" if data is not None and known == "auto" else known  # a file was all read just now
     terms = Terms(
-        known=Known(mode, _seconds("--latency", latency), bound_s), lead_s=_seconds("--lead", lead), as_then=as_then,
-        acts=as_then,
+        known=Known(mode, read_duration_s("--latency", latency), bound_s), lead_s=read_duration_s("--lead", lead),
+        as_then=as_then, acts=as_then,
     )  # fmt: skip
     with open_past(data, mapping, site_file, site_id, service_file, accept_units=accept_units) as (db, site):
         keeper = None if prove is None else prove_identity(db, by, site.id)
@@ -125,7 +124,7 @@ def backtest(
         other_way = "try --known observed" if asking is None else "no proof was kept"
         say(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
         raise typer.Exit(NOTHING)
-    answer(card, html, as_json=as_json)
+    answer(card, html)
 
 
 def pick_criterion(site: Site, criterion_id: str) -> Criterion:
@@ -169,7 +168,7 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
     say(f"{criterion.id}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(reasons)} (kept)")
 
 
-def answer(card: Scorecard, html: Path | None, *, as_json: bool) -> None:
+def answer(card: Scorecard, html: Path | None) -> None:
     """The scorecard as asked for."""
     if html is not None:
         from monitor.replay.page import write_page
@@ -179,7 +178,7 @@ def answer(card: Scorecard, html: Path | None, *, as_json: bool) -> None:
         except OSError as error:
             raise RefusedError(f"{html}: cannot be written: {error.strerror}") from error
         say(f"{html} written")
-    if as_json:
+    if options().as_json:
         print_json(card.to_json())
     elif html is None:
         from rich.console import Console
@@ -249,10 +248,3 @@ def _instant(option: str, text: str | None, default: datetime) -> datetime:
         return datetime.fromisoformat(text).replace(tzinfo=UTC) if len(text) == len("2026-03-01") else parse(text)
     except ValueError as error:
         raise RefusedError(f"{option}: {error}; for example 2026-03-01 or 2026-03-01T06:00:00Z") from error
-
-
-def _seconds(option: str, text: str) -> float:
-    try:
-        return parse_duration_s(text)
-    except ValueError as error:
-        raise RefusedError(f"{option}: {error}") from error

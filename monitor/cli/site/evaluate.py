@@ -1,6 +1,5 @@
 """`slopeward evaluate`: what the level of a site is, or would be, and why."""
 
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,12 +8,12 @@ import typer
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
 from monitor.cli.session import (
-    ConfigOption,
-    JsonOption,
+    Commands,
     SiteOption,
     UtcOption,
     find_zones,
     open_service,
+    options,
     pick_site,
     point_to_the_past,
     print_json,
@@ -31,7 +30,7 @@ from monitor.replay.known import MODES, Known
 from monitor.store.alerting.decisions import find_state
 from monitor.store.database.engine import Database
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command(epilog="Example: slopeward evaluate --site north-bench --at 2026-03-01T06:00:00Z --dry-run")
@@ -45,13 +44,11 @@ def evaluate(
     ] = "received",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing")] = False,
     utc: UtcOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Decide once for a site and say why. With --at nothing is written and the ladder starts from its lowest rung."""
-    service, db = open_service(config)
+    service, db = open_service()
     now = datetime.now(UTC)
-    with closing(db):
+    with db:
         site = pick_site(service, site_id)
         if at is not None:
             decision = _look_from(db, site, _instant(at), Known(known))
@@ -61,14 +58,14 @@ def evaluate(
             decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
             point_to_the_past(db, site, now)
         with db.read() as c:
-            zone = find_zones(c, config, utc=utc)(site.id)
+            zone = find_zones(c, utc=utc)(site.id)
     facts: dict[str, Any] = {
         "site": site.id, "at": at or spell(now), "level": decision.level,
         "level_name": site.levels[decision.level].name, "observability": decision.observability,
         "reachable_level": decision.reachable_level, "sentence": decision.evidence["sentence"],
         "evidence": dict(decision.evidence),
     }  # fmt: skip
-    if as_json:
+    if options().as_json:
         print_json(facts)
         return
     print(f"{facts['level_name']} | sees: {decision.observability} | reachable: "

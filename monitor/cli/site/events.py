@@ -8,21 +8,21 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.identity import act_by_two, narrow_to_reader, prove
+from monitor.cli.identity import act_by_two, acting, narrow_to_reader, prove
 from monitor.cli.session import (
     LARGEST_ID,
     NOTHING,
-    ConfigOption,
-    JsonOption,
+    Commands,
     LimitOption,
     check_site,
     open_database,
     pick_site,
+    read_service,
+    require_any,
     say,
     show,
     take_site,
 )
-from monitor.config.service import load_service
 from monitor.domain.alert import COMMAND, Actor
 from monitor.domain.instants import spell
 from monitor.domain.names import tidy_text
@@ -42,12 +42,7 @@ from monitor.store.schema.views import load_view
 KINDS = ("work", "blasting", "reservoir", "earthquake")  # usual words; others are kept as they are
 # the strongest record is of nearly 4 g (Aoi et al., Science 322, 2008): more was given in another unit
 MOST_G = 5.0
-app = typer.Typer(no_args_is_help=True, help=__doc__)
-
-
-@app.callback()
-def describe() -> None:
-    """Work, blasting, reservoir operation or an earthquake."""
+app = Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.command("add")
@@ -67,8 +62,6 @@ def add(
         str | None, typer.Option("--known-from", help="Since when people knew it, with zone; a replay goes by it")
     ] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who says so; else the account at the keyboard")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add an event; it annotates, it raises and lowers no level.
 
@@ -103,14 +96,12 @@ def add(
     knew = None if known_from is None else read_given_time(known_from, now)
     if knew is not None and not begin <= knew <= now:
         raise RefusedError("--known-from: nobody knows an event before it begins, or later than now")
-    place = pick_site(load_service(config), site)
+    place = pick_site(read_service(), site)
     item = SiteEvent(place.id, begin, end, kind, text, value)
-    with open_database(config) as db:
-        who, now = prove(db, by, place.id), datetime.now(UTC)
-        with db.write(urgent=True) as c:
-            number = add_event(c, item, now, who.name, via=COMMAND, known_from=knew, actor=who)
-            known = find_event(c, item)
-            alone = kind == "earthquake" and number is not None and not _stand_behind(c, number, who, text, now)
+    with acting(by, place.id, urgent=True) as (c, who, now):
+        number = add_event(c, item, now, who.name, via=COMMAND, known_from=knew, actor=who)
+        known = find_event(c, item)
+        alone = kind == "earthquake" and number is not None and not _stand_behind(c, number, who, text, now)
     if number is None:
         say(f"the very same event is there already: {known}; see `slopeward events confirm`")
         raise typer.Exit(NOTHING)
@@ -118,7 +109,7 @@ def add(
         say(f"{who.name!r} has no open account as operator: the event annotates, and explains no step until confirmed")
     show(
         {"event_id": number, "site": place.id, "kind": kind, "from": spell(begin), "to": spell(end), "by": who.name},
-        f"{place.id}: {kind} noted as event {number}", as_json,
+        f"{place.id}: {kind} noted as event {number}",
     )  # fmt: skip
 
 
@@ -138,8 +129,6 @@ def confirm(
     ],
     reason: Annotated[str, typer.Option("--reason", help="How it is known")],
     by: Annotated[str | None, typer.Option("--by", help="Who confirms; else the account at the keyboard")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Stand behind an earthquake that was declared, so that it may explain steps of its hours.
 
@@ -149,13 +138,11 @@ def confirm(
 
     Example: slopeward events confirm 12 --by "R. Mori" --reason "felt in the office, and on the shake map"
     """
-    with open_database(config) as db:
-        who, now = prove(db, by, lambda c: find_site_of_event(c, event_id)), datetime.now(UTC)
-        with db.write(urgent=True) as c:
-            names = confirm_event(c, event_id, who, reason, now)
+    with acting(by, lambda c: find_site_of_event(c, event_id), urgent=True) as (c, who, now):
+        names = confirm_event(c, event_id, who, reason, now)
     waits = "" if len(names) > 1 else "; for the two highest levels a second person must confirm it as well"
     facts = {"event_id": event_id, "confirmed_by": list(names)}
-    show(facts, f"event {event_id} is confirmed by {who.name}{waits}", as_json)
+    show(facts, f"event {event_id} is confirmed by {who.name}{waits}")
 
 
 @app.command("withdraw")
@@ -168,8 +155,6 @@ def withdraw(
         str | None, typer.Option("--confirmation-of", help="Only what this person confirmed; the event stays")
     ] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who withdraws; else the account at the keyboard")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Take back an event that was wrong, or only that a person stands behind it.
 
@@ -186,13 +171,13 @@ def withdraw(
     from monitor.alerting.acts.operator_acts import measure_stake
     from monitor.alerting.decision.evaluate import evaluate_site
 
-    with open_database(config) as db:
+    with open_database() as db:
         who, now = prove(db, by, lambda c: find_site_of_event(c, event_id)), datetime.now(UTC)
         with db.read() as c:
             site_id = find_site_of_event(c, event_id)
         if site_id is None:
             raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
-        site = take_site(db, pick_site(load_service(config), site_id), "events withdraw", now)
+        site = take_site(db, pick_site(read_service(), site_id), "events withdraw", now)
         if confirmation_of is None:
             act = SharedAct("event.withdraw", f"site:{site.id}", {"event": event_id})
             act_by_two(
@@ -208,33 +193,27 @@ def withdraw(
             line = f"what {confirmation_of} confirmed of event {event_id} is withdrawn; {still} stands behind it now"
         level = evaluate_site(db, site, datetime.now(UTC), "person").level
     facts = {"event_id": event_id, "site": site.id, "confirmation_of": confirmation_of, "by": who.name, "level": level}
-    show(facts, f"{line}; {site.id} is at {site.levels[level].name}", as_json)
+    show(facts, f"{line}; {site.id} is at {site.levels[level].name}")
 
 
 @app.command("list")
 def list_events(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
-    limit: LimitOption = 100,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None, limit: LimitOption = 100
 ) -> None:
     """List events with who said so, by which way, and how many people stand behind each; exit 4 when there are none.
 
     Example: slopeward events list --site north-bench
     """
-    with open_database(config) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         sites = narrow_to_reader(c, site)
         rows = load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=limit, site=sites)
-        if not rows:
-            check_site(c, config, site)
+        check_site(c, site, rows)
     for row in rows:
         behind = f", confirmed by {row['confirmations']}" if row["confirmations"] else ""
         line = f"{row['event_id']:>4} {row['site']} {row['from_at'][:16]}Z {row['kind']} by {row['by']} ({row['via']})"
         gone = f", withdrawn by {row['withdrawn_by']}" if row["withdrawn_at"] else ""
-        show(row, f"{line}{behind}{gone}: {row['text']}", as_json)
-    if not rows:
-        say("no event is declared")
-        raise typer.Exit(NOTHING)
+        show(row, f"{line}{behind}{gone}: {row['text']}")
+    require_any(rows, "no event is declared")
 
 
 def find_meant(kind: str) -> str | None:

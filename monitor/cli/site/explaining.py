@@ -1,7 +1,6 @@
 """Why an alert is as it is: explained, decided again, held against today's tables, and packed for others to check."""
 
 import json
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import LARGEST_ID, ConfigOption, JsonOption, UtcOption, find_zones, open_database, say, show
+from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, say, show
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
@@ -24,16 +23,12 @@ from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import find_seal
 from monitor.store.database.engine import Database
 
+app = Commands()
 DIFFERS = 1
 AlertId = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the alert, see `slopeward alerts list`")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs of evidence to `slopeward alerts`."""
-    app.command("explain")(explain)
-    app.command("export")(export)
-
-
+@app.command("explain")
 def explain(
     alert_id: AlertId,
     again: Annotated[bool, typer.Option("--recompute", help="Decide again from the frozen inputs, of every change of "
@@ -41,21 +36,19 @@ def explain(
     as_of: Annotated[str | None, typer.Option("--as-of", help="Read today's tables as known at this instant (`then` = "
                                               "that of the decision, `now`) and say what differs")] = None,
     utc: UtcOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Say why: inputs, margins, who voted, who was set aside, by which version of the rules.
 
     Example: slopeward alerts explain 12 --recompute --as-of now
     """
-    with closing(open_database(config)) as db:
+    with open_database() as db:
         alert, row, seal = _find(db, alert_id)
         with db.read() as c:
             source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
-            zone = find_zones(c, config, utc=utc)(alert.site)
+            zone = find_zones(c, utc=utc)(alert.site)
         with use_zone(zone):
             facts, lines = _tell(db, alert, row, seal, source, as_of, again=again)
-    show(facts, "\n".join(lines), as_json)
+    show(facts, "\n".join(lines))
     if facts.get("differences") or facts.get("story"):
         raise typer.Exit(DIFFERS)
 
@@ -144,13 +137,12 @@ def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) 
     ]  # fmt: skip
 
 
+@app.command("export")
 def export(
     alert_id: Annotated[int | None, typer.Argument(min=1, max=LARGEST_ID, metavar="[ID]", help="The alert")] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; alert-ID.zip when not given")] = None,
     check: Annotated[Path | None, typer.Option("--check", help="Prove this pack instead; exit 1 where it is not as it "
                                                "was written; needs no database")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Pack everything about an alert into one file that proves itself, or prove such a file.
 
@@ -164,16 +156,16 @@ def export(
         files = read_pack(check)
         findings = check_pack(files)
         line = f"{check}: {len(files)} parts, every decision recomputes bit for bit" if not findings else ""
-        show({"file": str(check), "findings": findings}, line or "\n".join(findings), as_json)
+        show({"file": str(check), "findings": findings}, line or "\n".join(findings))
         if findings:
             raise typer.Exit(DIFFERS)
         return
     assert alert_id is not None
     path = to or Path(f"alert-{alert_id}.zip")
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         if (alert := find_alert(c, alert_id)) is not None:
             require_readable(c, alert.site)
         files = build_pack(load_material(c, alert_id))
     digest = write_pack(files, path)
     say(f"SHA-256 of the manifest (keep it elsewhere: it proves the whole pack): {digest}")
-    show({"file": str(path), "parts": len(files), "manifest_sha256": digest}, str(path), as_json)
+    show({"file": str(path), "parts": len(files), "manifest_sha256": digest}, str(path))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from monitor.cli.identity import name_helper
-from monitor.cli.session import print_json, say
-from monitor.config.service import find_weaknesses, load_service, parse_site, scan_sites
+from monitor.cli.session import options, print_json, read_service, say
+from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 
 def guess_file(
-    path: Path, site_id: str | None, given: Sequence[str], out: Path | None, config: Path | None, *,
-    bounds: Sequence[str], by: str | None, accepts: bool, as_json: bool,
+    path: Path, site_id: str | None, given: Sequence[str], out: Path | None, *,
+    bounds: Sequence[str], by: str | None, accepts: bool,
 ) -> None:  # fmt: skip
     """Understand a file, put questions where it leaves something open, write mapping and site file, show the record.
 
@@ -58,11 +58,9 @@ def guess_file(
         site_id: a site that exists gets the stations it lacks in a file of their own; else it becomes a new site.
         given: answers as `KEY=VALUE`.
         out: folder of what is written; None: this one, and a site file goes to the others where that harms none.
-        config: the service file.
         bounds: of quantities that no example judges, as `QUANTITY=NUMBERS UNIT`.
         by: who sets them; None: the user of the operating system.
         accepts: a person has said that the units are right.
-        as_json: one JSON object on stdout, in place of tables.
 
     Raises:
         typer.Exit: a question is open and nobody is at the keyboard; each was printed with the option that answers it.
@@ -73,19 +71,19 @@ def guess_file(
         read_bounds, author=by or name_helper().name, reason=f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
     )
     set_bounds = {q: setter(q, said) for q, said in _read_answers("--bound", "tilt_x=5", bounds).items()}
-    known = _known_sites(config)
+    known = _known_sites()
     site = None if site_id is None else known.get(site_id)
-    asks = sys.stdin.isatty() and not as_json
+    asks = sys.stdin.isatty() and not options().as_json
     understand = _open(path, site)
-    found = _ask_until_known(lambda: _understand(understand, answers, is_new=site is None), answers, as_json=as_json)
+    found = _ask_until_known(lambda: _understand(understand, answers, is_new=site is None), answers)
     here = out or Path()
-    written, options = [], _spell_options(found)
+    written, reading = [], _spell_options(found)
     if found.mapping is not None:
         written.append(_write(here / f"{path.stem}.mapping.toml", spell_mapping(found.mapping, path.name)))
-        options = f"--mapping {_quote(written[0])}"
+        reading = f"--mapping {_quote(written[0])}"
     before = []
     added: Sequence[Sensor] = ()
-    folder = _sites_folder(config)
+    folder = _sites_folder()
     name = site_id or name_site(path.stem)
     is_renewed = bool(set_bounds) and _is_own(folder, name, found, answers)
     if site is None or is_renewed:
@@ -116,7 +114,7 @@ def guess_file(
         before = [f"cat {_quote(written[-1])} >> {_quote((folder or Path()) / f'{site.id}.toml')}"]
     elif set_bounds:
         raise ConfigError(f"{site.id} names all stations of {path}: its bounds are changed in its own file")
-    if as_json:
+    if options().as_json:
         print_json({
             "file": str(path), "facts": dict(found.facts), "written": [str(w) for w in written],
             "sensors": [asdict(sensor) for sensor in found.sensors],
@@ -125,11 +123,11 @@ def guess_file(
         say(f"{file} written")
     is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], (written or [path])[-1])
     if not find_absent(site, found.sensors):
-        _show_past(path, (found.form, place_said(found.said, site)), site, accepts=accepts, as_json=as_json)
-    _score_forecasts(path, found, as_json=as_json)
+        _show_past(path, (found.form, place_said(found.said, site)), site, accepts=accepts)
+    _score_forecasts(path, found)
     todo = "look at the bounds in the site file: those that you did not give are examples"
     say(f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:")
-    for command in (*before, *_list_next(path, options, site.id, config, is_weak=is_weak)):
+    for command in (*before, *_list_next(path, reading, site.id, is_weak=is_weak)):
         say(f"  {command}")
 
 
@@ -156,13 +154,14 @@ def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
     return is_weak
 
 
-def _list_next(path: Path, options: str, site_id: str, config: Path | None, *, is_weak: bool) -> Iterator[str]:
+def _list_next(path: Path, reading: str, site_id: str, *, is_weak: bool) -> Iterator[str]:
     """The commands from a site file to stored readings, the levels of the record and a forecast."""
+    config = options().config
     more = "" if config is None else f" --config {_quote(config)}"
     if not is_weak:
         yield f"slopeward check{more}"
     yield f"slopeward db upgrade{more}"
-    yield " ".join(filter(None, (f"slopeward ingest {_quote(path)} --site {site_id}", options))) + more
+    yield " ".join(filter(None, (f"slopeward ingest {_quote(path)} --site {site_id}", reading))) + more
     yield f"slopeward backtest --site {site_id}{more}"
     yield f"slopeward forecast run --site {site_id}{more}"
 
@@ -210,18 +209,18 @@ def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, 
     return answers
 
 
-def _ask_until_known(understand: Callable[[], Guess], answers: dict[str, str], *, as_json: bool) -> Guess:
+def _ask_until_known(understand: Callable[[], Guess], answers: dict[str, str]) -> Guess:
     """Understand, ask a person at the keyboard what is open, and again, until nothing is."""
     shown = False
     while True:
         found = understand()
-        if not shown and not as_json:
+        if not shown and not options().as_json:
             for name, text in found.facts:
                 print(f"{name:>20}  {text}")
         shown = True
         if not found.questions:
             return found
-        if not sys.stdin.isatty() or as_json:
+        if not sys.stdin.isatty() or options().as_json:
             say("the file does not say everything:")
             for question in found.questions:
                 say(f"  {_explain(question)}")
@@ -271,17 +270,17 @@ def _understand(
     return ask_place(found, answers) if is_new else found
 
 
-def _known_sites(config: Path | None) -> dict[str, Site]:
-    folder = _sites_folder(config)
+def _known_sites() -> dict[str, Site]:
+    folder = _sites_folder()
     return {} if folder is None or not folder.is_dir() else {s.id: s for s in scan_sites(folder)[0]}
 
 
-def _sites_folder(config: Path | None) -> Path | None:
+def _sites_folder() -> Path | None:
     """Where site files are, or will be; None: the service file is wrong, a table can be looked at all the same."""
     try:
-        return load_service(config).paths.sites
+        return read_service().paths.sites
     except ConfigError:
-        if config is not None:
+        if options().config is not None:
             raise
         return None
 
@@ -301,7 +300,7 @@ def _write(path: Path, text: str) -> Path:
 # ---- what it makes of the record ---------------------------------------------------------------------------------
 
 
-def _show_past(path: Path, known: tuple[str, Said], site: Site, *, accepts: bool, as_json: bool) -> None:
+def _show_past(path: Path, known: tuple[str, Said], site: Site, *, accepts: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
     from monitor.replay.first_look import look_back
@@ -313,7 +312,7 @@ def _show_past(path: Path, known: tuple[str, Said], site: Site, *, accepts: bool
     try:
         card = play(accept=accepts)
     except UnitDoubtError as doubt:
-        if as_json or not sys.stdin.isatty() or not typer.confirm(f"{doubt}\nAre the units right?", err=True):
+        if options().as_json or not sys.stdin.isatty() or not typer.confirm(f"{doubt}\nAre the units right?", err=True):
             raise
         card = play(accept=True)
     bounds = (
@@ -322,7 +321,7 @@ def _show_past(path: Path, known: tuple[str, Said], site: Site, *, accepts: bool
         else "without any bound, so nothing can raise one"
     )
     say(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, {bounds}:")
-    answer(card, None, as_json=as_json)
+    answer(card, None)
 
 
 def _say_read(results: Sequence[FileResult]) -> None:
@@ -333,7 +332,7 @@ def _say_read(results: Sequence[FileResult]) -> None:
             say(f"  first reason: {result.first_reason}")
 
 
-def _score_forecasts(path: Path, found: Guess, *, as_json: bool) -> None:
+def _score_forecasts(path: Path, found: Guess) -> None:
     """How well each quantity of motion could have been forecast; a record that is too short is said to be."""
     from forecasting.data.sources import Recipe, read_record
     from forecasting.errors import ForecastingError
@@ -348,8 +347,6 @@ def _score_forecasts(path: Path, found: Guess, *, as_json: bool) -> None:
             say(f"forecasts of {quantity}, scored on the newest part of the record:")
             try:
                 horizons_s = choose_horizons(read_record(str(long), Recipe()).panel.step_s)
-                backtest(
-                    data=str(long), horizons=",".join(spell_duration(round(h)) for h in horizons_s), as_json=as_json
-                )
+                backtest(data=str(long), horizons=",".join(spell_duration(round(h)) for h in horizons_s))
             except (SlopewardError, ForecastingError, typer.Exit) as error:
                 say(f"  none: {error}")

@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.stakes import weigh
 from monitor.cli.identity import act_by_two, name_helper, prove
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
+from monitor.cli.session import NOTHING, Commands, open_database, options, read_service, say, show
 from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
-from monitor.config.service import ComputeSection, load_service, load_sites
+from monitor.config.service import ComputeSection, load_sites
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -36,7 +36,7 @@ from monitor.ingest.sources.plan import place_said
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users
 
-app = typer.Typer(help=__doc__)
+app = Commands(help=__doc__)
 _FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in READERS.items())
 PARTLY: Final = 3
 
@@ -102,8 +102,6 @@ def ingest(
         bool, typer.Option("--accept-units", help="The units are right, however doubtful they look; it is recorded")
     ] = False,
     by: Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Store observations from files; reading a file twice stores nothing twice.
 
@@ -123,9 +121,7 @@ def ingest(
             raise typer.BadParameter(
                 "--guess takes a FILE, without --mapping, --format and --dry-run: it stores nothing"
             )
-        guess_file(
-            path, site, answers or (), out, config, bounds=bounds or (), by=by, accepts=accept_units, as_json=as_json
-        )
+        guess_file(path, site, answers or (), out, bounds=bounds or (), by=by, accepts=accept_units)
         return
     if answers or bounds or out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")
@@ -137,16 +133,16 @@ def ingest(
     if path is None or form is not None:
         choose_form(form, given)  # what cannot be is refused before a file is touched
     if forget_epoch0 is not None:
-        _forget(forget_epoch0, config, by, as_json=as_json)
+        _forget(forget_epoch0, by)
     elif answered is not None:
-        _answer(answered, config, by, reason, accept=accept_epoch0 is not None, as_json=as_json)
+        _answer(answered, by, reason, accept=accept_epoch0 is not None)
     elif rejected:
-        _replay(config, dry_run=dry_run, as_json=as_json)
+        _replay(dry_run=dry_run)
     else:
         assert path is not None
         known = None if mapping is None else load_mapping(mapping)
         said = Said(known, point_set, direction, unit, station, quantity, variable, window, within, time)
-        _read(path, site, form, given, said, config, accepts=accept_units, by=by, dry_run=dry_run, as_json=as_json)
+        _read(path, site, form, given, said, accepts=accept_units, by=by, dry_run=dry_run)
 
 
 def _now() -> datetime:
@@ -154,19 +150,19 @@ def _now() -> datetime:
 
 
 def _read(
-    path: Path, site_id: str | None, asked: str | None, given: Mapping[str, object], said: Said, config: Path | None, *,
-    accepts: bool, by: str | None, dry_run: bool, as_json: bool,
+    path: Path, site_id: str | None, asked: str | None, given: Mapping[str, object], said: Said, *,
+    accepts: bool, by: str | None, dry_run: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
     has_points = False
     with ExitStack() as stack:
         files = list_files(path, list_suffixes(asked, given))
-        sites = _find_sites(config, needed=not dry_run)
+        sites = _find_sites(needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
         said = place_said(said, place)
-        database = None if dry_run else stack.enter_context(open_database(config))
-        pipeline = Pipeline(database, sites, _now, None if dry_run else load_service(config).limits)
+        database = None if dry_run else stack.enter_context(open_database())
+        pipeline = Pipeline(database, sites, _now, None if dry_run else read_service().limits)
         who = prove(database, by, site_id) if accepts and database is not None else None
         _hold_to_sites(pipeline, database, who)
         for file in files:
@@ -174,7 +170,7 @@ def _read(
                 form = choose_for(file, asked, given)
                 points = READERS[form].content is Content.POINTS
                 has_points |= points
-                with _behind_walls(file, form, said, config) as walled:
+                with _behind_walls(file, form, said) as walled:
                     if points:
                         result = _read_points(file, place, form, said, database, walled)
                     else:
@@ -191,8 +187,8 @@ def _read(
             if database is not None:
                 record_file(database, name_helper(), result, _now())
                 _renew_flags(database, sites, result.sites)
-            _show_result(result, dry_run=dry_run, as_json=as_json)
-        if len(results) > 1 and not as_json:
+            _show_result(result, dry_run=dry_run)
+        if len(results) > 1 and not options().as_json:
             print(_total(results))
     valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
     if not valid:
@@ -207,15 +203,15 @@ def _read(
 
 
 @contextmanager
-def _behind_walls(file: Path, form: str, said: Said, config: Path | None) -> Iterator[Opened | None]:
+def _behind_walls(file: Path, form: str, said: Said) -> Iterator[Opened | None]:
     """What a worker read of a file whose form needs that; None: it is read here."""
     if not READERS[form].walled:
         yield None
         return
     try:
-        plan = load_service(config).compute
+        plan = read_service().compute
     except ConfigError:
-        if config is not None:
+        if options().config is not None:
             raise
         plan = ComputeSection()  # a dry run looks at the file alone
     with open_walled(file, form, said, plan, _now()) as opened:
@@ -287,11 +283,11 @@ def _hold_to_sites(pipeline: Pipeline, database: Database | None, who: Actor | N
         pipeline.sites = {name: site for name, site in pipeline.sites.items() if name in account.sites}
 
 
-def _find_sites(config: Path | None, *, needed: bool) -> dict[str, Site]:
+def _find_sites(*, needed: bool) -> dict[str, Site]:
     try:
-        return {s.id: s for s in load_sites(load_service(config).paths.sites)}
+        return {s.id: s for s in load_sites(read_service().paths.sites)}
     except ConfigError:
-        if needed or config is not None:
+        if needed or options().config is not None:
             raise
         return {}  # a dry run looks at the file alone
 
@@ -313,7 +309,7 @@ def _show_progress(result: FileResult) -> None:
         print(f"\r{result.file}: {result.rows} rows, {result.rejected} rejected", end="", file=sys.stderr, flush=True)
 
 
-def _show_result(result: FileResult, *, dry_run: bool, as_json: bool) -> None:
+def _show_result(result: FileResult, *, dry_run: bool) -> None:
     if sys.stderr.isatty():
         print(file=sys.stderr)
     span = (result.from_at, result.to_at)
@@ -333,7 +329,7 @@ def _show_result(result: FileResult, *, dry_run: bool, as_json: bool) -> None:
         line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
-    show(facts, line + _doubts([result]), as_json)
+    show(facts, line + _doubts([result]))
 
 
 def _total(results: Sequence[FileResult]) -> str:
@@ -369,9 +365,9 @@ def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterabl
         )
 
 
-def _replay(config: Path | None, *, dry_run: bool, as_json: bool) -> None:
-    with open_database(config) as database:
-        pipeline = Pipeline(database, _find_sites(config, needed=True), _now, load_service(config).limits)
+def _replay(*, dry_run: bool) -> None:
+    with open_database() as database:
+        pipeline = Pipeline(database, _find_sites(needed=True), _now, read_service().limits)
         result = replay_rejected(pipeline, _now, dry_run=dry_run)
     facts = {
         "read": result.read, "accepted": result.accepted, "stored": result.stored, "duplicates": result.duplicates,
@@ -381,7 +377,6 @@ def _replay(config: Path | None, *, dry_run: bool, as_json: bool) -> None:
         facts,
         f"{result.read} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
         f"{result.waiting} still wait",
-        as_json,
     )
     if not result.accepted:
         raise typer.Exit(NOTHING)
@@ -389,23 +384,19 @@ def _replay(config: Path | None, *, dry_run: bool, as_json: bool) -> None:
         raise typer.Exit(PARTLY)
 
 
-def _forget(name: str, config: Path | None, by: str | None, *, as_json: bool) -> None:
+def _forget(name: str, by: str | None) -> None:
     site, _, station = name.partition("/")
     if not site or not station:
         raise typer.BadParameter("--forget-epoch0: expected SITE/STATION")
-    with open_database(config) as database:
+    with open_database() as database:
         who = prove(database, by, site)
         with database.write() as connection:
             forget_reference(connection, site, station, who, _now())
-    show(
-        {"forgotten": name},
-        f"{name}: the next message says since when it counts; declare an offset if it jumps",
-        as_json,
-    )
+    show({"forgotten": name}, f"{name}: the next message says since when it counts; declare an offset if it jumps")
 
 
-def _answer(place: str, config: Path | None, by: str | None, reason: str, *, accept: bool, as_json: bool) -> None:
-    with open_database(config) as database:
+def _answer(place: str, by: str | None, reason: str, *, accept: bool) -> None:
+    with open_database() as database:
         site = place.partition("/")[0]
         who = prove(database, by, site)
         with database.read() as connection:
@@ -419,4 +410,4 @@ def _answer(place: str, config: Path | None, by: str | None, reason: str, *, acc
         holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: weigh(c, site)[0])
     more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
     facts = {"station": place, "holds": holds.spell(), "other": other.spell()}
-    show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}", as_json)
+    show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}")

@@ -1,21 +1,19 @@
 """`slopeward instruments`: how each instrument does, why, whether it votes, and what it needs."""
 
 import json
-from contextlib import closing
 from typing import Annotated, Any
 
 import typer
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import (
-    NOTHING,
-    ConfigOption,
-    JsonOption,
+    Commands,
     UtcOption,
     check_site,
     find_zones,
     open_database,
-    say,
+    options,
+    require_any,
     show,
     tell,
     tell_instant,
@@ -23,7 +21,7 @@ from monitor.cli.session import (
 from monitor.errors import NotFoundError
 from monitor.store.instrument_board import load_board
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.command("list")
@@ -31,28 +29,23 @@ def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
     unwell: Annotated[bool, typer.Option("--unwell", help="Only those that are not ok")] = False,
     utc: UtcOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List instruments by what they hang on: state, since when, why, votes, battery, action; exit 4 without any.
 
     Example: slopeward instruments list --site north-bench --unwell
     """
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         rows = load_board(c, narrow_to_reader(c, site))
-        if not rows:
-            check_site(c, config, site)
-        zones = find_zones(c, config, utc=utc)
+        check_site(c, site, rows)
+        zones = find_zones(c, utc=utc)
     rows = [r for r in rows if not unwell or r["state"] != "ok"]
     parent = None
     for row in rows:
-        if not as_json and (row["site"], row["parent"]) != parent:
+        if not options().as_json and (row["site"], row["parent"]) != parent:
             parent = (row["site"], row["parent"])
             print(f"{row['site']}, {row['parent'] or 'on its own'}")
-        show(_spell(row), _describe(row, zones(row["site"])), as_json)
-    if not rows:
-        say("no instrument" if not unwell else "all instruments are ok")
-        raise typer.Exit(NOTHING)
+        show(_spell(row), _describe(row, zones(row["site"])))
+    require_any(rows, "no instrument" if not unwell else "all instruments are ok")
 
 
 @app.command("show")
@@ -60,21 +53,19 @@ def show_(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     instrument: Annotated[str, typer.Argument(metavar="INSTRUMENT", help="Station")],
     utc: UtcOption = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show one instrument: all that is wrong with it, battery, calibration, and its share of each month.
 
     Example: slopeward instruments show north-bench G1
     """
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         rows = load_board(c, narrow_to_reader(c, site), instrument)
+        check_site(c, site, rows)
         if not rows:
-            check_site(c, config, site)
             raise NotFoundError(
                 f"site {site!r} declares no instrument {instrument!r}; see `slopeward instruments list`"
             )
-        zone = find_zones(c, config, utc=utc)(site)
+        zone = find_zones(c, utc=utc)(site)
     row = rows[0]
     lines = [_describe(row, zone).strip()]
     lines += [
@@ -86,7 +77,7 @@ def show_(
     age = f", {row['calibration_age_days']} days ago" if row["calibrated_on"] else ""
     lines.append(f"  calibrated on {row['calibrated_on'] or '-'}{age}, due on {row['calibration_due_on'] or '-'}")
     lines += [f"  {m['month']}: {m['availability']:.1%} of {m['expected']} epochs" for m in row["months"]]
-    show(_spell(row), "\n".join(lines), as_json)
+    show(_spell(row), "\n".join(lines))
 
 
 def _spell(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """`slopeward level`: a person sets the hazard level of a site, with a reason."""
 
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,14 +8,13 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import find_asking, measure_stake, order_level_of
 from monitor.cli.identity import act_by_two, prove
-from monitor.cli.session import ConfigOption, JsonOption, open_database, say, show, take_site
-from monitor.config.service import load_service
+from monitor.cli.session import Commands, open_database, read_service, say, show, take_site
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.people.countersign import SharedAct
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.callback()
@@ -31,8 +29,6 @@ def set_(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is sent with the level")],
     by: Annotated[str | None, typer.Option("--by", help="Who decides; else the account of the OS user")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Lower the level although something asks for more.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Set the hazard level. Raised, it stands until a person lowers it; lowered, only newer data raise it again.
 
@@ -44,9 +40,9 @@ def set_(
     """
     from monitor.cli.session import pick_site
 
-    site = pick_site(load_service(config), site_id)
+    site = pick_site(read_service(), site_id)
     signers: list[str] = []
-    with closing(open_database(config)) as db:
+    with open_database() as db:
         who, now = prove(db, by, site.id), datetime.now(UTC)
         site = take_site(db, site, "level set", now)
         number = _find_level(site, name)
@@ -64,7 +60,7 @@ def set_(
         say(one)
     line = f"{site.id}: {site.levels[before].name} -> {level_name}"
     facts = {"site": site.id, "from": before, "to": number, "level_name": level_name, "signed_by": signers}
-    show(facts, line, as_json)
+    show(facts, line)
 
 
 def _find_level(site: Site, name: str) -> int:

@@ -1,6 +1,5 @@
 """`slopeward maintenance`: people work on a station; its votes wait for a time, and the gravest never do."""
 
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -8,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.identity import act_by_two, narrow_to_reader, prove
-from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.identity import act_by_two, acting, narrow_to_reader, prove
+from monitor.cli.people.teams import By
+from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse, parse_duration_s, spell
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -18,11 +18,10 @@ from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.people.countersign import SharedAct
 from monitor.store.people.users import load_users
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 WindowId = Annotated[
     int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help="Number, see `slopeward maintenance list`")
 ]
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 
 
 @app.command("add")
@@ -34,7 +33,7 @@ def add(
     from_: Annotated[str | None, typer.Option("--from", help="Begin, such as 2026-03-01T06:00Z; else now")] = None,
     second: Annotated[str | None, typer.Option("--second", help="Second person: the votes of the station for the "
                                                "second highest level wait as well; those for the top never do")] = None,
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+    by: By = None,
 ) -> None:  # fmt: skip
     """Declare work on a station: its votes are set aside, with this as the reason, until the time is over.
 
@@ -48,7 +47,7 @@ def add(
         begin = None if from_ is None else parse(from_)
     except ValueError as error:
         raise RefusedError(f"--for, --from: {error}") from error
-    with closing(open_database(config)) as db:
+    with open_database() as db:
         who, now = prove(db, by, site), datetime.now(UTC)
         from_at = now if begin is None else begin
 
@@ -71,50 +70,41 @@ def add(
             f"{again} --second {who.name}", do,
         )  # fmt: skip
         number = facts["id"]
-    show(facts, f"maintenance {number}: {site} {station} until {facts['to_at'][:16]}Z", as_json)
+    show(facts, f"maintenance {number}: {site} {station} until {facts['to_at'][:16]}Z")
 
 
 @app.command("end")
 def end(
-    number: WindowId,
-    reason: Annotated[str, typer.Option("--reason", help="Why; such as: work is done")],
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
-) -> None:  # fmt: skip
+    number: WindowId, reason: Annotated[str, typer.Option("--reason", help="Why; such as: work is done")], by: By = None
+) -> None:
     """End a maintenance before its time; the votes count again within seconds.
 
     Example: slopeward maintenance end 3 --reason "mast stands, readings are sound"
     """
-    with closing(open_database(config)) as db:
-        who = prove(db, by, lambda c: store.find_site_of_maintenance(c, number))
-        with db.write() as c:
-            store.end_maintenance(c, number, who, reason, datetime.now(UTC))
-    show({"id": number, "ended": True}, f"maintenance {number} is over", as_json)
+    with acting(by, lambda c: store.find_site_of_maintenance(c, number)) as (c, who, now):
+        store.end_maintenance(c, number, who, reason, now)
+    show({"id": number, "ended": True}, f"maintenance {number} is over")
 
 
 @app.command("list")
 def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Those that are over as well")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List maintenance that is declared and not over; exit 4 when there is none.
 
     Example: slopeward maintenance list --site north-bench --all
     """
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         found = store.load_maintenance(c, narrow_to_reader(c, site), datetime.now(UTC), everything=everything)
-        if not found:
-            check_site(c, config, site)
+        check_site(c, site, found)
     for one in found:
         facts = _facts(one)
         people = one.by + (f" with {one.second_by}" if one.second_by else "")
         over = f", ended {facts['ended_at'][:16]}Z by {one.ended_by}" if one.ended_at else ""
         line = f"{one.id:>4} {one.site} {one.station} {facts['from_at'][:16]}Z to {facts['to_at'][:16]}Z{over}"
-        show(facts, f"{line}, {people}: {one.reason}", as_json)
-    if not found:
-        say("no maintenance")
-        raise typer.Exit(NOTHING)
+        show(facts, f"{line}, {people}: {one.reason}")
+    require_any(found, "no maintenance")
 
 
 def _facts(one: store.Maintenance) -> dict[str, Any]:

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.identity import narrow_to_reader, prove
-from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.identity import acting, narrow_to_reader
+from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import offsets
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.views import load_view
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")]
 Site = Annotated[str | None, typer.Option("--site", help="Only this site")]
 OffsetId = Annotated[
@@ -33,8 +33,6 @@ def add(
     kind: Annotated[str, typer.Option(help=f"One of {', '.join(offsets.KINDS)}")] = "other",
     known_from: Annotated[str | None, typer.Option(help="Since when we know; now when not given")] = None,
     by: By = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Declare an offset; it counts from the next evaluation on: corrected = raw - sum(offsets up to then).
 
@@ -44,69 +42,58 @@ def add(
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
     """
     happened, known = _instant(at), None if known_from is None else _instant(known_from)
-    with open_database(config) as db:
-        author, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            series_id = find_series_id(c, site, station, quantity)
-            if series_id is None:
-                check_site(c, config, site)
-                there = "see the view latest_observation"
-                raise NotFoundError(f"there is no series {site} {station} {quantity} yet; {there}")
-            offset_id = offsets.add_offset(
-                c, series_id, at=happened, known_from=known or now, size=size, unit=unit, kind=kind, author=author,
-                reason=reason, now=now,
-            )  # fmt: skip
+    with acting(by, site) as (c, author, now):
+        series_id = find_series_id(c, site, station, quantity)
+        if series_id is None:
+            check_site(c, site)
+            there = "see the view latest_observation"
+            raise NotFoundError(f"there is no series {site} {station} {quantity} yet; {there}")
+        offset_id = offsets.add_offset(
+            c, series_id, at=happened, known_from=known or now, size=size, unit=unit, kind=kind, author=author,
+            reason=reason, now=now,
+        )  # fmt: skip
     told = (
         f"for the two highest levels it counts once a second person confirms it: slopeward offsets confirm {offset_id}"
     )
-    show({"offset_id": offset_id}, f"offset {offset_id} is declared; {told}", as_json)
+    show({"offset_id": offset_id}, f"offset {offset_id} is declared; {told}")
 
 
 @app.command("confirm")
 def confirm(
     offset_id: OffsetId, reason: Annotated[str, typer.Option(help="What was checked")] = "", by: By = None,
-    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Note that a declared offset was checked; by a second person it counts for the two highest levels as well.
 
     Example: slopeward offsets confirm 3 --reason "compared with the field book"
     """
-    with open_database(config) as db:
-        who = prove(db, by, lambda c: offsets.find_site_of_offset(c, offset_id))
-        with db.write() as c:
-            offsets.confirm_offset(c, offset_id, who, reason, datetime.now(UTC))
-    show({"offset_id": offset_id}, f"offset {offset_id} is confirmed", as_json)
+    with acting(by, lambda c: offsets.find_site_of_offset(c, offset_id)) as (c, who, now):
+        offsets.confirm_offset(c, offset_id, who, reason, now)
+    show({"offset_id": offset_id}, f"offset {offset_id} is confirmed")
 
 
 @app.command("revoke")
-def revoke(
-    offset_id: OffsetId, reason: Annotated[str, typer.Option(help="Why")], by: By = None,
-    config: ConfigOption = None, as_json: JsonOption = False,
-) -> None:  # fmt: skip
+def revoke(offset_id: OffsetId, reason: Annotated[str, typer.Option(help="Why")], by: By = None) -> None:
     """Withdraw an offset from now on; past decisions keep what they knew.
 
     What two people stand behind is taken back by the opposite offset, which a second person confirms.
 
     Example: slopeward offsets revoke 3 --reason "wrong station"
     """
-    with open_database(config) as db:
-        who = prove(db, by, lambda c: offsets.find_site_of_offset(c, offset_id))
-        with db.write() as c:
-            offsets.revoke_offset(c, offset_id, who, reason, datetime.now(UTC))
-    show({"offset_id": offset_id}, f"offset {offset_id} is revoked", as_json)
+    with acting(by, lambda c: offsets.find_site_of_offset(c, offset_id)) as (c, who, now):
+        offsets.revoke_offset(c, offset_id, who, reason, now)
+    show({"offset_id": offset_id}, f"offset {offset_id} is revoked")
 
 
 @app.command("list")
-def list_offsets(site: Site = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_offsets(site: Site = None) -> None:
     """List declared offsets with both their dates, author and state; exit 4 when there are none.
 
     Example: slopeward offsets list --site north-bench
     """
-    with open_database(config) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         sites = narrow_to_reader(c, site)
         rows = load_view(c, "offsets", order_by=("offset_id",), site=sites)
-        if not rows:
-            check_site(c, config, site)
+        check_site(c, site, rows)
     for row in rows:
         by = row["confirmed_by"]
         state = "revoked" if row["revoked_at"] else f"confirmed by {by}, declared" if by else "declared"
@@ -114,10 +101,8 @@ def list_offsets(site: Site = None, config: ConfigOption = None, as_json: JsonOp
         line = (
             f"{row['offset_id']:>4} {series} {row['size']:+g} {row['unit']} at {row['at']} {state} by {row['author']}"
         )
-        show(row, f"{line}: {row['reason']}", as_json)
-    if not rows:
-        say("no offset is declared")
-        raise typer.Exit(NOTHING)
+        show(row, f"{line}: {row['reason']}")
+    require_any(rows, "no offset is declared")
 
 
 def _instant(text: str) -> datetime:

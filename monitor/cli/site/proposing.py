@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,17 +12,8 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.site_diff import spell_effect
 from monitor.cli.identity import narrow_to_reader, prove, require_readable
-from monitor.cli.session import (
-    LARGEST_ID,
-    NOTHING,
-    ConfigOption,
-    JsonOption,
-    check_site,
-    open_database,
-    open_service,
-    say,
-    show,
-)
+from monitor.cli.people.teams import By
+from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, open_service, require_any, say, show
 from monitor.config.service import parse_site
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -31,100 +21,82 @@ from monitor.domain.terms import read_text
 from monitor.store.alerting.proposals import Proposal
 from monitor.store.database.engine import Database
 
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
+app = Commands()
 Number = Annotated[
     int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help="Number, see `slopeward sites proposals`")
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs of change control to `slopeward sites`."""
-    app.command(epilog='Example: slopeward sites propose north-bench.toml --by "R. Mori" --reason "noise is lower"')(
-        propose
-    )
-    app.command(epilog="Example: slopeward sites proposals 3")(proposals)
-    app.command(epilog='Example: slopeward sites approve 3 --by "A. Rossi" --reason "as discussed"')(approve)
-    app.command(epilog='Example: slopeward sites reject 3 --by "A. Rossi" --reason "no evidence yet"')(reject)
-
-
+@app.command(epilog='Example: slopeward sites propose north-bench.toml --by "R. Mori" --reason "noise is lower"')
 def propose(
     file: Annotated[Path, typer.Argument(help="Site file with the change.")],
     reason: Annotated[str, typer.Option("--reason", help="On what grounds.")],
     by: By = None,
     months: Annotated[int, typer.Option("--months", min=0, max=1200, help="How far back the effect is computed, in "
                                         "months of 30 days; 0 computes none.")] = 3,
-    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Store a changed site file for approval, and show what it would have done in the last months."""
     from monitor.alerting.acts.change_control import propose as store_it
 
-    with closing(open_database(config)) as db:
+    with open_database() as db:
         text = read_text(file)
         author, now = prove(db, by, lambda _: parse_site(text, str(file)).id), datetime.now(UTC)
         found = store_it(
             db, text, str(file), author, reason, now,
             lambda old, new: _preview(db, old, new, now, months),
         )  # fmt: skip
-    _print(found, as_json)
+    _print(found)
     who = "somebody else" if found.loosens_high else "somebody"
     say(f"proposal {found.id} waits; {who} puts it in force by: slopeward sites approve {found.id} --by W --reason R")
 
 
+@app.command(epilog="Example: slopeward sites proposals 3")
 def proposals(
     number: Annotated[
         int | None, typer.Argument(metavar="[ID]", min=1, max=LARGEST_ID, help="Show this one in full.")
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Decided ones as well.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List the changes that wait for approval, or show one with its differences and its effect."""
     from monitor.store.alerting.proposals import load_proposal, load_proposals
 
-    with closing(open_database(config)) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         if number is not None:
             one = load_proposal(c, number)
             require_readable(c, one.site)
-            _print(one, as_json)
+            _print(one)
             return
         found = load_proposals(c, narrow_to_reader(c, site), everything=everything)
-        if not found:
-            check_site(c, config, site)
+        check_site(c, site, found)
     for one in found:
         mark = ", loosens a high level" if one.loosens_high else ""
         line = f"{one.id:>4} {spell(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
-        show(_facts(one), line, as_json)
-    if not found:
-        say("no proposal")
-        raise typer.Exit(NOTHING)
+        show(_facts(one), line)
+    require_any(found, "no proposal")
 
 
+@app.command(epilog='Example: slopeward sites approve 3 --by "A. Rossi" --reason "as discussed"')
 def approve(
-    number: Number,
-    reason: Annotated[str, typer.Option("--reason", help="Why it may go into force.")],
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
-) -> None:  # fmt: skip
+    number: Number, reason: Annotated[str, typer.Option("--reason", help="Why it may go into force.")], by: By = None
+) -> None:
     """Put a proposal in force: the site file is written, the running service takes it within seconds."""
     from monitor.alerting.acts.change_control import approve as put_in_force
 
-    service, db = open_service(config)
-    with closing(db):
+    service, db = open_service()
+    with db:
         path = put_in_force(db, service.paths.sites, number, prove(db, by, _where(number)), reason, datetime.now(UTC))
-    show({"id": number, "state": "approved", "file": str(path)}, f"proposal {number} is in force: {path}", as_json)
+    show({"id": number, "state": "approved", "file": str(path)}, f"proposal {number} is in force: {path}")
 
 
-def reject(
-    number: Number,
-    reason: Annotated[str, typer.Option("--reason", help="Why not.")],
-    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
-) -> None:  # fmt: skip
+@app.command(epilog='Example: slopeward sites reject 3 --by "A. Rossi" --reason "no evidence yet"')
+def reject(number: Number, reason: Annotated[str, typer.Option("--reason", help="Why not.")], by: By = None) -> None:
     """Turn a proposal down; it stays on record."""
     from monitor.alerting.acts.change_control import reject as turn_down
 
-    with closing(open_database(config)) as db:
+    with open_database() as db:
         turn_down(db, number, prove(db, by, _where(number)), reason, datetime.now(UTC))
-    show({"id": number, "state": "rejected"}, f"proposal {number} is rejected", as_json)
+    show({"id": number, "state": "rejected"}, f"proposal {number} is rejected")
 
 
 def _preview(db: Database, old: Site | None, new: Site, now: datetime, months: int) -> dict[str, Any]:
@@ -160,7 +132,7 @@ def _facts(one: Proposal) -> dict[str, Any]:
     return {k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(one).items() if k != "source"}
 
 
-def _print(one: Proposal, as_json: bool) -> None:
+def _print(one: Proposal) -> None:
     lines = [f"proposal {one.id} of {one.site}, {one.state}, by {one.author}: {one.reason}"]
     if one.decided_at is not None:
         lines.append(f"  {one.state} {spell(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
@@ -170,7 +142,7 @@ def _print(one: Proposal, as_json: bool) -> None:
         lines.append("  loosens one of the two highest levels; its approver must be somebody else:")
         lines += [f"    {line}" for line in effect.get("loosens", ())]
     lines += [f"  {line}" for line in spell_effect(effect)]
-    show(_facts(one), "\n".join(lines), as_json)
+    show(_facts(one), "\n".join(lines))
 
 
 def _say(value: Any) -> str:

@@ -7,8 +7,7 @@ import typer
 
 from monitor.cli.identity import prove
 from monitor.cli.service import reporting
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, pick_site, say, show
-from monitor.config.service import load_service
+from monitor.cli.session import Commands, open_database, pick_site, read_service, require_any, show
 from monitor.domain.instants import spell
 from monitor.domain.names import tidy_text
 from monitor.domain.observation import Report
@@ -18,13 +17,8 @@ from monitor.ingest.message import is_station
 from monitor.store.people.users import name_credential
 from monitor.store.readings.messages import add_report
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
-reporting.register(app)
-
-
-@app.callback()
-def describe() -> None:
-    """What an observer saw on the slope; bulletins, shift reports and the quick card."""
+app = Commands(no_args_is_help=True, help=__doc__)
+app.add_typer(reporting.app)
 
 
 @app.command("add")
@@ -36,8 +30,6 @@ def add(
     time: Annotated[str | None, typer.Option("--time", help="When, with zone; now when not given")] = None,
     station: Annotated[str | None, typer.Option("--station", help="The station it is near")] = None,
     photo_url: Annotated[str | None, typer.Option("--photo-url", help="Where a picture lies")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add an observer's report; a report criterion of the site may vote on it.
 
@@ -52,15 +44,13 @@ def add(
     kind, text = tidy_text(kind), tidy_text(text)
     if not text or not kind:
         raise RefusedError("a report needs a kind and a text")
-    place = pick_site(load_service(config), site)
+    place = pick_site(read_service(), site)
     seen_at = read_given_time(time, now)
-    with open_database(config) as db:
+    with open_database() as db:
         who, now = prove(db, by, place.id), datetime.now(UTC)
         item = Report(place.id, seen_at, kind, text, who.name, station, photo_url)
         with db.write(urgent=True) as c:
             credential = name_credential(c, who.name, f"user {who.os_user} of this machine")
             added = add_report(c, item, now, actor=who, credential=credential)
-    if not added:
-        say("the very same report is there already")
-        raise typer.Exit(NOTHING)
-    show({"site": place.id, "kind": kind, "at": spell(item.at), "by": who.name}, f"{place.id}: {kind} noted", as_json)
+    require_any(added, "the very same report is there already")
+    show({"site": place.id, "kind": kind, "at": spell(item.at), "by": who.name}, f"{place.id}: {kind} noted")

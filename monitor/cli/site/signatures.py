@@ -8,22 +8,17 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.word_acts import list_words
-from monitor.cli.identity import prove, sites_of_reader
-from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, open_database, say, show
+from monitor.cli.identity import acting, sites_of_reader
+from monitor.cli.session import LARGEST_ID, NOTHING, Commands, open_database, say, show
 from monitor.domain.instants import spell
 from monitor.store.alerting.offsets import load_waiting_offsets
 from monitor.store.people.countersign import load_waiting, withdraw_signature
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
-
-
-@app.callback()
-def describe() -> None:
-    """First signatures that wait for a second person."""
+app = Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.command("list")
-def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_signatures() -> None:
     """List what one person signed and a second one has not yet; exit 4 when nothing waits.
 
     Who agrees gives the same command in a session of their own. A signature lapses after four hours. First answers to
@@ -33,7 +28,7 @@ def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) ->
 
     Example: slopeward signatures list
     """
-    with open_database(config) as db, db.read() as c:
+    with open_database() as db, db.read() as c:
         sites = sites_of_reader(c)
         found = [one for one in load_waiting(c, datetime.now(UTC)) if sites is None or one.site in sites]
         offsets = [o for o in load_waiting_offsets(c, datetime.now(UTC)) if sites is None or o.site in sites]
@@ -46,10 +41,10 @@ def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) ->
         }  # fmt: skip
         terms = "".join(f", {name} {value}" for name, value in one.terms.items())
         line = f"{one.id:>4} {one.act} of {one.subject}{terms}: signed by {one.by}, until {until[:16]}Z: {one.reason}"
-        show(facts, line, as_json)
+        show(facts, line)
     for word in words:
         line = f"   - {word.site} {word.question}: {word.answer}, says {word.by}; alert {word.alert_id or '-'}"
-        show({"signature_id": None, "act": "step.sign", **asdict(word)}, line, as_json)
+        show({"signature_id": None, "act": "step.sign", **asdict(word)}, line)
     for waiting in offsets:
         series, number = f"{waiting.site} {waiting.station} {waiting.quantity}", waiting.offset.id
         author, reason = waiting.offset.author, waiting.offset.reason
@@ -58,7 +53,7 @@ def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) ->
             "signature_id": None, "act": "offset.confirm", "site": waiting.site, "subject": f"offset:{number}",
             "by": author, "reason": reason,
         }  # fmt: skip
-        show(facts, line, as_json)
+        show(facts, line)
     if not found and not words and not offsets:
         say("no signature waits for a second person")
         raise typer.Exit(NOTHING)
@@ -71,8 +66,6 @@ def withdraw(
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why it does not hold any more")],
     by: Annotated[str | None, typer.Option("--by", help="Who withdraws; else the account of the OS user")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Take back a first signature before the second person gives theirs; its signer may, and an admin of the site.
 
@@ -82,9 +75,7 @@ def withdraw(
     def where(c: Connection) -> str | None:
         return next((w.site for w in load_waiting(c, datetime.now(UTC)) if w.id == signature_id), None)
 
-    with open_database(config) as db:
-        who, now = prove(db, by, where), datetime.now(UTC)
-        with db.write(urgent=True) as c:
-            act = withdraw_signature(c, signature_id, who, reason, now)
+    with acting(by, where, urgent=True) as (c, who, now):
+        act = withdraw_signature(c, signature_id, who, reason, now)
     facts = {"signature_id": signature_id, "act": act, "withdrawn_by": who.name}
-    show(facts, f"signature {signature_id} is withdrawn: {act} is not done by it", as_json)
+    show(facts, f"signature {signature_id} is withdrawn: {act} is not done by it")

@@ -9,32 +9,29 @@ from sqlalchemy import Connection
 
 from monitor.cli import session
 from monitor.cli.identity import act_by_two, prove
-from monitor.cli.session import ConfigOption, JsonOption, open_service, pick_site, print_json
+from monitor.cli.session import Commands, open_service, options, pick_site, print_json, read_service, show_in_order
 from monitor.cli.site import proposing
 from monitor.config.first_site import write_first_site
-from monitor.config.service import find_weaknesses, load_service, parse_site, scan_sites
+from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.errors import ConfigError, NeedsSecondError, RefusedError
 from monitor.series.bounds import declared_units
 
-app = typer.Typer(help="List, show, start and change site files.", no_args_is_help=True)
-proposing.register(app)
+app = Commands(help="List, show, start and change site files.", no_args_is_help=True)
+app.add_typer(proposing.app)
 Name = Annotated[str, typer.Argument(help="Site id.")]
 
 
 @app.command("list", epilog="Example: slopeward sites list --json")
-def list_sites(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_sites() -> None:
     """List the site files; exit 3 when one cannot be used, 4 when there is none."""
-    service = load_service(config)
+    service = read_service()
     sites, failures = scan_sites(service.paths.sites)
     for site in sites:
         line = {"site": site.id, "name": site.name, "stations": len(site.stations), "criteria": len(site.criteria)}
-        if as_json:
-            print_json(line)
-        else:
-            print(f"{site.id}: {site.name}, {len(site.stations)} stations, {len(site.criteria)} criteria")
+        show_in_order(line, f"{site.id}: {site.name}, {len(site.stations)} stations, {len(site.criteria)} criteria")
     for error in failures.values():
         typer.echo(str(error), err=True)
     if failures:
@@ -44,12 +41,12 @@ def list_sites(config: ConfigOption = None, as_json: JsonOption = False) -> None
 
 
 @app.command(epilog="Example: slopeward sites show north-bench")
-def show(name: Name, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def show(name: Name) -> None:
     """Show a site as the service understands it: globs resolved, defaults filled in, units canonical."""
     from dataclasses import asdict
 
-    site = pick_site(load_service(config), name)
-    if as_json:
+    site = pick_site(read_service(), name)
+    if options().as_json:
         print_json({k: v for k, v in asdict(site).items() if k != "source"})
         return
     print(f"{site.id}: {site.name} ({site.latitude}, {site.longitude}, {site.timezone}), version {site.version[:12]}")
@@ -83,22 +80,19 @@ def _spell_bounds(site: Site, criterion: Criterion) -> str:
 
 @app.command(epilog="Example: slopeward sites init north-bench")
 def init(
-    name: Name,
-    config: ConfigOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="File to write; default in paths.sites.")] = None,
-    as_json: JsonOption = False,
+    name: Name, out: Annotated[Path | None, typer.Option("--out", help="File to write; default in paths.sites.")] = None
 ) -> None:
     """Write a commented site file that passes `slopeward check`; an existing file is never overwritten."""
     text = write_first_site(name)
     parse_site(text, name)  # says at once what is wrong with the name
-    path = out or load_service(config).paths.sites / f"{name}.toml"
+    path = out or read_service().paths.sites / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise ConfigError(f"{path} exists already; choose another name, or edit it") from None
-    session.show({"site": name, "file": str(path)}, str(path), as_json)
+    session.show({"site": name, "file": str(path)}, str(path))
 
 
 @app.command(epilog="Example: slopeward sites retire north-bench --reason 'mine closed' --by 'A. Rossi'")
@@ -109,8 +103,6 @@ def retire(
     second: Annotated[
         str | None, typer.Option("--second", help="Second person, while one of the two highest levels stands.")
     ] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """End the watch over a site whose file was taken away; its history stays, core must be restarted."""
     from monitor.store.alerting.decisions import find_state
@@ -119,7 +111,7 @@ def retire(
     from monitor.store.people.countersign import SharedAct
     from monitor.store.people.users import require_two
 
-    service, db = open_service(config)
+    service, db = open_service()
     sites, _ = scan_sites(service.paths.sites)
     if name in {site.id for site in sites}:
         raise RefusedError(f"the file of {name} is still in {service.paths.sites}; take it away first")
@@ -146,4 +138,4 @@ def retire(
     act = SharedAct("retire_site", name, {})
     act_by_two(db, act, who, second, reason, f"slopeward sites retire {name}", do, measure)
     line = f"{name} is no longer watched; restart the service (or send it SIGHUP)"
-    session.show({"site": name, "watched": False, "reason": reason}, line, as_json)
+    session.show({"site": name, "watched": False, "reason": reason}, line)

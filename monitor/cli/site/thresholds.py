@@ -18,12 +18,12 @@ from forecasting.hydrology.threshold_learning import (
     find_events,
     learn_threshold,
 )
-from monitor.cli.session import JsonOption, say, show
+from monitor.cli.session import Commands, say, show
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
 from monitor.errors import RefusedError
 from monitor.ingest.files.selecting import Selected, read_selected
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = Commands(no_args_is_help=True, help=__doc__)
 DataOption = Annotated[Path, typer.Option("--data", help="Neutral long CSV or Parquet: time, station, quantity, value")]
 RainOption = Annotated[str, typer.Option("--rain", help="Series of rain, STATION.quantity, such as R1.rain")]
 PARTLY: Final = 3
@@ -31,12 +31,7 @@ FAST_SHARE: Final = 0.95
 DAY_S: Final = 86_400.0
 
 
-@app.callback()
-def describe() -> None:
-    """Bounds on rain from a slope's own records."""
-
-
-@app.command("learn")
+@app.command("learn", takes_config=False)
 def learn(
     data: DataOption,
     rain: RainOption,
@@ -53,7 +48,6 @@ def learn(
         int, typer.Option("--least-events", min=LEAST_EVENTS, max=10_000, help="Fewer are refused")
     ] = LEAST_EVENTS,
     level: Annotated[str, typer.Option("--level", help="Level that the criterion asks for")] = "yellow",
-    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Learn a rain threshold from rain and movement: window, lag, ROC, cross-validated by year, and the criterion.
 
@@ -79,7 +73,7 @@ def learn(
         raise RefusedError(f"{data}: {error} (movement over {limit:.3g} mm/day, {grounds})") from None
     facts = _facts(found, fell, moved, limit, grounds)
     facts["criterion"] = None if fell.unit == "index" else write_criterion(found, facts, rain, level)
-    show(facts, _text(found, facts), as_json)
+    show(facts, _text(found, facts))
     if found.cross.skill <= 0.0:
         say("cross-validated skill is not above chance: this threshold is no better than none")
     if fell.unit == "index":
@@ -87,14 +81,13 @@ def learn(
         raise typer.Exit(PARTLY)
 
 
-@app.command("maxima")
+@app.command("maxima", takes_config=False)
 def maxima(
     data: DataOption,
     rain: RainOption,
     windows: Annotated[str, typer.Option("--windows", help="Windows of the sums")] = "1d,3d",
     min_coverage: Annotated[float, typer.Option("--min-coverage", min=0.5, max=1.0, help="Share of a year that must "
                                                                                          "be measured")] = 0.9,
-    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Largest rain sums of each calendar year (UTC), for `annual_maxima` of a `rain_return_period` criterion.
 
@@ -120,7 +113,7 @@ def maxima(
         found[spell_duration(span_s)] = [best[y] for y in complete]
     text = "annual_maxima = {" + ", ".join(f'"{k}" = {v}' for k, v in found.items()) + "}"
     facts = {"rain": rain, "years": complete, "annual_maxima": found, "toml": text}
-    show(facts, f"{len(complete)} years with at least {min_coverage:.0%} measured: {complete}\n{text}", as_json)
+    show(facts, f"{len(complete)} years with at least {min_coverage:.0%} measured: {complete}\n{text}")
     if not complete:
         raise typer.Exit(4)
 

@@ -151,11 +151,13 @@ def list_exports(request: Request, site: str) -> dict[str, Any]:
 @router.get("/sites/{site}/maintenance.ics", response_class=Response)
 def send_calendar(request: Request, site: str) -> Response:
     """Maintenance as a calendar, also what is over."""
-    from monitor.export.calendar import write_calendar
+    from monitor.export.calendar import write_maintenance
 
     with read_site(request, site) as seen:
         windows = load_maintenance(seen.c, site, seen.now, everything=True)
-    return Response(write_calendar(windows, site, seen.card.name, seen.now), media_type="text/calendar; charset=utf-8")
+    return Response(
+        write_maintenance(windows, site, seen.card.name, seen.now), media_type="text/calendar; charset=utf-8"
+    )
 
 
 @router.get("/sites/{site}/stac")

@@ -21,13 +21,13 @@ from monitor.config.service import parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.replay.backtest import run_backtest
-from monitor.simulate.site_file import write_site_toml
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.upkeep.migrate import upgrade
 from tests.bench.record import read_figures, record
+from tests.data.site_text import write_site_toml
 
 START: Final = datetime(2025, 1, 1, tzinfo=UTC)
 BAR_S: Final = 60.0

@@ -123,10 +123,10 @@ def list_commands():
     return [name for verb, app in apps.items() for name in walk(verb, typer.main.get_command(app))]
 
 
-def test_every_command_has_a_rule_and_every_rule_a_command():
+def test_every_rule_has_a_command_and_who_acts_for_a_person_is_called_here():
     found = list_commands()
     assert len(found) > 70
-    assert set(found) == set(rules.RULES)
+    assert set(rules.RULES) < set(found)
     people = {name for name, rule in rules.RULES.items() if rule in {rules.OPERATOR, rules.ADMIN}}
     assert people == set(CALLS)
 
@@ -228,7 +228,7 @@ WHOLE = {
 def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch, capsys, tmp_path):
     """It keeps nobody from the database who may open it; it keeps the duty of one slope from acting on another's."""
     monkeypatch.chdir(tmp_path)
-    reading = {name for name, rule in rules.RULES.items() if rule == rules.READS}
+    reading = set(list_commands()) - set(rules.RULES)
     of_models = ("forecast ", "scenes ", "clouds ", "susceptibility ", "anomalies ", "thresholds ", "failure-time ")
     by_site = {name for name in reading if not name.startswith(of_models)}
     assert by_site == {*SHOWN, *WHOLE}, "decide whether a command that reads shows what is of one site"

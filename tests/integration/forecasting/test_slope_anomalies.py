@@ -9,8 +9,8 @@ from detection.anomaly import jobs
 from detection.anomaly.records import Scoring
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.simulate.faults import Fault
-from monitor.simulate.site_file import write_site_toml
 from monitor.simulate.slope import SlopeModel
+from tests.data.site_text import write_site_toml
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -55,6 +55,11 @@ def test_the_reference_page_names_every_network_with_its_weights(listed):
     }
 
 
+def keep(monkeypatch, **figures):
+    kept = {name: {"measured_at": "2026-11-22", "figures": table} for name, table in figures.items()}
+    monkeypatch.setattr(catalogue, "read_benchmark", kept.get)
+
+
 def test_a_score_is_that_of_the_record_beside_auto(listed, monkeypatch):
     row = listed["lld"]
     assert {s["record"] for s in row["scores"]} == {"forecast.json"}
@@ -64,44 +69,46 @@ def test_a_score_is_that_of_the_record_beside_auto(listed, monkeypatch):
     old, new = {"seeds": 1, "measured_at": "2026-01-01"}, {"seeds": 1, "measured_at": "2026-02-02"}
     table = {"auto 7d": new | {"mae": 1.0}, "gru 7d": old | {"mae": 1.2}, "gru-gated 7d": old | {"mae": 0.9}}
     table |= {"lstm 7d": new | {"mae": 1.2}, "lstm-gated 7d": new | {"mae": 0.9}}
-    kept = {"figures": {"SK": table}}
-    told = {name: catalogue._argue(catalogue._score(name, kept)) for name in ("gru", "lstm", "tft")}
+    keep(monkeypatch, forecast={"SK": table})
+    told = {name: catalogue._argue(catalogue._score(name)) for name in ("gru", "lstm", "tft")}
     assert told["gru"]["reasons_for"] is None, "behind the gate stood auto as it was on another day"
     assert told["gru"]["reasons_against"] == "SK 7d: 20.0% above auto"
     assert told["lstm"]["reasons_for"] == "SK 7d: 10.0% below auto, behind the gate"
     assert told["tft"] == {"scores": None, "note": "not measured", "reasons_for": None, "reasons_against": None}
-    monkeypatch.setattr(catalogue, "read_benchmark", lambda _: None)
+    keep(monkeypatch)
     assert catalogue._score_failure() == {}
     nothing = {"scores": None, "note": "not measured", "reasons_for": None, "reasons_against": None}
-    assert catalogue._score_short(None) == catalogue._score_parts("emd", None, None) == nothing
-    assert catalogue._score_looks("stages", None) == nothing
+    for found in (catalogue._score_short(), catalogue._score_parts("emd"), catalogue._score_looks("stages")):
+        assert catalogue._weigh(found) == nothing
 
 
 def test_every_model_has_a_figure_or_a_reason(listed):
     assert {name for name, row in listed.items() if row["scores"] is None} <= UNMEASURED.keys()
 
 
-def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed):
+def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monkeypatch):
     new = {"seeds": 1, "measured_at": "2026-02-02"}
     parts = listed["ceemdan"]
     assert "bazimen 30d: RMSE 89.4 mm with its parts" in parts["reasons_against"]
     assert {s["record"] for s in listed["emd"]["scores"]} == {"seeds.json", "forecast.json"}
     rows = {"emd-gru 1d": new | {"mae": 0.7}, "gru 1d": new | {"mae": 0.8}, "emd-gru 7d": new | {"mae": 1.0}}
     rows |= {"gru 7d": new | {"mae": 1.1, "seeds": 3}}
-    told = catalogue._score_parts("emd", None, {"figures": {"SK": rows}})
+    keep(monkeypatch, forecast={"SK": rows})
+    told = catalogue._weigh(catalogue._score_parts("emd"))
     assert told["reasons_for"] == "SK 1d: emd-gru 0.700 mm, gru 0.800 mm", "one seed beside three gives no reason"
     assert [(s["seeds"], s["gru_seeds"]) for s in told["scores"]] == [(1, 1), (1, 3)]
     table = {"records": 14, "served": 0.5, "ratio to auto": {"tuned": [1.1, 14], "served": [0.9, 14]}}
-    told = catalogue._score_short({"measured_at": "2026-01-01", "figures": {"reported": {"40 rows": table}}})
+    keep(monkeypatch, **{"forecast-short": {"reported": {"40 rows": table}}})
+    told = catalogue._weigh(catalogue._score_short())
     assert told["reasons_against"] == "40 rows of 14 records: 10.0% above auto, shown in 50%"
     short = listed["pretrained-lstm"]
     assert short["reasons_for"] is None
     assert "40 rows of 14 records: 25.9% above auto, shown in 0%" in short["reasons_against"]
-    kept = {"measured_at": "2026-11-22", "figures": {
+    keep(monkeypatch, stages={
         "a law": {"7d": {"curves": 30, "progressive": 0.9, "angle_85": 0.8}}, "cpu_s": 9,
         "did not fail": {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}},
-    }}  # fmt: skip
-    told = catalogue._score_looks("tangential-angle", kept)
+    })  # fmt: skip
+    told = catalogue._weigh(catalogue._score_looks("tangential-angle"))
     assert told["reasons_for"] == ("a week before the end of 30 drawn collapses, a law: 80% at 85 degrees or more")
     assert told["reasons_against"] == "outang, which did not fail: 10.0% of 2,000 looks at 85 degrees or more"
 

@@ -79,10 +79,10 @@ def test_a_reader_that_left_ends_a_command_without_a_word(words, buffering, caps
 def test_another_pipe_that_broke_is_no_reader_that_left(capsys, monkeypatch):
     """A worker or a server that went: somebody must be told, also where the output goes to a pipe that is read."""
 
-    def fail(_):
+    def fail():
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("monitor.cli.service.check.load_service", fail)
+    monkeypatch.setattr("monitor.cli.service.check.read_service", fail)
     read, write = os.pipe()
     with open(read), open(write, "w") as pipe:
         monkeypatch.setattr("sys.stdout", pipe)
@@ -119,11 +119,11 @@ def test_an_output_that_was_closed_before_the_start_changes_no_status(words, sta
 
 
 def test_what_was_said_before_a_file_failed_is_kept(tmp_path, capsys, monkeypatch):
-    def fail(_):
+    def fail():
         print("the first of two rows")
         raise PermissionError(13, "Permission denied", "/root/second")
 
-    monkeypatch.setattr("monitor.cli.service.check.load_service", fail)
+    monkeypatch.setattr("monitor.cli.service.check.read_service", fail)
     said = tmp_path / "said.txt"
     with said.open("w") as out:
         monkeypatch.setattr("sys.stdout", out)
@@ -144,12 +144,12 @@ def test_a_file_in_the_way_is_no_internal_error_and_says_what_to_do(number, line
     def fail(*_, **__):
         raise OSError(number, os.strerror(number), "r.csv")
 
-    monkeypatch.setattr("monitor.cli.service.check.load_service", fail)
+    monkeypatch.setattr("monitor.cli.service.check.read_service", fail)
     assert run(capsys, "check") == (1, "", line)
 
 
 def test_an_internal_error_is_one_line_too(capsys, monkeypatch):
-    monkeypatch.setattr("monitor.cli.service.check.load_service", lambda _: 1 / 0)
+    monkeypatch.setattr("monitor.cli.service.check.read_service", lambda: 1 / 0)
     status, _, err = run(capsys, "check")
     assert status == 1
     assert err.startswith("internal error: ZeroDivisionError")

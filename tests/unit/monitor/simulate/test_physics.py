@@ -8,8 +8,8 @@ import pytest
 
 from monitor.simulate import motion
 from monitor.simulate.faults import Fault
-from monitor.simulate.site_file import write_site_toml
 from monitor.simulate.slope import SlopeModel, format_time
+from tests.data.site_text import write_site_toml
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
