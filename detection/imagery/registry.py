@@ -128,14 +128,6 @@ SEGMENTERS: dict[str, Entry] = {
         f"{ROOM}.unets.transformer_unet:TransformerUnet", tile_exact=False, stride=32, halo_px=128,
         paper="own; encoder after Xie et al. 2021, arXiv 2105.15203", parameters=(3_715_730, 3_734_562),
     ),
-    "transformer-resunet": Entry(
-        f"{ROOM}.unets.transformer_resunet:TransformerResunet", tile_exact=False, stride=16, halo_px=112,
-        paper="Yang, Xu and Li 2022, Remote Sensing 14, 2885", parameters=(31_038_894, 31_045_934),
-    ),
-    "l-unet": Entry(
-        f"{ROOM}.unets.l_unet:LUnet", tile_exact=False, stride=16, halo_px=112, least_px=80,
-        paper="Dong et al. 2022, Remote Sensing 14, 2552", parameters=(27_655_181, 27_662_221),
-    ),
     "drs-unet": Entry(
         f"{ROOM}.unets.drs_unet:DrsUnet", tile_exact=False, stride=16, halo_px=112,
         paper="Chen et al. 2022, Remote Sensing 14, 1848", parameters=(18_662_210, 18_669_250),

@@ -99,7 +99,7 @@ def test_without_records_all_is_not_measured(capsys, monkeypatch):
     assert found.pop("drs-unet")["scores"][0]["record"] == "its card"
     assert {row["note"] for row in found.values()} == {"not measured"}
     assert run_verb(["scenes", "models"]) == 0
-    assert re.search(r"^l-unet +27\.655 M / 27\.662 M  not measured$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^resunet +17\.790 M / 17\.798 M  not measured$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_the_list_needs_no_torch():

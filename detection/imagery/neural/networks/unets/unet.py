@@ -121,7 +121,6 @@ class Unet(SegmentationNetwork):
                 out_channels = skips[max(level - 1, 0)]
                 self.decoder.append(block(skip + channels, out_channels, skip, unit, gate))
                 channels = out_channels
-        self.bottom: nn.Module = nn.Identity()
         self.head = nn.Conv2d(channels, classes, 1)
         self.apply(initialise)
 
@@ -135,7 +134,7 @@ class Unet(SegmentationNetwork):
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Map padded images to logits."""
         skips = encode(self.encoder, images)
-        features = self.bottom(skips.pop())
+        features = skips.pop()
         for lift, block in zip(self.lifts, self.decoder, strict=True):
             features = block(torch.cat([skips.pop(), lift(features)], dim=1))
         logits: torch.Tensor = self.head(features)
