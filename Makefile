@@ -172,7 +172,6 @@ bench-recipes: setup ## Shipped recipes against their bars, triage, small landsl
 	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.imagery.bench_triage
 	$(BIN)/python -m tests.bench.imagery.bench_small
-	$(BIN)/python -m tests.bench.imagery.bench_boxes
 	$(BIN)/python -m tests.bench.imagery.bench_scarce
 
 recipes-gpu: setup ## Large scene networks on an accelerator, distilled, and whether to ship them (CUDA, SLOPEWARD_DATA; hours, goes on where it was)

@@ -142,14 +142,6 @@ CLASSIFIERS: dict[str, Entry] = {
     ),
 }  # fmt: skip
 
-# boxes, not pixels
-DETECTORS: dict[str, Entry] = {
-    "centernet": Entry(
-        f"{ROOM}.centernet:Centernet", tile_exact=True, stride=16, halo_px=112,
-        paper="Zhou et al. 2019, arXiv 1904.07850; encoder of unet", parameters=(17_669_829, 17_676_165),
-    ),
-}  # fmt: skip
-
 _LARGE = {"peak": 1024, "up": "transpose"}
 VARIANTS: tuple[Variant, ...] = (
     Variant("unet", _LARGE, (31_037_698, 31_044_034)),
@@ -170,15 +162,13 @@ def find_entry(name: str) -> Entry:
     """Return the registry's entry for a segmenter's name.
 
     Raises:
-        ModelError: the name is unknown, a classifier's or a detector's; the message lists the known ones.
+        ModelError: the name is unknown or a classifier's; the message lists the known ones.
 
     >>> find_entry("unet").stride
     16
     """
     if name in CLASSIFIERS:
         raise ModelError(f"network {name!r} classifies whole tiles and draws no map; known: {_names(SEGMENTERS)}")
-    if name in DETECTORS:
-        raise ModelError(f"network {name!r} draws boxes and no map; known: {_names(SEGMENTERS)}")
     if name not in SEGMENTERS:
         raise ModelError(f"unknown network {name!r}; known: {_names(SEGMENTERS)}")
     return SEGMENTERS[name]
@@ -190,7 +180,7 @@ def find_doubts(name: str, side_px: int) -> tuple[str, ...]:
     >>> find_doubts("scdnn", 128)
     ('patches of 128 px are small for scdnn: below 304 px its widest convolutions see little but padding',)
     """
-    least_px = ((CLASSIFIERS | DETECTORS).get(name) or find_entry(name)).least_px
+    least_px = (CLASSIFIERS.get(name) or find_entry(name)).least_px
     if side_px >= least_px:
         return ()
     small = f"patches of {side_px} px are small for {name}"
@@ -201,7 +191,7 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
     """Build a network with fresh weights.
 
     Args:
-        name: a key of `SEGMENTERS`, `CLASSIFIERS` or `DETECTORS`.
+        name: a key of `SEGMENTERS` or `CLASSIFIERS`.
         in_channels: number of input bands.
         classes: number of output classes; class 1 is landslide.
         width: multiplier of all channel counts.
@@ -209,8 +199,7 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
 
     Returns:
         A segmenter maps N x in_channels x H x W to logits N x classes x H x W, for any H, W; a classifier to
-        N x classes; a detector to what `neural.centres` reads boxes from. Training on a batch of one works from 32 px
-        on.
+        N x classes. Training on a batch of one works from 32 px on.
 
     Raises:
         ModelError: the name or an option is unknown, or a value does not fit; the message says what would.
@@ -219,7 +208,7 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
     Traceback (most recent call last):
     detection.imagery.errors.ModelError: network 'unet' has no option gate; known: peak, up
     """
-    entry = (CLASSIFIERS | DETECTORS).get(name) or find_entry(name)
+    entry = CLASSIFIERS.get(name) or find_entry(name)
     if in_channels < 1 or classes < 1 or not width > 0:
         raise ModelError(f"network {name!r} needs bands, classes and width above 0: {in_channels}, {classes}, {width}")
     module_name, attribute = entry.target.split(":")

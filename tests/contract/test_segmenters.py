@@ -14,12 +14,11 @@ from torch.nn import functional
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.metrics import count, score
 from detection.imagery.errors import ModelError
-from detection.imagery.neural.centres import centre_loss
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks import segnet
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
-from detection.imagery.registry import CLASSIFIERS, DETECTORS, SEGMENTERS, VARIANTS, build, find_entry
+from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS, build, find_entry
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 FAMILY = [f"{unit}{kind}" for kind in ("unet", "resunet") for unit in ("", "sru-", "bru-", "sbconv-")]
@@ -56,7 +55,7 @@ def blobs(count, size, seed=1):
     return images, (images.mean(dim=1) > 0.3).long()
 
 
-@pytest.mark.parametrize(("name", "entry"), (SEGMENTERS | CLASSIFIERS | DETECTORS).items())
+@pytest.mark.parametrize(("name", "entry"), (SEGMENTERS | CLASSIFIERS).items())
 def test_the_number_of_parameters_is_frozen(name, entry):
     assert entry.paper
     assert (parameters(sketch(name, 3)), parameters(sketch(name, 14))) == entry.parameters
@@ -337,19 +336,6 @@ def test_a_wrong_name_or_option_is_one_clear_line(name, options, message):
 def test_a_classifier_is_no_segmenter():
     with pytest.raises(ModelError, match="classifies whole tiles"):
         find_entry("triage-resnet")
-
-
-@pytest.mark.parametrize("name", DETECTORS)
-@pytest.mark.parametrize(("channels", "height", "width"), [(14, 96, 112), (3, 97, 131), (5, 32, 33)])
-def test_a_detector_answers_any_size_and_trains_every_weight(name, channels, height, width):
-    network = seeded(name, channels)
-    answer = network(torch.randn(1, channels, height, width))
-    assert answer.shape[:2] == (1, 5)
-    assert all(4 * cells >= side for cells, side in zip(answer.shape[2:], (height, width), strict=True))
-    truth = torch.zeros(1, height, width, dtype=torch.long)
-    truth[:, 4:20, 6:26] = 1
-    centre_loss(answer, truth).backward()
-    assert all(value.grad is not None for value in network.parameters())
 
 
 # ---- by heart --------------------------------------------------------------------------------------------------

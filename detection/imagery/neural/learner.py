@@ -17,7 +17,7 @@ from detection.imagery.data.negatives import POOL, draw_negative
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import RecipeError, TrainingPausedError
 from detection.imagery.neural.device import PROCESSOR
-from detection.imagery.neural.losses import Loss, make_loss, soft_loss
+from detection.imagery.neural.losses import make_loss, soft_loss
 from detection.imagery.neural.training_state import below, read_place, write_place
 from detection.imagery.registry import build
 
@@ -147,7 +147,6 @@ class Learner:
         landslide_share: float,
         judge: Judge,
         network: torch.nn.Module | None = None,
-        loss: Loss | None = None,
         device: torch.device = PROCESSOR,
         teacher: Teacher | None = None,
     ) -> None:
@@ -160,7 +159,7 @@ class Learner:
         self.epoch, self.step = 1, 0
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.loss = loss or make_loss(settings.loss, landslide_share)
+        self.loss = make_loss(settings.loss, landslide_share)
         self.optimiser = _make_optimiser(self.network, settings)
         self.steps_per_epoch = len(self._cuts())
         if not self.steps_per_epoch:

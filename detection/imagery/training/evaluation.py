@@ -45,23 +45,20 @@ def score_weights(
         The report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
         index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches,
         or the patches where they lie in none), and next to it `patches_sha256` and `fitted_on`
-        (how many of the patches the weights or the simple maps were fitted on). Of weights that draw boxes:
-        ap50 with its interval over the images, images and boxes. Always `trained_on`: how many of the pictures the
-        weights were trained on; None where they keep no digests of these.
+        (how many of the patches the weights or the simple maps were fitted on). Always `trained_on`: how many of the
+        pictures the weights were trained on; None where they keep no digests of these.
 
     Raises:
         ModelError: no such weights, or the set lacks one of their bands (both lists are named).
         RecipeError: absent data.
     """
     from detection.imagery.neural.checkpoint import load_model
-    from detection.imagery.registry import DETECTORS, find_entry
+    from detection.imagery.registry import find_entry
     from detection.imagery.weights_file import weights_path
 
     model = load_model(weights, ungated=True)
     card = model.card
-    boxes = card["network"]["name"] in DETECTORS
-    if not boxes:
-        find_entry(card["network"]["name"])
+    find_entry(card["network"]["name"])
     table = data or card["data"]["recipe"]
     resize_px = card.get("resize_px")
     train, test = open_data(table, model.bands, int(card["training"]["seed"]), data_folder)
@@ -72,8 +69,6 @@ def score_weights(
         "seeds": [int(card["training"]["seed"])], "note": card["data"]["note"],
         "trained_on": count_seen(weights_path(weights), test),
     }  # fmt: skip
-    if boxes:
-        return facts | _score_boxes(model, test, resize_px)
     scored = score_maps(map_patches(model, test, resize_px), at, objects=objects)
     answer: dict[str, Any] = facts | scored.report
     if simple:
@@ -84,15 +79,6 @@ def score_weights(
         _draw_worst(scored, model, test, at, resize_px, sheet)
         answer["sheet"] = str(sheet)
     return answer
-
-
-def _score_boxes(model: Any, patches: Patches, resize_px: int | None) -> dict[str, Any]:
-    from detection.imagery.data.boxes import draw_ap50
-    from detection.imagery.neural.box_training import match_patches
-
-    shown = show_by(model.card["radiometry"])(patches)
-    matched = match_patches(model.network, shown, read_normalisation(model.card), resize_px)
-    return {**draw_ap50(matched), "images": len(matched), "boxes": sum(one[1] for one in matched)}
 
 
 def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> Maps:

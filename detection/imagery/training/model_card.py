@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.data.catalogue import SOURCES
-from detection.imagery.registry import CLASSIFIERS, DETECTORS
+from detection.imagery.registry import CLASSIFIERS
 
 if TYPE_CHECKING:
     from detection.imagery.neural.learner import Settings
@@ -40,9 +40,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
             resize_px, and optionally folds, tuning, and doubts about the run.
     """
     source = SOURCES[recipe.data["source"]]
-    judged = "held_f1"
-    if settings.network in CLASSIFIERS | DETECTORS:
-        judged = "held_specificity" if settings.network in CLASSIFIERS else "held_ap50"
+    judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
     metrics = {
         "test_patches": facts["test_patches"],
         "test": _round(facts["test"]),
@@ -154,7 +152,6 @@ _CHOSEN = {
     "held_f1": "epoch, temperature and threshold: held part of train; test part: scored once",
     "held_specificity": "epoch: the last; threshold: hardly a held landslide tile passed over, and never above 0.015; "
     "test part: scored once",
-    "held_ap50": "epoch and score: held part of train; test part: scored once",
 }
 _CAUTION = " (accuracy is high even for a map that finds nothing)"
 _SHOWN = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
 from detection.imagery.errors import RecipeError
-from detection.imagery.registry import CLASSIFIERS, DETECTORS
+from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
 from detection.imagery.training.recipe_file import Recipe
 from detection.imagery.training.seen import write_seen
@@ -90,12 +90,6 @@ def run_recipe(
 
         trained = train_triage(train, settings, hooks)
         facts["test"] = evaluate_triage(trained, show(test), facts["tile_px"])
-    elif settings.network in DETECTORS:
-        from detection.imagery.neural.box_training import evaluate_boxes, train_boxes
-
-        network, normalisation = (None, None) if begun is None else (begun.network, read_normalisation(begun.card))
-        trained = train_boxes(train, settings, hooks, network, normalisation)
-        facts["test"] = evaluate_boxes(trained, show(test), resize_px)
     else:
         from detection.imagery.neural.training import evaluate, train_patches
         from detection.imagery.training.search import search, train_folds
@@ -142,8 +136,6 @@ def _take_up(recipe: Recipe, settings: "Settings") -> tuple["Settings", "Model"]
     network = card["network"]
     if network["name"] in CLASSIFIERS or settings.network in CLASSIFIERS:
         raise RecipeError(f"recipe {recipe.name}: triage is trained from nothing; leave out start")
-    if settings.network in DETECTORS:
-        return settings, begun  # the encoder goes on, the heads are new
     rate = settings.learning_rate if "learning_rate" in recipe.training else START_RATE
     settings = replace(
         settings, network=network["name"], width=network["width"], options=dict(network["options"]),

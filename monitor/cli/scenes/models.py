@@ -15,10 +15,10 @@ RECORDS = ("imagery-added", "imagery")
 REBUILT = {"frrn-a": 274_126, "frrn-b": 384_158}
 """Weights at the width of the records when the last stage had 48 channels, where it has 96 now: another network."""
 SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
-LABELS = {"f1": "F1", "ap50": "AP50", "recall": "recall"}
+LABELS = {"f1": "F1", "recall": "recall"}
 """Names of the figures of a row; the first that a score holds is printed."""
 HEADER = "network, weights with 3 / 14 bands in millions, scores on held-out images; then paper and reasons"
-SEGMENTER, CLASSIFIER, BOXES = "segmenter", "classifier of tiles", "boxes"
+SEGMENTER, CLASSIFIER = "segmenter", "classifier of tiles"
 
 
 def models(
@@ -27,13 +27,13 @@ def models(
     ] = False,
 ) -> None:
     """List every scene network with its paper, its weights and its stored scores; needs no database."""
-    from detection.imagery.registry import CLASSIFIERS, DETECTORS, SEGMENTERS, VARIANTS
+    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS
 
     kept = {name: found for name in RECORDS if (found := read_benchmark(name))}
     shipped = _find_shipped()
     rows = [
         _tell(name, kind, entry.paper, entry.parameters, shipped.get(name, []), kept)
-        for kind, table in ((SEGMENTER, SEGMENTERS), (CLASSIFIER, CLASSIFIERS), (BOXES, DETECTORS))
+        for kind, table in ((SEGMENTER, SEGMENTERS), (CLASSIFIER, CLASSIFIERS))
         for name, entry in table.items()
     ]
     if everything:
@@ -79,8 +79,6 @@ def _tell(
 ) -> dict[str, Any]:
     """The facts of one row, in the order they are read."""
     scores = [found for one in SETS if (found := _find_score(name, one, kept))] or _find_drawn_scores(shipped)
-    if kind == BOXES:
-        scores = _find_box_scores(name)
     if kind == CLASSIFIER:
         scores = _find_triage_scores()
     return {
@@ -109,23 +107,6 @@ def _find_score(name: str, set_name: str, kept: dict[str, dict[str, Any]]) -> di
             "record": f"{record}.json", "measured_at": content["measured_at"], "machine": content["machine"],
         }  # fmt: skip
     return None
-
-
-def _find_box_scores(name: str) -> list[dict[str, Any]]:
-    """AP of boxes beside those of the footprints of the shipped weights, one for each seed."""
-    content = read_benchmark("boxes") or {"figures": {"runs": {}}}
-    found = []
-    for run in content["figures"]["runs"].values():
-        less = run["less_footprints"]
-        told = {"ap50": less["difference"]["ap50"], "interval": less["difference"]["interval"]}
-        found.append(
-            {
-                "set": SETS["bijie"], **run[name], "seeds": 1, "cpu_s": run["cpu_s"], "width": run["width"],
-                "beside": "boxes of the footprints of unet", "difference": told if less["carries"] else None,
-                "record": "boxes.json", "measured_at": content["measured_at"], "machine": content["machine"],
-            }
-        )  # fmt: skip
-    return found
 
 
 def _find_drawn_scores(shipped: list[dict[str, Any]]) -> list[dict[str, Any]]:

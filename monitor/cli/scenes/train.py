@@ -143,11 +143,6 @@ def score(
         print(f"nobody knows how many of {answer['images']} pictures were trained on: {why}")
     else:
         print(f"{seen} of {answer['images']} pictures were trained on")
-    if "boxes" in answer:
-        low, high = answer["interval"]
-        print(f"{answer['images']} images, {answer['boxes']} boxes: AP50 {_say(answer['ap50'])} ({low} to {high})")
-        print(f"  note: {answer['note']}")
-        return
     low, high = answer["intervals"]["f1"] or (None, None)
     print(f"{answer['images']} images, threshold {answer['threshold']}: F1 {_say(answer['f1'])} ({low} to {high})")
     for name in ("precision", "recall", "iou", "miou", "mf1", "oa", "kappa", "ap50"):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from detection.imagery.registry import CLASSIFIERS, DETECTORS, SEGMENTERS, VARIANTS
+from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS
 from monitor.cli.main import run_verb
 from monitor.cli.scenes import models
 
@@ -20,7 +20,7 @@ def rows(capsys, *options):
 def test_every_network_is_listed_with_paper_parameters_and_weights(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # no service file, no database
     found = rows(capsys)
-    assert list(found) == [*SEGMENTERS, *CLASSIFIERS, *DETECTORS]
+    assert list(found) == [*SEGMENTERS, *CLASSIFIERS]
     assert all(row["paper"] and row["parameters"]["3_bands"] < row["parameters"]["14_bands"] for row in found.values())
     shipped = ["bijie", "generated", "landslide4sense-standard", "landslide4sense"]
     assert [one["name"] for one in found["unet"]["weights"]] == shipped
@@ -79,18 +79,6 @@ def test_what_reasons_for_a_network_follows_from_the_record(carried, cpu_s, said
     content["figures"]["bijie"] = {"maps": maps, "carried": carried}
     told = models._tell("new", "segmenter", "A paper", (1, 2), [], {"imagery": content})
     assert (told["reasons_for"], told["reasons_against"]) == (said, against)
-
-
-def test_boxes_are_told_beside_those_of_the_footprints(monkeypatch):
-    less = {"difference": {"ap50": -0.2, "interval": [-0.3, -0.1]}, "carries": True}
-    run = {"centernet": {"ap50": 0.5, "interval": [0.4, 0.6]}, "less_footprints": less, "cpu_s": 9.0, "width": 0.25}
-    kept = {"measured_at": "2026-11-22", "machine": "here", "figures": {"runs": {"begun-30-20": run}}}
-    monkeypatch.setattr(models, "read_benchmark", {"boxes": kept}.get)
-    told = models._tell("centernet", "boxes", "A paper", (1, 2), [], {})
-    assert (
-        told["reasons_against"] == "bijie: AP50 0.200 below boxes of the footprints of unet (0.100 to 0.300, one seed)"
-    )
-    assert "bijie AP50 0.500" in models._lines(told)
 
 
 def test_without_records_all_is_not_measured(capsys, monkeypatch):
