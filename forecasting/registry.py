@@ -42,9 +42,7 @@ NETWORKS = {
     "cnn-bilstm": "forecasting.neural.networks.recurrent.parts:CnnBiLstm",
     "conv-lstm": "forecasting.neural.networks.convolution.conv_lstm:ConvLstm",
     "cnn-lstm-attention": "forecasting.neural.networks.recurrent.parts:CnnLstmAttention",
-    "mic-cnn-lstm": "forecasting.neural.networks.convolution.mic_cnn_lstm:MicCnnLstm",
     "transformer": "forecasting.neural.networks.attention.transformer:Transformer",
-    "tft": "forecasting.neural.networks.attention.temporal_fusion:TemporalFusion",
     "vae-gru": "forecasting.neural.networks.recurrent.vae_gru:VaeGru",
     "emd-gru": "forecasting.neural.networks.recurrent.decomposed_gru:EmdGru",
     "vmd-gru": "forecasting.neural.networks.recurrent.decomposed_gru:VmdGru",
@@ -53,14 +51,12 @@ NETWORKS = {
     "graph-attention-gru": "forecasting.neural.networks.graph.attention_gru:GraphAttentionGru",
     "graph-transformer": "forecasting.neural.networks.graph.transformer:GraphTransformer",
     "diffusion-gru": "forecasting.neural.networks.graph.diffusion_gru:DiffusionGru",
-    "landgnn": "forecasting.neural.networks.graph.landgnn:LandGnn",
     "multi-source": "forecasting.neural.networks.multi_source:MultiSource",
     "pretrained-lstm": "forecasting.neural.networks.recurrent.pretrained_lstm:PretrainedLstm",
 }
 
 READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {
     "conv-lstm",
-    "mic-cnn-lstm",
     "multi-source",
 }
 """Networks that read the stations of one site together: they serve no others."""

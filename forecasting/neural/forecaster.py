@@ -214,8 +214,6 @@ def build_network(recipe: Recipe) -> Network:
         supports=graph,
         kinds=sources.kinds,
         off=sources.off,
-        names=sources.names,
-        static=sources.facts,
         turns=tuple(2.0 * math.pi * h * recipe.step_s / YEAR_S for h in recipe.steps),
     )
     network: Network = kind(shape)

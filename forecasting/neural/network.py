@@ -26,8 +26,6 @@ class Shape:
         supports: Graphs between the stations, shape (G, S, S), or None for a network without graph.
         kinds: Source of each driver channel, C of them.
         off: Sources that are left out.
-        names: Name of each driver channel.
-        static: Names of the fixed facts of a station, A of them.
         turns: How far the year turns until each horizon, radians.
     """
 
@@ -39,8 +37,6 @@ class Shape:
     supports: Tensor | None = None
     kinds: tuple[str, ...] = ()
     off: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    static: tuple[str, ...] = ()
     turns: tuple[float, ...] = ()
 
     @property
@@ -68,14 +64,12 @@ class Network(nn.Module):
         needs_graph: True when the stations are read together: they are then those of training, in their order.
         directed: True when the graphs say who leads whom, instead of who is alike.
         joins: True when drivers are joined to the rows; False when the network has encoders of its own for them.
-        chooses_drivers: True when it reads only the drivers that tell something of the movement on the fit block.
         decomposes: How its windows are taken apart: a key of `forecasting.decomposition.components.METHODS`, or None.
     """
 
     needs_graph = False
     directed = False
     joins = True
-    chooses_drivers = False
     decomposes: str | None = None
 
     head: nn.Module

@@ -117,13 +117,12 @@ def fine_tune(
     old = forecaster.recipe
     settings = replace(settings or TUNING, window=old.window, hidden=old.hidden, seed=old.seed)
     deaf = old.sources is None
-    chosen = () if old.sources is None else old.sources.names
-    mine = _member(old.model, _motion(panel) if deaf else panel, parts, old.horizons_s, settings, chosen)
+    mine = _member(old.model, _motion(panel) if deaf else panel, parts, old.horizons_s, settings)
     read = mine.recipe.sources
     if old.sources is not None and (read is None or (read.names, read.facts) != (old.sources.names, old.sources.facts)):
         raise ForecastingError(f"{old.model} was trained with other drivers: it can only be tuned with the same ones")
     others = [
-        _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings, chosen)
+        _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings)
         for other, blocks in replay
     ]
     return tune(forecaster.network, mine, others, settings, head_only=head_only, progress=progress, work=work)
@@ -158,15 +157,8 @@ def _motion(panel: Panel) -> Panel:
     return replace(panel, drivers=None)
 
 
-def _member(
-    model: str,
-    panel: Panel,
-    parts: Split,
-    horizons_s: tuple[float, ...],
-    settings: Settings,
-    chosen: tuple[str, ...] | None = None,
-) -> Member:
-    recipe = prepare(model, panel, parts, horizons_s, settings, chosen=chosen)
+def _member(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings) -> Member:
+    recipe = prepare(model, panel, parts, horizons_s, settings)
     member = Member(recipe, panel.values, parts, settings.stride, panel.drivers)
     member.require()
     return member

@@ -109,8 +109,7 @@ def _tell_unlike(
         return f"the {old.model} to begin with looks {looks} ahead, {asked} can be learnt here"
     if own:
         settings = replace(settings, window=old.window, hidden=old.hidden)
-        chosen = None if old.sources is None else old.sources.names
-        now = prepare(old.model, panel, parts, old.horizons_s, settings, chosen=chosen).sources
+        now = prepare(old.model, panel, parts, old.horizons_s, settings).sources
         before, after = (() if one is None else (one.names, one.facts) for one in (old.sources, now))
         if before != after:
             return f"the {old.model} to begin with was trained with other drivers"

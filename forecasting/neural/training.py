@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from forecasting.data.features import noise_floor, scale_lag, windows
-from forecasting.data.mic import choose_drivers
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError
@@ -59,19 +58,8 @@ def deterministic(seed: int) -> Iterator[None]:
             torch.set_deterministic_debug_mode(strict)
 
 
-def prepare(
-    model: str,
-    panel: Panel,
-    parts: Split,
-    horizons_s: tuple[float, ...],
-    settings: Settings,
-    *,
-    chosen: tuple[str, ...] | None = None,
-) -> Recipe:
-    """All that is fitted before the weights: lld on calibration, floors, spread, graphs and drivers on the fit block.
-
-    A network that chooses its drivers reads the `chosen` ones where they are given.
-    """
+def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings) -> Recipe:
+    """All that is fitted before the weights: lld on calibration; floors, spread, graphs, drivers on the fit block."""
     steps = tuple(panel.steps(h) for h in horizons_s)
     fit = panel.values[: parts.fit.end]
     lag = scale_lag(panel.step_s, settings.window)
@@ -85,8 +73,6 @@ def prepare(
     drivers = panel.drivers
     if drivers is not None and kind.joins and settings.covariates is not None:
         drivers = drivers.named(settings.covariates)
-    if kind.chooses_drivers and drivers is not None:
-        drivers = drivers.only(choose_drivers(fit, drivers, lag=lag) if chosen is None else chosen)
     sources = fit_scale(drivers, parts.fit.end, settings.off)
     reads = bool(sources.names or sources.static)
     if kind.joins and reads:

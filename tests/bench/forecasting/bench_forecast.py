@@ -1,6 +1,6 @@
 """Forecast models against persistence and the best simple baseline, by rolling origin on the benchmark records.
 
-    python -m tests.bench.forecasting.bench_forecast [--core S,SK,G,K] [--seeds 7,8,9] [--rest SK] [--only tft]
+    python -m tests.bench.forecasting.bench_forecast [--core S,SK,G,K] [--seeds 7,8,9] [--rest SK] [--only tcn]
         [--rest-seeds 1] [--report]
 
 The three core networks with every seed on the records of --core, every other network with the first --rest-seeds of

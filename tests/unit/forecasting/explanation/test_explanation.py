@@ -145,9 +145,7 @@ def test_the_same_network_gives_the_same_record(taught, told):
     assert explain(taught, PANEL, PARTS) == told
 
 
-@pytest.mark.parametrize(
-    "model", ["emd-gru", "bigru-attention", "transformer", "graph-attention-gru", "graph-lstm", "tft"]
-)
+@pytest.mark.parametrize("model", ["emd-gru", "bigru-attention", "transformer", "graph-attention-gru", "graph-lstm"])
 def test_every_map_says_that_it_is_no_cause(model):
     panel = replace(PANEL, drivers=None)
     forecaster = train_network(model, panel, PARTS, HORIZONS, replace(QUICK, epochs=1, stride=4)).forecaster
@@ -161,7 +159,6 @@ def test_every_map_says_that_it_is_no_cause(model):
         "transformer": {"attention of the newest patch over patches of rows"},
         "graph-attention-gru": {"attention between stations", "given graphs, added"},
         "graph-lstm": {"learned graph", "given graphs, added"},
-        "tft": {"selection of variables: past", "attention of each horizon"},
     }
     assert kinds == expected[model]
     assert made["rain_response"] == {"reason": "the network reads no rain"}

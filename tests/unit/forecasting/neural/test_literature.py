@@ -1,15 +1,12 @@
-"""Networks of the papers do what their papers say: draws make the fan, drivers are chosen, parts know no future."""
+"""Networks of the papers do what their papers say: draws make the fan, parts know no future."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from forecasting.data.driver_rows import DriverRows
 from forecasting.data.features import FEATURES
-from forecasting.data.mic import choose_drivers, mic
 from forecasting.data.series import DAY_S
 from forecasting.data.splits import split
 from forecasting.decomposition.components import decompose
@@ -18,8 +15,6 @@ from forecasting.kinematics.curves import draw_collapse
 from forecasting.neural.failure_gru import fit_failure_gru, to_days
 from forecasting.neural.learner import Settings
 from forecasting.neural.network import Shape
-from forecasting.neural.networks.graph.landgnn import reach_of
-from forecasting.neural.training import prepare
 from forecasting.registry import load
 from tests.data.slopes import rain_driven
 
@@ -59,38 +54,6 @@ def test_the_fan_of_vae_gru_comes_from_the_draws_of_its_code():
     assert network.penalty().item() > 0
 
 
-def test_mic_finds_any_shape_and_little_in_noise():
-    rng = np.random.default_rng(4)
-    x = rng.normal(size=500)
-    assert mic(x, np.cos(3 * x)) > 0.8
-    assert mic(x, np.exp(x)) == pytest.approx(1.0)
-    assert mic(x, np.exp(x) ** 3) == mic(x, x), "only the order counts"
-    assert mic(x, rng.normal(size=500)) < 0.2
-    assert mic(x, np.zeros(500)) == 0.0
-
-
-def test_drivers_are_chosen_by_the_fit_block_alone():
-    rng = np.random.default_rng(1)
-    count = PANEL.values.shape[0]
-    noise = np.convolve(rng.gamma(0.3, 8, count) * (rng.random(count) < 0.3), np.ones(3))[:count]
-    own = PANEL.drivers
-    drivers = DriverRows((*own.names, "noise"), (*own.kinds, "rain"), np.column_stack([own.values, noise]))
-    panel = replace(PANEL, drivers=drivers)
-    recipe = prepare("mic-cnn-lstm", panel, BLOCKS, HORIZONS, QUICK)
-    assert recipe.sources is not None
-    assert "noise" not in recipe.sources.names
-    assert set(recipe.sources.names) & set(own.names)
-    end = BLOCKS.fit.end
-    later = drivers.values.copy()
-    later[end:] = rng.normal(0, 50, later[end:].shape)
-    moved = panel.values.copy()
-    moved[end:] *= -3
-    other = replace(panel, drivers=replace(drivers, values=later), values=moved)
-    assert prepare("mic-cnn-lstm", other, BLOCKS, HORIZONS, QUICK).sources.names == recipe.sources.names
-    assert choose_drivers(panel.values[:30], drivers.head(30), lag=7) == (), "too little to judge by"
-    assert prepare("gru", panel, BLOCKS, HORIZONS, QUICK).sources.names == drivers.names
-
-
 @pytest.mark.parametrize("method", ["emd", "vmd", "ceemdan"])
 def test_parts_of_a_window_know_no_later_row_and_add_up(method):
     rng = np.random.default_rng(2)
@@ -107,43 +70,6 @@ def test_parts_of_a_window_know_no_later_row_and_add_up(method):
     known = decompose(values[6:46, 0], 40, method=method, period=1).parts.sum(axis=0)[-20:]
     whole = parts[1, 0].sum(axis=1)
     np.testing.assert_allclose(whole - whole[-1], known - known[-1], atol=1e-6)
-
-
-def test_the_heads_of_landgnn_reach_one_edge_further_each():
-    near = reach_of(CHAIN.expand(2, 4, 4), 4)
-    assert near[:, 0].sum(dim=-1).tolist() == [1, 2, 3, 4]
-    network, inputs = make("landgnn"), some_windows()
-    network(inputs)
-    ((_, looks, _),) = network.maps()
-    torch.testing.assert_close(looks.sum(dim=-1), torch.ones(4))
-    apart = load("landgnn")(Shape(len(FEATURES), 20, 2, 8, 0.1, torch.zeros(2, 4, 4))).eval()
-    torch.nn.init.normal_(apart.head.linear.weight)
-    louder = inputs.clone()
-    louder[:, 1] += 3.0
-    changed = (apart(louder) - apart(inputs)).abs().amax(dim=(0, 2, 3))
-    assert (changed > 0).tolist() == [False, True, False, False], "without an edge nobody is heard"
-
-
-def test_tft_shows_how_much_each_variable_counted():
-    more = {"kinds": ("rain", "outlook"), "names": ("fell", "expected"), "static": ("height_m",), "turns": (0.1, 0.2)}
-    shape = Shape(len(FEATURES) + 6, 20, 2, 8, 0.1, **more)
-    torch.manual_seed(3)
-    network, inputs = load("tft")(shape).eval(), some_windows()
-    torch.nn.init.normal_(network.head.linear.weight)
-    drivers, facts = torch.randn(6, 20, 2, 2), torch.randn(6, 4, 1, 2)
-    before = network(inputs, drivers, facts)
-    shown = {kind: (values, order) for kind, values, order in network.maps()}
-    past, names = shown["selection of variables: past"]
-    assert names.split(", ") == [*FEATURES, "fell", "expected"]
-    assert float(past.sum()) == pytest.approx(1.0)
-    assert shown["selection of variables: facts"][1] == "height_m"
-    looks = shown["attention of each horizon"][0]
-    assert looks.shape == (2, 22)
-    assert float(looks[0, -1].detach()) == 0.0, "a horizon does not look at a later one"
-    wetter = drivers.clone()
-    wetter[:, -1, 1] += 2.0
-    assert (network(inputs, wetter, facts) - before).abs().max() > 1e-4
-    assert (network(inputs, drivers, facts + 1.0) - before).abs().max() > 1e-4
 
 
 def test_emd_gru_says_a_time_for_every_curve_and_nothing_without_a_past():

@@ -41,8 +41,8 @@ def test_every_model_is_listed_with_paper_and_size(listed):
         assert row["paper"], name
         assert row["parameters"] > 1000
         assert (row["reads_drivers"], row["served"]) == (name in READS_DRIVERS, name in SERVED)
-    assert listed["landgnn"]["reads_graph"]
-    assert not listed["tft"]["reads_graph"]
+    assert listed["graph-gru"]["reads_graph"]
+    assert not listed["gru"]["reads_graph"]
     assert not listed["ceemdan-gru"]["served"]
 
 
@@ -70,11 +70,11 @@ def test_a_score_is_that_of_the_record_beside_auto(listed, monkeypatch):
     table = {"auto 7d": new | {"mae": 1.0}, "gru 7d": old | {"mae": 1.2}, "gru-gated 7d": old | {"mae": 0.9}}
     table |= {"lstm 7d": new | {"mae": 1.2}, "lstm-gated 7d": new | {"mae": 0.9}}
     keep(monkeypatch, forecast={"SK": table})
-    told = {name: catalogue._argue(catalogue._score(name)) for name in ("gru", "lstm", "tft")}
+    told = {name: catalogue._argue(catalogue._score(name)) for name in ("gru", "lstm", "tcn")}
     assert told["gru"]["reasons_for"] is None, "behind the gate stood auto as it was on another day"
     assert told["gru"]["reasons_against"] == "SK 7d: 20.0% above auto"
     assert told["lstm"]["reasons_for"] == "SK 7d: 10.0% below auto, behind the gate"
-    assert told["tft"] == {"scores": None, "note": "not measured", "reasons_for": None, "reasons_against": None}
+    assert told["tcn"] == {"scores": None, "note": "not measured", "reasons_for": None, "reasons_against": None}
     keep(monkeypatch)
     assert catalogue._score_failure() == {}
     nothing = {"scores": None, "note": "not measured", "reasons_for": None, "reasons_against": None}
@@ -122,4 +122,4 @@ def test_the_list_needs_no_database(capsys, monkeypatch, tmp_path, listed):
     assert err.startswith("no trained models: ")
     assert run_verb(["forecast", "models"]) == 1
     assert run_verb(["forecast", "models", "--all"]) == 0
-    assert re.search(r"^tft +network +12,977 weights  reads drivers", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^gru +network +4,143 weights  reads drivers", capsys.readouterr().out, re.MULTILINE)
