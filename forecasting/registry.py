@@ -45,8 +45,6 @@ NETWORKS = {
     "transformer": "forecasting.neural.networks.attention.transformer:Transformer",
     "vae-gru": "forecasting.neural.networks.recurrent.vae_gru:VaeGru",
     "emd-gru": "forecasting.neural.networks.recurrent.decomposed_gru:EmdGru",
-    "vmd-gru": "forecasting.neural.networks.recurrent.decomposed_gru:VmdGru",
-    "ceemdan-gru": "forecasting.neural.networks.recurrent.decomposed_gru:CeemdanGru",
     "graph-lstm": "forecasting.neural.networks.graph.lstm:GraphLstm",
     "graph-attention-gru": "forecasting.neural.networks.graph.attention_gru:GraphAttentionGru",
     "graph-transformer": "forecasting.neural.networks.graph.transformer:GraphTransformer",
@@ -77,9 +75,7 @@ COMPARISONS = {
 """Learners of the field's papers, for tables only: not served, not chosen by `auto` (extra `slopeward[compare]`)."""
 
 
-TABLES_ONLY = frozenset({"ceemdan-gru"})
-"""Networks that cost too much to be served: 13 ms of a processor for each station and issue, in training as well."""
-SERVED = (*SIMPLE, *(name for name in NETWORKS if name not in TABLES_ONLY))
+SERVED = (*SIMPLE, *NETWORKS)
 """What a site may ask for."""
 
 

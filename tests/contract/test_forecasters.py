@@ -1,6 +1,5 @@
 """Networks: they start as lld, look at nothing after the origin, repeat bit for bit, and the graph matters."""
 
-import os
 import time
 from dataclasses import replace
 from functools import cache
@@ -21,12 +20,8 @@ from forecasting.neural.graph import directed_supports, supports
 from forecasting.neural.head import QuantileHead
 from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings
 from forecasting.neural.training import deterministic, prepare, train_network
-from forecasting.registry import NETWORKS as EVERY
-from forecasting.registry import load
+from forecasting.registry import NETWORKS, load
 
-TWINS = {"vmd-gru", "ceemdan-gru"}
-"""They differ from emd-gru by their decomposition alone, which `test_literature.py` holds."""
-NETWORKS = EVERY if os.environ.get("SLOPEWARD_SOAK") else {n: path for n, path in EVERY.items() if n not in TWINS}
 HORIZONS = (DAY_S, 7 * DAY_S)
 QUICK = Settings(epochs=2, stride=4)
 

@@ -42,12 +42,11 @@ def train(
     ] = 7,
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
-    from forecasting.registry import NETWORKS, TABLES_ONLY
+    from forecasting.registry import NETWORKS
     from monitor.jobs.forecasts.train import train_one
 
-    if model not in NETWORKS or model in TABLES_ONLY:
-        able = sorted(set(NETWORKS) - TABLES_ONLY)
-        raise typer.BadParameter(f"no network {model!r} can be served; there are {', '.join(able)}")
+    if model not in NETWORKS:
+        raise typer.BadParameter(f"no network is called {model!r}; there are {', '.join(sorted(NETWORKS))}")
     service, db, one = open_site(site)
     said = train_one(db, service, one, "forecast", model, datetime.now(UTC), seed, actor=name_helper())
     show({"site": one.id, "model": model, "seed": seed, "said": said}, said)

@@ -304,13 +304,12 @@ def model_list(words: str | Sequence[str]) -> list[str]:
     """Model ids; the words auto, baselines, compare, networks and all stand for several."""
     from importlib.util import find_spec
 
-    from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, STATISTICAL, TABLES_ONLY
+    from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, STATISTICAL
 
-    networks = [name for name in NETWORKS if name not in TABLES_ONLY]
-    groups = {"baselines": [*BASELINES], "compare": [*COMPARISONS], "networks": networks}
+    groups = {"baselines": [*BASELINES], "compare": [*COMPARISONS], "networks": [*NETWORKS]}
     learners = [*COMPARISONS] if find_spec("sklearn") else []
     able = [*STATISTICAL] if find_spec("statsmodels") else []
-    groups["all"] = [*BASELINES, *able, *learners, *networks]
+    groups["all"] = [*BASELINES, *able, *learners, *NETWORKS]
     given = words.split(",") if isinstance(words, str) else list(words)
     return [name for word in given for name in groups.get(word.strip(), [word.strip()])]
 

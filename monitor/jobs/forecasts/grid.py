@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from forecasting.registry import NETWORKS, PRETRAINED, TABLES_ONLY
+from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving.records import HorizonErrors
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
@@ -57,7 +57,7 @@ def read_grid(path: Path) -> Grid:
     if unknown := sorted(set(content) - {"model", "grid"}):
         raise ConfigError(f"{path}: {unknown[0]}: unknown; expected model and [grid]")
     model, lists = content.get("model"), content.get("grid")
-    able = sorted(set(NETWORKS) - TABLES_ONLY - set(PRETRAINED))
+    able = sorted(set(NETWORKS) - set(PRETRAINED))
     if model not in able:
         raise ConfigError(f"{path}: model: expected one of {', '.join(able)}, got {model!r}")
     if not isinstance(lists, dict) or not lists:

@@ -16,23 +16,19 @@ import os
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from forecasting.data.series import DAY_S, Floats, read_long_csv
-from forecasting.decomposition import windows
-from forecasting.decomposition.components import Components
+from forecasting.data.series import DAY_S, read_long_csv
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import score_all, spell_horizon
-from forecasting.registry import COMPARISONS, NETWORKS, TABLES_ONLY
+from forecasting.registry import COMPARISONS, NETWORKS
 from tests.bench.record import FOLDER, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
-DECOMPOSE = windows.decompose
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast"
 CORE = ("gru", "lstm", "graph-gru")
 SIMPLE = ("auto", "ewa", "mean3", "arima", "ets", "ridge")
@@ -54,23 +50,9 @@ def plan(core: list[str], seeds: list[int], rest: list[str], rest_seeds: int = 1
     return jobs + [(name, model, seed) for name in rest for seed in seeds[:rest_seeds] for model in others]
 
 
-def remember(decompose: Callable[..., Components]) -> Callable[..., Components]:
-    """The same decomposition, made once for each window: tests that overlap ask for the same ones again."""
-    made: dict[tuple[str, int, bytes], Components] = {}
-
-    def ask(series: Floats, until: int, *, method: str, period: int) -> Components:
-        key = method, period, series[:until].tobytes()
-        if key not in made:
-            made[key] = decompose(series, until, method=method, period=period)
-        return made[key]
-
-    return ask
-
-
 def run(job: Job) -> list[dict[str, Any]]:
     """Scores over all stations, fold by fold."""
     name, model, seed = job
-    windows.decompose = remember(DECOMPOSE) if model in TABLES_ONLY else DECOMPOSE  # what one job made goes with it
     panel = read_long_csv(DATA / "timeseries" / "benchmarks" / f"{name}.csv")
     models = {"simple": SIMPLE, "more": MORE}.get(model, (model,))
     training = {"stride": STRIDE.get(name, 1)}
@@ -152,7 +134,7 @@ def main() -> None:
     torch.set_num_threads(1)
     seeds = [int(s) for s in given.seeds.split(",")]
     core, rest = ([s for s in names.split(",") if s] for names in (given.core, given.rest))
-    wanted = set(given.only.split(",")) if given.only else {"simple", "more", *NETWORKS} - TABLES_ONLY
+    wanted = set(given.only.split(",")) if given.only else {"simple", "more", *NETWORKS}
     jobs = [job for job in plan(core, seeds, rest, given.rest_seeds) if job[1] in wanted]
     KEPT.mkdir(parents=True, exist_ok=True)
     for job in [] if given.report else jobs:
@@ -166,7 +148,7 @@ def main() -> None:
     path = FOLDER / "forecast.json"
     recorded = json.loads(path.read_text()) if path.exists() else {}
     rows = add_days(recorded, collect(jobs))
-    whole = sum(job[1] not in TABLES_ONLY for job in plan(["SK", "S", "G", "K"], seeds, ["SK"]))
+    whole = len(plan(["SK", "S", "G", "K"], seeds, ["SK"]))
     figures = {
         "unit": "MAE mm, mean of 3 folds, median and range of seeds",
         "done": f"{count_newest(rows)} of {whole} trainings are of the newest day; each row has its own",

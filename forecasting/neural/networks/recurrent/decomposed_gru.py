@@ -15,7 +15,7 @@ class EmdGru(StationNetwork):
 
     The head is linear in the states, so that the median is the sum of one forecast for each part. Papers decompose the
     whole record first, and so know the future; here the newest 120 rows are decomposed at every issue. That costs about
-    a millisecond of a processor for each station and issue with EMD and VMD, and 13 with CEEMDAN.
+    a millisecond of a processor for each station and issue.
     """
 
     decomposes = "emd"
@@ -36,15 +36,3 @@ class EmdGru(StationNetwork):
             for encoder, part in zip(self.encoders, parts, strict=True)
         ]
         return torch.cat(heard, dim=-1)
-
-
-class VmdGru(EmdGru):
-    """A GRU for each part of a variational mode decomposition (Dragomiretskiy and Zosso 2014)."""
-
-    decomposes = "vmd"
-
-
-class CeemdanGru(EmdGru):
-    """A GRU for each part that CEEMDAN finds (Torres et al. 2011); for tables only, for what it costs."""
-
-    decomposes = "ceemdan"

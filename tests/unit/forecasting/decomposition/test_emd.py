@@ -3,7 +3,6 @@
 import numpy as np
 
 from forecasting.decomposition.emd import first_mode, first_modes
-from tests.bench.forecasting.bench_forecast import remember
 
 
 def test_series_sifted_together_are_as_sifted_alone():
@@ -19,16 +18,3 @@ def test_series_sifted_together_are_as_sifted_alone():
         assert (alone is not None) == there
         np.testing.assert_array_equal(mode, np.zeros(60) if alone is None else alone)
     assert first_modes(series[[2, 4]])[0].tolist() == np.zeros((2, 60)).tolist()
-
-
-def test_the_bench_of_forecasts_makes_a_decomposition_once_for_each_period():
-    asked = []
-
-    def decompose(series, until, *, method, period):
-        asked.append((until, method, period))
-        return len(asked)
-
-    ask, series = remember(decompose), np.arange(9.0)
-    found = [ask(series, 5, method="stl", period=period) for period in (12, 12, 365)]
-    assert found == [1, 1, 2]
-    assert remember(decompose)(series, 5, method="stl", period=12) == 3, "the memory of a job is its own"

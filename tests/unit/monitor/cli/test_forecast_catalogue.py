@@ -43,7 +43,6 @@ def test_every_model_is_listed_with_paper_and_size(listed):
         assert (row["reads_drivers"], row["served"]) == (name in READS_DRIVERS, name in SERVED)
     assert listed["graph-gru"]["reads_graph"]
     assert not listed["gru"]["reads_graph"]
-    assert not listed["ceemdan-gru"]["served"]
 
 
 def test_the_reference_page_names_every_network_with_its_weights(listed):
