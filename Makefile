@@ -139,7 +139,6 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_sources
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_knowledge
 	$(BIN)/python -m tests.bench.forecasting.bench_failure_time
-	$(BIN)/python -m tests.bench.forecasting.bench_failure_gru
 	$(BIN)/python -m tests.bench.forecasting.bench_stages
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_life
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth

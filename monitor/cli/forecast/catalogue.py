@@ -80,7 +80,6 @@ def list_models() -> list[dict[str, Any]]:
     for name, path in KINEMATIC.items():
         told = _weigh(_score_looks(name)) if name in CALLED else _score_failure()
         rows.append(_describe(name, "curve", path) | {"served": True} | told)
-    rows.append(_describe("emd-gru-failure", "curve", "forecasting.neural.failure_gru") | _score_beside())
     for name, path in {**RULES, **SITE_RULES, **FANS, **AUTOENCODERS}.items():
         size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
         row = _describe(name, "anomaly detector", path)
@@ -315,20 +314,6 @@ def _score_failure() -> dict[str, Any]:
         f"{row['median_abs_error_days']:.2g} days, inside the window {row['inside']:.0%}"
     )
     return _weigh([({"set": FAILURE_SET, "lead": "7d"} | row | source, True, told)])
-
-
-def _score_beside() -> dict[str, Any]:
-    """EMD-GRU at the issues that have a trusted window, beside inverse velocity."""
-    figures, source = _read("failure-gru")
-    told: list[Told] = []
-    for one, table in figures.items():
-        for lead, row in table.items() if isinstance(table, dict) else ():
-            errors = row["median_abs_error_days"]
-            mine, other = errors["emd-gru-failure"], errors["inverse-velocity"]
-            words = f"{lead} before the end, {one}: error {mine:.2g} days, inverse velocity {other:.2g} days"
-            told.append(({"set": one, "lead": lead} | row | source, mine < other, words))
-    told.append((None, False, "it has no gate, and says a time for a slope that never fails"))
-    return _weigh(told) if figures else {}
 
 
 def _score_beside_quantities(name: str) -> Iterator[Told]:

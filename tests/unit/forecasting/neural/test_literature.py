@@ -7,28 +7,18 @@ import pytest
 import torch
 
 from forecasting.data.features import FEATURES
-from forecasting.data.series import DAY_S
-from forecasting.data.splits import split
 from forecasting.decomposition.components import decompose
 from forecasting.decomposition.windows import PARTS, cut_parts
-from forecasting.kinematics.curves import draw_collapse
-from forecasting.neural.failure_gru import fit_failure_gru, to_days
-from forecasting.neural.learner import Settings
 from forecasting.neural.network import Shape
 from forecasting.registry import load
-from tests.data.slopes import rain_driven
 
-PANEL = rain_driven()
-BLOCKS = split(PANEL.values.shape[0])
-HORIZONS = (DAY_S, 3 * DAY_S)
-QUICK = Settings(epochs=1, stride=8, batch=16, window=14, hidden=8)
 CHAIN = torch.diag(torch.ones(3), 1) + torch.diag(torch.ones(3), -1)
 """Four stations in a row."""
 
 
-def make(model, **more):
+def make(model):
     torch.manual_seed(3)
-    return load(model)(Shape(len(FEATURES), 20, 2, 8, 0.1, CHAIN.expand(2, 4, 4), **more)).eval()
+    return load(model)(Shape(len(FEATURES), 20, 2, 8, 0.1, CHAIN.expand(2, 4, 4))).eval()
 
 
 def some_windows(stations=4, seed=0):
@@ -70,17 +60,3 @@ def test_parts_of_a_window_know_no_later_row_and_add_up(method):
     known = decompose(values[6:46, 0], 40, method=method, period=1).parts.sum(axis=0)[-20:]
     whole = parts[1, 0].sum(axis=1)
     np.testing.assert_allclose(whole - whole[-1], known - known[-1], atol=1e-6)
-
-
-def test_emd_gru_says_a_time_for_every_curve_and_nothing_without_a_past():
-    drawn = [draw_collapse(seed, sigma=0.5, gaps=seed == 2) for seed in range(3)]
-    curves = [(to_days(one.times_s, one.values), one.failure_s / DAY_S) for one in drawn]
-    network, again = fit_failure_gru(curves), fit_failure_gru(curves)
-    daily = curves[2][0]
-    assert np.isnan(daily).any()
-    low, middle, high = network.lead_days(daily)
-    assert 0.0 < low < middle < high
-    assert again.lead_days(daily) == (low, middle, high)
-    assert network.lead_days(daily + 1e3) == pytest.approx((low, middle, high), rel=1e-3)
-    assert network.lead_days(np.full(200, 3.0))[1] > 0.0, "also where nothing moves: it has no gate"
-    assert np.isnan(network.lead_days(daily[:60])).all()
