@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def voight_velocity(days: Array, creep_mm_per_day: float, onset_day: float, failure_day: float) -> Array:
-    """Velocity (mm/day) of steady creep that accelerates to failure.
+def voight_displacement(days: Array, creep_mm_per_day: float, onset_day: float, failure_day: float) -> Array:
+    """Displacement (mm) by steady creep that accelerates to failure.
 
     Voight (1988, Nature 332, 125-130) with alpha = 2 integrates to 1/v falling linearly to zero at the failure time;
     the constant is set so that the velocity is continuous at the onset.
@@ -19,18 +19,7 @@ def voight_velocity(days: Array, creep_mm_per_day: float, onset_day: float, fail
         failure_day: where the velocity becomes infinite; ``inf`` for a slope that only creeps.
 
     Returns:
-        Velocity, shape (n,); NaN at and after the failure.
-    """
-    days = np.asarray(days, dtype=np.float64)
-    if not np.isfinite(failure_day):
-        return np.full(days.shape, creep_mm_per_day)
-    span = failure_day - onset_day
-    left = np.where(days < failure_day, failure_day - days, np.nan)
-    return np.where(days <= onset_day, creep_mm_per_day, creep_mm_per_day * span / left)
-
-
-def voight_displacement(days: Array, creep_mm_per_day: float, onset_day: float, failure_day: float) -> Array:
-    """Displacement (mm) whose derivative is `voight_velocity`; arguments and shape as there.
+        Displacement, shape (n,); NaN at and after the failure.
 
     >>> float(voight_displacement(np.array([10.0]), 2.0, 20.0, 30.0)[0])
     20.0

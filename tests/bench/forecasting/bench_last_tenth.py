@@ -35,7 +35,6 @@ import numpy as np
 from forecasting.data.series import DAY_S, Floats, Panel, panel_from_samples, read_long_csv
 from forecasting.data.units import spell_span
 from forecasting.data.workbook import read_sheet
-from forecasting.evaluation.absurdity import RULES, Fan, Present, find_absurd, see_present
 from forecasting.kinematics.curves import draw_collapse
 from forecasting.kinematics.failure import FailureSpec, Watch
 from forecasting.metrics import winkler
@@ -46,6 +45,7 @@ from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.forecast.failure_bench import INTERVALS, OUTANG, find
 from tests.bench.forecasting.motion_scenes import SCENES
 from tests.bench.record import record
+from tests.data.absurdity import RULES, Fan, Present, find_absurd, see_present
 
 DATA: Final = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 DAILY: Final = (DAY_S, 7 * DAY_S)

@@ -21,10 +21,10 @@ import pandas as pd
 
 from forecasting.data.series import DAY_S, Floats, read_long_csv
 from forecasting.data.workbook import read_sheet
-from forecasting.evaluation.absurdity import Fan, find_absurd, see_present
 from monitor.cli.forecast.failure_bench import find
 from tests.bench.forecasting.bench_last_tenth import DATA, plain, serve
 from tests.bench.record import record
+from tests.data.absurdity import Fan, find_absurd, see_present
 
 YEAR_S: Final = 365.0 * DAY_S
 STEADY: Final = (("K", ("ALBH", "P401", "P435", "SEAT")), ("G", ("G001", "G039", "I001")))

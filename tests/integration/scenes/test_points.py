@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from detection.imagery.insar.outputs import measure_stack
 from detection.imagery.insar.records import StackAsked
-from detection.imagery.insar.synthetic import write_stack
 from detection.imagery.raster.raster import read_grid
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
@@ -20,6 +19,7 @@ from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.points import load_point_facts
 from tests.conftest import ON_SQLITE
+from tests.data.surveys.stacks import write_stack
 
 # rates are judged as known now: the stack ends a few days ago
 LAST = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)

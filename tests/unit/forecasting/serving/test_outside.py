@@ -8,7 +8,6 @@ import pytest
 
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Panel, panel_from_samples
-from forecasting.evaluation.absurdity import Fan, find_absurd, see_present
 from forecasting.kinematics.extrapolation import extrapolate, normal_below
 from forecasting.serving.experience import judge_drivers, judge_motion
 from forecasting.serving.gate import choose_shown
@@ -17,6 +16,7 @@ from forecasting.serving.kinematic import step_in
 from forecasting.serving.path import MOVED, lay_paths
 from forecasting.serving.records import Forecast
 from tests.bench.forecasting import motion_scenes
+from tests.data.absurdity import Fan, find_absurd, see_present
 
 HORIZONS_S = (DAY_S, 7 * DAY_S)
 

@@ -15,9 +15,10 @@ from detection.imagery.insar.interferogram import find_zones, invert, list_point
 from detection.imagery.insar.outputs import measure_stack
 from detection.imagery.insar.records import StackAsked
 from detection.imagery.insar.stack import read_stack
-from detection.imagery.insar.synthetic import draw_phase_patches, wrap, write_stack
+from detection.imagery.insar.synthetic import draw_phase_patches, wrap
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
+from tests.data.surveys.stacks import write_stack
 
 DATES = [datetime(2025, 1, 3, tzinfo=UTC) + timedelta(days=24 * k) for k in range(9)]
 
