@@ -95,6 +95,13 @@ class Telling(NamedTuple):
     undelivered: Mapping[str, str] = MappingProxyType({})  # channel -> why it takes no messages
 
 
+class Threads(NamedTuple):
+    """Threads of core that run, and those that ended since the last look or are gone still, with the reason."""
+
+    alive: Collection[str]
+    ended: Mapping[str, str]
+
+
 class Polling(NamedTuple):
     """What sources brought."""
 
@@ -268,6 +275,13 @@ CHECKS: Final = (
         "a reader of the SQL views holds too much and the service may not end it: {refused}; let an administrator of "
         "the server run: GRANT pg_signal_backend TO the service's role",
         lambda r: found(is_wrong=bool(r.watch.refused), refused=r.watch.refused), alarm=2,
+    ),
+    Check(  # one that was started anew is told all the same
+        "thread.*", Threads, BAD, "a part of the service has ended, what it did is not done ({name}: {problem})",
+        lambda t: (
+            found(x, is_wrong=x in t.ended, name=x, problem=t.ended.get(x, "")) for x in {*t.alive, *t.ended}
+        ),
+        "start the service again, and send us its log", alarm=2, hold_s=GROWN_S, degrades=True,
     ),
     Check("source.*", Polling, WARN, "{text}", _silent_sources, alarm=1, degrades=True),
     Check(

@@ -333,7 +333,7 @@ class Dispatcher:
             worker.stop()
             self._abandoned[channel].append(worker)
             worker = None
-        if worker is None:
+        if worker is None or worker.join(0.0):  # one that nobody told to end has died
             worker = ChannelWorker(
                 self._db,
                 channel,
@@ -348,6 +348,6 @@ class Dispatcher:
                 self._recipients,
                 self._find_zone,
             )
-            self._workers[channel] = worker
             worker.start()
+            self._workers[channel] = worker
         return worker

@@ -97,7 +97,7 @@ class ChannelWorker:
         self._wake.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False when the channel still hangs (its lease will run out)."""
+        """Wait for the end; whether it came: a channel that hangs keeps its message until its lease runs out."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

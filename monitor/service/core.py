@@ -28,6 +28,7 @@ from monitor.checks.live import (
     Readers,
     Rotas,
     Telling,
+    Threads,
     Troubles,
 )
 from monitor.checks.machine import Footing, Machine, is_synchronised
@@ -110,6 +111,9 @@ TAKEN_OVER: Final = Template(
     "nothing and waits: end one of the two services",
 )()
 EXIT_OVERDUE: Final = 70
+# without these nobody decides, tells or sees that a thread ended: a fresh process has them again
+VITAL: Final = frozenset({"turn", "stamps", "dispatcher", "evaluate", "ingest-writer", "ingest-processes"})
+UNNAMED: Final = ("Thread-", "Dummy-")  # what comes and goes
 EXIT_TRY_AGAIN: Final = 75  # the database was away when we were told to end, or before we could begin
 
 
@@ -145,6 +149,7 @@ class Core:
         self.turn: CoreTurn | None = None  # on PostgreSQL
         self._stands_by = False
         self._parts_end = threading.Event()
+        self._ended: dict[str, str] = {}  # threads that nobody told to end, with the reason
         self.sites: dict[str, Site] = {}
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
         self.site_files = SiteFiles(self.db, config, self.alarms, clock)
@@ -216,7 +221,22 @@ class Core:
         while not begun.wait(1.0):
             health.beat(self.vigil.trouble(), health.STARTING)
 
+    def _note_ended(self, what: threading.ExceptHookArgs) -> None:
+        """Whatever ends a thread of this process, an error or a call to exit, comes here."""
+        name = "?" if what.thread is None else what.thread.name
+        problem = f"{what.exc_type.__name__}: {what.exc_value or ''}"
+        self._ended[name] = problem
+        log.critical("thread %s ended: %s", name, problem, exc_info=what.exc_value)
+
+    def _see_threads(self) -> Threads:
+        alive = {one.name for one in threading.enumerate() if not one.name.startswith(UNNAMED)}
+        ended = dict(self._ended)
+        for name in alive & ended.keys():  # another one does its work
+            del self._ended[name]
+        return Threads(alive, ended)
+
     def _start(self) -> None:
+        threading.excepthook = self._note_ended
         self._insist(self._take_turn)
         if self.turn is not None:  # from the first moment: an upgrade may last longer than a lease
             threading.Thread(target=self._run_turn, args=(self.turn,), name="turn", daemon=True).start()
@@ -275,6 +295,12 @@ class Core:
     def watch(self) -> int:
         """Go round until told to stop; returns the exit status. An overdue safety thread ends the process at once."""
         while health.beat(self.find_trouble(), self._mark_beat()) and not self.stopping.wait(1.0):
+            if gone := VITAL & self._ended.keys():
+                log.critical("ending so that a fresh process starts: %s", ", ".join(gone))
+                self._follow(self._see_threads())
+                self._do(self.alarms.write_pending)
+                compute.stop_all()
+                return EXIT_OVERDUE
             progress = {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
             now = self.clock()
             if self.jumps.look(now):
@@ -481,7 +507,7 @@ class Core:
             Intake(self.ingest.status(), grew), self.config.broker, Publishing(self.publisher.status(), grew),
             Troubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()), Readers(self.readers, grew),
             Evaluating(self.sites, self.evaluation.find_slow()),
-            self._see_delivery(),
+            self._see_delivery(), self._see_threads(),
         )  # fmt: skip
 
     def _see_delivery(self) -> Telling:
@@ -603,7 +629,6 @@ def main(config_path: str | None = None) -> int:
             return 0
         core.start()
         spare_what_stays()
-        core.schedule.on_loaded = spare_what_stays
         status = core.watch()
         if status == EXIT_OVERDUE:
             os._exit(status)  # a stuck thread would hold up any clean way out

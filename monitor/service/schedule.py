@@ -5,7 +5,6 @@ import ctypes
 import importlib
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -123,6 +122,12 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def _find(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
 def trigger_of(job: Job, site: Site | None, every_s: float) -> BaseTrigger:
     """When a job is due: after each pause, or at its hour of the site's own clock."""
     if job.hour is None:
@@ -151,10 +156,7 @@ class Schedule:
         sites: one entry per site and per-site job.
         clock: gives the present, aware UTC.
         on_failing: called when a job failed three times running, and again when it works.
-        jobs: the table.
-
-    Attributes:
-        on_loaded: called when the first run of a job has ended: what it imported stays for as long as the process.
+        jobs: the table. What they need is imported here, before any thread could meet a module that is half there.
     """
 
     def __init__(
@@ -167,8 +169,7 @@ class Schedule:
         jobs: Sequence[Job] = JOBS,
     ) -> None:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
-        self.on_loaded: Callable[[], None] = lambda: None
-        self._loaded: set[str] = set()  # names of jobs that have run
+        self._found = {name: _find(name) for job in jobs for name in (job.function, job.again) if name}
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
         threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLLS, "show": 1}
@@ -243,12 +244,9 @@ class Schedule:
                     self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
 
     def _is_due(self, key: str) -> bool:
-        """Whether what a job watches has stayed for as long as it wanted; asked of jobs that have run."""
+        """Whether what a job watches has stayed for as long as it wanted."""
         job, site = self._entries[key]
-        module, _, name = job.again.partition(":")
-        if module not in sys.modules:
-            return False
-        due_s: float | None = getattr(sys.modules[module], name)(self._config, site)
+        due_s: float | None = self._found[job.again](self._config, site) if job.again else None
         return due_s is not None and time.monotonic() >= due_s
 
     def stage_of(self, site_id: str) -> str | None:
@@ -288,9 +286,6 @@ class Schedule:
             self._run_again(key)
             return "missed"
         state, detail, is_own_fault = self._call(key)
-        if job.name not in self._loaded:
-            self._loaded.add(job.name)
-            self.on_loaded()
         if time.monotonic() >= self._gave_back_s + GIVE_BACK_S:
             _give_back_memory()
             self._gave_back_s = time.monotonic()
@@ -336,10 +331,8 @@ class Schedule:
     def _call(self, key: str) -> tuple[str, str, bool]:
         """How it ended, what it said, and whether that is its own doing."""
         job, site = self._entries[key]
-        module, _, name = job.function.partition(":")
         try:
-            function: Any = getattr(importlib.import_module(module), name)
-            return "done", str(function(self._db, self._config, site, self._clock())), True
+            return "done", str(self._found[job.function](self._db, self._config, site, self._clock())), True
         except SlopewardError as error:
             text = " ".join(str(error).split())
             if isinstance(error, StoreBusyError):

@@ -85,6 +85,11 @@ class IngestProcess:
         self.ingest.stop(STOP_S)
         self.db.close()
 
+    def note_ended(self, what: threading.ExceptHookArgs) -> None:
+        """A thread ended that nobody told to: this process ends, and core starts it anew."""
+        log.critical("thread %s ended: %s", what.thread and what.thread.name, what.exc_value, exc_info=what.exc_value)
+        self.ended.set()
+
     def _find_heard(self) -> dict[tuple[str, str], Heard]:
         before, self._told = self._told, self.ingest.heard_of()
         return {place: heard for place, heard in self._told.items() if before.get(place) is not heard}
@@ -123,6 +128,7 @@ def main(number: str) -> int:
         orders, first = line.recv(), line.recv()
         logs.configure(f"ingest-{orders.share.number}", orders.log_level)
         process = IngestProcess(line, orders, first)
+        threading.excepthook = process.note_ended
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, lambda *_: process.ended.set())
         process.run()

@@ -1,5 +1,6 @@
 """The core process from inside: overdue threads, broken sites, a publisher that knows what was taken."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -17,13 +18,16 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import Actor
 from monitor.errors import BrokerError
 from monitor.service.alarms import ServiceAlarms
-from monitor.service.core import EXIT_OVERDUE, Core
+from monitor.service.core import EXIT_OVERDUE, VITAL, Core
 from monitor.service.known_database import recognise
 from monitor.simulate.publish import Publisher, Sent, play
 from monitor.store.database.audit import add_audit
+from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
+from tests.conftest import wait_for
+from tests.end_to_end.test_never_lower import site_file
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -45,6 +49,57 @@ def test_one_overdue_safety_thread_ends_the_process(tmp_path, part):
         patch.setattr("monitor.service.core.compute.stop_all", lambda: jobs_stopped.append(1))
         assert core.watch() == EXIT_OVERDUE
     assert jobs_stopped
+
+
+def kill(core, thread):
+    """End a thread as a call to exit or an error that nobody foresaw would."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+    core.schedule.wake()
+    core.dispatcher.forget_times()
+    for worker in core.dispatcher._workers.values():
+        worker.wake()
+    wait_for(lambda: not thread.is_alive(), 90.0, f"{thread.name} to end")
+
+
+def alarms_of_threads(core):
+    with core.db.read() as c:
+        found = load_view(c, "active_alerts")
+    return {one["key"].removeprefix("health:thread:"): one["reason"] for one in found if "thread:" in one["key"]}
+
+
+@pytest.mark.server
+@pytest.mark.timeout(600)
+def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_replaced(
+    database_url, mosquitto, tmp_path, monkeypatch, no_thread_left
+):
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h", site=name))
+    config = parse_service(
+        f'[database]\nurl = "{database_url}"\n[broker]\nmode = "external"\nurl = "{mosquitto.url}"\n'
+        f'[paths]\nsites = "{tmp_path}"\nstate = "{tmp_path}/state"\ninbox = "{tmp_path}/inbox"\n', "x",
+    )  # fmt: skip
+    before = {one.ident for one in threading.enumerate()}
+    core = Core(config, lambda: datetime.now(UTC), f"test {os.getpid()}")
+    if not core.db.is_sqlite:
+        core.hold(CoreTurn(core.db, "x"))
+    core.start()
+    try:
+        wait_for(lambda: "channel-log" in {one.name for one in threading.enumerate()}, 60.0)
+        lasting = [one for one in threading.enumerate() if one.ident not in before and one.name != "beat"]
+        names = {one.name for one in lasting}
+        assert {"watch-folders", "status-publisher", "APScheduler", "channel-log"} <= names
+        assert VITAL & names >= {"stamps", "dispatcher", "evaluate", "ingest-writer"}
+        for thread in sorted(lasting, key=lambda one: one.name in VITAL):
+            if thread.name.startswith("ThreadPool"):
+                continue  # of jobs: what they raise is their result
+            kill(core, thread)
+            if thread.name in VITAL:
+                assert core.watch() == EXIT_OVERDUE
+            wait_for(lambda name=thread.name[:56]: name in alarms_of_threads(core), 30.0, f"alarm of {thread.name}")
+        assert "ended" in alarms_of_threads(core)["watch-folders"]
+    finally:
+        core.stop()
 
 
 def test_a_core_whose_supervisor_is_gone_ends_in_order(tmp_path, monkeypatch):

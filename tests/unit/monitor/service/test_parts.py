@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -292,10 +292,21 @@ def test_a_job_leaves_a_line_in_the_diary(db, make_schedule):
     assert (run.job, run.site, run.state, run.detail) == ("work", "s", "done", "did s")
 
 
-def test_what_a_job_brought_with_its_first_run_is_told_once(make_schedule):
-    made, told = make_schedule("some_job"), []
-    made.on_loaded = lambda: told.append(1)
-    assert [made.run_now("work:s"), made.run_now("work:s"), told] == ["done", "done", [1]]
+def due_now(*_):
+    return time.monotonic()
+
+
+def test_what_watches_folders_meets_no_module_that_is_half_imported(db, tmp_path, monkeypatch):
+    """What jobs need is there before any thread begins; whoever imports it anew meanwhile disturbs nobody."""
+    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
+    job = Job(
+        "work", "jobs_of_test:some_job", lambda _: 60.0, 60.0, watched=lambda *_: tmp_path, again="jobs_of_test:due_now"
+    )
+    sites = [SimpleNamespace(id=name) for name in "abc"]
+    made = Schedule(db, parse_service("", "x"), sites, lambda: datetime.now(UTC), lambda *_: None, (job,))
+    monkeypatch.setitem(sys.modules, "jobs_of_test", ModuleType("jobs_of_test"))  # as while it is being imported
+    assert [made._is_due(f"work:{name}") for name in "abc"] == [True] * 3
+    assert made.run_now("work:a") == "done"
 
 
 def idle_job(*_):
