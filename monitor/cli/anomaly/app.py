@@ -9,7 +9,6 @@ import typer
 
 from forecasting.message import gather
 from monitor.cli.anomaly import labels
-from monitor.cli.anomaly.models import models
 from monitor.cli.anomaly.points import points
 from monitor.cli.session import (
     LARGEST_SEED,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 app = Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 app.add_typer(labels.app)
-app.command(epilog="Example: slopeward anomalies models", takes_config=False)(models)
 app.command(epilog="Example: slopeward anomalies points --site north-bench")(points)
 
 
