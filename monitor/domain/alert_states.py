@@ -33,10 +33,6 @@ class AlertStep(StrEnum):
     CLOSE = "close"
 
 
-BY_SERVICE: Final = frozenset({
-    AlertStep.RAISE, AlertStep.WORSEN, AlertStep.CHANGE, AlertStep.CLEAR, AlertStep.ANSWER, AlertStep.SHELF_ENDS,
-    AlertStep.SUPPRESS, AlertStep.RESUME,
-})  # fmt: skip
 NORMAL: Final = None  # no alert stands
 _UNACKNOWLEDGED, _ACKNOWLEDGED = AlertState.UNACKNOWLEDGED, AlertState.ACKNOWLEDGED
 _RETURNED, _SHELVED = AlertState.RETURNED_UNACKNOWLEDGED, AlertState.SHELVED

@@ -9,7 +9,6 @@ from monitor.domain.instants import spell
 from monitor.store.pages import SiteCard, find_preview, load_read_scenes, preview_bounds
 
 VERSION: Final = "1.0.0"
-_SCHEMAS: Final = "https://schemas.stacspec.org/v1.0.0"
 MOST: Final = 1000  # scenes of a list; older ones are found by their hash
 _GEOJSON: Final = "application/geo+json"
 

@@ -249,21 +249,6 @@ def test_a_detection_leaves_the_tiles_that_learning_named_and_those_come_first(s
 
 
 @ON_SQLITE
-def test_the_command_line_writes_what_stands(site, database_url, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
-    with site.write() as c:
-        gone = add_outline(c, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW)
-        kept = add_outline(c, "bench", "one", "nothing", square(8.905, 46.21), BO, NOW, note="a meadow")
-    with site.write() as c:
-        withdraw_outline(c, "bench", gone, ADA, NOW)
-    assert run_verb(["export", "bench", "outlines", "--out", "o.geojson"]) == 0
-    (feature,) = json.loads((tmp_path / "o.geojson").read_text())["features"]
-    properties = feature["properties"]
-    assert (feature["id"], properties["kind"], properties["note"]) == (str(kept), "nothing", "a meadow")
-
-
-@ON_SQLITE
 def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, database_url, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
     monkeypatch.chdir(tmp_path)

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 from monitor.domain.alert import AlertState
-from monitor.domain.alert_states import BY_SERVICE, OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
+from monitor.domain.alert_states import OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
 from monitor.errors import RefusedError
 from monitor.language.rendering import translate
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "alert-states.md"
 STATES = (None, *OPEN, AlertState.CLOSED)
+BY_SERVICE = frozenset({
+    AlertStep.RAISE, AlertStep.WORSEN, AlertStep.CHANGE, AlertStep.CLEAR, AlertStep.ANSWER, AlertStep.SHELF_ENDS,
+    AlertStep.SUPPRESS, AlertStep.RESUME,
+})  # fmt: skip
 
 
 @pytest.mark.parametrize(("state", "what"), [*product(STATES, AlertStep)])
