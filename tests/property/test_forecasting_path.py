@@ -13,7 +13,7 @@ from forecasting.serving.jobs import forecast
 from forecasting.serving.path import APART, CHANCE, MOVED, find_reach, lay, lay_paths
 from forecasting.serving.quantiles import NORMAL
 from tests.bench.forecasting.motion_scenes import control, crack, extensometer, sudden
-from tests.data.absurdity import Fan, find_absurd, see_present
+from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 
 STEPS = (1, 7, 30)
 ASKED = (*STEPS, *(b - a for a, b in pairwise(STEPS)))

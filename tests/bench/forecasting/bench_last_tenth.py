@@ -45,7 +45,7 @@ from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.forecast.failure_bench import INTERVALS, OUTANG, find
 from tests.bench.forecasting.motion_scenes import SCENES
 from tests.bench.record import record
-from tests.data.absurdity import RULES, Fan, Present, find_absurd, see_present
+from tests.data.forecasts.absurdity import RULES, Fan, Present, find_absurd, see_present
 
 DATA: Final = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 DAILY: Final = (DAY_S, 7 * DAY_S)

@@ -24,7 +24,7 @@ from forecasting.data.workbook import read_sheet
 from monitor.cli.forecast.failure_bench import find
 from tests.bench.forecasting.bench_last_tenth import DATA, plain, serve
 from tests.bench.record import record
-from tests.data.absurdity import Fan, find_absurd, see_present
+from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 
 YEAR_S: Final = 365.0 * DAY_S
 STEADY: Final = (("K", ("ALBH", "P401", "P435", "SEAT")), ("G", ("G001", "G039", "I001")))

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.data.absurdity import Fan, Present, find_absurd, see_present
+from tests.data.forecasts.absurdity import Fan, Present, find_absurd, see_present
 
 DAY = 86_400.0
 

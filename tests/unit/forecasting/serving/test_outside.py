@@ -16,7 +16,7 @@ from forecasting.serving.kinematic import step_in
 from forecasting.serving.path import MOVED, lay_paths
 from forecasting.serving.records import Forecast
 from tests.bench.forecasting import motion_scenes
-from tests.data.absurdity import Fan, find_absurd, see_present
+from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 
 HORIZONS_S = (DAY_S, 7 * DAY_S)
 
