@@ -57,7 +57,7 @@ from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
 from monitor.service.one_core import hold_alone, refuse_second
 from monitor.service.outage_watch import OutageWatch
-from monitor.service.readiness import Vigil
+from monitor.service.readiness import LEASE, WRITE, Vigil
 from monitor.service.schedule import Schedule
 from monitor.service.self_checks import Conditions
 from monitor.service.site_files import SiteFiles
@@ -473,16 +473,16 @@ class Core:
                     pause_s = duty.every_s if self._do(duty.act) else max(duty.every_s, AGAIN_S)
                     due[duty] = time.monotonic() + pause_s
 
-    def _do(self, act: Callable[[], object]) -> bool:
+    def _do(self, act: Callable[[], object], what: str = WRITE) -> bool:
         """Do it; whatever goes wrong, the other duties are done."""
         try:
             act()
         except StoreBusyError as error:
             log.warning("stamps wait: %s", error)
-            self.vigil.note_error(error.message)
+            self.vigil.note_error(error.message, what)
         except Exception as error:  # loop edge: stamps that stop are seen from outside as a silent core
             log.exception("stamps")
-            self.vigil.note_error(f"{type(error).__name__}: {error}")
+            self.vigil.note_error(f"{type(error).__name__}: {error}", what)
         else:
             return True
         return False
@@ -490,7 +490,8 @@ class Core:
     def _run_turn(self, turn: CoreTurn) -> None:
         """Renew the lease, apart from all that may wait for a lock: who does not is taken for one that hangs."""
         while not self._parts_end.wait(RENEW_EVERY_S):
-            self._do(turn.keep)
+            if self._do(turn.keep, LEASE):
+                self.vigil.note_write(LEASE)
 
     def _end_dead_drills(self) -> None:
         """A drill whose process died is ended: its exercise alarms would otherwise be escalated for ever."""

@@ -4,13 +4,23 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from forecasting.message import Message
 from monitor.checks.decisions import Pulse
 from monitor.checks.table import look
 
 TEXT_MOST: Final = 400
+WRITE: Final = "write"
+LEASE: Final = "lease"  # a core that cannot renew it may not send what it writes: that counts as no write
+
+
+class Mark(NamedTuple):
+    """When something was last done, and what kept it from being done again."""
+
+    at_s: float
+    at: datetime
+    error: str = ""
 
 
 class Vigil:
@@ -30,15 +40,14 @@ class Vigil:
         self._clock, self._monotonic_s, self._tick_s = clock, monotonic_s, tick_s
         self._lock = threading.Lock()
         now_s = monotonic_s()
-        self._written_s, self._written_at = now_s, clock()
+        self._marks = {WRITE: Mark(now_s, clock())}
         self._evaluated_s, self._evaluated_at = now_s, clock()
-        self._error = ""
         self._watching = False
 
-    def note_write(self) -> None:
-        """A transaction was committed."""
+    def note_write(self, what: str = WRITE) -> None:
+        """A transaction was committed, or the lease of the core renewed."""
         with self._lock:
-            self._written_s, self._written_at, self._error = self._monotonic_s(), self._clock(), ""
+            self._marks[what] = Mark(self._monotonic_s(), self._clock())
 
     def note_evaluation(self) -> None:
         """An evaluation was committed."""
@@ -46,10 +55,12 @@ class Vigil:
         with self._lock:
             self._evaluated_s, self._evaluated_at, self._watching = self._monotonic_s(), self._clock(), True
 
-    def note_error(self, error: str) -> None:
-        """A transaction was not committed, and why."""
+    def note_error(self, error: str, what: str = WRITE) -> None:
+        """A transaction was not committed, or the lease not renewed, and why."""
+        text = error if isinstance(error, Message) else " ".join(error.split())[:TEXT_MOST]
         with self._lock:
-            self._error = error if isinstance(error, Message) else " ".join(error.split())[:TEXT_MOST]
+            mark = self._marks.get(what) or Mark(self._monotonic_s(), self._clock())
+            self._marks[what] = mark._replace(error=text)
 
     def has_evaluated(self) -> bool:
         """Whether an evaluation was committed since the start."""
@@ -63,9 +74,9 @@ class Vigil:
             busy: an evaluation is computing at this moment: it is slow and not stuck.
         """
         with self._lock:
-            now_s = self._monotonic_s()
+            now_s, last = self._monotonic_s(), min(self._marks.values())
             pulse = Pulse(
-                now_s - self._written_s, self._written_at, self._error, now_s - self._evaluated_s - self._tick_s,
+                now_s - last.at_s, last.at, last.error, now_s - self._evaluated_s - self._tick_s,
                 self._evaluated_at, self._watching and not busy,
             )  # fmt: skip
         return next((one.text for one in look(pulse) if one.is_wrong), "")

@@ -133,7 +133,7 @@ class Database:
         return engine
 
     def _open_postgresql(self) -> Engine:
-        return create_engine(
+        engine = create_engine(
             self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
             connect_args={
                 # compiling a question takes longer than most of ours take to answer
@@ -144,6 +144,13 @@ class Database:
                 "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30000,
             },
         )  # fmt: skip
+
+        @event.listens_for(engine, "checkin")
+        def _obey_the_server(connection: Any, _record: Any) -> None:
+            if connection is not None and not connection.closed:  # one that has read would write against its default
+                connection.read_only = None
+
+        return engine
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -232,6 +239,8 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise StoreBusyError(f"the connection to the database was lost: {error.orig}") from error
+        if _is_refused_write(error):
+            raise StoreBusyError(f"the database is read-only for us: {error.orig}") from error
         _refuse_unset(error)
         raise
 

@@ -23,7 +23,7 @@ from sqlalchemy.engine import make_url
 
 from monitor.store.database.engine import Database
 from monitor.store.service_state import load_stamps
-from tests.conftest import MosquittoServer, wait_for
+from tests.conftest import MosquittoServer, PostgresServer, wait_for
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
 
@@ -207,6 +207,30 @@ def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
         assert all(said.startswith("audit entry ") for said in receiver.heads if said), receiver.heads
         stop()
         wait_for(lambda: ledger_says(database_url, "reported past the outbox by 1 of 1 channels"), 40, "its row")
+
+
+def test_a_server_that_turned_read_only_is_told_as_one_that_takes_no_writes(
+    postgresql: PostgresServer, postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
+) -> None:
+    with running(tmp_path, postgresql_url, mosquitto.url, receiver) as service:
+        move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - timedelta(hours=2, minutes=5))
+        wait_for(lambda: evaluated_at(service), 30, "the first evaluation")
+        postgresql.execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+        try:
+            began = time.monotonic()
+            move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))  # red is due from here on
+            wait_for(lambda: receiver.find("cannot decide"), FIRST_MESSAGE_S + 10, "a human to hear of it")
+            at, first = receiver.find("cannot decide")[0]
+            print(f"read-only server: first human message after {at - began:.0f} s")
+            assert at - began <= FIRST_MESSAGE_S
+            assert "read-only" in first["body"]
+            assert not receiver.find_red()
+            time.sleep(5)
+            assert not [ping for ping in receiver.pings if ping > at], "the watcher heard nothing"
+        finally:
+            postgresql.execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+        wait_for(lambda: receiver.find("over: decides again"), 60, "the end to be told")
+        wait_for(receiver.find_red, 60, "the level to be told")
 
 
 def ledger_says(database_url: str, words: str) -> bool:

@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from monitor import health
+from monitor.checks.decisions import SILENT_WRITE_S
 from monitor.checks.running import SiteSight
 from monitor.checks.verdict import BLIND, DEGRADED, SEEN, judge, judge_parts
 from monitor.config.service import parse_service
@@ -21,6 +22,7 @@ from monitor.service.children import Keeper
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.intake.process import IngestProcess
+from monitor.service.readiness import LEASE, Vigil
 from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
 from monitor.service.supervisor import WATCHER
 from monitor.store.database.engine import Database
@@ -445,6 +447,20 @@ def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
     schedule.stop()
     with db.read() as c:
         assert [run.state for run in load_runs(c)] == ["killed"]
+
+
+def test_a_lease_that_cannot_be_renewed_counts_as_a_database_that_takes_no_writes():
+    at_s = [0.0]
+    vigil = Vigil(lambda: NOW + timedelta(seconds=at_s[0]), 10.0, lambda: at_s[0])
+    vigil.note_write(LEASE)
+    for second in range(1, 30):
+        at_s[0] = float(second)
+        vigil.note_write()  # by a session that is older than the trouble
+        vigil.note_error("cannot execute UPDATE in a read-only transaction", LEASE)
+        assert bool(vigil.trouble()) == (second > SILENT_WRITE_S)
+    assert "no writes since 2026-03-01 06:00:00 UTC (cannot execute UPDATE in a read-only" in vigil.trouble()
+    vigil.note_write(LEASE)
+    assert not vigil.trouble()
 
 
 # ---- health ----------------------------------------------------------------------------------------------------
