@@ -477,7 +477,7 @@ class Core:
         """Do it; whatever goes wrong, the other duties are done."""
         try:
             act()
-        except StoreBusyError as error:
+        except SlopewardError as error:
             log.warning("stamps wait: %s", error)
             self.vigil.note_error(error.message, what)
         except Exception as error:  # loop edge: stamps that stop are seen from outside as a silent core

@@ -23,6 +23,7 @@ LOOK_EVERY_S: Final = 2.0  # for what people added
 SLOW_S: Final = 30.0  # an evaluation that takes longer is told
 # a thread that computes is slow, not stuck: no fresh process would be faster; beyond this it is given up
 LONGEST_S: Final = 900.0
+COMPUTES: Final = 0.1  # of its time: one that waits for the database is not slow, and shorter windows help nobody
 WORK_S: Final = 0.1  # processor time by which a thread is seen to compute
 AGAIN_WHEN_DRAINED_S: Final = 2.0  # nothing falls while draining: look soon after
 
@@ -88,7 +89,7 @@ class EvaluationLoop:
         self._not_before: dict[str, float] = {}
         self._behind_since: float | None = None
         self._progress: dict[str, datetime] = {}
-        self._in_hand: tuple[str, float] | None = None  # site, since (monotonic)
+        self._in_hand: tuple[str, float, float] | None = None  # site, since (monotonic, processor time)
         self._slow: dict[str, float] = {}
         self._computed_s = 0.0
         self._thread: threading.Thread | None = None
@@ -123,19 +124,36 @@ class EvaluationLoop:
         return self._in_hand is not None
 
     def find_slow(self) -> dict[str, float]:
-        """Site -> seconds of evaluations that take too long: the last one, or the one in hand."""
-        found = dict(self._slow)
-        if (in_hand := self._in_hand) is not None and (taken_s := time.monotonic() - in_hand[1]) > SLOW_S:
+        """Site -> seconds of evaluations that compute for too long: the last one, or the one in hand.
+
+        Nothing while an outage is caught up with: what piled up takes its time once.
+        """
+        if self._behind_since is not None:
+            return {}
+        found, in_hand = dict(self._slow), self._in_hand
+        if in_hand is not None and (taken_s := self._find_slowness(in_hand)):
             found[in_hand[0]] = taken_s
         return found
 
-    def _look_at_work(self) -> None:
-        in_hand, thread = self._in_hand, self._thread
-        if in_hand is None or thread is None or thread.ident is None or not thread.is_alive():
-            return
+    def _find_slowness(self, in_hand: tuple[str, float, float]) -> float:
+        """How long an evaluation computes, in seconds; 0 where that is no matter."""
+        taken_s, computed_s = time.monotonic() - in_hand[1], self._read_computed_s()
+        is_slow = taken_s > SLOW_S and (computed_s is None or computed_s - in_hand[2] > COMPUTES * taken_s)
+        return taken_s if is_slow else 0.0
+
+    def _read_computed_s(self) -> float | None:
+        """Processor time of the thread; None where the system does not tell."""
+        thread = self._thread
+        if thread is None or thread.ident is None or not thread.is_alive():
+            return None
         try:
-            computed_s = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-        except (AttributeError, OSError):  # not every system can tell; there the watchdog knows finished sites only
+            return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        except (AttributeError, OSError):  # there the watchdog knows finished sites only
+            return None
+
+    def _look_at_work(self) -> None:
+        in_hand, computed_s = self._in_hand, self._read_computed_s()
+        if in_hand is None or computed_s is None:
             return
         if computed_s - self._computed_s > WORK_S and time.monotonic() - in_hand[1] < LONGEST_S:
             self._computed_s = computed_s
@@ -199,7 +217,7 @@ class EvaluationLoop:
         if self._stopping:
             return
         started = time.monotonic()
-        self._in_hand = (site_id, started)
+        self._in_hand = in_hand = (site_id, started, self._read_computed_s() or 0.0)
         pause_s = self._tick_s
         try:
             pause_s = min(pause_s, self._find_pace(site_id) or pause_s)
@@ -230,8 +248,8 @@ class EvaluationLoop:
         ended = time.monotonic()
         self._in_hand = None
         self._slow.pop(site_id, None)
-        if ended - started > SLOW_S:
-            self._slow[site_id] = ended - started
+        if self._behind_since is None and (taken_s := self._find_slowness(in_hand)):
+            self._slow[site_id] = taken_s
             log.warning("evaluation of %s took %.0f s", site_id, ended - started)
         # a slow evaluation leaves as much time as it took to ingest and the others
         self._not_before[site_id] = ended + max(SHORTEST_GAP_S, ended - started)

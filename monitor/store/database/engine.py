@@ -250,7 +250,13 @@ def _refuse_unset(error: DBAPIError) -> None:
     text = str(error.orig).strip().partition("\n")[0]
     if text.startswith("no such table") or getattr(error.orig, "sqlstate", None) == "42P01":
         raise StoreError(f"the database is not set up ({text}); run `slopeward db upgrade`") from error
-    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    if code & 0xFF == sqlite3.SQLITE_CORRUPT:
+        raise StoreError(
+            f"the database file is torn ({text}): a disk or a copy has damaged it. Stop the service, keep the file, and "
+            "put a backup in its place (slopeward db restore FILE --yes)"
+        ) from error
+    if code == sqlite3.SQLITE_NOTADB:
         raise StoreError(
             "the file that database.url names is no SQLite database: name another, or put a backup in its place "
             "(slopeward db restore FILE --yes)"

@@ -7,9 +7,11 @@ import json
 import shutil
 import statistics
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.engine import make_url
 
 from monitor.cli.main import run_verb
 from monitor.domain.instants import parse, spell
@@ -354,6 +356,22 @@ def test_a_file_that_is_no_database_is_said_so(verb, tmp_path, monkeypatch, caps
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", "sqlite:///notes.db")
     assert run_verb(verb) == 1
     assert "the file that database.url names is no SQLite database: name another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["doctor", "status"])
+@pytest.mark.parametrize("tear", [lambda b: b[:4096] + b"\xff" * (len(b) - 4096), lambda b: b[: len(b) // 2]])
+def test_a_torn_file_is_said_to_be_one(filled_sqlite_url, tear, verb, tmp_path, monkeypatch, capsys):
+    path = Path(make_url(filled_sqlite_url).database)
+    Database(filled_sqlite_url).close()
+    path.write_bytes(tear(path.read_bytes()))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", filled_sqlite_url)
+    assert run_verb([verb]) == 1
+    said = capsys.readouterr()
+    assert "the database file is torn (" in said.out + said.err
+    assert "internal error" not in said.out + said.err
+    with pytest.raises(StoreError, match="is torn"), Database(filled_sqlite_url) as db, db.write() as c:
+        views.load_view(c, "site_status")
 
 
 # ---- the verbs -------------------------------------------------------------------------------------------------

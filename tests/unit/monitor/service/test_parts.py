@@ -238,6 +238,24 @@ def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop
     wait_for(lambda: loop.find_slow() == {})  # its next evaluation is quick
 
 
+@pytest.mark.parametrize(("computes", "is_drained"), [(False, True), (True, False)], ids=["waiting", "catching up"])
+def test_nothing_about_speed_is_told_of_one_that_waits_for_the_database_or_catches_up(
+    make_loop, monkeypatch, computes, is_drained
+):
+    monkeypatch.setattr("monitor.service.evaluation_loop.SLOW_S", 0.3)
+    monkeypatch.setattr("monitor.service.evaluation_loop.AGAIN_WHEN_DRAINED_S", 60.0)
+    decide = Slow(computes=computes)
+    loop, _ = make_loop(decide, drained=lambda: is_drained)
+    wait_for(loop.is_busy)
+    until_s = time.monotonic() + 1.0
+    while time.monotonic() < until_s:
+        assert loop.find_slow() == {}
+        time.sleep(0.02)
+    decide.let_go.set()
+    wait_for(lambda: "b" in decide.done)
+    assert loop.find_slow() == {}
+
+
 def test_a_stuck_evaluation_is_overdue(make_loop):
     decide = Slow(computes=False)
     loop, _ = make_loop(decide)
