@@ -1,6 +1,6 @@
 """What a level means in one plain sentence, read from the frozen evidence: the page and messages say the same."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -39,6 +39,9 @@ _ONE_CAN: Final = Template("sight.one_can", "1 independent witness can vote, {n}
 _CAN: Final = Template("sight.can", "{n} independent witnesses can vote, {n2} needed")
 _POSSIBLE: Final = Template("outlook.possible", "failure possible {at} to {at2}")
 _POSSIBLE_NOW: Final = Template("outlook.possible_now", "failure possible now, until {at}")
+_ENDED: Final = Template(
+    "outlook.ended", "the failure window {at} to {at2} is over, no reading of the slope came since"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +200,30 @@ def find_sight(frozen: Frozen, site: Site | None) -> list[Message]:
     return [join([_ONE_CAN(n=needs) if count == 1 else _CAN(n=count, n2=needs), SIGHT_WORDS.get(seen, seen)])]
 
 
+def find_window(windows: Iterable[Frozen], begin: str, end: str, heard: Any) -> Frozen | None:
+    """The failure window that is told: the first of those whose end no reading of the slope has passed.
+
+    One that has ended without a word from the slope is told as ended: no other station's takes its place, for what
+    was late by then rests on readings from before. Only newer readings bring another window.
+
+    Args:
+        windows: that stand and are trusted.
+        begin: the name of their begin.
+        end: the name of their end.
+        heard: instant of the newest reading of the slope's motion, spelled as those of the windows.
+    """
+    return min((w for w in windows if w[end] > heard), key=lambda w: (w[begin], w[end]), default=None)
+
+
 def find_outlook(frozen: Frozen, now: datetime) -> list[str]:
     """What comes next, as far as it was known: the next trusted failure window, and what the forecast says."""
     now_s = epoch_s(now)
-    windows = [w for w in (frozen.get("view") or _NOTHING).get("failures", ()) if w["trusted"] and w["to_s"] > now_s]
-    found = list[str]()
-    if windows:
-        first = min(windows, key=lambda w: float(w["from_s"]))
-        begin, end = (Timestamp(first[k], "minute") for k in ("from_s", "to_s"))
-        found.append(_POSSIBLE(at=begin, at2=end) if first["from_s"] > now_s else _POSSIBLE_NOW(at=end))
     words = read_outcome(frozen).get("words", ())
+    moved = [w["newest_s"] for w in words if w["newest_s"] and any("rate" in b for b in w["facts"].get("bounds", ()))]
+    trusted = [w for w in (frozen.get("view") or _NOTHING).get("failures", ()) if w["trusted"]]
+    found = list[str]()
+    if (first := find_window(trusted, "from_s", "to_s", max(moved, default=now_s))) is not None:
+        begin, end = (Timestamp(first[k], "minute") for k in ("from_s", "to_s"))
+        ahead = _POSSIBLE(at=begin, at2=end) if first["from_s"] > now_s else _POSSIBLE_NOW(at=end)
+        found.append(ahead if first["to_s"] > now_s else _ENDED(at=begin, at2=end))
     return found + [_read_reason(w) for w in words if w["heard"] and "distribution" in w["facts"]][:1]

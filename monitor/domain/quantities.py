@@ -43,6 +43,7 @@ BATTERY: Final = "battery_voltage"
 BATTERY_LEVEL: Final = "battery_level"  # as devices work it out themselves
 SIGNAL: Final = "signal_strength"  # of the radio by which readings come
 HOUSEKEEPING: Final = frozenset({BATTERY, BATTERY_LEVEL, SIGNAL})  # of an instrument, not of the slope
+OF_GROUND: Final = ("displacement", "crack", "tilt", "strain")  # so begin those of how the ground moves
 MOVING: Final = ("displacement", "crack")  # so begin the names of what forecasts and detectors take for motion
 
 QUANTITIES: Final[dict[str, Quantity]] = {

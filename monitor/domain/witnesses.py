@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.domain.fusion import Clause, list_leaves, may_become
-from monitor.domain.quantities import OF_ZONES
+from monitor.domain.quantities import OF_GROUND, OF_ZONES
 from monitor.domain.site import VELOCITY_MAP, Criterion, Site, once_per_site
 
 OBSERVERS: Final = "observers"
@@ -104,6 +104,13 @@ def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
         for voice in list_voices(site, criterion)
         if voice.series is not None
     )
+
+
+@once_per_site
+def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
+    """(station, declared quantity) of every series that measures how the slope itself moves."""
+    found = ((s.id, one.quantity) for s in site.stations if s.on_slope for one in s.series)
+    return frozenset(place for place in found if place[1].startswith(OF_GROUND))
 
 
 @once_per_site

@@ -20,6 +20,7 @@ from monitor.domain.causes import say_cause
 from monitor.domain.decision import View, seconds
 from monitor.domain.instants import parse, spell_all
 from monitor.domain.observation import HARMLESS, Reading
+from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.reports.period import Period, split_days
@@ -34,7 +35,6 @@ from monitor.store.readings.observations import SeriesRow, load_series
 CELLS: Final = 60  # points of a small picture, at most
 ENDS: Final = 50  # of a series with too many readings: one part in so many is read at each end
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
-MOVING: Final = ("displacement", "crack", "tilt", "strain")
 WET: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "soil_moisture")
 RAIN: Final = "rain"
 SIGHTS: Final = ("full", "degraded", "blind")
@@ -176,7 +176,7 @@ def _describe_motion(
             judged[row["station"]] = row
     by_station: dict[str, dict[str, SeriesRow]] = {}
     for one in series:
-        if one.quantity.startswith(MOVING):
+        if one.quantity.startswith(OF_GROUND):
             by_station.setdefault(one.station, {})[one.quantity] = one
     found = []
     for station, own in sorted(by_station.items()):

@@ -21,6 +21,10 @@ from sqlalchemy import Connection, case, func, select
 
 from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
+from monitor.domain.alert import COMMAND
+from monitor.domain.headline import find_window
+from monitor.domain.instants import parse
+from monitor.domain.observation import SiteEvent
 from monitor.domain.topics import ROOT
 from monitor.errors import JobError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
@@ -29,7 +33,9 @@ from monitor.simulate.measured import move_to, read_rows, spell_rows, write_site
 from monitor.simulate.publish import Publisher, play, spell_sample
 from monitor.simulate.scene import DRAW, Drawing
 from monitor.simulate.slope import SITE_ID, SlopeModel
-from monitor.simulate.story import LIVE, plan_story, write_story_site
+from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
+from monitor.store.alerting.events import add_event
+from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
@@ -346,6 +352,8 @@ def _play(stage: Stage, model: SlopeModel, now: datetime, say: Say, *, follow: b
     def at_present() -> None:
         say("the slope has reached the present; forecasts with all models follow")
         _begin(stage, "forecasts", lambda: _forecast(stage))
+        if follow:
+            _begin(stage, "failure", lambda: _note_failure(stage, now + FAILS_AFTER, say))
 
     with _open_publisher(stage, SITE_ID) as publisher:
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
@@ -390,6 +398,24 @@ def _drop_scene(stage: Stage, model: SlopeModel, now: datetime) -> None:
     inbox = stage.folder / "inbox" / SITE_ID
     inbox.mkdir(parents=True, exist_ok=True)
     (stage.folder / "drawn" / name).rename(inbox / name)
+
+
+def _note_failure(stage: Stage, failed_at: datetime, say: Say) -> None:
+    """Once the slope has failed, say so on its page, beside the middle of the window that was believed."""
+    if stage.stop.wait((failed_at - datetime.now(UTC)).total_seconds()):
+        return
+    db = Database(stage.db_url)
+    try:
+        with db.write() as c:
+            windows = [m["window"] for m in load_newest_movement(c, SITE_ID, failed_at) if m["window"]]
+            trusted = [w for w in windows if w["trusted"]]
+            first = find_window(trusted, "window_from", "window_to", "")
+            text = f"the simulated slope failed at {failed_at:%H:%M} UTC"
+            text += f"; the middle of its failure window was {parse(first['window_mid']):%H:%M}" if first else ""
+            add_event(c, SiteEvent(SITE_ID, failed_at, failed_at, "failure", text), failed_at, "demo", via=COMMAND)
+    finally:
+        db.close()
+    say(text)
 
 
 def _forecast(stage: Stage) -> None:

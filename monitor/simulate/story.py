@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.simulate.site_file import write_stations
+from monitor.simulate.site_file import write_duration, write_stations
 from monitor.simulate.slope import SlopeModel
 
 CREEP_MM_PER_DAY: Final = 1.0
@@ -111,5 +111,5 @@ def plan_story(now: datetime, seed: int, days: float, step: timedelta, stations:
 
 def write_story_site(model: SlopeModel) -> str:
     """Its site file: the stations of the model, thresholds that a demonstration of minutes can cross."""
-    # the last hours are played fast: what is hours old is not late here
-    return write_stations(model, "1d") + TAIL
+    # two readings missed and a quarter of an hour: that the slope fell silent is known soon after it failed
+    return write_stations(model, write_duration(2.5 * model.step)) + TAIL

@@ -17,6 +17,7 @@ from forecasting.message import (
     Value,
     join,
 )
+from monitor.alerting.decision.common_silence import SILENT_SLOPE
 from monitor.alerting.decision.ladder import Rung
 from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
@@ -104,6 +105,7 @@ _WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have
 HAZARD_KEY = "hazard"
 UNDECIDED = ":undecided_"
 REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
+_LOUD: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
 
 
 def list_conditions(situation: Situation) -> dict[str, Condition]:
@@ -115,7 +117,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         found = _gather_silent(situation)
     else:
         # silence is not judged while a backlog drains: what was known stays
-        found |= {k: c for k, c in before.items() if k.endswith((":stale", ":cannot_see", ":reachable"))}
+        found |= {k: c for k, c in before.items() if k.endswith(":stale") or k in _LOUD}
     found |= _list_steps(windows, steps, situation.disturbed.partners)
     found |= situation.disturbed.told
     found |= list_reminders(windows, steps)
@@ -137,6 +139,8 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     if not windows.view.draining:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
         found |= _list_sight(site, now_s, situation.outlook, situation.rung, stale)
+        if situation.outlook.silence is not None:
+            found[SILENT_SLOPE] = situation.outlook.silence.describe()
     found |= _list_undecided(windows, assessments)
     found |= _list_advice(windows, assessments)
     return {
@@ -360,12 +364,13 @@ def list_changes(
             )
         )  # fmt: skip
     # one cause is one page: what an urgent one says already, no second one repeats
-    is_told = any(key in after.conditions and key not in before.conditions for key in (REACHABLE, CANNOT_SEE))
+    is_told = any(key in after.conditions and key not in before.conditions for key in _LOUD)
     for key in sorted({*before.conditions, *after.conditions}):
         old, new = before.conditions.get(key), after.conditions.get(key)
         if new is not None and (old is None or old.level != new.level):
             change = _change(key, new, new.reason, data_time, is_open=True)
-            changes.append(replace(change, notify=not (is_told and key.endswith(":stale"))))
+            by_it = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
+            changes.append(replace(change, notify=not (is_told and by_it)))
         elif new is None and old is not None:
             was = old.reason.values["text"] if old.reason.id == VERIFY.id else old.reason
             changes.append(_change(key, old, OVER(text=was), data_time, is_open=False))

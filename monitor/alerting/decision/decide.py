@@ -7,6 +7,7 @@ from typing import Final
 
 from forecasting.message import Message, Template, Term
 from monitor.alerting.decision.common_mode import find_common
+from monitor.alerting.decision.common_silence import find_common_silence
 from monitor.alerting.decision.conditions import list_changes, list_conditions, review_due_s
 from monitor.alerting.decision.evidence import describe
 from monitor.alerting.decision.fusion_rules import Ruling, apply_rule
@@ -24,7 +25,7 @@ from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant,
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import find_groups, find_voting_series, reach
+from monitor.domain.witnesses import find_groups, find_moving_series, find_voting_series, reach
 from monitor.series.assessment import Assessment, Warm, Windows
 from monitor.series.bounds import lower_bounds
 from monitor.series.corrections import as_arrived, find_corrections, list_questions
@@ -81,7 +82,7 @@ def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | N
         memory=after, level=after.level, observability=outlook.observability, reachable_level=outlook.reachable_level,
         witnesses_available=outlook.witnesses, health=situation.healths,
         changes=list_changes(site, situation.before, after, evidence, newest_s), evidence=evidence,
-        newest_at=None if newest_s is None else instant(newest_s),
+        newest_at=None if newest_s is None else instant(newest_of_slope(situation, newest_s)),
         next_due_s=find_next_due(situation, after),
     )  # fmt: skip
 
@@ -173,6 +174,16 @@ def remember(situation: Situation, newest_s: float | None) -> Memory:
     )  # fmt: skip
 
 
+def newest_of_slope(situation: Situation, newest_s: float) -> float:
+    """The newest datum of what measures the motion of the slope; of everything where nothing does, or it said nothing.
+
+    The rain gauge and the control stations go on speaking when the slope has taken its own instruments along.
+    """
+    senses = situation.senses
+    spoke = [senses[p].newest_s for p in find_moving_series(situation.site)]
+    return max((at_s for at_s in spoke if at_s is not None), default=newest_s)
+
+
 def find_witness_criteria(site: Site) -> dict[str, Criterion]:
     """Criteria that vote; what models and single images suggest is advice until the site file promotes it."""
     return {c.id: c for c in site.criteria if c.role == "witness"}
@@ -260,7 +271,8 @@ def look_out(
         return Outlook(memory.observability, memory.reachable_level, witnesses, None, gone)
     behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
     unseen = behind - seen
-    blind = (bool(voting) and not seen) or bool((behind or gone) and not behind & seen)
+    silence = find_common_silence(windows, level, senses, behind)
+    blind = silence is not None or (bool(voting) and not seen) or bool((behind or gone) and not behind & seen)
     observability = "blind" if blind else "full" if seen == voting else "degraded"
     since_s = None
     # one of those the level rests on is enough, and a second one that goes does not start the clock anew
@@ -268,7 +280,7 @@ def look_out(
         since_s = min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
     elif blind:
         since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
-    return Outlook(observability, reached.level, witnesses, since_s, gone)
+    return Outlook(observability, reached.level, witnesses, since_s, gone, silence)
 
 
 def series_behind(site: Site, key: Support, steps: Mapping[StepKey, Step]) -> list[tuple[str, str]]:

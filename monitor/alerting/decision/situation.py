@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from forecasting.message import Message
+from monitor.alerting.decision.common_silence import CommonSilence
 from monitor.alerting.decision.fusion_rules import Ruling
 from monitor.alerting.decision.ladder import Ask, Rung
 from monitor.alerting.decision.vote_status import Standing
@@ -25,6 +26,7 @@ class Outlook:
     witnesses: int
     unseen_since_s: float | None
     unheard: Mapping[Support, float]  # supporters of the level that are declared no more, since when
+    silence: CommonSilence | None = None
 
 
 @dataclass(frozen=True, slots=True)

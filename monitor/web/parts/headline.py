@@ -12,8 +12,8 @@ from sqlalchemy import Connection, select
 
 from forecasting.message import gather
 from monitor.domain.alert import Ledger
-from monitor.domain.headline import Headline, find_headline
-from monitor.domain.instants import epoch_s, parse
+from monitor.domain.headline import Headline, find_headline, find_window
+from monitor.domain.instants import epoch_s, spell
 from monitor.notify.declarations import find_declaration
 from monitor.reports.pictures import Scale
 from monitor.store.alerting import timeline
@@ -100,7 +100,7 @@ def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: Abst
 
     Args:
         movement: rows of `timeline.load_newest_movement`.
-        now: the present; windows that ended before it are over.
+        now: the present.
         watched: stations on the slope that the site file declares; others moved once and are judged no more.
     """
     movement = [row for row in movement if row["station"] in watched]
@@ -111,12 +111,12 @@ def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: Abst
     if not judged and not last:
         return None
     windows = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
-    ahead = sorted((w for w in windows if parse(w["window_to"]) > now), key=lambda w: str(w["window_from"]))
+    heard = max((row["data_until"] for row in movement if row["data_until"]), default=spell(now))
     return {
         "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
         "beyond": len({row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}),
         "stations": len(seen), "lost": len({row["station"] for row in lost}), "last_stages": last,
-        "window": ahead[0] if ahead else None,
+        "window": find_window(windows, "window_from", "window_to", heard),
     }  # fmt: skip
 
 

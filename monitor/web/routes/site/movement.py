@@ -10,6 +10,7 @@ from forecasting.message import Template
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.criteria.cost import ROWS_WARN, count_rows
 from monitor.domain.instants import spell
+from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.language.rendering import translate_all
@@ -31,7 +32,7 @@ _TOO_MUCH: Final = Template(
     "movement.too_much", "Too much to compute for a page: run slopeward evaluate --site {site} --dry-run"
 )
 _NO_STATION: Final = Template("station.none", "there is no station {site}/{station}")
-MOVING: Final = ("displacement", "crack", "tilt", "strain", "velocity")
+MOVING: Final = (*OF_GROUND, "velocity")
 
 
 @router.get("/sites/{site}/movement", response_class=HTMLResponse, include_in_schema=False)

@@ -8,10 +8,10 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SLOPE = {"G1", "G2", "G3"}
 
 
-def row(station, velocity, stage="creep", window=None, quantity="displacement", last=None):
+def row(station, velocity, stage="creep", window=None, quantity="displacement", last=None, heard=None):
     return {
         "station": station, "quantity": quantity, "velocity_mm_per_day": velocity, "stage": stage, "window": window,
-        "last_stage": last or (None if stage == "unknown" else stage),
+        "last_stage": last or (None if stage == "unknown" else stage), "data_until": heard,
     }  # fmt: skip
 
 
@@ -51,13 +51,17 @@ def test_a_station_that_fell_silent_is_told_with_its_last_stage_and_not_counted_
     assert (alone["fastest"], alone["stations"], alone["lost"]) == (None, 0, 2)
 
 
-def test_a_window_that_is_over_or_not_trusted_is_not_ahead():
+def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_after_it():
     late, soon = window(20, 25), window(4, 12)
+    until = window(2, 13)
     rows = [
-        row("G1", 1.0, window=late),
+        row("G1", 1.0, window=late, heard=until["window_from"]),
         row("G2", 1.0, window=soon),
         row("G3", 1.0, window=window(2, 3, trusted=False)),
     ]
     assert describe_motion(rows, NOW, SLOPE)["window"] == soon
-    assert describe_motion(rows, datetime(2026, 3, 13, tzinfo=UTC), SLOPE)["window"] == late
+    after = datetime(2026, 3, 14, tzinfo=UTC)
+    assert describe_motion(rows, after, SLOPE)["window"] == soon, "nothing was heard since: it may have come true"
+    rows[0]["data_until"] = until["window_to"]
+    assert describe_motion(rows, after, SLOPE)["window"] == late
     assert describe_motion(rows[2:], NOW, SLOPE)["window"] is None

@@ -1,0 +1,52 @@
+"""Stories of a failure that nobody sees end: how long until a person reads of it, on both databases."""
+
+from datetime import timedelta
+
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.domain.instants import parse
+from monitor.store.database.engine import Database
+from monitor.store.schema.views import load_view
+from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
+
+CONTROL = """
+[[station]]
+id = "C1"
+on_slope = false
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "1h"
+"""
+MINUTE = timedelta(minutes=1)
+
+
+def read(database, site, key):
+    """When the first message of an alarm was queued, and what it says; None as long as there is none."""
+    with database.read() as c:
+        alerts = {a["alert_id"]: a for a in load_view(c, "alert_history", site=site) if a["key"] == key}
+        sent = [n for n in load_view(c, "notification_status", site=site) if n["alert_id"] in alerts]
+    return min(((parse(n["queued_at"]), str(alerts[n["alert_id"]]["reason"])) for n in sent), default=None)
+
+
+def test_the_slope_takes_its_instruments_along_and_people_read_of_it(database_url, capsys):
+    with Database(database_url) as database:
+        slope = WatchedSlope(database, SITE_TEXT.replace("\n[[criterion]]", CONTROL + "\n[[criterion]]", 1))
+        assert slope.fail().level == 3
+        last, result = slope.now, None
+        for minute in range(1, 6 * 60):
+            slope.now = last + minute * MINUTE
+            if minute % 60 == 0:
+                slope.publish("C1", 0.0, slope.now)  # the control station beside the slope speaks on
+            result = evaluate_site(database, slope.site, slope.now, "tick")
+            if (first := read(database, slope.site.id, "health:site:silent_slope")) is not None:
+                break
+        with capsys.disabled():
+            print(
+                f"\ncommon silence at red: first message {(first[0] - last).total_seconds():.0f} s after the last word"
+            )
+        assert first[0] - last < 4 * HOUR, "max_silence is six hours; the rhythm of hourly readings tells it earlier"
+        assert first[1].startswith("all 2 instruments on the slope are silent since")
+        assert result.observability == "blind"
+        with database.read() as c:
+            (status,) = load_view(c, "site_status", site=slope.site.id)
+        assert parse(status["newest_at"]) == last, "the age shown is that of the slope's own instruments"

@@ -1,0 +1,124 @@
+"""Common silence while a level stands: an urgent message of its own, and no full sight."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.config.service import parse_site
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation
+from tests.data.measured import replay
+
+BEGIN = parse("2026-03-01T00:00:00Z")
+KEY = "health:site:silent_slope"
+STEP = timedelta(minutes=30)
+CRACKS = ("E1", "E2", "E3")
+
+
+def declare(max_silence="1d", interval="30m"):
+    stations = "".join(
+        f"""
+[[station]]
+id = "{name}"
+on_slope = {str(name != "C1").lower()}
+[[station.series]]
+quantity = "{quantity}"
+unit = "mm"
+interval = "{interval}"
+max_silence = "{max_silence}"
+"""
+        for name, quantity in (*((n, "crack_opening") for n in (*CRACKS, "C1")), ("R1", "rain"))
+    )
+    return parse_site(
+        f"""
+[site]
+id = "s"
+name = "S"
+latitude = 46.2
+longitude = 8.9
+[levels]
+names = ["green", "yellow", "orange", "red"]
+{stations}
+[[criterion]]
+kind = "rate"
+stations = ["E*"]
+quantity = "crack_opening"
+yellow = {{over = 20.0, window = "3h"}}
+red = {{over = 200.0, window = "3h"}}
+dwell = {{hits = 2, of = 3}}
+valid_for = "12h"
+author = "a"
+reason = "r"
+""",
+        "s.toml",
+    )
+
+
+def readings(mm_per_day=400.0, moves=10, ends=20, until=40, *, mute=CRACKS, late=timedelta(), by=1):
+    """Half-hourly readings that begin to move at `moves`; those of `mute` end at `ends`; sent `by` at once."""
+    for k in range(until):
+        at = BEGIN + k * STEP
+        received = BEGIN + (k // by + 1) * by * STEP - STEP + late
+        for name in (*CRACKS, "C1", "R1"):
+            if name in mute and k >= ends:
+                continue
+            moved = max(0, k - moves) * mm_per_day / 48.0 if name in CRACKS else 0.0
+            quantity = "rain" if name == "R1" else "crack_opening"
+            yield Observation("s", name, quantity, "mm", at, received, moved + 0.01 * (k % 3), None)
+
+
+def told(site, rows, extra_s=600.0):
+    """First look, condition and sight in which common silence is told; None where it never is."""
+    for now, decision in replay(site, list(rows), extra_s=extra_s):
+        if KEY in decision.memory.conditions:
+            return now, decision
+    return None
+
+
+@pytest.mark.parametrize("max_silence", ["1d", "90m"])
+def test_when_all_fall_silent_at_red_it_is_an_urgent_message_and_the_sight_is_blind(max_silence):
+    now, decision = told(declare(max_silence), readings())
+    last = BEGIN + 19 * STEP
+    assert timedelta(minutes=90) < now - last <= timedelta(minutes=130), "three intervals, not a day"
+    change = next(c for c in decision.changes if c.key == KEY)
+    assert (change.level, change.notify, decision.level, decision.observability) == (2, True, 3, "blind")
+    assert str(change.reason).startswith("all 3 instruments on the slope are silent since 2026-03-01 09:30")
+    assert "level was red" in change.reason
+    assert decision.newest_at == last, "the control station and the rain gauge are not the slope"
+    assert not [c for c in decision.changes if c.notify and c.open and c.key != KEY], "one cause is one page"
+
+
+def test_those_behind_the_level_are_enough_and_one_alone_is_its_own_notice():
+    behind = told(declare(), readings(mute=("E1", "E2")))
+    assert behind is None, "E3 goes on asking for red"
+    still = [o for o in readings(mute=("E1", "E2")) if o.station != "E3"]
+    still += [Observation("s", "E3", "crack_opening", "mm", BEGIN + k * STEP, BEGIN + k * STEP, 0.01 * (k % 3), None)
+              for k in range(40)]  # fmt: skip
+    _, decision = told(declare(), still)
+    assert str(decision.memory.conditions[KEY].reason).startswith("all 2 instruments behind red are silent since")
+
+
+def test_who_sends_by_the_half_day_is_given_its_half_day_and_a_green_slope_only_its_notices():
+    assert told(declare(), readings(ends=99, until=96, by=24)) is None
+    assert told(declare(), readings(mm_per_day=0.0)) is None
+
+
+def test_it_ends_with_the_first_word_of_one_of_them():
+    back = Observation("s", "E1", "crack_opening", "mm", BEGIN + 39 * STEP, BEGIN + 39 * STEP, 300.0, None)
+    *_, (_, decision) = replay(declare(), [*readings(), back])
+    assert KEY not in decision.memory.conditions
+    assert any(c.key == KEY and not c.open for c in decision.changes)
+
+
+@settings(max_examples=25)
+@given(ends=st.integers(16, 24), spread=st.lists(st.integers(0, 1), min_size=3, max_size=3), late=st.integers(0, 25))
+def test_whichever_fell_first_it_is_told_within_three_intervals_and_a_look(ends, spread, late):
+    rows = [
+        o for o in readings(until=44, late=timedelta(minutes=late))
+        if o.station not in CRACKS or o.observed_at < BEGIN + (ends + spread[CRACKS.index(o.station)]) * STEP
+    ]  # fmt: skip
+    last = max(o.received_at for o in rows if o.station in CRACKS)
+    now, _ = told(declare(), rows)
+    assert timedelta() < now - last <= timedelta(minutes=130)
