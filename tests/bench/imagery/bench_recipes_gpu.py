@@ -35,7 +35,7 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import Recipe, find_recipe, read_recipe
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.simple_maps import SimpleMap, fit_logistic, score_simple
-from detection.imagery.training.stability import BY_BRIGHTEST, PLAIN, SIZES, list_stretches, score_stretched
+from tests.bench.imagery.weights.stability import BY_BRIGHTEST, PLAIN, SIZES, list_stretches, score_stretched
 from tests.bench.record import digest, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))

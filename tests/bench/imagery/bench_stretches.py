@@ -33,8 +33,8 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.simple_maps import fit_logistic, score_simple
-from detection.imagery.training.stability import PLAIN, change_patches, score_stretched
 from detection.imagery.weights_file import WEIGHTS_FOLDER
+from tests.bench.imagery.weights.stability import PLAIN, change_patches, score_stretched
 from tests.bench.record import digest, read_figures, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))

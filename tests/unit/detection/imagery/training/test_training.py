@@ -32,9 +32,9 @@ from detection.imagery.training.explain import entropy, grad_cam, measure_doubt,
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.search import search, train_folds
-from detection.imagery.training.stability import PLAIN, list_stretches
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
+from tests.bench.imagery.weights.stability import PLAIN, list_stretches
 from tests.data.tiny_recipe import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[5]

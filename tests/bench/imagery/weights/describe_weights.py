@@ -15,8 +15,8 @@ from detection.imagery.data.splits import split
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.training.domain import describe
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
-from detection.imagery.training.stability import measure_other_pixels
 from detection.imagery.weights_file import weights_path
+from tests.bench.imagery.weights.stability import measure_other_pixels
 
 
 def add_to_card(
