@@ -253,8 +253,8 @@ def _refuse_unset(error: DBAPIError) -> None:
     code = getattr(error.orig, "sqlite_errorcode", 0)
     if code & 0xFF == sqlite3.SQLITE_CORRUPT:
         raise StoreError(
-            f"the database file is torn ({text}): a disk or a copy has damaged it. Stop the service, keep the file, and put "
-            "a backup in its place (slopeward db restore FILE --yes)"
+            f"the database file is torn ({text}): a disk or a copy has damaged it. Stop the service, keep the file, "
+            "and put a backup in its place (slopeward db restore FILE --yes)"
         ) from error
     if code == sqlite3.SQLITE_NOTADB:
         raise StoreError(
