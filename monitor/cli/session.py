@@ -148,6 +148,16 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
     raise NotFoundError(f"no site {site_id!r} in {config.paths.sites}; {there}{meant}")
 
 
+def read_sites(site_id: str | None = None) -> list[Site]:
+    """The sites whose files can be used; each that cannot is a warning, or the error where it is the one asked for."""
+    sites, failures = scan_sites(read_service().paths.sites)
+    for file, error in failures.items():
+        if file.stem == site_id:
+            raise error
+    warn(error.message for error in failures.values())
+    return sites
+
+
 def check_site(c: Connection, site_id: str | None, found: object = None) -> None:
     """Refuse a site that has no file and never was watched, unless something of it was found.
 

@@ -42,7 +42,6 @@ __all__ = [
     "find_weaknesses",
     "load_service",
     "load_site",
-    "load_sites",
     "parse_service",
     "parse_site",
     "scan_sites",
@@ -589,14 +588,6 @@ def load_site(path: str | Path) -> Site:
     for weakness in find_weaknesses(site):
         log.warning("%s: %s", path, weakness)
     return site
-
-
-def load_sites(folder: str | Path) -> list[Site]:
-    """Read every site file of a folder, by name; the first that cannot be used raises ConfigError."""
-    sites, failures = scan_sites(folder)
-    for error in failures.values():
-        raise error
-    return sites
 
 
 def scan_sites(folder: str | Path) -> tuple[list[Site], dict[Path, ConfigError]]:

@@ -6,8 +6,16 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import Commands, open_database, options, print_json, read_service, require_any, show_in_order
-from monitor.config.service import load_sites
+from monitor.cli.session import (
+    Commands,
+    open_database,
+    options,
+    print_json,
+    read_service,
+    read_sites,
+    require_any,
+    show_in_order,
+)
 from monitor.domain.duty.channels import traits_of
 from monitor.notify.notifier import channel_settings
 from monitor.notify.trial import gather_channels, send_test
@@ -21,7 +29,7 @@ def list_channels() -> None:
 
     Example: slopeward channels list --json
     """
-    for channel, users in gather_channels(load_sites(read_service().paths.sites)).items():
+    for channel, users in gather_channels(read_sites()).items():
         show_in_order({"channel": channel, "for": users}, f"{channel}\t{', '.join(users)}")
 
 
@@ -34,7 +42,7 @@ def check_channels(
     Exit: 0 all delivered, 3 some, 1 none, 4 there is no channel. Example: slopeward channels test --channel log:desk.
     """
     service = read_service()
-    channels = [channel] if channel else list(gather_channels(load_sites(service.paths.sites)))
+    channels = [channel] if channel else list(gather_channels(read_sites()))
     require_any(channels, "no site names a recipient with a channel; add [[recipient]] to a site file")
     needs_database = any(traits_of(one).needs_database for one in channels)
     settings, failed = channel_settings(service, os.environ), 0

@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.stakes import weigh
 from monitor.cli.identity import act_by_two, name_helper, prove
-from monitor.cli.session import NOTHING, Commands, open_database, options, read_service, say, show
+from monitor.cli.session import NOTHING, Commands, open_database, options, read_service, read_sites, say, show
 from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
-from monitor.config.service import ComputeSection, load_sites
+from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -158,7 +158,7 @@ def _read(
     has_points = False
     with ExitStack() as stack:
         files = list_files(path, list_suffixes(asked, given))
-        sites = _find_sites(needed=not dry_run)
+        sites = _find_sites(site_id, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
         said = place_said(said, place)
         database = None if dry_run else stack.enter_context(open_database())
@@ -283,9 +283,9 @@ def _hold_to_sites(pipeline: Pipeline, database: Database | None, who: Actor | N
         pipeline.sites = {name: site for name, site in pipeline.sites.items() if name in account.sites}
 
 
-def _find_sites(*, needed: bool) -> dict[str, Site]:
+def _find_sites(site_id: str | None = None, *, needed: bool) -> dict[str, Site]:
     try:
-        return {s.id: s for s in load_sites(read_service().paths.sites)}
+        return {s.id: s for s in read_sites(site_id)}
     except ConfigError:
         if needed or options().config is not None:
             raise

@@ -15,6 +15,7 @@ def hold(folder: Path, *, wait: bool) -> Iterator[bool]:
     The lock is the kernel's: it ends with the process that holds it, however that ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).touch(mode=0o600)
     with (folder / FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

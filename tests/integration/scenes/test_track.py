@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.config.service import load_sites
+from monitor.config.service import scan_sites
 from monitor.ingest.files.vectors import Moved, store_vectors
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
@@ -132,7 +132,7 @@ reason = "drawn"
 """
     key = 'source = "image correlation"\n'
     service = write_service(tmp_path, database, SITE.replace(key, key + more, 1))
-    site = load_sites(service.parent / "sites")[0]
+    site = scan_sites(service.parent / "sites")[0][0]
     now, first = datetime(2026, 8, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
     pipeline = Pipeline(database, {site.id: site}, lambda: now)
     for day in (31, 61, 85, 91):
