@@ -6,15 +6,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import NameList, Template
+from forecasting.message import Duration, NameList, Template, Term
 from monitor.checks.check import BAD, WARN, Check, Found, found
+from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site
+from monitor.domain.witnesses import list_voices
 from monitor.errors import ConfigError, SlopewardError, UnsetError
+from monitor.ingest.guess.record import MOTION
 from monitor.language.vocabulary import LEVELS
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
@@ -194,6 +197,24 @@ def _noiseless(files: SiteFiles) -> Iterator[Found]:
             yield found(site.id, names=listed, opening=OPENING, unit=unit)
 
 
+def _slow(files: SiteFiles) -> Iterator[Found]:
+    """Motion that is read too seldom to warn of a high level in time, and so has no bound of it."""
+    for site in files.sites:
+        judging = [c for c in site.criteria if c.kind.rate and c.role == "witness" and c.quantity.startswith(MOTION)]
+        highest: dict[tuple[str, str], int] = {}
+        for criterion, voice in ((c, voice) for c in judging for voice in list_voices(site, c)):
+            if voice.series is not None:
+                highest[voice.series] = max(criterion.thresholds[-1].level, highest.get(voice.series, 0))
+        for (station, quantity), reached in highest.items():
+            every_s = spec.interval_s if (spec := site.series(station, quantity)) is not None else 0.0
+            for level, wait_s in zip(reversed(site.levels), LONGEST_WAIT_S[:2], strict=False):
+                if reached < level.number and INTERVALS_LEAST * every_s > wait_s:
+                    yield found(
+                        site.id, series=f"{station}.{quantity}", level_name=Term(level.name), n=INTERVALS_LEAST,
+                        every=Duration(every_s), wait=Duration(wait_s),
+                    )  # fmt: skip
+
+
 def _unsigned(files: SiteFiles) -> Iterator[Found]:
     """Criteria and rules that count and do not say who set them and on what grounds."""
     for site in files.sites:
@@ -319,6 +340,11 @@ CHECKS: Final = (
         "{names}: no noise_floor. Where no sigma comes with the values either, nobody is notified of small steps "
         "in the first {opening} epochs: write noise_floor = the standard deviation, in {unit}, of readings at "
         "rest", _noiseless, "write noise_floor in its series",
+    ),
+    Check(
+        "sites.slow", SiteFiles, WARN,
+        "{series} raises no {level_name}: it is read every {every}, a velocity takes {n} intervals, and a warning of "
+        "this level may wait for {wait}", _slow, "read it more often, or add an instrument that is",
     ),
     Check(
         "sites.unsigned", SiteFiles, WARN, "{name}: no {missing}: say who set its bounds, on what grounds", _unsigned,

@@ -1,5 +1,11 @@
 """The text of a first site file: what `slopeward sites init` and files of readings begin with."""
 
+from typing import Final
+
+# from the top level downwards, what a warning may wait for: no example has a longer window
+LONGEST_WAIT_S: Final = (2 * 86400.0, 7 * 86400.0, 120 * 86400.0)
+INTERVALS_LEAST: Final = 4  # in a window: a line with its error takes so many
+
 
 def write_first_site(name: str) -> str:
     """The text of a first site file: two independent movers, a control, rain; every table explained."""
@@ -36,7 +42,7 @@ id = "G1"
 latitude = 46.2011
 longitude = 8.9022
 height_m = 1410.0
-azimuth_deg = 205.0                    # downslope direction of movement, from north
+azimuth_deg = 205.0                    # downslope, from north; without it the horizontal speed counts
 plunge_deg = 28.0                      # below the horizon
 reference = "BASE-1"                   # stations that share a reference, logger or antenna are one witness
 logger = "logger-1"
@@ -85,8 +91,7 @@ stamp = "interval_end"                 # or counter, event
 
 [[criterion]]
 kind = "velocity"
-stations = ["G*"]                      # a glob leaves control stations out
-direction = "downslope"
+stations = ["*"]                       # all with this quantity, added ones too; a glob leaves control stations out
 yellow = {over = 2.0, window = "7d"}   # mm/day
 orange = {over = 20.0, window = "2d"}
 red = {over = 100.0, window = "6h"}
@@ -112,7 +117,7 @@ min_coverage = 0.8                     # a sum with less data may raise, never l
 
 [[criterion]]
 kind = "inverse_velocity"              # when would it fail if the acceleration went on: advice, whatever it says
-stations = ["G*"]
+stations = ["*"]
 yellow = {within = "7d"}
 orange = {within = "2d"}
 

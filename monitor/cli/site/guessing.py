@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.look import SHEET, look_at
 from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.recognise import find_form
+from monitor.ingest.guess.record import Record
 from monitor.ingest.guess.site_file import (
     LEVELS,
     PLACE,
@@ -41,6 +42,7 @@ from monitor.ingest.guess.site_file import (
     write_site,
 )
 from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.guess.values import list_values
 from monitor.ingest.sources.plan import place_said
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def guess_file(
     asks = sys.stdin.isatty() and not options().as_json
     understand = _open(path, site)
     found = _ask_until_known(lambda: _understand(understand, answers, is_new=site is None), answers)
+    found = replace(found, sensors=_follow(path, found))
     here = out or Path()
     written, reading = [], _spell_options(found)
     if found.mapping is not None:
@@ -107,11 +110,12 @@ def guess_file(
         added = absent
         if asks:
             _ask_bounds(tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter)
-        more = spell_more(absent, [level.name for level in site.levels[1:]], _join(set_bounds), found.known)
+        more = spell_more(site, absent, _join(set_bounds), found.known)
         written.append(_write(here / f"{path.stem}.stations.toml", "\n" + more))
         many = len({s.station for s in absent})
         say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
         before = [f"cat {_quote(written[-1])} >> {_quote((folder or Path()) / f'{site.id}.toml')}"]
+        site = parse_site(f"{site.source}\n{more}", site.id)
     elif set_bounds:
         raise ConfigError(f"{site.id} names all stations of {path}: its bounds are changed in its own file")
     if options().as_json:
@@ -129,6 +133,14 @@ def guess_file(
     say(f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:")
     for command in (*before, *_list_next(path, reading, site.id, is_weak=is_weak)):
         say(f"  {command}")
+
+
+def _follow(path: Path, found: Guess) -> tuple[Sensor, ...]:
+    """The sensors with how their records move."""
+    record = Record()
+    for value in list_values(path, found.form, found.said):
+        record.add(value)
+    return record.tell(found.sensors)
 
 
 def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:

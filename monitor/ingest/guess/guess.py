@@ -128,6 +128,18 @@ Facts = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Motion:
+    """How a station moved over its record, or one line of it."""
+
+    moved_mm: float  # to the side, or along the line, in the end
+    days: float
+    is_sure: bool  # no scatter, season or chance is likely to have made it
+    azimuth: tuple[float, float] | None = None  # of stations in space, with one standard error, degrees
+    plunge: tuple[float, float] | None = None
+    is_sure_in_height: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Sensor:
     """A series of the table as the site file would declare it."""
 
@@ -136,6 +148,7 @@ class Sensor:
     unit: str
     interval_s: float | None
     is_counter: bool = False  # rain that only rises: a counter, not sums
+    motion: Motion | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.look import SHEET, Look, look_at
 from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.recognise import find_form
+from monitor.ingest.guess.record import Record
 from monitor.ingest.guess.site_file import ask_place
 from monitor.ingest.guess.spell import spell_mapping
 from monitor.ingest.guess.values import Value, list_values
@@ -119,11 +120,13 @@ def understand(asked: AskedTable) -> Understood:
         )  # fmt: skip
         if found.questions:
             return replace(known, head=head, rows=rows)
-        first, curves = _read_rows(path, form, found.said)
+        record = Record()
+        first, curves = _read_rows(path, form, found.said, record)
     except ConfigError as error:
         return Understood(rename_file(error.message, str(path), asked.name))
     mapping = "" if found.mapping is None else spell_mapping(found.mapping, asked.name)
-    return replace(known, mapping=mapping, head=HEAD, rows=first, curves=curves)
+    sensors = record.tell(found.sensors)
+    return replace(known, mapping=mapping, head=HEAD, rows=first, curves=curves, sensors=sensors)
 
 
 def _ask_place(found: Guess, asked: AskedTable) -> Guess:
@@ -140,12 +143,15 @@ def _list_cells(look: Look) -> Iterator[tuple[str, ...]]:
         yield tuple("" if cell is None else _cut(str(cell)) for cell in cells)
 
 
-def _read_rows(path: Path, form: str, said: Said) -> tuple[tuple[tuple[str, ...], ...], tuple[Curve, ...]]:
-    """The first rows as they are read, and curves of the first series."""
+def _read_rows(
+    path: Path, form: str, said: Said, record: Record
+) -> tuple[tuple[tuple[str, ...], ...], tuple[Curve, ...]]:
+    """The first rows as they are read, and curves of the first series; all motion goes into the record."""
     first: list[tuple[str, ...]] = []
     series: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     counts: dict[tuple[str, str, str], int] = {}
     for one in islice(list_values(path, form, said), VALUES_MOST):
+        record.add(one)
         if len(first) < ROWS_SHOWN:
             first.append(_spell_row(one))
         key = (one.station, one.quantity, one.unit)

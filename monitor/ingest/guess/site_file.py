@@ -9,8 +9,10 @@ from itertools import pairwise, repeat
 from typing import Final
 
 from forecasting.message import NameList, Template, Term
-from monitor.config.first_site import write_first_site
+from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S, write_first_site
+from monitor.config.site import parse_site
 from monitor.config.site_schema import SITE_ID
+from monitor.domain.instants import spell_duration
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL, convert, is_unit_of, list_units
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_voting_series
@@ -20,20 +22,20 @@ from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.guess.guess import Guess, Sensor
 from monitor.ingest.guess.questions import ONE_OF, Question
+from monitor.ingest.guess.record import MOTION, PARTS, find_bases, list_in_space
 from monitor.ingest.guess.spell import quote, spell_stations
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"
-MOTION: Final = (DISPLACEMENT, "crack_opening")
 HOLD_DAYS: Final = 3
 # measured beside a slope: a bound on it warns of no landslide by itself
 BESIDE: Final = frozenset({"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL,
                            SIGNAL})  # fmt: skip
 _KEPT_READINGS: Final = 3  # a level is kept for so many of them
-_PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
-
 
 LEVELS: Final = ("yellow", "orange", "red")  # of a first site file, above the one that it begins with
+EXAMPLES: Final = ((14 * 86400.0, 2.0), (4 * 86400.0, 20.0), (86400.0, 100.0))  # windows and bounds in mm/day
+INTERVALS_USUAL: Final = 12  # in a window, where that is not too long to wait
 SIDES: Final = ("over", "under")
 _NUMBERS_WANTED: Final = Template(
     "bound.numbers", "bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {unit}', got '{answer}'"
@@ -163,14 +165,18 @@ def write_site(
     head = head.replace("longitude = 8.9\n", f"longitude = {place[1]}\n").replace(
         'timezone = "UTC"', f'timezone = "{zone}"'
     )
-    moving = {s.station for s in sensors if s.quantity.startswith(MOTION)}
-    if len(moving) < 2:
+    bases = find_bases(sensors)
+    moving = [s for s in sensors if s.quantity.startswith(MOTION) and s.station not in bases]
+    fast = {s.station for s in moving if LEVELS[-1] in choose_windows(s.interval_s or 3600.0, LEVELS)}
+    if len(fast) < 2:
         tail = tail.replace("top_needs = 2 ", "top_needs = 1 ", 1)
+    reports = () if fast or not moving else (_REPORT,)
     slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
     hold = f'hold_when_missing = "{max(HOLD_DAYS, math.ceil(HOLD_DAYS * slowest_days))}d"'
     tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
-    criteria = "\n".join((*_write_criteria(sensors), *_spell_bounds(sensors, LEVELS, bounds)))
-    return f"{head}{spell_stations(sensors, known)}\n{criteria}\n{tail}"
+    examples = (*_spell_motion(moving, LEVELS), *reports, *_spell_rain(sensors))
+    criteria = "\n".join((*examples, *_spell_bounds(sensors, LEVELS, bounds)))
+    return f"{head}{spell_stations(sensors, known, bases)}\n{criteria}\n{tail}"
 
 
 def find_absent(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
@@ -185,7 +191,8 @@ def _find_unjudged(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
     def is_heard(sensor: Sensor) -> bool:
         station = site.station(sensor.station)
         spec = None if station is None else station.find_series(sensor.quantity)
-        return spec is not None and (sensor.station, spec.quantity) in heard
+        is_beside = station is not None and not station.on_slope  # it is to say nothing of the slope
+        return is_beside or (spec is not None and (sensor.station, spec.quantity) in heard)
 
     return [s for s in sensors if s.quantity not in BESIDE and not is_heard(s)]
 
@@ -234,72 +241,118 @@ def _spell_bounds(sensors: Iterable[Sensor], levels: Sequence[str], bounds: Iter
         yield from (f"{spell_criterion(sensor, levels, one)}\n" for sensor in own)
 
 
-def spell_more(
-    sensors: Sequence[Sensor], levels: Sequence[str], bounds: Sequence[Bounds] = (), known: Said = Said()  # noqa: B008 - frozen
-) -> str:  # fmt: skip
-    """Stations that a site file lacks, and criteria with the bounds that a person set for them."""
-    return "\n".join((spell_stations(sensors, known), *_spell_bounds(sensors, levels, bounds)))
+def spell_more(site: Site, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = (), known: Said = Said()) -> str:  # noqa: B008 - frozen
+    """Stations that a site file lacks, with criteria: by bounds that a person set, and examples for motion not judged.
 
-
-def add_stations(
-    site: Site, source: str, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = (), known: Said = Said()  # noqa: B008 - frozen
-) -> str:  # fmt: skip
-    """A site file with stations that it lacks, at its end; what stands there stays as it is."""
-    return f"{source.rstrip()}\n\n{spell_more(sensors, [level.name for level in site.levels[1:]], bounds, known)}"
-
-
-def _find_movers(sensors: Iterable[Sensor]) -> dict[str, list[Sensor]]:
-    """Series that say how fast a station moves, by what the site file calls their quantity.
-
-    Along one line, or to the east and to the north: a station that goes up and down alone says no velocity.
+    A station of motion that falls under no criterion of the file gets one, whatever it is called.
     """
-    known = [s for s in sensors if s.quantity.startswith(DISPLACEMENT)]
-    found: dict[str, list[Sensor]] = {}
-    for s in known:
-        beside = {other.quantity for other in known if other.station == s.station}
-        if s.quantity not in _PARTS:
-            found.setdefault(s.quantity, []).append(s)
-        elif set(_PARTS[:2]) <= beside:
-            found.setdefault(DISPLACEMENT, []).append(s)
-    return found
+    levels = [level.name for level in site.levels[1:]]
+    bases = find_bases(sensors, others=any(q.startswith(MOTION) for _, q in find_voting_series(site)))
+    given = "\n".join((spell_stations(sensors, known, bases), *_spell_bounds(sensors, levels, bounds)))
+    whole = parse_site(f"{site.source}\n{given}", site.id)
+    motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION)]
+    return "\n".join((given, *_spell_motion(motion, levels, is_first=False)))
 
 
-def _write_criteria(sensors: Iterable[Sensor]) -> Iterable[str]:
-    """Bounds to begin with, for what moves and for rain."""
-    known = list(sensors)
-    movers = _find_movers(known)
-    for quantity, own in movers.items():
-        every = max((s.interval_s or 3600.0) for s in own)
-        days = max(1, round(12 * every / 86400.0))  # a dozen readings in the shortest window
-        stations = ", ".join(f'"{station}"' for station in sorted({s.station for s in own}))
-        yield (
-            "[[criterion]]\n"
-            'kind = "velocity"\n'
-            f"stations = [{stations}]\n"
-            + (f'quantity = "{quantity}"\n' if quantity != DISPLACEMENT else "")
-            + f'yellow = {{over = 2.0, window = "{14 * days}d"}}  # mm/day; change all of them: they are examples\n'
-            f'orange = {{over = 20.0, window = "{4 * days}d"}}\n'
-            f'red = {{over = 100.0, window = "{days}d"}}\n'
-            "min_sigma = 3.0\n"
-            f'valid_for = "{2 * days}d"\n'
-        )
-    stations_moving = {s.station for own in movers.values() for s in own}
-    for s in known:
-        every_days = max(1, round(12 * (s.interval_s or 3600.0) / 86400.0))
-        if s.quantity == "crack_opening" or (s.quantity in _PARTS and s.station not in stations_moving):
-            yield (
-                "[[criterion]]\n"
-                'kind = "rate"\n'
-                f'series = "{s.station}.{s.quantity}"\n'
-                f'yellow = {{over = 2.0, window = "{4 * every_days}d"}}  # mm per day\n'
-                f'orange = {{over = 20.0, window = "{2 * every_days}d"}}\n'
-                f'red = {{over = 100.0, window = "{every_days}d"}}\n'
-            )
-        elif s.quantity == "rain" and (s.interval_s or 0.0) <= 86400.0:
-            yield (
-                "[[criterion]]\n"
-                'kind = "rain_sum"\n'
-                f'series = "{s.station}.rain"\n'
-                'yellow = {over = 60.0, window = "2d"}  # mm\n'
-                "min_coverage = 0.8\n"
-            )
+def add_stations(site: Site, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = (), known: Said = Said()) -> str:  # noqa: B008 - frozen
+    """A site file with stations that it lacks, at its end; what stands there stays as it is."""
+    return f"{site.source.rstrip()}\n\n{spell_more(site, sensors, bounds, known)}"
+
+
+def choose_windows(interval_s: float, levels: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Window in seconds and bound in mm/day of each level that readings so far apart can warn of in time.
+
+    A window holds a dozen intervals, and is no longer than a warning of its level may wait for. Where four intervals do
+    not fit into that, the level is left out.
+
+    >>> {level: window_s / 86400 for level, (window_s, _) in choose_windows(86400.0, LEVELS).items()}
+    {'yellow': 14.0, 'orange': 7.0}
+    """
+    below = zip(reversed(levels), reversed(EXAMPLES), LONGEST_WAIT_S, strict=False)  # the top level first
+    found = [
+        (level, (min(most_s, max(usual_s, 3600.0 * math.ceil(INTERVALS_USUAL * interval_s / 3600.0))), bound))
+        for level, (usual_s, bound), most_s in below
+        if INTERVALS_LEAST * interval_s <= most_s
+    ]
+    return dict(reversed(found))
+
+
+def _list_ways(sensors: Sequence[Sensor]) -> Iterator[tuple[str, str, str, list[Sensor]]]:
+    """Kind, side and quantity of the criteria for series of motion, and the series that each is for.
+
+    A line may be read from either end, so it is watched towards both sides. Height is watched by itself where it is all
+    that a station says, or all that surely moves.
+    """
+    in_space = list_in_space(sensors)
+    lines: dict[str, list[Sensor]] = {}
+    for s in sensors:
+        is_part = s.station in in_space and s.quantity in PARTS
+        rises = s.motion is not None and s.motion.is_sure_in_height and not s.motion.is_sure
+        if not is_part or (s.quantity == PARTS[2] and rises):
+            lines.setdefault(s.quantity, []).append(s)
+    if vectors := [s for s in sensors if s.station in in_space and s.quantity in PARTS]:
+        yield "velocity", SIDES[0], DISPLACEMENT, vectors + lines.get(DISPLACEMENT, [])
+    for quantity, own in lines.items():
+        kind = "velocity" if quantity.startswith(DISPLACEMENT) and quantity not in PARTS else "rate"
+        if quantity != DISPLACEMENT or not vectors:
+            yield kind, SIDES[0], quantity, own
+        yield "rate", SIDES[1], quantity, own
+
+
+def _spell_motion(sensors: Sequence[Sensor], levels: Sequence[str], *, is_first: bool = True) -> Iterator[str]:
+    """Bounds to begin with for what moves, by how often it is read.
+
+    In a first site file a glob takes all stations that measure it, and those that are added later.
+    """
+    in_space = list_in_space(sensors)
+    for kind, side, quantity, own in _list_ways(sensors):
+        every: dict[str, float] = {}
+        for s in own:
+            every[s.station] = max(every.get(s.station, 0.0), s.interval_s or 3600.0)
+        matched = {s.station for s in sensors if s.quantity == quantity}
+        matched |= in_space.keys() if quantity.startswith(DISPLACEMENT) else set()
+        paces = {station: tuple(choose_windows(pace_s, levels).items()) for station, pace_s in every.items()}
+        takes_all = is_first and matched == every.keys() and all(paces.values())
+        for windows in sorted(set(paces.values()), key=lambda w: -sum(window_s for _, (window_s, _) in w)):
+            stations = sorted(station for station, pace in paces.items() if pace == windows)
+            slowest_s = max(every[station] for station in stations)
+            names = '"*"' if takes_all else ", ".join(map(quote, stations))
+            yield _spell_rates(kind, side, quantity, names, slowest_s, levels)
+            takes_all = False  # faster ones besides
+
+
+def _spell_rates(kind: str, side: str, quantity: str, names: str, interval_s: float, levels: Sequence[str]) -> str:
+    windows = choose_windows(interval_s, levels)
+    lines = ["[[criterion]]", f'kind = "{kind}"', f"stations = [{names}]", f'quantity = "{quantity}"']
+    lines += [
+        f'{level} = {{{side} = {bound if side == SIDES[0] else -bound}, window = "{spell_duration(round(window_s))}"}}'
+        "  # mm/day, an example: change it"
+        for level, (window_s, bound) in windows.items()
+    ]
+    every = spell_duration(max(1, round(interval_s)))
+    lines += [
+        f"# {level}: left out. A warning of it may wait for {spell_duration(round(wait_s))}, and {INTERVALS_LEAST} "
+        f"intervals of {every} take longer: read it more often, or add an instrument that is read so"
+        for level, wait_s in reversed([*zip(reversed(levels), LONGEST_WAIT_S, strict=False)])
+        if level not in windows
+    ]
+    days = max(2, math.ceil(_KEPT_READINGS * interval_s / 86400.0))
+    lines += ["min_sigma = 3.0", f'valid_for = "{days}d"']
+    return "\n".join(lines if windows else [f"# {line.removeprefix('# ')}" for line in lines]) + "\n"
+
+
+def _spell_rain(sensors: Iterable[Sensor]) -> Iterator[str]:
+    """A bound to begin with for rain that is read each day."""
+    for s in sensors:
+        if s.quantity == "rain" and (s.interval_s or 0.0) <= 86400.0:
+            lines = ("[[criterion]]", 'kind = "rain_sum"', f'series = "{s.station}.rain"')
+            yield "\n".join((*lines, 'yellow = {over = 60.0, window = "2d"}  # mm', "min_coverage = 0.8\n"))
+
+
+_REPORT: Final = f"""\
+[[criterion]]                          # nothing here is read often enough for {LEVELS[-1]}: two people raise it
+kind = "report"
+kinds = ["rockfall", "road_damage"]
+needs = 2
+level = "{LEVELS[-1]}"
+"""

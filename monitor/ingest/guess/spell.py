@@ -1,7 +1,7 @@
 """What was understood, written down: the mapping, and the stations as the site file declares them."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -10,9 +10,9 @@ from monitor.domain.site import Origin
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.guess.guess import Sensor
+from monitor.ingest.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
 
 SILENCE: Final = 6.0  # times the usual step; then a health alarm
-_COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 
 
 def spell_mapping(mapping: TableMapping, file: str) -> str:
@@ -41,10 +41,13 @@ def _spell_keys(values: Mapping[str, Any]) -> Iterator[str]:
     return (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in told)
 
 
-def spell_stations(sensors: Sequence[Sensor], known: Said = Said()) -> str:  # noqa: B008 - frozen
-    """The stations as tables of a site file, with their places where the file says them."""
+def spell_stations(
+    sensors: Sequence[Sensor], known: Said = Said(), bases: Collection[str] = ()  # noqa: B008 - frozen
+) -> str:  # fmt: skip
+    """The stations as tables of a site file, with their places where the file says them; `bases`: on stable ground."""
     blocks = []
     places, origins = {place.station: place for place in known.places}, dict(known.origins)
+    in_space = list_in_space(sensors)
     for station in dict.fromkeys(s.station for s in sensors):
         own = [s for s in sensors if s.station == station]
         lines = ["[[station]]", f"id = {quote(station)}"]
@@ -52,9 +55,18 @@ def spell_stations(sensors: Sequence[Sensor], known: Said = Said()) -> str:  # n
             lines += [f"latitude = {place.latitude:.8f}", f"longitude = {place.longitude:.8f}"]
             lines += [] if place.height_m is None else [f"height_m = {place.height_m:.4f}"]
         lines += [_spell_origin(origins[station])] if station in origins else []
-        if any(s.quantity.startswith("displacement") for s in own):
-            lines.append("# azimuth_deg = 205.0  # downslope, from north: then the velocity down the slope counts")
-        for sensor in _join_components(own):
+        if station in bases:
+            lines.append("on_slope = false  # stable ground: its name says so, and its record shows no sure motion")
+        else:
+            lines += [
+                f"# reference = {quote(base)}  # if it is measured from there: all such stations are one witness"
+                for base in sorted(bases) if station in in_space
+            ]  # fmt: skip
+            if BASE.search(station):
+                why = "its record surely moves" if moves(own) else "no other station is there to be watched"
+                lines.append(f"# on_slope = false  # its name says stable ground; {why}")
+            lines += _spell_direction(in_space[station]) if station in in_space else []
+        for sensor in _join_components(own, is_in_space=station in in_space):
             lines += ["[[station.series]]", f"quantity = {quote(sensor.quantity)}", f"unit = {quote(sensor.unit)}"]
             lines += ['stamp = "counter"  # it only rises: a sum since the beginning'] if sensor.is_counter else []
             if sensor.interval_s:
@@ -64,6 +76,23 @@ def spell_stations(sensors: Sequence[Sensor], known: Said = Said()) -> str:  # n
     return "\n".join(blocks)
 
 
+def _spell_direction(own: Mapping[str, Sensor]) -> Iterator[str]:
+    """Azimuth and plunge as the record shows them, with their errors; a comment in place of what it does not tell."""
+    motion = next(iter(own.values())).motion
+    why = "its record is too short"
+    if motion is not None:
+        why = f"{motion.moved_mm:.3g} mm to the side in {motion.days:.3g} d"
+        why = why if motion.is_sure else f"its record shows no sure motion ({why})"
+    if motion is None or not motion.is_sure or motion.azimuth is None:
+        yield f"# azimuth_deg = 205.0  # downslope, from north: {why}; until it is written, the horizontal speed counts"
+        return
+    yield f"azimuth_deg = {motion.azimuth[0]:.0f}  # ± {motion.azimuth[1]:.2g} as its record moves: {why}"
+    if motion.plunge is not None:
+        plunge, error = motion.plunge
+        told = f"plunge_deg = {plunge:.0f}  # ± {error:.2g} below the horizon, as its record moves"
+        yield told if error <= STEEP_MOST else f"# {told}; too unsure to count"
+
+
 def _spell_origin(origin: Origin) -> str:
     names = ("east_m", "north_m", "up_m") if origin.place is None else ("latitude", "longitude", "height_m")
     figures = zip(names, origin.place or origin.baseline_m or (), (9, 9, 4) if origin.place else (4, 4, 4), strict=True)
@@ -71,11 +100,11 @@ def _spell_origin(origin: Origin) -> str:
     return f"origin = {{{keys}, since = {spell(origin.since)}}}"
 
 
-def _join_components(sensors: Iterable[Sensor]) -> list[Sensor]:
-    """East, north and up are one series of the site file."""
+def _join_components(sensors: Iterable[Sensor], *, is_in_space: bool) -> list[Sensor]:
+    """East, north and up are one series of the site file; one or two that are no direction stay what they are."""
     found: dict[str, Sensor] = {}
     for s in sensors:
-        name = "displacement" if s.quantity in _COMPONENTS else s.quantity
+        name = "displacement" if is_in_space and s.quantity in PARTS else s.quantity
         found.setdefault(name, replace(s, quantity=name))
     return list(found.values())
 

@@ -172,12 +172,10 @@ class Workshop:
         if found is None or not found.is_settled:
             return None
         site_id = self.suggest_name(upload)
-        with self.context.db.read() as c:
-            site = self.find_site(c, upload.site)
         try:
-            if site is None:
-                site = parse_site(_write_new(upload, site_id, found), f"{site_id}.toml")
-        except ConfigError:
+            text = self._write_text(upload, site_id, found, ())
+            site = self._in_force(site_id) if text is None else parse_site(text, f"{site_id}.toml")
+        except (ConfigError, RefusedError, NotFoundError):
             return None  # it cannot be accepted as it stands: that says why
         return tell_unjudged(site, found.sensors)
 
@@ -198,14 +196,13 @@ class Workshop:
         """The site file with the stations of a table; None where it has them all."""
         with self.context.db.read() as c:
             version = find_version(c, site_id)
-            source = None if version is None else load_site_source(c, version)
-        if source is None:
+        if version is None:
             return _write_new(upload, site_id, found, bounds)
         if upload.is_new and upload.site != site_id:
             raise RefusedError(_SITE_THERE(site=site_id))
         site = self._in_force(site_id)
         absent = find_absent(site, found.sensors)
-        return add_stations(site, source, absent, bounds, found.known) if absent else None
+        return add_stations(site, absent, bounds, found.known) if absent else None
 
     def _put_in_force(self, text: str, site_id: str, actor: Actor, reason: str) -> None:
         """By the same acts as any change of a site file, with the same versions and audit entries."""

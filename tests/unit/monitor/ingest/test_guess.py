@@ -331,15 +331,21 @@ def test_columns_without_a_name_can_be_answered_one_by_one(tmp_path):
     assert read_all(path, found.mapping)[1][0]["time"] == datetime(2025, 1, 1, 12, tzinfo=ZoneInfo("UTC"))
 
 
-def test_a_first_site_file_has_a_criterion_that_each_mover_can_answer():
+def test_a_first_site_file_has_criteria_that_each_mover_can_answer_whichever_way_it_goes():
     day = 86400.0
     sensors = [Sensor("E", "displacement_up", "ft", 28 * day), Sensor("G", "displacement", "mm", day)]
     sensors += [Sensor("N", f"displacement_{part}", "mm", day) for part in ("east", "north", "up")]
     sensors += [Sensor("L", "displacement_los", "mm", 11 * day), Sensor("D", "displacement_distance", "mm", day)]
     site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
-    assert {(c.kind.id, c.quantity): set(c.stations) for c in site.criteria if c.role == "witness"} == {
-        ("velocity", "displacement"): {"G", "N"}, ("velocity", "displacement_los"): {"L"},
-        ("velocity", "displacement_distance"): {"D"}, ("rate", "displacement_up"): {"E"},
+    found = {}
+    for c in (c for c in site.criteria if c.thresholds and c.role == "witness"):
+        side = "over" if c.thresholds[0].over else "under"
+        found.setdefault((c.kind.id, side, c.quantity), set()).update(c.stations)
+    assert {key: stations for key, stations in found.items() if key[0] != "report"} == {
+        ("velocity", "over", "displacement"): {"G", "N"}, ("rate", "under", "displacement"): {"G"},
+        ("velocity", "over", "displacement_los"): {"L"}, ("rate", "under", "displacement_los"): {"L"},
+        ("velocity", "over", "displacement_distance"): {"D"}, ("rate", "under", "displacement_distance"): {"D"},
+        ("rate", "over", "displacement_up"): {"E"}, ("rate", "under", "displacement_up"): {"E"},
     }  # fmt: skip
 
 

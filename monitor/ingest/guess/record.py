@@ -1,0 +1,144 @@
+"""Whether each station of a record surely moves, and where to: what a first site file can say before people have."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import atan2, degrees, dist, fsum, hypot
+from statistics import median
+from typing import Final
+
+from forecasting.kinematics.velocity import DAY_S, fit_velocity
+from monitor.domain.quantities import convert
+from monitor.ingest.guess.guess import Motion, Sensor
+from monitor.ingest.guess.values import Value
+
+MOTION: Final = ("displacement", "crack_opening")
+PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+STEEP_MOST: Final = 15.0  # degrees that a plunge may err by
+PIECES: Final = (32, 16, 12)  # medians of so many pieces of the time are looked at: a spike is none of them
+SURE: Final = 9.0  # steps times the squared share of their way that remains: by chance once in 8,000 plane walks
+KEPT_MOST: Final = 8192  # points of a series
+LARGEST_MM: Final = 1e9
+NOTHING_MM: Final = 1e-3  # over a record: no instrument tells it
+# how people name a station on stable ground
+BASE: Final = re.compile(
+    r"(?:^|[-_])(?:BASE|BASIS|BASES?STATION|REF|REFERENCE|REFERENZ|RIFERIMENTO|REFERENCIA|CTRL|CONTROL|KONTROLLE|"
+    r"STABLE|STABIL|FIX|FIXPUNKT|FIXED)[-_]?\d*(?=$|[-_])",
+    re.IGNORECASE,
+)
+
+
+class Record:
+    """The readings of motion of a file, few of each series where they are many."""
+
+    def __init__(self) -> None:
+        self._points: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        self._seen: dict[tuple[str, str], tuple[int, int]] = {}  # how many there were, and each how manieth is kept
+
+    def add(self, one: Value) -> None:
+        """Take a value of motion; any other is none of this."""
+        if one.error or one.at is None or not one.quantity.startswith(MOTION):
+            return
+        try:
+            value = convert(float(one.value), one.unit, "mm")
+        except (ValueError, TypeError):
+            return
+        key = one.station, one.quantity
+        count, every = self._seen.get(key, (0, 1))
+        points = self._points.setdefault(key, [])
+        if count % every == 0 and abs(value) < LARGEST_MM:
+            points.append((one.at.timestamp(), value))
+        if len(points) > KEPT_MOST:
+            del points[1::2]
+            every *= 2
+        self._seen[key] = count + 1, every
+
+    def tell(self, sensors: Iterable[Sensor]) -> tuple[Sensor, ...]:
+        """The sensors, each with how its record moves; east, north and up of a station are one motion."""
+        sensors = tuple(sensors)
+        in_space = list_in_space(sensors)
+        told: dict[tuple[str, ...], Motion | None] = {}
+        for s in sensors:
+            key = _name_motion(s, in_space)
+            if key not in told:
+                told[key] = _find_motion([sorted(self._points.get((s.station, q), ())) for q in key[1:]])
+        return tuple(replace(s, motion=told[_name_motion(s, in_space)]) for s in sensors)
+
+
+def _name_motion(sensor: Sensor, in_space: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """The station and the quantities that are one motion with a series."""
+    return sensor.station, *((sensor.quantity in PARTS and in_space.get(sensor.station)) or (sensor.quantity,))
+
+
+def _find_motion(series: Sequence[Sequence[tuple[float, float]]]) -> Motion | None:
+    """How a station moves, by its one line, or by east, north and maybe up; None where the record is short."""
+    paths = [path for n in PIECES if all(series) and len(path := _find_path(series, n)) >= PIECES[-1]]
+    if not paths:
+        return None
+    days = (max(one[-1][0] for one in series) - min(one[0][0] for one in series)) / DAY_S
+    plane = 2 if len(series) > 1 else 1
+    path = next((path for path in paths if _is_sure([p[:plane] for p in path])), paths[-1])
+    moved = [b - a for a, b in zip(path[0], path[-1], strict=True)]
+    rises = len(series) > 2 and any(_is_sure([p[2:] for p in path]) for path in paths)
+    motion = Motion(hypot(*moved[:plane]), days, _is_sure([p[:plane] for p in path]), is_sure_in_height=rises)
+    if plane == 1 or not motion.is_sure:
+        return motion
+    east, north = (part / motion.moved_mm for part in moved[:2])
+    along = [(p[0] * east + p[1] * north) * DAY_S for p in path]
+    # of what lies across and below, per length along: angles, whatever the motion does in time
+    turn, *sink = (
+        fit_velocity(along, values, [0.0] * len(path))
+        for values in ([p[0] * north - p[1] * east for p in path], *([-p[2] for p in path] for _ in series[2:]))
+    )
+    if turn is None:
+        return motion
+    azimuth = degrees(atan2(east, north) + turn.rate) % 360.0
+    plunges = [(degrees(atan2(one.rate, 1)), degrees(one.error / (1 + one.rate**2))) for one in sink if one is not None]
+    return replace(motion, azimuth=(azimuth, degrees(turn.error)), plunge=plunges[0] if plunges else None)
+
+
+def _find_path(series: Sequence[Sequence[tuple[float, float]]], count: int) -> list[tuple[float, ...]]:
+    """Medians of all series in so many equal parts of the time, without parts that one of them leaves out."""
+    begin, end = min(one[0][0] for one in series), max(one[-1][0] for one in series)
+    parts: list[list[list[float]]] = [[[] for _ in series] for _ in range(count)]
+    for number, one in enumerate(series):
+        for at, value in one:
+            parts[min(count - 1, int(count * (at - begin) / ((end - begin) or 1.0)))][number].append(value)
+    return [tuple(map(median, part)) for part in parts if all(part)]
+
+
+def _is_sure(path: Sequence[tuple[float, ...]]) -> bool:
+    """Whether so much of the way remains in the end that no scatter, season or walk by chance is likely to do it.
+
+    The share that remains of a walk without direction is the mean resultant length (Mardia and Jupp 2000, Directional
+    Statistics, section 6.3), and needs no law of the motion in time: a slope may creep, accelerate or jump.
+    """
+    way, rest = fsum(dist(a, b) for a, b in pairwise(path)), dist(path[0], path[-1])
+    return rest > NOTHING_MM and (len(path) - 1) * (rest / way) ** 2 >= SURE
+
+
+def list_in_space(sensors: Iterable[Sensor]) -> dict[str, dict[str, Sensor]]:
+    """The stations that move in east and north, and up where they say it, by component in this order."""
+    known = {(s.station, s.quantity): s for s in sensors}
+    return {
+        station: {q: known[station, q] for q in PARTS if (station, q) in known}
+        for station in dict.fromkeys(station for station, _ in known)
+        if all((station, q) in known for q in PARTS[:2])
+    }
+
+
+def moves(own: Iterable[Sensor]) -> bool:
+    """Whether a station surely moves: to the side, up or down, or along a line."""
+    return any(s.motion.is_sure or s.motion.is_sure_in_height for s in own if s.motion is not None)
+
+
+def find_bases(sensors: Iterable[Sensor], *, others: bool = False) -> frozenset[str]:
+    """Stations on stable ground: the name says so, and no motion is sure while another station is there to be watched.
+
+    The record alone makes none: a station that rests today may be the first to move. `others`: the site has some.
+    """
+    motion = [s for s in sensors if s.quantity.startswith(MOTION)]
+    stations = {s.station for s in motion}
+    still = {name for name in stations if BASE.search(name) and not moves(s for s in motion if s.station == name)}
+    return frozenset(still) if others or stations - still else frozenset()
