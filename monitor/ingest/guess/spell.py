@@ -12,6 +12,7 @@ from monitor.ingest.files.reader import Said
 from monitor.ingest.guess.guess import Sensor
 from monitor.ingest.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
 
+DRIFT_MM_PER_DAY: Final = 0.4  # of the fastest plates, 150 mm a year
 SILENCE: Final = 6.0  # times the usual step; then a health alarm
 
 
@@ -65,7 +66,8 @@ def spell_stations(
             if BASE.search(station):
                 why = "its record surely moves" if moves(own) else "no other station is there to be watched"
                 lines.append(f"# on_slope = false  # its name says stable ground; {why}")
-            lines += _spell_direction(in_space[station]) if station in in_space else []
+            in_frame = place is not None and station not in origins  # of the earth: plates drift in it
+            lines += _spell_direction(in_space[station], in_frame=in_frame) if station in in_space else []
         for sensor in _join_components(own, is_in_space=station in in_space):
             lines += ["[[station.series]]", f"quantity = {quote(sensor.quantity)}", f"unit = {quote(sensor.unit)}"]
             lines += ['stamp = "counter"  # it only rises: a sum since the beginning'] if sensor.is_counter else []
@@ -76,14 +78,16 @@ def spell_stations(
     return "\n".join(blocks)
 
 
-def _spell_direction(own: Mapping[str, Sensor]) -> Iterator[str]:
+def _spell_direction(own: Mapping[str, Sensor], *, in_frame: bool) -> Iterator[str]:
     """Azimuth and plunge as the record shows them, with their errors; a comment in place of what it does not tell."""
     motion = next(iter(own.values())).motion
     why = "its record is too short"
     if motion is not None:
         why = f"{motion.moved_mm:.3g} mm to the side in {motion.days:.3g} d"
         why = why if motion.is_sure else f"its record shows no sure motion ({why})"
-    if motion is None or not motion.is_sure or motion.azimuth is None:
+    drifts = in_frame and motion is not None and motion.moved_mm <= DRIFT_MM_PER_DAY * motion.days
+    why += ", no more than a plate of the earth drifts" if drifts else ""
+    if motion is None or not motion.is_sure or motion.azimuth is None or drifts:
         yield f"# azimuth_deg = 205.0  # downslope, from north: {why}; until it is written, the horizontal speed counts"
         return
     yield f"azimuth_deg = {motion.azimuth[0]:.0f}  # ± {motion.azimuth[1]:.2g} as its record moves: {why}"
