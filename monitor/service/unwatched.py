@@ -9,6 +9,7 @@ from monitor.domain.instants import parse
 from monitor.service.clock import PAUSE_S, ServiceClock, describe_step
 
 _NOW: Final = Template("service.unwatched.now", "{site} now {level}")
+_UNSEEN: Final = Template("service.unwatched.unseen", "{site} cannot be seen, {level} is of the time before")
 _NOBODY: Final = Template("service.unwatched", "nobody watched from {at} to {at2}: {text}")
 _SENTENCE: Final = Template("text.sentence", "{text}.")
 
@@ -31,8 +32,11 @@ class Gap(NamedTuple):
     why: str = ""
 
     def describe(self, levels: Iterable[Mapping[str, Any]]) -> Message:
-        """One line with the level of each site."""
-        now = join([_NOW(site=row["site"], level=Term(row["level_name"])) for row in levels])
+        """One line with the level of each site; one that cannot be seen has no level of now."""
+        now = join([
+            (_UNSEEN if row["observability"] == "blind" else _NOW)(site=row["site"], level=Term(row["level_name"]))
+            for row in levels
+        ])  # fmt: skip
         return _NOBODY(at=Timestamp.of(self.begin, "second"), at2=Timestamp.of(self.end, "second"), text=now)
 
 

@@ -19,6 +19,7 @@ from forecasting.message import (
 )
 from monitor.alerting.decision.common_silence import SILENT_SLOPE
 from monitor.alerting.decision.ladder import Rung
+from monitor.alerting.decision.late_crossings import find_late
 from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
 from monitor.alerting.decision.situation import Outlook, Situation
@@ -141,6 +142,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         found |= _list_sight(site, now_s, situation.outlook, situation.rung, stale)
         if situation.outlook.silence is not None:
             found[SILENT_SLOPE] = situation.outlook.silence.describe()
+    found |= find_late(windows, situation.rung.level)
     found |= _list_undecided(windows, assessments)
     found |= _list_advice(windows, assessments)
     return {

@@ -50,3 +50,26 @@ def test_the_slope_takes_its_instruments_along_and_people_read_of_it(database_ur
         with database.read() as c:
             (status,) = load_view(c, "site_status", site=slope.site.id)
         assert parse(status["newest_at"]) == last, "the age shown is that of the slope's own instruments"
+
+
+def test_the_machine_slept_through_the_failure_and_people_read_of_it_when_it_wakes(database_url, capsys):
+    with Database(database_url) as database:
+        slope = WatchedSlope(database, SITE_TEXT.replace('valid_for = "12h"', 'valid_for = "2h"'))
+        slope.live(26, looks=1)
+        asleep, rows = slope.now, []
+        for hour in range(1, 11):  # both rovers run away and fall silent in the tenth hour
+            for name, rate in (("G1", 150.0), ("G2", 140.0)):
+                slope.position[name] += rate / 24.0
+                rows.append((name, slope.position[name], asleep + hour * HOUR))
+        woke = slope.now = asleep + 14 * HOUR
+        for row in rows:
+            slope.publish(*row)
+        slope.now += MINUTE / 60
+        result = evaluate_site(database, slope.site, slope.now, "data")
+        first = read(database, slope.site.id, "health:site:late_red")
+        with capsys.disabled():
+            print(f"\na failure as a backlog: first message {(first[0] - woke).total_seconds():.0f} s after waking")
+        assert result.level < 3, "what is so old votes for nothing"
+        assert first[0] - woke <= MINUTE
+        assert first[1].startswith("nobody could be warned: readings that came late asked for red at 2026-03-02")
+        assert "mm/day" in first[1]

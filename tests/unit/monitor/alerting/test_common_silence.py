@@ -17,7 +17,7 @@ STEP = timedelta(minutes=30)
 CRACKS = ("E1", "E2", "E3")
 
 
-def declare(max_silence="1d", interval="30m"):
+def declare(max_silence="1d", interval="30m", valid_for="12h"):
     stations = "".join(
         f"""
 [[station]]
@@ -48,7 +48,7 @@ quantity = "crack_opening"
 yellow = {{over = 20.0, window = "3h"}}
 red = {{over = 200.0, window = "3h"}}
 dwell = {{hits = 2, of = 3}}
-valid_for = "12h"
+valid_for = "{valid_for}"
 author = "a"
 reason = "r"
 """,
