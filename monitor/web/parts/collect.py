@@ -52,6 +52,7 @@ from monitor.web.parts.headline import (
     find_headlines,
     read_headline,
     read_json,
+    tell_now,
 )
 from monitor.web.parts.plan import plan_page
 from monitor.web.parts.sketch import draw
@@ -107,7 +108,8 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: dat
         "cards": loud, "quiet": [card for card in cards if card not in loud], "ledgers": split_ledgers(alerts),
         "tops": tops, "hazards": find_hazards(alerts), "motions": collect_motions(c, list(dict.fromkeys(drawn)), now),
         "names": {SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards}, "show_site": True,
-        "undelivered": pages.count_undelivered(c), "headlines": find_headlines(c, find_hazards(alerts).values()),
+        "undelivered": pages.count_undelivered(c), "nows": tell_now(c, find_hazards(alerts)),
+        "headlines": find_headlines(c, find_hazards(alerts).values()),
         "put_aside": load_put_aside(c, sites), "zones": {card.id: card.timezone for card in cards},
     }  # fmt: skip
 
@@ -197,7 +199,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}
     hazards = find_hazards(own)
     return {
-        "hazards": hazards, "headlines": find_headlines(c, hazards.values()),
+        "hazards": hazards, "headlines": find_headlines(c, hazards.values()), "nows": tell_now(c, hazards),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]), "put_aside": load_put_aside(c, site_id),
         "motion": describe_motion(movement, now, watched),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,

@@ -20,6 +20,7 @@ from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.geojson import GeoJsonResponse, make_collection
+from monitor.web.parts.headline import find_hazards, find_headlines, tell_now
 from monitor.web.parts.plan import list_quantities
 
 router = APIRouter(prefix="/api/v1")
@@ -51,9 +52,12 @@ def list_sites(request: Request) -> list[dict[str, Any]]:
 
 @router.get("/sites/{site}", tags=["sites"])
 def get_site(request: Request, site: str) -> dict[str, Any]:
-    """One site."""
+    """One site, with what its level was raised on and what is measured now."""
     with read_site(request, site) as seen:
-        return _spell_card(seen.card)
+        hazards = find_hazards(pages.load_open_alerts(seen.c, site))
+        raised = [one.sentence for one in find_headlines(seen.c, hazards.values()).values()]
+        now = tell_now(seen.c, hazards)
+        return {**_spell_card(seen.card), "when_raised": raised[0] if raised else None, "now": now.get(site)}
 
 
 @router.get("/sites/{site}/stations", tags=["sites"])

@@ -1,0 +1,32 @@
+"""The headline of a level says what is measured now, beside what was measured when it was raised."""
+
+import re
+
+from monitor.store import pages
+from monitor.store.database.engine import Database
+from monitor.web.parts.headline import find_hazards, find_headlines, tell_now
+from tests.data.watched_slope import WatchedSlope
+
+
+def look(database):
+    with database.read() as c:
+        hazards = find_hazards(pages.load_open_alerts(c))
+        raised = find_headlines(c, hazards.values())
+        return str(raised[hazards["bench"]["alert_id"]].sentence), str(tell_now(c, hazards)["bench"])
+
+
+def rate_of(text):
+    return float(re.search(r"(-?[\d.]+) (?:±|mm/day)", text).group(1))
+
+
+def test_a_slope_that_runs_faster_than_when_red_was_raised_is_told_as_it_runs(database_url):
+    with Database(database_url) as database:
+        slope = WatchedSlope(database)
+        slope.fail()
+        before, _ = look(database)
+        slope.live(9, {"G1": 700.0, "G2": 500.0})
+        raised, now = look(database)
+        assert raised == before, "what red was raised on stays as it was"
+        assert rate_of(now) > 2.0 * rate_of(raised)
+        assert now.startswith("G1: ")
+        assert now.endswith("stations that ask for red: 2")
