@@ -6,10 +6,13 @@ from monitor.store import pages
 from monitor.store.database.engine import Database
 from monitor.web.parts.headline import find_hazards, find_headlines, tell_now
 from tests.data.watched_slope import WatchedSlope
+from tests.integration.web.served import client, database, filled
+
+__all__ = ["client", "database", "filled"]  # fixtures
 
 
-def look(database):
-    with database.read() as c:
+def look(own):
+    with own.read() as c:
         hazards = find_hazards(pages.load_open_alerts(c))
         raised = find_headlines(c, hazards.values())
         return str(raised[hazards["bench"]["alert_id"]].sentence), str(tell_now(c, hazards)["bench"])
@@ -20,13 +23,21 @@ def rate_of(text):
 
 
 def test_a_slope_that_runs_faster_than_when_red_was_raised_is_told_as_it_runs(database_url):
-    with Database(database_url) as database:
-        slope = WatchedSlope(database)
+    with Database(database_url) as own:
+        slope = WatchedSlope(own)
         slope.fail()
-        before, _ = look(database)
+        before, _ = look(own)
         slope.live(9, {"G1": 700.0, "G2": 500.0})
-        raised, now = look(database)
+        raised, now = look(own)
         assert raised == before, "what red was raised on stays as it was"
         assert rate_of(now) > 2.0 * rate_of(raised)
         assert now.startswith("G1: ")
         assert now.endswith("stations that ask for red: 2")
+
+
+def test_a_program_reads_both_and_the_page_shows_them(client):
+    found = client.get("/api/v1/sites/north-bench").json()
+    assert found["level"] > 0
+    assert isinstance(found["when_raised"], str | None)
+    assert found["level_name"] in found["now"]
+    assert "when raised" in client.get("/sites/north-bench").text
