@@ -1,7 +1,11 @@
-"""From east, north and up to one number where no direction is known: a norm freed of its bias."""
+"""From east, north and up to one number where no direction is known, freed of the length that noise alone makes."""
 
 from collections.abc import Sequence
-from math import fsum, sqrt
+from math import expm1, fsum, log, log1p, pi, sqrt
+from typing import Final
+
+SHARE: Final = 2.0 / 3.0  # of the chance that a signed velocity has, for the horizontal; the rest is for the vertical
+NORMAL: Final = 1e9  # degrees of freedom of an error that is known
 
 
 def norm(components: Sequence[float], sigmas: Sequence[float]) -> tuple[float, float]:
@@ -26,3 +30,39 @@ def norm(components: Sequence[float], sigmas: Sequence[float]) -> tuple[float, f
         return 0.0, sqrt(variance)
     error = sqrt(fsum((c * s) ** 2 for c, s in zip(components, sigmas, strict=True)) / square)
     return sqrt(max(0.0, square - variance)), error
+
+
+def free_of_noise(length: float, error: float, sureness: float, freedom: float = NORMAL) -> float:
+    """The length of a vector, less what noise alone makes of it, so that it is compared as a signed value is.
+
+    Noise has a length whichever way it points: in the plane, more than r errors with the chance exp(-r^2 / 2)
+    (Rayleigh), and (1 + r^2 / n)^(-n / 2) where the error was learnt from n degrees of freedom. What is taken off the
+    square makes the rest exceed `sureness` errors no more often than a signed value of Student's t does, the same of
+    the vertical beside it included; and so for every bound beyond that.
+
+    Args:
+        length: Of the vector, or the size of a component either way.
+        error: One standard error along it.
+        sureness: How many errors are asked for.
+        freedom: Degrees of freedom of the error; `NORMAL` where it is known.
+
+    >>> free_of_noise(3.7, 1.0, 3.0) < 3.0 < free_of_noise(3.8, 1.0, 3.0)
+    True
+    >>> round(free_of_noise(207.0, 1.0, 3.0), 1), free_of_noise(5.0, 0.0, 3.0)
+    (207.0, 5.0)
+    """
+    if error <= 1e-9 * length:
+        return length
+    excess = max(_find_excess(sureness, freedom), _find_excess(length / error, NORMAL))
+    return sqrt(max(0.0, length * length - excess * error * error))
+
+
+def _find_excess(sureness: float, freedom: float) -> float:
+    """r^2 - m^2, where noise is longer than r errors in the plane as often as a signed value exceeds m of them.
+
+    Student's t as a normal score (Wallace 1959, Ann. Math. Stat. 30), whose tail is bounded after Birnbaum (1942).
+    """
+    square = freedom * log1p(sureness * sureness / freedom)
+    score = sqrt(square) * (8.0 * freedom + 1.0) / (8.0 * freedom + 3.0)
+    chance = score * score / 2.0 + log(sqrt(2.0 * pi) * (score + sqrt(score * score + 4.0)) / 2.0)
+    return freedom * expm1(2.0 * (chance - log(SHARE)) / freedom) - sureness * sureness

@@ -23,6 +23,7 @@ class Velocity:
         n: Epochs used.
         mid_s: Middle of the window, epoch seconds.
         newest_s: Newest epoch used, epoch seconds.
+        stated: The error that the stated sigmas alone imply; 0 = they state none.
     """
 
     rate: float
@@ -32,6 +33,7 @@ class Velocity:
     n: int
     mid_s: float
     newest_s: float
+    stated: float = 0.0
 
 
 def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequence[float]) -> Velocity | None:
@@ -60,7 +62,8 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
     changes = _leave_out(layout, residual, rate)
     most, least = max(changes), min(changes)
     low, high = rate - (max(0.0, most)), rate - (min(0.0, least))
-    return Velocity(rate, error, low, high, len(times_s), (times_s[0] + times_s[-1]) / 2.0, times_s[-1])
+    middle_s = (times_s[0] + times_s[-1]) / 2.0
+    return Velocity(rate, error, low, high, len(times_s), middle_s, times_s[-1], _stated_error(layout))
 
 
 def fit_rates(
@@ -161,9 +164,14 @@ def _fit_line(layout: _Layout, values: Sequence[float]) -> tuple[float, float, l
     shared = fsum(map(mul, residual, residual[1:]))
     alike = min(0.9, max(0.0, shared / square)) if square > 0.0 else 0.0
     error = sqrt(weighed / (len(y) - 2) / spread * (1.0 + alike) / (1.0 - alike))
-    if layout.sigma > 0.0:
-        error = max(error, sqrt((layout.sigma * layout.sigma if weights is None else 1.0) / spread))
-    return rate, error, residual
+    return rate, max(error, _stated_error(layout)), residual
+
+
+def _stated_error(layout: _Layout) -> float:
+    """The error of the slope by the stated sigmas alone; 0 where they state none."""
+    if layout.sigma <= 0.0:
+        return 0.0
+    return sqrt((layout.sigma * layout.sigma if layout.weights is None else 1.0) / layout.spread)
 
 
 def _leave_out(layout: _Layout, residual: Sequence[float], rate: float) -> list[float]:

@@ -215,6 +215,21 @@ def _slow(files: SiteFiles) -> Iterator[Found]:
                     )  # fmt: skip
 
 
+def _undirected(files: SiteFiles) -> Iterator[Found]:
+    """Stations whose displacement is asked for its way downslope, and nobody said where that is."""
+    for site in files.sites:
+        asked = {
+            station for c in site.criteria for station in c.stations
+            if c.quantity == "displacement" and c.direction != "norm" and c.kind.id != "level"
+        }  # fmt: skip
+        names = tuple(
+            s.id for s in site.stations
+            if s.id in asked and s.on_slope and s.azimuth_deg is None and s.find_series("displacement") is not None
+        )  # fmt: skip
+        if names:
+            yield found(site.id, names=NameList(names[:3], more=max(0, len(names) - 3)))
+
+
 def _unsigned(files: SiteFiles) -> Iterator[Found]:
     """Criteria and rules that count and do not say who set them and on what grounds."""
     for site in files.sites:
@@ -345,6 +360,12 @@ CHECKS: Final = (
         "sites.slow", SiteFiles, WARN,
         "{series} raises no {level_name}: it is read every {every}, a velocity takes {n} intervals, and a warning of "
         "this level may wait for {wait}", _slow, "read it more often, or add an instrument that is",
+    ),
+    Check(
+        "sites.azimuth", SiteFiles, WARN,
+        "{names}: no azimuth_deg. Where east and north come, the horizontal speed is judged whichever way it goes, and "
+        "the vertical rate apart: motion must be somewhat larger to be sure", _undirected,
+        'write azimuth_deg and plunge_deg of the movement, or direction = "norm" where it has none',
     ),
     Check(
         "sites.unsigned", SiteFiles, WARN, "{name}: no {missing}: say who set its bounds, on what grounds", _unsigned,

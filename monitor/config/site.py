@@ -278,12 +278,6 @@ def find_cautions(site: Site) -> list[str]:
     for criterion in (c for c in site.criteria if c.kind.facts == "forecasts"):
         if criterion.dwell != Dwell():
             found.append(f"criterion {criterion.id}: dwell changes nothing, a forecast has one newest issue")
-        turned = [s.id for s in site.stations if s.id in criterion.stations and s.azimuth_deg is not None]
-        if turned and criterion.quantity == "displacement":
-            found.append(
-                f"criterion {criterion.id}: forecasts of east and north count downslope, along azimuth_deg of "
-                f"{', '.join(turned)}; before 0.2 each axis counted by itself, towards east or north only"
-            )
     return found
 
 

@@ -60,7 +60,8 @@ def _upslope_mm(station: Station, track: Track, jump: Jump) -> float:
     """How far a jump goes against the direction of movement; 0 where nobody declared it, or mostly aside."""
     if len(jump.size) == 1:
         return -jump.size[0] if track.quantity in DOWNSLOPE else 0.0
-    if station.azimuth_deg is None:
+    unit = direction(station, len(jump.size))
+    if unit is None:
         return 0.0
-    against = -fsum(map(mul, jump.size, direction(station, len(jump.size))))
+    against = -fsum(map(mul, jump.size, unit))
     return against if against >= 0.5 * jump.length else 0.0

@@ -8,6 +8,7 @@ from math import cos, fsum, inf, isfinite, radians, sin, sqrt
 from operator import is_
 from typing import Any, Final
 
+from forecasting.kinematics.direction import free_of_noise
 from forecasting.message import Message, Template, Term
 from monitor.domain.decision import View, seconds
 from monitor.domain.observation import HARMLESS, Reading
@@ -35,12 +36,14 @@ class Track:
         times_s: Epochs that count, shape (n,).
         values: Components with open jumps taken out, n tuples of k; the motion between jumps stays.
         sigmas: One standard deviation each, n tuples of k; 0 = unknown.
-        along: Signed value along the direction of movement (or the only component), shape (n,).
-        along_sigma: Its standard deviation, shape (n,).
+        along: Signed value along the direction of movement (or the only component), shape (n,); the distance from
+            zero where there is no direction, on the map or upright, whichever is longer.
+        along_sigma: Its standard deviation, shape (n,); without a direction that on the map, the way it errs most.
         jumps: Steps nobody explained, oldest first.
         early: What might be steps, were the scatter of the series known: oldest first, none taken out.
         set_aside: (epoch, reason) of what was left out.
         newest_s: Newest epoch received whatever its quality; None when there is none.
+        is_directed: Components have a declared direction, or there is one alone.
         stuck: True when the newest epochs repeat one value for longer than chance would make it.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
@@ -58,6 +61,7 @@ class Track:
     early: tuple[Jump, ...] = ()
     set_aside: tuple[tuple[float, Message], ...] = ()
     newest_s: float | None = None
+    is_directed: bool = True
     stuck: bool = False
     learning: int | None = None
     fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -81,7 +85,7 @@ class Tracker:
         self._quantities: tuple[str, ...] = ()
         self._track: Track | None = None
         self._last = Track(station.id, criterion.quantity)
-        self._unit = direction(station, 0)
+        self._unit: Vector | None = None
         self._rows: dict[float, _Row] = {}
         self._joined: _Row | None = None  # the newest of them
         self._begin()
@@ -97,7 +101,8 @@ class Tracker:
             if quantities != self._quantities:
                 self._last = Track(self._station.id, self.criterion.quantity)
                 self._rows = {}
-                self._unit = direction(self._station, len(quantities))
+                is_norm = len(quantities) > 1 and self.criterion.direction == "norm"
+                self._unit = None if is_norm else direction(self._station, len(quantities))
             self._quantities = quantities
             self._begin()
         if self._track is not None and all(map(is_, self._seen, readings)):
@@ -189,7 +194,7 @@ class Tracker:
         received += [walk.received[i] for i in kept]
         values += level
         sigmas += [walk.sigmas[i] for i in kept]
-        along += _project(level, self._unit)
+        along += _reach(level, sigmas[len(along) :]) if self._unit is None else _project(level, self._unit)
         errors += [self._errors[i] for i in kept]
         aside: dict[float, Message] = {}
         for part in self._aside:
@@ -200,7 +205,7 @@ class Tracker:
             along_sigma=tuple(errors), jumps=tuple(j for _, j in walk.jumps),
             early=tuple(walk.early),
             set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
-            learning=walk.learning, stuck=is_stuck(walk.values, spec),
+            is_directed=self._unit is not None, learning=walk.learning, stuck=is_stuck(walk.values, spec),
             fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track
@@ -251,6 +256,18 @@ def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
     return [unit[0] * v[0] + unit[1] * v[1] + unit[2] * v[2] for v in values]
 
 
+def _reach(values: Sequence[Vector], sigmas: Sequence[Vector]) -> list[float]:
+    """How far from zero on the map, or upright, whichever is longer, less what noise alone makes of it."""
+    return [
+        max(
+            free_of_noise(sqrt(v[0] * v[0] + v[1] * v[1]), max(s[:2]), 0.0),
+            *(free_of_noise(abs(up), error, 0.0) for up, error in zip(v[2:], s[2:], strict=True)),
+            0.0,
+        )
+        for v, s in zip(values, sigmas, strict=True)
+    ]  # fmt: skip
+
+
 def _choose(view: View, station: Station, criterion: Criterion) -> tuple[str, ...]:
     """Quantities that carry what the criterion asks for: components if they are there, else the scalar."""
 
@@ -279,14 +296,16 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
     return max(0.5 * min(bounds), 6.0 * spec.noise_floor) if bounds and min(bounds) > 0 else None
 
 
-def direction(station: Station, components: int) -> Vector:
-    """Unit vector of downslope movement in east, north, up; (1,) for a scalar.
+def direction(station: Station, components: int) -> Vector | None:
+    """Unit vector of downslope movement in east, north, up; (1,) for a scalar; None where no azimuth is declared.
 
     Azimuth clockwise from north, plunge downwards from the horizontal.
     """
     if components == 1:
         return (1.0,)
-    azimuth = radians(station.azimuth_deg or 0.0)
+    if station.azimuth_deg is None:
+        return None
+    azimuth = radians(station.azimuth_deg)
     plunge = radians(station.plunge_deg or 0.0) if components == 3 else 0.0
     return (sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge))[:components]
 
@@ -313,9 +332,18 @@ def _values(row: Sequence[Reading]) -> Vector:
     return tuple(r.value for r in row)
 
 
-def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector, spec: SeriesSpec) -> float:
-    """Standard deviation along the direction, with the covariance of the solution where it came along."""
-    covariance = _covariance(row[0].extra) if len(unit) == 3 else None
+def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector | None, spec: SeriesSpec) -> float:
+    """Standard deviation along the direction, with the covariance of the solution where it came along.
+
+    Without a direction that on the map, the way it errs most: so it is the same however the axes lie.
+    """
+    covariance = _covariance(row[0].extra) if len(row) == 3 else None
+    if unit is None:
+        if covariance is None:
+            return max(sigmas[:2])
+        ee, nn, _, en, _, _ = covariance
+        half, apart = (ee + nn) / 2.0, (ee - nn) / 2.0
+        return max(sqrt(max(half + sqrt(apart * apart + en * en), 0.0)), spec.noise_floor)
     if covariance is None:
         return sqrt(fsum((u * s) ** 2 for u, s in zip(unit, sigmas, strict=True)))
     ee, nn, uu, en, eu, nu = covariance

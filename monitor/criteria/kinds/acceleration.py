@@ -6,21 +6,26 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
+from forecasting.kinematics.acceleration import Acceleration
 from forecasting.message import Duration, Figure, Message, Template
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import (
     TOO_FEW,
+    asks_backwards,
     describe_dwell,
     describe_fit,
     dwell_epochs,
+    explain_against,
     find_window,
     is_clear,
     is_over,
     keep_fit,
     measure_motion,
+    name_way,
+    pick_way,
 )
 from monitor.criteria.tables import DwellTable, MeasuredTable, OverBound
+from monitor.criteria.ways import describe_way, list_ways
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
@@ -39,6 +44,11 @@ from monitor.series.tracks import Track
 _ACCELERATES: Final = Template(
     "criterion.acceleration", "acceleration {acceleration} ± {error} in {window} at {velocity}, {dwell}"
 )
+_AGAINST: Final = Template(
+    "criterion.acceleration.against",
+    "it accelerates by {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} or the "
+    "instrument is wrong",
+)
 LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
 
 
@@ -53,23 +63,33 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
     """Crossed when the parabola over the window bends more than the bound, whichever single epoch is left out.
 
     Both the acceleration and the velocity must be real by `min_sigma` standard errors: a slope that stands still and
-    bends in its noise, or one that creeps back, accelerates towards nothing.
+    bends in its noise, or one that creeps back, accelerates towards nothing. One that surely does both against its
+    declared direction is a question.
     """
     newest_s = track.times_s[-1]
     epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
     quiet = track.times_s[-criterion.dwell.hits :]
     heard = False
+    undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
-        fits = {e: _fit(track, e, threshold) for e in {*epochs, *quiet, newest_s}}
+        fits = {e: _fit(track, e, threshold, criterion.min_sigma) for e in {*epochs, *quiet}}
         bound, sign = bound_of(threshold)
-        limit, newest = sign * recovery_of(threshold, criterion.recover), fits[newest_s]
+        limit = sign * recovery_of(threshold, criterion.recover)
         hits = sum(1 for e in epochs if _bends_over(fits[e], bound, sign, criterion.min_sigma))
         clear = all(is_clear(fits[e], bound, sign, limit) for e in quiet)
+        moving = [f for f in fits[newest_s] if f.velocity > criterion.min_sigma * f.velocity_error]
+        newest = pick_way(moving or fits[newest_s], bound, sign, criterion.min_sigma)
         said = describe_fit(threshold, "acceleration", newest, hits, criterion.dwell.hits, clear=clear)
+        said |= name_way(track, fits[newest_s], newest)
         if newest is not None:
             heard = True
             said |= {"velocity": newest.velocity, "velocity_error": newest.velocity_error}
+        if asks_backwards(track, criterion, bound):
+            back = sum(1 for e in epochs if _bends_over(fits[e], -bound, -sign, criterion.min_sigma))
+            if back >= criterion.dwell.hits:
+                said["against"] = True
+                undecided[threshold.level] = explain_against(_AGAINST, "acceleration", said, criterion, spec, track)
         facts.append(said | {"looked": len(epochs)})
     raise_level, hold_level = levels_of(facts)
     return Assessment(
@@ -77,35 +97,36 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
         fresh=heard and windows.is_fresh(newest_s, spec),
         newest_s=newest_s, reason=_explain(criterion, spec, facts, raise_level),
         facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
-        measure=partial(measure_motion, track, criterion) if heard else measure_nothing,
+        measure=partial(measure_motion, track, criterion) if heard else measure_nothing, undecided=undecided,
     )  # fmt: skip
 
 
-def _fit(track: Track, end_s: float, threshold: Threshold) -> Acceleration | None:
-    """The parabola over the window that ends with an epoch; kept with the track, for it is asked again."""
-    return keep_fit(track, (end_s, threshold.window_s or 86400.0, "acceleration"), _fit_window)
+def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Acceleration, ...]:
+    """The parabolas over the window that ends with an epoch; kept with the track, for they are asked again."""
+    return keep_fit(track, (end_s, threshold.window_s or 86400.0, sureness, "acceleration"), _fit_window)
 
 
-def _fit_window(track: Track, end_s: float, window_s: float, _: str) -> Acceleration | None:
+def _fit_window(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Acceleration, ...]:
     if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
-        return None
-    return fit_acceleration(track.times_s[some], track.along[some], track.along_sigma[some], window_s)
+        return ()
+    return tuple([f for way in list_ways(track, some) if (f := way.fit_bend(sureness, window_s)) is not None])
 
 
-def _bends_over(fit: Acceleration | None, bound: float, sign: float, min_sigma: float) -> bool:
-    is_moving = fit is not None and fit.velocity > min_sigma * fit.velocity_error
-    return is_moving and is_over(fit, bound, sign, min_sigma)
+def _bends_over(fits: Sequence[Acceleration], bound: float, sign: float, min_sigma: float) -> bool:
+    moving = [f for f in fits if sign * f.velocity > min_sigma * f.velocity_error]
+    return is_over(moving, bound, sign, min_sigma)
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
     if (said := pick_bound(facts, level, "acceleration")) is None:
         return TOO_FEW
     unit = criterion.kind.unit_of(spec.unit)
-    return _ACCELERATES(
+    reason = _ACCELERATES(
         acceleration=Figure(said["acceleration"], ".3g"), error=Figure(said["error"], ".2g", unit),
         window=Duration(said["window_s"] or 86400.0), velocity=Figure(said["velocity"], ".2f", f"{spec.unit}/day"),
         dwell=describe_dwell(said, Figure(said["bound"], "g", unit)),
     )  # fmt: skip
+    return describe_way(reason, said, criterion)
 
 
 ENTRY: Final = Entry(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, fsum, radians, sin
+from math import cos, fsum, radians, sin, sqrt
 from typing import Any, Final
 
 from pydantic import Field
@@ -38,7 +38,7 @@ _AT_MOST: Final = Template(
 _VELOCITY: Final = Template(
     "criterion.forecast.velocity", "forecast velocity {velocity} mm/day, 80 % interval {low} to {high} mm/day"
 )
-EAST, NORTH = "displacement_east", "displacement_north"
+EAST, NORTH, UP = "displacement_east", "displacement_north", "displacement_up"
 
 
 class ForecastBound(Section):
@@ -116,19 +116,30 @@ def judge_forecast(criterion: Criterion, windows: Windows, station: Station) -> 
 def find_fans(criterion: Criterion, station: Station, rows: Sequence[ForecastFact]) -> Iterator[Fan]:
     """Forecasts of a station for one horizon as velocities, downslope where that is known.
 
-    East and north are joined along the station's azimuth, with the spread that they have when both err by one cause;
-    without an azimuth, or where the criterion names one of them, each stands for itself.
+    East and north are joined along the station's azimuth, with the spread that they have when both err by one cause.
+    Without an azimuth they are joined along the direction of their own medians; up stands for itself, either way, and
+    so does an axis whose partner is not shown. One that the criterion names stands for itself as it is.
     """
-    if station.azimuth_deg is None or criterion.quantity in {EAST, NORTH}:
+    if criterion.quantity in {EAST, NORTH, UP}:
         yield from (_project(((1.0, f),)) for f in rows)
         return
-    azimuth = radians(station.azimuth_deg)
-    east, north = ([f for f in rows if f.quantity == name] for name in (EAST, NORTH))
-    yield from (_project(((1.0, f),)) for f in rows if f.quantity not in {EAST, NORTH})
-    for one in east:
-        for other in north:
+    is_free, joined = station.azimuth_deg is None, set()
+    azimuth = radians(station.azimuth_deg or 0.0)
+    u, v = sin(azimuth), cos(azimuth)
+    for one in (f for f in rows if f.quantity == EAST):
+        for other in (f for f in rows if f.quantity == NORTH):
             if one.target_s == other.target_s and one.data_until_s == other.data_until_s:
-                yield _project(((sin(azimuth), one), (cos(azimuth), other)))
+                e, n = one.q50 - one.data_value, other.q50 - other.data_value
+                if is_free and (length := sqrt(e * e + n * n)) > 0.0:
+                    u, v = e / length, n / length
+                joined |= {one, other}
+                yield _project(((u, one), (v, other)))
+    for f in rows:
+        if f.quantity not in {EAST, NORTH}:
+            is_back = is_free and f.quantity == UP and f.q50 < f.data_value
+            yield _project(((-1.0 if is_back else 1.0, f),))
+        elif is_free and f not in joined:
+            yield _project(((-1.0 if f.q50 < f.data_value else 1.0, f),))
 
 
 def _is_asked(criterion: Criterion, fact: ForecastFact) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import Field
 
-from forecasting.message import Figure, Template, Timestamp
+from forecasting.message import Figure, Template, Timestamp, join
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import AroundTable, DepthBound, Share, add_params
@@ -25,6 +25,7 @@ _MOVES: Final = Template(
     "radar zone of {station}: {rate} ± {error} mm/day along the direction of {zone}, {points} points, {acquisitions} "
     "acquisitions until {at}, known {duration} later",
 )
+_ACROSS: Final = Template("criterion.insar.across", "ground that moves across that direction looks still")()
 
 
 class InsarTable(AroundTable):
@@ -79,12 +80,13 @@ def _judge(criterion: Criterion, windows: Windows, witness: str, fact: PointFact
             hold_level = max(hold_level, threshold.level)
     age_s = windows.now_s - fact.newest_s
     latency_s = fact.received_s - fact.newest_s
-    reason = _MOVES(
+    moves = _MOVES(
         station=str(fact.station), rate=Figure(fact.rate_mm_per_day, ".3f"),
         error=Figure(fact.error_mm_per_day, ".3f"), zone=fact.zone, points=Figure(fact.points, "d"),
         acquisitions=Figure(fact.epochs, "d"), at=Timestamp(fact.newest_s),
         duration=spell_delay(max(0.0, latency_s)),
     )  # fmt: skip
+    reason = join([moves, _ACROSS])
     return Assessment(
         criterion.id, witness, raise_level, max(hold_level, raise_level), heard=True,
         fresh=age_s <= criterion.valid_for_s and not windows.view.draining, newest_s=fact.newest_s, reason=reason,

@@ -12,6 +12,7 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import describe_dwell, judge_rates
 from monitor.criteria.places import Places
 from monitor.criteria.tables import DwellTable, MeasuredTable, Target
+from monitor.criteria.ways import describe_way
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Duration, Section
@@ -87,11 +88,12 @@ def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, v_eq
     ]  # fmt: skip
     reason = word.reason
     if (said := pick_bound(facts, word.raise_level)) is not None:
-        reason = _ANGLE(
+        angle = _ANGLE(
             angle=Figure(said["angle_deg"], ".1f"), rate=Figure(said["rate"], ".2f"),
             error=Figure(said["error"], ".2f", f"{spec.unit}/day"), v_eq=Figure(v_eq),
             dwell=describe_dwell(said, _DEGREES(n=Figure(said["bound_deg"]))),
         )  # fmt: skip
+        reason = describe_way(angle, said, criterion)
     return replace(word, reason=reason, facts={**word.facts, "bounds": facts, "v_eq_mm_per_day": v_eq})
 
 

@@ -1,7 +1,8 @@
-"""Velocity of displacement against a bound per level: signed downslope, or its norm with the bias of noise removed."""
+"""Velocity of displacement against a bound per level: signed downslope, or the speed where there is no direction."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import fsum, sqrt
 from typing import Any, Final, Literal, TypeVar
@@ -9,10 +10,11 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import Field
 
 from forecasting.kinematics.acceleration import Acceleration
-from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
+from forecasting.kinematics.velocity import Velocity, fit_rates
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.criteria.entry import Entry
 from monitor.criteria.tables import MeasuredTable, OverBound
+from monitor.criteria.ways import describe_way, list_ways
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
@@ -28,7 +30,6 @@ from monitor.series.assessment import (
     recovery_of,
 )
 from monitor.series.tracks import Track
-from monitor.series.vectors import Vector
 
 TOO_FEW: Final = Template("criterion.too_few", "too few readings in the window")()
 # of a velocity, and of another quantity
@@ -48,7 +49,14 @@ _HELD_BACK: Final = (
         "counting (it must exceed {n} errors)",
     ),
 )
+_AGAINST: Final = Template(
+    "criterion.velocity.against",
+    "it moves {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} or the "
+    "instrument is wrong",
+)
+_ITS_SIGN: Final = Template("criterion.velocity.its_sign", "its sign")()
 _FAR: Final = Template("criterion.far", "beyond {n} times the bound: no further reading is waited for")
+_BACKWARDS: Final = Template("dwell.against", "over {bound} against the declared direction")
 _IN_NEWEST: Final = Template("dwell.newest", "{side} {bound} in its newest reading")
 _IN_NEWEST_OF: Final = Template("dwell.newest_of", "{side} {bound} in its newest reading, {needs} needed")
 _IN_LAST: Final = Template("dwell.last", "{side} {bound} in {hits} of its last {looked} readings, {needs} needed")
@@ -58,7 +66,9 @@ _UNSURE_LAST: Final = Template("dwell.unsure_last", "not surely {side} {bound} i
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 LEAST_EPOCHS: Final = 4  # of a line
 FITS_KEPT: Final = 512  # of a track
+BACKWARDS_OF: Final = "displacement"  # and its components and single series: their sign is a declared direction
 Fit = TypeVar("Fit")
+Fits = Sequence[Velocity] | Sequence[Acceleration]  # of one window, by way; empty where too little of it is seen
 
 
 class VelocityTable(MeasuredTable):
@@ -73,9 +83,12 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
     """Compare the rates that end at the last epochs with every bound.
 
     Crossed when the fit is over the bound, real by `min_sigma`, and over it whichever single epoch is left out. So no
-    one reading alone raises or lowers a level.
+    one reading alone raises or lowers a level. Motion that would cross it against the declared direction is a question:
+    a wrong azimuth must not hide a slope that slides.
     """
-    norm, newest_s = criterion.direction == "norm", track.times_s[-1]
+    newest_s = track.times_s[-1]
+    if not track.is_directed:
+        criterion = _without_side(criterion)
     epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
     quiet = track.times_s[-criterion.dwell.hits :]
     heard = False
@@ -85,20 +98,26 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
     for threshold in criterion.thresholds:
         bound, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
-        fits = {e: _fit(track, e, threshold, norm=norm) for e in asked}
+        fits = {e: _fit(track, e, threshold, criterion.min_sigma) for e in asked}
         hits = [is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs].count(True)
-        newest = fits[newest_s] if newest_s in fits else _fit(track, newest_s, threshold, norm=norm)
-        heard = heard or newest is not None
-        far = newest_s in epochs and _is_far(newest, bound, sign, criterion)
+        heard = heard or bool(fits[newest_s])
+        far = newest_s in epochs and any(_is_far(f, bound, sign, criterion) for f in fits[newest_s])
         crossed = hits >= criterion.dwell.hits or far
         clear = all(is_clear(fits[e], bound, sign, limit) for e in quiet)
+        newest = pick_way(fits[newest_s], bound, sign, criterion.min_sigma)
         said = describe_fit(threshold, "rate", newest, hits, criterion.dwell.hits, clear=clear)
+        said |= name_way(track, fits[newest_s], newest)
         said["looked"] = len(epochs)
         if far:
             said["fast_track"] = True
         if not crossed and _is_undecided(track, fits, epochs, threshold, criterion):
             said["undecided"] = True
             undecided[threshold.level] = _explain_undecided(said, criterion, spec)
+        if asks_backwards(track, criterion, bound):
+            back = [is_over(fits[e], -bound, -sign, criterion.min_sigma) for e in epochs].count(True)
+            if back >= criterion.dwell.hits:
+                said["against"] = True
+                undecided[threshold.level] = explain_against(_AGAINST, "rate", said, criterion, spec, track)
         facts.append(said)
     raise_level, hold_level = levels_of(facts)
     return Assessment(
@@ -117,9 +136,26 @@ def dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: flo
     return tuple(e for e in chosen if e > answered_s and (within is None or times_s[-1] - e <= within))
 
 
-def _fit(track: Track, end_s: float, threshold: Threshold, *, norm: bool) -> Velocity | None:
-    """The fit of the window that ends at an epoch; kept with the track, for it is asked again at the next epochs."""
-    return keep_fit(track, (end_s, threshold.window_s or 86400.0, norm), _fit_window)
+def _without_side(criterion: Criterion) -> Criterion:
+    """Bounds of a motion without a direction: one that lies below nothing is a speed as well."""
+    if all(t.under is None or t.under >= 0.0 for t in criterion.thresholds):
+        return criterion
+    bounds = [
+        replace(t, over=-t.under, under=None) if t.under is not None and t.under < 0.0 else t
+        for t in criterion.thresholds
+    ]  # fmt: skip
+    return replace(criterion, thresholds=tuple(bounds))
+
+
+def asks_backwards(track: Track, criterion: Criterion, bound: float) -> bool:
+    """Whether motion the other way is a question; a rate of another quantity has a side that its author chose."""
+    is_motion = criterion.kind.noise_steps or criterion.kind.velocity
+    return is_motion and track.is_directed and bound > 0.0 and criterion.quantity.startswith(BACKWARDS_OF)
+
+
+def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Velocity, ...]:
+    """The fits of the window that ends at an epoch; kept with the track, for they are asked again at the next."""
+    return keep_fit(track, (end_s, threshold.window_s or 86400.0, sureness), _fit_window)
 
 
 def keep_fit(track: Track, key: tuple[Any, ...], fit: Callable[..., Fit]) -> Fit:
@@ -141,48 +177,46 @@ def find_window(track: Track, end_s: float, window_s: float, least: int) -> slic
     return None if len(seen) < least or seen[-1] - seen[0] < MIN_EXTENT * window_s else slice(low, high)
 
 
-def _fit_window(track: Track, end_s: float, window_s: float, norm: bool) -> Velocity | None:
+def _fit_window(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
     if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
-        return None
-    if not norm or len(track.values[some.start]) == 1:
-        return fit_velocity(track.times_s[some], track.along[some], track.along_sigma[some])
-    return _fit_norm(track.times_s[some], track.values[some], track.sigmas[some])
+        return ()
+    return tuple([f for way in list_ways(track, some) if (f := way.fit_line(sureness)) is not None])
 
 
-def _fit_norm(times: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector]) -> Velocity | None:
-    """Speed of the vector: |v|^2 minus the variance that noise adds to it, never below nothing."""
-    parts = [
-        fit_velocity(times, [v[k] for v in values], [s[k] for s in sigmas]) for k in range(len(values[0]))
-    ]  # fmt: skip
-    found = [p for p in parts if p is not None]
-    if len(found) != len(parts):
-        return None
-    square = fsum(p.rate * p.rate for p in found)
-    rate = sqrt(max(0.0, square - fsum(p.error * p.error for p in found)))
-    raw = sqrt(square)
-    error = sqrt(fsum((p.rate / raw * p.error) ** 2 for p in found)) if raw > 0 else max(p.error for p in found)
-    # the widest that leaving one epoch out can do to each component
-    down = sqrt(fsum(max(abs(p.rate - p.low), abs(p.high - p.rate)) ** 2 for p in found))
-    first = found[0]
-    return Velocity(rate, error, max(0.0, rate - down), rate + down, first.n, first.mid_s, first.newest_s)
+def pick_way(fits: Sequence[Fit], bound: float, sign: float, min_sigma: float) -> Fit | None:
+    """The fit that is surer of being over the bound; None where there is none."""
+
+    def rank(fit: Any) -> tuple[bool, float]:
+        surely = sign * fit.rate - min_sigma * fit.error
+        return is_over([fit], bound, sign, min_sigma), min(fit.low if sign > 0 else -fit.high, surely)
+
+    return max(fits, key=rank, default=None)
 
 
-def is_over(fit: Velocity | Acceleration | None, bound: float, sign: float, min_sigma: float) -> bool:
+def name_way(track: Track, fits: Sequence[Fit], picked: Fit | None) -> dict[str, str]:
+    """Which way the picked fit goes, where no direction is declared."""
+    if track.is_directed or picked is None:
+        return {}
+    return {"way": "horizontal" if picked is fits[0] else "vertical"}
+
+
+def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
     """Surely over the bound, whichever single epoch is left out."""
-    if fit is None:
-        return False
-    sure = fit.low if sign > 0 else -fit.high
-    # change in the bound's direction must be real; a bound on the other side of zero asks for the value alone
-    return sure > sign * bound and (sign * bound < 0 or sign * fit.rate > min_sigma * fit.error)
+    for fit in fits:
+        sure = fit.low if sign > 0 else -fit.high
+        # change in the bound's direction must be real; a bound on the other side of zero asks for the value alone
+        if sure > sign * bound and (sign * bound < 0 or sign * fit.rate > min_sigma * fit.error):
+            return True
+    return False
 
 
-def _is_held_back(fit: Velocity | None, bound: float, sign: float, min_sigma: float) -> bool:
+def _is_held_back(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
     """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
-    return sign * bound > 0 and is_over(fit, bound, sign, 0.0) and not is_over(fit, bound, sign, min_sigma)
+    return sign * bound > 0 and is_over(fits, bound, sign, 0.0) and not is_over(fits, bound, sign, min_sigma)
 
 
 def _is_undecided(
-    track: Track, fits: Mapping[float, Velocity | None], epochs: Sequence[float], threshold: Threshold,
+    track: Track, fits: Mapping[float, Sequence[Velocity]], epochs: Sequence[float], threshold: Threshold,
     criterion: Criterion,
 ) -> bool:  # fmt: skip
     """Held back in every epoch that the dwell needs, and in one half a window before them: no passing noise.
@@ -198,25 +232,25 @@ def _is_undecided(
             return False
     half_s = (threshold.window_s or 86400.0) / 2.0
     before = bisect_right(track.times_s, latest[0] - half_s)
-    norm = criterion.direction == "norm"
-    earlier = _fit(track, track.times_s[before - 1], threshold, norm=norm) if before else None
+    earlier = _fit(track, track.times_s[before - 1], threshold, criterion.min_sigma) if before else ()
     return is_over(earlier, bound, sign, 0.0)
 
 
-def _is_far(fit: Velocity | None, bound: float, sign: float, criterion: Criterion) -> bool:
+def _is_far(fit: Velocity, bound: float, sign: float, criterion: Criterion) -> bool:
     """So far beyond the bound, whichever single epoch is left out, that the dwell need not be waited for."""
-    if fit is None or criterion.fast_track is None or sign * bound <= 0:
+    if criterion.fast_track is None or sign * bound <= 0:
         return False
     limit = bound * criterion.fast_track
-    return sign * fit.rate > sign * limit and is_over(fit, limit, sign, criterion.min_sigma)
+    return sign * fit.rate > sign * limit and is_over([fit], limit, sign, criterion.min_sigma)
 
 
-def is_clear(fit: Velocity | Acceleration | None, bound: float, sign: float, limit: float) -> bool:
-    """Surely within the bound, and beyond its recovery limit whichever single epoch is left out."""
-    if fit is None:
-        return False
-    worst = fit.high if sign > 0 else -fit.low
-    return worst < limit and sign * fit.rate + fit.error < sign * bound
+def is_clear(fits: Fits, bound: float, sign: float, limit: float) -> bool:
+    """Surely within the bound, and beyond its recovery limit whichever single epoch is left out; each way."""
+    for fit in fits:
+        worst = fit.high if sign > 0 else -fit.low
+        if not (worst < limit and sign * fit.rate + fit.error < sign * bound):
+            return False
+    return bool(fits)
 
 
 def describe_fit(
@@ -253,7 +287,20 @@ def _describe_rate(
 
 def _explain_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> Message:
     bound = Figure(said["bound"], "g", criterion.kind.unit_of(spec.unit))
-    return _describe_rate(_HELD_BACK, said, criterion, spec, bound=bound, n=Figure(criterion.min_sigma))
+    reason = _describe_rate(_HELD_BACK, said, criterion, spec, bound=bound, n=Figure(criterion.min_sigma))
+    return describe_way(reason, said, criterion)
+
+
+def explain_against(
+    template: Template, figure: str, said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec, track: Track
+) -> Message:
+    """The question that motion against the declared direction is, with what is to be looked at."""
+    unit = criterion.kind.unit_of(spec.unit)
+    error, bound = Figure(said["error"], ".2g", unit), Figure(said["bound"], ".3g", unit)
+    return template(
+        rate=Figure(-said[figure], ".3g"), error=error, bound=bound,
+        window=Duration(said["window_s"] or 86400.0), key="azimuth_deg" if len(track.values[0]) > 1 else _ITS_SIGN,
+    )  # fmt: skip
 
 
 def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> Message:
@@ -262,7 +309,7 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
     _, sign = bound_of(next(t for t in criterion.thresholds if t.level == said["level"]))
     bound = Figure(said["bound"], "g", criterion.kind.unit_of(spec.unit))
     dwell = describe_dwell(said, bound, "over" if sign > 0 else "under")
-    reason = _describe_rate(_MOVES, said, criterion, spec, dwell=dwell)
+    reason = describe_way(_describe_rate(_MOVES, said, criterion, spec, dwell=dwell), said, criterion)
     return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))]) if said.get("fast_track") else reason
 
 
@@ -276,6 +323,8 @@ def describe_dwell(said: Mapping[str, Any], bound: Value, side: str = "over") ->
     >>> describe_dwell({"hits": 0, "looked": 4, "needs": 3}, Figure(10.0, "g", "mm/day"))
     'not surely over 10 mm/day in its last 4 readings'
     """
+    if "against" in said:
+        return _BACKWARDS(bound=bound)
     hits, looked, needs = said["hits"], said["looked"], said["needs"]
     passed: dict[str, Value] = {"side": Term(side), "bound": bound}
     if looked == 0:

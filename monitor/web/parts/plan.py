@@ -47,7 +47,7 @@ def list_quantities(station: dict[str, Any]) -> list[str]:
 def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) -> list[dict[str, Any]]:
     """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices.
 
-    A station opens with a quantity that has a shown forecast, of several with the one its azimuth points along.
+    A station opens with a quantity that has a shown forecast, of several the one its azimuth points along.
     """
     rank = {"displacement": 0, "crack": 1, "tilt": 1, "strain": 1, "velocity": 1, "reservoir": 3, "rain": 4}
     charts = []
@@ -67,7 +67,9 @@ def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) 
 def _pick_first(station: dict[str, Any], with_forecast: list[str], choices: list[str]) -> str:
     if not with_forecast:
         return choices[0]
-    azimuth = radians(station["azimuth_deg"] or 0.0)
+    if station["azimuth_deg"] is None:
+        return with_forecast[0]
+    azimuth = radians(station["azimuth_deg"])
     weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
     return max(with_forecast, key=lambda q: weight.get(q, 1.0))
 

@@ -99,7 +99,7 @@ def test_a_rule_that_forgets_what_was_before_is_caught(monkeypatch: pytest.Monke
     """Without the look at half a window before, some days of noise are enough to ask."""
 
     def forget(
-        _track: Track, fits: dict[float, Velocity | None], epochs: Sequence[float], threshold: Threshold,
+        _track: Track, fits: dict[float, Sequence[Velocity]], epochs: Sequence[float], threshold: Threshold,
         criterion: Criterion, **_: bool,
     ) -> bool:  # fmt: skip
         latest = epochs[-criterion.dwell.hits :]

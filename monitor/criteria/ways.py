@@ -1,0 +1,83 @@
+"""Which way a station moves: along its declared direction, or, where none is declared, along its own motion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Any, Final, Literal
+
+from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
+from forecasting.kinematics.direction import NORMAL, free_of_noise
+from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
+from forecasting.message import Message, Template, join
+from monitor.domain.site import Criterion
+from monitor.series.tracks import Track
+
+_NO_AZIMUTH: Final = Template("criterion.way.no_azimuth", "{way}, no azimuth is declared")
+_TEXTS: Final = {
+    "horizontal": Template("criterion.way.horizontal", "horizontal speed")(),
+    "vertical": Template("criterion.way.vertical", "vertical rate, either way")(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One component of the motion in a window, positive the way that it moves; or the signed value."""
+
+    name: Literal["signed", "horizontal", "vertical"]
+    times_s: Sequence[float]
+    values: Sequence[float]
+    sigmas: Sequence[float]
+
+    def fit_line(self, sureness: float) -> Velocity | None:
+        """Its velocity; a speed is freed of what noise makes of it, so that noise is not more often sure of itself."""
+        fit = fit_velocity(self.times_s, self.values, self.sigmas)
+        if fit is None or self.name == "signed":
+            return fit
+        freedom = fit.n - 2.0 if fit.error > fit.stated else NORMAL
+        rate = free_of_noise(fit.rate, fit.error, sureness, freedom)
+        return replace(fit, rate=rate, low=fit.low - (fit.rate - rate))
+
+    def fit_bend(self, sureness: float, window_s: float) -> Acceleration | None:
+        """Its acceleration, and the velocity beside it freed of noise alike."""
+        fit = fit_acceleration(self.times_s, self.values, self.sigmas, window_s)
+        line = fit_velocity(self.times_s, self.values, self.sigmas)
+        if fit is None or line is None or self.name == "signed":
+            return fit
+        freedom = fit.n - 3.0 if line.error > line.stated else NORMAL
+        return replace(
+            fit, velocity=free_of_noise(max(0.0, fit.velocity), fit.velocity_error, sureness, freedom)
+        )  # fmt: skip
+
+
+def list_ways(track: Track, some: slice) -> list[Way]:
+    """What a window of a track is judged by.
+
+    Without a declared azimuth a station has no downslope. Motion is then the horizontal speed along the direction in
+    which it moves in that window; the vertical rate is judged apart, either way, so that a noisy up drowns nothing.
+    The stronger counts.
+    """
+    times, values = track.times_s[some], track.values[some]
+    sigmas = track.along_sigma[some]
+    if track.is_directed:
+        return [Way("signed", times, track.along[some], sigmas)]
+    columns = list(zip(*values, strict=True))
+    deviations = [sigmas, sigmas, *([tuple([s[2] for s in track.sigmas[some]])] if len(columns) > 2 else [])]
+    rates = fit_rates(times, columns, deviations)
+    if rates is None:
+        return []
+    (east, _), (north, _), *up = rates
+    speed = sqrt(east * east + north * north)
+    u, v = (east / speed, north / speed) if speed > 0.0 else (1.0, 0.0)
+    found = [Way("horizontal", times, [u * e + v * n for e, n in zip(columns[0], columns[1], strict=True)], sigmas)]
+    if up:
+        sign = 1.0 if up[0][0] >= 0.0 else -1.0
+        found.append(Way("vertical", times, [sign * z for z in columns[2]], deviations[2]))
+    return found
+
+
+def describe_way(reason: Message, said: Mapping[str, Any], criterion: Criterion) -> Message:
+    """A sentence on motion, with what is judged of one that has no declared direction."""
+    if "way" not in said:
+        return reason
+    way = _TEXTS[said["way"]]
+    return join([reason, way if criterion.direction == "norm" else _NO_AZIMUTH(way=way)])

@@ -1,0 +1,276 @@
+"""A slope does not know where north is: levels stay when a site is turned, and noise raises none in any direction."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import cos, radians, sin
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from monitor.criteria import ways
+from monitor.criteria.kinds import acceleration, forecast, tangential, velocity
+from monitor.criteria.kinds.velocity import judge_rates
+from monitor.criteria.table import KINDS
+from monitor.domain.decision import ForecastFact, Memory, View, instant
+from monitor.domain.observation import Reading
+from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.series import tracks
+from monitor.series.assessment import Assessment, Windows
+from monitor.series.tracks import Track
+
+DAY_S, STEP_S, T0 = 86400.0, 6 * 3600.0, 1.8e9
+EPOCHS = 40
+END_S = T0 + (EPOCHS - 1) * STEP_S
+SPEC = SeriesSpec("P", "displacement", "mm", STEP_S, 4 * STEP_S)
+Rows = Sequence[tuple[float, float, float]]
+DWELL = Dwell(2, 3)
+CRITERIA = {
+    "velocity": (velocity.ENTRY, Criterion(
+        "v", KINDS["velocity"], ("P",), "displacement",
+        (Threshold(1, over=2.0, window_s=6 * DAY_S), Threshold(2, over=20.0, window_s=2 * DAY_S)), dwell=DWELL,
+    )),
+    "acceleration": (acceleration.ENTRY, Criterion(
+        "a", KINDS["acceleration"], ("P",), "displacement", (Threshold(1, over=1.0, window_s=6 * DAY_S),), dwell=DWELL,
+    )),
+    "tangential_angle": (tangential.ENTRY, Criterion(
+        "t", KINDS["tangential_angle"], ("P",), "displacement",
+        (Threshold(1, over=45.0, window_s=6 * DAY_S), Threshold(2, over=85.0, window_s=3 * DAY_S)), dwell=DWELL,
+    )),
+}  # fmt: skip
+
+
+def make_site(azimuth_deg: float | None, criterion: Criterion) -> Site:
+    plunge = None if azimuth_deg is None else 30.0
+    point = Station("P", None, None, None, azimuth_deg, plunge, None, None, None, on_slope=True, series=(SPEC,),
+                    v_eq_mm_per_day=2.0)  # fmt: skip
+    levels = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
+    return Site("s", "S", 46.0, 8.0, "UTC", levels, (point,), (criterion,), version="v")
+
+
+def turn(rows: Rows, angle_deg: float) -> Rows:
+    """All clockwise, seen from above."""
+    c, s = cos(radians(angle_deg)), sin(radians(angle_deg))
+    return [(e * c + n * s, n * c - e * s, u) for e, n, u in rows]
+
+
+def draw_rows(seed: int, noise: float, speed: float, bend: float, azimuth_deg: float) -> Rows:
+    rng, found = random.Random(seed), []
+    a, p = radians(azimuth_deg), radians(30.0)
+    for i in range(EPOCHS):
+        days = i * STEP_S / DAY_S
+        moved = speed * days + bend * days * days / 2.0
+        way = (sin(a) * cos(p), cos(a) * cos(p), -sin(p))
+        e, n, u = (moved * w + rng.gauss(0.0, noise * k) for w, k in zip(way, (1.0, 1.0, 2.0), strict=True))
+        found.append((e, n, u))
+    return found
+
+
+def judge(kind: str, rows: Rows, azimuth_deg: float | None, sigma: float | None = None) -> Assessment:
+    entry, criterion = CRITERIA[kind]
+    readings = {
+        f"P.displacement_{name}": tuple(
+            Reading(instant(T0 + i * STEP_S), instant(T0 + i * STEP_S), 0, row[k], 0.0, row[k], sigma, ())
+            for i, row in enumerate(rows)
+        )
+        for k, name in enumerate(("east", "north", "up"))
+    }
+    windows = Windows(make_site(azimuth_deg, criterion), View(readings), Memory(), END_S)
+    (word,) = entry.rule(criterion, windows)
+    return word
+
+
+def is_near_a_bound(word: Assessment, figure: str) -> bool:
+    """Within one standard error of a bound, or of being real."""
+    return any(
+        abs(f[figure] - f["bound"]) <= f["error"] or abs(abs(f[figure]) - 3.0 * f["error"]) <= f["error"]
+        for f in word.facts["bounds"] if figure in f
+    )  # fmt: skip
+
+
+def check_levels_stay(kind: str, rows: Rows, angle_deg: float, azimuth_deg: float | None) -> None:
+    before = judge(kind, rows, azimuth_deg)
+    after = judge(kind, turn(rows, angle_deg), None if azimuth_deg is None else (azimuth_deg + angle_deg) % 360.0)
+    if is_near_a_bound(before, "acceleration" if kind == "acceleration" else "rate"):
+        return
+    assert (before.raise_level, before.hold_level) == (after.raise_level, after.hold_level), (before, after)
+    assert set(before.undecided) == set(after.undecided)
+
+
+@pytest.mark.parametrize("kind", list(CRITERIA))
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), noise=st.floats(0.1, 5.0), speed=st.sampled_from((0.0, 1.0, 5.0, 30.0, -30.0)),
+    bend=st.sampled_from((0.0, 4.0)), heading=st.floats(0.0, 360.0), angle=st.floats(0.0, 360.0),
+    is_declared=st.booleans(),
+)  # fmt: skip
+def test_levels_stay_when_a_site_is_turned(kind, seed, noise, speed, bend, heading, angle, is_declared):
+    rows = draw_rows(seed, noise, speed, bend, heading)
+    check_levels_stay(kind, rows, angle, heading if is_declared else None)
+
+
+@pytest.mark.parametrize(("kind", "level"), [("velocity", 2), ("tangential_angle", 2), ("acceleration", 1)])
+def test_motion_towards_any_side_reaches_the_level(kind, level):
+    for heading in range(0, 360, 30):
+        rows = draw_rows(heading, 1.0, 40.0, 6.0, heading)
+        word = judge(kind, rows, None)
+        assert word.raise_level == level, (heading, word.reason)
+        assert "no azimuth is declared" in word.reason
+        assert judge(kind, rows, heading).raise_level == level
+
+
+def test_a_rule_that_takes_north_for_downslope_is_caught(monkeypatch):
+    turned = replace(make_site(0.0, CRITERIA["velocity"][1]).stations[0], plunge_deg=None)
+    original = tracks.direction
+    monkeypatch.setattr(tracks, "direction", lambda station, count: original(station, count) or original(turned, count))
+    with pytest.raises(AssertionError):
+        check_levels_stay("velocity", draw_rows(1, 1.0, 30.0, 0.0, 10.0), 170.0, None)
+
+
+@pytest.mark.parametrize("kind", list(CRITERIA))
+def test_motion_against_the_declared_direction_is_a_question(kind):
+    word = judge(kind, draw_rows(1, 1.0, 40.0, 6.0, 200.0), 20.0)
+    assert word.raise_level == 0
+    assert word.undecided
+    for text in word.undecided.values():
+        assert "against the declared direction, over " in text
+        assert "either azimuth_deg or the instrument is wrong" in text
+    assert "against the declared direction" in word.reason
+    assert "not surely" not in word.reason
+    assert not judge(kind, draw_rows(1, 1.0, 0.0, 0.0, 200.0), 20.0).undecided
+
+
+def test_a_single_series_that_goes_backwards_is_a_question_as_well():
+    rows = tuple(
+        Reading(instant(T0 + i * STEP_S), instant(T0 + i * STEP_S), 0, -6.0 * i, 0.0, -6.0 * i, 0.5, ())
+        for i in range(EPOCHS)
+    )
+    entry, criterion = CRITERIA["velocity"]
+    windows = Windows(make_site(20.0, criterion), View({"P.displacement": rows}), Memory(), END_S)
+    (word,) = entry.rule(criterion, windows)
+    assert word.reason == "velocity -24.00 ± 0.06 mm/day in 6d, over 2 mm/day against the declared direction"
+    assert word.undecided[2].startswith("it moves 24 ± ")
+    assert "over 20 mm/day: either its sign or the instrument is wrong" in word.undecided[2]
+
+
+# ---- noise ---------------------------------------------------------------------------------------------------------
+def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, bound: float) -> tuple[int, int]:
+    """How many of 150 windows of white noise cross a bound: along a declared direction, and without one."""
+    rng, found = random.Random(seed), [0, 0]
+    times = tuple(T0 + i * STEP_S for i in range(n))
+    spread = sum(((i - (n - 1) / 2.0) * STEP_S / DAY_S) ** 2 for i in range(n)) ** 0.5
+    criterion = Criterion(
+        "v", KINDS["velocity"], ("P",), "displacement",
+        (Threshold(1, over=bound / spread, window_s=(n - 1) * STEP_S + 1.0),), min_sigma=min_sigma, dwell=Dwell(1, 1),
+    )  # fmt: skip
+    windows = Windows(make_site(0.0, criterion), View(), Memory(), times[-1])
+    for _ in range(150):
+        values = tuple((rng.gauss(0.0, 1.0), rng.gauss(0.0, 1.0), rng.gauss(0.0, up)) for _ in times)
+        sigmas = ((stated, stated, stated * up),) * n
+        track = Track("P", "x", times, times, values, sigmas, tuple(v[1] for v in values), (stated,) * n)
+        for k, is_directed in enumerate((True, False)):
+            word = judge_rates(criterion, replace(track, is_directed=is_directed, fits={}), SPEC, windows)
+            found[k] += word.raise_level
+    return found[0], found[1]
+
+
+def check_noise(draw: Callable[[Sequence[float]], float], seeds: int) -> None:
+    signed = free = 0
+    for seed in range(seeds):
+        n = int(draw((4, 5, 6, 8, 12, 24)))
+        one, other = count_levels(seed, n, draw((0.0, 0.3, 1.0)), 1.0, draw((1.0, 2.0, 3.0)), draw((0.01, 0.5, 1.5)))
+        signed, free = signed + one, free + other
+    assert signed > 50, "noise that never crosses says nothing"
+    assert free <= signed + 3.0 * (2.0 * signed) ** 0.5, (signed, free)
+
+
+def test_noise_raises_no_level_more_often_than_along_a_declared_direction():
+    check_noise(random.Random(5).choice, 24)
+
+
+def test_a_speed_that_is_not_freed_of_noise_is_caught(monkeypatch):
+    monkeypatch.setattr(ways, "free_of_noise", lambda length, *_: length)
+    with pytest.raises(AssertionError):
+        check_noise(random.Random(5).choice, 24)
+
+
+@pytest.mark.parametrize("n", [4, 6, 12])
+def test_noise_raises_no_level_more_often_whatever_is_known_of_its_error(n):
+    for stated in (0.0, 0.3, 1.0):
+        counts = [count_levels(seed, n, stated, 1.0, 2.0, 0.01) for seed in range(4)]
+        signed, free = sum(c[0] for c in counts), sum(c[1] for c in counts)
+        assert free <= signed + 3.0 * (2.0 * signed + 1.0) ** 0.5, (stated, signed, free)
+
+
+def test_a_noisy_up_drowns_no_motion_on_the_map():
+    rng = random.Random(2)
+    rows = [(e, n, u + rng.gauss(0.0, 300.0)) for e, n, u in draw_rows(2, 1.0, 30.0, 0.0, 200.0)]
+    word = judge("velocity", rows, None)
+    assert word.raise_level == 2
+    assert word.facts["bounds"][1]["way"] == "horizontal"
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_motion_up_or_down_alone_reaches_the_level(sign):
+    rows = [(e, n, u + sign * 10.0 * i) for i, (e, n, u) in enumerate(draw_rows(3, 1.0, 0.0, 0.0, 0.0))]
+    word = judge("velocity", rows, None)
+    assert word.raise_level == 2
+    assert "vertical rate, either way" in word.reason
+
+
+def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
+    criterion = Criterion(
+        "r", KINDS["rate"], ("P",), "displacement", (Threshold(1, under=-2.0, window_s=6 * DAY_S),), dwell=DWELL,
+    )  # fmt: skip
+    rows = draw_rows(4, 1.0, 30.0, 0.0, 250.0)
+    site = make_site(None, criterion)
+    readings = {
+        f"P.displacement_{name}": tuple(
+            Reading(instant(T0 + i * STEP_S), instant(T0 + i * STEP_S), 0, r[k], 0.0, r[k], None, ())
+            for i, r in enumerate(rows)
+        )
+        for k, name in enumerate(("east", "north"))
+    }
+    track = Windows(site, View(readings), Memory(), END_S).track(criterion, "P")
+    word = judge_rates(criterion, track, SPEC, Windows(site, View(readings), Memory(), END_S))
+    assert word.raise_level == 1
+
+
+# ---- forecasts -----------------------------------------------------------------------------------------------------
+def foresee(heading_deg: float, azimuth_deg: float | None, up: float = 0.0) -> Assessment:
+    a, half = radians(heading_deg), 2.0
+    moves = {"east": 30.0 * sin(a), "north": 30.0 * cos(a), "up": up}
+    rows = tuple(
+        ForecastFact("P", f"displacement_{name}", END_S, END_S + DAY_S, DAY_S, v - half, v, v + half, 0.0, "auto",
+                     shown=True, q025=v - 2 * half, q975=v + 2 * half)
+        for name, v in moves.items()
+    )  # fmt: skip
+    criterion = Criterion(
+        "f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S, probability=0.5),)
+    )
+    windows = Windows(make_site(azimuth_deg, criterion), View(forecasts=rows), Memory(), END_S)
+    (word,) = forecast.ENTRY.rule(criterion, windows)
+    return word
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(heading=st.floats(0.0, 360.0), angle=st.floats(0.0, 360.0))
+def test_a_forecast_reaches_its_level_towards_any_side(heading, angle):
+    assert foresee(heading, heading).raise_level == 1
+    assert foresee((heading + angle) % 360.0, (heading + angle) % 360.0).raise_level == 1
+    assert foresee(heading, None).raise_level == 1
+    assert foresee((heading + angle) % 360.0, None).raise_level == 1
+    assert foresee(heading, (heading + 180.0) % 360.0).raise_level == 0
+
+
+def test_a_forecast_of_sinking_ground_counts_without_a_direction():
+    still = replace(make_site(None, CRITERIA["velocity"][1]).stations[0])
+    row = ForecastFact("P", "displacement_up", END_S, END_S + DAY_S, DAY_S, -32.0, -30.0, -28.0, 0.0, "auto",
+                       shown=True, q025=-34.0, q975=-26.0)  # fmt: skip
+    criterion = Criterion("f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S),))
+    (fan,) = forecast.find_fans(criterion, still, [row])
+    assert fan.velocity["q50"] == pytest.approx(30.0)
+    (named,) = forecast.find_fans(replace(criterion, quantity="displacement_up"), still, [row])
+    assert named.velocity["q50"] == pytest.approx(-30.0), "as the file says"
