@@ -38,7 +38,7 @@ def free_of_noise(length: float, error: float, sureness: float, freedom: float =
     Noise has a length whichever way it points: in the plane, more than r errors with the chance exp(-r^2 / 2)
     (Rayleigh), and (1 + r^2 / n)^(-n / 2) where the error was learnt from n degrees of freedom. What is taken off the
     square makes the rest exceed `sureness` errors no more often than a signed value of Student's t does, the same of
-    the vertical beside it included; and so for every bound beyond that.
+    the vertical beside it included. Without any sureness it is about the bias of a length, two variances and more.
 
     Args:
         length: Of the vector, or the size of a component either way.
@@ -53,8 +53,7 @@ def free_of_noise(length: float, error: float, sureness: float, freedom: float =
     """
     if error <= 1e-9 * length:
         return length
-    excess = max(_find_excess(sureness, freedom), _find_excess(length / error, NORMAL))
-    return sqrt(max(0.0, length * length - excess * error * error))
+    return sqrt(max(0.0, length * length - _find_excess(sureness, freedom) * error * error))
 
 
 def _find_excess(sureness: float, freedom: float) -> float:

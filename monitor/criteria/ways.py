@@ -16,6 +16,7 @@ _NO_AZIMUTH: Final = Template("criterion.way.no_azimuth", "{way}, no azimuth is 
 _TEXTS: Final = {
     "horizontal": Template("criterion.way.horizontal", "horizontal speed")(),
     "vertical": Template("criterion.way.vertical", "vertical rate, either way")(),
+    "either": Template("criterion.way.either", "either way")(),
 }
 
 
@@ -23,7 +24,7 @@ _TEXTS: Final = {
 class Way:
     """One component of the motion in a window, positive the way that it moves; or the signed value."""
 
-    name: Literal["signed", "horizontal", "vertical"]
+    name: Literal["signed", "horizontal", "vertical", "either"]
     times_s: Sequence[float]
     values: Sequence[float]
     sigmas: Sequence[float]
@@ -31,7 +32,7 @@ class Way:
     def fit_line(self, sureness: float) -> Velocity | None:
         """Its velocity; a speed is freed of what noise makes of it, so that noise is not more often sure of itself."""
         fit = fit_velocity(self.times_s, self.values, self.sigmas)
-        if fit is None or self.name == "signed":
+        if fit is None or self.name in {"signed", "either"}:
             return fit
         freedom = fit.n - 2.0 if fit.error > fit.stated else NORMAL
         rate = free_of_noise(fit.rate, fit.error, sureness, freedom)
@@ -41,7 +42,7 @@ class Way:
         """Its acceleration, and the velocity beside it freed of noise alike."""
         fit = fit_acceleration(self.times_s, self.values, self.sigmas, window_s)
         line = fit_velocity(self.times_s, self.values, self.sigmas)
-        if fit is None or line is None or self.name == "signed":
+        if fit is None or line is None or self.name in {"signed", "either"}:
             return fit
         freedom = fit.n - 3.0 if line.error > line.stated else NORMAL
         return replace(
@@ -61,18 +62,30 @@ def list_ways(track: Track, some: slice) -> list[Way]:
     if track.is_directed:
         return [Way("signed", times, track.along[some], sigmas)]
     columns = list(zip(*values, strict=True))
-    deviations = [sigmas, sigmas, *([tuple([s[2] for s in track.sigmas[some]])] if len(columns) > 2 else [])]
+    deviations = [
+        *[sigmas] * min(2, len(columns)),
+        *([tuple([s[2] for s in track.sigmas[some]])] if len(columns) > 2 else []),
+    ]
     rates = fit_rates(times, columns, deviations)
     if rates is None:
         return []
+    if len(rates) == 1:  # a single series whose criterion asks for its speed
+        return [_orient("either", times, columns[0], sigmas, rates[0][0])]
     (east, _), (north, _), *up = rates
     speed = sqrt(east * east + north * north)
     u, v = (east / speed, north / speed) if speed > 0.0 else (1.0, 0.0)
     found = [Way("horizontal", times, [u * e + v * n for e, n in zip(columns[0], columns[1], strict=True)], sigmas)]
     if up:
-        sign = 1.0 if up[0][0] >= 0.0 else -1.0
-        found.append(Way("vertical", times, [sign * z for z in columns[2]], deviations[2]))
+        found.append(_orient("vertical", times, columns[2], deviations[2], up[0][0]))
     return found
+
+
+def _orient(
+    name: Literal["vertical", "either"], times: Sequence[float], values: Sequence[float], sigmas: Sequence[float],
+    rate: float,
+) -> Way:  # fmt: skip
+    """One series, positive the way that it goes."""
+    return Way(name, times, values if rate >= 0.0 else [-v for v in values], sigmas)
 
 
 def describe_way(reason: Message, said: Mapping[str, Any], criterion: Criterion) -> Message:

@@ -16,7 +16,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.series.noise import is_stuck
 from monitor.series.step_detector import PATIENCE, Jump, Walk
-from monitor.series.vectors import Vector
+from monitor.series.vectors import Vector, norm
 
 _FUTURE: Final = Template("reading.future", "stamped in the future")
 _FLAG: Final = Template("reading.flag", "flag {word}")
@@ -101,7 +101,7 @@ class Tracker:
             if quantities != self._quantities:
                 self._last = Track(self._station.id, self.criterion.quantity)
                 self._rows = {}
-                is_norm = len(quantities) > 1 and self.criterion.direction == "norm"
+                is_norm = self.criterion.direction == "norm"
                 self._unit = None if is_norm else direction(self._station, len(quantities))
             self._quantities = quantities
             self._begin()
@@ -258,14 +258,11 @@ def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
 
 def _reach(values: Sequence[Vector], sigmas: Sequence[Vector]) -> list[float]:
     """How far from zero on the map, or upright, whichever is longer, less what noise alone makes of it."""
-    return [
-        max(
-            free_of_noise(sqrt(v[0] * v[0] + v[1] * v[1]), max(s[:2]), 0.0),
-            *(free_of_noise(abs(up), error, 0.0) for up, error in zip(v[2:], s[2:], strict=True)),
-            0.0,
-        )
-        for v, s in zip(values, sigmas, strict=True)
-    ]  # fmt: skip
+    found = []
+    for value, sigma in zip(values, sigmas, strict=True):
+        parts = [(norm(value[:2]), max(sigma[:2])), *zip(map(abs, value[2:]), sigma[2:], strict=True)]
+        found.append(max(free_of_noise(length, error, 0.0) for length, error in parts))
+    return found
 
 
 def _choose(view: View, station: Station, criterion: Criterion) -> tuple[str, ...]:

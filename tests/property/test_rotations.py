@@ -274,3 +274,18 @@ def test_a_forecast_of_sinking_ground_counts_without_a_direction():
     assert fan.velocity["q50"] == pytest.approx(30.0)
     (named,) = forecast.find_fans(replace(criterion, quantity="displacement_up"), still, [row])
     assert named.velocity["q50"] == pytest.approx(-30.0), "as the file says"
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_speed_of_a_single_series_has_no_sign(sign):
+    rows = tuple(
+        Reading(instant(T0 + i * STEP_S), instant(T0 + i * STEP_S), 0, sign * 6.0 * i, 0.0, sign * 6.0 * i, 0.5, ())
+        for i in range(EPOCHS)
+    )
+    entry, criterion = CRITERIA["velocity"]
+    criterion = replace(criterion, direction="norm")
+    (word,) = entry.rule(
+        criterion, Windows(make_site(20.0, criterion), View({"P.displacement": rows}), Memory(), END_S)
+    )
+    assert (word.raise_level, dict(word.undecided)) == (2, {})
+    assert word.reason.endswith("; either way")

@@ -86,8 +86,8 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
             heard = True
             said |= {"velocity": newest.velocity, "velocity_error": newest.velocity_error}
         if asks_backwards(track, criterion, bound):
-            back = sum(1 for e in epochs if _bends_over(fits[e], -bound, -sign, criterion.min_sigma))
-            if back >= criterion.dwell.hits:
+            back = [e for e in epochs if _bends_over(fits[e], -bound, -sign, criterion.min_sigma)]
+            if len(back) >= criterion.dwell.hits and newest_s in back:
                 said["against"] = True
                 undecided[threshold.level] = explain_against(_AGAINST, "acceleration", said, criterion, spec, track)
         facts.append(said | {"looked": len(epochs)})

@@ -110,12 +110,15 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         said["looked"] = len(epochs)
         if far:
             said["fast_track"] = True
-        if not crossed and _is_undecided(track, fits, epochs, threshold, criterion):
+        if not crossed and _is_undecided(track, epochs, threshold, criterion):
             said["undecided"] = True
-            undecided[threshold.level] = _explain_undecided(said, criterion, spec)
+            loose = pick_way(_fit(track, newest_s, threshold, 0.0), bound, sign, 0.0)
+            figures = {"rate": loose.rate, "error": loose.error} if loose is not None else {}
+            undecided[threshold.level] = _explain_undecided(said | figures, criterion, spec)
         if asks_backwards(track, criterion, bound):
-            back = [is_over(fits[e], -bound, -sign, criterion.min_sigma) for e in epochs].count(True)
-            if back >= criterion.dwell.hits:
+            back = [e for e in epochs if is_over(fits[e], -bound, -sign, criterion.min_sigma)]
+            is_sure = len(back) >= criterion.dwell.hits and newest_s in back
+            if is_sure and is_over(_fit_before(track, epochs, threshold, criterion), -bound, -sign, 0.0):
                 said["against"] = True
                 undecided[threshold.level] = explain_against(_AGAINST, "rate", said, criterion, spec, track)
         facts.append(said)
@@ -155,7 +158,8 @@ def asks_backwards(track: Track, criterion: Criterion, bound: float) -> bool:
 
 def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Velocity, ...]:
     """The fits of the window that ends at an epoch; kept with the track, for they are asked again at the next."""
-    return keep_fit(track, (end_s, threshold.window_s or 86400.0, sureness), _fit_window)
+    key = (end_s, threshold.window_s or 86400.0, 0.0 if track.is_directed else sureness)
+    return keep_fit(track, key, _fit_window)
 
 
 def keep_fit(track: Track, key: tuple[Any, ...], fit: Callable[..., Fit]) -> Fit:
@@ -197,7 +201,8 @@ def name_way(track: Track, fits: Sequence[Fit], picked: Fit | None) -> dict[str,
     """Which way the picked fit goes, where no direction is declared."""
     if track.is_directed or picked is None:
         return {}
-    return {"way": "horizontal" if picked is fits[0] else "vertical"}
+    names = ("horizontal", "vertical") if len(track.values[0]) > 1 else ("either",)
+    return {"way": names[[f is picked for f in fits].index(True)]}
 
 
 def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
@@ -210,15 +215,15 @@ def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
     return False
 
 
-def _is_held_back(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
+def _is_held_back(track: Track, end_s: float, threshold: Threshold, criterion: Criterion) -> bool:
     """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
-    return sign * bound > 0 and is_over(fits, bound, sign, 0.0) and not is_over(fits, bound, sign, min_sigma)
+    bound, sign = bound_of(threshold)
+    if sign * bound <= 0 or not is_over(_fit(track, end_s, threshold, 0.0), bound, sign, 0.0):
+        return False
+    return not is_over(_fit(track, end_s, threshold, criterion.min_sigma), bound, sign, criterion.min_sigma)
 
 
-def _is_undecided(
-    track: Track, fits: Mapping[float, Sequence[Velocity]], epochs: Sequence[float], threshold: Threshold,
-    criterion: Criterion,
-) -> bool:  # fmt: skip
+def _is_undecided(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> bool:
     """Held back in every epoch that the dwell needs, and in one half a window before them: no passing noise.
 
     An instrument that states a large error, or whose scatter has grown, must not hide a motion in silence.
@@ -228,12 +233,18 @@ def _is_undecided(
     if len(latest) < criterion.dwell.hits:
         return False
     for epoch in latest:
-        if not _is_held_back(fits[epoch], bound, sign, criterion.min_sigma):
+        if not _is_held_back(track, epoch, threshold, criterion):
             return False
-    half_s = (threshold.window_s or 86400.0) / 2.0
-    before = bisect_right(track.times_s, latest[0] - half_s)
-    earlier = _fit(track, track.times_s[before - 1], threshold, criterion.min_sigma) if before else ()
-    return is_over(earlier, bound, sign, 0.0)
+    return is_over(_fit_before(track, epochs, threshold, criterion), bound, sign, 0.0)
+
+
+def _fit_before(
+    track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion
+) -> tuple[Velocity, ...]:  # fmt: skip
+    """The fits half a window before the epochs that the dwell needs: what passes is not in them."""
+    latest = epochs[-criterion.dwell.hits :]
+    before = bisect_right(track.times_s, latest[0] - (threshold.window_s or 86400.0) / 2.0) if latest else 0
+    return _fit(track, track.times_s[before - 1], threshold, 0.0) if before else ()
 
 
 def _is_far(fit: Velocity, bound: float, sign: float, criterion: Criterion) -> bool:

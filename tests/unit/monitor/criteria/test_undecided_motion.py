@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from forecasting.kinematics.velocity import Velocity
 from monitor.alerting.decision.decide import decide
 from monitor.criteria.kinds import velocity
 from monitor.criteria.table import KINDS
@@ -13,7 +12,6 @@ from monitor.domain.decision import Decision, Memory, Newest, View, instant, sec
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series.assessment import bound_of
 from monitor.series.tracks import Track
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
@@ -98,13 +96,9 @@ def test_wild_noise_asks_nobody() -> None:
 def test_a_rule_that_forgets_what_was_before_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the look at half a window before, some days of noise are enough to ask."""
 
-    def forget(
-        _track: Track, fits: dict[float, Sequence[Velocity]], epochs: Sequence[float], threshold: Threshold,
-        criterion: Criterion, **_: bool,
-    ) -> bool:  # fmt: skip
+    def forget(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> bool:
         latest = epochs[-criterion.dwell.hits :]
-        bound, sign = bound_of(threshold)
-        held_back = [velocity._is_held_back(fits[e], bound, sign, criterion.min_sigma) for e in latest]
+        held_back = [velocity._is_held_back(track, e, threshold, criterion) for e in latest]
         return held_back == [True] * criterion.dwell.hits
 
     monkeypatch.setattr(velocity, "_is_undecided", forget)
