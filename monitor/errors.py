@@ -115,9 +115,14 @@ class NeedsSecondError(RefusedError):
 
 
 class DeliveryError(SlopewardError):
-    """A channel did not deliver; `permanent` says that trying again is useless."""
+    """A channel did not deliver; `permanent` says that trying again is useless.
 
-    def __init__(self, message: str, *, permanent: bool = False, retry_after_s: float | None = None) -> None:
+    `is_whole`: the other side has all of it and answered nothing in time: it may have taken it.
+    """
+
+    def __init__(
+        self, message: str, *, permanent: bool = False, retry_after_s: float | None = None, is_whole: bool = False
+    ) -> None:
         super().__init__(message)
-        self.permanent = permanent
+        self.permanent, self.is_whole = permanent, is_whole
         self.retry_after_s = retry_after_s

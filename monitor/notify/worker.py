@@ -1,4 +1,4 @@
-"""One thread for one channel, so that a channel that hangs delays nobody but itself."""
+"""Threads of their own for each channel, so that a channel that hangs delays nobody but itself."""
 
 import logging
 import os
@@ -40,7 +40,8 @@ from monitor.store.database.engine import Database
 from monitor.store.delivery.replies import GOOD_FOR_S, make_code
 
 _LOG = logging.getLogger(__name__)
-LEASE_S: Final = 30.0
+LEASE_S: Final = 35.0
+WHOLE_S: Final = 60.0  # what the other side has whole goes out again no sooner: it may only be slow
 GIVE_UP_AFTER: Final = timedelta(hours=48)  # of a message that is not urgent
 IDLE_S: Final = 30.0
 CONFIG_AGAIN_S: Final = 60.0
@@ -73,19 +74,25 @@ class ChannelWorker:
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.circuit = Circuit()
         self.last_error: str | None = None
-        self.sending_since_s: float | None = None  # by the monotonic clock: a clock that is set makes nothing hang
+        # by thread; by the monotonic clock: a clock that is set makes nothing hang
+        self._sending_since_s: dict[int, float] = {}
         self._db, self._clock, self._jitter, self._environ = db, clock, jitter, environ
         self._limits, self._lease_s = limits, lease_s
-        self._notifier: Notifier | None = None
+        self._notifiers: dict[int, Notifier] = {}  # by thread
+        self._whole: dict[int, float] = {}  # messages that the other side has: until when it may answer
         self._resumed = False
         self._since = clock()
         self._tried: dict[int, datetime] = {}  # old messages that fail: when this worker tried them last
         self._wake, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"channel-{channel.partition(':')[0]}", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"channel-{channel.partition(':')[0]}", daemon=True)
+            for _ in range(traits_of(channel).parallel)
+        ]
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def wake(self) -> None:
         """Something is due."""
@@ -98,12 +105,14 @@ class ChannelWorker:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; whether it came: a channel that hangs keeps its message until its lease runs out."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        until_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def is_stuck(self) -> bool:
         """Whether one delivery has outlived two leases."""
-        since_s = self.sending_since_s
+        since_s = min(list(self._sending_since_s.values()), default=None)
         return since_s is not None and time.monotonic() - since_s > 2 * self._lease_s
 
     def _run(self) -> None:
@@ -133,11 +142,21 @@ class ChannelWorker:
                 release_foreign(c, now, self.channel, self.owner)
             left = run_stages(c, self.channel, view)
             urgent = {message.id for message in left if message.urgent}
-            only = urgent if self.circuit.is_open(now) else None
-            claimed = claim_due(c, now, self.owner, self._lease_s, 1, self.channel, only, self._find_overdue(left, now))
+            # urgent ones go beside others, where the channel takes several at a time
+            only = urgent if self.circuit.is_open(now) or self._sending_since_s else None
+            untried = urgent - {message.id for message in left if message.attempts}
+            overdue = self._find_overdue(left, now)
+            claimed = claim_due(c, now, self.owner, self._lease_s, 1, self.channel, only, overdue, untried)
+            if claimed:
+                self._sending_since_s[threading.get_ident()] = time.monotonic()
+        if claimed and len(self._threads) > 1:
+            self.wake()  # another thread looks for the next one
         for notification in claimed:
             self._tried[notification.id] = now
-            self._deliver(notification, urgent=notification.id in urgent)
+            try:
+                self._deliver(notification, urgent=notification.id in urgent)
+            finally:
+                del self._sending_since_s[threading.get_ident()]
         return bool(claimed)
 
     def _find_quiet(self, site: str, name: str) -> Quiet | None:
@@ -176,16 +195,16 @@ class ChannelWorker:
         if not self._db.holds():  # this process slept, or is cut off: whoever took over sends it when our lease is out
             _LOG.warning("notification %d is not sent: another core may have taken over", notification.id)
             return
-        self.sending_since_s = time.monotonic()
+        me = threading.get_ident()
         try:
-            if self._notifier is None:
-                self._notifier = open_notifier(self.channel, self._environ, self._db)
+            if me not in self._notifiers:
+                self._notifiers[me] = open_notifier(self.channel, self._environ, self._db)
             if traits_of(self.channel).sends_document:
                 notification = replace(notification, document=self._write_document(notification))
             language = self._find_language(notification.site, notification.recipient)
             whole = self._complete(notification, language)
             zone = self._find_zone(notification.site)
-            provider_id = deliver_in(language, self._notifier, whole, page_url=self._page_url, zone=zone)
+            provider_id = deliver_in(language, self._notifiers[me], whole, page_url=self._page_url, zone=zone)
         except ConfigError as error:  # a person can mend it: wait, and read the settings again
             wait_s = URGENT_AGAIN_S if urgent else CONFIG_AGAIN_S
             self._settle_failure(notification, DeliveryError(error.message, retry_after_s=wait_s), urgent=urgent)
@@ -201,10 +220,10 @@ class ChannelWorker:
             self.last_error = None
             self._settle(lambda c, now: mark_delivered(c, notification.id, self.owner, now, provider_id))
             if proven:  # the channel is good again: nothing waits for its own next try
-                self._settle(lambda c, now: release_backoff(c, self.channel, now))
+                whole_s = time.monotonic()
+                self._whole = {number: until_s for number, until_s in self._whole.items() if until_s > whole_s}
+                self._settle(lambda c, now: release_backoff(c, self.channel, now, [*self._whole]))
                 self.wake()
-        finally:
-            self.sending_since_s = None
 
     def _complete(self, notification: Notification, language: str) -> Notification:
         """With what the site file says of its recipient, and the code of a reply where the channel takes one."""
@@ -226,9 +245,13 @@ class ChannelWorker:
 
     def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:
         if not traits_of(self.channel).holds:
-            self._notifier = None  # secret files are read anew: a person may have set them right
+            # secret files are read anew: a person may have set them right
+            self._notifiers.pop(threading.get_ident(), None)
         longest_s, most_s = (URGENT_AGAIN_S, URGENT_HELD_S) if urgent else (LONGEST_S, LONGEST_WAIT.total_seconds())
         wait_s = backoff_s(notification.attempts, self._jitter, error.retry_after_s, longest_s, most_s)
+        if error.is_whole:
+            wait_s = max(wait_s, WHOLE_S + self._sending_since_s[threading.get_ident()] - time.monotonic())
+            self._whole[notification.id] = time.monotonic() + wait_s
         now = self._clock()
         permanent = error.permanent or (not urgent and now - notification.queued_at > GIVE_UP_AFTER)
         if error.permanent:

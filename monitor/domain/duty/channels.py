@@ -22,6 +22,7 @@ class Channel:
         is_replied: its messages bear a code by which the recipient acknowledges.
         holds: a connection, or which devices have the message in hand: the notifier outlives a failure.
         of_broker: its address is a topic of the broker.
+        parallel: so many messages at a time; more than one where each has a connection of its own.
     """
 
     notifier: str
@@ -35,13 +36,14 @@ class Channel:
     is_replied: bool = False
     holds: bool = False
     of_broker: bool = False
+    parallel: int = 1
 
 
 ROOM: Final = "monitor.notify.notifiers"
 NOTIFIERS: Final[dict[str, Channel]] = {
     "log": Channel(f"{ROOM}.log:LogNotifier", reaches_person=False, digest_rank=5, is_english=True),
-    "webhook": Channel(f"{ROOM}.webhook:WebhookNotifier", digest_rank=4),
-    "email": Channel(f"{ROOM}.mail:MailNotifier", digest_rank=1),
+    "webhook": Channel(f"{ROOM}.webhook:WebhookNotifier", digest_rank=4, parallel=6),
+    "email": Channel(f"{ROOM}.mail:MailNotifier", digest_rank=1, parallel=3),
     "apprise": Channel(f"{ROOM}.appriser:AppriseNotifier", digest_rank=2),
     "cap": Channel(f"{ROOM}.cap:CapNotifier", sends_document=True),
     "mqtt": Channel(f"{ROOM}.mqtt:MqttNotifier", reaches_person=False, holds=True, of_broker=True),

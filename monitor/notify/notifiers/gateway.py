@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from monitor.errors import ConfigError, DeliveryError, UnsetError
 from monitor.language.catalogue import N_, gettext
-from monitor.notify.notifiers.webhook import ANSWERED, AS_IT_IS, CONNECT_S, NO_ANSWER, TIMEOUT_S, read_answer, refuse
+from monitor.notify.notifiers.webhook import ANSWERED, AS_IT_IS, CONNECT_S, TIMEOUT_S, miss_answer, read_answer, refuse
 
 # addresses of the page at which the provider reports, below `web.public_url`
 STATUS: Final = "/gateway/status"
@@ -60,7 +60,7 @@ class Gateway:
             with self._client.stream("POST", f"{self._base}/{what}.json", data=dict(form)) as answer:
                 content = read_answer(answer)
         except httpx.TimeoutException as error:
-            raise DeliveryError(NO_ANSWER(name=kind)) from error
+            raise miss_answer(kind, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise DeliveryError(f"{kind}: {type(error).__name__}") from error
         status = answer.status_code

@@ -16,6 +16,7 @@ from monitor.notify.notifier import read_secret
 
 PREFIX: Final = "SLOPEWARD_SMTP__"
 TIMEOUT_S: Final = 6.0
+ANSWER_S: Final = 20.0  # of a server that has the whole mail
 TLS_MODES: Final = ("starttls", "tls", "none")
 _FOR: Final = Template("mail.foot", "{site}, for {name}")
 _LOGIN: Final = Template("delivery.email.login", "email: the server refused the login ({code})")
@@ -54,12 +55,16 @@ class MailNotifier:
 
     def send(self, message: EmailMessage) -> None:
         """Send a mail that is ready; raises DeliveryError."""
+        is_sent = False
         try:
             with self._connect() as server:
                 if self._tls == "starttls":
                     server.starttls(context=ssl.create_default_context())
                 if self._user:
                     server.login(self._user, self._password)
+                assert server.sock is not None
+                server.sock.settimeout(ANSWER_S)
+                is_sent = True
                 server.send_message(message)
         except smtplib.SMTPAuthenticationError as error:
             raise DeliveryError(_LOGIN(code=error.smtp_code)) from error
@@ -70,7 +75,8 @@ class MailNotifier:
             permanent = error.smtp_code >= 500 and error.smtp_code not in _LOGIN_CODES
             raise DeliveryError(f"email: {error.smtp_code} {_plain(error.smtp_error)}", permanent=permanent) from error
         except (smtplib.SMTPException, OSError) as error:
-            raise DeliveryError(f"email: {type(error).__name__}: {error}") from error
+            is_late = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
+            raise DeliveryError(f"email: {type(error).__name__}: {error}", is_whole=is_sent and is_late) from error
 
     def _connect(self) -> smtplib.SMTP:
         if self._tls == "tls":

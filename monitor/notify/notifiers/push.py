@@ -13,7 +13,7 @@ from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError, UnsetError
 from monitor.language.catalogue import current
 from monitor.language.cutting import shorten
-from monitor.notify.notifiers.webhook import ANSWERED, CONNECT_S, NO_ANSWER, TIMEOUT_S, refuse
+from monitor.notify.notifiers.webhook import ANSWERED, CONNECT_S, TIMEOUT_S, miss_answer, refuse
 from monitor.notify.web_push import LARGEST, find_key, find_public_key, prove, seal
 from monitor.store.database.engine import Database
 from monitor.store.delivery.devices import Device, end_device, load_open_devices, note_sent
@@ -94,7 +94,7 @@ class PushNotifier:
             with self._client.stream("POST", device.endpoint, content=body, headers=headers) as response:
                 status, after = response.status_code, response.headers.get("Retry-After")
         except httpx.TimeoutException as error:
-            raise DeliveryError(NO_ANSWER(name="push")) from error
+            raise miss_answer("push", error) from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise DeliveryError(f"push: {type(error).__name__}") from error
         if 200 <= status < 300:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PASSING: Final = frozenset({408, 425, 429, 401, 403, 404, 407})
 TIMEOUT_S: Final = 8.0
 CONNECT_S: Final = 5.0
+ANSWER_S: Final = 26.0  # of a webhook that has the whole message; with the rest it stays below the lease
 LARGEST_ANSWER: Final = 1 << 20
 # of every channel that speaks HTTP
 ANSWERED: Final = Template("delivery.http.answered", "{name}: answered {n}")
@@ -54,7 +55,7 @@ class WebhookNotifier:
         has_secret = secret in environ or f"{secret}_FILE" in environ
         self._secret = read_secret(environ, secret, self.kind).encode() if has_secret else None
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which are secrets, at lower levels
-        self._client = httpx.Client(timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), follow_redirects=False)
+        self._client = httpx.Client(timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S), follow_redirects=False)
 
     def deliver(self, notification: Notification) -> None:
         """POST and look at the status only; the answer's body is never read."""
@@ -71,7 +72,7 @@ class WebhookNotifier:
             with self._client.stream("POST", self._url, content=content, headers=headers) as response:
                 status, retry_after = response.status_code, response.headers.get("Retry-After")
         except httpx.TimeoutException as error:
-            raise DeliveryError(NO_ANSWER(name=self.kind)) from error
+            raise miss_answer(self.kind, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise DeliveryError(
                 f"{self.kind}: {type(error).__name__}: {str(error).replace(self._url, '<url>')}"
@@ -82,6 +83,11 @@ class WebhookNotifier:
 
     def _write(self, notification: Notification) -> str:
         return payload(notification)
+
+
+def miss_answer(name: str, error: "httpx.TimeoutException") -> DeliveryError:
+    """The error of a request without an answer in time: by one rule for every channel that speaks HTTP."""
+    return DeliveryError(NO_ANSWER(name=name), is_whole=type(error).__name__ == "ReadTimeout")
 
 
 def is_final(status: int) -> bool:

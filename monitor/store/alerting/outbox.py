@@ -239,12 +239,13 @@ def claim_due(
     channel: str,
     only: Collection[int] | None = None,
     overdue: Collection[int] = (),
+    first: Collection[int] = (),
 ) -> list[Notification]:
     """Lease up to `limit` due messages of one channel, the most important first.
 
-    Order over all sites: real before exercise, what is open before notices that it is over, hazard before health before
-    advice, higher level first, newer first. A message waits
-    while a newer one of the same alert and recipient is due: after an outage the present state is told before the past.
+    Order over all sites: real before exercise, those to go `first`, what is open before notices that it is over, hazard
+    before health before advice, higher level first, newer first. A message waits while a newer one of the same alert
+    and recipient is due or being sent: after an outage the present state is told before the past.
 
     Args:
         c: a write transaction.
@@ -255,14 +256,16 @@ def claim_due(
         channel: `kind:address`.
         only: when given, ids outside are left alone, and stand before nobody.
         overdue: ids that are due whatever their rows say of the next attempt.
+        first: ids that go before the others: urgent ones that were not tried yet, where others failed already.
 
     Returns:
         The leased messages with `attempts` already counted: a crash after the claim counts as an attempt.
     """
     n, newer = notification, notification.alias("newer")
+    is_due = _due(newer, _times(now)) if only is None else and_(_due(newer, _times(now)), newer.c.id.in_(only))
     blocked = exists().where(
         newer.c.alert_id == n.c.alert_id, newer.c.recipient == n.c.recipient, newer.c.channel == n.c.channel,
-        newer.c.id > n.c.id, _due(newer, _times(now)), *([] if only is None else [newer.c.id.in_(only)]),
+        newer.c.id > n.c.id, or_(is_due, newer.c.state == DeliveryState.CLAIMED),
     )  # fmt: skip
     rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
     query = (
@@ -271,7 +274,10 @@ def claim_due(
             n.c.channel == channel, or_(_due(n, _times(now)), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))),
             ~blocked,
         )
-        .order_by(n.c.exercise, case((n.c.level == 0, 1), else_=0), rank, n.c.level.desc(), n.c.id.desc())
+        .order_by(
+            n.c.exercise, case((n.c.id.in_(first), 0), else_=1), case((n.c.level == 0, 1), else_=0), rank,
+            n.c.level.desc(), n.c.id.desc(),
+        )
     )  # fmt: skip
     if only is not None:
         query = query.where(n.c.id.in_(only))
@@ -450,11 +456,15 @@ def find_failing(c: Connection, channel: str) -> Failing:
     )  # fmt: skip
 
 
-def release_backoff(c: Connection, channel: str, now: datetime) -> bool:
-    """Make everything due that a channel failed to take before: it was just proven good. Always True."""
+def release_backoff(c: Connection, channel: str, now: datetime, but: Collection[int] = ()) -> bool:
+    """Make everything due that a channel failed to take before: it was just proven good. Always True.
+
+    But what it has whole already and may yet have taken.
+    """
     n = notification
     query = update(n).where(
-        n.c.channel == channel, n.c.state == DeliveryState.FAILED_RETRY, n.c.next_attempt_at > now
+        n.c.channel == channel, n.c.state == DeliveryState.FAILED_RETRY, n.c.next_attempt_at > now,
+        n.c.id.not_in(but),
     )  # fmt: skip
     c.execute(query.values(next_attempt_at=now))
     return True

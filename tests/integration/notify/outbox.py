@@ -96,6 +96,8 @@ def hooks():
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             got.append((self.path, dict(self.headers), body))
+            if self.path == "/slow":
+                release.wait(25.0)
             if self.path == "/hang":
                 release.wait(30)
                 return

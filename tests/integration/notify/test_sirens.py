@@ -82,7 +82,7 @@ def service(db, url, within_s=0.4):
         dispatcher.stop(3.0)
         sirens.stop(3.0)
         for worker in dispatcher._workers.values():
-            worker._notifier._publisher.close()
+            next(iter(worker._notifiers.values()))._publisher.close()
 
 
 def delivery(db):
