@@ -189,12 +189,8 @@ class Ingest:
         }
 
     def heard_of(self) -> dict[tuple[str, str], Heard]:
-        """The same by site and station, since the start."""
+        """By site and station, since our clock was set: how far its newest reading lies before its reception."""
         return dict(self._pipeline.heard)
-
-    def heard(self, since: datetime) -> list[Heard]:
-        """The stations heard since an instant, each with how far its newest reading lies before its reception."""
-        return [one for one in self.heard_of().values() if one.received_at >= since]
 
     def forget_heard(self) -> None:
         """Our clock was set: what was heard by the old one says nothing."""

@@ -3,10 +3,10 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import median
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
 
@@ -23,7 +23,16 @@ _AHEAD: Final = Template("service.clock.ahead", "{n} of {n2} stations report tim
 _LOGGERS: Final = Template(
     "service.clock.loggers", "{text}, and our clock follows its reference: check clocks and time zones of the loggers"
 )
-_BEHIND: Final = Template("service.clock.behind", "our clock is behind: {text}; set the clock of this machine")
+_OTHERS_FIT: Final = Template(
+    "service.clock.others_fit",
+    "{text} at {sites}, while those of {others} fit our clock: look at clocks, gateway and time zone of the loggers "
+    "there first, then at the clock of this machine",
+)
+_BEHIND: Final = Template(
+    "service.clock.behind",
+    "{text}: the clock of their logger network is ahead, or our clock is behind; look at loggers and gateway first, "
+    "then set the clock of this machine",
+)
 
 STEP_S: Final = 2.0  # wall and monotonic time that part by more: somebody set the clock
 PROBATION_S: Final = 60.0  # a step must last so long before anything follows it
@@ -89,43 +98,59 @@ class ClockWord(NamedTuple):
     behind_s: float
     is_ours: bool
     text: Message
+    is_doubted: bool = False  # other sites fit our clock
 
 
-class Heard(Protocol):
-    """How far the newest reading of a station lies before its reception."""
+def judge_clock(
+    heard: Mapping[str, Sequence[float]], synchronised: bool | None, before: Mapping[str, Sequence[float]] | None = None
+) -> ClockWord | None:
+    """Whether the sites say together that our clock is behind; None where none says so.
 
-    @property
-    def ahead_s(self) -> float:
-        """Seconds; above 0: the reading is of the future."""
+    Each site has one voice, however many stations it has: that of most of its declared stations, where these are ahead
+    by about the same. Two stations at least must say so: one in the future has a wrong clock of its own. They are right
+    only if ours is wrong, or they have the same mistake (a gateway, a time zone). A clock that follows a reference is
+    believed. Any other is moved only where all voices agree and no site is heard whose stations fit our clock: moved,
+    it would be blind there.
 
+    Args:
+        heard: by site, how far the newest readings of its declared stations lie before their reception, in seconds.
+        synchronised: whether our clock follows a reference; None where nobody can say.
+        before: the same of all that was heard since our clock was set.
 
-def judge_clock(heard: Sequence[Heard], synchronised: bool | None) -> ClockWord | None:
-    """Whether the stations heard of late say together that our clock is behind; None where they do not.
-
-    One station in the future has a wrong clock of its own. Two or more, and most of those that are heard, by about the
-    same time, have it only if ours is wrong, or if all have the same mistake (a time zone): a clock that follows a
-    reference is believed, any other is not.
-
-    >>> one = lambda s: type("Heard", (), {"ahead_s": s})()
-    >>> judge_clock([one(3601.0), one(3599.0), one(-4.0)], False).behind_s
+    >>> judge_clock({"a": [3601.0, 3599.0, -4.0]}, False).behind_s
     3600.0
-    >>> judge_clock([one(3601.0), one(-2.0), one(-4.0)], False) is None
-    True
+    >>> judge_clock({"a": [3601.0, 3599.0], "b": [-2.0]}, False).is_ours
+    False
     """
-    ahead = [one.ahead_s for one in heard if one.ahead_s > AHEAD_S]
-    if len(ahead) < FEWEST_STATIONS or len(ahead) < MOST_OF * len(heard):
+    voices = {site: voice for site, ones in heard.items() if (voice := _find_voice(ones)) is not None}
+    behind_s = median(voices.values()) if voices else 0.0
+    agree = [one for site in voices for one in heard[site] if _is_about(one, behind_s)]
+    if len(agree) < FEWEST_STATIONS:
         return None
-    behind_s = median(ahead)
-    agree = [one for one in ahead if abs(one - behind_s) <= max(AGREE_S, 0.05 * behind_s)]
-    if len(agree) < MOST_OF * len(ahead):
-        return None
-    who = _AHEAD(n=len(agree), n2=len(heard), n3=Figure(behind_s / 60, ",.0f"))
+    who = _AHEAD(n=len(agree), n2=sum(map(len, heard.values())), n3=Figure(behind_s / 60, ",.0f"))
+    known = {**(before or {}), **heard}
+    sound = sorted(site for site, ones in known.items() if site not in voices and min(ones) <= AHEAD_S)
     if synchronised:
-        return ClockWord(
-            behind_s, is_ours=False,
-            text=_LOGGERS(text=who),
-        )  # fmt: skip
+        return ClockWord(behind_s, is_ours=False, text=_LOGGERS(text=who), is_doubted=bool(sound))
+    if sound:
+        text = _OTHERS_FIT(text=who, sites=", ".join(sorted(voices)), others=", ".join(sound))
+        return ClockWord(behind_s, is_ours=False, text=text, is_doubted=True)
+    if not all(_is_about(voice, behind_s) for voice in voices.values()):
+        return None
     return ClockWord(behind_s, is_ours=True, text=_BEHIND(text=who))
+
+
+def _find_voice(ones: Sequence[float]) -> float | None:
+    """By how much most stations of a site are ahead; None where they are not, or agree on nothing."""
+    ahead = [one for one in ones if one > AHEAD_S]
+    if not ahead or len(ahead) < MOST_OF * len(ones):
+        return None
+    voice = median(ahead)
+    return voice if sum(_is_about(one, voice) for one in ahead) >= MOST_OF * len(ahead) else None
+
+
+def _is_about(seconds: float, as_s: float) -> bool:
+    return abs(seconds - as_s) <= max(AGREE_S, 0.05 * as_s)
 
 
 class ServiceClock:

@@ -11,6 +11,7 @@ from forecasting.message import Template
 from monitor import health
 from monitor.checks.machine import is_synchronised
 from monitor.domain.site import Site
+from monitor.ingest.pipeline import Heard
 from monitor.ingest.service import Ingest
 from monitor.notify.dispatcher import Dispatcher
 from monitor.service.alarms import ServiceAlarms, make_alarm
@@ -78,7 +79,20 @@ class ClockWatch:
         while self._steps:
             self._take_step(self._steps[0])
             del self._steps[0]  # not before: a database that is away has it taken again
-        self._take_word(judge_clock(self.ingest.heard(self.clock() - HEARD_WITHIN), is_synchronised()))
+        since, before = self.clock() - HEARD_WITHIN, self._list_heard()
+        heard = {site: [one.ahead_s for one in ones if one.received_at >= since] for site, ones in before.items()}
+        self._take_word(judge_clock(
+            {site: ones for site, ones in heard.items() if ones}, is_synchronised(),
+            {site: [one.ahead_s for one in ones] for site, ones in before.items()},
+        ))  # fmt: skip
+
+    def _list_heard(self) -> dict[str, list[Heard]]:
+        """What declared stations said of the time, by site: an invented one has no voice."""
+        found: dict[str, list[Heard]] = {}
+        for (site, station), one in self.ingest.heard_of().items():
+            if site in self.sites and self.sites[site].station(station) is not None:
+                found.setdefault(site, []).append(one)
+        return found
 
     def go_on_after_suspension(self) -> None:
         """The machine was suspended: decide and deliver at once; the supervisor tells the gap."""
@@ -116,7 +130,7 @@ class ClockWatch:
             for key in ("clock:stations", "clock:behind"):
                 self.alarms.clear(key, _FITS())
             return
-        if isinstance(self.clock, ServiceClock) and self.clock.confirm(word.behind_s):
+        if isinstance(self.clock, ServiceClock) and not word.is_doubted and self.clock.confirm(word.behind_s):
             return  # a step that was still doubted: the stations saw it as well
         if word.is_ours and isinstance(self.clock, ServiceClock):
             self.clock.correct(word.behind_s)

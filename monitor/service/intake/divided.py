@@ -215,11 +215,9 @@ class DividedIngest:
         reports = [child.report for child in self._children if child.pid is not None]
         return bool(reports) and len(reports) == len(self._children) and all(r and r.status["drained"] for r in reports)
 
-    def heard(self, since: datetime) -> list[Heard]:
-        """As `Ingest.heard`."""
-        if self._whole is not None:
-            return self._whole.heard(since)
-        return [one for one in list(self._heard.values()) if one.received_at >= since]
+    def heard_of(self) -> dict[tuple[str, str], Heard]:
+        """As `Ingest.heard_of`."""
+        return dict(self._heard) if self._whole is None else self._whole.heard_of()
 
     def forget_heard(self) -> None:
         """As `Ingest.forget_heard`."""

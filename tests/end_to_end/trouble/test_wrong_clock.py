@@ -22,6 +22,7 @@ from monitor.store.schema.tables import notification, observation
 from monitor.store.upkeep.clock_steps import set_back
 from monitor.worker import compute
 from tests.conftest import ON_SQLITE, MosquittoServer, free_port, wait_for
+from tests.data.running import publish
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import Receiver, move, receiver
 
@@ -56,7 +57,7 @@ def core_running(
     """The core in this process, on a clock that can be set; its people are a webhook."""
     text_ = site_file({"G1": "A", "G2": "B", "G3": "C"}, "1h")
     text_ = text_.replace('channels = ["log"]', f'channels = ["webhook:HOOK"]\n{escalate}')
-    (folder / "sites").mkdir()
+    (folder / "sites").mkdir(exist_ok=True)
     (folder / "sites/s.toml").write_text(text_)
     (folder / "slopeward.toml").write_text(
         f'[database]\nurl = "{database_url}"\n[broker]\nmode = "external"\nurl = "{broker}"\n'
@@ -128,6 +129,35 @@ def test_stations_that_all_lie_are_told_where_our_clock_follows_its_reference(
         wait_for(lambda: receiver.find("check clocks and time zones of the loggers"), 60, "a human to hear of it")
         assert core.clock.correction_s == 0.0
         assert level(sqlite_url) == 0
+
+
+def test_one_gateway_an_hour_ahead_blinds_no_other_site(
+    database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock_watch, "is_synchronised", lambda: False)
+    far = site_file({"F1": "A", "F2": "B"}, "1h", site="far").replace('"G*"', '"F*"')
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/far.toml").write_text(far.replace('channels = ["log"]', 'channels = ["webhook:HOOK"]'))
+    with core_running(tmp_path, database_url, mosquitto.url, Wall(), receiver) as core:
+        now = datetime.now(UTC)
+        still = {"time": now.isoformat(), "displacement_mm": 0.0}
+        publish(mosquitto.url, [(f"slopeward/v1/far/{name}/obs", still) for name in ("F1", "F2")])
+        began = time.monotonic()
+        ahead = {"time": (now + timedelta(hours=1)).isoformat(), "displacement_mm": 0.0}
+        invented = [(f"slopeward/v1/s/X{k}/obs", ahead) for k in range(20)]
+        publish(mosquitto.url, invented)
+        move(mosquitto.url, 0.0, 1.0, now + timedelta(hours=1))
+        wait_for(lambda: receiver.find("those of far fit our clock"), 60, "a human to hear of it")
+        at, _ = receiver.find("those of far fit our clock")[0]
+        print(f"{make_url(database_url).get_backend_name()}: one gateway ahead: first message after {at - began:.0f} s")
+        assert at - began < 60.0
+        assert core.clock.correction_s == 0.0  # type: ignore[attr-defined]
+        steps = range(37)
+        slides = [
+            {"time": (now + timedelta(minutes=5 * (k - 36))).isoformat(), "displacement_mm": 5.0 * k} for k in steps
+        ]
+        publish(mosquitto.url, [(f"slopeward/v1/far/{name}/obs", one) for one in slides for name in ("F1", "F2")])
+        wait_for(receiver.find_red, 60, "red of the site whose clocks are sound")
 
 
 @pytest.mark.parametrize(
