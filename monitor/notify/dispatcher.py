@@ -94,6 +94,7 @@ class Dispatcher:
         self._environ = os.environ if environ is None else environ
         self._limits, self._jitter, self._lease_s, self._poll_s = limits or Limits(), jitter, lease_s, poll_s
         self._workers: dict[str, ChannelWorker] = {}
+        self._hiring = threading.Lock()
         self._abandoned: dict[str, list[ChannelWorker]] = {}  # by channel: those that hang still
         self._progress: dict[str, datetime] = {}
         self._unfit: dict[str, tuple[float, str]] = {}  # by channel: when its settings were looked at, what is wrong
@@ -327,27 +328,28 @@ class Dispatcher:
         return len(alive)
 
     def _worker(self, channel: str) -> ChannelWorker:
-        worker = self._workers.get(channel)
-        if worker is not None and worker.is_stuck() and self._count_hanging(channel) < MOST_ABANDONED:
-            _LOG.error("channel %s hangs; a new worker takes its place", channel.partition(":")[0])
-            worker.stop()
-            self._abandoned[channel].append(worker)
-            worker = None
-        if worker is None or worker.join(0.0):  # one that nobody told to end has died
-            worker = ChannelWorker(
-                self._db,
-                channel,
-                self._clock,
-                self._jitter,
-                self._environ,
-                self._limits,
-                self._lease_s,
-                self._find_language,
-                self._page_url,
-                self._write_document,
-                self._recipients,
-                self._find_zone,
-            )
-            worker.start()
-            self._workers[channel] = worker
-        return worker
+        with self._hiring:  # asked by the planner and by who looks for channels that take nothing
+            worker = self._workers.get(channel)
+            if worker is not None and worker.is_stuck() and self._count_hanging(channel) < MOST_ABANDONED:
+                _LOG.error("channel %s hangs; a new worker takes its place", channel.partition(":")[0])
+                worker.stop()
+                self._abandoned[channel].append(worker)
+                worker = None
+            if worker is None or worker.join(0.0):  # one that nobody told to end has died
+                worker = ChannelWorker(
+                    self._db,
+                    channel,
+                    self._clock,
+                    self._jitter,
+                    self._environ,
+                    self._limits,
+                    self._lease_s,
+                    self._find_language,
+                    self._page_url,
+                    self._write_document,
+                    self._recipients,
+                    self._find_zone,
+                )
+                worker.start()
+                self._workers[channel] = worker
+            return worker

@@ -80,7 +80,7 @@ class ChannelWorker:
         self._limits, self._lease_s = limits, lease_s
         self._notifiers: dict[int, Notifier] = {}  # by thread
         self._whole: dict[int, float] = {}  # messages that the other side has: until when it may answer
-        self._resumed = False
+        self._resumed, self._resuming = False, threading.Lock()
         self._since = clock()
         self._tried: dict[int, datetime] = {}  # old messages that fail: when this worker tried them last
         self._wake, self._stopping = threading.Event(), threading.Event()
@@ -177,13 +177,14 @@ class ChannelWorker:
 
     def resume(self) -> None:
         """Read from the outbox, once, whether the channel failed before this worker began."""
-        if self._resumed:
-            return
-        with self._db.read() as c:
-            failing = find_failing(c, self.channel)
-        self.circuit.resume(failing.attempts, failing.since, failing.refused_at)
-        self.last_error = failing.error
-        self._resumed = True
+        with self._resuming:
+            if self._resumed:
+                return
+            with self._db.read() as c:
+                failing = find_failing(c, self.channel)
+            self.circuit.resume(failing.attempts, failing.since, failing.refused_at)
+            self.last_error = failing.error
+            self._resumed = True
 
     def _has_urgent(self, now: datetime) -> bool:
         with self._db.read() as c:
