@@ -23,7 +23,7 @@ class Notifier(Protocol):
     def deliver(self, notification: Notification) -> str | None:
         """Send and return when the other side has taken it.
 
-        Must come back within about 20 s. The idempotency key goes with the message, because it may be sent twice.
+        Must come back before the lease of a message ends (35 s). The idempotency key goes along: it may be sent twice.
 
         Returns:
             What the other side calls the message, where it says later what became of it
