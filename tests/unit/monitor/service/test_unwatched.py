@@ -32,7 +32,10 @@ class Watch(Machine):
         return self.unwatched.take([self.row(catching_up=catching_up)])
 
     def row(self, *, catching_up: bool = False) -> dict[str, Any]:
-        return {"site": "s", "level_name": "red", "evaluated_at": spell(self.clock()), "catching_up": catching_up}
+        return {
+            "site": "s", "level_name": "red", "evaluated_at": spell(self.clock()), "catching_up": catching_up,
+            "observability": "full",
+        }  # fmt: skip
 
 
 def test_a_suspended_machine_is_told_like_a_core_that_hangs() -> None:
