@@ -2,7 +2,8 @@
 
 from typing import Final
 
-ROOT: Final = "slopeward/v1"
+HOUSE: Final = "slopeward/"
+ROOT: Final = f"{HOUSE}v1"
 _WILD: Final = ("+", "#")
 
 

@@ -31,6 +31,7 @@ from monitor.store.alerting.outbox import (
     add_escalation,
     count_states,
     due_channels,
+    find_failing,
     has_expired,
     load_answered,
     load_unacknowledged,
@@ -318,7 +319,10 @@ class Dispatcher:
             self._unfit[channel] = (time.monotonic(), "")
         else:
             self._unfit[channel] = (inf, "")
-            self._worker(channel).resume()  # it may have failed before this process began
+            with self._db.read() as c:
+                failed = find_failing(c, channel).error is not None
+            if failed:  # before this process began
+                self._worker(channel).resume()
         return self._unfit[channel][1]
 
     def _count_hanging(self, channel: str) -> int:

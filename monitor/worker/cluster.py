@@ -98,8 +98,8 @@ def call(
             return _wait(job, client, client.submit(function, *given, pure=False), limit_s, is_stopping)
         except JobError as error:
             raise type(error)(TEXT_OF(name=job, text=_ON(text=error.said, address=cluster.address))) from None
-        except distributed.scheduler.KilledWorker:
-            text = _LOST(n=TRIES + 1, address=cluster.address)
+        except distributed.scheduler.KilledWorker as error:
+            text = _LOST(n=error.allowed_failures + 1, address=cluster.address)
             raise JobError(TEXT_OF(name=job, text=text)) from None
         except Exception as error:  # what a remote job raises can be anything
             _forget(cluster)

@@ -104,7 +104,7 @@ def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatc
         ("email:a@b.org", {"SLOPEWARD_SMTP__HOST": "h", "SLOPEWARD_SMTP__PORT": "x"}, "is not a number"),
         ("apprise:APP", {"APP": "nothing"}, "cannot read the URL"),
         ("mqtt:a/#", {}, "without + and #"),
-        ("siren:slopeward/v1/x", {}, "does not lie below slopeward/v1/"),
+        ("siren:slopeward/v1/x", {}, "does not lie below slopeward/"),
         ("sms:DUTY", {}, "DUTY is not set"),
         ("sms:DUTY", {"DUTY": "call the secret man"}, "is no number such as +41791234567"),
         ("sms:DUTY", {"DUTY": "+41791234567"}, 'gateway = "http" or "modem"'),

@@ -25,6 +25,7 @@ _BEHIND: Final = Template(
 SILENT_SLOPE: Final = "health:site:silent_slope"
 LOOKED_AT: Final = 100  # readings of a series whose receptions tell how often it speaks
 LEAST: Final = 4  # receptions that do
+PATIENCE_S: Final = 300.0  # a router or broker that starts anew is no failure of the slope
 PAUSES: Final = 1.5  # of the longest pause between two receptions: an instrument that sends by the day is given its day
 
 
@@ -68,7 +69,7 @@ def find_common_silence(
 
 
 def _is_overdue(windows: Windows, place: Place) -> bool:
-    """Whether nothing was received for longer than its limit, or than three intervals and its own longest pause.
+    """Whether nothing was received for longer than its limit, or than three intervals, its longest pause and patience.
 
     The limit of the site file may be a day for readings of every half hour; at an elevated level that is too long.
     """
@@ -84,7 +85,7 @@ def _is_overdue(windows: Windows, place: Place) -> bool:
     limit_s = spec.max_silence_s
     if len(pauses) > LEAST:
         longest_s = max(b - a for a, b in pairwise(pauses))
-        limit_s = min(limit_s, max(GONE * spec.interval_s, PAUSES * longest_s))
+        limit_s = min(limit_s, max(GONE * spec.interval_s, PAUSES * longest_s, PATIENCE_S))
     return windows.now_s - max([*newest, *pauses], default=windows.now_s) > limit_s
 
 

@@ -3,7 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import takewhile
 from operator import attrgetter
 from typing import Final
 
@@ -31,6 +32,8 @@ def find_late(windows: Windows, level: int) -> dict[str, Condition]:
     to vote. It stays open until the level is reached, a person has set one, or `hold_when_missing` is over.
     """
     site, memory, now_s = windows.site, windows.memory, windows.now_s
+    if level >= site.levels[-1].number:
+        return {}
     since_s = memory.since_s if memory.level_source == "person" else float("-inf")
     names = [f"{LATE}{one.name}" for one in site.levels]
     kept = {
@@ -50,12 +53,13 @@ def _list_backlog(windows: Windows) -> list[float]:
     memory, valid_s = windows.memory, min((c.valid_for_s for c in windows.site.criteria), default=0.0)
     if memory.seen_s is None or memory.started_s is None:
         return []
-    seen_at = instant(memory.seen_s)
+    seen_at, started_at = instant(memory.seen_s), instant(memory.started_s)
     found: set[datetime] = set()
     for readings in windows.view.readings.values():
-        new = [r.observed_at for r in readings if r.received_at > seen_at]
-        known = max((r.observed_at for r in readings if r.received_at <= seen_at), default=instant(memory.started_s))
-        mine = [at for at in new if known < at <= instant(windows.now_s)]
+        new = [r.observed_at for r in takewhile(lambda r: r.received_at > seen_at, reversed(readings))]
+        # of a series that nothing was known of, what was measured before the first look is its past
+        begin_at = started_at if len(new) == len(readings) else datetime.min.replace(tzinfo=UTC)
+        mine = [at for at in reversed(new) if begin_at < at <= instant(windows.now_s)]
         found.update(mine if mine and windows.now_s - seconds(mine[-1]) > valid_s else mine[:-1])
     times_s = sorted(map(seconds, found))
     return times_s[:: max(1, -(-len(times_s) // MOST))]

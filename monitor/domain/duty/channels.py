@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.topics import ROOT, is_wild, reaches_own_topics
+from monitor.domain.topics import HOUSE, ROOT, is_wild, reaches_own_topics
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +71,21 @@ def split_channel(channel: str) -> tuple[str, str]:
 def find_topic_fault(channel: str) -> str:
     """What keeps a channel from publishing on the topic that it names; empty for one that may, or names none.
 
-    Below `slopeward/v1/` the service alone speaks: a message there would count as its own.
+    Below `slopeward/v1/` the service alone speaks: a message there would count as its own. What sounds a siren lies
+    outside of `slopeward/` altogether.
 
     >>> find_topic_fault("mqtt:slopeward/v1/north/state")
     'mqtt:slopeward/v1/north/state: expected a topic that does not lie below slopeward/v1/'
     >>> find_topic_fault("mqtt:alarms/+"), find_topic_fault("email:slopeward/v1/a@example.org")
     ('mqtt:alarms/+: expected one topic, without + and #', '')
     """
-    topic = split_channel(channel)[1]
-    if not traits_of(channel).of_broker:
+    topic, traits = split_channel(channel)[1], traits_of(channel)
+    if not traits.of_broker:
         return ""
     if not topic or is_wild(topic):
         return f"{channel}: expected one topic, without + and #"
+    if traits.orders and topic.startswith(HOUSE):
+        return f"{channel}: expected a topic that does not lie below {HOUSE}"
     return f"{channel}: expected a topic that does not lie below {ROOT}/" if reaches_own_topics(topic) else ""
 
 

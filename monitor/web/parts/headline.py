@@ -22,7 +22,8 @@ from monitor.store.alerting import timeline
 from monitor.store.alerting.decisions import find_state
 from monitor.store.schema import tables as t
 
-_ASKING: Final = Template("headline.now", "{text}; stations that ask for {level}: {n}")
+_ASKING: Final = Template("headline.now", "{text}; {n} stations ask for {level}")
+_ONE_ASKS: Final = Template("headline.now.one", "{text}; 1 station asks for {level}")
 _NOBODY: Final = Template("headline.now.nobody", "no station asks for {level}")
 SPARK: Final = timedelta(days=1)
 SPARK_MOST: Final = 160  # points of a small picture
@@ -103,7 +104,10 @@ def tell_now(c: Connection, hazards: Mapping[str, Mapping[str, Any]]) -> dict[st
             continue
         station, vote = max(asking, key=lambda one: (_find_rate(one[1].reason), one[0]))
         told = TEXT_OF(name=station, text=find_first(vote.reason))
-        found[site] = _ASKING(n=len({name for name, _ in asking}), level=Term(hazard["level_name"]), text=told)
+        stations, level = len({name for name, _ in asking}), Term(hazard["level_name"])
+        found[site] = (
+            _ONE_ASKS(text=told, level=level) if stations == 1 else _ASKING(text=told, n=stations, level=level)
+        )
     return found
 
 

@@ -85,7 +85,8 @@ def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_repla
         core.hold(CoreTurn(core.db, "x"))
     core.start()
     try:
-        wait_for(lambda: "channel-log" in {one.name for one in threading.enumerate()}, 60.0)
+        core.dispatcher._worker("log")  # as the first message makes one
+        wait_for(lambda: {"watch-folders", "evaluate", "APScheduler"} <= {one.name for one in threading.enumerate()})
         lasting = [one for one in threading.enumerate() if one.ident not in before and one.name != "beat"]
         names = {one.name for one in lasting}
         assert {"watch-folders", "status-publisher", "APScheduler", "channel-log"} <= names

@@ -32,7 +32,7 @@ def test_a_slope_that_runs_faster_than_when_red_was_raised_is_told_as_it_runs(da
         assert raised == before, "what red was raised on stays as it was"
         assert rate_of(now) > 2.0 * rate_of(raised)
         assert now.startswith("G1: ")
-        assert now.endswith("stations that ask for red: 2")
+        assert now.endswith("; 2 stations ask for red")
 
 
 def test_a_program_reads_both_and_the_page_shows_them(client):

@@ -42,7 +42,7 @@ def word(station, rate, level):
     ]
     return {
         "criterion": "rate-1", "station": station, "raise_level": level, "heard": True, "reason": "rate of crack",
-        "facts": {"bounds": bounds}, "newest_s": 1e9,
+        "facts": {"bounds": bounds}, "newest_s": AT.timestamp(),
     }  # fmt: skip
 
 
@@ -190,6 +190,9 @@ def test_what_comes_next_is_a_trusted_window_that_is_not_over():
     assert "Next: failure possible now, until 2026-03-01 08:00 CET" in read(
         make(frozen=freeze({"G1": 81.2}, failures=[window(-1, 1)]))
     ).body  # fmt: skip
+    ended = freeze({"G1": 81.2}, failures=[window(-5, 0.5), window(3, 4)])
+    said = read(make(frozen=ended, now=AT + timedelta(hours=1))).body
+    assert "Next: the failure window 2026-03-01 02:00 to 2026-03-01 07:30 CET is over, no reading" in said
     assert "Next" not in read(make()).body
 
 
