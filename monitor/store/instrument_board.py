@@ -1,13 +1,16 @@
 """The board of instruments: one row each with what it hangs on, its findings and its months, parents together."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from forecasting.message import Template
+from forecasting.message import Duration, Message, Template, Timestamp, join
+from monitor.domain.instants import parse
 from monitor.domain.instruments.board import ACTIONS
 from monitor.domain.instruments.parents import Parent
+from monitor.domain.topics import ROOT
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
@@ -15,6 +18,16 @@ from monitor.store.schema.views import load_view
 PARENTS: Final = ("logger", "base", "gateway", "power")
 _LOOK_AT: Final = Template("instrument.action.parent", "look at {parent}")
 _LOOK_AT_RADIO: Final = Template("instrument.action.parent_radio", "look at power, antenna and radio of {parent}")
+_REFUSED: Final = Template("instrument.refused", "{n} messages came and were refused, the last at {at}: {code}")
+_LOOK_AT_CONTENT: Final = Template(
+    "instrument.action.refused", "it sends, and what it sends cannot be read: look at the reason under Messages"
+)
+_MISDATED: Final = Template("instrument.misdated", "readings arrive, the last at {at}, stamped {duration} {word} it")
+_BEFORE, _AFTER = Template("instrument.misdated.before", "before")(), Template("instrument.misdated.after", "after")()
+_LOOK_AT_CLOCK: Final = Template(
+    "instrument.action.misdated", "look at the clock of the logger and its time zone, or whether it sends a backlog"
+)
+SILENT: Final = frozenset({"stale", "unknown"})
 
 
 def load_board(
@@ -42,8 +55,44 @@ def load_board(
             row["parent"] = cause.text
             look = _LOOK_AT if cause.kind == "power" else _LOOK_AT_RADIO
             row["action"] = row["action"] or clock or look(parent=cause.text)
+        if row["state"] in SILENT and (heard := _find_heard(c, row)) is not None:
+            row["reason"], action = join([one for one in (row["reason"], heard[0]) if one]), heard[1]
+            row["action"] = clock or action
         row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
     return sorted(rows, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
+
+
+def _find_heard(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message] | None:
+    """What a station that looks silent has sent since its newest reading that counts, and what to do; None if nothing.
+
+    The network carries what is refused and what is stamped wrongly: nobody is sent to the antenna for those.
+    """
+    never = datetime.min.replace(tzinfo=UTC)
+    r, o, s = t.rejected_message.c, t.observation.c, t.series.c
+    topic = f"{ROOT}/{row['site']}/{row['instrument']}/"
+    newest_at = never if row["newest_at"] is None else parse(row["newest_at"])
+    refused = c.execute(
+        select(r.code, func.sum(r.times), func.max(r.received_at))
+        .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at).group_by(r.code)
+        .order_by(func.sum(r.times).desc())
+    ).all()  # fmt: skip
+    silent_since = never if row["since"] is None else parse(row["since"])
+    arrived: Any = None  # the newest stamp of each series is a seek; the one that came last says how its clock goes
+    for number in c.execute(select(s.id).where(s.site == row["site"], s.station == row["instrument"])).scalars().all():
+        newest = select(o.received_at, o.observed_at).where(o.series_id == number).order_by(o.observed_at.desc())
+        one = c.execute(newest.limit(1)).first()
+        if one is not None and one.received_at >= max(silent_since, never if arrived is None else arrived.received_at):
+            arrived = one
+    last = max((latest for *_, latest in refused), default=None)
+    if arrived is not None and (last is None or arrived.received_at > last):
+        way_s = (arrived.received_at - arrived.observed_at).total_seconds()
+        told = Duration(abs(way_s), "about")
+        said = _MISDATED(at=Timestamp.of(arrived.received_at), duration=told, word=_BEFORE if way_s > 0 else _AFTER)
+        return said, _LOOK_AT_CLOCK()
+    if last is None:
+        return None
+    count = sum(int(times) for _, times, _ in refused)
+    return _REFUSED(n=count, at=Timestamp.of(last), code=str(refused[0].code)), _LOOK_AT_CONTENT()
 
 
 def _load_causes(c: Connection, alerts: Collection[int]) -> dict[int, Parent]:

@@ -1,0 +1,78 @@
+"""A station that looks silent and still sends: the board says what came, and sends nobody to its antenna."""
+
+from datetime import timedelta
+
+import pytest
+
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.config.service import parse_site
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation
+from monitor.store.alerting.sites import save_site
+from monitor.store.instrument_board import load_board
+from monitor.store.readings.messages import Rejected, add_rejected
+from monitor.store.readings.observations import add_observations
+from tests.data.site_text import along
+from tests.integration.alerting.test_instruments import HEAD, HOUR
+
+NOW = parse("2026-03-15T12:00:00Z")
+SITE = parse_site(HEAD + along("G1", "10m", "30m") + along("G10", "10m", "30m"), "bench.toml")
+
+
+def read_row(database, readings, refused):
+    """The row of G1 after twelve hours in which readings and refused messages came."""
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", NOW - 12 * HOUR)
+        add_observations(c, readings, NOW)
+        add_rejected(c, refused)
+    for hours in (12, 0):
+        evaluate_site(database, SITE, NOW - hours * HOUR, "tick")
+    with database.read() as c:
+        return next(row for row in load_board(c, "bench") if row["instrument"] == "G1")
+
+
+def list_readings(until, wrong_by=timedelta(0)):
+    """Every ten minutes for ten hours, each stamped wrongly by so much."""
+    came = [until - timedelta(minutes=10 * k) for k in range(60)]
+    return [Observation("bench", "G1", "displacement_downslope", "mm", at + wrong_by, at, k / 10.0)
+            for k, at in enumerate(came)]  # fmt: skip
+
+
+def refuse(station, minutes_ago, text, code="not_json"):
+    return Rejected(
+        NOW - timedelta(minutes=minutes_ago), f"slopeward/v1/bench/{station}/obs", text.encode(), code,
+        "no JSON", "logger",
+    )  # fmt: skip
+
+
+def test_messages_that_are_refused_are_counted_with_their_reason(database):
+    refused = [refuse("G1", 5 * k, f"{{{k}") for k in range(12)] + [refuse("G10", 1, "{", "no_unit")]
+    row = read_row(database, [], refused)
+    assert str(row["reason"]).endswith(
+        "12 messages came and were refused, the last at 2026-03-15T12:00:00.000000Z: not_json"
+    )
+    assert "look at the reason under Messages" in row["action"]
+
+
+@pytest.mark.parametrize(("hours", "word"), [(-1, "before"), (-5, "before"), (2, "after")])
+def test_readings_with_a_wrong_stamp_are_those_of_a_clock(database, hours, word):
+    readings = list_readings(NOW, hours * HOUR)
+    if hours > 0:  # as they are marked where they come in
+        readings = [r for r in readings if r.observed_at <= NOW - 6 * HOUR] + [
+            Observation(*(getattr(r, f) for f in ("site", "station", "quantity", "unit", "observed_at", "received_at",
+                                                  "value")), flags=("future",))
+            for r in readings if r.observed_at > NOW - 6 * HOUR
+        ]  # fmt: skip
+    row = read_row(database, readings, [])
+    assert row["state"] == "stale"
+    assert f"readings arrive, the last at 2026-03-15T12:00:00.000000Z, stamped {abs(hours)} h {word} it" in str(
+        row["reason"]
+    )
+    assert "look at the clock of the logger" in row["action"]
+
+
+def test_one_that_is_silent_is_silent(database):
+    row = read_row(database, list_readings(NOW - 2 * HOUR), [refuse("G1", 12 * 60, "{")])
+    assert "arrive" not in str(row["reason"])
+    assert "refused" not in str(row["reason"])
+    assert row["action"] == "look at power, antenna and radio"
