@@ -29,10 +29,6 @@ class UnknownModelError(ForecastingError):
     """No model of that name exists."""
 
 
-class MissingExtraError(ForecastingError):
-    """A model needs a library that is not installed; the message names the extra."""
-
-
 class RecipeError(ForecastingError):
     """A recipe or the record it names cannot be read; names file, key and what was expected."""
 

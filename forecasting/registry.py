@@ -67,13 +67,6 @@ READS_DRIVERS = frozenset({*NETWORKS, *STATISTICAL}) - {*PRETRAINED}
 READS_ALL = frozenset({"multi-source", *STATISTICAL})
 """Those among them that read whatever rain and water a site measures; the others what its file names."""
 
-COMPARISONS = {
-    "random-forest": "forecasting.simple.comparison:make_forest",
-    "gradient-boosting": "forecasting.simple.comparison:make_boosting",
-    "svr": "forecasting.simple.comparison:make_svr",
-}
-"""Learners of the field's papers, for tables only: not served, not chosen by `auto` (extra `slopeward[compare]`)."""
-
 
 SERVED = (*SIMPLE, *NETWORKS)
 """What a site may ask for."""
@@ -81,7 +74,7 @@ SERVED = (*SIMPLE, *NETWORKS)
 
 def model_ids() -> tuple[str, ...]:
     """Every id that can be compared; `gated` stands for what the service would have shown."""
-    return (*SIMPLE, *COMPARISONS, *NETWORKS, "gated")
+    return (*SIMPLE, *NETWORKS, "gated")
 
 
 def load(name: str) -> Any:
@@ -90,7 +83,7 @@ def load(name: str) -> Any:
     Raises:
         UnknownModelError: No model of that name.
     """
-    path = (SIMPLE | COMPARISONS | NETWORKS).get(name)
+    path = (SIMPLE | NETWORKS).get(name)
     if path is None:
         raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")
     module, _, attribute = path.partition(":")

@@ -10,10 +10,7 @@ _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (d
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
     "statsmodels": ("statsmodels is not installed; sarimax, uc, stl and the tests of a series need it", "models"),
-    "sklearn": (
-        "scikit-learn is not installed; susceptibility maps and the learners beside the networks need it",
-        "compare",
-    ),
+    "sklearn": ("scikit-learn is not installed; susceptibility maps need it", "compare"),
     "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
     "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),
     "pystac": ("pystac is not installed; sources that are STAC catalogues need it", "sources"),

@@ -14,7 +14,7 @@ from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.scoring import Answer, Trial, Verdict, rows_of, scale_of, spell_horizon
 from forecasting.evaluation.stages import find_stages, spans_of
 from forecasting.message import TEXT_OF
-from forecasting.registry import COMPARISONS, NETWORKS, PRETRAINED, SIMPLE, load
+from forecasting.registry import NETWORKS, PRETRAINED, load
 from forecasting.serving.calibration import judge
 from forecasting.serving.jobs import drop_horizons
 from forecasting.serving.quantiles import conform, simple_fans, widen
@@ -106,9 +106,8 @@ def _run_fold(
             made = [by_horizon.get(h, []) for h in horizons_s]
         else:
             made = _simple_answers(
-                name, known, parts, auto, horizons_s, training=training, cost=cost, simple=simple,
-                told=told, at=f"fold {fold + 1}: {name}",
-            )  # fmt: skip
+                name, known, parts, auto, horizons_s, cost=cost, simple=simple, told=told, at=f"fold {fold + 1}: {name}"
+            )
         for i, one in enumerate(made):
             answers[i] += one
     values = known.values
@@ -149,35 +148,28 @@ def _simple_answers(
     auto: Auto,
     horizons_s: tuple[float, ...],
     *,
-    training: Mapping[str, Any],
     cost: float,
     simple: Sequence[Floats],
     told: Progress,
     at: str,
 ) -> list[list[Answer]]:
-    """Answers of a simple forecast or a comparison model, and the time its fit took."""
+    """Answers of a simple forecast, and the time its fit took."""
     fitted: Baseline = auto
     if name == "auto":
         reasons: list[str] = [auto.explain(i) for i in range(len(auto.steps))]
         fans, seconds = simple, cost
     else:
-        reasons = ["simple forecast" if name in SIMPLE else "for comparison, never shown"] * len(horizons_s)
+        reasons = ["simple forecast"] * len(horizons_s)
         begun = time.perf_counter()
         steps = tuple(panel.steps(h) for h in horizons_s)
-        if name in COMPARISONS:
-            from forecasting.simple.comparison import fit_comparison
-
-            fitted = fit_comparison(name, panel, parts.calibration, steps, seed=int(training["seed"]))
-        else:
-            fitted = fit_baseline(name, panel, parts.calibration, steps)
+        fitted = fit_baseline(name, panel, parts.calibration, steps)
         seconds = time.perf_counter() - begun
         fans = _fans(panel, parts, fitted, horizons_s)
     if count := count_unsettled(fitted):
         one, was = ("fit", "was") if count == 1 else ("fits", "were")
         told(f"{at}: {count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
-    shown = name in SIMPLE
     return [
-        [Answer(name, "plain", fan[..., 2], fan, Verdict(None, shown=shown, reason=reason, seconds=seconds))]
+        [Answer(name, "plain", fan[..., 2], fan, Verdict(None, shown=True, reason=reason, seconds=seconds))]
         for fan, reason in zip(fans, reasons, strict=True)
     ]
 

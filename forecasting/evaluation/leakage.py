@@ -8,13 +8,13 @@ import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints, Panel
-from forecasting.data.splits import Block, split
+from forecasting.data.splits import split
 from forecasting.data.windows import targets
 from forecasting.decomposition.components import METHODS, Components, decompose, display_whole, fill_forward
 from forecasting.decomposition.forecast import forecast_parts, sum_of_parts
 from forecasting.errors import NotEnoughDataError, UnknownModelError
-from forecasting.registry import COMPARISONS, NETWORKS, SIMPLE, model_ids
-from forecasting.simple.baselines import Baseline, fit_baseline
+from forecasting.registry import NETWORKS, SIMPLE, model_ids
+from forecasting.simple.baselines import fit_baseline
 
 SIZES = {"cheap": 1000, "network": 20, "decomposition": 5}
 TEST_SHARE = 0.3
@@ -65,13 +65,11 @@ def run_leak_test(
     """
     rows = panel.values.shape[0]
     first = rows - int(rows * TEST_SHARE)
-    parts = split(rows, first)
     steps = tuple(panel.steps(h) for h in horizons_s)
     for name in models:
-        if name in SIMPLE or name in COMPARISONS:
-            fit = _fitting(name, parts.calibration, steps)
+        if name in SIMPLE:
             wanted = SIZES["cheap"] if count is None else count
-            yield _test_simple(name, fit, panel, first, len(steps), count=wanted, seed=seed)
+            yield _test_simple(name, panel, first, steps, count=wanted, seed=seed)
         elif name in NETWORKS:
             wanted = SIZES["network"] if count is None else count
             yield _test_network(name, panel, first, tuple(horizons_s), count=wanted, seed=seed)
@@ -149,22 +147,12 @@ def _worth_of_leak(
     }
 
 
-Fit = Callable[[Panel], Baseline]
-
-
-def _fitting(name: str, calibration: Block, steps: tuple[int, ...]) -> Fit:
-    if name in COMPARISONS:
-        from forecasting.simple.comparison import fit_comparison
-
-        return lambda panel: fit_comparison(name, panel, calibration, steps)
-    return lambda panel: fit_baseline(name, panel, calibration, steps)
-
-
-def _test_simple(name: str, fit: Fit, panel: Panel, first: int, horizons: int, *, count: int, seed: int) -> LeakResult:
+def _test_simple(name: str, panel: Panel, first: int, steps: tuple[int, ...], *, count: int, seed: int) -> LeakResult:
     rng = np.random.default_rng(seed)
-    fitted = fit(panel)
     rows, stations = panel.values.shape
-    issues = max(1, -(-count // (stations * horizons)))
+    calibration = split(rows, first).calibration
+    fitted = fit_baseline(name, panel, calibration, steps)
+    issues = max(1, -(-count // (stations * len(steps))))
     origins = rng.choice(np.arange(first, rows), min(issues, rows - first), replace=False)
     compared, changed = 0, 0
     while compared < count and origins.size:
@@ -174,7 +162,7 @@ def _test_simple(name: str, fit: Fit, panel: Panel, first: int, horizons: int, *
             break
         origins = rng.choice(np.arange(first, rows), max(1, min(8, rows - first)), replace=False)
     values, drivers = _disturb(panel.values, first - 1, rng), _disturb_drivers(panel, first - 1, rng)
-    again = fit(replace(panel, values=values, drivers=drivers))
+    again = fit_baseline(name, replace(panel, values=values, drivers=drivers), calibration, steps)
     at = np.arange(max(0, first - 5), first)
     same = repr(again) == repr(fitted) and np.array_equal(
         again.predict(panel.values, at), fitted.predict(panel.values, at), equal_nan=True

@@ -23,8 +23,7 @@ KINEMATIC = {
 PAPERS = {
     "ets": "Hyndman et al. 2002", "arima": "Box and Jenkins 1970; Harvey 1989", "ridge": "Hoerl and Kennard 1970",
     "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006", "sarimax": "Box and Tiao 1975",
-    "uc": "Harvey 1989", "random-forest": "Breiman 2001", "gradient-boosting": "Friedman 2001",
-    "svr": "Drucker et al. 1997", "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
+    "uc": "Harvey 1989", "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
     "ewma": "Roberts 1959", "matrix-profile": "Yeh et al. 2016", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
     "cnn-lstm-attention": "the attention CNN-LSTM of Outang", "persistence-z": "Hampel 1974", "robust-z": "Hampel 1974",
     "drift-z": "Hampel 1974", "common-mode": "Wdowinski et al. 1997", "ae": "Hinton and Salakhutdinov 2006",
@@ -51,7 +50,6 @@ def list_models() -> list[dict[str, Any]]:
     from forecasting.decomposition.components import FOR_FORECASTS, METHODS
     from forecasting.registry import (
         BASELINES,
-        COMPARISONS,
         NETWORKS,
         PRETRAINED,
         READS_DRIVERS,
@@ -61,8 +59,7 @@ def list_models() -> list[dict[str, Any]]:
 
     rows = []
     tables: dict[str, Mapping[str, str]] = {
-        "simple forecast": BASELINES, "statistical forecast": STATISTICAL, "for tables": COMPARISONS,
-        "network": NETWORKS,
+        "simple forecast": BASELINES, "statistical forecast": STATISTICAL, "network": NETWORKS,
     }  # fmt: skip
     shared = Counter(path.partition(":")[0] for table in tables.values() for path in table.values())
     for kind, table in tables.items():

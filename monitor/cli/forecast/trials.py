@@ -38,7 +38,7 @@ def backtest(
     config: RecipeOption = None,
     quantity: QuantityOption = None,
     horizons: HorizonsOption = None,
-    models: Annotated[str | None, typer.Option(help="Comma list, or auto, baselines, compare, networks, all.")] = None,
+    models: Annotated[str | None, typer.Option(help="Comma list, or auto, baselines, networks, all.")] = None,
     folds: Annotated[int | None, typer.Option(min=1, max=1000)] = None,
     last: Annotated[
         int | None, typer.Option(min=4, max=10_000_000, help="Score this many last rows, not a share of the record.")
@@ -209,7 +209,7 @@ def leak_test(
     config: RecipeOption = None,
     quantity: QuantityOption = None,
     horizons: HorizonsOption = None,
-    models: Annotated[str, typer.Option(help="Comma list, or baselines, compare, networks, all.")] = "baselines",
+    models: Annotated[str, typer.Option(help="Comma list, or baselines, networks, all.")] = "baselines",
     count: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Forecasts per model (1000 cheap, 20 network, 5).")
     ] = None,
@@ -301,15 +301,14 @@ def horizons_of(text: str | None, recipe: "Recipe") -> list[float]:
 
 
 def model_list(words: str | Sequence[str]) -> list[str]:
-    """Model ids; the words auto, baselines, compare, networks and all stand for several."""
+    """Model ids; the words auto, baselines, networks and all stand for several."""
     from importlib.util import find_spec
 
-    from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, STATISTICAL
+    from forecasting.registry import BASELINES, NETWORKS, STATISTICAL
 
-    groups = {"baselines": [*BASELINES], "compare": [*COMPARISONS], "networks": [*NETWORKS]}
-    learners = [*COMPARISONS] if find_spec("sklearn") else []
+    groups = {"baselines": [*BASELINES], "networks": [*NETWORKS]}
     able = [*STATISTICAL] if find_spec("statsmodels") else []
-    groups["all"] = [*BASELINES, *able, *learners, *NETWORKS]
+    groups["all"] = [*BASELINES, *able, *NETWORKS]
     given = words.split(",") if isinstance(words, str) else list(words)
     return [name for word in given for name in groups.get(word.strip(), [word.strip()])]
 

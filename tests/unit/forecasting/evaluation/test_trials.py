@@ -23,7 +23,7 @@ from forecasting.evaluation.scoring import score_all, score_months, score_stages
 from forecasting.evaluation.screening import audit_panel, jumps, spikes
 from forecasting.evaluation.significance import diebold_mariano
 from forecasting.metrics import mape
-from forecasting.registry import BASELINES, COMPARISONS
+from forecasting.registry import BASELINES
 from monitor.cli.forecast.trials import summary
 from monitor.cli.main import run_verb
 
@@ -383,22 +383,6 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
     assert "interpolated_input" in capsys.readouterr().err
     assert run_verb(["forecast", "leak-test", "--data", str(path), "--models", "lld", "--count", "20"]) == 0
     assert " 0 changed" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", sorted(COMPARISONS))
-def test_learners_of_the_field_beat_persistence_on_a_steady_slope(name):
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
-    from forecasting.data.splits import Block
-    from forecasting.simple.comparison import fit_comparison
-
-    rng = np.random.default_rng(1)
-    values = 0.8 * np.arange(260.0)[:, None] + rng.normal(0, 0.3, (260, 2))
-    panel = Panel(0.0, DAY_S, ("A", "B"), values)
-    origins = np.arange(200, 250)
-    made = fit_comparison(name, panel, Block(150, 200), (7,)).predict(values, origins)[:, :, 0]
-    assert np.abs(made - values[origins + 7]).mean() < 0.3 * np.abs(values[origins] - values[origins + 7]).mean()
-    again = fit_comparison(name, panel, Block(150, 200), (7,)).predict(values, origins)[:, :, 0]
-    np.testing.assert_array_equal(made, again)
 
 
 def test_a_horizon_too_long_for_a_network_is_dropped_and_the_others_are_scored():
