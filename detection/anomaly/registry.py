@@ -18,7 +18,6 @@ RULES: Final[Mapping[str, str]] = {
     "slope-change": "detection.anomaly.robust:slope_change",
     "variance": "detection.anomaly.robust:variance",
     "page-hinkley": "detection.anomaly.robust:page_hinkley",
-    "matrix-profile": "detection.anomaly.matrix_profile:matrix_profile",
 }
 # Rules that look at all stations of a site at once.
 SITE_RULES: Final[Mapping[str, str]] = {"common-mode": "detection.anomaly.common_motion:score_common"}
@@ -74,7 +73,6 @@ COMPARED: Final[Mapping[str, str]] = {
     "page-hinkley": "the line of its last 60 days",
     "slope-change": "its slope of the 60 days before",
     "variance": "its usual increments",
-    "matrix-profile": "all its earlier shapes",
     "common-mode": "the lines of all stations of the last 30 days",
     "rules": "its last 7 to 10 days",
     "rules drift": "the lines of its last 30 and 60 days",

@@ -1,7 +1,6 @@
 """`slopeward anomalies list`, `label`, `labels`, `budget`, `factor`: what detectors reported, what people say of it."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,14 +10,11 @@ from monitor.cli.session import (
     NOTHING,
     Commands,
     SiteOption,
-    check_site,
     open_database,
     pick_site,
     read_service,
-    require_any,
     say,
     show,
-    write_table,
 )
 from monitor.domain.instants import parse, spell
 from monitor.domain.instruments.board import CAUSES, VERDICTS
@@ -27,7 +23,6 @@ from monitor.store.models.anomaly_budget import Measured, counts_again, load_bud
 from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
 from monitor.store.readings.gaps import load_gaps
-from monitor.store.schema.views import load_view
 
 app = Commands()
 LABEL_DAYS = 400  # how far back a happening may lie
@@ -101,28 +96,6 @@ def label(
         number = add_label(c, site, run, verdict, cause, who, note, now)
     facts = {"label": number, "station": station, "quantity": run.quantity, "verdict": verdict, "cause": cause}
     show(facts, f"{station} {run.quantity} {spell(run.from_at)[:19]}Z: {verdict}, {cause}")
-
-
-@app.command("labels")
-def export(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
-    out: Annotated[Path | None, typer.Option("--csv", help="Write this file (`-` = stdout).")] = None,
-) -> None:
-    """List or export every word that people said of anomalies, oldest first; exit 4 when there is none.
-
-    Example: slopeward anomalies labels --site north-bench --csv labels.csv
-    """
-    with open_database() as db, db.read() as c:
-        sites = narrow_to_reader(c, site)
-        rows = load_view(c, "anomaly_labels", order_by=("label_id",), site=sites)
-        check_site(c, site, rows)
-    require_any(rows, "nobody said anything of an anomaly")
-    if out is None:
-        for row in rows:
-            line = f"{row['label_id']:>4} {row['site']} {row['station']} {row['quantity']} {row['from_at'][:19]}Z"
-            show(row, f"{line}: {row['verdict']}, {row['cause']}, by {row['by']} {row['at'][:19]}Z {row['note']}")
-    else:
-        write_table(rows, out, "labels")
 
 
 @app.command("budget")

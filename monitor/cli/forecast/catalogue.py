@@ -24,7 +24,7 @@ PAPERS = {
     "ets": "Hyndman et al. 2002", "arima": "Box and Jenkins 1970; Harvey 1989", "ridge": "Hoerl and Kennard 1970",
     "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006", "sarimax": "Box and Tiao 1975",
     "uc": "Harvey 1989", "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
-    "ewma": "Roberts 1959", "matrix-profile": "Yeh et al. 2016", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
+    "ewma": "Roberts 1959", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
     "cnn-lstm-attention": "the attention CNN-LSTM of Outang", "persistence-z": "Hampel 1974", "robust-z": "Hampel 1974",
     "drift-z": "Hampel 1974", "common-mode": "Wdowinski et al. 1997", "ae": "Hinton and Salakhutdinov 2006",
     "conv-ae": "Masci et al. 2011", "lstm-ae": "Malhotra et al. 2016", "gru-ae": "Cho et al. 2014",

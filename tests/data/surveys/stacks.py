@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.insar.synthetic import draw_atmosphere, draw_bowl
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
+from tests.data.surveys.phases import draw_atmosphere, draw_bowl
 
 WAVELENGTH_M = 0.0555
 

@@ -474,12 +474,13 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
     assert {r["instrument"]: r["state"] for r in found}["G1"] == "battery"
     with filled_database.write() as c:
         c.execute(t.anomaly_label.update().where(t.anomaly_label.c.cause == "weather").values(note=" =HYPERLINK(1)"))
-    assert run_verb(["anomalies", "labels", "--csv", "-", "--config", service]) == 0
-    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
-    assert [(r["verdict"], r["cause"], r["by"]) for r in rows] == [
-        ("dismissed", "weather", "bo"), ("confirmed", "movement", "bo"),
+    file = tmp_path / "labels.csv"
+    assert run_verb(["export", "north-bench", "anomaly-labels", "--out", str(file), "--config", service]) == 0
+    rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+    assert [(r["verdict"], r["cause"], r["by"], r["note"]) for r in rows] == [
+        ("dismissed", "weather", "bo", "' =HYPERLINK(1)"), ("confirmed", "movement", "bo", ""),
     ]  # fmt: skip
-    assert [r["note"] for r in rows] == ["' =HYPERLINK(1)", ""]
+    capsys.readouterr()
     assert run_verb(["instruments", "show", "north-bench", "G1", "--json", "--config", service]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["state"], shown["months"][0]["availability"]) == ("battery", pytest.approx(109 / 112, abs=1e-6))

@@ -12,14 +12,16 @@ from detection.imagery.errors import ManifestError, NoValidPixelsError
 from detection.imagery.footprints.records import Circle, Place
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import find_zones, invert, list_points
+from detection.imagery.insar.moving_zones import ask_network, wrap
 from detection.imagery.insar.outputs import measure_stack
 from detection.imagery.insar.records import StackAsked
 from detection.imagery.insar.stack import read_stack
-from detection.imagery.insar.synthetic import draw_phase_patches, wrap
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
+from tests.data.surveys.phases import draw_phase_patches
 from tests.data.surveys.stacks import write_stack
 
+WEIGHTS = "phase/generated-phase"
 DATES = [datetime(2025, 1, 3, tzinfo=UTC) + timedelta(days=24 * k) for k in range(9)]
 
 
@@ -234,7 +236,6 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     import torch
 
     from detection.imagery.data.metrics import count, score
-    from detection.imagery.insar.moving_zones import WEIGHTS, _ask
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.weights_file import weights_path
 
@@ -243,7 +244,7 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     assert "unvalidated" in model.card["limits"][0]
     images, masks = draw_phase_patches(424_242, 24, 64)
     threads = torch.get_num_threads()
-    found = _ask(model.network, images, model.card["normalisation"], model.card["temperature"])
+    found = ask_network(model.network, images, model.card["normalisation"], model.card["temperature"])
     assert torch.get_num_threads() == threads
     assert score(count(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
 
@@ -251,7 +252,7 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
 def test_training_on_drawn_phases_is_seeded(tmp_path):
     import torch
 
-    from detection.imagery.insar.moving_zones import train_moving
+    from tests.bench.imagery.weights.train_moving import train_moving
 
     cards = [train_moving(tmp_path / f"{k}.safetensors", patches=20, epochs=1) for k in range(2)]
     torch.use_deterministic_algorithms(mode=False)
@@ -260,7 +261,7 @@ def test_training_on_drawn_phases_is_seeded(tmp_path):
 
 
 def test_rates_with_the_network_say_that_it_is_unvalidated(drawn, tmp_path):
-    found = measure_stack(StackAsked(folder=drawn[0], out_dir=tmp_path, network="phase/generated-phase"))
+    found = measure_stack(StackAsked(folder=drawn[0], out_dir=tmp_path, network=WEIGHTS))
     assert found.tell()["network"]["validated"] is False
     assert any("unvalidated" in w for w in found.warnings)
     assert (tmp_path / "moving.tif").is_file()

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from detection.imagery.insar.moving_zones import wrap
+
 # A pixel of a patch belongs to the moving zone where its phase exceeds this share of the bowl's greatest.
 ZONE_SHARE = 0.3
 
@@ -27,15 +29,6 @@ def draw_atmosphere(rng: np.random.Generator, size_px: int, radians: float) -> N
     spectrum = np.fft.rfft2(rng.standard_normal((size_px, size_px))) * wave ** (-8 / 6)
     field = np.fft.irfft2(spectrum, s=(size_px, size_px))
     return np.asarray(field / field.std() * radians)
-
-
-def wrap(phase: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Wrap radians into -pi .. pi.
-
-    >>> round(float(wrap(np.array(7.0))), 4)
-    0.7168
-    """
-    return np.asarray((phase + np.pi) % (2 * np.pi) - np.pi)
 
 
 def draw_phase_patches(seed: int, count: int, size_px: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

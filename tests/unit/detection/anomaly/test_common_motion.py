@@ -1,10 +1,9 @@
-"""What stations do together, what adds up, days on which all scatter, and shapes that were never seen."""
+"""What stations do together, what adds up, and days on which all scatter."""
 
 import numpy as np
 import pytest
 
 from detection.anomaly.common_motion import name_common, score_common
-from detection.anomaly.matrix_profile import CELLS, find_nearest_before, matrix_profile
 from detection.anomaly.neighbours import Settle
 from detection.anomaly.registry import load_rule
 from detection.anomaly.windows import Series
@@ -72,26 +71,3 @@ def test_small_deviations_to_one_side_add_up_and_a_scatter_does_not():
     rule = load_rule("page-hinkley")
     assert np.nanmax(rule(crept)[400:445]) > 2.0 * np.nanmax(rule(series)[100:])
     assert np.nanmax(load_rule("persistence-z")(crept)[400:445]) < 1.3 * np.nanmax(load_rule("persistence-z")(series))
-
-
-def test_the_nearest_shape_before_is_that_of_all_comparisons():
-    values = np.random.default_rng(5).normal(0, 1.0, 60)
-    values[30] = np.nan
-    found = find_nearest_before(values, 6)
-    shapes = [values[k : k + 6] for k in range(55)]
-    shapes = [(s - s.mean()) / s.std() for s in shapes]
-    for k in (20, 29, 45, 54):
-        expected = [np.linalg.norm(shapes[k] - shapes[j]) for j in range(k - 5) if np.isfinite(shapes[j]).all()]
-        assert found[k + 5] == pytest.approx(min(expected)) if np.isfinite(shapes[k]).all() else np.isnan(found[k + 5])
-
-
-def test_a_day_that_is_like_no_other_is_found_where_no_reading_is_strange():
-    hours = np.arange(60 * CELLS)
-    values = np.sin(2 * np.pi * hours / CELLS) + np.random.default_rng(6).normal(0, 0.05, hours.size)
-    series = Series(hours * 3600.0, values, 3600.0)
-    odd = values.copy()
-    day = slice(50 * CELLS, 51 * CELLS)
-    odd[day] = np.sin(4 * np.pi * hours[day] / CELLS)  # twice up and down, within the usual range
-    scores = matrix_profile(Series(series.times_s, odd, 3600.0))
-    assert np.nanmax(scores[50 * CELLS : 52 * CELLS]) > 2.0 * np.nanmax(matrix_profile(series))
-    assert np.isfinite(scores[30 * CELLS :]).all()
