@@ -13,7 +13,7 @@ PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes recipes-gpu train-demo pictures cut release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes train-demo pictures cut release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -172,9 +172,6 @@ bench-recipes: setup ## Shipped recipes against their bars, triage, small landsl
 	$(BIN)/python -m tests.bench.imagery.bench_triage
 	$(BIN)/python -m tests.bench.imagery.bench_small
 	$(BIN)/python -m tests.bench.imagery.bench_scarce
-
-recipes-gpu: setup ## Large scene networks on an accelerator, distilled, and whether to ship them (CUDA, SLOPEWARD_DATA; hours, goes on where it was)
-	$(BIN)/python -m tests.bench.imagery.bench_recipes_gpu $(BENCH_FLAGS)
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
 	@mkdir -p build/train-demo

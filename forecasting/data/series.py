@@ -37,7 +37,6 @@ class Panel:
         stations: Names, sorted, one per column.
         values: Displacement in mm since a stated zero, shape (T, S), NaN where nothing was observed.
         xy_m: Plan coordinates in metres, shape (S, 2), or None where unknown.
-        heights_m: Heights in metres, shape (S,), or None where unknown.
         drivers: What may drive the slope, on the same rows, or None.
     """
 
@@ -46,7 +45,6 @@ class Panel:
     stations: tuple[str, ...]
     values: Floats
     xy_m: Floats | None = None
-    heights_m: Floats | None = None
     drivers: "DriverRows | None" = None
 
     def __post_init__(self) -> None:
@@ -61,8 +59,6 @@ class Panel:
             raise PanelError("panel: values must be finite or NaN")
         if self.xy_m is not None and self.xy_m.shape != (len(self.stations), 2):
             raise PanelError(f"panel: xy_m of shape {self.xy_m.shape} does not fit {len(self.stations)} stations")
-        if self.heights_m is not None and self.heights_m.shape != (len(self.stations),):
-            raise PanelError(f"panel: heights_m of shape {self.heights_m.shape} does not fit its stations")
         if self.drivers is not None and self.drivers.rows != self.values.shape[0]:
             raise PanelError(f"panel: {self.drivers.rows} rows of drivers, {self.values.shape[0]} of values")
         facts = None if self.drivers is None else self.drivers.static

@@ -79,5 +79,4 @@ def _take(panel: Panel, columns: Any) -> Panel:
         stations=tuple(panel.stations[i] for i in columns),
         values=np.ascontiguousarray(panel.values[:, columns]),
         xy_m=None if panel.xy_m is None else panel.xy_m[columns],
-        heights_m=None if panel.heights_m is None else panel.heights_m[columns],
     )

@@ -20,25 +20,21 @@ class Examples:
     Attributes:
         inputs: What the network reads, each (N, ...), float32: the windows, and the drivers where it reads them.
         wanted: Observed minus simple forecast in units of window scale x spread, shape (N, S, H), NaN where unknown.
-        base_mm: The simple forecast, shape (N, S, H).
-        scale_mm: The window's own scale, shape (N, S).
     """
 
     inputs: tuple[Tensor, ...]
     wanted: Tensor
-    base_mm: Floats
-    scale_mm: Floats
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(one.nbytes for one in (*self.inputs, self.wanted)) + self.base_mm.nbytes + self.scale_mm.nbytes
+        return sum(one.nbytes for one in (*self.inputs, self.wanted))
 
     def take(self, rows: Ints) -> Self:
         """Some of them."""
         which = torch.from_numpy(rows)
         inputs = tuple(one[which] for one in self.inputs)
-        return type(self)(inputs, self.wanted[which], self.base_mm[rows], self.scale_mm[rows])
+        return type(self)(inputs, self.wanted[which])
 
 
 def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, block: Block, origins: Ints) -> Examples:
@@ -57,4 +53,4 @@ def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, bl
     unit = cut.scale_mm[..., None] * np.asarray(recipe.spread)
     wanted = torch.from_numpy(((observed - base) / unit).astype(np.float32))
     more = cut_drivers(recipe, drivers, origins, range(values.shape[1]), cut.scale_mm)
-    return Examples((torch.from_numpy(cut.inputs), *more), wanted, base, cut.scale_mm)
+    return Examples((torch.from_numpy(cut.inputs), *more), wanted)

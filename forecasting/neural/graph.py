@@ -7,8 +7,6 @@ from forecasting.data.series import Floats
 CORRELATION = 0.3
 _MINIMUM_PAIRS = 30
 _FAINT = 0.1
-_FLAT = 1e-3
-"""Metres a metre below which a plane falls nowhere."""
 
 
 def supports(values: Floats, xy_m: Floats | None, *, lag: int) -> Floats:
@@ -56,56 +54,6 @@ def lead_graph(values: Floats, lag: int) -> Floats:
                 after[i, j] = _correlate(moved[:-1, i], moved[1:, j])
     leads = np.where((after > CORRELATION) & (after > after.T), after, 0.0)
     return np.asarray(leads, dtype=np.float64)
-
-
-def slope_supports(
-    values: Floats,
-    xy_m: Floats | None,
-    heights_m: Floats | None,
-    azimuth_deg: float | None,
-    *,
-    lag: int,
-    directed: bool,
-) -> Floats:
-    """Graphs of neighbours up and down the slope, shape (2, S, S), in place of those by distance.
-
-    Directed: a walk down the slope and one up. Undirected: that graph both ways, and the correlation of increments.
-
-    Args:
-        values: Training rows only, shape (T, S).
-        xy_m: Shape (S, 2) or None.
-        heights_m: Shape (S,) or None.
-        azimuth_deg: Direction of the fall, clockwise from north; None takes that of a plane through the heights.
-        lag: Rows of the increments (7 days).
-        directed: Whether the network asks who leads whom.
-    """
-    down = slope_graph(xy_m, heights_m, azimuth_deg, values.shape[1])
-    if directed:
-        return np.stack([_walk(down), _walk(down.T)])
-    return np.stack([normalise(down + down.T), normalise(correlation_graph(values, lag))])
-
-
-def slope_graph(xy_m: Floats | None, heights_m: Floats | None, azimuth_deg: float | None, stations: int) -> Floats:
-    """Edges from the upper to the lower station of near pairs, shape (S, S): distance kernel x cosine to the fall.
-
-    Two stations side by side on a contour line get no edge. All zero where places, or both heights and azimuth, are
-    unknown: nothing is guessed.
-    """
-    fall = None if azimuth_deg is None else np.array([np.sin(np.radians(azimuth_deg)), np.cos(np.radians(azimuth_deg))])
-    if xy_m is None or stations < 2:
-        return np.zeros((stations, stations))
-    if fall is None and heights_m is not None and np.isfinite(heights_m).all():
-        plane = np.column_stack([xy_m - xy_m.mean(axis=0), np.ones(stations)])
-        tilt = -np.linalg.lstsq(plane, heights_m, rcond=None)[0][:2]
-        fall = tilt / np.hypot(*tilt) if np.hypot(*tilt) > _FLAT else None
-    if fall is None:
-        return np.zeros((stations, stations))
-    way = xy_m[None, :, :] - xy_m[:, None, :]
-    apart = np.hypot(way[..., 0], way[..., 1])
-    cosine = (way @ fall) / np.where(apart > 0, apart, 1.0)
-    graph = distance_graph(xy_m, stations) * np.maximum(cosine, 0.0)
-    graph[graph < _FAINT] = 0.0
-    return np.asarray(graph, dtype=np.float64)
 
 
 def _correlate(left: Floats, right: Floats) -> float:

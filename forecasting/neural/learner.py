@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.features import scale_lag
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError, NotEnoughDataError
@@ -24,7 +23,6 @@ from forecasting.neural.examples import Examples, make_examples
 from forecasting.neural.forecaster import Recipe
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network
-from forecasting.neural.physics import Physics, creep_term, rain_term, voight_term, wet
 from forecasting.neural.training_state import Place, Unfinished, random_states, restore_random
 
 Progress = Callable[[int, int, float], None]
@@ -57,9 +55,6 @@ class Settings:
         stride: Every how many rows an issue time is taken for training.
         off: Sources that a network is built without.
         covariates: Drivers that it reads; None means every one there is. `multi-source` always reads all.
-        physics: Soft terms of the loss; None is plain pinball loss.
-        edges: What ties stations of a network with a graph: `measured` (distance, correlation or lead) or `slope`.
-        slope_azimuth_deg: Direction of the fall for `slope`; from the heights where None.
     """
 
     seed: int = 7
@@ -75,9 +70,6 @@ class Settings:
     stride: int = 1
     off: tuple[str, ...] = ()
     covariates: tuple[str, ...] | None = None
-    physics: Physics | None = None
-    edges: str = "measured"
-    slope_azimuth_deg: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,11 +256,7 @@ class Learner:
         each = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
         loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)
         extra = self.network.penalty() if self.network.training else None
-        loss = loss if extra is None else loss + extra.cpu()
-        physics = self.settings.physics
-        if physics is None or not self.network.training:
-            return loss
-        return loss + self._bend(member, physics, origins, examples, made[..., 2])
+        return loss if extra is None else loss + extra.cpu()
 
     def _examples(self, member: Member, block: Block, origins: Ints) -> Examples:
         """The examples at some of the issue times of a block: made once for all passes while there is room."""
@@ -285,36 +273,6 @@ class Learner:
         if (made := self._made[key]) is None:
             return make(origins)
         return made[1].take(np.searchsorted(made[0], origins))
-
-    def _bend(self, member: Member, physics: Physics, origins: Ints, examples: Examples, median: Tensor) -> Tensor:
-        """The soft terms, in units of each window's scale."""
-        recipe = member.recipe
-        spread = torch.tensor(recipe.spread, dtype=median.dtype)
-        lag = scale_lag(recipe.step_s, recipe.window)
-        past = member.values[np.maximum(origins[:, None] + np.arange(-2 * lag, 1), 0)].transpose(0, 2, 1)
-        level = past[..., -1]
-        seen = np.isfinite(level) & np.isfinite(examples.base_mm).all(axis=-1)
-        ahead = np.where(seen[..., None], (examples.base_mm - level[..., None]) / examples.scale_mm[..., None], 0.0)
-        total = median.sum() * 0.0
-        moved = torch.from_numpy(ahead.astype(np.float32)) + median * spread
-        if physics.creep > 0.0:
-            total = total + physics.creep * creep_term(moved * torch.from_numpy(seen)[..., None])
-        if physics.voight > 0.0:
-            scaled = ((past - level[..., None]) / examples.scale_mm[..., None]).astype(np.float32)
-            noise = 2.0 * np.asarray(recipe.noise_mm) * np.sqrt(2.0) / lag / examples.scale_mm
-            total = total + physics.voight * voight_term(
-                torch.from_numpy(scaled), moved, torch.from_numpy(noise.astype(np.float32)), lag=lag,
-                steps=recipe.steps, alpha=physics.alpha,
-            )  # fmt: skip
-        rows, *more = examples.inputs
-        if physics.rain > 0.0 and more and recipe.sources is not None:
-            # without dropout, so that the two passes differ by the rain alone
-            self.network.eval()
-            wetter_rows = wet(more[0], recipe.sources.kinds)
-            drier, wetter = (ask(self.network, rows, d, *more[1:])[..., 2] for d in (more[0], wetter_rows))
-            self.network.train()
-            total = total + physics.rain * rain_term(drier, wetter)
-        return total
 
     def validate(self, until_s: float = math.inf) -> float:
         """Mean loss on the early-stop blocks without learning; refused where it lasts beyond `until_s`, monotonic."""

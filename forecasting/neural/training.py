@@ -14,7 +14,7 @@ from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
-from forecasting.neural.graph import directed_supports, slope_supports, supports
+from forecasting.neural.graph import directed_supports, supports
 from forecasting.neural.learner import Learner, Member, Progress, Settings
 from forecasting.neural.source_scale import fit_scale, measure
 from forecasting.registry import load
@@ -66,7 +66,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     lld = fit_lld(panel, parts.calibration, steps)
     floors = noise_floor(fit)
     kind = load(model)
-    graphs = _tie(panel, fit, settings, lag=lag, directed=kind.directed) if kind.needs_graph else None
+    graphs = _tie(panel, fit, lag=lag, directed=kind.directed) if kind.needs_graph else None
     every = parts.fit.origins
     origins = every[every >= settings.window - 1][:: settings.stride]
     cut = windows(panel.values, origins, floors, window=settings.window, lag=lag)
@@ -131,27 +131,17 @@ def train_network(
     return Training(forecaster, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
 
 
-def _tie(panel: Panel, fit: Floats, settings: Settings, *, lag: int, directed: bool) -> Floats:
+def _tie(panel: Panel, fit: Floats, *, lag: int, directed: bool) -> Floats:
     """The graphs between the stations, from the rows of the fit block.
 
     Raises:
-        ForecastingError: There are more stations than a dense graph is made for, or the fall of the slope is not known.
+        ForecastingError: There are more stations than a dense graph is made for.
     """
     if len(panel.stations) > MOST_NODES:
         raise ForecastingError(
             f"a graph ties at most {MOST_NODES} stations, here are {len(panel.stations)}: take a network without one, "
             "such as lstm, which reads any number in pieces"
         )
-    if settings.edges == "slope":
-        made = slope_supports(
-            fit, panel.xy_m, panel.heights_m, settings.slope_azimuth_deg, lag=lag, directed=directed
-        )  # fmt: skip
-        if not made[0].any():
-            raise ForecastingError(
-                "no station lies above another: edges by the slope need the place of every station, and its heights or "
-                "the azimuth of the fall"
-            )
-        return made
     return (directed_supports if directed else supports)(fit, panel.xy_m, lag=lag)
 
 

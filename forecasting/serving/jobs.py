@@ -55,7 +55,6 @@ def train(
     from forecasting.explanation.record import explain
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
     from forecasting.neural.learner import Settings
-    from forecasting.neural.physics import Physics
     from forecasting.neural.pretrained import learn
 
     model = asked.model
@@ -70,9 +69,6 @@ def train(
             time_limit_s=asked.time_limit_s,
             stride=asked.stride,
             window=WINDOW,
-            edges=asked.edges,
-            slope_azimuth_deg=asked.slope_azimuth_deg,
-            physics=Physics(**asked.physics) if asked.physics else None,
         ),
         **asked.settings,
     )
@@ -112,7 +108,6 @@ def train(
                 "stopped": training.stopped,
                 "begun_from": begun_from,
                 "replayed": 0 if isinstance(begun_from, Message) or not begun_from else len(others),
-                "physics": dict(asked.physics),
                 "settings": dict(asked.settings),
             }
         ),
@@ -221,8 +216,6 @@ def data_hash(panel: Panel) -> str:
     digest.update(np.ascontiguousarray(panel.values).tobytes())
     if panel.xy_m is not None:
         digest.update(np.ascontiguousarray(panel.xy_m).tobytes())
-    if panel.heights_m is not None:
-        digest.update(np.ascontiguousarray(panel.heights_m).tobytes())
     if panel.drivers is not None:
         digest.update(repr((panel.drivers.names, panel.drivers.kinds)).encode())
         digest.update(panel.drivers.content)

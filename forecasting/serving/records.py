@@ -123,13 +123,10 @@ class Training:
         time_limit_s: Wall time after which it stops with the best it has.
         stride: Rows between two examples.
         created_at: Text kept in the card.
-        edges: Of a graph: `measured` or `slope`.
-        slope_azimuth_deg: Of the fall; from the heights where None.
         work: Folder in which a training that is killed leaves its place; the next like it goes on from there.
         start: Checkpoint of the same network whose weights are tuned, in place of new ones.
         own_start: Whether that is an earlier one of this very place; where its interval, horizons or drivers are not
             those of now the training begins anew, in place of being refused.
-        physics: Weights of the soft terms of the loss by name (`forecasting.neural.physics.Physics`).
         settings: Others of `forecasting.neural.learner.Settings`, in place of those in use.
     """
 
@@ -141,12 +138,9 @@ class Training:
     time_limit_s: float = 300.0
     stride: int = 1
     created_at: str | None = None
-    edges: str = "measured"
-    slope_azimuth_deg: float | None = None
     work: Path | None = None
     start: Path | None = None
     own_start: bool = False
-    physics: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -11,7 +11,7 @@ from forecasting.data.kinds import WORDS
 from forecasting.registry import SERVED
 from monitor.config import site_schema as schema
 from monitor.config.fusion import read_fusion
-from monitor.config.learning import find_unfit, read_physics
+from monitor.config.learning import find_unfit
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
@@ -127,7 +127,7 @@ def parse_site(text: str, name: str) -> Site:
                     )
                 find_series(covariate, stations, f"{name}: forecast.covariates")
                 refuse_expected(covariate, f"{name}: forecast.covariates")
-    for fault in find_unfit(file.forecast, file.site.id, stations if whole else ()):
+    for fault in find_unfit(file.forecast, file.site.id):
         with faults.gathered():
             raise ConfigError(f"{name}: {fault}")
     recipients, teams = _read_people(file, levels, name, faults)
@@ -144,7 +144,7 @@ def parse_site(text: str, name: str) -> Site:
         Site, file.site, levels=levels, stations=stations, criteria=criteria,
         fusion=read_fusion(file.fusion, criteria, stations, levels, name),
         forecast=_copy(
-            ForecastPlan, file.forecast, physics=read_physics(file.forecast),
+            ForecastPlan, file.forecast,
             expected_rain=read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
         ),
         anomaly=_copy(AnomalyPlan, file.anomaly),

@@ -208,15 +208,6 @@ class FusionTable(Section):
     neighbours: NeighboursTable | None = None
 
 
-class PhysicsTable(Section):
-    """forecast.physics."""
-
-    rain: float = Field(default=0.0, ge=0.0, le=10.0)
-    creep: float = Field(default=0.0, ge=0.0, le=10.0)
-    voight: float = Field(default=0.0, ge=0.0, le=10.0)
-    alpha: float = Field(default=2.0, gt=1.0, le=5.0)
-
-
 class ForecastTable(Section):
     """[forecast]."""
 
@@ -225,10 +216,8 @@ class ForecastTable(Section):
     covariates: Strings = ()
     every: Duration = 21600.0
     expected_rain: dict[str, str] = Field(default_factory=dict)
-    edges: Literal["measured", "slope"] = "measured"
     start_from: str = ""
     replay: Strings = ()
-    physics: PhysicsTable = PhysicsTable()
 
     @field_validator("horizons")
     @classmethod

@@ -191,10 +191,8 @@ class ForecastPlan:
     covariates: tuple[str, ...] = ()
     every_s: float = 21600.0
     expected_rain: tuple[tuple[str, float], ...] = ()  # (station.quantity of its issues, how far each looks ahead, s)
-    edges: str = "measured"  # what ties stations of a network with a graph: measured, or slope
     start_from: str = ""  # site whose newest network of the same kind is tuned; empty: each begins anew
     replay: tuple[str, ...] = ()  # sites whose records are learnt from beside
-    physics: tuple[tuple[str, float], ...] = ()  # (soft term of the loss, weight)
 
 
 @dataclass(frozen=True, slots=True)

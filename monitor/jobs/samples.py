@@ -143,22 +143,6 @@ def plan_xy_m(site: Site, samples: list[Samples]) -> dict[str, tuple[float, floa
     return out
 
 
-def heights_m(samples: list[Samples]) -> dict[str, float] | None:
-    """Height of each series' station, or None when one is unknown."""
-    known = {s.label: s.station.height_m for s in samples if s.station.height_m is not None}
-    return known if len(known) == len(samples) else None
-
-
-def slope_azimuth_deg(samples: list[Samples]) -> float | None:
-    """Direction in which the slope moves: the mean of its stations' azimuths, each once; None where none has one."""
-    found = {s.station.id: s.station.azimuth_deg for s in samples if s.station.on_slope}
-    angles = [math.radians(a) for a in found.values() if a is not None]
-    east, north = math.fsum(map(math.sin, angles)), math.fsum(map(math.cos, angles))
-    if math.hypot(east, north) < 0.1 * len(angles) or not angles:
-        return None  # they point everywhere: no direction is theirs
-    return math.degrees(math.atan2(east, north)) % 360.0
-
-
 def history_since(now: datetime, step: float, steps: int) -> datetime:
     """The instant `steps` grid steps before now."""
     return now - timedelta(seconds=step * steps)

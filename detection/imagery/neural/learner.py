@@ -17,14 +17,13 @@ from detection.imagery.data.negatives import POOL, draw_negative
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import RecipeError, TrainingPausedError
 from detection.imagery.neural.device import PROCESSOR
-from detection.imagery.neural.losses import make_loss, soft_loss
+from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.training_state import below, read_place, write_place
 from detection.imagery.registry import build
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
 Judge = Callable[[torch.nn.Module], tuple[float, float]]
 """From the network to (score on the held part, threshold)."""
-Teacher = Callable[[torch.Tensor], torch.Tensor]
 """From normalised images to the log odds of landslide that a network learns beside the truth."""
 # A run of default length: so many steps, within so many passes.
 STEPS_LEAST = 400
@@ -148,13 +147,12 @@ class Learner:
         judge: Judge,
         network: torch.nn.Module | None = None,
         device: torch.device = PROCESSOR,
-        teacher: Teacher | None = None,
     ) -> None:
         torch.manual_seed(settings.seed)
         torch.use_deterministic_algorithms(mode=True, warn_only=device != PROCESSOR)
         self.patches, self.fit, self.normalisation = patches, fit, normalisation
         self.settings = settings = settings.fitted(len(fit))
-        self.judge, self.device, self.teacher = judge, device, teacher
+        self.judge, self.device = judge, device
         self.negatives: dict[int, NDArray[np.float32]] = {}
         self.epoch, self.step = 1, 0
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
@@ -271,8 +269,6 @@ class Learner:
         if logits.ndim == 2:  # a network that judges whole patches
             truth = (truth == 1).flatten(1).any(dim=1).long()
         loss = self.loss(logits, truth)
-        if self.teacher:
-            loss = loss + soft_loss(logits, self.teacher(images), truth)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()

@@ -59,19 +59,6 @@ def _term(name: str, logits: torch.Tensor, truth: torch.Tensor, weights: torch.T
     return 1 - (hit + SMOOTH) / (hit + FALSE_ALARM * alarm + MISS * miss + SMOOTH)
 
 
-def soft_loss(logits: torch.Tensor, taught: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy with the probabilities of a teacher (distillation, Hinton et al. 2015), over known pixels.
-
-    Args:
-        logits: of the network that learns, N x C x H x W.
-        taught: log odds of landslide that the teacher gives, N x H x W.
-        truth: N x H x W.
-    """
-    each = functional.binary_cross_entropy_with_logits(log_odds(logits), taught.sigmoid(), reduction="none")
-    known = truth != IGNORED
-    return (each * known).sum() / known.sum().clamp_min(1)
-
-
 def log_odds(logits: torch.Tensor) -> torch.Tensor:
     """Of landslide against all other classes together: N x C x H x W -> N x H x W."""
     return logits[:, 1] - torch.cat([logits[:, :1], logits[:, 2:]], dim=1).logsumexp(dim=1)

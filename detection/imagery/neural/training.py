@@ -1,6 +1,6 @@
 """Training of a segmentation network: seeded to the last bit, all choices made on a held part of train."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from detection.imagery.data.patches import IGNORED, Patches, as_values, hold_arr
 from detection.imagery.data.splits import Parts, split
 from detection.imagery.neural.calibration import Calibration, choose_threshold, fit_temperature, gather
 from detection.imagery.neural.device import PROCESSOR, pick_device, place_of
-from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings, Teacher
+from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
 from detection.imagery.neural.losses import log_odds
 
 LEAST_STD = 1e-6
@@ -78,7 +78,6 @@ def train_patches(
     parts: Parts | None = None,
     network: torch.nn.Module | None = None,
     normalisation: Normalisation | None = None,
-    teachers: Sequence[torch.nn.Module] = (),
 ) -> Trained:
     """Train on patches of one size, on the device that SLOPEWARD_DEVICE names.
 
@@ -93,7 +92,6 @@ def train_patches(
         parts: positions fitted and held; by `settings.split` when None.
         network: weights to go on from; fresh ones when None.
         normalisation: mean and std per band; measured on the fit part when None.
-        teachers: networks of the same bands and normalisation whose mean log odds are learnt beside the truth.
 
     Raises:
         RecipeError: too few patches, or no such device.
@@ -110,9 +108,7 @@ def train_patches(
         threshold, f1 = choose_threshold(held_odds(network, patches, held, (mean, std)))
         return f1, threshold
 
-    learner = Learner(
-        patches, fit, settings, (mean, std), share, judge, network, device=device, teacher=_join(teachers, device)
-    )
+    learner = Learner(patches, fit, settings, (mean, std), share, judge, network, device=device)
     learner.run(hooks or Hooks())
     assert learner.best is not None
     learner.network.load_state_dict(learner.best[3])
@@ -124,18 +120,6 @@ def train_patches(
     return Trained.of(
         learner, held, value_range, threshold, held_f1, learner.best[1], calibration, clipped=settings.clip
     )
-
-
-def _join(networks: Sequence[torch.nn.Module], device: torch.device) -> Teacher | None:
-    """One teacher of several: the mean of their log odds."""
-    for network in networks:
-        network.to(device).eval()
-
-    def teach(images: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return torch.stack([log_odds(network(images)) for network in networks]).mean(dim=0)
-
-    return teach if networks else None
 
 
 def held_odds(

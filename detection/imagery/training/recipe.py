@@ -1,7 +1,6 @@
 """The run that turns a recipe into weights."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from detection.imagery.training.seen import write_seen
 from detection.imagery.training.shown import show_by
 
 if TYPE_CHECKING:
-    from detection.imagery.data.splits import Parts
     from detection.imagery.neural.checkpoint import Model
     from detection.imagery.neural.learner import Hooks, Settings
 
@@ -32,8 +30,6 @@ def run_recipe(
     hooks: "Hooks | None" = None,
     folds: int = 0,
     tune: int = 0,
-    parts: "Parts | None" = None,
-    teachers: "Sequence[Model]" = (),
 ) -> dict[str, Any]:
     """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 
@@ -44,8 +40,6 @@ def run_recipe(
         hooks: progress, stop and resume; the place of the run lies beside `out` until it is done.
         folds: if not 0, also train so many networks, each with another part of train held, and say how they vary.
         tune: if not 0, first try so many other settings, judged on the held part of train alone.
-        parts: positions of train that are fitted and held; as the recipe splits them when None.
-        teachers: weights with the same fit part, whose mean answer a map is taught beside the truth.
 
     Returns:
         The JSON card.
@@ -99,13 +93,9 @@ def run_recipe(
         if folds:
             facts["folds"] = train_folds(train, settings, folds)
         network, normalisation = (None, None) if begun is None else (begun.network, read_normalisation(begun.card))
-        trained = train_patches(
-            train, settings, hooks, parts, network, normalisation, [teacher.network for teacher in teachers]
-        )
+        trained = train_patches(train, settings, hooks, network=network, normalisation=normalisation)
         facts["test"] = evaluate(trained, test, resize_px, show)
     card = make_card(recipe, settings, trained, facts)
-    if teachers:
-        card["taught_by"] = [teacher.model_hash for teacher in teachers]
     save_model(out, trained.network, card)
     write_seen(out, native, None if begun is None else weights_path(settings.start))
     if recipe.text:  # what the card names must be there, wherever the weights go

@@ -161,8 +161,7 @@ def audit(
 ) -> None:
     """Say whether a record can be scored at these horizons; exit 1 where it is interpolated or beyond all measure.
 
-    Named with line or time and value, exit 0: rows without a number, doubled rows, lone spikes, jumps, gaps. One line
-    per station says what ADF, KPSS and Ljung-Box find in its series.
+    Named with line or time and value, exit 0: rows without a number, doubled rows, lone spikes, jumps, gaps.
     """
     from forecasting.data.sources import find_file
     from forecasting.errors import RefusedInputError
@@ -176,7 +175,6 @@ def audit(
         findings = [*audit_rows(find_file(data or recipe.data["file"]), spans_s), *findings]
     for one in findings:
         show_in_order(one.to_json(), f"{one.station}: {one.code}: {one.text}")
-    _test_series(record.panel)
     refused = [one for one in findings if one.refuses]
     if refused:
         spans = sorted({h for one in refused for h in one.refused_horizons})
@@ -186,22 +184,6 @@ def audit(
         )
     if not findings and not options().as_json:
         print(f"{len(record.panel.stations)} stations, nothing found that spoils a score")
-
-
-def _test_series(panel: "Panel") -> None:
-    """One line per station on what kind of series it is; one line in all where that cannot be tested."""
-    from forecasting.evaluation.stationarity import run_series_tests
-    from forecasting.simple.auto import MANY_STATIONS
-    from monitor.extras import describe_missing, is_installed
-
-    if not is_installed("statsmodels"):
-        say(describe_missing("statsmodels"))
-        return
-    if len(panel.stations) > MANY_STATIONS:
-        say(f"ADF, KPSS and Ljung-Box are not run on more than {MANY_STATIONS} stations")
-        return
-    for one in run_series_tests(panel):
-        show_in_order(one.to_json(), f"{one.station}: series_tests: {one.text}")
 
 
 def leak_test(

@@ -109,11 +109,10 @@ def score_grid(
             "a grid tries networks that begin anew"
         )
     with db.read() as c:
-        read = read_past(c, site, grid.model, now)
-    if read is None:
+        record = read_past(c, site, grid.model, now)
+    if record is None:
         raise NotFoundError(f"{site.id} has no readings of displacement to learn from")
-    samples, record = read
-    plan = plan_training(config, site, grid.model, samples, seed, Path())
+    plan = plan_training(config, site, grid.model, seed, Path())
     asked = [TrainingAsked(record, replace(plan, settings=cell)) for cell in grid.cells]
     cells, errors, refused = [], [], []
     answers = run_each_in_worker(config.compute, SCORE_CELL, asked)

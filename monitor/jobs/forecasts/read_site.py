@@ -15,7 +15,6 @@ from monitor.jobs.forecasts.tasks import SiteRecord
 from monitor.jobs.samples import (
     Samples,
     grid_step_s,
-    heights_m,
     history_since,
     load_displacements,
     plan_xy_m,
@@ -56,8 +55,8 @@ def make_record(
 ) -> SiteRecord:  # fmt: skip
     """What is known of a site at `now`, for one grid of `step_s`."""
     return SiteRecord(
-        {s.label: s.timed for s in samples}, step_s, epoch_s(now), plan_xy_m(site, samples), heights_m(samples),
-        driving.measured, driving.expected, driving.season,
+        {s.label: s.timed for s in samples}, step_s, epoch_s(now), plan_xy_m(site, samples), driving.measured,
+        driving.expected, driving.season,
         describe_stations(site, samples) if driving.stations else {},
         {s.label: Limits(*s.spec.walls) for s in samples},
     )  # fmt: skip

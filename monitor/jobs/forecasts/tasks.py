@@ -25,7 +25,6 @@ class SiteRecord:
         step_s: Of the grid.
         end_s: The moment of issue.
         xy_m: Label to metres east and north; None where a place is not known.
-        heights_m: Label to metres; None where one is not known.
         drivers: `station.quantity` to times and values of what may drive the slope.
         expected: Issues of expected rain.
         season: Whether the time of the year is read.
@@ -37,7 +36,6 @@ class SiteRecord:
     step_s: float
     end_s: float
     xy_m: Mapping[str, tuple[float, float]] | None = None
-    heights_m: Mapping[str, float] | None = None
     drivers: Mapping[str, Timed] = field(default_factory=dict)
     expected: tuple[Outlook, ...] = ()
     season: bool = False
@@ -164,7 +162,7 @@ def split_points(asked: SiteForecastAsked) -> list[SiteForecastAsked]:
         mine = labels[first : first + POINTS_AT_ONCE]  # looked up one by one: pieces of a million points are many
         record = replace(
             asked.record, samples=_pick(asked.record.samples, mine), xy_m=_only(asked.record.xy_m, mine),
-            heights_m=_only(asked.record.heights_m, mine), facts=_pick(asked.record.facts, mine),
+            facts=_pick(asked.record.facts, mine),
         )  # fmt: skip
         states: dict[str, dict[str, ConformalState]] = {name: {} for name in asked.conformal}
         for label in mine:

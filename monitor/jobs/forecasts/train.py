@@ -35,7 +35,6 @@ from monitor.jobs.samples import (
     history_since,
     load_displacements,
     load_watched,
-    slope_azimuth_deg,
     step_s,
 )
 from monitor.jobs.worker import list_checkpoint, run_in_worker
@@ -146,7 +145,7 @@ def train_one(
         return "no readings"
     if task == "forecast":
         training = replace(
-            plan_training(config, site, kind, samples, seed, folder), created_at=spell(as_of), work=work, start=start,
+            plan_training(config, site, kind, seed, folder), created_at=spell(as_of), work=work, start=start,
             own_start=site.forecast.start_from == site.id, settings=dict(settings or {}),
         )  # fmt: skip
         asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training, replay)
@@ -177,22 +176,17 @@ def train_one(
     return "; ".join([*said, *([f"reads {tell_drivers(read)}"] if read else [])])
 
 
-def plan_training(
-    config: ServiceConfig, site: Site, kind: str, samples: list[Samples], seed: int, folder: Path
-) -> Training:  # fmt: skip
+def plan_training(config: ServiceConfig, site: Site, kind: str, seed: int, folder: Path) -> Training:
     """How a network of a site is trained, but for where it begins."""
-    return Training(
-        kind, tuple(site.forecast.horizons_s), folder, seed, time_limit_s=config.compute.job_limit_s * 0.8,
-        edges=site.forecast.edges, slope_azimuth_deg=slope_azimuth_deg(samples), physics=dict(site.forecast.physics),
-    )  # fmt: skip
+    return Training(kind, tuple(site.forecast.horizons_s), folder, seed, time_limit_s=config.compute.job_limit_s * 0.8)
 
 
-def read_past(c: Connection, site: Site, kind: str, now: datetime) -> tuple[list[Samples], SiteRecord] | None:
-    """The series of a site that a network learns from, and the record that its worker is given; None without any."""
+def read_past(c: Connection, site: Site, kind: str, now: datetime) -> SiteRecord | None:
+    """The record of a site that a network learns from, as its worker is given it; None without any series."""
     if site.slowest_motion_s is None:
         return None
     samples, step, driving = _read_own(c, site, kind, now, site.slowest_motion_s, is_forecast=True)
-    return (samples, make_record(site, samples, step, now, driving)) if samples else None
+    return make_record(site, samples, step, now, driving) if samples else None
 
 
 def _read_own(

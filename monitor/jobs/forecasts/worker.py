@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from detection.anomaly.records import DetectorTraining
 from forecasting.data.covariates import covariates_from_samples, join_facts, make_season, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks
@@ -98,14 +96,12 @@ def train_forecaster(asked: TrainingAsked) -> TrainingAnswer:
 def score_cell(asked: TrainingAsked) -> CellAnswer:
     """Train one network of a grid on the past of a site and score it on the rows after, or say why not."""
     from forecasting.evaluation.grid import score_settings
-    from forecasting.neural.physics import Physics
     from forecasting.serving.issue import WINDOW
 
     how = asked.training
     settings = {
         "epochs": how.epochs, "time_limit_s": how.time_limit_s, "stride": how.stride, "window": WINDOW,
-        "edges": how.edges, "slope_azimuth_deg": how.slope_azimuth_deg, "covariates": None,
-        "physics": Physics(**how.physics) if how.physics else None, **how.settings,
+        "covariates": None, **how.settings,
     }  # fmt: skip
     try:
         return CellAnswer(score_settings(_panel(asked.record), how.model, how.horizons_s, settings, how.seed))
@@ -139,9 +135,4 @@ def _panel(record: SiteRecord) -> Panel:
     panel = panel_from_samples(record.samples, record.step_s, end_s=record.end_s, xy_m=record.xy_m)
     season = make_season(panel) if record.season else ()
     covariates = (*covariates_from_samples(record.drivers, panel), *lay_outlooks(record.expected, panel), *season)
-    heights = record.heights_m
-    return replace(
-        panel,
-        drivers=join_facts(rows_from_covariates(covariates, panel.step_s), record.facts, panel),
-        heights_m=None if heights is None else np.array([heights[name] for name in panel.stations], dtype=np.float64),
-    )
+    return replace(panel, drivers=join_facts(rows_from_covariates(covariates, panel.step_s), record.facts, panel))

@@ -1,4 +1,4 @@
-"""What knowledge is worth, each piece on and off: physics in the loss, transfer, replay, slope edges.
+"""What knowledge is worth, each piece on and off: transfer, replay.
 
     python -m tests.bench.forecasting.bench_forecast_knowledge [--seeds 7,8] [--epochs 8]
 
@@ -21,10 +21,9 @@ from forecasting.data.splits import Split, rolling_folds, split
 from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.learner import Settings
-from forecasting.neural.physics import Physics
 from forecasting.neural.pooled import Pooled, adopt, fine_tune, train_pooled
 from forecasting.neural.training import train_network
-from tests.bench.forecasting.bench_forecast_sources import DATA, read_sk
+from tests.bench.forecasting.bench_forecast_sources import DATA
 from tests.bench.record import record
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast_knowledge"
@@ -54,76 +53,6 @@ def over_folds(panel: Panel, run: Callable[[Panel, Split], Row]) -> Row:
     return {
         way: [statistics.fmean(one[way][i] for one in found) for i in range(len(found[0][way]))] for way in found[0]
     }
-
-
-def physics(settings: Settings) -> Row:
-    """Soft terms on SK: creep and Voight with gru, rain with multi-source."""
-
-    def run(panel: Panel, cut: Split) -> Row:
-        def one(model: str, terms: Physics | None) -> list[float]:
-            made = train_network(model, panel, cut, HORIZONS_S, replace(settings, physics=terms)).forecaster
-            return score(made, panel, cut)
-
-        return {
-            "off, gru": one("gru", None),
-            "creep 0.3, gru": one("gru", Physics(creep=0.3)),
-            "voight 0.3, gru": one("gru", Physics(voight=0.3)),
-            "off, multi-source": one("multi-source", None),
-            "rain 1, multi-source": one("multi-source", Physics(rain=1.0)),
-        }
-
-    return over_folds(read_sk(), run)
-
-
-def draw_accelerations() -> Panel:
-    """Six stations that run away as `v' = A v^2` every 90 to 130 days and come to rest again, noise 0.5 mm."""
-    rng = np.random.default_rng(11)
-    rows, stations = 700, 6
-    values = np.zeros((rows, stations))
-    for s in range(stations):
-        t, level = -int(rng.integers(0, 60)), 0.0
-        while t < rows:
-            life = int(rng.integers(90, 131))
-            moved = -8.0 * np.log1p(-np.arange(life) / (life + 3.0))
-            rest = np.full(25, moved[-1])
-            for value in (*moved, *rest):
-                if 0 <= t < rows:
-                    values[t, s] = level + value
-                t += 1
-            level += moved[-1]
-    names = tuple(f"D{s}" for s in range(stations))
-    return Panel(0.0, DAY_S, names, values + rng.normal(0, 0.5, values.shape))
-
-
-def runaway(settings: Settings) -> Row:
-    """The Voight term where its relation holds by construction."""
-
-    def run(panel: Panel, cut: Split) -> Row:
-        ways = {"off, gru": None, "voight 0.1, gru": Physics(voight=0.1), "voight 0.3, gru": Physics(voight=0.3)}
-        return {
-            way: score(
-                train_network("gru", panel, cut, HORIZONS_S[:2], replace(settings, physics=terms)).forecaster,
-                panel,
-                cut,
-            )
-            for way, terms in ways.items()
-        }
-
-    return over_folds(draw_accelerations(), run)
-
-
-def edges(settings: Settings) -> Row:
-    """Edges down the slope in place of those by distance or lead, on SK with Outang's heights."""
-
-    def run(panel: Panel, cut: Split) -> Row:
-        out = {}
-        for model in ("graph-gru", "diffusion-gru"):
-            for kind, word in (("measured", "off"), ("slope", "slope edges")):
-                made = train_network(model, panel, cut, HORIZONS_S, replace(settings, edges=kind)).forecaster
-                out[f"{word}, {model}"] = score(made, panel, cut)
-        return out
-
-    return over_folds(read_sk(), run)
 
 
 def transfer(settings: Settings) -> Row:
@@ -182,15 +111,10 @@ def main() -> None:
     seeds = [int(s) for s in given.seeds.split(",")]
     KEPT.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Callable[[Settings], Row]] = {
-        "physics on SK": physics,
-        "physics on drawn runaways": runaway,
-        "edges on SK": edges,
         "transfer to 330 d of SK": transfer,
         "replay": replay,
     }
-    figures: dict[str, Any] = {
-        "unit": "MAE mm at 1, 7, 30 d (drawn: 1, 7 d), own median, mean of 3 folds; median [range] over seeds"
-    }
+    figures: dict[str, Any] = {"unit": "MAE mm at 1, 7, 30 d, own median, mean of 3 folds; median [range] over seeds"}
     for name, run in parts.items():
         by_seed = []
         for seed in seeds[:1] if name.startswith("ewa") else seeds:

@@ -54,19 +54,17 @@ class Case:
     words: str
 
 
-def read_outang_places(stations: tuple[str, ...]) -> tuple[Floats, Floats]:
-    """Plan places and heights of the Outang stations in the order given."""
+def read_outang_places(stations: tuple[str, ...]) -> Floats:
+    """Plan places of the Outang stations in the order given."""
     lines = (DATA / "timeseries" / "outang" / "station_coords.csv").read_text().splitlines()[1:]
     rows = {line.split(",")[0]: [float(v) for v in line.split(",")[2:]] for line in lines}
-    table = np.array([rows[name] for name in stations])
-    return table[:, :2], table[:, 2]
+    return np.array([rows[name][:2] for name in stations])
 
 
 def read_sk() -> Panel:
     """SK with the places of its stations."""
     panel = read_record("SK", Recipe()).panel
-    places, heights = read_outang_places(panel.stations)
-    return replace(panel, xy_m=places, heights_m=heights)
+    return replace(panel, xy_m=read_outang_places(panel.stations))
 
 
 def cases(epochs: int) -> Iterator[Case]:

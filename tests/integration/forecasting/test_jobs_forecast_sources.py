@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from forecasting.neural.checkpoint import read
-from forecasting.serving.records import Training
 from monitor.checks.site_files import find_unread
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import epoch_s
@@ -19,8 +18,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.jobs.forecasts import issue, train
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
-from monitor.jobs.forecasts.tasks import TRAIN_FORECASTER, SiteRecord, TrainingAsked
-from monitor.jobs.samples import heights_m, load_displacements, plan_xy_m, slope_azimuth_deg
+from monitor.jobs.samples import load_displacements, plan_xy_m
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -52,7 +50,6 @@ unit = "index"
 covariates = ["R1.rain", "R1.greenness", "season", "station"]
 models = ["multi-source", "graph-gru"]
 horizons = ["1d"]
-edges = "slope"
 expected_rain = {"24h" = "R1.rain_next_24h"}
 """
 STATION = """
@@ -162,15 +159,12 @@ def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
     assert set(drivers) == {"R1.rain", "R1.greenness"}, "what is expected is no measurement; nobody named the other"
 
 
-def test_places_heights_and_the_fall_reach_the_networks(
+def test_places_drivers_and_facts_reach_the_networks(
     database: Database, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = fill(database)
     with database.read() as c:
         samples = load_displacements(c, site, START - DAY, now)
-    assert slope_azimuth_deg(samples) == pytest.approx(180.0)
-    assert heights_m(samples) == {"G0.displacement": 500.0, "G1.displacement": 480.0, "G2.displacement": 460.0}
-    assert heights_m(samples[:1]) is not None
     places = plan_xy_m(site, samples)
     assert places is not None
     assert places["G2.displacement"] == pytest.approx((0.0, -0.0008 * 111_320.0))
@@ -199,23 +193,13 @@ def test_places_heights_and_the_fall_reach_the_networks(
     assert dict(zip(multi.sources.names, multi.sources.kinds, strict=True))["R1.rain_next_24h"] == "outlook"
     for recipe in recipes.values():
         tie = np.array(recipe.supports[0])
-        assert tie[0, 1] > 0, "G0 stands above G1"
+        assert tie[0, 1] > 0, "G0 stands beside G1"
         assert tie[0, 0] == 0
-    assert asked[0].training.slope_azimuth_deg == pytest.approx(180.0)
     said = issue.issue_forecasts(database, config, site, now)
     assert "failed" not in said
     (issues,) = asked[-1].record.expected
     assert max(issues.known_s) <= epoch_s(now)
     assert math.isclose(issues.expected_mm[-1] % 30.0, 1.0)
-
-
-def test_edges_of_a_slope_that_nobody_described_are_refused_in_words(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    times = [86400.0 * k for k in range(300)]
-    samples = {n: (times, np.cumsum(draw.normal(0, 1, 300)).tolist()) for n in "AB"}
-    record = SiteRecord(samples, 86400.0, times[-1], {"A": (0.0, 0.0), "B": (0.0, 50.0)})
-    training = Training("graph-gru", (86400.0,), tmp_path, epochs=1, edges="slope")
-    assert "no station lies above another" in cross(TRAIN_FORECASTER, TrainingAsked(record, training)).refused
 
 
 COVARIATES = 'covariates = ["R1.rain", "R1.greenness", "season", "station"]'
@@ -256,5 +240,3 @@ def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:
         parse_site(TEXT.replace('"R1.greenness", "season"', '"R1.snow", "season"'), "hill.toml")
     with pytest.raises(ConfigError, match=r"'STATION\.quantity', 'season' or 'station', got 'sesaon'"):
         parse_site(TEXT.replace('"season", "station"', '"sesaon", "station"'), "hill.toml")
-    with pytest.raises(ConfigError, match="edges"):
-        parse_site(TEXT.replace('edges = "slope"', 'edges = "steep"'), "hill.toml")

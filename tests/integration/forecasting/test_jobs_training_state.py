@@ -105,9 +105,7 @@ def test_a_training_is_told_where_to_begin_and_what_to_learn_beside(database, tm
     questions, killed = asked
     killed[0] = False
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path)}})
-    forecast = (
-        'models = ["gru", "pretrained-lstm"]\nstart_from = "old"\nreplay = ["cut", "nowhere"]\nphysics = {creep = 0.5}'
-    )
+    forecast = 'models = ["gru", "pretrained-lstm"]\nstart_from = "old"\nreplay = ["cut", "nowhere"]'
     text = SITE.replace('models = ["gru"]', forecast).replace('"cut"\nname', '"young"\nname')
     young = parse_site(text, "young.toml")
     with database.write() as c:
@@ -131,7 +129,6 @@ def test_a_training_is_told_where_to_begin_and_what_to_learn_beside(database, tm
             )  # fmt: skip
     assert train_one(database, config, young, "forecast", "gru", NOW) == "too little"
     assert questions[-1].training.start == Path("/models/gru.safetensors")
-    assert questions[-1].training.physics == {"creep": 0.5}
     assert not questions[-1].training.own_start
     assert [list(one.samples) for one in questions[-1].replay] == [["G1.displacement"]]
     assert len(questions[-1].replay[0].samples["G1.displacement"][1]) == 301

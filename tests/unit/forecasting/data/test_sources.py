@@ -1,10 +1,9 @@
-"""A network of several sources: rain is heard, a missing source is missed, no later rain is known; physics, slopes."""
+"""A network of several sources: rain is heard, a missing source is missed, no later rain is known."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from forecasting.data.covariates import covariates_from_samples, features, rows_from_covariates
 from forecasting.data.driver_rows import DriverRows
@@ -13,9 +12,7 @@ from forecasting.data.splits import split
 from forecasting.errors import ForecastingError, PanelError
 from forecasting.evaluation.leakage import run_leak_test
 from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
-from forecasting.neural.graph import slope_graph, slope_supports
 from forecasting.neural.learner import Settings
-from forecasting.neural.physics import FASTEST, Physics, creep_term, rain_term, voight_change, voight_term, wet
 from forecasting.neural.pooled import fine_tune
 from forecasting.neural.source_scale import fit_scale
 from forecasting.neural.training import prepare, train_network
@@ -114,67 +111,3 @@ def test_driver_rows_and_their_scale():
         DriverRows(("x",), ("sun",), np.zeros((2, 1)))
     with pytest.raises(PanelError, match="rows of drivers"):
         replace(panel, drivers=rows.head(4))
-
-
-def test_terms_of_the_loss_are_what_they_say():
-    assert float(creep_term(torch.tensor([[[1.0, 2.0, 2.0]]]))) == 0.0
-    assert float(creep_term(torch.tensor([[[1.0, 0.5]]]))) == pytest.approx(0.25)
-    dry, wetter = torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[2.0, 0.0]]])
-    assert float(rain_term(dry, wetter)) == pytest.approx(0.5)
-    window = torch.ones(1, 3, 2, 2)
-    more = wet(window, ("rain", "water"))
-    assert more[0, -1, 0, 0] == 2.0
-    assert (more - window).count_nonzero() == 1
-
-
-def test_the_voight_relation_continues_an_accelerating_slope():
-    # alpha = 2: 1/v falls linearly, failure at t = 40 d: displacement = -ln(40 - t)
-    t = torch.arange(0.0, 40.0, dtype=torch.float64)
-    moved = -torch.log(40.0 - t)
-    earlier, later = (moved[10] - moved[0]) / 10, (moved[20] - moved[10]) / 10
-    made = voight_change(earlier, later, 10.0, torch.tensor([5.0, 10.0], dtype=torch.float64), 2.0)
-    truth = torch.stack([moved[25] - moved[20], moved[30] - moved[20]])
-    torch.testing.assert_close(made, truth, rtol=0.1, atol=0.0)
-    soon = voight_change(torch.tensor(0.1), torch.tensor(5.0), 10.0, torch.tensor([30.0]), 2.0)
-    assert float(soon[0]) <= FASTEST * 5.0 * 30.0 + 1e-3
-    values = moved[:21].reshape(1, 1, 21)
-    options = {"lag": 10, "steps": (5, 10), "alpha": 2.0}
-    noise = torch.full((1, 1), 1e-6, dtype=torch.float64)
-    good = voight_term(values, made.reshape(1, 1, 2), noise, **options)
-    assert float(good) == pytest.approx(0.0, abs=1e-9)
-    assert float(voight_term(values, 0.3 * made.reshape(1, 1, 2), noise, **options)) > 0.01
-    steady = torch.arange(21.0, dtype=torch.float64).reshape(1, 1, 21)
-    assert float(voight_term(steady, made.reshape(1, 1, 2), noise, **options)) == 0.0
-
-
-def test_physics_is_off_unless_asked_for_and_bends_when_asked():
-    quick = replace(LIVELY, epochs=1, stride=3)
-    plain = train_network("multi-source", PANEL, PARTS, HORIZON, quick).forecaster
-    zero = train_network("multi-source", PANEL, PARTS, HORIZON, replace(quick, physics=Physics())).forecaster
-    assert to_bytes(plain, "d") == to_bytes(zero, "d")
-    for physics in (Physics(rain=5.0), Physics(creep=5.0), Physics(voight=1.0)):
-        bent = train_network("multi-source", PANEL, PARTS, HORIZON, replace(quick, physics=physics)).forecaster
-        assert to_bytes(bent, "d") != to_bytes(plain, "d"), physics
-
-
-def test_edges_lead_down_the_slope():
-    places = np.array([[0.0, 100.0], [0.0, 0.0], [100.0, 0.0]])  # the first lies north of the second
-    heights = np.array([200.0, 100.0, 100.0])
-    down = slope_graph(places, heights, None, 3)
-    assert down[0, 1] > 0
-    assert down[1, 0] == 0
-    assert down[1, 2] == down[2, 1] == 0, "side by side on a contour"
-    np.testing.assert_allclose(down, slope_graph(places, None, 180.0, 3))
-    assert not slope_graph(places, None, None, 3).any()
-    assert not slope_graph(None, heights, None, 3).any()
-    assert not slope_graph(places, np.full(3, 7.0), None, 3).any(), "flat ground falls nowhere"
-    values = np.cumsum(np.random.default_rng(0).normal(size=(80, 3)), axis=0)
-    walk = slope_supports(values, places, heights, None, lag=7, directed=True)
-    assert walk[0, 0, 1] > 0
-    assert walk[1, 1, 0] > 0
-    both = slope_supports(values, places, heights, None, lag=7, directed=False)
-    np.testing.assert_allclose(both, both.transpose(0, 2, 1))
-    panel = replace(PANEL, xy_m=np.array([[0.0, 90.0], [0.0, 0.0], [40.0, 40.0]]), heights_m=np.array([9.0, 0.0, 4.0]))
-    settings = replace(LIVELY, epochs=1, edges="slope")
-    made = train_network("diffusion-gru", panel, PARTS, HORIZON, settings).forecaster
-    assert made.recipe.supports[0][0][1] > 0 == made.recipe.supports[0][1][0]

@@ -122,9 +122,6 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     one, two = (jobs.train(other, replace(asked, start=first.path), replay=[each]) for each in (later, cut))
     assert one.card["training"]["replayed"] == 1
     assert one.model_hash == two.model_hash
-    bent = jobs.train(other, replace(asked, start=first.path, physics={"creep": 5.0}))
-    assert bent.card["training"]["physics"] == {"creep": 5.0}
-    assert bent.model_hash != alone.model_hash
     with pytest.raises(ForecastingError, match="lstm cannot begin with the weights of gru"):
         jobs.train(other, replace(asked, model="lstm", start=first.path))
     with pytest.raises(ForecastingError, match="replay serves networks of motion alone"):

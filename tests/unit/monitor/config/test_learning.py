@@ -32,13 +32,8 @@ def read(forecast, quantity="displacement_downslope"):
 
 
 def test_what_is_asked_reaches_the_plan():
-    plan = read(
-        'models = ["lstm", "pretrained-lstm"]\nstart_from = "old-bench"\nreplay = ["old-bench"]\n'
-        "physics = {creep = 0.2, voight = 0.1, alpha = 1.8}"
-    )
+    plan = read('models = ["lstm", "pretrained-lstm"]\nstart_from = "old-bench"\nreplay = ["old-bench"]')
     assert (plan.start_from, plan.replay) == ("old-bench", ("old-bench",))
-    assert dict(plan.physics) == {"creep": 0.2, "voight": 0.1, "alpha": 1.8}
-    assert read('models = ["gru"]').physics == ()
     assert read('models = ["pretrained-lstm"]\nreplay = ["old-bench"]').replay == ("old-bench",)
 
 
@@ -46,24 +41,13 @@ def test_what_is_asked_reaches_the_plan():
     ("forecast", "said"),
     [
         ('start_from = "old"', "forecast.start_from: no network is chosen"),
-        ('models = ["auto"]\nphysics = {creep = 0.1}', "forecast.physics: no network is chosen"),
         ('models = ["pretrained-lstm"]\nstart_from = "old"', "begins with shipped weights"),
         ('models = ["gru", "graph-gru"]\nstart_from = "old"', "graph-gru reads the stations of one site together"),
         ('models = ["gru"]\nreplay = ["old"]', "nothing to forget"),
         ('models = ["gru"]\nstart_from = "old"\nreplay = ["bench"]', "the record of bench itself"),
-        ('models = ["gru"]\nphysics = {alpha = 1.5}', "exponent of voight"),
-        ('models = ["multi-source"]\nphysics = {rain = 0.1}', "multi-source reads no rain here"),
-        ('models = ["gru"]\nphysics = {creep = -1}', "forecast.physics.creep"),
-        ('models = ["gru"]\nphysics = {voight = 1, alpha = 1.0}', "forecast.physics.alpha"),
-        ('models = ["gru"]\nphysics = {gravity = 1}', "gravity"),
     ],
 )
 def test_what_nothing_would_use_is_refused_in_one_line(forecast, said):
     with pytest.raises(ConfigError, match=said) as refused:
         read(forecast)
     assert len(refused.value.faults) == 1
-
-
-def test_creep_needs_a_sign_that_is_a_direction():
-    with pytest.raises(ConfigError, match=r"sign of G1\.displacement_east is no direction"):
-        read('models = ["gru"]\nphysics = {creep = 0.1}', "displacement_east")

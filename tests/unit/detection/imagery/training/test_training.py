@@ -512,24 +512,6 @@ def test_weights_that_are_not_their_cards_are_refused(tmp_path):
         load_model(str(tmp_path / "own.safetensors"))
 
 
-class Everywhere(torch.nn.Module):
-    """A teacher that sees landslides everywhere."""
-
-    def forward(self, images):
-        odds = torch.full_like(images[:, :1], 3.0)
-        return torch.cat([-odds, odds], dim=1)
-
-
-def test_a_student_leans_to_its_teachers(patches):
-    """Distillation moves the answer towards the mean of the teachers, and leaves the truth its say."""
-    quick = replace(QUICK, epochs=1)
-    alone, taught = (train_patches(patches, quick, teachers=teachers) for teachers in ((), (Everywhere(),) * 2))
-    images = torch.zeros(1, 3, 32, 32)
-    with torch.inference_mode():
-        odds = [float((one.network(images)[:, 1] - one.network(images)[:, 0]).mean()) for one in (alone, taught)]
-    assert odds[0] < odds[1] < 6.0
-
-
 def test_the_device_is_a_known_one_that_is_there(patches, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_DEVICE", "tpu")
     with pytest.raises(RecipeError, match="expected one of cpu, cuda, auto"):
