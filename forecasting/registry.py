@@ -44,7 +44,6 @@ NETWORKS = {
     "cnn-lstm-attention": "forecasting.neural.networks.recurrent.parts:CnnLstmAttention",
     "transformer": "forecasting.neural.networks.attention.transformer:Transformer",
     "vae-gru": "forecasting.neural.networks.recurrent.vae_gru:VaeGru",
-    "emd-gru": "forecasting.neural.networks.recurrent.decomposed_gru:EmdGru",
     "graph-lstm": "forecasting.neural.networks.graph.lstm:GraphLstm",
     "graph-attention-gru": "forecasting.neural.networks.graph.attention_gru:GraphAttentionGru",
     "graph-transformer": "forecasting.neural.networks.graph.transformer:GraphTransformer",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -11,9 +11,8 @@ from torch import Tensor
 
 from forecasting.data.covariates import YEAR_S
 from forecasting.data.driver_rows import DriverRows, in_order
-from forecasting.data.features import CLIP, FEATURES, Windows, scale_lag, windows
+from forecasting.data.features import FEATURES, Windows, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
-from forecasting.decomposition.windows import PARTS, cut_parts
 from forecasting.errors import HorizonError
 from forecasting.neural.device import ask
 from forecasting.neural.head import QUANTILES
@@ -159,7 +158,7 @@ class NeuralForecaster:
 
 
 def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> Windows:
-    """Windows of the movement as a network reads them; those of one that decomposes with the parts beside the features.
+    """Windows of the movement as a network reads them.
 
     Args:
         recipe: Which network, and its window.
@@ -167,12 +166,7 @@ def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) 
         origins: Issue times, shape (N,).
         noise_mm: Floor of each station's scale, shape (S,).
     """
-    cut = windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
-    method = load(recipe.model).decomposes
-    if method is None:
-        return cut
-    parts = cut_parts(values, origins, method=method, window=recipe.window) / cut.scale_mm[..., None, None]
-    return replace(cut, inputs=np.concatenate([cut.inputs, np.clip(parts, -CLIP, CLIP).astype(np.float32)], axis=-1))
+    return windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
 
 
 def cut_drivers(
@@ -206,7 +200,7 @@ def build_network(recipe: Recipe) -> Network:
     kind = load(recipe.model)
     joined = (len(sources.names) if kind.joins else 0) + len(sources.facts)
     shape = Shape(
-        features=len(FEATURES) + (PARTS if kind.decomposes else 0) + 2 * joined,
+        features=len(FEATURES) + 2 * joined,
         window=recipe.window,
         horizons=len(recipe.steps),
         hidden=recipe.hidden,

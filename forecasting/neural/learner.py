@@ -197,10 +197,7 @@ class Learner:
         return False
 
     def _time_judging(self) -> float:
-        """Seconds that reading the early-stop and calibration rows anew will take when the training is over.
-
-        Nothing of it is kept from the passes, and of a network that decomposes its windows it is most of the work.
-        """
+        """Seconds that reading the early-stop and calibration rows anew will take when the training is over."""
         self.network.eval()
         total_s = 0.0
         for member in self.judges:

@@ -64,13 +64,11 @@ class Network(nn.Module):
         needs_graph: True when the stations are read together: they are then those of training, in their order.
         directed: True when the graphs say who leads whom, instead of who is alike.
         joins: True when drivers are joined to the rows; False when the network has encoders of its own for them.
-        decomposes: How its windows are taken apart: a key of `forecasting.decomposition.components.METHODS`, or None.
     """
 
     needs_graph = False
     directed = False
     joins = True
-    decomposes: str | None = None
 
     head: nn.Module
 

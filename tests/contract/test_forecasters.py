@@ -259,9 +259,9 @@ def test_many_stations_are_read_in_small_steps_and_within_the_time():
 
 
 def test_the_time_of_judging_is_kept_from_that_of_learning(monkeypatch):
-    """A network that decomposes its windows reads them anew when it is judged, after the last pass."""
+    """A network reads its windows anew when it is judged, after the last pass."""
     settings = replace(QUICK, time_limit_s=1000.0)
-    made = Member(prepare("emd-gru", PANEL, PARTS, HORIZONS, settings), PANEL.values, PARTS)
+    made = Member(prepare("gru", PANEL, PARTS, HORIZONS, settings), PANEL.values, PARTS)
     learner = Learner(build_network(made.recipe), [made], settings)
     clock_s = [0.0]
 
@@ -274,7 +274,7 @@ def test_the_time_of_judging_is_kept_from_that_of_learning(monkeypatch):
     judged = PARTS.early_stop.origins.size + PARTS.calibration.origins.size
     assert learner._time_judging() == pytest.approx(judged / 16)
     learner.settings = replace(settings, time_limit_s=1.0)
-    with pytest.raises(ForecastingError, match="emd-gru needs more than half of the 1 s"):
+    with pytest.raises(ForecastingError, match="gru needs more than half of the 1 s"):
         learner.run(clock_s[0], None)
     learner.settings = settings
     monkeypatch.setattr(learner, "_time_judging", lambda: 1000.0)
@@ -291,7 +291,7 @@ def pulsing(rows=500, stations=3, seed=5):
     return Panel(0.0, DAY_S, names, np.cumsum(rate, axis=0) + rng.normal(0, 0.2, (rows, stations)), places)
 
 
-SLOW = {"gru": 9, "pretrained-lstm": 9, "rnn": 9, "conv-lstm": 12, "bilstm": 9, "lstm": 9, "emd-gru": 9,
+SLOW = {"gru": 9, "pretrained-lstm": 9, "rnn": 9, "conv-lstm": 12, "bilstm": 9, "lstm": 9,
         "graph-attention-gru": 9, "graph-gru": 9, "graph-lstm": 9}  # fmt: skip
 """Passes that a network needs where seven are not enough, or just enough."""
 LONG = {"lstm2": 9}

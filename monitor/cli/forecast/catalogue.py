@@ -135,14 +135,12 @@ def _size_of_network(name: str) -> dict[str, Any]:
 
     import forecasting
     from forecasting.data.features import FEATURES
-    from forecasting.decomposition.windows import PARTS
     from forecasting.neural.network import Shape
     from forecasting.registry import load
 
     kind = load(name)
     graph = (1.0 - torch.eye(STATIONS)).expand(2, -1, -1) / STATIONS
-    features = len(FEATURES) + (PARTS if kind.decomposes else 0)
-    made = kind(Shape(features, WINDOW, HORIZONS, HIDDEN, 0.1, graph if kind.needs_graph else None))
+    made = kind(Shape(len(FEATURES), WINDOW, HORIZONS, HIDDEN, 0.1, graph if kind.needs_graph else None))
     card = Path(forecasting.__file__).parent / "weights" / f"{name}.json"
     count = sum(one.numel() for one in made.parameters())
     shipped = json.loads(card.read_text(encoding="utf-8"))["parameters"] if card.is_file() else count
@@ -215,7 +213,7 @@ def _score_short() -> Iterator[Told]:
 
 
 def _score_parts(name: str) -> Iterator[Told]:
-    """A row ahead by the parts and without them, what the future would have made of it; then its network, if any."""
+    """A row ahead by the parts and without them, and what the future would have made of it."""
     figures, source = _read("seeds")
     for one, horizon in PARTS_SETS.items():
         row = figures.get(f"decomposition on {one}", {}).get(name, {})
@@ -231,17 +229,6 @@ def _score_parts(name: str) -> Iterator[Told]:
                 f"without, {row['rmse_whole_series_mm']:.3g} mm had it known the future"
             ),
         )
-    table = _read("forecast")[0].get("SK", {})
-    for horizon in DAILY:
-        made, plain = table.get(f"{name}-gru {horizon}"), table.get(f"gru {horizon}")
-        if made and plain:
-            words = f"SK {horizon}: {name}-gru {made['mae']:.3f} mm, gru {plain['mae']:.3f} mm"
-            is_fair = made["seeds"] == plain["seeds"]  # else the seed may be the difference
-            yield {
-                "set": "SK", "horizon": horizon, "network": f"{name}-gru", "mae_mm": made["mae"],
-                "gru_mae_mm": plain["mae"], "seeds": made["seeds"], "gru_seeds": plain["seeds"],
-                "record": "forecast.json", "measured_at": made["measured_at"],
-            }, made["mae"] < plain["mae"], words if is_fair else None  # fmt: skip
 
 
 def _score_looks(name: str) -> Iterator[Told]:

@@ -145,7 +145,7 @@ def test_the_same_network_gives_the_same_record(taught, told):
     assert explain(taught, PANEL, PARTS) == told
 
 
-@pytest.mark.parametrize("model", ["emd-gru", "bigru-attention", "transformer", "graph-attention-gru", "graph-lstm"])
+@pytest.mark.parametrize("model", ["gru", "bigru-attention", "transformer", "graph-attention-gru", "graph-lstm"])
 def test_every_map_says_that_it_is_no_cause(model):
     panel = replace(PANEL, drivers=None)
     forecaster = train_network(model, panel, PARTS, HORIZONS, replace(QUICK, epochs=1, stride=4)).forecaster
@@ -154,7 +154,7 @@ def test_every_map_says_that_it_is_no_cause(model):
     kinds = {one["kind"] for one in made["maps"]}
     assert all(one["note"] == NOT_A_CAUSE for one in made["maps"])
     expected = {
-        "emd-gru": set(),
+        "gru": set(),
         "bigru-attention": {"attention over rows"},
         "transformer": {"attention of the newest patch over patches of rows"},
         "graph-attention-gru": {"attention between stations", "given graphs, added"},

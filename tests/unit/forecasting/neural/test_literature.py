@@ -2,13 +2,9 @@
 
 import math
 
-import numpy as np
-import pytest
 import torch
 
 from forecasting.data.features import FEATURES
-from forecasting.decomposition.components import decompose
-from forecasting.decomposition.windows import PARTS, cut_parts
 from forecasting.neural.network import Shape
 from forecasting.registry import load
 
@@ -42,21 +38,3 @@ def test_the_fan_of_vae_gru_comes_from_the_draws_of_its_code():
     network.train()
     assert not torch.equal(network(inputs), network(inputs)), "in training every step draws anew"
     assert network.penalty().item() > 0
-
-
-@pytest.mark.parametrize("method", ["emd", "vmd", "ceemdan"])
-def test_parts_of_a_window_know_no_later_row_and_add_up(method):
-    rng = np.random.default_rng(2)
-    values = np.cumsum(rng.gamma(0.5, 1.0, (60, 1)), axis=0) + rng.normal(0, 0.4, (60, 1))
-    values[33, 0] = np.nan
-    origins = np.array([10, 45])
-    parts = cut_parts(values, origins, method=method, window=20)
-    assert parts.shape == (2, 1, 20, PARTS)
-    assert not parts[0].any(), "eleven rows are too few to take apart"
-    changed = values.copy()
-    changed[46:] = 1e4
-    np.testing.assert_array_equal(parts, cut_parts(changed, origins, method=method, window=20))
-    np.testing.assert_allclose(parts, cut_parts(values + 500.0, origins, method=method, window=20), atol=1e-6)
-    known = decompose(values[6:46, 0], 40, method=method, period=1).parts.sum(axis=0)[-20:]
-    whole = parts[1, 0].sum(axis=1)
-    np.testing.assert_allclose(whole - whole[-1], known - known[-1], atol=1e-6)

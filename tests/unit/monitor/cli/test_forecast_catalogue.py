@@ -86,16 +86,8 @@ def test_every_model_has_a_figure_or_a_reason(listed):
 
 
 def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monkeypatch):
-    new = {"seeds": 1, "measured_at": "2026-02-02"}
     parts = listed["ceemdan"]
     assert "bazimen 30d: RMSE 89.4 mm with its parts" in parts["reasons_against"]
-    assert {s["record"] for s in listed["emd"]["scores"]} == {"seeds.json", "forecast.json"}
-    rows = {"emd-gru 1d": new | {"mae": 0.7}, "gru 1d": new | {"mae": 0.8}, "emd-gru 7d": new | {"mae": 1.0}}
-    rows |= {"gru 7d": new | {"mae": 1.1, "seeds": 3}}
-    keep(monkeypatch, forecast={"SK": rows})
-    told = catalogue._weigh(catalogue._score_parts("emd"))
-    assert told["reasons_for"] == "SK 1d: emd-gru 0.700 mm, gru 0.800 mm", "one seed beside three gives no reason"
-    assert [(s["seeds"], s["gru_seeds"]) for s in told["scores"]] == [(1, 1), (1, 3)]
     table = {"records": 14, "served": 0.5, "ratio to auto": {"tuned": [1.1, 14], "served": [0.9, 14]}}
     keep(monkeypatch, **{"forecast-short": {"reported": {"40 rows": table}}})
     told = catalogue._weigh(catalogue._score_short())
