@@ -71,6 +71,5 @@ for verb, example in (
     (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
     (trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
     (trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),
-    (trials.drivers, "slopeward forecast drivers --config configs/forecasting/lamosano.toml"),
 ):
     app.command(epilog=f"Example: {example}")(verb)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_json, require_any, say, show_in_order
+from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_json, say, show_in_order
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 
@@ -232,34 +232,6 @@ def leak_test(
                 )
     if leaking:
         raise LeakError(f"leak: {', '.join(leaking)} changed when only the future was changed")
-
-
-def drivers(
-    data: DataOption = None,
-    config: RecipeOption = None,
-    quantity: QuantityOption = None,
-    until: Annotated[str | None, typer.Option(help="Use rows before this instant only (ISO 8601, UTC).")] = None,
-) -> None:
-    """Which driver moves which station, and how much later: correlation and mutual information on the past only."""
-    from datetime import UTC, datetime
-
-    from forecasting.data.drivers import driver_table
-
-    _, record = open_record(data, config, quantity)
-    end_s = None
-    if until is not None:
-        at = datetime.fromisoformat(until)
-        end_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    rows = driver_table(record.panel, record.covariates, until_s=end_s)
-    require_any(rows, "the record holds no driver with enough common readings")
-    for row in rows:
-        if options().as_json:
-            print_json(row.to_json())
-        else:
-            print(
-                f"{row.station:12} {row.feature:34} lag {row.lag_days:5.1f} d  r {row.correlation:+.2f}  "
-                f"mutual information {row.information:.3f}  n {row.n}"
-            )
 
 
 def open_record(data: str | None, config: Path | None, quantity: str | None) -> "tuple[Recipe, Record]":

@@ -7,8 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from forecasting.data.covariates import Covariate, antecedent, covariates_from_samples, features, trailing_sum
-from forecasting.data.drivers import driver_table
+from forecasting.data.covariates import antecedent, covariates_from_samples, features, trailing_sum
 from forecasting.data.series import DAY_S, MONTH_S, Panel, nominal_step
 from forecasting.data.sources import Recipe, read_recipe, read_record
 from forecasting.data.splits import rolling_folds, split
@@ -259,27 +258,6 @@ def test_the_audit_names_rows_by_line_and_value(tmp_path, capsys):
     status, told, _ = audit()
     assert (status, set(told)) == (0, {"flagged", "no_number"})
     assert told["flagged"] == f"1 readings bear a flag and are left out: {place(90)}: out_of_range"
-
-
-def test_drivers_come_first_and_the_future_is_not_used():
-    rng = np.random.default_rng(5)
-    rain = rng.gamma(0.3, 10.0, 500)
-    effect = np.concatenate([np.zeros(12), rain[:-12]])
-    values = np.cumsum(0.05 * effect + rng.normal(0, 0.05, 500))[:, None]
-    panel = Panel(0.0, DAY_S, ("G1",), values)
-    other = Covariate("RES.level_m", "water", np.cumsum(rng.normal(size=500)))
-    table = driver_table(panel, [Covariate("R1.rain_mm", "rain", rain), other], until_s=399 * DAY_S)
-    assert table[0].feature == "R1.rain_mm.sum_7d"
-    assert table[0].lag_days == 12
-    assert table[0].correlation > 0.9
-    assert table[0].information > 0.5
-    assert all(row.lag_days >= 0 for row in table)
-    changed = values.copy()
-    changed[400:] = 1e6
-    again = driver_table(
-        Panel(0.0, DAY_S, ("G1",), changed), [Covariate("R1.rain_mm", "rain", rain), other], until_s=399 * DAY_S
-    )
-    assert again == table
 
 
 def test_rain_is_summed_to_the_row_and_levels_are_averaged():
