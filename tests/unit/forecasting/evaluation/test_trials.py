@@ -323,8 +323,6 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
     assert {r["station"] for r in rows} == {"all", "G0", "G1"}
     assert {r["horizon"] for r in rows} == {"1d", "7d"}
     assert "fold 1: lld" in out.err
-    assert run_verb(["forecast", "drivers", "--data", str(path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[0])["feature"].startswith("R1.rain_mm")
     named = tmp_path / "named.toml"
     named.write_text('[backtest]\ncovariates = ["R9.rain_mm", "season"]\n')
     noise, dateless = tmp_path / "n.csv", tmp_path / "d.csv"
