@@ -203,7 +203,7 @@ def draw_site(points: int, days: int = 90) -> tasks.SiteForecastAsked:
     day_s, walk = 86400.0, np.random.default_rng(7).normal(0.3, 1.0, (points, days)).cumsum(axis=1)
     times = array("d", (day_s * k for k in range(days)))
     samples = {f"P{k}": (times, array("d", walk[k])) for k in range(points)}
-    record = tasks.SiteRecord(samples, day_s, (days - 1) * day_s, None, None)
+    record = tasks.SiteRecord(samples, day_s, (days - 1) * day_s)
     models = tuple(tasks.AskedModel(name, name) for name in ("persistence", "lld"))
     return tasks.SiteForecastAsked(record, (day_s,), models, {})
 
