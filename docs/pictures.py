@@ -27,7 +27,7 @@ from detection.imagery.tiles.relief import make_relief
 from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import Actor, AlertState
 from monitor.simulate.story import write_story_site
-from monitor.store.alerting import duty, handovers
+from monitor.store.alerting import duty
 from monitor.store.alerting.alerts import acknowledge, load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -217,7 +217,7 @@ def fill(db: Database, folder: Path) -> int:
         c.execute(t.notification.delete().where(t.notification.c.queued_at < END, t.notification.c.site == "sim-slope"))
         c.execute(t.notification.update().values(state="delivered", sent_at=t.notification.c.queued_at))
         c.execute(t.drill.update().values(state="ended", outcome=DRILLED))
-        handovers.sign_out(c, crew, Actor("bo"), NOTES, NOW - timedelta(minutes=1), tell_sentences)
+        duty.sign_out(c, crew, Actor("bo"), NOTES, NOW - timedelta(minutes=1), tell_sentences)
         stamp(c, "core", {"state": "running", "version": "", "degraded": []}, NOW)
     with db.read() as c:
         return max(a.id for a in load_alerts(c, "sim-slope", ledger="hazard"))

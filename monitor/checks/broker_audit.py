@@ -15,8 +15,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
-from monitor.store.service_checks import OK, Checked, load_checks, save_checks
-from monitor.store.service_state import find_stamp
+from monitor.store.service_state import OK, Checked, find_stamp, load_checks, save_checks
 
 PROBE_EVERY: Final = timedelta(hours=20)
 PROBED: Final = ("broker.session", "broker.queue", "broker.bridge")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from forecasting.message import PLACE, TEXT_OF, Message, Template, Timestamp, Value
-from monitor.store.service_checks import BAD, OK, WARN, CheckRow
+from monitor.store.service_state import BAD, OK, WARN, CheckRow
 
 __all__ = ["BAD", "OK", "WARN", "Check", "Finding", "Found", "found"]
 

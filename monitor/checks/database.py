@@ -74,7 +74,7 @@ def _given_up(seen: Stored) -> Iterator[Found]:
 
 def _learnt(seen: Stored) -> Iterator[Found]:
     """Weights made for a site that should serve it by themselves."""
-    from monitor.store.models.scene_weights import find_broken_weights
+    from monitor.store.models.registry import find_broken_weights
 
     for site in scan_sites(seen.service.paths.sites)[0]:
         with seen.db.read() as c:

@@ -19,7 +19,7 @@ from monitor.config.service import ServiceConfig
 from monitor.notify.trial import find_pause
 from monitor.store.alerting.alerts import FAILING
 from monitor.store.database.engine import Database
-from monitor.store.delivery.channel_tests import load_tested
+from monitor.store.delivery.receipts import load_tested
 from monitor.store.upkeep.backup import sqlite_file
 from monitor.store.upkeep.copies import find_last_try, find_newest
 

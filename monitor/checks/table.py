@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from monitor.checks import broker, database, decisions, installation, live, machine, running, settings, site_files
 from monitor.checks.check import Check, Finding
-from monitor.store.service_checks import CheckRow
+from monitor.store.service_state import CheckRow
 
 AREAS: Final = (site_files, settings, installation, database, machine, broker, running, live, decisions)
 CHECKS: list[Check] = [one for area in AREAS for one in area.CHECKS]

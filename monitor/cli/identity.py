@@ -29,7 +29,7 @@ from monitor.store.database.engine import Database
 from monitor.store.people import countersign
 from monitor.store.people.api_tokens import find_bearer
 from monitor.store.people.countersign import SharedAct
-from monitor.store.people.guesses import LONGEST_S, forget_attempts, take_turn_to_prove
+from monitor.store.people.sessions import LONGEST_S, forget_attempts, take_turn_to_prove
 from monitor.store.people.users import ROLES, User, check_password, find_account, is_open, load_users
 
 PASSWORD: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable

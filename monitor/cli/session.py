@@ -24,7 +24,7 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, parse_duration_s, spell, spell_about, spell_duration
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.export.spreadsheet import write_csv
+from monitor.export.tables import write_csv
 from monitor.language.local_time import spell_instant, use_zone
 from monitor.language.rendering import translate
 from monitor.store.database.engine import Database

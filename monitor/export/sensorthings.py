@@ -18,7 +18,7 @@ from monitor.domain.instants import parse
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.pages import load_stations
-from monitor.store.readings.epochs import count_epochs, load_epochs
+from monitor.store.readings.observations import count_epochs, load_epochs
 
 CONFORMANCE: Final = (
     "http://www.opengis.net/spec/iot_sensing/1.1/req/datamodel",

@@ -15,7 +15,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
 from monitor.ingest.message import Decoded, Fault, Message
-from monitor.store.readings.quarantine import MOST_SOURCES, OTHERS, find_source
+from monitor.store.readings.messages import MOST_SOURCES, OTHERS, find_source
 
 BY_BROKER: Final = ("live", "backfill")
 _TOO_FAST: Final = Template(

@@ -17,8 +17,8 @@ from monitor.ingest.files.reading import store_given
 from monitor.ingest.files.recording import record_file
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.typing_errors import TypingErrors
-from monitor.store.readings.hand_readings import Typed as Before
-from monitor.store.readings.hand_readings import load_typed
+from monitor.store.readings.flags import Typed as Before
+from monitor.store.readings.flags import load_typed
 from monitor.store.readings.observations import load_series
 
 NAME: Final = "typed on the page"

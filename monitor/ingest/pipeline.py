@@ -28,10 +28,9 @@ from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.readings.links import save_links
-from monitor.store.readings.messages import Rejected, add_rejected, add_report, note_sequences
+from monitor.store.readings.instruments import save_links
+from monitor.store.readings.messages import ROW_BYTES, Quota, Rejected, add_rejected, add_report, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
-from monitor.store.readings.quarantine import ROW_BYTES, Quota
 
 log: Final = logging.getLogger(__name__)
 PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits

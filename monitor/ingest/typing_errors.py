@@ -14,7 +14,7 @@ from forecasting.message import Figure, Message, Template, Term
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec, Site
-from monitor.store.readings.hand_readings import MISTYPED, Typed, load_typed
+from monitor.store.readings.flags import MISTYPED, Typed, load_typed
 from monitor.store.readings.observations import load_series
 
 READ_BEFORE: Final = KNOWN + 10  # mistyped ones among them

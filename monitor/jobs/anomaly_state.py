@@ -29,8 +29,7 @@ from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_labels as labels
-from monitor.store.models.anomalies import ECHO, latest_by_series
-from monitor.store.models.wrong_units import JUDGED
+from monitor.store.models.anomalies import ECHO, JUDGED, latest_by_series
 from monitor.store.readings.reading_stamps import Stamp, Stretch, load_newer_values
 
 HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly

@@ -18,8 +18,7 @@ from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
-from monitor.store.upkeep.prune import Limits, Sweep
-from monitor.store.upkeep.summaries import SPANS
+from monitor.store.upkeep.prune import SPANS, Limits, Sweep
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()

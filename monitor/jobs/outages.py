@@ -5,7 +5,7 @@ from datetime import datetime
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
-from monitor.store.readings.outages import count_readings, list_open, save_count
+from monitor.store.readings.gaps import count_readings, list_open, save_count
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs

@@ -30,13 +30,13 @@ from monitor.errors import JobError
 from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through, read_table
 from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
-from monitor.store.models.point_forecasts import (
+from monitor.store.models.point_looks import (
     Ended,
     IssueHorizon,
     PointIssue,
     clear_forecasts,
     end_issue,
-    list_due,
+    list_unforecast,
     load_asked,
     open_issue,
     save_forecasts,
@@ -56,7 +56,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         JobError: workers failed at some sets, once the others were forecast.
     """
     with db.read() as c:
-        due = list_due(c, site.id)
+        due = list_unforecast(c, site.id)
     return go_through(due, lambda asked: _issue(db, config.compute, asked, now))
 
 

@@ -25,7 +25,6 @@ from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import IDLE
 from monitor.store.models.point_looks import (
     AskedLook,
     PointAnomaly,
@@ -37,6 +36,7 @@ from monitor.store.models.point_looks import (
 )
 from monitor.store.readings.point_tables import load_point_table
 from monitor.store.readings.points import AskedSet, find_nearest, list_point_ids, load_places
+from monitor.store.service_state import IDLE
 from monitor.worker.compute import is_stopping
 from monitor.worker.records import Task
 

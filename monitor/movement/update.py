@@ -12,22 +12,12 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.site import Site
 from monitor.errors import JobError, StoreBusyError
+from monitor.movement import movement_state
 from monitor.movement.cadence import UNKNOWN, stage_cadence
-from monitor.movement.gathering import Moving, find_moving, load_paths
-from monitor.movement.movement_state import Issue, Judgement, inverse_of, is_due, judge_movement, may_be_silent, v_eq_of
 from monitor.series.corrections import answered_s
 from monitor.store.alerting.decisions import find_state, load_newest
 from monitor.store.database.engine import Database
-from monitor.store.models.movement import (
-    FailureRow,
-    MovementRow,
-    add_update,
-    find_rise,
-    find_shown_forecast,
-    latest_movement,
-    load_marks,
-    save_stage,
-)
+from monitor.store.models import movement
 
 log = logging.getLogger(__name__)
 BUDGET_S: Final = 20.0  # of one update; series that were not reached come first in the next
@@ -92,16 +82,16 @@ def update_movement(
         StoreBusyError: the database is locked; what was written stays, the rest is done next time.
     """
     with db.read() as c:
-        known = latest_movement(c, site.id, now)
-        series = find_moving(c, site)
-        marks = load_marks(c, sorted({i for m in series for i in m.ids}), now)
-        risen = find_rise(c, site.id)
+        known = movement.latest_movement(c, site.id, now)
+        series = movement_state.find_moving(c, site)
+        marks = movement.load_marks(c, sorted({i for m in series for i in m.ids}), now)
+        risen = movement.find_rise(c, site.id)
         newest = {k: n.observed_s for k, n in load_newest(c, site.id, now).items()}
         state = find_state(c, site.id)
     memory = Memory() if state is None else Memory.read(state.state)
     series.sort(key=lambda m: (seconds(known[m.series_id].at) if m.series_id in known else float("-inf"), m.label))
     began_s = clock_s()
-    rows: dict[int, MovementRow] = dict(known)
+    rows: dict[int, movement.MovementRow] = dict(known)
     updated: list[str] = []
     withdrawn: dict[str, str] = {}
     failed: dict[str, str] = {}
@@ -116,8 +106,8 @@ def update_movement(
         mark += f"|corrected {until_s:.0f} s" if until_s > 0.0 else ""
         rose = before is not None and risen is not None and before.at < risen
         looked = None if before is None else before.state
-        has_news = is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose)
-        if not has_news and not may_be_silent(moving, looked, seconds(now)):
+        has_news = movement_state.is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose)
+        if not has_news and not movement_state.may_be_silent(moving, looked, seconds(now)):
             continue
         try:
             # before the budget: what is well and has no news waits for nothing
@@ -131,7 +121,7 @@ def update_movement(
                 continue
             row, issues = _row(moving, found, now), [_window(moving, i, now) for i in found.issues]
             with db.write() as c:
-                gone = add_update(c, row, issues, found.withdrawn)
+                gone = movement.add_update(c, row, issues, found.withdrawn)
         except StoreBusyError:
             raise
         except Exception as error:  # one poisoned series must not silence the others
@@ -147,14 +137,14 @@ def update_movement(
             waiting.append(moving.label)
     stage, trend = find_worst(rows[m.series_id] for m in series if m.series_id in rows)
     with db.write() as c:
-        save_stage(c, site.id, stage, trend)
+        movement.save_stage(c, site.id, stage, trend)
     return MovementReport(
         stage=stage, trend=trend, updated=tuple(sorted(updated)), windows=windows, withdrawn=withdrawn, failed=failed,
         waiting=tuple(waiting),
     )  # fmt: skip
 
 
-def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
+def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
     """Stage and trend of the worst station; one that fell silent counts with the stage it was last seen in.
 
     Silence is no calm: a station that accelerated until it stopped speaking keeps the site's cadence where it was, and
@@ -167,37 +157,39 @@ def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
     return worst[1], worst[2]
 
 
-def _is_heard(db: Database, site: Site, moving: Moving, now: datetime, memory: Memory) -> bool:
+def _is_heard(db: Database, site: Site, moving: movement_state.Moving, now: datetime, memory: Memory) -> bool:
     """Whether data that count came within the silence that is allowed: the whole history is read for no less.
 
     It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter (decision 60).
     """
     with db.read() as c:
-        paths = load_paths(c, site, moving, now, memory, moving.spec.max_silence_s)
+        paths = movement_state.load_paths(c, site, moving, now, memory, moving.spec.max_silence_s)
     return all(path.times_s and not path.stuck for path in paths)
 
 
 def _judge(
-    db: Database, site: Site, moving: Moving, before: MovementRow | None, now: datetime, mark: str, memory: Memory,
-    *, rose: bool,
-) -> Judgement | None:  # fmt: skip
+    db: Database, site: Site, moving: movement_state.Moving, before: movement.MovementRow | None, now: datetime,
+    mark: str, memory: Memory, *, rose: bool,
+) -> movement_state.Judgement | None:  # fmt: skip
     with db.read() as c:
-        paths = load_paths(c, site, moving, now, memory)
-        shown = find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
+        paths = movement_state.load_paths(c, site, moving, now, memory)
+        shown = movement.find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
     state = None if before is None else before.state
-    found = [judge_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose) for path in paths]
+    found = [
+        movement_state.judge_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose) for path in paths
+    ]
     return max((one for one in found if one is not None), key=_asks, default=None)
 
 
-def _asks(found: Judgement) -> tuple[bool, float, float]:
+def _asks(found: movement_state.Judgement) -> tuple[bool, float, float]:
     """Which of two judgements asks for more: no window taken back, a nearer one, more velocity."""
     nearest_s = min((float(i.mid_s) for i in found.issues if i.withdrawn is None), default=float("inf"))
     return not found.withdrawn, -nearest_s, 0.0 if found.velocity is None else found.velocity.rate
 
 
-def _row(moving: Moving, found: Judgement, now: datetime) -> MovementRow:
+def _row(moving: movement_state.Moving, found: movement_state.Judgement, now: datetime) -> movement.MovementRow:
     velocity, bend, until_s = found.velocity, found.acceleration, found.data_until_s
-    return MovementRow(
+    return movement.MovementRow(
         series_id=moving.series_id, at=now, data_until=None if until_s is None else instant(until_s),
         stage=found.movement.stage, trend=found.movement.trend,
         velocity_mm_per_day=None if velocity is None else velocity.rate,
@@ -205,17 +197,17 @@ def _row(moving: Moving, found: Judgement, now: datetime) -> MovementRow:
         velocity_window_s=found.window_s,
         acceleration_mm_per_day2=None if bend is None else bend.rate,
         acceleration_error_mm_per_day2=None if bend is None else bend.error,
-        tangential_angle_deg=found.angle_deg, v_eq_mm_per_day=v_eq_of(moving),
-        inverse_velocity_day_per_mm=inverse_of(velocity), probability=found.movement.probability,
+        tangential_angle_deg=found.angle_deg, v_eq_mm_per_day=movement_state.v_eq_of(moving),
+        inverse_velocity_day_per_mm=movement_state.inverse_of(velocity), probability=found.movement.probability,
         reasons=join(found.movement.reasons), state=found.state,
     )  # fmt: skip
 
 
-def _window(moving: Moving, issue: Issue, now: datetime) -> FailureRow:
+def _window(moving: movement_state.Moving, issue: movement_state.Issue, now: datetime) -> movement.FailureRow:
     def at(value: Any) -> datetime:
         return instant(float(value))
 
-    return FailureRow(
+    return movement.FailureRow(
         series_id=moving.series_id, issued_at=now, data_until=at(issue.data_until_s), window_from=at(issue.from_s),
         window_mid=at(issue.mid_s), window_to=at(issue.to_s), n_filters=issue.n_filters, n_agree=issue.n_agree,
         r2=issue.r2, velocity_mm_per_day=issue.velocity, trusted=issue.trusted, reasons=issue.reasons,

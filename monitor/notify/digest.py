@@ -22,7 +22,7 @@ from monitor.errors import ConfigError, DeliveryError
 from monitor.language.subjects import make_subject
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import channel_settings, open_notifier
-from monitor.store.alerting import digests
+from monitor.store.alerting import outbox
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.engine import Database
 from monitor.store.pages import load_cards, load_open_alerts
@@ -62,7 +62,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     settings, sent, failed = channel_settings(config, os.environ), 0, list[str]()
     for recipient, day in due:
         with db.read() as c:
-            tries = digests.count_tries(c, site.id, recipient.name, day)
+            tries = outbox.count_tries(c, site.id, recipient.name, day)
             message = None if tries is None else _write(c, site, recipient, now)
         channels = sorted((k for k in recipient.channels if _rank(k)), key=_rank)
         if message is None or not channels:
@@ -70,7 +70,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         channel = channels[(tries or 0) % len(channels)]
         error = _send(db, config, settings, site, recipient, channel, message, day, now)
         with db.write() as c:
-            digests.note_try(c, site.id, recipient.name, day, channel, error, now)
+            outbox.note_try(c, site.id, recipient.name, day, channel, error, now)
         sent += error is None
         failed += [] if error is None else [f"{recipient.name} by {split_channel(channel)[0]}: {error}"]
     if failed:
@@ -139,7 +139,7 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     sick = [row["instrument"] for row in board if row["state"] not in {"ok", "unknown"}]
     lines.append(_INSTRUMENTS(n=len(board) - len(sick), n2=len(board)))
     lines += [_LOOK_AT(names=NameList(tuple(sick[:LISTED])))] if sick else []
-    taken, lost, waiting = digests.count_messages(c, site.id, now - timedelta(days=1), now)
+    taken, lost, waiting = outbox.count_messages(c, site.id, now - timedelta(days=1), now)
     lines.append(_MESSAGES(n=taken, n2=lost, n3=waiting))
     rosters = load_rosters(c, site.teams, now)
     for team in site.teams:

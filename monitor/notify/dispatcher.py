@@ -40,7 +40,7 @@ from monitor.store.alerting.outbox import (
     release_expired,
 )
 from monitor.store.database.engine import Database
-from monitor.store.delivery.channel_tests import load_tested
+from monitor.store.delivery.receipts import load_tested
 
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5

@@ -1,11 +1,16 @@
 """A backtest: one site, one or two configurations, years of its past through the decision itself, and the scorecard."""
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -17,12 +22,16 @@ from monitor.config.service import parse_site
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, RefusedError
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reader import Said
+from monitor.ingest.files.readers import open_readings
+from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.tables import list_files
+from monitor.ingest.pipeline import Pipeline
 from monitor.replay.clock import Pace, choose_coalesce_s, choose_tick_s, play
-from monitor.replay.history import History
-from monitor.replay.known import Known
-from monitor.replay.labels import Label, labels_of_outcomes
-from monitor.replay.recorder import Tally
-from monitor.replay.scorecard import Run, Scorecard, score, score_detectors
+from monitor.replay.history import History, Known
+from monitor.replay.matrix import Label, labels_of_outcomes
+from monitor.replay.scorecard import Run, Scorecard, Tally, score, score_detectors
 from monitor.store.alerting.history import (
     PastAlert,
     count_rows,
@@ -31,10 +40,12 @@ from monitor.store.alerting.history import (
     load_past_configs,
     load_past_evaluations,
 )
+from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_budget import measure_detectors
 from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.proofs import load_proof_facts
+from monitor.store.upkeep.migrate import upgrade
 
 _COUNTS_HERE: Final = Template(
     "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
@@ -217,3 +228,70 @@ def _run_both(db: Database, site: Site, other: Site, task: _Task, on_progress: P
 def _run_there(url: str, name: str, site: Site, task: _Task) -> _Result:
     with Database(url) as db:
         return _run_here(db, name, site, task, None)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePast:
+    """Readings of files in a database of their own."""
+
+    db: Database
+    results: tuple[FileResult, ...]
+
+
+@contextmanager
+def open_files(
+    path: Path, site: Site, mapping: Path | None = None, *, accept_units: bool = False,
+    known: tuple[str, Said] | None = None,
+) -> Iterator[FilePast]:  # fmt: skip
+    """Read files through the gate of ingest into a temporary SQLite database.
+
+    Args:
+        path: a CSV or Parquet file in the neutral long form (or as `mapping` says), or a folder of them.
+        site: the declaration.
+        mapping: what the columns of a wide table mean.
+        accept_units: a person has said that the declared units are right.
+        known: the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
+
+    Raises:
+        UnitDoubtError: the units of a file are doubtful.
+        RefusedError: nothing in the files could be read as observations of this site.
+    """
+    form, said = known or (None, Said(None if mapping is None else load_mapping(mapping)))
+    with open_empty(site) as db:
+        pipeline = Pipeline(db, {site.id: site}, _now)
+        results = tuple(
+            read_file(
+                f,
+                pipeline,
+                site,
+                _now,
+                mapping=said.mapping,
+                accept_units=accept_units,
+                open_lines=None if form is None else partial(open_readings(form), f, said),
+            )
+            for f in list_files(path)
+        )
+        if not any(r.stored for r in results):
+            reason = next((r.first_reason for r in results if r.first_reason), "no rows")
+            raise RefusedError(f"{path}: nothing could be read as observations of {site.id}: {reason}")
+        yield FilePast(db, results)
+
+
+@contextmanager
+def open_empty(site: Site) -> Iterator[Database]:
+    """A temporary SQLite database that knows the site and nothing else."""
+    migrations = logging.getLogger("alembic")
+    level = migrations.level
+    with TemporaryDirectory(prefix="slopeward-past-") as folder, Database(f"sqlite:///{folder}/past.db") as db:
+        migrations.setLevel(logging.WARNING)
+        try:
+            upgrade(db)
+        finally:
+            migrations.setLevel(level)
+        with db.write() as c:
+            save_site(c, site, "replay", "a past of its own", _now())
+        yield db
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,11 +1,13 @@
 """A drill: a failure decided in memory, told by the real channels as an exercise, answered by people, and measured."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import log
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 from forecasting.message import Template
@@ -13,28 +15,17 @@ from monitor.alerting.decision.evaluate import freeze, rule_version
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import ProofFact, seconds
-from monitor.domain.site import Site
+from monitor.domain.observation import Observation
+from monitor.domain.quantities import QUANTITIES
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.errors import RefusedError, SlopewardError
 from monitor.replay.apart import Tell
+from monitor.replay.backtest import open_empty, open_files
 from monitor.replay.clock import Pace, play
-from monitor.replay.history import History
-from monitor.replay.known import Known
-from monitor.replay.offline import open_empty, open_files
-from monitor.replay.scenario import DAY_S, make_collapse
+from monitor.replay.history import History, Known
+from monitor.store.alerting import drills
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.decisions import add_decision
-from monitor.store.alerting.drills import (
-    REFUSED,
-    RUNNING,
-    add_drill,
-    as_exercise,
-    beat,
-    count_on_the_way,
-    count_open,
-    end_dead_drills,
-    end_drill,
-    find_drill,
-)
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import load_proof_facts
@@ -96,8 +87,8 @@ def hold_drill(
         RefusedError: another drill runs, nobody is named, or the scenario cannot be made; the last stays on record.
     """
     with db.write() as c:
-        end_dead_drills(c, {site.id: site}, clock())
-        drill_id = add_drill(c, site.id, by, terms.scenario, clock())
+        drills.end_dead_drills(c, {site.id: site}, clock())
+        drill_id = drills.add_drill(c, site.id, by, terms.scenario, clock())
     reason: str = _DONE()
     state = "ended"
     try:
@@ -108,14 +99,14 @@ def hold_drill(
         if tell(db, site, drill_id, turns, terms, clock, pulse, on_turn):
             pulse.stand(terms.hold_s)
     except RefusedError as error:
-        reason, state = error.message, REFUSED
+        reason, state = error.message, drills.REFUSED
         raise
     except BaseException as error:
         reason = _BROKEN(problem=type(error).__name__)
         raise
     finally:
         with db.write() as c:
-            outcome = end_drill(c, drill_id, by, reason, clock(), site=site, state=state)
+            outcome = drills.end_drill(c, drill_id, by, reason, clock(), site=site, state=state)
     return drill_id, outcome
 
 
@@ -219,7 +210,7 @@ def _write(db: Database, site: Site, drill_id: int, turn: DrillTurn, now: dateti
     """Freeze the decision of the drill and tell it, in one transaction."""
     with db.write() as c:
         basis = add_decision(c, site.id, now, site.version, turn.frozen)
-        told = [replace(x, data_time=None) for x in as_exercise(drill_id, turn.changes)]
+        told = [replace(x, data_time=None) for x in drills.as_exercise(drill_id, turn.changes)]
         apply_changes(
             c, site.id, told, site=site, recipients=site.recipients, actor=Actor(f"drill {drill_id}", "program"),
             now=now, decision_id=basis, rule_version=rule_version(site), exercise=True,
@@ -241,12 +232,12 @@ class _Pulse:
             return True
         self._looked_at = now
         with self._db.read() as c:
-            if find_drill(c, self._drill_id).state != RUNNING:
+            if drills.find_drill(c, self._drill_id).state != drills.RUNNING:
                 return False
         if self._beat_at is None or now - self._beat_at >= timedelta(seconds=BEAT_S):
             self._beat_at = now
             with self._db.write() as c:
-                beat(c, self._drill_id, now)
+                drills.beat(c, self._drill_id, now)
         return True
 
     def wait_until(self, due: datetime) -> bool:
@@ -263,6 +254,123 @@ class _Pulse:
         while self._clock() < until and self.is_running():
             with self._db.read() as c:
                 # who is quick answers before the channel has said that it delivered: that instant is measured too
-                if not count_open(c, self._drill_id) and not count_on_the_way(c, self._drill_id):
+                if not drills.count_open(c, self._drill_id) and not drills.count_on_the_way(c, self._drill_id):
                     return
             self._wait(min(LOOK_S, hold_s))
+
+
+DAY_S: Final = 86400.0
+DENSE: Final = 500  # epochs before the end at which every interval is there
+# stations of one mass move alike, not equally: equal motion on one reference would be asked about as a common fault
+FACTORS: Final = (1.0, 1.35, 0.75, 1.7, 0.9, 1.2, 1.5, 0.8)
+NEVER_BELOW: Final = {"pore_pressure": 20.0, "reservoir_level": 100.0, "water_level": 100.0, "groundwater_level": 100.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Displacement before a failure: x = -size * ln(days left), so that 1 / velocity falls in a line (Voight 1989)."""
+
+    size: float  # unit of the series; velocity = size / days left
+    start_days: float  # days before the failure at which it begins
+    end_days: float  # days before the failure at which the instruments are gone
+
+    def value(self, days_left: float) -> float:
+        """Displacement since the beginning."""
+        return self.size * (log(self.start_days) - log(max(days_left, self.end_days)))
+
+
+def plan_curves(site: Site) -> dict[tuple[str, str], Curve]:
+    """For each series that a velocity or rate criterion reads: a curve that crosses every level it has a bound for.
+
+    One window before the failure it has twice the velocity of the highest bound; the record ends when the mean over
+    the shortest window is well beyond that bound.
+
+    Raises:
+        RefusedError: no criterion of the site measures how something moves.
+    """
+    found: dict[tuple[str, str], Curve] = {}
+    for criterion in site.criteria:
+        if not criterion.kind.rate or criterion.role != "witness":
+            continue
+        for number, station_id in enumerate(criterion.stations):
+            station, spec = site.station(station_id), site.series(station_id, criterion.quantity)
+            if station is None or spec is None or not station.on_slope:
+                continue
+            curve = _plan_curve(criterion, FACTORS[number % len(FACTORS)])
+            key = (station_id, spec.quantity)
+            if curve is not None and (key not in found or curve.size > found[key].size):
+                found[key] = curve
+    if not found:
+        raise RefusedError(
+            f"site {site.id} has no velocity or rate criterion that a collapse could cross; give a recorded FILE"
+        )
+    end_days = min(c.end_days for c in found.values())
+    start_days = max(c.start_days for c in found.values())
+    return {k: Curve(c.size, start_days, end_days) for k, c in found.items()}
+
+
+def _plan_curve(criterion: Criterion, factor: float) -> Curve | None:
+    bounds = [
+        (t.over, (t.window_s or DAY_S) / DAY_S) for t in criterion.thresholds if t.over is not None and t.over > 0
+    ]
+    if not bounds:
+        return None
+    top, window_days = bounds[-1]
+    lowest, slowest_days = bounds[0]
+    size = 2.0 * top * window_days * factor
+    # from half the lowest bound on, and long enough before it to fill the widest window twice
+    return Curve(size, max(2.0 * size / lowest, size / lowest + 2.0 * slowest_days), 0.6 * window_days)
+
+
+def make_collapse(site: Site, start_at: datetime, seed: int = 1) -> Iterator[Observation]:
+    """Readings of every declared series from `start_at` until the mass is gone; known at their epochs.
+
+    Args:
+        site: the declaration: stations, intervals, noise floors and bounds.
+        start_at: first epoch.
+        seed: same seed, same readings.
+
+    Raises:
+        RefusedError: nothing of the site measures movement.
+    """
+    curves = plan_curves(site)
+    one = next(iter(curves.values()))
+    lasts_s = (one.start_days - one.end_days) * DAY_S
+    for station in site.stations:
+        for spec in station.series:
+            yield from _make_series(site, station, spec, curves, start_at, lasts_s, seed)
+
+
+def _make_series(
+    site: Site, station: Station, spec: SeriesSpec, curves: Mapping[tuple[str, str], Curve], start_at: datetime,
+    lasts_s: float, seed: int,
+) -> Iterator[Observation]:  # fmt: skip
+    curve = curves.get((station.id, spec.quantity))
+    luck = Random(f"{seed}|{station.id}|{spec.quantity}")
+    spread = 0.5 * spec.noise_floor or 1e-3
+    still = _still_value(spec)
+    known = QUANTITIES.get(spec.quantity)
+    i, epochs = 0, int(lasts_s // spec.interval_s) + 1
+    # while little happens a fast series speaks when the slowest does, never so rarely that it seems silent
+    slowest_s = max(s.interval_s for other in site.stations for s in other.series)
+    stride = max(1, int(min(slowest_s, spec.max_silence_s / 2.0) // spec.interval_s))
+    while i < epochs:
+        at = start_at + timedelta(seconds=i * spec.interval_s)
+        value = still
+        if curve is not None:
+            value += curve.value(curve.start_days - i * spec.interval_s / DAY_S)
+        if spec.quantity != "rain":
+            value += luck.gauss(0.0, spread)
+        if known is not None:
+            value = min(max(value, known.low), known.high)
+        yield Observation(site.id, station.id, spec.quantity, spec.unit, at, at, value, None)
+        i += stride if i < epochs - DENSE else 1
+
+
+def _still_value(spec: SeriesSpec) -> float:
+    """A value within the range of the series, for what stands still."""
+    low, high = spec.low, spec.high
+    if low is not None and high is not None:
+        return (low + high) / 2.0
+    value = NEVER_BELOW.get(spec.quantity, 0.0)
+    return max(value, low) if low is not None else min(value, high) if high is not None else value

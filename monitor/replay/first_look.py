@@ -22,9 +22,8 @@ from monitor.errors import SlopewardError
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.values import list_values
-from monitor.replay.backtest import Progress, Terms, run_backtest
-from monitor.replay.known import Known
-from monitor.replay.offline import open_files
+from monitor.replay.backtest import Progress, Terms, open_files, run_backtest
+from monitor.replay.history import Known
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
 

@@ -16,21 +16,51 @@ from monitor.criteria.scope import anchor_at, find_span_s, reach_s, wanted_serie
 from monitor.domain.decision import Newest, ProofFact, View, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
-from monitor.domain.site import Site
-from monitor.replay.known import Known
-from monitor.store.alerting.history import (
-    FlagSpan,
-    OffsetSpan,
-    PastRow,
-    find_newest_before,
-    load_news_instants,
-    load_past_flags,
-    load_past_offsets,
-    read_rows,
-)
+from monitor.domain.site import SeriesSpec, Site
+from monitor.errors import RefusedError
+from monitor.store.alerting import history
 from monitor.store.readings.observations import SeriesRow, change_flags, load_series, rank
 
 KEEP_S: Final = 3600.0  # windows are cut at most this late, so that not every look cuts every window
+
+
+MODES: Final = ("auto", "received", "observed")
+SHORTEST_BOUND_S: Final = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The rule by which a stored row gets the instant from which the replay may see it.
+
+    Attributes:
+        mode: `received`, the stored instant of reception; `observed`, its epoch plus `latency_s`; `auto`, received
+            unless that lies more than the bound after the epoch: then the row was imported later, and its epoch counts.
+        latency_s: what a live reading needs to arrive, used where the epoch counts.
+        bound_s: the bound of `auto`; None takes the silence that the series allows, at least a day.
+    """
+
+    mode: str = "auto"
+    latency_s: float = 0.0
+    bound_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise RefusedError(f"--known {self.mode!r}: expected one of: {', '.join(MODES)}")
+
+    def instant_s(self, observed_s: float, received_s: float, spec: SeriesSpec | None) -> tuple[float, bool]:
+        """(since when known, whether the stored reception was used); never before the epoch itself.
+
+        >>> Known("auto").instant_s(0.0, 600.0, None), Known("auto", 60.0).instant_s(0.0, 1e8, None)
+        ((600.0, True), (60.0, False))
+        """
+        if self.mode == "received" or (self.mode == "auto" and received_s - observed_s <= self._bound(spec)):
+            return max(received_s, observed_s), True
+        return observed_s + self.latency_s, False
+
+    def _bound(self, spec: SeriesSpec | None) -> float:
+        if self.bound_s is not None:
+            return self.bound_s
+        return max(SHORTEST_BOUND_S, spec.max_silence_s if spec is not None else 0.0)
 
 
 @dataclass(slots=True)  # frozen it would take twice as long to make, and every row of the past is one
@@ -54,8 +84,8 @@ class _Window:
     """The epochs of one series that a decision may still look at, oldest first, with what speaks of each now."""
 
     row: SeriesRow
-    offsets: Sequence[OffsetSpan]
-    flags: Sequence[FlagSpan]
+    offsets: Sequence[history.OffsetSpan]
+    flags: Sequence[history.FlagSpan]
     times: list[float] = field(default_factory=list)
     revisions: list[list[Stored]] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
@@ -179,12 +209,12 @@ class History:
         streams = []
         for index, row in enumerate(load_series(c, self._site.id)):
             span_s = find_span_s(spans, row.station, row.quantity)
-            self._windows.append(_Window(row, load_past_offsets(c, row), load_past_flags(c, row.id)))
+            self._windows.append(_Window(row, history.load_past_offsets(c, row), history.load_past_flags(c, row.id)))
             self._spans.append(span_s)
             # before the first look: what the windows reach back, and the newest epoch however old
             since = from_at - timedelta(seconds=reach_s(span_s))
-            old = find_newest_before(c, row.id, since)
-            rows = read_rows(c, row.id, since, to_at)
+            old = history.find_newest_before(c, row.id, since)
+            rows = history.read_rows(c, row.id, since, to_at)
             streams.append(self._stream(index, row, rows if old is None else chain([old], rows)))
         self._merged = heapq.merge(*streams)
         self._head = next(self._merged, None)
@@ -195,12 +225,12 @@ class History:
         self._newest: dict[int, Stored] = {}
         self._newest_view: dict[str, Newest] = {}
         self._cut_s = -inf
-        self.news = [seconds(at) for at in load_news_instants(c, self._site.id, from_at, to_at)]
+        self.news = [seconds(at) for at in history.load_news_instants(c, self._site.id, from_at, to_at)]
         self._bare: dict[str, bool] = {}  # site file -> nothing besides readings was known at the last look
         self.now_s = -inf
 
     def _stream(
-        self, index: int, row: SeriesRow, rows: Iterator[PastRow]
+        self, index: int, row: SeriesRow, rows: Iterator[history.PastRow]
     ) -> Iterator[tuple[float, int, int, Stored]]:  # fmt: skip
         """(epoch, series, revision, row) with the instant from which each was known."""
         spec = self._site.series(row.station, row.quantity)

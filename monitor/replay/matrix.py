@@ -1,20 +1,139 @@
-"""Warning levels against event classes, as durations: the EDuMaP matrix and the indicators derived from it.
+"""Labelled events, how they were warned of, and warning levels against their classes: the EDuMaP matrix.
 
 Calvello, M. and Piciullo, L. (2016): Assessing the performance of regional landslide early warning models: the EDuMaP
 method. Nat. Hazards Earth Syst. Sci. 16, 103-122, https://doi.org/10.5194/nhess-16-103-2016.
 """
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-from monitor.domain.instants import epoch_s
-from monitor.replay.labels import Label
-from monitor.replay.spans import Span
+from monitor.domain.decision import instant
+from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.site import Site
+from monitor.domain.terms import read_text
+from monitor.errors import ConfigError
+from monitor.store.alerting.history import PastAlert
 
 NONE: Final = 0  # class of the time without an event
 BEFORE: Final = -1  # the time before an event in which a warning is no false one
+
+
+CLASSES: Final = {"small": 1, "intermediate": 2, "large": 3, "very_large": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One event: its time, how large it was, and the lowest level that would have been a right warning."""
+
+    from_at: datetime
+    to_at: datetime
+    class_number: int  # 1 = smallest
+    level: int
+    name: str = ""
+    source: str = "labels"  # labels or outcome
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "from": spell(self.from_at), "to": spell(self.to_at), "class": self.class_number, "level": self.level,
+            "name": self.name, "source": self.source,
+        }  # fmt: skip
+
+
+def read_labels(path: Path, site: Site) -> tuple[Label, ...]:
+    """Read a CSV `from,to,class[,level][,name]`, oldest first.
+
+    `class` is a whole number from 1 or one of small, intermediate, large, very_large; `to` may be empty (an instant);
+    `level` is a level of the site by name or number, by default the number of the class, at most the top.
+
+    Raises:
+        ConfigError: a column is missing or a cell cannot be read; names file and line.
+    """
+    rows = csv.DictReader(read_text(path).removeprefix("\ufeff").splitlines())
+    missing = {"from", "class"} - set(rows.fieldnames or ())
+    if missing:
+        raise ConfigError(f"{path}: columns {', '.join(sorted(missing))} are missing; expected from,to,class[,level]")
+    found = []
+    for line, row in enumerate(rows, start=2):
+        try:
+            found.append(_read_row({k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}, site))
+        except ValueError as error:
+            raise ConfigError(f"{path}: line {line}: {error}") from error
+    return tuple(sorted(found, key=lambda x: (x.from_at, x.to_at)))
+
+
+def _read_row(row: dict[str, str], site: Site) -> Label:
+    from_at = _instant(row["from"])
+    to_at = _instant(row["to"]) if row.get("to") else from_at
+    if to_at < from_at:
+        raise ValueError("the event ends before it begins")
+    number = CLASSES.get(row["class"]) or (int(row["class"]) if row["class"].isdigit() else 0)
+    if number < 1:
+        raise ValueError(f"class {row['class']!r}: expected a whole number from 1 or one of {', '.join(CLASSES)}")
+    return Label(from_at, to_at, number, _level(row.get("level", ""), number, site), row.get("name", ""))
+
+
+def _level(text: str, number: int, site: Site) -> int:
+    if not text:
+        return min(number, site.top_level)
+    names = [k.name for k in site.levels]
+    level = names.index(text) if text in names else int(text) if text.isdigit() else -1
+    if not 1 <= level <= site.top_level:
+        raise ValueError(f"level {text!r}: expected one of: {', '.join(names[1:])}")
+    return level
+
+
+def _instant(text: str) -> datetime:
+    if len(text) == len("2026-03-01"):
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)  # a day, from its beginning in UTC
+    return parse(text)
+
+
+def labels_of_outcomes(alerts: Sequence[PastAlert], to_at: datetime, site: Site) -> tuple[Label, ...]:
+    """Events that people confirmed: hazard alerts whose outcome is `true`, from when they were raised until over."""
+    found = []
+    for a in alerts:
+        if a.ledger == "hazard" and a.outcome == "true" and a.raised_at <= to_at:
+            number = max(1, a.peak_level)
+            end = min(a.over_at or to_at, to_at)
+            found.append(Label(a.raised_at, end, number, min(number, site.top_level), f"alert {a.id}", "outcome"))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time at one level, [from, to)."""
+
+    from_s: float
+    to_s: float
+    level: int
+
+
+class Ribbon:
+    """Spans of a level that changes."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self._level: int | None = None
+        self._since_s = 0.0
+
+    def note(self, at_s: float, level: int) -> None:
+        """The level from an instant on."""
+        if level != self._level:
+            self.close(at_s)
+            self._level, self._since_s = level, at_s
+
+    def close(self, at_s: float) -> None:
+        """What stands stood until an instant."""
+        if self._level is not None and at_s > self._since_s:
+            self.spans.append(Span(self._since_s, at_s, self._level))
+        self._since_s = at_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +232,96 @@ def class_at(at_s: float, labels: Sequence[Label], lead_s: float) -> int:
 
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole > 0.0 else None
+
+
+# event classes of Calvello & Piciullo (2016), by rising size
+
+
+UNJUDGED: Final = "unjudged"  # nobody labelled anything: nothing can be called false
+UNEXPLAINED: Final = "unexplained"
+
+
+@dataclass(frozen=True, slots=True)
+class EventScore:
+    """How an event was met: first warning at all, first at the level that was needed, both with their lead."""
+
+    label: Label
+    first_at: datetime | None
+    right_at: datetime | None
+    peak_level: int
+
+    @property
+    def lead_s(self) -> float | None:
+        """Seconds from the warning at the needed level to the event; negative = after its beginning."""
+        return None if self.right_at is None else (self.label.from_at - self.right_at).total_seconds()
+
+    @property
+    def missed(self) -> bool:
+        """True when the level that was needed never stood."""
+        return self.right_at is None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        first_s = None if self.first_at is None else (self.label.from_at - self.first_at).total_seconds()
+        return {
+            **self.label.to_json(), "first_warning_at": spell_known(self.first_at), "first_warning_lead_s": first_s,
+            "warned_at": spell_known(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
+            "missed": self.missed,
+        }  # fmt: skip
+
+
+def score_event(label: Label, spans: Sequence[Span], lead_s: float) -> EventScore:
+    """First warning of any level and of the needed one that stood in [event - lead, end of event], and the peak."""
+    begin_s, end_s = epoch_s(label.from_at) - lead_s, epoch_s(label.to_at)
+    # a level that stood at the beginning of that time is a warning since then: no older one is counted as lead
+    near = [s for s in spans if s.level > 0 and s.to_s > begin_s and s.from_s <= end_s]
+    first = next((max(s.from_s, begin_s) for s in near), None)
+    right = next((max(s.from_s, begin_s) for s in near if s.level >= label.level), None)
+    return EventScore(
+        label, None if first is None else instant(first), None if right is None else instant(right),
+        max((s.level for s in near), default=0),
+    )  # fmt: skip
+
+
+def find_false_days(
+    spans: Sequence[Span], labels: Sequence[Label], alerts: Sequence[PastAlert], lead_s: float, timezone: str, *,
+    judged: bool,
+) -> list[tuple[str, str, int]]:  # fmt: skip
+    """Days with a hazard level and no event within the lead: (day, cause as people recorded it, level)."""
+    zone = ZoneInfo(timezone)
+    found = []
+    for day, level in sorted(find_days(spans, timezone).items()):
+        from_at = datetime.fromisoformat(day).replace(tzinfo=zone)
+        to_at = from_at + timedelta(days=1)
+        if any(x.from_at - timedelta(seconds=lead_s) < to_at and x.to_at >= from_at for x in labels):
+            continue
+        causes = [
+            a.outcome for a in alerts
+            if a.ledger == "hazard" and a.outcome is not None and a.raised_at < to_at
+            and (a.over_at is None or a.over_at >= from_at)
+        ]  # fmt: skip
+        if "true" in causes:
+            continue
+        found.append((day, causes[-1] if causes else UNEXPLAINED if judged else UNJUDGED, level))
+    return found
+
+
+def find_days(spans: Sequence[Span], timezone: str) -> dict[str, int]:
+    """Local days with a level above 0, with the highest of each."""
+    zone = ZoneInfo(timezone)
+    found: dict[str, int] = {}
+    for span in spans:
+        if span.level <= 0:
+            continue
+        day = instant(span.from_s).astimezone(zone).date()
+        last = (instant(span.to_s) - timedelta(microseconds=1)).astimezone(zone).date()
+        while day <= last:
+            key = day.isoformat()
+            found[key] = max(found.get(key, 0), span.level)
+            day += timedelta(days=1)
+    return found
+
+
+def spell_known(at: datetime | None) -> str | None:
+    """An instant as it is written, or None where there is none."""
+    return None if at is None else spell(at)

@@ -1,4 +1,4 @@
-"""A scorecard as one HTML file that needs nothing else: level ribbons, displacement and events drawn as SVG.
+"""A scorecard as tables of a terminal, and as one HTML file that needs nothing else, with pictures in SVG.
 
 Without plotly: it would put 1.2 MB of script into each file, and mail strips scripts.
 """
@@ -7,19 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Final
 
+from rich.console import Console
+from rich.table import Column, Table
+
 from monitor.domain.decision import instant
 from monitor.domain.instants import epoch_s, spell
-from monitor.replay.labels import Label
-from monitor.replay.matrix import name_class
-from monitor.replay.scorecard import Run, Scorecard
-from monitor.replay.spans import Span
-from monitor.replay.text import describe_known, say_gain, spell_lead
+from monitor.replay.matrix import Label, Span, name_class
+from monitor.replay.scorecard import ForecastGain, Run, Scorecard
 
 WIDTH: Final = 1000
 LEFT: Final = 110
 COLOURS: Final = ("#3a9d5d", "#e3c03a", "#e8842c", "#cf3434", "#7a2a8c", "#40115a")
 LINES: Final = ("#2f6fb3", "#b3562f", "#2f9e8f", "#8a4fb0", "#7a7a2f", "#c0417a", "#4a4a8a", "#5a8a2f")
 MOST_LINES: Final = 16
+_Told = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
 STYLE: Final = """
 :root{color-scheme:light dark;--fg:#1c2733;--bg:#fff;--dim:#66727e;--line:#d5dbe1}
 @media (prefers-color-scheme:dark){:root{--fg:#dde5ec;--bg:#12181e;--dim:#93a0ab;--line:#33404b}}
@@ -48,9 +49,7 @@ def write_page(card: Scorecard) -> str:
         head = f"{run.name}: " if len(card.runs) > 1 else ""
         parts.append(f"<h2>{head}configuration {escape(run.config_version[:12])}</h2>")
         parts += [*_plots(card, run), *_tables(run)]
-    said = [list(d.to_json().values()) for d in card.detectors]
-    head_of = ["detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor"]
-    parts.append(_table("Anomalies, as people said", head_of, said))
+    parts.append(_table(*_detectors(card)))
     return "\n".join(parts) + "\n"
 
 
@@ -152,69 +151,195 @@ def _x(at_s: float, from_s: float, to_s: float) -> float:
 
 # ---- tables ------------------------------------------------------------------------------------------------------
 def _tables(run: Run) -> list[str]:
-    names = run.level_names
     found = [
-        _table("Time in each level", names, [[f"{run.time_in_level_s.get(n, 0) / 86400:.2f} d" for n in names]]),
-        _table("Days of false alarm by cause", ["cause", "days"], sorted(run.false_days.items()))
-        if run.false_days else "",
-    ]  # fmt: skip
-    if run.events:
-        rows = [
-            [
-                e.label.name or f"{e.label.from_at:%Y-%m-%d %H:%M}", e.label.class_number, names[e.label.level],
-                "-" if e.first_at is None else f"{e.first_at:%Y-%m-%d %H:%M}",
-                "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}", spell_lead(e.lead_s),
-                names[e.peak_level],
-            ]
-            for e in run.events
-        ]  # fmt: skip
-        head = ["event", "class", "needed", "first warning", "needed level at", "lead", "peak"]
-        found.append(_table(f"Events ({run.misses} missed)", head, rows))
-        hours = [
-            [name, *(f"{run.matrix.seconds.get((i, k), 0.0) / 3600:.1f}" for k in run.matrix.classes)]
-            for i, name in enumerate(run.matrix.levels)
-        ]
-        found.append(_table("Hours by level and class of event", ["", *map(name_class, run.matrix.classes)], hours))
-        shown = [[k, "-" if v is None else f"{v:.3f}"] for k, v in run.matrix.indicators().items()]
-        found.append(_table("Indicators", ["indicator", "value"], shown))
-    found.append(
-        _table(
-            "Hazard alerts", ["raised", "over", "peak", "why"],
-            [
-                [f"{a.turns[0].at:%Y-%m-%d %H:%M}", "" if a.over_at is None else f"{a.over_at:%Y-%m-%d %H:%M}",
-                 names[a.peak_level], a.turns[0].reason]
-                for a in run.hazards
-            ],
-        )
-    )  # fmt: skip
-    found.append(
-        _table(
-            "Each criterion alone",
-            ["criterion", "kind", "role", "heard", "crossings", "days", *names[1:], "false days", "hits", "misses"],
-            [
-                [c.criterion, c.kind, c.role, f"{c.heard_share:.0%}", c.crossings, c.days,
-                 *(c.days_by_level.get(n, 0) for n in names[1:]),
-                 "-" if c.false_days is None else c.false_days, sum(not e.missed for e in c.events),
-                 sum(e.missed for e in c.events)]
-                for c in run.criteria
-            ],
-        )
-    )  # fmt: skip
-    found.append(
-        _table("Forecast beside velocity", ["at equal days of false alarm"], [[say_gain(g)] for g in run.gains])
-    )
-    sensors = [
-        [s.station, s.raises, f"{s.voting_days:.2f}", ", ".join(f"{k} {n}" for k, n in s.health.items()), s.pended_days]
-        for s in run.sensors
+        _table(*_levels(run)),
+        _table("days of false alarm by cause", ["cause", "days"], sorted(run.false_days.items())),
     ]
-    head = ["station", "raises", "days its vote counted", "health alerts", "days pended"]
-    found.append(_table("Alerts per sensor", head, sensors))
-    return found
+    if run.events:
+        _, *events = _events(run)
+        shown = [[k, "-" if v is None else f"{v:.3f}"] for k, v in run.matrix.indicators().items()]
+        found += [_table(f"events ({run.misses} missed)", *events), _table(*_matrix(run))]
+        found.append(_table("indicators", ["indicator", "value"], shown))
+    hazards = [
+        (f"{a.turns[0].at:%Y-%m-%d %H:%M}", "" if a.over_at is None else f"{a.over_at:%Y-%m-%d %H:%M}",
+         run.level_names[a.peak_level], a.turns[0].reason)
+        for a in run.hazards
+    ]  # fmt: skip
+    gains = [[say_gain(g)] for g in run.gains]
+    return [
+        *found, _table("hazard alerts", ["raised", "over", "peak", "why"], hazards), _table(*_criteria(run)),
+        _table("forecast beside velocity", ["at equal days of false alarm"], gains), _table(*_sensors(run)),
+    ]  # fmt: skip
 
 
-def _table(title: str, head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+def _table(title: str, head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     body = "".join("<tr>" + "".join(f"<td>{escape(str(v))}" for v in row) for row in rows)
     if not body:
         return ""
     top = "".join(f"<th>{escape(str(h))}" for h in head)
-    return f'<h3>{escape(title)}</h3><div class="wide"><table><tr>{top}{body}</table></div>'
+    return f'<h3>{escape(title[0].upper() + title[1:])}</h3><div class="wide"><table><tr>{top}{body}</table></div>'
+
+
+SHOWN: Final = 40  # alerts and false days that a terminal shows; --json has all of them
+
+
+def print_scorecard(card: Scorecard, console: Console) -> None:
+    """Print every table of a scorecard."""
+    console.print(
+        f"[bold]{card.site_name}[/bold] ({card.site}) {card.from_at:%Y-%m-%d} to {card.to_at:%Y-%m-%d}, "
+        f"rules {card.rule_version}"
+    )
+    console.print(describe_known(card))
+    for line in card.unproven:
+        console.print(line, highlight=False, markup=False)
+    for run in card.runs:
+        if len(card.runs) > 1:
+            console.rule(f"{run.name}: configuration {run.config_version[:12]}")
+        _print_run(run, console, judged=bool(card.labels) or "unjudged" not in run.false_days)
+    if card.detectors:
+        console.print(_make_table(*_detectors(card)))
+    if len(card.runs) > 1:
+        console.rule("A and B")
+        for one in card.differences() or ("no difference",):
+            console.print(f"  {one}", highlight=False)
+
+
+def describe_known(card: Scorecard) -> str:
+    """Which instants of knowledge the replay used."""
+    known = card.known
+    exact_s = known["granularity_s"]
+    exact = f"levels are exact to {exact_s:g} s" if exact_s else "looks are those of the service"
+    return (
+        f"known {known['mode']}: {known['rows']:,} rows, {known['rows_by_reception']:,} by the instant of reception, "
+        f"{known['rows_by_epoch']:,} by their epoch and {known['latency_s']:g} s; {exact}"
+    )
+
+
+def _print_run(run: Run, console: Console, *, judged: bool) -> None:
+    console.print(_make_table(*_levels(run), right=0))
+    console.print(
+        f"{run.looks:,} looks; {len(run.hazards)} hazard alerts, "
+        f"{sum(a.ledger == 'health' for a in run.alerts)} health alerts, "
+        f"{sum(a.ledger == 'advice' for a in run.alerts)} advices; {run.alarm_days} days with an alarm"
+    )
+    if run.false_days:
+        said = ", ".join(f"{cause} {n}" for cause, n in sorted(run.false_days.items()))
+        console.print(f"{'days of false alarm' if judged else 'days that nobody judged'}: {said}", highlight=False)
+    spans = [(_short(s.from_s), _short(s.to_s), run.level_names[s.level]) for s in run.levels[-SHOWN:]]
+    console.print(_make_table("level history", ("from", "to", "level"), spans))
+    if run.events:
+        console.print(_make_table(*_events(run)))
+        console.print(f"misses: {run.misses} of {len(run.events)}")
+        console.print(_make_table(*_matrix(run), right=1))
+        shown = {k.replace("_", " "): v for k, v in run.matrix.indicators().items() if not k.endswith("_h")}
+        said = ", ".join(f"{name} {'-' if v is None else f'{v:.3f}'}" for name, v in shown.items())
+        console.print(said, highlight=False)
+    console.print(_make_table(*_criteria(run)))
+    for gain in run.gains:
+        console.print(say_gain(gain), highlight=False)
+    console.print(_make_table(*_sensors(run)))
+
+
+def _make_table(title: str, head: Sequence[str], rows: Iterable[Iterable[object]], right: int | None = None) -> Table:
+    """A table of the terminal; columns from `right` on stand at the right."""
+    first = len(head) if right is None else right
+    columns = (Column(name, justify="left" if k < first else "right") for k, name in enumerate(head))
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    return table
+
+
+def _levels(run: Run) -> _Told:
+    days = [f"{run.time_in_level_s.get(n, 0.0) / 86400.0:.2f} d" for n in run.level_names]
+    return "time in each level", run.level_names, [days]
+
+
+def _events(run: Run) -> _Told:
+    head = ("event", "class", "needed", "first warning", "lead", "at the needed level", "lead", "peak")
+    rows = [
+        (
+            e.label.name or f"{e.label.from_at:%Y-%m-%d %H:%M}", e.label.class_number,
+            run.level_names[e.label.level], "-" if e.first_at is None else f"{e.first_at:%Y-%m-%d %H:%M}",
+            "-" if e.first_at is None else spell_lead((e.label.from_at - e.first_at).total_seconds()),
+            "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}", spell_lead(e.lead_s),
+            run.level_names[e.peak_level],
+        )
+        for e in run.events
+    ]  # fmt: skip
+    return "events", head, rows
+
+
+def _matrix(run: Run) -> _Told:
+    classes, spent_s = run.matrix.classes, run.matrix.seconds
+    rows = [
+        (name, *(f"{spent_s.get((level, k), 0.0) / 3600.0:.1f}" for k in classes))
+        for level, name in enumerate(run.matrix.levels)
+    ]
+    return "warning level by class of event (EDuMaP)", ["hours", *map(name_class, classes)], rows
+
+
+def _criteria(run: Run) -> _Told:
+    head = (
+        "criterion", "kind", "role", "heard", "crossings", "days", *run.level_names[1:], "false days", "hits", "misses",
+        "lead",
+    )  # fmt: skip
+    rows = [
+        (
+            c.criterion, c.kind, c.role, f"{c.heard_share:.0%}", c.crossings, c.days,
+            *(c.days_by_level.get(n, 0) for n in run.level_names[1:]),
+            "-" if c.false_days is None else c.false_days,
+            sum(not e.missed for e in c.events), sum(e.missed for e in c.events),
+            spell_lead(min((e.lead_s for e in c.events if e.lead_s is not None), default=None)),
+        )
+        for c in run.criteria
+    ]  # fmt: skip
+    return "each criterion alone", head, rows
+
+
+def _sensors(run: Run) -> _Told:
+    head = ("station", "raises", "days its vote counted", "health alerts", "days pended")
+    told = [", ".join(f"{k} {n}" for k, n in s.health.items()) or "-" for s in run.sensors]
+    rows = [
+        (s.station, s.raises, f"{s.voting_days:.2f}", said, s.pended_days)
+        for s, said in zip(run.sensors, told, strict=True)
+    ]
+    return "alerts per sensor", head, rows
+
+
+def _detectors(card: Scorecard) -> _Told:
+    head = ("detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor")
+    rows = [["-" if v is None else v for v in d.to_json().values()] for d in card.detectors]
+    return "anomalies, as people said", head, rows
+
+
+def say_gain(gain: ForecastGain) -> str:
+    """What a forecast criterion adds to velocity, in one line."""
+    if not gain.heard_share:
+        return f"{gain.criterion}: not measured, no forecast was stored for that time"
+    before, after = gain.false_days
+    days = f"{before} days of false alarm by velocity, {after} with {gain.criterion}"
+    if gain.factor is None:
+        return f"{days}: no bounds of velocity have as many, so nothing can be compared"
+    gains = [
+        f"{b.label.name or f'{b.label.from_at:%Y-%m-%d %H:%M}'} "
+        + ("missed by both" if gained is None else f"{gained / 86400.0:+.1f} d")
+        for b, gained in zip(gain.together, gain.gained_s, strict=True)
+    ]
+    bounds = f"velocity with its bounds times {gain.factor:.2g}, which has no more"
+    return f"{days}. Lead gained on {bounds}: {', '.join(gains)}"
+
+
+def spell_lead(seconds: float | None) -> str:
+    """A lead time for people: positive before the event.
+
+    >>> spell_lead(86400.0 * 9), spell_lead(5400.0), spell_lead(-7200.0), spell_lead(None)
+    ('9.0 d', '1.5 h', '-2.0 h', '-')
+    """
+    if seconds is None:
+        return "-"
+    return f"{seconds / 86400.0:.1f} d" if abs(seconds) >= 86400.0 else f"{seconds / 3600.0:.1f} h"
+
+
+def _short(at_s: float) -> str:
+    return spell(instant(at_s))[:16].replace("T", " ")

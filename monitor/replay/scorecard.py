@@ -1,29 +1,33 @@
 """What a replay is worth: lead before events, misses, false alarm days with causes, time in levels, per criterion."""
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from forecasting.message import Figure, Message, Template, Term, Timestamp
-from monitor.domain.decision import instant
+from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.instruments.board import CONFIRMED, DISMISSED
+from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.replay.events import (
+from monitor.replay.clock import Look
+from monitor.replay.history import History
+from monitor.replay.matrix import (
     UNEXPLAINED,
     UNJUDGED,
     EventScore,
+    Label,
+    Matrix,
+    Ribbon,
+    Span,
+    build_matrix,
     find_days,
     find_false_days,
     score_event,
 )
-from monitor.replay.forecast_gain import ForecastGain, find_gains
-from monitor.replay.labels import Label
-from monitor.replay.matrix import Matrix, build_matrix
-from monitor.replay.recorder import AlertTrace, Tally
-from monitor.replay.spans import Span
 from monitor.store.alerting.history import PastAlert
 from monitor.store.models.anomaly_budget import Measured
 from monitor.store.models.anomaly_labels import AnomalyRun
@@ -38,6 +42,289 @@ _HAZARDS: Final = Template("effect.hazards", "hazard alerts")
 _MISSES: Final = Template("effect.misses", "misses")
 _ALARM_DAYS: Final = Template("effect.alarm_days", "days with an alarm")
 _HEALTH: Final = Template("effect.health", "health alerts")
+
+
+PLOT_POINTS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One change of an alert: the level it stands at from then on, 0 = over."""
+
+    at: datetime
+    level: int
+    reason: str
+    by: str = "auto"
+
+
+@dataclass(slots=True)
+class AlertTrace:
+    """One alert of the replay, from when it was raised until its condition was gone."""
+
+    ledger: str
+    key: str
+    turns: list[Turn] = field(default_factory=list)
+
+    @property
+    def peak_level(self) -> int:
+        """The highest level it reached."""
+        return max(t.level for t in self.turns)
+
+    @property
+    def over_at(self) -> datetime | None:
+        """When its condition was gone; None while it stands."""
+        return self.turns[-1].at if self.turns[-1].level == 0 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "ledger": self.ledger, "key": self.key, "raised_at": spell(self.turns[0].at), "peak_level": self.peak_level,
+            "over_at": None if self.over_at is None else spell(self.over_at), "reason": self.turns[0].reason,
+            "turns": [{"at": spell(t.at), "level": t.level, "reason": t.reason, "by": t.by} for t in self.turns],
+        }  # fmt: skip
+
+
+class Tally:
+    """Gathers looks; `finish` closes what is open at the end."""
+
+    def __init__(self, from_s: float, to_s: float) -> None:
+        self.from_s, self.to_s = from_s, to_s
+        self.looks = 0
+        self.levels = Ribbon()
+        self.asked = Ribbon()  # what the votes of each moment ask for
+        self.sight: dict[str, float] = defaultdict(float)
+        self.alerts: list[AlertTrace] = []
+        self.criteria: dict[str, Ribbon] = {}
+        self.strength = Strength()  # of velocity, where the site asks forecasts as well
+        self.heard: Counter[str] = Counter()  # looks at which a criterion had anything to go by
+        self.raises: Counter[str] = Counter()  # hazard raises that a station supported
+        self.health: dict[str, Counter[str]] = defaultdict(Counter)  # station -> kind of health alert
+        self.voting_s: dict[str, float] = defaultdict(float)
+        self.pended: dict[str, set[str]] = defaultdict(set)
+        self.plot: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        self._open: dict[tuple[str, str], AlertTrace] = {}
+        self._last: Look | None = None
+        self._bucket = -1
+
+    def add(self, look: Look, history: History) -> None:
+        """Take in one look."""
+        self.looks += 1
+        now_s = seconds(look.at)
+        self._pass_time(now_s)
+        for at, change in look.acted:
+            self._turn(change, at, "person")
+            self.levels.note(seconds(at), change.level)
+        for change in look.decision.changes:
+            self._turn(change, look.at, "auto")
+            if change.ledger == Ledger.HAZARD and change.level > look.before.level:
+                behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= change.level}
+                self.raises.update(behind)
+        self.levels.note(now_s, look.decision.level)
+        self.asked.note(now_s, look.decision.evidence["asked"])
+        self._hear(look, now_s)
+        self._last = look
+        bucket = int((now_s - self.from_s) / max(self.to_s - self.from_s, 1.0) * PLOT_POINTS)
+        if bucket != self._bucket:
+            self._bucket = bucket
+            for key, value in history.newest_values().items():
+                self.plot[key].append((now_s, value))
+
+    def finish(self, to_s: float) -> None:
+        """Close what is open: everything stood until the end."""
+        self._pass_time(to_s)
+        self.levels.close(to_s)
+        self.asked.close(to_s)
+        self.strength.close(to_s)
+        for ribbon in self.criteria.values():
+            ribbon.close(to_s)
+
+    def _pass_time(self, now_s: float) -> None:
+        if self._last is None:
+            return
+        passed_s = now_s - seconds(self._last.at)
+        self.sight[self._last.decision.observability] += passed_s
+        votes = self._last.decision.evidence["votes"]
+        for station in {VoteKey.read(k).station for k, v in votes.items() if v["counted"]}:
+            self.voting_s[station] += passed_s
+
+    def _hear(self, look: Look, now_s: float) -> None:
+        """What each criterion says now: the highest level that its bounds and dwell ask for."""
+        said: dict[str, int] = {c.id: 0 for c in look.site.criteria}
+        heard: set[str] = set()
+        for word in look.decision.evidence["words"]:
+            if word["heard"]:
+                heard.add(word["criterion"])
+                said[word["criterion"]] = max(said.get(word["criterion"], 0), word["raise_level"])
+        if any(c.kind.facts == "forecasts" for c in look.site.criteria):
+            self.strength.add(look.site, look.decision.evidence["words"], now_s)
+        self.heard.update(heard)
+        for criterion, level in said.items():
+            self.criteria.setdefault(criterion, Ribbon()).note(now_s, level)
+        for key, vote in look.decision.evidence["votes"].items():
+            if vote["pended"]:
+                self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")
+
+    def _turn(self, change: AlertChange, at: datetime, by: str) -> None:
+        key = (str(change.ledger), change.key)
+        trace = self._open.get(key)
+        level = change.level if change.open else 0
+        if trace is None:
+            if level == 0:
+                return
+            trace = self._open[key] = AlertTrace(*key)
+            self.alerts.append(trace)
+            if change.ledger == Ledger.HEALTH:
+                # health:G1.displacement:stale, health:site:reachable, health:reference:BASE:verify
+                _, *name, kind = change.key.split(":")
+                self.health[":".join(name).partition(".")[0]][kind] += 1
+        trace.turns.append(Turn(at, level, change.reason, by))
+        if level == 0:
+            del self._open[key]
+
+
+FACTORS: Final = tuple(2.0 ** (k / 4.0) for k in range(-16, 17))  # on the bounds of velocity; the middle one is 1
+AS_DECLARED: Final = FACTORS.index(1.0)
+
+
+class Strength:
+    """By level, the highest of `FACTORS` that its bounds could be multiplied by and still be crossed, over time.
+
+    Only what the evidence holds is used: the newest fit of each epoch, with the dwell of its criterion.
+    """
+
+    def __init__(self) -> None:
+        self.ribbons: dict[int, Ribbon] = {}
+        self._recent: dict[tuple[str, str, int], deque[tuple[float, float]]] = {}
+
+    def add(self, site: Site, words: Sequence[Mapping[str, Any]], now_s: float) -> None:
+        """Take in what the velocity criteria say at a look."""
+        criteria = {c.id: c for c in site.criteria if c.kind.velocity}
+        found: dict[int, int] = {t.level: 0 for c in criteria.values() for t in c.thresholds}
+        for word in words:
+            criterion = criteria.get(word["criterion"])
+            if criterion is None or not word["heard"]:
+                continue
+            for said in word["facts"]["bounds"]:
+                level = said["level"]
+                lasting = self._last(criterion, word["station"], word["newest_s"], said)
+                # what the decision itself found holds at a factor of 1
+                over = sum(f < lasting for f in FACTORS)
+                over = max(over, AS_DECLARED + 1) if word["raise_level"] >= level else min(over, AS_DECLARED)
+                found[level] = max(found[level], over)
+        for level, over in found.items():
+            self.ribbons.setdefault(level, Ribbon()).note(now_s, over)
+
+    def _last(self, criterion: Criterion, station: str, newest_s: float, said: Mapping[str, Any]) -> float:
+        """The factor that as many epochs as the dwell needs were over."""
+        dwell = criterion.dwell
+        recent = self._recent.setdefault(
+            (criterion.id, station, said["level"]), deque(maxlen=max(dwell.of, dwell.hits))
+        )
+        if "rate" in said and (not recent or recent[-1][0] < newest_s):
+            real = said["rate"] > criterion.min_sigma * said["error"]
+            recent.append((newest_s, said["low"] / said["bound"] if real and said["bound"] > 0.0 else 0.0))
+        counted = [f for at_s, f in recent if dwell.within_s is None or newest_s - at_s <= dwell.within_s]
+        if len(counted) < dwell.hits:
+            return 0.0
+        return sorted(counted)[-dwell.hits]
+
+    def close(self, to_s: float) -> None:
+        """Everything stood until the end."""
+        for ribbon in self.ribbons.values():
+            ribbon.close(to_s)
+
+    def warn(self, factor: int) -> list[Span]:
+        """Warnings of the velocity criteria with their bounds multiplied by a factor, given by its place."""
+        return sorted(
+            (Span(s.from_s, s.to_s, level) for level, ribbon in self.ribbons.items() for s in ribbon.spans
+             if s.level > factor),
+            key=lambda s: s.from_s,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastGain:
+    """Velocity and one forecast criterion together beside velocity alone.
+
+    Attributes:
+        criterion: The forecast criterion.
+        heard_share: Of looks at which a forecast was there.
+        false_days: Of velocity alone with its own bounds, and of both together.
+        factor: On the bounds of velocity, so that it alone has no more false days than both; None where none is found.
+        alone: How the events were met by velocity with that factor.
+        together: How they were met by both.
+    """
+
+    criterion: str
+    heard_share: float
+    false_days: tuple[int, int]
+    factor: float | None
+    alone: tuple[EventScore, ...]
+    together: tuple[EventScore, ...]
+
+    @property
+    def gained_s(self) -> tuple[float | None, ...]:
+        """By event, lead of both less lead of velocity alone; a miss has none, and what nobody warned of is None."""
+        pairs = [(a.lead_s, b.lead_s) for a, b in zip(self.alone, self.together, strict=True)]
+        return tuple(None if a is b is None else (b or 0.0) - (a or 0.0) for a, b in pairs)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "criterion": self.criterion, "heard_share": round(self.heard_share, 4),
+            "false_days_velocity": self.false_days[0], "false_days_with_forecast": self.false_days[1],
+            "velocity_bounds_times": self.factor,
+            "events": [
+                {"name": b.label.name, "lead_with_forecast_s": b.lead_s, "lead_velocity_s": a.lead_s, "gained_s": gain}
+                for a, b, gain in zip(self.alone, self.together, self.gained_s, strict=True)
+            ],
+        }  # fmt: skip
+
+
+def find_gains(
+    site: Site, strength: Strength, said: Mapping[str, Sequence[Span]], heard: Mapping[str, float],
+    labels: Sequence[Label], lead_s: float,
+) -> tuple[ForecastGain, ...]:  # fmt: skip
+    """What each forecast criterion adds; nothing where no event is known, or no velocity is judged.
+
+    Args:
+        site: the declaration.
+        strength: of the velocity criteria.
+        said: what each criterion asked for, over time.
+        heard: share of looks at which it had anything to go by.
+        labels: events.
+        lead_s: a warning up to this long before an event belongs to it.
+    """
+    if not labels or not strength.ribbons:
+        return ()
+    return tuple(
+        _compare(site, c, strength, said.get(c.id, ()), heard.get(c.id, 0.0), labels, lead_s)
+        for c in site.criteria if c.kind.facts == "forecasts"
+    )  # fmt: skip
+
+
+def _compare(
+    site: Site, criterion: Criterion, strength: Strength, said: Sequence[Span], heard: float,
+    labels: Sequence[Label], lead_s: float,
+) -> ForecastGain:  # fmt: skip
+    highest = max((t.level for t in criterion.thresholds), default=site.top_level)
+    asked = [replace(x, level=min(x.level, highest)) for x in labels]
+
+    def count(spans: Sequence[Span]) -> int:
+        return len(find_false_days(spans, labels, (), lead_s, site.timezone, judged=True))
+
+    def meet(spans: Sequence[Span]) -> tuple[EventScore, ...]:
+        return tuple(score_event(x, spans, lead_s) for x in asked)
+
+    plain = strength.warn(AS_DECLARED)
+    both = sorted((*plain, *(s for s in said if s.level > 0)), key=lambda s: s.from_s)
+    allowed = count(both)
+    place = next((k for k in range(len(FACTORS)) if count(strength.warn(k)) <= allowed), None)
+    alone = plain if place is None else strength.warn(place)
+    return ForecastGain(
+        criterion.id, heard, (count(plain), allowed), None if place is None else FACTORS[place], meet(alone),
+        meet(both),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,10 @@ from monitor.reports.field import load_photos
 from monitor.reports.pdf import make_pdf
 from monitor.reports.period import WEEKDAYS, Period, find_newest, read_times
 from monitor.reports.render import TITLES, find_state, render_report
-from monitor.store import report_issues as store
+from monitor.store import report_facts as store
 from monitor.store.alerting.sites import SiteSummary, load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.report_issues import Issue, Mail
+from monitor.store.report_facts import Issue, Mail
 
 log = logging.getLogger(__name__)
 LATE: Final = timedelta(days=2)  # what ended longer ago is not made any more

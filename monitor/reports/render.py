@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from sqlalchemy import Connection
 
 from forecasting.message import format_span
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell_duration
+from monitor.domain.site import Recipient, Site
 from monitor.language import catalogue
 from monitor.language.catalogue import N_, gettext
 from monitor.language.figures import level_class, spell_number
 from monitor.language.local_time import describe_zone, spell_local, use_zone
 from monitor.language.rendering import translate, translate_level
+from monitor.reports.facts import load_site_then
 from monitor.reports.field import NO_PHOTOS, Photos
 from monitor.reports.pictures import draw_line
 
@@ -163,3 +166,28 @@ def render_report(
         "level_colour": lambda number: level_class(names.get(number), number, top),
     }  # fmt: skip
     return render("bulletin.html", values, language, facts["site"]["timezone"], at)
+
+
+def render_card(c: Connection, site_id: str, page_url: str, language: str, at: datetime) -> str:
+    """The card as HTML, by the site file in force; raises NotFoundError."""
+    site = load_site_then(c, site_id, at)
+    values = {
+        "site": site, "page_url": page_url, "top": site.top_level, "levels": site.levels[::-1],
+        "say_level": lambda name: translate_level(name, language), "people": list_people(site),
+        "needs": site.fusion.top_needs,
+    }  # fmt: skip
+    return render("card.html", values, language, site.timezone, at)
+
+
+def list_people(site: Site) -> list[dict[str, Any]]:
+    """Who gets messages: each person of recipients and teams once, with phone and the levels that are sent."""
+    found: dict[str, dict[str, Any]] = {}
+    for recipient in site.recipients:
+        members: tuple[Recipient, ...] = (recipient,) if recipient.team is None else recipient.team.members
+        for one in members:
+            known = found.setdefault(one.name, {"name": one.name, "phone": one.phone, "levels": set(), "teams": []})
+            known["levels"] |= set(recipient.levels) if "hazard" in recipient.ledgers else set()
+            known["phone"] = known["phone"] or one.phone
+            if recipient.team is not None and recipient.team.name not in known["teams"]:
+                known["teams"].append(recipient.team.name)
+    return list(found.values())

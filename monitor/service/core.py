@@ -68,8 +68,7 @@ from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.delivery.devices import publish_push_key
 from monitor.store.readings.sources import load_polls
-from monitor.store.service_checks import BAD, OK, CheckRow, load_checks, save_checks
-from monitor.store.service_state import stamp
+from monitor.store.service_state import BAD, OK, CheckRow, load_checks, save_checks, stamp
 from monitor.store.upkeep.migrate import require_current, upgrade
 from monitor.store.upkeep.readers import ReaderWatch
 from monitor.store.upkeep.reserve import DiskReserve

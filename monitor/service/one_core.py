@@ -11,8 +11,7 @@ from typing import IO, Final, NoReturn
 from monitor.config.service import ServiceConfig
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.store.database.core_turn import CoreTurn
-from monitor.store.database.engine import Database
-from monitor.store.database.file_modes import open_lock
+from monitor.store.database.engine import Database, open_lock
 
 log = logging.getLogger(__name__)
 PREDECESSOR_S: Final = 10.0  # longer than that: one that waits for a database has ended by itself

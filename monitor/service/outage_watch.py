@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.store.database.engine import Database
-from monitor.store.readings.outages import Outage, add_outage
+from monitor.store.readings.gaps import Outage, add_outage
 from monitor.store.service_state import find_stamp, stamp
 
 GOOD: Final = "ingest.good"  # stamp: the last instant at which all was read

@@ -26,8 +26,8 @@ from monitor.domain.site import Site
 from monitor.errors import AwayError, KilledError, SlopewardError, StoreBusyError
 from monitor.movement.cadence import stage_cadence
 from monitor.store.database.engine import Database, patient
-from monitor.store.job_runs import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
 from monitor.store.models.movement import find_stage
+from monitor.store.service_state import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
 
 log = logging.getLogger(__name__)
 HOUR_S: Final = 3600.0

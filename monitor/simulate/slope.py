@@ -1,16 +1,12 @@
-"""A slope that can be run: stations on a failing mass and beside it, their readings as payloads, and the truth."""
+"""A slope that can be run: stations on a failing mass and beside it, their faults, their readings, and the truth."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-
-from monitor.simulate import motion
-from monitor.simulate.faults import Fault, alter_values, clock_error, is_silent, plan_faults
-from monitor.simulate.stations import METRES_PER_DEGREE, StationPlan, plan_stations
 
 Array = NDArray[np.float64]
 
@@ -19,6 +15,276 @@ BOOT_ID: Final = 1
 # What rain arriving at depth does: movement of the mass (mm per mm), and pore pressure (kPa per mm/day).
 RAIN_MM_PER_MM: Final = 0.04
 PRESSURE_KPA_PER_MM_PER_DAY: Final = 0.35
+
+
+FaultKind = Literal["spike", "rezero", "stuck", "dropout", "clock_jump", "common_shift"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of one instrument, or of one reference station.
+
+    Attributes:
+        kind: what goes wrong.
+        target: station id; the id of a reference station for ``common_shift``.
+        from_at: first instant it is seen, aware UTC.
+        to_at: first instant it is seen no more; ``rezero`` and ``common_shift`` may last to the end.
+        size: mm for GNSS and the sensor's own unit elsewhere; seconds for ``clock_jump``; unused by the others.
+    """
+
+    kind: FaultKind
+    target: str
+    from_at: datetime
+    to_at: datetime
+    size: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(FaultKind):
+            raise ValueError(f"unknown fault kind {self.kind!r}; one of {', '.join(get_args(FaultKind))}")
+        if self.from_at.tzinfo is None or self.to_at.tzinfo is None:
+            raise ValueError("fault times must be aware")
+        if self.to_at <= self.from_at:
+            raise ValueError(f"fault {self.kind} on {self.target} ends before it begins")
+
+
+def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequence[Fault]) -> Array:
+    """Lay the faults that change values over clean readings.
+
+    Args:
+        values: clean readings, shape (n,) or (n, 3) for east, north, up.
+        seconds: time of each since `start_at`, shape (n,), ascending.
+        start_at: the model's start.
+        faults: those that concern this instrument; dropout and clock jump change no value and are passed over.
+
+    Returns:
+        A new array of the same shape. A shift goes into every component by the size (east alone for GNSS).
+    """
+    out = np.array(values, dtype=np.float64)
+    for fault in faults:
+        inside = (seconds >= (fault.from_at - start_at).total_seconds()) & (
+            seconds < (fault.to_at - start_at).total_seconds()
+        )
+        if not inside.any():
+            continue
+        moved = out[:, 0] if out.ndim == 2 else out
+        if fault.kind in ("spike", "rezero", "common_shift"):
+            moved[inside] += fault.size
+        elif fault.kind == "stuck":
+            out[inside] = out[int(np.argmax(inside))]
+    return out
+
+
+def is_silent(at: datetime, faults: Sequence[Fault]) -> bool:
+    """True where a dropout swallows the reading at this instant."""
+    return any(f.kind == "dropout" and f.from_at <= at < f.to_at for f in faults)
+
+
+def plan_faults(
+    seed: int, start_at: datetime, duration: timedelta, step: timedelta, movers: Sequence[str], reference: str
+) -> tuple[Fault, ...]:
+    """A reproducible day in the life: one fault of each kind, spread over the quiet first half of the record.
+
+    Args:
+        seed: same seed, same faults.
+        start_at: start of the record.
+        duration: its length.
+        step: sampling interval.
+        movers: GNSS station ids on the slope, at least one.
+        reference: the reference whose common shift moves all of its stations.
+    """
+    rng = np.random.default_rng([seed, 7])
+    places = [movers[int(i)] for i in rng.permutation(len(movers))]
+
+    def moment(share: float) -> datetime:
+        steps = round(share * (duration / step))
+        return start_at + steps * step
+
+    def place(index: int) -> str:
+        return places[index % len(places)]
+
+    span = step * max(1, round(0.02 * (duration / step)))
+    return (
+        Fault("spike", place(0), moment(0.15), moment(0.15) + step, 400.0),
+        Fault("stuck", place(1), moment(0.22), moment(0.22) + span),
+        Fault("dropout", place(2), moment(0.28), moment(0.28) + span),
+        Fault("clock_jump", place(3), moment(0.34), moment(0.34) + 6 * step, 26 * 3600.0),
+        Fault("rezero", place(0), moment(0.40), start_at + duration, -35.0),
+        Fault("common_shift", reference, moment(0.46), moment(0.46) + span, 18.0),
+    )
+
+
+def voight_displacement(days: Array, creep_mm_per_day: float, onset_day: float, failure_day: float) -> Array:
+    """Displacement (mm) by steady creep that accelerates to failure.
+
+    Voight (1988, Nature 332, 125-130) with alpha = 2 integrates to 1/v falling linearly to zero at the failure time;
+    the constant is set so that the velocity is continuous at the onset.
+
+    Args:
+        days: time since the model's start, days, shape (n,).
+        creep_mm_per_day: steady velocity up to the onset.
+        onset_day: where the acceleration begins.
+        failure_day: where the velocity becomes infinite; ``inf`` for a slope that only creeps.
+
+    Returns:
+        Displacement, shape (n,); NaN at and after the failure.
+
+    >>> float(voight_displacement(np.array([10.0]), 2.0, 20.0, 30.0)[0])
+    20.0
+    """
+    days = np.asarray(days, dtype=np.float64)
+    if not np.isfinite(failure_day):
+        return creep_mm_per_day * days
+    span = failure_day - onset_day
+    left = np.where(days < failure_day, failure_day - days, np.nan)
+    accelerated = creep_mm_per_day * (onset_day + span * np.log(span / np.minimum(left, span)))
+    steady = creep_mm_per_day * days
+    return np.where(days <= onset_day, steady, accelerated)
+
+
+def draw_rain(rng: np.random.Generator, steps: int, step_h: float, storm_every_days: float = 6.0) -> Array:
+    """Rain (mm per interval) as a Poisson process of storms, in tips of 0.2 mm.
+
+    Storms last 4 to 30 h with a mean intensity around 2 mm/h, shaped like a half sine and roughened: the rectangular
+    pulse idea of Rodriguez-Iturbe et al. (1987), kept simple.
+
+    Returns:
+        Shape (steps,); a multiple of 0.2 mm each.
+    """
+    rain = np.zeros(steps)
+    at_h = float(rng.exponential(storm_every_days * 24.0))
+    while at_h < steps * step_h:
+        hours = float(rng.uniform(4.0, 30.0))
+        intensity = float(rng.gamma(2.0, 1.0))
+        first, last = int(at_h / step_h), min(steps, int((at_h + hours) / step_h) + 1)
+        phase = (np.arange(first, last) + 0.5 - first) / max(last - first, 1)
+        rough = rng.gamma(1.5, 1.0 / 1.5, size=last - first)
+        rain[first:last] += intensity * 1.57 * np.sin(np.pi * phase) * rough * step_h
+        at_h += hours + float(rng.exponential(storm_every_days * 24.0))
+    # A tipping bucket keeps what has not yet tipped.
+    tips: Array = np.floor(np.cumsum(rain) / 0.2 + 1e-9)
+    return np.round(np.diff(tips, prepend=0.0) * 0.2, 3)
+
+
+def wetness(rain_mm: Array, step_h: float, rise_h: float = 18.0, decay_h: float = 96.0) -> Array:
+    """Lagged response of the ground to rain: rain convolved with a difference of exponentials of unit sum.
+
+    Args:
+        rain_mm: rain per interval, shape (n,).
+        step_h: interval, hours.
+        rise_h: time constant of infiltration.
+        decay_h: time constant of drainage, larger than `rise_h`.
+
+    Returns:
+        Millimetres of rain arriving at depth per interval, shape (n,); its sum over all time equals the rain's.
+    """
+    hours = np.arange(len(rain_mm)) * step_h
+    kernel = np.exp(-hours / decay_h) - np.exp(-hours / rise_h)
+    kernel /= kernel.sum() if kernel.sum() > 0 else 1.0
+    size = 2 * len(rain_mm)
+    response: Array = np.fft.irfft(np.fft.rfft(rain_mm, size) * np.fft.rfft(kernel, size), size)[: len(rain_mm)]
+    # The transform leaves rounding noise where there was no rain yet.
+    return np.where(response > 1e-9, response, 0.0)
+
+
+def wetness_peak_lag_h(rise_h: float = 18.0, decay_h: float = 96.0) -> float:
+    """Hours from a burst of rain to the largest response of `wetness`.
+
+    >>> round(wetness_peak_lag_h(), 1)
+    37.1
+    """
+    return float(np.log(decay_h / rise_h) / (1.0 / rise_h - 1.0 / decay_h))
+
+
+def flicker_noise(rng: np.random.Generator, steps: int, sigma: float) -> Array:
+    """Noise with spectrum 1/f, scaled by its innovations, shape (steps,).
+
+    Fractional integration of order 1/2 (Kasdin 1995, Proc. IEEE 83, 802-827), the usual model of GNSS positions
+    beside white noise (Williams 2003).
+    """
+    index = np.arange(1, steps, dtype=np.float64)
+    weights = np.concatenate([[1.0], np.cumprod((index - 0.5) / index)])
+    size = 2 * steps
+    white = rng.normal(0.0, sigma, steps)
+    out: Array = np.fft.irfft(np.fft.rfft(white, size) * np.fft.rfft(weights, size), size)[:steps]
+    return out
+
+
+def season(days: Array, amplitude: float, day_of_year: float) -> Array:
+    """Annual cycle, largest at the end of winter, zero at the model's start; shape of `days`."""
+    phase = 2.0 * np.pi * (days + day_of_year - 60.0) / 365.25
+    start = 2.0 * np.pi * (day_of_year - 60.0) / 365.25
+    cycle: Array = amplitude * (np.cos(phase) - np.cos(start))
+    return cycle
+
+
+METRES_PER_DEGREE: Final = 111_320.0
+
+
+@dataclass(frozen=True, slots=True)
+class StationPlan:
+    """One simulated instrument; `factor` scales the motion of the mass, 0 on stable ground."""
+
+    id: str
+    kind: str  # gnss, rain, piezometer, tilt, extensometer, reservoir
+    latitude: float
+    longitude: float
+    height_m: float
+    azimuth_deg: float | None
+    plunge_deg: float | None
+    reference: str | None
+    logger: str
+    factor: float
+    on_slope: bool
+
+
+def plan_stations(seed: int, movers: int, latitude: float, longitude: float) -> tuple[StationPlan, ...]:
+    """Place `movers` GNSS stations on the mass, a control beside each reference, and the other instruments.
+
+    Stations alternate between two references and two loggers, so that two groups of witnesses are independent.
+    """
+    rng = np.random.default_rng([seed, 1])
+    plans = []
+    for i in range(movers):
+        along_m, across_m = -90.0 + 180.0 * (i + 0.5) / movers, float(rng.uniform(-50.0, 50.0))
+        azimuth = 205.0 + float(rng.uniform(-8.0, 8.0))
+        bearing = np.radians(205.0)
+        north = along_m * np.cos(bearing) - across_m * np.sin(bearing)
+        east = along_m * np.sin(bearing) + across_m * np.cos(bearing)
+        group = "A" if i % 2 == 0 else "B"
+        plans.append(
+            StationPlan(
+                f"G{i + 1}",
+                "gnss",
+                round(latitude + north / METRES_PER_DEGREE, 6),
+                round(longitude + east / (METRES_PER_DEGREE * np.cos(np.radians(latitude))), 6),
+                round(1410.0 - 0.5 * along_m, 1),
+                round(azimuth, 1),
+                round(28.0 + float(rng.uniform(-4.0, 4.0)), 1),
+                f"BASE-{group}",
+                f"logger-{group.lower()}",
+                round(float(rng.uniform(0.8, 1.2)), 3),
+                on_slope=True,
+            )
+        )
+
+    def beside(name: str, kind: str, north_m: float, logger: str, factor: float, reference: str | None) -> StationPlan:
+        at = round(latitude + north_m / METRES_PER_DEGREE, 6)
+        azimuth, plunge = (205.0, 28.0) if kind == "gnss" else (None, None)
+        on_slope = kind != "gnss"
+        return StationPlan(
+            name, kind, at, longitude, 1430.0, azimuth, plunge, reference, logger, factor, on_slope=on_slope
+        )
+
+    return (
+        *plans,
+        beside("C1", "gnss", 260.0, "logger-a", 0.0, "BASE-A"),
+        beside("C2", "gnss", 300.0, "logger-b", 0.0, "BASE-B"),
+        beside("R1", "rain", 200.0, "logger-c", 0.0, None),
+        beside("P1", "piezometer", 20.0, "logger-c", 0.0, None),
+        beside("E1", "extensometer", 95.0, "logger-d", 0.7, None),
+        beside("T1", "tilt", -20.0, "logger-d", 1.0, None),
+        beside("W1", "reservoir", -400.0, "logger-c", 0.0, None),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +367,18 @@ class SlopeModel:
         days: Array = self._seconds / 86400.0
         rng = np.random.default_rng([self.seed, 2])
         day_of_year = float(self.start_at.timetuple().tm_yday)
-        self.rain_mm = motion.draw_rain(rng, steps, step_h)
-        self.wetness_mm = motion.wetness(self.rain_mm, step_h)
+        self.rain_mm = draw_rain(rng, steps, step_h)
+        self.wetness_mm = wetness(self.rain_mm, step_h)
         onset = (self.onset_at - self.start_at).total_seconds() / 86400.0 if self.onset_at else np.inf
         failure = (self.failure_at - self.start_at).total_seconds() / 86400.0 if self.failure_at else np.inf
         self._failure_s = failure * 86400.0
-        self.tectonic_mm = motion.voight_displacement(days, self.creep_mm_per_day, onset, failure)
+        self.tectonic_mm = voight_displacement(days, self.creep_mm_per_day, onset, failure)
         #: Downslope displacement (mm) of a station with factor 1, shape (steps,); NaN after the failure.
         self.displacement_mm = (
-            self.tectonic_mm + RAIN_MM_PER_MM * np.cumsum(self.wetness_mm) + motion.season(days, 1.5, day_of_year)
+            self.tectonic_mm + RAIN_MM_PER_MM * np.cumsum(self.wetness_mm) + season(days, 1.5, day_of_year)
         )
         common = {
-            name: np.column_stack([motion.flicker_noise(rng, steps, 0.5 * sigma) for sigma in flicker_mm])
+            name: np.column_stack([flicker_noise(rng, steps, 0.5 * sigma) for sigma in flicker_mm])
             for name in ("BASE-A", "BASE-B")
         }
         self._readings: dict[str, Array] = {}
@@ -140,7 +406,7 @@ class SlopeModel:
             azimuth, plunge = np.radians(station.azimuth_deg), np.radians(station.plunge_deg)
             direction = np.array([np.sin(azimuth) * np.cos(plunge), np.cos(azimuth) * np.cos(plunge), -np.sin(plunge)])
             white = rng.standard_normal((steps, 3)) @ np.linalg.cholesky(self._covariance()).T
-            flicker = np.column_stack([motion.flicker_noise(rng, steps, sigma) for sigma in flicker_mm])
+            flicker = np.column_stack([flicker_noise(rng, steps, sigma) for sigma in flicker_mm])
             position: Array = moved[:, None] * direction + white + flicker + common[station.reference]
             return position
         if station.kind == "rain":
@@ -150,7 +416,7 @@ class SlopeModel:
             return (
                 42.0
                 + PRESSURE_KPA_PER_MM_PER_DAY * rate_mm_per_day
-                + motion.season(days, 3.0, day_of_year)
+                + season(days, 3.0, day_of_year)
                 + rng.normal(0.0, 0.05, steps)
             )
         if station.kind == "extensometer":
@@ -213,8 +479,10 @@ class SlopeModel:
     def _sample(self, station: StationPlan, k: int) -> Sample:
         at = self.start_at + k * self.step
         group = self._group(station.logger)
+        jumps = (f for f in self._faults_of(station) if f.kind == "clock_jump")
+        wrong_s = sum(f.size for f in jumps if f.from_at <= at < f.to_at)
         payload: dict[str, Any] = {
-            "time": format_time(at + clock_error(at, self._faults_of(station))),
+            "time": format_time(at + timedelta(seconds=wrong_s)),
             "source": station.logger,
             "boot_id": BOOT_ID,
             "seq": k * len(group) + group.index(station),
@@ -271,7 +539,7 @@ class SlopeModel:
             "creep_mm_per_day": self.creep_mm_per_day,
             "onset_at": format_time(self.onset_at) if self.onset_at else None,
             "failure_at": format_time(self.failure_at) if self.failure_at else None,
-            "rain_lag_h": round(motion.wetness_peak_lag_h(), 2),
+            "rain_lag_h": round(wetness_peak_lag_h(), 2),
             "rain_mm_total": round(float(self.rain_mm.sum()), 1),
             "factors": {s.id: s.factor for s in self.stations},
             "stations": [asdict(s) for s in self.stations],

@@ -17,17 +17,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Scope
 
 from forecasting.message import Template
+from monitor import errors
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import code_version
-from monitor.errors import (
-    ConfigError,
-    NotAllowedError,
-    NotFoundError,
-    NotSignedInError,
-    RefusedError,
-    SlopewardError,
-    StoreBusyError,
-)  # fmt: skip
 from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
@@ -37,21 +29,7 @@ from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
 from monitor.web.pulse import Pulse
-from monitor.web.routes import (
-    acts,
-    api,
-    cap,
-    exports,
-    files,
-    gateway,
-    live,
-    maps,
-    offline,
-    pages,
-    photos,
-    probes,
-    shelf,
-)
+from monitor.web.routes import acts, api, cap, exports, files, gateway, live, maps, pages, photos, probes
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
 from monitor.web.routes.site import (
     charts,
@@ -62,12 +40,9 @@ from monitor.web.routes.site import (
     outlines,
     panes,
     proposals,
-    rain,
     readings,
     reports,
-    scene_tiles,
     scenes,
-    thresholds,
 )
 from monitor.web.uploads.work import Workshop
 
@@ -76,25 +51,22 @@ _NOTHING_HERE: Final = Template("page.nothing_here", "there is nothing at this a
 _NO_METHOD: Final = Template("page.no_method", "this address does not take that method")
 _BROKEN: Final = Template("page.broken", "something went wrong inside; the log of the web process says what")
 HERE: Final = Path(__file__).parent
-STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
-    (NotFoundError, 404), (NotSignedInError, 401), (NotAllowedError, 403), (RefusedError, 409), (ConfigError, 422),
-    (StoreBusyError, 503),
+STATUS_OF: Final[tuple[tuple[type[errors.SlopewardError], int], ...]] = (
+    (errors.NotFoundError, 404), (errors.NotSignedInError, 401), (errors.NotAllowedError, 403),
+    (errors.RefusedError, 409), (errors.ConfigError, 422), (errors.StoreBusyError, 503),
 )  # fmt: skip
 PAGES: Final = (
     pages,
     photos,
     movement,
     instruments,
-    rain,
     login,
     single_sign_on,
     accounts,
     second_factors,
     signatures,
     proposals,
-    thresholds,
     duty,
-    shelf,
     drills,
     readings,
     outlines,
@@ -104,10 +76,9 @@ PAGES: Final = (
     files,
     live,
     devices,
-    offline,
     gateway,
 )
-ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, scene_tiles, probes))
+ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes))
 
 
 class LastingFiles(StaticFiles):
@@ -166,7 +137,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     require_rules(ROUTERS)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_exception_handler(SlopewardError, _answer_known)
+    app.add_exception_handler(errors.SlopewardError, _answer_known)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_bug)
@@ -205,7 +176,7 @@ def _answer(request: Request, status: int, text: str) -> Response:
 
 def _answer_known(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS_OF if isinstance(error, kind)), 500)
-    assert isinstance(error, SlopewardError)
+    assert isinstance(error, errors.SlopewardError)
     return _answer(request, status, error.message)
 
 

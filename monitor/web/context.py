@@ -1,28 +1,119 @@
-"""What every request needs: database, configuration, clock, declared sites, and who is asking."""
+"""What every request needs: database, configuration, clock, declared sites, ribbons, threads, and who is asking."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Annotated, Any, Final
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Form, Path, Query, Request
 from pydantic import AfterValidator, BeforeValidator
+from sqlalchemy import Connection
 
-from forecasting.message import Template
+from forecasting.message import Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import parse
 from monitor.domain.names import tidy_text
 from monitor.errors import RefusedError, StoreBusyError
+from monitor.store.alerting.timeline import LONGEST, leave_out, load_levels, load_silences
 from monitor.store.database.engine import Database
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
-from monitor.web.ribbons import Ribbons
 
 _ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
 _SAY_WHY: Final = Template("act.say_why", "say why in a few words")
 COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
+
+
+LATE: Final = timedelta(minutes=5)  # an evaluation is stored within it
+SITES: Final = 200  # of which so much is kept; more begin anew
+
+
+class Change(NamedTuple):
+    """From an instant on: the level and who could see; no level where nobody decided."""
+
+    at: datetime
+    level: int | None
+    seen: str
+
+
+@dataclass(slots=True)
+class _Known:
+    from_at: datetime
+    to_at: datetime
+    changes: list[Change]
+
+
+@dataclass(slots=True)
+class Ribbons:
+    """Answers a range from memory and reads what is new: a month holds one evaluation for each of its minutes."""
+
+    _known: dict[str, _Known] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def load(self, c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime) -> list[Change]:
+        """Changes of a range, the first as it stood at its begin; at most the last 400 days."""
+        from_at = max(from_at, to_at - LONGEST)
+        end = min(to_at, now)
+        with self._lock:
+            known = self._known.get(site)
+        if known is None or known.to_at < from_at or end < known.from_at:
+            known = _Known(from_at, from_at, [])
+        changes, low, high = known.changes, known.from_at, known.to_at
+        if from_at < low:
+            changes, low = _join(_read(c, site, from_at, low), changes), from_at
+        if end > high:
+            begin = max(high - LATE, low)
+            changes = _join([k for k in changes if k.at < begin], _read(c, site, begin, end))
+            high = end
+        with self._lock:
+            if len(self._known) >= SITES:
+                self._known.clear()
+            self._known[site] = _Known(low, high, changes)
+        # an outage is written down when it is over: it is never among what is kept
+        changes = [Change(*point) for point in leave_out(changes, load_silences(c, site, low, high, now))]
+        before = [k for k in changes if k.at <= from_at][-1:]
+        return [*(k._replace(at=from_at) for k in before), *(k for k in changes if from_at < k.at <= end)]
+
+
+def _read(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Change]:
+    return [Change(*point) for point in load_levels(c, site, from_at, to_at)]
+
+
+def _join(first: list[Change], then: list[Change]) -> list[Change]:
+    """Both in a row; where the second goes on as the first ended, no change is told."""
+    found = list(first)
+    for change in then:
+        if not found or found[-1][1:] != change[1:]:
+            found.append(change)
+    return found
+
+
+T = TypeVar("T")
+THREADS: Final = {"gateway": 4, "photos": 1}  # replies by telephone come first; pictures are looked at one by one
+
+
+async def run_apart(request: Request, name: str, do: Callable[[], T]) -> T:
+    """Call in a thread of the named few; who finds none free waits without holding one of the pool."""
+    limiters: dict[str, CapacityLimiter] = request.app.state.limiters
+    if name not in limiters:  # they belong to the loop that serves
+        limiters[name] = CapacityLimiter(THREADS[name])
+    return await to_thread.run_sync(do, limiter=limiters[name])
+
+
+@contextmanager
+def take_turn(turns: threading.Semaphore, busy: Message, wait_s: float = 0.0) -> Iterator[None]:
+    """One of the few turns for the time of this block; raises StoreBusyError, with what it says, where none is free."""
+    if not turns.acquire(timeout=wait_s):
+        raise StoreBusyError(busy)
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 def read_instant(text: str | None) -> datetime | None:

@@ -65,8 +65,8 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
         if writes.search(path.read_text(encoding="utf-8"))
     }  # fmt: skip
     assert found == {
-        "monitor/export/spreadsheet.py",
-        "monitor/simulate/first_readings.py",
+        "monitor/export/tables.py",
+        "monitor/simulate/story.py",
         "monitor/replay/first_look.py",
     }
 

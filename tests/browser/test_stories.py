@@ -17,7 +17,7 @@ from monitor.alerting.acts.change_control import require_in_force
 from monitor.config.service import parse_service, parse_site
 from monitor.notify.cap.chain import compose_event
 from monitor.notify.cap.rules import find_faults
-from monitor.store.alerting.handovers import load_handovers
+from monitor.store.alerting.duty import load_handovers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import site_state

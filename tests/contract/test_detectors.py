@@ -25,7 +25,7 @@ from monitor.store.models.proofs import load_proof_facts
 from monitor.store.models.registry import load_models
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
-from monitor.store.upkeep.verify import verify
+from monitor.store.upkeep.proof import verify
 from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
 
 CHEAP = (*COMPOSITES, *RULES, *SITE_RULES, *CHECKS)

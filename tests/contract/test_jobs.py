@@ -29,9 +29,9 @@ from monitor.reports.pdf import PRINT
 from monitor.service.schedule import DAY_S, JOBS, trigger_of
 from monitor.simulate.scene import DRAW
 from monitor.store.alerting.sites import save_site
-from monitor.store.job_runs import finish_run, start_run
+from monitor.store.service_state import finish_run, start_run
 from monitor.web.routes.acts import RECOMPUTE
-from monitor.web.uploads.photos import DEVELOP
+from monitor.web.routes.photos import DEVELOP
 from monitor.web.uploads.work import FORECAST_JOB, LEVEL_JOB, UNDERSTAND
 from monitor.worker.records import RecordError, Task, read_record
 from monitor.worker.sandbox import DESCRIBE

@@ -27,21 +27,19 @@ from monitor.domain.observation import Observation, Report, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
 from monitor.reports.facts import digest_of, gather_facts
 from monitor.reports.period import Period
-from monitor.store import job_runs, service_state
-from monitor.store.alerting import alerts, digests, duty, events, offsets, sites
+from monitor.store import service_state
+from monitor.store.alerting import alerts, duty, events, offsets, outbox, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.models import (
     anomaly_budget,
     anomaly_labels,
-    fits,
     forecasts,
-    point_forecasts,
     point_looks,
     proofs,
     seasons,
 )
-from monitor.store.people import api_tokens, guesses, users
+from monitor.store.people import api_tokens, sessions, users
 from monitor.store.readings import instruments, messages, observations, photos, points
 from monitor.store.scenes.outlines import Unsure, save_unsure
 from monitor.store.schema import tables as t
@@ -348,10 +346,10 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
         "G1.displacement_east", "sarimax", 0.0, 86400.0, 730, 0, ("rain",), (0.0, 1.0, 0.5), settled=True, reason="",
         statsmodels="0.14",
     )  # fmt: skip
-    kept = fits.FitRow(
+    kept = forecasts.FitRow(
         ids["north-bench/G1/displacement_east"], fitted, NOW - days(3), NOW, "no parameters could be found"
     )
-    fits.save_fits(c, [kept])
+    forecasts.save_fits(c, [kept])
     forecasts.add_withheld(c, [(ids["lake-slope/W1/water_level"], "gru", "no datum within 6 intervals")], NOW)
     for trusted, withdrawn in ((False, NOW - days(1)), (True, None)):
         c.execute(insert(t.failure_time).values(
@@ -436,21 +434,21 @@ def _fill_points(c: Connection) -> None:
 
 
 def _fill_point_forecasts(c: Connection, ids: list[int]) -> None:
-    (asked,) = point_forecasts.list_due(c, "north-bench")
+    (asked,) = point_looks.list_unforecast(c, "north-bench")
     short = "the record is too short to try a forecast so far ahead"
     tried = (2400, 0.81, 2.5, 2.75, 2.6, "")
     horizons = tuple(
-        point_forecasts.IssueHorizon(number, steps, NOW - days(2 - 12 * steps), "lld", 5, 3, 0.25, *told)
+        point_looks.IssueHorizon(number, steps, NOW - days(2 - 12 * steps), "lld", 5, 3, 0.25, *told)
         for number, steps, told in ((1, 1, tried), (2, 5, tried), (3, 15, (0, None, None, None, None, short)))
     )
-    found = point_forecasts.PointIssue(NOW - days(2), 12 * 86400.0, horizons)
-    issue_id = point_forecasts.open_issue(c, asked, found, NOW)
+    found = point_looks.PointIssue(NOW - days(2), 12 * 86400.0, horizons)
+    issue_id = point_looks.open_issue(c, asked, found, NOW)
     none = (None,) * 6
-    point_forecasts.save_forecasts(c, asked.point_set_id, issue_id, ids, [
+    point_looks.save_forecasts(c, asked.point_set_id, issue_id, ids, [
         (-5.5, -5.75, -7.0, None, 3.5, 4.5, None, 0, ""), (-3.0, -3.0, -3.25, None, 3.0, 4.0, None, 2, ""),
         (-2.0, *none, 0, "stale: newest observation is older than 3 intervals"),
     ])  # fmt: skip
-    point_forecasts.end_issue(c, issue_id, point_forecasts.Ended(2, 1, "cd" * 32), NOW)
+    point_looks.end_issue(c, issue_id, point_looks.Ended(2, 1, "cd" * 32), NOW)
 
 
 def _fill_point_look(c: Connection, point_id: int) -> None:
@@ -626,8 +624,8 @@ def _fill_records(c: Connection) -> None:
     c.execute(insert(t.outage_station).values(
         outage_id=1, site="north-bench", station="G1", expected=2, received=1, late=1, missing=1, last_late_at=NOW - 2 * STEP,
     ))  # fmt: skip
-    run = job_runs.start_run(c, "forecast", "north-bench", NOW - STEP)
-    job_runs.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
+    run = service_state.start_run(c, "forecast", "north-bench", NOW - STEP)
+    service_state.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
     # the series that bears the failure windows, as in the service
     series_id = observations.find_series_id(c, "north-bench", "G1", "displacement_north")
     for k, stage in enumerate(("intermediate", "progressive")):
@@ -645,7 +643,7 @@ def _fill_records(c: Connection) -> None:
         act="alert.shelve", subject="alert:1", terms="{}", height=2, by="ada", reason="blasting",
         signed_at=NOW - days(2), used_at=NOW - days(2), used_by="bo",
     ))  # fmt: skip
-    guesses.take_turn_to_prove(c, "bo", "bo", NOW)
+    sessions.take_turn_to_prove(c, "bo", "bo", NOW)
     c.execute(insert(t.site_proposal).values(
         site="north-bench", sha256="1" * 64, base_sha256="0" * 64, source="[site]", author="bo", reason="noise is lower",
         proposed_at=NOW - days(2), state="proposed", effect=None,
@@ -654,7 +652,7 @@ def _fill_records(c: Connection) -> None:
     crew = Team("north-bench", "geologists", "Europe/Zurich", tuple(Recipient(n, ("log:x",), ()) for n in ("bo", "cy")))
     duty.add_plan(c, crew, "Mon-Fri 07:00 bo, cy\nMon-Fri 19:00 cy\nSat 09:00 bo", ADA, "spring", NOW - days(3))
     duty.add_change(c, crew, NOW + STEP, NOW + 2 * STEP, "bo", "cy", BO, "family", NOW - days(1))
-    digests.note_try(c, "north-bench", "duty", "2026-03-01", "log:desk", None, NOW)
+    outbox.note_try(c, "north-bench", "duty", "2026-03-01", "log:desk", None, NOW)
     c.execute(insert(t.duty_handover).values(
         site="north-bench", team="geologists", since_at=NOW - days(1), at=NOW - STEP, outgoing="cy", notes="new crack above bench 3",
         open_items={"level": 2, "alerts": []}, signed_at=NOW - STEP + timedelta(minutes=4), incoming="bo", remark="seen on foot",

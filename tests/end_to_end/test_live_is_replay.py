@@ -25,7 +25,7 @@ from monitor.errors import NotFoundError
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import Terms, run_backtest
-from monitor.replay.known import Known
+from monitor.replay.history import Known
 from monitor.replay.scorecard import Run
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.store.alerting.decisions import find_state

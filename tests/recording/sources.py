@@ -28,11 +28,10 @@ from monitor.domain.site import Site
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.movement.update import update_movement
+from monitor.replay.backtest import open_empty
 from monitor.replay.clock import Pace, play
 from monitor.replay.drill import open_scenario
-from monitor.replay.history import History
-from monitor.replay.known import Known
-from monitor.replay.offline import open_empty
+from monitor.replay.history import History, Known
 from monitor.simulate.story import plan_story, write_story_site
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database

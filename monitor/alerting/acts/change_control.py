@@ -29,7 +29,7 @@ from monitor.domain.decision import Memory
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, NotFoundError, RefusedError
-from monitor.store.alerting import proposals as store
+from monitor.store.alerting import sites as store
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import find_version, load_site_source, load_sites_summary, save_site
 from monitor.store.database.audit import add_audit

@@ -7,7 +7,7 @@ import typer
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import NOTHING, SiteOption, open_site, say, show
-from monitor.store.models.point_forecasts import load_largest, load_newest_issues
+from monitor.store.models.point_looks import load_largest, load_newest_issues
 from monitor.store.schema.views import load_view
 
 

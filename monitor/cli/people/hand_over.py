@@ -13,8 +13,8 @@ from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_t
 from monitor.cli.session import Commands, open_database, show
 from monitor.domain.instants import parse, spell
 from monitor.language.local_time import spell_local
-from monitor.store.alerting import handovers as store
-from monitor.store.alerting.handovers import Handover
+from monitor.store.alerting import duty as store
+from monitor.store.alerting.duty import Handover
 
 app = Commands(no_args_is_help=True, help=__doc__)
 Number = Annotated[
@@ -97,7 +97,7 @@ def withdraw(
     Example: slopeward duty hand-over withdraw north-bench 3 --by mori --reason "a new crack; it is written anew"
     """
     with acting(by, site) as (c, who, now):
-        store.withdraw(c, site, number, who, reason, now)
+        store.withdraw_handover(c, site, number, who, reason, now)
     show({"handover_id": number, "withdrawn": True}, f"hand-over {number} is withdrawn")
 
 

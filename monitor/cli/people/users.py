@@ -16,7 +16,7 @@ from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people import second_factor, users
-from monitor.store.people.foreign import bind_person
+from monitor.store.people.users import bind_person
 from monitor.web.access.vault import Vault, open_vault
 
 app = Commands(no_args_is_help=True, help=__doc__)

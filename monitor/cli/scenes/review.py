@@ -23,7 +23,7 @@ from monitor.cli.session import (
 )
 from monitor.domain.instants import spell
 from monitor.errors import SlopewardError
-from monitor.store.models.scene_weights import find_weights
+from monitor.store.models.registry import find_weights
 from monitor.store.scenes import reviews as store
 
 OUTLINE_BYTES = 16 << 20

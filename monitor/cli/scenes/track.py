@@ -21,7 +21,7 @@ from monitor.cli.session import (
     warn,
 )
 from monitor.errors import SlopewardError
-from monitor.export.spreadsheet import write_csv
+from monitor.export.tables import write_csv
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.files.recording import record_file
 from monitor.ingest.files.vectors import Moved, list_image_places, store_vectors

@@ -19,7 +19,7 @@ from monitor.cli.session import LARGEST_SEED, open_service, options, pick_site, 
 from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
 from monitor.errors import SlopewardError
 from monitor.store.models.proofs import Proof, add_proof
-from monitor.store.models.scene_weights import find_weights
+from monitor.store.models.registry import find_weights
 from monitor.store.scenes.reviews import load_reviewed
 
 if TYPE_CHECKING:

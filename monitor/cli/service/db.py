@@ -15,7 +15,7 @@ from monitor.jobs import housekeeping
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
 from monitor.store.schema import views
-from monitor.store.upkeep import backup, migrate, proof, prune, publish, verify
+from monitor.store.upkeep import backup, migrate, proof, prune, publish
 
 app = Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Admin who does it; else whom the OS user is bound to")]
@@ -115,7 +115,7 @@ def verify_all(
     Example: slopeward db verify
     """
     with open_database() as db, db.read() as c:
-        findings = verify.verify(c, audit_head)
+        findings = proof.verify(c, audit_head)
         head = audit.latest_hash(c)
     for finding in findings:
         show({"finding": finding}, finding)

@@ -97,7 +97,7 @@ def write_card(site: Site, out: Out, language: Language = None) -> None:
 
     Example: slopeward report card north-bench --out card.pdf
     """
-    from monitor.reports.card import render_card
+    from monitor.reports.render import render_card
 
     service = read_service()
     wanted = _read_language(language, service.language.default)
@@ -152,7 +152,7 @@ def list_issues(site: Site, limit: LimitOption = 20) -> None:
 
     Example: slopeward report list north-bench
     """
-    from monitor.store.report_issues import load_issues, load_mails
+    from monitor.store.report_facts import load_issues, load_mails
 
     with open_database() as db, db.read() as c:
         require_readable(c, site)
@@ -181,7 +181,7 @@ def prove_issue(
     Example: slopeward report prove 12
     """
     from monitor.reports.issue import prove
-    from monitor.store.report_issues import load_issue
+    from monitor.store.report_facts import load_issue
 
     with open_database() as db, db.read() as c:
         issue = load_issue(c, number)

@@ -53,7 +53,7 @@ def simulate(
 
     now = datetime.now(UTC)
     if readings is not None:
-        from monitor.simulate.first_readings import write_readings
+        from monitor.simulate.story import write_readings
 
         count = write_readings(readings, now)
         line = f"{readings}: {count} readings of the slope that `slopeward sites init` declares"

@@ -22,10 +22,9 @@ from monitor.domain.instants import parse, spell_duration
 from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, RefusedError
-from monitor.replay.backtest import Progress, Terms, run_backtest
-from monitor.replay.known import MODES, Known
-from monitor.replay.labels import read_labels
-from monitor.replay.offline import open_files
+from monitor.replay.backtest import Progress, Terms, open_files, run_backtest
+from monitor.replay.history import MODES, Known
+from monitor.replay.matrix import read_labels
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
@@ -183,7 +182,7 @@ def answer(card: Scorecard, html: Path | None) -> None:
     elif html is None:
         from rich.console import Console
 
-        from monitor.replay.text import print_scorecard
+        from monitor.replay.page import print_scorecard
 
         print_scorecard(card, Console(width=None if sys.stdout.isatty() else 140))
 

@@ -25,8 +25,7 @@ from monitor.domain.decision import Decision, Memory, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.replay.history import History
-from monitor.replay.known import MODES, Known
+from monitor.replay.history import MODES, History, Known
 from monitor.store.alerting.decisions import find_state
 from monitor.store.database.engine import Database
 

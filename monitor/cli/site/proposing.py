@@ -18,7 +18,7 @@ from monitor.config.service import parse_site
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
-from monitor.store.alerting.proposals import Proposal
+from monitor.store.alerting.sites import Proposal
 from monitor.store.database.engine import Database
 
 app = Commands()
@@ -59,7 +59,7 @@ def proposals(
     everything: Annotated[bool, typer.Option("--all", help="Decided ones as well.")] = False,
 ) -> None:
     """List the changes that wait for approval, or show one with its differences and its effect."""
-    from monitor.store.alerting.proposals import load_proposal, load_proposals
+    from monitor.store.alerting.sites import load_proposal, load_proposals
 
     with open_database() as db, db.read() as c:
         if number is not None:
@@ -123,7 +123,7 @@ def _tell_progress(*, written_over: bool) -> Callable[[float], None]:
 
 
 def _where(number: int) -> Callable[[Connection], str | None]:
-    from monitor.store.alerting.proposals import load_proposals
+    from monitor.store.alerting.sites import load_proposals
 
     return lambda c: next((p.site for p in load_proposals(c, everything=True) if p.id == number), None)
 

@@ -36,7 +36,6 @@ from monitor.ingest.sources.take import (
 )
 from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Asked, Fetched
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import IDLE
 from monitor.store.readings.sources import (
     FileState,
     cut,
@@ -47,6 +46,7 @@ from monitor.store.readings.sources import (
     save_file,
     save_poll,
 )
+from monitor.store.service_state import IDLE
 from monitor.worker import compute
 from monitor.worker.sandbox import Terms
 

@@ -26,7 +26,7 @@ from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
 from monitor.language.file_names import EMPTY, rename_file
 from monitor.store.database.engine import Database
-from monitor.store.readings.quarantine import drop_waiting
+from monitor.store.readings.messages import drop_waiting
 from monitor.store.readings.sources import FileState
 
 HEAD_BYTES: Final = 2048

@@ -22,12 +22,12 @@ from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, Permit, Site
 from monitor.jobs.samples import Samples
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
-from monitor.store.models.fits import load_fits
 from monitor.store.models.forecasts import (
     ForecastRow,
     add_forecasts,
     add_withheld,
     load_conformal,
+    load_fits,
     load_stages,
     name_intervals,
     save_conformal,

@@ -13,7 +13,7 @@ from monitor.jobs.forecasts.read_site import read_site
 from monitor.jobs.forecasts.tasks import REFIT, RefitAsked
 from monitor.jobs.worker import refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
-from monitor.store.models.fits import FitRow, load_fits, save_fits
+from monitor.store.models.forecasts import FitRow, load_fits, save_fits
 
 FRESH: Final = timedelta(hours=20)
 """A start by day does not repeat the work of the night."""

@@ -11,8 +11,8 @@ from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED, UNIT_ACT
 from monitor.domain.observation import Link
 from monitor.domain.quantities import MOVING
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
+from monitor.store.readings.flags import Typed
 from monitor.store.readings.gaps import Gap
-from monitor.store.readings.hand_readings import Typed
 
 _OFFLINE: Final = Template("instrument.offline", "not connected since {at}: {text}")
 _MISTYPED: Final = Template("instrument.mistyped", "{quantity}: looks like a typing error: {text}")

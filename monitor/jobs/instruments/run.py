@@ -50,9 +50,9 @@ from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import AnomalyRun, list_standing, load_runs
 from monitor.store.readings import instruments as store
+from monitor.store.readings.flags import find_mistyped
 from monitor.store.readings.gaps import Gap, load_gaps
-from monitor.store.readings.hand_readings import find_mistyped
-from monitor.store.readings.links import load_links
+from monitor.store.readings.instruments import load_links
 from monitor.store.readings.observations import load_series
 
 _NO_VOLTAGE: Final = Template("instrument.battery.no_voltage", "no battery voltage is declared")

@@ -49,12 +49,11 @@ from monitor.jobs.scenes.waiting import (
 )
 from monitor.jobs.worker import list_checkpoint
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import IDLE
-from monitor.store.models.registry import add_model
-from monitor.store.models.scene_weights import load_own_weights
+from monitor.store.models.registry import add_model, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, load_boxes, load_scenes, save_scene
 from monitor.store.scenes.outlines import save_unsure
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
+from monitor.store.service_state import IDLE
 from monitor.worker import compute
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.scenes.proximity import Place, keep_near, list_distances
 from monitor.jobs.scenes.tasks import KnownDate, ReadScene
-from monitor.store.models.scene_weights import BROKEN
+from monitor.store.models.registry import BROKEN
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import (
     Change,

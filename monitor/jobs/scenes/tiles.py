@@ -18,8 +18,8 @@ from monitor.jobs.scenes.inbox import fingerprint, has_unread
 from monitor.jobs.scenes.rows import list_names, pick_newest
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import IDLE
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
+from monitor.store.service_state import IDLE
 from monitor.worker.records import Task
 
 CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(

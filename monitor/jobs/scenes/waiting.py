@@ -17,8 +17,7 @@ from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of
 from monitor.store.alerting.alerts import load_alerts, tell_site
 from monitor.store.database.engine import Database
-from monitor.store.models.registry import SHORT
-from monitor.store.models.scene_weights import find_broken_weights
+from monitor.store.models.registry import SHORT, find_broken_weights
 from monitor.store.scenes.arrivals import SceneRow, save_scene
 from monitor.store.scenes.versions import WAITING, drop_waiting, forget_failure
 

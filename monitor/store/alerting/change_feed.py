@@ -4,24 +4,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select, union
 
-from monitor.store.schema.tables import (
-    event_confirmation,
-    maintenance,
-    observation_flag,
-    offset_entry,
-    point_delivery,
-    report,
-    series,
-    site_event,
-)
+from monitor.store.schema import tables
 
-_OF_SITE = (report, site_event, event_confirmation, maintenance, point_delivery)
-_OF_SERIES = (offset_entry, observation_flag)
+_OF_SITE = (tables.report, tables.site_event, tables.event_confirmation, tables.maintenance, tables.point_delivery)
+_OF_SERIES = (tables.offset_entry, tables.observation_flag)
 Marks = dict[tuple[str, str], Any]  # (table, column) -> newest
 # columns that are set after the row was added
 _LATER = {
-    offset_entry.name: ("confirmed_at", "revoked_at"), maintenance.name: ("ended_at",),
-    **dict.fromkeys((site_event.name, event_confirmation.name), ("withdrawn_at",)),
+    tables.offset_entry.name: ("confirmed_at", "revoked_at"), tables.maintenance.name: ("ended_at",),
+    **dict.fromkeys((tables.site_event.name, tables.event_confirmation.name), ("withdrawn_at",)),
 }  # fmt: skip
 
 
@@ -43,7 +34,8 @@ class News:
             return frozenset()
         wanted = [select(t.c.site).where(_newer(t, before)) for t in _OF_SITE]
         wanted += [
-            select(series.c.site).join(t, t.c.series_id == series.c.id).where(_newer(t, before)) for t in _OF_SERIES
+            select(tables.series.c.site).join(t, t.c.series_id == tables.series.c.id).where(_newer(t, before))
+            for t in _OF_SERIES
         ]
         return frozenset(connection.execute(union(*wanted)).scalars())
 

@@ -1,5 +1,6 @@
 """What decisions need from the database and leave in it: ladder memory, evaluations, frozen inputs, advice rows."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, and_, bindparam, case, delete, func, insert, select
 
 from forecasting.message import read_columns, read_message
+from monitor.domain.alert import Ledger
 from monitor.domain.canonical import canonical_json, code_version, digest_text
 from monitor.domain.decision import (
     AnomalyFact,
@@ -21,7 +23,8 @@ from monitor.domain.decision import (
     instant,
     seconds,
 )
-from monitor.domain.instants import from_epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.keys import VoteKey
 from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
@@ -365,3 +368,37 @@ def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) 
         ReportFact(seconds(x.at), seconds(x.received_at), x.kind, x.text, who[x.by], x.station, x.credential)
         for x in rows
     )
+
+
+def find_asks(c: Connection, site: str, top: int, now: datetime) -> dict[str, int]:
+    """The highest level that each station asks for by itself, by votes that have not aged."""
+    state = find_state(c, site)
+    return {} if state is None else _read_votes(state.state, top, now)
+
+
+def find_asks_at(c: Connection, site: str, top: int, at: datetime) -> dict[str, int]:
+    """The same at an earlier instant, by the votes that stood after the newest hazard alert raised until then.
+
+    Votes that came later and raised no alert are not kept, and so are not shown.
+    """
+    a, d = t.alert.c, t.decision.c
+    frozen = c.execute(
+        select(d.evidence)
+        .join(t.alert, a.decision_id == d.id)
+        .where(a.site == site, a.ledger == Ledger.HAZARD, ~a.exercise, a.raised_at <= at)
+        .order_by(a.raised_at.desc(), a.id.desc())
+        .limit(1)
+    ).scalar()
+    if frozen is None:
+        return {}
+    memory = ((json.loads(frozen).get("outcome") or {}).get("memory")) or {}
+    return _read_votes(memory, top, at) if memory.get("votes") else {}
+
+
+def _read_votes(memory: Mapping[str, Any], top: int, now: datetime) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for key, vote in Memory.read(memory).votes.items():
+        if vote.level > 0 and vote.valid_until_s >= epoch_s(now):
+            station = VoteKey.read(key).station
+            found[station] = max(min(vote.level, top), found.get(station, 0))
+    return found

@@ -16,8 +16,7 @@ from monitor.domain.quantities import convert_difference
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, find_record, read_record
-from monitor.store.people.independence import require_independent
-from monitor.store.people.users import require_account
+from monitor.store.people.users import require_account, require_independent
 from monitor.store.readings.observations import is_alone, is_second
 from monitor.store.schema.tables import offset_entry, series
 

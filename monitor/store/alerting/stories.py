@@ -11,7 +11,6 @@ from sqlalchemy import Connection, String, select, type_coerce
 from monitor.store.database.audit import SEAL
 from monitor.store.database.seals import GoneRow, find_unsealed
 from monitor.store.schema import tables as t
-from monitor.store.schema.types import Instant
 
 _ACTS: Final = (
     "alert.acknowledge", "alert.note", "alert.close", "alert.shelve", "alert.unshelve", "alert.take_out",
@@ -228,7 +227,7 @@ def _load_acts(c: Connection) -> dict[int, _Act]:
 
 def _raw(table: Any) -> list[Any]:
     """Columns with instants as they are spelled: an altered one may be no instant at all."""
-    return [type_coerce(k, String).label(k.name) if isinstance(k.type, Instant) else k for k in table.c]
+    return [type_coerce(k, String).label(k.name) if isinstance(k.type, t.Instant) else k for k in table.c]
 
 
 def _read(c: Connection, wanted: Any) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import sqlite3
 import threading
 import time
@@ -10,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from pathlib import Path
+from typing import IO, Any, Final, Self
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,7 +21,6 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from monitor.errors import StoreBusyError, StoreError
-from monitor.store.database.file_modes import keep_private
 from monitor.store.database.seals import Sealing
 
 SQLITE_BUSY_S: Final = 5.0  # of one try: what an alarm depends on tries again by itself, and says so meanwhile
@@ -296,3 +297,48 @@ def add_all_absent(connection: Connection, table: Table, rows: Sequence[Mapping[
     statement = insert(connection, table).on_conflict_do_nothing()
     done = connection.execute(statement, list(rows), execution_options={"preserve_rowcount": True})
     return int(done.rowcount)
+
+
+OTHERS: Final = 0o077
+
+
+def keep_private(database: str | None) -> None:
+    """Make the file of a SQLite database, and what lies beside it, readable by its owner alone.
+
+    SQLite gives `-wal` and `-shm` the mode of the file, so a new file is made with its mode before SQLite opens it.
+    What somebody else owns stays as it is.
+
+    Args:
+        database: the path as the URL names it; none, memory and `file:` addresses have no file to look after.
+    """
+    if not database or database == ":memory:" or database.startswith("file:"):
+        return
+    file = Path(database)
+    if not file.exists():
+        if file.parent.is_dir():  # else SQLite says what is wrong
+            file.touch(mode=0o600)
+        return
+    beside = (Path(f"{file}{end}") for end in ("", "-wal", "-shm", ".lock"))
+    loosened = [path for path in beside if _close(path)]
+    if file in loosened:
+        log.warning(
+            "%s could be read by others on this machine, accounts included; now by its owner alone."
+            " Readers get a copy of the views: slopeward db publish FILE", file,
+        )  # fmt: skip
+
+
+def open_lock(database: str | Path) -> IO[str]:
+    """The lock file beside a SQLite database; who may open it could hold it, and so keep the service from starting."""
+    return open(f"{database}.lock", "a+", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600))
+
+
+def _close(path: Path) -> bool:
+    """Take others' rights away; True where they had some."""
+    try:
+        status = path.stat()
+        if not status.st_mode & OTHERS or os.geteuid() not in {0, status.st_uid}:
+            return False
+        path.chmod(status.st_mode & 0o700)
+    except OSError:  # gone meanwhile, or a file system without modes
+        return False
+    return True

@@ -13,26 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    Connection,
-    Delete,
-    Insert,
-    String,
-    Table,
-    Update,
-    func,
-    select,
-    true,
-    tuple_,
-    type_coerce,
-)
+from sqlalchemy import Connection, Delete, Insert, String, Table, Update, func, select, true, tuple_, type_coerce
 
 from monitor.domain.alert import SERVICE
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.store.database.audit import append_entry, lock_log
 from monitor.store.schema import tables as t
-from monitor.store.schema.types import Instant, Json
 
 ACTION: Final = "rows.seal"
 SUBJECT: Final = "database"
@@ -64,7 +51,7 @@ class Sealed:
     def columns(self) -> list[Any]:
         """The sealed columns, instants and JSON as they are spelled: an altered one may be neither."""
         return [
-            type_coerce(k, String).label(k.name) if isinstance(k.type, Instant | Json) else k
+            type_coerce(k, String).label(k.name) if isinstance(k.type, t.Instant | t.Json) else k
             for k in self.table.c
             if k.name not in self.left_out
         ]

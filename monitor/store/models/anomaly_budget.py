@@ -8,18 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, or_, select
 
-from detection.anomaly.budget.correction import (
-    FEWEST_LABELS,
-    HIGHEST,
-    LOOK_BACK_S,
-    LOWEST,
-    Alarm,
-    Rate,
-    choose_factor,
-    count_labels,
-    measure_rate,
-    share_budget,
-)
+from detection.anomaly.budget import correction
 from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
 from forecasting.message import Figure, Message, Template
@@ -39,7 +28,7 @@ from monitor.store.schema import tables as t
 
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
 _RATE: Final = Template("budget.rate", "{value} ({low} to {high}) false alarms per sensor-month")
-LOOK_BACK: Final = timedelta(seconds=LOOK_BACK_S)
+LOOK_BACK: Final = timedelta(seconds=correction.LOOK_BACK_S)
 GAP: Final = timedelta(seconds=RUN_GAP_S)  # scores closer than that are one alarm, as the budget counts
 PERSON: Final = "person"
 
@@ -64,16 +53,16 @@ class Measured:
     from_at: datetime
     to_at: datetime
     sensor_months: float
-    alarms: tuple[Alarm, ...]
+    alarms: tuple[correction.Alarm, ...]
     places: tuple[tuple[int, str], ...]
     known_cause: int
     budget: float
     factor: float
 
     @property
-    def rate(self) -> Rate | None:
+    def rate(self) -> correction.Rate | None:
         """False alarms per sensor-month; None where too few were labelled."""
-        return measure_rate(self.alarms, self.sensor_months)
+        return correction.measure_rate(self.alarms, self.sensor_months)
 
     @property
     def reported(self) -> int:
@@ -83,7 +72,7 @@ class Measured:
     @property
     def labelled(self) -> int:
         """How many of them somebody labelled."""
-        return count_labels(self.alarms)
+        return correction.count_labels(self.alarms)
 
     @property
     def dismissed(self) -> int:
@@ -105,16 +94,16 @@ class Measured:
         }  # fmt: skip
 
 
-def describe_rate(rate: Rate | None, labelled: int) -> Message:
+def describe_rate(rate: correction.Rate | None, labelled: int) -> Message:
     """A rate in words, or why there is none."""
     if rate is None:
-        return _NOT_MEASURED(n=labelled, needed=FEWEST_LABELS)
+        return _NOT_MEASURED(n=labelled, needed=correction.FEWEST_LABELS)
     return _RATE(value=Figure(rate.value, ".2g"), low=Figure(rate.low, ".2g"), high=Figure(rate.high, ".2g"))
 
 
-def read_evidence(evidence: Mapping[str, Any]) -> tuple[list[Alarm], float, float]:
+def read_evidence(evidence: Mapping[str, Any]) -> tuple[list[correction.Alarm], float, float]:
     """Alarms, sensor-months and budget of a stored correction."""
-    alarms = [Alarm(score, is_false, shown) for _, _, score, is_false, shown in evidence["alarms"]]
+    alarms = [correction.Alarm(score, is_false, shown) for _, _, score, is_false, shown in evidence["alarms"]]
     return alarms, float(evidence["sensor_months"]), float(evidence["budget"])
 
 
@@ -145,7 +134,7 @@ def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime 
         months = epochs * (site.watched_step_s or 0.0) / MONTH_S
         factor = 1.0 if last is None else float(last.factor)
         found.append(Measured(detector, begin, now, months, alarms, places, known, 0.0, factor))
-    shares = share_budget(site.anomaly.budget_per_sensor_month, {m.detector: m.alarms for m in found})
+    shares = correction.share_budget(site.anomaly.budget_per_sensor_month, {m.detector: m.alarms for m in found})
     return [replace(m, budget=shares[m.detector]) for m in found]
 
 
@@ -162,24 +151,24 @@ def load_budgets(c: Connection, site: str) -> list[Any]:
     return list(c.execute(select(t.anomaly_budget).where(b.site == site).order_by(b.id)))
 
 
-def read_rate(row: Any) -> Rate | None:
+def read_rate(row: Any) -> correction.Rate | None:
     """The rate of a kept row; None = not measured."""
-    return None if row.rate is None else Rate(row.rate, row.rate_low, row.rate_high)
+    return None if row.rate is None else correction.Rate(row.rate, row.rate_low, row.rate_high)
 
 
 def counts_again(row: Any) -> bool:
     """Whether a kept factor comes out of its evidence; what a person set has only itself."""
     alarms, months, budget = read_evidence(row.evidence)
-    if measure_rate(alarms, months) != read_rate(row):
+    if correction.measure_rate(alarms, months) != read_rate(row):
         return False
     if row.evidence["is_fixed"]:
         return bool(row.by_kind == PERSON or row.factor == row.factor_before)
     return bool(row.factor == next_factor(alarms, months, budget, row.factor_before))
 
 
-def next_factor(alarms: Sequence[Alarm], months: float, budget: float, before: float) -> float:
+def next_factor(alarms: Sequence[correction.Alarm], months: float, budget: float, before: float) -> float:
     """The factor for the week to come as it is kept."""
-    return round(choose_factor(alarms, months, budget, before), 4)
+    return round(correction.choose_factor(alarms, months, budget, before), 4)
 
 
 def load_factors(c: Connection, site: Site) -> dict[str, float]:
@@ -226,8 +215,8 @@ def set_factor(
     measured = next((m for m in measure_detectors(c, site, now) if m.detector == detector), None)
     if measured is None:
         raise RefusedError(f"{detector!r} has no threshold on this site; see `slopeward anomalies budget`")
-    if not LOWEST <= factor <= HIGHEST:
-        raise RefusedError(f"a factor is from {LOWEST:g} to {HIGHEST:g}, not {factor:g}")
+    if not correction.LOWEST <= factor <= correction.HIGHEST:
+        raise RefusedError(f"a factor is from {correction.LOWEST:g} to {correction.HIGHEST:g}, not {factor:g}")
     add_budget(c, site.id, measured, factor, reason, actor, now, is_fixed=True)
     return measured
 
@@ -240,7 +229,7 @@ def _load_alarms(
     now: datetime,
     sick: Mapping[str, Spans],
     others: Collection[int],
-) -> tuple[tuple[Alarm, ...], tuple[tuple[int, str], ...], int]:
+) -> tuple[tuple[correction.Alarm, ...], tuple[tuple[int, str], ...], int]:
     """Alarms above the counted threshold with the place of each, and how many shown ones health explains."""
     a, s = t.anomaly.c, t.series.c
     factor = func.coalesce(a.factor, 1.0)
@@ -268,7 +257,7 @@ def _load_alarms(
         if word is None and any(b <= last.at and e >= first.at for b, e in sick.get(first.station, ())):
             known += shown
             continue
-        alarms.append(Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), word, shown))
+        alarms.append(correction.Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), word, shown))
         places.append((int(first.series_id), spell(first.at)))
     return tuple(alarms), tuple(places), known
 

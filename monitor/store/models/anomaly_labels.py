@@ -19,8 +19,7 @@ from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row
-from monitor.store.models.anomalies import find_newest_alert
-from monitor.store.models.wrong_units import CHECK, WrongUnit, list_wrong_units
+from monitor.store.models.anomalies import CHECK, WrongUnit, find_newest_alert, list_wrong_units
 from monitor.store.people.users import require_person
 from monitor.store.readings.observations import load_readings
 from monitor.store.schema import tables as t

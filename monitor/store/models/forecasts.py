@@ -1,8 +1,9 @@
 """Forecast rows, why some were withheld, what came true, and the state of adaptive intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, and_, or_, select
@@ -11,18 +12,14 @@ from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
 from forecasting.kinematics.situations import name_situation
 from forecasting.kinematics.stages import RANK
+from forecasting.message import gather
 from forecasting.serving.conformal import ConformalState
+from forecasting.simple.night_fit import NightFit
+from monitor.domain.canonical import code_version
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.database.rows import read_record, save_rows, spell_record
 from monitor.store.models.movement import latest_movement
-from monitor.store.schema.tables import (
-    conformal_state,
-    failure_time,
-    forecast,
-    forecast_score,
-    forecast_withheld,
-    series,
-)
+from monitor.store.schema import tables as t
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +92,13 @@ class Score:
 
 def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
     """Add forecast rows; a row that is there already is left as it is. Returns how many were new."""
-    return sum(add_if_absent(c, forecast, spell_record(row)) for row in rows)
+    return sum(add_if_absent(c, t.forecast, spell_record(row)) for row in rows)
 
 
 def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
     """How each station of a site moved as known at `now`; of several series of a station the most urgent stage."""
     found: dict[str, str] = {}
-    named = c.execute(select(series.c.id, series.c.station).where(series.c.site == site))
+    named = c.execute(select(t.series.c.id, t.series.c.station).where(t.series.c.site == site))
     stations = {r.id: r.station for r in named}
     for series_id, row in latest_movement(c, site, now).items():
         before = found.get(stations[series_id])
@@ -114,7 +111,7 @@ def add_withheld(c: Connection, entries: Sequence[tuple[int, str, str]], issued_
     """Record (series_id, model, reason) for every forecast that was not given."""
     if entries:
         c.execute(
-            insert(c, forecast_withheld),
+            insert(c, t.forecast_withheld),
             [{"series_id": s, "issued_at": issued_at, "model": m, "reason": r} for s, m, r in entries],
         )
 
@@ -122,15 +119,15 @@ def add_withheld(c: Connection, entries: Sequence[tuple[int, str, str]], issued_
 def load_unscored(c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000) -> list[Unscored]:
     """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
     query = (
-        select(forecast)
-        .join(series, series.c.id == forecast.c.series_id)
-        .outerjoin(forecast_score, forecast_score.c.forecast_id == forecast.c.id)
+        select(t.forecast)
+        .join(t.series, t.series.c.id == t.forecast.c.series_id)
+        .outerjoin(t.forecast_score, t.forecast_score.c.forecast_id == t.forecast.c.id)
         .where(
-            series.c.site == site,
-            and_(forecast.c.target_at > since, forecast.c.target_at <= until),
-            forecast_score.c.forecast_id.is_(None),
+            t.series.c.site == site,
+            and_(t.forecast.c.target_at > since, t.forecast.c.target_at <= until),
+            t.forecast_score.c.forecast_id.is_(None),
         )
-        .order_by(forecast.c.target_at, forecast.c.id)
+        .order_by(t.forecast.c.target_at, t.forecast.c.id)
         .limit(limit)
     )
     return [read_record(Unscored, r, quantiles=(r.q025, r.q10, r.q50, r.q90, r.q975)) for r in c.execute(query)]
@@ -144,7 +141,7 @@ def load_situations(c: Connection, waiting: Sequence[Unscored], wet: Mapping[dat
         waiting: the forecasts.
         wet: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
     """
-    w, s = failure_time.c, series.c
+    w, s = t.failure_time.c, t.series.c
     found: dict[int, str | None] = {}
     known: dict[tuple[int, datetime], bool] = {}
     for one in waiting:
@@ -154,7 +151,7 @@ def load_situations(c: Connection, waiting: Sequence[Unscored], wet: Mapping[dat
             station = select(s.site, s.station).where(s.id == one.series_id).subquery()
             query = (
                 select(w.id)
-                .join(series, s.id == w.series_id)
+                .join(t.series, s.id == w.series_id)
                 .join(station, (station.c.site == s.site) & (station.c.station == s.station))
                 .where(
                     w.trusted, w.issued_at <= one.issued_at, w.window_to > one.issued_at,
@@ -189,7 +186,7 @@ def score_forecast(unscored: Unscored, observed_at: datetime, observed: float, s
 def add_scores(c: Connection, scores: Sequence[Score], now: datetime) -> set[int]:
     """Add score rows; a forecast is scored once. Returns the ids of the forecasts that had no score before."""
     values = [spell_record(score) | {"scored_at": now} for score in scores]
-    return {one["forecast_id"] for one in values if add_if_absent(c, forecast_score, one)}
+    return {one["forecast_id"] for one in values if add_if_absent(c, t.forecast_score, one)}
 
 
 def name_intervals(model: str, model_hash: str) -> str:
@@ -203,7 +200,7 @@ def name_intervals(model: str, model_hash: str) -> str:
 
 def load_conformal(c: Connection, series_ids: Sequence[int]) -> dict[tuple[int, str, float, float], ConformalState]:
     """States of adaptive intervals by (series_id, name of `name_intervals`, horizon_s, nominal)."""
-    query = select(conformal_state).where(conformal_state.c.series_id.in_(series_ids))
+    query = select(t.conformal_state).where(t.conformal_state.c.series_id.in_(series_ids))
     return {(r.series_id, r.model, r.horizon_s, r.nominal): ConformalState.from_json(r.state) for r in c.execute(query)}
 
 
@@ -216,4 +213,49 @@ def save_conformal(
             "series_id": series_id, "model": model, "horizon_s": horizon_s, "nominal": nominal,
             "alpha_t": state.alpha, "n": state.n, "state": state.to_json(), "updated_at": now,
         }  # fmt: skip
-        save_rows(c, conformal_state, [row])
+        save_rows(c, t.conformal_state, [row])
+
+
+@dataclass(frozen=True, slots=True)
+class FitRow:
+    """What is kept of one series and model.
+
+    Attributes:
+        series_id: The series.
+        fit: The parameters in force.
+        fitted_at: When they were found.
+        tried_at: When it was tried last.
+        reason: Why that found nothing better; empty where it did.
+    """
+
+    series_id: int
+    fit: NightFit
+    fitted_at: datetime
+    tried_at: datetime
+    reason: str
+
+
+def save_fits(c: Connection, rows: Sequence[FitRow]) -> None:
+    """Keep these in the place of what was kept before."""
+    for row in rows:
+        kept = asdict(row.fit)
+        values: dict[str, Any] = {
+            "series_id": row.series_id, "model": row.fit.model, "tried_at": row.tried_at, "reason": row.reason,
+            "fitted_at": row.fitted_at if row.fit.params else None, "settled": row.fit.settled,
+            "drivers": ", ".join(row.fit.columns), "fit": kept, "code_version": code_version(),
+        }  # fmt: skip
+        save_rows(c, t.model_fit, [values])
+
+
+def load_fits(c: Connection, site: str) -> list[FitRow]:
+    """What is kept of a site, by series and model."""
+    f = t.model_fit.c
+    asked = select(t.model_fit).join(t.series, t.series.c.id == f.series_id).where(t.series.c.site == site)
+    return [
+        read_record(FitRow, r, fit=_read_fit(r.fit), fitted_at=r.fitted_at or r.tried_at)
+        for r in c.execute(asked.order_by(f.series_id, f.model))
+    ]
+
+
+def _read_fit(kept: dict[str, Any]) -> NightFit:
+    return NightFit(**{**gather(kept), "columns": tuple(kept["columns"]), "params": tuple(kept["params"])})

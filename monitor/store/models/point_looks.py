@@ -1,17 +1,19 @@
-"""Looks of the detectors at satellite points: what was looked at, what was found, and what is due."""
+"""Looks at satellite points by detectors, and forecasts of them: what was found or forecast, and what is due."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
+from forecasting.message import message_columns
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
-from monitor.store.database.rows import add_row, read_record, spell_record
+from monitor.store.database.rows import add_row, insert_rows, read_record, spell_message, spell_record
 from monitor.store.readings.points import AskedSet, list_newest_deliveries
 from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +172,157 @@ def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointHap
         one = read_record(PointHappening, row, members=tuple(members.get(row.id, ())))
         found.setdefault(row.point_look_id, []).append(one)
     return found
+
+
+HORIZONS: Final = 3  # of one row
+_NUMBERS: Final = (
+    "value_mm", *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)), *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
+)  # fmt: skip
+_COLUMNS: Final = {
+    "point_id": "bigint", "point_issue_id": "bigint", **dict.fromkeys(_NUMBERS, "float8"), "on_line": "int4",
+    "reason": "text", "reason_id": "text", "reason_values": "text",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class IssueHorizon:
+    """The rule at one horizon, and what it did on dates that were held out; columns of the table."""
+
+    number: int
+    steps: int
+    target_at: datetime
+    model: str
+    level_rows: int
+    slope_rows: int
+    damping: float
+    forecasts: int
+    inside: float | None
+    error_mm: float | None
+    persistence_mm: float | None
+    trend_mm: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointIssue:
+    """The rules of an issue before a point is forecast, or in `reason` why none is."""
+
+    newest_at: datetime | None
+    step_s: float
+    horizons: tuple[IssueHorizon, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What came of an issue: points with and without a forecast, and the digest of its rules and of every number."""
+
+    points: int
+    withheld: int
+    digest: str
+
+
+def list_unforecast(c: Connection, site: str) -> list[AskedSet]:
+    """The sets of a site of which something came in since they were forecast to the end."""
+    i = t.point_issue.c
+    ended = select(i.point_set_id, func.max(i.delivery_id).label("id")).where(i.site == site, i.ended_at.is_not(None))
+    return list_newest_deliveries(c, site, ended.group_by(i.point_set_id))
+
+
+def open_issue(c: Connection, asked: AskedSet, found: PointIssue, now: datetime) -> int:
+    """Begin an issue, or go on with one of the same delivery that did not end; returns its id."""
+    i, h = t.point_issue.c, t.point_issue_horizon
+    row = {
+        **{name: value for name, value in spell_record(asked).items() if name in t.point_issue.c}, "issued_at": now,
+        "newest_at": found.newest_at, "step_s": found.step_s, "points": 0, "withheld": 0, "digest": "",
+        **message_columns("reason", found.reason),
+    }  # fmt: skip
+    kept = ("issued_at", "last_point_id", "newest_at", "step_s", "reason", "reason_id", "reason_values")
+    changed = {name: row[name] for name in kept}
+    added = upsert(c, t.point_issue).values(row)
+    issue_id = c.execute(
+        added.on_conflict_do_update(index_elements=[i.point_set_id, i.delivery_id], set_=changed).returning(i.id)
+    ).scalar_one()
+    c.execute(delete(h).where(h.c.point_issue_id == issue_id))
+    if found.horizons:
+        c.execute(insert(h), [asdict(one) | {"point_issue_id": issue_id} for one in found.horizons])
+    return int(issue_id)
+
+
+def save_forecasts(
+    c: Connection, set_id: int, issue_id: int, ids: Sequence[int], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Put the forecasts of some points in the place of the earlier ones.
+
+    Args:
+        c: a write transaction.
+        set_id: the set.
+        issue_id: whose they are.
+        ids: the points, rising; all points of the set between the first and the last.
+        rows: value, middles, halves, horizons on a line and reason of each.
+    """
+    clear_forecasts(c, set_id, ids)
+    told = [(point, issue_id, *row[:-1], *spell_message(row[-1])) for point, row in zip(ids, rows, strict=True)]
+    insert_rows(c, "point_forecast", _COLUMNS, told)
+
+
+def clear_forecasts(c: Connection, set_id: int, ids: Sequence[int]) -> None:
+    """Take away what is known of all points of a set between the first and the last of these."""
+    p = t.point.c
+    mine = select(p.id).where(p.point_set_id == set_id, p.id.between(ids[0], ids[-1]))
+    c.execute(delete(t.point_forecast).where(t.point_forecast.c.point_id.in_(mine)))
+
+
+def end_issue(c: Connection, issue_id: int, found: Ended, now: datetime) -> None:
+    """Every point is through."""
+    c.execute(update(t.point_issue).where(t.point_issue.c.id == issue_id).values(**spell_record(found), ended_at=now))
+
+
+def load_newest_issues(c: Connection, site: str) -> list[dict[str, Any]]:
+    """Rows of `point_forecast_issues`: of each set of a site the newest issue that ended, by name and horizon."""
+    i = t.point_issue.c
+    newest = select(func.max(i.id)).where(i.site == site, i.ended_at.is_not(None)).group_by(i.point_set_id)
+    ids = frozenset(c.execute(newest).scalars())
+    return load_view(c, "point_forecast_issues", order_by=("point_set", "horizon"), issue_id=ids) if ids else []
+
+
+def load_largest(c: Connection, site: str, most: int) -> list[dict[str, Any]]:
+    """Rows of `point_forecasts` at the farthest horizon that is served: the largest movements to come first."""
+    i, h, f, p = t.point_issue.c, t.point_issue_horizon.c, t.point_forecast.c, t.point.c
+    found = []
+    for one in load_newest_issues(c, site):
+        served = select(func.max(h.number)).where(h.point_issue_id == one["issue_id"], h.reason == "")
+        number = c.execute(served).scalar()
+        if one["horizon"] is None or one["horizon"] != number:
+            continue
+        moves = func.abs(f[f"middle_{number}_mm"] - f.value_mm)
+        names = (
+            select(p.pid)
+            .join(t.point_forecast, f.point_id == p.id)
+            .join(t.point_issue, i.id == f.point_issue_id)
+            .where(i.id == one["issue_id"], moves.is_not(None))
+            .order_by(moves.desc(), p.id)
+            .limit(most)
+        )
+        pids = frozenset(c.execute(names).scalars())
+        which = {"site": site, "point_set": one["point_set"], "horizon": number, "pid": pids}
+        rows = load_view(c, "point_forecasts", **which) if pids else []
+        found += sorted(rows, key=lambda row: (-abs(row["q50"] - row["value_mm"]), row["pid"]))
+    return found
+
+
+def load_asked(c: Connection, issue_id: int) -> tuple[AskedSet, str]:
+    """What an issue read, and its digest.
+
+    Raises:
+        NotFoundError: there is none of this number that ended.
+    """
+    i, s = t.point_issue.c, t.point_set.c
+    row = c.execute(
+        select(t.point_issue, s.name, s.unit).join(t.point_set, s.id == i.point_set_id).where(
+            i.id == issue_id, i.ended_at.is_not(None)
+        )
+    ).first()  # fmt: skip
+    if row is None:
+        raise NotFoundError(f"there is no issue of points with the number {issue_id}")
+    return read_record(AskedSet, row), row.digest

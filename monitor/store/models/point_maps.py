@@ -11,8 +11,7 @@ from sqlalchemy import Connection, delete, func, select
 from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.errors import NotFoundError
-from monitor.store.database.bulk import insert_rows
-from monitor.store.database.rows import load_records, save_rows, spell_record
+from monitor.store.database.rows import insert_rows, load_records, save_rows, spell_record
 from monitor.store.readings.point_rates import Box, Fitted, PointRate, fit_points, points_in
 from monitor.store.readings.points import AskedSet, list_newest_deliveries
 from monitor.store.schema import tables as t

@@ -17,7 +17,7 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion, Site
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row
-from monitor.store.models.scene_weights import find_newest, list_in_use
+from monitor.store.models.registry import find_newest, list_in_use
 from monitor.store.schema.tables import model, model_proof, model_transition
 
 

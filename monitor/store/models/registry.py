@@ -1,19 +1,24 @@
-"""The registry of trained models: which checkpoint serves which task of which site, and every change of its state."""
+"""The registry of trained models: what serves which task of which site, and every change of its state."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Text, insert, select, type_coerce, update
 
-from forecasting.message import Template, message_columns
+from detection.imagery.change.radar_records import METHOD as RADAR
+from detection.imagery.footprints.records import AUTO, INDEX
+from detection.imagery.weights_file import find_fault
+from forecasting.message import Template, gather, message_columns
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import find_record, load_records
-from monitor.store.schema.tables import model, model_gate, model_transition
+from monitor.store.schema.tables import model, model_gate, model_transition, scene, scene_footprint
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
 _REPLACED: Final = Template("model.replaced", "replaced by {model}")
@@ -246,3 +251,81 @@ def _record(
         "reason": reason, "second_by": second_by,
     }  # fmt: skip
     add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
+
+
+BROKEN: Final = "broken"  # of the run of a scene: of each own network that it asked, why it cannot be run, or null
+NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights
+
+
+def load_own_weights(c: Connection, site: str) -> list[str]:
+    """Paths of weights that were made for a site and are in use there, the newest first."""
+    return [row.path for row in _load_own(c, site)]
+
+
+def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]:
+    """Weights made for a site that should serve it and cannot, each with the reason.
+
+    Their files are looked at. Whether a network fits its card is only known where one is run: at the newest scene
+    that asked it.
+    """
+    own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
+    faults = [(row, find_fault(row.path, partial(_find_met, c, site.id))) for row in own]
+    return [(row, fault) for row, fault in faults if fault is not None]
+
+
+def _find_met(c: Connection, site: str, model_hash: str) -> str | None:
+    """Why the newest scene that asked weights could not use them, however many came since; None where it could.
+
+    Radar asks no network, and of several the first that fits is the last asked. So the newest scenes may say nothing.
+    """
+    s = scene.c
+    asked = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
+    newest = select(s.run).where(s.site == site, s.state == "done", asked).order_by(s.received_at.desc()).limit(1)
+    run = c.execute(newest).scalar()
+    return None if run is None else gather(run.get(BROKEN) or {}).get(model_hash)
+
+
+def _load_own(c: Connection, site: str) -> list[ModelRow]:
+    return [row for row in load_models(c, task="scene", site=site) if row.state == "active"]
+
+
+def find_newest(c: Connection, site: str, now: datetime) -> str | None:
+    """The network whose footprint is the newest of a site as known at `now`, by its hash; None before the first."""
+    g = scene_footprint.c
+    return c.execute(
+        select(g.model_hash)
+        .join(scene, scene.c.scene_hash == g.scene_hash)
+        .where(scene.c.site == site, g.detected_at <= now, g.model.not_in(NO_NETWORKS))
+        .order_by(g.detected_at.desc(), g.model_hash)
+        .limit(1)
+    ).scalar()
+
+
+def list_in_use(c: Connection, site: str, since: datetime, now: datetime) -> list[str]:
+    """Hashes of the networks whose footprints on images since then are known at `now`; else of the newest one."""
+    g = scene_footprint.c
+    found = c.execute(
+        select(g.model_hash)
+        .join(scene, scene.c.scene_hash == g.scene_hash)
+        .where(
+            scene.c.site == site, scene.c.acquired_at > since, scene.c.acquired_at <= now, g.detected_at <= now,
+            g.model.not_in(NO_NETWORKS),
+        )
+        .distinct()
+        .order_by(g.model_hash)
+    ).scalars().all()  # fmt: skip
+    newest = None if found else find_newest(c, site, now)
+    return list(found) if newest is None else [newest]
+
+
+def find_weights(c: Connection, site: Site, now: datetime) -> str:
+    """Name or path of the weights that serve a site: as its file names them, else those of its newest footprint.
+
+    Raises:
+        NotFoundError: they are chosen scene by scene, and no network has found anything yet.
+    """
+    if site.scenes.weights not in {AUTO, INDEX}:
+        return site.scenes.weights
+    if (newest := find_newest(c, site.id, now)) is None:
+        raise NotFoundError(f"{site.id}: weights are chosen scene by scene, and none has found anything yet: name them")
+    return find_model(c, newest).path

@@ -20,16 +20,7 @@ from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.database.rows import add_row, read_record
-from monitor.store.people.independence import require_independent
-from monitor.store.people.users import (
-    NO_REASON,
-    find_account,
-    is_admin_of,
-    is_open,
-    load_users,
-    require_account,
-    require_person,
-)
+from monitor.store.people import users
 from monitor.store.schema.tables import alert, first_signature
 
 VALID: Final = timedelta(hours=4)
@@ -101,14 +92,14 @@ def find_first(c: Connection, act: SharedAct, actor: Actor, height: int, now: da
         RefusedError: there is one, but one person had a hand in both accounts lately.
     """
     dependent: RefusedError | None = None
-    accounts, site = load_users(c), find_site(c, act.subject, act.terms)
+    accounts, site = users.load_users(c), find_site(c, act.subject, act.terms)
     for row in _load(c, act, height, now):
-        account = find_account(accounts, row.by)
-        if is_same_person(row.by, actor.name) or account is None or not is_open(account, "operator"):
+        account = users.find_account(accounts, row.by)
+        if is_same_person(row.by, actor.name) or account is None or not users.is_open(account, "operator"):
             continue
         if account.sites is None or site in account.sites:
             try:
-                require_independent(c, row.by, actor.name, now)
+                users.require_independent(c, row.by, actor.name, now)
             except RefusedError as error:
                 dependent = dependent or error
                 continue
@@ -125,7 +116,7 @@ def keep_first(c: Connection, act: SharedAct, actor: Actor, reason: str, height:
         RefusedError: no reason, or this person has signed it already.
     """
     if not reason.strip():
-        raise RefusedError(NO_REASON())
+        raise RefusedError(users.NO_REASON())
     if any(is_same_person(row.by, actor.name) for row in _load(c, act, height, now)):
         raise RefusedError(_SIGNED(name=actor.name))
     terms = canonical_json(dict(act.terms))
@@ -159,18 +150,14 @@ def do_by_two(
             first = find_first(c, act, actor, measure(c), now)
             done = do(c, None if first is None else Actor(first.by))
             if first is not None:
-                mark_used(c, first, actor, now)
+                used = update(first_signature).where(first_signature.c.id == first.id)  # a signature counts once
+                c.execute(used.values(used_at=now, used_by=actor.name))
             return done
     except NeedsSecondError:
         with db.write() as c:
-            require_account(c, actor.name)
+            users.require_account(c, actor.name)
             keep_first(c, act, actor, reason, measure(c), now)
         raise
-
-
-def mark_used(c: Connection, first: FirstSignature, actor: Actor, now: datetime) -> None:
-    """Note that the act is done: a signature counts once."""
-    c.execute(update(first_signature).where(first_signature.c.id == first.id).values(used_at=now, used_by=actor.name))
 
 
 def load_waiting(c: Connection, now: datetime) -> list[Waiting]:
@@ -198,15 +185,15 @@ def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, no
         NotFoundError: no signature of that number waits.
         RefusedError: no person, no reason, or the signature of somebody else, and no admin asks.
     """
-    require_person(actor, reason)
+    users.require_person(actor, reason)
     s = first_signature.c
     row = c.execute(select(first_signature).where(s.id == number, *_counts(s, now)).with_for_update()).one_or_none()
     missing = NotFoundError(_NONE_WAITS(number=number))
     if row is None:
         raise missing
     site = find_site(c, row.subject, json.loads(row.terms))
-    if not is_same_person(row.by, actor.name) and not is_admin_of(c, actor.name, site):
-        account = find_account(load_users(c), actor.name)
+    if not is_same_person(row.by, actor.name) and not users.is_admin_of(c, actor.name, site):
+        account = users.find_account(users.load_users(c), actor.name)
         if account is not None and account.sites is not None and site not in account.sites:
             raise missing  # the answer does not tell what waits elsewhere
         raise RefusedError(_NOT_YOURS(number=number, name=row.by, site=site or "all sites"))

@@ -1,29 +1,27 @@
-"""People who may act: accounts with argon2 passwords and roles."""
+"""People who may act: accounts with passwords (argon2) or by a provider of logins; who is independent of whom."""
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from forecasting.message import Template, Term
-from monitor.domain.alert import Actor
+from forecasting.message import Template, Term, Timestamp
+from monitor.domain.alert import PAGE, Actor
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
+from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import read_record
-from monitor.store.people.devices import forget_devices
-from monitor.store.people.independence import require_independent
-from monitor.store.people.passwords import check_strength
-from monitor.store.people.sessions import end_sessions
-from monitor.store.schema.tables import site, user_account
+from monitor.store.people.sessions import end_sessions, forget_devices
+from monitor.store.schema.tables import audit_entry, site, user_account
 
 ROLES: Final = ("viewer", "operator", "admin")  # each may do what those before it may
 NO_PASSWORD: Final = "none"  # noqa: S105 - in place of a hash; no password has it
@@ -347,3 +345,217 @@ def _hash(name: str, password: str) -> str:
 @cache
 def _nobody() -> str:
     return _HASHER.hash(secrets.token_hex(16))
+
+
+SHORTEST: Final = 8
+NEEDED_SCORE: Final = 3  # of 0 to 4: 10^8 guesses at least, "safely unguessable" to whom the page answers slowly
+_SHORT: Final = Template("password.short", "the password is too short; {count} characters at least")
+_EASY: Final = Template(
+    "password.easy",
+    "the password is easy to guess: {reason}; take three or four words that do not belong together",
+)
+_FOUND_SOON: Final = Template("password.found_soon", "it would be found soon by trying words and names")
+_LOOKED_AT: Final = 72  # characters; what is longer cannot be weaker, and the search takes its time
+_KNOWN: Final = ("slopeward", "landslide", "slope", "geology", "geologist", "monitoring")
+
+
+def check_strength(name: str, password: str) -> None:
+    """Refuse a password that would be guessed.
+
+    Args:
+        name: of the account, which an attacker tries first.
+        password: as given.
+
+    Raises:
+        RefusedError: it is too short or too easy; the text says why, and never bears the password.
+    """
+    from zxcvbn import zxcvbn  # its word lists are read only where somebody chooses a password
+
+    if len(password) < SHORTEST:
+        raise RefusedError(_SHORT(count=SHORTEST))
+    found = zxcvbn(password[:_LOOKED_AT], user_inputs=[name, *_KNOWN])
+    if found["score"] < NEEDED_SCORE:
+        said = str(found["feedback"]["warning"]).rstrip(".")  # of the word lists, in English
+        raise RefusedError(_EASY(reason=said[0].lower() + said[1:] if said else _FOUND_SOON()))
+
+
+COOLING: Final = timedelta(hours=24)  # somebody else comes by in that time, or reads the log
+DONE: Final = {  # as the audit log calls it -> as people read it
+    "user.add": Template("people.hand.add", "{account} made the account of {other}"),
+    "user.password": Template("people.hand.password", "{account} gave a new password to {other}"),
+    "user.totp": Template("people.hand.second_factor", "{account} set the second factor of {other}"),
+    "user.bind": Template("people.hand.os_user", "{account} bound an OS user to {other}"),
+    "user.oidc": Template("people.hand.login", "{account} bound a login elsewhere to {other}"),
+    "user.role": Template("people.hand.role", "{account} gave a role to {other}"),
+    "user.sites": Template("people.hand.sites", "{account} gave sites to {other}"),
+    "user.enable": Template("people.hand.unlock", "{account} unlocked {other}"),
+}
+_DEPENDENT: Final = Template(
+    "people.dependent",
+    "{name} and {other} do not count as two people yet: {text} at {at}, less than a day ago. Let a third person sign, "
+    "or sign again after {until}",
+)
+
+
+def require_independent(connection: Connection, one: str, other: str, now: datetime) -> None:
+    """Make sure that no single person has lately had a hand in both of two accounts, one of which may be the own.
+
+    The first day of an installation is left out: whoever sets it up makes the first accounts, and is trusted with it.
+
+    Raises:
+        RefusedError: one person had, and the day since is not over.
+    """
+    first = connection.execute(select(func.min(user_account.c.created_at))).scalar()
+    if first is None:
+        return
+    e = audit_entry.c
+    rows = connection.execute(
+        select(e.actor, e.action, e.subject, e.at)
+        .where(e.action.in_(DONE), e.at > max(now - COOLING, first + COOLING), e.at <= now)
+        .order_by(e.id)
+    ).all()
+    mine, theirs = _find_hands(rows, one), _find_hands(rows, other)
+    shared = [who for who in mine if who in theirs]
+    if not shared:
+        return
+    row = theirs[shared[0]] or mine[shared[0]]
+    assert row is not None, "two names of one person"
+    hand = DONE[row.action](account=row.actor, other=row.subject.removeprefix("user:"))
+    raise RefusedError(
+        _DEPENDENT(
+            name=one, other=other, text=hand, at=Timestamp.of(row.at, "minute"),
+            until=Timestamp.of(row.at + COOLING, "minute"),
+        )
+    )  # fmt: skip
+
+
+def _find_hands(rows: Sequence[Any], name: str) -> Mapping[str, Any]:
+    """Everybody who may act as an account: its person (None), and who changed it, or the account of who did."""
+    hands: dict[str, Any] = {fold_name(name): None}
+    waiting = list(hands)
+    while waiting:
+        account = waiting.pop()
+        for row in rows:
+            who = fold_name(row.actor)
+            if fold_name(row.subject.removeprefix("user:")) == account and who not in hands:
+                hands[who] = row
+                waiting.append(who)
+    return hands
+
+
+ALL_SITES: Final = "*"
+_NO_GROUP: Final = Template(
+    "login.no_group", "{name}: none of your groups may come in here; ask who keeps this service"
+)
+_NO_SITE: Final = Template("login.no_site", "{name}: none of your groups has a site here; ask who keeps this service")
+_LOCKED: Final = Template("login.locked", "the account {name} is locked; ask who keeps this service")
+_NOT_BOUND: Final = Template(
+    "login.not_bound",
+    "an account '{name}' exists and is not yours yet; if it is you, an admin binds it: "
+    "slopeward users oidc {name} --subject {subject}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignPerson:
+    """Who came, as the provider says it.
+
+    Attributes:
+        issuer: the provider.
+        subject: who that is there, for ever.
+        name: what the account is called where it is made; may change at the provider and binds nothing.
+        groups: what the person belongs to there.
+    """
+
+    issuer: str
+    subject: str
+    name: str
+    groups: tuple[str, ...]
+
+
+def choose_role(groups: Sequence[str], roles: Mapping[str, str]) -> str | None:
+    """The highest role that groups give; None: none.
+
+    >>> choose_role(["geo", "duty"], {"geo": "viewer", "duty": "operator"}), choose_role(["staff"], {"geo": "viewer"})
+    ('operator', None)
+    """
+    return max((roles[g] for g in groups if g in roles), key=ROLES.index, default=None)
+
+
+def choose_sites(groups: Sequence[str], sites: Mapping[str, Sequence[str]]) -> frozenset[str] | None:
+    """The sites that groups give; None = all, also where no group is bound to sites.
+
+    >>> choose_sites(["north"], {}), choose_sites(["north"], {"north": ["*"]}), choose_sites(["x"], {"north": ["a"]})
+    (None, None, frozenset())
+    """
+    found = frozenset(one for g in groups for one in sites.get(g, ()))
+    return None if not sites or ALL_SITES in found else found
+
+
+def find_bound(c: Connection, issuer: str, subject: str) -> User | None:
+    """The account that is bound to a person, or None."""
+    u = user_account.c
+    name = c.execute(select(u.name).where(u.oidc_issuer == issuer, u.oidc_subject == subject)).scalar()
+    return None if name is None else find_user(c, name)
+
+
+def bind_person(c: Connection, name: str, issuer: str, subject: str | None) -> None:
+    """Let a person of the provider be an account that exists; None ends it.
+
+    Raises:
+        NotFoundError: no such account.
+        RefusedError: that person is another account already.
+    """
+    bound = None if subject is None else find_bound(c, issuer, subject)
+    if bound is not None and bound.name != name:
+        raise RefusedError(f"that person is {bound.name!r} already; end that first: slopeward users oidc {bound.name}")
+    values = {"oidc_issuer": None if subject is None else issuer, "oidc_subject": subject}
+    if c.execute(update(user_account).where(user_account.c.name == name).values(values)).rowcount != 1:
+        raise NotFoundError(f"there is no user {name!r}; see `slopeward users list`")
+    end_sessions(c, name)
+
+
+def admit_person(
+    c: Connection, person: ForeignPerson, roles: Mapping[str, str], sites: Mapping[str, Sequence[str]], now: datetime
+) -> str:  # fmt: skip
+    """The account of a person who came, made at the first time; role and sites are what the groups give now.
+
+    Raises:
+        RefusedError: the account is locked, the groups give no role or no site, the name is taken by an account that is
+            not bound to this person, or nobody who administers would be left.
+    """
+    account = find_bound(c, person.issuer, person.subject)
+    role, wanted = choose_role(person.groups, roles), choose_sites(person.groups, sites)
+    if role is None:
+        raise RefusedError(_NO_GROUP(name=person.name))
+    known = None if wanted is None else wanted & set(c.execute(select(site.c.id)).scalars())
+    if known is not None and not known:
+        raise RefusedError(_NO_SITE(name=person.name))
+    if account is None:
+        account = _make(c, person, role, known, now)
+    if account.disabled_at is not None:
+        raise RefusedError(_LOCKED(name=account.name))
+    actor, subject = Actor(account.name, via=PAGE), f"user:{account.name}"
+    if account.role != role:
+        set_role(c, account.name, role)
+        add_audit(c, actor, "user.role", subject, {"from": account.role, "to": role, "by": "oidc"}, now)
+    if sites and account.sites != known:  # where no group is bound to sites, an admin says which
+        set_sites(c, account.name, known)
+        add_audit(
+            c, actor, "user.sites", subject, {"sites": None if known is None else sorted(known), "by": "oidc"}, now
+        )
+    return account.name
+
+
+def _make(c: Connection, person: ForeignPerson, role: str, sites: frozenset[str] | None, now: datetime) -> User:
+    taken = find_account(load_users(c), person.name)
+    if taken is not None:
+        raise RefusedError(_NOT_BOUND(name=taken.name, subject=person.subject))
+    add_user(c, person.name, None, role, now, sites)
+    bind_person(c, person.name, person.issuer, person.subject)
+    detail: dict[str, object] = {"role": role, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
+    detail |= {} if sites is None else {"sites": sorted(sites)}
+    add_audit(c, Actor(person.name, via=PAGE), "user.add", f"user:{person.name}", detail, now)
+    made = find_user(c, person.name)
+    assert made is not None
+    return made

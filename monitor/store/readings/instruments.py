@@ -1,7 +1,7 @@
 """What is kept of every instrument beside its readings: findings, battery, calibration, share of each month."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -13,9 +13,11 @@ from forecasting.message import Message, gather
 from monitor.domain.instants import epoch_s, join_spans, spell
 from monitor.domain.instruments.board import NOT_WELL
 from monitor.domain.instruments.parents import list_children
+from monitor.domain.observation import Link
 from monitor.domain.site import Site
 from monitor.store.database.rows import save_rows, spell_record
 from monitor.store.schema import tables as t
+from monitor.store.service_state import load_stamps, stamp
 
 Spans = tuple[tuple[datetime, datetime], ...]
 EPOCHS_READ: Final = 400  # newest ones of a time, in which clock and fixes are looked at
@@ -304,3 +306,22 @@ def month_of(at: datetime) -> str:
     '2026-03'
     """
     return spell(at)[:7]
+
+
+_PREFIX: Final = "link:"
+
+
+def save_links(connection: Connection, links: Iterable[Link]) -> None:
+    """Keep what devices said, in the transaction that stores their readings."""
+    for link in links:
+        facts = {"online": link.online, "text": link.text}
+        stamp(connection, f"{_PREFIX}{link.site}/{link.station}", facts, link.at)
+
+
+def load_links(connection: Connection, site: str) -> dict[str, Link]:
+    """What was said last, by station."""
+    start = f"{_PREFIX}{site}/"
+    return {
+        name[len(start) :]: Link(site, name[len(start) :], at, bool(detail["online"]), str(detail["text"]))
+        for name, (at, detail) in load_stamps(connection).items() if name.startswith(start)
+    }  # fmt: skip

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import groupby
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Row, Select, String, bindparam, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, func, select, type_coerce
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
@@ -22,9 +23,10 @@ from monitor.domain.names import is_same_person
 from monitor.domain.observation import BROUGHT_BY, Observation, Reading
 from monitor.domain.quantities import convert_difference
 from monitor.errors import StoreError
-from monitor.store.database.bulk import insert_rows
 from monitor.store.database.engine import insert
+from monitor.store.database.rows import insert_rows
 from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, station
+from monitor.store.schema.views import stream_view
 
 SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
@@ -463,3 +465,68 @@ def latest_reading(connection: Connection, series_id: int, known_at: datetime) -
         return None
     found = load_readings(connection, series_id, newest - timedelta(microseconds=1), newest, known_at)
     return found[-1] if found else None
+
+
+def count_epochs(
+    c: Connection,
+    site: str,
+    station: str,
+    quantity: str,
+    *,
+    after: datetime | None = None,
+    until: datetime | None = None,
+) -> int:
+    """How many epochs a series has in [after, until)."""
+    which = _plan(c, site, station, quantity, after, until)
+    return int(c.execute(select(func.count(observation.c.observed_at.distinct())).where(*which)).scalar_one())
+
+
+def load_epochs(
+    c: Connection, site: str, station: str, quantity: str, *, after: datetime | None = None,
+    until: datetime | None = None, newest_first: bool = False, skip: int = 0, limit: int = 100,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of `observation_history`, one for each epoch in [after, until): the revision that speaks.
+
+    Args:
+        c: a read transaction.
+        site: site.
+        station: station.
+        quantity: quantity.
+        after: first instant; None: from the first reading.
+        until: instant before which epochs lie; None: to the last.
+        newest_first: the order.
+        skip: epochs passed over.
+        limit: epochs at most.
+    """
+    o = observation.c
+    order = o.observed_at.desc() if newest_first else o.observed_at
+    which = _plan(c, site, station, quantity, after, until)
+    epochs: Sequence[datetime] = (
+        c.execute(select(o.observed_at).where(*which).distinct().order_by(order).offset(skip).limit(limit))
+        .scalars()
+        .all()
+    )
+    if not epochs:
+        return []
+    rows = stream_view(
+        c, "observation_history", order_by=["observed_at", "revision"], column="observed_at",
+        after=spell(min(epochs) - timedelta(microseconds=1)), until=spell(max(epochs)), site=site, station=station,
+        quantity=quantity,
+    )  # fmt: skip
+    found = [
+        max(revisions, key=lambda row: (rank(row["solution"]), row["revision"]))
+        for _, revisions in groupby(rows, key=lambda row: row["observed_at"])
+    ]
+    return found[::-1] if newest_first else found
+
+
+def _plan(
+    c: Connection, site: str, station: str, quantity: str, after: datetime | None, until: datetime | None
+) -> list[ColumnElement[bool]]:
+    o = observation.c
+    terms: list[ColumnElement[bool]] = [o.series_id == (find_series_id(c, site, station, quantity) or 0)]
+    if after is not None:
+        terms.append(o.observed_at >= after)
+    if until is not None:
+        terms.append(o.observed_at < until)
+    return terms

@@ -14,9 +14,8 @@ from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.domain.site import Criterion, Site, Station
 from monitor.errors import RefusedError
-from monitor.store.database.bulk import insert_rows
 from monitor.store.database.engine import insert as upsert
-from monitor.store.database.rows import add_row
+from monitor.store.database.rows import add_row, insert_rows
 from monitor.store.readings.observations import in_chunks
 from monitor.store.schema import tables as t
 

@@ -10,13 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from monitor.domain.instants import epoch_s, parse, spell
 from monitor.domain.observation import Reading, is_fit
-from monitor.store.readings.observations import (
-    choose_speaking,
-    in_chunks,
-    load_later_flags,
-    load_offsets,
-    make_readings,
-)
+from monitor.store.readings import observations
 from monitor.store.schema.tables import observation_flag, offset_entry, series
 
 Stretch = tuple[int, datetime, datetime]  # series, and (from, to] of its epochs
@@ -147,9 +141,9 @@ def load_newer_values(
 def _make_newer(
     c: Connection, series_id: int, after: datetime, stamp: Stamp, rows: list[Any], to_at: datetime, known_at: datetime
 ) -> list[Reading]:
-    offsets = load_offsets(c, series_id, known_at) if stamp.offsets else []
-    later = load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
-    return make_readings(choose_speaking(rows), offsets, later)
+    offsets = observations.load_offsets(c, series_id, known_at) if stamp.offsets else []
+    later = observations.load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
+    return observations.make_readings(observations.choose_speaking(rows), offsets, later)
 
 
 def _iter_newer(
@@ -186,7 +180,7 @@ def _ask(
     end = "k.to_at" if until is None else f"'{spell(until)}'"
     found: list[Any] = []
     spelled = {at: spell(at) for at in {at for _, *both in stretches for at in both}}  # most series have the same
-    for chunk in in_chunks(stretches):
+    for chunk in observations.in_chunks(stretches):
         found += c.exec_driver_sql(
             f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) SELECT {columns} "  # noqa: S608
             f"FROM k JOIN observation o ON o.series_id = k.id AND o.observed_at > k.from_at {collate} "

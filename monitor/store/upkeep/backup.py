@@ -15,8 +15,7 @@ from sqlalchemy import Connection, func, select, text
 
 from detection.whole_file import replacing
 from monitor.errors import RefusedError, StoreError
-from monitor.store.database.engine import Database
-from monitor.store.database.file_modes import keep_private, open_lock
+from monitor.store.database.engine import Database, keep_private, open_lock
 from monitor.store.database.locks import is_core_running
 from monitor.store.schema.tables import metadata
 

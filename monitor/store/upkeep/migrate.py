@@ -20,14 +20,7 @@ from sqlalchemy.exc import OperationalError
 from monitor.errors import StoreBusyError, StoreError
 from monitor.store.database.engine import Database
 from monitor.store.database.locks import find_blockers, make_turns, take_turn
-from monitor.store.schema.views import (
-    create_views,
-    drop_views,
-    end_readers,
-    grant_views,
-    load_grants,
-    views_are_current,
-)
+from monitor.store.schema import views
 from monitor.store.upkeep.backup import copy_sqlite, sqlite_file
 
 PATIENCE_S: Final = 120.0
@@ -78,7 +71,7 @@ def require_current(db: Database) -> None:
     if not _is_missing(db):
         with db.read() as connection:
             found = _current(connection)
-            fits = found == needed and views_are_current(connection)
+            fits = found == needed and views.views_are_current(connection)
     if fits:
         return
     if not found:
@@ -107,19 +100,19 @@ def make_config(connection: Connection | None = None) -> Any:
 
 def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path | None:
     found, needed = _current(connection), head()
-    if found == needed and views_are_current(connection):
+    if found == needed and views.views_are_current(connection):
         return None
     _refuse_newer(found)
     copy = None
     if found and found != needed and db.is_sqlite:
         copy = _copy_file(db, found, now or datetime.now(UTC))
-    grants = load_grants(connection)
-    end_readers(connection)
-    drop_views(connection)
+    grants = views.load_grants(connection)
+    views.end_readers(connection)
+    views.drop_views(connection)
     if found != needed:
         _run(connection)
-    create_views(connection)
-    grant_views(connection, grants)
+    views.create_views(connection)
+    views.grant_views(connection, grants)
     return copy
 
 

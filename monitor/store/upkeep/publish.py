@@ -1,7 +1,6 @@
 """A copy for readers: every public view as a table of one SQLite file, without accounts, sessions and raw tables."""
 
 import sqlite3
-from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
@@ -63,14 +62,10 @@ def _copy(c: Connection, out: sqlite3.Connection, view: str) -> int:
             ([_plain(value) for value in row] for row in some),
         )
         count += len(some)
-    _index(out, view, columns)
-    return count
-
-
-def _index(out: sqlite3.Connection, view: str, columns: Iterable[str]) -> None:
-    by = [column for column in ("site", "station", "quantity", "observed_at") if column in columns]
-    if "site" in by:
+    if "site" in columns:
+        by = [column for column in ("site", "station", "quantity", "observed_at") if column in columns]
         out.execute(f"CREATE INDEX ix_{view} ON {view} ({', '.join(by)})")
+    return count
 
 
 def _plain(value: Any) -> Any:

@@ -1,22 +1,25 @@
 """An act of a person on the page: who does it, by a form of this page, and where it is told what was done."""
 
+import hashlib
+import hmac
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
+from urllib.parse import quote
 
 from fastapi import Depends, Form, Request
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Connection
 
-from forecasting.message import Message
+from forecasting.message import Message, gather
 from monitor.domain.alert import Actor
 from monitor.errors import NeedsSecondError
 from monitor.store.database.engine import Database
 from monitor.store.people.countersign import SharedAct, do_by_two
 from monitor.web.access.callers import actor_of
-from monitor.web.access.told import go_back
-from monitor.web.context import Context, context_of
+from monitor.web.context import Context, context_of, token_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,40 @@ def begin_act(request: Request, csrf: Annotated[str, Form()] = "") -> Act:
 
 
 Acting = Annotated[Act, Depends(begin_act)]
+
+
+LONGEST: Final = 500  # characters of a plain text; addresses stay short
+LONGEST_MESSAGE: Final = 2000  # of a message with its values; of a longer one its English text alone is told
+
+
+def go_back(request: Request, address: str, text: str) -> RedirectResponse:
+    """Send a browser on after an act, and tell it there what was done; `address` may end in `#part`."""
+    path, mark, part = address.partition("#")
+    told = f"{'&' if '?' in path else '?'}told={quote(seal(token_of(request), _write(text)))}" if text else ""
+    return RedirectResponse(f"{path}{told}{mark}{part}", status_code=303)
+
+
+def read_told(request: Request) -> str:
+    """The text that this session was sent on with, a message as one; empty for any other."""
+    token, given = token_of(request), request.query_params.get("told", "")
+    written = given.rpartition(".")[0]
+    if not token or not hmac.compare_digest(seal(token, written).encode(), given.encode()):
+        return ""
+    told: str = gather(json.loads(written))
+    return told
+
+
+def _write(text: str) -> str:
+    """A text as an address holds it."""
+    written = json.dumps(text.to_json() if isinstance(text, Message) else text[:LONGEST], ensure_ascii=False)
+    return written if len(written) <= LONGEST_MESSAGE else json.dumps(str(text)[:LONGEST], ensure_ascii=False)
+
+
+def seal(session_token: str, text: str) -> str:
+    """The text with a mark behind it that nobody computes without the cookie of the session.
+
+    >>> seal("a", "noted") == seal("a", "noted"), seal("a", "noted") == seal("b", "noted")
+    (True, False)
+    """
+    mark = hmac.new(f"told:{session_token}".encode(), text.encode(errors="replace"), hashlib.sha256).hexdigest()[:32]
+    return f"{text}.{mark}"

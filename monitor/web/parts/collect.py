@@ -1,7 +1,7 @@
 """Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from monitor.checks.verdict import judge_parts
 from monitor.domain.alert import Ledger
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
-from monitor.domain.instants import is_silent, spell
+from monitor.domain.instants import is_silent, parse, spell
 from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
@@ -32,9 +32,8 @@ from monitor.series.bounds import declared_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.answers import load_answers, load_put_aside
-from monitor.store.alerting.asks import find_asks
-from monitor.store.alerting.decisions import find_state
-from monitor.store.alerting.proposals import load_proposals
+from monitor.store.alerting.decisions import find_asks, find_state
+from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.readings.observations import load_series
 from monitor.store.readings.photos import NO_ALERT, load_photos
@@ -43,20 +42,10 @@ from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import Veil
 from monitor.web.context import Context, context_of
-from monitor.web.parts.deliveries import gather_deliveries
-from monitor.web.parts.evidence import find_sentence, list_findings, read_evidence
-from monitor.web.parts.headline import (
-    collect_motions,
-    describe_motion,
-    find_hazards,
-    find_headlines,
-    read_headline,
-    read_json,
-    tell_now,
-)
-from monitor.web.parts.plan import plan_page
-from monitor.web.parts.sketch import draw
-from monitor.web.parts.story import tell_story
+from monitor.web.parts import headline
+from monitor.web.parts.columns import plan_page
+from monitor.web.parts.headline import find_sentence, list_findings, read_evidence
+from monitor.web.parts.zones import draw
 
 LEDGERS: Final = (
     (Ledger.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
@@ -106,10 +95,11 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: dat
     drawn = [card.id for card in (loud + cards)[:CARDS_DRAWN]]
     return {
         "cards": loud, "quiet": [card for card in cards if card not in loud], "ledgers": split_ledgers(alerts),
-        "tops": tops, "hazards": find_hazards(alerts), "motions": collect_motions(c, list(dict.fromkeys(drawn)), now),
+        "tops": tops, "hazards": headline.find_hazards(alerts),
+        "motions": headline.collect_motions(c, list(dict.fromkeys(drawn)), now),
         "names": {SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards}, "show_site": True,
-        "undelivered": pages.count_undelivered(c), "nows": tell_now(c, find_hazards(alerts)),
-        "headlines": find_headlines(c, find_hazards(alerts).values()),
+        "undelivered": pages.count_undelivered(c), "nows": headline.tell_now(c, headline.find_hazards(alerts)),
+        "headlines": headline.find_headlines(c, headline.find_hazards(alerts).values()),
         "put_aside": load_put_aside(c, sites), "zones": {card.id: card.timezone for card in cards},
     }  # fmt: skip
 
@@ -197,11 +187,12 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     own = pages.load_open_alerts(c, site_id)
     movement = timeline.load_newest_movement(c, site_id, now)
     watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}
-    hazards = find_hazards(own)
+    hazards = headline.find_hazards(own)
     return {
-        "hazards": hazards, "headlines": find_headlines(c, hazards.values()), "nows": tell_now(c, hazards),
-        "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]), "put_aside": load_put_aside(c, site_id),
-        "motion": describe_motion(movement, now, watched),
+        "hazards": hazards, "headlines": headline.find_headlines(c, hazards.values()),
+        "nows": headline.tell_now(c, hazards), "put_aside": load_put_aside(c, site_id),
+        "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
+        "motion": headline.describe_motion(movement, now, watched),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,
         "map": draw(stations, footprints, pages.picture_bounds(shown), find_asks(c, site_id, card.top_level, now)),
@@ -271,7 +262,7 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
     found = pages.load_alert_page(c, alert_id)
     if found is None:
         raise NotFoundError(NO_ALERT(n=alert_id))
-    evidence = read_json(found["alert"]["evidence"])
+    evidence = headline.read_json(found["alert"]["evidence"])
     told = gather(evidence)
     cards = pages.load_cards(c, found["alert"]["site"])
     top = cards[0].top_level if cards else 2
@@ -285,7 +276,8 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
         "deliveries": gather_deliveries(veil.cover_messages(found["deliveries"])),
         "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
         "evidence": evidence, "tables": read_evidence(told), "sentence": find_sentence(told),
-        "headline": read_headline(c, told, found["alert"]), "findings": _find_findings(c, told, found["alert"]),
+        "headline": headline.read_headline(c, told, found["alert"]),
+        "findings": _find_findings(c, told, found["alert"]),
         "story": tell_story(
             found["events"], veil.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
@@ -346,3 +338,67 @@ def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
         if row.station == station and row.quantity == quantity:
             return row
     raise NotFoundError(NO_SERIES(series=f"{site}/{station}/{quantity}"))
+
+
+Row = Mapping[str, Any]
+
+
+def tell_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[dict[str, Any]]:
+    """Entries by time: `event`, `photo`, and `sent`, `received`, `confirmed` with the names of all that share a minute.
+
+    Args:
+        events: rows of `alert_events`.
+        messages: rows of `deliveries`.
+        photos: rows of `photos`.
+    """
+    told = [{"kind": "event", "at": e["at"], "event": e} for e in events]
+    told += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
+    together: dict[tuple[str, str], dict[str, Any]] = {}
+    for m in messages:
+        for kind, at, name in (
+            ("sent", m["sent_at"], f"{m['recipient']} ({m['kind']})"),
+            ("received", m["received_at"], f"{m['recipient']} ({m['kind']})"),
+            ("confirmed", m["confirmed_at"], m["confirmed_by"] or m["recipient"]),
+        ):  # fmt: skip
+            if at is not None:
+                entry = together.setdefault((kind, at[:16]), {"kind": kind, "at": at, "names": []})
+                entry["names"] += [] if name in entry["names"] else [name]
+    return sorted([*told, *together.values()], key=lambda one: parse(one["at"]))
+
+
+# the best that happened on any way says how far a recipient is reached
+_RANK: Final = ("failed", "superseded", "queued", "sending", "retrying", "sent", "delivered", "confirmed")
+
+
+def gather_deliveries(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Recipients in the order in which they were notified, each with its ways.
+
+    Args:
+        rows: of the view `deliveries`, of one alert.
+
+    >>> one = {"notification_id": 1, "recipient": "duty", "channel": "sms:A", "kind": "sms", "state": "sent", "why": ""}
+    >>> times = dict.fromkeys(("sent_at", "received_at", "confirmed_at", "confirmed_by", "queued_at"))
+    >>> gather_deliveries([{**one, **times}, {**one, **times, "notification_id": 2, "state": "failed"}])[0]["state"]
+    'failed'
+    """
+    people: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda r: r["notification_id"]):
+        ways = people.setdefault(row["recipient"], {})
+        known = ways.get(row["channel"])
+        if known is None or row["state"] != "superseded":
+            confirmed = known is not None and known["state"] == "confirmed"
+            ways[row["channel"]] = known if known is not None and confirmed else _read(row)
+    return [_sum_up(name, [*ways.values()]) for name, ways in people.items()]
+
+
+def _read(row: Mapping[str, Any]) -> dict[str, Any]:
+    at = row["confirmed_at"] or row["received_at"] or row["sent_at"] or row["queued_at"]
+    return {
+        "kind": row["kind"], "state": row["state"], "at": at, "by": row["confirmed_by"],
+        "why": None if row["state"] == "confirmed" else row["why"],
+    }  # fmt: skip
+
+
+def _sum_up(name: str, ways: list[dict[str, Any]]) -> dict[str, Any]:
+    best = max(ways, key=lambda way: _RANK.index(way["state"]))
+    return {"recipient": name, "state": best["state"], "by": best["by"], "ways": ways}

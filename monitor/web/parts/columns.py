@@ -1,26 +1,20 @@
 """Readings of a range as columns that are as short as a picture allows, however long the record is."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
+from math import cos, hypot, radians, sin
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
-from monitor.store.readings.extremes import (
-    count_up_to,
-    find_nth_newest,
-    list_flagged,
-    list_offset_series,
-    load_firsts,
-    load_sound,
-    load_stretches,
-)
+from monitor.domain.quantities import BATTERY, OF_SCENES, SIGNAL
+from monitor.store.readings import extremes
 from monitor.store.readings.observations import SeriesRow, load_offsets, load_readings
-from monitor.web.parts.sampling import pick, project_downslope, sample
 
 EXACT: Final = 4_000  # readings that are read one by one; of more the database works out the extremes
 COMPARED: Final = 20_000  # readings of all stations together that are read; of more one stands for a stretch
@@ -41,12 +35,12 @@ def load_points(
     Up to `EXACT` readings are read and sampled. Of more, the database finds the extremes of short stretches; a
     point then stands at the begin or end of its stretch, which a screen does not show apart.
     """
-    count = max(count_up_to(c, [s.id], low, high, EXACT + 1) for s, _ in parts)
+    count = max(extremes.count_up_to(c, [s.id], low, high, EXACT + 1) for s, _ in parts)
     if count <= EXACT:
         readings = load_exact(c, parts, low, high, now)
         kept = sample(readings, most)
         return make_columns(_spell(kept)), len(readings), readings
-    begin = max(low, find_nth_newest(c, parts[0][0].id, high, NEWEST) or low) - TICK
+    begin = max(low, extremes.find_nth_newest(c, parts[0][0].id, high, NEWEST) or low) - TICK
     newest = load_exact(c, parts, begin, high, now)
     offsets = [load_offsets(c, s.id, now) for s, _ in parts]
     edges = spread(low, begin, most // 2)
@@ -54,7 +48,7 @@ def load_points(
     edges = sorted(set(edges))
     rows: list[tuple[float, float, str]] = []
     total = len(newest)
-    for one in load_stretches(c, [(s.id, weight) for s, weight in parts], edges, now):
+    for one in extremes.load_stretches(c, [(s.id, weight) for s, weight in parts], edges, now):
         total += one.count
         shift = sum(
             weight * size for some, (_, weight) in zip(offsets, parts, strict=True) for at, size in some
@@ -66,7 +60,7 @@ def load_points(
         first, last = (parse(at).timestamp() for at in (one.first_at, one.last_at))
         rows += [(first, ends[0], "")] + ([(last, ends[1], "")] if one.count > 1 else [])
     if len(parts) == 1:
-        for at in list_flagged(c, parts[0][0].id, low, begin, FLAGGED):
+        for at in extremes.list_flagged(c, parts[0][0].id, low, begin, FLAGGED):
             rows += _spell(load_exact(c, parts, at - TICK, at, now))
     rows += _spell(newest)
     return make_columns(sorted(rows, key=lambda row: row[0])), total, newest
@@ -88,9 +82,13 @@ def load_curves(
     """Epoch seconds and values by station; and whether the range was so long that a seek stands for each stretch."""
     ids = [s.id for parts in found.values() for s, _ in parts]
     each = max(COMPARE_POINTS // len(ids), LEAST_POINTS)
-    thinned = count_up_to(c, ids, low, high, COMPARED + 1) > COMPARED
-    values = load_firsts(c, ids, spread(low, high, each), now) if thinned else load_sound(c, ids, low, high, now)
-    for series_id in list_offset_series(c, ids):
+    thinned = extremes.count_up_to(c, ids, low, high, COMPARED + 1) > COMPARED
+    values = (
+        extremes.load_firsts(c, ids, spread(low, high, each), now)
+        if thinned
+        else extremes.load_sound(c, ids, low, high, now)
+    )
+    for series_id in extremes.list_offset_series(c, ids):
         steps = load_offsets(c, series_id, now)
         at = [step[0] for step in steps]
         sums = [0.0, *accumulate(size for _, size in steps)]
@@ -150,3 +148,154 @@ def unfold(steps: Iterable[float]) -> list[float]:
     [1000.0, 1600.0, 2200.5]
     """
     return [float(at) for at in accumulate(steps)]
+
+
+def pick(values: Sequence[float], most: int) -> list[int]:
+    """Which of some values a picture of about `most` points needs, by rising position.
+
+    Buckets hold equal numbers of values; of each the M4 points are kept (Jugel et al. 2014,
+    doi:10.14778/2732951.2732953).
+    """
+    if len(values) <= most:
+        return list(range(len(values)))
+    buckets = max(most // 4, 1)
+    keep: set[int] = set()
+    for k in range(buckets):
+        low, high = k * len(values) // buckets, (k + 1) * len(values) // buckets
+        if low < high:
+            inside = range(low, high)
+            keep |= {low, high - 1, min(inside, key=values.__getitem__), max(inside, key=values.__getitem__)}
+    return sorted(keep)
+
+
+def sample(readings: Sequence[Reading], most: int) -> list[Reading]:
+    """At most about `most` readings in their order; extremes survive, and flagged ones up to a quarter of the bound."""
+    if len(readings) <= most:
+        return list(readings)
+    flagged = [i for i, reading in enumerate(readings) if reading.flags]
+    keep = {*pick([r.value for r in readings], most), *flagged[-max(most // 4, 1) :]}
+    return [readings[i] for i in sorted(keep)]
+
+
+def component_weights(azimuth_deg: float, plunge_deg: float) -> tuple[float, float, float]:
+    """East, north and up of one unit of movement along azimuth (clockwise from north) and plunge (below the horizon).
+
+    >>> [round(w, 3) + 0.0 for w in component_weights(90.0, 30.0)]
+    [0.866, 0.0, -0.5]
+    """
+    azimuth, plunge = radians(azimuth_deg), radians(plunge_deg)
+    return sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge)
+
+
+def project_downslope(components: Sequence[Sequence[Reading]], weights: Sequence[float]) -> list[Reading]:
+    """Displacement along the direction of movement, where all three components (east, north, up) have the epoch.
+
+    d = (e sin A + n cos A) cos P - u sin P, with azimuth A clockwise from north and plunge P below the horizon: the
+    weights are those of `component_weights`.
+    """
+    by_epoch = [{r.observed_at: r for r in part} for part in components]
+    found = []
+    for at in by_epoch[0]:
+        parts = [part.get(at) for part in by_epoch]
+        three = [p for p in parts if p is not None]
+        if len(three) < 3:
+            continue
+        sigmas = [p.sigma for p in three]
+        sigma = None if None in sigmas else hypot(*(w * (s or 0.0) for w, s in zip(weights, sigmas, strict=True)))
+        total = [
+            sum(w * getattr(p, name) for w, p in zip(weights, three, strict=True))
+            for name in ("value_raw", "offset_applied")
+        ]
+        found.append(
+            Reading(
+                at, max(p.received_at for p in three), max(p.revision for p in three), total[0], total[1],
+                total[0] - total[1], sigma, tuple(sorted({f for p in three for f in p.flags})),
+            )
+        )  # fmt: skip
+    return found
+
+
+COMPUTED: Final = "displacement_downslope"
+COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+PANES: Final = 4  # beside curve and velocity
+# what drives a slope, in the order in which it is shown
+DRIVERS: Final = (
+    "rain", "reservoir_level", "groundwater_level", "water_level", "pore_pressure", "soil_moisture", "snow_depth",
+    "temperature", "air_pressure",
+)  # fmt: skip
+MOTION: Final = ("displacement", "crack", "tilt", "strain")
+
+
+def plan_page(
+    stations: list[dict[str, Any]], landslides: list[dict[str, Any]], forecast: set[tuple[str, str]],
+    series: Sequence[SeriesRow],
+) -> dict[str, Any]:  # fmt: skip
+    """What the chart of a site page needs before any answer: stations with their quantities, and room for panes."""
+    charts = plan_charts(stations, forecast)
+    counts = Counter(q for k in charts for q in k["choices"])
+    first = charts[0] if charts else None
+    below = [] if first is None else plan_panes(series, first["station"], first["first"])
+    moves = first is not None and first["first"].startswith("displacement")
+    return {
+        "charts": charts, "landslide_charts": plan_charts(landslides, forecast),
+        "shared": [quantity for quantity, count in counts.most_common() if count > 1],
+        "panes": [*(["velocity"] if moves else []), *(f"{s.station}.{s.quantity}" for s in below)],
+    }  # fmt: skip
+
+
+def list_quantities(station: dict[str, Any]) -> list[str]:
+    """What can be drawn for a station; the computed downslope movement first where it can be computed."""
+    found = [row["quantity"] for row in station["latest"]]
+    if COMPUTED not in found and station["azimuth_deg"] is not None and set(COMPONENTS) <= set(found):
+        return [COMPUTED, *found]
+    return found
+
+
+def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices.
+
+    A station opens with a quantity that has a shown forecast, of several the one its azimuth points along.
+    """
+    rank = {"displacement": 0, "crack": 1, "tilt": 1, "strain": 1, "velocity": 1, "reservoir": 3, "rain": 4}
+    charts = []
+    for station in stations:
+        choices = list_quantities(station)
+        if not choices:
+            continue
+        first = _pick_first(station, [q for q in choices if (station["id"], q) in forecast], choices)
+        order = rank.get(first.split("_")[0], 2)
+        on_slope = station["on_slope"]
+        charts.append(
+            {"station": station["id"], "choices": choices, "first": first, "order": order, "on_slope": on_slope}
+        )
+    return sorted(charts, key=lambda k: (k["order"], not k["on_slope"], k["station"]))
+
+
+def _pick_first(station: dict[str, Any], with_forecast: list[str], choices: list[str]) -> str:
+    if not with_forecast:
+        return choices[0]
+    if station["azimuth_deg"] is None:
+        return with_forecast[0]
+    azimuth = radians(station["azimuth_deg"])
+    weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
+    return max(with_forecast, key=lambda q: weight.get(q, 1.0))
+
+
+def plan_panes(series: Sequence[SeriesRow], station: str, quantity: str) -> list[SeriesRow]:
+    """What is drawn below a curve: what else its station measures, then what drives the slope, one series of a kind."""
+    family = quantity.partition("_")[0]
+    own = [
+        s for s in series
+        if s.station == station and s.quantity.partition("_")[0] != family and not s.quantity.startswith(MOTION)
+        and s.quantity not in {BATTERY, SIGNAL, *OF_SCENES} and s.unit != "index"
+    ]  # fmt: skip
+    rank = {name: k for k, name in enumerate(DRIVERS)}
+    drivers = sorted(
+        (s for s in series if s.quantity in rank and s.station != station and s.quantity != quantity),
+        key=lambda s: (rank[s.quantity], s.station),
+    )
+    found: dict[str, SeriesRow] = {}
+    for one in [*sorted(own, key=lambda s: rank.get(s.quantity, len(rank))), *drivers]:
+        found.setdefault(one.quantity, one)
+    chosen = sorted(found.values(), key=lambda s: (s.station != station, rank.get(s.quantity, len(rank))))[:PANES]
+    return sorted(chosen, key=lambda s: rank.get(s.quantity, len(rank)))

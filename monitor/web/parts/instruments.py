@@ -14,8 +14,7 @@ from monitor.store.instrument_board import load_board
 from monitor.store.models.anomalies import load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate
 from monitor.store.models.anomaly_labels import load_runs
-from monitor.store.models.point_forecasts import load_newest_issues
-from monitor.store.models.point_looks import load_looks
+from monitor.store.models.point_looks import load_looks, load_newest_issues
 from monitor.store.readings.gaps import load_gaps
 from monitor.store.schema.views import load_view
 from monitor.web.parts.collect import Seen

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,30 +11,24 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from forecasting.message import Message, Template, Term, format_span
+from forecasting.message import Message, Template, Term, format_span, join
 from monitor.domain.causes import gather, say_cause
+from monitor.domain.headline import SIGHT_WORDS
 from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about, spell_age
-from monitor.language import catalogue
+from monitor.language import catalogue, local_time
 from monitor.language.figures import level_class, spell_number
-from monitor.language.local_time import (
-    describe_zone,
-    name_zone,
-    spell_local,
-    use_zone,
-    zone_in_use,
-)
 from monitor.language.rendering import render as render_message
 from monitor.language.rendering import translate, translate_word
 from monitor.language.scripts import translate_scripts
 from monitor.language.subjects import say_subject
 from monitor.reports.render import open_templates
+from monitor.store.pages import SiteCard
 from monitor.store.service_state import find_stamp
+from monitor.web.access.acting import read_told
 from monitor.web.access.callers import Caller, person_of
 from monitor.web.access.guard import csrf_token
-from monitor.web.access.told import read_told
 from monitor.web.access.veil import trouble_for
 from monitor.web.context import Context, context_of, token_of
-from monitor.web.parts.sight import spell_sight
 
 LONGEST_LISTED: Final = 300  # of a subject in a list
 _STANDS_STILL: Final = Template(
@@ -51,6 +46,25 @@ _NO_DATABASE_FOR: Final = Template(
 )
 
 
+_BLIND: Final = Template(
+    "sight.blind_decide", "no valid data from the stations behind this level: decide by other means"
+)
+_CATCHING_UP: Final = Template(
+    "sight.catching_up", "catching up: readings that waited are being read, silence is judged when they are in"
+)
+
+
+def spell_sight(card: SiteCard, seen: str) -> Message:
+    """What the sight of a site means, with the figure of its stations where both must be read together."""
+    words: list[str] = [_BLIND() if seen == "blind" else SIGHT_WORDS.get(seen, seen)]
+    if card.status.get("catching_up"):
+        words.append(_CATCHING_UP())
+    # a station may be sick in a series that has no vote: both are true, and only together they are understood
+    if seen != "blind" and not set(card.stations) <= {"ok"}:
+        words.append(card.stations_ok)
+    return join(words)
+
+
 def as_instant(value: str | datetime | None) -> datetime | None:
     """An instant out of a row of a view (text) or a table."""
     return parse(value) if isinstance(value, str) else value
@@ -66,9 +80,9 @@ def spell_minute(value: str | datetime | None, zone: str = "") -> str:
     at = as_instant(value)
     if at is None:
         return "–"
-    if not zone or zone == zone_in_use():
-        return spell_local(at)
-    return f"{spell_local(at, zone)} {name_zone(at, zone)}"
+    if not zone or zone == local_time.zone_in_use():
+        return local_time.spell_local(at)
+    return f"{local_time.spell_local(at, zone)} {local_time.name_zone(at, zone)}"
 
 
 def spell_utc(value: str | datetime | None) -> str:
@@ -100,7 +114,7 @@ def say_cell(value: Any) -> Any:
     ('rain', 1.5, '2026-03-01 06:00')
     """
     if isinstance(value, datetime):
-        return spell_local(value)
+        return local_time.spell_local(value)
     if isinstance(value, Term):
         return translate_word(value.english())
     return translate(value) if isinstance(value, Message) or (isinstance(value, str) and " " in value) else value
@@ -120,11 +134,6 @@ def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]
     return gather(alerts, lambda a: (a["site"], a["ledger"] if a["closed_at"] is None else "", a["key"], a["exercise"]))
 
 
-def pretty_json(value: Any) -> str:
-    """JSON as people read it."""
-    return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
-
-
 ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates")
 ENVIRONMENT.filters.update(
     told=tell,
@@ -134,7 +143,7 @@ ENVIRONMENT.filters.update(
     subject=lambda text: say_subject(text, LONGEST_LISTED),
     number=spell_number,
     instant=as_instant,
-    pretty=pretty_json,
+    pretty=partial(json.dumps, indent=1, ensure_ascii=False, sort_keys=True),
     span=format_span,
     say=translate,
     word=say_word,
@@ -143,8 +152,8 @@ ENVIRONMENT.filters.update(
     say_cause=say_cause,
 )
 ENVIRONMENT.globals.update(
-    level_class=level_class, spell=spell, spell_sight=spell_sight, spell_local=spell_local, name_zone=name_zone,
-    describe_zone=describe_zone,
+    level_class=level_class, spell=spell, spell_sight=spell_sight, spell_local=local_time.spell_local,
+    name_zone=local_time.name_zone, describe_zone=local_time.describe_zone,
     language=catalogue.current, languages=catalogue.LANGUAGES, script_words=translate_scripts,
 )  # fmt: skip
 
@@ -181,7 +190,7 @@ def render_part(name: str, now: datetime, values: Mapping[str, Any]) -> str:
         return catalogue.gettext("never") if at is None else spell_age(now - at)
 
     zone = find_zone(values)
-    with use_zone(zone):
+    with local_time.use_zone(zone):
         return ENVIRONMENT.get_template(name).render(**{**values, "zone": zone}, now=now, age=age)
 
 

@@ -12,13 +12,13 @@ from fastapi.responses import Response, StreamingResponse
 
 from forecasting.message import Message, Template
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
-from monitor.export import maps, sensorthings, stac
+from monitor.export import maps, sensorthings
 from monitor.export.tables import FORMATS, TABLES, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.web.access.rules import narrow
 from monitor.web.context import From, To, context_of
 from monitor.web.parts.collect import NO_READ_SCENE, find_card, read_site
-from monitor.web.parts.geojson import GEOJSON, GeoJsonResponse, make_collection
+from monitor.web.parts.zones import GEOJSON, GeoJsonResponse, make_collection
 from monitor.web.routes.maps import Early
 from monitor.worker import compute
 
@@ -164,21 +164,21 @@ def send_calendar(request: Request, site: str) -> Response:
 def get_collection(request: Request, site: str) -> dict[str, Any]:
     """Scenes of a site as a STAC collection."""
     with read_site(request, site) as seen:
-        return stac.describe_collection(seen.c, seen.card, _root(request, site, "stac"))
+        return maps.describe_collection(seen.c, seen.card, _root(request, site, "stac"))
 
 
 @router.get("/sites/{site}/stac/items", response_class=GeoJsonResponse)
 def list_items(request: Request, site: str) -> GeoJsonResponse:
     """All scenes that were read, as STAC items."""
     with read_site(request, site) as seen:
-        return GeoJsonResponse(stac.list_items(seen.c, seen.card, _root(request, site, "stac")))
+        return GeoJsonResponse(maps.list_items(seen.c, seen.card, _root(request, site, "stac")))
 
 
 @router.get("/sites/{site}/stac/items/{scene_hash}", response_class=GeoJsonResponse)
 def get_item(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
     """One scene as a STAC item."""
     with read_site(request, site) as seen:
-        found = stac.find_item(seen.c, seen.card, scene_hash, _root(request, site, "stac"))
+        found = maps.find_item(seen.c, seen.card, scene_hash, _root(request, site, "stac"))
     if found is None:
         raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
     return GeoJsonResponse(found)

@@ -138,16 +138,11 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         absent=list_absent(declared, understood.sensors),
         new_name=workshop.suggest_name(found), unjudged=unjudged,
         units={} if unjudged is None else {q: QUANTITIES[q].unit for q in unjudged.quantities},
-        asked=[(q, list_choices(q.key, q.choices)) for q in understood.questions],
+        asked=[(q, q.choices or (ZONES if q.key == "zone" else ())) for q in understood.questions],
         levels=levels, blocks=blocks or [], day=spell_day,
         forecasts=[] if forecasts is None else forecasts.quantities, draw=draw_forecast,
         is_looked_back=forecasts is not None,
     )  # fmt: skip
-
-
-def list_choices(key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
-    """Suggestions for an answer that may be anything: usual zones."""
-    return ZONES if key == "zone" and not choices else choices
 
 
 @router.get("/files/{upload}/state")

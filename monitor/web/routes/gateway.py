@@ -13,8 +13,7 @@ from monitor.language.catalogue import ENGLISH, gettext, use
 from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, spell_answer
 from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_received, note_said, note_test
 from monitor.store.delivery.replies import ANSWERS, REFUSED, Answer, take_digit, take_reply
-from monitor.web.context import Context, context_of
-from monitor.web.threads import run_apart
+from monitor.web.context import Context, context_of, run_apart
 
 router = APIRouter(include_in_schema=False)
 _MOST_FIELDS: Final = 100

@@ -1,6 +1,10 @@
 """What maps are drawn of besides stations and footprints: zones, radar points, relief, tiles, susceptibility."""
 
+import os
+import re
+import stat
 import threading
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,12 +24,9 @@ from monitor.store.alerting.sites import find_version
 from monitor.store.models.point_maps import Square, View, find_sides, list_sets, load_point, load_view
 from monitor.store.readings.point_rates import Box, PointRate, load_rates
 from monitor.store.schema.views import load_view as load_rows
-from monitor.web.context import Context, Instant, context_of
+from monitor.web.context import Context, Instant, context_of, take_turn
 from monitor.web.parts.collect import read_site
-from monitor.web.parts.geojson import GeoJsonResponse, make_collection, make_feature
-from monitor.web.parts.ranges import NO_TILES, send_range
-from monitor.web.parts.zones import draw_zones, read_velocity_zones
-from monitor.web.threads import take_turn
+from monitor.web.parts.zones import GeoJsonResponse, draw_zones, make_collection, make_feature, read_velocity_zones
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 AT_ONCE: Final = 2  # rates of points take the database a while
@@ -211,3 +212,37 @@ def _read_box(text: str | None) -> Box:
     if not (-540.0 <= west < east <= 540.0 and -90.0 <= south < north <= 90.0):  # NaN is never so
         raise RefusedError(_ODD_DEGREES())
     return (west, south, east, north)
+
+
+LARGEST: Final = 4 << 20  # of one answer: larger than any tile or directory
+RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
+TYPE: Final = "application/vnd.pmtiles"
+NO_TILES: Final = Template("map.no_tiles", "there are no such tiles")
+
+
+def send_range(path: Path, headers: Mapping[str, str]) -> Response:
+    """The range of a file that a request asks for, cut at `LARGEST`; 416 without one range that the file has.
+
+    Raises:
+        NotFoundError: there is no such file.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        raise NotFoundError(NO_TILES()) from None
+    try:
+        known = os.fstat(file)
+        if not stat.S_ISREG(known.st_mode):
+            raise NotFoundError(NO_TILES())
+        size = known.st_size
+        told = {"Accept-Ranges": "bytes", "ETag": f'"{known.st_mtime_ns:x}-{size:x}"', "Content-Encoding": "identity"}
+        asked = RANGE.fullmatch(headers.get("range", "").strip())
+        first = int(asked[1]) if asked else size
+        last = min(int(asked[2]) if asked and asked[2] else size - 1, size - 1, first + LARGEST - 1)
+        if first >= size or last < first:
+            return Response(status_code=416, headers={**told, "Content-Range": f"bytes */{size}"}, media_type=TYPE)
+        body = os.pread(file, last - first + 1, first)
+    finally:
+        os.close(file)
+    told |= {"Content-Range": f"bytes {first}-{first + len(body) - 1}/{size}", "Cache-Control": "private, max-age=3600"}
+    return Response(body, status_code=206, headers=told, media_type=TYPE)

@@ -1,21 +1,31 @@
 """Photos of the field: taken by the telephone, on an alert or on a report, and shown to whoever reads the site."""
 
 import asyncio
+import logging
+import pathlib
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from forecasting.message import Template
+from monitor.config.service import ServiceConfig
 from monitor.domain.names import tidy_text
-from monitor.errors import RefusedError
+from monitor.errors import JobError, RefusedError
+from monitor.jobs.worker import run_in_worker
+from monitor.language.file_names import EMPTY
+from monitor.store.database.engine import Database
 from monitor.store.readings.photos import Taken, add_photo, find_picture, find_subject, require_few
+from monitor.store.upkeep.reserve import MEGABYTE, find_folder
 from monitor.web.access.callers import actor_of
-from monitor.web.context import NO_NUL, AlertId, context_of
-from monitor.web.threads import run_apart, take_turn
-from monitor.web.uploads.photos import develop_photo, require_room
+from monitor.web.context import NO_NUL, AlertId, context_of, run_apart, take_turn
+from monitor.web.uploads.develop import NO_PICTURE, Developed, Undeveloped, name_format
+from monitor.worker.records import Task
 
 router = APIRouter(include_in_schema=False)
 MOST_COMING: Final = 8  # bodies at once
@@ -81,3 +91,64 @@ def show_photo(request: Request, site: str, photo_id: Number, size: Literal["pho
         "Content-Disposition": f'inline; filename="{site}-{photo_id}.jpg"',
     }
     return Response(content, media_type="image/jpeg", headers=headers)
+
+
+_LOG = logging.getLogger(__name__)
+DEVELOP: Final = Task("monitor.web.uploads.develop:develop", Undeveloped, Developed)
+LIMIT_S: Final = 30.0
+MOST_BYTES: Final = 4 << 20  # of a picture that was written anew
+_NO_ROOM: Final = Template("photo.room", "the disk has no room for photos; what is left is for decisions and alarms")
+_UNREADABLE: Final = Template("photo.unreadable", "the picture cannot be read; send it as JPEG")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A photo that may be shown, in two sizes, with what its camera said."""
+
+    photo: bytes
+    small: bytes
+    said: Developed
+
+
+def require_room(db: Database, config: ServiceConfig) -> None:
+    """Leave the room that is kept for decisions; raises RefusedError."""
+    folder = find_folder(db, config.limits.disk)
+    if folder is not None and shutil.disk_usage(folder).free < config.limits.reserve_mb * MEGABYTE + 2 * MOST_BYTES:
+        raise RefusedError(_NO_ROOM())
+
+
+def develop_photo(config: ServiceConfig, content: bytes) -> Picture:
+    """What becomes of a file that somebody sent.
+
+    Raises:
+        RefusedError: it is no picture, damaged, or too large; in one line.
+    """
+    if not content:
+        raise RefusedError(EMPTY())
+    if not name_format(content[:16]):
+        raise RefusedError(NO_PICTURE())
+    with tempfile.TemporaryDirectory(prefix="slopeward-photo-") as folder:
+        came, out = pathlib.Path(folder) / "came", pathlib.Path(folder) / "out"
+        came.write_bytes(content)
+        out.mkdir()
+        limit_s = min(LIMIT_S, config.compute.job_limit_s)
+        plan = config.compute.model_copy(update={"dask": "", "job_limit_s": limit_s})
+        try:
+            said = run_in_worker(plan, DEVELOP, Undeveloped(str(came), str(out)), reads=[came], writes=[out])
+        except JobError as error:
+            _LOG.warning("a picture was not taken: %s", error)
+            raise RefusedError(_UNREADABLE()) from None
+        if said.trouble:
+            raise RefusedError(said.trouble)
+        # what a worker wrote is not trusted either: plain files of a sane size that begin as a JPEG does
+        found = [_read(out / name) for name in ("photo.jpg", "small.jpg")]
+    return Picture(found[0], found[1], said)
+
+
+def _read(path: pathlib.Path) -> bytes:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
+        raise RefusedError(_UNREADABLE())
+    content = path.read_bytes()
+    if not content.startswith(b"\xff\xd8\xff"):
+        raise RefusedError(_UNREADABLE())
+    return content

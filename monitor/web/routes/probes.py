@@ -1,11 +1,13 @@
-"""For machines that watch: `/health` says in one status whether anybody evaluates, `/metrics` counts."""
+"""For machines: `/health` says whether anybody evaluates, `/metrics` counts; what a browser keeps offline."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -20,6 +22,7 @@ from monitor.web.access.rules import narrow
 from monitor.web.access.veil import trouble_for, veil_of
 from monitor.web.context import context_of
 from monitor.web.parts.collect import collect_health
+from monitor.web.parts.templating import render_part
 
 router = APIRouter(include_in_schema=False)
 
@@ -108,3 +111,42 @@ def tell_metrics(request: Request) -> Response:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Gauges(request))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+_STATIC: Final = Path(__file__).parents[1] / "static"
+
+
+@cache
+def _read_worker(version: str) -> str:
+    return (_STATIC / "sw.js").read_text(encoding="utf-8").replace("{version}", version)
+
+
+@router.get("/sw.js")
+def send_worker(request: Request) -> Response:
+    """The service worker, from the root so that it serves every page; the browser asks for it again and again."""
+    text = _read_worker(context_of(request).version)
+    return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/manifest.webmanifest")
+def send_manifest(request: Request) -> Response:
+    """Name and icons, by which the page can be put on a home screen."""
+    version = context_of(request).version
+    icons: list[dict[str, Any]] = [
+        {"src": f"/static/icon-{size}.png?v={version}", "sizes": f"{size}x{size}", "type": "image/png",
+         "purpose": purpose} for size in (192, 512) for purpose in ("any", "maskable")
+    ]  # fmt: skip
+    manifest = {
+        "name": "Slopeward", "short_name": "Slopeward", "id": "/", "start_url": "/", "scope": "/",
+        "display": "standalone", "background_color": "#17202a", "theme_color": "#17202a", "icons": icons,
+    }  # fmt: skip
+    return JSONResponse(
+        manifest, media_type="application/manifest+json", headers={"Cache-Control": "private, max-age=86400"}
+    )
+
+
+@router.get("/offline")
+def show_offline(request: Request) -> HTMLResponse:
+    """What the service worker shows without a connection; it bears nothing of anybody."""
+    context = context_of(request)
+    return HTMLResponse(render_part("offline.html", context.clock(), {"version": context.version}))

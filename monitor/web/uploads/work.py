@@ -23,29 +23,18 @@ from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import FileResult, find_doubted, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
 from monitor.ingest.files.walled import Opened, open_walled
+from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import Sensor
 from monitor.ingest.guess.preview import AskedTable, Understood
-from monitor.ingest.guess.site_file import (
-    Bounds,
-    Unjudged,
-    add_stations,
-    find_absent,
-    find_place,
-    name_site,
-    tell_unjudged,
-    write_site,
-)
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.sources.plan import place_said
 from monitor.jobs.worker import run_in_worker
 from monitor.language.file_names import rename_file
 from monitor.notify.declarations import find_declaration
 from monitor.replay.first_look import AllForecasts, AskedPast, PastLevels
-from monitor.store.alerting.proposals import load_proposals
-from monitor.store.alerting.sites import find_version, load_site_source
-from monitor.web.context import Context
+from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
+from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import NO_SITE
-from monitor.web.threads import take_turn
 from monitor.web.uploads import kept
 from monitor.web.uploads.kept import Shelf, Upload
 from monitor.worker.records import Answered, Task
@@ -142,7 +131,7 @@ class Workshop:
         return self.shelf.load(upload, UNDERSTOOD, Understood)
 
     def declare(
-        self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[Bounds] = ()
+        self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[site_file.Bounds] = ()
     ) -> tuple[Upload, Site]:  # fmt: skip
         """Put the stations of a file in force, with bounds for them: a new site file, or stations that one lacks.
 
@@ -166,7 +155,7 @@ class Workshop:
         version = find_version(c, site_id) if site_id else None
         return None if version is None else find_declaration(c, version)
 
-    def find_unjudged(self, upload: Upload) -> Unjudged | None:
+    def find_unjudged(self, upload: Upload) -> site_file.Unjudged | None:
         """What no criterion would judge of a file, once its stations are in force; None while it is not understood."""
         found = self.understood(upload)
         if found is None or not found.is_settled:
@@ -177,11 +166,11 @@ class Workshop:
             site = self._in_force(site_id) if text is None else parse_site(text, f"{site_id}.toml")
         except (ConfigError, RefusedError, NotFoundError):
             return None  # it cannot be accepted as it stands: that says why
-        return tell_unjudged(site, found.sensors)
+        return site_file.tell_unjudged(site, found.sensors)
 
     def suggest_name(self, upload: Upload) -> str:
         """Of the site of a file: what was chosen, else what its name makes."""
-        return upload.site or name_site(upload.name.rpartition(".")[0] or upload.name)
+        return upload.site or site_file.name_site(upload.name.rpartition(".")[0] or upload.name)
 
     def _in_force(self, site_id: str) -> Site:
         with self.context.db.read() as c:
@@ -191,18 +180,19 @@ class Workshop:
         return site
 
     def _write_text(
-        self, upload: Upload, site_id: str, found: Understood, bounds: Sequence[Bounds]
+        self, upload: Upload, site_id: str, found: Understood, bounds: Sequence[site_file.Bounds]
     ) -> str | None:  # fmt: skip
         """The site file with the stations of a table; None where it has them all."""
         with self.context.db.read() as c:
             version = find_version(c, site_id)
         if version is None:
-            return _write_new(upload, site_id, found, bounds)
+            place = site_file.find_place(found.known, upload.answers)
+            return site_file.write_site(site_id, place, found.zone, found.sensors, bounds, found.known)
         if upload.is_new and upload.site != site_id:
             raise RefusedError(_SITE_THERE(site=site_id))
         site = self._in_force(site_id)
-        absent = find_absent(site, found.sensors)
-        return add_stations(site, absent, bounds, found.known) if absent else None
+        absent = site_file.find_absent(site, found.sensors)
+        return site_file.add_stations(site, absent, bounds, found.known) if absent else None
 
     def _put_in_force(self, text: str, site_id: str, actor: Actor, reason: str) -> None:
         """By the same acts as any change of a site file, with the same versions and audit entries."""
@@ -347,13 +337,8 @@ class Workshop:
 
 def list_absent(site: Site | None, sensors: tuple[Sensor, ...]) -> list[str]:
     """The stations of a table that a site does not name; all of them where it is new."""
-    absent = sensors if site is None else find_absent(site, sensors)
+    absent = sensors if site is None else site_file.find_absent(site, sensors)
     return list(dict.fromkeys(s.station for s in absent))
-
-
-def _write_new(upload: Upload, site_id: str, found: Understood, bounds: Sequence[Bounds] = ()) -> str:
-    place = find_place(found.known, upload.answers)
-    return write_site(site_id, place, found.zone, found.sensors, bounds, found.known)
 
 
 def _say(error: SlopewardError) -> str:

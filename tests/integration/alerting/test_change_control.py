@@ -23,7 +23,7 @@ from monitor.service.children import Keeper
 from monitor.service.core import Core
 from monitor.service.supervisor import _load_recipients
 from monitor.store.alerting.decisions import find_state
-from monitor.store.alerting.proposals import load_proposal, load_proposals
+from monitor.store.alerting.sites import load_proposal, load_proposals
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t

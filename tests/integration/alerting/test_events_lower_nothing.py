@@ -20,7 +20,7 @@ from monitor.store.alerting.events import confirm_event, withdraw_confirmation
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
-from monitor.store.upkeep.verify import verify
+from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_SQLITE
 from tests.integration.alerting.test_scenes import ADA, BO, HOUR, Slope, make_site
 

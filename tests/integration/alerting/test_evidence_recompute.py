@@ -37,8 +37,8 @@ from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.backup import back_up, restore
+from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.prune import Limits, Sweep
-from monitor.store.upkeep.verify import verify
 from tests.conftest import DATABASES
 from tests.data.seized import without_keys
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service

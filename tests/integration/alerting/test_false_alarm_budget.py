@@ -26,7 +26,7 @@ from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from monitor.store.upkeep.verify import verify
+from monitor.store.upkeep.proof import verify
 from tests.data.watched_slope import write_service
 
 NOW = parse("2026-06-30T12:00:00Z")

@@ -17,8 +17,8 @@ from monitor.service.core import Core
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.schedule import JOBS, Job, Schedule
 from monitor.store.alerting.decisions import save_memory
-from monitor.store.job_runs import load_runs
 from monitor.store.models.movement import save_stage
+from monitor.store.service_state import load_runs
 from tests.conftest import wait_for
 
 LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))

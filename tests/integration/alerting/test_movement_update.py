@@ -16,11 +16,11 @@ from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.errors import JobError
-from monitor.movement import gathering
+from monitor.movement import movement_state
 from monitor.movement import update as update_room
 from monitor.movement.update import run, update_movement
 from monitor.notify.state import site_payload
-from monitor.simulate.motion import voight_displacement
+from monitor.simulate.slope import voight_displacement
 from monitor.store.alerting.offsets import add_offset, confirm_offset, load_waiting_offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -268,8 +268,8 @@ def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spen
     store(database, *(reading(d, v * d, "B", q) for q, v in down.items() for d in range(100)))
     update_movement(database, PLACE, at(99) + DAY / 24)
     store(database, reading(99.5, PATH[99]), *(reading(99.5, v * 99.5, "B", q) for q, v in down.items()))
-    monkeypatch.setattr("monitor.movement.update.is_due", lambda *_, **__: False)
-    monkeypatch.setattr("monitor.movement.update.may_be_silent", lambda *_: True)
+    monkeypatch.setattr("monitor.movement.movement_state.is_due", lambda *_, **__: False)
+    monkeypatch.setattr("monitor.movement.movement_state.may_be_silent", lambda *_: True)
 
     def wait(now):
         ticks = iter([0.0, 9e9, 9e9])
@@ -322,7 +322,7 @@ def read_epochs(monkeypatch):
         found.append(load_readings(*args, **named))
         return found[-1]
 
-    monkeypatch.setattr(gathering, "load_readings", load)
+    monkeypatch.setattr(movement_state, "load_readings", load)
     return lambda: [len(some) for some in found]
 
 
@@ -381,7 +381,7 @@ def test_a_series_whose_silence_cannot_be_told_leaves_the_others_alone(database,
 
 
 def test_an_instrument_faster_than_it_declares_costs_no_more_than_others(database, monkeypatch, read_epochs):
-    monkeypatch.setattr(gathering, "MOST_EPOCHS", 100)
+    monkeypatch.setattr(movement_state, "MOST_READ", 100)
     with database.write() as c:
         save_site(c, FAST, "test", "test", T0)
     store_ticks(database, 0, 400)

@@ -24,11 +24,18 @@ from monitor.domain.instants import epoch_s, spell
 from monitor.errors import RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
-from monitor.store.people import guesses
+from monitor.store.people import sessions
 from monitor.store.people.api_tokens import add_api_token, revoke_api_token
 from monitor.store.people.countersign import SharedAct, keep_first
-from monitor.store.people.independence import COOLING, DONE, require_independent
-from monitor.store.people.users import add_user, disable_user, enable_user, set_sites
+from monitor.store.people.users import (
+    COOLING,
+    DONE,
+    add_user,
+    disable_user,
+    enable_user,
+    require_independent,
+    set_sites,
+)
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import WatchedSlope, write_service
@@ -119,7 +126,7 @@ import sys
 from dataclasses import replace
 from datetime import datetime
 from monitor.store.database.engine import Database
-from monitor.store.people.guesses import take_turn_to_prove
+from monitor.store.people.sessions import take_turn_to_prove
 with Database(sys.argv[1]) as db, db.write() as c:
     print(take_turn_to_prove(c, "Ada", "mallory", datetime.fromisoformat(sys.argv[2])).isoformat())
 """
@@ -130,9 +137,9 @@ def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
 
     def turn(now, os_user="mallory"):
         with bench.database.write() as c:
-            return (guesses.take_turn_to_prove(c, "Ada", os_user, now) - NOW).total_seconds()
+            return (sessions.take_turn_to_prove(c, "Ada", os_user, now) - NOW).total_seconds()
 
-    assert [turn(NOW) for _ in range(guesses.FREE + 1)] == [0.0] * (guesses.FREE + 1)
+    assert [turn(NOW) for _ in range(sessions.FREE + 1)] == [0.0] * (sessions.FREE + 1)
     url = bench.database.url.render_as_string(hide_password=False)
     words = [sys.executable, "-c", GUESS, url, NOW.isoformat()]
     others = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
@@ -150,8 +157,8 @@ def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
 def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(accounts, call, monkeypatch):
     waits = []
     monkeypatch.setattr("monitor.cli.identity.time", SimpleNamespace(sleep=waits.append))  # of this module alone
-    monkeypatch.setattr("monitor.store.people.guesses.FREE", 1)
-    monkeypatch.setattr("monitor.store.people.guesses.FIRST_S", 9.0)  # 9 and 18 s: the fourth still gets its turn
+    monkeypatch.setattr("monitor.store.people.sessions.FREE", 1)
+    monkeypatch.setattr("monitor.store.people.sessions.FIRST_S", 9.0)  # 9 and 18 s: the fourth still gets its turn
     for _ in range(2):
         assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
     assert waits == []
@@ -159,7 +166,7 @@ def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(ac
     status, _, said = call(*LOWER, who="Ada")
     assert (status, "wrong passwords were given before" in said) == (3, True), said
     assert 1 <= len(waits) <= 2
-    assert all(0.0 < wait <= guesses.LONGEST_S for wait in waits)
+    assert all(0.0 < wait <= sessions.LONGEST_S for wait in waits)
     with accounts.database.read() as c:
         assert c.execute(select(t.password_guess)).all() == []
 

@@ -31,7 +31,7 @@ from monitor.store.people.countersign import SharedAct, keep_first
 from monitor.store.people.users import add_user
 from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
-from monitor.store.report_issues import Issue, add_issue
+from monitor.store.report_facts import Issue, add_issue
 from monitor.store.schema.tables import metadata, user_account
 from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
@@ -294,7 +294,7 @@ def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench,
         add_user(c, "Ada", WORDS["Ada"], "admin", NOW)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS["Cy"])
-    monkeypatch.setattr("monitor.store.people.guesses.FREE", 10 * len(CALLS))  # how slow guesses are is another test
+    monkeypatch.setattr("monitor.store.people.sessions.FREE", 10 * len(CALLS))  # how slow guesses are is another test
     before = count_rows(bench.database)
     for command, words in CALLS.items():
         assert run_verb([*command.split(), *(files.get(w, w) for w in words), "--by", "Ada"]) == 1, command

@@ -93,7 +93,7 @@ def test_an_issue_by_day_uses_what_the_night_found_says_its_age_and_withholds_wh
 def test_a_night_keeps_settled_parameters_where_new_ones_did_not_settle():
     from forecasting.simple.night_fit import NightFit
     from monitor.jobs.forecasts.refit import keep_better
-    from monitor.store.models.fits import FitRow
+    from monitor.store.models.forecasts import FitRow
 
     def row(params, at, *, settled):
         fit = NightFit("A", "uc", 0.0, 86400.0, 100, 0, (), params, settled=settled, reason="", statsmodels="0")

@@ -8,8 +8,7 @@ import pytest
 from detection.anomaly import jobs
 from detection.anomaly.records import Scoring
 from monitor.config.site import find_weaknesses, parse_site
-from monitor.simulate.faults import Fault
-from monitor.simulate.slope import SlopeModel
+from monitor.simulate.slope import Fault, SlopeModel
 from tests.data.site_text import write_site_toml
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

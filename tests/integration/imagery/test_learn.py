@@ -23,8 +23,7 @@ from monitor.domain.alert import Actor
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
 from monitor.store.database.engine import Database
-from monitor.store.models.registry import load_models
-from monitor.store.models.scene_weights import load_own_weights
+from monitor.store.models.registry import load_models, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, save_scene
 from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema.views import load_view

@@ -16,8 +16,7 @@ from monitor.errors import RefusedError
 from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.model_acts import retire
 from monitor.store.database.engine import Database
-from monitor.store.models.registry import add_model, find_model, load_transitions
-from monitor.store.models.scene_weights import load_own_weights
+from monitor.store.models.registry import add_model, find_model, load_own_weights, load_transitions
 from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, work_here
 

@@ -21,9 +21,8 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
 from monitor.service.self_checks import Conditions
 from monitor.store.readings import messages
-from monitor.store.readings.messages import MOST_BOOTS
+from monitor.store.readings.messages import MOST_BOOTS, MOST_SOURCES, OTHERS
 from monitor.store.readings.observations import add_observations
-from monitor.store.readings.quarantine import MOST_SOURCES, OTHERS
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep import prune

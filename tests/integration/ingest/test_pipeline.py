@@ -13,9 +13,8 @@ from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
-from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES, Rejected, add_rejected, load_rejected
+from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES, Quota, Rejected, add_rejected, load_rejected
 from monitor.store.readings.observations import add_observations
-from monitor.store.readings.quarantine import Quota
 from tests.data.payloads import published
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)

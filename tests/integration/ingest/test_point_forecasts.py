@@ -11,9 +11,9 @@ from sqlalchemy import func, select, update
 from monitor.cli.main import run_verb
 from monitor.errors import JobError
 from monitor.jobs import point_forecasts
-from monitor.store.job_runs import IDLE
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
 from tests.data.site_text import head, series, station
 from tests.integration.ingest.test_point_looks import CONFIG, COUNT, DATES, bench, draw, take, write  # noqa: F401

@@ -17,10 +17,10 @@ from monitor.ingest.files.reader import Said
 from monitor.jobs import points
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import IDLE
 from monitor.store.models.point_looks import load_looks
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
 from tests.data.site_text import head, series, station
 

@@ -9,10 +9,10 @@ from sqlalchemy import func, select
 
 from monitor.domain.instants import epoch_s
 from monitor.jobs import point_map
-from monitor.store.job_runs import IDLE
 from monitor.store.models import point_maps
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
 from tests.integration.ingest.test_point_looks import (
     CONFIG,

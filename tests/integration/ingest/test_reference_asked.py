@@ -22,7 +22,7 @@ from monitor.store.people import countersign
 from monitor.store.people.users import add_user
 from monitor.store.schema.tables import user_account
 from monitor.store.schema.views import load_view
-from monitor.store.upkeep.verify import verify
+from monitor.store.upkeep.proof import verify
 from monitor.web.access.guard import csrf_token
 from tests.integration.web.test_door import serving
 

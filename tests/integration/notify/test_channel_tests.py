@@ -19,9 +19,8 @@ from monitor.notify.web_push import make_key
 from monitor.service.alarms import make_alarm
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.sites import save_site
-from monitor.store.delivery.channel_tests import load_tested
 from monitor.store.delivery.devices import add_device
-from monitor.store.delivery.receipts import note_test
+from monitor.store.delivery.receipts import load_tested, note_test
 from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
 from tests.conftest import free_port, wait_for

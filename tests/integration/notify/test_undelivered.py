@@ -15,7 +15,7 @@ from monitor.notify.verdict import Limits
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.self_checks import Conditions
 from monitor.store.alerting.alerts import UNDELIVERED
-from monitor.store.delivery.channel_tests import add_test
+from monitor.store.delivery.receipts import add_test
 from monitor.store.schema.tables import alert
 from tests.conftest import free_port, wait_for
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock, hooks, rows, running, site_with

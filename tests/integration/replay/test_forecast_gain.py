@@ -17,9 +17,8 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
 from monitor.replay.backtest import Terms, run_backtest
-from monitor.replay.known import Known
-from monitor.replay.page import write_page
-from monitor.replay.text import say_gain
+from monitor.replay.history import Known
+from monitor.replay.page import say_gain, write_page
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow, add_forecasts

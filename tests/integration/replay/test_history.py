@@ -15,8 +15,7 @@ from monitor.domain.observation import Observation, SiteEvent
 from monitor.domain.site import Site
 from monitor.replay import backtest
 from monitor.replay.backtest import Terms, run_backtest
-from monitor.replay.history import History
-from monitor.replay.known import Known
+from monitor.replay.history import History, Known
 from monitor.store.alerting.events import add_event, confirm_event
 from monitor.store.alerting.offsets import add_offset, confirm_offset, revoke_offset
 from monitor.store.alerting.sites import save_site

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.domain.observation import Observation
 from monitor.replay.backtest import run_backtest
-from monitor.replay.labels import Label
+from monitor.replay.matrix import Label
 from monitor.replay.scorecard import Run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database

@@ -29,7 +29,7 @@ from monitor.store.alerting import alerts
 from monitor.store.pages import load_range
 from monitor.store.readings import photos
 from monitor.store.readings.observations import add_observations
-from monitor.store.report_issues import load_issue, load_issues, load_mails
+from monitor.store.report_facts import load_issue, load_issues, load_mails
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import STORY_ON_SQLITE, free_port

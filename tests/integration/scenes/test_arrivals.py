@@ -21,9 +21,9 @@ from monitor.jobs.scenes import inbox
 from monitor.store.alerting import decisions
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.alerting.sites import save_site
-from monitor.store.job_runs import IDLE
 from monitor.store.scenes.arrivals import Change, Footprint, SceneRow, save_changes, save_scene
 from monitor.store.schema import tables as t
+from monitor.store.service_state import IDLE
 from tests.data.drawn_scenes import make_config, of_drawings, work_here
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))

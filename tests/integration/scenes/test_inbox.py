@@ -16,9 +16,9 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.sweep import sweep
 from monitor.jobs.scenes.tasks import Judgement, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
-from monitor.store.job_runs import IDLE
 from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema import tables as t
+from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, work_here

@@ -26,10 +26,10 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.tasks import READ_ONE
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import IDLE
 from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.scenes.versions import SUPERSEDED
 from monitor.store.schema import tables as t
+from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE as DRAWN_SITE

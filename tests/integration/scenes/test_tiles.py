@@ -15,8 +15,8 @@ from monitor.errors import JobError
 from monitor.jobs.scenes import files, rows, tiles
 from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import name_of
-from monitor.store.job_runs import IDLE
 from monitor.store.schema import tables as t
+from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may

@@ -17,8 +17,7 @@ from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
-from monitor.store.models.registry import add_model, change_state, find_model
-from monitor.store.models.scene_weights import find_broken_weights
+from monitor.store.models.registry import add_model, change_state, find_broken_weights, find_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
 from monitor.store.service_state import stamp

@@ -24,8 +24,7 @@ from monitor.service.self_checks import Conditions
 from monitor.store.alerting.alerts import load_alerts, shelve
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata, notification
-from monitor.store.service_checks import BAD, OK, CheckRow
-from monitor.store.service_state import find_stamp, load_stamps, stamp
+from monitor.store.service_state import BAD, OK, CheckRow, find_stamp, load_stamps, stamp
 from tests.conftest import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -21,7 +21,7 @@ from monitor.service.self_checks import Conditions
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from monitor.store.service_checks import BAD, OK, WARN, CheckRow, load_checks, save_checks
+from monitor.store.service_state import BAD, OK, WARN, CheckRow, load_checks, save_checks
 from tests.conftest import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)

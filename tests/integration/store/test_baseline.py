@@ -23,7 +23,7 @@ from monitor.store.database.engine import Database
 from monitor.store.people.users import check_password
 from monitor.store.schema import tables as t
 from monitor.store.upkeep import migrate
-from monitor.store.upkeep.verify import verify
+from monitor.store.upkeep.proof import verify
 from tests.data.baseline.write import PACK, REVISION, ROWS, SITE
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import HOUR, write_service

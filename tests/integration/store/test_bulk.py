@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from monitor.store.database.bulk import MANY, insert_rows
 from monitor.store.database.engine import Database
+from monitor.store.database.rows import MANY, insert_rows
 from monitor.store.schema import tables as t
 
 POINT_COLUMNS = {

@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store import job_runs, service_state
+from monitor.store import service_state
 from monitor.store.alerting import offsets
 from monitor.store.database import audit
 from monitor.store.people import sessions, users
@@ -228,16 +228,16 @@ def test_a_stamp_is_replaced_and_read_back(database):
 
 def test_a_job_run_ends_once_and_abandoned_ones_are_ended(database):
     with database.write() as c:
-        first = job_runs.start_run(c, "forecast", "north-bench", NOW)
-        second = job_runs.start_run(c, "train", None, NOW + HOUR)
-        job_runs.finish_run(c, first, "done", "12 rows", NOW + HOUR)
+        first = service_state.start_run(c, "forecast", "north-bench", NOW)
+        second = service_state.start_run(c, "train", None, NOW + HOUR)
+        service_state.finish_run(c, first, "done", "12 rows", NOW + HOUR)
         with pytest.raises(Exception, match="is not running"):
-            job_runs.finish_run(c, first, "failed", None, NOW + HOUR)
+            service_state.finish_run(c, first, "failed", None, NOW + HOUR)
         with pytest.raises(Exception, match="cannot end as"):
-            job_runs.finish_run(c, second, "running", None, NOW + HOUR)
-        assert job_runs.mark_abandoned(c, NOW + 2 * HOUR) == 1
-        job_runs.add_missed(c, "score", "north-bench", NOW, NOW + 3 * HOUR)
-        assert [(run.job, run.state) for run in job_runs.load_runs(c)] == [
+            service_state.finish_run(c, second, "running", None, NOW + HOUR)
+        assert service_state.mark_abandoned(c, NOW + 2 * HOUR) == 1
+        service_state.add_missed(c, "score", "north-bench", NOW, NOW + 3 * HOUR)
+        assert [(run.job, run.state) for run in service_state.load_runs(c)] == [
             ("train", "killed"),
             ("score", "missed"),
             ("forecast", "done"),

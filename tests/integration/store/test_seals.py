@@ -11,9 +11,9 @@ from monitor.store.database import audit
 from monitor.store.database.seals import SEALED, digest_row, find_unsealed, write_seals
 from monitor.store.people import users
 from monitor.store.schema import tables as t
-from monitor.store.schema.types import Instant
+from monitor.store.schema.tables import Instant
 from monitor.store.upkeep import clock_steps
-from monitor.store.upkeep.verify import verify
+from monitor.store.upkeep.proof import verify
 from tests.data.filled import ADA, BO, NOW
 from tests.data.seized import without_keys
 

@@ -24,7 +24,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.upkeep import backup, migrate, prune
 from monitor.store.upkeep.migrate import upgrade
-from monitor.store.upkeep.verify import verify
+from monitor.store.upkeep.proof import verify
 from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import NOW, days
 

@@ -15,8 +15,8 @@ from monitor.errors import ConfigError
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import users
-from monitor.store.people.foreign import bind_person
 from monitor.store.people.second_factor import add_second_factor, code_of
+from monitor.store.people.users import bind_person
 from monitor.store.schema import tables as t
 from monitor.web.access import provider as module
 from monitor.web.access.provider import LEEWAY_S

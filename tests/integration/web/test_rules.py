@@ -19,7 +19,7 @@ from monitor.domain.site import Recipient
 from monitor.ingest.references import Reference, alarm_key
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import load_entries, verify_chain
-from monitor.store.people import foreign, users
+from monitor.store.people import users
 from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_token
 from monitor.store.people.countersign import SharedAct, keep_first, load_waiting
 from monitor.store.schema import tables as t
@@ -371,9 +371,9 @@ def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
             take_away(c, "ada")
     with filled_database.read() as c:
         ada = users.find_user(c, "ada")
-    ida = foreign.ForeignPerson("https://id", "1", "ida", ("chiefs",))
+    ida = users.ForeignPerson("https://id", "1", "ida", ("chiefs",))
     with filled_database.write() as c:
-        assert foreign.admit_person(c, ida, {"chiefs": "admin"}, {}, NOW) == "ida"
+        assert users.admit_person(c, ida, {"chiefs": "admin"}, {}, NOW) == "ida"
     for take_away in away.values():
         with filled_database.write() as c, pytest.raises(users.RefusedError, match="can act at the command line"):
             take_away(c, "ada")
@@ -382,7 +382,7 @@ def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
         with filled_database.write() as c:
             assert users.find_user(c, "ada") == ada
             c.execute(t.user_account.delete().where(t.user_account.c.name == "ida"))
-            foreign.admit_person(c, ida, {"chiefs": "admin"}, {}, NOW)
+            users.admit_person(c, ida, {"chiefs": "admin"}, {}, NOW)
     with filled_database.write() as c:
         users.set_password(c, "ida", PASSWORD)
         users.disable_user(c, "ada", NOW)
@@ -400,17 +400,17 @@ def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
 def test_the_first_admin_may_come_by_a_provider_for_some_sites(filled_database):
     """Where no admin is, one for some sites takes nobody's place; the last admin of all is not bound by groups."""
     groups, sites = {"chiefs": "admin"}, {"chiefs": ["lake-slope"]}
-    people = [foreign.ForeignPerson("https://id", n, f"p{n}", ("chiefs",)) for n in "12"]
+    people = [users.ForeignPerson("https://id", n, f"p{n}", ("chiefs",)) for n in "12"]
     with filled_database.write() as c:
         c.execute(t.user_account.delete())
-        assert foreign.admit_person(c, people[0], groups, sites, NOW) == "p1"
+        assert users.admit_person(c, people[0], groups, sites, NOW) == "p1"
         assert users.find_user(c, "p1").sites == {"lake-slope"}
         users.set_sites(c, "p1", None)
     with filled_database.write() as c, pytest.raises(users.RefusedError, match="p1 is the only admin of all sites"):
-        foreign.admit_person(c, people[0], groups, sites, NOW)
+        users.admit_person(c, people[0], groups, sites, NOW)
     with filled_database.write() as c:
-        foreign.admit_person(c, people[1], groups, {"chiefs": ["*"]}, NOW)
-        foreign.admit_person(c, people[0], groups, sites, NOW)
+        users.admit_person(c, people[1], groups, {"chiefs": ["*"]}, NOW)
+        users.admit_person(c, people[0], groups, sites, NOW)
 
 
 # ---- tokens -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from monitor.config.service import parse_service
 from monitor.errors import KeyLostError, RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
-from monitor.store.people.guesses import are_forgotten, code_wait_s, note_code
 from monitor.store.people.second_factor import (
     RECOVERY_CODES,
     STEP_S,
@@ -21,6 +20,7 @@ from monitor.store.people.second_factor import (
     code_of,
     remove_second_factor,
 )
+from monitor.store.people.sessions import are_forgotten, code_wait_s, note_code
 from monitor.store.schema import tables as t
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.vault import KEY_FILE, Vault

@@ -11,7 +11,7 @@ from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.instants import parse, spell_age
 from monitor.domain.observation import Observation
 from monitor.movement.update import update_movement
-from monitor.simulate.motion import voight_displacement
+from monitor.simulate.slope import voight_displacement
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp

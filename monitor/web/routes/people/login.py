@@ -20,18 +20,23 @@ from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.names import fold_name
 from monitor.store.database.audit import add_audit
-from monitor.store.people.devices import DEVICE_S, is_known_device, remember_device
-from monitor.store.people.guesses import code_wait_s, note_code
 from monitor.store.people.second_factor import check_second_factor
-from monitor.store.people.sessions import close_session, open_session
+from monitor.store.people.sessions import (
+    DEVICE_S,
+    close_session,
+    code_wait_s,
+    is_known_device,
+    note_code,
+    open_session,
+    remember_device,
+)
 from monitor.store.people.users import check_password
 from monitor.web.access.effort import Efforts
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.access.patience import network_of
 from monitor.web.access.vault import open_vault
-from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, token_of
+from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, take_turn, token_of
 from monitor.web.parts.templating import render
-from monitor.web.threads import take_turn
 
 router = APIRouter(include_in_schema=False)
 WRONG_CODE: Final = "the code of the second factor is wrong"

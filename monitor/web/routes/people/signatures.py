@@ -13,7 +13,7 @@ from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
-from monitor.store.alerting.proposals import Proposal, load_proposals
+from monitor.store.alerting.sites import Proposal, load_proposals
 from monitor.store.people import countersign
 from monitor.store.people.countersign import Waiting, load_waiting
 from monitor.web.access.acting import Acting

@@ -20,31 +20,15 @@ from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.people.devices import is_known_device
-from monitor.store.people.foreign import admit_person, find_bound
-from monitor.store.people.guesses import code_wait_s, note_code
 from monitor.store.people.second_factor import check_second_factor, has_second_factor
-from monitor.store.people.sessions import end_sessions
-from monitor.store.people.users import find_user
-from monitor.web.access.claims import Vouched
+from monitor.store.people.sessions import code_wait_s, end_sessions, is_known_device, note_code
+from monitor.store.people.users import admit_person, find_bound, find_user
 from monitor.web.access.guard import check_origin, is_safe_path
-from monitor.web.access.provider import Flow, LoginRefusedError, Provider, ProviderDownError, spell_code
+from monitor.web.access.provider import Flow, LoginRefusedError, Provider, ProviderDownError, Vouched, spell_code
 from monitor.web.access.vault import open_vault
-from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name
+from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, take_turn
 from monitor.web.parts.templating import render
-from monitor.web.routes.people.login import (
-    MANY,
-    TOO_MANY,
-    TRIES,
-    WRONG_CODE,
-    enter,
-    give_cookie,
-    host_of,
-    refuse,
-    set_cookies,
-    turnstile_of,
-)
-from monitor.web.threads import take_turn
+from monitor.web.routes.people import login
 
 _LOG = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)
@@ -141,14 +125,14 @@ def leave(request: Request, to: Word = "/") -> Response:
     """Send the browser to the provider."""
     provider, to = _provider(request), to if is_safe_path(to) else "/"
     try:
-        with take_turn(request.app.state.sign_ons.asking, MANY()):
+        with take_turn(request.app.state.sign_ons.asking, login.MANY()):
             address, flow = provider.begin()
     except ProviderDownError as error:
         return _tell_down(request, to, error)
     answer = RedirectResponse(address, status_code=303)
     for name, value in ((FLOW, flow.spell()), (GOAL, to.encode().hex())):
         # it must come along when another site, the provider, sends the browser back
-        give_cookie(request, answer, name, value, FLOW_S, samesite="lax")
+        login.give_cookie(request, answer, name, value, FLOW_S, samesite="lax")
     return answer
 
 
@@ -157,26 +141,26 @@ def come_back(request: Request, state: Word = "", code: Word = "", error: Word =
     """Let in whom the provider vouches for; every outcome ends what the browser had begun."""
     answer = _come_back(request, _provider(request), state, code, error, iss)
     for name in (FLOW, GOAL):
-        give_cookie(request, answer, name, "", 0.0)
+        login.give_cookie(request, answer, name, "", 0.0)
     return answer
 
 
 def _come_back(request: Request, provider: Provider, state: str, code: str, error: str, iss: str) -> Response:
-    context, door, to = context_of(request), turnstile_of(request), _goal(request)
-    section, host = context.config.oidc, host_of(request)
+    context, door, to = context_of(request), login.turnstile_of(request), _goal(request)
+    section, host = context.config.oidc, login.host_of(request)
     flow = Flow.read(request.cookies.get(cookie_name(request, FLOW), ""))
     if flow is None or not flow.fits(state):
-        return refuse(request, to, _OTHER_BROWSER(), 401)
+        return login.refuse(request, to, _OTHER_BROWSER(), 401)
     if error or not code:
-        return refuse(request, to, _NOBODY(provider=section.name, code=spell_code(error)), 401)
+        return login.refuse(request, to, _NOBODY(provider=section.name, code=spell_code(error)), 401)
     count, wait_s = door.failures(f"oidc:{host}")
-    if count >= TRIES:
-        return refuse(request, to, TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
+    if count >= login.TRIES:
+        return login.refuse(request, to, login.TOO_MANY(wait=Figure(wait_s, ".0f", "s")), 429, wait_s=wait_s)
     now = context.clock()
     try:
         if iss and iss != section.issuer:  # RFC 9207
             raise LoginRefusedError("the answer comes from another provider")
-        with take_turn(request.app.state.sign_ons.asking, MANY()):
+        with take_turn(request.app.state.sign_ons.asking, login.MANY()):
             vouched = provider.redeem(code, flow, now)
         if not request.app.state.sign_ons.use(flow.nonce):
             raise LoginRefusedError("the answer was used already")
@@ -188,13 +172,13 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
         with context.db.write() as c:
             detail = {"from": host, "by": "oidc", "why": str(refused)}
             add_audit(c, Actor("unknown", via=PAGE), "login.refused", f"oidc:{section.issuer}", detail, now)
-        return refuse(request, to, _NOT_PROVED(), 401)
+        return login.refuse(request, to, _NOT_PROVED(), 401)
     return _let_in(request, to, vouched)
 
 
 def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
     """Open a session, or ask for the second factor that the provider has not proved."""
-    person, context, host = vouched.person, context_of(request), host_of(request)
+    person, context, host = vouched.person, context_of(request), login.host_of(request)
     section, now = context.config.oidc, context.clock()
     detail: dict[str, Any] = {"from": host, "by": "oidc", "issuer": person.issuer, "subject": person.subject}
     detail |= {"second_factor": "provider"} if vouched.by_two else {}
@@ -204,7 +188,7 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
             bound = find_bound(c, person.issuer, person.subject)
             name = person.name if bound is None else bound.name
             add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", {**detail, "why": text}, now)
-        return refuse(request, to, text, 403)
+        return login.refuse(request, to, text, 403)
     try:
         with context.db.write() as c:
             name = admit_person(c, person, section.roles, section.sites, now)
@@ -213,7 +197,7 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
             missing = _NONE_HERE(name=name)
             if wants_ours and not has_ours:  # open sessions stay, as above
                 add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", {**detail, "why": missing}, now)
-            cookies = None if asks or wants_ours else enter(request, c, name, detail, now)
+            cookies = None if asks or wants_ours else login.enter(request, c, name, detail, now)
     except RefusedError as refused:
         with context.db.write() as c:
             bound = find_bound(c, person.issuer, person.subject)
@@ -221,17 +205,17 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
             ended = 0 if bound is None else end_sessions(c, name)  # what the provider took back ends here too
             detail |= {"why": refused.message, "sessions_ended": ended}
             add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
-        return refuse(request, to, refused.message, 403)
+        return login.refuse(request, to, refused.message, 403)
     if wants_ours and not has_ours:
-        return refuse(request, to, missing, 403)
+        return login.refuse(request, to, missing, 403)
     if cookies is None:
         token = request.app.state.sign_ons.hold(Halfway(name, to, detail))
         answer = ask_code(request)
-        give_cookie(request, answer, HALFWAY, token, HALFWAY_S, samesite="strict")
+        login.give_cookie(request, answer, HALFWAY, token, HALFWAY_S, samesite="strict")
         return answer
     # a page of our own in between: the browser sends a strict cookie along with no step that another site began
     answer = render(request, "entered.html", to=to, who=name)
-    set_cookies(request, answer, *cookies)
+    login.set_cookies(request, answer, *cookies)
     return answer
 
 
@@ -247,15 +231,15 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     """Go on with a login that the provider vouched for: the code of the second factor that the account has here."""
     check_origin(request)
     _provider(request)
-    context, door, waiting = context_of(request), turnstile_of(request), request.app.state.sign_ons
+    context, door, waiting = context_of(request), login.turnstile_of(request), request.app.state.sign_ons
     token, now = request.cookies.get(cookie_name(request, HALFWAY), ""), context.clock()
     halfway = waiting.find(token)
     if halfway is None:
-        return refuse(request, "/", _TOO_LATE(), 401)
+        return login.refuse(request, "/", _TOO_LATE(), 401)
     name, device = halfway.name, request.cookies.get(cookie_name(request, DEVICE), "")
     own = f"device:{digest_text(device)}"
     with context.db.read() as c:
-        is_known = is_known_device(c, device, name, now) and door.failures(own)[0] < TRIES
+        is_known = is_known_device(c, device, name, now) and door.failures(own)[0] < login.TRIES
     with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well
         with context.db.write() as c:
             if not is_known and (wait_s := code_wait_s(c, name, now)):
@@ -264,9 +248,9 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
             is_open = account is not None and account.disabled_at is None
             is_right = is_open and check_second_factor(c, open_vault(context.config), name, code, now)
             if is_right:
-                cookies = enter(request, c, name, {**halfway.detail, "second_factor": "ours"}, now)
+                cookies = login.enter(request, c, name, {**halfway.detail, "second_factor": "ours"}, now)
             else:
-                detail = {**halfway.detail, "why": WRONG_CODE}
+                detail = {**halfway.detail, "why": login.WRONG_CODE}
                 add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
             if not is_known:
                 note_code(c, name, now, failed=not is_right)
@@ -276,7 +260,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
         return ask_code(request, _WRONG_CODE(), 401)
     waiting.drop(token)
     answer = RedirectResponse(halfway.to, status_code=303)
-    set_cookies(request, answer, *cookies)
+    login.set_cookies(request, answer, *cookies)
     return answer
 
 
@@ -292,4 +276,4 @@ def _tell_down(request: Request, to: str, error: ProviderDownError) -> Response:
     section = context_of(request).config.oidc
     _LOG.warning("the provider of logins %s is of no use: %s", section.issuer, error)
     down = _DOWN_ALONE if section.only else _DOWN
-    return refuse(request, to, down(provider=section.name, problem=error.message), 503)
+    return login.refuse(request, to, down(provider=section.name, problem=error.message), 503)

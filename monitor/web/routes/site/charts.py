@@ -17,9 +17,7 @@ from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import AskedRange, Range
 from monitor.web.parts.collect import NO_SERIES, read_site
-from monitor.web.parts.columns import Parts
-from monitor.web.parts.plan import COMPONENTS, COMPUTED
-from monitor.web.parts.sampling import component_weights, project_downslope, sample
+from monitor.web.parts.columns import COMPONENTS, COMPUTED, Parts, component_weights, project_downslope, sample
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
 LONGEST: Final = timedelta(days=36525)

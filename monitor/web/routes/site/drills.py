@@ -16,10 +16,9 @@ from monitor.replay.apart import Apart
 from monitor.replay.drill import DrillTerms
 from monitor.store.alerting.drills import REFUSED, RUNNING, Drill, end_drill, find_drill, load_drills
 from monitor.web.access.acting import Acting
-from monitor.web.context import AlertId, Context, Why
+from monitor.web.context import AlertId, Context, Why, take_turn
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render
-from monitor.web.threads import take_turn
 
 router = APIRouter(include_in_schema=False)
 SHOWN: Final = 20

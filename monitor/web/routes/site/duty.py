@@ -1,28 +1,28 @@
 """The watch of a site: who is on duty, whom to call, the hand-over that both sign, plans and swaps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
 from forecasting.message import Message, Template
-from monitor.domain.duty.local_time import read_local
-from monitor.domain.duty.rota import list_shifts
+from monitor.domain.duty.local_time import local_day, read_local
+from monitor.domain.duty.rota import DAYS, Roster, list_shifts, who_is_on_duty
 from monitor.domain.names import is_same_person
-from monitor.domain.site import Team
+from monitor.domain.site import Recipient, Site, Team
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting import duty, handovers
+from monitor.store.alerting import duty
 from monitor.store.alerting.answers import Answers, load_answers
+from monitor.store.alerting.duty import Handover, join_days
 from monitor.store.pages import load_open_alerts
 from monitor.web.access.acting import Act, Acting
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL, AlertId, Name, Why
 from monitor.web.parts.collect import read_site, require_declared
-from monitor.web.parts.duty import describe_team, list_calls
 from monitor.web.parts.headline import find_hazards, find_headlines, tell_sentences
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.readings import LATER
@@ -53,9 +53,9 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         headlines = find_headlines(c, [hazard] if hazard else [])
         answers = load_answers(c, [hazard["alert_id"]] if hazard else [])
         past = duty.load_days(c, site, now - duty.PAST, now)
-        signed = handovers.load_handovers(c, site)
+        signed = duty.load_handovers(c, site)
         plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
-        changes, items = duty.load_changes(c, site, now), handovers.gather_open(c, site, now, tell_sentences)
+        changes, items = duty.load_changes(c, site, now), duty.gather_open(c, site, now, tell_sentences)
     mine = answers.get(hazard["alert_id"], Answers()) if hazard else Answers()
     teams = [
         describe_team(team, rosters[site, team.name], past, signed, now) | {"plan": plans[team.name]}
@@ -130,15 +130,15 @@ def withdraw_change(act: Acting, site: str, number: AlertId, reason: Why) -> Res
 @router.post("/sites/{site}/duty/handover")
 def hand_over(
     act: Acting, site: str, team: Name,
-    notes: Annotated[str, Form(max_length=handovers.LONGEST_NOTES, min_length=3, pattern=NO_NUL)],
+    notes: Annotated[str, Form(max_length=duty.LONGEST_NOTES, min_length=3, pattern=NO_NUL)],
 ) -> Response:  # fmt: skip
     """Who goes signs: what is open is frozen with the notes."""
-    tell = partial(tell_sentences, at_once=handovers.MOST)
+    tell = partial(tell_sentences, at_once=duty.MOST)
     with act.db.read() as c:  # evidence is large: this process reads and keeps it before the database is held
-        handovers.gather_open(c, site, act.now, tell)
+        duty.gather_open(c, site, act.now, tell)
 
     def do(c: Connection, crew: Team) -> None:
-        handovers.sign_out(c, crew, act.actor, notes.strip(), act.now, tell)
+        duty.sign_out(c, crew, act.actor, notes.strip(), act.now, tell)
 
     return _act(act, site, team, do, _SIGNED())
 
@@ -146,11 +146,11 @@ def hand_over(
 @router.post("/sites/{site}/duty/handovers/{number}/sign")
 def take_over(
     act: Acting, site: str, number: AlertId,
-    remark: Annotated[str, Form(max_length=handovers.LONGEST_NOTES, pattern=NO_NUL)] = "",
+    remark: Annotated[str, Form(max_length=duty.LONGEST_NOTES, pattern=NO_NUL)] = "",
 ) -> Response:  # fmt: skip
     """Who comes signs."""
     with act.db.write() as c:
-        handovers.sign_in(c, site, number, act.actor, remark, act.now)
+        duty.sign_in(c, site, number, act.actor, remark, act.now)
     return act.back(f"/sites/{site}/duty", _HANDED_OVER())
 
 
@@ -158,7 +158,7 @@ def take_over(
 def withdraw_handover(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
     """Who goes takes the hand-over back before anybody signed it."""
     with act.db.write() as c:
-        handovers.withdraw(c, site, number, act.actor, reason, act.now)
+        duty.withdraw_handover(c, site, number, act.actor, reason, act.now)
     return act.back(f"/sites/{site}/duty", _WITHDRAWN())
 
 
@@ -178,3 +178,61 @@ def _read(text: str, zone: str, turn: str) -> datetime:
         return read_local(text, zone, LATER.get(turn))
     except ValueError as error:
         raise RefusedError(error.args[0]) from None
+
+
+SOONER: Final = timedelta(hours=3)  # a hand-over signed so long before the shift begins counts for it
+SHOWN_DAYS: Final = 14
+
+
+def list_calls(
+    site: Site, chain: Sequence[Sequence[Recipient]], rosters: Mapping[tuple[str, str], Roster], answers: Answers,
+    now: datetime,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Who to call, in the order in which messages go out, each once: role, telephone, what became of the messages."""
+    roles: dict[str, str] = {}
+    for team in site.teams:
+        on_duty = who_is_on_duty(rosters[team.site, team.name], now)
+        for name, role in [*zip(on_duty, ("on duty", "second"), strict=False), (team.lead, "lead")]:
+            roles.setdefault(name, role)
+    told = {one.recipient: one for one in answers.told}
+    people: dict[str, Recipient] = {r.name: r for step in chain for r in step}
+    return [
+        {
+            "name": name, "role": roles.get(name, ""), "phone": one.phone,
+            "tel": "".join(sign for sign in one.phone if sign in "+0123456789"),
+            "told": told.get(name), "channels": sorted({k.partition(":")[0] for k in one.channels}),
+        }
+        for name, one in people.items()
+    ]  # fmt: skip
+
+
+def describe_team(
+    team: Team, roster: Roster, past: Sequence[Mapping[str, Any]], handovers: Sequence[Handover], now: datetime
+) -> dict[str, Any]:
+    """One team: who is on duty until when, the shifts that were with their hand-overs, those to come."""
+    coming = list_shifts(roster, now, now + timedelta(days=SHOWN_DAYS)) if roster.rotas else []
+    was = join_days([row for row in past if row["team"] == team.name], now)
+    mine = sorted((h for h in handovers if h.team == team.name and h.signed_at), key=lambda h: str(h.signed_at))
+    rows: list[dict[str, Any]] = [
+        {
+            # nobody is known who could have handed the first one over
+            "first": number == 0, "shift": shift, "day": day_of(shift.from_at, team.zone), "people": list(shift.people),
+            "signed": next(
+                (h for h in mine if h.signed_at and shift.from_at - SOONER <= h.signed_at < shift.to_at), None
+            ),
+        }
+        for number, shift in enumerate(was)
+    ]  # fmt: skip
+    on_duty = who_is_on_duty(roster, now)
+    return {
+        "name": team.name, "lead": team.lead, "members": [m.name for m in team.members], "has_plan": bool(roster.rotas),
+        "on_duty": list(on_duty), "until": coming[0].to_at if len(coming) > 1 else None,
+        "past": rows[::-1],
+        "coming": [{"shift": s, "day": day_of(s.from_at, team.zone), "people": list(s.people)} for s in coming],
+        "unsigned": bool(len(rows) > 1 and rows[-1]["people"] and rows[-1]["signed"] is None),
+    }  # fmt: skip
+
+
+def day_of(at: datetime, zone: str) -> str:
+    """The day of the week there."""
+    return DAYS[local_day(at, zone).weekday()]

@@ -1,29 +1,40 @@
-"""How a slope moves and why its level is what it is: one page, and the figures behind its pictures for programs."""
+"""How a slope moves, in what rain, and why its level is what it is: one page, and the figures behind its pictures."""
 
-from datetime import timedelta
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from math import fsum
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy import Connection
 
+from forecasting.kinematics.velocity import fit_velocity
 from forecasting.message import Template
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.criteria.cost import ROWS_WARN, count_rows
+from monitor.criteria.kinds.rain_intensity_duration import measure_curve
+from monitor.criteria.rain_gauge import Gauge, read_gauge
+from monitor.domain.decision import View, instant, seconds
 from monitor.domain.instants import spell
+from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
-from monitor.domain.site import Site
-from monitor.errors import NotFoundError
+from monitor.domain.site import Criterion, Site
+from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
+from monitor.movement.movement_state import inverse_of
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season
 from monitor.store.readings.observations import load_stations
-from monitor.web.context import Context, Season
-from monitor.web.parts.collect import read_site
-from monitor.web.parts.evidence import read_told
+from monitor.web.context import AskedRange, Context, Range, Season
+from monitor.web.parts.collect import find_series, read_site
+from monitor.web.parts.columns import COMPUTED
+from monitor.web.parts.headline import read_told
 from monitor.web.parts.templating import render
-from monitor.web.routes.site.charts import read_range
-from monitor.web.routes.site.rates import find_rates
+from monitor.web.routes.site.charts import load_curve, read_range
 
 router = APIRouter()
 KEPT: Final = timedelta(seconds=5)  # a dry run serves whoever looks meanwhile
@@ -125,3 +136,174 @@ def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:
         for t in k.thresholds
         if t.over is not None
     ]
+
+
+POINTS: Final = 150  # of one curve
+EPOCHS: Final = 300  # of one fit; a window that holds more is thinned
+SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
+
+
+def find_rates(
+    c: Connection, site: Site | None, station: str, low: datetime, high: datetime, now: datetime,
+    points: int = POINTS,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Velocity in mm/day over each window of the velocity criteria of a station; none where nothing can be fitted.
+
+    Each is stamped at its newest epoch, as the bound reads it, over unflagged readings as known now; steps that the
+    decision takes out are still in.
+    """
+    if site is None:
+        return []
+    asked = {
+        t.window_s: k.id for k in site.criteria if k.kind.velocity and station in k.stations
+        for t in k.thresholds if t.window_s
+    }  # fmt: skip
+    readings = _load(c, site, station, low, high, max(asked, default=0.0), now)
+    return [
+        {"criterion": criterion, "window_s": window_s, **measure_rates(readings, window_s, seconds(low), points)}
+        for window_s, criterion in sorted(asked.items())
+    ]
+
+
+def _load(
+    c: Connection, site: Site, station: str, low: datetime, high: datetime, window_s: float, now: datetime
+) -> Sequence[Reading]:
+    start = instant(seconds(low) - window_s)
+    for quantity in (COMPUTED, *SCALARS):
+        try:
+            found, _, unit, _, _ = load_curve(c, site.id, station, quantity, AskedRange(start, high), now)
+        except (NotFoundError, RefusedError):
+            continue
+        if unit == "mm":
+            return [r for r in found if all(f in HARMLESS for f in r.flags)]
+    return []
+
+
+def measure_rates(
+    readings: Sequence[Reading], window_s: float, from_s: float, points: int = POINTS
+) -> dict[str, list[Any]]:
+    """Columns `at`, `rate`, `error` and `inverse` (days per mm) at about `points` epochs from an instant on.
+
+    The inverse is None where the velocity cannot be distinguished from zero, as in the rows of movement.
+
+    Args:
+        readings: usable ones by rising epoch.
+        window_s: length of the window that ends at each epoch.
+        from_s: first epoch wanted.
+        points: how many epochs.
+    """
+    times = [seconds(r.observed_at) for r in readings]
+    ends = range(bisect_right(times, from_s), len(times))
+    every = max(1, len(ends) // points)
+    columns: dict[str, list[Any]] = {"at": [], "rate": [], "error": [], "inverse": []}
+    for last in sorted({*ends[::every], *ends[-1:]}):
+        first = bisect_right(times, times[last] - window_s)
+        thin = max(1, (last + 1 - first) // EPOCHS)
+        # counted from the end, so that the newest epoch is among them
+        rows = readings[last : first - 1 if first else None : -thin][::-1]
+        fit = fit_velocity(
+            [seconds(r.observed_at) for r in rows], [r.value for r in rows], [r.sigma or 0.0 for r in rows]
+        )
+        if fit is not None:
+            columns["at"].append(spell(readings[last].observed_at))
+            columns["rate"].append(fit.rate)
+            columns["error"].append(fit.error)
+            columns["inverse"].append(inverse_of(fit))
+    return columns
+
+
+MOST_READINGS: Final = 50_000  # of one gauge, newest: more is no work for a page
+RAIN_POINTS: Final = 24  # durations of one picture, evenly spaced on its logarithmic axis
+
+
+@router.get("/api/v1/sites/{site}/rain", tags=["sites"])
+def get_rain(request: Request, site: str, asked: Range) -> dict[str, Any]:
+    """Each intensity-duration curve of the site with what fell at its gauge: now, and at most within the range."""
+    with read_site(request, site) as seen:
+        low, high = read_range(seen.now, asked)
+        declared = seen.declared
+        curves = [] if declared is None else [k for k in declared.criteria if "curve" in k.kind.drawn]
+        found = [
+            row for k in curves for station in k.stations
+            if declared is not None and (row := _describe(seen.c, declared, k, station, (low, high), seen.now))
+        ]  # fmt: skip
+        return {"site": site, "from": spell(low), "to": spell(high), "levels": seen.card.levels, "curves": found}
+
+
+def _describe(
+    c: Connection, site: Site, criterion: Criterion, station: str, span: tuple[datetime, datetime], now: datetime
+) -> dict[str, Any] | None:
+    spec = site.series(station, criterion.quantity)
+    if spec is None:
+        return None
+    params = dict(criterion.params)
+    longest = timedelta(seconds=params["duration_to_s"])
+    try:
+        series = find_series(c, site.id, station, criterion.quantity)
+        readings = pages.load_range(c, series.id, span[0] - longest, span[1], now)
+    except NotFoundError:  # a gauge that never reported hides no other one
+        readings = []
+    view = View({f"{station}.{criterion.quantity}": tuple(readings)})
+    gauge = read_gauge(view, spec, station, criterion.quantity, seconds(span[1]))
+    recent = None if gauge is None else replace(
+        gauge, times_s=gauge.times_s[-MOST_READINGS:], amounts_mm=gauge.amounts_mm[-MOST_READINGS:]
+    )  # fmt: skip
+    facts = [] if gauge is None else list(measure_curve(criterion, gauge))
+    durations = spread(params["duration_from_s"], params["duration_to_s"], spec.interval_s)
+    return {
+        "criterion": criterion.id, "station": station, "level": criterion.thresholds[0].level,
+        "author": criterion.author, "reason": criterion.reason,
+        "curve": [
+            {"duration_h": s / 3600.0, "intensity_mm_per_h": params["c"] + params["a"] * (s / 3600.0) ** -params["b"]}
+            for s in durations
+        ],
+        "now": [_point(f["duration_s"], f["sum_mm"]) for f in thin(facts)],
+        "newest_at": None if gauge is None else spell(readings[-1].observed_at),
+        "most": [] if recent is None else [_point(s, most_rain(recent, s)) for s in durations],
+        "most_from": None if recent is None else spell(instant(recent.times_s[0])),
+        "ratio": max((f["ratio"] for f in facts), default=None),
+        "coverage": min((f["coverage"] for f in facts), default=None),
+    }  # fmt: skip
+
+
+def _point(duration_s: float, sum_mm: float) -> dict[str, float]:
+    hours = duration_s / 3600.0
+    return {"duration_h": hours, "intensity_mm_per_h": sum_mm / hours, "sum_mm": sum_mm}
+
+
+def spread(from_s: float, to_s: float, interval_s: float) -> list[float]:
+    """Durations of whole intervals, evenly spaced on a logarithmic axis.
+
+    >>> spread(3600.0, 14400.0, 3600.0)
+    [3600.0, 7200.0, 10800.0, 14400.0]
+    """
+    shortest = max(from_s, interval_s)
+    steps = [shortest * (to_s / shortest) ** (k / (RAIN_POINTS - 1)) for k in range(RAIN_POINTS)]
+    return list(dict.fromkeys(max(1, round(s / interval_s)) * interval_s for s in steps))
+
+
+def thin(facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most about `POINTS` of the durations, the one nearest to the curve among them."""
+    if len(facts) <= RAIN_POINTS:
+        return list(facts)
+    wanted = {round((len(facts) - 1) ** (k / (RAIN_POINTS - 1))) for k in range(RAIN_POINTS)} | {0, len(facts) - 1}
+    worst = max(range(len(facts)), key=lambda k: float(facts[k]["ratio"]))
+    return [facts[k] for k in sorted(wanted | {worst})]
+
+
+def most_rain(gauge: Gauge, duration_s: float) -> float:
+    """The largest sum of any window of that length, mm; its edge is where the criterion puts it (`Gauge.total_at`).
+
+    Args:
+        gauge: amounts by interval end, counter step or tip.
+        duration_s: length of the window.
+    """
+    late_s = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
+    first, total, found = 0, 0.0, (0.0, 0, 0)
+    for last, at_s in enumerate(gauge.times_s):  # two hands: each reading comes in once and goes out once
+        total += gauge.amounts_mm[last]
+        while gauge.times_s[first] <= at_s - duration_s + late_s:
+            total -= gauge.amounts_mm[first]
+            first += 1
+        found = max(found, (total, first, last + 1))
+    return fsum(gauge.amounts_mm[found[1] : found[2]])

@@ -25,19 +25,21 @@ from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import AskedRange, Context, Range, context_of
 from monitor.web.parts.collect import NO_SITE
-from monitor.web.parts.columns import TICK, Parts, fold, load_curves, load_exact, load_points, shorten, unfold
-from monitor.web.parts.plan import MOTION, plan_panes
-from monitor.web.parts.sampling import pick
-from monitor.web.routes.site.charts import (
-    Points,
-    find_parts,
-    find_thresholds,
-    load_ahead,
-    noise_floor_of,
-    read_range,
+from monitor.web.parts.columns import (
+    MOTION,
+    TICK,
+    Parts,
+    fold,
+    load_curves,
+    load_exact,
+    load_points,
+    pick,
+    plan_panes,
+    shorten,
+    unfold,
 )
-from monitor.web.routes.site.movement import find_bounds
-from monitor.web.routes.site.rates import find_rates
+from monitor.web.routes.site import charts
+from monitor.web.routes.site.movement import find_bounds, find_rates
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
 _NOBODY_MEASURES: Final = Template("series.nobody_measures", "no station of '{site}' measures '{quantity}'")
@@ -52,14 +54,14 @@ SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_
 
 @router.get("/sites/{site}/panes/{station}/{quantity}")
 def get_panes(
-    request: Request, site: str, station: str, quantity: str, asked: Range, max_points: Points = 1600
+    request: Request, site: str, station: str, quantity: str, asked: Range, max_points: charts.Points = 1600
 ) -> dict[str, Any]:
     """A curve with its forecast and bounds, velocity, rain, water, level, marks and maintenance over one range."""
     context = context_of(request)
     with context.db.read() as c:
         levels, declared = _open(c, site)
         series = load_series(c, site)
-        parts = find_parts(c, site, series, station, quantity)
+        parts = charts.find_parts(c, site, series, station, quantity)
         now = context.clock()
         low, high = _find_range(c, [s.id for s, _ in parts], now, asked)
         points, total, readings = load_points(c, parts, low, high, now, max_points)
@@ -70,15 +72,15 @@ def get_panes(
         if single is not None and _find_counter(declared, single) is not None:
             sums = _load_pane(c, declared, single, low, high, now)
             points = {"at": sums["at"], "value": sums["value"], "flags": {}}
-        ahead = load_ahead(c, single, low, high)
+        ahead = charts.load_ahead(c, single, low, high)
         scores = pages.load_scores(c, [s.id for s, _ in parts], low, high)
         kept = pick([row["score"] / row["threshold"] for row in scores], PANE_POINTS)
         return {
             "site": site, "station": station, "quantity": quantity, "unit": parts[0][0].unit,
             "computed": single is None, "from": low.timestamp(), "to": high.timestamp(),
             "until": ahead.ends.timestamp(), "total": total, "points": points, "step_s": sums and sums["step_s"],
-            "noise_floor": noise_floor_of(declared, station, quantity), **translate_all({
-                "thresholds": find_thresholds(declared, station, quantity, levels, readings),
+            "noise_floor": charts.noise_floor_of(declared, station, quantity), **translate_all({
+                "thresholds": charts.find_thresholds(declared, station, quantity, levels, readings),
                 "forecast": _shorten_issue(ahead.issue), "others": ahead.others, "withheld": ahead.withheld,
             }),
             "past": {
@@ -105,7 +107,7 @@ def get_comparison(request: Request, site: str, quantity: str, asked: Range) -> 
         found: dict[str, Parts] = {}
         for station in dict.fromkeys(s.station for s in series if not s.station.startswith(LANDSLIDE)):
             try:
-                found[station] = find_parts(c, site, series, station, quantity)
+                found[station] = charts.find_parts(c, site, series, station, quantity)
             except NotFoundError:
                 continue
         if not found:
@@ -141,7 +143,7 @@ def _find_range(
     c: Connection, series_ids: Sequence[int], now: datetime, asked: AskedRange
 ) -> tuple[datetime, datetime]:
     """The range asked for; it never begins before the first reading, nor ends more than a year from now."""
-    low, high = read_range(pages.find_newest(c, series_ids) or now, asked)
+    low, high = charts.read_range(pages.find_newest(c, series_ids) or now, asked)
     high = min(high, now + timedelta(days=366))
     oldest = pages.find_oldest(c, series_ids)
     return (low, high) if oldest is None else (min(max(low, oldest - TICK), high - TICK), high)

@@ -11,19 +11,17 @@ from fastapi.responses import HTMLResponse, Response
 from forecasting.message import NameList, Template
 from monitor.errors import JobError, NotFoundError, RefusedError
 from monitor.language.catalogue import current
-from monitor.reports.card import render_card
 from monitor.reports.facts import digest_of, gather_facts
 from monitor.reports.field import load_photos
 from monitor.reports.issue import make_document
 from monitor.reports.pdf import make_pdf
 from monitor.reports.period import KINDS, find_before
-from monitor.reports.render import find_policy, render_report
-from monitor.store.report_issues import load_issue, load_issues, load_mails
+from monitor.reports.render import find_policy, render_card, render_report
+from monitor.store.report_facts import load_issue, load_issues, load_mails
 from monitor.web.access.veil import veil_of
-from monitor.web.context import Context, context_of
+from monitor.web.context import Context, context_of, take_turn
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render
-from monitor.web.threads import take_turn
 
 router = APIRouter(include_in_schema=False)
 LISTED: Final = 60

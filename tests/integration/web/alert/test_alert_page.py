@@ -14,7 +14,7 @@ from monitor.store.database.engine import Database
 from monitor.store.people import users
 from monitor.store.schema.tables import alert, decision
 from monitor.web.parts import headline
-from monitor.web.parts.story import tell_story
+from monitor.web.parts.collect import tell_story
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope
 from tests.integration.web.test_door import Clock, serving

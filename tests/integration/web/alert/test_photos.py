@@ -116,7 +116,7 @@ def test_photos_have_bounds_and_leave_the_room_for_decisions(filled_sqlite, monk
                 answer = take(bo, way, jpeg())
                 assert (answer.status_code, words in answer.text) == (409, True), answer.text
         with monkeypatch.context() as m:
-            m.setattr("monitor.web.uploads.photos.MEGABYTE", 1 << 60)
+            m.setattr("monitor.web.routes.photos.MEGABYTE", 1 << 60)
             assert "the disk has no room for photos" in take(bo, way, jpeg()).text
         monkeypatch.setattr(photos, "_coming", threading.Semaphore(0))
         monkeypatch.setattr(acts, "_recomputing", threading.Semaphore(0))

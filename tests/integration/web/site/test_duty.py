@@ -16,8 +16,7 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import acknowledge, apply_changes, find_alert, load_alerts, shelve
 from monitor.store.alerting.answers import load_answers
-from monitor.store.alerting.duty import add_plan, load_changes
-from monitor.store.alerting.handovers import gather_open, load_handovers
+from monitor.store.alerting.duty import add_plan, gather_open, load_changes, load_handovers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed

@@ -28,9 +28,9 @@ from monitor.store.readings import points
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.readings.point_rates import load_rates
 from monitor.store.schema import tables as t
-from monitor.web.parts.ranges import LARGEST
 from monitor.web.parts.zones import draw_zones
 from monitor.web.routes import maps
+from monitor.web.routes.maps import LARGEST
 from tests.data.filled import NOW, load_story_sites
 from tests.integration.web.served import serving
 

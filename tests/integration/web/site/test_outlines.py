@@ -9,7 +9,7 @@ from monitor.store.scenes.outlines import load_outlines, load_unsure
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import scene
-from monitor.web.uploads import outlines as uploads
+from monitor.web.routes.site import outlines as uploads
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import HASHES, NOW, make_drawable
 from tests.integration.scenes.test_outlines import square

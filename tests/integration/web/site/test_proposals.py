@@ -5,8 +5,7 @@ import pytest
 from monitor.alerting.acts.change_control import propose
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
-from monitor.store.alerting.proposals import load_proposal, load_proposals
-from monitor.store.alerting.sites import find_version
+from monitor.store.alerting.sites import find_version, load_proposal, load_proposals
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
 from tests.data.filled import NOW, PASSWORD

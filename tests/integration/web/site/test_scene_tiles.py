@@ -10,7 +10,7 @@ from pmtiles.tile import zxy_to_tileid
 from detection.imagery.tiles.archive import About, write_archive
 from detection.imagery.tiles.records import SCENE_FILES
 from monitor.store.schema import tables as t
-from monitor.web.routes.site import scene_tiles
+from monitor.web.routes.site import scenes
 from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import HASHES, NOW
 from tests.integration.web.served import serving
@@ -60,13 +60,13 @@ def test_a_tile_comes_with_its_mark_and_nothing_lies_beside_the_scene(client, fo
 
 
 def test_readers_of_tiles_hold_no_more_threads_than_they_may(client, monkeypatch):
-    monkeypatch.setattr(scene_tiles, "WAITS_S", 0.02)
+    monkeypatch.setattr(scenes, "WAITS_S", 0.02)
     with ExitStack() as stack:
-        for _ in range(scene_tiles.AT_ONCE):
-            stack.enter_context(scene_tiles._reading)
+        for _ in range(scenes.AT_ONCE):
+            stack.enter_context(scenes._reading)
         assert client.get(f"{SCENE}/tiles/0/0/0").status_code == 503
         threading.Timer(0.1, stack.pop_all().close).start()
-        monkeypatch.setattr(scene_tiles, "WAITS_S", 5.0)
+        monkeypatch.setattr(scenes, "WAITS_S", 5.0)
         assert client.get(f"{SCENE}/tiles/0/0/0").content == b"all", "whoever waits a moment gets it"
 
 

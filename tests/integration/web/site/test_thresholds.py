@@ -6,8 +6,7 @@ import time
 import pytest
 
 from monitor.config.service import parse_site
-from monitor.store.alerting.proposals import load_proposals
-from monitor.store.alerting.sites import save_site
+from monitor.store.alerting.sites import load_proposals, save_site
 from tests.data.watched_slope import HOUR, SITE_TEXT
 from tests.integration.web.site.test_proposals import TIGHT, bench, in_force
 from tests.integration.web.test_door import Clock, serving

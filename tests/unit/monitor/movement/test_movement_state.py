@@ -7,8 +7,16 @@ from itertools import pairwise
 import pytest
 
 from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
-from monitor.movement.gathering import Moving, Path, _lengths
-from monitor.movement.movement_state import WARM_LOOKS, WARM_S, is_due, judge_movement, may_be_silent
+from monitor.movement.movement_state import (
+    WARM_LOOKS,
+    WARM_S,
+    Moving,
+    Path,
+    _lengths,
+    is_due,
+    judge_movement,
+    may_be_silent,
+)
 from monitor.movement.update import find_worst
 from monitor.series.tracks import Track
 from monitor.store.models.movement import MovementRow

@@ -6,10 +6,9 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
-from monitor.replay.forecast_gain import AS_DECLARED, FACTORS, Strength, find_gains
-from monitor.replay.labels import Label
-from monitor.replay.spans import Span
-from monitor.replay.text import say_gain
+from monitor.replay.matrix import Label, Span
+from monitor.replay.page import say_gain
+from monitor.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains
 
 DAY = 86400.0
 START = datetime(2025, 6, 1, tzinfo=UTC)

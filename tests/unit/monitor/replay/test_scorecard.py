@@ -8,11 +8,18 @@ import pytest
 from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.errors import ConfigError, RefusedError
-from monitor.replay.events import find_false_days, score_event
-from monitor.replay.known import Known
-from monitor.replay.labels import Label, labels_of_outcomes, read_labels
-from monitor.replay.matrix import BEFORE, NONE, build_matrix
-from monitor.replay.spans import Span
+from monitor.replay.history import Known
+from monitor.replay.matrix import (
+    BEFORE,
+    NONE,
+    Label,
+    Span,
+    build_matrix,
+    find_false_days,
+    labels_of_outcomes,
+    read_labels,
+    score_event,
+)
 from monitor.store.alerting.history import PastAlert
 
 DAY = 86400.0

@@ -26,8 +26,8 @@ from monitor.service.readiness import LEASE, Vigil
 from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
 from monitor.service.supervisor import WATCHER
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import IDLE, load_runs
 from monitor.store.schema.tables import metadata
+from monitor.store.service_state import IDLE, load_runs
 from tests.conftest import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -456,7 +456,7 @@ def test_a_site_whose_folder_is_looked_at_waits_its_turn_behind_another(db, tmp_
 
 
 def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
-    from monitor.store.job_runs import start_run
+    from monitor.store.service_state import start_run
 
     with db.write() as c:
         start_run(c, "work", "s", NOW)

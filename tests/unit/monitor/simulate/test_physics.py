@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from monitor.simulate import motion
-from monitor.simulate.faults import Fault
-from monitor.simulate.slope import SlopeModel, format_time
+from monitor.simulate import slope as physics
+from monitor.simulate.slope import Fault, SlopeModel, format_time
 from tests.data.site_text import write_site_toml
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,31 +20,31 @@ def short(**changes):
 
 def test_velocity_is_steady_up_to_the_onset_and_its_inverse_falls_linearly_to_zero_at_the_failure():
     days = np.arange(0.0, 29.5, 0.001)
-    velocity = np.gradient(motion.voight_displacement(days, 2.0, 20.0, 30.0), days)
+    velocity = np.gradient(physics.voight_displacement(days, 2.0, 20.0, 30.0), days)
     assert np.abs(velocity[days < 19.99] - 2.0).max() < 1e-6
     late = (days > 20.01) & (days < 29.49)
     slope, intercept = np.polyfit(days[late], 1.0 / velocity[late], 1)
     assert -intercept / slope == pytest.approx(30.0, abs=1e-3)
     assert np.abs(np.polyval([slope, intercept], days[late]) * velocity[late] - 1.0).max() < 1e-3
-    assert np.isnan(motion.voight_displacement(np.array([30.0, 31.0]), 2.0, 20.0, 30.0)).all()
+    assert np.isnan(physics.voight_displacement(np.array([30.0, 31.0]), 2.0, 20.0, 30.0)).all()
 
 
 def test_creep_alone_never_accelerates():
     days = np.arange(50.0)
-    assert (motion.voight_displacement(days, 1.5, np.inf, np.inf) == 1.5 * days).all()
+    assert (physics.voight_displacement(days, 1.5, np.inf, np.inf) == 1.5 * days).all()
 
 
 def test_rain_response_peaks_after_its_lag_and_keeps_the_sum():
     rain = np.zeros(3000)
     rain[100] = 50.0
-    response = motion.wetness(rain, 1.0)
+    response = physics.wetness(rain, 1.0)
     assert (response[:100] == 0.0).all()
-    assert np.argmax(response) - 100 == pytest.approx(motion.wetness_peak_lag_h(), abs=1.0)
+    assert np.argmax(response) - 100 == pytest.approx(physics.wetness_peak_lag_h(), abs=1.0)
     assert response.sum() == pytest.approx(50.0, rel=1e-6)
 
 
 def test_rain_falls_in_tips_of_the_bucket():
-    rain = motion.draw_rain(np.random.default_rng(1), 24 * 200, 1.0)
+    rain = physics.draw_rain(np.random.default_rng(1), 24 * 200, 1.0)
     assert rain.min() == 0.0
     assert rain.sum() > 50.0
     assert np.abs(rain / 0.2 - np.round(rain / 0.2)).max() < 1e-6
@@ -61,7 +60,7 @@ def test_pore_pressure_follows_rain_with_a_delay():
 
 
 def test_flicker_noise_has_more_power_at_low_frequency():
-    noise = motion.flicker_noise(np.random.default_rng(3), 2**14, 1.0)
+    noise = physics.flicker_noise(np.random.default_rng(3), 2**14, 1.0)
     power = np.abs(np.fft.rfft(noise)) ** 2
     low, high = power[8:64].mean(), power[1024:8192].mean()
     assert 20 < low / high < 1500  # 1/f between f = 36 and 4608 means about 128 to 170

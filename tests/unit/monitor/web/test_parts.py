@@ -18,10 +18,10 @@ from monitor.web.access.veil import WITHHELD, Veil
 from monitor.web.context import AskedRange
 from monitor.web.parts import templating
 from monitor.web.parts.collect import spell_param
-from monitor.web.parts.evidence import find_sentence, read_evidence
-from monitor.web.parts.sampling import component_weights, project_downslope, sample
-from monitor.web.parts.sketch import HEIGHT, WIDTH, draw
+from monitor.web.parts.columns import component_weights, project_downslope, sample
+from monitor.web.parts.headline import find_sentence, read_evidence
 from monitor.web.parts.templating import level_class, render_part, spell_number, tell
+from monitor.web.parts.zones import HEIGHT, WIDTH, draw
 from monitor.web.routes.site.charts import read_range
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """What is said of the sight of a site."""
 
 from monitor.store.pages import SiteCard
-from monitor.web.parts.sight import spell_sight
+from monitor.web.parts.templating import spell_sight
 
 LEVELS = [{"number": 0, "name": "green"}, {"number": 3, "name": "red"}]
 
