@@ -53,6 +53,7 @@ from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockWatch, Jumps
 from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.service.hourly_summary import HourlySummary, count_sent
 from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
 from monitor.service.one_core import hold_alone, refuse_second
@@ -100,6 +101,7 @@ READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
 SOURCES_EVERY_S: Final = 10.0
 ROTAS_EVERY_S: Final = 30.0
+SUMMARY_EVERY_S: Final = 3600.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
 BROKER_S: Final = 3.0
@@ -447,6 +449,7 @@ class Core:
     # ---- what the others see -------------------------------------------------------------------------------------
     def _run_stamps(self) -> None:
         """Write alarms of the service and the stamp of this process; a locked database is waited for."""
+        summary = HourlySummary(self.db)
         duties = (
             Duty(self.reserve.follow, 1.0),
             Duty(self.readers.follow, READERS_EVERY_S),
@@ -464,6 +467,7 @@ class Core:
             Duty(self._look_for_versions, STAMP_EVERY_S),
             Duty(self.clock_watch.follow, CLOCK_EVERY_S),
             Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
+            Duty(lambda: summary.write(self.ingest.status(), count_sent(self.dispatcher.status())), SUMMARY_EVERY_S),
         )  # fmt: skip
         due = dict.fromkeys(duties, 0.0)
         while not self._parts_end.wait(0.25):

@@ -171,6 +171,7 @@ class Schedule:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
         self._found = {name: _find(name) for job in jobs for name in (job.function, job.again) if name}
         self._failures: dict[str, int] = {}
+        self._said: dict[str, str] = {}  # by a job and its site: how its last run ended
         self._lock = threading.Lock()
         threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLLS, "show": 1}
         executors = {name: ThreadPoolExecutor(count) for name, count in threads.items()}
@@ -290,7 +291,9 @@ class Schedule:
             _give_back_memory()
             self._gave_back_s = time.monotonic()
         is_idle = state == "done" and detail == IDLE
-        level = logging.DEBUG if is_idle else logging.INFO if state == "done" else logging.WARNING
+        is_old = state == "done" and self._said.get(key) == detail  # it did what it does each time
+        self._said[key] = detail
+        level = logging.DEBUG if is_idle or is_old else logging.INFO if state == "done" else logging.WARNING
         log.log(level, "job %s %s: %s", key, state, detail)
         try:
             with self._db.write() as c:
