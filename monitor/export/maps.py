@@ -13,17 +13,9 @@ from forecasting.message import gather
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import kind_of, read_rows
+from monitor.store import pages
 from monitor.store.alerting.decisions import find_asks, find_asks_at
 from monitor.store.alerting.timeline import load_newest_movement, load_ribbon
-from monitor.store.pages import (
-    SiteCard,
-    find_headings,
-    find_preview,
-    load_cards,
-    load_read_scenes,
-    load_stations,
-    preview_bounds,
-)
 from monitor.store.schema.views import stream_view
 
 _STATION: Final = (
@@ -47,7 +39,7 @@ def list_sites(c: Connection, sites: str | frozenset[str] | None) -> list[dict[s
             card.id, _point(card.longitude, card.latitude),
             {**card.status, "name": card.name, "top_level": card.top_level},
         )
-        for card in load_cards(c, sites)
+        for card in pages.load_cards(c, sites)
     ]  # fmt: skip
 
 
@@ -61,16 +53,16 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
         at: an earlier instant: movement and levels as they were stored then; health is not kept, and is left out.
     """
     then = at or now
-    card = next(iter(load_cards(c, site)), None)
+    card = next(iter(pages.load_cards(c, site)), None)
     levels = {} if card is None else {v["number"]: v["name"] for v in card.levels}
     top = max(levels, default=0)
     status = _find_level(c, site, at) if at is not None else {} if card is None else card.status
     asks = find_asks(c, site, top, now) if at is None else find_asks_at(c, site, top, at)
     moves = _find_fastest(load_newest_movement(c, site, then))
     windows = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
-    headings = find_headings(c, site, windows, then)
+    headings = pages.find_headings(c, site, windows, then)
     found = []
-    for one in load_stations(c, site):
+    for one in pages.load_stations(c, site):
         if not one["declared"]:
             continue
         health = (one["health"] or {}) if at is None else {}
@@ -256,7 +248,7 @@ MOST: Final = 1000  # scenes of a list; older ones are found by their hash
 _GEOJSON: Final = "application/geo+json"
 
 
-def describe_collection(c: Connection, card: SiteCard, root: str) -> dict[str, Any]:
+def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[str, Any]:
     """The collection of a site.
 
     Args:
@@ -264,9 +256,9 @@ def describe_collection(c: Connection, card: SiteCard, root: str) -> dict[str, A
         card: the site.
         root: address of the collection.
     """
-    scenes = load_read_scenes(c, card.id, MOST)
+    scenes = pages.load_read_scenes(c, card.id, MOST)
     instants = [scene["acquired_at"] for scene in scenes]
-    boxes = [box for scene in scenes if (box := preview_bounds(scene)) is not None]
+    boxes = [box for scene in scenes if (box := pages.preview_bounds(scene)) is not None]
     around = [card.longitude, card.latitude, card.longitude, card.latitude]
     if boxes:
         west, south, east, north = zip(*boxes, strict=True)
@@ -284,26 +276,26 @@ def describe_collection(c: Connection, card: SiteCard, root: str) -> dict[str, A
     }  # fmt: skip
 
 
-def list_items(c: Connection, card: SiteCard, root: str) -> dict[str, Any]:
+def list_items(c: Connection, card: pages.SiteCard, root: str) -> dict[str, Any]:
     """Items as one FeatureCollection, the newest arrivals first: at most `MOST`."""
-    scenes = load_read_scenes(c, card.id, MOST)
+    scenes = pages.load_read_scenes(c, card.id, MOST)
     return {"type": "FeatureCollection", "features": [describe_item(scene, card, root) for scene in scenes]}
 
 
-def find_item(c: Connection, card: SiteCard, scene_hash: str, root: str) -> dict[str, Any] | None:
+def find_item(c: Connection, card: pages.SiteCard, scene_hash: str, root: str) -> dict[str, Any] | None:
     """The item of one scene that was read, or None."""
-    scenes = load_read_scenes(c, card.id, 1, scene_hash)
+    scenes = pages.load_read_scenes(c, card.id, 1, scene_hash)
     return next((describe_item(scene, card, root) for scene in scenes), None)
 
 
-def describe_item(scene: dict[str, Any], card: SiteCard, root: str) -> dict[str, Any]:
+def describe_item(scene: dict[str, Any], card: pages.SiteCard, root: str) -> dict[str, Any]:
     """One scene as an item; without a picture there is no place to state, and `geometry` is null."""
-    box, run = preview_bounds(scene), scene["run"] or {}
+    box, run = pages.preview_bounds(scene), scene["run"] or {}
     files = f"{root.removesuffix('/stac')}/scenes/{scene['scene_hash']}"
     assets = {"footprints": {
         "href": files, "type": _GEOJSON, "title": "Footprints of probable landslides", "roles": ["data"],
     }}  # fmt: skip
-    if find_preview(scene) is not None:
+    if pages.find_preview(scene) is not None:
         assets["preview"] = {
             "href": f"{files}/preview.png",
             "type": "image/png",

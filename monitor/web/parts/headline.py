@@ -11,18 +11,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from forecasting.message import TEXT_OF, Figure, Message, Template, Term, gather
+from monitor.domain import headline
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import Memory
-from monitor.domain.headline import (
-    Headline,
-    find_headline,
-    find_own_bound,
-    find_unit,
-    find_window,
-    name_of,
-    read_outcome,
-    window_of,
-)
 from monitor.domain.instants import epoch_s, from_epoch_s, spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
@@ -45,7 +36,7 @@ _lock: Final = threading.Lock()
 CALM: Final = "creep"  # the stage that is nothing to wake anybody for
 
 
-_sentences: Final[dict[tuple[str, int], Headline | None]] = {}  # by the hash of the evidence, and level
+_sentences: Final[dict[tuple[str, int], headline.Headline | None]] = {}  # by the hash of the evidence, and level
 
 
 def tell_sentences(
@@ -58,7 +49,7 @@ def tell_sentences(
 
 def find_headlines(
     c: Connection, hazards: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE
-) -> dict[int, Headline]:  # fmt: skip
+) -> dict[int, headline.Headline]:  # fmt: skip
     """What is behind the level of each of some alerts, by its id, as messages say it.
 
     Frozen evidence never changes, so it is read once by this process. It may be megabytes: of many alerts at once a
@@ -79,10 +70,10 @@ def find_headlines(
     return found
 
 
-def read_headline(c: Connection, frozen: Mapping[str, Any], alert: Mapping[str, Any]) -> Headline | None:
+def read_headline(c: Connection, frozen: Mapping[str, Any], alert: Mapping[str, Any]) -> headline.Headline | None:
     """The headline of one alert from its evidence; evidence of an odd form has none."""
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
-        return find_headline(frozen, find_declaration(c, str(alert["config_version"])), int(alert["level"]))
+        return headline.find_headline(frozen, find_declaration(c, str(alert["config_version"])), int(alert["level"]))
     return None
 
 
@@ -163,7 +154,7 @@ def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: Abst
         "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
         "beyond": len({row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}),
         "stations": len(seen), "lost": len({row["station"] for row in lost}), "last_stages": last,
-        "window": find_window(windows, "window_from", "window_to", heard),
+        "window": headline.find_window(windows, "window_from", "window_to", heard),
     }  # fmt: skip
 
 
@@ -226,7 +217,7 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
         `said`: for each vote its station, value, unit, span, level, bound and instant, or its stored reason; `agree`:
         how many stations counted for the level, and how many were asked; nothing where no criterion voted.
     """
-    told = read_outcome(frozen)
+    told = headline.read_outcome(frozen)
     if site is None or not told:
         return {}
     words = {VoteKey(w["criterion"], w["station"]): w for w in told.get("words", ())}
@@ -239,14 +230,14 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
             continue
         found: dict[str, Any] = {
             "station": key.station, "level": vote["level"], "at": _instant(vote["newest_s"]), "reason": word["reason"],
-            "aside": vote["pended"] or "", "counted": vote["counted"], "name": name_of(site, vote["level"]),
+            "aside": vote["pended"] or "", "counted": vote["counted"], "name": headline.name_of(site, vote["level"]),
         }  # fmt: skip
-        bound = find_own_bound(word, vote["level"])
+        bound = headline.find_own_bound(word, vote["level"])
         if bound is not None and key.criterion in rates:
             criterion = rates[key.criterion]
             found |= {
                 "value": spell_number(bound["rate"]), "bound": spell_number(bound["bound"]),
-                "span_s": window_of(bound), "unit": find_unit(site, key.criterion),
+                "span_s": headline.window_of(bound), "unit": headline.find_unit(site, key.criterion),
                 "moved": criterion.kind.velocity, "quantity": criterion.quantity,
             }  # fmt: skip
         said.append(found)
@@ -254,7 +245,9 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
     top = max((one["level"] for one in said if one["counted"]), default=0)
     agree = {one["station"] for one in said if one["counted"] and one["level"] == top}
     asked = {w["station"] for w in told.get("words", ()) if w["criterion"] in rates}
-    return {"said": said, "agree": (len(agree), len(asked | agree)), "name": name_of(site, top)} if said else {}
+    return (
+        {"said": said, "agree": (len(agree), len(asked | agree)), "name": headline.name_of(site, top)} if said else {}
+    )
 
 
 def _table(name: str, head: tuple[str, ...] | list[str], rows: list[list[Any]]) -> Table:

@@ -20,16 +20,8 @@ from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.names import fold_name
 from monitor.store.database.audit import add_audit
+from monitor.store.people import sessions
 from monitor.store.people.second_factor import check_second_factor
-from monitor.store.people.sessions import (
-    DEVICE_S,
-    close_session,
-    code_wait_s,
-    is_known_device,
-    note_code,
-    open_session,
-    remember_device,
-)
 from monitor.store.people.users import check_password
 from monitor.web.access.effort import Efforts
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
@@ -136,7 +128,7 @@ def log_in(
     host = host_of(request)
     account, own = f"name:{fold_name(name)}", f"device:{digest_text(device)}"
     with context.db.read() as c:
-        is_known = is_known_device(c, device, name, context.clock()) and door.failures(own)[0] < TRIES
+        is_known = sessions.is_known_device(c, device, name, context.clock()) and door.failures(own)[0] < TRIES
     keys = (own,) if is_known else (account, host, ALL)
     with door.check(is_known=is_known):  # looked at inside: guesses at the same moment are counted as well
         count, wait_s = door.failures(host)
@@ -153,10 +145,10 @@ def log_in(
             # not looked at, and answered as a wrong one is: the answer must not tell that the password is right
             now, vault = context.clock(), open_vault(context.config)
             with context.db.write() as c:
-                may_try = is_known or not code_wait_s(c, name, now)
+                may_try = is_known or not sessions.code_wait_s(c, name, now)
                 is_right = may_try and check_second_factor(c, vault, name, code, now)
                 if may_try and not is_known:
-                    note_code(c, name, now, failed=not is_right)
+                    sessions.note_code(c, name, now, failed=not is_right)
             if not is_right:
                 role, why = None, {"why": WRONG_CODE if may_try else CODE_WAITS}
         # who knows one password has not earned the right to guess others: only the account's own count is forgotten
@@ -182,8 +174,8 @@ def host_of(request: Request) -> str:
 
 def enter(request: Request, c: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> tuple[str, str]:
     """Open a session for somebody who is proved; returns the tokens of session and device for `set_cookies`."""
-    token, ended = open_session(c, name, now, context_of(request).config.web.sign_in_lasts_s)
-    device = remember_device(c, request.cookies.get(cookie_name(request, DEVICE), ""), name, now)
+    token, ended = sessions.open_session(c, name, now, context_of(request).config.web.sign_in_lasts_s)
+    device = sessions.remember_device(c, request.cookies.get(cookie_name(request, DEVICE), ""), name, now)
     add_audit(c, Actor(name), "login", f"user:{name}", {**detail, "sessions_ended": ended}, now)
     return token, device
 
@@ -192,7 +184,7 @@ def set_cookies(request: Request, answer: Response, token: str, device: str) -> 
     """Give the browser what shows who it is from now on."""
     # the session comes along when a link of a mail leads here; what it may do takes a form of this page all the same
     give_cookie(request, answer, COOKIE, token, context_of(request).config.web.sign_in_lasts_s)
-    give_cookie(request, answer, DEVICE, device, DEVICE_S, samesite="strict")
+    give_cookie(request, answer, DEVICE, device, sessions.DEVICE_S, samesite="strict")
 
 
 def give_cookie(
@@ -226,7 +218,7 @@ def log_out(request: Request, csrf: Annotated[str, Form()]) -> Response:
     context, token = context_of(request), token_of(request)
     check_csrf(token, csrf)
     with context.db.write() as c:
-        name = close_session(c, token)
+        name = sessions.close_session(c, token)
         if name is not None:
             add_audit(c, Actor(name, via=PAGE), "logout", f"user:{name}", {}, context.clock())
     answer = RedirectResponse("/", status_code=303)
