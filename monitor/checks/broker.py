@@ -46,8 +46,7 @@ _BRIDGES: Final = "bridges an outage of {long} at {rate}; then {why}"
 _ASSUMED: Final = Template("check.bridge.assumed", "1 message a second, for none was counted yet")()
 _COUNTED: Final = Template("check.bridge.counted", "{n} messages a second")
 _AT_LEAST: Final = Template(
-    "check.bridge.at_least",
-    "{why}; as far as {n} messages show: its max_queued_messages and max_queued_bytes say more",
+    "check.bridge.at_least", "{why}; as far as {n} messages show: its max_queued_messages and max_queued_bytes say more"
 )
 _CLOSE: Final = Template("check.logins.close", "slopeward broker acl, and deploy/mosquitto.conf")()
 _OPEN: Final = Template("check.logins.open", "{url} lets in clients without a login")

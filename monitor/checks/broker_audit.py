@@ -56,8 +56,7 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
         # what the broker dropped of the trial is no loss: the next look counts from there
         lost = KEEPS - probed.kept if probed.session_present else 0
         checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + lost)
-    with db.write() as c:
-        save_checks(c, checks, now)
+    db.do(save_checks, checks, now)
     return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)
 
 

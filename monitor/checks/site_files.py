@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.message import Duration, NameList, Template, Term
+from forecasting.registry import NETWORKS, READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
@@ -119,7 +120,6 @@ def _other_sites(files: SiteFiles) -> Iterator[Found]:
 def _unknown_models(files: SiteFiles) -> Iterator[Found]:
     # registries name models by dotted path, so that looking loads none of them
     from detection.anomaly.registry import list_served
-    from forecasting.registry import SERVED
 
     for site in files.sites:
         for key, names, known in (
@@ -134,7 +134,6 @@ def _unknown_models(files: SiteFiles) -> Iterator[Found]:
 def find_unread(site: Site) -> Iterator[str]:
     """Covariates that would be dropped in silence."""
     from forecasting.data.kinds import NETWORKS_ONLY, WORDS, find_kind
-    from forecasting.registry import NETWORKS, READS_DRIVERS
 
     expected = [name for name, _ in site.forecast.expected_rain]
     readers = READS_DRIVERS.intersection(site.forecast.models)

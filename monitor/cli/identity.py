@@ -85,8 +85,7 @@ def prove(db: Database, by: str | None, where: Where = None, *, own: str | None 
     here = name_os_user()
     if (token := _read_secret(BEARER, BEARER_FD)) is not None:
         return _prove_by_token(db, token, by, where, here)
-    with db.read() as c:
-        accounts = load_users(c)
+    accounts = db.ask(load_users)
     needed = needed_role()
     if needed == ADMIN and not any(is_open(u, ADMIN) and u.can_prove for u in accounts):
         # who keeps the accounts where no admin is: an operator; and where nobody may act, who sits at the keyboard
@@ -125,8 +124,7 @@ def acting(
 def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here: str) -> Actor:
     """The owner of a token, for the acts that a program may do."""
     require_person()
-    with db.read() as c:
-        bearer = find_bearer(c, token, datetime.now(UTC))
+    bearer = db.ask(find_bearer, token, datetime.now(UTC))
     if bearer is None:
         raise RefusedError(
             "the token is unknown, expired or revoked, or its account is locked; see `slopeward tokens list`"
@@ -235,8 +233,7 @@ def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: W
     if sites is None:
         return
     if callable(where):
-        with db.read() as c:
-            where = where(c)
+        where = db.ask(where)
     if where not in sites:
         only = ", ".join(sorted(sites))
         raise RefusedError(f"{who} is for {only} only, and this is {where or 'not of one of these sites'}")
@@ -254,8 +251,7 @@ def _prove(db: Database, account: User, here: str) -> str:
     with db.read() as c:
         fits = check_password(c, account.name, password) is not None
     if fits:
-        with db.write() as c:
-            forget_attempts(c, account.name, here)
+        db.do(forget_attempts, account.name, here)
         return "password"
     with db.write() as c:
         told = Actor(account.name, "person", COMMAND, here)

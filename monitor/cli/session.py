@@ -27,6 +27,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import write_csv
 from monitor.language.local_time import spell_instant, use_zone
 from monitor.language.rendering import translate
+from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
 
@@ -164,8 +165,6 @@ def check_site(c: Connection, site_id: str | None, found: object = None) -> None
     Raises:
         NotFoundError: It is unknown; the sites there are are named. One that is retired is known by its history.
     """
-    from monitor.store.alerting.sites import load_sites_summary
-
     if found or site_id is None or any(s.id == site_id for s in load_sites_summary(c, active_only=False)):
         return
     pick_site(read_service(), site_id)
@@ -175,8 +174,7 @@ def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
     """The declaration in force once a file was read: it, unless it could loosen a high level unapproved."""
     from monitor.alerting.acts.change_control import explain_refusal, explain_unread, take_in
 
-    with db.write() as c:
-        taken = take_in(c, site, "slopeward", reason, now)
+    taken = db.do(take_in, site, "slopeward", reason, now)
     if taken.loosens:
         say(explain_refusal(taken, f"the file of {site.id}"))
     if taken.unread:
@@ -189,8 +187,7 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     from monitor.domain.decision import instant
     from monitor.store.alerting.decisions import load_newest
 
-    with db.read() as c:
-        found = load_newest(c, site.id, now)
+    found = db.ask(load_newest, site.id, now)
     newest = [n.observed_s for n in found.values()]
     interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
     if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
@@ -226,8 +223,6 @@ def _list_trials(site: Site, found: Iterable[str]) -> Iterator[str]:
 
 def find_zones(c: Connection, *, utc: bool) -> Callable[[str], str]:
     """By site, the zone that its times are shown in; for the service itself that of `[web] timezone`."""
-    from monitor.store.alerting.sites import load_sites_summary
-
     if utc:
         return lambda _site: "UTC"
     zones = {site.id: site.timezone for site in load_sites_summary(c, active_only=False)}
@@ -251,6 +246,13 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=str))
 
 
+def print_if_json(value: Any) -> bool:
+    """One JSON object on one line of stdout where `--json` was given; whether it was."""
+    if as_json := options().as_json:
+        print_json(value)
+    return as_json
+
+
 def show(facts: dict[str, Any], line: str) -> None:
     """One result on stdout."""
     print(canonical_json(facts) if options().as_json else line)
@@ -258,9 +260,7 @@ def show(facts: dict[str, Any], line: str) -> None:
 
 def show_in_order(facts: dict[str, Any], line: str) -> None:
     """One result on stdout, its keys in the order that they have."""
-    if options().as_json:
-        print_json(facts)
-    else:
+    if not print_if_json(facts):
         print(line)
 
 

@@ -16,6 +16,7 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
+from monitor.domain import site as domain
 from monitor.domain.canonical import digest_text
 from monitor.domain.duty.channels import NOTIFIERS, find_topic_fault, split_channel, traits_of
 from monitor.domain.duty.local_time import read_minute
@@ -33,28 +34,6 @@ from monitor.domain.quantities import (
     convert,
     convert_difference,
 )
-from monitor.domain.site import (
-    TEAM,
-    VELOCITY_MAP,
-    AnomalyPlan,
-    Binding,
-    Criterion,
-    Dwell,
-    Exposed,
-    ForecastPlan,
-    Level,
-    LocalGrid,
-    MovementPlan,
-    Origin,
-    Recipient,
-    ScenePlan,
-    SeriesSpec,
-    Site,
-    StagePlan,
-    Station,
-    Team,
-    Threshold,
-)
 from monitor.domain.terms import Faults, Section, describe_unknown, explain, read_toml
 from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
@@ -70,7 +49,7 @@ STAGE_EVERY_S: Final = {"creep": 3600.0, "intermediate": 1800.0, "progressive": 
 PROGRESSIVE_FORECAST_S: Final = 3600.0
 
 
-def parse_site(text: str, name: str) -> Site:
+def parse_site(text: str, name: str) -> domain.Site:
     """Read a site file's text.
 
     Args:
@@ -88,12 +67,12 @@ def parse_site(text: str, name: str) -> Site:
             if quantity.name in QUANTITIES:
                 where = f"{name}: quantity[{index}].name"
                 raise ConfigError(f"{where}: {quantity.name!r} exists already; expected a new name")
-    stations: tuple[Station, ...] = ()
+    stations: tuple[domain.Station, ...] = ()
     for index, table in enumerate(file.station):
         with faults.gathered():
             stations += (_read_station(table, file.site, own, f"{name}: station[{index}]"),)
     whole = len(stations) == len(file.station)  # else what refers to stations would be refused for nothing
-    criteria: tuple[Criterion, ...] = ()
+    criteria: tuple[domain.Criterion, ...] = ()
     counts: dict[str, int] = {}
     for index, raw in enumerate(file.criterion):
         with faults.gathered():
@@ -133,7 +112,7 @@ def parse_site(text: str, name: str) -> Site:
     recipients, teams = _read_people(file, levels, name, faults)
     with faults.gathered():
         _read_movement(file.movement, file.forecast.every, name)
-    exposed: tuple[Exposed, ...] = ()
+    exposed: tuple[domain.Exposed, ...] = ()
     for index, one in enumerate(file.exposed):
         with faults.gathered():
             exposed += (_read_exposed(one, file.site, levels, f"{name}: exposed[{index}]"),)
@@ -141,14 +120,16 @@ def parse_site(text: str, name: str) -> Site:
     criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
     return _copy(
-        Site, file.site, levels=levels, stations=stations, criteria=criteria,
+        domain.Site, file.site, levels=levels, stations=stations, criteria=criteria,
         fusion=read_fusion(file.fusion, criteria, stations, levels, name),
         forecast=_copy(
-            ForecastPlan, file.forecast,
+            domain.ForecastPlan, file.forecast,
             expected_rain=read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
         ),
-        anomaly=_copy(AnomalyPlan, file.anomaly),
-        scenes=_copy(ScenePlan, file.scenes, local=_copy(LocalGrid, file.crs.local) if file.crs.local else None),
+        anomaly=_copy(domain.AnomalyPlan, file.anomaly),
+        scenes=_copy(
+            domain.ScenePlan, file.scenes, local=_copy(domain.LocalGrid, file.crs.local) if file.crs.local else None
+        ),
         movement=_read_movement(file.movement, file.forecast.every, name),
         recipients=recipients, teams=teams,
         quantities=tuple((q.name, q.unit) for q in file.quantity),
@@ -157,11 +138,11 @@ def parse_site(text: str, name: str) -> Site:
     )  # fmt: skip
 
 
-def _read_outline(document: Mapping[str, Any], name: str) -> tuple[schema.SiteFile, tuple[Level, ...]]:
+def _read_outline(document: Mapping[str, Any], name: str) -> tuple[schema.SiteFile, tuple[domain.Level, ...]]:
     """The tables of the file and its levels; what is wrong with them or with criteria comes at once."""
     faults = Faults()
     file: schema.SiteFile | None = None
-    levels: tuple[Level, ...] = ()
+    levels: tuple[domain.Level, ...] = ()
     with faults.gathered():
         file = _validate(schema.SiteFile, document, name)
     table, tables = document.get("levels", {}), document.get("criterion", ())
@@ -196,23 +177,25 @@ def _read_corners(corners: schema.Corners, site: schema.SiteTable, where: str) -
     return corners
 
 
-def _read_exposed(table: schema.ExposedTable, site: schema.SiteTable, levels: tuple[Level, ...], where: str) -> Exposed:
+def _read_exposed(
+    table: schema.ExposedTable, site: schema.SiteTable, levels: tuple[domain.Level, ...], where: str
+) -> domain.Exposed:
     """What would be reached; from the first level on unless it says."""
     corners = _read_corners(table.corners, site, f"{where}.corners")
     names = {v.name: v.number for v in levels}
     if table.level is not None and names.get(table.level, 0) == 0:
         expected = ", ".join(v.name for v in levels[1:])
         raise ConfigError(f"{where}.level: {table.level!r}: expected one of {expected}")
-    return Exposed(table.name, corners, names[table.level] if table.level else levels[1].number)
+    return domain.Exposed(table.name, corners, names[table.level] if table.level else levels[1].number)
 
 
-def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: str) -> MovementPlan:
+def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: str) -> domain.MovementPlan:
     """Every stage with its cadence; `unknown` is looked at as often as the most frequent of the others."""
     stages = []
     for stage, every_s in STAGE_EVERY_S.items():
         own: schema.StageTable = getattr(table, stage)
         forecast_s = min(forecast_every_s, PROGRESSIVE_FORECAST_S) if stage == "progressive" else forecast_every_s
-        stages.append(StagePlan(stage, own.every or every_s, own.forecast_every or forecast_s, own.action))
+        stages.append(domain.StagePlan(stage, own.every or every_s, own.forecast_every or forecast_s, own.action))
     most_s = min(s.evaluate_every_s for s in stages)
     most_forecast_s = min(s.forecast_every_s for s in stages)
     own = table.unknown
@@ -223,11 +206,11 @@ def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: s
                 f"{name}: movement.unknown.{key}: expected at most {spell_duration(limit_s)}, the most frequent of the "
                 "other stages: what nobody knows is looked at no less"
             )
-    stages.append(StagePlan("unknown", own.every or most_s, own.forecast_every or most_forecast_s, own.action))
-    return MovementPlan(tuple(stages), table.failure_velocity_mm_per_day, table.history)
+    stages.append(domain.StagePlan("unknown", own.every or most_s, own.forecast_every or most_forecast_s, own.action))
+    return domain.MovementPlan(tuple(stages), table.failure_velocity_mm_per_day, table.history)
 
 
-def find_weaknesses(site: Site) -> list[str]:
+def find_weaknesses(site: domain.Site) -> list[str]:
     """What the site file allows and `check` refuses: a channel that sends nothing, a top level out of reach."""
     found = list(_find_deaf_recipients(site))
     top = site.levels[-1]
@@ -244,7 +227,7 @@ def find_weaknesses(site: Site) -> list[str]:
     return [*found, text]
 
 
-def _find_deaf_recipients(site: Site) -> Iterator[str]:
+def _find_deaf_recipients(site: domain.Site) -> Iterator[str]:
     """Channels that no program serves, and two recipients that are one."""
     for recipient in site.recipients:
         for channel in recipient.channels:
@@ -257,7 +240,7 @@ def _find_deaf_recipients(site: Site) -> Iterator[str]:
                 yield f"recipient {recipient.name!r}: channel {channel!r}: expected one line, no control characters"
     declared = {r.team.name for r in site.recipients if r.team is not None}
     for team in (t.name for t in site.teams if t.name not in declared):
-        yield f'team {team!r}: nobody notifies it; add a [[recipient]] with name = "{TEAM}{team}"'
+        yield f'team {team!r}: nobody notifies it; add a [[recipient]] with name = "{domain.TEAM}{team}"'
     names = [r.name for r in site.recipients]
     for name in (site.name, *names, *(one.name for one in site.exposed)):
         if not is_line(name):  # in a message it would begin a line of its own
@@ -267,7 +250,7 @@ def _find_deaf_recipients(site: Site) -> Iterator[str]:
             yield f"recipients {first!r} and {name!r} are two spellings of one name; expected different names"
 
 
-def find_cautions(site: Site) -> list[str]:
+def find_cautions(site: domain.Site) -> list[str]:
     """What works and yet may leave a hazard untold, or tell one that is none."""
     found = _find_unheard_top(site)
     if site.fusion.fast_track:
@@ -276,12 +259,12 @@ def find_cautions(site: Site) -> list[str]:
             "at once; one bad epoch of both (lightning, supply, radio) does so as well"
         )
     for criterion in (c for c in site.criteria if c.kind.facts == "forecasts"):
-        if criterion.dwell != Dwell():
+        if criterion.dwell != domain.Dwell():
             found.append(f"criterion {criterion.id}: dwell changes nothing, a forecast has one newest issue")
     return found
 
 
-def _find_unheard_top(site: Site) -> list[str]:
+def _find_unheard_top(site: domain.Site) -> list[str]:
     """Who is notified of the top level, and by how many ways."""
     if not site.recipients:
         return []  # nobody at all is said elsewhere
@@ -321,7 +304,7 @@ def _refuse_doubles(names: Iterable[str], where: str) -> None:
         seen.add(name)
 
 
-def _read_levels(table: Mapping[str, Any], name: str) -> tuple[Level, ...]:
+def _read_levels(table: Mapping[str, Any], name: str) -> tuple[domain.Level, ...]:
     plain = {k: v for k, v in table.items() if k in ONLY_LEVELS or not isinstance(v, Mapping)}
     head = _validate(schema.LevelsTable, plain, name, "levels")
     single = {k: v for k, v in table.items() if k not in plain}
@@ -336,20 +319,20 @@ def _read_levels(table: Mapping[str, Any], name: str) -> tuple[Level, ...]:
     levels = []
     for number, level in enumerate(head.names):
         own = _validate(schema.LevelTable, single.get(level, {}), name, f"levels.{level}")
-        levels.append(Level(number, level, number == 0 or level in auto, own.action, own.review_every))
+        levels.append(domain.Level(number, level, number == 0 or level in auto, own.action, own.review_every))
     return tuple(levels)
 
 
 def _read_station(
     table: schema.StationTable, site: schema.SiteTable, own: Mapping[str, schema.QuantityTable], where: str
-) -> Station:
+) -> domain.Station:
     series = []
     for index, item in enumerate(table.series):
         series.append(_read_series(table.id, item, own, f"{where}.series[{index}]"))
     _refuse_doubles((s.quantity for s in series), f"{where}.series: quantity")
     _refuse_unmapped(table, where)
     return _copy(
-        Station, table, series=tuple(series), origin=_read_origin(table.origin),
+        domain.Station, table, series=tuple(series), origin=_read_origin(table.origin),
         calibrated_on=str(table.calibrated_on) if table.calibrated_on else None,
         outline=() if table.outline is None else _read_corners(table.outline, site, f"{where}.outline"),
     )  # fmt: skip
@@ -361,39 +344,41 @@ def _refuse_unmapped(table: schema.StationTable, where: str) -> None:
     All that maps say of zones is one witness: an instrument among them would be one with all of them. What no
     map can fill elsewhere is a word of `slopeward check`, and the slope stays watched.
     """
-    mapped = [one.quantity for one in table.series if one.source == VELOCITY_MAP]
+    mapped = [one.quantity for one in table.series if one.source == domain.VELOCITY_MAP]
     is_zone = table.outline is not None or any(one.quantity in OF_ZONES for one in table.series)
     for index, one in enumerate(table.series):
         key = f"{where}.series[{index}]"
-        if is_zone and one.source == VELOCITY_MAP and one.quantity not in OF_VELOCITY_MAPS:
+        if is_zone and one.source == domain.VELOCITY_MAP and one.quantity not in OF_VELOCITY_MAPS:
             raise ConfigError(f"{key}.source: a velocity map gives {', '.join(OF_VELOCITY_MAPS)}, not {one.quantity}")
         if one.over_mm_per_day and one.quantity != "moving_share":
             raise ConfigError(f"{key}.over_mm_per_day: only moving_share counts what is faster")
     if is_zone and mapped and table.outline is None and (table.latitude is None or table.longitude is None):
         raise ConfigError(f"{where}: a velocity map is read where? expected outline, or latitude and longitude")
-    if OF_ZONES & set(mapped) and (others := [one.quantity for one in table.series if one.source != VELOCITY_MAP]):
+    if OF_ZONES & set(mapped) and (
+        others := [one.quantity for one in table.series if one.source != domain.VELOCITY_MAP]
+    ):
         raise ConfigError(
             f"{where}: expected a station of its own for {others[0]}: this one is a zone of velocity maps"
         )
 
 
-def _read_origin(table: schema.OriginTable | None) -> Origin | None:
+def _read_origin(table: schema.OriginTable | None) -> domain.Origin | None:
     if table is None:
         return None
     since = table.since.astimezone(UTC)
     if table.latitude is not None and table.longitude is not None and table.height_m is not None:
-        return Origin(since, place=(table.latitude, table.longitude, table.height_m))
-    return Origin(since, baseline_m=(table.east_m or 0.0, table.north_m or 0.0, table.up_m or 0.0))
+        return domain.Origin(since, place=(table.latitude, table.longitude, table.height_m))
+    return domain.Origin(since, baseline_m=(table.east_m or 0.0, table.north_m or 0.0, table.up_m or 0.0))
 
 
-def _read_binding(table: schema.DecoderTable) -> Binding:
+def _read_binding(table: schema.DecoderTable) -> domain.Binding:
     told = table.model_dump(exclude={"topic", "name", "station", "series"}, exclude_defaults=True)
-    return Binding(table.topic, table.name, table.station, tuple(table.series.items()), tuple(told.items()))
+    return domain.Binding(table.topic, table.name, table.station, tuple(table.series.items()), tuple(told.items()))
 
 
 def _read_series(
     station: str, table: schema.SeriesTable, own: Mapping[str, schema.QuantityTable], where: str
-) -> SeriesSpec:
+) -> domain.SeriesSpec:
     known = QUANTITIES.get(table.quantity) or own.get(table.quantity)
     if known is None:
         names = describe_unknown(table.quantity, [*QUANTITIES, *own]).replace("unknown key", "unknown quantity", 1)
@@ -434,19 +419,20 @@ def _read_series(
     if table.max_silence is not None and table.max_silence < table.interval:
         raise ConfigError(f"{where}.max_silence: expected at least interval = {spell_duration(table.interval)}")
     return _copy(
-        SeriesSpec, table, station=station, unit=canonical, max_silence_s=table.max_silence or 3.0 * table.interval,
-        noise_floor=noise or 0.0, verify_step=step, low=low, high=high, empty=to_canonical(table.empty, "empty"),
-        physical=tuple(sorted(set(table.physical))), may_fall=to_canonical(table.may_fall, "may_fall", span=True),
+        domain.SeriesSpec, table, station=station, unit=canonical, noise_floor=noise or 0.0, verify_step=step,
+        low=low, high=high, empty=to_canonical(table.empty, "empty"), physical=tuple(sorted(set(table.physical))),
+        max_silence_s=table.max_silence or 3.0 * table.interval,
+        may_fall=to_canonical(table.may_fall, "may_fall", span=True),
         may_rise=to_canonical(table.may_rise, "may_rise", span=True),
     )  # fmt: skip
 
 
 def _read_people(
-    file: schema.SiteFile, levels: Sequence[Level], name: str, faults: Faults
-) -> tuple[tuple[Recipient, ...], tuple[Team, ...]]:
+    file: schema.SiteFile, levels: Sequence[domain.Level], name: str, faults: Faults
+) -> tuple[tuple[domain.Recipient, ...], tuple[domain.Team, ...]]:
     """Recipients and teams; a recipient that is a team holds its members."""
     in_teams = [member for team in file.team for member in team.members]
-    read: dict[int, Recipient] = {}
+    read: dict[int, domain.Recipient] = {}
     for index, table in enumerate(file.recipient):
         with faults.gathered():
             by_team = table.levels is None and any(is_same_person(table.name, member) for member in in_teams)
@@ -455,29 +441,31 @@ def _read_people(
             )
     if len(read) < len(file.recipient):
         return tuple(read.values()), ()  # what refers to recipients would be refused for nothing
-    teams: tuple[Team, ...] = ()
+    teams: tuple[domain.Team, ...] = ()
     with faults.gathered():
         _refuse_doubles((fold_name(t.name) for t in file.team), f"{name}: team: name")
     for index, declared in enumerate(file.team):
         with faults.gathered():
             teams += (_read_team(declared, file, tuple(read.values()), f"{name}: team[{index}]"),)
     for index, table in enumerate(file.recipient):
-        if table.name.startswith(TEAM) and len(teams) == len(file.team):
+        if table.name.startswith(domain.TEAM) and len(teams) == len(file.team):
             with faults.gathered():
-                meant = next((t for t in teams if f"{TEAM}{t.name}" == table.name), None)
+                meant = next((t for t in teams if f"{domain.TEAM}{t.name}" == table.name), None)
                 if meant is None:
-                    known = ", ".join(f"{TEAM}{t.name}" for t in teams) or "no [[team]]"
+                    known = ", ".join(f"{domain.TEAM}{t.name}" for t in teams) or "no [[team]]"
                     raise ConfigError(f"{name}: recipient[{index}].name: {table.name!r} is no team; there is {known}")
                 read[index] = replace(read[index], team=meant)
     return tuple(read.values()), teams
 
 
-def _read_team(table: schema.TeamTable, file: schema.SiteFile, known: Sequence[Recipient], where: str) -> Team:
-    found: list[Recipient] = []
+def _read_team(
+    table: schema.TeamTable, file: schema.SiteFile, known: Sequence[domain.Recipient], where: str
+) -> domain.Team:
+    found: list[domain.Recipient] = []
     for index, member in enumerate(table.members):
         one = next((r for r in known if is_same_person(r.name, member)), None)
-        if one is None or one.name.startswith(TEAM):
-            people = ", ".join(r.name for r in known if not r.name.startswith(TEAM)) or "none"
+        if one is None or one.name.startswith(domain.TEAM):
+            people = ", ".join(r.name for r in known if not r.name.startswith(domain.TEAM)) or "none"
             raise ConfigError(
                 f"{where}.members[{index}]: expected the name of a [[recipient]] ({people}), got {member!r}"
             )
@@ -487,13 +475,13 @@ def _read_team(table: schema.TeamTable, file: schema.SiteFile, known: Sequence[R
     lead = next((m.name for m in found if table.lead and is_same_person(m.name, table.lead)), "")
     if table.lead and not lead:
         raise ConfigError(f"{where}.lead: expected one of the members, got {table.lead!r}")
-    return Team(file.site.id, table.name, file.site.timezone, tuple(found), lead)
+    return domain.Team(file.site.id, table.name, file.site.timezone, tuple(found), lead)
 
 
 def _read_recipient(
-    table: schema.RecipientTable, levels: Sequence[Level], where: str, zone: str, *, by_team: bool
-) -> Recipient:  # fmt: skip
-    if is_team := table.name.startswith(TEAM):
+    table: schema.RecipientTable, levels: Sequence[domain.Level], where: str, zone: str, *, by_team: bool
+) -> domain.Recipient:  # fmt: skip
+    if is_team := table.name.startswith(domain.TEAM):
         if own := [key for key in OF_PEOPLE if getattr(table, key)]:
             raise ConfigError(f"{where}.{own[0]}: a team has none of its own; its members have")
     elif not table.channels:
@@ -512,7 +500,7 @@ def _read_recipient(
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)
     return _copy(
-        Recipient, table, levels=() if by_team else numbers, ledgers=() if by_team else table.ledgers,
+        domain.Recipient, table, levels=() if by_team else numbers, ledgers=() if by_team else table.ledgers,
         language=table.language or "", by_team=by_team,
         quiet=_read_time(table.quiet, lambda text: read_quiet(text, zone), f"{where}.quiet"),
         digest=_read_time(table.digest, read_minute, f"{where}.digest"),
@@ -543,7 +531,7 @@ class _Shape:
     entry: Entry
 
 
-def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[Level], name: str) -> _Shape:
+def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[domain.Level], name: str) -> _Shape:
     where, faults = f"criterion[{index}]", Faults()
     kind = raw.get("kind")
     known = _list_kinds()
@@ -564,16 +552,16 @@ def _read_shape(raw: Mapping[str, Any], index: int, levels: Sequence[Level], nam
     return _Shape(name, where, table, entry)
 
 
-def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> Criterion:
+def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> domain.Criterion:
     table, kind = shape.table, shape.entry.kind
     counts[kind.id] = counts.get(kind.id, 0) + 1
     chosen, quantity = table.find_target(places)
     dwell = getattr(table, "dwell", DwellTable())
-    criterion = Criterion(
+    criterion = domain.Criterion(
         id=table.id or f"{kind.id}-{counts[kind.id]}", kind=kind, stations=chosen, quantity=quantity,
         thresholds=_read_thresholds(shape, places),
         direction=getattr(table, "direction", "downslope"), min_sigma=getattr(table, "min_sigma", 3.0),
-        dwell=Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
+        dwell=domain.Dwell(dwell.hits, dwell.of, dwell.within), recover=getattr(table, "recover", 0.8),
         valid_for_s=table.valid_for, role=table.role or kind.role, author=table.author, reason=table.reason,
         kinds=getattr(table, "kinds", ()),
         valid_until=None if table.valid_until is None else table.valid_until.isoformat(),
@@ -582,7 +570,9 @@ def _read_criterion(shape: _Shape, places: Places, counts: dict[str, int]) -> Cr
     return table.complete(criterion, places)
 
 
-def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) -> Iterable[Criterion]:
+def _imply_advice(
+    criteria: Sequence[domain.Criterion], stations: Sequence[domain.Station]
+) -> Iterable[domain.Criterion]:
     """Scores and footprints always raise advice, also where the site file says nothing of them."""
     declared = {c.kind for c in criteria}
     moving = [(s.id, p) for s in stations for p in s.series if p.quantity.startswith("displacement")]
@@ -591,20 +581,20 @@ def _imply_advice(criteria: Sequence[Criterion], stations: Sequence[Station]) ->
     slowest_s = max(p.interval_s for _, p in moving)
     for entry in _list_kinds().values():
         if entry.implied_s is not None and entry.kind not in declared:
-            yield Criterion(
+            yield domain.Criterion(
                 id=f"{entry.kind.id}-advice", kind=entry.kind, stations=tuple(dict.fromkeys(i for i, _ in moving)),
-                quantity="", thresholds=(Threshold(1),), valid_for_s=entry.implied_s(slowest_s), role="advice",
+                quantity="", thresholds=(domain.Threshold(1),), valid_for_s=entry.implied_s(slowest_s), role="advice",
                 author="slopeward", reason="advice is always raised",
             )  # fmt: skip
 
 
-def _read_thresholds(shape: _Shape, places: Places) -> tuple[Threshold, ...]:
+def _read_thresholds(shape: _Shape, places: Places) -> tuple[domain.Threshold, ...]:
     levels, bound = places.levels, shape.entry.bound
     if bound is None:
         number = find_level(str(getattr(shape.table, "level", "")), levels, f"{places.where}.level")
         if number == 0:
             raise ConfigError(f"{places.where}.level: expected a level above {levels[0].name!r}")
-        return (Threshold(number),)
+        return (domain.Threshold(number),)
     found = []
     for level in levels:
         if level.name not in places.raw:
@@ -615,7 +605,7 @@ def _read_thresholds(shape: _Shape, places: Places) -> tuple[Threshold, ...]:
         values = _validate(bound, places.raw[level.name], shape.name, f"{shape.where}.{level.name}")
         over, under = getattr(values, "over", None), getattr(values, "under", None)
         window = getattr(values, "window", None) or getattr(values, "within", None)
-        threshold = Threshold(level.number, over, under, window, getattr(values, "probability", None))
+        threshold = domain.Threshold(level.number, over, under, window, getattr(values, "probability", None))
         shape.table.refuse_bound(threshold, places, key)
         found.append(threshold)
     if not found:

@@ -45,8 +45,7 @@ _FORGOTTEN: Final = Template(
     "them again; let all other loggers send again what they keep.",
 )
 _KEPT_AGAIN: Final = Template(
-    "session.kept",
-    "The broker kept the session at the next connection; what was lost before it was asked for.",
+    "session.kept", "The broker kept the session at the next connection; what was lost before it was asked for."
 )
 _ASK_AFTER_S: Final = 2.0  # what is merely out of order has come by then
 _ASK_AGAIN: Final = timedelta(hours=1)

@@ -24,15 +24,7 @@ from monitor.errors import JobError
 from monitor.jobs.anomaly_beside import list_beside, load_beside
 from monitor.jobs.anomaly_budget import correct
 from monitor.jobs.anomaly_fan import score_fans
-from monitor.jobs.anomaly_state import (
-    HISTORY_STEPS,
-    Found,
-    Wanted,
-    find_groups,
-    forget,
-    forget_others,
-    score_new,
-)
+from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, Wanted, find_groups, forget, forget_others, score_new
 from monitor.jobs.samples import Samples, load_watched
 from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
@@ -78,8 +70,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     samples: list[Samples] = []
     for detector in plan.detectors:
         if detector in FANS:
-            with db.read() as c:
-                rows = score_fans(c, site, detector, budget_of_each(plan), factors.get(detector, 1.0), now)
+            rows = db.ask(score_fans, site, detector, budget_of_each(plan), factors.get(detector, 1.0), now)
             with db.write() as c:
                 parts.append(f"{detector}: {_describe(add_anomalies(c, rows, now), sum(r.alerted for r in rows))}")
             continue
@@ -94,8 +85,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if step is not None and detector not in done:
             try:
                 if not samples:
-                    with db.read() as c:
-                        samples = load_watched(c, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
+                    samples = db.ask(load_watched, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
                 rows = _score_in_worker(db, config, site, detector, checkpoint, factors, samples, now)
             except JobError as error:  # the detectors after it still have their turn
                 failed.append(error)
@@ -152,16 +142,13 @@ def _score_all(
                         added[detector] += add_anomalies(c, ones, now)
                         over[detector] += sum(one.alerted for one in ones)
             for some in in_chunks(holes, HOLES_AT_ONCE):
-                with db.write() as c:
-                    add_gaps(c, some, now)
+                db.do(add_gaps, some, now)
         except BaseException:
             forget(db, site.id)  # what it took for stored is not
             raise
-    with db.read() as c:
-        filled = find_filled(c, site, now)
+    filled = db.ask(find_filled, site, now)
     for some in in_chunks(filled, HOLES_AT_ONCE):
-        with db.write() as c:
-            fill_gaps(c, some, now)
+        db.do(fill_gaps, some, now)
     named = [*(d for d in active if d in RUNNING), *CERTAIN]
     said = {d: _describe(added[d], over[d]) for d in named}
     if left_out:

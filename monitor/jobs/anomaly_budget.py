@@ -10,14 +10,7 @@ from forecasting.message import Figure, Message, Template
 from monitor.domain.alert import SERVICE
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
-from monitor.store.models.anomaly_budget import (
-    Measured,
-    add_budget,
-    list_counted,
-    load_newest,
-    measure_detectors,
-    next_factor,
-)
+from monitor.store.models import anomaly_budget
 
 _STAYS: Final = Template(
     "budget.stays", "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold stays"
@@ -37,27 +30,26 @@ EVERY: Final = timedelta(seconds=EVERY_S)
 
 def correct(db: Database, site: Site, now: datetime) -> list[str]:
     """Measure and correct the detectors whose turn it is; returns a line for each factor that changed."""
-    with db.read() as c:
-        due = _list_due(c, site, now)
+    due = db.ask(_list_due, site, now)
     if not due:
         return []
     said = []
     with db.write() as c:
         for measured in due:
             factor, reason = decide_factor(measured, is_witness=site.anomalies_vote)
-            add_budget(c, site.id, measured, factor, reason, SERVICE, now, is_fixed=site.anomalies_vote)
+            anomaly_budget.add_budget(c, site.id, measured, factor, reason, SERVICE, now, is_fixed=site.anomalies_vote)
             if factor != measured.factor:
                 said.append(f"{measured.detector}: {reason}")
     return said
 
 
-def _list_due(c: Connection, site: Site, now: datetime) -> list[Measured]:
-    newest = load_newest(c, site.id)
-    due = {d for d in list_counted(site) if d not in newest or now - newest[d].at >= EVERY}
-    return [m for m in measure_detectors(c, site, now) if m.detector in due] if due else []
+def _list_due(c: Connection, site: Site, now: datetime) -> list[anomaly_budget.Measured]:
+    newest = anomaly_budget.load_newest(c, site.id)
+    due = {d for d in anomaly_budget.list_counted(site) if d not in newest or now - newest[d].at >= EVERY}
+    return [m for m in anomaly_budget.measure_detectors(c, site, now) if m.detector in due] if due else []
 
 
-def decide_factor(measured: Measured, *, is_witness: bool) -> tuple[float, Message]:
+def decide_factor(measured: anomaly_budget.Measured, *, is_witness: bool) -> tuple[float, Message]:
     """The factor for the week to come, and why."""
     before, rate = measured.factor, measured.rate
     if rate is None:
@@ -65,7 +57,7 @@ def decide_factor(measured: Measured, *, is_witness: bool) -> tuple[float, Messa
     against = {"rate": Figure(rate.value, ".2g"), "budget": Figure(measured.budget, ".2g")}
     if is_witness:
         return before, _STAYS_FOR_LEVEL(**against)
-    factor = next_factor(measured.alarms, measured.sensor_months, measured.budget, before)
+    factor = anomaly_budget.next_factor(measured.alarms, measured.sensor_months, measured.budget, before)
     if factor == before:
         return before, _STAYS(**against)
     return factor, _CHANGES(**against, factor=Figure(factor, ".3g"), before=Figure(before, ".3g"))

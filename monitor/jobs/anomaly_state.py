@@ -143,8 +143,7 @@ def score_new(
     states = _STATES.setdefault(db, {}).setdefault(site.id, {})
     keys = [_Key(site, one.group, one.detectors, one.shown_above, entered) for one in wanted]
     kept = [state for key in keys if (state := states.get(key.group.name)) is not None and _may_go_on(state, key, now)]
-    with db.read() as c:
-        newer, fresh = _read_open(c, kept, entered, now)
+    newer, fresh = db.ask(_read_open, kept, entered, now)
     return [
         _go_on(db, states[key.group.name], newer, _pick(words, key.group), now)
         if key.group.name in fresh and states[key.group.name].key == key

@@ -10,11 +10,9 @@ from monitor.store.readings.gaps import count_readings, list_open, save_count
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
     """Count again what late readings may still change; returns one line."""
-    with db.read() as c:
-        due = list_open(c)
+    due = db.ask(list_open)
     for outage_id, one in due.items():
         with db.read() as c:  # readings are stored meanwhile
             rows = count_readings(c, one.from_at, one.back_at)
-        with db.write() as c:
-            save_count(c, outage_id, rows, now)
+        db.do(save_count, outage_id, rows, now)
     return f"{len(due)} outages counted"

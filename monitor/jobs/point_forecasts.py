@@ -13,15 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from forecasting.serving.points import (
-    Choosing,
-    Chosen,
-    Forecasting,
-    PointForecast,
-    PointForecasts,
-    PointRecord,
-    Tried,
-)
+from forecasting.serving import points
 from monitor.config.service import ComputeSection, ServiceConfig
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import epoch_s, parse
@@ -44,9 +36,9 @@ from monitor.store.models.point_looks import (
 from monitor.store.readings.points import AskedSet, list_point_ids
 from monitor.worker.records import Task
 
-CHOOSE: Final = Task("forecasting.serving.points:choose_rule", Choosing, Chosen)
-FORECAST: Final = Task("forecasting.serving.points:forecast_points", Forecasting, PointForecasts)
-Piece = tuple[list[int], tuple[PointForecast, ...]]
+CHOOSE: Final = Task("forecasting.serving.points:choose_rule", points.Choosing, points.Chosen)
+FORECAST: Final = Task("forecasting.serving.points:forecast_points", points.Forecasting, points.PointForecasts)
+Piece = tuple[list[int], tuple[points.PointForecast, ...]]
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -55,15 +47,13 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Raises:
         JobError: workers failed at some sets, once the others were forecast.
     """
-    with db.read() as c:
-        due = list_unforecast(c, site.id)
+    due = db.ask(list_unforecast, site.id)
     return go_through(due, lambda asked: _issue(db, config.compute, asked, now))
 
 
 def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
     """Whether every number of an issue that ended comes again from the rows that it was made from."""
-    with db.read() as c:
-        asked, digest = load_asked(c, issue_id)
+    asked, digest = db.ask(load_asked, issue_id)
     ids, rules, chosen = _prepare(db, plan, asked)
     tally = _Tally(rules)
     for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
@@ -73,8 +63,7 @@ def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
 
 def _issue(db: Database, plan: ComputeSection, asked: AskedSet, now: datetime) -> str:
     ids, rules, chosen = _prepare(db, plan, asked)
-    with db.write() as c:
-        issue_id = open_issue(c, asked, rules, now)
+    issue_id = db.do(open_issue, asked, rules, now)
     tally = _Tally(rules)
     for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
         tally.add(mine, answers)
@@ -83,20 +72,18 @@ def _issue(db: Database, plan: ComputeSection, asked: AskedSet, now: datetime) -
             save_forecasts(c, asked.point_set_id, issue_id, mine, rows)
     if not _can_serve(chosen):  # what an earlier issue said is over
         for first in range(0, len(ids), AT_ONCE):
-            with db.write() as c:
-                clear_forecasts(c, asked.point_set_id, ids[first : first + AT_ONCE])
+            db.do(clear_forecasts, asked.point_set_id, ids[first : first + AT_ONCE])
     found = tally.end()
-    with db.write() as c:
-        end_issue(c, issue_id, found, now)
+    db.do(end_issue, issue_id, found, now)
     return f"not forecast: {rules.reason}" if rules.reason else _describe(rules, found)
 
 
-def _spell_point(one: PointForecast) -> tuple[float | int | str | None, ...]:
+def _spell_point(one: points.PointForecast) -> tuple[float | int | str | None, ...]:
     on_line = sum(is_on << k for k, is_on in enumerate(one.on_line))
     return (one.value_mm, *one.middle_mm, *one.half_mm, on_line, one.reason)
 
 
-def _can_serve(chosen: Chosen) -> bool:
+def _can_serve(chosen: points.Chosen) -> bool:
     return any(not one.reason for one in chosen.horizons)
 
 
@@ -107,12 +94,11 @@ def _describe(rules: PointIssue, found: Ended) -> str:
     return "; ".join([f"{found.points} points forecast{until}", *more, *none])
 
 
-def _prepare(db: Database, plan: ComputeSection, asked: AskedSet) -> tuple[list[int], PointIssue, Chosen]:
+def _prepare(db: Database, plan: ComputeSection, asked: AskedSet) -> tuple[list[int], PointIssue, points.Chosen]:
     """The points, and the rules that a thousand of them give."""
-    with db.read() as c:
-        ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
+    ids = db.ask(list_point_ids, asked.point_set_id, asked.last_point_id)
     dates, values = read_table(db, asked.unit, asked.known_at, ids[:: max(1, len(ids) // LEARN_FROM)])
-    chosen = run_in_worker(plan, CHOOSE, Choosing(_record(dates, values)))
+    chosen = run_in_worker(plan, CHOOSE, points.Choosing(_record(dates, values)))
     newest_at = parse(dates[-1]) if dates else None
     if newest_at is None or chosen.reason:
         return ids, PointIssue(newest_at, 0.0, reason=chosen.reason), chosen
@@ -120,25 +106,25 @@ def _prepare(db: Database, plan: ComputeSection, asked: AskedSet) -> tuple[list[
     return ids, PointIssue(newest_at, chosen.step_s, tuple(horizons)), chosen
 
 
-def _spell(number: int, one: Tried, newest_at: datetime, step_s: float) -> IssueHorizon:
+def _spell(number: int, one: points.Tried, newest_at: datetime, step_s: float) -> IssueHorizon:
     target_at = newest_at + timedelta(seconds=one.steps * step_s)
     return IssueHorizon(number, target_at=target_at, model=one.model, **asdict(one))
 
 
-def _record(dates: Sequence[str], values: np.ndarray) -> PointRecord:
-    return PointRecord(np.array([epoch_s(parse(at)) for at in dates]), values)
+def _record(dates: Sequence[str], values: np.ndarray) -> points.PointRecord:
+    return points.PointRecord(np.array([epoch_s(parse(at)) for at in dates]), values)
 
 
 def _forecast(
-    db: Database, plan: ComputeSection, asked: AskedSet, ids: list[int], rules: PointIssue, chosen: Chosen
+    db: Database, plan: ComputeSection, asked: AskedSet, ids: list[int], rules: PointIssue, chosen: points.Chosen
 ) -> Iterator[Piece]:
     """Every point, table by table in the order of ids; nothing where no horizon can be served."""
     if not _can_serve(chosen) or rules.newest_at is None:
         return
     end_s, widest_mm = epoch_s(rules.newest_at), None if asked.jump_mm is None else asked.jump_mm / 2.0
 
-    def make(_: list[int], dates: list[str], values: np.ndarray) -> Forecasting:
-        return Forecasting(_record(dates, values), end_s, chosen.step_s, chosen.rows, chosen.horizons, widest_mm)
+    def make(_: list[int], dates: list[str], values: np.ndarray) -> points.Forecasting:
+        return points.Forecasting(_record(dates, values), end_s, chosen.step_s, chosen.rows, chosen.horizons, widest_mm)
 
     tables = iter(range(0, len(ids), AT_ONCE))
     while some := list(islice(tables, TABLES)):
@@ -158,7 +144,7 @@ class _Tally:
         self._digest = sha256(canonical_json(said).encode())
         self._points = self._withheld = 0
 
-    def add(self, ids: list[int], answers: tuple[PointForecast, ...]) -> None:
+    def add(self, ids: list[int], answers: tuple[points.PointForecast, ...]) -> None:
         for point, one in zip(ids, answers, strict=True):  # one by one: the division into tables does not count
             self._digest.update(repr((point, *astuple(one))).encode())
         given = sum(any(x is not None for x in one.middle_mm) for one in answers)

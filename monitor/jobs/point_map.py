@@ -13,20 +13,8 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.jobs.points import AT_ONCE, go_through
 from monitor.store.database.engine import Database
-from monitor.store.models.point_maps import (
-    BLOCK,
-    POINTS_MOST,
-    Drawn,
-    Square,
-    clear_squares,
-    find_kept,
-    find_sides,
-    list_due,
-    save_map,
-    save_rates,
-    save_squares,
-    stream_rates,
-)
+from monitor.store.models import point_maps
+from monitor.store.models.point_maps import BLOCK, POINTS_MOST, save_map
 from monitor.store.readings.point_rates import fit_points
 from monitor.store.readings.points import AskedSet, list_point_ids
 
@@ -38,55 +26,48 @@ FEW: Final = 500  # squares that any view may hold: a coarser level is of no use
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - as all jobs
     """Make the map of every set of which something came in; returns one line that says what was done."""
-    with db.read() as c:
-        due = list_due(c, site.id)
+    due = db.ask(point_maps.list_due, site.id)
     return go_through(due, lambda asked: _make(db, asked, now))
 
 
 def _make(db: Database, asked: AskedSet, now: datetime) -> str:
     with db.read() as c:
         ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
-        kept = find_kept(c, asked.point_set_id)
+        kept = point_maps.find_kept(c, asked.point_set_id)
     oldest, newest = [], []
     for first in range(0, len(ids), AT_ONCE):
-        with db.read() as c:
-            lines = fit_points(c, ids[first : first + AT_ONCE], asked.unit, asked.known_at)
+        lines = db.ask(fit_points, ids[first : first + AT_ONCE], asked.unit, asked.known_at)
         oldest += [min(at)] if (at := [one.from_at for one in lines.values() if one.from_at is not None]) else []
         newest += [max(at)] if (at := [one.newest_at for one in lines.values() if one.newest_at is not None]) else []
-        with db.write() as c:
-            save_rates(c, lines)
+        db.do(point_maps.save_rates, lines)
     squash, levels, count = 1.0, list[int](), 0
     if len(ids) > POINTS_MOST:
         with db.read() as c:
-            table = np.vstack([np.array(block, dtype=np.float64) for block in stream_rates(c, asked)])
+            table = np.vstack([np.array(block, dtype=np.float64) for block in point_maps.stream_rates(c, asked)])
         squash = max(0.01, cos(radians(float(np.median(table[:, 0])))))
-        with db.write() as c:
-            clear_squares(c, asked, keep=kept)  # of a run that did not end
+        db.do(point_maps.clear_squares, asked, keep=kept)  # of a run that did not end
         for level, squares in make_squares(table, squash):
             levels.append(level)
             count += len(squares)
             for first in range(0, len(squares), BLOCK):
-                with db.write() as c:
-                    save_squares(c, asked.delivery_id, squares[first : first + BLOCK])
-    drawn = Drawn(
+                db.do(point_maps.save_squares, asked.delivery_id, squares[first : first + BLOCK])
+    drawn = point_maps.Drawn(
         len(ids), min(oldest, default=None), max(newest, default=None), squash, min(levels, default=None),
         max(levels, default=None),
     )  # fmt: skip
-    with db.write() as c:
-        save_map(c, asked, drawn, now)
-    with db.write() as c:
-        clear_squares(c, asked, keep=asked.delivery_id)
+    db.do(save_map, asked, drawn, now)
+    db.do(point_maps.clear_squares, asked, keep=asked.delivery_id)
     return f"{len(ids)} points, {count} squares"
 
 
-def make_squares(table: Array, squash: float) -> Iterator[tuple[int, list[Square]]]:
+def make_squares(table: Array, squash: float) -> Iterator[tuple[int, list[point_maps.Square]]]:
     """Squares level by level, the finest first, that hold `FULL` points on average or more.
 
     Args:
         table: latitude, longitude and rate of each point; NaN without one.
         squash: height of a square by its width, in degrees.
     """
-    wide, high = find_sides(FINEST, squash)
+    wide, high = point_maps.find_sides(FINEST, squash)
     y, x = np.floor(table[:, 0] / high).astype(np.int64), np.floor(table[:, 1] / wide).astype(np.int64)
     rates = table[:, 2]
     for up in range(FINEST + 1):
@@ -101,7 +82,7 @@ def make_squares(table: Array, squash: float) -> Iterator[tuple[int, list[Square
             return
 
 
-def _count(keys: Whole, begins: Whole, rates: Array, level: int) -> list[Square]:
+def _count(keys: Whole, begins: Whole, rates: Array, level: int) -> list[point_maps.Square]:
     """The squares of one level, of rates that are ordered by square and size."""
     points = np.diff(np.r_[begins, len(rates)])
     rated = np.add.reduceat((~np.isnan(rates)).astype(np.int64), begins)
@@ -111,4 +92,6 @@ def _count(keys: Whole, begins: Whole, rates: Array, level: int) -> list[Square]
     columns = ((keys - x) >> 32, x, points, rated)
     numbers = np.column_stack([middle, rates[begins], rates[last]])
     rows = zip(*(column.tolist() for column in columns), numbers.round(4).tolist(), strict=True)
-    return [Square(level, y, x, n, known, *(of if known else (None, None, None))) for y, x, n, known, of in rows]
+    return [
+        point_maps.Square(level, y, x, n, known, *(of if known else (None, None, None))) for y, x, n, known, of in rows
+    ]

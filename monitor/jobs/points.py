@@ -25,15 +25,7 @@ from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
-from monitor.store.models.point_looks import (
-    AskedLook,
-    PointAnomaly,
-    PointHappening,
-    PointLook,
-    add_look,
-    list_due,
-    load_look,
-)
+from monitor.store.models import point_looks
 from monitor.store.readings.point_tables import load_point_table
 from monitor.store.readings.points import AskedSet, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
@@ -62,13 +54,12 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Raises:
         JobError: workers failed at some sets, once the others were looked at.
     """
-    with db.read() as c:
-        due = list_due(c, site.id)
+    due = db.ask(point_looks.list_due, site.id)
 
-    def look(asked: AskedLook) -> str:
+    def look(asked: point_looks.AskedLook) -> str:
         found = make_look(db, config.compute, site, asked)
         with db.write() as c:
-            return describe_look(found) if add_look(c, asked, found, now) else ""
+            return describe_look(found) if point_looks.add_look(c, asked, found, now) else ""
 
     return go_through(due, look)
 
@@ -94,7 +85,7 @@ def go_through(due: Sequence[Asked], act: Callable[[Asked], str]) -> str:
     return "; ".join(said) or IDLE
 
 
-def describe_look(found: PointLook) -> str:
+def describe_look(found: point_looks.PointLook) -> str:
     """A look in one line."""
     if found.reason:
         return f"not looked at: {found.reason}"
@@ -109,21 +100,19 @@ def describe_look(found: PointLook) -> str:
 
 def repeats(db: Database, plan: ComputeSection, site: Site, look_id: int) -> bool:
     """Whether a stored look comes again from the rows that it was made from."""
-    with db.read() as c:
-        kept = load_look(c, look_id)
+    kept = db.ask(point_looks.load_look, look_id)
     found = make_look(db, plan, site, kept.asked)
     if found.reason and kept.found.reason:  # why it could not be made may be said in other words since
         found = replace(found, reason=kept.found.reason)
     return found == kept.found
 
 
-def make_look(db: Database, plan: ComputeSection, site: Site, asked: AskedLook) -> PointLook:
+def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks.AskedLook) -> point_looks.PointLook:
     """Count thresholds on a thousand points, score all of them table by table, and name what happened."""
-    with db.read() as c:
-        ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
+    ids = db.ask(list_point_ids, asked.point_set_id, asked.last_point_id)
     learnt = ids[:: max(1, len(ids) // LEARN_FROM)]
     dates, values = read_table(db, asked.unit, asked.known_at, learnt)
-    empty = PointLook(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
+    empty = point_looks.PointLook(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
     if len(dates) < 2:
         return _sign(asked, replace(empty, reason=_TOO_FEW))
     step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
@@ -151,7 +140,7 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: AskedLook) 
     at = sorted({d for d in found.dates if d > (min(from_at, first_at) if is_any_point_new else from_at)})
     return _sign(
         asked,
-        PointLook(
+        point_looks.PointLook(
             parse(at[-1]) if at else asked.from_at, len(at), found.scored, found.withheld,
             len(found.alarms) + found.left_out, found.going_on, left_out + found.left_out, BUDGET, counted.thresholds,
             "", "" if at else _NOTHING_NEW, happenings,
@@ -159,7 +148,7 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: AskedLook) 
     )  # fmt: skip
 
 
-def _sign(asked: AskedLook, found: PointLook) -> PointLook:
+def _sign(asked: point_looks.AskedLook, found: point_looks.PointLook) -> point_looks.PointLook:
     """With the digest of what decided: the detectors, their thresholds and what a jump is."""
     what = [DIGEST, found.thresholds, found.budget, asked.jump_mm]
     return replace(found, digest=sha256(canonical_json(what).encode()).hexdigest())
@@ -167,8 +156,7 @@ def _sign(asked: AskedLook, found: PointLook) -> PointLook:
 
 def read_table(db: Database, unit: str, known_at: datetime, ids: Sequence[int]) -> tuple[list[str], Array]:
     """Acquisitions and values in mm, as they were known at an instant."""
-    with db.read() as c:
-        dates, values = load_point_table(c, ids, known_at)
+    dates, values = db.ask(load_point_table, ids, known_at)
     return dates, values * convert(1.0, unit, "mm")
 
 
@@ -213,8 +201,8 @@ class _Found:
 
 
 def _name(
-    db: Database, site: Site, asked: AskedLook, found: _Found, after: str, step_s: float
-) -> tuple[tuple[PointHappening, ...], int]:  # fmt: skip
+    db: Database, site: Site, asked: point_looks.AskedLook, found: _Found, after: str, step_s: float
+) -> tuple[tuple[point_looks.PointHappening, ...], int]:  # fmt: skip
     """The happenings of a look, and how many alarms are not stored."""
     dates = sorted(found.dates)
     place = {at: k for k, at in enumerate(dates)}
@@ -242,17 +230,17 @@ def _name(
     return tuple(kept), len(rows) - sum(len(one.members) for one in kept)
 
 
-def _spell(point: int, at: str, alarm: PointAlarm, step_s: float) -> PointAnomaly:
+def _spell(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_looks.PointAnomaly:
     against = compared_with(alarm.part, step_s, alarm.others)
-    return PointAnomaly(
+    return point_looks.PointAnomaly(
         point, parse(at), alarm.detector, alarm.part, alarm.kind, alarm.score, alarm.threshold, alarm.size_mm, against
     )
 
 
 def _describe_common(
-    one: Common, dates: Sequence[str], step_s: float, members: tuple[PointAnomaly, ...]
-) -> PointHappening:  # fmt: skip
-    return PointHappening(
+    one: Common, dates: Sequence[str], step_s: float, members: tuple[point_looks.PointAnomaly, ...]
+) -> point_looks.PointHappening:  # fmt: skip
+    return point_looks.PointHappening(
         number=0, kind=one.kind, common=True, first_at=parse(dates[one.first]), last_at=parse(dates[one.last]),
         points=one.points, judged=one.judged, size_mm=one.size_mm, score=None, latitude=None, longitude=None,
         radius_m=None, station=None, distance_m=None, compared_with=compared_with("level", step_s, 0), members=members,
@@ -260,10 +248,9 @@ def _describe_common(
 
 
 def _describe_lines(
-    db: Database, site: Site, rows: Sequence[PointAnomaly], place: dict[str, int]
-) -> list[PointHappening]:  # fmt: skip
-    with db.read() as c:
-        places = load_places(c, sorted({row.point_id for row in rows}))
+    db: Database, site: Site, rows: Sequence[point_looks.PointAnomaly], place: dict[str, int]
+) -> list[point_looks.PointHappening]:  # fmt: skip
+    places = db.ask(load_places, sorted({row.point_id for row in rows}))
     placed = [
         Placed(
             *places[row.point_id], place[spell(row.at)], row.kind, row.size_mm, row.score / row.threshold
@@ -277,7 +264,7 @@ def _describe_lines(
         count = len({row.point_id for row in mine})
         station, distance_m = find_nearest(stations, line.latitude, line.longitude) or (None, None)
         found.append(
-            PointHappening(
+            point_looks.PointHappening(
                 number=0, kind=line.kind, common=False, first_at=min(row.at for row in mine),
                 last_at=max(row.at for row in mine), points=count, judged=count, size_mm=line.size_mm,
                 score=placed[line.members[0]].ratio, latitude=line.latitude, longitude=line.longitude,

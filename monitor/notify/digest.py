@@ -69,8 +69,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
             continue
         channel = channels[(tries or 0) % len(channels)]
         error = _send(db, config, settings, site, recipient, channel, message, day, now)
-        with db.write() as c:
-            outbox.note_try(c, site.id, recipient.name, day, channel, error, now)
+        db.do(outbox.note_try, site.id, recipient.name, day, channel, error, now)
         sent += error is None
         failed += [] if error is None else [f"{recipient.name} by {split_channel(channel)[0]}: {error}"]
     if failed:

@@ -1,45 +1,26 @@
 """The dispatcher: sees what is due, keeps one worker per channel, escalates; never sends anything itself."""
 
 import logging
-import os
-import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Final
 
-from monitor.domain.alert import SERVICE, UNCONFIRMED, AlertChange, Notification
+from monitor.domain.alert import SERVICE, UNCONFIRMED, AlertChange
 from monitor.domain.canonical import code_version
-from monitor.domain.site import Recipient, Site, gather_recipients
+from monitor.domain.site import Recipient
 from monitor.errors import ConfigError, StoreBusyError
-from monitor.language.catalogue import ENGLISH
-from monitor.notify.message import find_language
+from monitor.notify import escalated
 from monitor.notify.notifier import open_notifier
-from monitor.notify.stages import escalated
 from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed, find_unreached
-from monitor.notify.verdict import Limits
-from monitor.notify.worker import LEASE_S, ChannelWorker
+from monitor.notify.worker import ChannelWorker, Delivery
+from monitor.store.alerting import outbox
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.answers import load_confirmed, load_states, load_unconfirmed
 from monitor.store.alerting.duty import list_addressees, list_chain
-from monitor.store.alerting.outbox import (
-    CLOCK_MARGIN,
-    Answered,
-    OpenAlert,
-    add_escalation,
-    count_states,
-    due_channels,
-    find_failing,
-    has_expired,
-    load_answered,
-    load_unacknowledged,
-    mark_confirmed,
-    old_channels,
-    release_expired,
-)
-from monitor.store.database.engine import Database
 from monitor.store.delivery.receipts import load_tested
 
 _LOG = logging.getLogger(__name__)
@@ -51,7 +32,8 @@ UNFIT_AGAIN_S: Final = 60.0
 SET_BACK_S: Final = 15.0  # so long after the clock went back, leases may still be spelled in the time before
 
 
-class Dispatcher:
+@dataclass(eq=False)
+class Dispatcher(Delivery):
     """Delivers the outbox.
 
     1. `start()` runs one planner thread; it looks for due messages every half second and when `wake()` is called.
@@ -60,40 +42,12 @@ class Dispatcher:
     4. Alerts that nobody acknowledged are escalated; a message whose own recipient has answered is confirmed.
 
     Args:
-        db: the database.
-        sites: site id -> site; read anew on each pass, so that a reloaded mapping takes effect.
-        clock: gives the present, aware UTC.
-        environ: where channels find their secrets.
-        limits: bounds of the stages.
-        jitter: source of numbers in [0, 1) for the backoff.
-        lease_s: how long a worker may hold a message.
         poll_s: how often to look.
-        language: of recipients who chose none.
-        page_url: where people reach the page, for the link of a message; empty where they cannot.
-        write_document: what channels of documents send (`Channel.sends_document`).
-        zone: of times that belong to no site.
     """
 
-    def __init__(
-        self,
-        db: Database,
-        sites: Mapping[str, Site],
-        clock: Callable[[], datetime],
-        *,
-        environ: Mapping[str, str] | None = None,
-        limits: Limits | None = None,
-        jitter: Callable[[], float] = random.random,
-        lease_s: float = LEASE_S,
-        poll_s: float = POLL_S,
-        language: str = ENGLISH,
-        page_url: str = "",
-        write_document: Callable[[Notification], str] = lambda _notification: "",
-        zone: str = "UTC",
-    ) -> None:
-        self._language, self._page_url, self._zone, self._write_document = language, page_url, zone, write_document
-        self._db, self._sites, self._clock = db, sites, clock
-        self._environ = os.environ if environ is None else environ
-        self._limits, self._jitter, self._lease_s, self._poll_s = limits or Limits(), jitter, lease_s, poll_s
+    poll_s: float = POLL_S
+
+    def __post_init__(self) -> None:
         self._workers: dict[str, ChannelWorker] = {}
         self._hiring = threading.Lock()
         self._abandoned: dict[str, list[ChannelWorker]] = {}  # by channel: those that hang still
@@ -101,13 +55,13 @@ class Dispatcher:
         self._unfit: dict[str, tuple[float, str]] = {}  # by channel: when its settings were looked at, what is wrong
         self.failing: frozenset[str] = frozenset()  # sites that cannot be escalated, or `ALL_SITES`
         self._escalated_at: datetime | None = None
-        self._planned_at, self._trusted_from_s = clock(), 0.0
+        self._planned_at, self._trusted_from_s = self.clock(), 0.0
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the planner thread."""
-        self._progress["dispatcher"] = self._clock()
+        self._progress["dispatcher"] = self.clock()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._thread.start()
 
@@ -119,9 +73,9 @@ class Dispatcher:
             self._thread.join(timeout_s)
         for worker in self._workers.values():
             worker.stop()
-        until = self._clock() + timedelta(seconds=timeout_s)
+        until = self.clock() + timedelta(seconds=timeout_s)
         for worker in self._workers.values():
-            worker.join(max((until - self._clock()).total_seconds(), 0.05))
+            worker.join(max((until - self.clock()).total_seconds(), 0.05))
 
     def wake(self) -> None:
         """Look at once: something was queued."""
@@ -140,9 +94,8 @@ class Dispatcher:
 
     def status(self) -> dict[str, Any]:
         """What people ask of the delivery: counts by state and the condition of each channel."""
-        now = self._clock()
-        with self._db.read() as c:
-            states = count_states(c)
+        now = self.clock()
+        states = self.db.ask(outbox.count_states)
         channels = {
             name: {
                 "failures": w.circuit.failures, "failing_since": w.circuit.failing_since,
@@ -161,25 +114,24 @@ class Dispatcher:
                 _LOG.warning("%s", error)
             except Exception:  # loop edge: delivery must go on
                 _LOG.exception("dispatcher")
-            self._progress["dispatcher"] = self._clock()
-            self._wake.wait(self._poll_s)
+            self._progress["dispatcher"] = self.clock()
+            self._wake.wait(self.poll_s)
             self._wake.clear()
 
     def plan_once(self) -> set[str]:
         """One round; returns the channels that were woken."""
-        now = self._clock()
+        now = self.clock()
         was_set_back = self._was_set_back(now)
-        with self._db.read() as c:
-            due, expired = due_channels(c, now), has_expired(c, now)
+        with self.db.read() as c:
+            due, expired = outbox.due_channels(c, now), outbox.has_expired(c, now)
         if expired and not was_set_back:
-            with self._db.write() as c:
-                _LOG.warning("%d leases ran out; the messages go out again", release_expired(c, now))
-                due = due_channels(c, now)
+            with self.db.write() as c:
+                _LOG.warning("%d leases ran out; the messages go out again", outbox.release_expired(c, now))
+                due = outbox.due_channels(c, now)
         if self._escalated_at is None or now - self._escalated_at >= timedelta(seconds=ESCALATE_EVERY_S):
             self._escalated_at = now
             self._escalate(now)
-            with self._db.read() as c:
-                old = old_channels(c, now)
+            old = self.db.ask(outbox.old_channels, now)
             for channel in old:  # whatever their rows say, there is a worker, which looks at them
                 self._worker(channel)
         for channel in due:
@@ -188,7 +140,7 @@ class Dispatcher:
 
     def _was_set_back(self, now: datetime) -> bool:
         """Whether the clock went back a moment ago: leases seem endless until `clock_steps.set_back` has moved them."""
-        if now < self._planned_at - CLOCK_MARGIN:
+        if now < self._planned_at - outbox.CLOCK_MARGIN:
             self._trusted_from_s = time.monotonic() + SET_BACK_S
         self._planned_at = now
         return time.monotonic() < self._trusted_from_s
@@ -208,12 +160,12 @@ class Dispatcher:
         An urgent alert that reached nobody, or that all were notified of and nobody confirmed, is an alarm of its own,
         until somebody confirms it. One that reached nobody goes to the people of all sites.
         """
-        with self._db.read() as c:
-            alerts = load_unacknowledged(c)
-            answered = load_answered(c, now - timedelta(days=1))
+        with self.db.read() as c:
+            alerts = outbox.load_unacknowledged(c)
+            answered = outbox.load_answered(c, now - timedelta(days=1))
             answers, standing = load_confirmed(c, {a.event_id for a in alerts}), load_unconfirmed(c)
             states = load_states(c, {int(key.removeprefix(UNCONFIRMED)) for _, key in standing})
-        ended = end_unconfirmed(standing, states, answers, now, self._limits)
+        ended = end_unconfirmed(standing, states, answers, now, self.limits)
         queued, failing = 0, set()
         for site in sorted({a.site for a in alerts} | {a.site for a in answered} | {site for site, _ in ended}):
             mine = [a for a in alerts if a.site == site]
@@ -229,56 +181,44 @@ class Dispatcher:
         return queued
 
     def _escalate_site(
-        self, site: str, alerts: Sequence[OpenAlert], answers: Collection[int], standing: Collection[Alarm],
-        ended: Mapping[Alarm, AlertChange], answered: Iterable[Answered], now: datetime,
+        self, site: str, alerts: Sequence[outbox.OpenAlert], answers: Collection[int], standing: Collection[Alarm],
+        ended: Mapping[Alarm, AlertChange], answered: Iterable[outbox.Answered], now: datetime,
     ) -> int:  # fmt: skip
-        with self._db.read() as c:
+        with self.db.read() as c:
             # who is on duty by now, not who was when the first message went out
-            chain = list_chain(c, self._recipients(site), now) if alerts else []
-            first = list_addressees(c, self._recipients(site), now) if any(a.is_back for a in alerts) else []
+            chain = list_chain(c, self.list_recipients(site), now) if alerts else []
+            first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
         returned = {a.alert_id: escalated.tell_of_return(a, first, now) for a in alerts if a.is_back}
         orders = [
             (a, e) for a in alerts
-            for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self._limits)
+            for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self.limits)
         ]  # fmt: skip
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
-        found = find_unconfirmed(alerts, {site: chain}, self._names(), answers, now, self._limits)
-        unreached = find_unreached(alerts, {site: chain}, self._names(), answers, now, self._limits)
+        found = find_unconfirmed(alerts, {site: chain}, self._names(), answers, now, self.limits)
+        unreached = find_unreached(alerts, {site: chain}, self._names(), answers, now, self.limits)
         found |= unreached
         changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]
         if not orders and not confirmed and not changes:
             return 0
-        with self._db.write() as c:
+        with self.db.write() as c:
             for change in changes:
                 apply_changes(
-                    c, site, [change], site=self._sites.get(site),
-                    recipients=self._recipients("" if (site, change.key) in unreached else site), actor=SERVICE,
+                    c, site, [change], site=self.sites.get(site),
+                    recipients=self.list_recipients("" if (site, change.key) in unreached else site), actor=SERVICE,
                     now=now, rule_version=code_version(),
                 )  # fmt: skip
             for a in confirmed:
-                mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
-            return sum(add_escalation(c, a, e.recipient, e.channel, e.subject, now) for a, e in orders)
+                outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
+            return sum(outbox.add_escalation(c, a, e.recipient, e.channel, e.subject, now) for a, e in orders)
 
-    def _is_recipient(self, answered: Answered) -> bool:
+    def _is_recipient(self, answered: outbox.Answered) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""
         told = Recipient(answered.recipient, (), ())
-        named = [r for r in self._recipients(answered.site) if r.is_person(answered.recipient)]
+        named = [r for r in self.list_recipients(answered.site) if r.is_person(answered.recipient)]
         return any(r.is_person(answered.by) for r in (told, *named))
 
     def _names(self) -> dict[str, str]:
-        return {one.id: one.name for one in self._sites.values()}
-
-    def _recipients(self, site_id: str) -> tuple[Recipient, ...]:
-        """Recipients of a site; for alerts of the service itself those of all sites, each name once."""
-        site = self._sites.get(site_id)
-        return gather_recipients(self._sites.values()) if site is None else site.recipients
-
-    def _find_language(self, site_id: str, recipient: str) -> str:
-        return find_language(self._recipients(site_id), recipient, self._language)
-
-    def _find_zone(self, site_id: str) -> str:
-        site = self._sites.get(site_id)
-        return self._zone if site is None else site.timezone
+        return {one.id: one.name for one in self.sites.values()}
 
     def find_hanging(self) -> set[str]:
         """Channels that hang and get no new worker: as many as may hang do already."""
@@ -297,8 +237,7 @@ class Dispatcher:
         found = {one: problem for one in channels if (problem := self._find_unfit(one))}
         broken = {name: w for name, w in [*self._workers.items()] if name in channels and w.circuit.is_broken}
         if any(w.circuit.refused_at for w in broken.values()):
-            with self._db.read() as c:
-                tested = load_tested(c, broken)
+            tested = self.db.ask(load_tested, broken)
             for name, test in tested.items():
                 refused_at = broken[name].circuit.refused_at
                 if refused_at is not None and test.good_at is not None and test.good_at > refused_at:
@@ -311,7 +250,7 @@ class Dispatcher:
         if looked_s == inf or time.monotonic() - looked_s < UNFIT_AGAIN_S:
             return problem
         try:
-            open_notifier(channel, self._environ, self._db)
+            open_notifier(channel, self.environ, self.db)
         except ConfigError as error:
             self._unfit[channel] = (time.monotonic(), error.message)
         except Exception:  # what breaks here breaks when a message is due, and is said then
@@ -319,8 +258,8 @@ class Dispatcher:
             self._unfit[channel] = (time.monotonic(), "")
         else:
             self._unfit[channel] = (inf, "")
-            with self._db.read() as c:
-                failed = find_failing(c, channel).error is not None
+            with self.db.read() as c:
+                failed = outbox.find_failing(c, channel).error is not None
             if failed:  # before this process began
                 self._worker(channel).resume()
         return self._unfit[channel][1]
@@ -340,20 +279,7 @@ class Dispatcher:
                 self._abandoned[channel].append(worker)
                 worker = None
             if worker is None or worker.join(0.0):  # one that nobody told to end has died
-                worker = ChannelWorker(
-                    self._db,
-                    channel,
-                    self._clock,
-                    self._jitter,
-                    self._environ,
-                    self._limits,
-                    self._lease_s,
-                    self._find_language,
-                    self._page_url,
-                    self._write_document,
-                    self._recipients,
-                    self._find_zone,
-                )
+                worker = ChannelWorker(channel, self)
                 worker.start()
                 self._workers[channel] = worker
             return worker

@@ -125,8 +125,7 @@ class ModemWatch:
         """One look; quick while nothing happened."""
         now = self._clock()
         self._read_inbox(now)
-        with self._db.read() as c:
-            waiting = load_unsaid(c, _OURS, now - timedelta(days=1))
+        waiting = self._db.ask(load_unsaid, _OURS, now - timedelta(days=1))
         ended = [(n, found) for n, name in waiting if (found := find_outcome(self._folder, name))]
         if ended:
             with self._db.write() as c:
@@ -159,8 +158,7 @@ class ModemWatch:
     def _take(self, name: str, now: datetime) -> None:
         one = read_incoming(self._folder, name)
         known_as = f"{name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
-        with self._db.write() as c:
-            answer = take_reply(c, "sms", one.sender, one.text, known_as, now)
+        answer = self._db.do(take_reply, "sms", one.sender, one.text, known_as, now)
         self._answer(one, answer)
         forget(self._folder, name)
 

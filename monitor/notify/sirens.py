@@ -130,12 +130,10 @@ class Sirens:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _LOG.error("siren %s: an answer that does not count: %s", topic, str(error)[:200])
             return
-        with self._db.write() as c:
-            confirm_order(c, topic, sequence, state, device, now)
+        self._db.do(confirm_order, topic, sequence, state, device, now)
 
     def _repeat(self, order: Order, now: datetime) -> None:
-        with self._db.write() as c:
-            again = repeat_order(c, order.id, now, self._valid_for)
+        again = self._db.do(repeat_order, order.id, now, self._valid_for)
         try:
             keys = self._find_keys()
         except (SlopewardError, OSError) as error:

@@ -9,7 +9,7 @@ from monitor.domain.alert import UNCONFIRMED, AlertChange, AlertState, DeliveryS
 from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.site import Recipient
-from monitor.notify.stages.escalated import find_next_step, list_clocks
+from monitor.notify.escalated import find_next_step, list_clocks
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.outbox import OpenAlert
 

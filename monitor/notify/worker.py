@@ -2,40 +2,28 @@
 
 import logging
 import os
+import random
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.duty.quiet import Quiet
-from monitor.domain.site import Recipient, find_sounding
+from monitor.domain.site import Recipient, Site, find_sounding, gather_recipients
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
 from monitor.logs import redact
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
-from monitor.notify.message import deliver_in
+from monitor.notify.message import deliver_in, find_language
 from monitor.notify.notifier import Notifier, open_notifier, read_number
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
-from monitor.store.alerting.outbox import (
-    CLOCK_MARGIN,
-    LONGEST_LEASE,
-    LONGEST_WAIT,
-    Waiting,
-    claim_due,
-    count_sent_between,
-    find_failing,
-    load_waiting,
-    mark_delivered,
-    mark_failed,
-    release_backoff,
-    release_foreign,
-)
+from monitor.store.alerting import outbox
 from monitor.store.database.engine import Database
 from monitor.store.delivery.replies import GOOD_FOR_S, make_code
 
@@ -49,39 +37,62 @@ URGENT_HELD_S: Final = 60.0  # a channel may ask to be left alone for longer; an
 URGENT_AGAIN_S: Final = 6.0  # a channel that is back is found within ten seconds while an urgent message waits
 
 
+@dataclass(eq=False)
+class Delivery:
+    """How messages are delivered, whatever their channel.
+
+    Args:
+        db: the database.
+        sites: site id -> site; read anew on each pass, so that a reloaded mapping takes effect.
+        clock: gives the present, aware UTC.
+        environ: where channels find their secrets.
+        limits: bounds of the stages.
+        jitter: source of numbers in [0, 1) for the backoff.
+        lease_s: how long a worker may hold a message.
+        language: of recipients who chose none.
+        page_url: where people reach the page, for the link of a message; empty where they cannot.
+        write_document: what channels of documents send (`Channel.sends_document`).
+        zone: of times that belong to no site.
+    """
+
+    db: Database
+    sites: Mapping[str, Site]
+    clock: Callable[[], datetime]
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    limits: Limits = Limits()  # noqa: RUF009  frozen
+    jitter: Callable[[], float] = random.random
+    lease_s: float = LEASE_S
+    language: str = ENGLISH
+    page_url: str = ""
+    write_document: Callable[[Notification], str] = lambda _notification: ""
+    zone: str = "UTC"
+
+    def list_recipients(self, site_id: str) -> tuple[Recipient, ...]:
+        """Recipients of a site; for alerts of the service itself those of all sites, each name once."""
+        site = self.sites.get(site_id)
+        return gather_recipients(self.sites.values()) if site is None else site.recipients
+
+    def find_zone(self, site_id: str) -> str:
+        """The zone of the times in a message of a site."""
+        site = self.sites.get(site_id)
+        return self.zone if site is None else site.timezone
+
+
 class ChannelWorker:
     """Claims, sends and settles the messages of one channel until stopped."""
 
-    def __init__(
-        self,
-        db: Database,
-        channel: str,
-        clock: Callable[[], datetime],
-        jitter: Callable[[], float],
-        environ: Mapping[str, str],
-        limits: Limits,
-        lease_s: float = LEASE_S,
-        find_language: Callable[[str, str], str] = lambda _site, _recipient: ENGLISH,
-        page_url: str = "",
-        write_document: Callable[[Notification], str] = lambda _notification: "",
-        list_recipients: Callable[[str], Sequence[Recipient]] = lambda _site: (),
-        find_zone: Callable[[str], str] = lambda _site: "UTC",
-    ) -> None:
-        self._page_url, self._write_document, self._list_recipients = page_url, write_document, list_recipients
-        self._find_zone = find_zone
-        self._find_language = find_language
+    def __init__(self, channel: str, how: Delivery) -> None:
+        self._how, self._db, self._clock, self._environ = how, how.db, how.clock, how.environ
         self.channel = channel
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.circuit = Circuit()
         self.last_error: str | None = None
         # by thread; by the monotonic clock: a clock that is set makes nothing hang
         self._sending_since_s: dict[int, float] = {}
-        self._db, self._clock, self._jitter, self._environ = db, clock, jitter, environ
-        self._limits, self._lease_s = limits, lease_s
         self._notifiers: dict[int, Notifier] = {}  # by thread
         self._whole: dict[int, float] = {}  # messages that the other side has: until when it may answer
         self._resumed, self._resuming = False, threading.Lock()
-        self._since = clock()
+        self._since = how.clock()
         self._tried: dict[int, datetime] = {}  # old messages that fail: when this worker tried them last
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._threads = [
@@ -113,7 +124,7 @@ class ChannelWorker:
     def is_stuck(self) -> bool:
         """Whether one delivery has outlived two leases."""
         since_s = min(list(self._sending_since_s.values()), default=None)
-        return since_s is not None and time.monotonic() - since_s > 2 * self._lease_s
+        return since_s is not None and time.monotonic() - since_s > 2 * self._how.lease_s
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -136,17 +147,19 @@ class ChannelWorker:
         if self.circuit.is_open(now) and not self._has_urgent(now):
             return False
         with self._db.write() as c:
-            sent = count_sent_between(c, self.channel, now - timedelta(hours=1), now)
-            view = View(now, sent, self._limits, self._find_quiet)
-            if now - self._since > LONGEST_LEASE + CLOCK_MARGIN:  # a worker before this one holds none any more
-                release_foreign(c, now, self.channel, self.owner)
+            sent = outbox.count_sent_between(c, self.channel, now - timedelta(hours=1), now)
+            view = View(now, sent, self._how.limits, self._find_quiet)
+            if (
+                now - self._since > outbox.LONGEST_LEASE + outbox.CLOCK_MARGIN
+            ):  # a worker before this one holds none any more
+                outbox.release_foreign(c, now, self.channel, self.owner)
             left = run_stages(c, self.channel, view)
             urgent = {message.id for message in left if message.urgent}
             # urgent ones go beside others, where the channel takes several at a time
             only = urgent if self.circuit.is_open(now) or self._sending_since_s else None
             untried = urgent - {message.id for message in left if message.attempts}
             overdue = self._find_overdue(left, now)
-            claimed = claim_due(c, now, self.owner, self._lease_s, 1, self.channel, only, overdue, untried)
+            claimed = outbox.claim_due(c, now, self.owner, self._how.lease_s, 1, self.channel, only, overdue, untried)
             if claimed:
                 self._sending_since_s[threading.get_ident()] = time.monotonic()
         if claimed and len(self._threads) > 1:
@@ -164,9 +177,9 @@ class ChannelWorker:
         return None if found is None else found.quiet
 
     def _find_recipient(self, site: str, name: str) -> Recipient | None:
-        return next((r for r in self._list_recipients(site) if r.name == name), None)
+        return next((r for r in self._how.list_recipients(site) if r.name == name), None)
 
-    def _find_overdue(self, waiting: Sequence[Waiting], now: datetime) -> set[int]:
+    def _find_overdue(self, waiting: Sequence[outbox.Waiting], now: datetime) -> set[int]:
         """Old messages that this worker has not tried for a while; their rows may say what they like."""
         return {
             w.id for w in waiting if w.is_old(now) and (
@@ -180,15 +193,13 @@ class ChannelWorker:
         with self._resuming:
             if self._resumed:
                 return
-            with self._db.read() as c:
-                failing = find_failing(c, self.channel)
+            failing = self._db.ask(outbox.find_failing, self.channel)
             self.circuit.resume(failing.attempts, failing.since, failing.refused_at)
             self.last_error = failing.error
             self._resumed = True
 
     def _has_urgent(self, now: datetime) -> bool:
-        with self._db.read() as c:
-            waiting = load_waiting(c, self.channel)
+        waiting = self._db.ask(outbox.load_waiting, self.channel)
         urgent = [w for w in waiting if w.urgent]
         return any(w.is_due(now) for w in urgent) or bool(self._find_overdue(urgent, now))
 
@@ -201,11 +212,12 @@ class ChannelWorker:
             if me not in self._notifiers:
                 self._notifiers[me] = open_notifier(self.channel, self._environ, self._db)
             if traits_of(self.channel).sends_document:
-                notification = replace(notification, document=self._write_document(notification))
-            language = self._find_language(notification.site, notification.recipient)
+                notification = replace(notification, document=self._how.write_document(notification))
+            recipients = self._how.list_recipients(notification.site)
+            language = find_language(recipients, notification.recipient, self._how.language)
             whole = self._complete(notification, language)
-            zone = self._find_zone(notification.site)
-            provider_id = deliver_in(language, self._notifiers[me], whole, page_url=self._page_url, zone=zone)
+            zone = self._how.find_zone(notification.site)
+            provider_id = deliver_in(language, self._notifiers[me], whole, page_url=self._how.page_url, zone=zone)
         except ConfigError as error:  # a person can mend it: wait, and read the settings again
             wait_s = URGENT_AGAIN_S if urgent else CONFIG_AGAIN_S
             self._settle_failure(notification, DeliveryError(error.message, retry_after_s=wait_s), urgent=urgent)
@@ -219,11 +231,11 @@ class ChannelWorker:
             self.circuit.succeed()
             self._tried.pop(notification.id, None)
             self.last_error = None
-            self._settle(lambda c, now: mark_delivered(c, notification.id, self.owner, now, provider_id))
+            self._settle(lambda c, now: outbox.mark_delivered(c, notification.id, self.owner, now, provider_id))
             if proven:  # the channel is good again: nothing waits for its own next try
                 whole_s = time.monotonic()
                 self._whole = {number: until_s for number, until_s in self._whole.items() if until_s > whole_s}
-                self._settle(lambda c, now: release_backoff(c, self.channel, now, [*self._whole]))
+                self._settle(lambda c, now: outbox.release_backoff(c, self.channel, now, [*self._whole]))
                 self.wake()
 
     def _complete(self, notification: Notification, language: str) -> Notification:
@@ -232,7 +244,7 @@ class ChannelWorker:
         kind, address = split_channel(self.channel)
         if traits_of(self.channel).orders:  # whoever of the site asks most of a siren decides what it does
             sounds_from, in_exercise = find_sounding(
-                self._list_recipients(notification.site), self.channel, exercise=notification.exercise
+                self._how.list_recipients(notification.site), self.channel, exercise=notification.exercise
             )
             return replace(notification, sounds_from=sounds_from, sounds_in_exercise=in_exercise)
         if not traits_of(self.channel).is_replied:
@@ -248,8 +260,10 @@ class ChannelWorker:
         if not traits_of(self.channel).holds:
             # secret files are read anew: a person may have set them right
             self._notifiers.pop(threading.get_ident(), None)
-        longest_s, most_s = (URGENT_AGAIN_S, URGENT_HELD_S) if urgent else (LONGEST_S, LONGEST_WAIT.total_seconds())
-        wait_s = backoff_s(notification.attempts, self._jitter, error.retry_after_s, longest_s, most_s)
+        longest_s, most_s = (
+            (URGENT_AGAIN_S, URGENT_HELD_S) if urgent else (LONGEST_S, outbox.LONGEST_WAIT.total_seconds())
+        )
+        wait_s = backoff_s(notification.attempts, self._how.jitter, error.retry_after_s, longest_s, most_s)
         if error.is_whole:
             wait_s = max(wait_s, WHOLE_S + self._sending_since_s[threading.get_ident()] - time.monotonic())
             self._whole[notification.id] = time.monotonic() + wait_s
@@ -262,7 +276,7 @@ class ChannelWorker:
         self.last_error = redact(str(error))
         _LOG.warning("notification %d by %s: %s", notification.id, self.channel.partition(":")[0], self.last_error)
         self._settle(
-            lambda c, at: mark_failed(
+            lambda c, at: outbox.mark_failed(
                 c, notification.id, self.owner, error.message, permanent=permanent,
                 next_attempt_at=at + timedelta(seconds=wait_s),
             )

@@ -169,9 +169,7 @@ class ServiceClock:
     """
 
     def __init__(
-        self,
-        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
-        uptime: Callable[[], Uptime] = read_uptime,
+        self, wall: Callable[[], datetime] = lambda: datetime.now(UTC), uptime: Callable[[], Uptime] = read_uptime
     ) -> None:
         self._wall, self._uptime = wall, uptime
         self._lock = threading.Lock()

@@ -15,15 +15,7 @@ from monitor.ingest.pipeline import Heard
 from monitor.ingest.service import Ingest
 from monitor.notify.dispatcher import Dispatcher
 from monitor.service.alarms import ServiceAlarms, make_alarm
-from monitor.service.clock import (
-    HEARD_WITHIN,
-    STEP_S,
-    ClockWord,
-    ServiceClock,
-    Step,
-    describe_step,
-    judge_clock,
-)
+from monitor.service.clock import HEARD_WITHIN, STEP_S, ClockWord, ServiceClock, Step, describe_step, judge_clock
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.schedule import Schedule
@@ -119,13 +111,10 @@ class ClockWatch:
         # it has happened and is over: the next one is a message of its own
         self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
 
-    def _is_corrected(self) -> bool:
-        return isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0
-
     def _take_word(self, word: ClockWord | None) -> None:
         """Act on what the stations' time stamps say of our clock."""
         if word is None:
-            if self._is_corrected():
+            if isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0:
                 return  # until somebody sets the clock
             for key in ("clock:stations", "clock:behind"):
                 self.alarms.clear(key, _FITS())

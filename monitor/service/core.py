@@ -18,19 +18,7 @@ from forecasting.message import Template
 from monitor import health, logs
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
-from monitor.checks.live import (
-    Evaluating,
-    Horns,
-    Intake,
-    Modem,
-    Polling,
-    Publishing,
-    Readers,
-    Rotas,
-    Telling,
-    Threads,
-    Troubles,
-)
+from monitor.checks import live
 from monitor.checks.machine import Footing, Machine, is_synchronised
 from monitor.checks.table import look, read_rows
 from monitor.config.service import ServiceConfig, load_service
@@ -214,8 +202,7 @@ class Core:
         """The CAP message of a hazard; empty for what CAP does not warn of."""
         if notification.ledger != Ledger.HAZARD:
             return ""
-        with self.db.read() as c:
-            return compose_event(c, self.config, notification.event_id)
+        return self.db.ask(compose_event, self.config, notification.event_id)
 
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""
@@ -229,12 +216,12 @@ class Core:
         self._ended[name] = problem
         log.critical("thread %s ended: %s", name, problem, exc_info=what.exc_value)
 
-    def _see_threads(self) -> Threads:
+    def _see_threads(self) -> live.Threads:
         alive = {one.name for one in threading.enumerate() if not one.name.startswith(UNNAMED)}
         ended = dict(self._ended)
         for name in alive & ended.keys():  # another one does its work
             del self._ended[name]
-        return Threads(alive, ended)
+        return live.Threads(alive, ended)
 
     def _start(self) -> None:
         threading.excepthook = self._note_ended
@@ -280,6 +267,7 @@ class Core:
         self.sirens = Sirens(
             self.db, find_access(self.config.broker), self.clock, list_topics(self.sites.values()),
             self._find_signing_keys, self.config.siren.confirm_within_s, self.config.siren.valid_for_s,
+            self.config.siren.sound_for_s,
         )  # fmt: skip
         self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock)
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
@@ -508,42 +496,40 @@ class Core:
     def _follow_conditions(self) -> None:
         grew = self.conditions.grew
         self._follow(
-            Intake(self.ingest.status(), grew), self.config.broker, Publishing(self.publisher.status(), grew),
-            Troubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()), Readers(self.readers, grew),
-            Evaluating(self.sites, self.evaluation.find_slow()),
+            live.Intake(self.ingest.status(), grew), self.config.broker, live.Publishing(self.publisher.status(), grew),
+            live.Troubles(self.reserve.trouble, compute.find_trouble(), is_synchronised()),
+            live.Readers(self.readers, grew), live.Evaluating(self.sites, self.evaluation.find_slow()),
             self._see_delivery(), self._see_threads(),
         )  # fmt: skip
 
-    def _see_delivery(self) -> Telling:
+    def _see_delivery(self) -> live.Telling:
         named, hanging = gather_channels(self.sites.values()), self.dispatcher.find_hanging()
         undelivered = self.dispatcher.find_undelivered(named)
         channels = {*named, *hanging, *self.dispatcher.list_channels()}
-        return Telling(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
+        return live.Telling(self.sites, self.dispatcher.failing, channels, hanging, undelivered)
 
     def _follow(self, *seen: object) -> None:
         self.conditions.follow((one for what in seen for one in look(what)), time.monotonic())
 
     def _follow_sources(self) -> None:
-        with self.db.read() as c:
-            polls = load_polls(c)
-        self._follow(Polling(self.config.source, self.sites, polls, self.clock()))
+        polls = self.db.ask(load_polls)
+        self._follow(live.Polling(self.config.source, self.sites, polls, self.clock()))
 
     def _follow_rotas(self) -> None:
         teams = [team for site in self.sites.values() for team in site.teams]
         if teams:
             now = self.clock()
-            with self.db.read() as c:
-                rosters = load_rosters(c, teams, now)
-            self._follow(Rotas(teams, rosters, now))
+            rosters = self.db.ask(load_rosters, teams, now)
+            self._follow(live.Rotas(teams, rosters, now))
 
     def _follow_sirens(self) -> None:
-        self._follow(Horns(self.sirens.find_troubles()))
+        self._follow(live.Horns(self.sirens.find_troubles()))
 
     def _follow_modem(self) -> None:
         try:
             self.modem.follow()
         finally:
-            self._follow(Modem(self.modem.find_trouble()))
+            self._follow(live.Modem(self.modem.find_trouble()))
 
     def _publish_push_key(self) -> None:
         private = find_key(Path(self.config.paths.state), self.config.push.key)

@@ -141,13 +141,7 @@ class Herald:
 
     def _tell(self, trouble: str) -> None:
         log.critical("cannot decide: %s; telling the people of the top level past the outbox", trouble)
-        lines = [
-            _CANNOT(text=trouble),
-            _WAITS(),
-            *self._describe(),
-            _OTHER_MEANS(),
-            _ONE_MORE(),
-        ]
+        lines = [_CANNOT(text=trouble), _WAITS(), *self._describe(), _OTHER_MEANS(), _ONE_MORE()]
         told = Told(trouble, self._clock(), join_lines(lines), tuple(self._find_addresses()))
         if not told.asked:
             log.critical("nobody can be notified: no site file names a recipient")
@@ -194,10 +188,7 @@ class Herald:
             self._send_over(now, [address])
 
     def _send_over(self, told: Told, addresses: Collection[Address]) -> None:
-        lines = [
-            _AGAIN(at=Timestamp.of(told.over_at or self._clock(), "second"), text=told.trouble),
-            _BEING_READ(),
-        ]
+        lines = [_AGAIN(at=Timestamp.of(told.over_at or self._clock(), "second"), text=told.trouble), _BEING_READ()]
         if not addresses:
             self._note_settled(told, ())
         self._send(

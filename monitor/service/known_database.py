@@ -39,8 +39,7 @@ def recognise(db: Database, state: Path, alarms: ServiceAlarms) -> None:
     Raises:
         StoreBusyError: nothing was told or noted, call again.
     """
-    with db.read() as c:
-        first = find_first(c)
+    first = db.ask(find_first)
     if first is None:
         return
     digest, begun_at = first

@@ -312,8 +312,7 @@ class Schedule:
     def _follow_stage(self, site: Site) -> None:
         """Give the entries of a site the pauses of its stage; one that is due sooner than that stays so."""
         try:
-            with self._db.read() as c:
-                stage = find_stage(c, site.id)
+            stage = self._db.ask(find_stage, site.id)
         except SlopewardError as error:
             log.warning("the stage of %s is not known for now: %s", site.id, error)
             return

@@ -22,7 +22,7 @@ from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifiers.webhook import payload
-from monitor.notify.stages import grouped, throttled
+from monitor.notify.path import grouped, throttled
 from monitor.notify.verdict import Superseded, View
 from monitor.replay.drill import DrillTerms, hold_drill, rehearse
 from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alert_events, load_alerts
@@ -293,12 +293,12 @@ def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
         )  # fmt: skip
 
     # the drill's is the higher and newer one of the group: it still does not stand for the real one
-    assert grouped.apply([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], View(NOW, 0)) == []
-    two = grouped.apply([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], View(NOW, 0))
+    assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], View(NOW, 0)) == []
+    two = grouped([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], View(NOW, 0))
     assert [(v.id, v.by) for v in two if isinstance(v, Superseded)] == [(1, 2)]
     # one place left in the hour: a real advice takes it before a hazard of a drill
     full = View(NOW, 59)
-    held = throttled.apply(
+    held = throttled(
         [waiting(2, 1, exercise=True, ledger="hazard"), waiting(1, 1, exercise=False, ledger="advice")], full
     )
     assert [v.id for v in held] == [2]

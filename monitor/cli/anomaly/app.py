@@ -7,79 +7,64 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detection.anomaly.registry import FANS, NETWORKS, list_detectors
 from forecasting.message import gather
+from monitor.cli import session
 from monitor.cli.anomaly import labels
 from monitor.cli.anomaly.points import points
-from monitor.cli.session import (
-    LARGEST_SEED,
-    Commands,
-    SiteOption,
-    open_service,
-    open_site,
-    options,
-    pick_site,
-    point_to_the_past,
-    print_json,
-    show,
-    show_in_order,
-)
+from monitor.domain.instruments.watched import BESIDE, MOTION, OWN, WATCHED
 from monitor.store.models.registry import find_active
 
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
     from monitor.store.models.proofs import Proof
 
-app = Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
+app = session.Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 app.add_typer(labels.app)
 app.command(epilog="Example: slopeward anomalies points --site north-bench")(points)
 
 
 @app.command(epilog="Example: slopeward anomalies score --site north-bench")
-def score(site: SiteOption) -> None:
+def score(site: session.SiteOption) -> None:
     """Score what is new with every detector of the site's plan."""
     from monitor.jobs import anomaly
 
-    service, db = open_service()
-    chosen, now = pick_site(service, site), datetime.now(UTC)
-    point_to_the_past(db, chosen, now)
+    (service, db, chosen), now = session.open_site(site), datetime.now(UTC)
+    session.point_to_the_past(db, chosen, now)
     said = anomaly.run(db, service, chosen, now)
-    show({"site": chosen.id, "said": said}, said)
+    session.show({"site": chosen.id, "said": said}, said)
 
 
 @app.command(epilog="Example: slopeward anomalies train --site north-bench --detector rules")
 def train(
-    site: SiteOption,
+    site: session.SiteOption,
     detector: Annotated[list[str] | None, typer.Option(help="One or more; default: those of the site file.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the networks.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=session.LARGEST_SEED, help="Of the networks.")] = 7,
 ) -> None:
     """Count the thresholds of detectors on the site's own record against its false-alarm budget; train networks."""
-    from detection.anomaly.registry import list_detectors
     from monitor.jobs.forecasts.train import train_one
 
     _check_detectors(detector)
     known = list_detectors()
-    service, db, chosen = open_site(site)
+    service, db, chosen = session.open_site(site)
     wanted = detector or [d for d in chosen.anomaly.detectors if d in known]
     now, trained = datetime.now(UTC), 0
-    point_to_the_past(db, chosen, now)
+    session.point_to_the_past(db, chosen, now)
     for name in wanted:
         said = train_one(db, service, chosen, "anomaly", name, now, seed)
-        with db.read() as c:
-            active = find_active(c, task="anomaly", kind=name, site=chosen.id)
+        active = db.ask(find_active, task="anomaly", kind=name, site=chosen.id)
         if active is None or not active.model_hash.startswith(said):
             print(f"{name}: not trained: {said}", file=sys.stderr)
             continue
         trained += 1
         facts = {"site": chosen.id, "detector": name, "model_hash": active.model_hash, "card": active.card}
-        show(facts, f"{name}: {_describe(active.card)} (model {said})")
+        session.show(facts, f"{name}: {_describe(active.card)} (model {said})")
     if trained < len(wanted) or not wanted:
         raise typer.Exit(3 if trained else 4)
 
 
 def _check_detectors(names: list[str] | None, *, beside: bool = False) -> list[str]:
     """The names, where each is that of a detector with a threshold, or `beside` forecasts; else empty."""
-    from detection.anomaly.registry import FANS, list_detectors
-
     known = [*list_detectors(), *(FANS if beside else ())]
     if unknown := [d for d in names or () if d not in known]:
         raise typer.BadParameter(f"{unknown[0]!r} has no threshold to count; expected one of: {', '.join(known)}")
@@ -112,12 +97,10 @@ def bench(
     detector: Annotated[list[str] | None, typer.Option(help="One or more instead of those that are usual.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="What a site without history is served, alone.")] = False,
     group: Annotated[
-        bool,
-        typer.Option("--group", help="Faults of several stations: a shared drift, those that follow no more."),
+        bool, typer.Option("--group", help="Faults of several stations: a shared drift, those that follow no more.")
     ] = False,
     quantities: Annotated[
-        bool,
-        typer.Option("--quantities", help="Faults in one quantity after the other; networks read the others."),
+        bool, typer.Option("--quantities", help="Faults in one quantity after the other; networks read the others.")
     ] = False,
     live: Annotated[
         float | None,
@@ -131,21 +114,8 @@ def bench(
     With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there. Where
     an anomaly criterion of the site is no advice, its detectors as they serve are tested, and the test is kept.
     """
-    from detection.anomaly.bench import (
-        TEST_FROM,
-        VOTE_GAIN,
-        find_gain,
-        format_certain,
-        format_group,
-        format_quantities,
-        format_table,
-        run_bench,
-        run_certain_bench,
-        run_group_bench,
-        run_quantities_bench,
-    )
+    from detection.anomaly import bench as trials
     from detection.anomaly.detector import start_without_history
-    from detection.anomaly.registry import FANS, NETWORKS
     from monitor.cli.anomaly.fans import build_fan_detector
 
     if (data is None) == (site is None):
@@ -162,31 +132,30 @@ def bench(
         names = ["persistence-z", "rules", "rules+checks"] + (["rules+checks+labels"] if live is not None else [])
     ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else fans
     if group:
-        found = run_group_bench(samples, wanted, budget, range(seeds), ready)
-        _show_rows(found, format_group(found))
+        found = trials.run_group_bench(samples, wanted, budget, range(seeds), ready)
+        _show_rows(found, trials.format_group(found))
         return
     if quantities:
         groups, drivers = _group_quantities(samples, beside)
         wanted = detector or ["persistence-z", "rules", "site-ae", "quantities-ae"]
-        found = run_quantities_bench(groups, drivers, wanted, budget, range(seeds))
-        _show_rows(found, format_quantities(found))
+        found = trials.run_quantities_bench(groups, drivers, wanted, budget, range(seeds))
+        _show_rows(found, trials.format_quantities(found))
         return
-    rows = run_bench(samples, names, budget, range(seeds), ready, live or TEST_FROM, beside=beside)
+    rows = trials.run_bench(samples, names, budget, range(seeds), ready, live or trials.TEST_FROM, beside=beside)
     for row in rows:
         if row["detector"] in NETWORKS:
-            gain = row["recall_gain_over_rules"] = find_gain(rows, row["detector"])
-            row["adds"] = gain is not None and gain >= VOTE_GAIN
-    certain = run_certain_bench(samples, range(seeds))
+            gain = row["recall_gain_over_rules"] = trials.find_gain(rows, row["detector"])
+            row["adds"] = gain is not None and gain >= trials.VOTE_GAIN
+    certain = trials.run_certain_bench(samples, range(seeds))
     judged = [row for row in rows if "adds" in row]
     told = [f"{row['detector']}: {_judge(row['recall_gain_over_rules'], adds=row['adds'])}" for row in judged]
-    _show_rows([*rows, *certain], "\n".join([format_table(rows), *told, format_certain(certain)]))
+    _show_rows([*rows, *certain], "\n".join([trials.format_table(rows), *told, trials.format_certain(certain)]))
     if site is not None:
         _keep_proofs(site)
 
 
 def _keep_proofs(site: str) -> None:
     """Test what serves each detector that counts for the level, and keep it; what has no threshold yet is trained."""
-    from detection.anomaly.registry import FANS
     from monitor.cli.identity import name_helper
     from monitor.jobs.anomaly import why_stale
     from monitor.jobs.anomaly_beside import list_beside
@@ -194,7 +163,7 @@ def _keep_proofs(site: str) -> None:
     from monitor.jobs.forecasts.train import HISTORY_STEPS, train_one
     from monitor.jobs.samples import history_since
 
-    service, db, chosen = open_site(site)
+    service, db, chosen = session.open_site(site)
     step_s = chosen.watched_step_s or 0.0
     for detector in chosen.anomaly.detectors:
         if find_asking(chosen, detector) is None:
@@ -209,8 +178,7 @@ def _keep_proofs(site: str) -> None:
             beside = list_beside(c, chosen, detector)
         if serving is None or why_stale(serving, chosen.anomaly, step_s, beside) is not None:
             said = train_one(db, service, chosen, "anomaly", detector, now, actor=name_helper())
-            with db.read() as c:
-                serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
+            serving = db.ask(find_active, task="anomaly", kind=detector, site=chosen.id)
             if serving is None or not serving.model_hash.startswith(said):
                 print(f"{detector}: no proof: {said}", file=sys.stderr)
                 continue
@@ -227,15 +195,15 @@ def _tell_proof(detector: str, proof: "Proof | None") -> None:
         return
     facts = {"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result}
     said = "may be a witness" if proof.passed else f"advice: {'; '.join(proof.reasons)}"
-    show_in_order(facts, f"{detector}: {said} (kept)")
+    session.show_in_order(facts, f"{detector}: {said} (kept)")
 
 
 def _show_rows(rows: Iterable[Mapping[str, Any]], table: str) -> None:
-    if not options().as_json:
+    if not session.options().as_json:
         print(table)
         return
     for row in rows:
-        print_json(row)
+        session.print_json(row)
 
 
 def _bench_points(data: str, budget: float | None, seeds: int) -> None:
@@ -261,8 +229,6 @@ def _group_quantities(
     samples: "Mapping[str, Series]", beside: "Mapping[str, Series]"
 ) -> tuple[dict[str, dict[str, "Series"]], dict[str, "Series"]]:
     """Series by quantity, the motion first, and those that nothing scores: they are read alone."""
-    from monitor.domain.instruments.watched import MOTION, OWN, WATCHED
-
     groups: dict[str, dict[str, Series]] = {MOTION: dict(samples)}
     drivers: dict[str, Series] = {}
     for name, series in beside.items():
@@ -287,7 +253,6 @@ def _read_bench(
     from detection.anomaly.neural.site_table import lay_beside
     from detection.anomaly.records import Beside
     from detection.anomaly.windows import build_series, fewest_readings
-    from monitor.domain.instruments.watched import BESIDE
 
     if data is not None:
         from forecasting.data.sources import Recipe, read_record
@@ -304,15 +269,13 @@ def _read_bench(
         usual = ["persistence-z", "ae", "site-ae", "rules", "residual-fan"]
         return series, lay_beside(series, measured), panel.step_s, usual, 0.1
     from detection.anomaly.errors import InputError
-    from detection.anomaly.registry import FANS, list_detectors
     from monitor.jobs.anomaly_beside import load_beside
     from monitor.jobs.forecasts.train import HISTORY_STEPS
     from monitor.jobs.samples import history_since, load_watched
 
     assert site is not None
-    service, db = open_service()
-    chosen, now = pick_site(service, site), datetime.now(UTC)
-    point_to_the_past(db, chosen, now)
+    (_, db, chosen), now = session.open_site(site), datetime.now(UTC)
+    session.point_to_the_past(db, chosen, now)
     step_s = chosen.watched_step_s
     if step_s is None:
         raise InputError(f"site {site} declares no series of displacement")

@@ -5,17 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from monitor.cli import session
 from monitor.cli.identity import acting, narrow_to_reader
-from monitor.cli.session import (
-    NOTHING,
-    Commands,
-    SiteOption,
-    open_database,
-    pick_site,
-    read_service,
-    say,
-    show,
-)
 from monitor.domain.instants import parse, spell
 from monitor.domain.instruments.board import CAUSES, VERDICTS
 from monitor.errors import RefusedError
@@ -24,20 +15,21 @@ from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
 from monitor.store.readings.gaps import load_gaps
 
-app = Commands()
+app = session.Commands()
 LABEL_DAYS = 400  # how far back a happening may lie
 
 
 @app.command("list")
 def list_runs(
-    site: SiteOption, days: Annotated[float, typer.Option(min=0.01, max=36525.0, help="How many days back.")] = 14.0
+    site: session.SiteOption,
+    days: Annotated[float, typer.Option(min=0.01, max=36525.0, help="How many days back.")] = 14.0,
 ) -> None:
     """List what detectors reported, and what people said; then readings that are missing; exit 4 without any.
 
     Example: slopeward anomalies list --site north-bench --days 30
     """
-    declared, now = pick_site(read_service(), site), datetime.now(UTC)
-    with open_database() as db, db.read() as c:
+    declared, now = session.pick_site(session.read_service(), site), datetime.now(UTC)
+    with session.open_database() as db, db.read() as c:
         narrow_to_reader(c, site)
         found = load_runs(c, declared, now - timedelta(days=days), now)
         gaps = load_gaps(c, site, now - timedelta(days=days), now)
@@ -46,17 +38,17 @@ def list_runs(
         line = f"{run.station} {run.quantity} {spell(run.from_at)[:19]}Z to {spell(run.to_at)[:19]}Z {run.kind}"
         found_by = f"{', '.join(run.detectors)}, {run.score:.2g} times the threshold"
         against = f"compared with {', '.join(run.compared_with)}"
-        show(spell_run(run), f"{line} ({found_by}; {against}): {said}")
+        session.show(spell_run(run), f"{line} ({found_by}; {against}): {said}")
     for gap in gaps:
         line = f"{gap.station} {gap.quantity} {spell(gap.from_at)[:19]}Z to {spell(gap.to_at)[:19]}Z gap"
         facts = {
             "station": gap.station, "quantity": gap.quantity, "from": spell(gap.from_at), "to": spell(gap.to_at),
             "kind": "gap", "missing": gap.missing,
         }  # fmt: skip
-        show(facts, f"{line} ({gap.missing} readings missing)")
+        session.show(facts, f"{line} ({gap.missing} readings missing)")
     if not found and not gaps:
-        say("no anomaly")
-        raise typer.Exit(NOTHING)
+        session.say("no anomaly")
+        raise typer.Exit(session.NOTHING)
 
 
 def spell_run(run: AnomalyRun) -> dict[str, Any]:
@@ -89,18 +81,18 @@ def label(
         instant = parse(at)
     except ValueError as error:
         raise RefusedError(f"--at: {error}") from error
-    declared = pick_site(read_service(), site)
+    declared = session.pick_site(session.read_service(), site)
     with acting(by, site) as (c, who, now):
         since = now - timedelta(days=LABEL_DAYS)
         run = find_run(load_runs(c, declared, since, now), station, instant, quantity)
         number = add_label(c, site, run, verdict, cause, who, note, now)
     facts = {"label": number, "station": station, "quantity": run.quantity, "verdict": verdict, "cause": cause}
-    show(facts, f"{station} {run.quantity} {spell(run.from_at)[:19]}Z: {verdict}, {cause}")
+    session.show(facts, f"{station} {run.quantity} {spell(run.from_at)[:19]}Z: {verdict}, {cause}")
 
 
 @app.command("budget")
 def list_budgets(
-    site: SiteOption,
+    site: session.SiteOption,
     history: Annotated[bool, typer.Option("--history", help="Every correction that was kept, oldest first")] = False,
     recompute: Annotated[bool, typer.Option("--recompute", help="Count each again; exit 1 where one differs")] = False,
 ) -> None:
@@ -108,9 +100,9 @@ def list_budgets(
 
     Example: slopeward anomalies budget --site north-bench --history --recompute
     """
-    declared, now = pick_site(read_service(), site), datetime.now(UTC)
+    declared, now = session.pick_site(session.read_service(), site), datetime.now(UTC)
     differ = 0
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         narrow_to_reader(c, site)
         measured = [] if history or recompute else measure_detectors(c, declared, now)
         kept = load_budgets(c, site) if history or recompute else []
@@ -120,7 +112,7 @@ def list_budgets(
         explained = f", {one.known_cause} with a known cause" if one.known_cause else ""
         line = f"{one.detector}: {one.describe()}; {against}"
         seen = f"{one.reported} alarms in {one.sensor_months:.1f} sensor-months in all"
-        show(spell_budget(one), f"{line}; {seen}{explained}")
+        session.show(spell_budget(one), f"{line}; {seen}{explained}")
     for row in kept:
         is_same = not recompute or counts_again(row)
         differ += not is_same
@@ -128,12 +120,12 @@ def list_budgets(
         line = f"{head} by {row.by}: {row.reason}"
         facts = {k: v for k, v in row._mapping.items() if k != "evidence"} | {"at": spell(row.at), "same": is_same}  # noqa: SLF001
         facts["from_at"] = spell(row.from_at)
-        show(facts, line if is_same else f"{line}: DIFFERS when counted again")
+        session.show(facts, line if is_same else f"{line}: DIFFERS when counted again")
     if differ:
         raise typer.Exit(1)
     if not measured and not kept:
-        say("no detector with a threshold" if not (history or recompute) else "nothing was kept yet")
-        raise typer.Exit(NOTHING)
+        session.say("no detector with a threshold" if not (history or recompute) else "nothing was kept yet")
+        raise typer.Exit(session.NOTHING)
 
 
 def spell_budget(one: Measured) -> dict[str, Any]:
@@ -164,8 +156,10 @@ def set_factor(
 
     Example: slopeward anomalies factor north-bench rules 1 --reason "the labels of March were a mistake"
     """
-    declared = pick_site(read_service(), site)
+    declared = session.pick_site(session.read_service(), site)
     with acting(by, site) as (c, who, now):
         before = keep_factor(c, declared, detector, factor, who, reason, now)
     facts = {"site": site, "detector": detector, "factor_before": before.factor, "factor": factor}
-    show(facts, f"{detector}: the threshold is {factor:.3g} times the counted one, it was {before.factor:.3g} times")
+    session.show(
+        facts, f"{detector}: the threshold is {factor:.3g} times the counted one, it was {before.factor:.3g} times"
+    )

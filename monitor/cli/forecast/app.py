@@ -5,40 +5,30 @@ from typing import Annotated
 
 import typer
 
+from monitor.cli import session
 from monitor.cli.forecast import explain, grid, models, points, refit, season, trials
 from monitor.cli.identity import name_helper
-from monitor.cli.session import (
-    LARGEST_SEED,
-    Commands,
-    SiteOption,
-    open_service,
-    open_site,
-    pick_site,
-    point_to_the_past,
-    show,
-)
 
-app = Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
+app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: slopeward forecast run --site north-bench")
-def run(site: SiteOption) -> None:
+def run(site: session.SiteOption) -> None:
     """Issue forecasts of a site from what is known now, and score those whose targets have come."""
     from monitor.jobs.forecasts import rescore, run
 
-    service, db = open_service()
-    one, now = pick_site(service, site), datetime.now(UTC)
+    (service, db, one), now = session.open_site(site), datetime.now(UTC)
     for job, said in (("issue", run.run(db, service, one, now)), ("score", rescore.run(db, service, one, now))):
-        show({"site": one.id, "job": job, "said": said}, said)
-    point_to_the_past(db, one, now)
+        session.show({"site": one.id, "job": job, "said": said}, said)
+    session.point_to_the_past(db, one, now)
 
 
 @app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")
 def train(
-    site: SiteOption,
+    site: session.SiteOption,
     model: Annotated[str, typer.Option(help="A network of docs/reference/forecasting-models.md.")] = "gru",
     seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="Same seed and data give the same checkpoint.")
+        int, typer.Option(min=0, max=session.LARGEST_SEED, help="Same seed and data give the same checkpoint.")
     ] = 7,
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
@@ -47,23 +37,17 @@ def train(
 
     if model not in NETWORKS:
         raise typer.BadParameter(f"no network is called {model!r}; there are {', '.join(sorted(NETWORKS))}")
-    service, db, one = open_site(site)
+    service, db, one = session.open_site(site)
     said = train_one(db, service, one, "forecast", model, datetime.now(UTC), seed, actor=name_helper())
-    show({"site": one.id, "model": model, "seed": seed, "said": said}, said)
+    session.show({"site": one.id, "model": model, "seed": seed, "said": said}, said)
 
 
 for verb, example in (
     (explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
     (models.models, "slopeward forecast models --site north-bench --history"),
     (models.compare, "slopeward forecast compare --site north-bench --horizon 7d"),
-    (
-        models.promote,
-        'slopeward forecast promote 3fa1b2 --site north-bench --horizon 1d --reason "90 days of it"',
-    ),
-    (
-        models.retire,
-        'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"',
-    ),
+    (models.promote, 'slopeward forecast promote 3fa1b2 --site north-bench --horizon 1d --reason "90 days of it"'),
+    (models.retire, 'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"'),
     (grid.grid, "slopeward forecast grid --site north-bench --grid grid.toml"),
     (points.points, "slopeward forecast points --site north-bench --most 20"),
     (refit.refit, "slopeward forecast refit --site north-bench"),

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from monitor.cli.session import Commands, options, print_json
+from monitor.cli.session import Commands, options, print_if_json, print_json
+from monitor.domain.instants import from_epoch_s, parse_duration_s, spell
 
 DAY_S = 86_400.0
 
@@ -96,9 +97,7 @@ def bench(
     else:
         raise typer.BadParameter(f"no curves {curves!r}; there are voight, non-failing, failure-curves")
     for row in rows:
-        if options().as_json:
-            print_json(row)
-        else:
+        if not print_if_json(row):
             _print_table(row)
 
 
@@ -124,8 +123,6 @@ def _line(issue: Any) -> str:
 
 
 def _instant(at_s: float | None) -> str | None:
-    from monitor.domain.instants import from_epoch_s, spell
-
     return None if at_s is None else spell(from_epoch_s(at_s))
 
 
@@ -137,8 +134,6 @@ def _print_table(row: dict[str, Any]) -> None:
 
 # ---- reading options ---------------------------------------------------------------------------------------------
 def _interval_s(given: str | None, times_s: list[float]) -> float:
-    from monitor.domain.instants import parse_duration_s
-
     if given is not None:
         try:
             interval_s = parse_duration_s(given)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli.identity import name_helper
-from monitor.cli.session import LARGEST_SEED, NOTHING, SiteOption, open_service, options, pick_site, say, show
+from monitor.cli.session import LARGEST_SEED, NOTHING, SiteOption, open_site, options, say, show
 
 if TYPE_CHECKING:
     from forecasting.evaluation.grid import GridRow
@@ -41,8 +41,7 @@ def grid(
     from monitor.jobs.forecasts.train import train_one
 
     wanted = read_grid(grid_file)
-    service, db = open_service()
-    one, now = pick_site(service, site), datetime.now(UTC)
+    (service, db, one), now = open_site(site), datetime.now(UTC)
     with db:
         scored = score_grid(db, service, one, wanted, now, seed, say)
         rows = compare_settings(scored.errors)

@@ -7,22 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from monitor.cli import session
 from monitor.cli.identity import act_by_two, prove
-from monitor.cli.session import (
-    NOTHING,
-    SiteOption,
-    check_site,
-    open_database,
-    open_service,
-    open_site,
-    options,
-    pick_site,
-    print_json,
-    read_duration_s,
-    require_any,
-    say,
-    show,
-)
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError, SlopewardError
 from monitor.store.people.countersign import SharedAct
@@ -56,34 +42,34 @@ def models(
         if not everything:
             raise
         found = False
-        say(f"no trained models: {error}")
+        session.say(f"no trained models: {error}")
     if everything:
         from monitor.cli.forecast.catalogue import RECORDS, list_models, tell_model
 
-        if not options().as_json:
+        if not session.options().as_json:
             print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
-            show(row, tell_model(row))
+            session.show(row, tell_model(row))
     elif not found:
         of = f" of {site}" if site else ""
-        say(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
-        raise typer.Exit(NOTHING)
+        session.say(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
+        raise typer.Exit(session.NOTHING)
 
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
     """Whether any trained model was listed."""
     from monitor.store.models.registry import load_gates, load_models, load_transitions
 
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         rows = [r for r in load_models(c, site=site) if everything or r.state != "retired"]
-        check_site(c, site, rows)
+        session.check_site(c, site, rows)
         gates = load_gates(c, [r.model_hash for r in rows])
         changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
     for row in rows:
         mine = list(gates.get(row.model_hash, {}).values())
-        if options().as_json:
+        if session.options().as_json:
             told = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes[row.model_hash]]
-            print_json(
+            session.print_json(
                 _model_facts(row)
                 | {"horizons": [_gate_facts(g) for g in mine]}
                 | ({"history": told} if history else {})
@@ -102,7 +88,7 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
 
 
 def compare(
-    site: SiteOption,
+    site: session.SiteOption,
     horizon: HorizonOption = None,
     days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Forecasts issued in the newest days.")] = 90,
     by_stage: Annotated[
@@ -117,8 +103,7 @@ def compare(
     from monitor.store.models.registry import load_models
     from monitor.store.models.scores import load_forecasters, load_scored, load_series_names
 
-    service, db = open_service()
-    one, now = pick_site(service, site), datetime.now(UTC)
+    (_, db, one), now = session.open_site(site), datetime.now(UTC)
     since = now - timedelta(days=days)
     found = 0
     with db, db.read() as c:
@@ -145,13 +130,13 @@ def compare(
                         "stage": _said(stage), "situation": _said(situation), "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }  # fmt: skip
-                    show(facts, _compare_line(facts))
-    require_any(found, "nothing is scored yet")
+                    session.show(facts, _compare_line(facts))
+    session.require_any(found, "nothing is scored yet")
 
 
 def promote(
     model_hash: HashArgument,
-    site: SiteOption,
+    site: session.SiteOption,
     reason: Reason,
     horizon: HorizonOption = None,
     by: By = None,
@@ -161,7 +146,7 @@ def promote(
     """Show a forecaster from the next issue on where its gate is open; by two people also where it is not."""
     from monitor.jobs.forecasts.model_acts import promote as act
 
-    service, db, one = open_site(site)
+    service, db, one = session.open_site(site)
     horizon_s = None if horizon is None else _horizons(one.forecast.horizons_s, horizon)[0]
     with db:
         who, now = prove(db, by, site), datetime.now(UTC)
@@ -174,27 +159,26 @@ def promote(
             ),
         )  # fmt: skip
     for line in said:
-        show({"site": site, "said": line}, line)
+        session.show({"site": site, "said": line}, line)
 
 
-def retire(model_hash: HashArgument, site: SiteOption, reason: Reason, by: By = None) -> None:
+def retire(model_hash: HashArgument, site: session.SiteOption, reason: Reason, by: By = None) -> None:
     """Let a forecaster go; where it was shown, forecasts are issued again at once without it."""
     from monitor.jobs.forecasts.issue import issue_forecasts
     from monitor.jobs.forecasts.model_acts import retire_model
 
-    service, db, one = open_site(site)
+    service, db, one = session.open_site(site)
     with db:
         who, now = prove(db, by, site), datetime.now(UTC)
-        with db.write() as c:
-            line, shown = retire_model(c, one, model_hash, who, reason, now)
+        line, shown = db.do(retire_model, one, model_hash, who, reason, now)
         issued = issue_forecasts(db, service, one, now) if shown else None
-    show({"site": site, "said": line, "issued": issued}, line + (f"; {issued}" if issued else ""))
+    session.show({"site": site, "said": line, "issued": issued}, line + (f"; {issued}" if issued else ""))
 
 
 def _horizons(known: tuple[float, ...], asked: str | None) -> tuple[float, ...]:
     if asked is None:
         return known
-    horizon_s = read_duration_s("--horizon", asked)
+    horizon_s = session.read_duration_s("--horizon", asked)
     if horizon_s not in known:
         raise RefusedError(f"--horizon {asked}: the site forecasts at {', '.join(_words(h) for h in known)}")
     return (horizon_s,)

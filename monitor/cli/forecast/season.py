@@ -6,23 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from monitor.cli import session
 from monitor.cli.identity import require_readable
-from monitor.cli.session import (
-    NOTHING,
-    SiteOption,
-    check_site,
-    open_service,
-    pick_site,
-    require_any,
-    say,
-    show,
-    write_table,
-)
 from monitor.store.schema.views import load_view
 
 
 def season(
-    site: SiteOption,
+    site: session.SiteOption,
     station: Annotated[str | None, typer.Option("--station", help="Only this station.")] = None,
     quantity: Annotated[str | None, typer.Option("--quantity", help="Only this quantity.")] = None,
     compute: Annotated[bool, typer.Option("--now", help="Split anew now; do not wait for the night.")] = False,
@@ -31,10 +21,10 @@ def season(
     """Show trend, season and remainder of each series, or why there is none; exit 4 when nothing was split."""
     from monitor.jobs.forecasts.season import split_site
 
-    service, db = open_service()
+    service, db = session.open_service()
     with db:
         if compute:
-            say(split_site(db, service, pick_site(service, site), datetime.now(UTC)))
+            session.say(split_site(db, service, session.pick_site(service, site), datetime.now(UTC)))
         asked = {"site": site, "station": station, "quantity": quantity}
         only: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         order = ("station", "quantity")
@@ -42,16 +32,16 @@ def season(
             require_readable(c, site)
             heads = load_view(c, "series_seasons", order_by=order, **only)
             rows = load_view(c, "season_components", order_by=(*order, "at"), **only) if out else []
-            check_site(c, site, heads)
-    require_any(heads, "nothing was split yet; `--now` does not wait for the night")
+            session.check_site(c, site, heads)
+    session.require_any(heads, "nothing was split yet; `--now` does not wait for the night")
     if out is None:
         for head in heads:
-            show(head, _describe(head))
+            session.show(head, _describe(head))
     elif not rows:
-        say("no series has a split: see why without --csv")
-        raise typer.Exit(NOTHING)
+        session.say("no series has a split: see why without --csv")
+        raise typer.Exit(session.NOTHING)
     else:
-        write_table(rows, out, "rows")
+        session.write_table(rows, out, "rows")
 
 
 def _describe(head: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_json, say, show_in_order
+from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, say, show_in_order
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 
@@ -212,9 +212,7 @@ def leak_test(
         period = max(2, round(365 * 86400 / panel.step_s))
         for result, worth in run_decomposition_test(panel.values[:, 0], steps, period=period, count=count, seed=seed):
             leaking += [result.model] if result.leaks else []
-            if options().as_json:
-                print_json(result.to_json() | worth)
-            else:
+            if not print_if_json(result.to_json() | worth):
                 print(
                     f"{result.model:26} {result.forecasts} forecasts, {result.changed} changed; RMSE causal "
                     f"{_mm(worth['rmse_causal_mm'])}, whole series {_mm(worth['rmse_whole_series_mm'])}, without "
@@ -223,9 +221,7 @@ def leak_test(
     else:
         for result in run_leak_test(panel, model_list(models), spans, count=count, seed=seed):
             leaking += [result.model] if result.leaks else []
-            if options().as_json:
-                print_json(result.to_json())
-            else:
+            if not print_if_json(result.to_json()):
                 print(
                     f"{result.model:20} {result.forecasts} forecasts, {result.changed} changed; "
                     f"{result.refits} fits repeated, {result.refits_changed} changed"

@@ -227,8 +227,7 @@ def totp(
 
 def _begin_totp(db: Database, vault: Vault, name: str, now: datetime, by: str | None) -> str | None:
     """Print the address for the authenticator; the first code where somebody sits at a terminal, else None."""
-    with db.write() as c:
-        address = second_factor.add_second_factor(c, vault, name, now, pending=True)
+    address = db.do(second_factor.add_second_factor, vault, name, now, pending=True)
     say(f"enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again")
     show({"name": name, "totp": False, "address": address}, address)
     if options().as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):

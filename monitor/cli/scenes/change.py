@@ -19,8 +19,7 @@ EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-
 def compare(
     scene: Annotated[list[Path], typer.Argument(help="Two or more scenes of one ground, in any order.")],
     model: Annotated[
-        str,
-        typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none."),
+        str, typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none.")
     ] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines and pictures of each date.")] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0)] = None,

@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli.session import Commands, ending_at, options, print_json, tell_progress, warn
+from detection.clouds.errors import NoPointsError
+from monitor.cli.session import Commands, ending_at, print_if_json, tell_progress, warn
 from monitor.errors import SlopewardError
 
 app = Commands(help="Grid and compare point clouds (LAS, LAZ).", no_args_is_help=True)
@@ -29,7 +30,6 @@ def grid(
     height_unit: HeightUnit = None,
 ) -> None:
     """A raster of ground heights with the error of each cell; `slopeward scenes dod` subtracts two of them."""
-    from detection.clouds.errors import NoPointsError
     from detection.clouds.grid import GridAsked, grid_clouds
     from detection.clouds.header import read_header
 
@@ -39,8 +39,7 @@ def grid(
     with ending_at(NoPointsError):
         found = grid_clouds(files := _list_clouds(clouds), out, asked, tell_progress())
     warn(found.warnings)
-    if options().as_json:
-        print_json(asdict(found))
+    if print_if_json(asdict(found)):
         return
     held = sum(read_header(file).points for file in files)
     left_out = f", {held - found.points:,} outside or noise" if held > found.points else ""
@@ -86,7 +85,6 @@ def compare(
 ) -> None:
     """Distances along the normals (M3C2) and where they are significant at 95 %; exit 4: no ground in common."""
     from detection.clouds.distance import DistanceAsked, compare_clouds
-    from detection.clouds.errors import NoPointsError
 
     asked = DistanceAsked(
         spacing_m=spacing, normal_m=normal, radius_m=radius, depth_m=depth, ground=ground, stable=stable,
@@ -96,8 +94,7 @@ def compare(
     with ending_at(NoPointsError):
         found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), asked, tell_progress())
     warn(found.warnings)
-    if options().as_json:
-        print_json(asdict(found))
+    if print_if_json(asdict(found)):
         return
     east, north, up = found.shift_m
     print(

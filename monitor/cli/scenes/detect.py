@@ -33,8 +33,7 @@ def detect(
         ),
     ],
     model: Annotated[
-        str,
-        typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none."),
+        str, typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none.")
     ] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")

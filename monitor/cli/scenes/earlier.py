@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.records import INDEX
 from monitor.cli.session import say, warn
 from monitor.domain.instants import FUTURE_TOLERANCE
@@ -22,7 +23,6 @@ def check_past(scenes: Iterable[Path], now: datetime) -> None:
         SceneError: one is.
         ImageryError: one of them cannot be read.
     """
-    from detection.imagery.errors import SceneError
     from detection.imagery.scene.scene import read_scene
 
     for scene in scenes:
@@ -41,7 +41,6 @@ def check_order(scene: Path, pre: Path) -> None:
         SceneError: it was not.
         ImageryError: one of them cannot be read.
     """
-    from detection.imagery.errors import SceneError
     from detection.imagery.scene.scene import read_scene
 
     taken, before = read_scene(scene).acquired_at, read_scene(pre).acquired_at
@@ -60,7 +59,6 @@ def detect_before(
     payload: Mapping[str, Any], pre: Path, progress: Callable[[str, float], None] = lambda *_: None
 ) -> dict[str, Any] | None:
     """Find footprints on the scene before with the same weights and limits; None where none of its pixels is valid."""
-    from detection.imagery.errors import NoValidPixelsError
     from detection.imagery.footprints.detect import detect
 
     folder = str(Path(payload["out_dir"]) / "pre")

@@ -3,14 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from monitor.cli.session import (
-    SiteOption,
-    check_site,
-    open_database,
-    options,
-    print_json,
-    require_any,
-)
+from monitor.cli.session import SiteOption, check_site, open_database, options, print_json, require_any
 from monitor.errors import SlopewardError
 
 if TYPE_CHECKING:
@@ -19,9 +12,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: slopeward scenes export --site north-bench > footprints.geojson"
 
 
-def export(
-    site: SiteOption,
-) -> None:
+def export(site: SiteOption) -> None:
     """Print all footprints of a site as GeoJSON; exit 4 when there is none.
 
     With --json each footprint is a GeoJSON Feature on a line of its own.

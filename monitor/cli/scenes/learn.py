@@ -13,7 +13,7 @@ import typer
 
 from monitor.cli.scenes.local import placing_by
 from monitor.cli.scenes.train import asked_to_stop, show_progress
-from monitor.cli.session import LARGEST_SEED, open_service, options, pick_site, print_json, say
+from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, say
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
 from monitor.store.models.registry import SHORT, add_model
@@ -103,9 +103,7 @@ def learn(
             say(f"stopped; the same command goes on in {target}")
             return
         answer = learnt.answer | ({} if owner is None else _keep(owner, learnt))
-    if options().as_json:
-        print_json(answer)
-    else:
+    if not print_if_json(answer):
         _show(answer, target, site)
     if not answer["offered"]:
         raise typer.Exit(NOT_OFFERED)

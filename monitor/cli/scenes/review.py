@@ -8,19 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from monitor.cli import session
 from monitor.cli.identity import acting
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.session import (
-    Commands,
-    SiteOption,
-    check_site,
-    open_database,
-    open_site,
-    options,
-    print_json,
-    require_any,
-    show_in_order,
-)
 from monitor.domain.instants import spell
 from monitor.errors import SlopewardError
 from monitor.store.models.registry import find_weights
@@ -28,7 +18,7 @@ from monitor.store.scenes import reviews as store
 
 OUTLINE_BYTES = 16 << 20
 
-app = Commands(no_args_is_help=True, help=__doc__)
+app = session.Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
 Note = Annotated[str | None, typer.Option("--note", help="Why.")]
 Outline = Annotated[Path, typer.Option(help="GeoJSON in lon/lat: a polygon, or a feature of one.")]
@@ -37,33 +27,31 @@ Polygon = Annotated[str, typer.Argument(metavar="POLYGON", help="Id of the footp
 
 @app.command("list", epilog="Example: slopeward scenes review list --site north-bench")
 def list_(
-    site: SiteOption,
+    site: session.SiteOption,
     everything: Annotated[bool, typer.Option("--all", help="Also those it was sure of or that were judged.")] = False,
 ) -> None:
     """Show the footprints that wait for a look, the least sure first; exit 4 when there is none."""
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         found = store.load_reviewed(c, site)
-        check_site(c, site, found)
+        session.check_site(c, site, found)
     shown = [one for one in found if everything or (one.unsure and one.verdict is None)]
     for one in shown:
-        if options().as_json:
-            print_json(_facts(one))
-        else:
+        if not session.print_if_json(_facts(one)):
             said = one.verdict or "waiting"
             found_by = f"by {one.method}"
             if one.method == store.NETWORK:
                 found_by = f"{one.mean_probability:.3f} (from {one.threshold:g})"
             print(f"{one.polygon_id[:12]}  {one.scene}  {found_by}  {one.area_m2:,.0f} m²  {one.change}  {said}")
-    require_any(shown, "no footprint" + ("" if everything else " waits for a look; --all lists the others"))
+    session.require_any(shown, "no footprint" + ("" if everything else " waits for a look; --all lists the others"))
 
 
 def _verdict(word: str, *, outlined: bool) -> Callable[..., None]:
     """The verb that keeps this verdict; one that gives another outline asks for it."""
 
-    def keep(polygon: Polygon, site: SiteOption, by: By = None, note: Note = None) -> None:
+    def keep(polygon: Polygon, site: session.SiteOption, by: By = None, note: Note = None) -> None:
         _keep(site, polygon, word, by, note)
 
-    def redraw(polygon: Polygon, site: SiteOption, outline: Outline, by: By = None, note: Note = None) -> None:
+    def redraw(polygon: Polygon, site: session.SiteOption, outline: Outline, by: By = None, note: Note = None) -> None:
         _keep(site, polygon, word, by, note, _read_outline(outline))
 
     return redraw if outlined else keep
@@ -80,7 +68,7 @@ for verdict, says, more in (
 
 @app.command(epilog="Example: slopeward scenes review retrain --site north-bench --data DIR --out new.safetensors")
 def retrain(
-    site: SiteOption,
+    site: session.SiteOption,
     out: Annotated[Path, typer.Option(help="The .safetensors file of the candidate.")],
     data: Annotated[Path | None, typer.Option("--data", help="Folder below which the weights' own data lie.")] = None,
     weights: Annotated[str | None, typer.Option(help="Weights in use; else those of the site file.")] = None,
@@ -92,7 +80,7 @@ def retrain(
     from detection.imagery.training.retraining import retrain as run_retrain
 
     torch.set_num_threads(1)
-    _, db, owner = open_site(site)
+    _, db, owner = session.open_site(site)
     with db.read() as c:
         in_use = weights or find_weights(c, owner, datetime.now(UTC))
     model_hash = load_model(in_use).model_hash
@@ -103,7 +91,7 @@ def retrain(
             {"weights": in_use, "out": str(out), "data": data, "reviews": [_payload(one) for one in judged]}
         )
     head = f"{out}: {'passed' if answer['gate']['passed'] else 'did not pass'} its gate"
-    show_in_order(answer, "\n  ".join([head, *answer["gate"]["reasons"]]))
+    session.show_in_order(answer, "\n  ".join([head, *answer["gate"]["reasons"]]))
     if not answer["gate"]["passed"]:
         raise typer.Exit(3)
 
@@ -112,9 +100,9 @@ def _keep(
     site: str, polygon: str, verdict: str, by: str | None, note: str | None, geometry: dict[str, Any] | None = None
 ) -> None:
     with acting(by, site) as (c, who, now):
-        check_site(c, site)
+        session.check_site(c, site)
         one = store.add_review(c, site, polygon, verdict, who, now, note=note, geometry=geometry)
-    show_in_order(_facts(one), f"{one.polygon_id[:12]} on {one.scene}: {one.verdict} by {one.by}")
+    session.show_in_order(_facts(one), f"{one.polygon_id[:12]} on {one.scene}: {one.verdict} by {one.by}")
 
 
 def _read_outline(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import typer
 
 from detection.imagery.change.radar_records import RadarAsked, RadarChange
 from monitor.cli.scenes.local import SiteFile, placing_by_file
-from monitor.cli.session import ending_at, options, print_json, tell_progress, warn
+from monitor.cli.session import ending_at, print_if_json, tell_progress, warn
 
 EXAMPLE = "Example: slopeward scenes sar --before 20260501_VV.tif --after 20260513_VV.tif --out ./change --json"
 SHOWN = 12
@@ -57,9 +57,7 @@ def sar(
     with ending_at(NoValidPixelsError), placing_by_file(site):
         found = find_radar_change(asked, tell_progress())
     warn(found.warnings)
-    if options().as_json:
-        print_json(found.tell())
-    else:
+    if not print_if_json(found.tell()):
         _show(found)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from detection.imagery.insar.records import Reference, StackAsked, StackRates
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.session import ending_at, open_service, options, pick_site, print_json, warn
+from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, warn
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
@@ -56,8 +56,7 @@ def rates(
         stored = _store(target, label, found, stack)
         with target[0].write() as c:
             coherences = store_coherence(c, target[1], label, found, datetime.now(UTC))
-    if options().as_json:
-        print_json({**found.tell(), "stored": stored, "stored_coherence": coherences})
+    if print_if_json({**found.tell(), "stored": stored, "stored_coherence": coherences}):
         return
     spread = found.rate_mm_per_year
     print(
@@ -97,15 +96,7 @@ def _open(site: str) -> tuple[Database, Site]:
 
 def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: Path) -> int:
     """Put the points and their displacements into a set of the site; the same stack again adds nothing."""
-    from monitor.store.readings.points import (
-        Point,
-        PointsAdded,
-        PointValue,
-        add_delivery,
-        add_point_values,
-        open_point_set,
-        place_points,
-    )
+    from monitor.store.readings import points
 
     db, site = target[0], target[1].id
     began_at = datetime.now(UTC)
@@ -115,14 +106,14 @@ def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: P
     for begin in range(0, len(found.points), step):
         part = found.points[begin : begin + step]
         with db.write() as c:
-            set_id = open_point_set(c, site, name, LOS, "mm")
-            placed = place_points(c, set_id, [Point(p.pid, p.lat, p.lon) for p in part])
-            values = [PointValue(p.pid, at, v) for p in part for at, v in zip(dates, p.values_mm, strict=True)]
-            added = add_point_values(c, placed, values, datetime.now(UTC), began_at)
+            set_id = points.open_point_set(c, site, name, LOS, "mm")
+            placed = points.place_points(c, set_id, [points.Point(p.pid, p.lat, p.lon) for p in part])
+            values = [points.PointValue(p.pid, at, v) for p in part for at, v in zip(dates, p.values_mm, strict=True)]
+            added = points.add_point_values(c, placed, values, datetime.now(UTC), began_at)
         stored, revisions = stored + added.stored, revisions + added.revisions
     if stored:
         with db.write() as c:
-            set_id = open_point_set(c, site, name, LOS, "mm")
-            told = PointsAdded(stored, 0, revisions)
-            add_delivery(c, site, set_id, stack.resolve().name, datetime.now(UTC), dates[-1], told)
+            set_id = points.open_point_set(c, site, name, LOS, "mm")
+            told = points.PointsAdded(stored, 0, revisions)
+            points.add_delivery(c, site, set_id, stack.resolve().name, datetime.now(UTC), dates[-1], told)
     return stored

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.scenes.local import SiteFile, placing_by_file
-from monitor.cli.session import ending_at, options, print_json, warn
+from monitor.cli.session import ending_at, print_if_json, warn
 
 EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 --sigma-newer-m 0.15 --json"
 
@@ -33,8 +33,7 @@ def dod(
             minimum_area_m2=minimum_area_m2, out_dir=out,
         )  # fmt: skip
     warn(found.warnings)
-    if options().as_json:
-        print_json(asdict(found))
+    if print_if_json(asdict(found)):
         return
     print(f"offset {found.offset_m:+.3f} m, limit of detection {found.limit_of_detection_m:.3f} m (95 %)")
     for kind, part in (("loss", found.loss), ("gain", found.gain)):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, Commands, ending_at, options, print_json, tell_progress, warn
+from monitor.cli.session import LARGEST_SEED, Commands, ending_at, print_if_json, tell_progress, warn
 
 app = Commands(help="Maps of where landslides of an inventory would lie; never when.", no_args_is_help=True)
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]
@@ -46,8 +46,7 @@ def train(
     asked = Asked(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
     answer = run_training(asked, tell_progress())
     warn(answer["warnings"])
-    if options().as_json:
-        print_json(answer)
+    if print_if_json(answer):
         return
     scores = answer["scores"]
     low, high = scores["interval"]
@@ -75,8 +74,7 @@ def draw(
     with ending_at(NoValidPixelsError):
         answer = make_map(MapAsked(study, model, out, datetime.now(UTC).date()), tell_progress())
     warn(answer["warnings"])
-    if options().as_json:
-        print_json(answer)
+    if print_if_json(answer):
         return
     shares = ", ".join(f"{name} {share:.1%}" for name, share in answer["class_shares"].items())
     size = f"{answer['width']} x {answer['height']} px"

@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from monitor.cli import session
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.session import (
-    NOTHING,
-    ending_at,
-    open_service,
-    options,
-    pick_site,
-    print_json,
-    say,
-    tell_progress,
-    warn,
-)
 from monitor.errors import SlopewardError
 from monitor.export.tables import write_csv
 from monitor.ingest.files.reading import FileResult
@@ -57,22 +47,26 @@ def track(
 
     if (at == "stations") != (site is not None):
         raise typer.BadParameter("--at stations and --site belong together")
-    service, db = open_service() if site is not None else (None, None)
-    target = None if service is None or site is None else pick_site(service, site)
+    service, db = session.open_service() if site is not None else (None, None)
+    target = None if service is None or site is None else session.pick_site(service, site)
     asked = TrackAsked(
         window_px=window, step_px=step, most_m=most, stable=stable, band=band, out_dir=out,
         places={} if target is None else list_image_places(target),
         older_at=_read_time(older_at, "--older-at"), newer_at=_read_time(newer_at, "--newer-at"),
     )  # fmt: skip
-    with ending_at(NoValidPixelsError), placing_by(target):
-        found = find_vectors(older, newer, asked, tell_progress())
+    with session.ending_at(NoValidPixelsError), placing_by(target):
+        found = find_vectors(older, newer, asked, session.tell_progress())
     stored = None
     if target is not None and db is not None and service is not None:
         if found.older_at is None or found.newer_at is None:
             raise SlopewardError("when were the images taken? give --older-at and --newer-at")
         now = datetime.now(UTC)
         pipeline = Pipeline(db, {target.id: target}, lambda: datetime.now(UTC), service.limits)
-        moved = _list_moved(found)
+        moved = [
+            Moved(v.name, (v.east_m * 1e3, v.north_m * 1e3), (v.east_error_m * 1e3, v.north_error_m * 1e3))
+            for v in found.vectors
+            if v.name
+        ]
         name = f"{older.name} to {newer.name}"
         stored = store_vectors(pipeline, target, moved, found.older_at, found.newer_at, name, now)
         record_file(db, name_helper(), stored, now)
@@ -80,7 +74,7 @@ def track(
         found = replace(found, outputs={**found.outputs, "table": _write_table(found, out)})
     _show(found, stored)
     if found.lost_places:
-        raise typer.Exit(NOTHING if len(found.lost_places) == len(asked.places) else 3)
+        raise typer.Exit(session.NOTHING if len(found.lost_places) == len(asked.places) else 3)
 
 
 def _write_table(found: "Tracked", out: Path) -> str:
@@ -105,19 +99,11 @@ def _read_time(text: str | None, option: str) -> datetime | None:
     return found.astimezone(UTC)
 
 
-def _list_moved(found: "Tracked") -> list[Moved]:
-    return [
-        Moved(v.name, (v.east_m * 1e3, v.north_m * 1e3), (v.east_error_m * 1e3, v.north_error_m * 1e3))
-        for v in found.vectors if v.name
-    ]  # fmt: skip
-
-
 def _show(found: "Tracked", stored: FileResult | None) -> None:
-    warn(found.warnings)
+    session.warn(found.warnings)
     for place, why in found.lost_places.items():
-        say(f"{place}: no vector ({why})")
-    if options().as_json:
-        print_json({**asdict(found), "stored": None if stored is None else stored.stored})
+        session.say(f"{place}: no vector ({why})")
+    if session.print_if_json({**asdict(found), "stored": None if stored is None else stored.stored}):
         return
     moving = [v for v in found.vectors if v.significant]
     longest = max((1e3 * (v.east_m**2 + v.north_m**2) ** 0.5 for v in moving), default=0.0)

@@ -15,7 +15,7 @@ import typer
 from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
 from monitor.cli.identity import prove
-from monitor.cli.session import LARGEST_SEED, open_service, options, pick_site, print_json, show_in_order, warn
+from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, show_in_order, warn
 from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
 from monitor.errors import SlopewardError
 from monitor.store.models.proofs import Proof, add_proof
@@ -76,8 +76,7 @@ def train(
         return
     typer.echo("", err=True)
     answer = {"weights": str(target), **card}
-    if options().as_json:
-        print_json(answer)
+    if print_if_json(answer):
         return
     test = {name: value for name, value in card["metrics"]["test"].items() if isinstance(value, float)}
     print(f"{target}: epoch {card['training']['best_epoch']}, threshold {card['threshold']}")
@@ -132,8 +131,7 @@ def score(
     table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
     answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
     proof = None if asked is None else _keep_proof(*asked, answer, stated)
-    if options().as_json:
-        print_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}})
+    if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
         return
     if proof is not None:
         print(f"{site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
@@ -173,8 +171,7 @@ def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
         SlopewardError: the site file names others: a proof would be of no use.
     """
     if named is None:
-        with db.read() as c:
-            return find_weights(c, chosen, datetime.now(UTC))
+        return db.ask(find_weights, chosen, datetime.now(UTC))
     own = chosen.scenes.weights
     if own not in {AUTO, named} and not is_same(own, named):
         raise SlopewardError(f"{chosen.id} names {own} in its site file: others prove nothing there")

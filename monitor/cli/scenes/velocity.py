@@ -12,7 +12,7 @@ import typer
 from detection.whole_file import write_json
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.session import ending_at, open_service, options, pick_site, print_json, say, warn
+from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, say, warn
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import spell
 from monitor.domain.quantities import UNITS
@@ -195,8 +195,7 @@ def _show(found: "VelocityMap", stored: dict[str, Any] | None) -> None:
     warn(found.warnings)
     for name, why in found.lost_places.items():
         say(f"{name}: no velocity ({why})")
-    if options().as_json:
-        print_json({**found.tell(), "stored": stored})
+    if print_if_json({**found.tell(), "stored": stored}):
         return
     noise = ", ".join(f"{one:.1f} mm/year" for one in found.noise_mm_per_year)
     print(

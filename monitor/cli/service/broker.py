@@ -9,18 +9,8 @@ import typer
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook, write_private
 from monitor.broker.signing import KEYS_FILE, Keyring
+from monitor.cli import session
 from monitor.cli.identity import prove
-from monitor.cli.session import (
-    Commands,
-    open_service,
-    options,
-    pick_site,
-    print_json,
-    read_service,
-    require_any,
-    say,
-    show,
-)
 from monitor.config.service import BrokerSection, ServiceConfig, scan_sites
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
@@ -28,7 +18,7 @@ from monitor.errors import BrokerError, NotFoundError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 
-app = Commands(no_args_is_help=True, help=__doc__)
+app = session.Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")]
 
 
@@ -45,10 +35,10 @@ def add(
 
     Example: slopeward broker add north-bench/G1
     """
-    service, db = open_service()
+    service, db = session.open_service()
     with db:
         site_id, _, station = place.partition("/")
-        site = pick_site(service, site_id)
+        site = session.pick_site(service, site_id)
         who = prove(db, by, site_id)
         known = [one.id for one in site.stations]
         if station and station not in known:
@@ -58,7 +48,7 @@ def add(
         book.prepare([site], _anonymous(service.broker), *_own_login(service.broker))
         _note(db, who, "broker.login.add", login)
     facts = {"username": login.name, "password": password, "site": site_id, "station": station, "listens": listen}
-    show(facts, f"username: {login.name}\npassword: {password}")
+    session.show(facts, f"username: {login.name}\npassword: {password}")
     _tell_broker(service.broker, book)
 
 
@@ -68,15 +58,15 @@ def list_logins() -> None:
 
     Example: slopeward broker list --json
     """
-    found = _open_book(read_service().broker).load()
+    found = _open_book(session.read_service().broker).load()
     for one in found:
         facts = {
             "username": one.name, "site": one.site, "station": one.station, "listens": one.listens,
             "made_at": one.made_at,
         }  # fmt: skip
         may = "receives levels and alerts" if one.listens else f"publishes for {one.station or 'every station'}"
-        show(facts, f"{one.name:<30} {one.site}: {may}; since {one.made_at[:10]}")
-    require_any(found, "there are no logins; make one: slopeward broker add SITE/STATION")
+        session.show(facts, f"{one.name:<30} {one.site}: {may}; since {one.made_at[:10]}")
+    session.require_any(found, "there are no logins; make one: slopeward broker add SITE/STATION")
 
 
 @app.command("revoke")
@@ -85,13 +75,13 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the login")], by: B
 
     Example: slopeward broker revoke north-bench.G1
     """
-    service, db = open_service()
+    service, db = session.open_service()
     with db:
         who = prove(db, by)
         book = _open_book(service.broker)
         login = book.revoke(name)
         _note(db, who, "broker.login.revoke", login)
-    show({"username": name}, f"{name} has no login any more")
+    session.show({"username": name}, f"{name} has no login any more")
     _tell_broker(service.broker, book)
 
 
@@ -107,18 +97,18 @@ def acl(
 
     Example: slopeward broker acl --out mosquitto
     """
-    service, db = open_service()
+    service, db = session.open_service()
     with db:
         who = prove(db, by)
         sites, failures = scan_sites(service.paths.sites)
         for error in failures.values():
-            say(f"left as it was: {error}")
+            session.say(f"left as it was: {error}")
         book = _open_book(service.broker)
         for site, station in _list_places(sites, book.load(), stations=stations):
             login, password = book.issue(site, station, reserved=_reserved(service.broker))
             _note(db, who, "broker.login.add", login)
             facts = {"username": login.name, "password": password, "site": site, "station": station, "listens": False}
-            show(facts, f"username: {login.name}  password: {password}")
+            session.show(facts, f"username: {login.name}  password: {password}")
         book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
     folder = book.folder if out is None else out
     if out is not None:
@@ -137,18 +127,16 @@ def files() -> None:
 
     Example: slopeward broker files
     """
-    service = read_service()
+    service = session.read_service()
     sites, failures = scan_sites(service.paths.sites)
     for error in failures.values():
-        say(f"left as it was: {error}")
+        session.say(f"left as it was: {error}")
     book = _open_book(service.broker)
     book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
     facts = {"folder": str(book.folder), "logins": len(book.load()), "sites": len(sites)}
     line = f"{facts['folder']}: {facts['logins']} logins, access lists for {facts['sites']} sites"
-    if options().as_json:
-        print_json(facts)
-    else:
-        say(line)
+    if not session.print_if_json(facts):
+        session.say(line)
 
 
 @app.command("keys")
@@ -159,11 +147,11 @@ def keys(
 
     Example: slopeward broker keys --reveal
     """
-    found = _open_keyring(read_service()).known()
+    found = _open_keyring(session.read_service()).known()
     for key in found:
         facts = {"id": key.id, **({"key": key.secret.hex()} if reveal else {})}
-        show(facts, " ".join(facts.values()))
-    require_any(found, "no key is there, or not for this account: the service makes the first one at its start")
+        session.show(facts, " ".join(facts.values()))
+    session.require_any(found, "no key is there, or not for this account: the service makes the first one at its start")
 
 
 @app.command("key-add")
@@ -172,13 +160,13 @@ def key_add(by: By = None) -> None:
 
     Example: slopeward broker key-add
     """
-    service, db = open_service()
+    service, db = session.open_service()
     with db:
         who = prove(db, by)
         key = _open_keyring(service).add()
         with db.write() as c:
             add_audit(c, who, "broker.key.add", f"key:{key.id}", {}, datetime.now(UTC))
-    show({"id": key.id, "key": key.secret.hex()}, f"{key.id} {key.secret.hex()}")
+    session.show({"id": key.id, "key": key.secret.hex()}, f"{key.id} {key.secret.hex()}")
 
 
 @app.command("key-retire")
@@ -187,13 +175,13 @@ def key_retire(key_id: Annotated[str, typer.Argument(help="Id of the key")], by:
 
     Example: slopeward broker key-retire k1a2b3c
     """
-    service, db = open_service()
+    service, db = session.open_service()
     with db:
         who = prove(db, by)
         _open_keyring(service).retire(key_id)
         with db.write() as c:
             add_audit(c, who, "broker.key.retire", f"key:{key_id}", {}, datetime.now(UTC))
-    show({"id": key_id}, f"{key_id} signs no more")
+    session.show({"id": key_id}, f"{key_id} signs no more")
 
 
 def _open_keyring(service: ServiceConfig) -> Keyring:
@@ -208,16 +196,20 @@ def _list_places(sites: list[Site], known: list[Login], *, stations: bool) -> li
 
 
 def _explain_files(service: ServiceConfig, book: LoginBook, folder: Path) -> None:
-    say(f"{folder}: {PASSWORDS} and {ACL} for your Mosquitto; how its two listeners differ: deploy/mosquitto.conf.")
-    say("  Give them to the account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto")
+    session.say(
+        f"{folder}: {PASSWORDS} and {ACL} for your Mosquitto; how its two listeners differ: deploy/mosquitto.conf."
+    )
+    session.say("  Give them to the account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto")
     user, secret = _own_login(service.broker)
     if service.broker.mode == "external" and not secret:
-        say(f'  in slopeward.toml: [broker] username = "{user}", password_file = "{book.folder / SERVICE_SECRET}"')
+        session.say(
+            f'  in slopeward.toml: [broker] username = "{user}", password_file = "{book.folder / SERVICE_SECRET}"'
+        )
 
 
 def _open_book(broker: BrokerSection) -> LoginBook:
     if broker.mode == "demo":
-        say("broker.mode = demo: that broker asks nobody for a login; this is for the day it is another one")
+        session.say("broker.mode = demo: that broker asks nobody for a login; this is for the day it is another one")
     return LoginBook(Path(broker.data))
 
 
@@ -251,4 +243,4 @@ def _tell_broker(broker: BrokerSection, book: LoginBook) -> None:
             line = "the broker knows it now" if book.reload_broker() else "the broker knows it from its next start"
         except BrokerError as error:
             line = str(error)
-    say(line)
+    session.say(line)

@@ -18,8 +18,7 @@ app = Commands(no_args_is_help=True, help=__doc__)
 def verify(
     file: Annotated[str, typer.Argument(help="The message, or `-`")],
     certificate: Annotated[
-        Path | None,
-        typer.Option("--certificate", help="PEM of the sender, received in another way than the message"),
+        Path | None, typer.Option("--certificate", help="PEM of the sender, received in another way than the message")
     ] = None,
 ) -> None:
     """Prove a CAP 1.2 message of any sender: that it keeps the standard, and by whom it was signed.

@@ -6,21 +6,12 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import (
-    Commands,
-    open_database,
-    options,
-    print_json,
-    read_service,
-    read_sites,
-    require_any,
-    show_in_order,
-)
+from monitor.cli import session
 from monitor.domain.duty.channels import traits_of
 from monitor.notify.notifier import channel_settings
 from monitor.notify.trial import gather_channels, send_test
 
-app = Commands(help="See and test the channels that notifications take.", no_args_is_help=True)
+app = session.Commands(help="See and test the channels that notifications take.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -29,8 +20,8 @@ def list_channels() -> None:
 
     Example: slopeward channels list --json
     """
-    for channel, users in gather_channels(read_sites()).items():
-        show_in_order({"channel": channel, "for": users}, f"{channel}\t{', '.join(users)}")
+    for channel, users in gather_channels(session.read_sites()).items():
+        session.show_in_order({"channel": channel, "for": users}, f"{channel}\t{', '.join(users)}")
 
 
 @app.command("test")
@@ -41,18 +32,16 @@ def check_channels(
 
     Exit: 0 all delivered, 3 some, 1 none, 4 there is no channel. Example: slopeward channels test --channel log:desk.
     """
-    service = read_service()
-    channels = [channel] if channel else list(gather_channels(read_sites()))
-    require_any(channels, "no site names a recipient with a channel; add [[recipient]] to a site file")
+    service = session.read_service()
+    channels = [channel] if channel else list(gather_channels(session.read_sites()))
+    session.require_any(channels, "no site names a recipient with a channel; add [[recipient]] to a site file")
     needs_database = any(traits_of(one).needs_database for one in channels)
     settings, failed = channel_settings(service, os.environ), 0
-    with open_database() if needs_database else nullcontext() as db:  # a new service has none yet
+    with session.open_database() if needs_database else nullcontext() as db:  # a new service has none yet
         for name in channels:
             error, _ = send_test(name, settings, db)
             failed += error is not None
-            if options().as_json:
-                print_json({"channel": name, "delivered": error is None, "error": error})
-            else:
+            if not session.print_if_json({"channel": name, "delivered": error is None, "error": error}):
                 typer.echo(f"{name}: {'delivered' if error is None else error}", err=error is not None)
     if failed:
         raise typer.Exit(1 if failed == len(channels) else 3)

@@ -29,9 +29,7 @@ _HEAD = {"bash": "", "zsh": "autoload -U +X bashcompinit && bashcompinit\n"}
 
 
 @app.command("completion")
-def completion(
-    shell: Annotated[Literal["bash", "zsh"], typer.Argument(metavar="SHELL", help="bash or zsh")],
-) -> None:
+def completion(shell: Annotated[Literal["bash", "zsh"], typer.Argument(metavar="SHELL", help="bash or zsh")]) -> None:
     """Print the script; the shell reads it at its start.
 
     Example: slopeward completion bash > ~/.local/share/bash-completion/completions/slopeward

@@ -8,7 +8,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.cli.identity import acting, name_helper, prove
-from monitor.cli.session import NOTHING, Commands, open_database, read_service, say, show
+from monitor.cli.session import Commands, open_database, read_service, require_any, say, show
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError, SlopewardError
 from monitor.jobs import housekeeping
@@ -59,8 +59,7 @@ def make_backup(
     with open_database() as db:
         suffix = "db" if db.is_sqlite else "dump"
         target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
-        with db.read() as c:
-            head = audit.latest_hash(c)  # before the copy: it is then in the copy too
+        head = db.ask(audit.latest_hash)  # before the copy: it is then in the copy too
         backup.back_up(db, target)
     say(f"audit head (keep it elsewhere; `db verify --audit-head` proves that nothing was cut off): {head}")
     show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target))
@@ -138,7 +137,13 @@ def prune_old(
     with open_database() as db:
         limits = housekeeping.find_limits(db, service, now)
         if dry_run:
-            for what, before_at in _list_limits(limits).items():
+            for what, before_at in {
+                "observations": limits.observations_before_at,
+                **{f"observations of {name}": one.before_at for name, one in limits.quantities.items()},
+                "forecasts": limits.forecasts_before_at,
+                "scores": limits.scores_before_at,
+                "quarantine": limits.quarantine_before_at,
+            }.items():
                 line = (
                     f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
                 )
@@ -150,19 +155,8 @@ def prune_old(
         if any(total.values()):
             with db.write() as c:
                 audit.add_audit(c, name_helper(), "db.prune", "database", total, now)
-    if not any(total.values()):
-        say("nothing is older than retention allows")
-        raise typer.Exit(NOTHING)
+    require_any(any(total.values()), "nothing is older than retention allows")
     show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count))
-
-
-def _list_limits(limits: prune.Limits) -> dict[str, datetime | None]:
-    return {
-        "observations": limits.observations_before_at,
-        **{f"observations of {name}": one.before_at for name, one in limits.quantities.items()},
-        "forecasts": limits.forecasts_before_at, "scores": limits.scores_before_at,
-        "quarantine": limits.quarantine_before_at,
-    }  # fmt: skip
 
 
 @app.command("grant-readonly")

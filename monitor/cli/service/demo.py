@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, Commands, options, print_json
+from monitor.cli.session import LARGEST_SEED, Commands, options, print_if_json
 
 app = Commands()
 
@@ -43,9 +43,7 @@ def demo(
     else:
         counted = run_demo(once=once, folder=folder, seed=seed, say=say, clock=clock)
         complete = is_complete(counted)
-    if options().as_json:
-        print_json(counted)
-    else:
+    if not print_if_json(counted):
         for name, value in counted.items():
             print(f"{name}: {value}")
     if not complete:

@@ -1,6 +1,5 @@
 """`slopeward drill`: hold an exercise up to the channels, end one, list them; never mixed with the real state."""
 
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,20 +8,8 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
+from monitor.cli import session
 from monitor.cli.identity import prove
-from monitor.cli.session import (
-    LARGEST_ID,
-    NOTHING,
-    Commands,
-    open_service,
-    options,
-    pick_site,
-    print_json,
-    read_duration_s,
-    require_any,
-    say,
-    show_in_order,
-)
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import spell
@@ -31,14 +18,14 @@ from monitor.replay.drill import COLLAPSE, DrillTerms, hold_drill
 from monitor.store.alerting.drills import end_drill, find_drill, load_drills
 from monitor.store.database.engine import Database
 
-app = Commands()
+app = session.Commands()
 
 
 @app.command(epilog="Example: slopeward drill north-bench --by ada; slopeward drill end 3 --by ada")
 def drill(
     site_id: Annotated[str, typer.Argument(metavar="SITE|end|list", help="The site; or end, or list")],
     number: Annotated[
-        int | None, typer.Argument(min=1, max=LARGEST_ID, help="end: the drill; else the one that runs")
+        int | None, typer.Argument(min=1, max=session.LARGEST_ID, help="end: the drill; else the one that runs")
     ] = None,
     scenario: Annotated[
         str, typer.Option("--scenario", help="collapse (simulated), or a file of readings in the long form")
@@ -60,7 +47,7 @@ def drill(
 
     Exit 0 done, 1 a known error, 3 nobody acknowledged, 4 nothing to end or list.
     """
-    service, db = open_service()
+    service, db = session.open_service()
     with db:
         if site_id == "list":
             _list(db)
@@ -69,24 +56,22 @@ def drill(
         else:
             if by is None:
                 raise RefusedError("a drill needs the name of who holds it: --by NAME")
-            terms = DrillTerms(scenario, speed, read_duration_s("--hold", hold), quiet=not health)
+            terms = DrillTerms(scenario, speed, session.read_duration_s("--hold", hold), quiet=not health)
             _hold(db, service, site_id, by, terms)
 
 
 def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillTerms) -> None:
-    site = pick_site(service, site_id)
+    site = session.pick_site(service, site_id)
     if terms.scenario != COLLAPSE and not Path(terms.scenario).exists():
         raise NotFoundError(f"--scenario {terms.scenario}: no such file; or {COLLAPSE}")
 
     who = prove(db, by, site.id)
 
     def show(at: datetime, change: AlertChange) -> None:
-        say(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
+        session.say(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
 
     drill_id, outcome = hold_drill(db, site, who, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show)
-    if options().as_json:
-        print_json({"drill": drill_id, "site": site.id, **outcome})
-    else:
+    if not session.print_if_json({"drill": drill_id, "site": site.id, **outcome}):
         slowest = outcome["slowest_acknowledgement_s"]
         peak = site.levels[min(outcome["peak_level"], site.top_level)].name
         print(
@@ -109,26 +94,23 @@ def _end(db: Database, service: ServiceConfig, number: int | None, by: str | Non
     with db.write() as c:
         running = load_drills(c, running_only=True)
         if number is None and len(running) != 1:
-            require_any(running, "no drill runs")
+            session.require_any(running, "no drill runs")
             raise RefusedError(f"several drills run; name one: {', '.join(str(d.id) for d in running)}")
         found = find_drill(c, running[0].id if number is None else number)
-        if found.state != "running":
-            say(f"drill {found.id} is over already")
-            raise typer.Exit(NOTHING)
+        session.require_any(found.state == "running", f"drill {found.id} is over already")
         site = next((s for s in sites if s.id == found.site), None)
         outcome = end_drill(c, found.id, who, reason, datetime.now(UTC), site=site)
-    show_in_order(
+    session.show_in_order(
         {"drill": found.id, "site": found.site, **outcome},
         f"drill {found.id} of {found.site} is ended: {outcome['alerts']} alarms closed",
     )
 
 
 def _list(db: Database) -> None:
-    with db.read() as c:
-        drills = load_drills(c)
+    drills = db.ask(load_drills)
     for d in drills:
-        if options().as_json:
-            print_json({
+        if session.options().as_json:
+            session.print_json({
                 "drill": d.id, "site": d.site, "state": d.state, "by": d.by, "scenario": d.scenario,
                 "started_at": spell(d.started_at), "ended_at": None if d.ended_at is None else spell(d.ended_at),
                 "outcome": d.outcome,
@@ -137,6 +119,4 @@ def _list(db: Database) -> None:
             slowest = (d.outcome or {}).get("slowest_acknowledgement_s")
             print(f"{d.id} {d.site} {d.started_at:%Y-%m-%d %H:%M} {d.state} by {d.by}: {d.scenario}"
                   + (f"; slowest acknowledgement {slowest:.0f} s" if slowest is not None else ""))  # fmt: skip
-    if not drills:
-        print("no drill was held", file=sys.stderr)
-        raise typer.Exit(NOTHING)
+    session.require_any(drills, "no drill was held")

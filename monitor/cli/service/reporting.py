@@ -9,24 +9,15 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from monitor.cli import session
 from monitor.cli.identity import require_readable
-from monitor.cli.session import (
-    LARGEST_ID,
-    Commands,
-    LimitOption,
-    check_site,
-    open_database,
-    read_service,
-    require_any,
-    show,
-)
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
     from monitor.reports.issue import Proof
 
-app = Commands()
+app = session.Commands()
 Site = Annotated[str, typer.Argument(help="Site id")]
 At = Annotated[str | None, typer.Option("--at", help="End of the period, with zone: 2026-03-01T07:00+01:00; else now")]
 Out = Annotated[Path, typer.Option("--out", help="FILE.html or FILE.pdf; `-` prints HTML")]
@@ -72,12 +63,12 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
     from monitor.reports.period import find_before
     from monitor.reports.render import render_report
 
-    service = read_service()
+    service = session.read_service()
     wanted, now = _read_language(language, service.language.default), datetime.now(UTC)
     end = _read_end(at, now)
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         require_readable(c, site)
-        check_site(c, site)
+        session.check_site(c, site)
         zone = ZoneInfo(load_site_then(c, site, end).timezone)
         period = find_before(kind, end, zone, hours or 8)
         facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
@@ -88,7 +79,7 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
         "file": str(out),
     }  # fmt: skip
     if str(out) != "-":
-        show(said, f"{out}: {kind} report of {site}, {said['from'][:16]}Z to {said['to'][:16]}Z")
+        session.show(said, f"{out}: {kind} report of {site}, {said['from'][:16]}Z to {said['to'][:16]}Z")
 
 
 @app.command("card")
@@ -99,15 +90,15 @@ def write_card(site: Site, out: Out, language: Language = None) -> None:
     """
     from monitor.reports.render import render_card
 
-    service = read_service()
+    service = session.read_service()
     wanted = _read_language(language, service.language.default)
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         require_readable(c, site)
-        check_site(c, site)
+        session.check_site(c, site)
         html = render_card(c, site, service.web.url, wanted, datetime.now(UTC))
     _save(out, html)
     if str(out) != "-":
-        show({"site": site, "file": str(out)}, f"{out}: quick card of {site}")
+        session.show({"site": site, "file": str(out)}, f"{out}: quick card of {site}")
 
 
 def _save(out: Path, html: str) -> None:
@@ -118,7 +109,7 @@ def _save(out: Path, html: str) -> None:
         return
     if out.suffix not in {".html", ".pdf"}:
         raise RefusedError(f"--out: expected FILE.html or FILE.pdf, got {out}")
-    content = make_pdf(read_service().compute, html) if out.suffix == ".pdf" else html.encode()
+    content = make_pdf(session.read_service().compute, html) if out.suffix == ".pdf" else html.encode()
     try:
         out.write_bytes(content)
     except OSError as error:
@@ -147,16 +138,16 @@ def _read_end(at: str | None, now: datetime) -> datetime:
 
 
 @app.command("list")
-def list_issues(site: Site, limit: LimitOption = 20) -> None:
+def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
     """List the reports that the service issued, and what became of their mails; exit 4 when there are none.
 
     Example: slopeward report list north-bench
     """
     from monitor.store.report_facts import load_issues, load_mails
 
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         require_readable(c, site)
-        check_site(c, site)
+        session.check_site(c, site)
         issues = load_issues(c, site, limit)
         mails = load_mails(c, [one.id for one in issues])
     for one in issues:
@@ -166,13 +157,13 @@ def list_issues(site: Site, limit: LimitOption = 20) -> None:
             "report_id": one.id, "site": site, "kind": one.kind, "from": spell(one.from_at), "to": spell(one.to_at),
             "made_at": spell(one.made_at), "facts_sha256": one.facts_sha256, "mails": states,
         }  # fmt: skip
-        show(facts, f"{one.id:>5} {one.kind} to {spell(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}")
-    require_any(issues, "no report was issued")
+        session.show(facts, f"{one.id:>5} {one.kind} to {spell(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}")
+    session.require_any(issues, "no report was issued")
 
 
 @app.command("prove")
 def prove_issue(
-    number: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number, see `slopeward report list`")],
+    number: Annotated[int, typer.Argument(min=1, max=session.LARGEST_ID, help="Number, see `slopeward report list`")],
 ) -> None:  # fmt: skip
     """Make a report again from its rows and compare it with what was stored of it.
 
@@ -183,7 +174,7 @@ def prove_issue(
     from monitor.reports.issue import prove
     from monitor.store.report_facts import load_issue
 
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         issue = load_issue(c, number)
         if issue is None:
             raise NotFoundError(f"report {number} does not exist; see `slopeward report list SITE`")
@@ -196,7 +187,7 @@ def prove_issue(
     digests = (
         "" if found.same else f"; digest {issue.facts_sha256[:12]} as issued, {found.facts_sha256[:12]} as made now"
     )
-    show(facts, f"report {number}: {_say_proof(found, issue.code_version)}{digests}")
+    session.show(facts, f"report {number}: {_say_proof(found, issue.code_version)}{digests}")
     if not found.same:
         raise typer.Exit(3 if found.older and found.stored else 1)
 

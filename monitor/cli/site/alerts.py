@@ -8,25 +8,9 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
+from monitor.cli import session
 from monitor.cli.identity import SERVICE_SITE, act_by_two, acting, narrow_to_reader, prove, require_readable
 from monitor.cli.people.teams import By
-from monitor.cli.session import (
-    LARGEST_ID,
-    Commands,
-    LimitOption,
-    UtcOption,
-    check_site,
-    find_zones,
-    open_database,
-    options,
-    print_json,
-    read_duration_s,
-    read_service,
-    require_any,
-    show,
-    tell,
-    tell_instant,
-)
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.domain.alert import Actor, Ledger
@@ -41,7 +25,7 @@ from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.people.countersign import SharedAct
 
-app = Commands(no_args_is_help=True, help=__doc__)
+app = session.Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(explaining.app)
 Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
 Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
@@ -65,18 +49,16 @@ def write_message(
     from monitor.language.catalogue import read_language
     from monitor.notify.cap.chain import compose
 
-    service = read_service()
+    service = session.read_service()
     try:
         languages = [read_language(one) for one in language or ()]
     except ValueError as error:
         raise RefusedError(f"--language: {error}") from None
-    span = None if holds is None else timedelta(seconds=read_duration_s("--for", holds))
-    with open_database() as db, db.read() as c:
+    span = None if holds is None else timedelta(seconds=session.read_duration_s("--for", holds))
+    with session.open_database() as db, db.read() as c:
         require_readable(c, _find(store.find_alert(c, alert_id), alert_id).site)
         text = compose(c, service, alert_id, languages=languages, holds=span, is_test=is_test)
-    if options().as_json:
-        print_json({"alert": alert_id, "xml": text})
-    else:
+    if not session.print_if_json({"alert": alert_id, "xml": text}):
         typer.echo(text, nl=False)
 
 
@@ -86,8 +68,8 @@ def list_(
     ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
     each: Annotated[bool, typer.Option("--each", help="Every suggestion on a line of its own")] = False,
-    limit: LimitOption = 100,
-    utc: UtcOption = False,
+    limit: session.LimitOption = 100,
+    utc: session.UtcOption = False,
 ) -> None:
     """List alerts: hazard, health, then advice, newest first; exit 4 when there are none.
 
@@ -97,64 +79,64 @@ def list_(
     """
     if ledger is not None and ledger not in list(Ledger):
         raise RefusedError(f"--ledger: expected one of: {', '.join(Ledger)}, got {ledger!r}")
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         found = store.load_alerts(
             c, narrow_to_reader(c, site), open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
         )
-        check_site(c, None if site == SERVICE_SITE else site, found)
+        session.check_site(c, None if site == SERVICE_SITE else site, found)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
-        zones = find_zones(c, utc=utc)
-    apart = each or options().as_json
+        zones = session.find_zones(c, utc=utc)
+    apart = each or session.options().as_json
     for alert, *others in gather(
         found, lambda a: (a.site, "" if apart or a.closed_at is not None else a.ledger, a.key, a.exercise)
     ):
         if others:
             members = [alert, *others]
             numbers = ", ".join(str(a.id) for a in members)
-            at = tell_instant(alert.raised_at, zones(alert.site))
+            at = session.tell_instant(alert.raised_at, zones(alert.site))
             cause = say_cause([a.key for a in members])
             print(f"{alert.id:>5} {at} {alert.site} {alert.ledger}: {cause} (alerts {numbers})")
             continue
         word = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
-        at = tell_instant(alert.raised_at, zones(alert.site))
+        at = session.tell_instant(alert.raised_at, zones(alert.site))
         line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {word}, {alert.state}"
-        show(_facts(alert), f"{line}: {tell(alert.reason, zones(alert.site))}")
-    require_any(found, "no alert")
+        session.show(_facts(alert), f"{line}: {session.tell(alert.reason, zones(alert.site))}")
+    session.require_any(found, "no alert")
 
 
 @app.command("show")
-def show_(alert_id: AlertId, utc: UtcOption = False) -> None:
+def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
     """Show one alert with everything that happened to it.
 
     Example: slopeward alerts show 12 --json
     """
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         alert = _find(store.find_alert(c, alert_id), alert_id)
         require_readable(c, alert.site)
         events = store.load_alert_events(c, alert_id)
-        zone = find_zones(c, utc=utc)(alert.site)
+        zone = session.find_zones(c, utc=utc)(alert.site)
     facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
     lines = [f"alert {alert.id} {alert.site} {alert.ledger} {alert.key}: {alert.state}, level {alert.level}"]
     lines += [
-        f"  {tell_instant(e.at, zone)} {e.from_state or 'normal'} -> {e.to_state}, level {e.to_level}, "
-        f"{e.actor} ({e.actor_kind}): {tell(e.reason, zone)}"
+        f"  {session.tell_instant(e.at, zone)} {e.from_state or 'normal'} -> {e.to_state}, level {e.to_level}, "
+        f"{e.actor} ({e.actor_kind}): {session.tell(e.reason, zone)}"
         for e in events
     ]
-    show(facts, "\n".join(lines))
+    session.show(facts, "\n".join(lines))
 
 
 @app.command("ack")
 def ack(
     alert_id: AlertId, reason: Reason,
-    seen: Annotated[int | None, typer.Option("--seen", min=0, max=LARGEST_ID, help="Number of the level you saw; "
-                                     "refused if it stands higher by now. Without it: the level at the call")] = None,
+    seen: Annotated[int | None, typer.Option("--seen", min=0, max=session.LARGEST_ID, help="Number of the level you "
+                                "saw; refused if it stands higher by now. Without it: the level at the call")] = None,
     by: By = None,
 ) -> None:  # fmt: skip
     """Acknowledge: somebody has seen it and acts.
 
     Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
     """
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         shown = _find(store.find_alert(c, alert_id), alert_id).level if seen is None else seen
     _act(alert_id, by, lambda c, who, now: store.acknowledge(c, alert_id, who, reason, now, seen=shown))
 
@@ -200,7 +182,7 @@ def shelve(
 
     Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
     """
-    span = timedelta(seconds=read_duration_s("--for", for_))
+    span = timedelta(seconds=session.read_duration_s("--for", for_))
 
     def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
         store.shelve(c, alert_id, who, reason, now + span, now, second=other, top_level=_top(c, alert_id))
@@ -258,7 +240,7 @@ def verify(
     from monitor.series.steps import says_no
 
     first = None
-    with open_database() as db:
+    with session.open_database() as db:
         who, now = prove(db, by, _where(alert_id)), datetime.now(UTC)
         with db.read() as c:
             alert = _find(store.find_alert(c, alert_id), alert_id)
@@ -271,8 +253,7 @@ def verify(
             level = site.top_level
             set_level(db, site, level, who, reason, now)
         elif alert.key == "health:site:lone_top" and answer in ANSWERS and says_no(answer):
-            with db.write() as c:
-                store.acknowledge(c, alert_id, who, f"the {answer}: {reason}", now)
+            db.do(store.acknowledge, alert_id, who, f"the {answer}: {reason}", now)
             level = alert.level
         else:
             raise RefusedError(
@@ -280,7 +261,7 @@ def verify(
             )
     facts = {"alert_id": alert_id, "answer": answer, "level": level, "counts": first is None}
     waits = "" if first is None else f"; signed by {first.by} alone: it counts once a second person signs it as well"
-    show(facts, f"{answer}: level {level}{waits}")
+    session.show(facts, f"{answer}: level {level}{waits}")
 
 
 @app.command("withdraw")
@@ -300,7 +281,7 @@ def withdraw(
     from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
     from monitor.alerting.decision.evaluate import evaluate_site
 
-    with open_database() as db:
+    with session.open_database() as db:
         who, now = prove(db, by, _where(alert_id)), datetime.now(UTC)
         with db.read() as c:
             alert = _find(store.find_alert(c, alert_id), alert_id)
@@ -308,8 +289,7 @@ def withdraw(
         if key is None:
             raise RefusedError(f"alert {alert_id} asks for no verification: nobody said anything to withdraw")
         site = _site_of(db, alert, "alerts withdraw")
-        with db.read() as c:
-            act = share_taking_back(c, site, key)
+        act = db.ask(share_taking_back, site, key)
         said = act_by_two(
             db, act, who, None, reason, f"slopeward alerts withdraw {alert_id}",
             lambda c, second: take_word_back(c, site, key, who, reason, now, second=second),
@@ -317,13 +297,11 @@ def withdraw(
         )  # fmt: skip
         level = evaluate_site(db, site, datetime.now(UTC), "person").level
     facts = {"alert_id": alert_id, "withdrawn": said, "by": who.name, "level": level}
-    show(facts, f"{key}: the {said} is withdrawn; {site.id} is at {site.levels[level].name}")
+    session.show(facts, f"{key}: the {said} is withdrawn; {site.id} is at {site.levels[level].name}")
 
 
 def _site_of(db: Database, alert: Alert, command: str) -> Site:
-    from monitor.cli.session import pick_site, take_site
-
-    return take_site(db, pick_site(read_service(), alert.site), command, datetime.now(UTC))
+    return session.take_site(db, session.pick_site(session.read_service(), alert.site), command, datetime.now(UTC))
 
 
 def _top(c: Any, alert_id: int) -> int:
@@ -344,7 +322,7 @@ def _act_by_two(
 ) -> None:  # fmt: skip
     """An act on an alert for which a grave one wants a second person; a signature holds for the level it saw."""
     word, _, options = verb.partition(" ")
-    with open_database() as db:
+    with session.open_database() as db:
         who = prove(db, by, _where(alert_id))
 
         def act(c: Connection, other: Actor | None) -> Alert:
@@ -364,7 +342,7 @@ def _where(alert_id: int) -> Callable[[Connection], str | None]:
 
 
 def _show(alert: Alert) -> None:
-    show(_facts(alert), f"alert {alert.id} is {alert.state}")
+    session.show(_facts(alert), f"alert {alert.id} is {alert.state}")
 
 
 def _find(alert: Alert | None, alert_id: int) -> Alert:

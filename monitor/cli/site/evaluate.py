@@ -7,20 +7,7 @@ import typer
 
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import evaluate_site, load_view
-from monitor.cli.session import (
-    Commands,
-    SiteOption,
-    UtcOption,
-    find_zones,
-    open_service,
-    options,
-    pick_site,
-    point_to_the_past,
-    print_json,
-    say,
-    take_site,
-    tell,
-)
+from monitor.cli import session
 from monitor.domain.decision import Decision, Memory, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
@@ -29,12 +16,12 @@ from monitor.replay.history import MODES, History, Known
 from monitor.store.alerting.decisions import find_state
 from monitor.store.database.engine import Database
 
-app = Commands()
+app = session.Commands()
 
 
 @app.command(epilog="Example: slopeward evaluate --site north-bench --at 2026-03-01T06:00:00Z --dry-run")
 def evaluate(
-    site_id: SiteOption,
+    site_id: session.SiteOption,
     at: Annotated[
         str | None, typer.Option("--at", help="Look from this instant, with what was known then; writes nothing")
     ] = None,
@@ -42,37 +29,36 @@ def evaluate(
         str, typer.Option("--known", help=f"With --at, since when a reading was known: {', '.join(MODES)}")
     ] = "received",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing")] = False,
-    utc: UtcOption = False,
+    utc: session.UtcOption = False,
 ) -> None:
     """Decide once for a site and say why. With --at nothing is written and the ladder starts from its lowest rung."""
-    service, db = open_service()
+    service, db = session.open_service()
     now = datetime.now(UTC)
     with db:
-        site = pick_site(service, site_id)
+        site = session.pick_site(service, site_id)
         if at is not None:
             decision = _look_from(db, site, _instant(at), Known(known))
         else:
             if not dry_run:
-                site = take_site(db, site, "evaluate", now)
+                site = session.take_site(db, site, "evaluate", now)
             decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
-            point_to_the_past(db, site, now)
+            session.point_to_the_past(db, site, now)
         with db.read() as c:
-            zone = find_zones(c, utc=utc)(site.id)
+            zone = session.find_zones(c, utc=utc)(site.id)
     facts: dict[str, Any] = {
         "site": site.id, "at": at or spell(now), "level": decision.level,
         "level_name": site.levels[decision.level].name, "observability": decision.observability,
         "reachable_level": decision.reachable_level, "sentence": decision.evidence["sentence"],
         "evidence": dict(decision.evidence),
     }  # fmt: skip
-    if options().as_json:
-        print_json(facts)
+    if session.print_if_json(facts):
         return
     print(f"{facts['level_name']} | sees: {decision.observability} | reachable: "
           f"{site.levels[decision.reachable_level].name}")  # fmt: skip
-    print(tell(facts["sentence"], zone))
+    print(session.tell(facts["sentence"], zone))
     for word in decision.evidence["words"]:
         said = site.levels[word["raise_level"]].name if word["heard"] else "no data"
-        print(f"  {word['criterion']} {word['station']}: {said}; {tell(word['reason'], zone)}")
+        print(f"  {word['criterion']} {word['station']}: {said}; {session.tell(word['reason'], zone)}")
 
 
 def _look_from(db: Database, site: Site, at: datetime, known: Known) -> Decision:
@@ -84,7 +70,9 @@ def _look_from(db: Database, site: Site, at: datetime, known: Known) -> Decision
         row = find_state(c, site.id)
         view, _ = load_view(c, site, at, draining=False)
     if not view.newest:
-        say(f"nothing of {site.id} was known at {spell(at)}; what was imported later counts with --known observed")
+        session.say(
+            f"nothing of {site.id} was known at {spell(at)}; what was imported later counts with --known observed"
+        )
     memory = Memory() if row is None else Memory.read(row.state)
     # a memory that knows more than was known then would answer from the future
     return decide(site, Memory() if (memory.newest_s or 0.0) > at.timestamp() else memory, view, at)

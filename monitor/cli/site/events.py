@@ -8,41 +8,22 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
+from monitor.cli import session
 from monitor.cli.identity import act_by_two, acting, narrow_to_reader, prove
-from monitor.cli.session import (
-    LARGEST_ID,
-    NOTHING,
-    Commands,
-    LimitOption,
-    check_site,
-    open_database,
-    pick_site,
-    read_service,
-    require_any,
-    say,
-    show,
-    take_site,
-)
 from monitor.domain.alert import COMMAND, Actor
 from monitor.domain.instants import spell
 from monitor.domain.names import tidy_text
 from monitor.domain.observation import SiteEvent
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.decoders.observer import read_given_time
-from monitor.store.alerting.events import (
-    add_event,
-    confirm_event,
-    find_event,
-    find_site_of_event,
-    withdraw_confirmation,
-)
+from monitor.store.alerting import events
 from monitor.store.people.countersign import SharedAct
 from monitor.store.schema.views import load_view
 
 KINDS = ("work", "blasting", "reservoir", "earthquake")  # usual words; others are kept as they are
 # the strongest record is of nearly 4 g (Aoi et al., Science 322, 2008): more was given in another unit
 MOST_G = 5.0
-app = Commands(no_args_is_help=True, help=__doc__)
+app = session.Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.command("add")
@@ -96,18 +77,20 @@ def add(
     knew = None if known_from is None else read_given_time(known_from, now)
     if knew is not None and not begin <= knew <= now:
         raise RefusedError("--known-from: nobody knows an event before it begins, or later than now")
-    place = pick_site(read_service(), site)
+    place = session.pick_site(session.read_service(), site)
     item = SiteEvent(place.id, begin, end, kind, text, value)
     with acting(by, place.id, urgent=True) as (c, who, now):
-        number = add_event(c, item, now, who.name, via=COMMAND, known_from=knew, actor=who)
-        known = find_event(c, item)
+        number = events.add_event(c, item, now, who.name, via=COMMAND, known_from=knew, actor=who)
+        known = events.find_event(c, item)
         alone = kind == "earthquake" and number is not None and not _stand_behind(c, number, who, text, now)
     if number is None:
-        say(f"the very same event is there already: {known}; see `slopeward events confirm`")
-        raise typer.Exit(NOTHING)
+        session.say(f"the very same event is there already: {known}; see `slopeward events confirm`")
+        raise typer.Exit(session.NOTHING)
     if alone:
-        say(f"{who.name!r} has no open account as operator: the event annotates, and explains no step until confirmed")
-    show(
+        session.say(
+            f"{who.name!r} has no open account as operator: the event annotates, and explains no step until confirmed"
+        )
+    session.show(
         {"event_id": number, "site": place.id, "kind": kind, "from": spell(begin), "to": spell(end), "by": who.name},
         f"{place.id}: {kind} noted as event {number}",
     )  # fmt: skip
@@ -116,7 +99,7 @@ def add(
 def _stand_behind(c: Connection, number: int, who: Actor, text: str, now: datetime) -> bool:
     """Count who adds an event as the first who confirms it; False where that person may not."""
     try:
-        confirm_event(c, number, who, text, now)
+        events.confirm_event(c, number, who, text, now)
     except RefusedError:
         return False
     return True
@@ -125,7 +108,7 @@ def _stand_behind(c: Connection, number: int, who: Actor, text: str, now: dateti
 @app.command("confirm")
 def confirm(
     event_id: Annotated[
-        int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the event, see `slopeward events list`")
+        int, typer.Argument(min=1, max=session.LARGEST_ID, help="Number of the event, see `slopeward events list`")
     ],
     reason: Annotated[str, typer.Option("--reason", help="How it is known")],
     by: Annotated[str | None, typer.Option("--by", help="Who confirms; else the account at the keyboard")] = None,
@@ -138,17 +121,17 @@ def confirm(
 
     Example: slopeward events confirm 12 --by "R. Mori" --reason "felt in the office, and on the shake map"
     """
-    with acting(by, lambda c: find_site_of_event(c, event_id), urgent=True) as (c, who, now):
-        names = confirm_event(c, event_id, who, reason, now)
+    with acting(by, lambda c: events.find_site_of_event(c, event_id), urgent=True) as (c, who, now):
+        names = events.confirm_event(c, event_id, who, reason, now)
     waits = "" if len(names) > 1 else "; for the two highest levels a second person must confirm it as well"
     facts = {"event_id": event_id, "confirmed_by": list(names)}
-    show(facts, f"event {event_id} is confirmed by {who.name}{waits}")
+    session.show(facts, f"event {event_id} is confirmed by {who.name}{waits}")
 
 
 @app.command("withdraw")
 def withdraw(
     event_id: Annotated[
-        int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the event, see `slopeward events list`")
+        int, typer.Argument(min=1, max=session.LARGEST_ID, help="Number of the event, see `slopeward events list`")
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why it does not hold")],
     confirmation_of: Annotated[
@@ -171,13 +154,12 @@ def withdraw(
     from monitor.alerting.acts.operator_acts import measure_stake
     from monitor.alerting.decision.evaluate import evaluate_site
 
-    with open_database() as db:
-        who, now = prove(db, by, lambda c: find_site_of_event(c, event_id)), datetime.now(UTC)
-        with db.read() as c:
-            site_id = find_site_of_event(c, event_id)
+    with session.open_database() as db:
+        who, now = prove(db, by, lambda c: events.find_site_of_event(c, event_id)), datetime.now(UTC)
+        site_id = db.ask(events.find_site_of_event, event_id)
         if site_id is None:
             raise NotFoundError(f"there is no event {event_id}; see `slopeward events list`")
-        site = take_site(db, pick_site(read_service(), site_id), "events withdraw", now)
+        site = session.take_site(db, session.pick_site(session.read_service(), site_id), "events withdraw", now)
         if confirmation_of is None:
             act = SharedAct("event.withdraw", f"site:{site.id}", {"event": event_id})
             act_by_two(
@@ -188,32 +170,32 @@ def withdraw(
             line = f"event {event_id} is withdrawn by {who.name}"
         else:
             with db.write(urgent=True) as c:
-                left = withdraw_confirmation(c, event_id, confirmation_of, who, reason, now)
+                left = events.withdraw_confirmation(c, event_id, confirmation_of, who, reason, now)
             still = " and ".join(left) or "nobody"
             line = f"what {confirmation_of} confirmed of event {event_id} is withdrawn; {still} stands behind it now"
         level = evaluate_site(db, site, datetime.now(UTC), "person").level
     facts = {"event_id": event_id, "site": site.id, "confirmation_of": confirmation_of, "by": who.name, "level": level}
-    show(facts, f"{line}; {site.id} is at {site.levels[level].name}")
+    session.show(facts, f"{line}; {site.id} is at {site.levels[level].name}")
 
 
 @app.command("list")
 def list_events(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None, limit: LimitOption = 100
+    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None, limit: session.LimitOption = 100
 ) -> None:
     """List events with who said so, by which way, and how many people stand behind each; exit 4 when there are none.
 
     Example: slopeward events list --site north-bench
     """
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         sites = narrow_to_reader(c, site)
         rows = load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=limit, site=sites)
-        check_site(c, site, rows)
+        session.check_site(c, site, rows)
     for row in rows:
         behind = f", confirmed by {row['confirmations']}" if row["confirmations"] else ""
         line = f"{row['event_id']:>4} {row['site']} {row['from_at'][:16]}Z {row['kind']} by {row['by']} ({row['via']})"
         gone = f", withdrawn by {row['withdrawn_by']}" if row["withdrawn_at"] else ""
-        show(row, f"{line}{behind}{gone}: {row['text']}")
-    require_any(rows, "no event is declared")
+        session.show(row, f"{line}{behind}{gone}: {row['text']}")
+    session.require_any(rows, "no event is declared")
 
 
 def find_meant(kind: str) -> str | None:

@@ -21,26 +21,13 @@ from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.reading import FileResult
+from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import Guess, Sensor, guess
 from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.look import SHEET, look_at
 from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.record import Record
-from monitor.ingest.guess.site_file import (
-    LEVELS,
-    PLACE,
-    Bounds,
-    Unjudged,
-    ask_place,
-    find_absent,
-    find_place,
-    name_site,
-    read_bounds,
-    spell_more,
-    tell_unjudged,
-    write_site,
-)
 from monitor.ingest.guess.spell import spell_mapping
 from monitor.ingest.guess.values import list_values
 from monitor.ingest.sources.plan import place_said
@@ -70,7 +57,9 @@ def guess_file(
     """
     answers = _read_answers("--answer", "zone=Europe/Rome", given)
     setter = partial(
-        read_bounds, author=by or name_helper().name, reason=f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
+        site_file.read_bounds,
+        author=by or name_helper().name,
+        reason=f"given with --bound on {datetime.now(UTC):%Y-%m-%d}",
     )
     set_bounds = {q: setter(q, said) for q, said in _read_answers("--bound", "tilt_x=5", bounds).items()}
     known = _known_sites()
@@ -87,14 +76,14 @@ def guess_file(
     before = []
     added: Sequence[Sensor] = ()
     folder = _sites_folder()
-    name = site_id or name_site(path.stem)
+    name = site_id or site_file.name_site(path.stem)
     is_renewed = bool(set_bounds) and _is_own(folder, name, found, answers)
     if site is None or is_renewed:
-        place = find_place(found.known, answers)
-        fresh = partial(write_site, name, place, found.zone, found.sensors, known=found.known)
+        place = site_file.find_place(found.known, answers)
+        fresh = partial(site_file.write_site, name, place, found.zone, found.sensors, known=found.known)
         site = parse_site(fresh(_join(set_bounds)), name)
         added = found.sensors
-        if asks and _ask_bounds(tell_unjudged(site, added), set_bounds, setter):
+        if asks and _ask_bounds(site_file.tell_unjudged(site, added), set_bounds, setter):
             site = parse_site(fresh(_join(set_bounds)), name)
         body = fresh(_join(set_bounds))
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
@@ -106,11 +95,13 @@ def guess_file(
         if not in_place and folder is not None:
             before = [] if folder.is_dir() else [f"mkdir -p {_quote(folder)}"]
             before.append(f"mv {_quote(written[-1])} {_quote(folder)}/")
-    elif absent := find_absent(site, found.sensors):
+    elif absent := site_file.find_absent(site, found.sensors):
         added = absent
         if asks:
-            _ask_bounds(tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter)
-        more = spell_more(site, absent, _join(set_bounds), found.known)
+            _ask_bounds(
+                site_file.tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter
+            )
+        more = site_file.spell_more(site, absent, _join(set_bounds), found.known)
         written.append(_write(here / f"{path.stem}.stations.toml", "\n" + more))
         many = len({s.station for s in absent})
         say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
@@ -126,7 +117,7 @@ def guess_file(
     for file in written:
         say(f"{file} written")
     is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], (written or [path])[-1])
-    if not find_absent(site, found.sensors):
+    if not site_file.find_absent(site, found.sensors):
         _show_past(path, (found.form, place_said(found.said, site)), site, accepts=accepts)
     _score_forecasts(path, found)
     todo = "look at the bounds in the site file: those that you did not give are examples"
@@ -148,7 +139,7 @@ def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
     top = site.levels[-1].name
     is_weak = bool(find_weaknesses(site))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
-    unjudged = tell_unjudged(site, added)
+    unjudged = site_file.tell_unjudged(site, added)
     if unjudged is None:
         if is_weak:
             say(f"{refused}; no series of {site.id} can yet")
@@ -184,24 +175,30 @@ def _quote(path: Path) -> str:
 
 def _is_own(folder: Path | None, name: str, found: Guess, answers: Mapping[str, str]) -> bool:
     """Whether a site file is as this command wrote it without bounds: then nobody's words are lost with it."""
-    if folder is None or (PLACE not in answers and not found.known.places):
+    if folder is None or (site_file.PLACE not in answers and not found.known.places):
         return False
     path = folder / f"{name}.toml"
-    text = write_site(name, find_place(found.known, answers), found.zone, found.sensors, known=found.known)
+    text = site_file.write_site(
+        name, site_file.find_place(found.known, answers), found.zone, found.sensors, known=found.known
+    )
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
-def _join(bounds: Mapping[str, tuple[Bounds, ...]]) -> list[Bounds]:
+def _join(bounds: Mapping[str, tuple[site_file.Bounds, ...]]) -> list[site_file.Bounds]:
     return [one for several in bounds.values() for one in several]
 
 
 def _ask_bounds(
-    unjudged: Unjudged | None, bounds: dict[str, tuple[Bounds, ...]], read: Callable[[str, str], tuple[Bounds, ...]]
+    unjudged: site_file.Unjudged | None,
+    bounds: dict[str, tuple[site_file.Bounds, ...]],
+    read: Callable[[str, str], tuple[site_file.Bounds, ...]],
 ) -> bool:
     """Ask the person at the keyboard for what nothing judges; an empty answer leaves it so."""
     before = len(bounds)
     for quantity in () if unjudged is None else unjudged.quantities:
-        text = f"from which {quantity} on, in {QUANTITIES[quantity].unit}? {', '.join(LEVELS)}; empty: not yet"
+        text = (
+            f"from which {quantity} on, in {QUANTITIES[quantity].unit}? {', '.join(site_file.LEVELS)}; empty: not yet"
+        )
         while said := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
             try:
                 bounds[quantity] = read(quantity, said)
@@ -279,7 +276,7 @@ def _understand(
     understand: Callable[[Mapping[str, str]], Guess], answers: Mapping[str, str], *, is_new: bool
 ) -> Guess:  # fmt: skip
     found = understand(answers)
-    return ask_place(found, answers) if is_new else found
+    return site_file.ask_place(found, answers) if is_new else found
 
 
 def _known_sites() -> dict[str, Site]:

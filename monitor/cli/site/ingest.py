@@ -12,8 +12,8 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.stakes import weigh
+from monitor.cli import session
 from monitor.cli.identity import act_by_two, name_helper, prove
-from monitor.cli.session import NOTHING, Commands, open_database, options, read_service, read_sites, say, show
 from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
@@ -36,7 +36,7 @@ from monitor.ingest.sources.plan import place_said
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users
 
-app = Commands(help=__doc__)
+app = session.Commands(help=__doc__)
 _FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in READERS.items())
 PARTLY: Final = 3
 
@@ -47,10 +47,7 @@ def ingest(
         Path | None, typer.Argument(help="CSV or Parquet file, a folder of them, or - for CSV from stdin")
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="Where rows without a site column belong")] = None,
-    form: Annotated[
-        str | None,
-        typer.Option("--format", help=f"Where the content does not say it. {_FORMS}"),
-    ] = None,
+    form: Annotated[str | None, typer.Option("--format", help=f"Where the content does not say it. {_FORMS}")] = None,
     mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML that says what the columns mean")] = None,
     point_set: Annotated[
         str | None, typer.Option("--set", help="Name of the set of InSAR points; EGMS: else the name of the file")
@@ -161,8 +158,8 @@ def _read(
         sites = _find_sites(site_id, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
         said = place_said(said, place)
-        database = None if dry_run else stack.enter_context(open_database())
-        pipeline = Pipeline(database, sites, _now, None if dry_run else read_service().limits)
+        database = None if dry_run else stack.enter_context(session.open_database())
+        pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
         who = prove(database, by, site_id) if accepts and database is not None else None
         _hold_to_sites(pipeline, database, who)
         for file in files:
@@ -180,7 +177,7 @@ def _read(
             except ConfigError as error:
                 if len(files) == 1:
                     raise
-                say(str(error))  # one broken file does not keep the others of the folder out
+                session.say(str(error))  # one broken file does not keep the others of the folder out
                 unread += 1
                 continue
             results.append(result)
@@ -188,16 +185,14 @@ def _read(
                 record_file(database, name_helper(), result, _now())
                 _renew_flags(database, sites, result.sites)
             _show_result(result, dry_run=dry_run)
-        if len(results) > 1 and not options().as_json:
+        if len(results) > 1 and not session.options().as_json:
             print(_total(results))
     valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
-    if not valid:
-        reason = next((r.first_reason for r in results if r.first_reason), "")
-        say("nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
-        raise typer.Exit(NOTHING)
+    reason = next((r.first_reason for r in results if r.first_reason), "")
+    session.require_any(valid, "nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
     if bad and not dry_run:
         again = "read it again: slopeward ingest --rejected" if not has_points else "mend the file and import it again"
-        say(f"what could not be read waits in the view rejected_messages; {again}")
+        session.say(f"what could not be read waits in the view rejected_messages; {again}")
     if bad or unread:
         raise typer.Exit(PARTLY)
 
@@ -209,9 +204,9 @@ def _behind_walls(file: Path, form: str, said: Said) -> Iterator[Opened | None]:
         yield None
         return
     try:
-        plan = read_service().compute
+        plan = session.read_service().compute
     except ConfigError:
-        if options().config is not None:
+        if session.options().config is not None:
             raise
         plan = ComputeSection()  # a dry run looks at the file alone
     with open_walled(file, form, said, plan, _now()) as opened:
@@ -285,9 +280,9 @@ def _hold_to_sites(pipeline: Pipeline, database: Database | None, who: Actor | N
 
 def _find_sites(site_id: str | None = None, *, needed: bool) -> dict[str, Site]:
     try:
-        return {s.id: s for s in read_sites(site_id)}
+        return {s.id: s for s in session.read_sites(site_id)}
     except ConfigError:
-        if needed or options().config is not None:
+        if needed or session.options().config is not None:
             raise
         return {}  # a dry run looks at the file alone
 
@@ -329,7 +324,7 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
-    show(facts, line + _doubts([result]))
+    session.show(facts, line + _doubts([result]))
 
 
 def _total(results: Sequence[FileResult]) -> str:
@@ -359,27 +354,27 @@ def _list(names: Sequence[str]) -> str:
 
 def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterable[str]) -> None:
     for site in renew_known_flags(database, sites, touched, _now()):
-        say(
+        session.say(
             f"{site}: the site file is not in force yet, flags of readings stored before follow it from then on: "
             f"restart the service, or run slopeward evaluate --site {site}"
         )
 
 
 def _replay(*, dry_run: bool) -> None:
-    with open_database() as database:
-        pipeline = Pipeline(database, _find_sites(needed=True), _now, read_service().limits)
+    with session.open_database() as database:
+        pipeline = Pipeline(database, _find_sites(needed=True), _now, session.read_service().limits)
         result = replay_rejected(pipeline, _now, dry_run=dry_run)
     facts = {
         "read": result.read, "accepted": result.accepted, "stored": result.stored, "duplicates": result.duplicates,
         "waiting": result.waiting, "reasons": result.reasons, "dry_run": dry_run,
     }  # fmt: skip
-    show(
+    session.show(
         facts,
         f"{result.read} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
         f"{result.waiting} still wait",
     )
     if not result.accepted:
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(session.NOTHING)
     if result.waiting:
         raise typer.Exit(PARTLY)
 
@@ -388,15 +383,17 @@ def _forget(name: str, by: str | None) -> None:
     site, _, station = name.partition("/")
     if not site or not station:
         raise typer.BadParameter("--forget-epoch0: expected SITE/STATION")
-    with open_database() as database:
+    with session.open_database() as database:
         who = prove(database, by, site)
         with database.write() as connection:
             forget_reference(connection, site, station, who, _now())
-    show({"forgotten": name}, f"{name}: the next message says since when it counts; declare an offset if it jumps")
+    session.show(
+        {"forgotten": name}, f"{name}: the next message says since when it counts; declare an offset if it jumps"
+    )
 
 
 def _answer(place: str, by: str | None, reason: str, *, accept: bool) -> None:
-    with open_database() as database:
+    with session.open_database() as database:
         site = place.partition("/")[0]
         who = prove(database, by, site)
         with database.read() as connection:
@@ -410,4 +407,4 @@ def _answer(place: str, by: str | None, reason: str, *, accept: bool) -> None:
         holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: weigh(c, site)[0])
     more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
     facts = {"station": place, "holds": holds.spell(), "other": other.spell()}
-    show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}")
+    session.show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}")

@@ -5,79 +5,69 @@ from typing import Annotated, Any
 
 import typer
 
+from monitor.cli import session
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import (
-    Commands,
-    UtcOption,
-    check_site,
-    find_zones,
-    open_database,
-    options,
-    require_any,
-    show,
-    tell,
-    tell_instant,
-)
 from monitor.errors import NotFoundError
 from monitor.store.instrument_board import load_board
 
-app = Commands(no_args_is_help=True, help=__doc__)
+app = session.Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.command("list")
 def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
     unwell: Annotated[bool, typer.Option("--unwell", help="Only those that are not ok")] = False,
-    utc: UtcOption = False,
+    utc: session.UtcOption = False,
 ) -> None:
     """List instruments by what they hang on: state, since when, why, votes, battery, action; exit 4 without any.
 
     Example: slopeward instruments list --site north-bench --unwell
     """
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         rows = load_board(c, narrow_to_reader(c, site))
-        check_site(c, site, rows)
-        zones = find_zones(c, utc=utc)
+        session.check_site(c, site, rows)
+        zones = session.find_zones(c, utc=utc)
     rows = [r for r in rows if not unwell or r["state"] != "ok"]
     parent = None
     for row in rows:
-        if not options().as_json and (row["site"], row["parent"]) != parent:
+        if not session.options().as_json and (row["site"], row["parent"]) != parent:
             parent = (row["site"], row["parent"])
             print(f"{row['site']}, {row['parent'] or 'on its own'}")
-        show(_spell(row), _describe(row, zones(row["site"])))
-    require_any(rows, "no instrument" if not unwell else "all instruments are ok")
+        session.show(_spell(row), _describe(row, zones(row["site"])))
+    session.require_any(rows, "no instrument" if not unwell else "all instruments are ok")
 
 
 @app.command("show")
 def show_(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     instrument: Annotated[str, typer.Argument(metavar="INSTRUMENT", help="Station")],
-    utc: UtcOption = False,
+    utc: session.UtcOption = False,
 ) -> None:
     """Show one instrument: all that is wrong with it, battery, calibration, and its share of each month.
 
     Example: slopeward instruments show north-bench G1
     """
-    with open_database() as db, db.read() as c:
+    with session.open_database() as db, db.read() as c:
         rows = load_board(c, narrow_to_reader(c, site), instrument)
-        check_site(c, site, rows)
+        session.check_site(c, site, rows)
         if not rows:
             raise NotFoundError(
                 f"site {site!r} declares no instrument {instrument!r}; see `slopeward instruments list`"
             )
-        zone = find_zones(c, utc=utc)(site)
+        zone = session.find_zones(c, utc=utc)(site)
     row = rows[0]
     lines = [_describe(row, zone).strip()]
     lines += [
-        f"  {f['state']} since {tell_instant(f['since'], zone)}: {tell(f['reason'], zone)}: {tell(f['action'], zone)}"
+        f"  {f['state']} since {session.tell_instant(f['since'], zone)}: {session.tell(f['reason'], zone)}: "
+        f"{session.tell(f['action'], zone)}"
         for f in row["findings"]
     ]
-    method = tell(row["battery_method"], zone)
+    method = session.tell(row["battery_method"], zone)
     lines.append(f"  battery: {_battery(row)}; {method}" if method else "  battery: -")
     age = f", {row['calibration_age_days']} days ago" if row["calibrated_on"] else ""
     lines.append(f"  calibrated on {row['calibrated_on'] or '-'}{age}, due on {row['calibration_due_on'] or '-'}")
     lines += [f"  {m['month']}: {m['availability']:.1%} of {m['expected']} epochs" for m in row["months"]]
-    show(_spell(row), "\n".join(lines))
+    session.show(_spell(row), "\n".join(lines))
 
 
 def _spell(row: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +82,7 @@ def _battery(row: dict[str, Any]) -> str:
 
 
 def _describe(row: dict[str, Any], zone: str) -> str:
-    since = f" since {tell_instant(row['since'], zone)}" if row["since"] else ""
+    since = f" since {session.tell_instant(row['since'], zone)}" if row["since"] else ""
     votes = "votes" if row["votes"] else "does not vote"
-    said = "".join(f": {tell(text, zone)}" for text in (row["reason"], row["action"]) if text)
+    said = "".join(f": {session.tell(text, zone)}" for text in (row["reason"], row["action"]) if text)
     return f"  {row['instrument']:<10} {row['state']}{since}, {votes}, battery {_battery(row)}{said}"

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import find_asking, measure_stake, order_level_of
 from monitor.cli.identity import act_by_two, prove
-from monitor.cli.session import Commands, open_database, read_service, say, show, take_site
+from monitor.cli.session import Commands, open_database, pick_site, read_service, say, show, take_site
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
@@ -38,8 +38,6 @@ def set_(
 
     Example: slopeward level set north-bench yellow --by "R. Mori" --reason "inspected on foot, crack is dry"
     """
-    from monitor.cli.session import pick_site
-
     site = pick_site(read_service(), site_id)
     signers: list[str] = []
     with open_database() as db:

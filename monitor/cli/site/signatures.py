@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.word_acts import list_words
 from monitor.cli.identity import acting, sites_of_reader
-from monitor.cli.session import LARGEST_ID, NOTHING, Commands, open_database, say, show
+from monitor.cli.session import LARGEST_ID, Commands, open_database, require_any, show
 from monitor.domain.instants import spell
 from monitor.store.alerting.offsets import load_waiting_offsets
 from monitor.store.people.countersign import load_waiting, withdraw_signature
@@ -54,9 +54,7 @@ def list_signatures() -> None:
             "by": author, "reason": reason,
         }  # fmt: skip
         show(facts, line)
-    if not found and not words and not offsets:
-        say("no signature waits for a second person")
-        raise typer.Exit(NOTHING)
+    require_any(found or words or offsets, "no signature waits for a second person")
 
 
 @app.command("withdraw")

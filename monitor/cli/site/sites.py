@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.cli import session
 from monitor.cli.identity import act_by_two, prove
-from monitor.cli.session import Commands, open_service, options, pick_site, print_json, read_service, show_in_order
+from monitor.cli.session import Commands, open_service, pick_site, print_if_json, read_service, show_in_order
 from monitor.cli.site import proposing
 from monitor.config.first_site import write_first_site
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
@@ -46,8 +46,7 @@ def show(name: Name) -> None:
     from dataclasses import asdict
 
     site = pick_site(read_service(), name)
-    if options().as_json:
-        print_json({k: v for k, v in asdict(site).items() if k != "source"})
+    if print_if_json({k: v for k, v in asdict(site).items() if k != "source"}):
         return
     print(f"{site.id}: {site.name} ({site.latitude}, {site.longitude}, {site.timezone}), version {site.version[:12]}")
     for level in site.levels:

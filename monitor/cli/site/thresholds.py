@@ -9,15 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from forecasting.hydrology.threshold_learning import (
-    LEAST_EVENTS,
-    Learned,
-    Score,
-    TooFewEventsError,
-    date_onsets,
-    find_events,
-    learn_threshold,
-)
+from forecasting.hydrology import threshold_learning
 from monitor.cli.session import Commands, say, show
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
 from monitor.errors import RefusedError
@@ -45,8 +37,8 @@ def learn(
     lags: Annotated[str, typer.Option("--lags", help="Lags to choose from")] = "1d,3d,7d",
     apart: Annotated[str, typer.Option("--apart", help="Fast times nearer than this are one event")] = "14d",
     least_events: Annotated[
-        int, typer.Option("--least-events", min=LEAST_EVENTS, max=10_000, help="Fewer are refused")
-    ] = LEAST_EVENTS,
+        int, typer.Option("--least-events", min=threshold_learning.LEAST_EVENTS, max=10_000, help="Fewer are refused")
+    ] = threshold_learning.LEAST_EVENTS,
     level: Annotated[str, typer.Option("--level", help="Level that the criterion asks for")] = "yellow",
 ) -> None:  # fmt: skip
     """Learn a rain threshold from rain and movement: window, lag, ROC, cross-validated by year, and the criterion.
@@ -63,13 +55,13 @@ def learn(
     window_s = _durations(rate_window, "--rate-window")[0]
     times, rates, noise = _rates(moved, window_s)
     limit, grounds = _fast(rates, noise, fast)
-    samples = find_events(times, rates, limit, _durations(apart, "--apart")[0])
-    samples = date_onsets(samples, moved.times_s, moved.values, window_s)
+    samples = threshold_learning.find_events(times, rates, limit, _durations(apart, "--apart")[0])
+    samples = threshold_learning.date_onsets(samples, moved.times_s, moved.values, window_s)
     try:
-        found = learn_threshold(
+        found = threshold_learning.learn_threshold(
             fell.times_s, fell.values, interval_s, samples, spans, _durations(lags, "--lags"), least_events
         )
-    except TooFewEventsError as error:
+    except threshold_learning.TooFewEventsError as error:
         raise RefusedError(f"{data}: {error} (movement over {limit:.3g} mm/day, {grounds})") from None
     facts = _facts(found, fell, moved, limit, grounds)
     facts["criterion"] = None if fell.unit == "index" else write_criterion(found, facts, rain, level)
@@ -118,7 +110,7 @@ def maxima(
         raise typer.Exit(4)
 
 
-def write_criterion(found: Learned, facts: dict[str, Any], rain: str, level: str) -> str:
+def write_criterion(found: threshold_learning.Learned, facts: dict[str, Any], rain: str, level: str) -> str:
     """The criterion as TOML; advice until somebody promotes it after a backtest."""
     cross = found.cross
     reason = (
@@ -135,7 +127,9 @@ def write_criterion(found: Learned, facts: dict[str, Any], rain: str, level: str
     ])  # fmt: skip
 
 
-def _facts(found: Learned, fell: Selected, moved: Selected, limit: float, grounds: str) -> dict[str, Any]:
+def _facts(
+    found: threshold_learning.Learned, fell: Selected, moved: Selected, limit: float, grounds: str
+) -> dict[str, Any]:
     return {
         "rain": fell.name, "movement": moved.name, "unit": fell.unit,
         "from": spell(from_epoch_s(max(fell.times_s[0], moved.times_s[0]))),
@@ -148,12 +142,12 @@ def _facts(found: Learned, fell: Selected, moved: Selected, limit: float, ground
     }  # fmt: skip
 
 
-def _spell_score(score: Score) -> dict[str, Any]:
+def _spell_score(score: threshold_learning.Score) -> dict[str, Any]:
     rates = {"hit_rate": score.hit_rate, "false_rate": score.false_rate, "skill": score.skill}
     return {**asdict(score), **{k: round(v, 6) for k, v in rates.items()}}
 
 
-def _text(found: Learned, facts: dict[str, Any]) -> str:
+def _text(found: threshold_learning.Learned, facts: dict[str, Any]) -> str:
     cross = found.cross
     lines = [
         (

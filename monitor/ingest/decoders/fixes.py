@@ -45,8 +45,7 @@ def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
     if origin is None or (origin.place is None) == of_place:
         keys = "latitude, longitude, height_m" if of_place else "east_m, north_m, up_m"
         raise PayloadError(
-            "no_origin",
-            f"station {station} has no origin; the site file must give it origin = {{{keys}, since}}",
+            "no_origin", f"station {station} has no origin; the site file must give it origin = {{{keys}, since}}"
         )
     return origin
 

@@ -14,18 +14,8 @@ from forecasting.message import Figure, NameList, Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.errors import PayloadError
+from monitor.ingest.decoders import strict_json
 from monitor.ingest.decoders.decoder import Received, gather
-from monitor.ingest.decoders.strict_json import (
-    SAMPLE_LIMIT,
-    check_depth,
-    check_keys,
-    check_text,
-    read_count,
-    read_number,
-    read_object,
-    read_text,
-    read_time,
-)
 from monitor.ingest.message import Decoded, Fault, Message
 from monitor.store.readings.messages import SequenceMark
 
@@ -70,16 +60,18 @@ def decode(received: Received) -> Decoded:
     message, station = received.message, received.place.station
     if not station:
         raise PayloadError("no_station", _NO_STATION())
-    body = read_object(message.payload)
+    body = strict_json.read_object(message.payload)
     counted = _read_counts(body)
     many = "samples" in body
     samples = body["samples"] if many else [body]
     if many:
-        check_keys(body, _MANY)
+        strict_json.check_keys(body, _MANY)
         if not isinstance(samples, list) or not samples:
             raise PayloadError("no_samples", _NO_SAMPLES())
-        if len(samples) > SAMPLE_LIMIT:
-            raise PayloadError("too_many", _TOO_MANY(n=Figure(len(samples), "d"), most=Figure(SAMPLE_LIMIT, "d")))
+        if len(samples) > strict_json.SAMPLE_LIMIT:
+            raise PayloadError(
+                "too_many", _TOO_MANY(n=Figure(len(samples), "d"), most=Figure(strict_json.SAMPLE_LIMIT, "d"))
+            )
     observations, bad = gather(samples, lambda sample: _read_sample(sample, body, received))
     mark = None
     if counted is not None:
@@ -92,12 +84,12 @@ def decode(received: Received) -> Decoded:
 def _read_counts(body: Mapping[str, Any]) -> tuple[str, int, int] | None:
     source, boot_id, seq = body.get("source"), body.get("boot_id"), body.get("seq")
     if source is not None:
-        source = read_text(source, "source", 128)
+        source = strict_json.read_text(source, "source", 128)
     if boot_id is not None:
-        boot_id = read_count(boot_id, "boot_id")
+        boot_id = strict_json.read_count(boot_id, "boot_id")
     if seq is None:
         return None
-    seq = read_count(seq, "seq")
+    seq = strict_json.read_count(seq, "seq")
     if source is None or boot_id is None:
         raise PayloadError("no_source", _NO_SOURCE())
     return source, boot_id, seq
@@ -118,7 +110,7 @@ def _join_faults(
 def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> list[Observation]:
     if not isinstance(sample, dict):
         raise PayloadError("not_object", _SAMPLE(type=type(sample).__name__))
-    at = read_time(sample.get("time"), sample.get("time_unit", body.get("time_unit")))
+    at = strict_json.read_time(sample.get("time"), sample.get("time_unit", body.get("time_unit")))
     solution = _read_solution(sample.get("solution", body.get("solution")))
     sigmas = sample.get("sigma")
     if sigmas is not None and not isinstance(sigmas, dict):
@@ -133,8 +125,8 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> li
             continue
         unit, sigma = None, None
         if isinstance(value, dict):
-            check_keys(value, _VALUE)
-            unit = read_text(value.get("unit"), f"{name}.unit", 32) if "unit" in value else None
+            strict_json.check_keys(value, _VALUE)
+            unit = strict_json.read_text(value.get("unit"), f"{name}.unit", 32) if "unit" in value else None
             if unit is None:
                 raise PayloadError("no_unit", _UNITLESS(name=name))
             sigma, value = value.get("sigma"), value.get("value")  # noqa: PLW2901
@@ -143,7 +135,7 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> li
         field = received.field(received.place.station, name, unit)
         if sigma is not None:
             sigma = _read_sigma(sigma, name)
-        number = read_number(value, name)
+        number = strict_json.read_number(value, name)
         found.append(received.observe(received.place.station, field, number, at, sigma, solution, extra))
     if sigmas and used != len(sigmas):
         stray = sorted(set(sigmas) - {name for name, _ in _values(sample)})
@@ -178,21 +170,21 @@ def _read_solution(value: object) -> str | None:
 
 
 def _read_sigma(value: object, name: str) -> float:
-    sigma = read_number(value, f"sigma of {name}")
+    sigma = strict_json.read_number(value, f"sigma of {name}")
     if sigma < 0:
         raise PayloadError("bad_sigma", _NEGATIVE_SIGMA(name=name))
     return sigma
 
 
 def _read_meta(meta: object) -> str:
-    check_depth(meta)
+    strict_json.check_depth(meta)
     try:
         text = canonical_json({"meta": meta})
     except ValueError:
         raise PayloadError("not_finite", _META_FINITE()) from None
     if len(text) > _META_LIMIT:
         raise PayloadError("too_long", _META_LONG(n=Figure(_META_LIMIT, "d")))
-    check_text(text.replace("\\u0000", "\0"), "meta")
+    strict_json.check_text(text.replace("\\u0000", "\0"), "meta")
     return text
 
 
@@ -201,7 +193,7 @@ def _read_gnss(
 ) -> list[Observation]:  # fmt: skip
     if not isinstance(gnss, dict):
         raise PayloadError("not_object", _GNSS_OBJECT())
-    check_keys(gnss, _GNSS)
+    strict_json.check_keys(gnss, _GNSS)
     enu = _read_list(gnss.get("enu_mm"), 3, "gnss.enu_mm")
     covariance = None
     sigmas: tuple[float | None, ...] = (None, None, None)
@@ -209,16 +201,16 @@ def _read_gnss(
         covariance = _read_list(gnss["cov_mm2"], 6, "gnss.cov_mm2")
         _check_covariance(covariance)
         sigmas = tuple(math.sqrt(v) for v in covariance[:3])
-    frame = read_text(gnss.get("frame"), "gnss.frame", 64)
+    frame = strict_json.read_text(gnss.get("frame"), "gnss.frame", 64)
     if gnss.get("epoch0") is None:
         raise PayloadError("no_epoch0", _NO_EPOCH0())
-    epoch0 = read_time(gnss["epoch0"], name="gnss.epoch0", live=False)
+    epoch0 = strict_json.read_time(gnss["epoch0"], name="gnss.epoch0", live=False)
     facts: dict[str, Any] = {"cov_mm2": covariance, "epoch0": gnss["epoch0"], "frame": frame}
     for name in ("fix", "reference"):
         if gnss.get(name) is not None:
-            facts[name] = read_text(gnss[name], f"gnss.{name}", 64)
+            facts[name] = strict_json.read_text(gnss[name], f"gnss.{name}", 64)
     if gnss.get("satellites") is not None:
-        facts["satellites"] = read_count(gnss["satellites"], "gnss.satellites")
+        facts["satellites"] = strict_json.read_count(gnss["satellites"], "gnss.satellites")
     if meta is not None:
         facts |= json.loads(meta)
     extra = canonical_json({k: v for k, v in facts.items() if v is not None})
@@ -235,7 +227,7 @@ def _read_gnss(
 def _read_list(value: object, length: int, name: str) -> list[float]:
     if not isinstance(value, list) or len(value) != length:
         raise PayloadError("bad_vector", _VECTOR(name=name, n=length))
-    return [read_number(item, name) for item in value]
+    return [strict_json.read_number(item, name) for item in value]
 
 
 def _check_covariance(cov: list[float]) -> None:

@@ -137,8 +137,7 @@ def _take(chunk: _Chunk, point: Point, values: tuple[PointValue, ...], declared:
 def _store(file: PointsFile, database: Database, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
     def store() -> PointsAdded:
         began_s = time.monotonic()
-        with database.write() as c:
-            added = _add(c, file, declared, chunk, began_at)
+        added = database.do(_add, file, declared, chunk, began_at)
         file.pause(time.monotonic() - began_s)
         return added
 

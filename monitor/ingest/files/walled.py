@@ -72,9 +72,7 @@ class Opened:
 
 
 @contextmanager
-def open_walled(
-    path: Path, form: str, said: Said, plan: ComputeSection, now: datetime, limit_s: float | None = None
-) -> Iterator[Opened]:
+def open_walled(path: Path, form: str, said: Said, plan: ComputeSection, now: datetime) -> Iterator[Opened]:
     """Have a worker read a file; it sees that file alone, reaches nothing, and leaves plain lines.
 
     Raises:
@@ -87,7 +85,7 @@ def open_walled(
         terms = Terms.bound(plan.job_memory_gib, min(plan.job_file_gib, room_gib), (source,), (folder,))
         asked = Asked(source, form, said, out, now)
         try:
-            answer = compute.run(CONVERT, asked, limit_s or plan.job_limit_s, terms=terms)
+            answer = compute.run(CONVERT, asked, plan.job_limit_s, terms=terms)
         except JobError as error:
             text = error.said
             if room_gib < plan.job_file_gib:

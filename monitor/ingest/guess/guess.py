@@ -19,22 +19,13 @@ from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.files.units import spell_unit
+from monitor.ingest.guess import together
 from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, may_count_downward, read_name
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Interview, Question, require
 from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
-from monitor.ingest.guess.together import (
-    Numbers,
-    find_extremes,
-    find_repeats,
-    find_totals,
-    find_windows,
-    name_some,
-    pair_errors,
-    settle_components,
-)
 from monitor.ingest.guess.unfold import fold, unfold
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
@@ -88,8 +79,7 @@ _COLUMN_ERROR: Final = Template(
 )
 _NAMED: Final = Template("guess.column.named", "the station that '{name}' names: {quantity} in {unit}")
 _NAMED_ERROR: Final = Template(
-    "guess.column.named_error",
-    "the station that '{name}' names: {quantity} in {unit}, its error in '{column}'",
+    "guess.column.named_error", "the station that '{name}' names: {quantity} in {unit}, its error in '{column}'"
 )
 EVERY: Final = Template("guess.every", "every {step}")
 _EVERY_SERIES: Final = Template("guess.every.series", "every {step} in a series")
@@ -99,8 +89,7 @@ _TWICE: Final = Template("guess.twice", "{n} times come twice")
 _NO_NUMBERS: Final = Template("guess.no_numbers", "no column of numbers beside the time; the columns are: {names}")
 _ALL_LEFT: Final = Template("guess.all_left", "every column of numbers was left out: nothing to store")
 _NO_LETTER: Final = Template(
-    "guess.no_letter",
-    "a name in column '{column}' has no letter or digit that a station id can have (a-z, 0-9)",
+    "guess.no_letter", "a name in column '{column}' has no letter or digit that a station id can have (a-z, 0-9)"
 )
 _TWINS: Final = Template("guess.twins", "stations that are not the same need names that differ: {names}")
 _ODD_ZONE: Final = Template("guess.zone.unknown", "zone: expected a name such as Europe/Zurich or UTC, got '{answer}'")
@@ -109,12 +98,10 @@ _WHICH_SHEET: Final = Template("guess.ask.sheet", "which sheet of the workbook c
 _DAY_OR_MONTH: Final = Template("guess.ask.dates", "is '{at}' written with the day or the month first?")
 _WHAT_FIRST: Final = Template("guess.ask.dates.year", "what stands first in the date '{at}'?")
 _WHICH_ZONE: Final = Template(
-    "guess.ask.zone",
-    "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ...",
+    "guess.ask.zone", "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ..."
 )
 _ZONE_CLASH: Final = Template(
-    "guess.ask.zone.clash",
-    "the file says that its times are in {own}, the answer says {answer}: which of them counts?",
+    "guess.ask.zone.clash", "the file says that its times are in {own}, the answer says {answer}: which of them counts?"
 )
 _WHAT: Final = Template("guess.ask.quantity", "what do these columns measure: {names}?")
 _WHAT_IN: Final = Template("guess.ask.quantity.unit", "what do these columns measure in {unit}: {names}?")
@@ -220,14 +207,14 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     counted = [_MISSING(word=word, n=Figure(n, "d")) for word, n in missing.items()]
     facts += [("no measurement", join(counted, ", "))] if counted else []
     tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
-    sums = find_totals(look, numbers, decimal, thousands).items()
+    sums = together.find_totals(look, numbers, decimal, thousands).items()
     less = {n: _RUNNING_SUM(column=look.title(part)) for n, part in sums}
-    extremes = find_extremes({n: _read_name(look, n) for n in numbers}, look.title).items()
+    extremes = together.find_extremes({n: _read_name(look, n) for n in numbers}, look.title).items()
     less |= {n: _SAME_SENSOR(column=look.title(usual)) for n, usual in extremes}
     steps = {n: _list_steps(look, None, times, n)[""] for n in numbers} if station is None and not kinds else {}
-    windows = find_windows({n: _read_name(look, n) for n in steps}, look.title, steps)
+    windows = together.find_windows({n: _read_name(look, n) for n in steps}, look.title, steps)
     less |= dict.fromkeys(windows, _RAIN_TWICE())
-    repeats = find_repeats({n: _read_name(look, n) for n in numbers if n not in less}, tell).items()
+    repeats = together.find_repeats({n: _read_name(look, n) for n in numbers if n not in less}, tell).items()
     less |= {n: _OTHER_UNIT(column=look.title(first)) for n, first in repeats}
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(look, numbers, tell, station, talk)
@@ -240,7 +227,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     facts += [(look.title(n), why) for n, why in less.items()]
     facts += [(look.title(rule.name), _tell_column(look, rule, station)) for rule in rules]
     turned = [look.title(rule.name) for rule in rules if rule.downward]
-    facts += [("sign turned", join([name_some(turned)]))] if turned else []
+    facts += [("sign turned", join([together.name_some(turned)]))] if turned else []
     words = dict.fromkeys((*MISSING, *missing))
     columns = tuple(fold(look, rule) for rule in rules)
     mapping = TableMapping(times.rule, columns, look.layout, tuple(words), decimal, thousands, station)
@@ -275,7 +262,7 @@ def _tell_layout(look: Look) -> Facts:
         read = layout.sheets or look.sheets[:1]
         facts.append(("sheet", join(read, ", ")))
         others = [n for n in look.sheets if n not in read]
-        facts += [("other sheets", join([name_some(others)]))] if others else []
+        facts += [("other sheets", join([together.name_some(others)]))] if others else []
     if is_text:
         encoding = layout.encoding.removesuffix("-sig")
         fixed = _FIXED(encoding=encoding) if layout.starts else None
@@ -338,7 +325,7 @@ def _tell_seldom(times: Times, look: Look, rules: Sequence[ColumnRule], sensors:
         if sensor.interval_s and sensor.interval_s > 1.5 * usual.total_seconds():
             steps.setdefault(sensor.interval_s, []).append(look.title(rule.name))
     return [
-        ("sampling", _EVERY_OF(step=_spell(timedelta(seconds=s)), columns=name_some(names)))
+        ("sampling", _EVERY_OF(step=_spell(timedelta(seconds=s)), columns=together.name_some(names)))
         for s, names in steps.items()
     ]
 
@@ -409,13 +396,13 @@ def _shifts(clocks: Sequence[datetime], one: ZoneInfo, other: ZoneInfo) -> bool:
 
 
 def _settle_columns(
-    look: Look, numbers: Sequence[str], tell: Numbers, station: str | None, talk: Interview
+    look: Look, numbers: Sequence[str], tell: together.Numbers, station: str | None, talk: Interview
 ) -> tuple[list[ColumnRule], set[str]]:
     """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
     names = {n: _read_name(look, n) for n in numbers if not is_no_measurement(look.title(n))}
     names = {n: name for n, name in names.items() if not is_raw(name.foreign)}
-    names, open_columns = settle_components(names, talk)
-    errors = pair_errors(names, tell, talk)
+    names, open_columns = together.settle_components(names, talk)
+    errors = together.pair_errors(names, tell, talk)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
     asked: dict[str, _Asked] = {}
     found: dict[str, tuple[str, str]] = {}
@@ -441,7 +428,7 @@ def _settle_columns(
             found[column] = quantity, unit
     for key, one in asked.items():
         more = (EACH,) if key.startswith(QUANTITY) and len(one.columns) > 1 else ()
-        text = one.tell(name_some([look.title(c) for c in one.columns]))
+        text = one.tell(together.name_some([look.title(c) for c in one.columns]))
         talk.questions.append(Question(key, text, (*one.choices, LEAVE_OUT, *more), one.default))
     if station is not None:
         found = _settle_twins(found, talk)
@@ -586,9 +573,9 @@ def _find_station(look: Look, times: Times, talk: Interview) -> str | None:
             raise _refuse(look, _NO_LETTER(column=name))
         twins = [kind for kind, one in ids.items() if list(ids.values()).count(one) > 1]
         if twins and talk.answers.get(SAME, YES) != YES:
-            raise _refuse(look, _TWINS(names=name_some(twins)))
+            raise _refuse(look, _TWINS(names=together.name_some(twins)))
         if twins:
-            talk.ask(SAME, _SAME(names=name_some(twins)), (YES, NO))
+            talk.ask(SAME, _SAME(names=together.name_some(twins)), (YES, NO))
         return name
     return None
 

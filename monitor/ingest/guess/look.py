@@ -33,8 +33,7 @@ LOOK_ROWS: Final = 100_000  # to understand the columns
 DELIMITERS: Final = (";", "\t", ",", "|", WHITESPACE)
 SHEET, ALL_SHEETS = "sheet", "all of them"
 _NO_TABLE: Final = Template(
-    "guess.look.no_table",
-    "no table that can be recognised: most lines need the same number of cells, with numbers",
+    "guess.look.no_table", "no table that can be recognised: most lines need the same number of cells, with numbers"
 )
 _NO_ROW: Final = Template("guess.look.no_row", "no row of numbers with a time was found in the first {n} lines")
 _ODD_SHEET: Final = Template("guess.look.sheet", "sheet: expected one of {names}, got '{answer}'")

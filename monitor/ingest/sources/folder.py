@@ -61,8 +61,7 @@ def look_at_folder(found: Polled, place: Place) -> None:
     folder = folder_of(place)
     if not folder.is_dir():
         return
-    with place.db.read() as c:
-        known = load_files(c, found.source)
+    known = place.db.ask(load_files, found.source)
     paths = sorted(folder.iterdir())
     mappings = {p.name.removesuffix(MAPPING): p for p in paths if p.name.endswith(MAPPING) and p.name != MAPPING}
     tables = [s for s in place.config.source if s.kind == FOLDER_KIND and s.site == place.site.id]
@@ -75,8 +74,7 @@ def look_at_folder(found: Polled, place: Place) -> None:
         if found.new < AT_ONCE:
             _look_at_file(found, name, path, known.get(name), place, mappings, tables)
     if gone := known.keys() - present:
-        with place.db.write() as c:
-            forget_files(c, found.source, gone)
+        place.db.do(forget_files, found.source, gone)
 
 
 def _look_at_file(

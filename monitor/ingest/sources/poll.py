@@ -18,22 +18,13 @@ from monitor.domain.site import Site
 from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
 from monitor.ingest.files.reader import Said
 from monitor.ingest.pipeline import Clock
+from monitor.ingest.sources import take
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.fetch import require_room
 from monitor.ingest.sources.folder import SERIES, look_at_folder
 from monitor.ingest.sources.observations import take_pages
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
 from monitor.ingest.sources.polled import Polled, follow
-from monitor.ingest.sources.take import (
-    IS_THERE,
-    Place,
-    check_content,
-    explain,
-    find_end,
-    measure,
-    place_scene,
-    take_file,
-)
 from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Asked, Fetched
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import (
@@ -58,7 +49,9 @@ _OTHER_FOLDER: Final = Template("source.answer.folder", "the worker answered abo
 _BUSY: Final = Template("source.busy", "source {name} is being looked at by another process")
 
 
-def poll_source(source: SourceSection, place: Place, environ: Mapping[str, str], *, may_shrink: bool = False) -> Polled:
+def poll_source(
+    source: SourceSection, place: take.Place, environ: Mapping[str, str], *, may_shrink: bool = False
+) -> Polled:
     """Look at a source now.
 
     Args:
@@ -73,8 +66,7 @@ def poll_source(source: SourceSection, place: Place, environ: Mapping[str, str],
     """
     found = Polled(source.name)
     with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
-        with place.db.read() as c:
-            known = load_files(c, source.name)
+        known = place.db.ask(load_files, source.name)
         known = {name: _forget_version(state, source) for name, state in known.items()}
         if source.kind == "sensorthings":  # a newest time of the future would let nothing in: it is read from the start
             latest = spell(place.clock() + FUTURE_TOLERANCE)
@@ -156,13 +148,13 @@ def _one_line(error: Exception) -> str:
 
 
 def _take(
-    found: Polled, one: Fetched, path: Path, before: FileState | None, how: tuple[str, Said, bool], place: Place
+    found: Polled, one: Fetched, path: Path, before: FileState | None, how: tuple[str, Said, bool], place: take.Place
 ) -> None:
     form, said, may_shrink = how
     digest = ""
     try:
-        size, digest = measure(path)
-        end = find_end(path, size, digest, before)
+        size, digest = take.measure(path)
+        end = take.find_end(path, size, digest, before)
         state = FileState(one.name, one.etag, one.modified, end, digest, place.clock())
         if end < size:
             state = replace(state, etag="", modified="")  # the next look fetches it again
@@ -171,43 +163,42 @@ def _take(
         if before is not None and before.reason is None and (before.sha256, before.size) == (digest, end):
             found.same += 1
         else:
-            check_content(path, end, before, may_shrink=may_shrink)
-            found.add(take_file(path, form, said, place, one.name))
+            take.check_content(path, end, before, may_shrink=may_shrink)
+            found.add(take.take_file(path, form, said, place, one.name))
     except StoreBusyError:
         raise
     except SlopewardError as error:
-        line = explain(error, path)
+        line = take.explain(error, path)
         found.errors.append(cut(line))
         if before is not None:
             return  # what is stored stays the measure of the next look
         state = FileState(one.name, "", "", 0, digest, place.clock(), line)
-    with place.db.write() as c:
-        save_file(c, found.source, state)
+    place.db.do(save_file, found.source, state)
     path.unlink(missing_ok=True)
 
 
-def _take_scene(found: Polled, one: Fetched, folder: Path, place: Place) -> None:
+def _take_scene(found: Polled, one: Fetched, folder: Path, place: take.Place) -> None:
     try:
         if not one.etag.startswith("item-") or "/" in one.etag:
             raise RefusedError(_OTHER_FOLDER())
         inbox = Path(place.config.paths.inbox) / place.site.id
-        found.scenes.append(place_scene(folder / one.etag, one.modified, one.acquired_at, one.files, inbox))
+        found.scenes.append(take.place_scene(folder / one.etag, one.modified, one.acquired_at, one.files, inbox))
         found.new += 1
     except (RefusedError, OSError) as error:
         line = _one_line(error)
         found.errors.append(cut(line))
-        if not isinstance(line, Message) or line.id != IS_THERE.id:
+        if not isinstance(line, Message) or line.id != take.IS_THERE.id:
             return
     _note_item(found, one, place)
 
 
-def _note_item(found: Polled, one: Fetched, place: Place) -> None:
+def _note_item(found: Polled, one: Fetched, place: take.Place) -> None:
     """An item that was dealt with is not looked at again."""
     with place.db.write() as c:
         save_file(c, found.source, FileState(one.name[:500], "", one.modified, 0, "", place.clock()))
 
 
-def _keep(found: Polled, source: SourceSection, place: Place) -> None:
+def _keep(found: Polled, source: SourceSection, place: take.Place) -> None:
     now = place.clock()
     with place.db.write() as c:
         before = find_poll(c, source.name)
@@ -247,7 +238,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
                 forget_source(c, name)
     lines = []
     folder = Polled(f"{INBOX}{site.id}")
-    look_at_folder(folder, Place(db, config, site, clock, f"folder {site.id}"))
+    look_at_folder(folder, take.Place(db, config, site, clock, f"folder {site.id}"))
     if folder.new or folder.errors or folder.source in states:
         with db.write() as c:
             before, address = states.get(folder.source), f"{INBOX}{SERIES}/{site.id}"
@@ -259,7 +250,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             continue  # it says how files of the watched folder are read
         if name in states and states[name].next_at > now:
             continue
-        place = Place(db, config, site, clock, f"source {name}", source.accept_units)
+        place = take.Place(db, config, site, clock, f"source {name}", source.accept_units)
         try:
             lines.append(poll_source(source, place, os.environ).describe())
         except RefusedError as error:

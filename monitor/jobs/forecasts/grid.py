@@ -108,8 +108,7 @@ def score_grid(
             f"networks of {site.id} begin with those of {site.forecast.start_from} (forecast.start_from); "
             "a grid tries networks that begin anew"
         )
-    with db.read() as c:
-        record = read_past(c, site, grid.model, now)
+    record = db.ask(read_past, site, grid.model, now)
     if record is None:
         raise NotFoundError(f"{site.id} has no readings of displacement to learn from")
     plan = plan_training(config, site, grid.model, seed, Path())

@@ -22,16 +22,7 @@ from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, Permit, Site
 from monitor.jobs.samples import Samples
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import (
-    ForecastRow,
-    add_forecasts,
-    add_withheld,
-    load_conformal,
-    load_fits,
-    load_stages,
-    name_intervals,
-    save_conformal,
-)
+from monitor.store.models import forecasts
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
@@ -51,9 +42,9 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     with db.read() as c:
         standings = load_standings(c, site, now)
         found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
-        states = load_conformal(c, [s.series_id for s in found.samples]) if found else {}
-        stages = load_stages(c, site.id, now)
-        kept = load_fits(c, site.id)
+        states = forecasts.load_conformal(c, [s.series_id for s in found.samples]) if found else {}
+        stages = forecasts.load_stages(c, site.id, now)
+        kept = forecasts.load_fits(c, site.id)
     if found is None:
         return "no recent displacement readings"
     samples = found.samples
@@ -77,7 +68,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     # a candidate that failed in one piece of a large site is judged on none
     unfit = {
         s.row.model_hash for s in standings
-        if s.row.state == "candidate" and name_intervals(s.row.kind, s.row.model_hash) in answer.failed
+        if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
     }  # fmt: skip
     rows = [
         _row(one, by_label[one.station], now, as_of, stages) for one in answer.rows if one.model_hash not in unfit
@@ -89,12 +80,12 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     waiting: list[tuple[int, str, str]] = [(s.series_id, m, why_untrained) for m in untrained for s in samples]
     withheld = [(by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
     with db.write() as c:
-        added = add_forecasts(c, rows)
-        add_withheld(c, sorted(set(withheld + waiting)), now)
-        save_conformal(c, _flat(answer.conformal, by_label, states), now)
+        added = forecasts.add_forecasts(c, rows)
+        forecasts.add_withheld(c, sorted(set(withheld + waiting)), now)
+        forecasts.save_conformal(c, _flat(answer.conformal, by_label, states), now)
         for standing in standings:
             mine = [row for row in rows if row.model_hash == standing.row.model_hash]
-            name = name_intervals(standing.row.kind, standing.row.model_hash)
+            name = forecasts.name_intervals(standing.row.kind, standing.row.model_hash)
             if name in answer.outdated:
                 retire(c, site, standing.row, answer.failed[name], SERVICE, now)
                 continue
@@ -110,7 +101,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
 
 def _ask(model: str, model_hash: str, standing: Standing | None) -> AskedModel:
     """What the worker is told of one model."""
-    name = name_intervals(model, model_hash)
+    name = forecasts.name_intervals(model, model_hash)
     if standing is None:
         return AskedModel(model, name)
     permits = {h: Permit(g.state == "active", g.reason, g.skill) for h, g in standing.gates.items()}
@@ -119,8 +110,8 @@ def _ask(model: str, model_hash: str, standing: Standing | None) -> AskedModel:
 
 def _row(
     one: Forecast, sample: Samples, now: datetime, as_of: datetime, stages: Mapping[str, str]
-) -> ForecastRow:  # fmt: skip
-    return ForecastRow(
+) -> forecasts.ForecastRow:  # fmt: skip
+    return forecasts.ForecastRow(
         sample.series_id, now, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
         one.horizon_s, one.q025, one.q10, one.q50, one.q90, one.q975, one.model,
         one.model_hash or "", one.baseline, one.baseline_q50, one.data_value, one.shown, one.reason,

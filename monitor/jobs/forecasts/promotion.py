@@ -11,33 +11,14 @@ from forecasting.data.series import horizon_key
 from forecasting.data.units import spell_span
 from forecasting.message import Figure, Template, gather, join
 from forecasting.registry import NETWORKS
-from forecasting.serving.promotion import (
-    IN_SHADOW,
-    MINIMUM_ISSUES,
-    ROLLING_ISSUES,
-    SHADOW_S,
-    Scored,
-    compare_same,
-    is_waiting,
-    judge_shadow,
-    judge_shown,
-    summarise,
-    take_newest,
-)
+from forecasting.serving import promotion
+from forecasting.serving.promotion import SHADOW_S
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.model_alarms import tell_coverage, tell_degraded
 from monitor.store.database.engine import Database
-from monitor.store.models.registry import (
-    GateRow,
-    ModelRow,
-    change_gate,
-    change_state,
-    load_gates,
-    load_models,
-    save_record,
-)
+from monitor.store.models import registry
 from monitor.store.models.scores import load_scored, load_series_names
 
 _RETIRED: Final = Template("model.retired", "retired: {text}")
@@ -62,9 +43,9 @@ MOST_CHALLENGERS: Final = 3
 class Standing:
     """One checkpoint with its gates and its scores at each horizon."""
 
-    row: ModelRow
-    gates: Mapping[float, GateRow]
-    scored: Mapping[float, Sequence[Scored]]
+    row: registry.ModelRow
+    gates: Mapping[float, registry.GateRow]
+    scored: Mapping[float, Sequence[promotion.Scored]]
 
     def calibration(self, horizon_s: float) -> Mapping[str, Any]:
         """The verdict of training at a horizon."""
@@ -85,7 +66,7 @@ class Standing:
         return any(
             g.state == "shadow"
             and age_s(g, now) <= h + 2 * SHADOW_S
-            and is_waiting(self.calibration(h), self.scored[h], shadow_s=age_s(g, now))
+            and promotion.is_waiting(self.calibration(h), self.scored[h], shadow_s=age_s(g, now))
             for h, g in self.gates.items()
         )
 
@@ -93,8 +74,8 @@ class Standing:
 def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
     """Every living forecaster that the site asks for, oldest first."""
     kinds = [m for m in site.forecast.models if m in NETWORKS]
-    rows = [r for r in load_models(c, task="forecast", site=site.id, kinds=kinds) if r.state in ALIVE]
-    gates = load_gates(c, [r.model_hash for r in rows])
+    rows = [r for r in registry.load_models(c, task="forecast", site=site.id, kinds=kinds) if r.state in ALIVE]
+    gates = registry.load_gates(c, [r.model_hash for r in rows])
     names = load_series_names(c, site.id)
     return [
         Standing(
@@ -120,7 +101,9 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
     with db.read() as c:
         standings = load_standings(c, site, now)
         shown = {
-            h: take_newest(load_scored(c, load_series_names(c, site.id), h, now, newest=ROLLING_ISSUES))
+            h: promotion.take_newest(
+                load_scored(c, load_series_names(c, site.id), h, now, newest=promotion.ROLLING_ISSUES)
+            )
             for h in site.forecast.horizons_s
         }
     with db.write() as c:
@@ -128,8 +111,8 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
             for horizon_s, gate in standing.gates.items():
                 after = _judge(standing, horizon_s, gate, standings, config, now)
                 if after.state == gate.state:
-                    save_record(c, after, after.state)
-                elif change_gate(c, standing.row, gate, after, SERVICE, now):
+                    registry.save_record(c, after, after.state)
+                elif registry.change_gate(c, standing.row, gate, after, SERVICE, now):
                     said.append(f"{standing.row.name} at {spell_span(horizon_s)} {after.state}: {after.reason}")
                     down = after.state == "shadow"
                     fallen = fallen or down
@@ -141,21 +124,21 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
     return said, fallen
 
 
-def enter_shadow(c: Connection, row: ModelRow, reason: str, now: datetime, actor: Actor = SERVICE) -> None:
+def enter_shadow(c: Connection, row: registry.ModelRow, reason: str, now: datetime, actor: Actor = SERVICE) -> None:
     """A candidate whose first forecasts are stored: from now on it is scored, at every horizon it was trained for."""
-    if not change_state(c, row, "shadow", reason, actor, now):
+    if not registry.change_state(c, row, "shadow", reason, actor, now):
         return
     for horizon_s in sorted(float(key) for key in row.card.get("gates", {})):
-        gate = GateRow(row.model_hash, horizon_s, "shadow", now, now, reason, judged_at=now)
-        change_gate(c, row, None, gate, actor, now)
+        gate = registry.GateRow(row.model_hash, horizon_s, "shadow", now, now, reason, judged_at=now)
+        registry.change_gate(c, row, None, gate, actor, now)
 
 
-def retire(c: Connection, site: Site | None, row: ModelRow, reason: str, actor: Actor, now: datetime) -> bool:
+def retire(c: Connection, site: Site | None, row: registry.ModelRow, reason: str, actor: Actor, now: datetime) -> bool:
     """Let a checkpoint go; its forecasts and scores stay. False when it was retired already."""
-    if row.state == "retired" or not change_state(c, row, "retired", reason, actor, now):
+    if row.state == "retired" or not registry.change_state(c, row, "retired", reason, actor, now):
         return False
     if site is not None:
-        for gate in load_gates(c, [row.model_hash]).get(row.model_hash, {}).values():
+        for gate in registry.load_gates(c, [row.model_hash]).get(row.model_hash, {}).values():
             tell_degraded(c, site, row, replace(gate, reason=_RETIRED(text=reason)), now, degraded=False)
     return True
 
@@ -181,22 +164,22 @@ def retire_older(c: Connection, site: Site, kind: str, newest: str, now: datetim
 def _judge(
     standing: Standing,
     horizon_s: float,
-    gate: GateRow,
+    gate: registry.GateRow,
     others: Sequence[Standing],
     config: ServiceConfig,
     now: datetime,
-) -> GateRow:
+) -> registry.GateRow:
     rows = standing.scored.get(horizon_s, ())
     if gate.state == "active":
-        verdict = judge_shown(horizon_s, rows)
+        verdict = promotion.judge_shown(horizon_s, rows)
     else:
-        verdict = judge_shadow(
+        verdict = promotion.judge_shadow(
             horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),
             latency_limit_ms=config.compute.job_limit_s * 500.0,
         )  # fmt: skip
     state = verdict.state
     reason: str = verdict.reason
-    if gate.state == state == "active" and verdict.record.issues < MINIMUM_ISSUES:
+    if gate.state == state == "active" and verdict.record.issues < promotion.MINIMUM_ISSUES:
         reason = gate.reason  # two people showed it; until its record speaks, their word stands
     if gate.state == "shadow" and state == "active":
         better, why = _is_better(rows, standing.row, horizon_s, others)
@@ -209,7 +192,9 @@ def _judge(
     )  # fmt: skip
 
 
-def _is_better(rows: Sequence[Scored], row: ModelRow, horizon_s: float, others: Sequence[Standing]) -> tuple[bool, str]:
+def _is_better(
+    rows: Sequence[promotion.Scored], row: registry.ModelRow, horizon_s: float, others: Sequence[Standing]
+) -> tuple[bool, str]:
     """Whether a challenger beats the shown checkpoint of its kind on the targets that both forecast."""
     for other in others:
         gate = other.gates.get(horizon_s)
@@ -220,19 +205,19 @@ def _is_better(rows: Sequence[Scored], row: ModelRow, horizon_s: float, others: 
             or gate.state != "active"
         ):
             continue
-        own, theirs, n = compare_same(rows, other.scored[horizon_s])
+        own, theirs, n = promotion.compare_same(rows, other.scored[horizon_s])
         if own is not None and theirs is not None and own >= theirs:
-            unit = summarise(rows).unit
+            unit = promotion.summarise(rows).unit
             fault = _NOT_BETTER(
                 error=Figure(own, ".3g", unit), horizon=spell_span(horizon_s), other=Figure(theirs, ".3g", unit),
                 model=other.row.name, n=n,
             )  # fmt: skip
-            return False, IN_SHADOW(text=fault)
+            return False, promotion.IN_SHADOW(text=fault)
     return True, ""
 
 
 def displace(
-    c: Connection, winner: ModelRow, horizon_s: float, standings: Sequence[Standing], now: datetime
+    c: Connection, winner: registry.ModelRow, horizon_s: float, standings: Sequence[Standing], now: datetime
 ) -> list[str]:
     """The shown checkpoint of the same kind steps back where its challenger won."""
     said = []
@@ -241,9 +226,9 @@ def displace(
         if other.row.kind != winner.kind or other.row.model_hash == winner.model_hash or gate is None:
             continue
         if gate.state == "active":
-            reason = IN_SHADOW(text=_BETTER(model=winner.name, horizon=spell_span(horizon_s)))
+            reason = promotion.IN_SHADOW(text=_BETTER(model=winner.name, horizon=spell_span(horizon_s)))
             after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
-            if change_gate(c, other.row, gate, after, SERVICE, now):
+            if registry.change_gate(c, other.row, gate, after, SERVICE, now):
                 said.append(f"{other.row.name} at {spell_span(horizon_s)} shadow: {reason}")
     return said
 
@@ -251,7 +236,7 @@ def displace(
 def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list[str]:
     """The state of each checkpoint as a whole follows from its horizons."""
     said = []
-    gates = load_gates(c, [s.row.model_hash for s in standings])
+    gates = registry.load_gates(c, [s.row.model_hash for s in standings])
     shown = {h: {x for x, g in per.items() if g.state == "active"} for h, per in gates.items()}
     for standing in standings:
         row = standing.row
@@ -271,13 +256,13 @@ def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list
                 "shadow",
                 next(iter(gates[row.model_hash].values())).reason
                 if gates.get(row.model_hash)
-                else IN_SHADOW(text=_NO_HORIZON),
+                else promotion.IN_SHADOW(text=_NO_HORIZON),
             )
-        if change_state(c, row, state, reason, SERVICE, now):
+        if registry.change_state(c, row, state, reason, SERVICE, now):
             said.append(f"{row.name} {state}: {reason}")
     return said
 
 
-def age_s(gate: GateRow, now: datetime) -> float:
+def age_s(gate: registry.GateRow, now: datetime) -> float:
     """How long a gate has been in its state."""
     return (now - gate.since).total_seconds()

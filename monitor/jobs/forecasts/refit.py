@@ -47,8 +47,7 @@ def refit_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
         keep_better(before.get((by_label[one.station], one.model)), FitRow(by_label[one.station], one, now, now, ""))
         for one in answer.fits
     ]
-    with db.write() as c:
-        save_fits(c, rows)
+    db.do(save_fits, rows)
     new = sum(row.fitted_at == now and bool(row.fit.params) for row in rows)
     parts = [f"{new} of {len(rows)} fits are new"]
     parts += [f"{model} in {answer.seconds[model]:.1f} s" for model in models if model in answer.seconds]

@@ -12,17 +12,7 @@ from monitor.domain.observation import Reading, is_fit
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.drivers import find_wet
 from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import (
-    Score,
-    Unscored,
-    add_scores,
-    load_conformal,
-    load_situations,
-    load_unscored,
-    name_intervals,
-    save_conformal,
-    score_forecast,
-)
+from monitor.store.models import forecasts
 from monitor.store.readings.observations import load_series, stream_readings
 
 Key = tuple[int, str, float, float]
@@ -36,7 +26,7 @@ def score_targets(db: Database, site: Site, now: datetime) -> str:
     nothing is fed back twice.
     """
     with db.read() as c:
-        waiting = load_unscored(c, site.id, now, now - timedelta(seconds=LOOK_BACK_S))
+        waiting = forecasts.load_unscored(c, site.id, now, now - timedelta(seconds=LOOK_BACK_S))
         names = {row.id: row for row in load_series(c, site.id)}
         specs = {i: site.series(names[i].station, names[i].quantity) for i in {u.series_id for u in waiting}}
         readings = {
@@ -44,26 +34,26 @@ def score_targets(db: Database, site: Site, now: datetime) -> str:
             for i, spec in specs.items() if spec is not None
         }  # fmt: skip
         wet = find_wet(c, site, (u.issued_at for u in waiting), now)
-        situations = load_situations(c, waiting, wet)
-    scores: dict[int, Score] = {}
+        situations = forecasts.load_situations(c, waiting, wet)
+    scores: dict[int, forecasts.Score] = {}
     for one in waiting:
         spec = specs[one.series_id]
         if spec is None:
             continue
         nearest = nearest_reading(readings[one.series_id], one.target_at, spec.interval_s / 2.0)
         if nearest is not None:
-            scores[one.id] = score_forecast(one, nearest.observed_at, nearest.value, situations[one.id])
+            scores[one.id] = forecasts.score_forecast(one, nearest.observed_at, nearest.value, situations[one.id])
     with db.write() as c:
-        added = add_scores(c, list(scores.values()), now)
+        added = forecasts.add_scores(c, list(scores.values()), now)
         learning = [one for one in waiting if one.id in added]
         # read behind the new scores: whoever wrote some of them at the same time has been waited for
-        states = load_conformal(c, sorted({one.series_id for one in learning}))
+        states = forecasts.load_conformal(c, sorted({one.series_id for one in learning}))
         changed: set[Key] = set()
         for one in learning:
             spec = specs[one.series_id]
             steps = 1 if spec is None else max(1, round(one.horizon_s / spec.interval_s))
             changed |= _feed_back(states, one, scores[one.id].observed, steps)
-        save_conformal(c, {key: states[key] for key in sorted(changed)}, now)
+        forecasts.save_conformal(c, {key: states[key] for key in sorted(changed)}, now)
     return f"{len(added)} scored, {len(waiting) - len(scores)} targets not observed yet"
 
 
@@ -92,11 +82,11 @@ def nearest_reading(readings: list[Reading], target_at: datetime, within_s: floa
     return best
 
 
-def _feed_back(states: dict[Key, ConformalState], one: Unscored, observed: float, steps: int) -> set[Key]:
+def _feed_back(states: dict[Key, ConformalState], one: forecasts.Unscored, observed: float, steps: int) -> set[Key]:
     """Give the intervals of this series, model and horizon (in readings) what they missed or held; what changed."""
     if one.margin_80 is None or one.margin_95 is None:
         return set()
-    name = name_intervals(one.model, one.model_hash)
+    name = forecasts.name_intervals(one.model, one.model_hash)
     keys = {n: (one.series_id, name, one.horizon_s, n) for n in (0.8, 0.95)}
     before = {n: states.get(key) or ConformalState.fresh(n, steps) for n, key in keys.items()}
     q025, q10, _, q90, q975 = one.quantiles

@@ -95,8 +95,7 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
 
 def _test_again(db: Database, site: Site, detector: str, now: datetime) -> str:
     """Test a detector that learns nothing, where its test is missing, old or of other forecasters; what came of it."""
-    with db.read() as c:
-        due = is_untested(c, site, detector, now, MAXIMUM_AGE.total_seconds())
+    due = db.ask(is_untested, site, detector, now, MAXIMUM_AGE.total_seconds())
     proof = prove_fans(db, site, detector, now, SERVICE, "job train") if due else None
     if proof is None:
         return ""
@@ -129,8 +128,7 @@ def train_one(
     interval_s = site.slowest_motion_s if task == "forecast" else site.watched_step_s
     if interval_s is None:
         return "no displacement series declared"
-    with db.read() as c:
-        start, missing = _find_start(c, site, kind)
+    start, missing = db.ask(_find_start, site, kind)
     if missing:
         return missing
     otherwise = "".join(f"-{name}={value}" for name, value in sorted((settings or {}).items()))

@@ -15,24 +15,13 @@ from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast, Withheld
 from forecasting.simple.night_fit import Refits
 from monitor.extras import explain_missing
-from monitor.jobs.forecasts.tasks import (
-    CellAnswer,
-    Permit,
-    RefitAsked,
-    Seasons,
-    SeasonsAsked,
-    SiteForecast,
-    SiteForecastAsked,
-    SiteRecord,
-    TrainingAnswer,
-    TrainingAsked,
-)
+from monitor.jobs.forecasts import tasks
 
 _NO_SCORE: Final = Template("forecast.no_score", "no forecast of it has been scored yet")()
-_UNSCORED = Permit(shown=False, reason=NOT_SHOWN(text=_NO_SCORE), skill=None)
+_UNSCORED = tasks.Permit(shown=False, reason=NOT_SHOWN(text=_NO_SCORE), skill=None)
 
 
-def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
+def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
     """Run every model of a site on one panel; a model that fails does not stop the others."""
     from forecasting.serving.gate import choose_shown
     from forecasting.serving.jobs import forecast, look_at_motion
@@ -67,33 +56,33 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
         rows += made.rows if one.permits is None else [_judge(row, one.permits) for row in made.rows]
         withheld += made.withheld
         states[one.name] = made.conformal
-    return SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed, tuple(outdated))
+    return tasks.SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed, tuple(outdated))
 
 
-def refit_site(asked: RefitAsked) -> Refits:
+def refit_site(asked: tasks.RefitAsked) -> Refits:
     """Parameters of the statistical models of a site."""
     from forecasting.serving.jobs import refit
 
     return refit(_panel(asked.record), asked.models, asked.horizons_s)
 
 
-def split_seasons(asked: SeasonsAsked) -> Seasons:
+def split_seasons(asked: tasks.SeasonsAsked) -> tasks.Seasons:
     """Trend, season and remainder of each series."""
-    return Seasons({label: split_season(*timed) for label, timed in asked.series.items()})
+    return tasks.Seasons({label: split_season(*timed) for label, timed in asked.series.items()})
 
 
-def train_forecaster(asked: TrainingAsked) -> TrainingAnswer:
+def train_forecaster(asked: tasks.TrainingAsked) -> tasks.TrainingAnswer:
     """Train one network on the panel of a site, or say why not."""
     from forecasting.serving.jobs import train
 
     try:
         made = train(_panel(asked.record), asked.training, replay=[_panel(other) for other in asked.replay])
     except ForecastingError as error:
-        return TrainingAnswer(refused=str(error))
-    return TrainingAnswer(made.model_hash, made.path, made.card)
+        return tasks.TrainingAnswer(refused=str(error))
+    return tasks.TrainingAnswer(made.model_hash, made.path, made.card)
 
 
-def score_cell(asked: TrainingAsked) -> CellAnswer:
+def score_cell(asked: tasks.TrainingAsked) -> tasks.CellAnswer:
     """Train one network of a grid on the past of a site and score it on the rows after, or say why not."""
     from forecasting.evaluation.grid import score_settings
     from forecasting.serving.issue import WINDOW
@@ -104,12 +93,12 @@ def score_cell(asked: TrainingAsked) -> CellAnswer:
         "covariates": None, **how.settings,
     }  # fmt: skip
     try:
-        return CellAnswer(score_settings(_panel(asked.record), how.model, how.horizons_s, settings, how.seed))
+        return tasks.CellAnswer(score_settings(_panel(asked.record), how.model, how.horizons_s, settings, how.seed))
     except ForecastingError as error:
-        return CellAnswer(refused=str(error))
+        return tasks.CellAnswer(refused=str(error))
 
 
-def train_detector(asked: DetectorTraining) -> TrainingAnswer:
+def train_detector(asked: DetectorTraining) -> tasks.TrainingAnswer:
     """Train one anomaly detector, or say why not."""
     from detection.anomaly.errors import AnomalyError
     from detection.anomaly.jobs import train
@@ -117,11 +106,11 @@ def train_detector(asked: DetectorTraining) -> TrainingAnswer:
     try:
         made = train(asked)
     except AnomalyError as error:
-        return TrainingAnswer(refused=str(error))
-    return TrainingAnswer(made.model_hash, made.checkpoint, made.card)
+        return tasks.TrainingAnswer(refused=str(error))
+    return tasks.TrainingAnswer(made.model_hash, made.checkpoint, made.card)
 
 
-def _judge(row: Forecast, permits: Mapping[float, Permit]) -> Forecast:
+def _judge(row: Forecast, permits: Mapping[float, tasks.Permit]) -> Forecast:
     """What the record of a checkpoint says of a row, in place of what its training said."""
     permit = permits.get(row.horizon_s, _UNSCORED)
     if row.model == KINEMATIC:
@@ -131,7 +120,7 @@ def _judge(row: Forecast, permits: Mapping[float, Permit]) -> Forecast:
     return replace(row, shown=permit.shown, reason=permit.reason, skill=permit.skill)
 
 
-def _panel(record: SiteRecord) -> Panel:
+def _panel(record: tasks.SiteRecord) -> Panel:
     panel = panel_from_samples(record.samples, record.step_s, end_s=record.end_s, xy_m=record.xy_m)
     season = make_season(panel) if record.season else ()
     covariates = (*covariates_from_samples(record.drivers, panel), *lay_outlooks(record.expected, panel), *season)

@@ -24,26 +24,8 @@ from monitor.domain.instruments.parents import KINDS, list_children
 from monitor.domain.observation import Link
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
 from monitor.domain.site import Site, Station
+from monitor.jobs.instruments import checks
 from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty, find_new_battery, split_days
-from monitor.jobs.instruments.checks import (
-    LEAST_EPOCHS,
-    Epoch,
-    Finding,
-    Weather,
-    check_anomalies,
-    check_battery,
-    check_calibration,
-    check_charge,
-    check_clock,
-    check_far_clock,
-    check_fixes,
-    check_gaps,
-    check_level,
-    check_link,
-    check_signal,
-    check_typed,
-    join_states,
-)
 from monitor.series.maintenance import MAINTENANCE
 from monitor.store.alerting.alerts import tell_site
 from monitor.store.alerting.maintenance import load_maintenance_facts
@@ -121,45 +103,47 @@ def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
 
 
 def _judge(
-    c: Connection, station: Station, series: Series, weather: Weather, work: MaintenanceFact | None,
+    c: Connection, station: Station, series: Series, weather: checks.Weather, work: MaintenanceFact | None,
     runs: Sequence[AnomalyRun], gaps: Sequence[Gap], link: Link | None, now: datetime,
 ) -> store.Judged:  # fmt: skip
-    found: list[Finding] = []
+    found: list[checks.Finding] = []
     now_s = epoch_s(now)
     if work is not None:
         reason = MAINTENANCE(
             station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason
         )
-        found.append(Finding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
+        found.append(checks.Finding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
     if link is not None and not link.online:
-        found += check_link(link, store.find_newest_reception(c, list(series.values()), link.at))
+        found += checks.check_link(link, store.find_newest_reception(c, list(series.values()), link.at))
     for quantity, series_id in series.items():
         typed = station.find_series(quantity)
         if typed is not None and typed.by_hand:
-            found += check_typed(quantity, find_mistyped(c, series_id, now))
+            found += checks.check_typed(quantity, find_mistyped(c, series_id, now))
     battery_id = series.get(BATTERY)
     battery = [] if battery_id is None else store.load_hours(c, battery_id, now - DAYS * DAY, now)
     volts = _read_hours(battery)
     level_id = series.get(BATTERY_LEVEL)
     levels = [] if level_id is None else store.load_hours(c, level_id, now - DAYS * DAY, now, ("", "undeclared"))
     expected = _expect_empty(station, volts, _read_hours(levels), now_s)
-    found += check_battery(station.id, expected, now_s)
+    found += checks.check_battery(station.id, expected, now_s)
     if station.find_series(BATTERY) is not None:
-        found += check_charge(split_days(volts, now_s), weather)
+        found += checks.check_charge(split_days(volts, now_s), weather)
     if levels and all(one.state != "battery" for one in found):
-        found += check_level(station.id, levels[-1].mean)
+        found += checks.check_level(station.id, levels[-1].mean)
     main = _main_series(station, series)
     if main is not None:
         epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
         usual_s = store.load_ways(c, main[1], now - 8 * DAY, now - DAY)
-        wrong = check_clock(epochs[0], usual_s) or check_far_clock(store.load_far_ways(c, main[1], now - DAY, now))
-        found += wrong + check_fixes(*epochs)
+        wrong = checks.check_clock(epochs[0], usual_s) or checks.check_far_clock(
+            store.load_far_ways(c, main[1], now - DAY, now)
+        )
+        found += wrong + checks.check_fixes(*epochs)
     found += _read_signal(c, station, series, now)
-    due, due_on = check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
-    found += due + check_anomalies(
+    due, due_on = checks.check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
+    found += due + checks.check_anomalies(
         (r.quantity, r.kind, r.from_at, None if r.label is None else r.label.cause) for r in runs
     )
-    found += check_gaps(gaps)
+    found += checks.check_gaps(gaps)
     spark_of, spark = None if main is None else main[0], None
     named = [one.quantity for one in reversed(runs)] + [one.quantity for one in gaps]
     strange = next((quantity for quantity in named if quantity in series), None)
@@ -174,7 +158,7 @@ def _judge(
         hours = store.load_hours(c, main[1], now - SPARK_DAYS * DAY, now)
         spark = _draw_spark(hours, _interval_s(station, main[0]), now)
     return store.Judged(
-        station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in join_states(found)),
+        station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in checks.join_states(found)),
         round(battery[-1].mean, 3) if battery else None, _begin(battery[-1].hour) if battery else None,
         None if expected.empty_s is None else instant(expected.empty_s), expected.method,
         station.calibrated_on, due_on, spark_of, spark,
@@ -214,9 +198,9 @@ def _begin(hour: str) -> datetime:
     return parse(f"{hour}:00:00Z")
 
 
-def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[Epoch]:
+def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[checks.Epoch]:
     return [
-        Epoch(delay_s, extra.get("fix"), extra.get("satellites"), epoch_s(received_at))
+        checks.Epoch(delay_s, extra.get("fix"), extra.get("satellites"), epoch_s(received_at))
         for received_at, delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
     ]
 
@@ -229,27 +213,27 @@ def _find_heard(
     for station in site.stations:
         main = _main_series(station, series_of.get(station.id, {}))
         came = [] if main is None else store.load_epochs(c, main[1], now - DAY, now + DAY)
-        if len(came) >= LEAST_EPOCHS:
+        if len(came) >= checks.LEAST_EPOCHS:
             found[station.id] = max(received_at for received_at, *_ in came)
     return found
 
 
-def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[Finding]:
+def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[checks.Finding]:
     series_id, spec = series.get(SIGNAL), station.find_series(SIGNAL)
     if series_id is None or spec is None:
         return []
     hours = store.load_hours(c, series_id, now - DAYS * DAY, now)
     fresh = [h.mean for h in hours if _begin(h.hour) > now - DAY]
-    return check_signal(fresh, [h.mean for h in hours if _begin(h.hour) <= now - DAY], spec.low)
+    return checks.check_signal(fresh, [h.mean for h in hours if _begin(h.hour) <= now - DAY], spec.low)
 
 
-def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: datetime) -> Weather:
+def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: datetime) -> checks.Weather:
     """The warmest hour of two days and the deepest snow, of all that the site measures."""
     found: dict[str, list[float]] = {"temperature": [], "snow_depth": []}
     for (_, quantity), series_id in series.items():
         if quantity in found:
             found[quantity] += [h.high for h in store.load_hours(c, series_id, now - 2 * DAY, now)]
-    return Weather(max(found["temperature"], default=None), max(found["snow_depth"], default=None))
+    return checks.Weather(max(found["temperature"], default=None), max(found["snow_depth"], default=None))
 
 
 def _interval_s(station: Station, quantity: str) -> float:

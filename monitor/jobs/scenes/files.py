@@ -6,14 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from detection.imagery.footprints.records import (
-    MAKING,
-    NOT_MADE,
-    FilesAsked,
-    FilesMade,
-    count_unread,
-    note_failure,
-)
+from detection.imagery.footprints.records import MAKING, NOT_MADE, FilesAsked, FilesMade, count_unread, note_failure
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import JobError

@@ -19,34 +19,14 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.errors import AwayError, JobError
+from monitor.jobs.scenes import rows as scene_rows
+from monitor.jobs.scenes import waiting as lacks
 from monitor.jobs.scenes.divided import read_divided
 from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
-from monitor.jobs.scenes.rows import (
-    list_footprints,
-    list_names,
-    list_places,
-    list_unsure,
-    load_dates,
-    mark_dates,
-    name_of,
-    row_of,
-    run_of,
-    save_judgements,
-    save_series,
-)
+from monitor.jobs.scenes.rows import save_series
 from monitor.jobs.scenes.tasks import READ_ONE, KnownDate, KnownVersion, SceneAnswer, SceneAsked, find_stranger
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
-from monitor.jobs.scenes.waiting import (
-    FAILED,
-    clear,
-    end_troubles,
-    is_due,
-    store_failure,
-    store_waiting,
-    tell_waiting,
-    tell_weights,
-)
 from monitor.jobs.worker import list_checkpoint
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, load_own_weights
@@ -101,14 +81,15 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     folder = _folder_of(config, site)
     _due_s.pop(folder, None)  # a run that fails says nothing of the next one
     parts = []
-    with db.read() as c:
-        rows = load_scenes(c, site.id)
-    states = {pair: row.state for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in list_names(row)}
+    rows = db.ask(load_scenes, site.id)
+    states = {
+        pair: row.state for row in rows if row.state not in {SUPERSEDED, WAITING} for pair in scene_rows.list_names(row)
+    }
     waiting = {row.name: row for row in rows if row.state == WAITING}
     present, read, failed = set(), set(), None
     growing = _watch_rasters(folder, states, now, warm=not config.compute.dask)
     for entry, absent in _candidates(folder, now):
-        name = name_of(entry)
+        name = scene_rows.name_of(entry)
         lacking = STILL_WRITTEN if entry in growing else absent
         present.add(name)
         if growing.get(entry) is False:
@@ -119,18 +100,17 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             raise  # the service is stopping
         except Exception as error:
             log.exception("%s: %s", site.id, name)
-            said, failed = FAILED(text=error_text(error)), failed or error
+            said, failed = lacks.FAILED(text=error_text(error)), failed or error
         if said == READ:
             read.add(name)
         elif said is not None:
             parts.append(f"{name}: {said}")
-    with db.read() as c:
-        rows = load_scenes(c, site.id)
-    tell_waiting(db, site, rows, now)
+    rows = db.ask(load_scenes, site.id)
+    lacks.tell_waiting(db, site, rows, now)
     release_named(db, site, now)
-    tell_weights(db, site, now)
+    lacks.tell_weights(db, site, now)
     if folder.is_dir():  # an inbox that is away for a moment has lost nothing
-        end_troubles(db, site, rows, present, read, now)
+        lacks.end_troubles(db, site, rows, present, read, now)
     if failed is not None:
         raise failed  # the others were read; the schedule counts and tells it
     return "; ".join(parts) or IDLE
@@ -145,11 +125,11 @@ def has_unread(db: Database, config: ServiceConfig, site: str, since: datetime) 
     for entry in _list_entries(Path(config.paths.inbox) / site):
         with contextlib.suppress(OSError):  # it was taken out meanwhile
             if entry.stat().st_ctime >= since.timestamp() and _is_scene(entry):
-                came.append((name_of(entry), fingerprint(entry)))
+                came.append((scene_rows.name_of(entry), fingerprint(entry)))
     if not came:
         return False
     with db.read() as c:
-        known = {pair for row in load_scenes(c, site) for pair in list_names(row)}
+        known = {pair for row in load_scenes(c, site) for pair in scene_rows.list_names(row)}
     return not known.issuperset(came)
 
 
@@ -158,7 +138,7 @@ def _look_at(
     states: Mapping[tuple[str, str], str], waiting: Mapping[str, SceneRow], now: datetime,
 ) -> str | None:  # fmt: skip
     """Take one entry of the inbox if it is news; what became of it, `READ`, or None where nothing is to be said."""
-    name = name_of(entry)
+    name = scene_rows.name_of(entry)
     try:
         print_, usable, reason = fingerprint(entry), _is_scene(entry), None
     except FileNotFoundError:
@@ -176,10 +156,10 @@ def _look_at(
         elif entry.suffix.lower() in CLOUDS:
             reason = CLOUD
     if reason is not None:
-        return store_failure(db, site, entry, print_, reason, now)
+        return lacks.store_failure(db, site, entry, print_, reason, now)
     if lacking is not None:  # no worker looked: whatever has come meanwhile, the next run takes it
-        return store_waiting(db, site, entry, "", lacking, now)
-    if is_due(known := waiting.get(name), print_, now):
+        return lacks.store_waiting(db, site, entry, "", lacking, now)
+    if lacks.is_due(known := waiting.get(name), print_, now):
         return detect_scene(db, config, site, entry, now)
     return f"waiting: {known.error}" if known else "waiting"
 
@@ -208,21 +188,24 @@ def detect_scene(
 
 
 def _is_read(db: Database, site: Site, entry: Path) -> bool:
-    with db.read() as c:
-        rows = load_scenes(c, site.id)
-    return any((name_of(entry), fingerprint(entry)) in list_names(row) for row in rows if row.state == "done")
+    rows = db.ask(load_scenes, site.id)
+    return any(
+        (scene_rows.name_of(entry), fingerprint(entry)) in scene_rows.list_names(row)
+        for row in rows
+        if row.state == "done"
+    )
 
 
 def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, results: Path, now: datetime) -> str:
-    print_, name = fingerprint(entry), name_of(entry)
+    print_, name = fingerprint(entry), scene_rows.name_of(entry)
     # a folder for each delivery: scenes that come by one name do not write over each other
     out_dir = results / name / print_[:12]
     everything = False  # most scenes are newer than all others, and need the footprints of few
     for _ in range(ATTEMPTS):
         with db.read() as c:
             own = load_own_weights(c, site.id) if site.scenes.weights == AUTO else []
-            dates = [_mark_replaced(date) for date in load_dates(c, site.id, everything=everything)]
-            mark = mark_dates(c, site.id)
+            dates = [_mark_replaced(date) for date in scene_rows.load_dates(c, site.id, everything=everything)]
+            mark = scene_rows.mark_dates(c, site.id)
             versions = list_versions(c, site.id, entry)
             known = load_boxes(c, site.id) if site.scenes.triage else []
         told = _ask(config, site, entry, out_dir, dates, versions, known, own)
@@ -230,14 +213,14 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
             everything = True
             continue
         if told.waiting:
-            return store_waiting(db, site, entry, print_, told.waiting, now, at_once=not told.comes)
+            return lacks.store_waiting(db, site, entry, print_, told.waiting, now, at_once=not told.comes)
         if (answer := told.read) is None:
-            return store_failure(db, site, entry, print_, told.error, now)
+            return lacks.store_failure(db, site, entry, print_, told.error, now)
         if answer.acquired_at - now > FUTURE_TOLERANCE:
             error = _FUTURE(at=Timestamp.of(answer.acquired_at, "second"))
-            return store_failure(db, site, entry, print_, error, now)
+            return lacks.store_failure(db, site, entry, print_, error, now)
         with db.write() as c:
-            if mark_dates(c, site.id) != mark:
+            if scene_rows.mark_dates(c, site.id) != mark:
                 continue  # another scene was stored meanwhile: what changed must be judged with it
             add_model(
                 c, answer.model_hash, kind=answer.model, task="scene", site=None, path=answer.weights_path,
@@ -246,16 +229,16 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
             if site.scenes.weights != AUTO:
                 keep_named(c, site, answer.model_hash, now)
             same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer.scene_hash]
-            copies = dict(pair for old in same for pair in list_names(old))
+            copies = dict(pair for old in same for pair in scene_rows.list_names(old))
             version = number_version(c, site.id, name, answer)
-            row = row_of(answer, site, name, str(entry), str(out_dir), now)
-            row = replace(row, run=run_of(answer, print_, copies, version))
+            row = scene_rows.row_of(answer, site, name, str(entry), str(out_dir), now)
+            row = replace(row, run=scene_rows.run_of(answer, print_, copies, version))
             withdrawn = give_way(c, site, name, answer, now)
-            added = save_scene(c, row, list_footprints(answer, site), now)
-            _, changed = save_judgements(c, answer, site, now)
+            added = save_scene(c, row, scene_rows.list_footprints(answer, site), now)
+            _, changed = scene_rows.save_judgements(c, answer, site, now)
             values = save_series(c, site, answer, now, version)
-            save_unsure(c, site.id, answer.scene_hash, answer.model_hash, list_unsure(answer), now)
-            clear(c, site, name, now)
+            save_unsure(c, site.id, answer.scene_hash, answer.model_hash, scene_rows.list_unsure(answer), now)
+            lacks.clear(c, site, name, now)
         read = next((old for old in same if old.state == "done"), None)
         if read is not None and not (added or changed or values or withdrawn):
             return f"known since {read.received_at:%Y-%m-%d %H:%M} UTC as {read.name}, nothing new is stored"
@@ -273,7 +256,7 @@ def _ask(
     asked = SceneAsked(
         scene_path=str(entry), weights=plan.weights, out_dir=out_dir, minimum_area_m2=plan.minimum_area_m2,
         owner=site.id, triage="triage" if plan.triage else None, known=tuple(known), dates=tuple(dates),
-        versions=tuple(versions), stations=list_places(site), near_m=plan.near_m, local=plan.local,
+        versions=tuple(versions), stations=scene_rows.list_places(site), near_m=plan.near_m, local=plan.local,
         relief=None if relief.exists() else relief, prior=Path(plan.prior).absolute() if plan.prior else None,
         prior_picture=config.paths.susceptibility_of(site.id).absolute(), own=tuple(own_weights),
         dem=Path(plan.dem).absolute() if plan.dem else None,
@@ -365,7 +348,7 @@ def _watch_rasters(
                 print_, age_s = fingerprint(entry), now.timestamp() - entry.stat().st_mtime
             except OSError:
                 continue
-            if states.get((name_of(entry), print_)) is not None:
+            if states.get((scene_rows.name_of(entry), print_)) is not None:
                 continue  # it was read as it lies there
             at, one = time.monotonic(), known.get(entry)
             if one is None or one.print_ != print_:

@@ -41,8 +41,7 @@ _NO_EARLIER: Final = Template(
 )
 _LARGEST: Final = Template("radar.largest", "the largest {n} of {count} outlines are kept")
 _HIDDEN: Final = Template(
-    "radar.hidden",
-    "optical scene of {day} is {percent} % cloud or without data, so radar of the same week is used",
+    "radar.hidden", "optical scene of {day} is {percent} % cloud or without data, so radar of the same week is used"
 )
 _INCIDENCE: Final = Template("radar.incidence", "the incidence of the radar differs")()
 SAME_SHARE: Final = 0.5  # of the smaller outline: then it is one that was seen before

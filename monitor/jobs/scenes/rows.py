@@ -20,16 +20,8 @@ from monitor.jobs.scenes.proximity import Place, keep_near, list_distances
 from monitor.jobs.scenes.tasks import KnownDate, ReadScene
 from monitor.store.models.registry import BROKEN
 from monitor.store.readings.observations import add_observations
-from monitor.store.scenes.arrivals import (
-    Change,
-    Footprint,
-    SceneRow,
-    add_footprints,
-    load_footprints,
-    load_scenes,
-    save_changes,
-    save_comparison,
-)
+from monitor.store.scenes import arrivals
+from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.scenes.outlines import Unsure
 from monitor.store.scenes.versions import name_origin
 
@@ -87,8 +79,8 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
     return found
 
 
-def _load_outlines(c: Connection, row: SceneRow) -> tuple[KnownOutline, ...]:
-    return tuple(map(known_outline, load_footprints(c, row.scene_hash, (row.run or {})["model_hash"])))
+def _load_outlines(c: Connection, row: arrivals.SceneRow) -> tuple[KnownOutline, ...]:
+    return tuple(map(known_outline, arrivals.load_footprints(c, row.scene_hash, (row.run or {})["model_hash"])))
 
 
 def mark_dates(c: Connection, site: str) -> frozenset[str]:
@@ -96,12 +88,12 @@ def mark_dates(c: Connection, site: str) -> frozenset[str]:
     return frozenset(row.scene_hash for row in list_done(c, site))
 
 
-def list_done(c: Connection, site: str) -> list[SceneRow]:
+def list_done(c: Connection, site: str) -> list[arrivals.SceneRow]:
     """The newest scenes of a site by each model, by acquisition, newest first: those that others are compared with."""
     return pick_newest(load_scenes(c, site))
 
 
-def pick_newest(scenes: Iterable[SceneRow]) -> list[SceneRow]:
+def pick_newest(scenes: Iterable[arrivals.SceneRow]) -> list[arrivals.SceneRow]:
     """Of the scenes of a site those that `list_done` gives."""
     rows = [
         r for r in scenes
@@ -117,7 +109,7 @@ def pick_newest(scenes: Iterable[SceneRow]) -> list[SceneRow]:
     return found
 
 
-def list_footprints(answer: ReadScene, site: Site) -> list[Footprint]:
+def list_footprints(answer: ReadScene, site: Site) -> list[arrivals.Footprint]:
     """The footprints of a scene as rows, each with its nearest station and all that are within reach."""
     return _footprints(answer, answer.scene_hash, answer.polygons, site, "single")
 
@@ -126,12 +118,12 @@ def save_judgements(c: Connection, answer: ReadScene, site: Site, now: datetime)
     """Write what was judged of this scene and of later ones; returns (news, of them new or grown)."""
     news = changed = 0
     for one in answer.judgements:
-        add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
-        changes = [Change(polygon_id, **asdict(word)) for polygon_id, word in sorted(one.changes.items())]
-        news += save_changes(c, one.scene_hash, answer.model_hash, changes, now)
+        arrivals.add_footprints(c, _footprints(answer, one.scene_hash, one.vanished, site, "vanished"), now)
+        changes = [arrivals.Change(polygon_id, **asdict(word)) for polygon_id, word in sorted(one.changes.items())]
+        news += arrivals.save_changes(c, one.scene_hash, answer.model_hash, changes, now)
         if one.scene_hash == answer.scene_hash:
             changed = sum(1 for row in changes if row.change in {"new", "grown"})
-        save_comparison(c, one.scene_hash, one.told)
+        arrivals.save_comparison(c, one.scene_hash, one.told)
     return news, changed
 
 
@@ -183,15 +175,15 @@ def name_of(entry: Path) -> str:
     )
 
 
-def list_names(row: SceneRow) -> list[tuple[str, str]]:
+def list_names(row: arrivals.SceneRow) -> list[tuple[str, str]]:
     """The names under which a scene came, the present one last, each with the mark of its files."""
     run = row.run or {}
     return [*run.get("copies", {}).items(), (row.name, run.get("fingerprint", ""))]
 
 
-def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, now: datetime) -> SceneRow:
+def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, now: datetime) -> arrivals.SceneRow:
     """The row of a scene that was read."""
-    return SceneRow(
+    return arrivals.SceneRow(
         answer.scene_hash, site.id, name, answer.acquired_at, answer.role, path, now,
         "done", None, answer.valid_share, answer.crs, answer.pixel_area_m2, out_dir,
     )  # fmt: skip
@@ -199,7 +191,7 @@ def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, no
 
 def _footprints(
     answer: ReadScene, scene_hash: str, outlines: Iterable[Outline], site: Site, change: str
-) -> list[Footprint]:
+) -> list[arrivals.Footprint]:
     places, reach_m = list_places(site), find_reach_m(site)
     found = list(outlines)
     distances = list_distances([one.geometry for one in found], places)
@@ -218,11 +210,11 @@ def find_reach_m(site: Site) -> float:
 def _footprint(
     answer: ReadScene, scene_hash: str, one: Outline, distances: Sequence[tuple[float, str]], reach_m: float,
     change: str,
-) -> Footprint:  # fmt: skip
+) -> arrivals.Footprint:  # fmt: skip
     distance, station = distances[0] if distances else (None, None)
     susceptibility = answer.priors.get(one.polygon_id)
     known = susceptibility is not None
-    return Footprint(
+    return arrivals.Footprint(
         scene_hash, answer.model_hash, one.polygon_id, answer.model, change, one.area_m2, one.mean_probability,
         one.geometry, *one.bbox, station, distance, kind=one.kind, near_stations=keep_near(distances, reach_m),
         susceptibility=susceptibility, susceptibility_map=(answer.prior or {}).get("sha256") if known else None,

@@ -31,8 +31,7 @@ _UNUSABLE: Final = Template("scene.unusable", "scene {name} cannot be used: {tex
 _READ: Final = Template("scene.read", "scene {name} was read")
 _GONE: Final = Template("scene.gone", "scene {name} is not in the inbox any more")
 _OTHERS_TRIED: Final = Template(
-    "weights.others_tried",
-    "your own weights {weights} cannot be read: others are tried instead; see slopeward doctor",
+    "weights.others_tried", "your own weights {weights} cannot be read: others are tried instead; see slopeward doctor"
 )
 _READ_AGAIN: Final = Template("weights.read_again", "your own weights can be read again, or are in use no more")()
 PREFIX: Final = "scene:"
@@ -54,8 +53,7 @@ def store_waiting(
         _name_row(site, name, WAITING), site.id, name, None, "single", _spell_path(entry), now, WAITING,
         shorten(reason, entry), run={"fingerprint": print_, "looked_at": spell(now)},
     )  # fmt: skip
-    with db.write() as c:
-        save_scene(c, row, [], now)
+    db.do(save_scene, row, [], now)
     return f"waiting: {row.error}" if not at_once else f"waiting: {row.error}; {_tell(db, site, row, now, now)}"
 
 
@@ -89,8 +87,7 @@ def tell_weights(db: Database, site: Site, now: datetime) -> None:
     changes += [health_alarm(key, 0, _READ_AGAIN, is_open=False, notify=False) for key in sorted(told - wanted.keys())]
     if not changes:
         return
-    with db.write() as c:
-        tell_site(c, site, changes, now, site.version)
+    db.do(tell_site, site, changes, now, site.version)
 
 
 def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> Message:

@@ -9,19 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from detection.imagery.change import records
 from detection.imagery.change.by_index import compare_by_index
 from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
-from detection.imagery.change.records import (
-    Change,
-    Comparison,
-    KeptDate,
-    KnownOutline,
-    Outline,
-    open_geometry,
-    remember,
-)
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect, draw_strip
 from detection.imagery.footprints.doubt import find_doubtful
@@ -37,20 +29,10 @@ from detection.imagery.weights_file import read_weights, weights_path
 from forecasting.message import error_text
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
+from monitor.jobs.scenes import tasks
 from monitor.jobs.scenes.proximity import list_distances
 from monitor.jobs.scenes.radar import MODEL_HASH as RADAR
 from monitor.jobs.scenes.radar import list_before, read_radar_scene
-from monitor.jobs.scenes.tasks import (
-    Judgement,
-    KnownDate,
-    KnownVersion,
-    PlaceValue,
-    ReadScene,
-    SceneAnswer,
-    SceneAsked,
-    StripAnswer,
-    StripAsked,
-)
 
 Answer = TypeVar("Answer")
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
@@ -68,32 +50,34 @@ def load_libraries() -> None:
     importlib.import_module("detection.imagery.neural.inference")
 
 
-def read_one(asked: SceneAsked) -> SceneAnswer:
+def read_one(asked: tasks.SceneAsked) -> tasks.SceneAnswer:
     """Segment one scene and judge change in the order of acquisition, whatever the order of arrival."""
     try:
         local = None if asked.local is None else asdict(asked.local)
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
-            return SceneAnswer(read=_read_one(asked, Path(work)))
+            return tasks.SceneAnswer(read=_read_one(asked, Path(work)))
     except _LacksError:
-        return SceneAnswer(lacks=True)
+        return tasks.SceneAnswer(lacks=True)
     except DividedError as divided:
-        return SceneAnswer(strips=divided.count)
+        return tasks.SceneAnswer(strips=divided.count)
     except _WaitingError as waiting:
-        return SceneAnswer(waiting=error_text(waiting), comes=waiting.comes)
+        return tasks.SceneAnswer(waiting=error_text(waiting), comes=waiting.comes)
     except ImageryError as error:
-        return SceneAnswer(error=error_text(error))
+        return tasks.SceneAnswer(error=error_text(error))
 
 
-def draw_one_strip(asked: StripAsked) -> StripAnswer:
+def draw_one_strip(asked: tasks.StripAsked) -> tasks.StripAnswer:
     """One strip of the probabilities of a scene that `read_one` has divided; the same whoever draws it."""
     scene = asked.scene
     local = None if scene.local is None else asdict(scene.local)
     try:
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
             draw = partial(draw_strip, number=asked.number)
-            return StripAnswer(_with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0])
+            return tasks.StripAnswer(
+                _with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0]
+            )
     except (ImageryError, ModuleNotFoundError) as error:
-        return StripAnswer(error=error_text(error))
+        return tasks.StripAnswer(error=error_text(error))
 
 
 class _WaitingError(Exception):
@@ -108,7 +92,7 @@ class _LacksError(Exception):
     """Footprints of dates are needed that were not given."""
 
 
-def _read_one(asked: SceneAsked, work: Path) -> ReadScene:
+def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
     """One scene against the other dates of its site; `work` is a folder for what is made of the site's heights."""
     try:
         if reason := find_missing(Path(asked.scene_path)):
@@ -132,7 +116,7 @@ def _read_one(asked: SceneAsked, work: Path) -> ReadScene:
             same = _give_heights(own, same, asked.dem, work)
         # where later dates are judged again, each is laid beside dates of its own
         is_late = any(d.acquired_at > own.acquired_at for d in same)
-        needed: Sequence[KeptDate] = same if is_late else choose_before(own, same)
+        needed: Sequence[records.KeptDate] = same if is_late else choose_before(own, same)
         if any(d.polygons is None for d in needed):
             raise _LacksError
         judgements = _judge(own, same, asked, [p for v in replaced for p in v.polygons])
@@ -157,9 +141,9 @@ def _read_one(asked: SceneAsked, work: Path) -> ReadScene:
 
 
 def _read_by_index(
-    answer: dict[str, Any], own: KeptDate, asked: SceneAsked, replaced: Sequence[KnownVersion],
+    answer: dict[str, Any], own: records.KeptDate, asked: tasks.SceneAsked, replaced: Sequence[tasks.KnownVersion],
     told: tuple[str, ...],
-) -> ReadScene:  # fmt: skip
+) -> tasks.ReadScene:  # fmt: skip
     """A scene that no network fits: what became bare since the date before, as advice."""
     gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
     optical = [d for d in asked.dates if d.scene_hash not in gone and d.model_hash != RADAR]
@@ -169,12 +153,12 @@ def _read_by_index(
 
 
 def _tell(
-    answer: dict[str, Any], own: KeptDate, asked: SceneAsked, judged: Sequence[Judgement],
-    series: Sequence[PlaceValue], replaced: Sequence[KnownVersion], told: tuple[str, ...],
-) -> ReadScene:  # fmt: skip
+    answer: dict[str, Any], own: records.KeptDate, asked: tasks.SceneAsked, judged: Sequence[tasks.Judgement],
+    series: Sequence[tasks.PlaceValue], replaced: Sequence[tasks.KnownVersion], told: tuple[str, ...],
+) -> tasks.ReadScene:  # fmt: skip
     """All that is kept of a scene, but for the weights that read it."""
     undrawn = () if asked.relief is None else _draw_relief(own, asked.relief)
-    return ReadScene(
+    return tasks.ReadScene(
         scene_hash=answer["scene_hash"], model=answer["model"], model_hash=answer["model_hash"],
         acquired_at=own.acquired_at, role=answer.get("role") or "single", crs=answer["crs"],
         pixel_area_m2=answer["pixel_area_m2"], valid_share=answer["valid_share"],
@@ -204,7 +188,7 @@ def _judge_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str |
 
 
 def _with_heights(
-    asked: SceneAsked, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
+    asked: tasks.SceneAsked, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
 ) -> tuple[Answer, str | None, tuple[str, ...]]:
     """What `read` makes of a scene, the heights of the site that were used, and warnings where they cannot be.
 
@@ -225,7 +209,9 @@ def _with_heights(
         return read(payload), None, (f"no terrain: {error}",)
 
 
-def _give_heights(own: KeptDate, dates: Sequence[KnownDate], dem: Path | None, work: Path) -> list[KnownDate]:
+def _give_heights(
+    own: records.KeptDate, dates: Sequence[tasks.KnownDate], dem: Path | None, work: Path
+) -> list[tasks.KnownDate]:
     """Dates with the heights of the site that they were read with, where these count once more.
 
     They count where a date is judged again, and where they place an image that is compared.
@@ -237,7 +223,7 @@ def _give_heights(own: KeptDate, dates: Sequence[KnownDate], dem: Path | None, w
     ]
 
 
-def _give_own(date: KnownDate, dem: Path | None, work: Path, *, always: bool) -> KnownDate:
+def _give_own(date: tasks.KnownDate, dem: Path | None, work: Path, *, always: bool) -> tasks.KnownDate:
     try:
         scene = read_scene(Path(date.scene_path), date.acquired_at)
         placed = next((inspect(band.path).placing for band in scene.bands.values()), ())
@@ -248,13 +234,13 @@ def _give_own(date: KnownDate, dem: Path | None, work: Path, *, always: bool) ->
         return date  # its files are gone, or no tile lies below it
 
 
-def _list_later(own: KeptDate, dates: Sequence[KnownDate]) -> list[KnownDate]:
+def _list_later(own: records.KeptDate, dates: Sequence[tasks.KnownDate]) -> list[tasks.KnownDate]:
     """Dates after this one that are judged again, the oldest first."""
     later = (date for date in dates if date.acquired_at > own.acquired_at)
     return sorted(later, key=lambda date: (date.acquired_at, date.scene_hash))[:AGAIN_MOST]
 
 
-def _draw_relief(own: KeptDate, out: Path) -> tuple[str, ...]:
+def _draw_relief(own: records.KeptDate, out: Path) -> tuple[str, ...]:
     """The ground of the map, where there is an elevation model; a warning where that cannot be drawn."""
     from detection.imagery.tiles.relief import draw_relief
 
@@ -268,7 +254,7 @@ def _draw_relief(own: KeptDate, out: Path) -> tuple[str, ...]:
     return ()
 
 
-def _show_prior(asked: SceneAsked) -> tuple[Path | None, tuple[str, ...]]:
+def _show_prior(asked: tasks.SceneAsked) -> tuple[Path | None, tuple[str, ...]]:
     """The susceptibility map, drawn for the page too; a warning where it cannot be used, for it decides nothing."""
     from detection.susceptibility.picture import show_map
 
@@ -282,24 +268,27 @@ def _show_prior(asked: SceneAsked) -> tuple[Path | None, tuple[str, ...]]:
     return asked.prior, ()
 
 
-def _outline(one: Outline) -> Outline:
+def _outline(one: records.Outline) -> records.Outline:
     """The footprint alone, without what is known of its line: so it crosses to the core."""
-    return Outline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
+    return records.Outline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
 
 
-def _judgement(date: KeptDate, found: Comparison) -> Judgement:
+def _judgement(date: records.KeptDate, found: records.Comparison) -> tasks.Judgement:
     changes = {**found.changes, **{one.outline.polygon_id: one.word for one in found.vanished}}
-    return Judgement(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.tell())
+    return tasks.Judgement(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.tell())
 
 
 def _judge(
-    own: KeptDate, others: Sequence[KnownDate], asked: SceneAsked, replaced: Sequence[KnownOutline]
-) -> list[tuple[KeptDate, Comparison]]:
+    own: records.KeptDate,
+    others: Sequence[tasks.KnownDate],
+    asked: tasks.SceneAsked,
+    replaced: Sequence[records.KnownOutline],
+) -> list[tuple[records.KeptDate, records.Comparison]]:
     """Judge this date, then again those after it, oldest first, each with what is now known of those before."""
     first = compare(own, others, asked.out_dir)
-    first = replace(first, changes=keep_lines(own.outlines, first.changes, map(open_geometry, replaced)))
-    found: list[tuple[KeptDate, Comparison]] = [(own, first)]
-    dates: list[KeptDate] = [*others, remember(own, first.changes)]
+    first = replace(first, changes=keep_lines(own.outlines, first.changes, map(records.open_geometry, replaced)))
+    found: list[tuple[records.KeptDate, records.Comparison]] = [(own, first)]
+    dates: list[records.KeptDate] = [*others, records.remember(own, first.changes)]
     for date in _list_later(own, others):
         # what was called vanished is judged anew: only outlines found on the date itself go in
         bare = replace(date, polygons=tuple(one for one in date.outlines if not one.is_gone))
@@ -309,16 +298,18 @@ def _judge(
         except ImageryError:
             continue  # its kept files are gone: what was judged of it stands
         found.append((bare, judged))
-        dates = [*others_now, remember(bare, judged.changes)]
+        dates = [*others_now, records.remember(bare, judged.changes)]
     return found
 
 
 def _list_series(
-    own: KeptDate, judged: Comparison, others: Sequence[KeptDate], asked: SceneAsked
-) -> list[PlaceValue]:  # fmt: skip
+    own: records.KeptDate, judged: records.Comparison, others: Sequence[records.KeptDate], asked: tasks.SceneAsked
+) -> list[tasks.PlaceValue]:  # fmt: skip
     """Means around stations and under followed footprints; of new footprints also on the date before."""
     circles = [Place(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
-    outlines: list[tuple[Outline, Change]] = [(one, judged.changes[one.polygon_id]) for one in own.outlines]
+    outlines: list[tuple[records.Outline, records.Change]] = [
+        (one, judged.changes[one.polygon_id]) for one in own.outlines
+    ]
     outlines += [(one.outline, one.word) for one in judged.vanished]
     distances = list_distances([one.geometry for one, _ in outlines], asked.stations)
     near = [
@@ -327,7 +318,7 @@ def _list_series(
         if found and found[0][0] <= asked.near_m
     ]
     followed = sorted(near, key=lambda item: item[:3])[:FOLLOWED_MOST]
-    places = [Place(_series_name(word), one.geometry) for *_, word, one in followed]
+    places = [Place(f"{LANDSLIDE}{word.root_id[:12]}", one.geometry) for *_, word, one in followed]
     rows = _measure(own, [*circles, *places])
     before = max((d for d in others if d.acquired_at < own.acquired_at), key=lambda d: d.acquired_at, default=None)
     fresh = [place for place, (*_, word, _) in zip(places, followed, strict=True) if word.change == "new"]
@@ -336,12 +327,7 @@ def _list_series(
     return rows
 
 
-def _series_name(word: Change) -> str:
-    """The station under whose name a landslide is followed over time."""
-    return f"{LANDSLIDE}{word.root_id[:12]}"
-
-
-def _measure(date: KeptDate, places: Sequence[Place]) -> list[PlaceValue]:
+def _measure(date: records.KeptDate, places: Sequence[Place]) -> list[tasks.PlaceValue]:
     try:
         scene: Scene | None = read_scene(Path(date.scene_path), date.acquired_at)
     except ImageryError:
@@ -351,7 +337,7 @@ def _measure(date: KeptDate, places: Sequence[Place]) -> list[PlaceValue]:
     except ImageryError:
         return []
     return [
-        PlaceValue(name, quantity, date.acquired_at, value)
+        tasks.PlaceValue(name, quantity, date.acquired_at, value)
         for name, found in means.items()
         for quantity, value in found.items()
     ]

@@ -54,8 +54,7 @@ class PushNotifier:
         db = self._db
         if db is None:
             raise DeliveryError("push: devices are kept in the database, which is away", permanent=True)
-        with db.read() as c:
-            devices = load_open_devices(c, self._user)
+        devices = db.ask(load_open_devices, self._user)
         if notification.idempotency_key != self._key_of:
             self._key_of, self._taken = notification.idempotency_key, set()
         content = spell_push(notification)
@@ -98,8 +97,7 @@ class PushNotifier:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise DeliveryError(f"push: {type(error).__name__}") from error
         if 200 <= status < 300:
-            with db.write() as c:
-                note_sent(c, device.id, now)
+            db.do(note_sent, device.id, now)
             return
         if status in _GONE:
             with db.write() as c:

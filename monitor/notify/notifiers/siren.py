@@ -50,8 +50,7 @@ class SirenNotifier:
         keys = self._keyring.known()
         if not keys:
             raise DeliveryError("siren: there is no key to sign with; see `slopeward broker keys`")
-        with self._db.write() as c:
-            order = make_order(c, self._topic, n, now, self._valid_for)
+        order = self._db.do(make_order, self._topic, n, now, self._valid_for)
         content = spell_order(order, self._sound_s)
         self._publisher.publish(self._topic, sign(self._topic, content, keys, now))
         return f"siren {order.sequence}"

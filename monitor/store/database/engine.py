@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,6 +23,8 @@ from sqlalchemy.pool import QueuePool
 from monitor.errors import StoreBusyError, StoreError
 from monitor.store.database.seals import Sealing
 
+P = ParamSpec("P")
+R = TypeVar("R")
 SQLITE_BUSY_S: Final = 5.0  # of one try: what an alarm depends on tries again by itself, and says so meanwhile
 PATIENCE_S: Final = 60.0  # for work that nobody does again at once: jobs and verbs of the command line
 log = logging.getLogger(__name__)
@@ -188,6 +190,16 @@ class Database:
                 self.guard(connection)
             yield connection
             sealing.close(connection, datetime.now(UTC))
+
+    def ask(self, load: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
+        """What one function reads, in a transaction of its own."""
+        with self.read() as c:
+            return load(c, *args, **named)
+
+    def do(self, save: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
+        """What one function writes, in a transaction of its own; raises what `write` raises."""
+        with self.write() as c:
+            return save(c, *args, **named)
 
     @contextmanager
     def _begin_write(self, sealing: Sealing, *, urgent: bool) -> Iterator[Connection]:

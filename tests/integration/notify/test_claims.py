@@ -14,8 +14,7 @@ from sqlalchemy import update
 
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.dispatcher import MOST_ABANDONED, Dispatcher
-from monitor.notify.verdict import Limits
-from monitor.notify.worker import ChannelWorker
+from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting.outbox import (
     CLOCK_MARGIN,
     LONGEST_LEASE,
@@ -135,7 +134,7 @@ def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(databa
 
 
 def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database):
-    worker = ChannelWorker(database, "log:desk", lambda: T0, lambda: 0.5, {}, Limits())
+    worker = ChannelWorker("log:desk", Delivery(database, {}, lambda: T0, {}))
     with database.write() as c:
         add_site(c)
         add_message(c, add_alert(c), "log:desk")
@@ -148,7 +147,7 @@ def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database
 @pytest.mark.parametrize("channel", ["log:desk", "nobody:desk"])
 def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_than_an_hour(database, channel):
     now = [T0]
-    worker = ChannelWorker(database, channel, lambda: now[0], lambda: 0.5, {}, Limits())
+    worker = ChannelWorker(channel, Delivery(database, {}, lambda: now[0], {}, jitter=lambda: 0.5))
     with database.write() as c:
         add_site(c)
         add_message(c, add_alert(c), channel)
@@ -265,7 +264,7 @@ def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_an
     with database.write() as c:
         add_site(c)
         add_message(c, add_alert(c), "webhook:HOOK")
-    worker = ChannelWorker(database, "webhook:HOOK", lambda: now[0], lambda: 0.0, {}, PATIENT)
+    worker = ChannelWorker("webhook:HOOK", Delivery(database, {}, lambda: now[0], {}, PATIENT, lambda: 0.0))
     assert worker.work_once()
     (row,) = rows(database).values()
     assert row.next_attempt_at - T0 <= timedelta(seconds=60 if isinstance(error, DeliveryError) else 6)

@@ -18,13 +18,13 @@ from monitor.broker.signing import Key
 from monitor.config.service import parse_site
 from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import ConfigError, DeliveryError
+from monitor.notify import escalated
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import open_notifier
 from monitor.notify.path import run_stages
 from monitor.notify.sirens import Sirens, list_topics
-from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits, View
-from monitor.notify.worker import ChannelWorker
+from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting.outbox import OpenAlert, Told
 from monitor.store.delivery.siren_orders import make_order
 from monitor.store.schema.views import load_view
@@ -182,9 +182,8 @@ def test_no_stage_holds_back_the_order_that_ends_a_siren(database):
 @pytest.mark.parametrize("first", [("horn", "valley"), ("valley", "horn")])
 def test_of_two_who_share_a_siren_the_lower_level_decides(database, first):
     both = (HORN, Recipient("valley", HORN.channels, (2,), ("hazard",)))
-    worker = ChannelWorker(
-        database, HORN.channels[0], clock, lambda: 0.5, {}, Limits(), list_recipients=lambda _site: both
-    )
+    how = Delivery(database, {"north": replace(parse_site(SITE, "x"), recipients=both)}, clock, {})
+    worker = ChannelWorker(HORN.channels[0], how)
     wanted = []
     for number, (level, name) in enumerate([(3, first[0]), (3, first[1]), (2, first[0]), (2, first[1])], 1):
         said = replace(NOTE, id=number, site="north", level=level, recipient=name, channel=HORN.channels[0])

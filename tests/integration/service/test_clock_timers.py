@@ -12,8 +12,8 @@ from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Recipient
+from monitor.notify import escalated
 from monitor.notify.circuit import Circuit
-from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
 from monitor.service import clock_watch, evaluation_loop, readiness, supervisor
 from monitor.service.clock import Step

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from monitor.domain.alert import DeliveryState, is_urgent
 from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.site import Recipient
+from monitor.notify import escalated
 from monitor.notify.circuit import Circuit, backoff_s
-from monitor.notify.path import STAGES
-from monitor.notify.stages import escalated, grouped, quiet, superseded, throttled
+from monitor.notify.path import STAGES, grouped, quiet, superseded, throttled
 from monitor.notify.verdict import Limits, Postponed, Superseded, View
 from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, Told, Waiting
 
@@ -86,19 +86,19 @@ def test_what_is_set_aside_is_spoken_for_by_one_that_is_still_there(found, sent,
 
 
 def test_the_newest_replaces_older_ones_but_not_the_red_raise():
-    found = superseded.apply([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], View(T0, 0))
+    found = superseded([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], View(T0, 0))
     assert sorted((v.id, v.by) for v in found) == [(1, 2), (3, 4)]
 
 
 def test_hazard_is_never_grouped_and_never_waits():
-    assert grouped.apply([waiting(n, 1, alert_id=n) for n in range(5)], View(T0, 0)) == []
+    assert grouped([waiting(n, 1, alert_id=n) for n in range(5)], View(T0, 0)) == []
 
 
 def test_health_waits_for_company_and_then_joins():
     crowd = [waiting(n, 1, "health", alert_id=n) for n in range(1, 4)]
-    early = grouped.apply(crowd, View(T0 + timedelta(seconds=1), 0))
+    early = grouped(crowd, View(T0 + timedelta(seconds=1), 0))
     assert {type(v) for v in early} == {Postponed}
-    later = grouped.apply(crowd, View(T0 + timedelta(seconds=6), 0))
+    later = grouped(crowd, View(T0 + timedelta(seconds=6), 0))
     assert [(v.id, v.by) for v in later] == [(1, 3), (2, 3)]
 
 
@@ -106,12 +106,12 @@ def test_quiet_hours_hold_what_is_not_urgent():
     crowd = [waiting(n, level, ledger, n, T0 + timedelta(minutes=n)) for n, (level, ledger) in enumerate(
         [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")], 1)]  # fmt: skip
     crowd.append(waiting(7, 1, "hazard", 7, T0, recipient="head"))
-    held = quiet.apply(crowd, view_of(0, "in"))
+    held = quiet(crowd, view_of(0, "in"))
     assert {v.id for v in held} == {1, 4, 6}  # the two highest levels and the top route of health pass, and others do
     assert {v.until for v in held} == {T0 + timedelta(hours=1)}  # looked at again before anybody takes it for lost
-    assert {v.until for v in quiet.apply(crowd, View(T0 + timedelta(hours=5, minutes=30), 0,
+    assert {v.until for v in quiet(crowd, View(T0 + timedelta(hours=5, minutes=30), 0,
             find_quiet=view_of(0, "in").find_quiet))} == {T0 + timedelta(hours=6)}  # fmt: skip
-    assert quiet.apply(crowd, view_of(0, "after")) == []
+    assert quiet(crowd, view_of(0, "after")) == []
 
 
 def test_after_quiet_hours_each_hazard_is_a_message_of_its_own_and_says_what_holds():
@@ -141,7 +141,7 @@ def test_quiet_hours_begin_and_end_in_every_night_of_the_year(first, last, at, z
 
 def test_throttle_postpones_the_lowest_and_never_the_urgent():
     crowd = [waiting(n, level, alert_id=n) for n, level in enumerate([0, 1, 2, 3, 1], 1)]
-    held = throttled.apply(crowd, View(T0, 9, Limits(sends_per_hour=10)))
+    held = throttled(crowd, View(T0, 9, Limits(sends_per_hour=10)))
     assert {v.id for v in held} == {1, 2}
     assert all(v.until > T0 for v in held)
 
@@ -205,7 +205,7 @@ def test_who_is_urgent(ledger, level, top, urgent):
 
 def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody():
     night = view_of(0, "in")
-    (waits,) = quiet.apply([waiting(1, 1, "advice")], night)
+    (waits,) = quiet([waiting(1, 1, "advice")], night)
     assert isinstance(waits, Postponed)
     late, told = T0 + timedelta(days=1), (Told("duty", "log:x", T0, "delivered"),)
     every = ("hazard", "health", "advice")
@@ -222,5 +222,5 @@ def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody()
 
 def test_throttle_tells_hazards_before_the_noise_of_instruments():
     crowd = [waiting(1, 1, "hazard"), waiting(2, 1, "health", 2), waiting(3, 1, "advice", 3)]
-    held = throttled.apply(crowd, View(T0, 9, Limits(sends_per_hour=10)))
+    held = throttled(crowd, View(T0, 9, Limits(sends_per_hour=10)))
     assert {verdict.id for verdict in held} == {2, 3}
