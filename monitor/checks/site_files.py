@@ -11,12 +11,13 @@ from forecasting.registry import NETWORKS, READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
+from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site
-from monitor.domain.witnesses import list_voices
+from monitor.domain.witnesses import find_unjudged, list_voices
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.ingest.guess.record import MOTION
 from monitor.language.vocabulary import LEVELS
@@ -214,6 +215,23 @@ def _slow(files: SiteFiles) -> Iterator[Found]:
                     )  # fmt: skip
 
 
+def _unreachable(files: SiteFiles) -> Iterator[Found]:
+    """Bounds that no motion of the slope can reach: by any witness (BAD), by one of several, or far beyond alone."""
+    for site in files.sites:
+        unreached = find_unreached(site)
+        yield found(site.id, is_wrong=False)
+        for level, barrier, text in describe_barriers(site, list_barriers(site)):
+            is_bad = barrier.is_shut and level in unreached
+            yield found(site.id, level=BAD if is_bad else WARN, text=text)
+
+
+def _unjudged(files: SiteFiles) -> Iterator[Found]:
+    """Series of motion that no vote rests on."""
+    for site in files.sites:
+        names = tuple(find_unjudged(site))
+        yield found(site.id, is_wrong=bool(names), names=NameList(names))
+
+
 def _undirected(files: SiteFiles) -> Iterator[Found]:
     """Stations whose displacement is asked for its way downslope, and nobody said where that is."""
     for site in files.sites:
@@ -359,6 +377,16 @@ CHECKS: Final = (
         "sites.slow", SiteFiles, WARN,
         "{series} raises no {level_name}: it is read every {every}, a velocity takes {n} intervals, and a warning of "
         "this level may wait for {wait}", _slow, "read it more often, or add an instrument that is",
+    ),
+    Check(
+        "sites.unreachable", SiteFiles, BAD, "{text}", _unreachable,
+        "lengthen the window or within of the dwell, write noise_floor as the instrument has it, or read it more often",
+        alarm=2, key="config:*:unreachable",
+    ),
+    Check(
+        "sites.unjudged", SiteFiles, WARN, "no criterion with a vote reads {names}: motion there raises no level",
+        _unjudged, "add their stations to a criterion, or say on_slope = false of what stands on stable ground",
+        alarm=1, key="config:*:unjudged",
     ),
     Check(
         "sites.azimuth", SiteFiles, WARN,

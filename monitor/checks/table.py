@@ -18,6 +18,13 @@ def look(what: object) -> Iterator[Finding]:
             yield from one.look(what)
 
 
+def look_for_alarms(what: object) -> Iterator[Finding]:
+    """What those checks find that are an alarm by themselves."""
+    for one in CHECKS:
+        if one.alarm and isinstance(what, one.looks_at):
+            yield from one.look(what)
+
+
 def read_rows(rows: Iterable[CheckRow]) -> Iterator[Finding]:
     """What was stored, as it was found."""
     for row in rows:

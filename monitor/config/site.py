@@ -1,5 +1,6 @@
 """From a site file's text to the frozen domain records: names resolved, units canonical, contradictions refused."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC
@@ -31,6 +32,7 @@ from monitor.domain.quantities import (
     OF_ZONES,
     QUANTITIES,
     UNITS,
+    Quantity,
     convert,
     convert_difference,
 )
@@ -43,6 +45,7 @@ _R = TypeVar("_R")
 OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest")  # which no team has
 FARTHEST_M: Final = 100_000.0  # what a landslide may reach; farther away is a mistake
 LARGEST_COUNT: Final = 1e9
+NOISIEST_MM: Final = 1e4  # the receiver of a telephone, the pixel of a satellite
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
 STAGE_EVERY_S: Final = {"creep": 3600.0, "intermediate": 1800.0, "progressive": 300.0, "step": 600.0}
@@ -402,6 +405,7 @@ def _read_series(
             raise ConfigError(f"{where}.{key}: expected only one of {key}, {key}_mm")
     noise = to_canonical(table.noise_floor, "noise_floor", span=True)
     noise = to_canonical(table.noise_floor_mm, "noise_floor_mm", "mm", span=True) if noise is None else noise
+    _refuse_noise(noise, "noise_floor" if table.noise_floor_mm is None else "noise_floor_mm", known, canonical, where)
     step = to_canonical(table.verify_step, "verify_step", span=True)
     step = to_canonical(table.verify_step_mm, "verify_step_mm", "mm", span=True) if step is None else step
     ranges = own.get(table.quantity)
@@ -425,6 +429,16 @@ def _read_series(
         may_fall=to_canonical(table.may_fall, "may_fall", span=True),
         may_rise=to_canonical(table.may_rise, "may_rise", span=True),
     )  # fmt: skip
+
+
+def _refuse_noise(
+    noise: float | None, key: str, known: Quantity | schema.QuantityTable, unit: str, where: str
+) -> None:  # fmt: skip
+    """Refuse a noise that no instrument has: beyond 10 m, of others a tenth of the range of the quantity."""
+    low, high = known.low, known.high
+    most = NOISIEST_MM if unit == "mm" else (high - low) / 10.0 if low is not None and high is not None else math.inf
+    if noise is not None and unit == known.unit and noise > most:
+        raise ConfigError(f"{where}.{key}: expected at most {most:g} {unit}, the scatter at rest, got {noise:g} {unit}")
 
 
 def _read_people(

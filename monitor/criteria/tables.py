@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,8 +12,13 @@ from monitor.criteria.places import Places, find_series, match_stations, refuse_
 from monitor.domain.site import Criterion, Threshold
 from monitor.domain.terms import Duration, Section
 from monitor.errors import ConfigError
+from monitor.series.tracks import LARGEST
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
+# standard errors: chance alone never makes so many, and whoever asks for more hears of no motion
+Sureness = Annotated[float, Field(ge=0.0, le=20.0)]
+FASTEST: Final = 4.32e6  # mm/day: from 3 m/min on a slide is very rapid (Cruden and Varnes 1996), and no warning helps
+WETTEST: Final = 30_000.0  # mm: no place on earth had so much rain in a year (Cherrapunji 1860/61: 26461 mm)
 Strings = tuple[str, ...]
 Target = tuple[tuple[str, ...], str]  # ids of stations, and the quantity
 
@@ -36,8 +41,8 @@ class DwellTable(Section):
 class Bound(Section):
     """The bound of one level."""
 
-    over: float | None = None
-    under: float | None = None
+    over: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
+    under: float | None = Field(default=None, ge=-LARGEST, le=LARGEST)
 
     @model_validator(mode="after")
     def _one_side(self) -> "Bound":
@@ -47,16 +52,23 @@ class Bound(Section):
 
 
 class OverBound(Section):
-    """The bound of one level on something that only rises: velocity in mm/day, rain in mm."""
+    """The bound of one level on something that only rises: rain in mm, how fast water falls in m/day."""
 
-    over: float = Field(gt=0.0)
+    over: float = Field(gt=0.0, le=WETTEST)
+    window: Duration
+
+
+class SpeedBound(Section):
+    """The bound of one level on a velocity in mm/day, or an acceleration in mm/day2."""
+
+    over: float = Field(gt=0.0, le=FASTEST)
     window: Duration
 
 
 class DepthBound(Section):
     """The bound of one level on a depth of rain in mm."""
 
-    over: float = Field(gt=0.0)
+    over: float = Field(gt=0.0, le=WETTEST)
 
 
 # ---- keys ------------------------------------------------------------------------------------------------------

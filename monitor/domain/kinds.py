@@ -16,6 +16,7 @@ class Kind:
         quantity: What is meant where a site file names stations alone.
         per: What its bounds are of the unit of the series (`""`, `"/day"`); None = bounds of another unit, or none.
         unit: The unit in which a site file states its bounds, where they are not compared in that one.
+        epochs: Fewest readings in the window of a bound that its fit takes; 0 = nothing is fitted.
         motion: It measures how a station moves: tested for a common motion of a reference.
         velocity: It measures the velocity of displacement: controls and neighbours are compared with it.
         rate: Its bounds are rates of the series itself: a bound times its window is a length, and a jump over half of
@@ -43,6 +44,7 @@ class Kind:
     quantity: str | None = None
     per: str | None = None
     unit: str | None = None
+    epochs: int = 0
     motion: bool = False
     velocity: bool = False
     rate: bool = False

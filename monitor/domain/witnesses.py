@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from monitor.domain.fusion import Clause, list_leaves, may_become
@@ -12,6 +13,7 @@ OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
 INSAR: Final = "insar"
 EARTHQUAKE: Final = "earthquake"
+Shut = Mapping[tuple[str, str], Collection[int]]  # levels, by criterion and witness
 SHARED: Final = ("reference", "logger", "antenna", "footprint")
 
 
@@ -114,6 +116,12 @@ def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
 
 
 @once_per_site
+def find_unjudged(site: Site) -> Sequence[str]:
+    """STATION.quantity of every series of how the slope moves that no criterion with a vote reads."""
+    return [".".join(place) for place in sorted(find_moving_series(site) - find_voting_series(site))]
+
+
+@once_per_site
 def _find_sure_voices(site: Site) -> Mapping[str, Sequence[Voice]]:
     """By criterion: the voices of those that count for a level and that somebody promises to come in time."""
     return {
@@ -131,10 +139,18 @@ class Reach:
     top_groups: frozenset[str]  # independent groups that could ask for the top
 
 
-def reach(site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, str]) -> Reach:
+def reach(
+    site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, str], shut: Shut = MappingProxyType({})
+) -> Reach:  # fmt: skip
     """The highest level that could be raised by the series that are able, observers, and rules over them.
 
     What models and images suggest does not count here, even when promoted: nobody promises that it comes in time.
+
+    Args:
+        site: the declaration.
+        able: series that can speak.
+        groups: who is independent of whom.
+        shut: levels that a criterion cannot reach by a witness, whatever that does.
     """
     voices = {
         name: [v for v in heard if v.series in able or v.criterion.kind.source == "observers"]
@@ -145,14 +161,15 @@ def reach(site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, st
     levels = [0]
     for criterion in site.criteria:
         found = voices.get(criterion.id, []) if criterion.role == "witness" else []
-        highest = max((t.level for t in criterion.thresholds), default=0)
-        if found and criterion.kind.source != "observers":
-            levels.append(min(highest, top - 1))
-        if highest >= top:
-            tops |= {groups.get(v.witness, v.witness) for v in found}
+        for voice in found:
+            highest = _find_highest(voice, shut)
+            if criterion.kind.source != "observers":
+                levels.append(min(highest, top - 1))
+            if highest >= top:
+                tops.add(groups.get(voice.witness, voice.witness))
 
     def can(leaf: Clause, wanted: bool) -> bool:
-        mine = {v.witness for v in voices.get(leaf.criterion, [])}
+        mine = {v.witness for v in voices.get(leaf.criterion, []) if not wanted or _may_ask(v, leaf.level, shut)}
         return is_met(site, leaf, mine, groups) if wanted else not is_met(site, leaf, {*leaf.witnesses} - mine, groups)
 
     for rule in site.fusion.rules:
@@ -161,9 +178,18 @@ def reach(site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, st
         levels.append(min(rule.level, top - 1))
         if rule.level >= top:
             for leaf in _affirmed(rule.when):
-                mine = {v.witness for v in voices.get(leaf.criterion, [])}
+                mine = {v.witness for v in voices.get(leaf.criterion, []) if _may_ask(v, leaf.level, shut)}
                 tops |= {groups.get(w, w) for w in leaf.witnesses if w in mine}
     return Reach(top if len(tops) >= site.fusion.top_needs else max(levels), frozenset(tops))
+
+
+def _find_highest(voice: Voice, shut: Shut) -> int:
+    closed = shut.get((voice.criterion.id, voice.witness), ())
+    return max((t.level for t in voice.criterion.thresholds if t.level not in closed), default=0)
+
+
+def _may_ask(voice: Voice, level: int, shut: Shut) -> bool:
+    return not shut.get((voice.criterion.id, voice.witness)) or _find_highest(voice, shut) >= level
 
 
 def is_met(site: Site, leaf: Clause, witnesses: Collection[str], groups: Mapping[str, str]) -> bool:

@@ -20,7 +20,8 @@ from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import live
 from monitor.checks.machine import Footing, Machine, is_synchronised
-from monitor.checks.table import look, read_rows
+from monitor.checks.site_files import SiteFiles as SitesRead
+from monitor.checks.table import look, look_for_alarms, read_rows
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import Ledger, Notification
 from monitor.domain.canonical import code_version
@@ -230,6 +231,8 @@ class Core:
             threading.Thread(target=self._run_turn, args=(self.turn,), name="turn", daemon=True).start()
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
+        read = SitesRead(self.config, [*self.sites.values()], {})
+        self.conditions.follow(look_for_alarms(read), time.monotonic())
         self._make_inboxes()
         self.dispatcher = Dispatcher(
             self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ),

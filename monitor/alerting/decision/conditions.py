@@ -20,6 +20,7 @@ from forecasting.message import (
 from monitor.alerting.decision.common_silence import SILENT_SLOPE
 from monitor.alerting.decision.ladder import Rung
 from monitor.alerting.decision.late_crossings import find_late
+from monitor.alerting.decision.lost_levels import describe_lost
 from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
 from monitor.alerting.decision.situation import Outlook, Situation
@@ -84,6 +85,7 @@ _UNREACHABLE: Final = Template(
     "health.unreachable",
     "level {level} cannot be reached: {n} of {n2} independent witnesses can speak; highest reachable is {level2}",
 )
+_LOST: Final = Template("health.lost", "level {level} cannot be reached, only {level2}: {text}")
 _CANNOT_SEE: Final = Template(
     "health.cannot_see", "cannot see: decide. {level} is held without data since {at}, longer than {duration}"
 )
@@ -104,7 +106,7 @@ _OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
 _WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
 
 HAZARD_KEY = "hazard"
-UNDECIDED = ":undecided_"
+UNDECIDED, RARE = ":undecided_", ":rare"
 REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
 _LOUD: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
 
@@ -118,7 +120,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         found = _gather_silent(situation)
     else:
         # silence is not judged while a backlog drains: what was known stays
-        found |= {k: c for k, c in before.items() if k.endswith(":stale") or k in _LOUD}
+        found |= {k: c for k, c in before.items() if k.endswith((":stale", RARE)) or k in _LOUD}
     found |= _list_steps(windows, steps, situation.disturbed.partners)
     found |= situation.disturbed.told
     found |= list_reminders(windows, steps)
@@ -140,6 +142,8 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     if not windows.view.draining:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
         found |= _list_sight(site, now_s, situation.outlook, situation.rung, stale)
+        rare = situation.outlook.rare.items()
+        found |= {f"health:{'.'.join(p)}{RARE}": Condition("health", 1, now_s, text) for p, text in rare}
         if situation.outlook.silence is not None:
             found[SILENT_SLOPE] = situation.outlook.silence.describe()
     found |= find_late(windows, situation.rung.level)
@@ -309,6 +313,9 @@ def _list_sight(
             level=Term(site.levels[-1].name), n=outlook.witnesses, n2=site.fusion.top_needs,
             level2=Term(site.levels[outlook.reachable_level].name),
         )  # fmt: skip
+        if lost := describe_lost(site, outlook.barriers, outlook.reachable_level):
+            highest = Term(site.levels[outlook.reachable_level].name)
+            text = _LOST(level=Term(site.levels[-1].name), level2=highest, text=join(lost))
         found[REACHABLE] = Condition("health", 2, now_s, join([text, *stale]))
     unseen_s = outlook.unseen_since_s
     if unseen_s is not None and now_s - unseen_s >= site.fusion.hold_when_missing_s:

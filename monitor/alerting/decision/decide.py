@@ -12,6 +12,7 @@ from monitor.alerting.decision.conditions import list_changes, list_conditions, 
 from monitor.alerting.decision.evidence import describe
 from monitor.alerting.decision.fusion_rules import Ruling, apply_rule
 from monitor.alerting.decision.ladder import Rung, climb, fuse
+from monitor.alerting.decision.lost_levels import find_barred
 from monitor.alerting.decision.orphaned_votes import find_unheard
 from monitor.alerting.decision.proof import as_advice, find_unproven, next_proof_s
 from monitor.alerting.decision.signatures import keep_signatures
@@ -20,6 +21,7 @@ from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
 from monitor.alerting.decision.vote_status import stand
 from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answers, outgrow, update_votes
 from monitor.criteria.kinds.earthquake import lowered_factor
+from monitor.criteria.reachable import shut
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
@@ -264,11 +266,12 @@ def look_out(
     seen = {p for p in voting if senses[p].state == "ok"}
     # a station that has just been declared is expected, not missing
     expected = {p for p in voting if senses[p].state == "unknown"}
-    reached = reach(site, seen | expected, groups)
+    barriers, rare = find_barred(windows)
+    reached = reach(site, seen | expected, groups, shut(barriers))
     witnesses = len(reached.top_groups)
     gone = find_unheard(site, supporters, level, memory.unheard, windows.now_s)
     if windows.view.draining and memory.reachable_level is not None:
-        return Outlook(memory.observability, memory.reachable_level, witnesses, None, gone)
+        return Outlook(memory.observability, memory.reachable_level, witnesses, None, gone, None, barriers, rare)
     behind = {p for k, v in supporters.items() if v >= level > 0 for p in series_behind(site, k, steps)} & voting
     unseen = behind - seen
     silence = find_common_silence(windows, level, senses, behind)
@@ -280,7 +283,7 @@ def look_out(
         since_s = min([*gone.values(), *(_unseen_since(windows, p, senses[p]) for p in unseen)])
     elif blind:
         since_s = max(_unseen_since(windows, p, senses[p]) for p in voting)
-    return Outlook(observability, reached.level, witnesses, since_s, gone, silence)
+    return Outlook(observability, reached.level, witnesses, since_s, gone, silence, barriers, rare)
 
 
 def series_behind(site: Site, key: Support, steps: Mapping[StepKey, Step]) -> list[tuple[str, str]]:

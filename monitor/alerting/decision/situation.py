@@ -1,13 +1,14 @@
 """What a decision has found so far: one frozen record, so that whoever describes it is handed one thing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from forecasting.message import Message
 from monitor.alerting.decision.common_silence import CommonSilence
 from monitor.alerting.decision.fusion_rules import Ruling
 from monitor.alerting.decision.ladder import Ask, Rung
 from monitor.alerting.decision.vote_status import Standing
+from monitor.criteria.reachable import Barriers
 from monitor.domain.decision import Condition, Memory, StationHealth, Step, Vote
 from monitor.domain.keys import StepKey, Support, VoteKey
 from monitor.domain.site import Site
@@ -27,6 +28,8 @@ class Outlook:
     unseen_since_s: float | None
     unheard: Mapping[Support, float]  # supporters of the level that are declared no more, since when
     silence: CommonSilence | None = None
+    barriers: Barriers = field(default_factory=dict)  # before levels, by what really arrives
+    rare: Mapping[tuple[str, str], Message] = field(default_factory=dict)  # series that come too seldom for a level
 
 
 @dataclass(frozen=True, slots=True)

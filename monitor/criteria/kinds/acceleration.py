@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from pydantic import Field
-
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.message import Duration, Figure, Message, Template
 from monitor.criteria.entry import Entry
@@ -24,7 +22,7 @@ from monitor.criteria.kinds.velocity import (
     name_way,
     pick_way,
 )
-from monitor.criteria.tables import DwellTable, MeasuredTable, OverBound
+from monitor.criteria.tables import DwellTable, MeasuredTable, SpeedBound, Sureness
 from monitor.criteria.ways import describe_way, list_ways
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
@@ -55,7 +53,7 @@ LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
 class AccelerationTable(MeasuredTable):
     """kind = "acceleration": mm/day2 along the direction of movement."""
 
-    min_sigma: float = Field(default=3.0, ge=0.0)
+    min_sigma: Sureness = 3.0
     dwell: DwellTable = DwellTable(hits=2, of=3)
 
 
@@ -131,10 +129,10 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
 
 ENTRY: Final = Entry(
     Kind(
-        id="acceleration", quantity="displacement", per="/day²", motion=True, noise_steps=True, followed=True,
-        scaled=True, loosening="bounds", drawn=("movement",),
+        id="acceleration", quantity="displacement", per="/day²", epochs=LEAST_EPOCHS, motion=True,
+        noise_steps=True, followed=True, scaled=True, loosening="bounds", drawn=("movement",),
     ),
-    AccelerationTable, OverBound, each_track(judge_bend),
+    AccelerationTable, SpeedBound, each_track(judge_bend),
     example="""
 stations = ["S1"]
 yellow = {over = 1.0, window = "2d"}

@@ -3,12 +3,10 @@
 from dataclasses import replace
 from typing import Final
 
-from pydantic import Field
-
 from forecasting.message import Duration, Figure, Template
 from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import judge_rates
-from monitor.criteria.tables import MeasuredTable, OverBound
+from monitor.criteria.kinds.velocity import LEAST_EPOCHS, judge_rates
+from monitor.criteria.tables import MeasuredTable, OverBound, Sureness
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows, measure_nothing, open_track, pick_bound
@@ -21,7 +19,7 @@ _FALLS: Final = Template(
 class DrawdownTable(MeasuredTable):
     """kind = "drawdown": how fast water falls, m/day."""
 
-    min_sigma: float = Field(default=3.0, ge=0.0)
+    min_sigma: Sureness = 3.0
 
 
 def assess_drawdown(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
@@ -54,8 +52,8 @@ def _judge(criterion: Criterion, windows: Windows, station: str) -> Assessment:
 
 ENTRY: Final = Entry(
     Kind(
-        id="drawdown", quantity="reservoir_level", per="/day", followed=True, trigger=True, scaled=True,
-        loosening="bounds", drawn=("rain",),
+        id="drawdown", quantity="reservoir_level", per="/day", epochs=LEAST_EPOCHS, followed=True, trigger=True,
+        scaled=True, loosening="bounds", drawn=("rain",),
     ),
     DrawdownTable, OverBound, assess_drawdown,
     example="""

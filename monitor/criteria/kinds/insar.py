@@ -9,7 +9,7 @@ from pydantic import Field
 from forecasting.message import Figure, Template, Timestamp, join
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
-from monitor.criteria.tables import AroundTable, DepthBound, Share, add_params
+from monitor.criteria.tables import AroundTable, DepthBound, Share, Sureness, add_params
 from monitor.domain.decision import PointFact
 from monitor.domain.instants import spell_delay
 from monitor.domain.keys import VoteKey
@@ -33,7 +33,7 @@ class InsarTable(AroundTable):
 
     window: Duration
     near_m: float = Field(default=150.0, gt=0.0)
-    min_sigma: float = Field(default=3.0, ge=0.0)
+    min_sigma: Sureness = 3.0
     recover: Share = 0.8
     valid_for: Duration = 24.0 * 86400.0
 

@@ -5,8 +5,8 @@ from typing import Final
 from pydantic import Field
 
 from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import judge_rates
-from monitor.criteria.tables import Bound, MeasuredTable
+from monitor.criteria.kinds.velocity import LEAST_EPOCHS, judge_rates
+from monitor.criteria.tables import Bound, MeasuredTable, Sureness
 from monitor.domain.kinds import Kind
 from monitor.domain.terms import Duration
 from monitor.series.assessment import each_track
@@ -21,15 +21,15 @@ class RateBound(Bound):
 class RateTable(MeasuredTable):
     """kind = "rate"."""
 
-    min_sigma: float = Field(default=3.0, ge=0.0)
+    min_sigma: Sureness = 3.0
     fast_track: float | None = Field(default=None, gt=1.0)
 
 
 # the same error-aware fit as velocity; `under` with a negative bound watches a drawdown
 ENTRY: Final = Entry(
     Kind(
-        id="rate", per="/day", motion=True, rate=True, followed=True, scaled=True, loosening="bounds",
-        drawn=("ray",),
+        id="rate", per="/day", epochs=LEAST_EPOCHS, motion=True, rate=True, followed=True, scaled=True,
+        loosening="bounds", drawn=("ray",),
     ),
     RateTable, RateBound, each_track(judge_rates),
     example="""

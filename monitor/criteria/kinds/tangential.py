@@ -9,9 +9,9 @@ from pydantic import Field
 from forecasting.kinematics.tangential import tangential_angle_deg
 from forecasting.message import Figure, Template
 from monitor.criteria.entry import Entry
-from monitor.criteria.kinds.velocity import describe_dwell, judge_rates
+from monitor.criteria.kinds.velocity import LEAST_EPOCHS, describe_dwell, judge_rates
 from monitor.criteria.places import Places
-from monitor.criteria.tables import DwellTable, MeasuredTable, Target
+from monitor.criteria.tables import DwellTable, MeasuredTable, Sureness, Target
 from monitor.criteria.ways import describe_way
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
@@ -37,7 +37,7 @@ class TangentialTable(MeasuredTable):
     """kind = "tangential_angle": degrees against the reviewed velocity of uniform creep."""
 
     direction: Literal["downslope", "norm"] = "downslope"
-    min_sigma: float = Field(default=3.0, ge=0.0)
+    min_sigma: Sureness = 3.0
     dwell: DwellTable = DwellTable(hits=2, of=3)
 
     def find_target(self, places: Places) -> Target:
@@ -99,7 +99,7 @@ def _spell_angles(word: Assessment, criterion: Criterion, spec: SeriesSpec, v_eq
 
 ENTRY: Final = Entry(
     Kind(
-        id="tangential_angle", quantity="displacement", per="/day", unit="degrees", motion=True,
+        id="tangential_angle", quantity="displacement", per="/day", unit="degrees", epochs=LEAST_EPOCHS, motion=True,
         noise_steps=True, followed=True, loosening="bounds", drawn=("movement",),
     ),
     TangentialTable, AngleBound, each_station(judge_angle),

@@ -13,7 +13,7 @@ from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.criteria.entry import Entry
-from monitor.criteria.tables import MeasuredTable, OverBound
+from monitor.criteria.tables import MeasuredTable, SpeedBound, Sureness
 from monitor.criteria.ways import describe_way, list_ways
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
@@ -75,7 +75,7 @@ class VelocityTable(MeasuredTable):
     """kind = "velocity"."""
 
     direction: Literal["downslope", "norm"] = "downslope"
-    min_sigma: float = Field(default=3.0, ge=0.0)
+    min_sigma: Sureness = 3.0
     fast_track: float | None = Field(default=None, gt=1.0)
 
 
@@ -364,10 +364,10 @@ def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:
 
 ENTRY: Final = Entry(
     Kind(
-        id="velocity", quantity="displacement", per="/day", motion=True, velocity=True, rate=True,
+        id="velocity", quantity="displacement", per="/day", epochs=LEAST_EPOCHS, motion=True, velocity=True, rate=True,
         followed=True, scaled=True, loosening="bounds", drawn=("ray", "movement"),
     ),
-    VelocityTable, OverBound, each_track(judge_rates),
+    VelocityTable, SpeedBound, each_track(judge_rates),
     example="""
 stations = ["*"]
 yellow = {over = 5.0, window = "1d"}

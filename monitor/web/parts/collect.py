@@ -23,6 +23,7 @@ from monitor.domain.instants import is_silent, parse, spell
 from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import find_unjudged
 from monitor.errors import NotFoundError, RefusedError
 from monitor.health import CANNOT_DECIDE, STANDBY
 from monitor.ingest.references import find_question
@@ -188,11 +189,13 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     movement = timeline.load_newest_movement(c, site_id, now)
     watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}
     hazards = headline.find_hazards(own)
+    declared = find_declaration(c, str(card.status["config_version"]))
     return {
         "hazards": hazards, "headlines": headline.find_headlines(c, hazards.values()),
         "nows": headline.tell_now(c, hazards), "put_aside": load_put_aside(c, site_id),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
         "motion": headline.describe_motion(movement, now, watched),
+        "unjudged": () if declared is None else find_unjudged(declared),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,
         "map": draw(stations, footprints, pages.picture_bounds(shown), find_asks(c, site_id, card.top_level, now)),

@@ -1,0 +1,49 @@
+"""Levels that cannot be reached as readings really arrive, however far the slope moves, with why."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from forecasting.message import Duration, Message, Template
+from monitor.criteria.reachable import (
+    Barriers,
+    describe_barriers,
+    find_barriers,
+    find_interval_s,
+    list_barriers,
+    list_followed,
+    tell,
+)
+from monitor.domain.keys import VoteKey
+from monitor.domain.site import Site
+from monitor.series.assessment import Windows
+
+_MORE: Final = Template("reachable.more", "{text}; and so {n} more")
+_TOLD: Final = 2
+_DECLARED: Final = Template("reachable.declared", "{text} (declared: one every {every})")
+
+
+def find_barred(windows: Windows) -> tuple[Barriers, Mapping[tuple[str, str], Message]]:
+    """What keeps levels from being reached now, and the series that come too seldom for a level, with the sentence.
+
+    A level that cannot be reached even if readings come as declared is told by `slopeward check`, and counted here.
+    """
+    declared, found = list_barriers(windows.site), {}
+    rare: dict[tuple[str, str], Message] = {}
+    for criterion, station, spec in list_followed(windows.site):
+        key = VoteKey(criterion.id, station.id)
+        every_s = find_interval_s(windows.track(criterion, station.id).times_s, spec.interval_s)
+        usual = declared.get(key, {})
+        if barriers := usual if every_s == spec.interval_s else find_barriers(criterion, station, spec, every_s):
+            found[key] = barriers
+        lost = [n for n, one in barriers.items() if one.is_shut and not (n in usual and usual[n].is_shut)]
+        if lost:
+            sentence = tell(windows.site, criterion.id, [station.id], max(lost), barriers[max(lost)])
+            rare.setdefault((station.id, spec.quantity), _DECLARED(text=sentence, every=Duration(spec.interval_s)))
+    return found, rare
+
+
+def describe_lost(site: Site, barriers: Barriers, above: int) -> list[Message]:
+    """Why levels above one cannot be reached: a sentence each, the gravest first, and how many more."""
+    found = [(n, text) for n, one, text in describe_barriers(site, barriers) if one.is_shut and n > above]
+    told = [text for _, text in sorted(found, key=lambda item: -item[0])]
+    return told if len(told) <= _TOLD else [*told[: _TOLD - 1], _MORE(text=told[_TOLD - 1], n=len(told) - _TOLD)]
