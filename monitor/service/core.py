@@ -230,9 +230,7 @@ class Core:
         if self.turn is not None:  # from the first moment: an upgrade may last longer than a lease
             threading.Thread(target=self._run_turn, args=(self.turn,), name="turn", daemon=True).start()
         self._insist(self._open_database)
-        self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
-        read = SitesRead(self.config, [*self.sites.values()], {})
-        self.conditions.follow(look_for_alarms(read), time.monotonic())
+        self._take_sites()
         self._make_inboxes()
         self.dispatcher = Dispatcher(
             self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ),
@@ -380,6 +378,12 @@ class Core:
         copy = upgrade(self.db, self.clock())
         if copy is not None:
             log.info("upgraded the database; the copy from before is %s", copy)
+
+    def _take_sites(self) -> None:
+        """The sites to watch; what of their files hides motion is told when they are taken."""
+        self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
+        taken = SitesRead(self.config, [*self.sites.values()], {})
+        self.conditions.follow(look_for_alarms(taken), time.monotonic())
 
     def _make_inboxes(self) -> None:
         """The watched folders are there from the start, so that a person finds where to put scenes and files."""

@@ -14,6 +14,7 @@ import typer
 from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, read_service, say
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
+from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
@@ -137,7 +138,9 @@ def _follow(path: Path, found: Guess) -> tuple[Sensor, ...]:
 def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
     """Say what no criterion judges and how one would; whether `check` refuses the site until one does."""
     top = site.levels[-1].name
-    is_weak = bool(find_weaknesses(site))
+    for _, _, line in describe_barriers(site, list_barriers(site)):
+        say(line)
+    is_weak = bool(find_weaknesses(site)) or bool(find_unreached(site))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
     unjudged = site_file.tell_unjudged(site, added)
     if unjudged is None:

@@ -13,6 +13,7 @@ from monitor.cli.session import Commands, open_service, pick_site, print_if_json
 from monitor.cli.site import proposing
 from monitor.config.first_site import write_first_site
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
+from monitor.criteria.reachable import describe_barriers, list_barriers
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, Site
@@ -61,7 +62,8 @@ def show(name: Name) -> None:
         every = f"judged every {spell_duration(plan.evaluate_every_s)}"
         forecast = f"forecast every {spell_duration(plan.forecast_every_s)}"
         print(f"  stage {plan.stage}: {every}, {forecast}: {plan.action or '(no action text)'}")
-    for weakness in find_weaknesses(site):
+    lost = [text for _, _, text in describe_barriers(site, list_barriers(site))]
+    for weakness in (*find_weaknesses(site), *lost):
         print(f"  ! {weakness}")
 
 
@@ -83,7 +85,9 @@ def init(
 ) -> None:
     """Write a commented site file that passes `slopeward check`; an existing file is never overwritten."""
     text = write_first_site(name)
-    parse_site(text, name)  # says at once what is wrong with the name
+    site = parse_site(text, name)  # says at once what is wrong with the name
+    for _, _, line in describe_barriers(site, list_barriers(site)):
+        session.say(line)
     path = out or read_service().paths.sites / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -423,6 +423,17 @@ def test_the_service_goes_on_and_says_which_command_to_run(core, tmp_path):
         assert c.execute(select(t.alert.c.level).where(t.alert.c.id == alarm.id)).scalar() == 0
 
 
+def test_what_of_a_file_hides_motion_is_told_when_it_is_taken(core, tmp_path):
+    text = SITE_TEXT.replace('id = "bench"', 'id = "other"', 1).replace('stations = ["G*"]', 'stations = ["G1"]')
+    (tmp_path / "sites" / "other.toml").write_text(text.replace('window = "8h"', 'window = "2h"'))
+    core._take_sites()
+    told = {one.key.removeprefix("health:"): one for one in core.alarms.pending() if "config:other" in one.key}
+    unreachable, unjudged = (told[f"config:other:{name}"] for name in ("unreachable", "unjudged"))
+    assert (unreachable.open, unreachable.level, unjudged.open, unjudged.level) == (True, 2, True, 1)
+    assert "its window of 2h holds 2, and 4 are needed" in unreachable.reason
+    assert "no criterion with a vote reads G2.crack_opening" in unjudged.reason
+
+
 def test_an_approved_file_is_taken_by_a_fresh_core(core, bench, tmp_path):
     load(core)
     core._look_for_versions()

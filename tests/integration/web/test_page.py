@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from detection.imagery.footprints.records import MAKING, NOT_MADE
+from monitor.config.site import parse_site
 from monitor.domain.decision import Condition, Memory, Vote
 from monitor.domain.instants import epoch_s
 from monitor.domain.keys import VoteKey
@@ -24,10 +25,12 @@ from monitor.store.schema.tables import (
     site_state,
 )
 from monitor.store.service_state import stamp
+from monitor.web.parts import collect
 from tests.conftest import STORY_ON_SQLITE
 from tests.integration.web.served import NOW, client, database, filled, serving, story
 
 __all__ = ["client", "database", "filled"]  # fixtures
+CONFIGURED = (Path(__file__).resolve().parents[3] / "configs/sites/north-bench.toml").read_text()
 
 
 def test_overview_says_level_sight_reach_and_action(client):
@@ -43,6 +46,16 @@ def test_overview_says_level_sight_reach_and_action(client):
     late = "catching up: readings that waited are being read"
     assert [late in client.get(f"/sites/{name}").text for name in ("lake-slope", "north-bench")] == [True, False]
     assert text.count(late) == 1
+
+
+def test_motion_that_no_vote_rests_on_is_named_beside_what_we_see(client, monkeypatch):
+    said = "No criterion with a vote reads"
+    assert said not in client.get("/sites/north-bench").text
+    advice = CONFIGURED.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"')
+    monkeypatch.setattr(collect, "find_declaration", lambda *_: parse_site(advice, "north-bench.toml"))
+    text = client.get("/sites/north-bench").text
+    assert f"{said} G1.displacement, G2.displacement: motion there raises no level." in text
+    assert text.index("What we see") < text.index(said) < text.index("<dt>Newest datum")
 
 
 def test_overview_draws_the_velocity_of_the_last_day_and_lists_quiet_sites(database, monkeypatch):
