@@ -138,8 +138,8 @@ def _follow(path: Path, found: Guess) -> tuple[Sensor, ...]:
 def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
     """Say what no criterion judges and how one would; whether `check` refuses the site until one does."""
     top = site.levels[-1].name
-    for _, _, line in describe_barriers(site, list_barriers(site)):
-        say(line)
+    for _, _, lost in describe_barriers(site, list_barriers(site)):
+        say(lost)
     is_weak = bool(find_weaknesses(site)) or bool(find_unreached(site))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
     unjudged = site_file.tell_unjudged(site, added)
