@@ -1,4 +1,4 @@
-"""`slopeward scenes train|score|explain`: weights made from labelled patches, and what they are worth."""
+"""`slopeward scenes train|score`: weights made from labelled patches, and what they are worth."""
 
 import contextlib
 import signal
@@ -15,7 +15,7 @@ import typer
 from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
 from monitor.cli.identity import prove
-from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, show_in_order, warn
+from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
 from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
 from monitor.errors import SlopewardError
 from monitor.store.models.proofs import Proof, add_proof
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 EXAMPLES: Final = {
     "train": "Example: slopeward scenes train --recipe landslide4sense --data DIR --out my.safetensors",
     "score": "Example: slopeward scenes score --weights my.safetensors --data DIR --with simple --json",
-    "explain": "Example: slopeward scenes explain --weights my.safetensors --data DIR --patch image_15 --out x.png",
 }
 DataOption = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")]
 WeightsOption = Annotated[str, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")]
@@ -211,24 +210,6 @@ def _keep_proof(
         )  # fmt: skip
         add_proof(c, chosen, asking, proof, keeper, now)
     return reasons
-
-
-def explain(
-    weights: WeightsOption,
-    patch: Annotated[str, typer.Option(help="Name of the patch, as `scenes score` prints the worst.")],
-    out: Annotated[Path, typer.Option(help="PNG to write.")],
-    data: DataOption = HERE,
-) -> None:
-    """Show for one patch what the network looked at (Grad-CAM, occlusion) and how unsure it is."""
-    import torch
-
-    from detection.imagery.training.explain import explain_patch
-
-    torch.set_num_threads(1)
-    answer = explain_patch(weights, data, patch, out)
-    show_in_order(
-        answer, f"{out}: entropy {answer['entropy']}, flips disagree on {answer['flip_disagreement']:.1%} of the pixels"
-    )
 
 
 def _say(value: float | None, reason: str | None = None) -> str:

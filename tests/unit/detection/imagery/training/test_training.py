@@ -27,8 +27,7 @@ from detection.imagery.neural.learner import Hooks, Learner, Settings
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
-from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build
-from detection.imagery.training.explain import entropy, grad_cam, measure_doubt, occlude
+from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.search import search, train_folds
@@ -157,10 +156,6 @@ def test_a_recipe_makes_weights_that_work(tmp_path, capsys):
     scored = json.loads(capsys.readouterr().out)
     assert scored["f1"] == pytest.approx(card["metrics"]["test"]["f1"], abs=1e-4)
     assert scored["simple"]["logistic"]["f1"] > 0
-    picture = tmp_path / "why.png"
-    assert run_verb(["scenes", "explain", "--weights", str(out), "--patch", "2", "--out", str(picture), "--json"]) == 0
-    assert 0 <= json.loads(capsys.readouterr().out)["flip_disagreement"] <= 1
-    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -373,47 +368,6 @@ def test_pixels_not_known_count_nowhere(patches):
     scores = evaluate(trained, hidden)
     assert scores["nodata"] == 21 * 32 * 32
     assert scores["f1"] is None
-
-
-@pytest.mark.parametrize("name", ["unet", "scdnn", "linknet"])
-def test_explanations_have_the_shape_of_the_image_and_point_somewhere(name):
-    torch.manual_seed(0)
-    network = build(name, 3, width=0.125).eval()
-    image = torch.randn(1, 3, 64, 48)
-    cam = grad_cam(network, image)
-    assert cam.shape == (64, 48)
-    assert 0 <= cam.min() <= cam.max() <= 1
-    hidden = occlude(network, image, 4)
-    assert hidden.shape == (4, 4)
-    assert hidden.min() >= 0
-    assert entropy(np.array([0.0, 0.5, 1.0])).tolist() == [0.0, 1.0, 0.0]
-
-
-def test_grad_cam_and_occlusion_point_at_the_only_thing_there_is():
-    """A network that looks for red: what is red on the left must be shown on the left."""
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 5, padding=2)
-    )
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network[0].weight[0, 0] = 1.0
-        network[2].weight[1, 0] = 0.2
-        network[2].bias[0] = 1.0
-    image = torch.zeros(1, 3, 32, 32)
-    image[:, 0, 8:20, 2:12] = 3.0
-    cam = grad_cam(network, image)
-    assert cam[:, :16].sum() > 10 * cam[:, 16:].sum()
-    assert np.unravel_index(occlude(network, image, 4).argmax(), (4, 4))[1] < 2
-
-
-def test_doubt_is_low_where_the_shipped_weights_are_sure():
-    model = load_model("generated")
-    images, _ = draw_patches(77, 1, 64, model.bands)
-    doubt = measure_doubt(model, images[0])
-    assert doubt["entropy"].shape == doubt["spread"].shape == (64, 64)
-    assert np.median(doubt["entropy"]) < 0.2
-    assert doubt["flip_disagreement"] < 0.2
 
 
 @pytest.mark.parametrize("weights", SHIPPED)
