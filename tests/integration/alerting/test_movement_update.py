@@ -17,7 +17,6 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.errors import JobError
 from monitor.movement import movement_state
-from monitor.movement import update as update_room
 from monitor.movement.update import run, update_movement
 from monitor.notify.state import site_payload
 from monitor.simulate.slope import voight_displacement
@@ -214,14 +213,14 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     dice = random.Random(5)
     store(database, *(reading(d, v * d + dice.gauss(0.0, SIGMA), "B", q) for q, v in down.items() for d in range(100)))
     store(database, *(reading(d, 9.0 * d, "C") for d in range(100)))
-    healthy = update_room.judge_movement
+    healthy = movement_state.judge_movement
 
     def poisoned(site, moving, *rest, **more):
         if moving.station.id == "A":
             raise ZeroDivisionError("a poisoned\nseries")
         return healthy(site, moving, *rest, **more)
 
-    monkeypatch.setattr(update_room, "judge_movement", poisoned)
+    monkeypatch.setattr(movement_state, "judge_movement", poisoned)
     now = at(99) + DAY / 24
     with pytest.raises(JobError, match=r"A.displacement: ZeroDivisionError: a poisoned series"):
         run(database, None, PLACE, now)
@@ -366,14 +365,14 @@ def test_a_series_whose_silence_cannot_be_told_leaves_the_others_alone(database,
     begin(database, 100)
     store(database, *(reading(d, 0.1 * (d % 7), "B") for d in range(100)))
     update_movement(database, PLACE, at(99) + DAY / 24)
-    healthy = update_room.load_paths
+    healthy = movement_state.load_paths
 
     def poisoned(c, site, moving, *rest, **more):
         if moving.station.id == "A":
             raise ZeroDivisionError("a poisoned series")
         return healthy(c, site, moving, *rest, **more)
 
-    monkeypatch.setattr(update_room, "load_paths", poisoned)
+    monkeypatch.setattr(movement_state, "load_paths", poisoned)
     found = update_movement(database, PLACE, at(120))
     assert found.failed == {"A.displacement": "ZeroDivisionError: a poisoned series"}
     told = [r["station"] for r in rows(database, "movement_history") if "no usable datum since" in r["reasons"]]
