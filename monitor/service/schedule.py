@@ -87,7 +87,7 @@ JOBS: Final = (
         "forecast", "monitor.jobs.forecasts.run:run", lambda site: site.forecast.every_s if site else DAY_S, 20.0,
         at_stage=lambda site, stage: stage_cadence(site, stage)[1],
     ),
-    Job("score", "monitor.jobs.forecasts.rescore:run", lambda _: HOUR_S, 60.0),
+    Job("score", "monitor.jobs.forecasts.run:rescore", lambda _: HOUR_S, 60.0),
     Job("train", "monitor.jobs.forecasts.train:run", lambda _: DAY_S, 300.0),
     Job("anomaly", "monitor.jobs.anomaly:run", lambda site: site.anomaly.every_s if site else DAY_S, 30.0),
     Job("points", "monitor.jobs.points:run", lambda _: HOUR_S / 4, 50.0),

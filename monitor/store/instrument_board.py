@@ -27,7 +27,6 @@ _BEFORE, _AFTER = Template("instrument.misdated.before", "before")(), Template("
 _LOOK_AT_CLOCK: Final = Template(
     "instrument.action.misdated", "look at the clock of the logger and its time zone, or whether it sends a backlog"
 )
-SILENT: Final = frozenset({"stale", "unknown"})
 
 
 def load_board(
@@ -55,7 +54,7 @@ def load_board(
             row["parent"] = cause.text
             look = _LOOK_AT if cause.kind == "power" else _LOOK_AT_RADIO
             row["action"] = row["action"] or clock or look(parent=cause.text)
-        if row["state"] in SILENT and (heard := _find_heard(c, row)) is not None:
+        if row["state"] in {"stale", "unknown"} and (heard := _find_heard(c, row)) is not None:
             row["reason"], action = join([one for one in (row["reason"], heard[0]) if one]), heard[1]
             row["action"] = clock or action
         row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
@@ -91,8 +90,8 @@ def _find_heard(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message
         return said, _LOOK_AT_CLOCK()
     if last is None:
         return None
-    count = sum(int(times) for _, times, _ in refused)
-    return _REFUSED(n=count, at=Timestamp.of(last), code=str(refused[0].code)), _LOOK_AT_CONTENT()
+    n = sum(int(times) for _, times, _ in refused)
+    return _REFUSED(n=n, at=Timestamp.of(last), code=str(refused[0].code)), _LOOK_AT_CONTENT()
 
 
 def _load_causes(c: Connection, alerts: Collection[int]) -> dict[int, Parent]:

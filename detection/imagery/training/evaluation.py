@@ -11,9 +11,9 @@ from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError
 from detection.imagery.training.model_card import read_normalisation
+from detection.imagery.training.recipe_file import show_by
 from detection.imagery.training.scoring import Scored, compare, pool_blocks, score_maps
 from detection.imagery.training.seen import count_seen, digest_pictures
-from detection.imagery.training.shown import show_by
 from detection.imagery.training.worst_cases import draw_sheet
 
 Maps = Iterator[tuple[str, NDArray[np.floating], NDArray[np.uint8]]]

@@ -34,10 +34,10 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
 
     Args:
         recipe: what was asked for.
-        settings: as used, which `--tune` may have changed.
+        settings: as used.
         trained: the outcome.
         facts: domain, pixel_size_m, recipe_file, train_patches, train_sha256, test_patches, test (scores), tile_px,
-            resize_px, and optionally folds, tuning, and doubts about the run.
+            resize_px, and optionally folds, and doubts about the run.
     """
     source = SOURCES[recipe.data["source"]]
     judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
@@ -75,7 +75,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
             "train_patches": facts["train_patches"],
             "train_sha256": facts["train_sha256"],
         },
-        "metrics": metrics | {key: facts[key] for key in ("folds", "tuning") if key in facts},
+        "metrics": metrics | ({"folds": facts["folds"]} if "folds" in facts else {}),
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
         "domain": facts["domain"],
         "recipe_file": facts["recipe_file"],

@@ -1,6 +1,8 @@
 """Small pictures with words in them: curves and sheets of patches."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -8,6 +10,8 @@ from detection.whole_file import replacing
 
 WHITE, BLACK, GREY = (255, 255, 255), (20, 20, 20), (215, 215, 215)
 Colour = tuple[int, int, int]
+COLUMNS = ("epoch", "loss", "held_f1", "learning_rate")
+BLUE, ORANGE = (31, 90, 180), (210, 100, 20)
 
 
 def start_picture(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
@@ -48,3 +52,15 @@ def draw_lines(
             pen.text((right + 10, top + number * 60 + line * 13), words, colour)
     pen.text((left, bottom + 12), f"epoch 1 to {longest}", BLACK)
     save_picture(picture, path)
+
+
+def write_curve(history: Sequence[dict[str, Any]], out: Path) -> None:
+    """Write `<out>.curve.csv` and `<out>.curve.png`."""
+    lines = [",".join(COLUMNS), *(",".join(str(row[column]) for column in COLUMNS) for row in history)]
+    with replacing(out.with_suffix(".curve.csv")) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    series = {
+        "loss": ([float(row["loss"]) for row in history], ORANGE),
+        "held f1": ([float(row["held_f1"]) for row in history], BLUE),
+    }
+    draw_lines(series, out.stem, out.with_suffix(".curve.png"))

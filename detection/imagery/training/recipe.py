@@ -9,9 +9,8 @@ from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
 from detection.imagery.errors import RecipeError
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
-from detection.imagery.training.recipe_file import Recipe
+from detection.imagery.training.recipe_file import Recipe, show_by
 from detection.imagery.training.seen import write_seen
-from detection.imagery.training.shown import show_by
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -29,7 +28,6 @@ def run_recipe(
     *,
     hooks: "Hooks | None" = None,
     folds: int = 0,
-    tune: int = 0,
 ) -> dict[str, Any]:
     """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 
@@ -39,7 +37,6 @@ def run_recipe(
         data_folder: where the recipe's data folder lies; not needed for generated scenes.
         hooks: progress, stop and resume; the place of the run lies beside `out` until it is done.
         folds: if not 0, also train so many networks, each with another part of train held, and say how they vary.
-        tune: if not 0, first try so many other settings, judged on the held part of train alone.
 
     Returns:
         The JSON card.
@@ -48,14 +45,14 @@ def run_recipe(
     from detection.imagery.neural.learner import Hooks
     from detection.imagery.registry import find_doubts
     from detection.imagery.training.domain import describe
-    from detection.imagery.training.learning_curve import write_curve
+    from detection.imagery.training.pictures import write_curve
     from detection.imagery.weights_file import weights_path
 
     settings, begun = recipe.settings(), None
     if settings.start:
         settings, begun = _take_up(recipe, settings)
-        if folds or tune:
-            raise RecipeError(f"recipe {recipe.name}: folds and trials of settings start from nothing; leave out start")
+        if folds:
+            raise RecipeError(f"recipe {recipe.name}: folds start from nothing; leave out start")
     native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     train = (native.resize(int(resize_px)) if resize_px else native).remember()
@@ -85,11 +82,8 @@ def run_recipe(
         trained = train_triage(train, settings, hooks)
         facts["test"] = evaluate_triage(trained, show(test), facts["tile_px"])
     else:
-        from detection.imagery.neural.training import evaluate, train_patches
-        from detection.imagery.training.search import search, train_folds
+        from detection.imagery.neural.training import evaluate, train_folds, train_patches
 
-        if tune:
-            settings, facts["tuning"] = search(train, settings, tune, out.with_suffix(".tuning.jsonl"))
         if folds:
             facts["folds"] = train_folds(train, settings, folds)
         network, normalisation = (None, None) if begun is None else (begun.network, read_normalisation(begun.card))

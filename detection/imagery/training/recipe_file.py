@@ -1,6 +1,7 @@
 """A training recipe: a TOML file that says data, network, radiometry and seed."""
 
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError
 from detection.imagery.scene.band_names import name_band
 from detection.imagery.scene.indices import DERIVED
+from detection.imagery.scene.moments import LOCAL_STANDARD
+from detection.imagery.scene.radiometry import UNITS
 
 if TYPE_CHECKING:
     from detection.imagery.neural.learner import Settings
@@ -91,3 +94,13 @@ def read_recipe(path: Path) -> Recipe:
 def read_parts(recipe: Recipe, data_folder: Path | None) -> tuple[Patches, Patches]:
     """Return the train and the test part of a recipe, at native sizes."""
     return open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
+
+
+def show_by(radiometry: Mapping[str, Any]) -> Callable[[Patches], Patches]:
+    """Return what turns patches, in the unit of their files, into those that the network is shown.
+
+    Only `local-standard` changes them: the others are the unit of the files, or what a scene is brought to.
+    """
+    if radiometry.get("stretch") != LOCAL_STANDARD:
+        return lambda patches: patches
+    return lambda patches: patches.standardise(UNITS)

@@ -16,9 +16,9 @@ from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, join
 from detection.imagery.errors import RecipeError
 from detection.imagery.training.model_card import read_normalisation, render_card
+from detection.imagery.training.recipe_file import show_by
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.seen import write_seen
-from detection.imagery.training.shown import show_by
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model

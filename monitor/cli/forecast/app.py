@@ -15,10 +15,10 @@ app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_h
 @app.command(epilog="Example: slopeward forecast run --site north-bench")
 def run(site: session.SiteOption) -> None:
     """Issue forecasts of a site from what is known now, and score those whose targets have come."""
-    from monitor.jobs.forecasts import rescore, run
+    from monitor.jobs.forecasts import run
 
     (service, db, one), now = session.open_site(site), datetime.now(UTC)
-    for job, said in (("issue", run.run(db, service, one, now)), ("score", rescore.run(db, service, one, now))):
+    for job, said in (("issue", run.run(db, service, one, now)), ("score", run.rescore(db, service, one, now))):
         session.show({"site": one.id, "job": job, "said": said}, said)
     session.point_to_the_past(db, one, now)
 

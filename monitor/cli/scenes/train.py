@@ -48,9 +48,6 @@ def train(
     folds: Annotated[
         int, typer.Option(min=0, max=1000, help="Also train so many networks to see how the score varies.")
     ] = 0,
-    tune: Annotated[
-        int, typer.Option(min=0, max=1000, help="First try so many other settings on the held part of train.")
-    ] = 0,
 ) -> None:
     """Train segmentation weights by a recipe; a stopped or killed run goes on with --resume to the same curve."""
     import torch
@@ -69,7 +66,7 @@ def train(
             typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
         with asked_to_stop() as stopped:
             hooks = Hooks(show_progress, lambda: bool(stopped), resume=resume, on_warning=lambda doubt: warn([doubt]))
-            card = run_recipe(asked, target, data, hooks=hooks, folds=folds, tune=tune)
+            card = run_recipe(asked, target, data, hooks=hooks, folds=folds)
     except TrainingPausedError as pause:
         typer.echo(f"\n{pause}", err=True)
         return

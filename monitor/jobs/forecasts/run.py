@@ -1,4 +1,7 @@
-"""Forecast every displacement series of a site with every model of its plan; the newest scores say what is shown."""
+"""Forecast every displacement series of a site with every model of its plan; the newest scores say what is shown.
+
+Between issues scores are taken as well: what they were worth decides what is shown, in the same run.
+"""
 
 from datetime import datetime
 
@@ -15,3 +18,13 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     score_targets(db, site, now)
     changes, _ = judge_models(db, config, site, now)
     return "; ".join([issue_forecasts(db, config, site, now), *changes])
+
+
+def rescore(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Score, judge the models, and issue again at once when one that was shown fell; returns one line."""
+    parts = [score_targets(db, site, now)]
+    changes, fallen = judge_models(db, config, site, now)
+    parts += changes
+    if fallen:
+        parts.append(issue_forecasts(db, config, site, now))
+    return "; ".join(parts)

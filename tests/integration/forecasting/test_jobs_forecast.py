@@ -21,7 +21,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs import anomaly
-from monitor.jobs.forecasts import rescore, run, train
+from monitor.jobs.forecasts import run, train
 from monitor.jobs.forecasts.tasks import SiteForecast
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store.alerting.sites import save_site
@@ -183,7 +183,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     # the same instant again adds nothing
     assert run.run(database, config, site, now).startswith("0 rows")
     later = fill(database, site, 2, first_day=500)
-    assert rescore.run(database, config, site, later).startswith("9 scored")
+    assert run.rescore(database, config, site, later).startswith("9 scored")
     with database.read() as c:
         scores = c.execute(select(forecast_score, forecast_table.c.q50, forecast_table.c.data_value).join(
             forecast_table, forecast_table.c.id == forecast_score.c.forecast_id)).all()  # fmt: skip
@@ -202,7 +202,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     grown = {k for k in after if after[k] == before[k] + 1}
     assert len(grown) == 9 * 2, "each scored forecast feeds its two nominal levels once"
     # a second scoring run finds nothing to do and feeds nothing back
-    assert rescore.run(database, config, site, later).startswith("0 scored")
+    assert run.rescore(database, config, site, later).startswith("0 scored")
     with database.read() as c:
         assert {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()} == after
 

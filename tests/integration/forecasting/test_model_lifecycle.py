@@ -19,7 +19,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import from_epoch_s
 from monitor.errors import NotFoundError, RefusedError
-from monitor.jobs.forecasts import promotion, rescore, run, tasks, train
+from monitor.jobs.forecasts import promotion, run, tasks, train
 from monitor.jobs.forecasts.issue import issue_forecasts
 from monitor.jobs.forecasts.model_acts import promote, retire_model
 from monitor.store.alerting.decisions import load_forecast_facts
@@ -377,7 +377,7 @@ def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slop
         slope.forecast(A, day + 0.05 + k * 0.001, error=3.0, horizon_s=86400.0)
     later = now + timedelta(days=1.5)
     fill(slope.database, slope.site, 1, first_day=200)
-    said = rescore.run(slope.database, slope.config, slope.site, later)
+    said = run.rescore(slope.database, slope.config, slope.site, later)
     assert "gru aaaaaaaaaaaa at 1 d shadow" in said
     newest, shown = issue(slope, later)
     assert (from_epoch_s(later.timestamp()), {"auto"}) == (later, shown)
@@ -426,11 +426,11 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
     with slope.database.read() as c:
         assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == 0
         assert load_conformal(c, slope.series) == before
-    assert rescore.run(slope.database, slope.config, slope.site, later).startswith("9 scored")
+    assert run.rescore(slope.database, slope.config, slope.site, later).startswith("9 scored")
     with slope.database.read() as c:
         after = load_conformal(c, slope.series)
     assert {k for k in after if after[k].n == before[k].n + 1} == {k for k in after if k[2] == 86400.0}
-    assert rescore.run(slope.database, slope.config, slope.site, later).startswith("0 scored")
+    assert run.rescore(slope.database, slope.config, slope.site, later).startswith("0 scored")
     # a new process goes on from the rows: the margin it issues with is that of the state that was kept
     run.run(Database(slope.database.url.render_as_string(hide_password=False)), slope.config, slope.site, later)
     from forecasting.serving.conformal import margin
