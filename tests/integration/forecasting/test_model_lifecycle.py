@@ -405,7 +405,7 @@ from monitor.jobs.forecasts import score as scoring
 from monitor.store.database.engine import Database
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-scoring.save_conformal = die
+scoring.forecasts.save_conformal = die
 site = parse_site(sys.stdin.read(), "jobs.toml")
 scoring.score_targets(Database(sys.argv[1]), site, datetime.fromisoformat(sys.argv[2]))
 """
