@@ -255,3 +255,14 @@ def test_no_siren_gets_health_or_an_escalation_and_its_levels_are_named(database
     chief = Recipient("chief", ("log:chief",), (3,), ("hazard",))
     (one,) = escalated.apply(alert, [[HORN], [deaf], [chief]], clock(), Limits())
     assert (one.recipient, one.channel) == ("chief", "log:chief")
+
+
+def test_an_order_that_is_repeated_sounds_as_long_as_the_service_file_says(database, monkeypatch):
+    made = order(database, 1, 3)
+    sirens = Sirens(database, open_access("mqtt://127.0.0.1:1"), clock, [TOPIC], lambda: (KEY,), 0.4, 300.0, 42.0)
+    sent: list[dict] = []
+    monkeypatch.setattr(
+        sirens._publisher, "publish", lambda topic, content, **_: sent.append(json.loads(content) | {"to": topic})
+    )
+    sirens._repeat(made, clock())
+    assert [(one["to"], one["sequence"], one["sound_s"]) for one in sent] == [(TOPIC, made.sequence, 42.0)]
