@@ -166,7 +166,6 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
         ("scenes", "compare", scene, scene),
         ("scenes", "train", "--recipe", "generated"),
         ("scenes", "score", "--weights", "generated", *data),
-        ("scenes", "explain", "--weights", "generated", "--patch", "p", "--out", str(folder / "x.png"), *data),
         ("scenes", "review", "retrain", "--out", str(folder / "x.safetensors"), *mine),
     ])  # fmt: skip
     read, issued, added, checked, looked, *refused = said

@@ -80,7 +80,11 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
     patch = pytest.MonkeyPatch()
     patch.setattr(scene_inbox.compute, "run", cross)
     if die_at is not None:
-        patch.setattr(scene_inbox, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr(
+            scene_inbox if die_at == "add_model" else scene_inbox.lacks,
+            die_at,
+            lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL),
+        )
     database = Database(url)
     try:
         with database.write() as c:

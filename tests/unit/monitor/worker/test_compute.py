@@ -106,7 +106,7 @@ def test_a_full_disk_of_temporary_files_is_said_and_is_no_fault_of_what_the_job_
         full.setattr(compute.pickle, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(AwayError, match="could not be started: No space left; make room in "):
             compute.run(job("some_jobs:double"), {"x": np.arange(2.0)}, 60)
-    assert compute.find_trouble().startswith("a job could not be started: No space left; make room in ")
+    assert compute.find_trouble().startswith("its process could not be started: No space left; make room in ")
     compute.run(job("some_jobs:double"), {"x": np.arange(2.0)}, 60)
     assert compute.find_trouble() == "", "the next job began"
 
