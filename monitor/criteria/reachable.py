@@ -34,7 +34,6 @@ RECENT: Final = 8  # intervals by which it is told how often readings come
 ALIKE: Final = 0.1  # readings that come so nearly as often as declared come as declared
 _SLACK: Final = 1e-9
 _DAY_S: Final = 86400.0
-_OF_LINE: Final = LEAST_EPOCHS  # a parabola takes more
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def _find(criterion: Criterion, threshold: Threshold, spec: SeriesSpec, interval
     if within_s is not None and floor(within_s / interval_s + _SLACK) + 1 < dwell.hits and not waived:
         return Barrier(_DWELL(every=every, n=dwell.hits, within=Duration(within_s)))
     days = max(MIN_EXTENT * window_s, (least - 1) * interval_s) / _DAY_S
-    moved = abs(bound) * (days if least <= _OF_LINE else days * days / 2.0)
+    moved = abs(bound) * (days if least <= LEAST_EPOCHS else days * days / 2.0)
     if (barrier := _leave_range(spec, moved, 0.0)) is not None:
         return barrier
     sure = criterion.min_sigma * find_error(spec.noise_floor, n, interval_s, least)
@@ -100,7 +99,7 @@ def find_error(noise: float, n: int, interval_s: float, least: int) -> float:
     0.316228
     """
     day, spread = interval_s / _DAY_S, n * (n * n - 1.0) / 12.0
-    if least <= _OF_LINE:
+    if least <= LEAST_EPOCHS:
         return noise / (day * sqrt(spread))
     return 2.0 * noise / (day * day * sqrt(spread * (n * n - 4.0) / 15.0))
 

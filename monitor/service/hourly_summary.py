@@ -53,7 +53,7 @@ def _describe_sites(c: Connection) -> str:
     calm = [row for row in rows if row["level"] == 0 and row["observability"] == "full"]
     told = [
         f"{row['site']} {row['level_name']}, sight {row['observability']}" if row["evaluated_at"] else
-        f"{row['site']} not evaluated yet" for row in rows if row not in calm
+        f"{row['site']} not evaluated yet" for row in rows if row["level"] != 0 or row["observability"] != "full"
     ]  # fmt: skip
     told[MOST:] = [f"{len(told) - MOST} more"] if len(told) > MOST else []
     if calm:

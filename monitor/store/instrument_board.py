@@ -1,16 +1,16 @@
 """The board of instruments: one row each with what it hangs on, its findings and its months, parents together."""
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
 from forecasting.message import Duration, Message, Template, Timestamp, join
-from monitor.domain.instants import parse
+from monitor.domain.instants import EPOCH, parse
 from monitor.domain.instruments.board import ACTIONS
 from monitor.domain.instruments.parents import Parent
 from monitor.domain.topics import ROOT
+from monitor.store.readings.instruments import load_newest_stamps
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
@@ -66,22 +66,18 @@ def _find_heard(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message
 
     The network carries what is refused and what is stamped wrongly: nobody is sent to the antenna for those.
     """
-    never = datetime.min.replace(tzinfo=UTC)
-    r, o, s = t.rejected_message.c, t.observation.c, t.series.c
+    r = t.rejected_message.c
     topic = f"{ROOT}/{row['site']}/{row['instrument']}/"
-    newest_at = never if row["newest_at"] is None else parse(row["newest_at"])
+    newest_at = EPOCH if row["newest_at"] is None else parse(row["newest_at"])
     refused = c.execute(
         select(r.code, func.sum(r.times), func.max(r.received_at))
         .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at).group_by(r.code)
         .order_by(func.sum(r.times).desc())
     ).all()  # fmt: skip
-    silent_since = never if row["since"] is None else parse(row["since"])
-    arrived: Any = None  # the newest stamp of each series is a seek; the one that came last says how its clock goes
-    for number in c.execute(select(s.id).where(s.site == row["site"], s.station == row["instrument"])).scalars().all():
-        newest = select(o.received_at, o.observed_at).where(o.series_id == number).order_by(o.observed_at.desc())
-        one = c.execute(newest.limit(1)).first()
-        if one is not None and one.received_at >= max(silent_since, never if arrived is None else arrived.received_at):
-            arrived = one
+    silent_since = EPOCH if row["since"] is None else parse(row["since"])
+    # the one that came last says how its clock goes
+    came = [a for a in load_newest_stamps(c, row["site"], row["instrument"]) if a.received_at >= silent_since]
+    arrived = max(came, key=lambda a: a.received_at, default=None)
     last = max((latest for *_, latest in refused), default=None)
     if arrived is not None and (last is None or arrived.received_at > last):
         way_s = (arrived.received_at - arrived.observed_at).total_seconds()

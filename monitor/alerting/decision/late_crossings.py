@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import takewhile
 from operator import attrgetter
 from typing import Final
@@ -12,6 +12,7 @@ from forecasting.message import TEXT_OF, Message, Template, Term, Timestamp, joi
 from monitor.alerting.decision.ladder import fuse
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import Condition, instant, seconds
+from monitor.domain.instants import EPOCH
 from monitor.domain.keys import Support
 from monitor.domain.witnesses import find_groups
 from monitor.series.assessment import Assessment, Warm, Windows
@@ -32,7 +33,7 @@ def find_late(windows: Windows, level: int) -> dict[str, Condition]:
     to vote. It stays open until the level is reached, a person has set one, or `hold_when_missing` is over.
     """
     site, memory, now_s = windows.site, windows.memory, windows.now_s
-    if level >= site.levels[-1].number:
+    if level >= site.top_level:
         return {}
     since_s = memory.since_s if memory.level_source == "person" else float("-inf")
     names = [f"{LATE}{one.name}" for one in site.levels]
@@ -58,7 +59,7 @@ def _list_backlog(windows: Windows) -> list[float]:
     for readings in windows.view.readings.values():
         new = [r.observed_at for r in takewhile(lambda r: r.received_at > seen_at, reversed(readings))]
         # of a series that nothing was known of, what was measured before the first look is its past
-        begin_at = started_at if len(new) == len(readings) else datetime.min.replace(tzinfo=UTC)
+        begin_at = started_at if len(new) == len(readings) else EPOCH
         mine = [at for at in reversed(new) if begin_at < at <= instant(windows.now_s)]
         found.update(mine if mine and windows.now_s - seconds(mine[-1]) > valid_s else mine[:-1])
     times_s = sorted(map(seconds, found))

@@ -84,9 +84,9 @@ def find_topic_fault(channel: str) -> str:
         return ""
     if not topic or is_wild(topic):
         return f"{channel}: expected one topic, without + and #"
-    if traits.orders and topic.startswith(HOUSE):
-        return f"{channel}: expected a topic that does not lie below {HOUSE}"
-    return f"{channel}: expected a topic that does not lie below {ROOT}/" if reaches_own_topics(topic) else ""
+    own = HOUSE if traits.orders else f"{ROOT}/"
+    is_ours = topic.startswith(own) or reaches_own_topics(topic)
+    return f"{channel}: expected a topic that does not lie below {own}" if is_ours else ""
 
 
 def traits_of(channel: str) -> Channel:

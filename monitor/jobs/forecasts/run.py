@@ -22,9 +22,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 
 def rescore(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Score, judge the models, and issue again at once when one that was shown fell; returns one line."""
-    parts = [score_targets(db, site, now)]
+    scored = score_targets(db, site, now)
     changes, fallen = judge_models(db, config, site, now)
-    parts += changes
-    if fallen:
-        parts.append(issue_forecasts(db, config, site, now))
-    return "; ".join(parts)
+    again = [issue_forecasts(db, config, site, now)] if fallen else []
+    return "; ".join([scored, *changes, *again])

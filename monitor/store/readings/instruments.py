@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, literal_column, or_, select
 
 from forecasting.message import Message, gather
-from monitor.domain.instants import epoch_s, join_spans, spell
+from monitor.domain.instants import EPOCH, epoch_s, join_spans, spell
 from monitor.domain.instruments.board import NOT_WELL
 from monitor.domain.instruments.parents import list_children
 from monitor.domain.observation import Link
@@ -116,6 +116,12 @@ def find_newest_reception(c: Connection, series_ids: Sequence[int], since: datet
     o = t.observation.c
     found = c.execute(select(func.max(o.received_at)).where(o.series_id.in_(series_ids), o.observed_at > since))
     return found.scalar()
+
+
+def load_newest_stamps(c: Connection, site: str, station: str) -> list[Any]:
+    """The reading with the newest stamp of each series of a station, with when it came: a seek each."""
+    ids = c.execute(select(t.series.c.id).where(t.series.c.site == site, t.series.c.station == station)).scalars().all()
+    return [row for one in ids if (row := c.execute(_LAST, {"series_id": one, "from_at": EPOCH}).first()) is not None]
 
 
 def load_epochs(
