@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,7 +17,7 @@ from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
-from monitor.domain.site import VELOCITY_MAP, Site
+from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.domain.witnesses import find_unjudged, list_voices
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.ingest.guess.record import MOTION
@@ -232,8 +233,8 @@ def _unjudged(files: SiteFiles) -> Iterator[Found]:
         yield found(site.id, is_wrong=bool(names), names=NameList(names))
 
 
-def _undirected(files: SiteFiles) -> Iterator[Found]:
-    """Stations whose displacement is asked for its way downslope, and nobody said where that is."""
+def _undirected(files: SiteFiles, is_missing: Callable[[Station], bool]) -> Iterator[Found]:
+    """Stations whose displacement is asked for its way downslope, and nobody said where that is, or how steep."""
     for site in files.sites:
         asked = {
             station for c in site.criteria for station in c.stations
@@ -241,7 +242,8 @@ def _undirected(files: SiteFiles) -> Iterator[Found]:
         }  # fmt: skip
         names = tuple(
             s.id for s in site.stations
-            if s.id in asked and s.on_slope and s.azimuth_deg is None and s.find_series("displacement") is not None
+            if s.id in asked and s.on_slope and s.find_series("displacement") is not None
+            and is_missing(s)
         )  # fmt: skip
         if names:
             yield found(site.id, names=NameList(names[:3], more=max(0, len(names) - 3)))
@@ -391,8 +393,15 @@ CHECKS: Final = (
     Check(
         "sites.azimuth", SiteFiles, WARN,
         "{names}: no azimuth_deg. Where east and north come, the horizontal speed is judged whichever way it goes, and "
-        "the vertical rate apart: motion must be somewhat larger to be sure", _undirected,
+        "the vertical rate apart: motion must be somewhat larger to be sure",
+        partial(_undirected, is_missing=lambda s: s.azimuth_deg is None),
         'write azimuth_deg and plunge_deg of the movement, or direction = "norm" where it has none',
+    ),
+    Check(
+        "sites.plunge", SiteFiles, WARN,
+        "{names}: no plunge_deg. Where up comes, the vertical rate is judged apart, whichever way it goes",
+        partial(_undirected, is_missing=lambda s: s.lacks_plunge),
+        "write plunge_deg of the movement: its dip below the horizon",
     ),
     Check(
         "sites.unsigned", SiteFiles, WARN, "{name}: no {missing}: say who set its bounds, on what grounds", _unsigned,

@@ -1,4 +1,4 @@
-"""Which way a station moves: along its declared direction, or, where none is declared, along its own motion."""
+"""Which way a station moves: along its declared direction and across it, or along its own motion without one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +11,10 @@ from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
 from forecasting.message import Message, Template, join
 from monitor.domain.site import Criterion
 from monitor.series.tracks import Track
+from monitor.series.vectors import Vector
 
 _NO_AZIMUTH: Final = Template("criterion.way.no_azimuth", "{way}, no azimuth is declared")
+_NO_PLUNGE: Final = Template("criterion.way.no_plunge", "vertical rate, either way, no plunge is declared")()
 _TEXTS: Final = {
     "horizontal": Template("criterion.way.horizontal", "horizontal speed")(),
     "vertical": Template("criterion.way.vertical", "vertical rate, either way")(),
@@ -20,11 +22,14 @@ _TEXTS: Final = {
 }
 
 
+WayName = Literal["signed", "horizontal", "vertical", "either", "no_plunge"]
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """One component of the motion in a window, positive the way that it moves; or the signed value."""
 
-    name: Literal["signed", "horizontal", "vertical", "either"]
+    name: WayName
     times_s: Sequence[float]
     values: Sequence[float]
     sigmas: Sequence[float]
@@ -55,13 +60,28 @@ def list_ways(track: Track, some: slice) -> list[Way]:
 
     Without a declared azimuth a station has no downslope. Motion is then the horizontal speed along the direction in
     which it moves in that window; the vertical rate is judged apart, either way, so that a noisy up drowns nothing.
-    The stronger counts.
+    The stronger counts. An azimuth without a plunge says nothing of the vertical, which is judged apart as well.
     """
-    times, values = track.times_s[some], track.values[some]
-    sigmas = track.along_sigma[some]
-    if track.is_directed:
-        return [Way("signed", times, track.along[some], sigmas)]
-    columns = list(zip(*values, strict=True))
+    if not track.is_directed:
+        return list_free_ways(track, some)
+    times = track.times_s[some]
+    found = [Way("signed", times, track.along[some], track.along_sigma[some])]
+    if not track.is_plunge_known:
+        up, sigmas = [v[2] for v in track.values[some]], [s[2] for s in track.sigmas[some]]
+        rates = fit_rates(times, [up], [sigmas])
+        found += [_orient("no_plunge", times, up, sigmas, rates[0][0])] if rates else []
+    return found
+
+
+def list_free_ways(track: Track, some: slice, unit: Vector | None = None) -> list[Way]:
+    """The motion in a window whichever way it goes; with a direction, what of it goes neither that way nor back."""
+    times, values, sigmas = track.times_s[some], track.values[some], track.along_sigma[some]
+    columns: list[Sequence[float]] = list(zip(*values, strict=True))
+    if unit is not None:
+        along = track.along[some]
+        columns = [
+            [v - u * a for v, a in zip(column, along, strict=True)] for u, column in zip(unit, columns, strict=True)
+        ]
     deviations = [
         *[sigmas] * min(2, len(columns)),
         *([tuple([s[2] for s in track.sigmas[some]])] if len(columns) > 2 else []),
@@ -81,8 +101,7 @@ def list_ways(track: Track, some: slice) -> list[Way]:
 
 
 def _orient(
-    name: Literal["vertical", "either"], times: Sequence[float], values: Sequence[float], sigmas: Sequence[float],
-    rate: float,
+    name: WayName, times: Sequence[float], values: Sequence[float], sigmas: Sequence[float], rate: float
 ) -> Way:  # fmt: skip
     """One series, positive the way that it goes."""
     return Way(name, times, values if rate >= 0.0 else [-v for v in values], sigmas)
@@ -92,5 +111,7 @@ def describe_way(reason: Message, said: Mapping[str, Any], criterion: Criterion)
     """A sentence on motion, with what is judged of one that has no declared direction."""
     if "way" not in said:
         return reason
+    if said["way"] == "no_plunge":
+        return join([reason, _NO_PLUNGE])
     way = _TEXTS[said["way"]]
     return join([reason, way if criterion.direction == "norm" else _NO_AZIMUTH(way=way)])

@@ -94,6 +94,11 @@ class Station:
     origin: Origin | None = None  # of positions that its receiver sends
     outline: tuple[tuple[float, float], ...] = ()  # ground that maps of velocities are read on: latitude, longitude
 
+    @property
+    def lacks_plunge(self) -> bool:
+        """An azimuth alone is declared: nobody said how steeply the slope goes."""
+        return self.azimuth_deg is not None and self.plunge_deg is None
+
     def find_series(self, quantity: str) -> SeriesSpec | None:
         """The series it declares; the known components of displacement answer to `displacement`."""
         is_component = quantity.startswith("displacement_") and quantity in QUANTITIES

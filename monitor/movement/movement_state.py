@@ -152,7 +152,7 @@ def _build_path(windows: Windows, moving: Moving) -> Path:
     asked = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
     track = Tracker(windows.site, moving.station, asked).track(windows.view, windows.now_s)
     values, sigmas = track.along, track.along_sigma
-    if len(moving.quantities) > 1 and moving.station.azimuth_deg is None:
+    if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
         values, sigmas = _lengths(track)
     return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck)
 

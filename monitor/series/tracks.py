@@ -43,7 +43,8 @@ class Track:
         early: What might be steps, were the scatter of the series known: oldest first, none taken out.
         set_aside: (epoch, reason) of what was left out.
         newest_s: Newest epoch received whatever its quality; None when there is none.
-        is_directed: Components have a declared direction, or there is one alone.
+        unit: Declared direction of movement, by component; None where there is none.
+        is_plunge_known: False where an azimuth alone is declared: the vertical then lies across the direction.
         stuck: True when the newest epochs repeat one value for longer than chance would make it.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
@@ -61,10 +62,16 @@ class Track:
     early: tuple[Jump, ...] = ()
     set_aside: tuple[tuple[float, Message], ...] = ()
     newest_s: float | None = None
-    is_directed: bool = True
+    unit: Vector | None = (1.0,)
+    is_plunge_known: bool = True
     stuck: bool = False
     learning: int | None = None
     fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def is_directed(self) -> bool:
+        """Components have a declared direction, or there is one alone."""
+        return self.unit is not None
 
     @property
     def usable_s(self) -> float | None:
@@ -205,7 +212,8 @@ class Tracker:
             along_sigma=tuple(errors), jumps=tuple(j for _, j in walk.jumps),
             early=tuple(walk.early),
             set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
-            is_directed=self._unit is not None, learning=walk.learning, stuck=is_stuck(walk.values, spec),
+            unit=self._unit, is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
+            learning=walk.learning, stuck=is_stuck(walk.values, spec),
             fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track

@@ -42,8 +42,8 @@ CRITERIA = {
 }  # fmt: skip
 
 
-def make_site(azimuth_deg: float | None, criterion: Criterion) -> Site:
-    plunge = None if azimuth_deg is None else 30.0
+def make_site(azimuth_deg: float | None, criterion: Criterion, plunge_deg: float | None = 30.0) -> Site:
+    plunge = None if azimuth_deg is None else plunge_deg
     point = Station("P", None, None, None, azimuth_deg, plunge, None, None, None, on_slope=True, series=(SPEC,),
                     v_eq_mm_per_day=2.0)  # fmt: skip
     levels = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
@@ -68,7 +68,9 @@ def draw_rows(seed: int, noise: float, speed: float, bend: float, azimuth_deg: f
     return found
 
 
-def judge(kind: str, rows: Rows, azimuth_deg: float | None, sigma: float | None = None) -> Assessment:
+def judge(
+    kind: str, rows: Rows, azimuth_deg: float | None, sigma: float | None = None, plunge_deg: float | None = 30.0
+) -> Assessment:  # fmt: skip
     entry, criterion = CRITERIA[kind]
     readings = {
         f"P.displacement_{name}": tuple(
@@ -77,7 +79,7 @@ def judge(kind: str, rows: Rows, azimuth_deg: float | None, sigma: float | None 
         )
         for k, name in enumerate(("east", "north", "up"))
     }
-    windows = Windows(make_site(azimuth_deg, criterion), View(readings), Memory(), END_S)
+    windows = Windows(make_site(azimuth_deg, criterion, plunge_deg), View(readings), Memory(), END_S)
     (word,) = entry.rule(criterion, windows)
     return word
 
@@ -90,9 +92,12 @@ def is_near_a_bound(word: Assessment, figure: str) -> bool:
     )  # fmt: skip
 
 
-def check_levels_stay(kind: str, rows: Rows, angle_deg: float, azimuth_deg: float | None) -> None:
-    before = judge(kind, rows, azimuth_deg)
-    after = judge(kind, turn(rows, angle_deg), None if azimuth_deg is None else (azimuth_deg + angle_deg) % 360.0)
+def check_levels_stay(
+    kind: str, rows: Rows, angle_deg: float, azimuth_deg: float | None, plunge_deg: float | None = 30.0
+) -> None:  # fmt: skip
+    before = judge(kind, rows, azimuth_deg, plunge_deg=plunge_deg)
+    turned = None if azimuth_deg is None else (azimuth_deg + angle_deg) % 360.0
+    after = judge(kind, turn(rows, angle_deg), turned, plunge_deg=plunge_deg)
     if is_near_a_bound(before, "acceleration" if kind == "acceleration" else "rate"):
         return
     assert (before.raise_level, before.hold_level) == (after.raise_level, after.hold_level), (before, after)
@@ -104,11 +109,11 @@ def check_levels_stay(kind: str, rows: Rows, angle_deg: float, azimuth_deg: floa
 @given(
     seed=st.integers(0, 10**6), noise=st.floats(0.1, 5.0), speed=st.sampled_from((0.0, 1.0, 5.0, 30.0, -30.0)),
     bend=st.sampled_from((0.0, 4.0)), heading=st.floats(0.0, 360.0), angle=st.floats(0.0, 360.0),
-    is_declared=st.booleans(),
+    error=st.sampled_from((0.0, 0.0, 90.0, 130.0)), is_declared=st.booleans(), plunge=st.sampled_from((30.0, None)),
 )  # fmt: skip
-def test_levels_stay_when_a_site_is_turned(kind, seed, noise, speed, bend, heading, angle, is_declared):
+def test_levels_stay_when_a_site_is_turned(kind, seed, noise, speed, bend, heading, angle, error, is_declared, plunge):
     rows = draw_rows(seed, noise, speed, bend, heading)
-    check_levels_stay(kind, rows, angle, heading if is_declared else None)
+    check_levels_stay(kind, rows, angle, (heading + error) % 360.0 if is_declared else None, plunge)
 
 
 @pytest.mark.parametrize(("kind", "level"), [("velocity", 2), ("tangential_angle", 2), ("acceleration", 1)])
@@ -142,6 +147,39 @@ def test_motion_against_the_declared_direction_is_a_question(kind):
     assert not judge(kind, draw_rows(1, 1.0, 0.0, 0.0, 200.0), 20.0).undecided
 
 
+@pytest.mark.parametrize("turned", [80.0, 90.0, 260.0, 280.0])
+def test_motion_across_the_declared_direction_is_a_question(turned):
+    word = judge("velocity", draw_rows(1, 1.0, 40.0, 0.0, 120.0), (120.0 + turned) % 360.0, plunge_deg=0.0)
+    assert word.raise_level == 0 or turned in {80.0, 280.0}
+    assert word.undecided
+    assert " across the declared direction, over 20 " in word.undecided[2]
+    for text in word.undecided.values():
+        assert "either azimuth_deg or the instrument is wrong" in text
+    assert not judge("velocity", draw_rows(1, 1.0, 0.0, 0.0, 120.0), 30.0, plunge_deg=0.0).undecided
+
+
+def test_motion_well_along_the_declared_direction_asks_nothing():
+    for error in (-30.0, 0.0, 30.0):
+        assert not judge("velocity", draw_rows(2, 1.0, 40.0, 0.0, 120.0), 120.0 + error).undecided
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("kind", list(CRITERIA))
+def test_an_azimuth_alone_hides_no_vertical_motion(kind, sign):
+    rows = [(e, n, u + sign * (5.0 * i + 0.2 * i * i)) for i, (e, n, u) in enumerate(draw_rows(3, 0.5, 0.0, 0.0, 0.0))]
+    word = judge(kind, rows, 75.0, plunge_deg=None)
+    assert word.raise_level == len(CRITERIA[kind][1].thresholds)
+    assert "vertical rate, either way, no plunge is declared" in word.reason
+    assert judge(kind, rows, 75.0, plunge_deg=0.0).raise_level == 0
+
+
+def test_motion_up_or_down_across_a_declared_plunge_is_a_question():
+    rows = [(e, n, u - 10.0 * i) for i, (e, n, u) in enumerate(draw_rows(3, 0.5, 0.0, 0.0, 0.0))]
+    word = judge("velocity", rows, 75.0, plunge_deg=0.0)
+    assert (word.raise_level, "across the declared direction" in word.reason) == (0, True)
+    assert set(word.undecided) == {1, 2}
+
+
 def test_a_single_series_that_goes_backwards_is_a_question_as_well():
     rows = tuple(
         Reading(instant(T0 + i * STEP_S), instant(T0 + i * STEP_S), 0, -6.0 * i, 0.0, -6.0 * i, 0.5, ())
@@ -171,7 +209,9 @@ def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, 
         sigmas = ((stated, stated, stated * up),) * n
         track = Track("P", "x", times, times, values, sigmas, tuple(v[1] for v in values), (stated,) * n)
         for k, is_directed in enumerate((True, False)):
-            word = judge_rates(criterion, replace(track, is_directed=is_directed, fits={}), SPEC, windows)
+            word = judge_rates(
+                criterion, replace(track, unit=(0.0, 1.0, 0.0) if is_directed else None, fits={}), SPEC, windows
+            )
             found[k] += word.raise_level
     return found[0], found[1]
 
@@ -239,9 +279,11 @@ def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
 
 
 # ---- forecasts -----------------------------------------------------------------------------------------------------
-def foresee(heading_deg: float, azimuth_deg: float | None, up: float = 0.0) -> Assessment:
+def foresee(
+    heading_deg: float, azimuth_deg: float | None, up: float = 0.0, plunge_deg: float | None = 0.0, speed: float = 30.0
+) -> Assessment:  # fmt: skip
     a, half = radians(heading_deg), 2.0
-    moves = {"east": 30.0 * sin(a), "north": 30.0 * cos(a), "up": up}
+    moves = {"east": speed * sin(a), "north": speed * cos(a), "up": up}
     rows = tuple(
         ForecastFact("P", f"displacement_{name}", END_S, END_S + DAY_S, DAY_S, v - half, v, v + half, 0.0, "auto",
                      shown=True, q025=v - 2 * half, q975=v + 2 * half)
@@ -250,7 +292,7 @@ def foresee(heading_deg: float, azimuth_deg: float | None, up: float = 0.0) -> A
     criterion = Criterion(
         "f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S, probability=0.5),)
     )
-    windows = Windows(make_site(azimuth_deg, criterion), View(forecasts=rows), Memory(), END_S)
+    windows = Windows(make_site(azimuth_deg, criterion, plunge_deg), View(forecasts=rows), Memory(), END_S)
     (word,) = forecast.ENTRY.rule(criterion, windows)
     return word
 
@@ -263,6 +305,14 @@ def test_a_forecast_reaches_its_level_towards_any_side(heading, angle):
     assert foresee(heading, None).raise_level == 1
     assert foresee((heading + angle) % 360.0, None).raise_level == 1
     assert foresee(heading, (heading + 180.0) % 360.0).raise_level == 0
+
+
+def test_a_forecast_follows_the_declared_plunge_and_without_one_the_vertical_either_way():
+    assert foresee(80.0, 80.0, up=-20.0, plunge_deg=60.0, speed=12.0).raise_level == 1
+    assert foresee(80.0, 80.0, up=20.0, plunge_deg=60.0, speed=12.0).raise_level == 0
+    for up in (-30.0, 30.0):
+        assert foresee(80.0, 80.0, up=up, plunge_deg=None, speed=0.0).raise_level == 1
+        assert foresee(80.0, 80.0, up=up, plunge_deg=0.0, speed=0.0).raise_level == 0
 
 
 def test_a_forecast_of_sinking_ground_counts_without_a_direction():

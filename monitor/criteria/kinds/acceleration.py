@@ -86,7 +86,10 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
         if asks_backwards(track, criterion, bound):
             back = [e for e in epochs if _bends_over(fits[e], -bound, -sign, criterion.min_sigma)]
             if len(back) >= criterion.dwell.hits and newest_s in back:
-                said["against"] = True
+                there = pick_way(fits[newest_s], -bound, -sign, criterion.min_sigma)
+                figures = describe_fit(threshold, "acceleration", there, hits, criterion.dwell.hits, clear=clear)
+                said |= figures | {"against": True}
+                said.pop("way", None)  # signed, as the direction is
                 undecided[threshold.level] = explain_against(_AGAINST, "acceleration", said, criterion, spec, track)
         facts.append(said | {"looked": len(epochs)})
     raise_level, hold_level = levels_of(facts)

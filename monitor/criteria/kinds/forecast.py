@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, fsum, radians, sin, sqrt
+from itertools import product
+from math import fsum, sqrt
 from typing import Any, Final
 
 from pydantic import Field
@@ -20,6 +21,7 @@ from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows, each_station, recovery_of
+from monitor.series.tracks import direction
 
 MEDIAN: Final = 0.5
 _NONE: Final = Template("criterion.forecast.none", "no forecast is shown")()
@@ -116,30 +118,36 @@ def judge_forecast(criterion: Criterion, windows: Windows, station: Station) -> 
 def find_fans(criterion: Criterion, station: Station, rows: Sequence[ForecastFact]) -> Iterator[Fan]:
     """Forecasts of a station for one horizon as velocities, downslope where that is known.
 
-    East and north are joined along the station's azimuth, with the spread that they have when both err by one cause.
-    Without an azimuth they are joined along the direction of their own medians; up stands for itself, either way, and
-    so does an axis whose partner is not shown. One that the criterion names stands for itself as it is.
+    Components are joined along the station's direction as its tracks are, with the spread that they have when all err
+    by one cause. Without an azimuth east and north are joined along the direction of their own medians, and an axis
+    whose partner is not shown stands for itself, either way; so does up where no plunge is declared. One that the
+    criterion names stands for itself as it is.
     """
     if criterion.quantity in {EAST, NORTH, UP}:
         yield from (_project(((1.0, f),)) for f in rows)
         return
-    is_free, joined = station.azimuth_deg is None, set()
-    azimuth = radians(station.azimuth_deg or 0.0)
-    u, v = sin(azimuth), cos(azimuth)
-    for one in (f for f in rows if f.quantity == EAST):
-        for other in (f for f in rows if f.quantity == NORTH):
-            if one.target_s == other.target_s and one.data_until_s == other.data_until_s:
-                e, n = one.q50 - one.data_value, other.q50 - other.data_value
-                if is_free and (length := sqrt(e * e + n * n)) > 0.0:
-                    u, v = e / length, n / length
-                joined |= {one, other}
-                yield _project(((u, one), (v, other)))
+    joined: set[ForecastFact] = set()
+    for parts in _list_solutions(rows, with_up=station.azimuth_deg is not None and not station.lacks_plunge):
+        unit = direction(station, len(parts))
+        if unit is None:
+            e, n = (f.q50 - f.data_value for f in parts)
+            length = sqrt(e * e + n * n)
+            unit = (e / length, n / length) if length > 0.0 else (0.0, 1.0)
+        joined |= set(parts)
+        yield _project(tuple(zip(unit, parts, strict=True)))
     for f in rows:
-        if f.quantity not in {EAST, NORTH}:
-            is_back = is_free and f.quantity == UP and f.q50 < f.data_value
+        if f not in joined and (station.azimuth_deg is None or f.quantity not in {EAST, NORTH}):
+            is_back = f.quantity in {EAST, NORTH, UP} and f.q50 < f.data_value
             yield _project(((-1.0 if is_back else 1.0, f),))
-        elif is_free and f not in joined:
-            yield _project(((-1.0 if f.q50 < f.data_value else 1.0, f),))
+
+
+def _list_solutions(rows: Sequence[ForecastFact], *, with_up: bool) -> Iterator[tuple[ForecastFact, ...]]:
+    """East and north of one instant together, and up where it is wanted and there."""
+    for east, north in product(*([f for f in rows if f.quantity == q] for q in (EAST, NORTH))):
+        if (east.target_s, east.data_until_s) == (north.target_s, north.data_until_s):
+            ups = [f for f in rows if with_up and f.quantity == UP and f.target_s == east.target_s]
+            ups = [f for f in ups if f.data_until_s == east.data_until_s]
+            yield from ((east, north, *up) for up in (zip(ups, strict=True) if ups else [()]))
 
 
 def _is_asked(criterion: Criterion, fact: ForecastFact) -> bool:

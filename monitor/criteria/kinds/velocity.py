@@ -14,7 +14,7 @@ from forecasting.kinematics.velocity import Velocity, fit_rates
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.criteria.entry import Entry
 from monitor.criteria.tables import MeasuredTable, SpeedBound, Sureness
-from monitor.criteria.ways import describe_way, list_ways
+from monitor.criteria.ways import describe_way, list_free_ways, list_ways
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
@@ -30,6 +30,7 @@ from monitor.series.assessment import (
     recovery_of,
 )
 from monitor.series.tracks import Track
+from monitor.series.vectors import minus, norm
 
 TOO_FEW: Final = Template("criterion.too_few", "too few readings in the window")()
 # of a velocity, and of another quantity
@@ -54,9 +55,15 @@ _AGAINST: Final = Template(
     "it moves {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} or the "
     "instrument is wrong",
 )
+_ACROSS: Final = Template(
+    "criterion.velocity.across",
+    "it moves {rate} ± {error} in {window} across the declared direction, over {bound}: either {key} or the "
+    "instrument is wrong",
+)
 _ITS_SIGN: Final = Template("criterion.velocity.its_sign", "its sign")()
 _FAR: Final = Template("criterion.far", "beyond {n} times the bound: no further reading is waited for")
 _BACKWARDS: Final = Template("dwell.against", "over {bound} against the declared direction")
+_SIDEWAYS: Final = Template("dwell.across", "over {bound} across the declared direction")
 _IN_NEWEST: Final = Template("dwell.newest", "{side} {bound} in its newest reading")
 _IN_NEWEST_OF: Final = Template("dwell.newest_of", "{side} {bound} in its newest reading, {needs} needed")
 _IN_LAST: Final = Template("dwell.last", "{side} {bound} in {hits} of its last {looked} readings, {needs} needed")
@@ -83,8 +90,8 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
     """Compare the rates that end at the last epochs with every bound.
 
     Crossed when the fit is over the bound, real by `min_sigma`, and over it whichever single epoch is left out. So no
-    one reading alone raises or lowers a level. Motion that would cross it against the declared direction is a question:
-    a wrong azimuth must not hide a slope that slides.
+    one reading alone raises or lowers a level. Motion that would cross it against the declared direction, or across it,
+    is a question: a wrong azimuth must not hide a slope that slides.
     """
     newest_s = track.times_s[-1]
     if not track.is_directed:
@@ -119,8 +126,15 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
             back = [e for e in epochs if is_over(fits[e], -bound, -sign, criterion.min_sigma)]
             is_sure = len(back) >= criterion.dwell.hits and newest_s in back
             if is_sure and is_over(_fit_before(track, epochs, threshold, criterion), -bound, -sign, 0.0):
-                said["against"] = True
+                there = pick_way(fits[newest_s], -bound, -sign, criterion.min_sigma)
+                said |= describe_fit(threshold, "rate", there, hits, criterion.dwell.hits, clear=clear) | {
+                    "against": True
+                }
                 undecided[threshold.level] = explain_against(_AGAINST, "rate", said, criterion, spec, track)
+            elif not crossed and (aside := _find_across(track, epochs, threshold, criterion)) is not None:
+                said |= {"across": aside.rate, "across_error": aside.error}
+                of = {"rate": -aside.rate, "error": aside.error}
+                undecided[threshold.level] = explain_against(_ACROSS, "rate", said | of, criterion, spec, track)
         facts.append(said)
     raise_level, hold_level = levels_of(facts)
     return Assessment(
@@ -158,8 +172,42 @@ def asks_backwards(track: Track, criterion: Criterion, bound: float) -> bool:
 
 def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Velocity, ...]:
     """The fits of the window that ends at an epoch; kept with the track, for they are asked again at the next."""
-    key = (end_s, threshold.window_s or 86400.0, 0.0 if track.is_directed else sureness)
-    return keep_fit(track, key, _fit_window)
+    is_signed = track.is_directed and track.is_plunge_known
+    return keep_fit(track, (end_s, threshold.window_s or 86400.0, 0.0 if is_signed else sureness), _fit_window)
+
+
+def _find_across(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> Velocity | None:
+    """Motion across the direction, surely over the bound in each epoch that the dwell needs and half a window before.
+
+    Fitted only where the ends of the newest window lie half as far apart across it: that costs next to nothing.
+    """
+    bound, window_s, needs = abs(bound_of(threshold)[0]), threshold.window_s or 86400.0, criterion.dwell.hits
+    some = find_window(track, track.times_s[-1], window_s, LEAST_EPOCHS)
+    if some is None or track.unit is None or len(track.unit) == 1 or len(epochs) < needs:
+        return None
+    first, last = some.start, some.stop - 1
+    along = track.along[last] - track.along[first]
+    gone = minus(minus(track.values[last], track.values[first]), tuple([along * u for u in track.unit]))
+    if norm(gone) * 86400.0 < 0.5 * bound * (track.times_s[last] - track.times_s[first]):
+        return None
+    key = (window_s, criterion.min_sigma, "across")
+    if not all(
+        is_over(keep_fit(track, (e, *key), _fit_across), bound, 1.0, criterion.min_sigma) for e in epochs[-needs:]
+    ):
+        return None
+    before_s = _find_before(track, epochs, threshold, criterion)
+    if before_s is None or not is_over(keep_fit(track, (before_s, *key), _fit_across), bound, 1.0, 0.0):
+        return None
+    return pick_way(keep_fit(track, (track.times_s[-1], *key), _fit_across), bound, 1.0, criterion.min_sigma)
+
+
+def _fit_across(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Velocity, ...]:
+    if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
+        return ()
+    ways = list_free_ways(track, some, track.unit)
+    if not track.is_plunge_known:
+        ways = ways[:1]  # the vertical has its own vote
+    return tuple([f for way in ways if (f := way.fit_line(sureness)) is not None])
 
 
 def keep_fit(track: Track, key: tuple[Any, ...], fit: Callable[..., Fit]) -> Fit:
@@ -199,9 +247,15 @@ def pick_way(fits: Sequence[Fit], bound: float, sign: float, min_sigma: float) -
 
 def name_way(track: Track, fits: Sequence[Fit], picked: Fit | None) -> dict[str, str]:
     """Which way the picked fit goes, where no direction is declared."""
-    if track.is_directed or picked is None:
+    if picked is None or (track.is_directed and fits[0] is picked):
         return {}
-    names = ("horizontal", "vertical") if len(track.values[0]) > 1 else ("either",)
+    names = (
+        ("", "no_plunge")
+        if track.is_directed
+        else ("horizontal", "vertical")
+        if len(track.values[0]) > 1
+        else ("either",)
+    )
     return {"way": names[[f is picked for f in fits].index(True)]}
 
 
@@ -241,10 +295,18 @@ def _is_undecided(track: Track, epochs: Sequence[float], threshold: Threshold, c
 def _fit_before(
     track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion
 ) -> tuple[Velocity, ...]:  # fmt: skip
-    """The fits half a window before the epochs that the dwell needs: what passes is not in them."""
+    """The fits half a window before the epochs that the dwell needs."""
+    before_s = _find_before(track, epochs, threshold, criterion)
+    return () if before_s is None else _fit(track, before_s, threshold, 0.0)
+
+
+def _find_before(
+    track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion
+) -> float | None:  # fmt: skip
+    """The epoch half a window before those that the dwell needs: what passes is not in a window that ends with it."""
     latest = epochs[-criterion.dwell.hits :]
     before = bisect_right(track.times_s, latest[0] - (threshold.window_s or 86400.0) / 2.0) if latest else 0
-    return _fit(track, track.times_s[before - 1], threshold, 0.0) if before else ()
+    return track.times_s[before - 1] if before else None
 
 
 def _is_far(fit: Velocity, bound: float, sign: float, criterion: Criterion) -> bool:
@@ -334,8 +396,8 @@ def describe_dwell(said: Mapping[str, Any], bound: Value, side: str = "over") ->
     >>> describe_dwell({"hits": 0, "looked": 4, "needs": 3}, Figure(10.0, "g", "mm/day"))
     'not surely over 10 mm/day in its last 4 readings'
     """
-    if "against" in said:
-        return _BACKWARDS(bound=bound)
+    if "against" in said or "across" in said:
+        return (_BACKWARDS if "against" in said else _SIDEWAYS)(bound=bound)
     hits, looked, needs = said["hits"], said["looked"], said["needs"]
     passed: dict[str, Value] = {"side": Term(side), "bound": bound}
     if looked == 0:

@@ -102,9 +102,9 @@ def test_displacement_as_a_value_is_the_distance_from_zero(heading):
     assert watch(site, heading, speed=0.0).level == 0
 
 
-def find(site) -> list[str]:
+def find(site, check="sites.azimuth") -> list[str]:
     files = SiteFiles(ServiceConfig(), [site], {})
-    return [f"{one.level} {one.text} {one.todo}" for one in look(files) if one.check.id == "sites.azimuth"]
+    return [f"{one.level} {one.text} {one.todo}" for one in look(files) if one.check.id == check]
 
 
 def test_check_names_what_has_no_azimuth_and_says_what_to_do():
@@ -113,3 +113,10 @@ def test_check_names_what_has_no_azimuth_and_says_what_to_do():
     assert "write azimuth_deg and plunge_deg" in said
     assert not find(read("azimuth_deg = 180.0"))
     assert not find(read(more='direction = "norm"'))
+
+
+def test_check_names_what_has_an_azimuth_and_no_plunge():
+    (said,) = find(read("azimuth_deg = 180.0"), "sites.plunge")
+    assert said.startswith("warn R1, R2: no plunge_deg. Where up comes, the vertical rate is judged apart")
+    for more in ("", "azimuth_deg = 180.0\nplunge_deg = 0.0"):
+        assert not find(read(more), "sites.plunge")
