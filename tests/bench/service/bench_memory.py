@@ -65,7 +65,7 @@ noise_floor_mm = 0.5
 kind = "velocity"
 quantity = "displacement"
 stations = [{names}]
-yellow = {{over = 1e9, window = "1m"}}
+yellow = {{over = 4e6, window = "1m"}}
 dwell = {{hits = 2, of = 3}}
 author = "bench"
 reason = "memory"
