@@ -1,8 +1,8 @@
 """Room on the disk that is kept for decisions: readings wait with the broker before it is touched.
 
-Beside a SQLite database lies a file of that size, or of half of what is free on a disk with less than twice as much. When
-another program fills the disk it is given up, so that levels, alerts and messages are written still; when there is room
-again it is laid anew. Readings wait while less than half as much is free beside it, until as much is free as it takes.
+Beside a SQLite database lies a file of that size, or of half of what is free where that is less. When another program
+fills the disk it is given up, so that levels, alerts and messages are written still; with more room it is laid anew.
+Readings wait while less than half as much is free beside it, until as much is free as it takes.
 """
 
 import logging
