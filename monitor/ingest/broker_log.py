@@ -80,6 +80,7 @@ class BrokerLog:
         with contextlib.suppress(OSError, AttributeError):  # the system allows less, or knows no such call
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._thread = threading.Thread(target=self._read, args=(reader,), name="broker-log", daemon=True)
+        self._write(b"")
         self._thread.start()
         try:
             yield writer
@@ -106,7 +107,7 @@ class BrokerLog:
         rest = b""
         with os.fdopen(reader, "rb", buffering=0) as pipe:
             while chunk := pipe.read(_PIPE_BYTES):
-                whole, end, rest = (rest + chunk).rpartition(b"\n")
+                whole, end, rest = (rest[:_PIPE_BYTES] + chunk).rpartition(b"\n")
                 try:
                     self._take(_TALK.sub(b"", whole + end))
                 except Exception:  # loop edge: a pipe that nobody reads loses what comes
@@ -123,17 +124,17 @@ class BrokerLog:
                 kept.append(line)
         if kept:
             self.last_line = kept[-1].decode("utf-8", "replace").strip()
-            with contextlib.suppress(OSError):  # a full disk
-                self._write(b"".join(kept))
+            self._write(b"".join(kept))
 
     def _write(self, lines: bytes) -> None:
-        size = self.path.stat().st_size if self.path.exists() else 0
-        if size > LOG_BYTES:  # of a version that did not bound it
-            self.path.unlink()
-        elif size + len(lines) > LOG_BYTES:
-            self.path.replace(f"{self.path}.1")
-        with open(self.path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
-            out.write(lines)
+        with contextlib.suppress(OSError):  # a full disk
+            size = self.path.stat().st_size if self.path.exists() else 0
+            if size > LOG_BYTES:  # of a version that did not bound it
+                self.path.unlink()
+            elif size + len(lines) > LOG_BYTES:
+                self.path.replace(f"{self.path}.1")
+            with open(self.path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
+                out.write(lines)
 
     def _count(self, client: bytes, rest: bytes, now: datetime) -> None:
         size = _SIZE.search(rest)
