@@ -13,13 +13,16 @@ from typing import Any, Final, Protocol
 
 from forecasting.message import Message, Template, error_text
 from monitor import health
+from monitor.broker.broker_log import DeniedTopic
 from monitor.broker.logins import Login, LoginBook
 from monitor.config.service import ServiceConfig, scan_sites
+from monitor.domain.canonical import digest_text
 from monitor.domain.instants import spell
+from monitor.domain.observation import Whole
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
-from monitor.ingest.broker_log import DeniedTopic
+from monitor.store.readings.messages import DENIED, LOGIN, Rejected
 from monitor.worker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ _ENDED: Final = Template("process.ended", "{name} ended")
 _KILLED: Final = Template("process.killed", "{name} ended by signal {n}")
 _EXITED: Final = Template("process.exited", "{name} ended with status {n}")
 _AGAIN: Final = Template("process.dying", "{text}, {n} times running")
+_DENIED: Final = Template("quarantine.denied", "the broker refused it: {login} has no right to publish on this topic")
 MARKS: Final = (health.STARTING, health.UNPROVEN, health.STANDS_BY, health.STANDS_APART)
 
 
@@ -260,6 +264,18 @@ class BrokerChild:
     def stop(self) -> None:
         """End it; Mosquitto writes its queue first."""
         self._broker.stop()
+
+
+def reject_denied(denied: Iterable[DeniedTopic]) -> list[Rejected]:
+    """The rows of what is not stored yet."""
+    return [
+        Rejected(
+            one.at, one.topic, b"", DENIED, _DENIED(login=one.login), f"{LOGIN}{one.login}",
+            times=one.times - one.stored,
+            whole=Whole(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),
+        )
+        for one in denied if one.times > one.stored
+    ]  # fmt: skip
 
 
 class Keeper:

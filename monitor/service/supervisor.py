@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from forecasting.message import Template, Term, Timestamp
 from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
+from monitor.broker.broker_log import DeniedTopic
 from monitor.checks.decisions import SLOW_BEAT_S, Heartbeat
 from monitor.checks.table import look
 from monitor.config.service import ServiceConfig, load_service
@@ -31,11 +32,10 @@ from monitor.domain.instants import parse
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker import hold_folder
-from monitor.ingest.broker_log import DeniedTopic
 from monitor.ingest.pipeline import find_quota
 from monitor.notify.notifier import channel_settings
 from monitor.service.child_environment import core_environment, page_environment
-from monitor.service.children import BrokerChild, Child, Keeper, PythonChild, read_sites
+from monitor.service.children import BrokerChild, Child, Keeper, PythonChild, read_sites, reject_denied
 from monitor.service.clock import ServiceClock
 from monitor.service.emergency_notice import Herald, list_addresses
 from monitor.service.notice_record import Address, ToldFile
@@ -307,8 +307,7 @@ class Supervisor:
                         remove_stamp(c, self._standby)
                         stamp(c, "supervisor", own, now)
                         stamp(c, "broker", self._describe_broker(denied), now)
-                        rejected = [one.reject() for one in denied if one.times > one.stored]
-                        add_rejected(c, rejected, find_quota(self.config.limits))
+                        add_rejected(c, reject_denied(denied), find_quota(self.config.limits))
                 if self.broker is not None and not stands_by:
                     self.broker.note_stored(denied)
                 if not self._has_written and not stands_by:

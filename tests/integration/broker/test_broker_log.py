@@ -13,11 +13,12 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
+from monitor.broker import broker_log
 from monitor.broker.access import Access
+from monitor.broker.broker_log import MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLog
 from monitor.broker.logins import DOCTOR
-from monitor.ingest import broker_log
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
-from monitor.ingest.broker_log import MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLog
+from monitor.service.children import reject_denied
 from monitor.store.readings.messages import add_rejected
 from tests.conftest import absent, free_port, wait_for
 from tests.data.mqtt_client import calling
@@ -164,7 +165,7 @@ def test_rows_of_the_quarantine_are_of_the_login_and_count_on(database):
         log._take(b"1: Denied PUBLISH from s.G2 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
         denied = log.list_denied()
         with database.write() as c:
-            add_rejected(c, [one.reject() for one in denied if one.times > one.stored])
+            add_rejected(c, reject_denied(denied))
         log.note_stored(denied)
         assert not [one for one in log.list_denied() if one.times > one.stored]
     with database.read() as c:

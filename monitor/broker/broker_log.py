@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import os
 import re
@@ -15,10 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import Template
 from monitor.broker.logins import DOCTOR
-from monitor.domain.observation import Whole
-from monitor.store.readings.messages import DENIED, LOGIN, Rejected
 
 log: Final = logging.getLogger(__name__)
 LOG_BYTES: Final = 4 << 20  # of the file; it is renamed then, and takes the place of the one before
@@ -28,7 +24,6 @@ _NAME_CHARACTERS: Final = 200
 _PIPE_BYTES: Final = 1 << 20
 _PAUSE_S: Final = 0.05  # between two looks at the pipe: the broker writes several lines for each message
 _LEAVES_S: Final = 2.0
-_REASON: Final = Template("quarantine.denied", "the broker refused it: {login} has no right to publish on this topic")
 # what `log_type debug` writes of every message; of it only refusals are of use
 _TALK: Final = re.compile(rb"^\d+: (?:Received |Sending |No will |Will message |\t)[^\n]*\n", re.MULTILINE)
 _REFUSAL: Final = re.compile(rb"\d+: Denied PUBLISH from (.+?) \(d\d, q\d, r\d, m\d+, '(.*)", re.DOTALL)
@@ -45,14 +40,6 @@ class DeniedTopic:
     at: datetime  # of the newest
     payload_bytes: int  # of it
     stored: int = 0  # of the times
-
-    def reject(self) -> Rejected:
-        """The row of those that are not stored yet."""
-        digest = hashlib.sha256(f"{DENIED}\0{self.login}\0{self.topic}".encode()).hexdigest()
-        return Rejected(
-            self.at, self.topic, b"", DENIED, _REASON(login=self.login), f"{LOGIN}{self.login}",
-            times=self.times - self.stored, whole=Whole(self.payload_bytes, digest),
-        )  # fmt: skip
 
 
 class BrokerLog:
