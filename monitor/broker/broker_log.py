@@ -106,7 +106,7 @@ class BrokerLog:
         kept = []
         for line in lines.splitlines(keepends=True):
             if found := _REFUSAL.match(line.rstrip(b"\n")):
-                self._count(*found.groups(), now)
+                self._count(found[1], found[2], now)
             else:
                 kept.append(line)
         if kept:
