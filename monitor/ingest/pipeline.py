@@ -78,11 +78,6 @@ class Heard(NamedTuple):
     received_at: datetime
 
 
-def find_quota(limits: LimitsSection) -> Quota:
-    """What the quarantine may keep."""
-    return Quota(limits.quarantine_mb * 1_000_000, limits.quarantine_source_mb * 1_000_000)
-
-
 class Pipeline:
     """The one way in, for messages and for files. Used by one thread at a time.
 
@@ -103,7 +98,7 @@ class Pipeline:
         self._takes = takes
         self._database = database
         self._corrected: dict[tuple[str, str], datetime] = {}  # when the audit log had its last entry
-        self._quota = find_quota(limits)
+        self._quota = Quota.of_megabytes(limits.quarantine_mb, limits.quarantine_source_mb)
         self.sites = sites
         self.vocabulary = Vocabulary(sites)
         self.references = References()

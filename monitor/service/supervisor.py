@@ -32,7 +32,6 @@ from monitor.domain.instants import parse
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker import hold_folder
-from monitor.ingest.pipeline import find_quota
 from monitor.notify.notifier import channel_settings
 from monitor.service.child_environment import core_environment, page_environment
 from monitor.service.children import BrokerChild, Child, Keeper, PythonChild, read_sites, reject_denied
@@ -43,7 +42,7 @@ from monitor.service.unwatched import Unwatched
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
-from monitor.store.readings.messages import add_rejected
+from monitor.store.readings.messages import Quota, add_rejected
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 from monitor.worker.kernel import hide_memory
@@ -109,6 +108,7 @@ class Supervisor:
             children.append(self.web)
         self.keepers = [Keeper(child, self._on_dying, self._reload_broker) for child in children]
         self._lines: list[AlertChange] = []
+        self._quota = Quota.of_megabytes(config.limits.quarantine_mb, config.limits.quarantine_source_mb)
         self.herald = Herald(
             self._list_addresses, lambda: self._levels or [_NO_LEVEL()], channel_settings(config, os.environ), _now_utc,
             self._note_told, ToldFile(_find_told_path(config)),
@@ -307,7 +307,7 @@ class Supervisor:
                         remove_stamp(c, self._standby)
                         stamp(c, "supervisor", own, now)
                         stamp(c, "broker", self._describe_broker(denied), now)
-                        add_rejected(c, reject_denied(denied), find_quota(self.config.limits))
+                        add_rejected(c, reject_denied(denied), self._quota)
                 if self.broker is not None and not stands_by:
                     self.broker.note_stored(denied)
                 if not self._has_written and not stands_by:

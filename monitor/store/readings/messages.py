@@ -45,6 +45,11 @@ class Quota:
     total_bytes: int = 256 * _MEGABYTE
     source_bytes: int = 32 * _MEGABYTE
 
+    @classmethod
+    def of_megabytes(cls, total: int, source: int) -> "Quota":
+        """In all, and of one source."""
+        return cls(total * _MEGABYTE, source * _MEGABYTE)
+
 
 @lru_cache(4096)
 def find_source(topic: str, client: str) -> str:
