@@ -48,7 +48,7 @@ def try_foreign(own: Access, door: Access, password: str, sites: Sequence[str], 
 def _try(own: Access, foreign: Access, sites: Sequence[str], client_id: str) -> Intruder:
     mark = uuid.uuid4().hex[:8]
     try:
-        with connected(foreign, f"x{mark}", expiry_s=0) as (client, _, _):
+        with connected(foreign, f"{DOCTOR}-x{mark}", expiry_s=0) as (client, _, _):
             # readings go to sites that are: what is let through waits in the quarantine; the rest to one that is not
             readings = {site: f"slopeward/v1/{site}/doctor/obs" for site in sites[:SITES]}
             as_service = {kind: f"slopeward/v1/doctor-{mark}/{kind}" for kind in ("state", "alert", "x/backfill")}

@@ -4,14 +4,16 @@ import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from forecasting.message import NameList, Template
 from monitor.checks.check import BAD, WARN, Check, Found, found
-from monitor.domain.instants import CORE_SILENT
+from monitor.domain.instants import CORE_SILENT, parse
 from monitor.health import HOW_TO_INSTALL, STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
 
+DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
 OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
 
 
@@ -113,6 +115,13 @@ def _find_supervisor(seen: Stamps) -> Iterator[Found]:
         yield found(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
 
 
+def _list_denied(seen: Stamps) -> Iterator[Found]:
+    """What our own broker refused since it began; of another broker nobody knows."""
+    said = seen.stamps["broker"][1] if "broker" in seen.stamps else {}
+    for one in islice(said.get("denied", ()), DENIED_MOST):
+        yield found(n=one["n"], login=one["login"], topic=one["topic"], at=parse(one["at"]))
+
+
 def _each(is_wrong: Callable[[SiteSight, Sights], bool], *, begun: bool = True) -> Callable[[Sights], Iterator[Found]]:
     """Ask it of each site, with or without those that were never evaluated."""
     return lambda seen: (
@@ -175,6 +184,12 @@ CHECKS: Final = (
             is_wrong="broker" in s.stamps and not s.stamps["broker"][1].get("durable", True), how=HOW_TO_INSTALL
         ),
         HOW_TO_INSTALL, degrades=True,
+    ),
+    Check(  # MQTT 3.1.1 has no answer but "taken"
+        "broker.denied", Stamps, WARN,
+        "the broker refused {n} messages of login {login} on topic {topic}, the last at {at}", _list_denied,
+        "correct the topic, or give the sender a login for it (slopeward broker add): by MQTT 3.1.1 it does not learn "
+        "that they are refused",
     ),
     Check(
         "ingest.processes", Stamps, BAD, _PROCESS,

@@ -18,6 +18,7 @@ from typing import Final
 
 from monitor.broker import logins
 from monitor.broker.access import SOCKET
+from monitor.broker.broker_log import BrokerLog
 from monitor.domain.site import Site
 from monitor.errors import BrokerError
 from monitor.worker.kernel import end_with_parent
@@ -77,6 +78,7 @@ def spell_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous:
         "set_tcp_nodelay true\n"
         "log_dest stderr\n"
         "log_type error\nlog_type warning\nlog_type notice\n"
+        "log_type debug\n"  # what it refuses is written there alone
         f"allow_anonymous {'true' if anonymous else 'false'}\n"
         f"password_file {home / logins.PASSWORDS}\n"
         f"acl_file {home / logins.ACL}\n"
@@ -100,6 +102,7 @@ class _Child(ABC):
                 'for the network set up Mosquitto with deploy/mosquitto.conf and broker.mode = "external"'
             )
         self.folder, self.port, self.host = Path(folder), port, host
+        self.log = BrokerLog(self.folder / "broker.log")
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -131,8 +134,7 @@ class _Child(ABC):
                 'or set broker.mode = "external" to use it'
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        said = self.folder / "broker.log"
-        with os.fdopen(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
+        with self.log.open_pipe() as out:
             self._process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
@@ -148,12 +150,17 @@ class _Child(ABC):
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 status = self._process.returncode
-                raise BrokerError(f"the broker ended at once with status {status}: {_last_line(said)}")
+                self.log.close()
+                raise BrokerError(f"the broker ended at once with status {status}: {self._last_line}")
             if _accepts(self.host, self.port):
                 return
             time.sleep(0.05)
         self.stop()
-        raise BrokerError(f"the broker does not accept connections after {_START_S:g} s: {_last_line(said)}")
+        raise BrokerError(f"the broker does not accept connections after {_START_S:g} s: {self._last_line}")
+
+    @property
+    def _last_line(self) -> str:
+        return self.log.last_line or "it said nothing"
 
     @property
     def _pid_file(self) -> Path:
@@ -193,14 +200,14 @@ class _Child(ABC):
     def stop(self, timeout_s: float = _STOP_S) -> None:
         """Stop it cleanly, so that it writes what it keeps; kill it when it does not end."""
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout_s)
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout_s)
+        self.log.close()
 
 
 class ManagedBroker(_Child):
@@ -321,8 +328,3 @@ def _accepts(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1] if lines else "it said nothing"

@@ -98,7 +98,7 @@ class Pipeline:
         self._takes = takes
         self._database = database
         self._corrected: dict[tuple[str, str], datetime] = {}  # when the audit log had its last entry
-        self._quota = Quota(limits.quarantine_mb * 1_000_000, limits.quarantine_source_mb * 1_000_000)
+        self._quota = Quota.of_megabytes(limits.quarantine_mb, limits.quarantine_source_mb)
         self.sites = sites
         self.vocabulary = Vocabulary(sites)
         self.references = References()

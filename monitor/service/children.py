@@ -7,15 +7,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from forecasting.message import Message, Template, error_text
 from monitor import health
+from monitor.broker.broker_log import DeniedTopic
+from monitor.broker.logins import Login, LoginBook
 from monitor.config.service import ServiceConfig, scan_sites
+from monitor.domain.canonical import digest_text
+from monitor.domain.instants import spell
+from monitor.domain.observation import Whole
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
+from monitor.store.readings.messages import DENIED, LOGIN, Rejected
 from monitor.worker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -24,12 +31,14 @@ STEADY_S: Final = 60.0  # a child that lived this long starts again from the sho
 DEATHS_BEFORE_ALARM: Final = 3
 SILENT_CORE_S: Final = 45.0  # without a heartbeat: stuck where it cannot end itself
 TRY_BROKER_EVERY_S: Final = 15.0
+DENIED_MOST: Final = 50  # in a stamp; all are in `rejected_messages`
 _RUNS_AGAIN: Final = Template("process.runs_again", "{name} runs again")
 _NOT_STARTED: Final = Template("process.not_started", "{name} cannot be started: {problem}")
 _ENDED: Final = Template("process.ended", "{name} ended")
 _KILLED: Final = Template("process.killed", "{name} ended by signal {n}")
 _EXITED: Final = Template("process.exited", "{name} ended with status {n}")
 _AGAIN: Final = Template("process.dying", "{text}, {n} times running")
+_DENIED: Final = Template("quarantine.denied", "the broker refused it: {login} has no right to publish on this topic")
 MARKS: Final = (health.STARTING, health.UNPROVEN, health.STANDS_BY, health.STANDS_APART)
 
 
@@ -230,9 +239,43 @@ class BrokerChild:
             except (SlopewardError, OSError) as error:
                 log.warning("the broker does not know of changed sites: %s", error)
 
+    def list_denied(self) -> list[DeniedTopic]:
+        """What the broker refused to its clients, newest first."""
+        return self._broker.log.list_denied()
+
+    def note_stored(self, denied: Iterable[DeniedTopic]) -> None:
+        """These are in the database."""
+        self._broker.log.note_stored(denied)
+
+    def describe_denied(self, denied: Iterable[DeniedTopic]) -> list[dict[str, Any]]:
+        """The first of these with the site and station that each login is for, for a stamp."""
+        try:
+            logins = {one.name: one for one in LoginBook(self._broker.folder).load()}
+        except (SlopewardError, OSError) as error:
+            log.warning("%s", error)
+            logins = {}
+        nobody = Login("", "")
+        return [
+            {"login": one.login, "topic": one.topic, "n": one.times, "at": spell(one.at)}
+            | {"site": (login := logins.get(one.login, nobody)).site, "station": login.station}
+            for one in islice(denied, DENIED_MOST)
+        ]
+
     def stop(self) -> None:
         """End it; Mosquitto writes its queue first."""
         self._broker.stop()
+
+
+def reject_denied(denied: Iterable[DeniedTopic]) -> list[Rejected]:
+    """The rows of what is not stored yet."""
+    return [
+        Rejected(
+            one.at, one.topic, b"", DENIED, _DENIED(login=one.login), f"{LOGIN}{one.login}",
+            times=one.times - one.stored,
+            whole=Whole(one.payload_bytes, digest_text(f"{DENIED}\0{one.login}\0{one.topic}")),
+        )
+        for one in denied if one.times > one.stored
+    ]  # fmt: skip
 
 
 class Keeper:

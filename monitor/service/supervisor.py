@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from sqlalchemy.engine import make_url
 from forecasting.message import Template, Term, Timestamp
 from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
+from monitor.broker.broker_log import DeniedTopic
 from monitor.checks.decisions import SLOW_BEAT_S, Heartbeat
 from monitor.checks.table import look
 from monitor.config.service import ServiceConfig, load_service
@@ -32,7 +34,7 @@ from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker import hold_folder
 from monitor.notify.notifier import channel_settings
 from monitor.service.child_environment import core_environment, page_environment
-from monitor.service.children import BrokerChild, Child, Keeper, PythonChild, read_sites
+from monitor.service.children import BrokerChild, Child, Keeper, PythonChild, read_sites, reject_denied
 from monitor.service.clock import ServiceClock
 from monitor.service.emergency_notice import Herald, list_addresses
 from monitor.service.notice_record import Address, ToldFile
@@ -40,6 +42,7 @@ from monitor.service.unwatched import Unwatched
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
+from monitor.store.readings.messages import Quota, add_rejected
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 from monitor.worker.kernel import hide_memory
@@ -105,6 +108,7 @@ class Supervisor:
             children.append(self.web)
         self.keepers = [Keeper(child, self._on_dying, self._reload_broker) for child in children]
         self._lines: list[AlertChange] = []
+        self._quota = Quota.of_megabytes(config.limits.quarantine_mb, config.limits.quarantine_source_mb)
         self.herald = Herald(
             self._list_addresses, lambda: self._levels or [_NO_LEVEL()], channel_settings(config, os.environ), _now_utc,
             self._note_told, ToldFile(_find_told_path(config)),
@@ -281,6 +285,7 @@ class Supervisor:
     def _write(self) -> None:
         """Write alarms and what the children do into the database; what cannot be written now is written later."""
         lines, self._lines = self._lines, []
+        denied = [] if self.broker is None else self.broker.list_denied()
         stands_by = self.core.stands_by
         now = datetime.now(UTC)
         try:
@@ -301,7 +306,10 @@ class Supervisor:
                     else:
                         remove_stamp(c, self._standby)
                         stamp(c, "supervisor", own, now)
-                        stamp(c, "broker", self._describe_broker(), now)
+                        stamp(c, "broker", self._describe_broker(denied), now)
+                        add_rejected(c, reject_denied(denied), self._quota)
+                if self.broker is not None and not stands_by:
+                    self.broker.note_stored(denied)
                 if not self._has_written and not stands_by:
                     self._has_written = True
                     self.unwatched.note_start(before and before[0])
@@ -311,10 +319,13 @@ class Supervisor:
             self._lines = [*lines, *self._lines]
             log.warning("stamp not written: %s", error)
 
-    def _describe_broker(self) -> dict[str, Any]:
+    def _describe_broker(self, denied: Sequence[DeniedTopic]) -> dict[str, Any]:
         if self.broker is None:
             return {"mode": "external", "url": self.config.broker.url}
-        return {"mode": self.broker.mode, "durable": self.broker.durable, "alive": self.broker.alive()}
+        return {
+            "mode": self.broker.mode, "durable": self.broker.durable, "alive": self.broker.alive(),
+            "denied": self.broker.describe_denied(denied),
+        }  # fmt: skip
 
     def _ping(self) -> None:
         """Tell the outside watcher that core goes round; its silence is the alarm."""

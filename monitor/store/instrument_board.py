@@ -1,6 +1,7 @@
 """The board of instruments: one row each with what it hangs on, its findings and its months, parents together."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
@@ -11,8 +12,10 @@ from monitor.domain.instruments.board import ACTIONS
 from monitor.domain.instruments.parents import Parent
 from monitor.domain.topics import ROOT
 from monitor.store.readings.instruments import load_newest_stamps
+from monitor.store.readings.messages import DENIED
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from monitor.store.service_state import find_stamp
 
 # what a row is listed under: the first of these that it has
 PARENTS: Final = ("logger", "base", "gateway", "power")
@@ -27,6 +30,14 @@ _BEFORE, _AFTER = Template("instrument.misdated.before", "before")(), Template("
 _LOOK_AT_CLOCK: Final = Template(
     "instrument.action.misdated", "look at the clock of the logger and its time zone, or whether it sends a backlog"
 )
+
+_DENIED: Final = Template(
+    "instrument.denied", "the broker refused {n} messages of it, the last at {at} on topic {topic}"
+)
+_LOOK_AT_TOPIC: Final = Template(
+    "instrument.action.denied", "correct the topic that it sends to, or give it a login for that topic"
+)
+_DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
 
 
 def load_board(
@@ -43,6 +54,8 @@ def load_board(
     )
     rows = load_view(c, "instrument_health", order_by=("site", "instrument"), **only)
     causes = _load_causes(c, {row["parent_alert_id"] for row in rows} - {None})
+    broker = find_stamp(c, "broker")
+    denied = [] if broker is None else broker[1].get("denied", [])
     for row in rows:
         key = (row["site"], row["instrument"])
         row["parent"] = next((Parent(kind, row[kind]).text for kind in PARENTS if row[kind]), "")
@@ -57,6 +70,9 @@ def load_board(
         if row["state"] in {"stale", "unknown"} and (heard := _find_heard(c, row)) is not None:
             row["reason"], action = join([one for one in (row["reason"], heard[0]) if one]), heard[1]
             row["action"] = clock or action
+        if (refusal := _describe_denied(row, [one for one in denied if _is_of(one, row)])) is not None:
+            row["reason"] = join([one for one in (row["reason"], refusal) if one])
+            row["action"] = row["action"] or _LOOK_AT_TOPIC()
         row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
     return sorted(rows, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
 
@@ -71,7 +87,7 @@ def _find_heard(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message
     newest_at = EPOCH if row["newest_at"] is None else parse(row["newest_at"])
     refused = c.execute(
         select(r.code, func.sum(r.times), func.max(r.received_at))
-        .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at).group_by(r.code)
+        .where(r.topic.startswith(topic, autoescape=True), r.received_at > newest_at, r.code != DENIED).group_by(r.code)
         .order_by(func.sum(r.times).desc())
     ).all()  # fmt: skip
     silent_since = EPOCH if row["since"] is None else parse(row["since"])
@@ -88,6 +104,25 @@ def _find_heard(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message
         return None
     n = sum(int(times) for _, times, _ in refused)
     return _REFUSED(n=n, at=Timestamp.of(last), code=str(refused[0].code)), _LOOK_AT_CONTENT()
+
+
+def _is_of(denied: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether the broker refused it to this instrument: by its login, else by the names in the topic."""
+    site, station = row["site"], row["instrument"]
+    if denied["station"]:
+        return (denied["site"], denied["station"]) == (site, station)
+    parts = denied["topic"].casefold().split("/")
+    return station.casefold() in parts and (denied["site"] == site or (not denied["site"] and site.casefold() in parts))
+
+
+def _describe_denied(row: Mapping[str, Any], denied: Sequence[Mapping[str, Any]]) -> Message | None:
+    """What the broker refused since shortly before the newest reading."""
+    since = EPOCH if row["newest_at"] is None else parse(row["newest_at"]) - _DENIED_LATELY
+    late = [one for one in denied if parse(one["at"]) > since]
+    if not late:
+        return None
+    n = sum(one["n"] for one in late)
+    return _DENIED(n=n, at=Timestamp.of(parse(late[0]["at"])), topic=late[0]["topic"])
 
 
 def _load_causes(c: Connection, alerts: Collection[int]) -> dict[int, Parent]:

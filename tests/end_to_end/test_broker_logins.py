@@ -80,6 +80,26 @@ def test_an_instrument_gets_a_login_speaks_and_is_shut_out(service: Service) -> 
     assert count(service, "SELECT count(*) FROM active_alerts WHERE ledger = 'health' AND reason LIKE '%login%'") == 0
 
 
+def test_what_the_broker_refuses_is_shown_in_doctor_on_the_board_and_in_sql(service: Service) -> None:
+    service.start()
+    facts = json.loads(service.call("broker", "add", "s/G1", "--json").stdout)
+    door = Access(port=load_service(service.config).broker.port, username="s.G1", password=facts["password"])
+    topics = [OBS.replace("/obs", "//obs"), OBS.replace("/s/", "/S/"), OBS.replace("/s/", "/other/")]
+    for topic in [*topics, topics[0]]:
+        with calling(door) as instrument:
+            instrument.publish(topic, reading(1.0))
+    sql = "SELECT count(*) FROM rejected_messages WHERE code = 'denied' AND client = 'login:s.G1'"
+    wait_for(lambda: count(service, sql) == 3, 40, "the rows")
+    assert count(service, sql.replace("count(*)", "sum(times)")) == 4
+    assert count(service, "SELECT count(*) FROM rejected_messages") == 3
+    shown = service.call("doctor").stdout
+    for n, topic in zip((2, 1, 1), topics, strict=True):
+        assert f"the broker refused {n} messages of login s.G1 on topic {topic}, the last at" in shown
+    listed = service.call("instruments", "list").stdout
+    assert "the broker refused 4 messages of it" in listed
+    assert facts["password"] not in shown + service.log() + (service.folder / "broker/broker.log").read_text()
+
+
 def test_wrong_places_and_names_are_one_line(service: Service) -> None:
     service.call("db", "upgrade")
     for words, said in (

@@ -33,6 +33,8 @@ _Boot = tuple[str, str, int]  # site, source, boot_id
 ROW_BYTES: Final = 512  # that a row takes beside its payload: the smallest messages are not free
 MOST_SOURCES: Final = 1000  # senders choose topics; behind so many, all others are one
 OTHERS: Final = "(all others)"
+DENIED: Final = "denied"  # the code of what the broker itself refused
+LOGIN: Final = "login:"  # before the login, as the client of such a row
 _MEGABYTE: Final = 1_000_000
 
 
@@ -43,6 +45,11 @@ class Quota:
     total_bytes: int = 256 * _MEGABYTE
     source_bytes: int = 32 * _MEGABYTE
 
+    @classmethod
+    def of_megabytes(cls, total: int, source: int) -> "Quota":
+        """In all, and of one source."""
+        return cls(total * _MEGABYTE, source * _MEGABYTE)
+
 
 @lru_cache(4096)
 def find_source(topic: str, client: str) -> str:
@@ -50,9 +57,11 @@ def find_source(topic: str, client: str) -> str:
 
     >>> find_source("slopeward/v1/north/G1/obs", "live"), find_source("app/7/device/3/up", "live")
     ('slopeward/v1/north/G1', 'app/7/device/3')
-    >>> find_source("file/north", "file:a.csv")
-    'file/north'
+    >>> find_source("file/north", "file:a.csv"), find_source("slopeward/v1/other/G1/obs", "login:north.G1")
+    ('file/north', 'login:north.G1')
     """
+    if client.startswith(LOGIN):  # the topic is another's
+        return client[:200]
     return "/".join(topic.split("/")[:4])[:200] if not client.startswith("file:") else topic[:200]
 
 
@@ -147,7 +156,7 @@ class Rejected:
     payload: bytes
     code: str  # stable
     reason: str  # for people
-    client: str  # live, backfill, or file:<name>
+    client: str  # live, backfill, file:<name>, or login:<name>
     id: int | None = None
     times: int = 1
     retained: bool = False  # the broker had kept it: when it was sent nobody knows

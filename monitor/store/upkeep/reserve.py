@@ -1,7 +1,8 @@
 """Room on the disk that is kept for decisions: readings wait with the broker before it is touched.
 
-Beside a SQLite database lies a file of that size. When another program fills the disk it is given up, so that levels,
-alerts and messages are written still; when there is room again it is laid anew.
+Beside a SQLite database lies a file of that size, or of half of what is free where that is less. When another program
+fills the disk it is given up, so that levels, alerts and messages are written still; with more room it is laid anew.
+Readings wait while less than half as much is free beside it, until as much is free as it takes.
 """
 
 import logging
@@ -12,11 +13,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-from detection.whole_file import replacing
 from monitor.store.database.engine import Database
 
 MEGABYTE: Final = 1_000_000
 LOOK_EVERY_S: Final = 1.0
+_SMALLEST: Final = 1 / 8  # of what is configured: a disk without room for twice that takes no reading
+_GROWS: Final = 1.25  # times as much must fit before it is laid anew
 log = logging.getLogger(__name__)
 
 
@@ -40,11 +42,12 @@ class DiskReserve:
     Args:
         folder: on the disk of the database; None where it is not known, and nothing is kept.
         file: the reserve; None where only readings are held back.
-        size_bytes: what is kept.
+        size_bytes: what is kept where twice as much is free.
     """
 
     def __init__(self, folder: Path | None, file: Path | None, size_bytes: int) -> None:
         self._folder, self._file, self._size = folder if size_bytes else None, file, size_bytes
+        self._given_up = 0  # what this left free is for decisions
         self._lock = threading.Lock()
         self._looked_s = float("-inf")
         self.trouble = ""  # why no readings are taken; empty while there is room
@@ -73,9 +76,9 @@ class DiskReserve:
             except OSError as error:
                 log.warning("%s: how much room is left cannot be read: %s", self._folder, error)
                 return
-            is_laid = self._file is None or self._keep_file(free)
+            kept = self._size if self._file is None else self._keep_file(self._file, free)
             # held back at half a reserve, let in again at a whole one: it must not flutter
-            if not is_laid or free < self._size * (1.0 if self.trouble else 0.5):
+            if not kept or free < kept * (1.0 if self.trouble else 0.5):
                 self.trouble = (
                     f"{free // MEGABYTE} MB are free on the disk of {self._folder}: readings wait with the broker,"
                     " what is left is for decisions and alarms; make room"
@@ -83,25 +86,28 @@ class DiskReserve:
             else:
                 self.trouble = ""
 
-    def _keep_file(self, free: int) -> bool:
-        """Whether the reserve lies there, after it was given up or laid anew as the free bytes ask."""
-        assert self._file is not None
-        try:
-            is_laid = self._file.stat().st_size == self._size
-        except FileNotFoundError:
-            is_laid = False
-        if is_laid and free < self._size // 8:
-            self._file.unlink(missing_ok=True)
-            log.error("the disk is full: the reserve of %d MB is given up for decisions", self._size // MEGABYTE)
-            return False
-        return is_laid or (free >= 2 * self._size and self._lay())
+    def _keep_file(self, file: Path, free: int) -> int:
+        """How large the reserve is, after it was given up or laid as the free bytes allow; 0: there is none."""
+        laid = file.stat().st_size if file.exists() else 0
+        if laid and free < laid // 8:
+            file.unlink(missing_ok=True)
+            log.error("the disk is full: the reserve of %d MB is given up for decisions", laid // MEGABYTE)
+            self._given_up = laid
+            return 0
+        wanted = min(self._size, (laid + free) // 2)
+        is_more = wanted == self._size or wanted >= _GROWS * max(laid, self._given_up / 2)
+        is_due = laid != wanted >= _SMALLEST * self._size and is_more
+        return wanted if is_due and self._lay(file, laid, wanted) else laid
 
-    def _lay(self) -> bool:
-        assert self._file is not None
+    def _lay(self, path: Path, laid: int, size: int) -> bool:
         try:
-            with replacing(self._file, mode=0o600) as part, part.open("rb+") as file:
-                os.posix_fallocate(file.fileno(), 0, self._size)
+            with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+                file.truncate(size)
         except OSError as error:
             log.warning("the reserve of the disk cannot be laid: %s", error)
+            if path.exists():  # part of it may lie there
+                os.truncate(path, laid)
             return False
+        self._given_up = 0
         return True

@@ -6,12 +6,13 @@ import pytest
 
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.config.service import parse_site
-from monitor.domain.instants import parse
+from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Observation
 from monitor.store.alerting.sites import save_site
 from monitor.store.instrument_board import load_board
 from monitor.store.readings.messages import Rejected, add_rejected
 from monitor.store.readings.observations import add_observations
+from monitor.store.service_state import stamp
 from tests.data.site_text import along
 from tests.integration.alerting.test_instruments import HEAD, HOUR
 
@@ -76,3 +77,28 @@ def test_one_that_is_silent_is_silent(database):
     assert "arrive" not in str(row["reason"])
     assert "refused" not in str(row["reason"])
     assert row["action"] == "look at power, antenna and radio"
+
+
+@pytest.mark.parametrize(
+    ("login", "site", "station", "topic", "is_its"),
+    [
+        ("bench.G1", "bench", "G1", "slopeward/v1/bench/G1//obs", True),
+        ("mast", "bench", "G1", "slopeward/v1/other/G7/obs", True),
+        ("bench", "bench", "", "slopeward/v1/Bench/g1/obs", True),
+        ("bench", "bench", "", "slopeward/v1/bench/G10//obs", False),
+        ("bench.G10", "bench", "G10", "slopeward/v1/bench/G1/obs", False),
+        ("other", "other", "", "slopeward/v1/bench/G1/obs", False),
+        ("auto-1", "", "", "slopeward/v1/Bench/G1/obs/", True),
+        ("auto-1", "", "", "slopeward/v1/other/G1/obs", False),
+    ],
+)
+def test_what_the_broker_refused_stands_with_the_instrument_of_the_login(database, login, site, station, topic, is_its):
+    facts = {"login": login, "site": site, "station": station, "topic": topic, "n": 7, "at": spell(NOW)}
+    long_ago = facts | {"topic": f"{topic}/old", "n": 9, "at": spell(NOW - 12 * HOUR)}
+    with database.write() as c:
+        stamp(c, "broker", {"denied": [facts, long_ago]}, NOW)
+    row = read_row(database, list_readings(NOW), [])
+    assert (
+        f"the broker refused 7 messages of it, the last at {spell(NOW)} on topic {topic}" in str(row["reason"])
+    ) is is_its
+    assert ("correct the topic" in row["action"]) is is_its

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -119,6 +120,69 @@ def test_the_trouble_is_an_alarm_and_its_end_too():
     assert told == {"disk:reserve": ("2 MB are free", 2)}
     conditions.follow(look(Troubles()), 10.0)
     assert told == {}
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "reserve_mb", "is_taken"),
+    [(300, 64, True), (128, 64, True), (96, 48, True), (64, 32, True), (40, 20, True), (12, 0, False), (0, 0, False)],
+)
+def test_the_reserve_is_as_large_as_the_disk_allows_and_readings_are_refused_below_it(
+    tmp_path, monkeypatch, free_mb, reserve_mb, is_taken
+):
+    disk = SmallDisk(tmp_path, monkeypatch, free_mb)
+    disk.reserve.follow()
+    assert (disk.laid_mb, not disk.reserve.trouble) == (reserve_mb, is_taken)
+    if is_taken:  # as readings come
+        least = next(left for left in range(free_mb - reserve_mb, -1, -1) if disk.leave(left))
+        assert (least, disk.laid_mb) == (-(-reserve_mb // 2) - 1, reserve_mb)
+        assert disk.leave(reserve_mb - 1), "it must not flutter"
+        assert not disk.leave(reserve_mb)
+
+
+def test_a_disk_that_was_full_takes_readings_once_somebody_made_room(tmp_path, monkeypatch):
+    disk = SmallDisk(tmp_path, monkeypatch, 300)
+    disk.reserve.follow()
+    assert disk.leave(4)
+    assert (disk.laid_mb, disk.free_mb) == (0, 68)
+    assert disk.leave(68), "what was given up is for decisions, not for readings"
+    assert disk.laid_mb == 0
+    assert not disk.leave(90)
+    assert (disk.laid_mb, disk.free_mb) == (45, 45)
+    assert not disk.leave(300)
+    assert disk.laid_mb == 64
+
+
+def test_a_reserve_that_another_setting_laid_is_brought_to_its_size(tmp_path, monkeypatch):
+    disk = SmallDisk(tmp_path, monkeypatch, 300)
+    disk.reserve.follow()
+    DiskReserve(tmp_path, disk.file, 8 * MEGABYTE).follow()
+    assert (disk.laid_mb, disk.free_mb) == (8, 292)
+
+
+class SmallDisk:
+    """A disk with so many MB free beside what the reserve takes."""
+
+    def __init__(self, folder, monkeypatch, free_mb):
+        self.file = folder / "s.db.reserve"
+        self.reserve = DiskReserve(folder, self.file, 64 * MEGABYTE)
+        self._room_mb = free_mb
+        monkeypatch.setattr(
+            "monitor.store.upkeep.reserve.shutil.disk_usage", lambda _: SimpleNamespace(free=self.free_mb * MEGABYTE)
+        )
+
+    @property
+    def laid_mb(self):
+        return self.file.stat().st_size // MEGABYTE if self.file.exists() else 0
+
+    @property
+    def free_mb(self):
+        return self._room_mb - self.laid_mb
+
+    def leave(self, free_mb):
+        """Leave so much free beside the reserve; why readings wait then."""
+        self._room_mb = free_mb + self.laid_mb
+        self.reserve.follow()
+        return self.reserve.trouble
 
 
 def test_a_postgresql_is_watched_by_the_folder_that_is_named_and_not_at_all_without(disk):

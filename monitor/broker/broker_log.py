@@ -1,0 +1,144 @@
+"""The log of a broker that we start: bounded on the disk, and read for what the broker refuses to its clients."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from monitor.broker.logins import DOCTOR
+
+log: Final = logging.getLogger(__name__)
+LOG_BYTES: Final = 4 << 20  # of the file; it is renamed then, and takes the place of the one before
+MOST_LOGINS, MOST_TOPICS = 100, 32  # topics of each login that are counted apart: senders choose both
+OTHERS: Final = "(all others)"
+_NAME_CHARACTERS: Final = 200
+_PIPE_BYTES: Final = 1 << 20
+_PAUSE_S: Final = 0.05  # between two looks at the pipe: the broker writes several lines for each message
+_LEAVES_S: Final = 2.0
+# what `log_type debug` writes of every message; of it only refusals are of use
+_TALK: Final = re.compile(rb"^\d+: (?:Received |Sending |No will |Will message |\t)[^\n]*\n", re.MULTILINE)
+_REFUSAL: Final = re.compile(rb"\d+: Denied PUBLISH from (.+?) \(d\d, q\d, r\d, m\d+, '(.*)", re.DOTALL)
+_SIZE: Final = re.compile(rb"', \.\.\. \((\d+) bytes\)\)\Z")  # a line of 1,000 bytes is cut before it
+
+
+@dataclass(slots=True)
+class DeniedTopic:
+    """What the broker refused of one login on one topic, since the service began."""
+
+    login: str
+    topic: str
+    times: int
+    at: datetime  # of the newest
+    payload_bytes: int  # of it
+    stored: int = 0  # of the times
+
+
+class BrokerLog:
+    """Takes the output of a broker from a pipe; thread-safe.
+
+    The broker never waits for us: where the pipe is full its lines are lost.
+
+    Args:
+        path: of the file; with the one before, `path.1`, it takes twice `LOG_BYTES` at most.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last_line = ""
+        self._denied: dict[tuple[str, str], DeniedTopic] = {}
+        self._topics: Counter[str] = Counter()  # by login
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def open_pipe(self) -> Iterator[int]:
+        """The end into which a broker writes, until the block ends; what comes is read until the broker has ended."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(writer, False)
+        with contextlib.suppress(OSError, AttributeError):  # the system allows less, or knows no such call
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self._thread = threading.Thread(target=self._read, args=(reader,), name="broker-log", daemon=True)
+        self._write(b"")
+        self._thread.start()
+        try:
+            yield writer
+        finally:
+            os.close(writer)
+
+    def close(self) -> None:
+        """Wait a moment for what a broker that has ended wrote last."""
+        if self._thread is not None:
+            self._thread.join(_LEAVES_S)
+
+    def list_denied(self) -> list[DeniedTopic]:
+        """What was refused, newest first, as it is now."""
+        with self._lock:
+            return sorted((replace(one) for one in self._denied.values()), key=lambda one: one.at, reverse=True)
+
+    def note_stored(self, seen: Iterable[DeniedTopic]) -> None:
+        """What `list_denied` gave is in the database."""
+        with self._lock:
+            for one in seen:
+                self._denied[one.login, one.topic].stored = one.times
+
+    def _read(self, reader: int) -> None:
+        rest = b""
+        with os.fdopen(reader, "rb", buffering=0) as pipe:
+            while chunk := pipe.read(_PIPE_BYTES):
+                whole, end, rest = (rest[:_PIPE_BYTES] + chunk).rpartition(b"\n")
+                try:
+                    self._take(_TALK.sub(b"", whole + end))
+                except Exception:  # loop edge: a pipe that nobody reads loses what comes
+                    log.exception("the log of the broker")
+                time.sleep(_PAUSE_S)
+
+    def _take(self, lines: bytes) -> None:
+        now = datetime.now(UTC)
+        kept = []
+        for line in lines.splitlines(keepends=True):
+            if found := _REFUSAL.match(line.rstrip(b"\n")):
+                self._count(found[1], found[2], now)
+            else:
+                kept.append(line)
+        if kept:
+            self.last_line = kept[-1].decode("utf-8", "replace").strip()
+            self._write(b"".join(kept))
+
+    def _write(self, lines: bytes) -> None:
+        with contextlib.suppress(OSError):  # a full disk
+            size = self.path.stat().st_size if self.path.exists() else 0
+            if size > LOG_BYTES:  # of a version that did not bound it
+                self.path.unlink()
+            elif size + len(lines) > LOG_BYTES:
+                self.path.replace(f"{self.path}.1")
+            with open(self.path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
+                out.write(lines)
+
+    def _count(self, client: bytes, rest: bytes, now: datetime) -> None:
+        size = _SIZE.search(rest)
+        login, topic = (
+            part.decode("utf-8", "backslashreplace")[:_NAME_CHARACTERS]
+            for part in (client, rest[: size.start()] if size else rest)
+        )
+        if login.startswith(DOCTOR):  # it tries what it may not
+            return
+        with self._lock:
+            if (login, topic) not in self._denied:
+                if login not in self._topics and len(self._topics) >= MOST_LOGINS:
+                    login = OTHERS
+                if login == OTHERS or self._topics[login] >= MOST_TOPICS:
+                    topic = OTHERS
+            if (one := self._denied.get((login, topic))) is None:
+                one = self._denied[login, topic] = DeniedTopic(login, topic, 0, now, 0)
+                self._topics[login] += 1
+                log.warning("the broker refuses what %s publishes on %r", login, topic)
+            one.times, one.at, one.payload_bytes = one.times + 1, now, int(size[1]) if size else 0

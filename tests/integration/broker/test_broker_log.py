@@ -1,0 +1,182 @@
+"""The log of the managed broker: bounded however much it writes, and read for what the broker refuses."""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from sqlalchemy import text
+
+from monitor.broker import broker_log
+from monitor.broker.access import Access, find_access
+from monitor.broker.broker_log import MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLog
+from monitor.broker.intruder import try_anonymous, try_foreign
+from monitor.ingest.broker import ManagedBroker, find_mosquitto
+from monitor.service.children import reject_denied
+from monitor.store.readings.messages import add_rejected
+from tests.conftest import absent, free_port, wait_for
+from tests.data.mqtt_client import calling
+
+WRONG = [
+    "slopeward/v1/north/G1//obs",
+    "slopeward/v1/other/G1/obs",
+    "slopeward/v1/north/g1/obs",
+    "a/'b', ... (5 bytes))",
+]
+OWN = "slopeward/v1/north/G1/obs"
+
+
+@pytest.fixture
+def broker(tmp_path):
+    if find_mosquitto() is None:
+        absent("Mosquitto")
+    made = ManagedBroker(tmp_path / "broker", free_port())
+    yield made
+    made.stop()
+
+
+def send(broker, password, topics, protocol=MQTTProtocolVersion.MQTTv311):
+    """Publish each at QoS 1; the reasons by topic. The broker may end the connection at what it refuses."""
+    reasons = {}
+    for topic in topics:
+        client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        client.username_pw_set("north.G1", password)
+        client.on_publish = lambda _c, _u, _m, reason, _p, topic=topic: reasons.update({topic: str(reason)})
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        client.publish(topic, b"a reading", qos=1)
+        wait_for(lambda topic=topic: topic in reasons, what=topic)
+        client.disconnect()
+        client.loop_stop()
+    return reasons
+
+
+@pytest.mark.server
+def test_what_the_broker_refuses_is_counted_by_login_and_topic(broker, caplog):
+    _, password = broker.book.issue("north", "G1")
+    broker.start()
+    topics = [OWN, *WRONG, WRONG[0], "t/" + "ü" * 700]
+    assert set(send(broker, password, topics).values()) == {"Success"}, "by MQTT 3.1.1 nobody learns it"
+    assert "Not authorized" in send(broker, password, WRONG[:1], MQTTProtocolVersion.MQTTv5).values()
+    broker.stop()
+    counted = {(one.login, one.topic): one.times for one in broker.log.list_denied()}
+    expected = dict.fromkeys((("north.G1", topic[:200]) for topic in topics[1:]), 1) | {("north.G1", WRONG[0]): 3}
+    assert counted == expected
+    shown = (broker.folder / "broker.log").read_text()
+    assert "New client connected" in shown
+    assert not [part for part in ("PUBLISH", "PINGREQ", "a reading", password) if part in shown]
+    assert password not in caplog.text
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("anonymous", [False, True])
+def test_what_doctor_tries_is_not_counted(broker, tmp_path, anonymous):
+    broker = ManagedBroker(tmp_path / "broker", broker.port, anonymous=anonymous)
+    broker.start()
+    own, door = find_access(SimpleNamespace(mode="managed", data=broker.folder)), Access(port=broker.port)
+    try_anonymous(own, door, ["north"], "slopeward")
+    assert try_foreign(own, door, broker.book.doctor_password(), ["north"], "slopeward").came_in
+    broker.stop()
+    assert broker.log.list_denied() == []
+
+
+@pytest.mark.server
+def test_the_broker_goes_on_while_nobody_reads_its_log(broker, monkeypatch):
+    held = threading.Event()
+    monkeypatch.setattr(BrokerLog, "_read", lambda _, reader: (held.wait(60), os.close(reader)))
+    monkeypatch.setattr(broker_log, "_PIPE_BYTES", 4096)
+    _, password = broker.book.issue("north", "G1")
+    broker.start()
+    try:
+        with calling(Access(port=broker.port, username="north.G1", password=password)) as instrument:
+            assert {instrument.publish(OWN, str(n)) for n in range(300)} == {"Success"}
+    finally:
+        held.set()
+
+
+def test_the_log_has_a_bound_while_the_broker_floods(tmp_path, monkeypatch):
+    monkeypatch.setattr(broker_log, "LOG_BYTES", 1 << 20)
+    monkeypatch.setattr(broker_log, "_PIPE_BYTES", 1 << 18)
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    (folder / "broker.log").write_bytes(b"of an earlier version\n" * 100_000)
+    log = BrokerLog(folder / "broker.log")
+    largest, deadline = 0, time.monotonic() + 3.0
+    with log.open_pipe() as out:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                os.write(out, b"1795643862: New connection from 127.0.0.1\n" * 80)
+            with contextlib.suppress(FileNotFoundError):  # it is just being renamed
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                largest = max(largest, size) if (folder / "broker.log.1").exists() else 0
+    log.close()
+    assert 1 << 20 < largest <= 2 << 20
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+    assert log.last_line.startswith("1795643862: New connection")
+
+
+def test_a_disk_without_room_costs_the_log_alone(tmp_path):
+    log = BrokerLog(tmp_path / "gone" / "broker.log")
+    with log.open_pipe() as out:
+        os.write(out, b"1: New connection\n1: Denied PUBLISH from a (d0, q1, r0, m1, 't', ... (1 bytes))\n")
+    log.close()
+    assert [one.topic for one in log.list_denied()] == ["t"]
+
+
+LINES = st.one_of(
+    st.binary(max_size=60),
+    st.builds(lambda login, topic: b"1: Denied PUBLISH from %s (d0, q1, r0, m1, '%s', ... (7 bytes))" % (login, topic),
+              st.binary(max_size=20), st.binary(max_size=300)),
+)  # fmt: skip
+
+
+@given(st.lists(LINES, max_size=30))
+def test_whatever_senders_choose_is_read(lines):
+    log = BrokerLog(None)
+    log._write = lambda _: None
+    log._take(b"\n".join([*lines, b""]))
+    for one in log.list_denied():
+        assert len(one.login) <= 200
+        assert len(one.topic) <= 200
+        assert one.times >= 1
+
+
+def test_topics_and_logins_beyond_a_bound_are_counted_together(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    log = BrokerLog(tmp_path / "broker.log")
+    for login in range(MOST_LOGINS + 50):
+        for topic in range(MOST_TOPICS + 20):
+            log._take(b"1: Denied PUBLISH from L%d (d0, q1, r0, m1, 't/%d', ... (7 bytes))\n" % (login, topic))
+    found = log.list_denied()
+    assert len(found) == MOST_LOGINS * (MOST_TOPICS + 1) + 1 == len(caplog.records)
+    assert sum(one.times for one in found) == (MOST_LOGINS + 50) * (MOST_TOPICS + 20)
+    assert [one.times for one in found if one.login == OTHERS] == [50 * (MOST_TOPICS + 20)]
+
+
+def test_rows_of_the_quarantine_are_of_the_login_and_count_on(database):
+    log = BrokerLog(None)
+    log._write = lambda _: None
+    hostile = "slopeward/v1/north/G1/\udcff\0\u202e'; DROP TABLE x; --".encode("utf-8", "surrogateescape")
+    for _ in range(2):
+        log._take(b"1: Denied PUBLISH from s.G1 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
+        log._take(b"1: Denied PUBLISH from s.G2 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
+        denied = log.list_denied()
+        with database.write() as c:
+            add_rejected(c, reject_denied(denied))
+        log.note_stored(denied)
+        assert not [one for one in log.list_denied() if one.times > one.stored]
+    with database.read() as c:
+        rows = c.execute(
+            text("SELECT client, code, times, payload_bytes, reason FROM rejected_messages ORDER BY client")
+        ).all()
+        sources = set(c.execute(text("SELECT source FROM quarantine_sources")).scalars())
+    assert [row[:4] for row in rows] == [("login:s.G1", "denied", 2, 7), ("login:s.G2", "denied", 2, 7)]
+    assert rows[0].reason == "the broker refused it: s.G1 has no right to publish on this topic"
+    assert sources == {"login:s.G1", "login:s.G2"}, "nobody takes the share of another by its topics"
