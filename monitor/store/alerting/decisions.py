@@ -190,7 +190,7 @@ def load_decision(c: Connection, decision_id: int) -> DecisionRow:
 
 # ---- what a view is made of, besides the readings --------------------------------------------------------------
 def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newest]:
-    """Newest epoch of each series by `station.quantity`, as known now (or at an earlier instant, by a seek)."""
+    """Newest epoch of each series by `station.quantity`, as received now (or until an earlier instant, by a seek)."""
     k = t.series_latest.c
     rows = c.execute(
         select(t.series.c.id, t.series.c.station, t.series.c.quantity, k.observed_at, k.received_at, k.flags)
@@ -202,22 +202,18 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
     o = t.observation.c
     for r in rows:
         observed_at, received_at, flags = r.observed_at, r.received_at, r.flags
-        if received_at > known_at or observed_at > known_at:
-            # the newest row came after the instant asked for: seek what was known then
+        if received_at > known_at:  # seek what was known then
             then = c.execute(
                 select(o.observed_at, o.received_at, o.flags)
-                .where(
-                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= known_at,
-                    o.flags.not_like("%future%"),
-                )
+                .where(o.series_id == r.id, o.received_at <= known_at, o.flags.not_like("%future%"))
                 .order_by(o.observed_at.desc())
                 .limit(1)
-            ).one_or_none()  # fmt: skip
+            ).one_or_none()
             if then is None:
                 continue
             observed_at, received_at, flags = then
         flag_list = tuple(f for f in flags.split(",") if f)
-        found[f"{r.station}.{r.quantity}"] = Newest(seconds(observed_at), seconds(received_at), flag_list)
+        found[f"{r.station}.{r.quantity}"] = Newest.of(observed_at, received_at, flag_list)
     return found
 
 
