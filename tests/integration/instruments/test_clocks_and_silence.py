@@ -14,7 +14,7 @@ from monitor.movement.movement_state import Path
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
-from tests.data.markers import ON_SQLITE
+from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import SITE_TEXT, START
 
 READINGS = 8
