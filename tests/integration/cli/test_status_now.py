@@ -116,6 +116,7 @@ def test_a_torn_file_is_named(service, database_url):
         pytest.skip("a server looks after its files")
     path = Path(make_url(database_url).database)
     whole = path.read_bytes()
-    for torn, why in ((whole[: len(whole) // 3], "torn"), (whole[:4096], "torn"), (b"x" * 9000, "no SQLite"), (b"", "no schema")):
+    third = whole[: len(whole) // 3]
+    for torn, why in ((third, "torn"), (whole[:4096], "torn"), (b"x" * 9000, "no SQLite"), (b"", "no schema")):
         path.write_bytes(torn)
         blind(service, why)

@@ -1,4 +1,4 @@
-"""A station is silent when it is silent: no clock that is accepted moves the word of it, and no restart takes it back."""
+"""A station is silent when it is silent: no clock that is accepted delays the word of it, no restart takes it back."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,7 +33,8 @@ class Story:
 
 def watch(database, name, story, shift_s, drift=0.0):
     """(seconds after its last reception, state) of every look from the last reading but two on."""
-    text = SITE_TEXT.replace('id = "bench"', f'id = "{name}"').replace('interval = "1h"', f'interval = "{story.interval_s}s"')
+    text = SITE_TEXT.replace('id = "bench"', f'id = "{name}"')
+    text = text.replace('interval = "1h"', f'interval = "{story.interval_s}s"')
     site = parse_site(text.replace('max_silence = "6h"', f'max_silence = "{story.allowed_s}s"'), f"{name}.toml")
     last = START + READINGS * timedelta(seconds=story.interval_s)
     with database.write() as c:

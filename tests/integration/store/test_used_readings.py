@@ -18,7 +18,8 @@ from tests.data.watched_slope import HOUR, START, WatchedSlope
 SECOND = timedelta(seconds=1)
 EDITS = {
     "value": {"value_raw": 12345.5}, "error": {"sigma": 9.0}, "quality": {"flags": "out_of_range"},
-    "what came with it": {"extra": '{"fix":"float"}'}, "its time": None, "its reception": {"received_at": START + 999 * HOUR},
+    "what came with it": {"extra": '{"fix":"float"}'}, "its time": None,
+    "its reception": {"received_at": START + 999 * HOUR},
 }  # fmt: skip
 
 
