@@ -198,8 +198,7 @@ CHECKS: Final = (
     ),
     Check(
         "database.now", Reached, BAD, "the database, tried now: {problem}",
-        lambda reached: found(is_wrong=bool(reached.problem), problem=reached.problem),
-        "what core wrote last is no word on the present; mend the database first", blinds=True,
+        lambda reached: found(is_wrong=bool(reached.problem), problem=reached.problem), blinds=True,
     ),
     Check(
         "sight.none", Sights, BAD, "{text}",
