@@ -326,7 +326,7 @@ class History:
                 return
         waiting = None if aged else stored
         spoken_s = seconds(stored.known_at)
-        if spoken_s < stored.known_s and "future" not in stored.flags:  # by a clock a little ahead
+        if spoken_s < stored.known_s <= spoken_s + _EARLY_S and "future" not in stored.flags:  # a clock a little ahead
             heapq.heappush(self._waiting, (spoken_s, next(self._order), index, stored))
         heapq.heappush(self._waiting, (stored.known_s, next(self._order), index, waiting))
 

@@ -23,7 +23,7 @@ from monitor.domain.decision import (
     instant,
     seconds,
 )
-from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
@@ -199,16 +199,20 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
         .order_by(t.series.c.station, t.series.c.quantity)
     ).all()
     found = {}
-    o = t.observation.c
+    o, until = t.observation.c, known_at + FUTURE_TOLERANCE
     for r in rows:
         observed_at, received_at, flags = r.observed_at, r.received_at, r.flags
-        if received_at > known_at:  # seek what was known then
+        if received_at > known_at or observed_at > until:
+            # the newest row came after the instant asked for: seek what was known then
             then = c.execute(
                 select(o.observed_at, o.received_at, o.flags)
-                .where(o.series_id == r.id, o.received_at <= known_at, o.flags.not_like("%future%"))
+                .where(
+                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= until,
+                    o.flags.not_like("%future%"),
+                )
                 .order_by(o.observed_at.desc())
                 .limit(1)
-            ).one_or_none()
+            ).one_or_none()  # fmt: skip
             if then is None:
                 continue
             observed_at, received_at, flags = then
