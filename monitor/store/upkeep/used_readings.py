@@ -83,13 +83,13 @@ def _compare(c: Connection, series_id: int | None, stretch: Stretch) -> Iterator
     later: defaultdict[Key, list[str]] = defaultdict(list)
     for begin, end in join_spans(stretch.windows, _APART):
         lies = (o.series_id == series_id, o.observed_at.between(begin, end))
-        for at, revision, received, flags, *values in c.execute(
+        for at, revision, received, flags, value, sigma, extra in c.execute(
             select(
                 type_coerce(o.observed_at, String), o.revision, type_coerce(o.received_at, String), o.flags,
                 o.value_raw, o.sigma, o.extra,
             ).where(*lies)
         ):  # fmt: skip
-            rows[at, revision] = Used(received, *values, tuple(x for x in flags.split(",") if x))
+            rows[at, revision] = Used(received, value, sigma, extra, tuple(x for x in flags.split(",") if x))
         for one in c.execute(
             select(f.observed_at, f.revision, f.flag)
             .where(f.series_id == series_id, f.observed_at.between(begin, end))
