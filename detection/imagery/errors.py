@@ -1,5 +1,7 @@
 """The causes for which imagery work stops: one class per cause, one clear line each."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from forecasting.message import TEXT_OF, Message
@@ -19,7 +21,19 @@ def hide_folder(text: str, folder: Path) -> str:
 
 
 class ImageryError(Exception):
-    """Root of everything this library raises on purpose."""
+    """Root of everything this library raises on purpose; `path` is the file that it is about, where that is known."""
+
+    path: Path | None = None
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Have an error say by value which file it is about; one that says so already stays as it is."""
+    try:
+        yield
+    except ImageryError as error:
+        error.path = error.path or path
+        raise
 
 
 class SceneError(ImageryError):

@@ -54,6 +54,12 @@ class SiteSight:
     newest_at: datetime | None
 
 
+class Reached(NamedTuple):
+    """The database as it was found just now."""
+
+    problem: str  # why it cannot be read, or takes no writes; empty: it can, and does
+
+
 class Sights(NamedTuple):
     """What is known of the sites that are watched."""
 
@@ -204,6 +210,10 @@ CHECKS: Final = (
     Check(
         "queue.dropped", Stamps, WARN, "{n} messages of QoS 0 were dropped",
         lambda s: found(is_wrong=bool(n := s.ingest.get("dropped_qos0", 0)), n=n), "publish with QoS 1",
+    ),
+    Check(
+        "database.now", Reached, BAD, "the database, tried now: {problem}",
+        lambda reached: found(is_wrong=bool(reached.problem), problem=reached.problem), blinds=True,
     ),
     Check(
         "sight.none", Sights, BAD, "{text}",

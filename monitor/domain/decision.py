@@ -18,11 +18,17 @@ __all__ = ["EPOCH", "Decision", "Memory", "View"]
 # ---- what a decision sees --------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest epoch of a series that was not stamped in the future."""
+    """The newest epoch of a series that was not stamped in the future: it lies no later than its reception."""
 
     observed_s: float
     received_s: float
     flags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, observed_at: datetime, received_at: datetime, flags: tuple[str, ...] = ()) -> "Newest":
+        """Of a reading; by a clock a little ahead it counts from its reception, else silence would be seen late."""
+        received_s = seconds(received_at)
+        return cls(min(seconds(observed_at), received_s), received_s, flags)
 
 
 @dataclass(frozen=True, slots=True)

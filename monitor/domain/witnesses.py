@@ -115,10 +115,18 @@ def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
     return frozenset(place for place in found if place[1].startswith(OF_GROUND))
 
 
+def is_judged(site: Site, station_id: str, quantity: str) -> bool:
+    """Whether a criterion with a vote reads a series; a station beside the slope is to say nothing of it."""
+    if (station := site.station(station_id)) is None:
+        return False
+    spec = station.find_series(quantity)
+    return not station.on_slope or (spec is not None and (station_id, spec.quantity) in find_voting_series(site))
+
+
 @once_per_site
 def find_unjudged(site: Site) -> Sequence[str]:
     """STATION.quantity of every series of how the slope moves that no criterion with a vote reads."""
-    return [".".join(place) for place in sorted(find_moving_series(site) - find_voting_series(site))]
+    return [".".join(place) for place in sorted(find_moving_series(site)) if not is_judged(site, *place)]
 
 
 @once_per_site

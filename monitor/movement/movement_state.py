@@ -94,6 +94,7 @@ class Path:
         sigmas: One standard deviation each, 0 = unknown, shape (n,).
         steps: Unexplained jumps that were taken out.
         stuck: The instrument repeats one value.
+        ahead_s: By how much the newest epoch lies after its reception: its clock is a little ahead.
     """
 
     times_s: tuple[float, ...]
@@ -101,6 +102,11 @@ class Path:
     sigmas: tuple[float, ...]
     steps: int
     stuck: bool
+    ahead_s: float = 0.0
+
+    def is_fresh(self, now_s: float, silence_s: float) -> bool:
+        """Whether its newest epoch came within the silence that is allowed."""
+        return bool(self.times_s) and now_s - (self.times_s[-1] - self.ahead_s) <= silence_s
 
 
 def find_moving(c: Connection, site: Site) -> list[Moving]:
@@ -154,7 +160,8 @@ def _build_path(windows: Windows, moving: Moving) -> Path:
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and not (track.is_directed and track.is_plunge_known):
         values, sigmas = _lengths(track)
-    return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck)
+    ahead_s = max(0.0, track.times_s[-1] - track.received_s[-1]) if track.times_s else 0.0
+    return Path(track.times_s, tuple(values), tuple(sigmas), len(track.jumps), track.stuck, ahead_s)
 
 
 def _lengths(track: Track) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -237,7 +244,7 @@ def judge_movement(
     """
     state = dict(gather(before or {}))
     newest_s = path.times_s[-1] if path.times_s else None
-    if newest_s is None or path.stuck or now_s - newest_s > moving.spec.max_silence_s:
+    if newest_s is None or path.stuck or not path.is_fresh(now_s, moving.spec.max_silence_s):
         return _stand_still(moving, path, state, newest_s)
     seen_s = state.get("looked_s")
     looks = 0

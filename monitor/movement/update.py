@@ -164,7 +164,7 @@ def _is_heard(db: Database, site: Site, moving: movement_state.Moving, now: date
     """
     with db.read() as c:
         paths = movement_state.load_paths(c, site, moving, now, memory, moving.spec.max_silence_s)
-    return all(path.times_s and not path.stuck for path in paths)
+    return all(path.is_fresh(seconds(now), moving.spec.max_silence_s) and not path.stuck for path in paths)
 
 
 def _judge(

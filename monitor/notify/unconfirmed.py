@@ -48,9 +48,9 @@ def find_unconfirmed(
         now: wall time.
         limits: after how long.
     """
-    found = {}
+    found: dict[Alarm, AlertChange] = {}
     for alert in alerts:
-        if not alert.urgent or alert.exercise or alert.insists or alert.alert_id in confirmed or not alert.told:
+        if not alert.told or not _needs_a_person(alert, confirmed):
             continue
         chain, name = chains[alert.site], names.get(alert.site, alert.site)
         if find_next_step(alert, chain) and list_clocks(alert, chain, limits):
@@ -65,8 +65,7 @@ def find_unconfirmed(
             n=alert.alert_id, level=Term(alert.level_name), site=name, at=Timestamp.of(alert.raised_at, "minute"),
             count=len(first), at2=Timestamp.of(since, "minute"), names=NameList(tuple(first)),
         )  # fmt: skip
-        key = f"{UNCONFIRMED}{alert.alert_id}"
-        found[alert.site, key] = health_alarm(key, 2, reason, is_open=True)
+        found |= _open_alarm(alert, reason)
     return found
 
 
@@ -87,10 +86,10 @@ def find_unreached(
         now: wall time.
         limits: after how long.
     """
-    found = {}
+    found: dict[Alarm, AlertChange] = {}
     for alert in alerts:
         sent = [t for t in alert.told if traits_of(t.channel).reaches_person and t.state != DeliveryState.SUPERSEDED]
-        if not alert.urgent or alert.exercise or alert.insists or alert.alert_id in confirmed or not sent:
+        if not sent or not _needs_a_person(alert, confirmed):
             continue
         age_s = (now - min(one.queued_at for one in sent)).total_seconds()
         refused = all(one.state == DeliveryState.FAILED_FINAL for one in sent)
@@ -101,9 +100,18 @@ def find_unreached(
             n=alert.alert_id, level=Term(alert.level_name), site=names.get(alert.site, alert.site),
             at=Timestamp.of(alert.raised_at, "minute"), names=NameList(tuple(dict.fromkeys(t.recipient for t in sent))),
         )  # fmt: skip
-        key = f"{UNCONFIRMED}{alert.alert_id}"
-        found[alert.site, key] = health_alarm(key, 2, reason, is_open=True)
+        found |= _open_alarm(alert, reason)
     return found
+
+
+def _needs_a_person(alert: OpenAlert, confirmed: Collection[int]) -> bool:
+    """Whether an alert is urgent and nobody has confirmed it; a drill needs nobody."""
+    return alert.urgent and not (alert.exercise or alert.insists or alert.alert_id in confirmed)
+
+
+def _open_alarm(alert: OpenAlert, reason: Message) -> dict[Alarm, AlertChange]:
+    key = f"{UNCONFIRMED}{alert.alert_id}"
+    return {(alert.site, key): health_alarm(key, 2, reason, is_open=True)}
 
 
 def end_unconfirmed(

@@ -14,13 +14,14 @@ from sqlalchemy import Connection
 from monitor.alerting.decision.evaluate import load_facts
 from monitor.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.domain.decision import Newest, ProofFact, View, instant, seconds
-from monitor.domain.instants import spell
+from monitor.domain.instants import FUTURE_TOLERANCE, spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import RefusedError
 from monitor.store.alerting import history
 from monitor.store.readings.observations import SeriesRow, change_flags, load_series, rank
 
+_EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 KEEP_S: Final = 3600.0  # windows are cut at most this late, so that not every look cuts every window
 
 
@@ -269,8 +270,8 @@ class History:
     # ---- the clock -----------------------------------------------------------------------------------------------
     def next_arrival_s(self) -> float:
         """The next instant at which a row becomes known; infinity when there is none."""
-        # a row is never known before its epoch: once the stream has passed the first that waits, that one is next
-        while self._head is not None and (not self._waiting or self._head[0] <= self._waiting[0][0]):
+        # no row comes long before its epoch: once the stream has passed the first that waits, that one is next
+        while self._head is not None and (not self._waiting or self._head[0] - _EARLY_S <= self._waiting[0][0]):
             self._take()
         return self._waiting[0][0] if self._waiting else inf
 
@@ -278,7 +279,7 @@ class History:
         """The last of the arrivals from `first_s` up to a limit; `first_s` when nothing follows it."""
         if limit_s <= first_s:
             return first_s
-        while self._head is not None and self._head[0] <= limit_s:
+        while self._head is not None and self._head[0] - _EARLY_S <= limit_s:
             self._take()
         later = [known_s for known_s, *_ in self._waiting if first_s < known_s <= limit_s]
         return max(later, default=first_s)
@@ -295,10 +296,10 @@ class History:
     def move(self, now_s: float) -> None:
         """Let the clock stand at an instant."""
         while self.next_arrival_s() <= now_s:
-            known_s, _, index, waiting = heapq.heappop(self._waiting)
-            stored = waiting or self._aged.pop((index, known_s))
+            at_s, _, index, waiting = heapq.heappop(self._waiting)
+            stored = waiting or self._aged.pop((index, at_s))
             self._note_newest(index, stored)
-            if stored.observed_s > now_s - reach_s(self._spans[index]):
+            if at_s >= stored.known_s and stored.observed_s > now_s - reach_s(self._spans[index]):
                 self._windows[index].add(stored)
         while self.news and self.news[0] <= now_s:
             self.news.pop(0)
@@ -324,6 +325,9 @@ class History:
             if before is not None:
                 return
         waiting = None if aged else stored
+        spoken_s = seconds(stored.known_at)
+        if spoken_s < stored.known_s <= spoken_s + _EARLY_S and "future" not in stored.flags:  # a clock a little ahead
+            heapq.heappush(self._waiting, (spoken_s, next(self._order), index, stored))
         heapq.heappush(self._waiting, (stored.known_s, next(self._order), index, waiting))
 
     def _note_newest(self, index: int, stored: Stored) -> None:
@@ -333,8 +337,8 @@ class History:
         if best is None or _weight(stored) >= _weight(best):
             self._newest[index] = stored
             row = self._windows[index].row
-            self._newest_view[f"{row.station}.{row.quantity}"] = Newest(
-                stored.observed_s, seconds(stored.known_at), stored.flags
+            self._newest_view[f"{row.station}.{row.quantity}"] = Newest.of(
+                stored.observed_at, stored.known_at, stored.flags
             )
 
     # ---- the view ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from forecasting.message import TEXT_OF, Duration, Message, Template, Term, Timestamp
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
+from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.keys import StepKey
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import SeriesSpec, Station
@@ -32,6 +33,7 @@ _UNUSABLE: Final = Template("health.unusable", "nothing usable")
 _UNUSABLE_FOR: Final = Template("health.unusable_for", "nothing usable for {duration}: {text}")
 _FLAGGED: Final = Template("health.flagged", "the newest value is flagged")
 
+_EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})
 SICK = frozenset({"stuck", "flagged"})
@@ -126,14 +128,10 @@ def _by_station(readings: Mapping[str, tuple[Reading, ...]]) -> Mapping[str, Seq
 
 
 def _newest(windows: Windows, station: Station, spec: SeriesSpec) -> float | None:
-    """Newest epoch of any component, whatever its quality, not from the future.
-
-    Where the clock of a station runs a little ahead, its silence counts from the last reception.
-    """
+    """Newest epoch of any component, whatever its quality, not from the future."""
     found = [
-        at_s for quantity, n in windows.list_newest(station.id)
-        if "future" not in n.flags and (at_s := min(n.observed_s, n.received_s)) <= windows.now_s
-        and _is_of(station, quantity, spec)
+        n.observed_s for quantity, n in windows.list_newest(station.id)
+        if "future" not in n.flags and n.observed_s <= windows.now_s and _is_of(station, quantity, spec)
     ]  # fmt: skip
     return max(found, default=None)
 
@@ -168,6 +166,8 @@ def _examine_series(
     if now_s - seen_s > spec.max_silence_s:
         since = seen_s + spec.max_silence_s
         return Finding("silent", _TOO_OLD(at=Timestamp(seen_s), duration=allowed), since)
+    if now_s - seen_s <= _EARLY_S and tracks and all(t.newest_s is None for t in tracks):
+        return Finding("unknown", _NOTHING_YET(), seen_s)  # the first epoch of a clock a little ahead is still to come
     usable = [t.usable_s for t in tracks if t.usable_s is not None]
     if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
         why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())

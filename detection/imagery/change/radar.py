@@ -32,7 +32,7 @@ from detection.imagery.change.radar_dates import (
 from detection.imagery.change.radar_outputs import FILES, write_radar
 from detection.imagery.change.radar_records import RadarAsked, RadarChange, RadarOutline
 from detection.imagery.change.speckle import Law, fit_law, to_decibel
-from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError
+from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError, about
 from detection.imagery.footprints.polygons import STEPS, find_footprints
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
@@ -99,14 +99,15 @@ class Source(ExitStack):
 
     def __init__(self, asked: RadarAsked) -> None:
         super().__init__()
-        self.dates = [[read_radar(path, asked.band) for path in paths] for paths in (asked.before, asked.after)]
+        self.dates = [[self._read_date(path, asked.band) for path in paths] for paths in (asked.before, asked.after)]
         if bool(asked.before) != bool(asked.after) or not (asked.after or asked.coherence):
             raise SceneError("give images of before and of after, or a pair of coherences, or both")
         first = self.dates[1][0].file if asked.after else asked.coherence[1]  # type: ignore[index]
-        own = read_grid(first)
         k = asked.multilook
-        if min(own.width, own.height) < k:
-            raise SceneError(f"{first}: {own.width} x {own.height} pixels are fewer than one cell of {k} x {k}")
+        with about(first):
+            own = read_grid(first)
+            if min(own.width, own.height) < k:
+                raise SceneError(f"{first}: {own.width} x {own.height} pixels are fewer than one cell of {k} x {k}")
         a, b, c, d, e, f = own.transform[:6]
         self.grid, self.asked = own, asked
         self.cells = Grid(Affine(a * k, b * k, c, d * k, e * k, f), own.crs_wkt, own.width // k, own.height // k)
@@ -136,15 +137,24 @@ class Source(ExitStack):
     def _layer(
         self, path: Path, index: int = 1, *, nearest: bool = False, nodata: float | None = None
     ) -> Layer:  # fmt: skip
-        layer = self.enter_context(Layer(path, self.grid, index, nearest=nearest, nodata=nodata, scaled=not nearest))
+        with about(path):
+            layer = self.enter_context(
+                Layer(path, self.grid, index, nearest=nearest, nodata=nodata, scaled=not nearest)
+            )
         if layer.warped and not nearest:
             self.warnings.append(_WARPED(name=path.name))
         return layer
 
+    @staticmethod
+    def _read_date(path: Path, band: int | None) -> RadarDate:
+        with about(path):
+            return read_radar(path, band)
+
     def _open_image(self, date: RadarDate) -> tuple[Layer, str]:
         layer = self._layer(date.file, date.index, nodata=0.0)
         values, valid = _sample(layer)
-        units, why = find_units(date, values[valid], self.asked.units)
+        with about(date.file):
+            units, why = find_units(date, values[valid], self.asked.units)
         self.units[str(date.path)] = f"{units} ({why})"
         return layer, units
 
@@ -154,7 +164,7 @@ class Source(ExitStack):
         box = (0, top * k, columns * k, rows * k)
         hidden: NDArray[np.bool_] = np.zeros((rows * k, columns * k), bool)
         if self._mask is not None:
-            values, valid = self._mask.read(*box)
+            values, valid = _read(self._mask, box)
             hidden = valid & (values != 0)
         before, after = (self._mean_power(group, box, hidden) for group in self._images)
         coherence = [self._to_cells(layer, box, hidden) for layer in self._coherences]
@@ -173,22 +183,27 @@ class Source(ExitStack):
         k = self.asked.multilook
         total = np.full((box[3] // k, box[2] // k), np.nan if not images else 0.0)
         for layer, units in images:
-            values, valid = layer.read(*box)
+            values, valid = _read(layer, box)
             power = to_power(values, units)
             valid &= ~hidden & np.isfinite(power)
             total += average_cells(power, valid, k)
         return total / max(1, len(images))
 
     def _to_cells(self, layer: Layer, box: tuple[int, int, int, int], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
-        values, valid = layer.read(*box)
+        values, valid = _read(layer, box)
         return average_cells(values, valid & ~hidden, self.asked.multilook)
+
+
+def _read(layer: Layer, box: tuple[int, int, int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    with about(layer.path):
+        return layer.read(*box)
 
 
 def _sample(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Values of some rows spread over the grid of a layer, and where they are valid."""
     grid = layer.grid
     tops = np.linspace(0, grid.height, 5)[:-1].astype(int)
-    parts = [layer.read(0, int(top), grid.width, min(32, grid.height - int(top))) for top in tops]
+    parts = [_read(layer, (0, int(top), grid.width, min(32, grid.height - int(top)))) for top in tops]
     return np.concatenate([values for values, _ in parts]), np.concatenate([valid for _, valid in parts])
 
 

@@ -108,7 +108,7 @@ def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_
         readings[name] = found
         last = next((r for r in reversed(found) if "future" not in r.flags), None)
         if last is not None and known_at != now:
-            newest[name] = Newest(seconds(last.observed_at), seconds(last.received_at), last.flags)
+            newest[name] = Newest.of(last.observed_at, last.received_at, last.flags)
     besides = _load_besides(c, site, now, known_at)
     return View(readings, dict(sorted(newest.items())), draining=then.draining, **besides)
 

@@ -8,7 +8,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.cli.identity import acting, name_helper, prove
-from monitor.cli.session import Commands, open_database, read_service, require_any, say, show
+from monitor.cli.session import Commands, open_database, read_service, require_any, say, show, tell_progress
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError, SlopewardError
 from monitor.jobs import housekeeping
@@ -109,12 +109,13 @@ def restore(
 def verify_all(
     audit_head: Annotated[str | None, typer.Option(help="A head of the audit log noted earlier")] = None,
 ) -> None:
-    """Read everything and prove it: audit chain, hashes of evidence, references, finite numbers, spelled times.
+    """Read everything and prove it: audit chain, hashes of evidence, the readings that decisions used, references.
 
     Example: slopeward db verify
     """
+    progress = tell_progress()
     with open_database() as db, db.read() as c:
-        findings = proof.verify(c, audit_head)
+        findings = proof.verify(c, audit_head, lambda n, of: progress("readings that decisions used", n / of))
         head = audit.latest_hash(c)
     for finding in findings:
         show({"finding": finding}, finding)

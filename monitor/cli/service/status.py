@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from monitor import health
-from monitor.checks.running import SiteSight
-from monitor.checks.verdict import EXIT_OF, Verdict, judge
-from monitor.cli.session import Commands, UtcOption, find_zones, open_service, options, print_json, tell, tell_instant
+from monitor.checks.running import Reached, SiteSight
+from monitor.checks.verdict import EXIT_OF, Verdict, judge, judge_unread
+from monitor.cli.session import (
+    Commands,
+    UtcOption,
+    find_zones,
+    open_database,
+    options,
+    print_json,
+    read_service,
+    tell,
+    tell_instant,
+)
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.instants import parse, spell_age
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, StoreError
 from monitor.store.alerting.sites import load_sites_summary
+from monitor.store.database.engine import Database
 from monitor.store.readings.sources import load_polls
 from monitor.store.scenes.arrivals import load_waiting
 from monitor.store.schema.views import load_view
@@ -29,8 +40,22 @@ app = Commands()
 @app.command(epilog="Example: slopeward status --json")
 def status(utc: UtcOption = False) -> None:
     """Say level, observability and newest datum of each site; exit 0 all seen, 5 degraded, 6 blind."""
-    service, db = open_service()
+    service = read_service()
     now = datetime.now(UTC)
+    try:
+        with open_database(service) as db:
+            verdict = _show(service, db, now, utc=utc)
+    except StoreError as error:
+        verdict = judge_unread(error.message)
+        if options().as_json:
+            print_json({"state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": []})
+        else:
+            _print((), verdict, now, lambda _: service.web.timezone)
+    raise typer.Exit(EXIT_OF[verdict.state])
+
+
+def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> Verdict:
+    """Print what the database holds, and whether it takes writes at this moment."""
     with db.read() as c:
         stamps = load_stamps(c)
         tops = {s.id: len(s.levels) - 1 for s in load_sites_summary(c)}
@@ -41,7 +66,7 @@ def status(utc: UtcOption = False) -> None:
         zones = find_zones(c, utc=utc)
     sights = [_see(row, tops) for row in rows]
     declared = [] if sights else _find_declared(service)
-    verdict = judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared)
+    verdict = judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared, _try_to_write(db))
     if options().as_json:
         print_json({
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
@@ -74,7 +99,15 @@ def status(utc: UtcOption = False) -> None:
                 zone = zones(one.site)
                 since = f"since {tell_instant(one.error_since, zone)}"
                 print(f"  {one.site}: source {one.source} {since}: {tell(one.error, zone)}")
-    raise typer.Exit(EXIT_OF[verdict.state])
+    return verdict
+
+
+def _try_to_write(db: Database) -> Reached:
+    try:
+        db.require_writable()
+    except StoreError as error:
+        return Reached(error.message)
+    return Reached("")
 
 
 def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:

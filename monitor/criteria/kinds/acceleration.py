@@ -1,7 +1,6 @@
 """Acceleration of displacement along the direction of movement against a bound per level, in mm/day2."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
 from forecasting.kinematics.acceleration import Acceleration
@@ -10,6 +9,7 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import (
     TOO_FEW,
     asks_backwards,
+    assess_track,
     describe_dwell,
     describe_fit,
     dwell_epochs,
@@ -18,7 +18,6 @@ from monitor.criteria.kinds.velocity import (
     is_clear,
     is_over,
     keep_fit,
-    measure_motion,
     name_way,
     pick_way,
 )
@@ -32,8 +31,6 @@ from monitor.series.assessment import (
     Windows,
     bound_of,
     each_track,
-    levels_of,
-    measure_nothing,
     pick_bound,
     recovery_of,
 )
@@ -92,14 +89,7 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
                 said.pop("way", None)  # signed, as the direction is
                 undecided[threshold.level] = explain_against(_AGAINST, "acceleration", said, criterion, spec, track)
         facts.append(said | {"looked": len(epochs)})
-    raise_level, hold_level = levels_of(facts)
-    return Assessment(
-        criterion=criterion.id, station=track.station, raise_level=raise_level, hold_level=hold_level, heard=heard,
-        fresh=heard and windows.is_fresh(newest_s, spec),
-        newest_s=newest_s, reason=_explain(criterion, spec, facts, raise_level),
-        facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
-        measure=partial(measure_motion, track, criterion) if heard else measure_nothing, undecided=undecided,
-    )  # fmt: skip
+    return assess_track(criterion, track, spec, windows, facts, _explain, heard=heard, undecided=undecided)
 
 
 def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Acceleration, ...]:

@@ -136,11 +136,21 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
                 of = {"rate": -aside.rate, "error": aside.error}
                 undecided[threshold.level] = explain_against(_ACROSS, "rate", said | of, criterion, spec, track)
         facts.append(said)
+    return assess_track(criterion, track, spec, windows, facts, _explain, heard=heard, undecided=undecided)
+
+
+def assess_track(
+    criterion: Criterion, track: Track, spec: SeriesSpec, windows: Windows, facts: list[dict[str, Any]],
+    explain: Callable[[Criterion, SeriesSpec, Sequence[dict[str, Any]], int], Message], *, heard: bool,
+    undecided: Mapping[int, Message],
+) -> Assessment:  # fmt: skip
+    """What was found of a track, bound by bound, as the answer of its criterion."""
+    newest_s = track.times_s[-1]
     raise_level, hold_level = levels_of(facts)
     return Assessment(
         criterion=criterion.id, station=track.station, raise_level=raise_level, hold_level=hold_level, heard=heard,
         fresh=heard and windows.is_fresh(newest_s, spec),
-        newest_s=newest_s, reason=_explain(criterion, spec, facts, raise_level),
+        newest_s=newest_s, reason=explain(criterion, spec, facts, raise_level),
         facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
         measure=partial(measure_motion, track, criterion) if heard else measure_nothing, undecided=undecided,
     )  # fmt: skip

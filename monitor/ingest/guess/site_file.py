@@ -15,7 +15,7 @@ from monitor.config.site_schema import SITE_ID
 from monitor.domain.instants import spell_duration
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL, convert, is_unit_of, list_units
 from monitor.domain.site import Site
-from monitor.domain.witnesses import find_voting_series
+from monitor.domain.witnesses import find_voting_series, is_judged
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import Content, Said
@@ -186,15 +186,7 @@ def find_absent(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
 
 def _find_unjudged(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
     """The series of a table that say something of the slope, and that no criterion of the site hears."""
-    heard = find_voting_series(site)
-
-    def is_heard(sensor: Sensor) -> bool:
-        station = site.station(sensor.station)
-        spec = None if station is None else station.find_series(sensor.quantity)
-        is_beside = station is not None and not station.on_slope  # it is to say nothing of the slope
-        return is_beside or (spec is not None and (sensor.station, spec.quantity) in heard)
-
-    return [s for s in sensors if s.quantity not in BESIDE and not is_heard(s)]
+    return [s for s in sensors if s.quantity not in BESIDE and not is_judged(site, s.station, s.quantity)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def _compare(
         try:
             found = find_radar_change(one)
         except ImageryError as error:
-            if str(scene.path) in str(error):
+            if error.path is not None and error.path.is_relative_to(scene.path):
                 raise
             said.append(_tell_unfit([date for date, _ in dates], error))
         else:

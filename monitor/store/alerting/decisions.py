@@ -23,7 +23,7 @@ from monitor.domain.decision import (
     instant,
     seconds,
 )
-from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
@@ -190,7 +190,7 @@ def load_decision(c: Connection, decision_id: int) -> DecisionRow:
 
 # ---- what a view is made of, besides the readings --------------------------------------------------------------
 def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newest]:
-    """Newest epoch of each series by `station.quantity`, as known now (or at an earlier instant, by a seek)."""
+    """Newest epoch of each series by `station.quantity`, as received now (or until an earlier instant, by a seek)."""
     k = t.series_latest.c
     rows = c.execute(
         select(t.series.c.id, t.series.c.station, t.series.c.quantity, k.observed_at, k.received_at, k.flags)
@@ -199,15 +199,15 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
         .order_by(t.series.c.station, t.series.c.quantity)
     ).all()
     found = {}
-    o = t.observation.c
+    o, until = t.observation.c, known_at + FUTURE_TOLERANCE
     for r in rows:
         observed_at, received_at, flags = r.observed_at, r.received_at, r.flags
-        if received_at > known_at or observed_at > known_at:
+        if received_at > known_at or observed_at > until:
             # the newest row came after the instant asked for: seek what was known then
             then = c.execute(
                 select(o.observed_at, o.received_at, o.flags)
                 .where(
-                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= known_at,
+                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= until,
                     o.flags.not_like("%future%"),
                 )
                 .order_by(o.observed_at.desc())
@@ -217,7 +217,7 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
                 continue
             observed_at, received_at, flags = then
         flag_list = tuple(f for f in flags.split(",") if f)
-        found[f"{r.station}.{r.quantity}"] = Newest(seconds(observed_at), seconds(received_at), flag_list)
+        found[f"{r.station}.{r.quantity}"] = Newest.of(observed_at, received_at, flag_list)
     return found
 
 

@@ -22,10 +22,12 @@ from sqlalchemy.pool import QueuePool
 
 from monitor.errors import StoreBusyError, StoreError
 from monitor.store.database.seals import Sealing
+from monitor.store.schema.tables import metadata
 
 P = ParamSpec("P")
 R = TypeVar("R")
 SQLITE_BUSY_S: Final = 5.0  # of one try: what an alarm depends on tries again by itself, and says so meanwhile
+LOCK_TIMEOUT_MS: Final = 10_000  # of a statement on PostgreSQL
 PATIENCE_S: Final = 60.0  # for work that nobody does again at once: jobs and verbs of the command line
 log = logging.getLogger(__name__)
 # how long at least, and since when the work runs that would be done anew
@@ -140,7 +142,7 @@ class Database:
             self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
             connect_args={
                 # compiling a question takes longer than most of ours take to answer
-                "options": "-c timezone=UTC -c lock_timeout=10000 -c jit=off", "connect_timeout": 10,
+                "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS} -c jit=off", "connect_timeout": 10,
                 "application_name": self.session,
                 "client_encoding": "utf8",  # a database without an encoding (SQL_ASCII) would answer in bytes
                 # a server that went without a word is noticed in half a minute
@@ -224,6 +226,24 @@ class Database:
                 yield connection
                 return
 
+    def require_writable(self) -> None:
+        """Make sure that a transaction could write now, whoever may write by this object; nothing is written.
+
+        Raises:
+            StoreError: it is gone, read-only or locked, or we may not write.
+        """
+        names = ", ".join(f'"{name}"' for name in metadata.tables)
+        try:
+            with translated(), self.engine.connect() as connection:
+                connection = connection.execution_options(slopeward_write=True)  # noqa: PLW2901
+                with connection.begin() as transaction:
+                    if not self.is_sqlite:  # as each writer holds it
+                        connection.exec_driver_sql(f"LOCK TABLE {names} IN ROW EXCLUSIVE MODE")
+                    connection.exec_driver_sql("DELETE FROM service_state WHERE 1 = 0")  # refused where all writes are
+                    transaction.rollback()
+        except DBAPIError as error:
+            raise StoreError(f"the database takes no writes of ours: {error.orig}") from error
+
     def __enter__(self) -> Self:
         return self
 
@@ -246,15 +266,14 @@ def translated() -> Iterator[None]:
     """A database that is away or locked is a StoreBusyError; one that was never set up is a StoreError."""
     try:
         yield
-    except OperationalError as error:
-        _refuse_unset(error)
-        raise StoreBusyError(f"the database does not answer or is locked: {error.orig}") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise StoreBusyError(f"the connection to the database was lost: {error.orig}") from error
         if _is_refused_write(error):
             raise StoreBusyError(f"the database is read-only for us: {error.orig}") from error
         _refuse_unset(error)
+        if isinstance(error, OperationalError):
+            raise StoreBusyError(f"the database does not answer or is locked: {error.orig}") from error
+        if error.connection_invalidated:
+            raise StoreBusyError(f"the connection to the database was lost: {error.orig}") from error
         raise
 
 

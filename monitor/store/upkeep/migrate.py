@@ -67,11 +67,15 @@ def require_current(db: Database) -> None:
     Raises:
         StoreError: it does not; the text names the command to run.
     """
-    needed, found, fits = head(), "", False
-    if not _is_missing(db):
-        with db.read() as connection:
-            found = _current(connection)
-            fits = found == needed and views.views_are_current(connection)
+    if _is_missing(db):
+        raise StoreError(
+            f"there is no database {db.url.database}: it was never made, or its file is gone; `slopeward db upgrade` "
+            "makes an empty one, `slopeward db restore FILE --yes` brings a copy back"
+        )
+    needed = head()
+    with db.read() as connection:
+        found = _current(connection)
+        fits = found == needed and views.views_are_current(connection)
     if fits:
         return
     if not found:
@@ -84,8 +88,9 @@ def require_current(db: Database) -> None:
 
 def _is_missing(db: Database) -> bool:
     """Whether the file of a SQLite database is not there: whoever opens it to read would leave an empty one."""
-    name = db.url.database
-    return db.is_sqlite and bool(name) and name != ":memory:" and not Path(str(name)).exists()
+    name = db.url.database or ""
+    is_file = db.is_sqlite and name not in {"", ":memory:"} and not name.startswith("file:")
+    return is_file and not Path(name).exists()
 
 
 def make_config(connection: Connection | None = None) -> Any:

@@ -26,6 +26,7 @@ from monitor.store.database.engine import Database
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.upkeep import backup, migrate
+from monitor.store.upkeep.used_readings import find_altered
 
 NO_SCRATCH: Final = 3  # status of the process of `prove_apart`
 SCRATCH: Final = "slopeward_proof_"
@@ -202,12 +203,15 @@ _REFERENCES: Final = tuple(
 )  # fmt: skip
 
 
-def verify(connection: Connection, audit_head: str | None = None) -> list[str]:
+def verify(
+    connection: Connection, audit_head: str | None = None, note: Callable[[int, int], None] = lambda *_: None
+) -> list[str]:
     """Read the whole database and name everything that is not as it was written.
 
     Args:
         connection: a read transaction.
         audit_head: a head of the audit log noted earlier; it must still be in the chain.
+        note: called with how many decisions were compared with their readings, and of how many.
 
     Returns:
         One line per finding; empty when all is well.
@@ -217,6 +221,7 @@ def verify(connection: Connection, audit_head: str | None = None) -> list[str]:
         *_verify_hashes(connection),
         *verify_stories(connection),
         *find_unsealed(connection),
+        *find_altered(connection, note),
         *_verify_references(connection),
         *(finding for table in t.metadata.sorted_tables for finding in _verify_values(connection, table)),
     ]

@@ -26,6 +26,7 @@ from tests.data.site_text import FOUR, head, series, station
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+AHEAD = timedelta(minutes=4)
 DAYS = 12
 SITE = (
     head("slope", longitude=9.0, timezone="Europe/Zurich", levels=FOUR)
@@ -71,6 +72,8 @@ def fill(db: Database, site: Site) -> None:
         late = timedelta(hours=luck.uniform(1, 90)) if luck.random() < 0.1 else timedelta(seconds=luck.uniform(1, 99))
         if 100 <= i < 110:
             late = START + 140 * HOUR - at  # a logger that was cut off says all at once
+        if i >= 240:
+            late = -AHEAD  # a clock a little ahead
         for part, value in (("east", i * 0.2), ("north", i * -0.1), ("up", 0.0)):
             say("G1", f"displacement_{part}", "mm", at, at + late, value + luck.gauss(0, 1), solution="rapid")
         if luck.random() < 0.3:
@@ -114,7 +117,8 @@ def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(datab
     luck = Random(5)
     to_at = START + timedelta(days=DAYS)
     looks = sorted(START + timedelta(hours=luck.uniform(20, DAYS * 24)) for _ in range(25))
-    looks += [to_at]
+    looks += [START + hour * HOUR - part * AHEAD for hour in (250, 251, 280) for part in (1.0, 0.9, 0.1, 0.0)]
+    looks = [*sorted(looks), to_at]
     seen = set()
     with database.read() as c:
         history = History(c, [site], looks[0], to_at, Known("received"))

@@ -213,3 +213,16 @@ def test_what_is_no_backscatter_is_refused_in_one_line(tmp_path, values, error, 
         find_radar_change(RadarAsked(before=(path,), after=(path,)))
     assert isinstance(told.value, ImageryError)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("torn", ["before", "after"])
+def test_an_error_says_by_value_which_file_it_is_about(images, tmp_path, torn):
+    _, paths = images
+    own = {name: tmp_path / path.name for name, path in paths.items()}
+    for name, path in own.items():
+        path.write_bytes(paths[name].read_bytes())
+    for damage in (b"", b"no raster", own[torn].read_bytes()[:20_000]):
+        own[torn].write_bytes(damage)
+        with pytest.raises(ImageryError) as told:
+            find_radar_change(RadarAsked(before=(own["before"],), after=(own["after"],)))
+        assert told.value.path == own[torn]

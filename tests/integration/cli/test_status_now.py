@@ -1,0 +1,122 @@
+"""`slopeward status` tries the database itself: what core wrote last is no word on the present."""
+
+import json
+import sqlite3
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+
+from monitor.cli.main import run_verb
+from monitor.store.database import engine
+from monitor.store.database.engine import Database
+from monitor.store.service_state import stamp
+from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
+
+
+@pytest.fixture
+def service(database, database_url, tmp_path, monkeypatch, capsys):
+    """A database in which core said just now that all is well; what `status` answers and prints."""
+    now = datetime.now(UTC)
+    slope = WatchedSlope(database, SITE_TEXT)
+    slope.now = now - timedelta(hours=30)
+    slope.live(30, looks=1)
+    with database.write() as c:
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, now)
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
+    monkeypatch.setattr(engine, "SQLITE_BUSY_S", 0.2)
+    database.close()
+
+    def ask(*words):
+        code = run_verb(["status", *words])
+        said = capsys.readouterr()
+        assert "internal error" not in said.out + said.err
+        return code, said.out + said.err
+
+    return ask
+
+
+def seen(service):
+    code, said = service()
+    assert code == 0, said
+    assert "bench" in said
+
+
+def blind(service, why):
+    code, said = service()
+    assert code == 6, said
+    assert "blind" in said
+    assert why in said
+    code, said = service("--json")
+    answer = json.loads(said)
+    assert (code, answer["state"]) == (6, "blind")
+    assert any(why in str(reason) for reason in answer["reasons"])
+    return answer
+
+
+@contextmanager
+def held(url, statement):
+    """A transaction of somebody else that has the lock."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(make_url(url).database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+        return
+    with Database(url) as other, other.engine.connect() as c, c.begin():
+        c.execute(text(statement))
+        yield
+
+
+LOCKS = ("LOCK TABLE site_state IN EXCLUSIVE MODE", "LOCK TABLE service_state IN ACCESS EXCLUSIVE MODE")
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_that_somebody_holds_is_named(service, database_url, lock, monkeypatch):
+    if database_url.startswith("sqlite") and lock != LOCKS[0]:
+        pytest.skip("a file has one lock")
+    monkeypatch.setattr(engine, "LOCK_TIMEOUT_MS", 300)
+    seen(service)
+    with held(database_url, lock):
+        answer = blind(service, "lock")
+        assert bool(answer["sites"]) == (lock == LOCKS[0]), "what can be read is shown"
+    seen(service)
+
+
+def test_a_database_that_takes_no_writes_is_named(service, database_url, monkeypatch):
+    seen(service)
+    if database_url.startswith("sqlite"):
+        path = make_url(database_url).database
+        monkeypatch.setenv("SLOPEWARD_DATABASE__URL", f"sqlite:///file:{path}?mode=ro&uri=true")
+        blind(service, "read-only")
+        return
+    name = make_url(database_url).database
+    with Database(database_url) as db, db.engine.connect() as c, c.begin():
+        c.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    assert blind(service, "read-only")["sites"], "what can be read is shown"
+
+
+def test_a_database_that_is_gone_is_named_and_not_made_anew(service, database_url, monkeypatch):
+    seen(service)
+    if not database_url.startswith("sqlite"):
+        monkeypatch.setenv("SLOPEWARD_DATABASE__URL", make_url(database_url).set(port=1).render_as_string(False))
+        blind(service, "does not answer")
+        return
+    path = Path(make_url(database_url).database)
+    for one in path.parent.glob(f"{path.name}*"):
+        one.unlink()
+    blind(service, f"there is no database {path}")
+    assert not path.exists(), "who only reads leaves no empty one"
+
+
+def test_a_torn_file_is_named(service, database_url):
+    if not database_url.startswith("sqlite"):
+        pytest.skip("a server looks after its files")
+    path = Path(make_url(database_url).database)
+    whole = path.read_bytes()
+    third = whole[: len(whole) // 3]
+    for torn, why in ((third, "torn"), (whole[:4096], "torn"), (b"x" * 9000, "no SQLite"), (b"", "no schema")):
+        path.write_bytes(torn)
+        blind(service, why)
