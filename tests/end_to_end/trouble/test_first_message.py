@@ -81,7 +81,8 @@ def test_a_failure_that_came_as_a_backlog(
 ) -> None:
     """The machine slept for nine hours; the readings wait with the broker, the last of them too old to vote."""
     now = datetime.now(UTC)
-    with running(tmp_path, database_url, mosquitto.url, receiver) as service:
+    day = lambda text: text.replace('50.0, window = "2h"', '50.0, window = "1d"')  # noqa: E731  so far back is looked
+    with running(tmp_path, database_url, mosquitto.url, receiver, change=day) as service:
         move(mosquitto.url, 0.0, 3.0, now - 10 * HOUR)
         wait_for(lambda: stored(service) == 74, what="the quiet readings")
         wait_for(lambda: evaluated_at(service), what="the first evaluation")
