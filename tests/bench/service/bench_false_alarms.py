@@ -153,14 +153,12 @@ def count(name: str) -> dict[str, Any]:
     highest: dict[date, int] = {}
 
     def answer(memory: Memory) -> Memory:
-        pending = {
-            k: date.fromisoformat(k.partition("@")[2][:10]) for k, s in memory.steps.items() if s.state == "pending"
-        }
         if name.endswith(UNANSWERED):
             return memory
         yesterday = max(highest, default=date.min)
-        open_ = {k for k, at in pending.items() if {at, max(at, yesterday)} <= known}
-        return memory_with(memory, dict.fromkeys(pending.keys() - open_, "instrument"))
+        asked = {key: date.fromisoformat(key.partition("@")[2][:10]) for key in memory.steps.keys() - memory.answers}
+        over = [key for key, at in asked.items() if not {at, max(at, yesterday)} <= known]
+        return memory_with(memory, dict.fromkeys(over, "instrument"))
 
     for now, decision in replay(site, rows, person=answer):
         highest[now.date()] = max(decision.level, highest.get(now.date(), 0))
