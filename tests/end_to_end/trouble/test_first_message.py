@@ -179,8 +179,8 @@ def test_slow_receivers(
     assert set(sent.values()) == {1}, "what a receiver takes is sent once"
 
 
-@pytest.mark.parametrize("way", ["a site file that speaks for another site", "a decoder that reads all topics"])
-def test_a_site_that_speaks_for_others(
+@pytest.mark.parametrize("way", ["a site file that publishes for another site", "a decoder that reads all topics"])
+def test_a_site_that_publishes_for_others(
     database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, report: Report, way: str
 ) -> None:
     """Its file is refused and people read why; the retained state of the other stays what the service said last."""
