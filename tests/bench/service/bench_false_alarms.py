@@ -14,7 +14,6 @@ import argparse
 import csv
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -38,6 +37,7 @@ NAME: Final = "false-alarms"
 SERIES: Final = Path(os.environ.get("SLOPEWARD_DATA", HERE.parents[4] / "shared" / "data")) / "timeseries"
 LEVELS: Final = ("yellow", "orange", "red")
 AFTER: Final = timedelta(days=21)  # the longest window of these bounds, and how long a vote lasts
+LAG: Final = timedelta(days=3)  # from an answer to the last look that still counts the question
 MOVING_MM: Final = 0.6 * 2.0 * 7.0  # in a week: the recovery limit of yellow of Outang
 UNANSWERED: Final = ", unanswered"
 NEWEST: Final = timedelta(days=365 * 5)
@@ -155,9 +155,9 @@ def count(name: str) -> dict[str, Any]:
     def answer(memory: Memory) -> Memory:
         if name.endswith(UNANSWERED):
             return memory
-        yesterday = max(highest, default=date.min)
+        yesterday = max(highest, default=date(1990, 1, 1))
         asked = {key: date.fromisoformat(key.partition("@")[2][:10]) for key in memory.steps.keys() - memory.answers}
-        over = [key for key, at in asked.items() if not {at, max(at, yesterday)} <= known]
+        over = [key for key, at in asked.items() if not {at, max(at, yesterday + LAG)} <= known]
         return memory_with(memory, dict.fromkeys(over, "instrument"))
 
     for now, decision in replay(site, rows, person=answer):
@@ -176,9 +176,23 @@ def count(name: str) -> dict[str, Any]:
 
 
 def write(value: dict[str, Any]) -> str:
-    """Unexplained days and first days of a record, in a cell."""
-    days = " / ".join(str(value["unexplained"][n]) for n in LEVELS)
-    return days + (" | " + ", ".join(f"{n} {at}" for n, at in value["first"].items()) if value["first"] else " | ")
+    """Unexplained days and first days of a record, in two cells."""
+    first = ", ".join(f"{n} {at}" for n, at in value["first"].items())
+    return f"{' / '.join(str(value['unexplained'][n]) for n in LEVELS)} | {first or '-'}"
+
+
+def tabulate(figures: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The table of docs/benchmarks/README.md: two columns for each of what is kept."""
+    yield "| record | days |" + "".join(f" {label} | known, {label} |" for label in figures)
+    yield "|---|---|" + "---|---|" * len(figures)
+    for name in next(iter(figures.values())):
+        found = [by_record[name] for by_record in figures.values() if name in by_record]
+        yield f"| {name} | {found[0]['days']:,} | {' | '.join(map(write, found))} |"
+    sums = (
+        [str(sum(value["unexplained"][n] for value in by_record.values())) for n in LEVELS]
+        for by_record in figures.values()
+    )
+    yield "| all | |" + "".join(f" {' / '.join(one)} | |" for one in sums)
 
 
 def main() -> None:
@@ -197,10 +211,7 @@ def main() -> None:
             figures[given.label] = figures.get(given.label, {}) | {name: value}
             record.record(NAME, "python -m tests.bench.service.bench_false_alarms", figures)
             print(f"{time.monotonic() - began:4.0f} s  {name} | {value['days']} | {write(value)}", flush=True)
-    total: Counter[str] = Counter()
-    for value in figures[given.label].values():
-        total.update({"days": value["days"], **value["unexplained"]})
-    print("all:", dict(total))
+    print(*tabulate(figures), sep="\n")
 
 
 if __name__ == "__main__":
