@@ -171,8 +171,19 @@ def count(name: str) -> dict[str, Any]:
     return {
         "days": len(days), "unexplained": sort(explained=False), "explained": sort(explained=True),
         "first": {n: found[0].isoformat() for n, found in risen.items() if found},
-        "unexplained_on": [at.isoformat() for at, v in days if at not in known and v],
+        "unexplained_on": join([at for at, v in days if at not in known and v]),
     }  # fmt: skip
+
+
+def join(days: Sequence[date]) -> list[str]:
+    """Days in a row as their first and last."""
+    rows: list[list[date]] = []
+    for at in days:
+        if rows and at - rows[-1][-1] == timedelta(days=1):
+            rows[-1].append(at)
+        else:
+            rows.append([at])
+    return [f"{row[0]} to {row[-1]}" for row in rows]
 
 
 def write(value: dict[str, Any]) -> str:
