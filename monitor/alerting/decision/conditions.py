@@ -20,7 +20,7 @@ from forecasting.message import (
 from monitor.alerting.decision.common_silence import SILENT_SLOPE
 from monitor.alerting.decision.ladder import Rung
 from monitor.alerting.decision.late_crossings import find_late
-from monitor.alerting.decision.lost_levels import describe_lost
+from monitor.alerting.decision.lost_levels import RARE, describe_lost, rare_key
 from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
 from monitor.alerting.decision.situation import Outlook, Situation
@@ -106,7 +106,7 @@ _OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
 _WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
 
 HAZARD_KEY = "hazard"
-UNDECIDED, RARE = ":undecided_", ":rare"
+UNDECIDED = ":undecided_"
 REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
 _LOUD: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
 
@@ -143,7 +143,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
         found |= _list_sight(site, now_s, situation.outlook, situation.rung, stale)
         rare = situation.outlook.rare.items()
-        found |= {f"health:{'.'.join(p)}{RARE}": Condition("health", 1, now_s, text) for p, text in rare}
+        found |= {rare_key(place): Condition("health", 1, now_s, text) for place, text in rare}
         if situation.outlook.silence is not None:
             found[SILENT_SLOPE] = situation.outlook.silence.describe()
     found |= find_late(windows, situation.rung.level)

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 from operator import attrgetter
 from typing import Final
@@ -14,6 +14,7 @@ from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import Condition, instant, seconds
 from monitor.domain.instants import EPOCH
 from monitor.domain.keys import Support
+from monitor.domain.observation import Reading
 from monitor.domain.witnesses import find_groups
 from monitor.series.assessment import Assessment, Warm, Windows
 
@@ -24,6 +25,7 @@ _LATE: Final = Template(
 )
 LATE: Final = "health:site:late_"
 MOST: Final = 48  # instants that are looked at; a longer backlog is thinned evenly
+STORED: Final = timedelta(minutes=1)  # by then after its reception a reading is stored
 
 
 def find_late(windows: Windows, level: int) -> dict[str, Condition]:
@@ -55,9 +57,15 @@ def _list_backlog(windows: Windows) -> list[float]:
     if memory.seen_s is None or memory.started_s is None:
         return []
     seen_at, started_at = instant(memory.seen_s), instant(memory.started_s)
+
+    def is_new(r: Reading) -> bool:
+        """Received since the look before; a late one may have been received before that look and stored behind it."""
+        was_late = r.received_at - r.observed_at > STORED
+        return r.received_at > seen_at - (STORED if was_late else timedelta(0))
+
     found: set[datetime] = set()
     for readings in windows.view.readings.values():
-        new = [r.observed_at for r in takewhile(lambda r: r.received_at > seen_at, reversed(readings))]
+        new = [r.observed_at for r in takewhile(is_new, reversed(readings))]
         # of a series that nothing was known of, what was measured before the first look is its past
         begin_at = started_at if len(new) == len(readings) else EPOCH
         mine = [at for at in reversed(new) if begin_at < at <= instant(windows.now_s)]

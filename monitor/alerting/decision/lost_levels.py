@@ -19,7 +19,13 @@ from monitor.series.assessment import Windows
 
 _MORE: Final = Template("reachable.more", "{text}; and so {n} more")
 _TOLD: Final = 2
+RARE: Final = ":rare"
 _DECLARED: Final = Template("reachable.declared", "{text} (declared: one every {every})")
+
+
+def rare_key(place: tuple[str, str]) -> str:
+    """The condition of a series that comes too seldom for a level."""
+    return f"health:{'.'.join(place)}{RARE}"
 
 
 def find_barred(windows: Windows) -> tuple[Barriers, Mapping[tuple[str, str], Message]]:
@@ -31,7 +37,8 @@ def find_barred(windows: Windows) -> tuple[Barriers, Mapping[tuple[str, str], Me
     rare: dict[tuple[str, str], Message] = {}
     for criterion, station, spec in list_followed(windows.site):
         key = VoteKey(criterion.id, station.id)
-        every_s = find_interval_s(windows.track(criterion, station.id).times_s, spec.interval_s)
+        was_rare = rare_key((station.id, spec.quantity)) in windows.memory.conditions
+        every_s = find_interval_s(windows.track(criterion, station.id).times_s, spec.interval_s, was_rare=was_rare)
         usual = declared.get(key, {})
         if barriers := usual if every_s == spec.interval_s else find_barriers(criterion, station, spec, every_s):
             found[key] = barriers

@@ -104,6 +104,9 @@ def test_one_decides_and_the_other_takes_over(
         a.start()
         b.start()
         wait_for(lambda: "standby:b" in turn.stamps(), what="the stamp of the one that stands by")
+        wait_for(
+            lambda: health(b)[1]["reasons"] == [], what="the one that decides to have read what waited with the broker"
+        )
         told = health(b)[1]
         assert (told["active"]["name"], list(told["standby"]), told["status"]) == ("a", ["b"], "ok")
         with urlopen(f"http://127.0.0.1:{b.port}/", timeout=20) as answer:

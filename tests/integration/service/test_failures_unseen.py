@@ -62,6 +62,7 @@ def test_the_machine_slept_through_the_failure_and_people_read_of_it_when_it_wak
                 slope.position[name] += rate / 24.0
                 rows.append((name, slope.position[name], asleep + hour * HOUR))
         woke = slope.now = asleep + 14 * HOUR
+        evaluate_site(database, slope.site, woke + MINUTE / 120, "tick")  # after the reception, before the commit
         for row in rows:
             slope.publish(*row)
         slope.now += MINUTE / 60

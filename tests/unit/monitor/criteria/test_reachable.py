@@ -1,8 +1,11 @@
 """Bounds that no motion reaches: refused where no instrument could mean them, else counted and told, with why."""
 
+import random
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitor.alerting.decision.decide import decide
 from monitor.checks.check import BAD, WARN, Finding
@@ -10,6 +13,7 @@ from monitor.checks.site_files import SiteFiles
 from monitor.checks.table import look, look_for_alarms
 from monitor.config.service import ServiceConfig
 from monitor.config.site import parse_site
+from monitor.criteria.reachable import SETTLED, find_interval_s
 from monitor.domain.decision import Decision, Memory, Newest, View, instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
@@ -107,8 +111,8 @@ def play(site: Site, every_s: Sequence[float]) -> list[Decision]:
 def test_a_station_that_reports_every_third_hour_cannot_reach_red_and_it_is_said_why():
     site = make_site()
     assert not find(site, "sites.unreachable")
-    looks = play(site, [HOUR] * 20 + [3 * HOUR] * 12 + [HOUR] * 12)
-    assert [looks[i].reachable_level for i in (19, 31, 43)] == [3, 1, 3]
+    looks = play(site, [HOUR] * 20 + [3 * HOUR] * 12 + [HOUR] * 24)
+    assert [looks[i].reachable_level for i in (19, 31, 43, 55)] == [3, 1, 1, 3], "a day of hourly readings says so"
     (told,) = [c for d in looks for c in d.changes if c.key == "health:site:reachable" and c.open]
     assert told.level == 2
     assert (
@@ -123,6 +127,36 @@ def test_a_station_that_reports_every_third_hour_cannot_reach_red_and_it_is_said
 def test_one_gap_takes_no_level_away():
     looks = play(make_site(), [HOUR] * 20 + [5 * HOUR] + [HOUR] * 12)
     assert {d.reachable_level for d in looks} == {3}
+
+
+@pytest.mark.parametrize("lost", [0.4, 0.5, 0.6])
+def test_a_series_that_loses_about_half_of_its_readings_is_told_once(lost):
+    chance = random.Random(7)
+    looks = play(make_site(), [HOUR] * 20 + [draw_step(chance, lost) for _ in range(200)])
+    told = [c.open for d in looks for c in d.changes if c.key == "health:G1.displacement:rare"]
+    assert told == [True]
+
+
+@settings(max_examples=25)
+@given(lost=st.floats(0.0, 0.9), seed=st.integers(0, 2**16))
+def test_whatever_share_is_lost_the_notice_comes_to_rest(lost, seed):
+    """By the newest eight intervals alone it changes up to once in seven readings."""
+    chance, at_s, times_s, is_rare, changes = random.Random(seed), 0.0, [], False, 0
+    for _ in range(1000):
+        at_s += draw_step(chance, lost)
+        times_s = [*times_s, at_s][-SETTLED - 1 :]
+        now_rare = find_interval_s(times_s, HOUR, was_rare=is_rare) > 1.5 * HOUR
+        changes += now_rare != is_rare
+        is_rare = now_rare
+    assert changes <= 25
+
+
+def draw_step(chance, lost):
+    """Time between two readings that arrive."""
+    hours = 1
+    while chance.random() < lost:
+        hours += 1
+    return hours * HOUR
 
 
 def test_motion_that_no_vote_rests_on_is_named():
