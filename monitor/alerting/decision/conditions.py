@@ -21,7 +21,7 @@ from monitor.alerting.decision.common_silence import SILENT_SLOPE
 from monitor.alerting.decision.ladder import BY_PERSON, Rung
 from monitor.alerting.decision.late_crossings import find_late
 from monitor.alerting.decision.lost_levels import describe_lost
-from monitor.alerting.decision.orphaned_votes import GONE
+from monitor.alerting.decision.orphaned_votes import GONE as ORPHANED
 from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
 from monitor.alerting.decision.situation import Outlook, Situation
@@ -448,7 +448,7 @@ def _name_support(key: str) -> Message:
     if isinstance(support, StepVote):
         return _STEP_AT(station=support.station, at=Timestamp(support.step.at_s, "minute"))
     rule = support.rule if isinstance(support, RuleKey) else support.criterion
-    return _SUPPORT(station=support.station, rule=rule.removesuffix(GONE))
+    return _SUPPORT(station=support.station, rule=rule.removesuffix(ORPHANED))
 
 
 def _name_asking(situation: Situation) -> Message:
