@@ -90,7 +90,7 @@
   function angle(found) {
     const rows = own(found).filter((r) => r.tangential_angle_deg !== null), last = newest(found), known = typeof last?.tangential_angle_deg === "number", unit = tr("degrees");
     return { latest: known ? `${show(last.tangential_angle_deg)}°` : "", spec: { x: ends(found), y: { unit, range: [0, 92] }, layers: [...bound(found, "tangential_angle", unit), line(rows, "tangential_angle_deg", tr("tangential angle"), unit, css("--curve"))] },
-      says: known ? tr("Against v_eq = {value}, as reviewed for this station.", { value: `${show(last.v_eq_mm_per_day)} mm/day` }) : tr("No angle: the station has no reviewed v_eq, or does not move beyond its noise.") };
+      says: known ? tr("Against a uniform creep of {value}, as reviewed for this station.", { value: `${show(last.v_eq_mm_per_day)} mm/day` }) : tr("No angle: no uniform creep is reviewed for the station, or it does not move beyond its noise.") };
   }
 
   function rain(found) {
