@@ -20,6 +20,7 @@ from monitor.language.scripts import find_script_texts
 from monitor.store.schema.views import NAMES as VIEWS
 from tests.property.alerting_laws import draw_story, play
 from tests.property.test_messages import TEMPLATES
+from tests.unit.monitor.language.test_catalogues import page_texts
 
 NAME = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z0-9]+)+\b(?!\()")
 TWICE = re.compile(r"\b([^\W\d_]{2,}) \1\b", re.IGNORECASE)
@@ -63,7 +64,9 @@ def test_no_text_names_what_is_internal_or_says_a_word_twice():
         if (found := find_faults(PLACE.sub("…", english).replace("… …", "…")))
     }
     assert faults == {}
-    assert [text for text in find_script_texts() if find_faults(PLACE.sub("…", text))] == []
+    pages = [text for one in page_texts() for text in (one if isinstance(one, tuple) else (one,))]
+    texts = [*find_script_texts(), *(re.sub(r"%\(\w+\)s", "…", text) for text in pages)]
+    assert [text for text in texts if find_faults(PLACE.sub("…", text))] == []
 
 
 @pytest.mark.parametrize("language", [code for code in LANGUAGES if code != "en"])
