@@ -25,7 +25,7 @@ _ALONE_WHEN_SEEN: Final = Template(
 )
 _MOVES_LESS: Final = Template(
     "neighbour.moves_less",
-    "{station} moves {n2} of the {n3} {unit} that motion of the slope would bring there ({n} distances away)",
+    "{station}, {n} steps of distance away, moves {n2} {unit} where {n3} {unit} would show that the slope moves",
 )
 _HELD: Final = Template("neighbour.held", "counts for {level} at most: {text}")
 _ANSWERED: Final = Template("neighbour.answered", "answered: {word}")

@@ -16,8 +16,7 @@ from monitor.series.witness import Motion, move_as_one
 
 MOVE_ALIKE: Final = Template(
     "question.move_as_one",
-    "{stations} move as one on reference {reference}, and nothing else moves: look "
-    "whether the slope or the reference moved",
+    "{stations} move as one on reference {reference}, and nothing else moves",
 )
 
 

@@ -16,6 +16,7 @@ from forecasting.message import (
     Timestamp,
     Value,
     join,
+    list_parts,
 )
 from monitor.alerting.decision.common_silence import SILENT_SLOPE
 from monitor.alerting.decision.ladder import BY_PERSON, Rung
@@ -43,13 +44,12 @@ from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETU
 
 _LONE_TOP: Final = Template(
     "witness.lone_top",
-    "only {stations} (one group of instruments) asks for {level}, which needs {n} independent witnesses: look "
-    "whether the slope moves",
+    "only {stations} (one group of instruments) asks for {level}, which needs {n} independent witnesses",
 )
 _ASIDE: Final = Template("question.set_aside", "set aside as {word}: {text}")
 _ALL_SILENT: Final = Template(
     "health.all_silent",
-    "{parent} is silent, and with it all that hangs on it ({names}): {text}. Look at its power and radio",
+    "{parent} is silent, and with it all that hangs on it ({names}): {text}",
 )
 NOTHING_NEWER: Final = Template("health.nothing_newer", "nothing newer than {at} has come")
 _BEFORE_WATCH: Final = Template(
@@ -94,11 +94,13 @@ _UNREACHABLE: Final = Template(
 _LOST: Final = Template("health.lost", "{level} cannot be raised, at most {level2}: {text}")
 _CANNOT_SEE: Final = Template(
     "health.cannot_see",
-    "cannot see: decide. {level} stays, but what it rests on has given no data since "
-    "{at}, longer than {duration}: look by other means, then set the level",
+    "cannot see: decide. {level} stays, but what it rests on has given no data since {at}, longer than {duration}",
 )
 _UNHEARD: Final = Template("health.unheard", "no criterion of the site file reads these any more: {keys}")
-_UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}; look at the slope and at the instrument")
+_UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}")
+_LOOK: Final = Template("question.look", "look whether the slope moves, and at the instrument")
+_LOOK_AT_POWER: Final = Template("health.look_at_power", "look at its power and radio")
+_LOOK_AND_SET: Final = Template("health.look_and_set", "look by other means, then set the level")
 _LONE_LEVEL: Final = Template("level.lone", "too few independent witnesses ask for {level}")
 _ALL_BACK: Final = Template(
     "level.all_back", "all that asked for {level} is clearly back within its bounds, by fresh readings"
@@ -151,7 +153,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     if ask.lone_top:
         top = sorted({k.station for k, level in ask.by_vote.items() if level >= site.top_level})
         text = _LONE_TOP(stations=NameList(tuple(top)), level=Term(site.levels[-1].name), n=site.fusion.top_needs)
-        found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=text))
+        found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _LOOK()])))
     if not windows.view.draining:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
         found |= _list_sight(site, now_s, situation.outlook, situation.rung, stale)
@@ -210,7 +212,7 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
             names = list(dict.fromkeys(station for station, _ in sorted(places)))
         newest_s = max((s for p in places if (s := senses[p].newest_s) is not None), default=None)
         last = NEVER_RECEIVED() if newest_s is None else NOTHING_NEWER(at=Timestamp(newest_s))
-        text = _ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last)
+        text = join([_ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last), _LOOK_AT_POWER()])
         sick[parent.key] = Condition("health", 1, min(silent[p] for p in places), text)
     return sick
 
@@ -292,7 +294,7 @@ def _list_question(windows: Windows, question: str, since_s: float, text: Messag
         return {
             f"health:{question}:set_aside": Condition("health", 1, since_s, _ASIDE(word=Term(str(answer)), text=text))
         }
-    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=text))}
+    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=join([text, _LOOK()])))}
 
 
 def review_due_s(criterion: Criterion) -> float | None:
@@ -337,7 +339,7 @@ def _list_sight(
             duration=Duration(site.fusion.hold_when_missing_s),
         )  # fmt: skip
         gone = [_UNHEARD(keys=join(map(_name_support, outlook.unheard), ", "))] if outlook.unheard else []
-        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, *gone, *stale]))
+        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, _LOOK_AND_SET(), *gone, *stale]))
     return found
 
 
@@ -354,7 +356,7 @@ def _list_undecided(windows: Windows, assessments: Sequence[Assessment]) -> dict
             known = windows.memory.conditions.get(key)
             if level in assessment.undecided:
                 why = assessment.undecided[level]
-                text = _UNDECIDED(station=assessment.station, text=why)
+                text = join([_UNDECIDED(station=assessment.station, text=why), _LOOK()])
                 found[key] = Condition("health", 2, windows.now_s, text)
             elif known is not None and not assessment.fresh:
                 found[key] = known
@@ -394,10 +396,18 @@ def list_changes(
             by_it = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
             changes.append(replace(change, notify=not (is_told and by_it)))
         elif new is None and old is not None:
-            was = old.reason.values["text"] if old.reason.id == VERIFY.id else old.reason
-            changes.append(_change(key, old, OVER(text=was), data_time, is_open=False))
+            changes.append(_change(key, old, OVER(text=_find_fact(old.reason)), data_time, is_open=False))
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
     return tuple(changes)
+
+
+def _find_fact(reason: Message) -> Value:
+    """What a condition found, without what it asked people to do: that is over."""
+    asked = reason.values["text"] if reason.id == VERIFY.id else reason
+    fact = list_parts(asked)[0] if isinstance(asked, str) else asked
+    if isinstance(fact, Message) and fact.id == _UNDECIDED.id:
+        return of_witness(fact.values["station"], fact.values["text"])
+    return fact
 
 
 def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
