@@ -23,7 +23,7 @@ from tests.property.test_messages import TEMPLATES
 from tests.unit.monitor.language.test_catalogues import page_texts
 
 NAME = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z0-9]+)+\b(?!\()")
-TWICE = re.compile(r"\b([^\W\d_]{2,}):? \1\b", re.IGNORECASE)
+TWICE = re.compile(r"\b(?:([^\W\d_]{2,}) \1|([^\W\d_]{4,}): \2)\b", re.IGNORECASE)
 # names that a reader types or looks up: keys of tables, fields of messages, views, settings of others
 OF_OTHERS = frozenset({
     "persistent_client_expiration", "max_queued_messages", "max_queued_bytes", "per_listener_settings",
