@@ -9,8 +9,8 @@ from monitor.checks.check import BAD, Check, found
 SILENT_WRITE_S: Final = 15.0  # a database that takes no write for so long is more than busy
 LATE_EVALUATION_S: Final = 60.0  # beyond the tick
 SLOW_BEAT_S: Final = 10.0  # a core that beats less often than this decides nothing now
-_NO_WRITES: Final = Template("check.decide.writes", "the database has taken no writes since {at}")
-_NO_WRITES_FOR: Final = Template("check.decide.writes_for", "the database has taken no writes since {at} ({problem})")
+_NO_WRITES: Final = Template("check.decide.writes", "database takes no writes since {at}")
+_NO_WRITES_FOR: Final = Template("check.decide.writes_for", "database takes no writes since {at} ({problem})")
 
 
 class Pulse(NamedTuple):
