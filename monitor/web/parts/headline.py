@@ -179,7 +179,7 @@ def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[
     for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
         watched.setdefault(row.site, set()).add(row.id)
     states: dict[str, dict[str, str | None]] = {}
-    for health in load_view(c, "station_health", site=frozenset(sites)):
+    for health in load_view(c, "station_health", site=frozenset(movements)) if movements else ():
         states.setdefault(health["site"], {})[health["station"]] = health["state"]
     motions = {
         site: describe_motion(rows, now, watched.get(site, set()), states.get(site, {}))
