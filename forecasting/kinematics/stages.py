@@ -35,9 +35,11 @@ _OVER_LOWEST: Final = Template(
     "movement.over_lowest", "velocity {velocity} > {bound}, the lowest velocity the site file warns of"
 )
 _MOVES: Final = Template("movement.moves", "moves at {velocity}")
-_NO_REFERENCE: Final = Template("movement.no_reference", "no v_eq to call it creep")()
-_V_EQ: Final = Template("movement.v_eq", "v_eq {velocity}")
-_USUAL: Final = Template("movement.usual", "the usual velocity (no reviewed v_eq) {velocity}")
+_NO_REFERENCE: Final = Template(
+    "movement.no_reference", "no velocity of uniform creep is reviewed to compare that with"
+)()
+_V_EQ: Final = Template("movement.v_eq", "uniform creep of {velocity}")
+_USUAL: Final = Template("movement.usual", "its usual velocity of {velocity} (no uniform creep is reviewed)")
 _CREEP: Final = Template("movement.creep", "velocity {velocity} <= {reference}")
 _STEADY: Final = Template("movement.steady", "velocity {velocity} > {times} times {reference}, steady")
 _NOT_STEADY: Final = Template(

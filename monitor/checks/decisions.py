@@ -46,7 +46,7 @@ CHECKS: Final = (
         lambda p: found(is_wrong=p.expects and p.late_s > LATE_EVALUATION_S, at=p.evaluated_at),
     ),
     Check(
-        "decide.core", Heartbeat, BAD, "core does not go round since {at}",
+        "decide.core", Heartbeat, BAD, "the core process stands still since {at}",
         lambda beat: found(is_wrong=beat.silent_s > SLOW_BEAT_S, at=beat.silent_at),
     ),
 )  # fmt: skip

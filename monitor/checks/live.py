@@ -187,7 +187,8 @@ def _unread_plans(seen: Rotas) -> Iterator[Found]:
 
 CHECKS: Final = (
     Check(
-        "mqtt.*.refused", Intake, BAD, "messages of the {name} session do not come: {refused}", _refused,
+        "mqtt.*.refused", Intake, BAD, "the broker refuses the {name} session of the service, no messages come "
+                                       "by it: {refused}", _refused,
         alarm=2, degrades=True,
     ),
     Check(
@@ -220,7 +221,7 @@ CHECKS: Final = (
     ),
     Check(
         "ingest.catching_up", Intake, WARN,
-        "catching_up: readings that waited are being read; silence is judged when they are in",
+        "catching up: readings that waited are being read; silence is judged when they are in",
         lambda s: found(is_wrong=not s.status.get("drained", True) and all(s.status["connected"].values())),
         degrades=True,
     ),
@@ -305,7 +306,8 @@ CHECKS: Final = (
         "mend it, then: slopeward channels test", key=f"{UNDELIVERED.removeprefix('health:')}*", alarm=2, degrades=True,
     ),
     Check(  # so many workers of a channel hang that no new one takes their place
-        "hanging.*", Telling, BAD, "channel {channel} hangs: its messages wait until the service starts again",
+        "hanging.*", Telling, BAD, "channel {channel} hangs: its messages wait until the service is started "
+                                   "again; start it again now",
         lambda s: (found(one, is_wrong=one in s.hanging, channel=one) for one in s.channels), alarm=2,
     ),
     Check(

@@ -239,7 +239,7 @@ CHECKS: Final = (
         _each(lambda one, _: one.observability == "degraded"), degrades=True,
     ),
     Check(
-        "sight.reach", Sights, WARN, "{site}: only level {reached} of {top} can be reached now",
+        "sight.reach", Sights, WARN, "{site}: at most level {reached} of {top} can be raised now",
         _each(lambda one, _: one.reachable_level < one.top_level), degrades=True,
     ),
 )  # fmt: skip

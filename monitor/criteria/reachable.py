@@ -198,8 +198,7 @@ def describe_barriers(site: Site, barriers: Barriers) -> Iterator[tuple[int, Bar
 
 def tell(site: Site, criterion: str, stations: Sequence[str], level: int, barrier: Barrier) -> Message:
     """The sentence on a level that cannot be reached, or late."""
-    quantity = next((c.quantity for c in site.criteria if c.id == criterion), "")
-    names = tuple(f"{station}.{quantity}" for station in stations)
+    names = tuple(stations)
     return (_CANNOT if barrier.is_shut else _LATE)(
         series=NameList(names[:3], more=max(0, len(names) - 3)), level=Term(site.levels[level].name),
         criterion=criterion, text=barrier.reason,

@@ -69,7 +69,9 @@ TRANSITIONS: Final[dict[tuple[AlertState | None, AlertStep], AlertState]] = {
 }
 _NO_STEP: Final = Template("alert.no_step", "alert {number} is {state}: this does not happen to it")
 _WHY_NOT: Final = {
-    AlertStep.ACKNOWLEDGE: Template("alert.no_acknowledge", "alert {number} is {state}: nothing to acknowledge"),
+    AlertStep.ACKNOWLEDGE: Template(
+        "alert.no_acknowledge", "alert {number} is {state}: there is nothing to acknowledge"
+    ),
     AlertStep.SHELVE: Template("alert.no_shelve", "alert {number} is {state}: it cannot be shelved"),
     AlertStep.UNSHELVE: Template("alert.no_unshelve", "alert {number} is {state}: it is on no shelf"),
     AlertStep.TAKE_OUT: Template("alert.no_take_out", "alert {number} is {state}: it cannot be taken out of service"),

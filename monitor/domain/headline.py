@@ -16,7 +16,7 @@ Frozen = Mapping[str, Any]
 _NOTHING: Final[Mapping[str, Any]] = {}
 SIGHT_WORDS: Final[Mapping[str, Message]] = {
     "full": Template("sight.full", "every series that votes reports")(),
-    "degraded": Template("sight.degraded", "some series that vote are missing")(),
+    "degraded": Template("sight.degraded", "some series that can vote give no valid data")(),
     "blind": Template("sight.blind", "no valid data from the stations behind this level")(),
 }
 _MOVING: Final = Template("headline.moving", "Moving {rate} over {window} at {place}, {level} from {bound}")
@@ -35,12 +35,13 @@ _RATE_MANY: Final = Template(
     "headline.rate.many", "Rate of {quantity} is {rate} over {window} at {n2} of {n3} stations, {level} from {bound}"
 )
 _STATIONS: Final = Template("headline.stations", "{n} stations")
-_ONE_CAN: Final = Template("sight.one_can", "1 independent witness can vote, {n} needed")
-_CAN: Final = Template("sight.can", "{n} independent witnesses can vote, {n2} needed")
+_ONE_CAN: Final = Template("sight.one_can", "1 independent witness can vote, {n} are needed for the highest level")
+_CAN: Final = Template("sight.can", "{n} independent witnesses can vote, {n2} are needed for the highest level")
 _POSSIBLE: Final = Template("outlook.possible", "failure possible {at} to {at2}")
 _POSSIBLE_NOW: Final = Template("outlook.possible_now", "failure possible now, until {at}")
 _ENDED: Final = Template(
-    "outlook.ended", "the failure window {at} to {at2} is over, no reading of the slope came since"
+    "outlook.ended",
+    "the failure window {at} to {at2} is over, and no reading of the slope came since: nothing says that it held",
 )
 
 

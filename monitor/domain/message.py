@@ -32,6 +32,7 @@ _KINDS: Final = {
 }
 CRITERION_NAMED: Final = Template("loosening.criterion", "criterion {criterion}")
 RULE_NAMED: Final = Template("loosening.rule", "fusion rule {rule}")
+_SERIES: Final = Template("series.named", "{station} {quantity}")
 _DOWN: Final = Template("essence.down", "down from {level}")
 _WHERE: Final = Template("body.where", "Where: {place}")
 _SINCE: Final = Template("body.since", "Since {at}")
@@ -130,6 +131,16 @@ def _say_place(site: Site) -> str:
 def join_lines(lines: Iterable[Value]) -> Message:
     """A body of its lines."""
     return join(lines, "\n")
+
+
+def name_series(series: str) -> Message:
+    """A series as people read it.
+
+    >>> name_series("G1.crack_opening")
+    'G1 crack opening'
+    """
+    station, _, quantity = series.partition(".")
+    return _SERIES(station=station, quantity=Term(quantity))
 
 
 def split_lines(body: str) -> list[Value]:

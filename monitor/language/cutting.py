@@ -6,6 +6,8 @@ from typing import Final
 SUBJECT_LENGTH: Final = 200  # where nobody says how long
 CUT: Final = " …"
 _END: Final = re.compile(r"(; |；)|, |，| ?[(（]|[)）]")  # of a part, of a clause, and brackets
+_COMMAND: Final = re.compile(r"`[^`]*(?:`|$)|\bslopeward (?:(?!\. |[;,()（）；，。`]).)*")
+_LEADING: Final = re.compile(r"[;,.(:（；，。：]?[^;,.(:（；，。：]{0,12}[:(（：]? ?$")  # `. Run: ` before a command
 _CLAUSE: Final = re.compile("[,;，；。]")
 _FIGURE: Final = re.compile(r"(?:[ ，；][-+±]?[\d.]*)+$")  # whose unit was cut off
 
@@ -37,13 +39,18 @@ def first_clause(text: str) -> str:
 
 
 def cut_words(text: str, most: int) -> str:
-    """The first words of a text that fit; a figure whose unit was cut off goes as well.
+    """The first words of a text that fit; a figure whose unit was cut off, or half a command, goes as well.
 
     >>> cut_words("close the road and the footbridge", 19), cut_words("at 310 mm/day", 9)
     ('close the road …', 'at …')
+    >>> cut_words("the file differs. Run: slopeward sites propose a.toml --by NAME", 45)
+    'the file differs …'
     """
     if len(text) <= most:
         return text
     words = text[: max(most - len(CUT), 0) + 1]
     whole = words[: max(words.rfind(" "), most // 2)][: max(most - len(CUT), 0)]
+    for command in _COMMAND.finditer(text):
+        if command.start() < len(whole) < command.end():
+            whole = _LEADING.sub("", text[: command.start()])
     return f"{_FIGURE.sub('', whole)}{CUT}"

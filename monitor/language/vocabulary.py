@@ -53,6 +53,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("active"), N_("shadow"), N_("retired"), N_("withheld"),
     # states of instruments, flags of readings
     N_("ok"), N_("stuck"), N_("flagged"), N_("silent"), N_("sick"), N_("stale"), N_("out of range"), N_("future"),
+    N_("to be verified"), N_("without a stage"),
     N_("undeclared"), N_("suspect"), N_("unusable"), N_("clock"), N_("battery"), N_("solar"), N_("snow ice"),
     N_("mistyped"), N_("decimal point or unit"), N_("sign"), N_("digits swapped"), N_("a digit is missing"),
     N_("a digit too many"),

@@ -48,12 +48,12 @@ _STEPS: Final = Template("movement.steps", "{n} unexplained steps taken out")
 _NOT_JOINED: Final = Template(
     "movement.not_joined", "no failure window by forecast: quantiles of single components cannot be joined"
 )()
-_NEVER: Final = Template("movement.never", "no usable datum")()
-_SILENT: Final = Template("movement.silent", "no usable datum since {at}, allowed are {allowed}")
+_NEVER: Final = Template("movement.never", "no usable reading")()
+_SILENT: Final = Template("movement.silent", "no usable reading since {at}; {allowed} without one are allowed")
 _NEWER: Final = Template("failure.newer", "a newer forecast was issued")()
 _NOT_REACHED: Final = Template("failure.not_reached", "the shown forecast no longer reaches {velocity} mm/day")
 _REACHES: Final = Template("failure.reaches", "forecast by {model} reaches {velocity} mm/day")
-_OPEN_END: Final = Template("failure.open_end", "its slow quantile does not within the horizon")()
+_OPEN_END: Final = Template("failure.open_end", "in its slow quantile it does not within the horizon")()
 REAL: Final = 2.0  # standard errors from which the inverse of a velocity says anything
 
 

@@ -18,6 +18,7 @@ from typing import Final
 from forecasting.message import Figure, Message, NameList, Template, Timestamp, join
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.instants import parse, spell
+from monitor.domain.message import name_series
 from monitor.domain.observation import BROUGHT_BY, Reading
 from monitor.domain.site import SeriesSpec
 from monitor.series.assessment import ARRIVED, Warm, Windows
@@ -26,18 +27,16 @@ from monitor.series.steps import says_no
 
 _BETWEEN: Final = Template(
     "correction.between",
-    "{n} values of {series} from {at} to {at2} stand between those of the instrument and differ from these by up to "
-    "{n2} {unit}, brought by {names}",
+    "{names} brought {n} values of {series} from {at} to {at2} that the instrument did not send; they differ "
+    "from its own around them by up to {n2} {unit}",
 )
 _CHANGED: Final = Template(
     "correction.changed",
-    "{n} values of {series} from {at} to {at2} were changed by up to {n2} {unit} after they had arrived, brought by "
-    "{names}",
+    "{names} changed {n} values of {series} from {at} to {at2} by up to {n2} {unit} after they had arrived",
 )
 _ERRORS: Final = Template(
     "correction.errors",
-    "{n} values of {series} from {at} to {at2} were given errors of up to {n2} {unit} after they had arrived, brought "
-    "by {names}",
+    "{names} gave {n} values of {series} from {at} to {at2} errors of up to {n2} {unit} after they had arrived",
 )
 
 CORRECTED: Final = "corrected:"  # how the question begins: `corrected:STATION@INSTANT`
@@ -77,7 +76,7 @@ class Correction:
         else:
             template, size = _ERRORS, Figure(max(r.sigma or 0.0 for r in self.readings), ".1f")
         return template(
-            n=len(self.readings), series=self.series, at=Timestamp.of(self.readings[0].observed_at),
+            n=len(self.readings), series=name_series(self.series), at=Timestamp.of(self.readings[0].observed_at),
             at2=Timestamp.of(self.readings[-1].observed_at), n2=size, unit=self.unit,
             names=NameList(tuple(sorted({_name_who(r.extra) for r in self.readings}))),
         )  # fmt: skip

@@ -19,12 +19,15 @@ from monitor.series.assessment import Assessment, Windows
 from monitor.series.vectors import norm
 
 _MOVES: Final = Template("neighbour.moves", "a neighbour moves along")()
-_ALONE: Final = Template("neighbour.alone", "no neighbour of {station} moves as it does: {text}")
+_ALONE: Final = Template("neighbour.alone", "{station} moves alone: {text}")
 _ALONE_WHEN_SEEN: Final = Template(
-    "neighbour.alone_when_seen", "no neighbour of {station} moves as it does, when last seen"
+    "neighbour.alone_when_seen", "{station} moves alone, as far as its neighbours were last seen"
 )
-_MOVES_LESS: Final = Template("neighbour.moves_less", "{station} ({n} steps) {n2} of {n3} {unit}")
-_HELD: Final = Template("neighbour.held", "held at {level}: {text}")
+_MOVES_LESS: Final = Template(
+    "neighbour.moves_less",
+    "{station}, {n} steps of distance away, moves {n2} {unit} where {n3} {unit} would show that the slope moves",
+)
+_HELD: Final = Template("neighbour.held", "counts for {level} at most: {text}")
 _ANSWERED: Final = Template("neighbour.answered", "answered: {word}")
 _IN_FULL: Final = Template("neighbour.in_full", "counts in full at {at}")
 

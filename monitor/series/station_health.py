@@ -11,6 +11,7 @@ from forecasting.message import TEXT_OF, Duration, Message, Template, Term, Time
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.keys import StepKey
+from monitor.domain.message import name_series
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import SeriesSpec, Station
 from monitor.domain.witnesses import find_voting_series
@@ -26,12 +27,14 @@ _LEARNING: Final = Template(
     "health.learning",
     "learning its noise, {n} of {n2} readings: until then only a clear step asks for verification",
 )
-_NOTHING_YET: Final = Template("health.nothing_yet", "nothing received yet")
-NEVER_RECEIVED: Final = Template("health.never_received", "nothing was ever received")
-_TOO_OLD: Final = Template("health.too_old", "nothing newer than {at}, allowed are {duration}")
-_UNUSABLE: Final = Template("health.unusable", "nothing usable")
-_UNUSABLE_FOR: Final = Template("health.unusable_for", "nothing usable for {duration}: {text}")
-_FLAGGED: Final = Template("health.flagged", "the newest value is flagged")
+_NOTHING_YET: Final = Template("health.nothing_yet", "no reading has come yet")
+NEVER_RECEIVED: Final = Template("health.never_received", "silent, no reading has ever come")
+_TOO_OLD: Final = Template(
+    "health.too_old", "silent, nothing newer than {at} has come; {duration} without data are allowed"
+)
+_UNUSABLE: Final = Template("health.unusable", "no reading can be used")
+_UNUSABLE_FOR: Final = Template("health.unusable_for", "no reading could be used for {duration}: {text}")
+_FLAGGED: Final = Template("health.flagged", "its newest value is flagged and not used")
 
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
@@ -91,7 +94,7 @@ def examine(
             if found.state != "unknown":
                 name = "stale" if found.state == "silent" else found.state
                 key = f"health:{station.id}.{spec.quantity}:{name}"
-                text = TEXT_OF(name=f"{station.id}.{spec.quantity}", text=found.reason)
+                text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=found.reason)
                 conditions[key] = Condition("health", 1, found.since_s, text)
             if _RANK[found.state] > _RANK[state]:
                 state, reason = found.state, TEXT_OF(name=Term(spec.quantity), text=found.reason)

@@ -17,7 +17,7 @@ from monitor.series.vectors import Vector, minus, norm
 
 _AT_START: Final = Template("spike.at_start", "spike at the start of the window")()
 _AROUND: Final = Template("spike.around", "spike: the values around it agree")()
-_WITHIN_ERROR: Final = Template("reading.within_error", "off by {size}, within its own error of {error}")
+_WITHIN_ERROR: Final = Template("reading.within_error", "off by {size}, less than its own error of {error}")
 _JUMP: Final = Template("reading.jump", "jump of {size}: to be verified")
 
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series

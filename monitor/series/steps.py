@@ -48,7 +48,7 @@ QUIET = frozenset({"instrument", BEFORE, RETURNED, OFFSET})  # what leaves nothi
 UNKNOWN_NOISE: Final = Template(
     "step.unknown_noise", "silence followed it, and how much this instrument scatters is not known yet"
 )()
-UNANSWERED: Final = Template("step.unanswered", "nobody said within the clock that it was an instrument")()
+UNANSWERED: Final = Template("step.unanswered", "nobody answered in time that it was an instrument")()
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
 SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
 

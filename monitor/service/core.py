@@ -68,7 +68,8 @@ from monitor.worker.memory import spare_what_stays
 
 _EVALUATED: Final = Template("service.site.evaluated", "site {site} is evaluated again")
 _POISONED: Final = Template(
-    "service.site.poisoned", "site {site} cannot be evaluated, its level stands still: {reason}"
+    "service.site.poisoned",
+    "site {site} cannot be evaluated and its level stands still; watch the slope by other means: {reason}",
 )
 _JOB_FAILS: Final = Template("service.job.fails", "job {name} failed three times running: {problem}")
 _JOB_WORKS: Final = Template("service.job.works", "job {name} works again")

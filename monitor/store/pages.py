@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, null, select
 
-from forecasting.message import TEXT_OF, Message, Template, Term, gather, read_columns
+from forecasting.message import TEXT_OF, Message, Template, Term, gather, join, read_columns
 from forecasting.serving.records import KINEMATIC
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
@@ -24,6 +24,7 @@ from monitor.store.schema.views import load_view
 LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
 _STATIONS_OK: Final = Template("site.stations_ok", "{ok} of {count} stations ok")
 _OK: Final = Template("site.ok", "{ok} of {count} ok")
+_IN_STATE: Final = Template("site.in_state", "{n} {state}")
 _LONG_RANGE: Final = Template(
     "range.too_long", "the range holds {count} readings, {most} are allowed; ask for a shorter one"
 )
@@ -45,13 +46,17 @@ class SiteCard:
 
     @property
     def stations_ok(self) -> Message:
-        """How many of its stations are ok, within a sentence."""
-        return _STATIONS_OK(ok=self.stations.get("ok", 0), count=sum(self.stations.values()))
+        """How many of its stations are ok, and in which state the others are, within a sentence."""
+        return self._count(_STATIONS_OK)
 
     @property
     def ok(self) -> Message:
         """The same beside the word."""
-        return _OK(ok=self.stations.get("ok", 0), count=sum(self.stations.values()))
+        return self._count(_OK)
+
+    def _count(self, template: Template) -> Message:
+        ok = template(ok=self.stations.get("ok", 0), count=sum(self.stations.values()))
+        return join([ok, *count_states({k: n for k, n in self.stations.items() if k != "ok"})], ", ")
 
     @property
     def top_level(self) -> int:
@@ -62,6 +67,17 @@ class SiteCard:
     def level_action(self) -> str:
         """What is to be done at the present level."""
         return next((str(v["action"]) for v in self.levels if v["number"] == self.status["level"]), "")
+
+
+def count_states(states: Mapping[str, int]) -> list[Message]:
+    """How many stations are in which state, the most frequent first.
+
+    >>> count_states({"verify": 1, "silent": 4})
+    ['4 silent', '1 to be verified']
+    """
+    words = {"verify": "to be verified"}
+    in_order = sorted(states.items(), key=lambda item: (-item[1], item[0]))
+    return [_IN_STATE(n=n, state=Term(words.get(state, state))) for state, n in in_order]
 
 
 def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[SiteCard]:

@@ -288,7 +288,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     w.page.goto(f"{base}/sites/north-bench")
     w.page.locator("#chart").get_by_role("link", name="movement").click()
     why = w.page.locator("section:has(#h-why)").inner_text()
-    assert "orange holds: a person must lower it" in why, "only yellow is voted for; the site stands at orange"
+    assert "orange stays: a person must lower it" in why, "only yellow is voted for; the site stands at orange"
     vote = w.page.locator("section:has(#h-why) tr", has_text="rate-1 · E1")
     assert vote.locator("td", has_text="counted").count() >= 1
     for figure in w.page.locator("figure[data-plot]").all():

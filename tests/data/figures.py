@@ -30,7 +30,8 @@ COUNTED = (
     r"(?:needed|hits?|data epochs?|epochs?|stations?|readings?|windows?|looks?|times|standard errors?|errors|steps?"
     r"|of the bound|open|open alerts?|alerts?|not acknowledged|sessions?|series|sites?|rows?|tables?|messages?|filters"
     r"|recipients?|notified|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
-    r"|ok|shown|others?|scored|confirmed|with the message|not reached)\b"
+    r"|ok|silent|stale|stuck|flagged|unknown|to be verified|without a stage"
+    r"|shown|others?|scored|confirmed|with the message|not reached)\b"
 )
 LINK = r"(?: ?(?:±|to|of its last|of|over|against|x|and) ?| ?- ?|, )"
 FIGURE = re.compile(rf"(?<![\w.#|]){NUMBER}(?:{LINK}{NUMBER})*(?P<after> ?{UNIT}| {COUNTED}|\))?")

@@ -15,7 +15,8 @@ from monitor.series.vectors import Vector
 from monitor.series.witness import Motion, move_as_one
 
 MOVE_ALIKE: Final = Template(
-    "question.move_as_one", "{stations} move as one on reference {reference} and nothing else moves"
+    "question.move_as_one",
+    "{stations} move as one on reference {reference}, and nothing else moves",
 )
 
 

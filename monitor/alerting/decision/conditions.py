@@ -16,11 +16,13 @@ from forecasting.message import (
     Timestamp,
     Value,
     join,
+    list_parts,
 )
 from monitor.alerting.decision.common_silence import SILENT_SLOPE
-from monitor.alerting.decision.ladder import Rung
+from monitor.alerting.decision.ladder import BY_PERSON, Rung
 from monitor.alerting.decision.late_crossings import find_late
 from monitor.alerting.decision.lost_levels import RARE, describe_lost, rare_key
+from monitor.alerting.decision.orphaned_votes import GONE as ORPHANED
 from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
 from monitor.alerting.decision.situation import Outlook, Situation
@@ -30,7 +32,7 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_roots, list_children, stale_key
-from monitor.domain.keys import RuleKey, StepKey, StepVote
+from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
 from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
@@ -42,11 +44,14 @@ from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETU
 
 _LONE_TOP: Final = Template(
     "witness.lone_top",
-    "only {stations} (one group) asks for {level}, which needs {n} independent witnesses",
+    "only {stations} (one group of instruments) asks for {level}, which needs {n} independent witnesses",
 )
 _ASIDE: Final = Template("question.set_aside", "set aside as {word}: {text}")
-_ALL_SILENT: Final = Template("health.all_silent", "{parent}: silent with all that hangs on it ({names}): {text}")
-NOTHING_NEWER: Final = Template("health.nothing_newer", "nothing newer than {at}")
+_ALL_SILENT: Final = Template(
+    "health.all_silent",
+    "{parent} is silent, and with it all that hangs on it ({names}): {text}",
+)
+NOTHING_NEWER: Final = Template("health.nothing_newer", "nothing newer than {at} has come")
 _BEFORE_WATCH: Final = Template(
     "question.step_before_watch", "{step} at {at}, before the watch on it began: it counts for nothing"
 )
@@ -54,8 +59,8 @@ _RETURNED: Final = Template(
     "question.step_returned",
     "the step at {at} counts no more, and a level that it raised stands until a person lowers it",
 )
-_SAY_WHAT: Final = Template("question.say_what", "say what it was if you know")
-_COUNTS_AT: Final = Template("question.counts_at", "counts as movement at {at}")
+_SAY_WHAT: Final = Template("question.say_what", "answer what it was if you know")
+_COUNTS_AT: Final = Template("question.counts_at", "counts as movement at {at} unless a person answers before")
 _COUNTS: Final = Template("question.counts", "counts as movement until a person says no")
 _BOTH_COUNT: Final = Template(
     "question.both_count",
@@ -83,29 +88,39 @@ _REVIEW_BY: Final = Template(
 )
 _UNREACHABLE: Final = Template(
     "health.unreachable",
-    "level {level} cannot be reached: {n} of {n2} independent witnesses can speak; highest reachable is {level2}",
+    "{level} cannot be raised now: it needs {n2} independent witnesses and {n} can vote; the highest that can "
+    "be raised is {level2}",
 )
-_LOST: Final = Template("health.lost", "level {level} cannot be reached, only {level2}: {text}")
+_LOST: Final = Template("health.lost", "{level} cannot be raised, at most {level2}: {text}")
 _CANNOT_SEE: Final = Template(
-    "health.cannot_see", "cannot see: decide. {level} is held without data since {at}, longer than {duration}"
+    "health.cannot_see",
+    "cannot see: decide. {level} stays, but what it rests on has given no data since {at}, longer than {duration}",
 )
-_UNHEARD: Final = Template("health.unheard", "the site file hears no more: {keys}")
-_UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}; look at the slope and at the instrument")
-_LONE_LEVEL: Final = Template("level.lone", "{level} is asked for by too few independent witnesses")
+_UNHEARD: Final = Template("health.unheard", "no criterion of the site file reads these any more: {keys}")
+_UNDECIDED: Final = Template("question.undecided", "decide: {station}: {text}")
+_LOOK: Final = Template("question.look", "look whether the slope moves, and at the instrument")
+_LOOK_AT_POWER: Final = Template("health.look_at_power", "look at its power and radio")
+_LOOK_AND_SET: Final = Template("health.look_and_set", "look by other means, then set the level")
+_LONE_LEVEL: Final = Template("level.lone", "too few independent witnesses ask for {level}")
 _ALL_BACK: Final = Template(
     "level.all_back", "all that asked for {level} is clearly back within its bounds, by fresh readings"
 )
-_STANDS: Final = Template("level.stands", "{level} stands: {text}")
-_STANDS_BY: Final = Template("level.stands_by_person", "{level} stands, set by a person: no witness asks for it now")
-_STANDS_ALONE: Final = Template("level.stands_alone", "{level} stands: no witness asks for it now")
-_HOLDS: Final = Template("level.holds", "{level} holds: {text}")
+_STANDS: Final = Template("level.stands", "{level} stays: {text}")
+_STANDS_BY: Final = Template("level.stands_by_person", "{level} stays, set by a person: no witness asks for it now")
+_STANDS_ALONE: Final = Template("level.stands_alone", "{level} stays: no witness asks for it now")
+_HOLDS: Final = Template("level.holds", "{level} stays: {text}")
 _NOTHING: Final = Template("level.nothing", "nothing asks for more")
 AND_MORE: Final = Template("text.and_more", "{text} and {n} more")
+_NOT_BACK: Final = Template("level.not_back", "not clearly back within the bounds: {text}")
+_SUPPORT: Final = Template("level.support", "{station} ({rule})")
+_STEP_AT: Final = Template("level.step_at", "{station} at {at}")
+_BY_PERSON: Final = Template("level.person_must_lower", "a person must lower it")
 _OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
 
 _WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
 
 HAZARD_KEY = "hazard"
+HOLDING_NAMED: Final = 5
 UNDECIDED = ":undecided_"
 REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
 _LOUD: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
@@ -138,7 +153,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     if ask.lone_top:
         top = sorted({k.station for k, level in ask.by_vote.items() if level >= site.top_level})
         text = _LONE_TOP(stations=NameList(tuple(top)), level=Term(site.levels[-1].name), n=site.fusion.top_needs)
-        found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=text))
+        found["health:site:lone_top"] = Condition("health", 2, now_s, VERIFY(text=join([text, _LOOK()])))
     if not windows.view.draining:
         stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
         found |= _list_sight(site, now_s, situation.outlook, situation.rung, stale)
@@ -197,7 +212,7 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
             names = list(dict.fromkeys(station for station, _ in sorted(places)))
         newest_s = max((s for p in places if (s := senses[p].newest_s) is not None), default=None)
         last = NEVER_RECEIVED() if newest_s is None else NOTHING_NEWER(at=Timestamp(newest_s))
-        text = _ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last)
+        text = join([_ALL_SILENT(parent=parent.text, names=NameList(tuple(names)), text=last), _LOOK_AT_POWER()])
         sick[parent.key] = Condition("health", 1, min(silent[p] for p in places), text)
     return sick
 
@@ -279,7 +294,7 @@ def _list_question(windows: Windows, question: str, since_s: float, text: Messag
         return {
             f"health:{question}:set_aside": Condition("health", 1, since_s, _ASIDE(word=Term(str(answer)), text=text))
         }
-    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=text))}
+    return {f"health:{question}:verify": Condition("health", 2, since_s, VERIFY(text=join([text, _LOOK()])))}
 
 
 def review_due_s(criterion: Criterion) -> float | None:
@@ -323,8 +338,8 @@ def _list_sight(
             level=Term(site.levels[rung.level].name), at=Timestamp(unseen_s),
             duration=Duration(site.fusion.hold_when_missing_s),
         )  # fmt: skip
-        gone = [_UNHEARD(keys=NameList(tuple(outlook.unheard)))] if outlook.unheard else []
-        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, *gone, *stale]))
+        gone = [_UNHEARD(keys=join(map(_name_support, outlook.unheard), ", "))] if outlook.unheard else []
+        found[CANNOT_SEE] = Condition("health", 2, unseen_s, join([text, _LOOK_AND_SET(), *gone, *stale]))
     return found
 
 
@@ -341,7 +356,7 @@ def _list_undecided(windows: Windows, assessments: Sequence[Assessment]) -> dict
             known = windows.memory.conditions.get(key)
             if level in assessment.undecided:
                 why = assessment.undecided[level]
-                text = _UNDECIDED(station=assessment.station, text=why)
+                text = join([_UNDECIDED(station=assessment.station, text=why), _LOOK()])
                 found[key] = Condition("health", 2, windows.now_s, text)
             elif known is not None and not assessment.fresh:
                 found[key] = known
@@ -381,10 +396,18 @@ def list_changes(
             by_it = key.endswith(":stale") or (key == REACHABLE and SILENT_SLOPE in after.conditions)
             changes.append(replace(change, notify=not (is_told and by_it)))
         elif new is None and old is not None:
-            was = old.reason.values["text"] if old.reason.id == VERIFY.id else old.reason
-            changes.append(_change(key, old, OVER(text=was), data_time, is_open=False))
+            changes.append(_change(key, old, OVER(text=_find_fact(old.reason)), data_time, is_open=False))
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
     return tuple(changes)
+
+
+def _find_fact(reason: Message) -> Value:
+    """What a condition found, without what it asked people to do: that is over."""
+    asked = reason.values["text"] if reason.id == VERIFY.id else reason
+    fact = list_parts(asked)[0] if isinstance(asked, str) else asked
+    if isinstance(fact, Message) and fact.id == _UNDECIDED.id:
+        return of_witness(fact.values["station"], fact.values["text"])
+    return fact
 
 
 def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:
@@ -408,7 +431,7 @@ def explain_level(situation: Situation) -> Message:
     if 0 < level <= ask.level:
         return _STANDS(level=name, text=_name_asking(situation))
     if held_by:
-        return _HOLDS(level=name, text=join(held_by[:5], ", "))
+        return _HOLDS(level=name, text=join(_list_holding(held_by)))
     if level > 0:
         return _STANDS_BY(level=name) if situation.before.floor >= level else _STANDS_ALONE(level=name)
     return OF_LEVEL(level=name, text=_NOTHING())
@@ -417,6 +440,25 @@ def explain_level(situation: Situation) -> Message:
 def of_witness(witness: Value, reason: Value) -> Message:
     """What a witness says, behind its name; `scene`, `observers` and `earthquake` are no stations, but words."""
     return TEXT_OF(name=Term(witness) if isinstance(witness, str) and witness in _WITNESSES else witness, text=reason)
+
+
+def _list_holding(held_by: Sequence[str]) -> list[Message]:
+    """What keeps a level from falling: witnesses, and that a person must lower it."""
+    names = [_name_support(key) for key in held_by if key != BY_PERSON]
+    listed = join(names[:HOLDING_NAMED], ", ")
+    if len(names) > HOLDING_NAMED:
+        listed = AND_MORE(text=listed, n=len(names) - HOLDING_NAMED)
+    found = [_NOT_BACK(text=listed)] if names else []
+    return [*found, _BY_PERSON()] if BY_PERSON in held_by else found
+
+
+def _name_support(key: str) -> Message:
+    """What a level rests on, as people read it."""
+    support = read_support(key)
+    if isinstance(support, StepVote):
+        return _STEP_AT(station=support.station, at=Timestamp(support.step.at_s, "minute"))
+    rule = support.rule if isinstance(support, RuleKey) else support.criterion
+    return _SUPPORT(station=support.station, rule=rule.removesuffix(ORPHANED))
 
 
 def _name_asking(situation: Situation) -> Message:
@@ -428,7 +470,8 @@ def _name_asking(situation: Situation) -> Message:
             continue
         if isinstance(key, StepVote):
             step = situation.steps.get(key.step)
-            who.append(TEXT_OF(name=str(key.step), text=step.reason if step else ""))
+            name: Value = _STEP_AT(station=key.station, at=Timestamp(key.step.at_s, "minute"))
+            who.append(TEXT_OF(name=name, text=step.reason if step else ""))
         else:
             vote = situation.votes.get(key.vote if isinstance(key, RuleKey) else key)
             name = _OF_RULE(rule=key.rule, station=key.station) if isinstance(key, RuleKey) else key.station

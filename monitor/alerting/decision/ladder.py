@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from monitor.domain.decision import Memory
 from monitor.domain.keys import Support
 from monitor.domain.site import Site
+
+BY_PERSON: Final = "a person must lower it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def climb(
         behind = [k for k, v in supporters.items() if v >= level]
         held = tuple(sorted(k for k in behind if not is_clear(k, level)))
         if not site.levels[level].auto_lower:
-            held = (*held, "a person must lower it")
+            held = (*held, BY_PERSON)
         if held or not behind or not may_fall:
             break
         level -= 1

@@ -10,6 +10,7 @@ from typing import Final
 from forecasting.message import Message, NameList, Template, Term, join
 from monitor.alerting.decision.situation import Situation
 from monitor.domain.decision import Condition
+from monitor.domain.message import name_series
 from monitor.domain.site import Site
 from monitor.series.assessment import ARRIVED, Assessment, Windows
 from monitor.series.coseismic_steps import VERIFY
@@ -28,7 +29,10 @@ _WAITING: Final = Template(
     "offset.waits",
     "offset {n} of {name} on {series}: {text} until a second person confirms it (slopeward offsets confirm {n2})",
 )
-_UNTIL_TWO: Final = Template("offset.until_two", "{text} until two people say that they are right")
+_UNTIL_TWO: Final = Template(
+    "offset.until_two",
+    "were the values that the instrument sent wrong? Two people must answer; until then, {text}",
+)
 _HIGH: Final = Template("offset.high", "for {level} the values count as measured as well")
 _BOTH_HIGH: Final = Template("offset.both_high", "for {level} and {level2} the values count as measured as well")
 _BELOW: Final = Template("offset.below", "{text}, below they count with it")
@@ -77,7 +81,8 @@ def list_waiting(situation: Situation) -> dict[str, Condition]:
         f"health:{o.station}{WAITS}{o.id}": Condition(
             "health", level, situation.windows.now_s,
             _WAITING(
-                n=o.id, name=o.by, series=f"{o.station}.{o.quantity}", text=_explain_effect(situation.site), n2=o.id
+                n=o.id, name=o.by, series=name_series(f"{o.station}.{o.quantity}"), n2=o.id,
+                text=_explain_effect(situation.site),
             ),
         )
         for o in situation.windows.view.offsets if o.alone

@@ -9,7 +9,7 @@ import typer
 
 from monitor import health
 from monitor.checks.running import Reached, SiteSight
-from monitor.checks.verdict import EXIT_OF, Verdict, judge, judge_unread
+from monitor.checks.verdict import BLIND, DEGRADED, EXIT_OF, SEEN, Verdict, judge, judge_unread
 from monitor.cli.session import (
     Commands,
     UtcOption,
@@ -141,6 +141,11 @@ def _describe(outage: Any, zone: str) -> str:
 
 RECENT = timedelta(days=1)
 SHOWN = ("core", "supervisor", "broker")
+MEANS = {
+    SEEN: "seen: the service runs, and sees every site whole",
+    DEGRADED: "degraded: the service runs, and something is missing:",
+    BLIND: "blind: nobody looks at a slope that should be watched:",
+}
 
 
 def _see(row: Any, tops: dict[str, int]) -> SiteSight:
@@ -172,7 +177,7 @@ def _print(rows: Any, verdict: Verdict, now: datetime, zones: Callable[[str], st
     console = Console() if sys.stdout.isatty() else Console(width=200)  # into a pipe a row stays one line
     if rows:
         console.print(make_table(rows, now, zones))
-    console.print(f"\n{verdict.state}", highlight=False)
+    console.print(f"\n{MEANS[verdict.state]}", highlight=False)
     for reason in verdict.reasons:
         console.print(f"  {tell(reason, zones(''))}", highlight=False, soft_wrap=True)
 

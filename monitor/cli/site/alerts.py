@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
+from forecasting.message import Term
 from monitor.cli import session
 from monitor.cli.identity import SERVICE_SITE, act_by_two, acting, narrow_to_reader, prove, require_readable
 from monitor.cli.people.teams import By
@@ -99,7 +100,7 @@ def list_(
             continue
         word = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
         at = session.tell_instant(alert.raised_at, zones(alert.site))
-        line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {word}, {alert.state}"
+        line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {word}, {_name(alert.state)}"
         session.show(_facts(alert), f"{line}: {session.tell(alert.reason, zones(alert.site))}")
     session.require_any(found, "no alert")
 
@@ -115,10 +116,13 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
         require_readable(c, alert.site)
         events = store.load_alert_events(c, alert_id)
         zone = session.find_zones(c, utc=utc)(alert.site)
+        names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}.get(alert.site, ())
     facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
-    lines = [f"alert {alert.id} {alert.site} {alert.ledger} {alert.key}: {alert.state}, level {alert.level}"]
+    what = f"{alert.ledger} {name_level(names, alert.ledger, alert.level)}, {_name(alert.state)}"
+    lines = [f"alert {alert.id} of {alert.site}: {what}"]
     lines += [
-        f"  {session.tell_instant(e.at, zone)} {e.from_state or 'normal'} -> {e.to_state}, level {e.to_level}, "
+        f"  {session.tell_instant(e.at, zone)} {_name(e.from_state or 'normal')} -> {_name(e.to_state)}, "
+        f"{name_level(names, alert.ledger, e.to_level)}, "
         f"{e.actor} ({e.actor_kind}): {session.tell(e.reason, zone)}"
         for e in events
     ]
@@ -342,7 +346,12 @@ def _where(alert_id: int) -> Callable[[Connection], str | None]:
 
 
 def _show(alert: Alert) -> None:
-    session.show(_facts(alert), f"alert {alert.id} is {alert.state}")
+    session.show(_facts(alert), f"alert {alert.id} is {_name(alert.state)}")
+
+
+def _name(state: str) -> str:
+    """The state of an alert as people read it."""
+    return Term(state).english()
 
 
 def _find(alert: Alert | None, alert_id: int) -> Alert:

@@ -7,6 +7,7 @@ from forecasting.kinematics.acceleration import Acceleration
 from forecasting.message import Duration, Figure, Message, Template
 from monitor.criteria.entry import Entry
 from monitor.criteria.kinds.velocity import (
+    AGAINST,
     TOO_FEW,
     asks_backwards,
     assess_track,
@@ -41,9 +42,10 @@ _ACCELERATES: Final = Template(
 )
 _AGAINST: Final = Template(
     "criterion.acceleration.against",
-    "it accelerates by {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} or the "
-    "instrument is wrong",
+    "it accelerates by {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} "
+    "in the site file or the instrument is wrong",
 )
+_SLOWER: Final = Template("dwell.slower", "slowing down, so not {side} {bound}")
 LEAST_EPOCHS: Final = 6  # a parabola through five bends to any one of them
 
 
@@ -115,7 +117,9 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
     reason = _ACCELERATES(
         acceleration=Figure(said["acceleration"], ".3g"), error=Figure(said["error"], ".2g", unit),
         window=Duration(said["window_s"] or 86400.0), velocity=Figure(said["velocity"], ".2f", f"{spec.unit}/day"),
-        dwell=describe_dwell(said, Figure(said["bound"], "g", unit)),
+        dwell=describe_dwell(
+            said, Figure(said["bound"], "g", unit), back=_SLOWER if said["velocity"] > 0.0 else AGAINST
+        ),
     )  # fmt: skip
     return describe_way(reason, said, criterion)
 

@@ -35,19 +35,17 @@ LARGEST_PGA_G: Final = 5.0
 AFTERSHOCKS_S: Final = 6 * 3600.0
 LONGEST: Final = 200  # letters of a reason; what a person wrote is cut
 _NONE: Final = Template("criterion.earthquake.none", "no earthquake that matters")()
-_SHOOK: Final = Template("criterion.earthquake", "earthquake at {at}, peak ground acceleration {pga} g")
+_SHOOK: Final = Template("criterion.earthquake", "shaking at {at}, peak ground acceleration {pga} g")
 _SHOOK_AND_MOVED: Final = Template(
     "criterion.earthquake.newmark",
-    "earthquake at {at}, peak ground acceleration {pga} g, Newmark displacement {displacement} cm ({low} to {high})",
+    "shaking at {at}, peak ground acceleration {pga} g, Newmark displacement {displacement} cm ({low} to {high})",
 )
-_NONE_GIVEN: Final = Template(
-    "criterion.earthquake.none_given", "earthquake at {at} of unknown shaking (none given): {what}"
-)
+_NONE_GIVEN: Final = Template("criterion.earthquake.none_given", "unknown shaking at {at} (none given): {what}")
 _NO_ACCELERATION: Final = Template(
     "criterion.earthquake.no_acceleration",
-    "earthquake at {at} of unknown shaking ({n} is no acceleration in g): {what}",
+    "unknown shaking at {at} ({n} is no acceleration in g): {what}",
 )
-_INSPECT: Final = Template("question.inspect", "inspect the slope and the instruments: {text}")
+_INSPECT: Final = Template("question.inspect", "an earthquake: inspect the slope and the instruments. It was {text}")
 
 
 LEAST_CRITICAL_G: Final = 0.001

@@ -31,7 +31,9 @@ _ANY_TIME: Final = Template(
 )
 _ENDED: Final = Template("criterion.failure.ended", "the failure window ended {at} at {velocity} mm/day")
 _NOT_TRUSTED: Final = Template("criterion.failure.not_trusted", "not trusted: {text}")
-_ALONE: Final = Template("criterion.failure.alone", "one sensor alone: a second, independent one must agree")()
+_ALONE: Final = Template(
+    "criterion.failure.alone", "one sensor alone shows it: a second, independent one must agree before it counts"
+)()
 
 
 class WithinBound(Section):

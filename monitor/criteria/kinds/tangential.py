@@ -19,9 +19,12 @@ from monitor.domain.terms import Duration, Section
 from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows, each_station, open_track, pick_bound
 
-_NO_CREEP: Final = Template("criterion.tangential.no_creep", "no reviewed velocity of uniform creep")()
+_NO_CREEP: Final = Template(
+    "criterion.tangential.no_creep", "its velocity of uniform creep is not reviewed yet: no angle is known"
+)()
 _ANGLE: Final = Template(
-    "criterion.tangential", "tangential angle {angle} degrees ({rate} ± {error} at v_eq {v_eq} mm/day), {dwell}"
+    "criterion.tangential",
+    "tangential angle {angle} degrees ({rate} ± {error}, uniform creep is {v_eq} mm/day), {dwell}",
 )
 _DEGREES: Final = Template("criterion.tangential.degrees", "{n} degrees")
 

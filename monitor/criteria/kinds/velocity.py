@@ -41,19 +41,19 @@ _MOVES: Final = (
 _HELD_BACK: Final = (
     Template(
         "criterion.velocity.held_back",
-        "velocity {rate} ± {error} in {window} lies over {bound}, and its own error alone keeps it from counting (it "
-        "must exceed {n} errors)",
+        "velocity {rate} ± {error} in {window} is over {bound}, but too unsure to count: it counts once it is "
+        "{n} times its error",
     ),
     Template(
         "criterion.rate.held_back",
-        "rate of {quantity}: {rate} ± {error} in {window} lies over {bound}, and its own error alone keeps it from "
-        "counting (it must exceed {n} errors)",
+        "rate of {quantity}: {rate} ± {error} in {window} is over {bound}, but too unsure to count: it counts "
+        "once it is {n} times its error",
     ),
 )
 _AGAINST: Final = Template(
     "criterion.velocity.against",
-    "it moves {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} or the "
-    "instrument is wrong",
+    "it moves {rate} ± {error} in {window} against the declared direction, over {bound}: either {key} in the "
+    "site file or the instrument is wrong",
 )
 _ACROSS: Final = Template(
     "criterion.velocity.across",
@@ -61,15 +61,19 @@ _ACROSS: Final = Template(
     "instrument is wrong",
 )
 _ITS_SIGN: Final = Template("criterion.velocity.its_sign", "its sign")()
-_FAR: Final = Template("criterion.far", "beyond {n} times the bound: no further reading is waited for")
+_ITS_DIRECTION: Final = Template("criterion.velocity.its_direction", "its direction (azimuth_deg)")()
+_FAR: Final = Template("criterion.far", "over {n} times the bound, so it counts at once")
 _BACKWARDS: Final = Template("dwell.against", "over {bound} against the declared direction")
 _SIDEWAYS: Final = Template("dwell.across", "over {bound} across the declared direction")
 _IN_NEWEST: Final = Template("dwell.newest", "{side} {bound} in its newest reading")
 _IN_NEWEST_OF: Final = Template("dwell.newest_of", "{side} {bound} in its newest reading, {needs} needed")
 _IN_LAST: Final = Template("dwell.last", "{side} {bound} in {hits} of its last {looked} readings, {needs} needed")
 _IN_NONE: Final = Template("dwell.none", "{side} {bound} in no reading since a person's answer")
-_UNSURE_NEWEST: Final = Template("dwell.unsure_newest", "not surely {side} {bound} in its newest reading")
-_UNSURE_LAST: Final = Template("dwell.unsure_last", "not surely {side} {bound} in its last {looked} readings")
+_UNSURE_NEWEST: Final = Template("dwell.unsure_newest", "{side} {bound} in its newest reading, but not surely")
+_UNSURE_LAST: Final = Template("dwell.unsure_last", "{side} {bound}, but surely in none of its last {looked} readings")
+_WITHIN: Final = Template("dwell.within", "not {side} {bound}")
+AGAINST: Final = Template("dwell.against_direction", "against the declared direction, so not {side} {bound}")
+_OTHER_WAY: Final = Template("dwell.other_way", "the other way, so not {side} {bound}")
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 LEAST_EPOCHS: Final = 4  # of a line
 FITS_KEPT: Final = 512  # of a track
@@ -382,7 +386,7 @@ def explain_against(
     error, bound = Figure(said["error"], ".2g", unit), Figure(said["bound"], ".3g", unit)
     return template(
         rate=Figure(-said[figure], ".3g"), error=error, bound=bound,
-        window=Duration(said["window_s"] or 86400.0), key="azimuth_deg" if len(track.values[0]) > 1 else _ITS_SIGN,
+        window=Duration(said["window_s"] or 86400.0), key=_ITS_DIRECTION if len(track.values[0]) > 1 else _ITS_SIGN,
     )  # fmt: skip
 
 
@@ -391,20 +395,32 @@ def _explain(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, A
         return TOO_FEW
     _, sign = bound_of(next(t for t in criterion.thresholds if t.level == said["level"]))
     bound = Figure(said["bound"], "g", criterion.kind.unit_of(spec.unit))
-    dwell = describe_dwell(said, bound, "over" if sign > 0 else "under")
+    is_motion = criterion.quantity.startswith(BACKWARDS_OF) and "way" not in said
+    dwell = describe_dwell(said, bound, "over" if sign > 0 else "under", AGAINST if is_motion else _OTHER_WAY)
     reason = describe_way(_describe_rate(_MOVES, said, criterion, spec, dwell=dwell), said, criterion)
     return join([reason, _FAR(n=Figure(criterion.fast_track or 1.0))]) if said.get("fast_track") else reason
 
 
-def describe_dwell(said: Mapping[str, Any], bound: Value, side: str = "over") -> Message:
+def describe_dwell(
+    said: Mapping[str, Any], bound: Value, side: str = "over", back: Template = AGAINST
+) -> Message:  # fmt: skip
     """In how many of the newest readings a bound was passed, as the end of a sentence.
+
+    Args:
+        said: what `describe_fit` gave, with the readings that were looked at.
+        bound: as it is read.
+        side: of the bound.
+        back: what is said of a value that surely goes the other way.
 
     >>> describe_dwell({"hits": 3, "looked": 4, "needs": 3}, Figure(10.0, "g", "mm/day"))
     'over 10 mm/day in 3 of its last 4 readings, 3 needed'
     >>> describe_dwell({"hits": 1, "looked": 1, "needs": 1}, Figure(10.0, "g", "mm/day"))
     'over 10 mm/day in its newest reading'
-    >>> describe_dwell({"hits": 0, "looked": 4, "needs": 3}, Figure(10.0, "g", "mm/day"))
-    'not surely over 10 mm/day in its last 4 readings'
+    >>> newest = {"hits": 0, "looked": 4, "needs": 3, "bound": 10.0, "error": 0.3}
+    >>> [describe_dwell(newest | {"margin": value - 10.0}, Figure(10.0, "g", "mm/day")) for value in (2.0, -24.0)]
+    ['not over 10 mm/day', 'against the declared direction, so not over 10 mm/day']
+    >>> describe_dwell(newest | {"margin": 0.2}, Figure(10.0, "g", "mm/day"))
+    'over 10 mm/day, but surely in none of its last 4 readings'
     """
     if "against" in said or "across" in said:
         return (_BACKWARDS if "against" in said else _SIDEWAYS)(bound=bound)
@@ -413,7 +429,10 @@ def describe_dwell(said: Mapping[str, Any], bound: Value, side: str = "over") ->
     if looked == 0:
         return _IN_NONE(**passed)
     if hits == 0:
-        return _UNSURE_LAST(looked=looked, **passed) if looked > 1 else _UNSURE_NEWEST(**passed)
+        margin, least = said.get("margin", 0.0), said["bound"] if side == "over" else -said["bound"]
+        if margin > 0.0:
+            return _UNSURE_LAST(looked=looked, **passed) if looked > 1 else _UNSURE_NEWEST(**passed)
+        return (back if least > 0.0 and margin + least < -said.get("error", 0.0) else _WITHIN)(**passed)
     if looked == 1:
         return _IN_NEWEST(**passed) if needs == 1 else _IN_NEWEST_OF(needs=needs, **passed)
     return _IN_LAST(hits=hits, looked=looked, needs=needs, **passed)

@@ -115,6 +115,7 @@ def read_file(
     result = FileResult(name or str(path))
     if open_lines is None:
         open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, Said(mapping))
+    who = None if by is None else f"{by} ({name or path.name})"
     if not accept_units:
         _check_units(name or str(path), pipeline, site, clock, mapping, open_lines, dry_run=dry_run)
     before_storing()
@@ -125,7 +126,7 @@ def read_file(
             observations, rejected = _sort(chunk, pipeline, site, received_at, name or path.name)
             _count(result, observations, rejected, pipeline.sites)
             if not dry_run:
-                added = insist(partial(pipeline.store_rows, observations, [r for r, _ in rejected], by))
+                added = insist(partial(pipeline.store_rows, observations, [r for r, _ in rejected], who))
                 result.add_stored(added)
             on_progress(result)
     return result

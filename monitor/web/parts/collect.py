@@ -194,7 +194,9 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         "hazards": hazards, "headlines": headline.find_headlines(c, hazards.values()),
         "nows": headline.tell_now(c, hazards), "put_aside": load_put_aside(c, site_id),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
-        "motion": headline.describe_motion(movement, now, watched),
+        "motion": headline.describe_motion(
+            movement, now, watched, {s["id"]: s["health"] and s["health"]["state"] for s in stations}
+        ),
         "unjudged": () if declared is None else find_unjudged(declared),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from forecasting.message import TEXT_OF, Figure, Message, Template, Term, gather
+from forecasting.message import TEXT_OF, Figure, Message, Template, Term, gather, join
 from monitor.domain import headline
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import Memory
@@ -22,17 +23,22 @@ from monitor.language.figures import spell_number
 from monitor.language.subjects import find_first
 from monitor.notify.declarations import find_declaration
 from monitor.reports.pictures import Scale
+from monitor.series.station_health import WELL
 from monitor.store.alerting import timeline
 from monitor.store.alerting.decisions import find_state
+from monitor.store.pages import count_states
 from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
 
 _ASKING: Final = Template("headline.now", "{text}; {n} stations ask for {level}")
 _ONE_ASKS: Final = Template("headline.now.one", "{text}; 1 station asks for {level}")
+_LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
 _NOBODY: Final = Template("headline.now.nobody", "no station asks for {level}")
 SPARK: Final = timedelta(days=1)
 SPARK_MOST: Final = 160  # points of a small picture
 READ_AT_ONCE, SENTENCES_KEPT = 6, 200
 _lock: Final = threading.Lock()
+NO_STAGE: Final = "without a stage"  # of a station that is well
 CALM: Final = "creep"  # the stage that is nothing to wake anybody for
 
 
@@ -130,21 +136,27 @@ def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: AbstractSet[str]) -> dict[str, Any] | None:
+def describe_motion(
+    movement: list[dict[str, Any]], now: datetime, watched: AbstractSet[str], states: Mapping[str, str | None]
+) -> dict[str, Any] | None:
     """The fastest series, how many stations are beyond creep, the next trusted window; None where none is judged.
 
-    Silence is no calm: a station whose stage is unknown now is not among those that are counted, and is told with the
-    stage it was last seen in.
+    Silence is no calm: a station that is sick, or whose stage is unknown now, is not among those that are counted. It
+    is among those that cannot be judged, with the reason, and with the stage it was last seen in.
 
     Args:
         movement: rows of `timeline.load_newest_movement`.
         now: the present.
         watched: stations on the slope that the site file declares; others moved once and are judged no more.
+        states: health of stations.
     """
     movement = [row for row in movement if row["station"] in watched]
     judged = [row for row in movement if row["velocity_mm_per_day"] is not None]
-    seen = {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN}}
+    sick = {name: state for name in watched if (state := states.get(name)) is not None and state not in WELL}
+    seen = {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN}} - sick.keys()
     lost = [row for row in movement if row["station"] not in seen]
+    unjudged = {row["station"]: NO_STAGE for row in lost} | sick
+    fast = {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
     last = sorted({row["last_stage"] for row in lost if row["last_stage"]}, key=lambda stage: (stage == CALM, stage))
     if not judged and not last:
         return None
@@ -152,8 +164,9 @@ def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: Abst
     heard = max((row["data_until"] for row in movement if row["data_until"]), default=spell(now))
     return {
         "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
-        "beyond": len({row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}),
-        "stations": len(seen), "lost": len({row["station"] for row in lost}), "last_stages": last,
+        "beyond": len(fast & seen),
+        "stations": len(seen), "lost": len(unjudged), "last_stages": last,
+        "lost_text": _LOST(n=len(unjudged), n2=len(watched), text=join(count_states(Counter(unjudged.values())), ", ")),
         "window": headline.find_window(windows, "window_from", "window_to", heard),
     }  # fmt: skip
 
@@ -165,7 +178,13 @@ def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[
     watched: dict[str, set[str]] = {}
     for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
         watched.setdefault(row.site, set()).add(row.id)
-    motions = {site: describe_motion(rows, now, watched.get(site, set())) for site, rows in movements.items()}
+    states: dict[str, dict[str, str | None]] = {}
+    for health in load_view(c, "station_health", site=frozenset(movements)) if movements else ():
+        states.setdefault(health["site"], {})[health["station"]] = health["state"]
+    motions = {
+        site: describe_motion(rows, now, watched.get(site, set()), states.get(site, {}))
+        for site, rows in movements.items()
+    }
     found = {site: motion for site, motion in motions.items() if motion is not None}
     ids = [motion["fastest"]["series_id"] for motion in found.values() if motion["fastest"]]
     past = timeline.load_velocities(c, ids, now - SPARK, now)

@@ -90,7 +90,7 @@
   function angle(found) {
     const rows = own(found).filter((r) => r.tangential_angle_deg !== null), last = newest(found), known = typeof last?.tangential_angle_deg === "number", unit = tr("degrees");
     return { latest: known ? `${show(last.tangential_angle_deg)}°` : "", spec: { x: ends(found), y: { unit, range: [0, 92] }, layers: [...bound(found, "tangential_angle", unit), line(rows, "tangential_angle_deg", tr("tangential angle"), unit, css("--curve"))] },
-      says: known ? tr("Against v_eq = {value}, as reviewed for this station.", { value: `${show(last.v_eq_mm_per_day)} mm/day` }) : tr("No angle: the station has no reviewed v_eq, or does not move beyond its noise.") };
+      says: known ? tr("Against a uniform creep of {value}, as reviewed for this station.", { value: `${show(last.v_eq_mm_per_day)} mm/day` }) : tr("No angle: no uniform creep is reviewed for the station, or it does not move beyond its noise.") };
   }
 
   function rain(found) {
@@ -104,7 +104,8 @@
       layers.push({ line: drawn(most), text: text(most), name: `${tr("most in this range")}${whose}`, colour: css("--rain"), width: 1.5, dash: "dot" });
       layers.push({ points: drawn(now), text: text(now), name: `${tr("now")}${whose}`, colour: css("--rain"), shape: "round" });
     }
-    const says = found.curves.map((c) => c.ratio === null ? `${c.station}: ${tr("no rain was measured.")}` : `${c.station}: ${c.newest_at ? tr("{ratio} of the bound at {at}, coverage {coverage}.", { ratio: show(c.ratio), at: minute(seconds(c.newest_at)), coverage: show(c.coverage) }) : tr("{ratio} of the bound, coverage {coverage}.", { ratio: show(c.ratio), coverage: show(c.coverage) })}`).join(" ");
+    const sentence = (c, w) => tr("{depth} of rain in {span} until {at}: {percent} % of the bound of {bound} ({level}), known for {known} % of that time.", { depth: `${show(w.sum_mm)} mm`, span: `${show(w.duration_h)} h`, at: c.newest_at ? minute(seconds(c.newest_at)) : "–", percent: w.percent, bound: `${show(w.bound_mm)} mm`, level: tr(found.levels.find((v) => v.number === c.level)?.name ?? String(c.level)), known: w.known_percent });
+    const says = found.curves.map((c) => `${c.station}: ${c.worst === null ? tr("no rain was measured.") : c.worst.bound_mm > 0 ? sentence(c, c.worst) : tr("no rain that the curve is for.")}`).join(" ");
     const durations = layers.flatMap((l) => (l.line ?? l.points)[0]);
     return { says, latest: "", spec: { x: { from: Math.min(1, ...durations), to: Math.max(10, ...durations), log: true, title: tr("duration, h") }, y: { unit: "mm/h", log: true }, layers } };
   }

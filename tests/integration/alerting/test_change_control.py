@@ -239,7 +239,9 @@ def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(data
     assert held.decision.memory.supporters["level-1~|G1"] == 1
     assert "health:site:cannot_see" not in held.decision.memory.conditions
     asked = bench.live(12, looks=1).decision.memory.conditions["health:site:cannot_see"]
-    assert "hears no more: level-1~|G1" in asked.reason, "the level has no witness any more: a person must decide"
+    assert "reads these any more: G1 (level-1)" in asked.reason, (
+        "the level has no witness any more: a person must decide"
+    )
     set_level(database, site, 0, BO, "nothing moves", bench.now)
     assert bench.live(2).decision.memory.unheard == {}
     with database.read() as c:

@@ -292,7 +292,7 @@ def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
     assert find_shown_stage(database) == "progressive"
     last = rows(database, "movement_history")[-2:]
     assert [r["stage"] for r in last] == ["progressive", "unknown"]
-    assert "no usable datum since" in last[-1]["reasons"]
+    assert "no usable reading since" in last[-1]["reasons"]
     assert rows(database, "failure_windows") == standing
 
 
@@ -348,7 +348,7 @@ def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_e
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("why", ["the instrument repeats one value", "no usable datum since"])
+@pytest.mark.parametrize("why", ["the instrument repeats one value", "no usable reading since"])
 def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before_its_next_look(database, why):
     with database.write() as c:
         save_site(c, FAST, "test", "test", T0)
@@ -375,7 +375,7 @@ def test_a_series_whose_silence_cannot_be_told_leaves_the_others_alone(database,
     monkeypatch.setattr(movement_state, "load_paths", poisoned)
     found = update_movement(database, PLACE, at(120))
     assert found.failed == {"A.displacement": "ZeroDivisionError: a poisoned series"}
-    told = [r["station"] for r in rows(database, "movement_history") if "no usable datum since" in r["reasons"]]
+    told = [r["station"] for r in rows(database, "movement_history") if "no usable reading since" in r["reasons"]]
     assert told == ["B"]
 
 

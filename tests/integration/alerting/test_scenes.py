@@ -233,7 +233,7 @@ def test_twenty_rovers_of_a_dead_base_are_one_notification_and_change_no_hazard(
     with slope.database.read() as c:
         told = c.execute(select(t.notification.c.body).where(t.notification.c.ledger == "health")).scalars().all()
         votes = {r["station"]: r["votes"] for r in load_view(c, "station_health", site="bench")}
-    stale = [body for body in told if "silent with all" in body]
+    stale = [body for body in told if "and with it all that hangs on it" in body]
     assert len(stale) == 2, "one message by each of the two channels"
     assert all(name in stale[0] for name in names)
     assert not any(votes[name] for name in names), "what is silent does not vote"

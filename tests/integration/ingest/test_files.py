@@ -96,7 +96,7 @@ def test_who_reads_in_other_values_of_stored_epochs_stands_with_them(place, run)
     assert [run("ingest", name)[0] for name in ("a.csv", "b.csv")] == [0, 0]
     found = ask(place, "select revision, extra from observation order by revision desc")
     assert found[0][0] == 1
-    assert json.loads(found[0][1]) == {"brought_by": name_helper().name}
+    assert json.loads(found[0][1]) == {"brought_by": f"{name_helper().name} (b.csv)"}
     assert set(found[1:]) == {(0, None)}
 
 

@@ -1,7 +1,7 @@
 """How a slope moves, in what rain, and why its level is what it is: one page, and the figures behind its pictures."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import fsum
@@ -261,8 +261,20 @@ def _describe(
         "newest_at": None if gauge is None else spell(readings[-1].observed_at),
         "most": [] if recent is None else [_point(s, most_rain(recent, s)) for s in durations],
         "most_from": None if recent is None else spell(instant(recent.times_s[0])),
+        "worst": _worst(facts),
         "ratio": max((f["ratio"] for f in facts), default=None),
         "coverage": min((f["coverage"] for f in facts), default=None),
+    }  # fmt: skip
+
+
+def _worst(facts: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """The sum that comes nearest to the curve, or lies farthest over it, in figures that make a sentence."""
+    if not facts:
+        return None
+    worst = max(facts, key=lambda f: float(f["ratio"]))
+    return {
+        "sum_mm": worst["sum_mm"], "duration_h": worst["duration_s"] / 3600.0, "bound_mm": worst["bound_mm"],
+        "percent": round(100.0 * worst["ratio"]), "known_percent": round(100.0 * worst["coverage"]),
     }  # fmt: skip
 
 

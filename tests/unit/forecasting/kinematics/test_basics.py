@@ -203,9 +203,9 @@ def test_between_one_and_one_and_a_half_v_eq_the_stage_stays() -> None:
 
 def test_without_a_reviewed_v_eq_the_reason_says_so() -> None:
     movement, _ = judge_stage({}, look(0, 3.0, v_eq=None, usual_velocity=1.0))
-    assert "no reviewed v_eq" in movement.reasons[0]
+    assert "no uniform creep is reviewed" in movement.reasons[0]
     movement, _ = judge_stage({}, look(0, 3.0, v_eq=None))
-    assert "no v_eq" in movement.reasons[0]
+    assert "no velocity of uniform creep is reviewed" in movement.reasons[0]
 
 
 def test_what_the_site_file_warns_of_is_no_creep_because_it_was_always_so() -> None:

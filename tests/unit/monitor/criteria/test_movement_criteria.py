@@ -161,7 +161,7 @@ def test_a_critical_angle_of_noise_is_none():
 
 def test_a_station_without_v_eq_says_nothing():
     (word,) = ask(place(ANGLE, station("A")), view(readings(lambda day: 50.0 * day, 120)), T0 + 120 * H)
-    assert (word.heard, word.reason) == (False, "no reviewed velocity of uniform creep")
+    assert (word.heard, word.reason) == (False, "its velocity of uniform creep is not reviewed yet: no angle is known")
 
 
 # ---- the failure window --------------------------------------------------------------------------------------------

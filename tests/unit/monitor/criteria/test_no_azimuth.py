@@ -86,8 +86,8 @@ def test_a_wrong_azimuth_hides_no_slope_that_slides():
     }
     assert asked["health:v|R1:undecided_orange"].startswith("decide: R1: it moves 207 ± ")
     assert (
-        "against the declared direction, over 20 mm/day: either azimuth_deg or the instrument is wrong; look"
-        in (asked["health:v|R1:undecided_orange"])
+        "against the declared direction, over 20 mm/day: either its direction (azimuth_deg) in the site file or the "
+        "instrument is wrong; look" in (asked["health:v|R1:undecided_orange"])
     )
     assert not [k for k in watch(read("azimuth_deg = 180.0"), 180.0).memory.conditions if "undecided" in k]
 

@@ -63,7 +63,7 @@ def check_a_stated_error_hides_no_steady_motion() -> None:
     (opened,) = [c for d in looks for c in d.changes if c.key == ORANGE]
     assert opened.open
     assert "15." in opened.reason
-    assert "lies over 10" in opened.reason
+    assert "is over 10" in opened.reason
 
 
 def test_a_stated_error_hides_no_steady_motion() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forecasting.message import TEXT_OF, Figure, MessageList, Template, Term, join
 from monitor.language.catalogue import LANGUAGES, use
-from monitor.language.cutting import CUT, SUBJECT_LENGTH, shorten
+from monitor.language.cutting import CUT, SUBJECT_LENGTH, cut_words, shorten
 from monitor.language.rendering import translate, translate_level
 from monitor.language.subjects import LONGEST, cut_message, find_first, make_subject, mark_exercise, say_subject
 
@@ -93,3 +93,17 @@ def test_a_reason_of_any_length_is_cut_at_once():
     for text in ("; ".join(facts), join(facts)):
         assert len(cut_message(text, SUBJECT_LENGTH)) <= SUBJECT_LENGTH
     assert time.process_time() - began_s < 2.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    before=st.lists(st.sampled_from(["the file", "differs,", "velocity 12 mm/day", "at G1;", "看站点；"]), max_size=6),
+    frame=st.sampled_from(["{}", "`{}`", "({})", "Run: {}", "see {}."]),
+    command=st.sampled_from(["slopeward alerts explain 7", "slopeward sites propose a.toml --by NAME"]),
+    most=st.integers(12, 160),
+)
+def test_no_cut_leaves_half_a_command(before, frame, command, most):
+    text = " ".join([*before, frame.format(command)])
+    for cut in (cut_words(text, most), shorten(text, most)):
+        assert command in cut or "slopeward" not in cut, cut
+        assert len(cut) <= max(most, len(CUT)), cut

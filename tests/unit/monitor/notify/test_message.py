@@ -96,7 +96,10 @@ def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line()
         "Where: North bench (46.2000°, 8.9000°)",
         "Since 2026-03-01 07:00 CET",
         "Action: Close the road, call the manager",
-        "How sure: 2 independent witnesses can vote, 2 needed; some series that vote are missing",
+        (
+            "How sure: 2 independent witnesses can vote, 2 are needed for the highest level; some series that can vote "
+            "give no valid data"
+        ),
         "Newest datum used: 2026-03-01 07:00 CET",
         "Notified: duty, manager",
         f"Why: {REASON}",
@@ -192,7 +195,7 @@ def test_what_comes_next_is_a_trusted_window_that_is_not_over():
     ).body  # fmt: skip
     ended = freeze({"G1": 81.2}, failures=[window(-5, 0.5), window(3, 4)])
     said = read(make(frozen=ended, now=AT + timedelta(hours=1))).body
-    assert "Next: the failure window 2026-03-01 02:00 to 2026-03-01 07:30 CET is over, no reading" in said
+    assert "Next: the failure window 2026-03-01 02:00 to 2026-03-01 07:30 CET is over, and no reading" in said
     assert "Next" not in read(make()).body
 
 

@@ -115,9 +115,9 @@ def test_a_core_that_is_replaced_in_an_outage_does_not_end_it(world: World) -> N
 
 def test_trouble_that_only_a_restart_of_core_interrupts_is_told(world: World) -> None:
     for _ in range(3):
-        world.pass_time(8, "core does not go round")
+        world.pass_time(8, "the core process stands still")
         world.pass_time(8, "", sure=False)
-    assert world.subjects("ada") == ["cannot decide: core does not go round"]
+    assert world.subjects("ada") == ["cannot decide: the core process stands still"]
 
 
 def test_who_was_not_reached_before_the_kill_is_reached_by_the_next_service(world: World) -> None:
