@@ -35,13 +35,13 @@ class Way:
     sigmas: Sequence[float]
 
     def fit_line(self, sureness: float) -> Velocity | None:
-        """Its velocity; a speed is freed of what noise makes of it, so that noise is not more often sure of itself."""
+        """Its velocity; a speed is freed of what noise makes of it, which so is no surer of itself and holds no level."""
         fit = fit_velocity(self.times_s, self.values, self.sigmas)
         if fit is None or self.name in {"signed", "either"}:
             return fit
         freedom = fit.n - 2.0 if fit.error > fit.stated else NORMAL
-        rate = free_of_noise(fit.rate, fit.error, sureness, freedom)
-        return replace(fit, rate=rate, low=fit.low - (fit.rate - rate))
+        rate, unbiased = (free_of_noise(fit.rate, fit.error, s, freedom) for s in (sureness, 0.0))
+        return replace(fit, rate=rate, low=fit.low - (fit.rate - rate), high=fit.high - (fit.rate - unbiased))
 
     def fit_bend(self, sureness: float, window_s: float) -> Acceleration | None:
         """Its acceleration, and the velocity beside it freed of noise alike."""
