@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Final
@@ -16,6 +16,7 @@ from monitor.errors import ConfigError, StoreBusyError
 from monitor.notify import escalated
 from monitor.notify.notifier import open_notifier
 from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed, find_unreached
+from monitor.notify.value_now import compare, find_root, renew
 from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting import outbox
 from monitor.store.alerting.alerts import apply_changes
@@ -202,14 +203,20 @@ class Dispatcher(Delivery):
             return 0
         with self.db.write() as c:
             for change in changes:
+                root = find_root(change.key) if change.open else None
+                lines = () if root is None else compare(c, root, now)[0]
                 apply_changes(
-                    c, site, [change], site=self.sites.get(site),
+                    c, site, [replace(change, lines=lines)], site=self.sites.get(site),
                     recipients=self.list_recipients("" if (site, change.key) in unreached else site), actor=SERVICE,
                     now=now, rule_version=code_version(),
                 )  # fmt: skip
             for a in confirmed:
                 outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
-            return sum(outbox.add_escalation(c, a, e.recipient, e.channel, e.subject, now) for a, e in orders)
+            queued = 0
+            for a, e in orders:
+                subject, body = renew(c, a, e.subject, now)
+                queued += outbox.add_escalation(c, replace(a, body=body), e.recipient, e.channel, subject, now)
+            return queued
 
     def _is_recipient(self, answered: outbox.Answered) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""

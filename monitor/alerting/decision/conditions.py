@@ -359,17 +359,23 @@ def _list_advice(windows: Windows, assessments: Sequence[Assessment]) -> dict[st
 
 
 def list_changes(
-    site: Site, before: Memory, after: Memory, evidence: Mapping[str, Any], newest_s: float | None
+    site: Site,
+    before: Memory,
+    after: Memory,
+    evidence: Mapping[str, Any],
+    newest_s: float | None,
+    growth: Message | None = None,
 ) -> tuple[AlertChange, ...]:
-    """What opened, changed or closed between two memories."""
+    """What opened, changed or closed between two memories; of a level that stands, why people are reminded of it."""
     data_time = None if newest_s is None else instant(newest_s)
     changes = []
-    if after.level != before.level:
+    if after.level != before.level or growth is not None:
         summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})
         changes.append(
             AlertChange(
                 ledger=Ledger.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
-                reason=evidence["sentence"], data_time=data_time, evidence=summary,
+                reason=growth or evidence["sentence"], data_time=data_time, evidence=summary,
+                repeats=growth is not None,
             )
         )  # fmt: skip
     # one cause is one page: what an urgent one says already, no second one repeats
