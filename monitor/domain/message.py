@@ -18,6 +18,7 @@ from monitor.language.subjects import compare_essence, make_subject, mark_exerci
 
 EXERCISE: Final = Template("exercise.reason", "EXERCISE: {text}")  # around every reason of a drill
 OF_LEVEL: Final = Template("level.reason", "{level}: {text}")  # around every reason of a level
+GROWN: Final = Template("level.grown", "{text}; the rate is {n} times the {rate} of before")  # of a level that stands
 DRILL: Final = Template("exercise.body", "EXERCISE: this is a drill, nothing has happened. {text}")
 COVERED: Final = Template("body.covered", "- {at}: {text}")  # the subject of a message that another one stands for
 HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
@@ -133,6 +134,11 @@ def take_out(around: Template, text: str) -> str:
 def take_out_reason(reason: str) -> str:
     """What a reason of a level says of the slope, in a drill as well."""
     return take_out(OF_LEVEL, take_out(EXERCISE, reason))
+
+
+def is_reminder(reason: str) -> bool:
+    """Whether a reason reminds people of a level that stands."""
+    return isinstance(found := take_out(EXERCISE, reason), Message) and found.id == GROWN.id
 
 
 def _find_safely(find: Callable[[], Found]) -> Found | None:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from forecasting.message import Figure, Message, Template
+from forecasting.message import Figure, Message
 from monitor.domain.decision import Memory
 from monitor.domain.headline import Rate
+from monitor.domain.message import GROWN
 from monitor.language.figures import find_form
 
 TIMES: Final = 2.0
-_GROWN: Final = Template("level.grown", "{text}; the rate is {n} times the {rate} of before")
 
 
 def follow_growth(before: Memory, level: int, rates: Sequence[Rate]) -> tuple[dict[str, float], Rate | None]:
@@ -39,7 +39,7 @@ def explain_growth(sentence: Message, grown: Rate, known: Mapping[str, float]) -
     """Why people hear of a level again: what asks for it now, and how much faster it is than what they know."""
     rate = max(known.get(grown.criterion, 0.0), abs(grown.bound))
     times = _along(grown, grown.rate) / rate
-    return _GROWN(text=sentence, n=Figure(times, ".1f"), rate=Figure(rate, find_form(rate), grown.unit))
+    return GROWN(text=sentence, n=Figure(times, ".1f"), rate=Figure(rate, find_form(rate), grown.unit))
 
 
 def _along(rate: Rate, value: float) -> float:
