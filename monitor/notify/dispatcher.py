@@ -213,9 +213,10 @@ class Dispatcher(Delivery):
             for a in confirmed:
                 outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
             queued = 0
-            for a, e in orders:
-                subject, body = renew(c, a, e.subject, now)
-                queued += outbox.add_escalation(c, replace(a, body=body), e.recipient, e.channel, subject, now)
+            for alert, order in orders:
+                subject, body = renew(c, alert, order.subject, now)
+                renewed = replace(alert, body=body)
+                queued += outbox.add_escalation(c, renewed, order.recipient, order.channel, subject, now)
             return queued
 
     def _is_recipient(self, answered: outbox.Answered) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from forecasting.message import (
     TEXT_OF,
     Duration,
+    Figure,
     Message,
     NameList,
     Template,
@@ -28,11 +29,13 @@ from monitor.criteria.kinds.earthquake import list_inspections
 from monitor.domain.alert import OVER, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
+from monitor.domain.headline import Rate
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_roots, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote
-from monitor.domain.message import OF_LEVEL
+from monitor.domain.message import GROWN, OF_LEVEL
 from monitor.domain.site import Criterion, Site
+from monitor.language.figures import find_form
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.coseismic_steps import VERIFY, list_reminders
 from monitor.series.offset_answers import SUFFIX, find_offsets
@@ -106,6 +109,7 @@ _OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
 _WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
 
 HAZARD_KEY = "hazard"
+GROWTH: Final = 2.0  # of a rate, since people were last notified of it
 UNDECIDED, RARE = ":undecided_", ":rare"
 REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
 _LOUD: Final = (REACHABLE, CANNOT_SEE, SILENT_SLOPE)
@@ -391,6 +395,41 @@ def list_changes(
             changes.append(_change(key, old, OVER(text=was), data_time, is_open=False))
     assert all(0 <= c.level < len(site.levels) for c in changes if c.ledger == Ledger.HAZARD)
     return tuple(changes)
+
+
+def follow_growth(before: Memory, level: int, rates: Sequence[Rate]) -> tuple[dict[str, float], Rate | None]:
+    """The largest rate by criterion that people were notified of, and the one that has doubled since.
+
+    It has doubled where it is twice that rate and twice its bound, whichever single reading is left out: neither noise
+    nor one reading makes a reminder. What falls and comes back makes none, so their number is bounded by the motion.
+
+    Args:
+        before: what the decision before left.
+        level: that stands now; with another one a message goes out anyway, and says the rates of now.
+        rates: what every vote measured.
+    """
+    asking = [r for r in rates if r.counted and r.level >= level > 0 and r.bound]
+    known = before.reported if level == before.level else {}
+    grown = [r for r in asking if _along(r, r.least) >= GROWTH * max(known.get(r.criterion, 0.0), abs(r.bound))]
+    if level == before.level and not grown:
+        return {k: v for k, v in known.items() if level > 0}, None
+    reported = dict(known)
+    for r in asking:
+        reported[r.criterion] = max(reported.get(r.criterion, 0.0), _along(r, r.rate))
+    is_new = level != before.level
+    return dict(sorted(reported.items())), None if is_new else max(grown, key=lambda r: (r.level, r.share))
+
+
+def explain_growth(sentence: Message, grown: Rate, known: Mapping[str, float]) -> Message:
+    """Why people hear of a level again: what asks for it now, and how much faster it is than what they know."""
+    rate = max(known.get(grown.criterion, 0.0), abs(grown.bound))
+    times = _along(grown, grown.rate) / rate
+    return GROWN(text=sentence, n=Figure(times, ".1f"), rate=Figure(rate, find_form(rate), grown.unit))
+
+
+def _along(rate: Rate, value: float) -> float:
+    """A rate in the direction of its bound."""
+    return value if rate.bound > 0.0 else -value
 
 
 def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:

@@ -8,10 +8,15 @@ from typing import Final
 from forecasting.message import Message, Template, Term
 from monitor.alerting.decision.common_mode import find_common
 from monitor.alerting.decision.common_silence import find_common_silence
-from monitor.alerting.decision.conditions import list_changes, list_conditions, review_due_s
+from monitor.alerting.decision.conditions import (
+    explain_growth,
+    follow_growth,
+    list_changes,
+    list_conditions,
+    review_due_s,
+)
 from monitor.alerting.decision.evidence import describe
 from monitor.alerting.decision.fusion_rules import Ruling, apply_rule
-from monitor.alerting.decision.growth import explain_growth, follow_growth
 from monitor.alerting.decision.ladder import Rung, climb, fuse
 from monitor.alerting.decision.lost_levels import find_barred
 from monitor.alerting.decision.orphaned_votes import find_unheard

@@ -38,11 +38,13 @@ class Dialect:
             return f"CAST(julianday(substr({instant}, 1, 10)) - julianday({day}) AS integer)"
         return f"(CAST(substr({instant}, 1, 10) AS date) - CAST({day} AS date))"
 
-    def epoch_s(self, instant: str) -> str:
-        """Whole seconds since 1970 of an instant."""
+    def seconds_between(self, earlier: str, later: str) -> str:
+        """Whole seconds from one instant to another."""
         if self.sqlite:
-            return f"CAST(strftime('%s', {instant}) AS integer)"
-        return f"CAST(floor(extract(epoch FROM CAST({instant} AS timestamptz))) AS bigint)"
+            return f"CAST(round((julianday({later}) - julianday({earlier})) * 86400) AS integer)"
+        return (
+            f"CAST(round(extract(epoch FROM CAST({later} AS timestamptz) - CAST({earlier} AS timestamptz))) AS bigint)"
+        )
 
     def before(self, text: str, sign: str) -> str:
         """The part of a text before a sign; the whole where it has none."""
@@ -268,7 +270,7 @@ def _movement_now(d: Dialect) -> str:
     in_mm = "CASE WHEN r.unit = 'mm/day' THEN r.{0} END".format
     measured = f"""SELECT r.site, r.station, r.quantity, m.stage, m.trend, {in_mm("rate")} AS velocity_mm_per_day,
   {in_mm("error")} AS velocity_error_mm_per_day, r.rate, r.error AS rate_error, r.unit, r.window_s, r.newest_at, t.evaluated_at,
-  {d.epoch_s("t.evaluated_at")} - {d.epoch_s("r.newest_at")} AS age_s, r.criterion, r.level,
+  {d.seconds_between("r.newest_at", "t.evaluated_at")} AS age_s, r.criterion, r.level,
   {d.level_name("p.levels", "r.level")} AS level_name, r.counted, r.bound, r.bound_level, {d.rounded(share("r"), 6)} AS bound_ratio,
   r.next_level, {d.level_name("p.levels", "r.next_level")} AS next_level_name, r.next_bound, r.next_rate, r.next_window_s,
   {d.rounded("abs(r.next_rate) / nullif(abs(r.next_bound), 0)", 6)} AS next_ratio
@@ -283,7 +285,7 @@ WHERE p.active AND r.criterion = (SELECT b.criterion FROM rate_now b WHERE b.sit
     return f"""{measured}
 UNION ALL SELECT q.site, q.station, q.quantity, m.stage, m.trend, m.velocity_mm_per_day, m.velocity_error_mm_per_day,
   m.velocity_mm_per_day, m.velocity_error_mm_per_day, 'mm/day', m.velocity_window_s, m.data_until, m.at,
-  {d.epoch_s("m.at")} - {d.epoch_s("m.data_until")}, NULL, NULL, NULL, NULL, {empty}, NULL, {empty}, NULL, NULL, {empty}, {empty}, {empty},
+  {d.seconds_between("m.data_until", "m.at")}, NULL, NULL, NULL, NULL, {empty}, NULL, {empty}, NULL, NULL, {empty}, {empty}, {empty},
   {empty}
 FROM series q JOIN site p ON p.id = q.site JOIN station k ON k.site = q.site AND k.id = q.station
 JOIN movement m ON m.series_id = q.id AND m.at = ({newest} = q.id)
