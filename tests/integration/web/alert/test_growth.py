@@ -20,6 +20,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.web.parts.headline import find_hazards, find_headlines, tell_now
+from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 TWO = (
@@ -134,6 +135,7 @@ def test_a_kill_between_two_steps_sends_it_neither_twice_nor_never(database_url,
         assert sent == len({r.event_id for r in list_reminders(own)}) >= 1
 
 
+@ON_SQLITE
 def test_what_was_sent_is_decided_again_from_what_was_frozen(database_url):
     with Database(database_url) as own:
         slope = WatchedSlope(own)
@@ -201,6 +203,7 @@ def test_a_message_that_repeats_an_alert_has_both_values(database_url):
         assert "when raised" in last.subject
 
 
+@ON_SQLITE
 def test_noise_and_what_falls_and_comes_back_remind_nobody(database_url):
     with Database(database_url) as own:
         slope = WatchedSlope(own)
