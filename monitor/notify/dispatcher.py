@@ -16,7 +16,7 @@ from monitor.errors import ConfigError, StoreBusyError
 from monitor.notify import escalated
 from monitor.notify.notifier import open_notifier
 from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed, find_unreached
-from monitor.notify.value_now import compare, find_root, renew
+from monitor.notify.value_now import add_values, renew
 from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting import outbox
 from monitor.store.alerting.alerts import apply_changes
@@ -201,23 +201,22 @@ class Dispatcher(Delivery):
         changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]
         if not orders and not confirmed and not changes:
             return 0
+        with self.db.read() as c:  # a write would wait for the decision of the site
+            changes = [add_values(c, change, now) for change in changes]
+            renewed = [(renew(c, alert, order.subject, now), alert, order) for alert, order in orders]
         with self.db.write() as c:
             for change in changes:
-                root = find_root(change.key) if change.open else None
-                lines = () if root is None else compare(c, root, now)[0]
                 apply_changes(
-                    c, site, [replace(change, lines=lines)], site=self.sites.get(site),
+                    c, site, [change], site=self.sites.get(site),
                     recipients=self.list_recipients("" if (site, change.key) in unreached else site), actor=SERVICE,
                     now=now, rule_version=code_version(),
                 )  # fmt: skip
             for a in confirmed:
                 outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
-            queued = 0
-            for alert, order in orders:
-                subject, body = renew(c, alert, order.subject, now)
-                renewed = replace(alert, body=body)
-                queued += outbox.add_escalation(c, renewed, order.recipient, order.channel, subject, now)
-            return queued
+            return sum(
+                outbox.add_escalation(c, replace(alert, body=body), order.recipient, order.channel, subject, now)
+                for (subject, body), alert, order in renewed
+            )
 
     def _is_recipient(self, answered: outbox.Answered) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""

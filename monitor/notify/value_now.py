@@ -1,12 +1,14 @@
 """What a level rests on now, beside what it was raised on: page, overview, API and reminders say it the same way."""
 
+import logging
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
 from forecasting.message import TEXT_OF, Message, Template, Term
-from monitor.domain.alert import UNCONFIRMED, Ledger
+from monitor.domain.alert import UNCONFIRMED, AlertChange, Ledger
 from monitor.domain.decision import Memory
 from monitor.domain.headline import Headline, find_moving, name_of
 from monitor.domain.message import list_values, renew_body
@@ -17,6 +19,7 @@ from monitor.store.alerting.decisions import find_state, load_rates
 from monitor.store.alerting.outbox import OpenAlert
 from monitor.store.alerting.sites import find_version
 
+_LOG: Final = logging.getLogger(__name__)
 _ASKING: Final = Template("headline.now", "{text}; {n} stations ask for {level}")
 _ONE_ASKS: Final = Template("headline.now.one", "{text}; 1 station asks for {level}")
 _NOBODY: Final = Template("headline.now.nobody", "no station asks for {level}")
@@ -49,10 +52,21 @@ def compare(c: Connection, alert_id: int, now: datetime) -> tuple[tuple[Message,
     alert = find_alert(c, alert_id)
     if alert is None or alert.ledger != Ledger.HAZARD or alert.exercise:
         return (), ""
-    if (found := find_now(c, alert.site, alert.level)) is None:
+    try:
+        found = find_now(c, alert.site, alert.level)
+        raised = find_raised(c, alert_id, find_declaration(c, find_version(c, alert.site) or ""))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):  # no alarm waits for a memory of an odd form
+        _LOG.exception("alert %d: its value of now", alert_id)
         return (), ""
-    raised = find_raised(c, alert_id, find_declaration(c, find_version(c, alert.site) or ""))
+    if found is None:
+        return (), ""
     return list_values(found.sentence, raised.sentence, now), compare_essence(found.short, raised.short)
+
+
+def add_values(c: Connection, change: AlertChange, now: datetime) -> AlertChange:
+    """The alarm that nobody confirmed an alert, with both values of that; any other change as it is."""
+    root = find_root(change.key) if change.open else None
+    return change if root is None else replace(change, lines=compare(c, root, now)[0])
 
 
 def renew(c: Connection, alert: OpenAlert, subject: str, now: datetime) -> tuple[str, str]:

@@ -7,11 +7,17 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import select
 
+from forecasting.message import read_columns
 from monitor.alerting.audit.recompute import gather_decisions, recompute_all
 from monitor.alerting.decision import evaluate
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
+from monitor.domain.duty.channels import NOTIFIERS
 from monitor.domain.instants import parse
+from monitor.domain.message import split_lines
+from monitor.language.catalogue import use
+from monitor.language.rendering import translate
+from monitor.notify.cap.message import list_steps
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.value_now import find_now
 from monitor.store import pages
@@ -212,3 +218,31 @@ def test_noise_and_what_falls_and_comes_back_remind_nobody(database_url):
         for rate in (150.0, 100.0, 40.0, 90.0, 140.0, 150.0):
             slope.live(8, {"G1": rate, "G2": rate})
         assert len(list_messages(own)) == before
+
+
+@ON_SQLITE
+def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_order(database_url):
+    channels = [f"{kind}:x" for kind in NOTIFIERS if kind != "siren"]
+    listed = ", ".join(f'"{one}"' for one in (*channels, "siren:pit/horn"))
+    with Database(database_url) as own:
+        slope = WatchedSlope(own, SITE_TEXT.replace('["log", "log:second"]', f"[{listed}]"))
+        slope.fail()
+        for _ in run_away(slope, 7):
+            pass
+        n = t.notification.c
+        with own.read() as c:
+            alert = find_alert(c, hazard_of(own)["alert_id"])
+            events = load_alert_events(c, alert.id)
+            last = next(e for e in reversed(events) if e.from_level == e.to_level)
+            sent = c.execute(select(t.notification).where(n.event_id == last.id).order_by(n.id)).all()
+            steps = list_steps(alert, events, None)
+        assert sorted(r.channel for r in sent) == sorted(channels)
+        assert len({(r.subject, r.body) for r in sent}) == 1
+        assert last.decision_id in {one.decision_id for one in steps}, "CAP sends an update"
+        body = read_columns(sent[0], "body")
+        first = {}
+        for language in ("en", "it", "zh", "es"):
+            with use(language):
+                first[language] = [str(translate(line)) for line in split_lines(body)[:2]]
+        assert [lines[0][:3] for lines in first.values()] == ["Now", "Ora", "现在（", "Aho"]
+        assert len({lines[1] for lines in first.values()}) == 4
