@@ -246,3 +246,31 @@ def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_
                 first[language] = [str(translate(line)) for line in split_lines(body)[:2]]
         assert [lines[0][:3] for lines in first.values()] == ["Now", "Ora", "现在（", "Aho"]
         assert len({lines[1] for lines in first.values()}) == 4
+
+
+@ON_SQLITE
+def test_the_alarm_that_nobody_confirmed_red_has_both_values_of_now_each_time(database_url):
+    with Database(database_url) as own:
+        slope = WatchedSlope(own)
+        slope.fail()
+        now = [slope.now + HOUR]
+        dispatcher = Dispatcher(own, {"bench": slope.site}, lambda: now[0])
+        dispatcher.escalate_once(now[0])
+        n = t.notification.c
+
+        def read_alarm():
+            with own.read() as c:
+                row = c.execute(select(t.notification).where(n.ledger == "health").order_by(n.id.desc())).first()
+                return row.body.splitlines(), find_now(c, "bench", 3)
+
+        first, _ = read_alarm()
+        assert first[1].startswith("Now (")
+        assert first[2].startswith("When raised: ")
+        slope.live(4, {"G1": 260.0, "G2": 200.0})
+        now[0] = slope.now + HOUR
+        dispatcher.escalate_once(now[0])
+        again, found = read_alarm()
+        assert again[0] == first[0]
+        assert again[1].endswith(str(found.sentence))
+        assert again[1] != first[1]
+        assert sum(line.startswith("Now (") for line in again) == 1
