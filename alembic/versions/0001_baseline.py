@@ -820,6 +820,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source"),
     )
     op.create_table(
+        "rate_now",
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("criterion", sa.String(length=64), nullable=False),
+        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("quantity", sa.Text(), nullable=False),
+        sa.Column("unit", sa.Text(), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("counted", sa.Boolean(), nullable=False),
+        sa.Column("newest_at", Instant, nullable=False),
+        sa.Column("rate", sa.Double(), nullable=False),
+        sa.Column("error", sa.Double(), nullable=False),
+        sa.Column("least", sa.Double(), nullable=False),
+        sa.Column("window_s", sa.Double(), nullable=False),
+        sa.Column("bound", sa.Double(), nullable=False),
+        sa.Column("bound_level", sa.Integer(), nullable=False),
+        sa.Column("next_level", sa.Integer(), nullable=True),
+        sa.Column("next_bound", sa.Double(), nullable=True),
+        sa.Column("next_rate", sa.Double(), nullable=True),
+        sa.Column("next_window_s", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("site", "criterion", "station"),
+    )
+    op.create_table(
         "reading_gap",
         sa.Column("series_id", BigId, autoincrement=False, nullable=False),
         sa.Column("to_at", Instant, nullable=False),

@@ -35,7 +35,7 @@ class Way:
     sigmas: Sequence[float]
 
     def fit_line(self, sureness: float) -> Velocity | None:
-        """Its velocity; a speed is freed of what noise makes of it, which so is no surer of itself and holds no level."""
+        """Its velocity; a speed is freed of what noise makes of it, so that noise is no surer and holds no level."""
         fit = fit_velocity(self.times_s, self.values, self.sigmas)
         if fit is None or self.name in {"signed", "either"}:
             return fit

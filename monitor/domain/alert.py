@@ -83,6 +83,8 @@ class AlertChange:
     data_time: datetime | None
     evidence: str  # canonical JSON, frozen
     notify: bool = True
+    repeats: bool = False  # the alert stands as it is, and people are reminded of it
+    lines: tuple[str, ...] = ()  # what its message says first
 
 
 def health_alarm(

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from forecasting.message import Message, gather, spread
 from monitor.domain.alert import AlertChange
+from monitor.domain.headline import Rate
 from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
 from monitor.domain.keys import StepKey, Support, VoteKey, read_support
 from monitor.domain.observation import Reading
@@ -339,6 +340,7 @@ class Memory:
             what it asked for when one person alone said that it was none.
         signed: By question or step: the first word of two.
         unheard: By supporter of the level that the site file hears no more: since when.
+        reported: By criterion: the largest rate that people were notified of since the level stands.
         newest_s: Newest datum ever used.
         seen_s: Instant of the last evaluation.
     """
@@ -363,6 +365,7 @@ class Memory:
     heights: Mapping[str, int] = field(default_factory=dict)
     signed: Mapping[str, Signature] = field(default_factory=dict)
     unheard: Mapping[Support, float] = field(default_factory=dict)
+    reported: Mapping[str, float] = field(default_factory=dict)
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -422,6 +425,7 @@ class Decision:
     evidence: Mapping[str, Any]
     newest_at: datetime | None
     next_due_s: float | None
+    rates: tuple[Rate, ...] = ()  # what every vote on a rate measured
 
     def spell(self) -> dict[str, Any]:
         """The outcome as JSON-ready values; equal decisions spell equally."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp, Value, join, read_message
-from monitor.domain.instants import epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Site
 from monitor.language.figures import find_form
@@ -61,15 +61,38 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
-    """What one station's word says of a bound: its value, the bound, and the window that both are of."""
+class Rate:
+    """How fast a station moves, or changes, by a criterion: against the bound of the level that it asks for.
 
-    station: str
+    Attributes:
+        level: that its vote asks for; at 0 the bound is the lowest one.
+        counted: its vote counts.
+        least: the rate, whichever single reading is left out.
+        next_level: the lowest one above that it does not ask for, with its bound and the rate in the window of that.
+    """
+
     criterion: str
+    station: str
+    quantity: str
+    unit: str
     level: int
-    value: float
-    bound: float
+    counted: bool
+    newest_at: datetime
+    rate: float
+    error: float
+    least: float
     window_s: float
+    bound: float
+    bound_level: int
+    next_level: int | None = None
+    next_bound: float | None = None
+    next_rate: float | None = None
+    next_window_s: float | None = None
+
+    @property
+    def share(self) -> float:
+        """How many times its bound."""
+        return abs(self.rate / self.bound) if self.bound else 0.0
 
 
 def read_outcome(frozen: Frozen) -> Mapping[str, Any]:
@@ -111,10 +134,8 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
     if site is None or level <= 0 or not told:
         return None
     asking = _list_asking(told, level)
-    rates = {c.id for c in site.criteria if c.kind.rate}
-    measured = _measure(told, {key: vote for key, vote in asking.items() if key.criterion in rates})
-    if measured:
-        return _say_measured(measured, told, site)
+    if found := find_moving(list_rates(told, site), site, level):
+        return found
     for word in told.get("words", ()):
         if VoteKey(word["criterion"], word["station"]) in asking and word["reason"]:
             station, reason = word["station"], _read_reason(word)
@@ -143,42 +164,57 @@ def _list_asking(told: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
     return {VoteKey.read(k): int(v["level"]) for k, v in votes if v["counted"] and v["level"] >= level}
 
 
-def _measure(told: Mapping[str, Any], asking: Mapping[VoteKey, int]) -> list[_Measured]:
-    """What was measured against the bounds of those who ask for a level, who ask for most first, then the largest.
+def list_rates(told: Mapping[str, Any], site: Site) -> list[Rate]:
+    """What every vote on a rate measured, out of the evidence of a decision."""
+    criteria = {c.id: c for c in site.criteria if c.kind.rate}
+    votes, found = told.get("votes", _NOTHING), []
+    for word in told.get("words", ()):
+        criterion, vote = criteria.get(word["criterion"]), votes.get(VoteKey(word["criterion"], word["station"]))
+        known = [b for b in word["facts"].get("bounds", ()) if b.get("rate") is not None]
+        if criterion is None or vote is None or not known:
+            continue
+        level = int(vote["level"])
+        own = next((b for b in known if b["level"] == level), known[0])
+        above = min((b for b in known if b["level"] > level), key=lambda b: b["level"], default=_NOTHING)
+        found.append(Rate(
+            criterion.id, word["station"], criterion.quantity, find_unit(site, criterion.id), level,
+            bool(vote["counted"]), from_epoch_s(word["newest_s"]), own["rate"], own.get("error", 0.0),
+            own.get("low" if own["bound"] >= 0.0 else "high", own["rate"]), window_of(own), own["bound"], own["level"],
+            above.get("level"), above.get("bound"), above.get("rate"), window_of(above) if above else None,
+        ))  # fmt: skip
+    return found
+
+
+def find_moving(rates: Iterable[Rate], site: Site, level: int) -> Headline | None:
+    """How fast those move that ask for a level, who ask for most first, then the largest; None where none measured it.
 
     Of one criterion alone, for others measure in other units: of the one that is farthest beyond its bound.
     """
-    found = []
-    for word in told.get("words", ()):
-        own = asking.get(VoteKey(word["criterion"], word["station"]))
-        b = None if own is None else find_own_bound(word, own)
-        if own is not None and b is not None:
-            found.append(_Measured(word["station"], word["criterion"], own, b["rate"], b["bound"], window_of(b)))
-    if not found:
-        return []
-    first = max(found, key=lambda one: (one.level, abs(one.value / one.bound) if one.bound else 0.0))
+    found = [one for one in rates if one.counted and one.level >= level and one.bound_level == one.level]
+    first = max(found, key=lambda one: (one.level, one.share), default=None)
+    if first is None:
+        return None
     mine = [one for one in found if one.criterion == first.criterion]
-    return sorted(mine, key=lambda one: (-one.level, -abs(one.value)))
+    return _say_rates(sorted(mine, key=lambda one: (-one.level, -abs(one.rate))), site)
 
 
-def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: Site) -> Headline:
-    first = measured[0]
-    criterion = next((c for c in site.criteria if c.id == first.criterion), None)
-    unit = find_unit(site, first.criterion)
-    asked = sum(word["criterion"] == first.criterion for word in told.get("words", ()))
-    count = sum(one.level == first.level for one in measured)
-    rate, bound = (Figure(value, find_form(value), unit) for value in (first.value, first.bound))
+def _say_rates(rates: Sequence[Rate], site: Site) -> Headline:
+    first = rates[0]
+    criterion = next(c for c in site.criteria if c.id == first.criterion)
+    asked = sum(1 for name in criterion.stations if (s := site.station(name)) is not None and s.on_slope)
+    count = sum(one.level == first.level for one in rates)
+    rate, bound = (Figure(value, find_form(value), first.unit) for value in (first.rate, first.bound))
     said: dict[str, Value] = {
         "rate": rate, "window": Duration(first.window_s, "span"), "place": first.station, "n2": count, "n3": asked,
         "level": Term(name_of(site, first.level)), "bound": bound,
     }  # fmt: skip
-    if criterion is not None and not criterion.kind.velocity:
+    if not criterion.kind.velocity:
         said |= {"quantity": Term(criterion.quantity)}
     of_motion = (_MOVING, _MOVING_ONE, _MOVING_MANY)
     templates = (_RATE, _RATE_ONE, _RATE_MANY) if "quantity" in said else of_motion
     template = templates[0 if asked <= 1 else 1 if count == 1 else 2]
     who = first.station if asked <= 1 or count == 1 else _STATIONS(n=count)
-    return Headline(template(**said), join([rate, who], ", "), tuple(one.station for one in measured))
+    return Headline(template(**said), join([rate, who], ", "), tuple(one.station for one in rates))
 
 
 def find_unit(site: Site, criterion_id: str) -> str:

@@ -6,6 +6,7 @@ what to do, how sure, what next, who else was notified, why.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 
@@ -13,10 +14,11 @@ from forecasting.message import LISTED, Message, MessageList, NameList, Template
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.headline import find_headline, find_outlook, find_sight, name_of
 from monitor.domain.site import Site
-from monitor.language.subjects import make_subject, mark_exercise
+from monitor.language.subjects import compare_essence, make_subject, mark_exercise
 
 EXERCISE: Final = Template("exercise.reason", "EXERCISE: {text}")  # around every reason of a drill
 OF_LEVEL: Final = Template("level.reason", "{level}: {text}")  # around every reason of a level
+GROWN: Final = Template("level.grown", "{text}; the rate is {n} times the {rate} of before")  # of a level that stands
 DRILL: Final = Template("exercise.body", "EXERCISE: this is a drill, nothing has happened. {text}")
 COVERED: Final = Template("body.covered", "- {at}: {text}")  # the subject of a message that another one stands for
 HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
@@ -49,7 +51,18 @@ _DELAY: Final = Template(
     "Delayed: this message is of {at}. A newer one (level {level}, {at2}) has been sent already and says what holds "
     "now.",
 )
+_NOW: Final = Template("body.now", "Now ({at}): {text}")
+_RAISED: Final = Template("body.raised", "When raised: {text}")
 _ALSO: Final = Template("body.also", "Also happened (not sent separately):")
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What stood when a level was raised: since when, in one sentence, and short where it was measured."""
+
+    at: datetime
+    sentence: str
+    short: str = ""
 
 
 def name_level(names: Sequence[str], ledger: str, level: int) -> str:
@@ -65,7 +78,7 @@ def name_level(names: Sequence[str], ledger: str, level: int) -> str:
 
 def write_message(
     site_id: str, site: Site | None, change: AlertChange, level: int, name: str, alert_id: int, *, before: int,
-    now: datetime, frozen: Mapping[str, Any], recipients: Sequence[str], exercise: bool,
+    now: datetime, frozen: Mapping[str, Any], recipients: Sequence[str], exercise: bool, raised: Raised | None = None,
 ) -> tuple[Message, Message]:  # fmt: skip
     """Subject and body of a change.
 
@@ -81,19 +94,22 @@ def write_message(
         frozen: inputs and outcome of the decision; empty where there are none.
         recipients: who is notified of it.
         exercise: of a drill.
+        raised: what stood when the level was raised, for a reminder of it.
     """
     is_hazard = change.ledger == Ledger.HAZARD
     reason = take_out(EXERCISE, change.reason)
     headline = _find_safely(lambda: find_headline(frozen, site, level)) if is_hazard else None
     action = next((known.action for known in site.levels if known.number == level), "") if site and is_hazard else ""
-    former = (name_of(site, before) if site else str(before)) if is_hazard and before else ""
+    former = (name_of(site, before) if site else str(before)) if is_hazard and before not in {0, level} else ""
     said = headline.sentence if headline else take_out(OF_LEVEL, reason)
     essence = _DOWN(level=Term(former)) if former and 0 < level < before else headline.short if headline else said
     kind = Term(name.upper()) if is_hazard else _KINDS[change.ledger, name]()
+    essence = essence if raised is None else compare_essence(essence, raised.short)
     subject = make_subject(kind, site.name if site else SERVICE_TITLE, action if level else "", essence, now)
-    at = Timestamp.of(now, "minute")
-    lines: list[Value] = [DRILL(text=said) if exercise else said]
-    lines += [_WHERE(place=_say_place(site))] if site else []
+    at = Timestamp.of(now if raised is None else raised.at, "minute")
+    first, *more = [said] if raised is None else list_values(said, raised.sentence, now)
+    lines: list[Value] = [DRILL(text=first) if exercise else first, *more]
+    lines += [*change.lines, *([_WHERE(place=_say_place(site))] if site else [])]
     lines.append(_SINCE_BEFORE(at=at, level=Term(former)) if former else _SINCE(at=at))
     lines += [_ACTION(action=action)] if action else []
     if is_hazard and level:
@@ -114,6 +130,16 @@ def take_out(around: Template, text: str) -> str:
     ('red', 'red')
     """
     return cast("str", text.values["text"]) if isinstance(text, Message) and text.id == around.id else text
+
+
+def take_out_reason(reason: str) -> str:
+    """What a reason of a level says of the slope, in a drill as well."""
+    return take_out(OF_LEVEL, take_out(EXERCISE, reason))
+
+
+def is_reminder(reason: str) -> bool:
+    """Whether a reason reminds people of a level that stands."""
+    return isinstance(found := take_out(EXERCISE, reason), Message) and found.id == GROWN.id
 
 
 def _find_safely(find: Callable[[], Found]) -> Found | None:
@@ -149,6 +175,26 @@ def split_lines(body: str) -> list[Value]:
         parts = body.values["parts"]
         return [*parts.items] if isinstance(parts, MessageList) and parts.separator == "\n" else [body]
     return [body]
+
+
+def list_values(now: str, raised: str, at: datetime) -> tuple[Message, ...]:
+    """The lines of a reminder: what is so at an instant, and what was when the level was raised."""
+    return _NOW(at=Timestamp.of(at, "minute"), text=now), _RAISED(text=raised)
+
+
+def renew_body(body: str, values: Sequence[Message], *, keeps_first: bool) -> Message:
+    """A body that is sent once more, with the values of now in place of those that it had.
+
+    Args:
+        body: as it was sent before.
+        values: of `list_values`.
+        keeps_first: its first line says something else than a value.
+    """
+    lines = split_lines(body)
+    rest = [one for one in lines if not (isinstance(one, Message) and one.id in {_NOW.id, _RAISED.id})]
+    first = rest[:1] if keeps_first else []
+    rest = rest[1:] if keeps_first or len(rest) == len(lines) else rest
+    return join_lines([*first, *values, *rest])
 
 
 def say_delay(queued_at: datetime, newer_level: str, newer_at: datetime) -> Message:

@@ -4,11 +4,11 @@ It is stored whole: `RED Nordhang: close the road, call the manager. 302 mm/day,
 Level and site come first and stay; what is to be done comes next; then facts, and the clock last.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, cast
 
-from forecasting.message import Duration, Message, MessageList, Template, Timestamp, Value, join
+from forecasting.message import Duration, Message, MessageList, Template, Timestamp, Value, join, list_parts
 from monitor.language.catalogue import ENGLISH
 from monitor.language.cutting import CUT, cut_words, first_clause, shorten
 from monitor.language.local_time import UNCHANGED, spell_local, zone_in_use
@@ -23,6 +23,7 @@ EXERCISE: Final = Template("subject.exercise", "EXERCISE {text}")
 DELAYED: Final = Template("subject.delayed", "DELAYED: {text}")
 OPEN_FOR: Final = Template("subject.open_for", "open for {duration}: {text}")
 NOBODY_ELSE: Final = Template("subject.nobody_else", "nobody else could be reached: {text}")
+_RAISED: Final = Template("essence.raised", "{text} when raised")
 _MARKS: Final = frozenset(one.id for one in (EXERCISE, DELAYED, OPEN_FOR, NOBODY_ELSE))
 
 
@@ -69,10 +70,33 @@ def change_essence(subject: str, essence: str) -> str:
     marks, bare = _split_marks(subject)
     if not isinstance(bare, Message) or bare.id not in {_SUBJECT.id, _WITH_ACTION.id}:
         return subject
-    changed: str = _SUBJECT(**{name: bare.values[name] for name in ("kind", "title", "at")}, essence=essence)
+    return _mark_again(
+        _SUBJECT(**{name: bare.values[name] for name in ("kind", "title", "at")}, essence=essence), marks
+    )
+
+
+def renew_subject(subject: str, essence: str, at: datetime) -> str:
+    """The same subject with what is so now, and since when; one that is not made of parts as it is."""
+    marks, bare = _split_marks(subject)
+    if not isinstance(bare, Message) or bare.id not in {_SUBJECT.id, _WITH_ACTION.id}:
+        return subject
+    return _mark_again(_replace(_replace(bare, "essence", essence), "at", Timestamp.of(at, "minute")), marks)
+
+
+def compare_essence(now: str, raised: str) -> Message:
+    """What is so now beside what was when the level was raised, the most important first.
+
+    >>> compare_essence(join(["461 mm/day", "5 stations"], ", "), join(["302 mm/day", "3 stations"], ", "))
+    '461 mm/day, 302 mm/day when raised, 5 stations'
+    """
+    first, *more = list_parts(now)
+    return join([first, *([_RAISED(text=find_first(raised))] if raised else []), *more], ", ")
+
+
+def _mark_again(subject: Message, marks: Sequence[Message]) -> Message:
     for mark in reversed(marks):
-        changed = _replace(mark, "text", changed)
-    return changed
+        subject = _replace(mark, "text", subject)
+    return subject
 
 
 def say_subject(subject: str, most: int = LONGEST) -> str:

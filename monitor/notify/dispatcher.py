@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Final
@@ -16,6 +16,7 @@ from monitor.errors import ConfigError, StoreBusyError
 from monitor.notify import escalated
 from monitor.notify.notifier import open_notifier
 from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed, find_unreached
+from monitor.notify.value_now import add_values, renew
 from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting import outbox
 from monitor.store.alerting.alerts import apply_changes
@@ -200,6 +201,9 @@ class Dispatcher(Delivery):
         changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]
         if not orders and not confirmed and not changes:
             return 0
+        with self.db.read() as c:  # a write would wait for the decision of the site
+            changes = [add_values(c, change, now) for change in changes]
+            renewed = [(renew(c, alert, order.subject, now), alert, order) for alert, order in orders]
         with self.db.write() as c:
             for change in changes:
                 apply_changes(
@@ -209,7 +213,10 @@ class Dispatcher(Delivery):
                 )  # fmt: skip
             for a in confirmed:
                 outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
-            return sum(outbox.add_escalation(c, a, e.recipient, e.channel, e.subject, now) for a, e in orders)
+            return sum(
+                outbox.add_escalation(c, replace(alert, body=body), order.recipient, order.channel, subject, now)
+                for (subject, body), alert, order in renewed
+            )
 
     def _is_recipient(self, answered: outbox.Answered) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""

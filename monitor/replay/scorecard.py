@@ -115,7 +115,8 @@ class Tally:
             self._turn(change, at, "person")
             self.levels.note(seconds(at), change.level)
         for change in look.decision.changes:
-            self._turn(change, look.at, "auto")
+            if not change.repeats:
+                self._turn(change, look.at, "auto")
             if change.ledger == Ledger.HAZARD and change.level > look.before.level:
                 behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= change.level}
                 self.raises.update(behind)

@@ -533,6 +533,21 @@ def _fill_states(c: Connection, north: Site, lake: Site) -> None:
             window_s=86400.0, over_mm_per_day=5.0, chance_from=low, chance_to=high, probability=0.3, crossed=low > 0.3, model="lld",
             config_sha256=site.version,
         ))  # fmt: skip
+    for criterion, level, rate, bound, above in (
+        (
+            "velocity-1",
+            2,
+            24.5,
+            20.0,
+            {"next_level": 3, "next_bound": 100.0, "next_rate": 31.0, "next_window_s": 21600.0},
+        ),
+        ("velocity-2", 1, 24.5, 2.0, {}),
+    ):
+        c.execute(insert(t.rate_now).values(
+            site=north.id, criterion=criterion, station="G1", quantity="displacement", unit="mm/day", level=level,
+            counted=True, newest_at=NOW - timedelta(minutes=7), rate=rate, error=0.4, least=rate - 1.0,
+            window_s=172800.0, bound=bound, bound_level=level, **above,
+        ))  # fmt: skip
     for site, level, seen, stage in ((north, 2, "full", "progressive"), (lake, 0, "degraded", None)):
         c.execute(insert(t.site_state).values(
             site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),

@@ -9,6 +9,7 @@ from typing import Any, Final
 from forecasting.message import (
     TEXT_OF,
     Duration,
+    Figure,
     Message,
     NameList,
     Template,
@@ -30,11 +31,13 @@ from monitor.criteria.kinds.earthquake import list_inspections
 from monitor.domain.alert import OVER, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
+from monitor.domain.headline import Rate
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_roots, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
-from monitor.domain.message import OF_LEVEL
+from monitor.domain.message import GROWN, OF_LEVEL
 from monitor.domain.site import Criterion, Site
+from monitor.language.figures import find_form
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.coseismic_steps import VERIFY, list_reminders
 from monitor.series.offset_answers import SUFFIX, find_offsets
@@ -120,6 +123,7 @@ _OF_RULE: Final = Template("level.rule", "rule {rule}, {station}")
 _WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
 
 HAZARD_KEY = "hazard"
+GROWTH: Final = 2.0  # of a rate, since people were last notified of it
 HOLDING_NAMED: Final = 5
 UNDECIDED = ":undecided_"
 REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
@@ -374,17 +378,23 @@ def _list_advice(windows: Windows, assessments: Sequence[Assessment]) -> dict[st
 
 
 def list_changes(
-    site: Site, before: Memory, after: Memory, evidence: Mapping[str, Any], newest_s: float | None
+    site: Site,
+    before: Memory,
+    after: Memory,
+    evidence: Mapping[str, Any],
+    newest_s: float | None,
+    growth: Message | None = None,
 ) -> tuple[AlertChange, ...]:
-    """What opened, changed or closed between two memories."""
+    """What opened, changed or closed between two memories; of a level that stands, why people are reminded of it."""
     data_time = None if newest_s is None else instant(newest_s)
     changes = []
-    if after.level != before.level:
+    if after.level != before.level or growth is not None:
         summary = canonical_json({k: evidence[k] for k in ("sentence", "votes", "steps", "common", "held_by", "at")})
         changes.append(
             AlertChange(
                 ledger=Ledger.HAZARD, key=HAZARD_KEY, level=after.level, open=after.level > 0,
-                reason=evidence["sentence"], data_time=data_time, evidence=summary,
+                reason=growth or evidence["sentence"], data_time=data_time, evidence=summary,
+                repeats=growth is not None,
             )
         )  # fmt: skip
     # one cause is one page: what an urgent one says already, no second one repeats
@@ -408,6 +418,41 @@ def _find_fact(reason: Message) -> Value:
     if isinstance(fact, Message) and fact.id == _UNDECIDED.id:
         return of_witness(fact.values["station"], fact.values["text"])
     return fact
+
+
+def follow_growth(before: Memory, level: int, rates: Sequence[Rate]) -> tuple[dict[str, float], Rate | None]:
+    """The largest rate by criterion that people were notified of, and the one that has doubled since.
+
+    It has doubled where it is twice that rate and twice its bound, whichever single reading is left out: neither noise
+    nor one reading makes a reminder. What falls and comes back makes none, so their number is bounded by the motion.
+
+    Args:
+        before: what the decision before left.
+        level: that stands now; with another one a message goes out anyway, and says the rates of now.
+        rates: what every vote measured.
+    """
+    asking = [r for r in rates if r.counted and r.level >= level > 0 and r.bound]
+    known = before.reported if level == before.level else {}
+    grown = [r for r in asking if _along(r, r.least) >= GROWTH * max(known.get(r.criterion, 0.0), abs(r.bound))]
+    if level == before.level and not grown:
+        return {k: v for k, v in known.items() if level > 0}, None
+    reported = dict(known)
+    for r in asking:
+        reported[r.criterion] = max(reported.get(r.criterion, 0.0), _along(r, r.rate))
+    is_new = level != before.level
+    return dict(sorted(reported.items())), None if is_new else max(grown, key=lambda r: (r.level, r.share))
+
+
+def explain_growth(sentence: Message, grown: Rate, known: Mapping[str, float]) -> Message:
+    """Why people hear of a level again: what asks for it now, and how much faster it is than what they know."""
+    rate = max(known.get(grown.criterion, 0.0), abs(grown.bound))
+    times = _along(grown, grown.rate) / rate
+    return GROWN(text=sentence, n=Figure(times, ".1f"), rate=Figure(rate, find_form(rate), grown.unit))
+
+
+def _along(rate: Rate, value: float) -> float:
+    """A rate in the direction of its bound."""
+    return value if rate.bound > 0.0 else -value
 
 
 def _change(key: str, condition: Condition, reason: Message, data_time: Any, *, is_open: bool) -> AlertChange:

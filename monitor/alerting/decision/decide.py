@@ -8,7 +8,13 @@ from typing import Final
 from forecasting.message import Message, Template, Term
 from monitor.alerting.decision.common_mode import find_common
 from monitor.alerting.decision.common_silence import find_common_silence
-from monitor.alerting.decision.conditions import list_changes, list_conditions, review_due_s
+from monitor.alerting.decision.conditions import (
+    explain_growth,
+    follow_growth,
+    list_changes,
+    list_conditions,
+    review_due_s,
+)
 from monitor.alerting.decision.evidence import describe
 from monitor.alerting.decision.fusion_rules import Ruling, apply_rule
 from monitor.alerting.decision.ladder import Rung, climb, fuse
@@ -24,6 +30,7 @@ from monitor.criteria.kinds.earthquake import lowered_factor
 from monitor.criteria.reachable import shut
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
+from monitor.domain.headline import list_rates
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
@@ -80,10 +87,14 @@ def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | N
     after = remember(situation, newest_s)
     outlook = situation.outlook
     evidence = describe(situation, after, now)
+    rates = tuple(list_rates(evidence, situation.site))
+    reported, grown = follow_growth(situation.before, after.level, rates)
+    after = replace(after, reported=reported)
+    growth = explain_growth(evidence["sentence"], grown, situation.before.reported) if grown else None
     return Decision(
         memory=after, level=after.level, observability=outlook.observability, reachable_level=outlook.reachable_level,
         witnesses_available=outlook.witnesses, health=situation.healths,
-        changes=list_changes(site, situation.before, after, evidence, newest_s), evidence=evidence,
+        changes=list_changes(site, situation.before, after, evidence, newest_s, growth), evidence=evidence, rates=rates,
         newest_at=None if newest_s is None else instant(newest_of_slope(situation, newest_s)),
         next_due_s=find_next_due(situation, after),
     )  # fmt: skip

@@ -36,6 +36,7 @@ from monitor.store.alerting.decisions import (
     load_newest,
     load_report_facts,
     save_chances,
+    save_rates,
     save_state,
     save_station_states,
 )
@@ -193,6 +194,7 @@ def _store(
             )
         save_state(c, site.id, decision, site.version, now, catching_up=view.draining)
         save_station_states(c, site.id, decision, now, catching_up=view.draining)
+        save_rates(c, site.id, decision)
         if any(x.kind.facts == "forecasts" for x in site.criteria):
             save_chances(c, site.id, decision, site.version, now)
         if moved or trigger != "data":

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 from forecasting.message import Message, Template
 from monitor.domain.ground import Place
+from monitor.domain.message import is_reminder
 from monitor.errors import RefusedError
 from monitor.language.catalogue import gettext, use
 from monitor.language.cutting import cut_words
@@ -178,7 +179,7 @@ def write_notice(name: str, sender: str, at: datetime, text: str) -> str:
 def list_steps(
     alert: Alert, events: Sequence[AlertEvent], outcome: Outcome | None, *, is_test: bool = False
 ) -> list[Step]:
-    """The messages of an alert: its changes of level, and its end as a false alarm.
+    """The messages of an alert: its changes of level, reminders of one, and its end as a false alarm.
 
     Raises:
         RefusedError: the alert is none of hazard, or no level of it was ever reported.
@@ -189,7 +190,7 @@ def list_steps(
     steps = [
         Step(f"{chain}.{e.sequence}", e.at, e.to_level, e.reason, decision_id=e.decision_id, number=str(e.sequence))
         for e in events
-        if e.from_level != e.to_level
+        if e.from_level != e.to_level or is_reminder(e.reason)
     ]
     if not steps:
         raise RefusedError(f"alert {alert.id} reported no level yet")

@@ -3,17 +3,19 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, case, func, insert, or_, select, update
 
-from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns
+from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns, read_columns
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.message import name_level, write_message
+from monitor.domain.headline import find_headline
+from monitor.domain.message import Raised, name_level, take_out_reason, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
@@ -139,7 +141,10 @@ def apply_changes(
     events = []
     for change in changes:
         found = _find_open(c, site_id, change)
-        if (found is None and not change.open) or (found is not None and _says_the_same(found, change)):
+        if change.repeats:
+            if found is None or found.level != change.level:
+                continue
+        elif (found is None and not change.open) or (found is not None and _says_the_same(found, change)):
             continue
         basis = decision_id or add_decision(c, site_id, now, site.version if site else "", change.evidence)
         event = _open_alert(c, site_id, change, actor, now, basis, rule_version, exercise=exercise) if (
@@ -211,7 +216,9 @@ def _move_alert(
 ) -> int:
     level, before = change.level if change.open else 0, AlertState(found.state)
     values: dict[str, Any] = {"level": level, "decision_id": basis, **message_columns("reason", change.reason)}
-    if change.open:
+    if change.repeats:
+        event, values = AlertStep.CHANGE, {}
+    elif change.open:
         reopened = before is AlertState.RETURNED_UNACKNOWLEDGED
         event = AlertStep.RAISE if reopened else AlertStep.WORSEN if level > found.level else AlertStep.CHANGE
         if event is not AlertStep.CHANGE:
@@ -263,9 +270,10 @@ def _queue(
     if not notified:
         return
     frozen = gather(json.loads(load_decision(c, basis).evidence)) if is_hazard and change.open else {}
+    raised = find_raised(c, alert_id, site) if change.repeats else None
     subject, body = write_message(
         site_id, site, change, level, name, alert_id, before=before, now=now, frozen=frozen,
-        recipients=list(dict.fromkeys(r.name for r in notified)), exercise=exercise,
+        recipients=list(dict.fromkeys(r.name for r in notified)), exercise=exercise, raised=raised,
     )  # fmt: skip
     rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
     for recipient in notified:
@@ -281,13 +289,27 @@ def _queue(
         c.execute(insert(t.notification), list(rows.values()))
 
 
+def find_raised(c: Connection, alert_id: int, site: Site | None) -> Raised:
+    """What an alert was raised to its level on, from frozen evidence; its reason where that measured nothing."""
+    a, d = t.alert.c, t.decision.c
+    row = c.execute(
+        select(t.alert, d.at, d.evidence).outerjoin(t.decision, d.id == a.decision_id).where(a.id == alert_id)
+    ).one()
+    with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):  # altered, perhaps
+        if (found := find_headline(gather(json.loads(row.evidence)), site, row.level)) is not None:
+            return Raised(row.at, found.sentence, found.short)
+    return Raised(row.at or row.raised_at, take_out_reason(read_columns(row, "reason")))
+
+
 def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
     """All of them for a hazard, those that people read for anything else, and none that is said to fail itself.
+
+    A reminder gives no siren another order.
 
     Who has no other channel is told by that one: it may work again. For advice nobody is called.
     """
     if change.ledger == Ledger.HAZARD:
-        return dict.fromkeys(recipient.channels)
+        return dict.fromkeys(recipient.readable if change.repeats else recipient.channels)
     is_advice = change.ledger == Ledger.ADVICE
     found = dict.fromkeys(k for k in recipient.readable if not (is_advice and traits_of(k).rings))
     others = [k for k in found if change.key not in {f"{FAILING}{k[:56]}", f"{UNDELIVERED}{k[:56]}"}]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -23,13 +23,14 @@ from monitor.domain.decision import (
     instant,
     seconds,
 )
+from monitor.domain.headline import Rate
 from monitor.domain.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
-from monitor.store.database.rows import add_row, find_record, save_rows
+from monitor.store.database.rows import add_row, find_record, load_records, save_rows, spell_record
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
@@ -153,6 +154,26 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
         c.execute(delete(t.forecast_chance).where(k.site == site))
         if rows:
             c.execute(insert(t.forecast_chance), rows)
+
+
+def save_rates(c: Connection, site: str, decision: Decision) -> None:
+    """Replace what the votes on a rate measured, where it differs; a vote that says nothing new keeps its figures."""
+    known = {VoteKey(r.criterion, r.station): r for r in load_rates(c, site)}
+    votes = decision.evidence["votes"]
+    fresh = {VoteKey(r.criterion, r.station): r for r in decision.rates}
+    kept = {k: replace(r, level=votes[k]["level"], counted=votes[k]["counted"]) for k, r in known.items() if k in votes}
+    rates = kept | fresh
+    r = t.rate_now.c
+    for key in known.keys() - rates.keys():
+        gone = (r.site == site, r.criterion == key.criterion, r.station == key.station)
+        c.execute(delete(t.rate_now).where(*gone))
+    save_rows(c, t.rate_now, [{"site": site, **spell_record(r)} for k, r in rates.items() if known.get(k) != r])
+
+
+def load_rates(c: Connection, site: str) -> list[Rate]:
+    """What every vote on a rate measured last."""
+    r = t.rate_now.c
+    return load_records(c, Rate, select(t.rate_now).where(r.site == site).order_by(r.criterion, r.station))
 
 
 def add_evaluation(

@@ -111,6 +111,7 @@ class OpenAlert:
     urgent: bool
     raised_at: datetime
     told: tuple[Told, ...]  # oldest first
+    key: str = ""
     insists: bool = False  # the alarm that nobody confirmed another alert
     reached: Mapping[str, datetime] = field(default_factory=dict)  # by earlier events that nobody answered: since when
     escalated_to: frozenset[str] = frozenset()  # those of them who were reached by escalation

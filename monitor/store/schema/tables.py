@@ -182,6 +182,14 @@ forecast_chance = Table(
     *_must(Text, "model", "config_sha256"),
 )  # fmt: skip
 
+# what each vote on a rate measured last, against the bounds in force
+rate_now = Table(
+    "rate_now", metadata,
+    *_key(Name, "site", "criterion", "station"), *_must(Text, "quantity", "unit"), *_must(Integer, "level"), *_must(Boolean, "counted"),
+    *_must(Instant, "newest_at"), *_must(Number, "rate", "error", "least", "window_s", "bound"), *_must(Integer, "bound_level"),
+    *_may(Integer, "next_level"), *_may(Number, "next_bound", "next_rate", "next_window_s"),
+)  # fmt: skip
+
 # how each instrument does beside what decisions look at: found by a job, read by people, and by no decision
 instrument_finding = Table(
     "instrument_finding", metadata,

@@ -10,7 +10,7 @@ from typing import Final
 # columns that SQLite answers with numbers, in whatever view
 BOOLEANS: Final = frozenset({
     "shown", "inside_80", "inside_95", "crossed", "trusted", "settled", "loosens_high", "catching_up", "votes", "exercise",
-    "good", "alerted", "common", "retained", "cut",
+    "good", "alerted", "common", "retained", "cut", "counted",
 })  # fmt: skip
 
 
@@ -37,6 +37,14 @@ class Dialect:
         if self.sqlite:
             return f"CAST(julianday(substr({instant}, 1, 10)) - julianday({day}) AS integer)"
         return f"(CAST(substr({instant}, 1, 10) AS date) - CAST({day} AS date))"
+
+    def seconds_between(self, earlier: str, later: str) -> str:
+        """Whole seconds from one instant to another."""
+        if self.sqlite:
+            return f"CAST(round((julianday({later}) - julianday({earlier})) * 86400) AS integer)"
+        return (
+            f"CAST(round(extract(epoch FROM CAST({later} AS timestamptz) - CAST({earlier} AS timestamptz))) AS bigint)"
+        )
 
     def before(self, text: str, sign: str) -> str:
         """The part of a text before a sign; the whole where it has none."""
@@ -249,8 +257,40 @@ FROM forecast_chance c JOIN site p ON p.id = c.site JOIN site_state t ON t.site 
   h.expected_interval_s, h.missing_share_24h, h.votes
 FROM (SELECT site, id AS station FROM station UNION SELECT site, station FROM station_state) k
 LEFT JOIN station_state h ON h.site = k.site AND h.station = k.station""",
+        "movement_now": _movement_now(d),
         **_instrument_views(d),
     }
+
+
+def _movement_now(d: Dialect) -> str:
+    """What votes measured last, else the stage of movement alone, where no criterion with a vote reads the series."""
+    share = "coalesce(abs({0}.rate) / nullif(abs({0}.bound), 0), 0)".format
+    mine = "(q.quantity = r.quantity OR r.quantity = 'displacement' AND substr(q.quantity, 1, 12) = 'displacement')"
+    newest = "SELECT max(n.at) FROM movement n WHERE n.series_id"
+    in_mm = "CASE WHEN r.unit = 'mm/day' THEN r.{0} END".format
+    measured = f"""SELECT r.site, r.station, r.quantity, m.stage, m.trend, {in_mm("rate")} AS velocity_mm_per_day,
+  {in_mm("error")} AS velocity_error_mm_per_day, r.rate, r.error AS rate_error, r.unit, r.window_s, r.newest_at, t.evaluated_at,
+  {d.seconds_between("r.newest_at", "t.evaluated_at")} AS age_s, r.criterion, r.level,
+  {d.level_name("p.levels", "r.level")} AS level_name, r.counted, r.bound, r.bound_level, {d.rounded(share("r"), 6)} AS bound_ratio,
+  r.next_level, {d.level_name("p.levels", "r.next_level")} AS next_level_name, r.next_bound, r.next_rate, r.next_window_s,
+  {d.rounded("abs(r.next_rate) / nullif(abs(r.next_bound), 0)", 6)} AS next_ratio
+FROM rate_now r JOIN site p ON p.id = r.site JOIN site_state t ON t.site = r.site
+LEFT JOIN series s ON s.id = (SELECT q.id FROM series q WHERE q.site = r.site AND q.station = r.station AND {mine}
+  ORDER BY coalesce(({newest} = q.id), '') DESC, q.id LIMIT 1)
+LEFT JOIN movement m ON m.series_id = s.id AND m.at = ({newest} = s.id)
+WHERE p.active AND r.criterion = (SELECT b.criterion FROM rate_now b WHERE b.site = r.site AND b.station = r.station
+  AND b.quantity = r.quantity
+  ORDER BY CASE WHEN b.counted THEN 0 ELSE 1 END, b.level DESC, {share("b")} DESC, b.criterion LIMIT 1)"""
+    empty = "CAST(NULL AS double precision)"
+    return f"""{measured}
+UNION ALL SELECT q.site, q.station, q.quantity, m.stage, m.trend, m.velocity_mm_per_day, m.velocity_error_mm_per_day,
+  m.velocity_mm_per_day, m.velocity_error_mm_per_day, 'mm/day', m.velocity_window_s, m.data_until, m.at,
+  {d.seconds_between("m.data_until", "m.at")}, NULL, NULL, NULL, NULL, {empty}, NULL, {empty}, NULL, NULL, {empty}, {empty}, {empty},
+  {empty}
+FROM series q JOIN site p ON p.id = q.site JOIN station k ON k.site = q.site AND k.id = q.station
+JOIN movement m ON m.series_id = q.id AND m.at = ({newest} = q.id)
+WHERE p.active AND k.declared AND k.on_slope
+  AND NOT EXISTS (SELECT 1 FROM rate_now r WHERE r.site = q.site AND r.station = q.station AND {mine})"""
 
 
 def _instrument_views(d: Dialect) -> dict[str, str]:

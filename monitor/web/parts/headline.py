@@ -11,29 +11,24 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from forecasting.message import TEXT_OF, Figure, Message, Template, Term, gather, join
+from forecasting.message import Template, Term, gather, join
 from monitor.domain import headline
 from monitor.domain.alert import Ledger
-from monitor.domain.decision import Memory
 from monitor.domain.instants import epoch_s, from_epoch_s, spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.language.figures import spell_number
-from monitor.language.subjects import find_first
 from monitor.notify.declarations import find_declaration
+from monitor.notify.value_now import find_now
 from monitor.reports.pictures import Scale
 from monitor.series.station_health import WELL
 from monitor.store.alerting import timeline
-from monitor.store.alerting.decisions import find_state
 from monitor.store.pages import count_states
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
-_ASKING: Final = Template("headline.now", "{text}; {n} stations ask for {level}")
-_ONE_ASKS: Final = Template("headline.now.one", "{text}; 1 station asks for {level}")
 _LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
-_NOBODY: Final = Template("headline.now.nobody", "no station asks for {level}")
 SPARK: Final = timedelta(days=1)
 SPARK_MOST: Final = 160  # points of a small picture
 READ_AT_ONCE, SENTENCES_KEPT = 6, 200
@@ -99,32 +94,10 @@ def read_json(text: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def tell_now(c: Connection, hazards: Mapping[str, Mapping[str, Any]]) -> dict[str, Message]:
-    """What each site's level rests on by its newest decision, beside what stood when it was raised.
-
-    The votes of the newest readings are told: how many stations ask for the level now, and what the fastest measures.
-    """
-    found = {}
-    for site, hazard in hazards.items():
-        if (row := find_state(c, site)) is None or not hazard["level"]:
-            continue
-        asking = [(k.station, v) for k, v in Memory.read(row.state).votes.items() if v.level >= hazard["level"]]
-        if not asking:
-            found[site] = _NOBODY(level=Term(hazard["level_name"]))
-            continue
-        station, vote = max(asking, key=lambda one: (_find_rate(one[1].reason), one[0]))
-        told = TEXT_OF(name=station, text=find_first(vote.reason))
-        stations, level = len({name for name, _ in asking}), Term(hazard["level_name"])
-        found[site] = (
-            _ONE_ASKS(text=told, level=level) if stations == 1 else _ASKING(text=told, n=stations, level=level)
-        )
-    return found
-
-
-def _find_rate(reason: Message) -> float:
-    first = find_first(reason)
-    rate = first.values.get("rate") if isinstance(first, Message) else None
-    return abs(rate.value) if isinstance(rate, Figure) else 0.0
+def tell_now(c: Connection, hazards: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What each site's level rests on by its newest decision, beside what stood when it was raised."""
+    found = {site: find_now(c, site, int(hazard["level"])) for site, hazard in hazards.items()}
+    return {site: now.sentence for site, now in found.items() if now is not None}
 
 
 def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,8 @@ HOUR = timedelta(hours=1)
 NOT_SEALED = {
     "audit_entry": "the chain itself",
     **dict.fromkeys(
-        ("site", "station", "station_state", "forecast_chance", "instrument_finding", "instrument", "instrument_month"),
+        ("site", "station", "station_state", "forecast_chance", "rate_now", "instrument_finding", "instrument",
+         "instrument_month"),
         "made anew from the site file and the readings",
     ),
     "digest": "whether a daily message was sent; it bears no alarm",

@@ -42,6 +42,8 @@ PROMISED = {
     "failure_windows": "site station issued_at data_until window_from window_mid window_to trusted reasons velocity_mm_per_day withdrawn_at",  # noqa: E501
     "site_status": "site level level_name level_source since evaluated_at observability reachable_level witnesses_available health "  # noqa: E501
     "movement_stage trend newest_at active_alerts unacknowledged config_version",
+    "movement_now": "site station quantity stage velocity_mm_per_day velocity_error_mm_per_day rate rate_error unit window_s newest_at "  # noqa: E501
+    "age_s criterion level bound bound_ratio next_level next_bound next_ratio",
     "station_health": "site station state since reason newest_at expected_interval_s missing_share_24h votes",
     "active_alerts": ALERTS,
     "alert_history": ALERTS,

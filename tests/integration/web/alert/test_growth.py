@@ -1,0 +1,276 @@
+"""A slope that goes on accelerating after a level was raised: people hear of each doubling once, with both values."""
+
+import re
+from contextlib import suppress
+from itertools import pairwise
+
+import pytest
+from sqlalchemy import select
+
+from forecasting.message import read_columns
+from monitor.alerting.audit.recompute import gather_decisions, recompute_all
+from monitor.alerting.decision import evaluate
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.domain.alert import Actor
+from monitor.domain.duty.channels import NOTIFIERS
+from monitor.domain.instants import parse
+from monitor.domain.message import split_lines
+from monitor.language.catalogue import use
+from monitor.language.rendering import translate
+from monitor.notify.cap.message import list_steps
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.value_now import find_now
+from monitor.store import pages
+from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_events
+from monitor.store.database.engine import Database
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from monitor.web.parts.headline import find_hazards, find_headlines, tell_now
+from tests.conftest import ON_SQLITE
+from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
+
+TWO = (
+    'levels = ["orange", "red"]\n',
+    """levels = ["orange", "red"]
+escalate_after = "10m"
+
+[[recipient]]
+name = "director"
+channels = ["log"]
+levels = ["red"]
+escalate_after = "20m"
+""",
+)
+NOW = re.compile(r"Now \((.+?)\): Rate of crack opening is ([\d.,]+) mm/day .*")
+
+
+def hazard_of(own):
+    with own.read() as c:
+        return find_hazards(pages.load_open_alerts(c))["bench"]
+
+
+def list_messages(own, *, of=None):
+    n = t.notification.c
+    with own.read() as c:
+        rows = c.execute(select(t.notification).where(n.ledger == "hazard").order_by(n.id)).all()
+    return [r for r in rows if of is None or r.event_id == of]
+
+
+def list_reminders(own):
+    return [r for r in list_messages(own) if r.body.startswith("Now (") and r.channel == "log"]
+
+
+def rate_in(text):
+    return float(re.search(r"([\d.]+) mm/day", text.replace(",", "")).group(1))
+
+
+def run_away(slope, hours, rate=150.0, growth=1.3, *, looks=True):
+    """Hours in which the slope goes on accelerating, each with a look unless said."""
+    for _ in range(hours):
+        rate *= growth
+        if looks:
+            slope.live(1, {"G1": rate, "G2": 0.8 * rate})
+        else:
+            slope.now += HOUR
+            for name in slope.position:
+                slope.position[name] += rate / 24.0
+                slope.publish(name, slope.position[name], slope.now)
+        yield slope.now
+
+
+def test_each_doubling_after_red_is_sent_once_with_both_values(database_url):
+    with Database(database_url) as own:
+        slope = WatchedSlope(own)
+        slope.fail()
+        raised = hazard_of(own)
+        with own.read() as c:
+            sentence = find_headlines(c, [raised])[raised["alert_id"]].sentence
+        seen = len(list_reminders(own))
+        for _ in run_away(slope, 12):
+            pass
+        found = list_reminders(own)
+        assert len(found) - seen >= 2
+        rates = [rate_in(sentence), *(float(NOW.match(r.body).group(2).replace(",", "")) for r in found)]
+        assert all(after >= 2.0 * before for before, after in pairwise(rates)), rates
+        for one in found:
+            assert one.body.splitlines()[1] == f"When raised: {sentence}"
+            assert "when raised" in one.subject
+        # page and alert still say what the level was raised on
+        after = hazard_of(own)
+        assert (after["evidence_sha256"], after["raised_at"]) == (raised["evidence_sha256"], raised["raised_at"])
+
+
+def test_a_restart_and_the_same_readings_send_nothing_again_and_an_acknowledged_alert_stays_so(database_url):
+    with Database(database_url) as own:
+        slope = WatchedSlope(own)
+        slope.fail()
+        with own.write() as c:
+            acknowledge(c, hazard_of(own)["alert_id"], Actor("Eva"), "on my way", slope.now)
+        for _ in run_away(slope, 8):
+            with Database(database_url) as again:
+                before = len(list_messages(again))
+                evaluate_site(again, slope.site, slope.now, "start")
+                evaluate_site(again, slope.site, slope.now + HOUR / 60, "tick")
+                assert len(list_messages(again)) == before
+        assert list_reminders(own)
+        assert hazard_of(own)["state"] == "acknowledged"
+
+
+@pytest.mark.parametrize("step", ["save_state", "apply_changes", "seal_decision"])
+def test_a_kill_between_two_steps_sends_it_neither_twice_nor_never(database_url, monkeypatch, step):
+    real = getattr(evaluate, step)
+
+    def die(*args, **kwargs):
+        real(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    with Database(database_url) as own:
+        slope = WatchedSlope(own)
+        slope.fail()
+        sent = 0
+        for _ in run_away(slope, 10, looks=False):
+            monkeypatch.setattr(evaluate, step, die)
+            with suppress(KeyboardInterrupt):
+                evaluate_site(own, slope.site, slope.now, "data")
+            assert len(list_reminders(own)) == sent
+            monkeypatch.setattr(evaluate, step, real)
+            evaluate_site(own, slope.site, slope.now, "start")
+            evaluate_site(own, slope.site, slope.now, "tick")
+            sent = len(list_reminders(own))
+        assert [len(list_messages(own, of=r.event_id)) for r in list_reminders(own)] == [2] * sent
+        assert sent == len({r.event_id for r in list_reminders(own)}) >= 1
+
+
+@ON_SQLITE
+def test_what_was_sent_is_decided_again_from_what_was_frozen(database_url):
+    with Database(database_url) as own:
+        slope = WatchedSlope(own)
+        slope.fail()
+        for _ in run_away(slope, 8):
+            pass
+        number = hazard_of(own)["alert_id"]
+        with own.read() as c:
+            events = load_alert_events(c, number)
+            asked = gather_decisions(c, find_alert(c, number))
+        repeats = [e for e in events if e.from_level == e.to_level]
+        assert repeats
+        assert all(e.decision_id is not None and "times the" in e.reason for e in repeats)
+        assert len(asked.decisions) > len(repeats)
+        assert recompute_all(asked).differences == ()
+
+
+def test_the_number_is_one_in_message_page_api_and_view(database_url):
+    with Database(database_url) as own:
+        slope = WatchedSlope(own)
+        slope.fail()
+        compared = 0
+        for _ in run_away(slope, 12):
+            with own.read() as c:
+                hazards = find_hazards(pages.load_open_alerts(c))
+                page = tell_now(c, hazards)["bench"]
+                found = find_now(c, "bench", hazards["bench"]["level"])
+                rows = load_view(c, "movement_now", site="bench", order_by=["-velocity_mm_per_day"])
+            rate = page.values["rate"]
+            assert str(page) == str(found.sentence)
+            assert {r["station"] for r in rows} == {"G1", "G2"}
+            assert rows[0]["velocity_mm_per_day"] == rate.value == rows[0]["rate"]
+            assert (rows[0]["unit"], rows[0]["bound"], rows[0]["level_name"]) == ("mm/day", 80.0, "red")
+            assert rows[0]["bound_ratio"] == pytest.approx(rate.value / 80.0, abs=1e-6)
+            assert rows[0]["age_s"] == (slope.now - parse(rows[0]["newest_at"])).total_seconds()
+            assert rows[0]["next_level"] is None
+            last = list_reminders(own)[-1:]
+            if last and last[0].queued_at == slope.now:
+                compared += 1
+                assert last[0].body.splitlines()[0].endswith(str(page))
+                first = last[0].body_values["parts"]["items"][0]["values"]["text"]
+                assert first["values"]["rate"]["figure"] == rate.value
+        assert compared >= 2
+
+
+def test_a_message_that_repeats_an_alert_has_both_values(database_url):
+    with Database(database_url) as own:
+        slope = WatchedSlope(own, SITE_TEXT.replace(*TWO))
+        slope.fail()
+        slope.live(3, {"G1": 180.0, "G2": 150.0})
+        with own.read() as c:
+            now = find_now(c, "bench", 3)
+        own_number = hazard_of(own)["alert_id"]
+        raised = list_messages(own)[0].body.splitlines()[0]
+        dispatcher = Dispatcher(own, {"bench": slope.site}, lambda: slope.now)
+        dispatcher.escalate_once(slope.now)
+        last = list_messages(own)[-1]
+        assert last.recipient == "director"
+        assert last.alert_id == own_number
+        lines = last.body.splitlines()
+        assert lines[0].endswith(str(now.sentence))
+        assert lines[1] == f"When raised: {raised}"
+        assert raised not in lines[2:]
+        assert last.subject.startswith("open for ")
+        assert "when raised" in last.subject
+
+
+@ON_SQLITE
+def test_noise_and_what_falls_and_comes_back_remind_nobody(database_url):
+    with Database(database_url) as own:
+        slope = WatchedSlope(own)
+        slope.fail()
+        before = len(list_messages(own))
+        for rate in (150.0, 100.0, 40.0, 90.0, 140.0, 150.0):
+            slope.live(8, {"G1": rate, "G2": rate})
+        assert len(list_messages(own)) == before
+
+
+@ON_SQLITE
+def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_order(database_url):
+    channels = [f"{kind}:x" for kind in NOTIFIERS if kind != "siren"]
+    listed = ", ".join(f'"{one}"' for one in (*channels, "siren:pit/horn"))
+    with Database(database_url) as own:
+        slope = WatchedSlope(own, SITE_TEXT.replace('["log", "log:second"]', f"[{listed}]"))
+        slope.fail()
+        for _ in run_away(slope, 7):
+            pass
+        n = t.notification.c
+        with own.read() as c:
+            alert = find_alert(c, hazard_of(own)["alert_id"])
+            events = load_alert_events(c, alert.id)
+            last = next(e for e in reversed(events) if e.from_level == e.to_level)
+            sent = c.execute(select(t.notification).where(n.event_id == last.id).order_by(n.id)).all()
+            steps = list_steps(alert, events, None)
+        assert sorted(r.channel for r in sent) == sorted(channels)
+        assert len({(r.subject, r.body) for r in sent}) == 1
+        assert last.decision_id in {one.decision_id for one in steps}, "CAP sends an update"
+        body = read_columns(sent[0], "body")
+        first = {}
+        for language in ("en", "it", "zh", "es"):
+            with use(language):
+                first[language] = [str(translate(line)) for line in split_lines(body)[:2]]
+        assert [lines[0][:3] for lines in first.values()] == ["Now", "Ora", "现在（", "Aho"]
+        assert len({lines[1] for lines in first.values()}) == 4
+
+
+@ON_SQLITE
+def test_the_alarm_that_nobody_confirmed_red_has_both_values_of_now_each_time(database_url):
+    with Database(database_url) as own:
+        slope = WatchedSlope(own)
+        slope.fail()
+        now = [slope.now + HOUR]
+        dispatcher = Dispatcher(own, {"bench": slope.site}, lambda: now[0])
+        dispatcher.escalate_once(now[0])
+        n = t.notification.c
+
+        def read_alarm():
+            with own.read() as c:
+                row = c.execute(select(t.notification).where(n.ledger == "health").order_by(n.id.desc())).first()
+                return row.body.splitlines(), find_now(c, "bench", 3)
+
+        first, _ = read_alarm()
+        assert first[1].startswith("Now (")
+        assert first[2].startswith("When raised: ")
+        slope.live(4, {"G1": 260.0, "G2": 200.0})
+        now[0] = slope.now + HOUR
+        dispatcher.escalate_once(now[0])
+        again, found = read_alarm()
+        assert again[0] == first[0]
+        assert again[1].endswith(str(found.sentence))
+        assert again[1] != first[1]
+        assert sum(line.startswith("Now (") for line in again) == 1
