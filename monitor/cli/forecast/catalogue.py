@@ -22,8 +22,8 @@ KINEMATIC = {
 """What is made of the curve alone; the service runs all of them."""
 PAPERS = {
     "ets": "Hyndman et al. 2002", "arima": "Box and Jenkins 1970; Harvey 1989", "ridge": "Hoerl and Kennard 1970",
-    "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006", "sarimax": "Box and Tiao 1975",
-    "uc": "Harvey 1989", "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
+    "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006",
+    "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
     "ewma": "Roberts 1959", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
     "cnn-lstm-attention": "the attention CNN-LSTM of Outang", "persistence-z": "Hampel 1974", "robust-z": "Hampel 1974",
     "drift-z": "Hampel 1974", "common-mode": "Wdowinski et al. 1997", "ae": "Hinton and Salakhutdinov 2006",
@@ -54,22 +54,16 @@ def list_models() -> list[dict[str, Any]]:
         PRETRAINED,
         READS_DRIVERS,
         SERVED,
-        STATISTICAL,
     )
 
     rows = []
-    tables: dict[str, Mapping[str, str]] = {
-        "simple forecast": BASELINES, "statistical forecast": STATISTICAL, "network": NETWORKS,
-    }  # fmt: skip
+    tables: dict[str, Mapping[str, str]] = {"simple forecast": BASELINES, "network": NETWORKS}
     shared = Counter(path.partition(":")[0] for table in tables.values() for path in table.values())
     for kind, table in tables.items():
         for name, path in table.items():
             row = _describe(name, kind, path, whole_file=shared[path.partition(":")[0]] == 1)
             size = _size_of_network(name) if kind == "network" else {}
-            if name in PRETRAINED:
-                told = _weigh(_score_short())
-            else:
-                told = _argue(_score_statistical(name) if name in STATISTICAL else _score(name))
+            told = _weigh(_score_short()) if name in PRETRAINED else _argue(_score(name))
             rows.append(row | size | {"reads_drivers": name in READS_DRIVERS, "served": name in SERVED} | told)
     for name, path in METHODS.items():
         row = _describe(name, "decomposition", path.partition(":")[0])
@@ -180,18 +174,6 @@ def _score(name: str) -> Iterator[dict[str, Any]]:
                 "gated_mae_mm": gated and gated["mae"], "seeds": row["seeds"], "record": "forecast.json",
                 "measured_at": row["measured_at"],
             }  # fmt: skip
-
-
-def _score_statistical(name: str) -> Iterator[dict[str, Any]]:
-    figures, source = _read("forecast-statistical")
-    for one, table in figures.items():
-        for horizon, found in table.get("horizons", {}).items() if isinstance(table, dict) else ():
-            errors = found["mae_mm"]
-            if errors.get(name) is not None:
-                yield {
-                    "set": one, "horizon": horizon.replace(" ", ""), "mae_mm": errors[name],
-                    "auto_mae_mm": errors["auto"], "gated_mae_mm": None, "seeds": 1, **source,
-                }  # fmt: skip
 
 
 # a score, whether it speaks for the model, and in which words; either may be missing

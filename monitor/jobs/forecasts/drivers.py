@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from forecasting.data.kinds import SEASON, STATION, WORDS
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
-from forecasting.registry import NETWORKS, READS_ALL, READS_DRIVERS
+from forecasting.registry import READS_ALL, READS_DRIVERS
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import COMPONENTS, SCALARS
 from monitor.domain.observation import Timed, is_fit
@@ -46,16 +46,16 @@ class Driving:
 def load_driving(c: Connection, site: Site, since: datetime, now: datetime, models: Collection[str]) -> Driving:
     """What these models read of a site in (since, now], as known at `now`.
 
-    `multi-source` and the statistical models read whatever rain and water there is, others what the site file names.
+    `multi-source` reads whatever rain and water there is, other networks what the site file names.
     """
     readers = READS_DRIVERS.intersection(models)
     if not readers:
         return Driving()
-    named, networks = site.forecast.covariates, bool(readers.intersection(NETWORKS))
+    named = site.forecast.covariates
     quantities = QUANTITIES if READS_ALL.intersection(models) else ()
     return Driving(
         load_drivers(c, site, since, now, quantities=quantities, named=named), load_expected(c, site, since, now),
-        networks and SEASON in named, networks and STATION in named,
+        SEASON in named, STATION in named,
     )  # fmt: skip
 
 

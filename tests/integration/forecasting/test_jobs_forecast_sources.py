@@ -209,12 +209,12 @@ MODELS = 'models = ["multi-source", "graph-gru"]'
 @pytest.mark.parametrize(
     ("written", "instead", "said"),
     [
-        (f"{COVARIATES}\n{MODELS}", 'covariates = ["R1.rain", "R1.greenness"]\nmodels = ["auto", "uc"]', None),
+        (f"{COVARIATES}\n{MODELS}", 'covariates = ["R1.rain", "R1.greenness"]\nmodels = ["auto", "gru"]', None),
         (MODELS, 'models = ["auto", "lld"]', "none of the chosen models reads R1.rain;"),
         (MODELS, 'models = ["auto", "pretrained-lstm"]', "none of the chosen models reads season;"),
         ('"R1.greenness", "season"', '"season", "G2.displacement"', None),
         (f"{COVARIATES}\n{MODELS}",
-         'covariates = ["season", "G2.displacement"]\nmodels = ["sarimax"]', "reads season; add one that does (a"),
+         'covariates = ["season", "G2.displacement"]\nmodels = ["auto"]', "reads season; add one that does (a"),
         ('"R1.greenness", "season"', '"R1.rain", "season"', "R1.rain is named twice"),
         ('quantity = "rain"\nunit', 'quantity = "rain"\nstamp = "event"\nunit', "R1.rain reports tips alone"),
         ('name = "greenness"\nunit = "index"', 'name = "greenness"\nunit = "glow"', "the unit 'glow' of R1.greenness"),

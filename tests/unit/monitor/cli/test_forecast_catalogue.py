@@ -30,7 +30,7 @@ def listed():
 def test_every_model_is_listed_with_paper_and_size(listed):
     kinds = {row["kind"] for row in listed.values()}
     assert kinds == {
-        "simple forecast", "statistical forecast", "network", "decomposition", "curve",
+        "simple forecast", "network", "decomposition", "curve",
         "anomaly detector", "check of readings",
     }  # fmt: skip
     assert set(model_ids()) - {"gated"} <= set(listed)
