@@ -69,7 +69,6 @@ def train(
             stride=asked.stride,
             window=WINDOW,
         ),
-        **asked.settings,
     )
     others = [
         found for other in replay
@@ -107,7 +106,6 @@ def train(
                 "stopped": training.stopped,
                 "begun_from": begun_from,
                 "replayed": 0 if isinstance(begun_from, Message) or not begun_from else len(others),
-                "settings": dict(asked.settings),
             }
         ),
         "baselines": {

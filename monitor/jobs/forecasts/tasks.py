@@ -8,7 +8,7 @@ from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import Forecast, HorizonErrors, Limits, Training, Withheld
+from forecasting.serving.records import Forecast, Limits, Training, Withheld
 from monitor.domain.observation import Timed
 from monitor.worker.records import Task
 
@@ -112,14 +112,6 @@ class TrainingAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class CellAnswer:
-    """Errors of a network at each horizon, or why there are none; no checkpoint was written."""
-
-    horizons: tuple[HorizonErrors, ...] = ()
-    refused: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class SeasonsAsked:
     """Series by label that shall be split into trend, season and remainder."""
 
@@ -190,4 +182,3 @@ FORECAST_SITE: Final = Task(f"{_ROOM}:forecast_site", SiteForecastAsked, SiteFor
 SPLIT_SEASONS: Final = Task(f"{_ROOM}:split_seasons", SeasonsAsked, Seasons)
 TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
 TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)
-SCORE_CELL: Final = Task(f"{_ROOM}:score_cell", TrainingAsked, CellAnswer)

@@ -1,8 +1,7 @@
 """Train and test what a site asks for, when there is none yet or the last one is a week old."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -114,13 +113,11 @@ def train_one(
     reason: str = "asked for",
     actor: Actor = SERVICE,
     clock: Callable[[], datetime] | None = None,
-    settings: Mapping[str, float] | None = None,
 ) -> str:
     """Train one network or detector in a worker and register it; returns its hash or the reason why not.
 
     A forecaster becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
-    at `now`, and is itself known from the instant at which it is written. With `settings` it is trained by these in
-    place of those in use.
+    at `now`, and is itself known from the instant at which it is written.
     """
     clock = clock or go_on(now)
     folder = Path(config.paths.models) / site.id
@@ -131,8 +128,7 @@ def train_one(
     start, missing = db.ask(_find_start, site, kind)
     if missing:
         return missing
-    otherwise = "".join(f"-{name}={value}" for name, value in sorted((settings or {}).items()))
-    work = folder / f"unfinished-{task}-{kind}-{seed}{otherwise}"
+    work = folder / f"unfinished-{task}-{kind}-{seed}"
     as_of = training_state.take_up(work, now) if task == "forecast" else now
     with db.read() as c:
         samples, step, driving = _read_own(c, site, kind, as_of, interval_s, is_forecast=task == "forecast")
@@ -142,9 +138,9 @@ def train_one(
         training_state.finish(work)
         return "no readings"
     if task == "forecast":
-        training = replace(
-            plan_training(config, site, kind, seed, folder), created_at=spell(as_of), work=work, start=start,
-            own_start=site.forecast.start_from == site.id, settings=dict(settings or {}),
+        training = Training(
+            kind, tuple(site.forecast.horizons_s), folder, seed, time_limit_s=config.compute.job_limit_s * 0.8,
+            created_at=spell(as_of), work=work, start=start, own_start=site.forecast.start_from == site.id,
         )  # fmt: skip
         asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training, replay)
         reads = list_checkpoint(None if start is None else str(start))
@@ -172,19 +168,6 @@ def train_one(
     begun = gather(answer.card.get("training", {})).get("begun_from", "")
     said = [answer.model_hash[:12], *([f"begun {begun}"] if isinstance(begun, Message) else [])]
     return "; ".join([*said, *([f"reads {tell_drivers(read)}"] if read else [])])
-
-
-def plan_training(config: ServiceConfig, site: Site, kind: str, seed: int, folder: Path) -> Training:
-    """How a network of a site is trained, but for where it begins."""
-    return Training(kind, tuple(site.forecast.horizons_s), folder, seed, time_limit_s=config.compute.job_limit_s * 0.8)
-
-
-def read_past(c: Connection, site: Site, kind: str, now: datetime) -> SiteRecord | None:
-    """The record of a site that a network learns from, as its worker is given it; None without any series."""
-    if site.slowest_motion_s is None:
-        return None
-    samples, step, driving = _read_own(c, site, kind, now, site.slowest_motion_s, is_forecast=True)
-    return make_record(site, samples, step, now, driving) if samples else None
 
 
 def _read_own(

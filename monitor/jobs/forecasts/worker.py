@@ -73,22 +73,6 @@ def train_forecaster(asked: tasks.TrainingAsked) -> tasks.TrainingAnswer:
     return tasks.TrainingAnswer(made.model_hash, made.path, made.card)
 
 
-def score_cell(asked: tasks.TrainingAsked) -> tasks.CellAnswer:
-    """Train one network of a grid on the past of a site and score it on the rows after, or say why not."""
-    from forecasting.evaluation.grid import score_settings
-    from forecasting.serving.issue import WINDOW
-
-    how = asked.training
-    settings = {
-        "epochs": how.epochs, "time_limit_s": how.time_limit_s, "stride": how.stride, "window": WINDOW,
-        "covariates": None, **how.settings,
-    }  # fmt: skip
-    try:
-        return tasks.CellAnswer(score_settings(_panel(asked.record), how.model, how.horizons_s, settings, how.seed))
-    except ForecastingError as error:
-        return tasks.CellAnswer(refused=str(error))
-
-
 def train_detector(asked: DetectorTraining) -> tasks.TrainingAnswer:
     """Train one anomaly detector, or say why not."""
     from detection.anomaly.errors import AnomalyError
