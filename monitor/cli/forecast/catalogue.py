@@ -45,7 +45,7 @@ WINDOW, HORIZONS, HIDDEN, STATIONS = 60, 3, 32, 8
 
 def list_models() -> list[dict[str, Any]]:
     """One row a model, in the order forecasts, parts of a curve, curves, anomalies."""
-    from detection.anomaly.registry import CHECKS, COMPOSITES, FANS, READS_QUANTITIES, RULES, SITE_RULES
+    from detection.anomaly.registry import CHECKS, COMPOSITES, FANS, RULES, SITE_RULES
     from detection.anomaly.registry import NETWORKS as AUTOENCODERS
     from forecasting.decomposition.components import FOR_FORECASTS, METHODS
     from forecasting.registry import (
@@ -74,10 +74,7 @@ def list_models() -> list[dict[str, Any]]:
     for name, path in {**RULES, **SITE_RULES, **FANS, **AUTOENCODERS}.items():
         size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
         row = _describe(name, "anomaly detector", path)
-        told = _score_detector(name)
-        if name in READS_QUANTITIES:
-            told = _weigh(_score_beside_quantities(name)) | {"reads_drivers": True}
-        rows.append(row | size | {"served": True} | told)
+        rows.append(row | size | {"served": True} | _score_detector(name))
     for name in COMPOSITES:
         parts = ", ".join(COMPOSITES[name])
         row = {"id": name, "kind": "anomaly detector", "what": f"Several rules that share one budget: {parts}."}
@@ -280,21 +277,6 @@ def _score_failure() -> dict[str, Any]:
         f"{row['median_abs_error_days']:.2g} days, inside the window {row['inside']:.0%}"
     )
     return _weigh([({"set": FAILURE_SET, "lead": "7d"} | row | source, True, told)])
-
-
-def _score_beside_quantities(name: str) -> Iterator[Told]:
-    """Recall of faults laid into the motion and other quantities, at equal false alarms, beside the rules."""
-    figures, source = _read("anomalies-beside")
-    for one, table in figures.items():
-        rows = {(row["quantity"], row["detector"]): row for row in table if "refused" not in row}
-        for (quantity, detector), row in rows.items():
-            rules = rows.get((quantity, "rules"), {}).get(_EQUAL)
-            if detector != name or row[_EQUAL] is None or rules is None:
-                continue
-            keys = ("precision", "recall", "f1", "budget_per_sensor_month", "seeds", _EQUAL)
-            place = f"{one} {quantity.replace('_', ' ')}"
-            score = {"set": place, **{k: row[k] for k in keys}, f"rules_{_EQUAL}": rules, **source}
-            yield score, row[_EQUAL] > rules, f"{place}: finds {row[_EQUAL]:.0%}, rules {rules:.0%}"
 
 
 def _score_detector(name: str) -> dict[str, Any]:

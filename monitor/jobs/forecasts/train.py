@@ -21,7 +21,6 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
-from monitor.jobs.anomaly_beside import list_beside, load_beside
 from monitor.jobs.anomaly_proof import is_untested, keep_test, prove_fans
 from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.drivers import Driving, load_driving
@@ -89,7 +88,7 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
         return f"the one before it is {(now - active.created_at).days} days old"
     if is_untested(c, site, detector, now):
         return "no test of what serves is stored, and anomalies count for the level here"
-    return why_stale(active, site.anomaly, site.watched_step_s or 0.0, list_beside(c, site, detector))
+    return why_stale(active, site.anomaly, site.watched_step_s or 0.0)
 
 
 def _test_again(db: Database, site: Site, detector: str, now: datetime) -> str:
@@ -133,7 +132,6 @@ def train_one(
     with db.read() as c:
         samples, step, driving = _read_own(c, site, kind, as_of, interval_s, is_forecast=task == "forecast")
         replay = tuple(_read_others(c, site, kind, as_of))
-        beside = load_beside(c, site, kind, history_since(as_of, step, HISTORY_STEPS), as_of)
     if not samples:
         training_state.finish(work)
         return "no readings"
@@ -147,7 +145,7 @@ def train_one(
         answer = run_in_worker(config.compute, TRAIN_FORECASTER, asked, reads=reads, writes=(folder,))
     else:
         series = {s.label: s.timed for s in samples}
-        wanted = DetectorTraining(kind, series, step, folder, budget_of_each(site.anomaly), seed, beside)
+        wanted = DetectorTraining(kind, series, step, folder, budget_of_each(site.anomaly), seed)
         answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
     training_state.finish(work)
     if answer.refused:
