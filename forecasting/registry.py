@@ -42,14 +42,10 @@ NETWORKS = {
     "graph-attention-gru": "forecasting.neural.networks.graph.attention_gru:GraphAttentionGru",
     "graph-transformer": "forecasting.neural.networks.graph.transformer:GraphTransformer",
     "diffusion-gru": "forecasting.neural.networks.graph.diffusion_gru:DiffusionGru",
-    "multi-source": "forecasting.neural.networks.multi_source:MultiSource",
     "pretrained-lstm": "forecasting.neural.networks.recurrent.pretrained_lstm:PretrainedLstm",
 }
 
-READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {
-    "conv-lstm",
-    "multi-source",
-}
+READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {"conv-lstm"}
 """Networks that read the stations of one site together: they serve no others."""
 
 PRETRAINED = ("pretrained-lstm",)
@@ -57,9 +53,6 @@ PRETRAINED = ("pretrained-lstm",)
 
 READS_DRIVERS = frozenset(NETWORKS) - {*PRETRAINED}
 """Networks that take rain, water, temperature, image series and the season besides the movement."""
-READS_ALL = frozenset({"multi-source"})
-"""Those among them that read whatever rain and water a site measures; the others what its file names."""
-
 
 SERVED = (*BASELINES, *NETWORKS)
 """What a site may ask for."""
