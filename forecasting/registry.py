@@ -21,12 +21,6 @@ BASELINES = {
     "ewa": "forecasting.simple.averaging:fit_ewa",
     "auto": "forecasting.simple.auto:fit_auto",
 }
-STATISTICAL = {
-    "sarimax": "forecasting.simple.state_space:fit_sarimax",
-    "uc": "forecasting.simple.state_space:fit_uc",
-}
-"""Simple forecasts that statsmodels fits (extra `slopeward[models]`): daily and slower series, made when asked for."""
-SIMPLE = BASELINES | STATISTICAL
 NETWORKS = {
     "gru": "forecasting.neural.networks.recurrent.parts:Gru",
     "lstm": "forecasting.neural.networks.recurrent.parts:Lstm",
@@ -48,32 +42,25 @@ NETWORKS = {
     "graph-attention-gru": "forecasting.neural.networks.graph.attention_gru:GraphAttentionGru",
     "graph-transformer": "forecasting.neural.networks.graph.transformer:GraphTransformer",
     "diffusion-gru": "forecasting.neural.networks.graph.diffusion_gru:DiffusionGru",
-    "multi-source": "forecasting.neural.networks.multi_source:MultiSource",
     "pretrained-lstm": "forecasting.neural.networks.recurrent.pretrained_lstm:PretrainedLstm",
 }
 
-READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {
-    "conv-lstm",
-    "multi-source",
-}
+READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {"conv-lstm"}
 """Networks that read the stations of one site together: they serve no others."""
 
 PRETRAINED = ("pretrained-lstm",)
 """Networks that begin with shipped weights (`forecasting/weights`) and serve records too short for the others."""
 
-READS_DRIVERS = frozenset({*NETWORKS, *STATISTICAL}) - {*PRETRAINED}
-"""Models that take rain and water besides the movement; networks also temperature, image series and the season."""
-READS_ALL = frozenset({"multi-source", *STATISTICAL})
-"""Those among them that read whatever rain and water a site measures; the others what its file names."""
+READS_DRIVERS = frozenset(NETWORKS) - {*PRETRAINED}
+"""Networks that take rain, water, temperature, image series and the season besides the movement."""
 
-
-SERVED = (*SIMPLE, *NETWORKS)
+SERVED = (*BASELINES, *NETWORKS)
 """What a site may ask for."""
 
 
 def model_ids() -> tuple[str, ...]:
     """Every id that can be compared; `gated` stands for what the service would have shown."""
-    return (*SIMPLE, *NETWORKS, "gated")
+    return (*BASELINES, *NETWORKS, "gated")
 
 
 def load(name: str) -> Any:
@@ -82,7 +69,7 @@ def load(name: str) -> Any:
     Raises:
         UnknownModelError: No model of that name.
     """
-    path = (SIMPLE | NETWORKS).get(name)
+    path = (BASELINES | NETWORKS).get(name)
     if path is None:
         raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")
     module, _, attribute = path.partition(":")

@@ -9,7 +9,7 @@ _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (d
 # module -> (its name and what needs it, the extra of pyproject.toml that brings it)
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
-    "statsmodels": ("statsmodels is not installed; sarimax, uc and stl need it", "models"),
+    "statsmodels": ("statsmodels is not installed; seasons need it", "models"),
     "sklearn": ("scikit-learn is not installed; susceptibility maps need it", "compare"),
     "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
     "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),

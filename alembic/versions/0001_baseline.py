@@ -571,21 +571,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("model_hash"),
     )
     op.create_table(
-        "model_fit",
-        sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("model", sa.String(length=64), nullable=False),
-        sa.Column("fitted_at", Instant, nullable=True),
-        sa.Column("tried_at", Instant, nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("reason_id", sa.Text(), nullable=True),
-        sa.Column("reason_values", sa.Text(), nullable=True),
-        sa.Column("settled", sa.Boolean(), nullable=False),
-        sa.Column("drivers", sa.Text(), nullable=False),
-        sa.Column("fit", sa.Text(), nullable=False),
-        sa.Column("code_version", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("series_id", "model"),
-    )
-    op.create_table(
         "model_gate",
         sa.Column("model_hash", sa.String(length=64), nullable=False),
         sa.Column("horizon_s", sa.Double(), nullable=False),

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from detection.anomaly.budget.replay import follow_labels
 from detection.anomaly.certain.checks import check_series, find_replay, find_stuck
 from detection.anomaly.certain.finding import Finding
-from detection.anomaly.detector import NONE, Detector, train_detector
-from detection.anomaly.errors import InputError, ThresholdError
+from detection.anomaly.detector import Detector, train_detector
+from detection.anomaly.errors import ThresholdError
 from detection.anomaly.evaluation import Outcome, judge_alarms
-from detection.anomaly.faults import CERTAIN_KINDS, GROUP_KINDS, QUANTITY_KINDS, Event, inject_group, inject_many
+from detection.anomaly.faults import CERTAIN_KINDS, GROUP_KINDS, Event, inject_group, inject_many
 from detection.anomaly.records import MONTH_S
 from detection.anomaly.registry import CHECKS
 from detection.anomaly.stages import DAY_S, Array
@@ -36,7 +36,6 @@ def run_bench(
     ready: Mapping[str, Detector] | None = None,
     test_from: float = TEST_FROM,
     inject: Inject = inject_many,
-    beside: Mapping[str, Series] = NONE,
 ) -> list[dict[str, Any]]:
     """Train, set thresholds on validation, inject faults into the last third, and score each detector.
 
@@ -52,7 +51,6 @@ def run_bench(
         test_from: share of the record after which faults are injected and alarms are judged; an earlier one is for
             detectors that learnt nothing from this record.
         inject: lays the faults: series, share and seed to altered series and events.
-        beside: other quantities on the cells of `samples`, without a fault.
 
     Returns:
         One row per detector, means over the seeds: precision, recall, f1, false_alarms_per_sensor_month on the faulty
@@ -72,10 +70,10 @@ def run_bench(
         for name in detectors:
             base = name.partition("+")[0]
             if base not in trained:
-                trained[base] = train_detector(base, samples, budget, seed, beside)
+                trained[base] = train_detector(base, samples, budget, seed)
             detector, with_checks, with_labels = trained[base], "+checks" in name, name.endswith("+labels")
             if base not in scored:
-                scored[base] = detector.score(faulty, beside=beside), detector.score(samples, beside=beside)
+                scored[base] = detector.score(faulty), detector.score(samples)
             on_faulty, on_clean = scored[base]
             limit, spent = detector.limit, spend_budget(on_clean, samples, budget, test_from)
             if with_labels:  # from here on a cell that alarms scores 1
@@ -120,56 +118,6 @@ def run_group_bench(
                 "without_fault": row["recall_without_fault"],
             }  # fmt: skip
     return list(found.values())
-
-
-def run_quantities_bench(
-    groups: Mapping[str, Mapping[str, Series]],
-    drivers: Mapping[str, Series],
-    detectors: Sequence[str],
-    budget: float,
-    seeds: Sequence[int],
-) -> list[dict[str, Any]]:
-    """Faults in one quantity after the other, while all others of the site are as they are.
-
-    Args:
-        groups: series by quantity, all on the same cells.
-        drivers: what is read alone, such as rain.
-        detectors: ids.
-        budget: false alarm runs per sensor-month.
-        seeds: of the faults and the networks.
-
-    Returns:
-        As `run_bench`, with the quantity; where a detector cannot be counted on a quantity, `refused` says why.
-    """
-    rows: list[dict[str, Any]] = []
-    for quantity, judged in groups.items():
-        others = [one for name, one in groups.items() if name != quantity]
-        beside = {name: series for one in (*others, drivers) for name, series in one.items()}
-        inject = partial(inject_many, kinds=QUANTITY_KINDS)
-        for name in detectors:
-            row: dict[str, Any] = {"quantity": quantity, "detector": name}
-            try:
-                row |= run_bench(judged, [name], budget, seeds, inject=inject, beside=beside)[0]
-            except (InputError, ThresholdError) as error:
-                row["refused"] = str(error)
-            rows.append(row)
-    return rows
-
-
-def format_quantities(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Faults in one quantity after the other as plain text, one line per detector."""
-    head = ["quantity", "detector", "events", "R equal FA", "without", *QUANTITY_KINDS]
-    body = [
-        [str(row["quantity"]), str(row["detector"])]
-        + (
-            [str(row["refused"])]
-            if "refused" in row
-            else [str(row["events"]), _cell(row["recall_at_equal_false_alarms"]), _cell(row["recall_without_fault"])]
-            + [_cell(row["recall_by_kind_at_equal_false_alarms"].get(kind)) for kind in QUANTITY_KINDS]
-        )
-        for row in rows
-    ]
-    return _align([head, *(line + [""] * (len(head) - len(line)) for line in body)])
 
 
 def run_certain_bench(

@@ -15,7 +15,6 @@ from detection.anomaly.registry import (
     COMPOSITES,
     DRAWN_TO,
     NETWORKS,
-    READS_QUANTITIES,
     SITE_NETWORKS,
     SITE_RULES,
     list_detectors,
@@ -34,9 +33,6 @@ WATCH_FROM: Final = 0.425
 FEWEST_WINDOWS: Final = 100
 # Thresholds of other sites say little of a budget that is farther from theirs: tails are heavier than a normal law's.
 FAR: Final = 3.0
-
-
-NONE: Final[Mapping[str, Series]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +58,17 @@ class Detector:
         """Alarm where the score is above this: the threshold itself, or 1 for parts scored in thresholds."""
         return 1.0 if self.name in COMPOSITES else next(iter(self.thresholds.values())).value
 
-    def score(
-        self, samples: Mapping[str, Series], *, holds: bool = True, beside: Mapping[str, Series] = NONE
-    ) -> dict[str, Array]:
+    def score(self, samples: Mapping[str, Series], *, holds: bool = True) -> dict[str, Array]:
         """One causal score per cell of each station, NaN where the past is too short or too full of holes.
 
         Args:
             samples: series by station.
             holds: of a detector of parts, echoes of what was reported are left out.
-            beside: other quantities on the cells of `samples`, for the networks that read them.
-
-        Raises:
-            InputError: the network was trained beside other quantities.
         """
         if self.name in COMPOSITES:
             return {name: row for name, (row, _, _) in self.score_by_part(samples, holds=holds)[0].items()}
         if self.name in SITE_NETWORKS:
-            return score_site(self.name, self.weights, self.notes, samples, beside)
+            return score_site(self.name, self.weights, self.notes, samples)
         if self.name in NETWORKS:
             return {name: score_windows(self.name, self.weights, series) for name, series in samples.items()}
         if self.fans is not None:
@@ -130,29 +120,24 @@ def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series
 
 
 def score_site(
-    name: str, weights: Mapping[str, NDArray[Any]], notes: Mapping[str, Any], samples: Mapping[str, Series],
-    beside: Mapping[str, Series] = NONE,
-) -> dict[str, Array]:  # fmt: skip
+    name: str, weights: Mapping[str, NDArray[Any]], notes: Mapping[str, Any], samples: Mapping[str, Series]
+) -> dict[str, Array]:
     """Scores of a network that sees all stations at once: of each the larger of what its columns show.
 
     Stations that it has not learned have no score; one that is gone counts as missing.
     """
     from detection.anomaly.neural.training import WIDTH, score_network
 
-    stations, channels = notes["stations"], notes.get("channels", [])
+    stations = notes["stations"]
     known = [one for one in stations if one in samples]
     out = {one: np.full(len(samples[one].values), np.nan) for one in samples}
     if not known:
         return out
-    if name in READS_QUANTITIES and channels != sorted(beside):
-        had, has = (", ".join(one) or "nothing" for one in (channels, sorted(beside)))
-        raise InputError(f"{name} was trained beside {had}; there is now {has}: train it again")
-    table, places = stack_site({one: samples[one] for one in known}, stations, beside, channels)
-    told = 2 * len(stations)
-    index, values, mask = stack_tables(table, WIDTH, judged=told)
+    table, places = stack_site({one: samples[one] for one in known}, stations)
+    index, values, mask = stack_tables(table, WIDTH)
     scores = np.full((len(table), len(stations)), np.nan)
     if len(index):
-        every = score_network(name, dict(weights), (values, mask), told)
+        every = score_network(name, dict(weights), (values, mask))
         scores[index] = np.maximum(*np.split(every, 2, axis=1))
     for one in known:
         mine = scores[places[one] : places[one] + len(out[one]), stations.index(one)]
@@ -160,9 +145,7 @@ def score_site(
     return out
 
 
-def train_detector(
-    name: str, samples: Mapping[str, Series], budget: float, seed: int, beside: Mapping[str, Series] = NONE
-) -> Detector:
+def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:
     """Fit what is to be fitted on the first half of the time, set thresholds on the next 17 %.
 
     The parts of `rules` need no training: their thresholds are chosen together on all of the first 67 %.
@@ -172,7 +155,6 @@ def train_detector(
         samples: series by station, all on one interval.
         budget: false alarm runs per sensor-month.
         seed: for networks.
-        beside: other quantities on the cells of `samples`, for the networks that read them.
 
     Raises:
         InputError: unknown detector, no station, or too few windows to train a network.
@@ -193,10 +175,10 @@ def train_detector(
     weights: Mapping[str, NDArray[Any]] = {}
     notes: Mapping[str, Any] = {}
     if name in SITE_NETWORKS:
-        weights, notes = _train_site(name, samples, seed, beside)
+        weights, notes = _train_site(name, samples, seed)
     elif name in NETWORKS:
         weights, notes = _train(name, ordered, seed)
-    scored = Detector(name, {}, weights, notes).score(samples, beside=beside)
+    scored = Detector(name, {}, weights, notes).score(samples)
     return Detector(
         name, {name: _set_threshold([scored[key] for key in sorted(samples)], ordered, budget)}, weights, notes
     )
@@ -232,23 +214,21 @@ def _train(name: str, ordered: list[Series], seed: int) -> tuple[Mapping[str, ND
 
 
 def _train_site(
-    name: str, samples: Mapping[str, Series], seed: int, beside: Mapping[str, Series]
+    name: str, samples: Mapping[str, Series], seed: int
 ) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]:
     from detection.anomaly.neural.training import WIDTH, train_network
 
-    stations, channels = sorted(samples), sorted(beside) if name in READS_QUANTITIES else []
-    table, _ = stack_site(samples, stations, beside, channels)
-    told = 2 * len(stations)
-    index, values, mask = stack_tables(table, WIDTH, judged=told)
+    stations = sorted(samples)
+    table, _ = stack_site(samples, stations)
+    index, values, mask = stack_tables(table, WIDTH)
     share = index / max(len(table), 1)
     early, late = share < WATCH_FROM, (share >= WATCH_FROM) & (share < TRAIN_UNTIL)
     if early.sum() < FEWEST_WINDOWS or not late.any():
         raise InputError(
             f"{int(early.sum())} windows of {WIDTH} epochs: at least {FEWEST_WINDOWS} are needed to train {name}"
         )
-    weights, notes = train_network(name, (values[early], mask[early]), (values[late], mask[late]), seed, told=told)
-    read = {"channels": channels} if name in READS_QUANTITIES else {}
-    return weights, notes | {"stations": stations} | read
+    weights, notes = train_network(name, (values[early], mask[early]), (values[late], mask[late]), seed)
+    return weights, notes | {"stations": stations}
 
 
 def _join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:

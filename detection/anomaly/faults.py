@@ -37,17 +37,13 @@ KINDS: Final[Mapping[str, tuple[float, bool]]] = {
     "timing": (45.0, False),
     "group-drift": (45.0, True),
     "uncoupled": (20.0, False),
-    "decoupled": (45.0, True),
 }
 SCORED_KINDS: Final = ("spike", "step", "drift", "stuck", "burst", "accel", "replay")
 CERTAIN_KINDS: Final = ("stuck", "replay", "gap", "unit", "timing")  # those that checks look for
-QUANTITY_KINDS: Final = (*SCORED_KINDS, "decoupled")  # where several quantities stand side by side
 GROUP_KINDS: Final = ("group-drift", "uncoupled")  # faults that single stations do not show
 SLOW: Final = (0.08, 0.16)  # noise standard deviations a day of a drift that a group shares
 CLOCK_MOVED: Final = (0.2, 0.45)  # of the interval
 AFTERMATH_DAYS: Final = 60.0
-YEAR_DAYS: Final = 365.0
-_NEAR: Final = 10  # readings whose line says where a series stands
 
 
 def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.Generator) -> tuple[Series, int]:
@@ -55,8 +51,7 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
 
     Sizes in noise standard deviations: spike 5-10, step 4-8, drift 0.25-0.5 per day for 45 days, burst noise x 4 for
     8 days, accel 12-25 reached in 40 days as a cube, stuck, replay and gap 12 days. Another unit (one of `LENGTHS`, or
-    one over it) and a clock that is moved by 0.2 to 0.45 intervals, either way, last 45 days. Decoupled: 45 days of its
-    own course a year before (half of a shorter record), so that it follows rain and water no more, without a step.
+    one over it) and a clock that is moved by 0.2 to 0.45 intervals, either way, last 45 days.
 
     Returns:
         The altered series and the last cell of the event.
@@ -93,9 +88,6 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
     elif kind == "replay":
         back = cells * 3
         values[first:end] = values[first - back : end - back]
-    elif kind == "decoupled":
-        year = series.cells(YEAR_DAYS)
-        values = _follow_no_more(values, first, end, year if first > year + _NEAR else first // 2)
     elif kind == "unit":
         values[first:end] *= rng.choice(list(LENGTHS)) ** sign
     elif kind == "timing":
@@ -193,24 +185,6 @@ def inject_group(
             events.append(Event(name, kind, first, last, quiet))
         at_s, turn = at_s + 110.0 * DAY_S, turn + 1
     return out, events
-
-
-def _follow_no_more(values: Array, first: int, end: int, back_cells: int) -> Array:
-    """Cells [first, end) with the course of as many some time before, laid on the level before; what follows joins."""
-    out = values.copy()
-    other = values[first - back_cells : end - back_cells]
-    begin = _level(values[:first]) - _level(values[: first - back_cells])
-    out[first:end] = np.where(np.isfinite(values[first:end]), other + begin, np.nan)
-    out[end:] += _level(out[first:end]) - _level(values[first:end])
-    return out
-
-
-def _level(values: Array) -> float:
-    """Where a series stands at its end: on the line of its newest readings."""
-    known = np.flatnonzero(np.isfinite(values))[-_NEAR:]
-    if known.size < 2:
-        return float(values[known].sum())
-    return float(np.polyfit(known - (len(values) - 1), values[known], 1)[1])
 
 
 def _borrow(values: Array, first: int, last: int, back_cells: int) -> Array:

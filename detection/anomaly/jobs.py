@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +15,6 @@ from detection.anomaly.certain.checks import check_series
 from detection.anomaly.checkpoint import load_checkpoint, save_checkpoint
 from detection.anomaly.common_motion import name_common
 from detection.anomaly.detector import (
-    NONE,
     TRAIN_UNTIL,
     VALIDATE_UNTIL,
     Detector,
@@ -26,7 +24,6 @@ from detection.anomaly.detector import (
 from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.kinds import name_kinds
-from detection.anomaly.neural.site_table import lay_beside
 from detection.anomaly.parts import PARTS, call
 from detection.anomaly.records import (
     DetectorTraining,
@@ -45,7 +42,6 @@ from detection.anomaly.registry import (
     CHECKS,
     COMPOSITES,
     NETWORKS,
-    READS_QUANTITIES,
     SITE_RULES,
     compared_with,
 )
@@ -76,9 +72,8 @@ def train(asked: DetectorTraining) -> TrainedDetector:
     """
     name, budget, seed = asked.detector, asked.budget_per_sensor_month, asked.seed
     samples, _ = _read_samples(asked.samples, asked.step_s)
-    beside = lay_beside(samples, asked.beside)
-    detector = train_detector(name, samples, budget, seed, beside)
-    card = _write_card(detector, samples, budget, seed, beside)
+    detector = train_detector(name, samples, budget, seed)
+    card = _write_card(detector, samples, budget, seed)
     weights = detector.weights or {"thresholds": np.array([t.value for t in detector.thresholds.values()])}
     model_hash, path = save_checkpoint(asked.folder, weights, card)
     return TrainedDetector(model_hash, name, str(path), card)
@@ -96,7 +91,7 @@ def judge(asked: Scoring, budget: float, seed: int = 0) -> dict[str, Any]:
         InputError: the checkpoint is of another detector, or samples cannot be used.
     """
     samples, _ = _read_samples(asked.samples, asked.step_s)
-    return _write_card(_load_detector(asked)[0], samples, budget, seed, lay_beside(samples, asked.beside))
+    return _write_card(_load_detector(asked)[0], samples, budget, seed)
 
 
 def score(asked: Scoring) -> Scores:
@@ -119,8 +114,7 @@ def score(asked: Scoring) -> Scores:
     detector, model_hash = _load_detector(asked)
     rows: list[Score] = []
     withheld = list(unusable)
-    beside = lay_beside(samples, asked.beside) if samples else {}
-    scored, kinds_of, others_at, echoes = _score_and_name(detector, samples, beside)
+    scored, kinds_of, others_at, echoes = _score_and_name(detector, samples)
     for name in sorted(samples):
         series, scores = samples[name], scored[name]
         fresh = series.observed & (series.times_s > since_s)
@@ -141,20 +135,17 @@ def score(asked: Scoring) -> Scores:
     return Scores(tuple(rows), tuple(findings), tuple(withheld), detector.name, model_hash)
 
 
-HEARD: Final = 30  # cells of a window of a network
-SHOWN_OTHERS: Final = 5
 OthersAt = Callable[[str, int], tuple[int, tuple[str, ...]]]
 
 
 def _score_and_name(
-    detector: Detector, samples: Mapping[str, Series], beside: Mapping[str, Series] = NONE
+    detector: Detector, samples: Mapping[str, Series]
 ) -> tuple[dict[str, Array], dict[str, list[str]], OthersAt, dict[str, NDArray[np.bool_]]]:
     """Scores, per cell what the strangest part or residual looks like, which others it was compared with, echoes."""
     looks = {name: name_kinds(scaled_residuals(series)) for name, series in samples.items()}
     if detector.name not in COMPOSITES:
         kinds = name_common(samples) if detector.name in SITE_RULES else looks
-        plain = detector.score(samples, beside=beside)
-        return plain, kinds, partial(_name_heard, detector, samples, beside, plain), {}
+        return detector.score(samples), kinds, lambda _name, _cell: (0, ()), {}
     scored, parts_of = detector.score_by_part(samples)
     named = {
         name: [
@@ -171,21 +162,6 @@ def _score_and_name(
         return count, names if rows[name][cell] > detector.limit else ()
 
     return rows, named, others_at, echoes
-
-
-def _name_heard(
-    detector: Detector, samples: Mapping[str, Series], beside: Mapping[str, Series], scored: Mapping[str, Array],
-    name: str, cell: int,
-) -> tuple[int, tuple[str, ...]]:  # fmt: skip
-    """How many other quantities a network heard in the window that ends here, and where it alarmed some by name."""
-    if detector.name not in READS_QUANTITIES:
-        return 0, ()
-    end_s, step_s = samples[name].times_s[cell], samples[name].step_s
-    heard = []
-    for one, series in sorted(beside.items()):
-        near = (series.times_s <= end_s) & (series.times_s > end_s - HEARD * step_s)
-        heard += [one] if series.observed[near].any() else []
-    return len(heard), tuple(heard[:SHOWN_OTHERS]) if scored[name][cell] > detector.limit else ()
 
 
 def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[Finding]:
@@ -238,11 +214,9 @@ def _load_detector(asked: Scoring) -> tuple[Detector, str | None]:
     return Detector(name, thresholds, weights, card["training"]), stored.model_hash
 
 
-def _write_card(
-    detector: Detector, samples: Mapping[str, Series], budget: float, seed: int, beside: Mapping[str, Series]
-) -> dict[str, Any]:
+def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float, seed: int) -> dict[str, Any]:
     # as it would serve as a witness: nothing is held back
-    scored = detector.score(samples, holds=False, beside=beside)
+    scored = detector.score(samples, holds=False)
     alarms = {name: np.nan_to_num(row) > detector.limit for name, row in scored.items()}
     heldout = judge_alarms(samples, {k: v.astype(np.float64) for k, v in alarms.items()}, [], TEST_FROM)
     months = max(t.months for t in detector.thresholds.values())
@@ -263,7 +237,7 @@ def _write_card(
         "readings": sum(int(s.observed.sum()) for s in samples.values()),
         "from_s": min(float(s.times_s[0]) for s in samples.values()),
         "to_s": max(float(s.times_s[-1]) for s in samples.values()),
-        "data_sha256": _hash_samples(samples, beside if detector.name in READS_QUANTITIES else NONE),
+        "data_sha256": _hash_samples(samples),
         "training": dict(detector.notes),
         "role": "advice",
     }
@@ -273,7 +247,7 @@ def _write_card(
         for name in SIMPLE:
             with suppress(ThresholdError):  # a record that is too short for one of them may do for the other
                 ready[name] = train_detector(name, samples, budget, seed)
-        rows = run_bench(samples, tuple(ready), budget, (seed,), ready, beside=beside)
+        rows = run_bench(samples, tuple(ready), budget, (seed,), ready)
         gain = card["recall_gain_over_rules"] = find_gain(rows, detector.name)
     against = _find_against_vote(detector.name, heldout.false_alarms_per_sensor_month, heldout.months, budget, gain)
     card["may_vote"], card["may_not_vote_because"] = not against, spread(against)
@@ -317,11 +291,10 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _hash_samples(*every: Mapping[str, Series]) -> str:
+def _hash_samples(samples: Mapping[str, Series]) -> str:
     digest = hashlib.sha256()
-    for samples in every:
-        for name in sorted(samples):
-            digest.update(name.encode())
-            digest.update(samples[name].times_s.tobytes())
-            digest.update(samples[name].values.tobytes())
+    for name in sorted(samples):
+        digest.update(name.encode())
+        digest.update(samples[name].times_s.tobytes())
+        digest.update(samples[name].values.tobytes())
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """What a detector is asked and what it answers: frozen records, so that they can cross into a worker and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,25 +24,8 @@ Samples = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A series of another quantity, which a network may read beside those that it scores.
-
-    Attributes:
-        times_s: epoch seconds, in order.
-        values: of the same length.
-        interval_s: nominal.
-        adds: readings are amounts (rain): a cell of a slower grid holds their sum, not their mean.
-    """
-
-    times_s: Sequence[float]
-    values: Sequence[float]
-    interval_s: float
-    adds: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class DetectorTraining:
-    """Train `detector` on a record, and on what lies beside it, and write its checkpoint into `folder`."""
+    """Train `detector` on a record and write its checkpoint into `folder`."""
 
     detector: str
     samples: Samples
@@ -50,7 +33,6 @@ class DetectorTraining:
     folder: Path
     budget_per_sensor_month: float = 0.1
     seed: int = 0
-    beside: Mapping[str, Beside] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +57,6 @@ class Scoring:
     step_s: float
     checkpoint: str | None = None
     since_s: float | None = None
-    beside: Mapping[str, Beside] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

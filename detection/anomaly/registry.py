@@ -28,11 +28,8 @@ NETWORKS: Final[Mapping[str, str]] = {
     "gru-ae": "detection.anomaly.neural.autoencoders:GruAutoencoder",
     "vae": "detection.anomaly.neural.autoencoders:VariationalAutoencoder",
     "site-ae": "detection.anomaly.neural.site:SiteAutoencoder",
-    "quantities-ae": "detection.anomaly.neural.site:QuantitiesAutoencoder",
 }
-# Networks that see all stations of a site at once; of these the ones that read other quantities beside them.
-SITE_NETWORKS: Final = frozenset({"site-ae", "quantities-ae"})
-READS_QUANTITIES: Final = frozenset({"quantities-ae"})
+SITE_NETWORKS: Final = frozenset({"site-ae"})  # those that see all stations of a site at once
 # Certain faults have no score and no threshold; each check names the kind of finding it keeps.
 CHECKS: Final[Mapping[str, str]] = {
     "flatline": "stuck",
@@ -83,7 +80,6 @@ COMPARED: Final[Mapping[str, str]] = {
     "gru-ae": "what a network expects of its last 30 readings",
     "vae": "what a network expects of its last 30 readings",
     "site-ae": "what a network expects from all stations",
-    "quantities-ae": "what a network expects from all stations and quantities",
     "residual-fan": "the 95 % fan of its forecasts",
     "flatline": "its usual resolution",
     "replay": "its earlier readings",

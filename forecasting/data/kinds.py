@@ -11,8 +11,6 @@ SEASON: Final = "season"
 STATION: Final = "station"
 WORDS: Final = (SEASON, STATION)
 """Covariates that are no series: the time of the year, and what of each station does not change."""
-NETWORKS_ONLY: Final = frozenset({"image", "stations", *WORDS})
-"""Kinds, and words, that only networks read."""
 _WORDS_OF: Final = (
     ("rain", ("rain", "rainfall", "precip", "precipitation")),
     ("image", ("ndvi", "coherence", "probability", "image")),

@@ -57,7 +57,7 @@ def run_trials(
     wanted = [name for name in dict.fromkeys([*ALWAYS, *models]) if name != "gated"]
     for name in wanted:
         load(name)  # a name that is unknown, or needs a package that is not there, ends it before the work
-    # as in the service: networks but multi-source read the drivers that are named, and no others
+    # as in the service: networks read the drivers that are named, and no others
     settings = {"covariates": (), **(training or {}), "seed": seed}
     for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, last=last)):
         if only_fold is not None and fold != only_fold:

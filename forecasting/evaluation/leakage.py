@@ -13,7 +13,7 @@ from forecasting.data.windows import targets
 from forecasting.decomposition.components import METHODS, Components, decompose, display_whole, fill_forward
 from forecasting.decomposition.forecast import forecast_parts, sum_of_parts
 from forecasting.errors import NotEnoughDataError, UnknownModelError
-from forecasting.registry import NETWORKS, SIMPLE, model_ids
+from forecasting.registry import BASELINES, NETWORKS, model_ids
 from forecasting.simple.baselines import fit_baseline
 
 SIZES = {"cheap": 1000, "network": 20, "decomposition": 5}
@@ -67,7 +67,7 @@ def run_leak_test(
     first = rows - int(rows * TEST_SHARE)
     steps = tuple(panel.steps(h) for h in horizons_s)
     for name in models:
-        if name in SIMPLE:
+        if name in BASELINES:
             wanted = SIZES["cheap"] if count is None else count
             yield _test_simple(name, panel, first, steps, count=wanted, seed=seed)
         elif name in NETWORKS:

@@ -48,10 +48,8 @@ class Batch:
 def list_groups(forecaster: NeuralForecaster) -> tuple[str, ...]:
     """The groups a network can look at, six at most: own motion of the last week and before, and its other sources."""
     recipe = forecaster.recipe
-    off = recipe.sources.off if recipe.sources else ()
-    alone = recipe.supports is None or len(recipe.stations) < 2 or NEIGHBOURS in off
-    own = () if "motion" in off else (RECENT, EARLIER)
-    return (*own, *(() if alone else (NEIGHBOURS,)), *sorted(set(name_kinds(forecaster))))
+    alone = recipe.supports is None or len(recipe.stations) < 2
+    return (RECENT, EARLIER, *(() if alone else (NEIGHBOURS,)), *sorted(set(name_kinds(forecaster))))
 
 
 def name_kinds(forecaster: NeuralForecaster) -> tuple[str, ...]:

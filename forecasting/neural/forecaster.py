@@ -198,7 +198,7 @@ def build_network(recipe: Recipe) -> Network:
     graph: Tensor | None = None if recipe.supports is None else torch.tensor(recipe.supports, dtype=torch.float32)
     sources = recipe.sources or SourceScale()
     kind = load(recipe.model)
-    joined = (len(sources.names) if kind.joins else 0) + len(sources.facts)
+    joined = len(sources.names) + len(sources.facts)
     shape = Shape(
         features=len(FEATURES) + 2 * joined,
         window=recipe.window,
@@ -207,7 +207,6 @@ def build_network(recipe: Recipe) -> Network:
         dropout=recipe.dropout,
         supports=graph,
         kinds=sources.kinds,
-        off=sources.off,
         turns=tuple(2.0 * math.pi * h * recipe.step_s / YEAR_S for h in recipe.steps),
     )
     network: Network = kind(shape)

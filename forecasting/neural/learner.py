@@ -53,8 +53,7 @@ class Settings:
         weight_decay: Of AdamW.
         batch: Issue times per step; fewer where a step would read more than `MOST_WINDOWS` windows.
         stride: Every how many rows an issue time is taken for training.
-        off: Sources that a network is built without.
-        covariates: Drivers that it reads; None means every one there is. `multi-source` always reads all.
+        covariates: Drivers that it reads; None means every one there is.
     """
 
     seed: int = 7
@@ -68,7 +67,6 @@ class Settings:
     weight_decay: float = 1e-3
     batch: int = 64
     stride: int = 1
-    off: tuple[str, ...] = ()
     covariates: tuple[str, ...] | None = None
 
 

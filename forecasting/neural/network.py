@@ -25,7 +25,6 @@ class Shape:
         dropout: Share dropped before the head in training.
         supports: Graphs between the stations, shape (G, S, S), or None for a network without graph.
         kinds: Source of each driver channel, C of them.
-        off: Sources that are left out.
         turns: How far the year turns until each horizon, radians.
     """
 
@@ -36,7 +35,6 @@ class Shape:
     dropout: float
     supports: Tensor | None = None
     kinds: tuple[str, ...] = ()
-    off: tuple[str, ...] = ()
     turns: tuple[float, ...] = ()
 
     @property
@@ -63,12 +61,10 @@ class Network(nn.Module):
     Attributes:
         needs_graph: True when the stations are read together: they are then those of training, in their order.
         directed: True when the graphs say who leads whom, instead of who is alike.
-        joins: True when drivers are joined to the rows; False when the network has encoders of its own for them.
     """
 
     needs_graph = False
     directed = False
-    joins = True
 
     head: nn.Module
 

@@ -23,7 +23,6 @@ class SourceScale:
         kinds: Source of each.
         centre: Mean of each on the fit block.
         scale: Standard deviation of each on the fit block; 1 where it never moved or was never known.
-        off: Sources left out of the network.
         static: Fixed facts of a station, in the order the network was built for.
         static_centre: Mean of each over the stations.
         static_scale: Standard deviation of each over the stations; 1 where they are alike.
@@ -35,7 +34,6 @@ class SourceScale:
     kinds: tuple[str, ...] = ()
     centre: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
-    off: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     static_centre: tuple[float, ...] = ()
     static_scale: tuple[float, ...] = ()
@@ -50,7 +48,7 @@ class SourceScale:
         """Plain values."""
         return {
             "names": list(self.names), "kinds": list(self.kinds), "centre": list(self.centre),
-            "scale": list(self.scale), "off": list(self.off),
+            "scale": list(self.scale),
         } | ({
             "static": list(self.static), "static_centre": list(self.static_centre),
             "static_scale": list(self.static_scale),
@@ -61,7 +59,7 @@ class SourceScale:
         """Inverse of `to_json`."""
         return cls(
             tuple(data["names"]), tuple(data["kinds"]), tuple(float(v) for v in data["centre"]),
-            tuple(float(v) for v in data["scale"]), tuple(data["off"]), tuple(data.get("static", ())),
+            tuple(float(v) for v in data["scale"]), tuple(data.get("static", ())),
             tuple(float(v) for v in data.get("static_centre", ())),
             tuple(float(v) for v in data.get("static_scale", ())),
             (float(data["motion"][0]), float(data["motion"][1])) if "motion" in data else None,
@@ -110,19 +108,19 @@ def _pair(raw: Floats, centre: tuple[float, ...], scale: tuple[float, ...]) -> N
     return np.stack([values, known], axis=-1).astype(np.float32)
 
 
-def fit_scale(drivers: DriverRows | None, rows: int, off: tuple[str, ...] = ()) -> SourceScale:
-    """Mean and spread of each channel over its first `rows` rows; channels of sources that are off are left out."""
+def fit_scale(drivers: DriverRows | None, rows: int) -> SourceScale:
+    """Mean and spread of each channel over its first `rows` rows."""
     if drivers is None:
-        return SourceScale(off=off)
-    kept = drivers.without(off)
+        return SourceScale()
     # the season is an angle: scaled, it could not be turned to the target
     own = [
-        measure(c) if kind != SEASON else (0.0, 1.0) for c, kind in zip(kept.values[:rows].T, kept.kinds, strict=True)
+        measure(c) if kind != SEASON else (0.0, 1.0)
+        for c, kind in zip(drivers.values[:rows].T, drivers.kinds, strict=True)
     ]
-    facts = [] if kept.static is None else [measure(column) for column in kept.static.T]
+    facts = [] if drivers.static is None else [measure(column) for column in drivers.static.T]
     return SourceScale(
-        kept.names, kept.kinds, tuple(c for c, _ in own), tuple(s for _, s in own), off,
-        kept.static_names, tuple(c for c, _ in facts), tuple(s for _, s in facts),
+        drivers.names, drivers.kinds, tuple(c for c, _ in own), tuple(s for _, s in own),
+        drivers.static_names, tuple(c for c, _ in facts), tuple(s for _, s in facts),
     )  # fmt: skip
 
 

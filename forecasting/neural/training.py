@@ -71,11 +71,11 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     origins = every[every >= settings.window - 1][:: settings.stride]
     cut = windows(panel.values, origins, floors, window=settings.window, lag=lag)
     drivers = panel.drivers
-    if drivers is not None and kind.joins and settings.covariates is not None:
+    if drivers is not None and settings.covariates is not None:
         drivers = drivers.named(settings.covariates)
-    sources = fit_scale(drivers, parts.fit.end, settings.off)
+    sources = fit_scale(drivers, parts.fit.end)
     reads = bool(sources.names or sources.static)
-    if kind.joins and reads:
+    if reads:
         sources = replace(sources, motion=measure(np.log(cut.scale_mm).ravel()))
     return Recipe(
         model=model,
@@ -91,7 +91,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
         spread=_spread(panel.values, parts.fit, origins, lld, cut.scale_mm),
         lld=lld,
         supports=None if graphs is None else graphs.tolist(),
-        sources=sources if reads or not kind.joins else None,
+        sources=sources if reads else None,
     )
 
 

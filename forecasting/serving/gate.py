@@ -7,13 +7,12 @@ from typing import Any, Final
 import numpy as np
 
 from forecasting.data.series import Floats
-from forecasting.message import Figure, Message, Template, join, list_parts
+from forecasting.message import Figure, Message, Template
 from forecasting.metrics import cautious_gap, coverage, mae, or_none, skill
-from forecasting.registry import SIMPLE
+from forecasting.registry import BASELINES
 from forecasting.serving.experience import is_outside
 from forecasting.serving.promotion import COVERAGE_80, COVERAGE_95, WORST_STATION_80
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast
-from forecasting.simple.night_fit import AGED, ENDED
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BLOCKS = 3
@@ -195,13 +194,11 @@ def _mark(row: Forecast, winner: Forecast) -> Forecast:
     shown = row is winner and _merit(winner)[0] >= 0
     if not row.shown or shown:
         return replace(row, shown=shown)
-    kept = [one for one in list_parts(row.reason) if isinstance(one, Message) and one.id in {ENDED.id, AGED.id}]
-    why = NOT_SHOWN(text=_ANOTHER(model=winner.model))
-    return replace(row, shown=False, reason=join([why, *kept]))
+    return replace(row, shown=False, reason=NOT_SHOWN(text=_ANOTHER(model=winner.model)))
 
 
 _BASELINE_ORDER = (
-    *(name for name in SIMPLE if name not in {"auto", "seasonal", "drift", "persistence", "lld"}),
+    *(name for name in BASELINES if name not in {"auto", "seasonal", "drift", "persistence", "lld"}),
     "seasonal",
     "drift",
     "persistence",

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.message import Message, Template, gather, join
-from forecasting.registry import NETWORKS, SIMPLE, STATISTICAL
+from forecasting.registry import BASELINES, NETWORKS
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
@@ -26,10 +26,9 @@ from forecasting.serving.conformal import (
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.quantiles import LEVELS, blend_fan, conform, rebase, simple_fans, widen
-from forecasting.serving.records import Forecast, Withheld
+from forecasting.serving.records import SHORT, Forecast, Withheld
 from forecasting.simple.auto import SIMPLE_FORECAST, Auto, fit_auto
-from forecasting.simple.baselines import Baseline, fit_baseline
-from forecasting.simple.night_fit import ENDED, SHORT, NightFit
+from forecasting.simple.baselines import fit_baseline
 
 WINDOW = 60
 HISTORY = 400
@@ -43,7 +42,6 @@ WIDER: Final = Template(
 )()
 _BORROWED: Final = Template("forecast.borrowed", "interval from the errors of all stations")()
 FEW_ERRORS: Final = Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}: no interval")
-_NO_FIT: Final = Template("forecast.no_fit", "no parameters yet: it is fitted by night")()
 _NOT_TRAINED_FOR: Final = Template("forecast.not_trained_for", "{model} was not trained for {horizon}")
 _NOT_TRAINED_AT: Final = Template("forecast.not_trained_at", "{model} was trained without this station")
 _UNSEEN: Final = Template("forecast.unseen", "stale: no observation at all")()
@@ -69,9 +67,6 @@ class Issue:
     silent: Mapping[str, str]
     pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
-    doubts: Mapping[str, tuple[Message, ...]] = field(
-        default_factory=dict
-    )  # by station, what follows the reason: of the fit
     drivers: DriverRows | None = None  # those that the model reads
 
 
@@ -84,7 +79,6 @@ def open_issue(
     conformal: Mapping[str, ConformalState],
     ungated: bool,
     motion: Motion | None = None,
-    fits: Sequence[NightFit] = (),
 ) -> Issue:
     """Fit or load the model and forecast the past and present origins."""
     rows = panel.values.shape[0]
@@ -100,35 +94,18 @@ def open_issue(
     calibration = find_calibration(rows)
     silent: dict[str, str] = dict(find_silent(panel))
     pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
-    if model in SIMPLE:
+    if model in BASELINES:
         steps = tuple(panel.steps(h) for h in horizons_s)
         begun = time.perf_counter()
         auto = fit_auto(panel, calibration, steps)
         waited_s = time.perf_counter() - begun
-        fitted: Baseline
-        if fits:
-            from forecasting.simple.refit import recall
-
-            fitted = recall(panel, model, fits, steps)
-            new = {*panel.stations} - {*silent} - {one.station for one in fits}
-            silent |= dict.fromkeys(new, _NO_FIT)
-            silent |= {one.station: why for one in fits if (why := one.why_withheld()) is not None}
-        else:
-            fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
+        fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
         fans = simple_fans(fitted, panel.values, origins)
         # `auto` is asked once
         best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
-        at_best: tuple[bool, ...] = getattr(fitted, "settled", ())
-        doubts: dict[str, tuple[Message, ...]] = {
-            name: (ENDED,) for name, ok in zip(panel.stations, at_best, strict=False) if not ok
-        }
-        doubts |= {one.station: told for one in fits if (told := one.list_doubts())}
-        return Issue(
-            panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s, doubts,
-            panel.drivers if model in STATISTICAL else None,
-        )  # fmt: skip
+        return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s)
     if model not in NETWORKS:
-        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*SIMPLE, *NETWORKS])}")
+        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
     if not checkpoint:
         raise CheckpointError(f"{model} needs a checkpoint")
     from forecasting.neural.checkpoint import read
@@ -241,7 +218,7 @@ def _row(
     if issue.gates is not None:
         verdict = issue.gates[horizon_key(horizon_s)]
         shown, reason = bool(verdict["shown"]), verdict["reason"]
-    told = [reason, *issue.doubts.get(panel.stations[column], ())]
+    told = [reason]
     told += [WIDER] if stretch >= WIDER_FROM else []
     told += [_BORROWED] if borrowed else []
     q025, q10, q50, q90, q975 = (float(value) for value in quantiles)

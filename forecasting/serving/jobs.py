@@ -19,13 +19,12 @@ from forecasting.metrics import or_none
 from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.issue import WINDOW, find_calibration, forecast_horizon, open_issue
+from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
 from forecasting.serving.kinematic import Motion, see_motion, step_in
 from forecasting.serving.path import lay_paths
 from forecasting.serving.physical import hold_rows
 from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, Training, Withheld
 from forecasting.simple.auto import fit_auto
-from forecasting.simple.night_fit import NightFit, Refits
 
 MINIMUM_TARGETS = 10
 _FINER: Final = Template("forecast.finer", "the horizon is shorter than the sampling interval")()
@@ -70,7 +69,6 @@ def train(
             stride=asked.stride,
             window=WINDOW,
         ),
-        **asked.settings,
     )
     others = [
         found for other in replay
@@ -108,7 +106,6 @@ def train(
                 "stopped": training.stopped,
                 "begun_from": begun_from,
                 "replayed": 0 if isinstance(begun_from, Message) or not begun_from else len(others),
-                "settings": dict(asked.settings),
             }
         ),
         "baselines": {
@@ -134,7 +131,6 @@ def forecast(
     conformal: Mapping[str, ConformalState] | None = None,
     ungated: bool = False,
     motion: Motion | None = None,
-    fits: Sequence[NightFit] = (),
     limits: Mapping[str, Limits] | None = None,
 ) -> Forecasts:
     """Forecast every station and horizon from the last row of the panel.
@@ -151,7 +147,6 @@ def forecast(
             through the past of the panel.
         ungated: Whether to give the network's own median, whatever its gate says, and wherever the present lies.
         motion: As `look_at_motion` finds it, for several models of one panel and the same horizons.
-        fits: Parameters that a night found for the model; without any it is fitted here.
         limits: By station, what its values cannot pass; the rows of every model keep to it.
 
     Raises:
@@ -167,7 +162,7 @@ def forecast(
     if possible:
         given = conformal or {}
         issue = open_issue(
-            panel, model, possible, checkpoint=checkpoint, conformal=given, ungated=ungated, motion=motion, fits=fits
+            panel, model, possible, checkpoint=checkpoint, conformal=given, ungated=ungated, motion=motion
         )
         shared_s = issue.waited_s - (issue.auto.seconds if model == "auto" else 0.0)
         for i, horizon_s in enumerate(issue.horizons_s):
@@ -182,26 +177,6 @@ def forecast(
         withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]
     latency_ms = (time.perf_counter() - begun - shared_s) * 1000.0
     return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), tuple(withheld), states)
-
-
-def refit(panel: Panel, models: Sequence[str], horizons_s: Sequence[float]) -> Refits:
-    """Parameters of SARIMAX and unobserved components for every station; one that fails stops no other."""
-    from forecasting.simple.refit import refit as fit_stations
-
-    steps = tuple(panel.steps(h) for h in _possible(panel, _horizons(horizons_s)))
-    fits: list[NightFit] = []
-    refused: dict[str, str] = {}
-    seconds: dict[str, float] = {}
-    for model in models:
-        begun = time.perf_counter()
-        try:
-            if not steps:
-                raise HorizonError("every horizon is shorter than the sampling interval")
-            fits += fit_stations(panel, model, find_calibration(panel.values.shape[0]), steps)
-        except ForecastingError as error:
-            refused[model] = str(error)
-        seconds[model] = time.perf_counter() - begun
-    return Refits(tuple(fits), refused, seconds)
 
 
 def look_at_motion(panel: Panel, horizons_s: Sequence[float]) -> Motion | None:

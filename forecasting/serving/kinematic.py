@@ -16,8 +16,7 @@ from forecasting.message import Template
 from forecasting.serving.experience import FAILING, SEEN, Experience, judge_drivers, judge_motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.path import lay_paths
-from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast, Withheld
-from forecasting.simple.night_fit import SHORT
+from forecasting.serving.records import KINEMATIC, NOT_SHOWN, SHORT, Forecast, Withheld
 
 LOOK_BACK: Final = 24
 """Rows in which a failure window is looked for that has passed since, and over which the way of the motion is taken."""

@@ -8,7 +8,7 @@ from forecasting.data.series import Floats, Ints
 from forecasting.data.windows import targets
 from forecasting.serving.conformal import ConformalState, replay
 from forecasting.serving.pace import Pace, see_pace
-from forecasting.simple.baselines import Baseline, Spreading
+from forecasting.simple.baselines import Baseline
 
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
 NORMAL = np.array([-1.959964, -1.281552, 0.0, 1.281552, 1.959964])
@@ -36,10 +36,7 @@ def point_fan(point: Floats) -> Floats:
 
 
 def simple_fans(fitted: Baseline, values: Floats, origins: Ints) -> list[Floats]:
-    """One fan (N, S, 5) per horizon of a simple forecast: of the width that it states, else without width."""
-    if isinstance(fitted, Spreading):
-        points, sizes = fitted.spread(values, origins)
-        return [points[:, :, i, None] + sizes[:, :, i, None] * NORMAL for i in range(points.shape[2])]
+    """One fan (N, S, 5) per horizon of a simple forecast, without width."""
     points = fitted.predict(values, origins)
     return [point_fan(points[:, :, i]) for i in range(points.shape[2])]
 
@@ -73,7 +70,7 @@ def conform(fan: Floats, values: Floats, origins: Ints, steps: int, pace: Pace |
     first = next(iter(scores.values()))
     found: list[tuple[Floats, list[ConformalState]]] = []
     if all(np.array_equal(first, other, equal_nan=True) for other in scores.values()):
-        # a fan without width, as most simple forecasts have: all levels miss by the same
+        # a fan without width, as simple forecasts have: all levels miss by the same
         found = replay(first, steps=steps, nominals=tuple(scores), stretch=stretch)
     else:
         for level, own in scores.items():

@@ -1,7 +1,6 @@
 """What a forecast answers, and what a training is told: frozen records, which can cross into a worker and back."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +11,7 @@ if TYPE_CHECKING:  # who reads forecasts needs no numpy
     from forecasting.serving.conformal import ConformalState
 
 NOT_SHOWN: Final = Template("forecast.not_shown", "not shown: {text}")
+SHORT: Final = Template("forecast.short", "the record is too short for this model")()
 KINEMATIC: Final = "kinematic"
 """Model of a forecast that steps in where the present lies outside what calibration saw."""
 
@@ -127,7 +127,6 @@ class Training:
         start: Checkpoint of the same network whose weights are tuned, in place of new ones.
         own_start: Whether that is an earlier one of this very place; where its interval, horizons or drivers are not
             those of now the training begins anew, in place of being refused.
-        settings: Others of `forecasting.neural.learner.Settings`, in place of those in use.
     """
 
     model: str
@@ -141,7 +140,6 @@ class Training:
     work: Path | None = None
     start: Path | None = None
     own_start: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +150,3 @@ class Trained:
     model: str
     path: str
     card: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class HorizonErrors:
-    """Errors of one network at one horizon: means over the stations at each issue time, mm, None where none is scored.
-
-    Attributes:
-        horizon_s: Horizon in seconds.
-        steps: The same in rows.
-        network: Of its blend, whose weight was chosen before the rows that are scored.
-        persistence: Of persistence on the same targets.
-        simple: Of the simple forecast that `auto` chose before these rows.
-    """
-
-    horizon_s: float
-    steps: int
-    network: tuple[float | None, ...]
-    persistence: tuple[float | None, ...]
-    simple: tuple[float | None, ...]

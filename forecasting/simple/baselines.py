@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from forecasting.data.series import DAY_S, Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value, trailing
 from forecasting.errors import UnknownModelError
-from forecasting.registry import SIMPLE, load
+from forecasting.registry import BASELINES, load
 
 LEVEL_ROWS = (1, 3, 5, 7, 10, 14, 21)
 SLOPE_ROWS = (1, 3, 7, 14, 30, 60, 90)
@@ -35,14 +35,6 @@ class Baseline(Protocol):
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N origins, S stations, H horizons); reads no row after an origin."""
-
-
-@runtime_checkable
-class Spreading(Protocol):
-    """A simple forecast that states how far it may be off."""
-
-    def spread(self, values: Floats, origins: Ints) -> tuple[Floats, Floats]:
-        """Forecasts and their standard deviations in mm, both (N, S, H); reads no row after an origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +178,7 @@ def fit_baseline(name: str, panel: Panel, calibration: Block, steps: Sequence[in
     """Fit one baseline by its id.
 
     Args:
-        name: A key of `forecasting.registry.SIMPLE`.
+        name: A key of `forecasting.registry.BASELINES`.
         panel: The record; only rows up to the end of `calibration` are read.
         calibration: Where parameters are chosen.
         steps: Horizons in rows.
@@ -194,8 +186,8 @@ def fit_baseline(name: str, panel: Panel, calibration: Block, steps: Sequence[in
     Raises:
         UnknownModelError: No baseline of that name.
     """
-    if name not in SIMPLE:
-        raise UnknownModelError(f"no baseline is called {name}; there are {', '.join(SIMPLE)}")
+    if name not in BASELINES:
+        raise UnknownModelError(f"no baseline is called {name}; there are {', '.join(BASELINES)}")
     fitted: Baseline = load(name)(panel, calibration, steps)
     return fitted
 

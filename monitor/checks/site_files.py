@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.message import Duration, NameList, Template, Term
-from forecasting.registry import NETWORKS, READS_DRIVERS, SERVED
+from forecasting.registry import READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
@@ -24,14 +24,9 @@ from monitor.ingest.guess.record import MOTION
 from monitor.language.vocabulary import LEVELS
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
-_NEEDS_NETWORK: Final = Template(
-    "check.covariates.needs_network",
-    "none of the chosen models reads {name}; add one that does (a network, such as gru) to forecast.models, or take it "
-    "out",
-)
 _UNREAD: Final = Template(
     "check.covariates.unread",
-    "none of the chosen models reads {name}; add one that does (a network, such as gru, or sarimax or uc) to "
+    "none of the chosen models reads {name}; add one that does (a network, such as gru) to "
     "forecast.models, or take it out",
 )
 _TIPS: Final = Template(
@@ -135,16 +130,11 @@ def _unknown_models(files: SiteFiles) -> Iterator[Found]:
 
 def find_unread(site: Site) -> Iterator[str]:
     """Covariates that would be dropped in silence."""
-    from forecasting.data.kinds import NETWORKS_ONLY, WORDS, find_kind
+    from forecasting.data.kinds import WORDS
 
-    expected = [name for name, _ in site.forecast.expected_rain]
-    readers = READS_DRIVERS.intersection(site.forecast.models)
-    networks = readers.intersection(NETWORKS)
-    given = (*site.forecast.covariates, *expected)
-    for name in given:
-        needs_network = name in WORDS or (name not in expected and find_kind(name) in NETWORKS_ONLY)
-        if not (networks if needs_network else readers):
-            yield (_NEEDS_NETWORK if needs_network else _UNREAD)(name=name)
+    given = (*site.forecast.covariates, *(name for name, _ in site.forecast.expected_rain))
+    if READS_DRIVERS.isdisjoint(site.forecast.models):
+        yield from (_UNREAD(name=name) for name in given)
     for name in site.forecast.covariates:
         spec = None if name in WORDS else site.series(*name.split(".", 1))
         if spec is not None and spec.quantity == "rain" and spec.stamp == "event":

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import Finding, Score, Scores, Scoring
-from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, FANS, READS_QUANTITIES, compared_with
+from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, FANS, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from forecasting.message import Template
@@ -21,7 +21,6 @@ from monitor.domain.instants import epoch_s, from_epoch_s, spell_about
 from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
-from monitor.jobs.anomaly_beside import list_beside, load_beside
 from monitor.jobs.anomaly_budget import correct
 from monitor.jobs.anomaly_fan import score_fans
 from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, Wanted, find_groups, forget, forget_others, score_new
@@ -103,7 +102,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelRow | None:
     """The checkpoint that serves, unless it does not fit what the site file asks for."""
     found = find_active(c, task="anomaly", kind=detector, site=site.id)
-    if found is None or why_stale(found, site.anomaly, step_s, list_beside(c, site, detector)) is not None:
+    if found is None or why_stale(found, site.anomaly, step_s) is not None:
         return None
     return found
 
@@ -239,9 +238,8 @@ def _score_in_worker(
     with db.read() as c:
         # readings after it are new to the detector
         since = latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
-        beside = load_beside(c, site, detector, now - timedelta(seconds=HISTORY_STEPS * step_s), now)
     path = None if checkpoint is None else checkpoint.path
-    asked = Scoring(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since), beside)
+    asked = Scoring(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
     answer = run_in_worker(config.compute, SCORE, asked, reads=list_models(config.paths.models, site.id, [path]))
     ids = {s.label: s.series_id for s in samples}
     refuse_strange((s.station for s in answer.scores), ids, f"{detector}: the answer of the worker")
@@ -254,15 +252,13 @@ def budget_of_each(plan: AnomalyPlan) -> float:
     return plan.budget_per_sensor_month / max(1, sum(d not in CERTAIN for d in plan.detectors))
 
 
-def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float, beside: Collection[str]) -> str | None:
-    """Why a checkpoint does not fit what the site file asks for now, and what lies beside; None where it does."""
+def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | None:
+    """Why a checkpoint does not fit what the site file asks for now; None where it does."""
     trained_s, budget = float(checkpoint.card["step_s"]), float(checkpoint.card["budget_per_sensor_month"])
     if trained_s != step_s:
         return f"it was trained at {spell_about(trained_s)}, the series come every {spell_about(step_s)}"
     if not set(checkpoint.card["thresholds"]) <= {checkpoint.kind, *COMPOSITES.get(checkpoint.kind, ())}:
         return "its parts are those of an earlier version"
-    if checkpoint.kind in READS_QUANTITIES and checkpoint.card["training"]["channels"] != sorted(beside):
-        return "other quantities are measured now than those that it reads"
     if not math.isclose(budget, budget_of_each(plan), rel_tol=1e-9):
         now = f"{budget_of_each(plan):g} false alarms per sensor-month"
         return f"its budget was {budget:g} false alarms per sensor-month, now it is {now}"

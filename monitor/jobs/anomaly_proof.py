@@ -15,7 +15,6 @@ from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s, from_epoch_s, go_on
 from monitor.domain.site import Criterion, Site
 from monitor.jobs.anomaly import budget_of_each
-from monitor.jobs.anomaly_beside import load_beside
 from monitor.jobs.anomaly_fan import LIMIT, find_horizon_s, judge_fans, list_moving
 from monitor.jobs.samples import load_watched
 from monitor.store.database.engine import Database
@@ -114,7 +113,6 @@ def prove_serving(
     assert step_s is not None
     with db.read() as c:
         samples = {s.label: s.timed for s in load_watched(c, site, since, now)}
-        beside = load_beside(c, site, serving.kind, since, now)
-    card = judge(Scoring(serving.kind, samples, step_s, serving.path, beside=beside), budget_of_each(site.anomaly))
+    card = judge(Scoring(serving.kind, samples, step_s, serving.path), budget_of_each(site.anomaly))
     with db.write() as c:
         return keep_test(c, site, card, serving.model_hash, made_by, actor, clock())

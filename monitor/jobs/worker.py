@@ -1,6 +1,6 @@
 """The way from a job to its worker: the bounds of the configuration, and which files this worker needs."""
 
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,13 +44,6 @@ def run_all_in_workers(
 ) -> Iterator[Answered]:
     """The same for many records; their answers in the order of the records."""
     return compute.run_all(task, questions, plan.job_limit_s, find_cluster(plan), make_terms(plan, reads, writes))
-
-
-def run_each_in_worker(
-    plan: ComputeSection, task: Task[Asked, Answered], questions: Sequence[Asked]
-) -> Generator[Answered | JobError]:
-    """The same, where one that fails ends no other: its error stands in the place of its answer."""
-    return compute.run_each(task, questions, plan.job_limit_s, find_cluster(plan), make_terms(plan))
 
 
 def find_cluster(plan: ComputeSection) -> Cluster | None:

@@ -103,7 +103,6 @@ JOBS: Final = (
         "sources", "monitor.ingest.sources.poll:run", lambda _: 60.0, 20.0, polls=True,
         watched=lambda config, site: Path(config.paths.inbox) / "series" / site.id,
     ),
-    Job("refit", "monitor.jobs.forecasts.refit:run", lambda _: DAY_S, 600.0, hour=2),
     Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
     Job("digest", "monitor.notify.digest:run", lambda _: 60.0, 35.0, polls=True),
     Job("duty", "monitor.jobs.duty:run", lambda _: 6 * HOUR_S, 25.0, light=True),

@@ -175,10 +175,10 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     assert "until `slopeward scenes score --site a --layout folder --folder FOLDER` shows it" in err
     path.write_text(text.replace('models = ["auto"]', 'models = ["auto"]\ncovariates = ["R1.rain"]'))
     assert run_verb(["check"]) == 1
-    unread = "none of the chosen models reads R1.rain; add one that does (a network, such as gru, or sarimax or uc)"
+    unread = "none of the chosen models reads R1.rain; add one that does (a network, such as gru)"
     assert unread in capsys.readouterr().err
     path.write_text(
-        text.replace('models = ["auto"]', 'models = ["auto", "multi-source"]\ncovariates = ["R1.rain"]')
+        text.replace('models = ["auto"]', 'models = ["auto", "gru"]\ncovariates = ["R1.rain"]')
         + '\n[anomaly]\ndetectors = ["oracle"]\n'
     )
     assert run_verb(["check"]) == 1

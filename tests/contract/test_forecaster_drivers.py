@@ -25,7 +25,7 @@ from forecasting.explanation.record import list_drivers
 from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.learner import Settings
-from forecasting.neural.source_scale import SourceScale, fit_scale
+from forecasting.neural.source_scale import fit_scale
 from forecasting.neural.training import deterministic, prepare, train_network
 from forecasting.registry import NETWORKS, load
 from forecasting.simple.baselines import LevelDrift
@@ -52,7 +52,6 @@ BEFORE = {
     "lstm": "d796cd696128",
     "lstm2": "e09bb625f8c6",
     "mlp": "1d84181f18c8",
-    "multi-source": "d8df2b608d03",
     "rnn": "417e2ab0c068",
     "tcn": "ee4625852dc3",
     "transformer": "5baad0e63426",
@@ -159,7 +158,7 @@ def test_drivers_say_nothing_to_neighbours_through_a_station_that_is_silent(mode
 
 
 def test_a_checkpoint_keeps_what_was_read(tmp_path):
-    for model in ("gru", "multi-source"):
+    for model in ("gru", "graph-gru"):
         forecaster = lively(model)
         content = to_bytes(forecaster, "d")
         loaded, _ = read(write(tmp_path, content, {"model_hash": model_hash(content)}))
@@ -174,7 +173,6 @@ def bare_recipe(model):
     return Recipe(
         model=model, stations=("A", "B"), step_s=DAY_S, steps=(1, 2), horizons_s=HORIZONS, window=10, hidden=8,
         dropout=0.1, seed=7, noise_mm=(1.0, 1.0), spread=(1.0, 1.0), lld=lld, supports=graph,
-        sources=None if load(model).joins else SourceScale(),
     )  # fmt: skip
 
 

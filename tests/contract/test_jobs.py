@@ -16,8 +16,6 @@ from monitor.ingest.sources.tasks import FETCH
 from monitor.jobs import anomaly, point_forecasts, points
 from monitor.jobs.forecasts.tasks import (
     FORECAST_SITE,
-    REFIT,
-    SCORE_CELL,
     SPLIT_SEASONS,
     TRAIN_DETECTOR,
     TRAIN_FORECASTER,
@@ -56,9 +54,9 @@ noise_floor_mm = 1.0
 
 
 TASKS = (
-    FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, points.COUNT,
+    FORECAST_SITE, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, points.COUNT,
     points.LOOK, point_forecasts.CHOOSE, point_forecasts.FORECAST, READ_ONE, CUT, MAKE_FILES,
-    DRAW_STRIP, SCORE_CELL,
+    DRAW_STRIP,
     DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
     map_files.TAKE, map_files.DRAW, map_files.PICTURE,
     Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores),  # `slopeward forecast backtest` makes it

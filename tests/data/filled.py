@@ -17,7 +17,6 @@ from sqlalchemy import Connection, insert, update
 
 from forecasting.decomposition.season import Season
 from forecasting.message import Figure, Template
-from forecasting.simple.night_fit import NightFit
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
@@ -342,14 +341,6 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
     seasons.save_seasons(
         c, {ids["north-bench/G1/displacement_east"]: split, ids["lake-slope/W1/water_level"]: short}, NOW
     )
-    fitted = NightFit(
-        "G1.displacement_east", "sarimax", 0.0, 86400.0, 730, 0, ("rain",), (0.0, 1.0, 0.5), settled=True, reason="",
-        statsmodels="0.14",
-    )  # fmt: skip
-    kept = forecasts.FitRow(
-        ids["north-bench/G1/displacement_east"], fitted, NOW - days(3), NOW, "no parameters could be found"
-    )
-    forecasts.save_fits(c, [kept])
     forecasts.add_withheld(c, [(ids["lake-slope/W1/water_level"], "gru", "no datum within 6 intervals")], NOW)
     for trusted, withdrawn in ((False, NOW - days(1)), (True, None)):
         c.execute(insert(t.failure_time).values(

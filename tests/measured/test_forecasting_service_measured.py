@@ -96,12 +96,12 @@ def test_eleven_days_with_rain_by_a_site_file(measured, tmp_path, call):
         station("P5", series("displacement", "mm", "11d", max_silence="40d")),
         station("R1", series("rain", "mm", "11d", max_silence="40d")),
     ]
-    config = write_service(tmp_path, "village", ["auto", "multi-source"], ["11d", "33d"], stations)
+    config = write_service(tmp_path, "village", ["auto", "gru"], ["11d", "33d"], stations)
     assert call("db", "upgrade", *config)[0] == 0
     code, said = call("ingest", str(tmp_path / "l.csv"), "--site", "village", *config)
     assert code == 0, said
-    code, said = call("forecast", "train", "--site", "village", "--model", "multi-source", *config)
+    code, said = call("forecast", "train", "--site", "village", "--model", "gru", *config)
     assert "200 are needed: simple forecasts only" in said
     code, said = call("forecast", "run", "--site", "village", *config)
     assert code == 0, said
-    assert "6 rows by 3 models; 0 withheld; multi-source not trained yet" in said
+    assert "6 rows by 3 models; 0 withheld; gru not trained yet" in said

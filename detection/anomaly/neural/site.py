@@ -1,7 +1,4 @@
-"""The autoencoders of a whole site: each station is told from the others and from its own past.
-
-`quantities-ae` reads other quantities of the site as well.
-"""
+"""The autoencoder of a whole site: each station is told from the others and from its own past."""
 
 import torch
 from torch import nn
@@ -17,25 +14,20 @@ class SiteAutoencoder(nn.Module):
     It has no narrow place: it learns to fill what is hidden. Readings that are missing are hidden in the same way.
     """
 
-    def __init__(self, columns: int, told: int | None = None) -> None:
-        """A network of so many columns, of which it tells the first `told`; None: all."""
+    def __init__(self, columns: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv1d(2 * columns, HIDDEN, 5, padding=2), nn.Tanh(),
             nn.Conv1d(HIDDEN, HIDDEN, 5, padding=2), nn.Tanh(),
-            nn.Conv1d(HIDDEN, columns if told is None else told, 1),
+            nn.Conv1d(HIDDEN, columns, 1),
         )  # fmt: skip
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Fill in; `values` and `mask` (batch, width, columns), zero where unknown; returns (batch, width, told)."""
+        """Fill in; `values` and `mask` (batch, width, columns), zero where unknown; returns values of that shape."""
         if self.training:
             mask = hide_newest(mask, torch.rand(mask.shape[0], 1, mask.shape[2]) < HIDDEN_SHARE)
         out: torch.Tensor = self.layers(torch.cat([values * mask, mask], dim=2).transpose(1, 2))
         return out.transpose(1, 2)
-
-
-class QuantitiesAutoencoder(SiteAutoencoder):
-    """The denoising one (Vincent et al. 2008), which reads other quantities, such as rain, beside what it fills in."""
 
 
 def hide_newest(mask: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

@@ -97,19 +97,6 @@ def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
     raise RecipeError(f"unknown split {kind!r}; known: {', '.join(KINDS)}")
 
 
-def split_folds(total: int, folds: int, seed: int) -> list[Parts]:
-    """Split 0..total-1 into `folds` pairs (fit, held); each position is held once.
-
-    >>> [len(held) for _, held in split_folds(10, 3, 0)]
-    [4, 3, 3]
-    """
-    if not 2 <= folds <= total:
-        raise RecipeError(f"{folds} folds of {total} patches: between 2 and the number of patches are possible")
-    order = np.random.default_rng(seed).permutation(total)
-    parts = np.array_split(order, folds)
-    return [(np.sort(np.setdiff1d(order, part)), np.sort(part)) for part in parts]
-
-
 def find_twins(one: Patches, other: Patches) -> list[tuple[str, str, float]]:
     """Find patches of two sets that show the same, turned or flipped or not.
 

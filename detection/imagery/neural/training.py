@@ -1,7 +1,6 @@
 """Training of a segmentation network: seeded to the last bit, all choices made on a held part of train."""
 
 import logging
-import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.data.patches import IGNORED, Patches, as_values, hold_arrays, resize_bands
-from detection.imagery.data.splits import Parts, split, split_folds
+from detection.imagery.data.splits import Parts, split
 from detection.imagery.neural.calibration import Calibration, choose_threshold, fit_temperature, gather
 from detection.imagery.neural.device import PROCESSOR, pick_device, place_of
 from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
@@ -226,18 +225,3 @@ def measure_statistics(
     ranges = np.quantile(np.concatenate(samples, axis=1), [0.001, 0.999], axis=1).T
     rounded = [[round(float(low), 5), round(float(high), 5)] for low, high in ranges]
     return mean.astype(np.float32), std.astype(np.float32), rounded, landslides / max(known, 1)
-
-
-def train_folds(patches: Patches, settings: Settings, folds: int) -> dict[str, Any]:
-    """Train `folds` networks, each with another part held; return their held F1, mean and standard deviation."""
-    scores = []
-    for number, parts in enumerate(split_folds(len(patches), folds, settings.seed), start=1):
-        trained = train_patches(patches, settings, parts=parts)
-        scores.append(round(trained.held_f1, 4))
-        log.info("fold %d of %d: held F1 %.4f", number, folds, scores[-1])
-    return {
-        "held_f1": scores,
-        "mean": round(statistics.fmean(scores), 4),
-        "sd": round(statistics.stdev(scores), 4),
-        "note": "each held part also chose its epoch, temperature and threshold",
-    }

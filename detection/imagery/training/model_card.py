@@ -37,7 +37,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         settings: as used.
         trained: the outcome.
         facts: domain, pixel_size_m, recipe_file, train_patches, train_sha256, test_patches, test (scores), tile_px,
-            resize_px, and optionally folds, and doubts about the run.
+            resize_px, and doubts about the run.
     """
     source = SOURCES[recipe.data["source"]]
     judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
@@ -75,7 +75,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
             "train_patches": facts["train_patches"],
             "train_sha256": facts["train_sha256"],
         },
-        "metrics": metrics | ({"folds": facts["folds"]} if "folds" in facts else {}),
+        "metrics": metrics,
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
         "domain": facts["domain"],
         "recipe_file": facts["recipe_file"],
@@ -131,8 +131,6 @@ def render_card(card: dict[str, Any]) -> str:
             f"- Probabilities: temperature {calibration['temperature']}; expected calibration error of the held part "
             f"{calibration['ece_before']} without it, {calibration['ece_after']} with it."
         )
-    if folds := card["metrics"].get("folds"):
-        lines.append(f"- {len(folds['held_f1'])} folds: held F1 {folds['mean']} +- {folds['sd']}.")
     if others := card.get("other_pixels"):
         f1 = others["held_f1"]
         lines.append(

@@ -27,7 +27,6 @@ def run_recipe(
     data_folder: Path | None = None,
     *,
     hooks: "Hooks | None" = None,
-    folds: int = 0,
 ) -> dict[str, Any]:
     """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 
@@ -36,7 +35,6 @@ def run_recipe(
         out: path of the weights.
         data_folder: where the recipe's data folder lies; not needed for generated scenes.
         hooks: progress, stop and resume; the place of the run lies beside `out` until it is done.
-        folds: if not 0, also train so many networks, each with another part of train held, and say how they vary.
 
     Returns:
         The JSON card.
@@ -51,8 +49,6 @@ def run_recipe(
     settings, begun = recipe.settings(), None
     if settings.start:
         settings, begun = _take_up(recipe, settings)
-        if folds:
-            raise RecipeError(f"recipe {recipe.name}: folds start from nothing; leave out start")
     native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     train = (native.resize(int(resize_px)) if resize_px else native).remember()
@@ -82,10 +78,8 @@ def run_recipe(
         trained = train_triage(train, settings, hooks)
         facts["test"] = evaluate_triage(trained, show(test), facts["tile_px"])
     else:
-        from detection.imagery.neural.training import evaluate, train_folds, train_patches
+        from detection.imagery.neural.training import evaluate, train_patches
 
-        if folds:
-            facts["folds"] = train_folds(train, settings, folds)
         network, normalisation = (None, None) if begun is None else (begun.network, read_normalisation(begun.card))
         trained = train_patches(train, settings, hooks, network=network, normalisation=normalisation)
         facts["test"] = evaluate(trained, test, resize_px, show)

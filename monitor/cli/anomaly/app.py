@@ -12,7 +12,6 @@ from forecasting.message import gather
 from monitor.cli import session
 from monitor.cli.anomaly import labels
 from monitor.cli.anomaly.points import points
-from monitor.domain.instruments.watched import BESIDE, MOTION, OWN, WATCHED
 from monitor.store.models.registry import find_active
 
 if TYPE_CHECKING:
@@ -99,9 +98,6 @@ def bench(
     group: Annotated[
         bool, typer.Option("--group", help="Faults of several stations: a shared drift, those that follow no more.")
     ] = False,
-    quantities: Annotated[
-        bool, typer.Option("--quantities", help="Faults in one quantity after the other; networks read the others.")
-    ] = False,
     live: Annotated[
         float | None,
         typer.Option(min=0.1, max=0.8, help="Served fresh from this share of the record on, with and without labels."),
@@ -123,7 +119,7 @@ def bench(
     if data is not None and (data == "insar" or data.endswith(".zip")):
         _bench_points(data, budget, seeds)
         return
-    samples, beside, step_s, wanted, allowed = _read_bench(data, site)
+    samples, step_s, wanted, allowed = _read_bench(data, site)
     wanted = _check_detectors(detector, beside=True) or wanted
     budget = allowed if budget is None else budget
     names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
@@ -135,13 +131,7 @@ def bench(
         found = trials.run_group_bench(samples, wanted, budget, range(seeds), ready)
         _show_rows(found, trials.format_group(found))
         return
-    if quantities:
-        groups, drivers = _group_quantities(samples, beside)
-        wanted = detector or ["persistence-z", "rules", "site-ae", "quantities-ae"]
-        found = trials.run_quantities_bench(groups, drivers, wanted, budget, range(seeds))
-        _show_rows(found, trials.format_quantities(found))
-        return
-    rows = trials.run_bench(samples, names, budget, range(seeds), ready, live or trials.TEST_FROM, beside=beside)
+    rows = trials.run_bench(samples, names, budget, range(seeds), ready, live or trials.TEST_FROM)
     for row in rows:
         if row["detector"] in NETWORKS:
             gain = row["recall_gain_over_rules"] = trials.find_gain(rows, row["detector"])
@@ -158,7 +148,6 @@ def _keep_proofs(site: str) -> None:
     """Test what serves each detector that counts for the level, and keep it; what has no threshold yet is trained."""
     from monitor.cli.identity import name_helper
     from monitor.jobs.anomaly import why_stale
-    from monitor.jobs.anomaly_beside import list_beside
     from monitor.jobs.anomaly_proof import find_asking, prove_fans, prove_serving
     from monitor.jobs.forecasts.train import HISTORY_STEPS, train_one
     from monitor.jobs.samples import history_since
@@ -175,8 +164,7 @@ def _keep_proofs(site: str) -> None:
             continue
         with db.read() as c:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
-            beside = list_beside(c, chosen, detector)
-        if serving is None or why_stale(serving, chosen.anomaly, step_s, beside) is not None:
+        if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
             said = train_one(db, service, chosen, "anomaly", detector, now, actor=name_helper())
             serving = db.ask(find_active, task="anomaly", kind=detector, site=chosen.id)
             if serving is None or not serving.model_hash.startswith(said):
@@ -225,19 +213,6 @@ def _bench_points(data: str, budget: float | None, seeds: int) -> None:
     _show_rows(rows, format_points_table(rows))
 
 
-def _group_quantities(
-    samples: "Mapping[str, Series]", beside: "Mapping[str, Series]"
-) -> tuple[dict[str, dict[str, "Series"]], dict[str, "Series"]]:
-    """Series by quantity, the motion first, and those that nothing scores: they are read alone."""
-    groups: dict[str, dict[str, Series]] = {MOTION: dict(samples)}
-    drivers: dict[str, Series] = {}
-    for name, series in beside.items():
-        quantity = name.rpartition(".")[2]
-        mine = groups.setdefault(quantity, {}) if WATCHED.get(quantity, OWN).parts else drivers
-        mine[name] = series
-    return groups, drivers
-
-
 def _judge(gain: float | None, *, adds: bool) -> str:
     """Whether a network adds anything on this record."""
     if gain is None:
@@ -246,30 +221,20 @@ def _judge(gain: float | None, *, adds: bool) -> str:
     return f"{against}: {'it adds, `anomalies train` keeps the proof' if adds else 'advice, it adds nothing'}"
 
 
-def _read_bench(
-    data: str | None, site: str | None
-) -> tuple["dict[str, Series]", "dict[str, Series]", float, list[str], float]:
-    """Series by station, other quantities beside them, their interval, the detectors to compare, and the budget."""
-    from detection.anomaly.neural.site_table import lay_beside
-    from detection.anomaly.records import Beside
+def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]", float, list[str], float]:
+    """Series by station, their interval, the detectors to compare, and the budget."""
     from detection.anomaly.windows import build_series, fewest_readings
 
     if data is not None:
         from forecasting.data.sources import Recipe, read_record
 
-        record = read_record(data, Recipe())
-        panel, times_s = record.panel, record.panel.times_s.tolist()
+        panel = read_record(data, Recipe()).panel
+        times_s = panel.times_s.tolist()
         values = {name: panel.values[:, column].tolist() for column, name in enumerate(panel.stations)}
         series = {name: build_series(times_s, row, panel.step_s) for name, row in values.items()}
-        measured = {
-            one.name: Beside(times_s, one.values.tolist(), panel.step_s, adds=BESIDE[quantity])
-            for one in record.covariates
-            if (quantity := one.name.rpartition(".")[2]) in BESIDE
-        }
         usual = ["persistence-z", "ae", "site-ae", "rules", "residual-fan"]
-        return series, lay_beside(series, measured), panel.step_s, usual, 0.1
+        return series, panel.step_s, usual, 0.1
     from detection.anomaly.errors import InputError
-    from monitor.jobs.anomaly_beside import load_beside
     from monitor.jobs.forecasts.train import HISTORY_STEPS
     from monitor.jobs.samples import history_since, load_watched
 
@@ -282,7 +247,6 @@ def _read_bench(
     since = history_since(now, step_s, HISTORY_STEPS)
     with db.read() as c:
         moved = load_watched(c, chosen, since, now)
-        read = load_beside(c, chosen, "quantities-ae", since, now)
     if not moved:
         raise InputError(f"site {site} has no readings of displacement")
     every = {one.label: build_series(*one.timed, step_s) for one in moved}
@@ -296,4 +260,4 @@ def _read_bench(
     wanted = dict.fromkeys(
         ["persistence-z", "rules", *(d for d in chosen.anomaly.detectors if d in {*list_detectors(), *FANS})]
     )
-    return series, lay_beside(series, read), step_s, list(wanted), chosen.anomaly.budget_per_sensor_month
+    return series, step_s, list(wanted), chosen.anomaly.budget_per_sensor_month

@@ -22,8 +22,8 @@ KINEMATIC = {
 """What is made of the curve alone; the service runs all of them."""
 PAPERS = {
     "ets": "Hyndman et al. 2002", "arima": "Box and Jenkins 1970; Harvey 1989", "ridge": "Hoerl and Kennard 1970",
-    "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006", "sarimax": "Box and Tiao 1975",
-    "uc": "Harvey 1989", "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
+    "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006",
+    "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
     "ewma": "Roberts 1959", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
     "cnn-lstm-attention": "the attention CNN-LSTM of Outang", "persistence-z": "Hampel 1974", "robust-z": "Hampel 1974",
     "drift-z": "Hampel 1974", "common-mode": "Wdowinski et al. 1997", "ae": "Hinton and Salakhutdinov 2006",
@@ -45,7 +45,7 @@ WINDOW, HORIZONS, HIDDEN, STATIONS = 60, 3, 32, 8
 
 def list_models() -> list[dict[str, Any]]:
     """One row a model, in the order forecasts, parts of a curve, curves, anomalies."""
-    from detection.anomaly.registry import CHECKS, COMPOSITES, FANS, READS_QUANTITIES, RULES, SITE_RULES
+    from detection.anomaly.registry import CHECKS, COMPOSITES, FANS, RULES, SITE_RULES
     from detection.anomaly.registry import NETWORKS as AUTOENCODERS
     from forecasting.decomposition.components import FOR_FORECASTS, METHODS
     from forecasting.registry import (
@@ -54,22 +54,16 @@ def list_models() -> list[dict[str, Any]]:
         PRETRAINED,
         READS_DRIVERS,
         SERVED,
-        STATISTICAL,
     )
 
     rows = []
-    tables: dict[str, Mapping[str, str]] = {
-        "simple forecast": BASELINES, "statistical forecast": STATISTICAL, "network": NETWORKS,
-    }  # fmt: skip
+    tables: dict[str, Mapping[str, str]] = {"simple forecast": BASELINES, "network": NETWORKS}
     shared = Counter(path.partition(":")[0] for table in tables.values() for path in table.values())
     for kind, table in tables.items():
         for name, path in table.items():
             row = _describe(name, kind, path, whole_file=shared[path.partition(":")[0]] == 1)
             size = _size_of_network(name) if kind == "network" else {}
-            if name in PRETRAINED:
-                told = _weigh(_score_short())
-            else:
-                told = _argue(_score_statistical(name) if name in STATISTICAL else _score(name))
+            told = _weigh(_score_short()) if name in PRETRAINED else _argue(_score(name))
             rows.append(row | size | {"reads_drivers": name in READS_DRIVERS, "served": name in SERVED} | told)
     for name, path in METHODS.items():
         row = _describe(name, "decomposition", path.partition(":")[0])
@@ -80,10 +74,7 @@ def list_models() -> list[dict[str, Any]]:
     for name, path in {**RULES, **SITE_RULES, **FANS, **AUTOENCODERS}.items():
         size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
         row = _describe(name, "anomaly detector", path)
-        told = _score_detector(name)
-        if name in READS_QUANTITIES:
-            told = _weigh(_score_beside_quantities(name)) | {"reads_drivers": True}
-        rows.append(row | size | {"served": True} | told)
+        rows.append(row | size | {"served": True} | _score_detector(name))
     for name in COMPOSITES:
         parts = ", ".join(COMPOSITES[name])
         row = {"id": name, "kind": "anomaly detector", "what": f"Several rules that share one budget: {parts}."}
@@ -180,18 +171,6 @@ def _score(name: str) -> Iterator[dict[str, Any]]:
                 "gated_mae_mm": gated and gated["mae"], "seeds": row["seeds"], "record": "forecast.json",
                 "measured_at": row["measured_at"],
             }  # fmt: skip
-
-
-def _score_statistical(name: str) -> Iterator[dict[str, Any]]:
-    figures, source = _read("forecast-statistical")
-    for one, table in figures.items():
-        for horizon, found in table.get("horizons", {}).items() if isinstance(table, dict) else ():
-            errors = found["mae_mm"]
-            if errors.get(name) is not None:
-                yield {
-                    "set": one, "horizon": horizon.replace(" ", ""), "mae_mm": errors[name],
-                    "auto_mae_mm": errors["auto"], "gated_mae_mm": None, "seeds": 1, **source,
-                }  # fmt: skip
 
 
 # a score, whether it speaks for the model, and in which words; either may be missing
@@ -298,21 +277,6 @@ def _score_failure() -> dict[str, Any]:
         f"{row['median_abs_error_days']:.2g} days, inside the window {row['inside']:.0%}"
     )
     return _weigh([({"set": FAILURE_SET, "lead": "7d"} | row | source, True, told)])
-
-
-def _score_beside_quantities(name: str) -> Iterator[Told]:
-    """Recall of faults laid into the motion and other quantities, at equal false alarms, beside the rules."""
-    figures, source = _read("anomalies-beside")
-    for one, table in figures.items():
-        rows = {(row["quantity"], row["detector"]): row for row in table if "refused" not in row}
-        for (quantity, detector), row in rows.items():
-            rules = rows.get((quantity, "rules"), {}).get(_EQUAL)
-            if detector != name or row[_EQUAL] is None or rules is None:
-                continue
-            keys = ("precision", "recall", "f1", "budget_per_sensor_month", "seeds", _EQUAL)
-            place = f"{one} {quantity.replace('_', ' ')}"
-            score = {"set": place, **{k: row[k] for k in keys}, f"rules_{_EQUAL}": rules, **source}
-            yield score, row[_EQUAL] > rules, f"{place}: finds {row[_EQUAL]:.0%}, rules {rules:.0%}"
 
 
 def _score_detector(name: str) -> dict[str, Any]:

@@ -252,13 +252,9 @@ def horizons_of(text: str | None, recipe: "Recipe") -> list[float]:
 
 def model_list(words: str | Sequence[str]) -> list[str]:
     """Model ids; the words auto, baselines, networks and all stand for several."""
-    from importlib.util import find_spec
+    from forecasting.registry import BASELINES, NETWORKS
 
-    from forecasting.registry import BASELINES, NETWORKS, STATISTICAL
-
-    groups = {"baselines": [*BASELINES], "networks": [*NETWORKS]}
-    able = [*STATISTICAL] if find_spec("statsmodels") else []
-    groups["all"] = [*BASELINES, *able, *NETWORKS]
+    groups = {"baselines": [*BASELINES], "networks": [*NETWORKS], "all": [*BASELINES, *NETWORKS]}
     given = words.split(",") if isinstance(words, str) else list(words)
     return [name for word in given for name in groups.get(word.strip(), [word.strip()])]
 

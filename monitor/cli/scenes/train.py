@@ -45,9 +45,6 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run into the same file stopped.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Replaces the recipe's.")] = None,
-    folds: Annotated[
-        int, typer.Option(min=0, max=1000, help="Also train so many networks to see how the score varies.")
-    ] = 0,
 ) -> None:
     """Train segmentation weights by a recipe; a stopped or killed run goes on with --resume to the same curve."""
     import torch
@@ -66,7 +63,7 @@ def train(
             typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
         with asked_to_stop() as stopped:
             hooks = Hooks(show_progress, lambda: bool(stopped), resume=resume, on_warning=lambda doubt: warn([doubt]))
-            card = run_recipe(asked, target, data, hooks=hooks, folds=folds)
+            card = run_recipe(asked, target, data, hooks=hooks)
     except TrainingPausedError as pause:
         typer.echo(f"\n{pause}", err=True)
         return

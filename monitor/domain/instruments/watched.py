@@ -69,14 +69,6 @@ WATCHED: Final[Mapping[str, Watch]] = {
     **dict.fromkeys(("rain", "snow_depth", "acceleration", BATTERY, BATTERY_LEVEL, SIGNAL), NOTHING),
     **dict.fromkeys((*OF_SCENES, *OF_VELOCITY_MAPS), NOTHING),
 }  # fmt: skip
-# What a network may read beside the motion; of what is true here a slower cell holds the sum.
-BESIDE: Final[Mapping[str, bool]] = dict.fromkeys(
-    (
-        "crack_opening", "tilt", "tilt_x", "tilt_y", "strain", "pore_pressure", "earth_pressure", "groundwater_level",
-        "reservoir_level", "water_level", "soil_moisture", "temperature", "air_pressure", "snow_depth",
-    ),
-    False,
-) | {"rain": True}  # fmt: skip
 OWN: Final = Watch(("timing",))  # quantities that a site file names itself
 
 
@@ -146,21 +138,6 @@ def find_watched_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[
         return spec is not None and spec.interval_s <= step_s and (all_typed or not spec.by_hand)
 
     return find_motion(site, {key: series_id for key, series_id in ids.items() if belongs(*key)})
-
-
-def find_beside(site: Site, ids: Mapping[tuple[str, str], int]) -> dict[str, SeriesSpec]:
-    """What a network may read beside the motion, by `station.quantity`; arguments as those of `find_motion`.
-
-    A gauge that reports tips alone is left out: its silence and a dry day look alike. Expected rain is no measurement.
-    """
-    left_out = {one.label for one in find_motion(site, ids)} | {name for name, _ in site.forecast.expected_rain}
-    return {
-        label: spec
-        for station in site.stations
-        for spec in station.series
-        if spec.quantity in BESIDE and (station.id, spec.quantity) in ids
-        if (label := f"{station.id}.{spec.quantity}") not in left_out and spec.stamp != "event"
-    }
 
 
 def list_groups(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Group]:

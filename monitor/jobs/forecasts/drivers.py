@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from forecasting.data.kinds import SEASON, STATION, WORDS
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
-from forecasting.registry import NETWORKS, READS_ALL, READS_DRIVERS
+from forecasting.registry import READS_DRIVERS
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import COMPONENTS, SCALARS
 from monitor.domain.observation import Timed, is_fit
@@ -20,10 +20,6 @@ from monitor.jobs.samples import Samples, plan_xy_m, read_driver
 from monitor.store.readings.observations import find_series_id, load_readings
 
 WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
-QUANTITIES = (
-    "rain", "snow_depth", "soil_moisture", "reservoir_level", "groundwater_level", "water_level", "pore_pressure",
-    "coherence", "ndvi", "scene_probability",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +40,13 @@ class Driving:
 
 
 def load_driving(c: Connection, site: Site, since: datetime, now: datetime, models: Collection[str]) -> Driving:
-    """What these models read of a site in (since, now], as known at `now`.
-
-    `multi-source` and the statistical models read whatever rain and water there is, others what the site file names.
-    """
-    readers = READS_DRIVERS.intersection(models)
-    if not readers:
+    """What these models read of a site in (since, now], as known at `now`: what its file names."""
+    if READS_DRIVERS.isdisjoint(models):
         return Driving()
-    named, networks = site.forecast.covariates, bool(readers.intersection(NETWORKS))
-    quantities = QUANTITIES if READS_ALL.intersection(models) else ()
+    named = site.forecast.covariates
     return Driving(
-        load_drivers(c, site, since, now, quantities=quantities, named=named), load_expected(c, site, since, now),
-        networks and SEASON in named, networks and STATION in named,
+        load_drivers(c, site, since, now, named=named), load_expected(c, site, since, now),
+        SEASON in named, STATION in named,
     )  # fmt: skip
 
 
@@ -84,7 +75,7 @@ def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datet
 
 
 def load_drivers(
-    c: Connection, site: Site, since: datetime, now: datetime, *, quantities: Sequence[str] = QUANTITIES,
+    c: Connection, site: Site, since: datetime, now: datetime, *, quantities: Sequence[str] = (),
     named: Collection[str] = (),
 ) -> dict[str, Timed]:  # fmt: skip
     """Readings in (since, now] as known at `now` of some quantities and of the series named, by `station.quantity`.

@@ -1,7 +1,6 @@
 """Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +16,6 @@ from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, retire
 from monitor.jobs.forecasts.read_site import read_site
-from monitor.jobs.forecasts.refit import age
 from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, Permit, SiteForecastAsked, join_points, split_points
 from monitor.jobs.samples import Samples
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
@@ -44,18 +42,11 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
         states = forecasts.load_conformal(c, [s.series_id for s in found.samples]) if found else {}
         stages = forecasts.load_stages(c, site.id, now)
-        kept = forecasts.load_fits(c, site.id)
     if found is None:
         return "no recent displacement readings"
     samples = found.samples
-    labels = {s.series_id: s.label for s in samples}
-    # parameters of another grid say nothing here: without any the worker fits
-    fits = [age(row, now) for row in kept if row.series_id in labels and row.fit.step_s == found.record.step_s]
     trained = {s.row.kind for s in standings}
-    asked = [
-        replace(_ask(m, "", None), fits=tuple(one for one in fits if one.model == m))
-        for m in models if m not in NETWORKS
-    ]  # fmt: skip
+    asked = [_ask(m, "", None) for m in models if m not in NETWORKS]
     asked += [_ask(s.row.kind, s.row.model_hash, s) for s in standings]
     question = SiteForecastAsked(
         found.record, tuple(plan.horizons_s), tuple(asked), _grouped(states, samples),

@@ -8,8 +8,7 @@ from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import Forecast, HorizonErrors, Limits, Training, Withheld
-from forecasting.simple.night_fit import NightFit, Refits
+from forecasting.serving.records import Forecast, Limits, Training, Withheld
 from monitor.domain.observation import Timed
 from monitor.worker.records import Task
 
@@ -61,14 +60,12 @@ class AskedModel:
         name: Under which its intervals are kept.
         checkpoint: Path, of a network.
         permits: Of a network, by horizon in seconds; None for a simple forecast.
-        fits: Parameters that a night found, of a statistical model; without any the worker fits it.
     """
 
     model: str
     name: str
     checkpoint: str | None = None
     permits: Mapping[float, Permit] | None = None
-    fits: tuple[NightFit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +109,6 @@ class TrainingAnswer:
     path: str = ""
     card: dict[str, Any] = field(default_factory=dict)
     refused: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CellAnswer:
-    """Errors of a network at each horizon, or why there are none; no checkpoint was written."""
-
-    horizons: tuple[HorizonErrors, ...] = ()
-    refused: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RefitAsked:
-    """The record of a site and the statistical models that shall be fitted to it."""
-
-    record: SiteRecord
-    horizons_s: tuple[float, ...]
-    models: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +180,5 @@ def _pick(known: Mapping[str, _T], names: Collection[str]) -> dict[str, _T]:
 _ROOM: Final = "monitor.jobs.forecasts.worker"
 FORECAST_SITE: Final = Task(f"{_ROOM}:forecast_site", SiteForecastAsked, SiteForecast)
 SPLIT_SEASONS: Final = Task(f"{_ROOM}:split_seasons", SeasonsAsked, Seasons)
-REFIT: Final = Task(f"{_ROOM}:refit_site", RefitAsked, Refits)
 TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
 TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)
-SCORE_CELL: Final = Task(f"{_ROOM}:score_cell", TrainingAsked, CellAnswer)

@@ -1,8 +1,7 @@
 """Train and test what a site asks for, when there is none yet or the last one is a week old."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
-from monitor.jobs.anomaly_beside import list_beside, load_beside
 from monitor.jobs.anomaly_proof import is_untested, keep_test, prove_fans
 from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.drivers import Driving, load_driving
@@ -90,7 +88,7 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
         return f"the one before it is {(now - active.created_at).days} days old"
     if is_untested(c, site, detector, now):
         return "no test of what serves is stored, and anomalies count for the level here"
-    return why_stale(active, site.anomaly, site.watched_step_s or 0.0, list_beside(c, site, detector))
+    return why_stale(active, site.anomaly, site.watched_step_s or 0.0)
 
 
 def _test_again(db: Database, site: Site, detector: str, now: datetime) -> str:
@@ -114,13 +112,11 @@ def train_one(
     reason: str = "asked for",
     actor: Actor = SERVICE,
     clock: Callable[[], datetime] | None = None,
-    settings: Mapping[str, float] | None = None,
 ) -> str:
     """Train one network or detector in a worker and register it; returns its hash or the reason why not.
 
     A forecaster becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
-    at `now`, and is itself known from the instant at which it is written. With `settings` it is trained by these in
-    place of those in use.
+    at `now`, and is itself known from the instant at which it is written.
     """
     clock = clock or go_on(now)
     folder = Path(config.paths.models) / site.id
@@ -131,27 +127,25 @@ def train_one(
     start, missing = db.ask(_find_start, site, kind)
     if missing:
         return missing
-    otherwise = "".join(f"-{name}={value}" for name, value in sorted((settings or {}).items()))
-    work = folder / f"unfinished-{task}-{kind}-{seed}{otherwise}"
+    work = folder / f"unfinished-{task}-{kind}-{seed}"
     as_of = training_state.take_up(work, now) if task == "forecast" else now
     with db.read() as c:
         samples, step, driving = _read_own(c, site, kind, as_of, interval_s, is_forecast=task == "forecast")
         replay = tuple(_read_others(c, site, kind, as_of))
-        beside = load_beside(c, site, kind, history_since(as_of, step, HISTORY_STEPS), as_of)
     if not samples:
         training_state.finish(work)
         return "no readings"
     if task == "forecast":
-        training = replace(
-            plan_training(config, site, kind, seed, folder), created_at=spell(as_of), work=work, start=start,
-            own_start=site.forecast.start_from == site.id, settings=dict(settings or {}),
+        training = Training(
+            kind, tuple(site.forecast.horizons_s), folder, seed, time_limit_s=config.compute.job_limit_s * 0.8,
+            created_at=spell(as_of), work=work, start=start, own_start=site.forecast.start_from == site.id,
         )  # fmt: skip
         asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training, replay)
         reads = list_checkpoint(None if start is None else str(start))
         answer = run_in_worker(config.compute, TRAIN_FORECASTER, asked, reads=reads, writes=(folder,))
     else:
         series = {s.label: s.timed for s in samples}
-        wanted = DetectorTraining(kind, series, step, folder, budget_of_each(site.anomaly), seed, beside)
+        wanted = DetectorTraining(kind, series, step, folder, budget_of_each(site.anomaly), seed)
         answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
     training_state.finish(work)
     if answer.refused:
@@ -172,19 +166,6 @@ def train_one(
     begun = gather(answer.card.get("training", {})).get("begun_from", "")
     said = [answer.model_hash[:12], *([f"begun {begun}"] if isinstance(begun, Message) else [])]
     return "; ".join([*said, *([f"reads {tell_drivers(read)}"] if read else [])])
-
-
-def plan_training(config: ServiceConfig, site: Site, kind: str, seed: int, folder: Path) -> Training:
-    """How a network of a site is trained, but for where it begins."""
-    return Training(kind, tuple(site.forecast.horizons_s), folder, seed, time_limit_s=config.compute.job_limit_s * 0.8)
-
-
-def read_past(c: Connection, site: Site, kind: str, now: datetime) -> SiteRecord | None:
-    """The record of a site that a network learns from, as its worker is given it; None without any series."""
-    if site.slowest_motion_s is None:
-        return None
-    samples, step, driving = _read_own(c, site, kind, now, site.slowest_motion_s, is_forecast=True)
-    return make_record(site, samples, step, now, driving) if samples else None
 
 
 def _read_own(

@@ -13,7 +13,6 @@ from forecasting.errors import ForecastingError, OutdatedCheckpointError
 from forecasting.message import Template, error_text
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast, Withheld
-from forecasting.simple.night_fit import Refits
 from monitor.extras import explain_missing
 from monitor.jobs.forecasts import tasks
 
@@ -43,7 +42,6 @@ def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
                 checkpoint=one.checkpoint,
                 conformal=given,
                 motion=motion,
-                fits=one.fits,
                 limits=asked.record.limits,
             )
         except ForecastingError as error:
@@ -57,13 +55,6 @@ def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
         withheld += made.withheld
         states[one.name] = made.conformal
     return tasks.SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed, tuple(outdated))
-
-
-def refit_site(asked: tasks.RefitAsked) -> Refits:
-    """Parameters of the statistical models of a site."""
-    from forecasting.serving.jobs import refit
-
-    return refit(_panel(asked.record), asked.models, asked.horizons_s)
 
 
 def split_seasons(asked: tasks.SeasonsAsked) -> tasks.Seasons:
@@ -80,22 +71,6 @@ def train_forecaster(asked: tasks.TrainingAsked) -> tasks.TrainingAnswer:
     except ForecastingError as error:
         return tasks.TrainingAnswer(refused=str(error))
     return tasks.TrainingAnswer(made.model_hash, made.path, made.card)
-
-
-def score_cell(asked: tasks.TrainingAsked) -> tasks.CellAnswer:
-    """Train one network of a grid on the past of a site and score it on the rows after, or say why not."""
-    from forecasting.evaluation.grid import score_settings
-    from forecasting.serving.issue import WINDOW
-
-    how = asked.training
-    settings = {
-        "epochs": how.epochs, "time_limit_s": how.time_limit_s, "stride": how.stride, "window": WINDOW,
-        "covariates": None, **how.settings,
-    }  # fmt: skip
-    try:
-        return tasks.CellAnswer(score_settings(_panel(asked.record), how.model, how.horizons_s, settings, how.seed))
-    except ForecastingError as error:
-        return tasks.CellAnswer(refused=str(error))
 
 
 def train_detector(asked: DetectorTraining) -> tasks.TrainingAnswer:

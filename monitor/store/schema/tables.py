@@ -459,14 +459,6 @@ failure_time = Table(
     *_may(Instant, "onset_at"), *_message("withdrawn_reason", null=True), Index("ix_failure_time_series", "series_id", "issued_at"),
 )  # fmt: skip
 
-model_fit = Table(
-    "model_fit", metadata,  # parameters that a night found for a statistical model: one row per series and model, replaced
-    *_key(BigId, "series_id"), *_key(Name, "model"),
-    *_may(Instant, "fitted_at"),  # of the parameters in force; empty where there are none
-    *_must(Instant, "tried_at"), *_message("reason"),  # why the newest try found nothing better; empty where it did
-    *_must(Boolean, "settled"), *_must(Text, "drivers"), *_must(Json, "fit"), *_must(Text, "code_version"),
-)  # fmt: skip
-
 season = Table(
     "season", metadata,  # trend, season and remainder of a series as the newest night found them: one row, replaced
     *_key(BigId, "series_id"), *_must(Instant, "computed_at"), *_must(String(8), "grid"), *_must(Integer, "period_rows", "rows"),

@@ -221,9 +221,6 @@ FROM model m JOIN model_gate g ON g.model_hash = m.model_hash""",
   w.withdrawn_reason_id, w.withdrawn_reason_values,
   w.method, w.onset_at
 FROM failure_time w JOIN series s ON s.id = w.series_id""",
-        "model_fits": f"""SELECT {_SERIES}, s.unit AS unit, m.model, m.fitted_at, m.tried_at, m.settled, m.reason, m.reason_id, m.reason_values, m.drivers,
-  m.fit, m.code_version
-FROM model_fit m JOIN series s ON s.id = m.series_id""",
         "series_seasons": f"""SELECT {_SERIES}, s.unit AS unit, n.computed_at, n.grid, n.period_rows, n.rows AS grid_rows, n.first_at,
   n.last_at, n.reason, n.reason_id, n.reason_values, n.method, n.trend_strength, n.season_strength, n.season_range, n.day_strength, n.day_range,
   n.parameters, n.code_version

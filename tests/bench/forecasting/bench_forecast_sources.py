@@ -1,11 +1,10 @@
-"""What each source is worth to a network of several sources, and what all of them are worth to the other networks.
+"""What rain, water and the other drivers are worth to networks that read them.
 
-    python -m tests.bench.forecasting.bench_forecast_sources [--seeds 7,8,9] [--epochs 12] [--only SK] [--ways networks]
+    python -m tests.bench.forecasting.bench_forecast_sources [--seeds 7,8,9] [--epochs 12] [--only SK]
 
 MAE in mm of the network's own median (no gate) on the tests of rolling folds, mean over folds, median and range over
-seeds. `worth` = MAE without the source / MAE with all of them - 1: above 0 the source helps, below 0 hurts. `without`
-is a network built without it, `silent` the full network whose source falls silent after training. `gain` of the ways
-named `gru, drivers` and so on = 1 - MAE / MAE of the same network that reads the motion alone, seed by seed.
+seeds. `gain` of the ways named `gru, drivers` and so on = 1 - MAE / MAE of the same network that reads the motion
+alone, seed by seed; `silent` is the network with drivers whose drivers fall silent after training.
 `Drawn` is made here: a slope that moves with the rain of the day, of which the archived forecast knows two days, give
 or take a third. The published Outang curve itself is not scored: below its knots it is an interpolation; SK is its
 movement with noise.
@@ -32,7 +31,6 @@ from forecasting.data.splits import Split, rolling_folds
 from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.learner import Settings
-from forecasting.neural.source_scale import SOURCES
 from forecasting.neural.training import train_network
 from tests.bench.record import FOLDER, record
 from tests.data.slopes import rain_to_come
@@ -127,66 +125,29 @@ def _mean(found: dict[str, list[list[float]]]) -> dict[str, list[float]]:
     return {way: [statistics.fmean(column) for column in zip(*rows, strict=True)] for way, rows in found.items()}
 
 
-def score_sources(case: Case, seed: int) -> dict[str, list[float]]:
-    """MAE of `multi-source` per way and horizon, mean over folds."""
-    kinds = set(case.panel.drivers.kinds) if case.panel.drivers is not None else set()
-    present = [
-        s for s in SOURCES if s in kinds or s == "motion" or (s == "neighbours" and len(case.panel.stations) > 1)
-    ]
-    found: dict[str, list[list[float]]] = defaultdict(list)
-    for cut in case.folds:
-        panel = case.panel.head(cut.test.end)
-        settings = replace(case.settings, seed=seed)
-
-        def train(settings: Settings, panel: Panel = panel, cut: Split = cut) -> NeuralForecaster:
-            return train_network("multi-source", panel, cut, case.horizons_s, settings).forecaster
-
-        full = train(settings)
-        origins = cut.test.origins
-        base = full.recipe.lld.predict(panel.values, origins)
-        steps = full.recipe.steps
-        found["lld"].append(
-            [mae(cut.test.targets(panel.values, origins, h) - base[:, :, i]) for i, h in enumerate(steps)]
-        )
-        found["all sources"].append(score(full, case, panel, cut))
-        for source in present:
-            found[f"without {source}"].append(score(train(replace(settings, off=(source,))), case, panel, cut))
-            if source in kinds and panel.drivers is not None:
-                silent = replace(panel, drivers=panel.drivers.without((source,)))
-                found[f"silent {source}"].append(score(full, case, silent, cut))
-    return _mean(found)
-
-
-WAYS = {"sources": score_sources, "networks": score_networks}
-
-
 def main() -> None:
     """Score, record, print."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", default="7,8,9")
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--only", help="names of records, the others are kept as they were")
-    options.add_argument("--ways", default="sources,networks", help="of WAYS; the others are kept as they were")
     given = options.parse_args()
     seeds = [int(s) for s in given.seeds.split(",")]
     figures: dict[str, Any] = {"unit": "MAE mm, own median, mean of folds; median [range] over seeds"}
     path = FOLDER / "forecast-sources.json"
-    only, ways = given.only.split(",") if given.only else [], given.ways.split(",")
-    if (only or len(ways) < len(WAYS)) and path.exists():
+    only = given.only.split(",") if given.only else []
+    if only and path.exists():
         figures = json.loads(path.read_text())["figures"]
     for case in cases(given.epochs):
         if only and case.name not in only:
             continue
         begun = time.process_time()
-        by_seed = [{way: errors for one in ways for way, errors in WAYS[one](case, seed).items()} for seed in seeds]
+        by_seed = [score_networks(case, seed) for seed in seeds]
         table: dict[str, Any] = figures.get(case.name, {}) | {"record": case.words}
         for way in by_seed[0]:
             for i, horizon in enumerate(case.horizons_s):
                 values = [one[way][i] for one in by_seed]
                 cell = {"mae": round(statistics.median(values), 3), "range": [round(f(values), 3) for f in (min, max)]}
-                if way.startswith(("without", "silent")):
-                    ratios = [one[way][i] / one["all sources"][i] - 1.0 for one in by_seed]
-                    cell["worth"] = round(statistics.median(ratios), 4)
                 if ", drivers" in way:
                     alone = f"{way.partition(',')[0]}, motion only"
                     cell["gain"] = round(statistics.median(1.0 - one[way][i] / one[alone][i] for one in by_seed), 4)

@@ -19,7 +19,6 @@ from scipy import stats
 
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches, as_values
-from detection.imagery.data.splits import split_folds
 from detection.imagery.footprints.triage import Passing, ask_for
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
@@ -85,7 +84,9 @@ def judge_recipe(train: Patches, settings: Any, folds: int) -> dict[str, Any]:
     from detection.imagery.neural.triage_training import labels, predict_tiles, train_triage
 
     looked_at, truth, each = [], [], []
-    for number, (kept, left_out) in enumerate(split_folds(len(train), folds, settings.seed), start=1):
+    order = np.random.default_rng(settings.seed).permutation(len(train))
+    for number, left_out in enumerate(map(np.sort, np.array_split(order, folds)), start=1):
+        kept = np.setdiff1d(order, left_out)
         trained = train_triage(train.take(kept), settings)
         normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
         passed = predict_tiles(trained.network, train, left_out, normalisation) >= trained.threshold

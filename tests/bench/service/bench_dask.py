@@ -1,6 +1,6 @@
 """What a Dask cluster costs and how much faster it can make the same jobs, in processor seconds: two cores cannot show it by the clock.
 
-    python -m tests.bench.service.bench_dask [--parts forecasts points grid strips]
+    python -m tests.bench.service.bench_dask [--parts forecasts points strips]
 
 Each kind of work runs here, one job after the other, and then on a cluster of one worker with one thread, over TLS. Told
 apart are: the processes of the jobs; the worker beside them; the scheduler; the service, which sends and reads. All but
@@ -25,7 +25,6 @@ from typing import Any, Final
 import numpy as np
 import psutil
 
-from forecasting.serving.records import Training
 from monitor.config.service import ComputeSection
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes import divided
@@ -56,19 +55,6 @@ def forecast_points(plan: ComputeSection) -> object:
     """Two pieces of satellite points."""
     pieces = tasks.split_points(draw(2 * tasks.POINTS_AT_ONCE, SPARSE_ROWS, SPARSE_STEP_S, ("persistence",)))
     return sum(len(one.rows) for one in run_all_in_workers(plan, tasks.FORECAST_SITE, pieces))
-
-
-def try_grid(plan: ComputeSection) -> object:
-    """Three settings of a network."""
-    walk = np.random.default_rng(7).normal(0.3, 1.0, (3, 400)).cumsum(axis=1)
-    times = array("d", (DAY_S * k for k in range(400)))
-    samples = {f"P{k}": (times, array("d", one)) for k, one in enumerate(walk)}
-    whole = tasks.SiteRecord(samples, DAY_S, 399 * DAY_S)
-    asked = [
-        tasks.TrainingAsked(whole, Training("gru", (DAY_S,), Path(), epochs=20, settings={"hidden": hidden}))
-        for hidden in (16, 32, 64)
-    ]
-    return [one.refused for one in run_all_in_workers(plan, tasks.SCORE_CELL, asked)]
 
 
 def spend(far: FarCluster | None) -> dict[str, float]:
@@ -145,7 +131,7 @@ def measure_strips(place: Path, far: FarCluster, plan: ComputeSection) -> dict[s
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts: dict[str, Work] = {"forecasts": forecast_sites, "points": forecast_points, "grid": try_grid}
+    parts: dict[str, Work] = {"forecasts": forecast_sites, "points": forecast_points}
     names = [*parts, "strips"]
     parser.add_argument("--parts", nargs="+", choices=names, default=names)
     asked = parser.parse_args()

@@ -16,9 +16,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly
-from monitor.jobs.anomaly_beside import list_beside
 from monitor.jobs.anomaly_state import forget
-from monitor.jobs.forecasts.train import _why_count, train_one
 from monitor.jobs.instruments.run import run as look_at_instruments
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
@@ -26,7 +24,6 @@ from monitor.store.database.engine import Database
 from monitor.store.instrument_board import load_board
 from monitor.store.models.anomaly_budget import set_factor
 from monitor.store.models.anomaly_labels import add_label, load_runs
-from monitor.store.models.registry import find_active
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -379,76 +376,3 @@ def test_a_pressure_sensor_under_a_glacier_that_dies_is_found_run_by_run(
     assert first["temperature", "rules"] == "2017-02-03T15:30:00.000000Z"
     assert first["pore_pressure", "rules"] == "2017-02-04T00:30:00.000000Z"
     assert first["pore_pressure", "flatline"] <= "2017-02-04T06:30:00.000000Z"
-
-
-BESIDE = {
-    "G1": ("displacement",), "G2": ("displacement",), "P1": ("pore_pressure",), "R1": ("rain",), "T1": ("temperature",),
-}  # fmt: skip
-NETWORK = "quantities-ae"
-
-
-def send(database: Database, stations: dict[str, tuple[str, ...]], days: range, jump_mm: float = 0.0) -> datetime:
-    """Daily readings: G1 goes with the pressure of the day; the instant after the last."""
-    noise = random.Random(7)
-    rows = []
-    for day in range(days.stop):
-        water = noise.gauss(0.0, 2.0)
-        for name, quantities in stations.items():
-            for quantity in quantities:
-                draw = noise.gauss(0.0, 0.4)
-                value = {"G1": water, "G2": 0.0, "P1": 50.0 + water, "R1": 2.0, "T1": 8.0}[name] + draw
-                value += jump_mm if name == "G1" and day == days.stop - 1 else 0.0
-                at = START + day * DAY
-                if day in days:
-                    rows.append(Observation("kinds", name, quantity, UNITS[quantity], at, at, value))
-    end = START + (days.stop - 1) * DAY + timedelta(minutes=5)
-    with database.write() as c:
-        add_observations(c, rows, end)
-    return end
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> ServiceConfig:
-    return ServiceConfig.model_validate({"paths": {"models": str(tmp_path / "models")}})
-
-
-@pytest.fixture
-def followed(database: Database) -> Site:
-    parsed = declare(BESIDE, "1d")
-    with database.write() as c:
-        save_site(c, parsed, "test", "test", START)
-    return replace(parsed, anomaly=replace(parsed.anomaly, detectors=(NETWORK,), budget_per_sensor_month=1.0))
-
-
-@ON_SQLITE
-def test_it_is_trained_beside_what_there_is_and_its_scores_say_so(
-    database: Database, service: ServiceConfig, followed: Site
-) -> None:
-    silent = {name: of for name, of in BESIDE.items() if name != "T1"}
-    now = send(database, silent, range(400))
-    with database.read() as c:
-        assert list_beside(c, followed, NETWORK) == ["P1.pore_pressure", "R1.rain"]
-        assert list_beside(c, followed, "site-ae") == []
-    said = train_one(database, service, followed, "anomaly", NETWORK, now)
-    with database.read() as c:
-        active = find_active(c, task="anomaly", kind=NETWORK, site=followed.id)
-    assert active is not None, said
-    assert active.card["training"]["channels"] == ["P1.pore_pressure", "R1.rain"]
-    assert active.card["stations"] == ["G1.displacement", "G2.displacement"]
-    now = send(database, silent, range(400, 402), jump_mm=40.0)
-    anomaly.run(database, service, followed, now)
-    with database.read() as c:
-        rows = load_view(c, "anomalies", order_by=("at",), site="kinds", detector=NETWORK)
-        assert _why_count(c, followed, NETWORK, now) is None
-    assert {row["quantity"] for row in rows} == {"displacement"}, "what it reads beside it does not score"
-    wild = [row for row in rows if row["station"] == "G1"][-1]
-    assert wild["alerted"]
-    assert wild["compared_with"] == (
-        "what a network expects from all stations and quantities, "
-        "and with 2 other series (P1.pore_pressure and R1.rain)"
-    )
-    # a thermometer is set up: the weights do not know it
-    now = send(database, {"T1": ("temperature",)}, range(401, 403))
-    with database.read() as c:
-        assert _why_count(c, followed, NETWORK, now) == "other quantities are measured now than those that it reads"
-    assert "not trained yet" in anomaly.run(database, service, followed, now)

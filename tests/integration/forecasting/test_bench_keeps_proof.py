@@ -1,7 +1,5 @@
 """`slopeward anomalies bench --site` tests what serves and keeps it, by the rule that lets the command write."""
 
-import json
-import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,28 +53,3 @@ def test_the_bench_of_a_site_keeps_its_proof(
     assert facts["residual-fan"].tested_s is None, "no forecast was ever scored here"
     assert "residual-fan: no proof: no reading has a forecast" in said.err
     assert {r["made_by"] for r in rows} >= {f"slopeward anomalies bench --site {site.id}"}
-
-
-def test_the_bench_lays_faults_into_one_quantity_after_the_other(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Of a table with several: the motion and the pressure are scored, the rain is read alone."""
-    noise, lines = random.Random(2), ["time,station,quantity,value"]
-    for day in range(700):
-        at = (START + timedelta(days=day)).isoformat()
-        for name in ("G1.displacement", "G2.displacement", "P1.pore_pressure", "R1.rain"):
-            station, _, quantity = name.partition(".")
-            lines.append(f"{at},{station},{quantity},{max(0.0, 5.0 + noise.gauss(0.0, 1.0)):.3f}")
-    table = tmp_path / "slope.csv"
-    table.write_text("\n".join(lines) + "\n")
-    words = ["anomalies", "bench", "--data", str(table), "--quantities", "--budget", "1"]
-    assert run_verb([*words, "--detector", "persistence-z", "--json"]) == 0
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(row["quantity"], row["detector"]) for row in rows] == [
-        ("motion", "persistence-z"), ("pore_pressure", "persistence-z"),
-    ]  # fmt: skip
-    assert all(row["events"] > 0 for row in rows)
-    assert run_verb([*words, "--detector", "rules"]) == 0
-    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:]] == [
-        ["motion", "rules"], ["pore_pressure", "rules"],
-    ]  # fmt: skip

@@ -52,7 +52,7 @@ def told():
     panel = rain_driven(300)
     parts = split(300)
     settings = Settings(epochs=1, stride=4, window=14, hidden=8)
-    return explain(train_network("multi-source", panel, parts, (DAY_S,), settings).forecaster, panel, parts)
+    return explain(train_network("graph-gru", panel, parts, (DAY_S,), settings).forecaster, panel, parts)
 
 
 def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
@@ -64,7 +64,7 @@ def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
     with database.write() as c:
         for digest, card in (("a" * 64, {"explanation": told}), ("b" * 64, {})):
             add_model(
-                c, digest, kind="multi-source", task="forecast", site="slope", path="x", card=card, now=NOW, reason="t"
+                c, digest, kind="graph-gru", task="forecast", site="slope", path="x", card=card, now=NOW, reason="t"
             )
     page = asyncio.run(fetch(build(load_service(None, {}), database, lambda: NOW), "/sites/slope/forecasts"))
     assert page.status_code == 200
@@ -78,7 +78,7 @@ def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
     shown = CliRunner().invoke(app, ["explain", "--json", *config])
     assert shown.exit_code == 0, shown.output
     (row,) = [json.loads(line) for line in shown.stdout.splitlines()]
-    assert row["model"] == "multi-source"
+    assert row["model"] == "graph-gru"
     assert {key: row[key] for key in told} == told
     one = CliRunner().invoke(app, ["explain", "--station", "B", *config])
     assert one.exit_code == 0

@@ -40,7 +40,7 @@ timezone = "Europe/Zurich"
 [levels]
 names = ["green", "yellow"]
 [forecast]
-models = ["auto", "multi-source"]
+models = ["auto", "graph-gru"]
 horizons = ["1d"]
 """
     + "".join(
@@ -81,7 +81,7 @@ def test_drivers_are_read_as_they_were_known(database):
         save_site(c, site, "test", "test", START)
         add_observations(c, _rows(), START + timedelta(days=DAYS + 5))
     with database.read() as c:
-        found = load_drivers(c, site, START - timedelta(days=1), now)
+        found = load_drivers(c, site, START - timedelta(days=1), now, quantities=("rain", "groundwater_level"))
     assert set(found) == {"R1.rain", "R1.groundwater_level", "R2.rain"}
     assert max(found["R1.rain"][0]) == epoch_s(now)
     counted = dict(zip(*found["R2.rain"], strict=True))
@@ -100,12 +100,12 @@ def test_drivers_reach_the_network(tmp_path):
     drivers = {name: samples[name] for name in ("R1.rain", "R1.groundwater_level")}
     moved = {name: one for name, one in samples.items() if name.startswith("G")}
     record = SiteRecord(moved, 86400.0, epoch_s(START + timedelta(days=DAYS + 4)), drivers=drivers)
-    training = Training("multi-source", (86400.0,), tmp_path, epochs=1, stride=4)
+    training = Training("graph-gru", (86400.0,), tmp_path, epochs=1, stride=4)
     answer = cross(TRAIN_FORECASTER, TrainingAsked(record, training))
     sources = read(answer.path)[0].recipe.sources
     assert {"R1.rain.sum_3d", "R1.groundwater_level"} <= set(sources.names)
     assert {"rain", "water"} <= set(answer.card["explanation"]["groups"])
-    models = (AskedModel("multi-source", "multi-source", answer.path),)
+    models = (AskedModel("graph-gru", "graph-gru", answer.path),)
     made = cross(FORECAST_SITE, SiteForecastAsked(record, (86400.0,), models, {}))
     assert not made.failed
     assert {row.station for row in made.rows} == {"G0.displacement", "G1.displacement"}

@@ -48,7 +48,7 @@ name = "other"
 unit = "index"
 [forecast]
 covariates = ["R1.rain", "R1.greenness", "season", "station"]
-models = ["multi-source", "graph-gru"]
+models = ["gru", "graph-gru"]
 horizons = ["1d"]
 expected_rain = {"24h" = "R1.rain_next_24h"}
 """
@@ -177,24 +177,23 @@ def test_places_drivers_and_facts_reach_the_networks(
     monkeypatch.setattr("monitor.worker.compute.run", run)
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path / "models")}})
     said = train.run(database, config, site, now)
-    assert "multi-source" in said
+    assert "gru " in said
     assert "graph-gru" in said
     assert "reads R1.rain, R1.rain_next_24h (100 % missing), season, distance_m, height_m" in said, (
         "each comes too late"
     )
     made = [read(path)[0].recipe for path in (tmp_path / "models").rglob("*.safetensors")]
     recipes = {recipe.model: recipe for recipe in made}
-    multi = recipes["multi-source"]
-    assert multi.sources is not None
-    assert "R1.rain_next_24h" in multi.sources.names
-    assert recipes["graph-gru"].sources.names == multi.sources.names, "what the site file names"
-    assert multi.sources.static == recipes["graph-gru"].sources.static == ("distance_m", "height_m")
-    assert set(multi.sources.kinds) == {"rain", "outlook", "season"}
-    assert dict(zip(multi.sources.names, multi.sources.kinds, strict=True))["R1.rain_next_24h"] == "outlook"
-    for recipe in recipes.values():
-        tie = np.array(recipe.supports[0])
-        assert tie[0, 1] > 0, "G0 stands beside G1"
-        assert tie[0, 0] == 0
+    own = recipes["gru"]
+    assert own.sources is not None
+    assert "R1.rain_next_24h" in own.sources.names
+    assert recipes["graph-gru"].sources.names == own.sources.names, "what the site file names"
+    assert own.sources.static == recipes["graph-gru"].sources.static == ("distance_m", "height_m")
+    assert set(own.sources.kinds) == {"rain", "outlook", "season"}
+    assert dict(zip(own.sources.names, own.sources.kinds, strict=True))["R1.rain_next_24h"] == "outlook"
+    tie = np.array(recipes["graph-gru"].supports[0])
+    assert tie[0, 1] > 0, "G0 stands beside G1"
+    assert tie[0, 0] == 0
     said = issue.issue_forecasts(database, config, site, now)
     assert "failed" not in said
     (issues,) = asked[-1].record.expected
@@ -203,18 +202,18 @@ def test_places_drivers_and_facts_reach_the_networks(
 
 
 COVARIATES = 'covariates = ["R1.rain", "R1.greenness", "season", "station"]'
-MODELS = 'models = ["multi-source", "graph-gru"]'
+MODELS = 'models = ["gru", "graph-gru"]'
 
 
 @pytest.mark.parametrize(
     ("written", "instead", "said"),
     [
-        (f"{COVARIATES}\n{MODELS}", 'covariates = ["R1.rain", "R1.greenness"]\nmodels = ["auto", "uc"]', None),
+        (f"{COVARIATES}\n{MODELS}", 'covariates = ["R1.rain", "R1.greenness"]\nmodels = ["auto", "gru"]', None),
         (MODELS, 'models = ["auto", "lld"]', "none of the chosen models reads R1.rain;"),
         (MODELS, 'models = ["auto", "pretrained-lstm"]', "none of the chosen models reads season;"),
         ('"R1.greenness", "season"', '"season", "G2.displacement"', None),
         (f"{COVARIATES}\n{MODELS}",
-         'covariates = ["season", "G2.displacement"]\nmodels = ["sarimax"]', "reads season; add one that does (a"),
+         'covariates = ["season", "G2.displacement"]\nmodels = ["auto"]', "reads season; add one that does (a"),
         ('"R1.greenness", "season"', '"R1.rain", "season"', "R1.rain is named twice"),
         ('quantity = "rain"\nunit', 'quantity = "rain"\nstamp = "event"\nunit', "R1.rain reports tips alone"),
         ('name = "greenness"\nunit = "index"', 'name = "greenness"\nunit = "glow"', "the unit 'glow' of R1.greenness"),

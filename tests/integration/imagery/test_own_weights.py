@@ -214,7 +214,6 @@ def test_a_training_goes_on_from_weights_of_the_same_bands_and_stretch(trained, 
     for name, start, more, bands, why in (
         ("others", str(trained), (), '"B4", "B3"', "reads bands B4, B3, B2 by"),
         ("stretch", "landslide4sense", (), '"B4", "B3", "B2"', "training cannot go on from there"),
-        ("folds", str(trained), ("--folds", "2"), '"B4", "B3", "B2"', "start from nothing; leave out start"),
         ("none", "nothing", (), '"B4", "B3", "B2"', "no weights at nothing"),
     ):
         assert train(name, start, *more, bands=bands) == 1

@@ -1,6 +1,5 @@
 """Jobs on a real Dask cluster over TLS: the same answers to the last bit, lost workers, other versions."""
 
-import dataclasses
 import importlib
 import json
 import os
@@ -98,21 +97,6 @@ def test_folds_of_a_backtest_score_the_same_there(far: FarCluster) -> None:
     there = [score for one in compute.run_all(task, asked, 60, far.where) for score in one.scores]
     assert len(here) > 10
     assert [without_time(one) for one in there] == [without_time(one) for one in here]
-
-
-def test_settings_of_a_grid_score_the_same_there(far: FarCluster) -> None:
-    (times, values), record = draw_site(1, 300).record.samples["P0"], draw_site(1, 300).record
-    for k in range(1, len(values)):  # a map that a network learns: else its blend is the simple forecast
-        values[k] = 37.0 * values[k - 1] / 10.0 * (1.0 - values[k - 1] / 10.0) if k > 1 else 3.0
-    record = dataclasses.replace(record, samples={"P0": (times, values)})
-    asked = [
-        tasks.TrainingAsked(record, Training("gru", (86400.0,), Path(), epochs=6, settings=settings))
-        for settings in ({"learning_rate": 1e-2}, {"learning_rate": 1e-2, "hidden": 8})
-    ]
-    here = list(compute.run_all(tasks.SCORE_CELL, asked, 60))
-    assert list(compute.run_all(tasks.SCORE_CELL, asked, 60, far.where)) == here
-    assert not any(one.refused for one in here)
-    assert here[0] != here[1], "what they are told reaches them"
 
 
 def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCluster, tmp_path: Path) -> None:

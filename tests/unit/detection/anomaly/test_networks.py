@@ -85,7 +85,7 @@ def test_a_station_that_is_gone_is_missing_and_a_new_one_has_no_score(site, trai
 
 def test_a_site_is_a_table_with_holes():
     series = {"A": Series(np.arange(60) * DAY, np.arange(60.0), DAY)}
-    table, places = stack_site(series, ["A", "B"], {}, [])
+    table, places = stack_site(series, ["A", "B"])
     assert table.shape == (60, 4)
     assert places == {"A": 0}
     assert not np.isfinite(table[:, [1, 3]]).any()

@@ -28,7 +28,7 @@ QUICK = Settings(epochs=5, learning_rate=1e-2, batch=16, dropout=0.0, window=14,
 
 @pytest.fixture(scope="module")
 def taught():
-    return train_network("multi-source", PANEL, PARTS, HORIZONS, QUICK).forecaster
+    return train_network("graph-gru", PANEL, PARTS, HORIZONS, QUICK).forecaster
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ def test_record_rain_closes_the_models_that_read_it_and_no_other():
     panel = lay(quiet(), drivers=drivers)
     why = "outside experience: R1.rain_mm.sum_1d 4.0 times the largest in calibration"
     assert judge_drivers(panel.drivers, 7).reason == why
-    ((one,), _) = step_in(panel, panel.drivers, [row(panel, "sarimax")], 7)
+    ((one,), _) = step_in(panel, panel.drivers, [row(panel, "arima")], 7)
     assert not one.shown
     assert one.reason == f"not shown: {why}"
     ((other,), _) = step_in(panel, None, [row(panel, "auto")], 7)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from detection.anomaly.registry import CHECKS, COMPOSITES, READS_QUANTITIES, list_served
+from detection.anomaly.registry import CHECKS, COMPOSITES, list_served
 from monitor.cli.main import run_verb
 
 
@@ -17,12 +17,8 @@ def test_every_detector_is_listed_with_paper_and_figures(capsys: pytest.CaptureF
         if row["id"] in CHECKS:
             continue
         assert row["scores"], row["id"]
-        if row["id"] not in READS_QUANTITIES:
-            assert {score["set"] for score in row["scores"]} == {"G", "K", "S", "SK"}, row["id"]
+        assert {score["set"] for score in row["scores"]} == {"G", "K", "S", "SK"}, row["id"]
         assert row["paper"] or row["id"] in {*COMPOSITES, "slope-change", "variance"}, row["id"]
     fan = next(row for row in rows if row["id"] == "residual-fan")
     assert "rules" in fan["reasons_against"]
     assert fan["reasons_for"] is None
-    beside = next(row for row in rows if row["id"] == "quantities-ae")
-    assert "S motion" in {score["set"] for score in beside["scores"]}
-    assert "rules" in beside["reasons_against"]

@@ -30,7 +30,7 @@ def listed():
 def test_every_model_is_listed_with_paper_and_size(listed):
     kinds = {row["kind"] for row in listed.values()}
     assert kinds == {
-        "simple forecast", "statistical forecast", "network", "decomposition", "curve",
+        "simple forecast", "network", "decomposition", "curve",
         "anomaly detector", "check of readings",
     }  # fmt: skip
     assert set(model_ids()) - {"gated"} <= set(listed)
@@ -48,7 +48,6 @@ def test_every_model_is_listed_with_paper_and_size(listed):
 def test_the_reference_page_names_every_network_with_its_weights(listed):
     page = dict(WEIGHTS.findall(REFERENCE.read_text()))
     assert set(page) == set(NETWORKS)
-    page["multi-source"] = "7,503"  # the page gives both, with drivers and without
     assert {name: int(count.replace(",", "")) for name, count in page.items()} == {
         name: listed[name]["parameters"] for name in NETWORKS
     }

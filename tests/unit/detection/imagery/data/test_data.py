@@ -9,7 +9,7 @@ import pytest
 from detection.imagery.data import bijie, cas, folder, hr_gldd, landslide4sense
 from detection.imagery.data.catalogue import SOURCES, open_data
 from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, join, resize_bands, resize_mask
-from detection.imagery.data.splits import find_twins, group_twins, split, split_blocks, split_folds
+from detection.imagery.data.splits import find_twins, group_twins, split, split_blocks
 from detection.imagery.errors import DataError, ImageryError, RecipeError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff, write_png
@@ -239,17 +239,12 @@ def test_no_split_leaves_a_patch_on_both_sides(kind):
         split(named, "random", 0.2, 0)
 
 
-def test_blocks_are_contiguous_and_folds_cover_everything():
+def test_blocks_are_contiguous():
     fit, held = split_blocks([number * 7 for number in range(100)], 0.2, seed=2, blocks=10)
     gaps = np.diff(held)
     assert len(held) == 20
     assert np.count_nonzero(gaps > 1) <= 1
     assert len(fit) == 80
-    folds = split_folds(11, 4, seed=1)
-    assert sorted(np.concatenate([held for _, held in folds])) == list(range(11))
-    assert all(not set(fit) & set(held) for fit, held in folds)
-    with pytest.raises(RecipeError, match="1 folds of 11"):
-        split_folds(11, 1, seed=1)
 
 
 def test_a_set_streams_and_remembers():

@@ -25,7 +25,7 @@ from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.learner import Hooks, Learner, Settings
 from detection.imagery.neural.losses import TERMS, make_loss
-from detection.imagery.neural.training import evaluate, train_folds, train_patches
+from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
 from detection.imagery.training.recipe import run_recipe
@@ -316,12 +316,6 @@ def test_temperature_mends_overconfidence_and_nothing_else():
     scores = [2 * (p & truth).sum() / (p.sum() + truth.sum()) for p in (probabilities >= t for t in THRESHOLDS)]
     assert f1 == pytest.approx(max(scores), abs=1e-4)
     assert best == pytest.approx(THRESHOLDS[int(np.argmax(scores))])
-
-
-def test_folds_look_at_train_alone(patches):
-    folds = train_folds(patches, replace(QUICK, epochs=2), 2)
-    assert len(folds["held_f1"]) == 2
-    assert folds["mean"] == pytest.approx(np.mean(folds["held_f1"]), abs=1e-4)
 
 
 def test_values_out_of_range_are_held_within_it_in_training_and_use(patches, tmp_path):
