@@ -2,18 +2,19 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Final, cast
 
-from forecasting.message import TEXT_OF, Duration, Message, Template, Term, Timestamp
+from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.keys import StepKey
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import SeriesSpec, Station
 from monitor.domain.witnesses import find_voting_series
 from monitor.series.assessment import REPEATS, Windows
+from monitor.series.noise import LEARNT
 from monitor.series.step_detector import OPENING
 from monitor.series.step_fates import carries
 from monitor.series.steps import QUIET
@@ -31,6 +32,12 @@ _TOO_OLD: Final = Template("health.too_old", "nothing newer than {at}, allowed a
 _UNUSABLE: Final = Template("health.unusable", "nothing usable")
 _UNUSABLE_FOR: Final = Template("health.unusable_for", "nothing usable for {duration}: {text}")
 _FLAGGED: Final = Template("health.flagged", "the newest value is flagged")
+_SCATTERS: Final = Template(
+    "health.scatters",
+    "it cannot be judged, for it scatters by {size} where {usual} is usual: it lowers no level until a person does, its "
+    "noise is learnt anew after {n} readings like these, or others that raised the level were in sight for the whole "
+    "time of recovery",
+)
 
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})
@@ -49,11 +56,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Sense:
-    """How one declared series does: ok, unknown, stuck, flagged or silent, and its newest epoch."""
+    """How one declared series does: ok, unknown, stuck, flagged or silent, its newest epoch, and why it cannot be judged."""
 
     state: str
     reason: Message
     newest_s: float | None
+    burst: Message | None = None
 
 
 Senses = Mapping[tuple[str, str], Sense]  # by station and declared quantity
@@ -72,7 +80,7 @@ def examine(
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
-    shown = _by_station(windows.view.readings)
+    shown, memory = _by_station(windows.view.readings), windows.memory
     for station in windows.site.stations:
         state, reason = "ok", _WELL
         newest: list[float] = []
@@ -81,9 +89,15 @@ def examine(
             seen_s = _newest(windows, station, spec)
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
-            senses[station.id, spec.quantity] = (
-                Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
-            )
+            burst = _explain_burst(spec, used)
+            sense = Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
+            senses[station.id, spec.quantity] = replace(sense, burst=burst)
+            if burst is not None:
+                text = TEXT_OF(name=f"{station.id}.{spec.quantity}", text=burst)
+                is_held = any(k.station == station.id and v >= memory.level > 0 for k, v in memory.supporters.items())
+                key = f"health:{station.id}.{spec.quantity}:scatter"
+                conditions[key] = Condition("health", 2 if is_held else 1, windows.now_s, text)
+                state, reason = max((state, reason), ("verify", burst), key=lambda one: _RANK[one[0]])
             if found is None:
                 continue
             if found.state != "unknown":
@@ -109,6 +123,15 @@ def examine(
             )
         )  # fmt: skip
     return tuple(healths), conditions, senses
+
+
+def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track]) -> Message | None:
+    """Why a series cannot be judged, and until when; None where it can."""
+    burst = next((t.burst for t in tracks if t.burst is not None), None)
+    if burst is None:
+        return None
+    size, usual = Figure(burst.size, ".2g", spec.unit), Figure(burst.usual, ".2g", spec.unit)
+    return _SCATTERS(size=size, usual=usual, n=LEARNT)
 
 
 def _may_vote(station: Station, state: str, senses: Senses, voting: Collection[tuple[str, str]]) -> bool:

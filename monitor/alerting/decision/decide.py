@@ -15,6 +15,7 @@ from monitor.alerting.decision.ladder import Rung, climb, fuse
 from monitor.alerting.decision.lost_levels import find_barred
 from monitor.alerting.decision.orphaned_votes import find_unheard
 from monitor.alerting.decision.proof import as_advice, find_unproven, next_proof_s
+from monitor.alerting.decision.scattering import hold_scattering
 from monitor.alerting.decision.signatures import keep_signatures
 from monitor.alerting.decision.single_offsets import merge
 from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
@@ -117,6 +118,9 @@ def size_up(windows: Windows, factor: float) -> Situation:
 
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
+    bursts = {place for place, sense in senses.items() if sense.burst}
+    scattering = {w.key for w in assessments if bursts.intersection(series_behind(site, w.key, {}))} if bursts else ()
+    assessments = hold_scattering(windows, assessments, scattering, groups)
     votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
     memory = windows.memory = outgrow(site, windows.memory, votes, now_s, steps)
     common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
