@@ -29,7 +29,8 @@ PRESENT: Final = 9  # epochs that show the present scatter: one spike among them
 USUAL: Final = 32  # epochs before these that show the usual one; of fewer than
 FEW: Final = 12  # it is not known
 LEARNT: Final = PRESENT + USUAL // 2  # readings after which a new scatter is the usual one
-BURST: Final = 10.0  # times the usual: such a series cannot be judged
+BURST: Final = 10.0  # times the usual: such a series cannot be judged, until it scatters less than
+CALM: Final = 3.0  # times the usual, or that has become the usual
 WANDERS: Final = 3.0  # times longer than the way from end to end is the path of what scatters; motion goes straight
 
 
@@ -109,9 +110,14 @@ class Burst(NamedTuple):
     size: float
     usual: float
 
+    @property
+    def begins(self) -> bool:
+        """Whether it is so large that the series cannot be judged from now on."""
+        return self.size >= BURST * self.usual
+
 
 def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | None:
-    """The scatter of a series that cannot be judged, for it is ten times the usual on one of its axes; None of others.
+    """The scatter of a series where it is three times the usual on one of its axes; None of others.
 
     The usual one is what its epochs state or show, whichever is larger, and never less than its smallest step. What
     goes on the same way is motion, however fast it becomes.
@@ -133,7 +139,7 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | No
     ):
         smallest = min((abs(b - a) for a, b in pairwise(column) if a != b), default=0.0)
         usual = max(shown, sorted(errors)[len(errors) // 2], smallest)
-        found = max(found, Burst(size, usual) if size >= BURST * usual > 0.0 else found)
+        found = max(found, Burst(size, usual) if size >= CALM * usual > 0.0 else found)
     half = PRESENT // 2
     way = norm(minus(_middle(lately[-half:]), _middle(lately[:half])))
     path = fsum(norm(minus(b, a)) for a, b in pairwise(lately))

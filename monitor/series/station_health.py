@@ -34,9 +34,9 @@ _UNUSABLE_FOR: Final = Template("health.unusable_for", "nothing usable for {dura
 _FLAGGED: Final = Template("health.flagged", "the newest value is flagged")
 _SCATTERS: Final = Template(
     "health.scatters",
-    "it cannot be judged, for it scatters by {size} where {usual} is usual: it lowers no level until a person does, its "
-    "noise is learnt anew after {n} readings like these, or others that raised the level were in sight for the whole "
-    "time of recovery",
+    "it cannot be judged, for it scatters by {size} where {usual} is usual. It raises no level before its clock is over, "
+    "and lowers none until a person does, its noise is learnt anew after {n} readings like these, or others that raised "
+    "the level were in sight for the whole time of recovery",
 )
 
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
@@ -80,7 +80,7 @@ def examine(
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
-    shown, memory = _by_station(windows.view.readings), windows.memory
+    shown, known = _by_station(windows.view.readings), windows.memory.conditions
     for station in windows.site.stations:
         state, reason = "ok", _WELL
         newest: list[float] = []
@@ -89,15 +89,11 @@ def examine(
             seen_s = _newest(windows, station, spec)
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
-            burst = _explain_burst(spec, used)
+            burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
             sense = Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
             senses[station.id, spec.quantity] = replace(sense, burst=burst)
-            if burst is not None:
-                text = TEXT_OF(name=f"{station.id}.{spec.quantity}", text=burst)
-                is_held = any(k.station == station.id and v >= memory.level > 0 for k, v in memory.supporters.items())
-                key = f"health:{station.id}.{spec.quantity}:scatter"
-                conditions[key] = Condition("health", 2 if is_held else 1, windows.now_s, text)
-                state, reason = max((state, reason), ("verify", burst), key=lambda one: _RANK[one[0]])
+            if burst is not None and _RANK[state] < _RANK["verify"]:
+                state, reason = "verify", burst
             if found is None:
                 continue
             if found.state != "unknown":
@@ -125,9 +121,14 @@ def examine(
     return tuple(healths), conditions, senses
 
 
-def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track]) -> Message | None:
+def scatter_key(place: tuple[str, str]) -> str:
+    """The alert key of a series that cannot be judged."""
+    return f"health:{'.'.join(place)}:scatter"
+
+
+def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], *, is_known: bool) -> Message | None:
     """Why a series cannot be judged, and until when; None where it can."""
-    burst = next((t.burst for t in tracks if t.burst is not None), None)
+    burst = next((t.burst for t in tracks if t.burst is not None and (is_known or t.burst.begins)), None)
     if burst is None:
         return None
     size, usual = Figure(burst.size, ".2g", spec.unit), Figure(burst.usual, ".2g", spec.unit)

@@ -76,7 +76,8 @@ def keeps_its_way(step: Step, tracks: Iterable[Track], now_s: float, interval_s:
             continue
         if len(since) == 1 or (len(since) < SHOWN and now_s - since[-1][1] <= PATIENCE * interval_s):
             return None
-        if len(home) >= SHOWN and not _moves_on(home, since):
+        is_wild = track.burst is not None and track.burst.begins
+        if is_wild or (len(home) >= SHOWN and not _moves_on(home, since)):
             return False
     return True
 
@@ -84,12 +85,12 @@ def keeps_its_way(step: Step, tracks: Iterable[Track], now_s: float, interval_s:
 def _moves_on(home: Sequence[Epoch], since: Sequence[Epoch]) -> bool:
     """True where all epochs since a step lie off the trend of before, the same way, and beyond the scatter around it.
 
-    Each may turn back by less than half of the step, and go on as far as it will: what becomes ever faster is motion.
+    Each may turn back by less than a quarter of the step, and go on as far as it will: what becomes ever faster is motion.
     """
     offs = [minus(value, _lead(home[-TAIL:], at_s)) for at_s, _, value in since]
     size = norm(offs[0])
     ways = [fsum(map(mul, off, offs[0])) / size for off in offs] if size > 0.0 else [0.0]
-    turns = any(far - way > STILL_OFF * size for far, way in zip(accumulate(ways, max), ways, strict=True))
+    turns = any(far - way > REST_OF_STEP * size for far, way in zip(accumulate(ways, max), ways, strict=True))
     return not turns and min(ways) > BEYOND * norm(measure_bent([value for _, _, value in home]))
 
 

@@ -50,7 +50,7 @@ class Track:
         is_directed: Components have a declared direction, or there is one alone.
         stuck: True when the newest epochs repeat one value for longer than chance would make it.
         recent: The newest epochs as they came, set aside or not.
-        burst: Its scatter, where that is so much larger than usual that the series cannot be judged.
+        burst: Its scatter, where that is larger than usual.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
     """

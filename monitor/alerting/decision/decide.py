@@ -119,8 +119,8 @@ def size_up(windows: Windows, factor: float) -> Situation:
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
     bursts = {place for place, sense in senses.items() if sense.burst}
-    scattering = {w.key for w in assessments if bursts.intersection(series_behind(site, w.key, {}))} if bursts else ()
-    assessments = hold_scattering(windows, assessments, scattering, groups)
+    scattering = {w.key: p for w in assessments for p in series_behind(site, w.key, {}) if p in bursts} if bursts else {}
+    assessments, wild = hold_scattering(windows, assessments, scattering, senses, groups)
     votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
     memory = windows.memory = outgrow(site, windows.memory, votes, now_s, steps)
     common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
@@ -145,7 +145,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
         may_fall=not view.draining,
     )  # fmt: skip
     return Situation(
-        windows=windows, factor=factor, assessments=assessments, steps=steps, disturbed=disturbed, sick=sick,
+        windows=windows, factor=factor, assessments=assessments, steps=steps, disturbed=disturbed, sick=sick | wild,
         healths=healths,
         senses=senses, common=common, companions=companions, votes=votes, standings=standings, covered=covered,
         rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),
