@@ -26,8 +26,8 @@ _DISTURBANCE: Final = Template(
 )
 _SCATTER: Final = Template(
     "step.common_scatter",
-    "verify now: {stations} are independent and scatter since {at}, so their jumps are no motion of two. Look at "
-    "the slope, the supply and the radio; a jump that nobody answers counts for the lowest level when its clock is over",
+    "verify now: {stations} are independent and scatter since {at}, so their jumps are no motion of two. Look at the "
+    "slope, the supply and the radio; what nobody answers counts for the lowest level when its clock is over",
 )
 
 TOLD_S: Final = 86400.0  # a common disturbance is shown for a day

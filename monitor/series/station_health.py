@@ -34,9 +34,9 @@ _UNUSABLE_FOR: Final = Template("health.unusable_for", "nothing usable for {dura
 _FLAGGED: Final = Template("health.flagged", "the newest value is flagged")
 _SCATTERS: Final = Template(
     "health.scatters",
-    "it cannot be judged, for it scatters by {size} where {usual} is usual. It raises no level before its clock is over, "
-    "and lowers none until a person does, its noise is learnt anew after {n} readings like these, or others that raised "
-    "the level were in sight for the whole time of recovery",
+    "it cannot be judged, for it scatters by {size} where {usual} is usual. It raises no level before its clock is "
+    "over, and lowers none until a person does, its noise is learnt anew after {n} readings like these, or others that "
+    "raised the level were in sight for the whole time of recovery",
 )
 
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Sense:
-    """How one declared series does: ok, unknown, stuck, flagged or silent, its newest epoch, and why it cannot be judged."""
+    """How one declared series does: ok, unknown, stuck, flagged or silent, its newest epoch, and why it scatters."""
 
     state: str
     reason: Message

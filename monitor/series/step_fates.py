@@ -65,7 +65,7 @@ def _went_off(track: Track, step: Step) -> bool:
 
 
 def keeps_its_way(step: Step, tracks: Iterable[Track], now_s: float, interval_s: float) -> bool | None:
-    """Whether a step goes on as motion does: None until its third epoch has come or is overdue, False where it scatters.
+    """Whether a step goes on as motion does: None until its third epoch came or is overdue, False where it scatters.
 
     A step that the newest epochs of its tracks do not reach any more counts as motion: nothing speaks against it.
     """
@@ -85,7 +85,7 @@ def keeps_its_way(step: Step, tracks: Iterable[Track], now_s: float, interval_s:
 def _moves_on(home: Sequence[Epoch], since: Sequence[Epoch]) -> bool:
     """True where all epochs since a step lie off the trend of before, the same way, and beyond the scatter around it.
 
-    Each may turn back by less than a quarter of the step, and go on as far as it will: what becomes ever faster is motion.
+    Each may turn back by less than a quarter of the step, and go on as far as it will, ever faster.
     """
     offs = [minus(value, _lead(home[-TAIL:], at_s)) for at_s, _, value in since]
     size = norm(offs[0])

@@ -1,7 +1,8 @@
-"""Levels neither rise nor fall on noise: laws over drawn sites whose instruments begin to scatter, each with mutants."""
+"""Levels neither rise nor fall on noise: laws over drawn sites whose instruments begin to scatter, with mutants."""
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from monitor.alerting.decision import decide as decide_module
 from monitor.criteria.kinds import velocity
 from monitor.domain.decision import Step
-from monitor.series import paired_steps, step_fates
+from monitor.series import paired_steps, step_fates, tracks
 from monitor.series.assessment import recovery_of
 from monitor.series.noise import BURST, CALM, LEARNT, find_burst
 from monitor.series.step_fates import keeps_its_way
@@ -50,7 +51,7 @@ def _forget_sign(home, since):
 
 def test_steps_that_need_not_keep_their_sign_are_caught(monkeypatch):
     monkeypatch.setattr(step_fates, "_moves_on", _forget_sign)
-    monkeypatch.setattr(Track, "burst", property(lambda _: None), raising=False)
+    monkeypatch.setattr(tracks, "find_burst", lambda *_: None)
     with pytest.raises(AssertionError):
         check_scatter_makes_no_red(range(16))
 
@@ -85,7 +86,6 @@ def check_acceleration_masks_nothing() -> None:
         assert keeps_its_way(step, [track], track.recent[-1][1], 3600.0) is True, f"seed {seed}: it masks itself"
         mirrored = replace(track, recent=tuple((t, r, tuple(-x for x in v)) for t, r, v in track.recent))
         assert keeps_its_way(step, [mirrored], track.recent[-1][1], 3600.0) is True
-        assert find_burst([v for _, _, v in track.recent] * 1, [(1.0,)] * len(track.recent)) is None
 
 
 def test_acceleration_never_masks_itself():
@@ -128,7 +128,7 @@ def check_votes_fall_by_the_upper_end(seeds: range) -> None:
         story = still(story, site=site, scatter=story.noise * (4.0, 12.0, 40.0, 200.0)[seed % 4], end=story.begin + 36)
         looks = play_scattering(story)
         (criterion,) = site.criteria
-        for before, look in zip(looks, looks[1:], strict=False):
+        for before, look in pairwise(looks):
             for word in look.evidence["words"]:
                 key = f"v|{word['station']}"
                 was = before.memory.votes[key].level if key in before.memory.votes else 0
@@ -136,7 +136,10 @@ def check_votes_fall_by_the_upper_end(seeds: range) -> None:
                 if now >= was:
                     continue
                 fell += 1
-                assert f"health:{word['station']}.displacement:scatter" not in look.memory.conditions, f"seed {seed}"
+                wild = {s.id for s in site.stations if f"health:{s.id}.displacement:scatter" in look.memory.conditions}
+                if word["station"] in wild:
+                    assert len(wild) < len(site.stations), f"seed {seed}: fell while all scatter"
+                    continue
                 for fact, threshold in zip(word["facts"]["bounds"], criterion.thresholds, strict=True):
                     if now < fact["level"] <= was:
                         upper = max(0.0, fact.get("rate", inf)) + fact["error"]
@@ -168,7 +171,7 @@ HELD = decide_module.hold_scattering
 
 
 def check_a_level_stands_while_it_scatters() -> None:
-    """Ten times the usual: the level stands, the way out is in the message, and after new noise is learnt it is judged."""
+    """Ten times the usual: the level stands, the message has the ways out, and what is learnt anew is judged again."""
     key = "health:S0.displacement:scatter"
     for seed in range(4):
         story = draw_scattering(seed, moves=True)
@@ -195,6 +198,7 @@ def test_others_that_raised_the_level_speak_for_one_that_scatters():
     """The third way out: another witness of the level, in sight for its whole window, says that it is over."""
     for names, falls in ((("S0",), True), (("S0", "S1"), False)):
         story = draw_scattering(3, moves=True)
+        story = still(story, rate=story.rate / 8.0)  # slow enough that no step is asked about
         levels_ = tuple(replace(one, auto_lower=True) for one in story.site.levels)
         site = replace(story.site, levels=levels_, stations=story.site.stations[:2])
         site = replace(site, criteria=(replace(site.criteria[0], stations=("S0", "S1")),))
@@ -217,7 +221,8 @@ def test_a_burst_begins_at_ten_times_the_usual_and_motion_is_none(axes):
 
     begun = [(b := find_burst(draw(1.0, 32) + draw(100.0, 9), [(0.0,) * axes] * 41)) and b.begins for _ in range(50)]
     assert sum(map(bool, begun)) >= 49
-    assert all(find_burst(draw(1.0, 32 + 9), [(0.0,) * axes] * 41) is None for _ in range(200))
+    calm = [find_burst(draw(1.0, 32 + 9), [(0.0,) * axes] * 41) for _ in range(200)]
+    assert not any(b is not None and b.begins for b in calm)
     straight = [tuple(v + 40.0 * max(0, i - 32) for v in row) for i, row in enumerate(draw(1.0, 41))]
     assert find_burst(straight, [(0.0,) * axes] * 41) is None
     assert BURST > CALM > 1.0

@@ -119,7 +119,8 @@ def size_up(windows: Windows, factor: float) -> Situation:
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
     bursts = {place for place, sense in senses.items() if sense.burst}
-    scattering = {w.key: p for w in assessments for p in series_behind(site, w.key, {}) if p in bursts} if bursts else {}
+    behind = {w.key: series_behind(site, w.key, {}) for w in assessments} if bursts else {}
+    scattering = {key: place for key, places in behind.items() for place in places if place in bursts}
     assessments, wild = hold_scattering(windows, assessments, scattering, senses, groups)
     votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
     memory = windows.memory = outgrow(site, windows.memory, votes, now_s, steps)

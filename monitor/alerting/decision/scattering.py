@@ -22,7 +22,7 @@ def hold_scattering(
 ) -> tuple[list[Assessment], dict[str, Condition]]:  # fmt: skip
     """What every criterion says, and why series cannot be judged; urgent where a vote is held.
 
-    Until its clock is over no vote on such a series rises, whatever it lowers nothing; but it falls as far as others do.
+    No vote on such a series rises before its clock is over, and none falls further than what others hold.
 
     Args:
         windows: the view at its instant.
