@@ -8,6 +8,7 @@ from bisect import insort
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 from math import fsum, log, sqrt
+from statistics import median
 from typing import Final, NamedTuple
 
 from monitor.domain.instruments.watched import NOTHING, WATCHED
@@ -120,7 +121,7 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | No
     """The scatter of a series where it is three times the usual on one of its axes; None of others.
 
     The usual one is what its epochs state or show, whichever is larger, and never less than its smallest step. What
-    goes on the same way is motion, however fast it becomes.
+    goes on the same way, but for one epoch, is motion, however fast it becomes.
 
     >>> calm = [(0.0,), (1.0,), (0.5,), (0.25,)] * 4
     >>> wild = [(0.0,), (90.0,), (-70.0,), (20.0,), (-95.0,), (60.0,), (-30.0,), (80.0,), (10.0,)]
@@ -140,14 +141,11 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | No
         smallest = min((abs(b - a) for a, b in pairwise(column) if a != b), default=0.0)
         usual = max(shown, sorted(errors)[len(errors) // 2], smallest)
         found = max(found, Burst(size, usual) if size >= CALM * usual > 0.0 else found)
-    half = PRESENT // 2
-    way = norm(minus(_middle(lately[-half:]), _middle(lately[:half])))
-    path = fsum(norm(minus(b, a)) for a, b in pairwise(lately))
-    return found if found.size > 0.0 and path >= WANDERS * way else None
-
-
-def _middle(values: Sequence[Vector]) -> Vector:
-    return tuple(fsum(column) / len(values) for column in zip(*values, strict=True))
+    if found.size <= 0.0:
+        return None
+    first, last = (tuple(map(median, zip(*part, strict=True))) for part in (lately[:4], lately[-4:]))
+    paths = [fsum(norm(minus(b, a)) for a, b in pairwise([*lately[:i], *lately[i + 1 :]])) for i in range(PRESENT)]
+    return found if min(paths) >= WANDERS * norm(minus(last, first)) else None
 
 
 def is_stated(sigmas: Sequence[Vector]) -> bool:

@@ -131,16 +131,19 @@ def levels_after(story: Scattering, looks: Sequence[Decision]) -> tuple[int, lis
 
 
 def count(seeds: range) -> dict[str, int]:
-    """How many sites rose, rose to the top, and fell, by whether they moved before."""
-    found = {"sites": 0, "stood": 0, "rose": 0, "top": 0, "fell": 0}
+    """How many sites rose, before the clock of the question and at all, rose to the top, and fell."""
+    found = dict.fromkeys(("sites", "stood", "rose_before_clock", "top_before_clock", "rose", "top", "fell"), 0)
     for seed in seeds:
         story = draw_scattering(seed)
         before, after = levels_after(story, play_scattering(story))
-        found["sites"] += 1
-        found["stood"] += before > 0
-        found["rose"] += max(after) > before
-        found["top"] += max(after) == 3 > before
-        found["fell"] += min(after) < before
+        first = after[: round(story.site.fusion.verify_within_s / story.step_s)]
+        facts = {
+            "sites": True, "stood": before > 0, "fell": min(after) < before, "rose": max(after) > before,
+            "rose_before_clock": max(first) > before, "top": max(after) == 3 > before,
+            "top_before_clock": max(first) == 3 > before,
+        }  # fmt: skip
+        for name, fact in facts.items():
+            found[name] += fact
     return found
 
 
