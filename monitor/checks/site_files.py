@@ -18,10 +18,11 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
-from monitor.domain.witnesses import find_unjudged, list_voices
+from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voices
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.ingest.guess.record import MOTION
 from monitor.language.vocabulary import LEVELS
+from monitor.series.noise import FEW, LEARNT, PRESENT
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
 _UNREAD: Final = Template(
@@ -186,6 +187,24 @@ def _noiseless(files: SiteFiles) -> Iterator[Found]:
             names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
             yield found(site.id, names=listed, opening=OPENING, unit=unit)
+
+
+def _scattering(files: SiteFiles) -> Iterator[Found]:
+    """After how many readings a new scatter is the usual one, and series of which too few are looked at for any."""
+    from monitor.criteria.scope import wanted_series
+
+    for site in files.sites:
+        spans = wanted_series(site)
+        alike: dict[tuple[float, bool], list[str]] = {}
+        for station, quantity in sorted(find_voting_series(site) & spans.keys()):
+            spec = site.series(station, quantity)
+            if spec is not None and quantity != "rain":
+                is_short = spans[station, quantity] < (PRESENT + FEW) * spec.interval_s
+                alike.setdefault((spec.interval_s, is_short), []).append(f"{station}.{quantity}")
+        for (interval_s, is_short), names in alike.items():
+            listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
+            least = PRESENT + FEW if is_short else LEARNT
+            yield found(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
 
 
 def _slow(files: SiteFiles) -> Iterator[Found]:
@@ -364,6 +383,13 @@ CHECKS: Final = (
         "{names}: no noise_floor. Where no sigma comes with the values either, nobody is notified of small steps "
         "in the first {opening} epochs: write noise_floor = the standard deviation, in {unit}, of readings at "
         "rest", _noiseless, "write noise_floor in its series",
+    ),
+    Check(
+        "sites.scatter", SiteFiles, WARN,
+        "{names}: fewer than {n} readings ({duration}) are looked at, so nobody is notified when they scatter",
+        _scattering, "lengthen a window",
+        fine="{names}: what scatters ten times as usual cannot be judged until its noise is learnt anew, after {n} "
+        "readings ({duration}) at most",
     ),
     Check(
         "sites.slow", SiteFiles, WARN,

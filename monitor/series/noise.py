@@ -1,13 +1,15 @@
 """How much a series scatters by itself, robustly from the differences of neighbours: over its length, and lately.
 
-And what is believed of one that has just begun, and of whose noise nobody said anything; and when it shows too little.
+And what is believed of one that has just begun, and of whose noise nobody said anything; and when it shows too little,
+or far more than it used to.
 """
 
 from bisect import insort
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 from math import fsum, log, sqrt
-from typing import Final
+from statistics import median
+from typing import Final, NamedTuple
 
 from monitor.domain.instruments.watched import NOTHING, WATCHED
 from monitor.domain.site import SeriesSpec
@@ -24,6 +26,13 @@ LEAST_SHARE: Final = 0.01
 COARSE: Final = 0.5  # what repeats itself so often is not judged
 DENSITY: Final = 0.4  # of a normal law at its middle: the share of values in a cell that is small beside the noise
 ROUNDING: Final = 1e-9  # of a value
+PRESENT: Final = 9  # epochs that show the present scatter: one spike among them makes none
+USUAL: Final = 32  # epochs before these that show the usual one; of fewer than
+FEW: Final = 12  # it is not known
+LEARNT: Final = PRESENT + USUAL // 2  # readings after which a new scatter is the usual one
+BURST: Final = 10.0  # times the usual: such a series cannot be judged, until it scatters less than
+CALM: Final = 3.0  # times the usual, or that has become the usual
+WANDERS: Final = 3.0  # times longer than the way from end to end is the path of what scatters; motion goes straight
 
 
 class Scatter:
@@ -81,6 +90,62 @@ def scatter_of(steps: Sequence[float]) -> float:
             low = at + 1
     ends = [max(middle - steps[at], steps[at + k] - middle) for at in {max(low - 1, 0), low}]
     return 1.4826 * min(ends) / sqrt(2.0)
+
+
+def measure_bent(values: Sequence[Vector]) -> Vector:
+    """One standard deviation by axis around the local trend: motion, and what makes it steadily faster, are none of it.
+
+    >>> measure_bent([(1.0 * n * n,) for n in range(9)])
+    (0.0,)
+    """
+    columns = zip(*values, strict=True)
+    return tuple(
+        scatter_of(sorted(a - 2.0 * b + c for a, b, c in zip(v, v[1:], v[2:], strict=False))) / sqrt(3.0)
+        for v in columns
+    )
+
+
+class Burst(NamedTuple):
+    """One standard deviation of a series now, and as it is usually."""
+
+    size: float
+    usual: float
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is so large that the series cannot be judged from now on."""
+        return self.size >= BURST * self.usual
+
+
+def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | None:
+    """The scatter of a series where it is three times the usual on one of its axes; None of others.
+
+    The usual one is what its epochs state or show, whichever is larger, and never less than its smallest step. What
+    goes on the same way, but for one epoch, is motion, however fast it becomes.
+
+    >>> calm = [(0.0,), (1.0,), (0.5,), (0.25,)] * 4
+    >>> wild = [(0.0,), (90.0,), (-70.0,), (20.0,), (-95.0,), (60.0,), (-30.0,), (80.0,), (10.0,)]
+    >>> find_burst(calm + wild, [(1.0,)] * 25)
+    Burst(size=42.368824080920625, usual=1.0)
+    >>> find_burst(calm + [(30.0 * 2.0**n,) for n in range(9)], [(1.0,)] * 25) is None
+    True
+    """
+    lately, before = values[-PRESENT:], values[-PRESENT - USUAL : -PRESENT]
+    if len(before) < FEW:
+        return None
+    found = Burst(0.0, 0.0)
+    stated = zip(*sigmas[-PRESENT - USUAL : -PRESENT], strict=True)
+    for size, shown, errors, column in zip(
+        measure_bent(lately), measure_bent(before), stated, zip(*before, *lately, strict=True), strict=True
+    ):
+        smallest = min((abs(b - a) for a, b in pairwise(column) if a != b), default=0.0)
+        usual = max(shown, sorted(errors)[len(errors) // 2], smallest)
+        found = max(found, Burst(size, usual) if size >= CALM * usual > 0.0 else found)
+    if found.size <= 0.0:
+        return None
+    first, last = (tuple(map(median, zip(*part, strict=True))) for part in (lately[:4], lately[-4:]))
+    paths = [fsum(norm(minus(b, a)) for a, b in pairwise([*lately[:i], *lately[i + 1 :]])) for i in range(PRESENT)]
+    return found if min(paths) >= WANDERS * norm(minus(last, first)) else None
 
 
 def is_stated(sigmas: Sequence[Vector]) -> bool:
@@ -163,7 +228,5 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
 def _expect_share(values: Sequence[float]) -> float:
     """How many values of an instrument at rest would equal the one before, by its noise and its smallest step."""
     steps = [abs(b - a) for a, b in pairwise(values) if abs(b - a) > ROUNDING * max(abs(a), abs(b))]
-    # of second differences, which motion leaves as they are
-    bends = sorted(a - 2.0 * b + c for a, b, c in zip(values, values[1:], values[2:], strict=False))
-    noise = scatter_of(bends) / sqrt(3.0)
+    (noise,) = measure_bent([(v,) for v in values])
     return 1.0 if not steps or noise <= 0.0 else DENSITY * min(steps) / noise

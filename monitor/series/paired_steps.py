@@ -1,8 +1,8 @@
-"""Two independent stations that jump at one instant: one more epoch of each says whether the slope moved.
+"""Two independent stations that jump at one instant: the next two epochs of each say whether the slope moved.
 
-Lightning, a failing supply or a disturbed radio give one bad epoch in several instruments at once. A slope that moved
-has moved at the next epoch as well. So the pair waits for one more epoch of each, and never longer than its clock;
-silence counts as it always does. A site whose file says `fusion.fast_track` believes the pair at once.
+Lightning, a failing supply or a disturbed radio give bad epochs in several instruments at once. A slope that moved has
+moved at the next epochs as well, and the same way. So the pair waits for two more epochs of each, and never longer than
+its clock; silence counts as it always does. A site whose file says `fusion.fast_track` believes the pair at once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +14,9 @@ from monitor.domain.decision import Condition, Memory, Step
 from monitor.domain.keys import StepKey
 from monitor.domain.site import Site
 from monitor.series.assessment import Windows
-from monitor.series.step_clocks import together_s
+from monitor.series.step_clocks import interval_s, together_s
 from monitor.series.step_detector import RETURNED
-from monitor.series.step_fates import BACK, GOES_ON, LASTS, find_fate
+from monitor.series.step_fates import BACK, GOES_ON, LASTS, find_fate, keeps_its_way
 from monitor.series.tracks import Track
 
 _DISTURBANCE: Final = Template(
@@ -24,9 +24,14 @@ _DISTURBANCE: Final = Template(
     "common disturbance: {stations} are independent, jumped at {at} and came back at the next epoch; no movement, no "
     "level. Look for lightning, the supply and the radio",
 )
+_SCATTER: Final = Template(
+    "step.common_scatter",
+    "verify now: {stations} are independent and scatter since {at}, so their jumps are no motion of two. Look at the "
+    "slope, the supply and the radio; what nobody answers counts for the lowest level when its clock is over",
+)
 
 TOLD_S: Final = 86400.0  # a common disturbance is shown for a day
-DISTURBANCE: Final = "health:site:disturbance"
+DISTURBANCE, SCATTER = "health:site:disturbance", "health:site:scatter"
 COMPANY: Final = frozenset({"pending", "counted", "movement"})  # a step in such a state may be one of a pair
 
 Tracks = Mapping[str, Sequence[Track]]  # by station
@@ -53,12 +58,16 @@ def find_partners(
     ]  # fmt: skip
 
 
-def is_confirmed(site: Site, step: Step, tracks: Sequence[Track]) -> bool:
-    """True when a step has shown itself at a later epoch, counts already, or need not on a site that believes at once.
+def is_confirmed(windows: Windows, key: StepKey, step: Step, tracks: Sequence[Track]) -> bool | None:
+    """True when a step has shown itself at later epochs, counts already, or need not on a site that believes at once.
 
-    A second epoch at the new place or beyond it is what a bad epoch never has.
+    None while they are waited for, False where they show that it only scatters.
     """
-    return site.fusion.fast_track or step.state == "movement" or find_fate(step, tracks) in {LASTS, GOES_ON}
+    if windows.site.fusion.fast_track or step.state == "movement":
+        return True
+    if find_fate(step, tracks) not in {LASTS, GOES_ON}:
+        return None
+    return keeps_its_way(step, tracks, windows.now_s, interval_s(windows.site, key.station))
 
 
 def list_unresolved(
@@ -94,8 +103,15 @@ def find_disturbed(
     """
     shared = set(common)
     waiting = [k for k, s in steps.items() if s.state == "pending" and k.station not in shared]
-    partners = {k: find_partners(windows.site, k, steps, waiting, groups) for k in waiting}
-    return Disturbed(partners, _list_disturbances(windows, windows.memory, tracks, groups, shared))
+    scattering = [k for k in waiting if is_confirmed(windows, k, steps[k], tracks.get(k.station, ())) is False]
+    moving = [k for k in waiting if k not in scattering]
+    partners = {k: find_partners(windows.site, k, steps, moving, groups) for k in waiting}
+    told = _list_disturbances(windows, windows.memory, tracks, groups, shared)
+    if pairs := [k for k in scattering if find_partners(windows.site, k, steps, scattering, groups)]:
+        names, at_s = NameList(tuple(sorted({k.station for k in pairs}))), min(steps[k].at_s for k in pairs)
+        since_s, text = min(steps[k].known_s for k in pairs), _SCATTER(stations=names, at=Timestamp(at_s))
+        told |= {SCATTER: Condition("health", 2, since_s, text)}
+    return Disturbed(partners, told)
 
 
 def _list_disturbances(

@@ -5,13 +5,12 @@ from itertools import pairwise
 from math import fsum, sqrt
 from typing import Final
 
-from monitor.series.noise import measure_plain
+from monitor.series.noise import WANDERS, measure_plain
 from monitor.series.vectors import Vector, minus, norm
 
 QUIET: Final = 6  # epochs that agree, before the end of a scatter is believed
 ROUGH: Final = 8  # epochs before them, of which the scatter is measured
 CALMER: Final = 5.0  # times less than before: by chance less than once in a thousand
-WANDERS: Final = 3.0  # times longer than the way from end to end is the path of what scatters; motion goes straight
 REAL: Final = 5.0  # standard errors of the difference of both means
 
 

@@ -2,12 +2,12 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Final, cast
 
-from forecasting.message import TEXT_OF, Duration, Message, Template, Term, Timestamp
+from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.keys import StepKey
@@ -16,6 +16,7 @@ from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import SeriesSpec, Station
 from monitor.domain.witnesses import find_voting_series
 from monitor.series.assessment import REPEATS, Windows
+from monitor.series.noise import LEARNT
 from monitor.series.step_detector import OPENING
 from monitor.series.step_fates import carries
 from monitor.series.steps import QUIET
@@ -35,6 +36,12 @@ _TOO_OLD: Final = Template(
 _UNUSABLE: Final = Template("health.unusable", "no reading can be used")
 _UNUSABLE_FOR: Final = Template("health.unusable_for", "no reading could be used for {duration}: {text}")
 _FLAGGED: Final = Template("health.flagged", "its newest value is flagged and not used")
+_SCATTERS: Final = Template(
+    "health.scatters",
+    "it cannot be judged, for it scatters by {size} where {usual} is usual. It raises no level before its clock is "
+    "over, and lowers none until a person does, its noise is learnt anew after {n} readings like these, or others that "
+    "raised the level were in sight for the whole time of recovery",
+)
 
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
@@ -54,11 +61,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Sense:
-    """How one declared series does: ok, unknown, stuck, flagged or silent, and its newest epoch."""
+    """How one declared series does: ok, unknown, stuck, flagged or silent, its newest epoch, and why it scatters."""
 
     state: str
     reason: Message
     newest_s: float | None
+    burst: Message | None = None
 
 
 Senses = Mapping[tuple[str, str], Sense]  # by station and declared quantity
@@ -77,7 +85,7 @@ def examine(
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
-    shown = _by_station(windows.view.readings)
+    shown, known = _by_station(windows.view.readings), windows.memory.conditions
     for station in windows.site.stations:
         state, reason = "ok", _WELL
         newest: list[float] = []
@@ -86,9 +94,11 @@ def examine(
             seen_s = _newest(windows, station, spec)
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
-            senses[station.id, spec.quantity] = (
-                Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
-            )
+            burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
+            sense = Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
+            senses[station.id, spec.quantity] = replace(sense, burst=burst)
+            if burst is not None and _RANK[state] < _RANK["verify"]:
+                state, reason = "verify", burst
             if found is None:
                 continue
             if found.state != "unknown":
@@ -114,6 +124,20 @@ def examine(
             )
         )  # fmt: skip
     return tuple(healths), conditions, senses
+
+
+def scatter_key(place: tuple[str, str]) -> str:
+    """The alert key of a series that cannot be judged."""
+    return f"health:{'.'.join(place)}:scatter"
+
+
+def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], *, is_known: bool) -> Message | None:
+    """Why a series cannot be judged, and until when; None where it can."""
+    burst = next((t.burst for t in tracks if t.burst is not None and (is_known or t.burst.begins)), None)
+    if burst is None:
+        return None
+    size, usual = Figure(burst.size, ".2g", spec.unit), Figure(burst.usual, ".2g", spec.unit)
+    return _SCATTERS(size=size, usual=usual, n=LEARNT)
 
 
 def _may_vote(station: Station, state: str, senses: Senses, voting: Collection[tuple[str, str]]) -> bool:

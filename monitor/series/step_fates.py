@@ -1,13 +1,21 @@
-"""What became of a step: whether a later epoch of its station has shown that it lasts, went on, or came back."""
+"""What became of a step: whether a later epoch of its station has shown that it lasts, went on, or came back.
+
+And whether it keeps its way beyond the scatter of its series, as motion does.
+"""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from math import fsum
+from operator import mul
+from statistics import median
 from typing import Final
 
 from monitor.domain.decision import Step, View, seconds
-from monitor.series.step_detector import ERRATIC, REST_OF_STEP, RETURNED
-from monitor.series.tracks import Track
-from monitor.series.vectors import minus, norm
+from monitor.series.noise import PRESENT, measure_bent
+from monitor.series.step_detector import ERRATIC, REST_OF_STEP, RETURNED, TAIL
+from monitor.series.tracks import Epoch, Track
+from monitor.series.vectors import Vector, minus, norm
 
 WAITS: Final = "waits"  # no usable epoch has followed
 LASTS: Final = "lasts"  # a later epoch stands at the new place
@@ -16,6 +24,9 @@ BACK: Final = "back"  # the value returned
 GONE: Final = "gone"  # corrected or flagged since: the epoch lies where the others do, or counts no more
 STILL_OFF: Final = 0.5  # of the step: what lies farther from the epoch before was not corrected away
 UNSEEN: Final = "unseen"  # no track reaches it
+SHOWN: Final = 3  # epochs from a step on that show whether it is motion
+PATIENCE: Final = 1.5  # intervals: so long the last of them is waited for
+BEYOND: Final = 3.0  # times its present scatter: a step within is none that two stations share
 
 
 def find_fate(step: Step, tracks: Iterable[Track]) -> str:
@@ -51,6 +62,46 @@ def _went_off(track: Track, step: Step) -> bool:
     if place + 1 == len(track.times_s):
         return False
     return norm(minus(track.values[place], track.values[place - 1])) > STILL_OFF * step.size
+
+
+def keeps_its_way(step: Step, tracks: Iterable[Track], now_s: float, interval_s: float) -> bool | None:
+    """Whether a step goes on as motion does: None until its third epoch came or is overdue, False where it scatters.
+
+    A step that the newest epochs of its tracks do not reach any more counts as motion: nothing speaks against it.
+    """
+    for track in tracks:
+        place = bisect_left(track.recent, step.at_s, key=lambda epoch: epoch[0])
+        home, since = track.recent[max(0, place - PRESENT) : place], track.recent[place:]
+        if not since or since[0][0] != step.at_s or not carries(track, step.quantity):
+            continue
+        if len(since) == 1 or (len(since) < SHOWN and now_s - since[-1][1] <= PATIENCE * interval_s):
+            return None
+        is_wild = track.burst is not None and track.burst.begins
+        if is_wild or (len(home) >= SHOWN and not _moves_on(home, since)):
+            return False
+    return True
+
+
+def _moves_on(home: Sequence[Epoch], since: Sequence[Epoch]) -> bool:
+    """True where all epochs since a step lie off the trend of before, the same way, and beyond the scatter around it.
+
+    Each may turn back by less than a quarter of the step, and go on as far as it will, ever faster.
+    """
+    offs = [minus(value, _lead(home[-TAIL:], at_s)) for at_s, _, value in since]
+    size = norm(offs[0])
+    ways = [fsum(map(mul, off, offs[0])) / size for off in offs] if size > 0.0 else [0.0]
+    turns = any(far - way > REST_OF_STEP * size for far, way in zip(accumulate(ways, max), ways, strict=True))
+    return not turns and min(ways) > BEYOND * norm(measure_bent([value for _, _, value in home]))
+
+
+def _lead(home: Sequence[Epoch], at_s: float) -> Vector:
+    """Where the epochs before a step lead: the median of them, each carried on at the median rate of neighbours."""
+    found = []
+    for axis in range(len(home[0][2])):
+        points = [(t, value[axis]) for t, _, value in home]
+        rate = median((b - a) / (t - s) for (s, a), (t, b) in pairwise(points))
+        found.append(median(a + rate * (at_s - t) for t, a in points))
+    return tuple(found)
 
 
 def stands_again(view: View, tracks: Iterable[Track], step: Step) -> bool:

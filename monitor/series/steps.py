@@ -426,7 +426,8 @@ def _why_it_counts(
     is_over = windows.now_s >= step.known_s + clock_s(site, station)
     for other in find_partners(site, key, steps, company, groups):
         theirs = tracks.get(other.station, [])
-        if is_over or (is_confirmed(site, step, mine) and is_confirmed(site, steps[other], theirs)):
+        words = {is_confirmed(windows, key, step, mine), is_confirmed(windows, other, steps[other], theirs)}
+        if False not in words and (is_over or words == {True}):
             return _AS_WELL(station=other.station)
     explained = step.state == EVENT or (step.state == OFFSET and min(1, step.level) < high_level(site))
     return UNANSWERED if is_over and not explained else None

@@ -14,7 +14,7 @@ from monitor.domain.decision import View, seconds
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
-from monitor.series.noise import is_stuck
+from monitor.series.noise import Burst, find_burst, is_stuck
 from monitor.series.step_detector import PATIENCE, Jump, Walk
 from monitor.series.vectors import Vector, norm
 
@@ -25,7 +25,11 @@ _OUT_OF_RANGE: Final = Template("reading.out_of_range", "out of range")
 
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
+RECENT: Final = 48  # epochs kept as they came: by them a step is known for motion or for scatter
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
+
+
+Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Track:
         unit: Declared direction of movement, by component; None where there is none.
         is_plunge_known: False where an azimuth alone is declared: the vertical then lies across the direction.
         stuck: True when the newest epochs repeat one value for longer than chance would make it.
+        recent: The newest epochs as they came, set aside or not.
+        burst: Its scatter, where that is larger than usual.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
     """
@@ -65,6 +71,8 @@ class Track:
     unit: Vector | None = (1.0,)
     is_plunge_known: bool = True
     stuck: bool = False
+    recent: tuple[Epoch, ...] = ()
+    burst: Burst | None = None
     learning: int | None = None
     fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -214,6 +222,8 @@ class Tracker:
             set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
             unit=self._unit, is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
             learning=walk.learning, stuck=is_stuck(walk.values, spec),
+            recent=tuple(zip(*(c[-RECENT:] for c in (walk.times, walk.received, walk.values)), strict=True)),
+            burst=find_burst(walk.values, walk.sigmas),
             fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track

@@ -67,8 +67,8 @@ _COUNTS_AT: Final = Template("question.counts_at", "counts as movement at {at} u
 _COUNTS: Final = Template("question.counts", "counts as movement until a person says no")
 _BOTH_COUNT: Final = Template(
     "question.both_count",
-    "{stations}, which is independent, jumped as well: both count as movement unless the next epoch of each shows that "
-    "they came back, at the latest at {at}",
+    "{stations}, which is independent, jumped as well: both count as movement unless the next two epochs of each show "
+    "that they came back or only scatter, at the latest at {at}",
 )
 _WAITS: Final = Template("question.waits", "waits for a person's word")
 _WAITS_ONE: Final = Template(

@@ -21,6 +21,7 @@ from monitor.alerting.decision.ladder import Rung, climb, fuse
 from monitor.alerting.decision.lost_levels import find_barred
 from monitor.alerting.decision.orphaned_votes import find_unheard
 from monitor.alerting.decision.proof import as_advice, find_unproven, next_proof_s
+from monitor.alerting.decision.scattering import hold_scattering
 from monitor.alerting.decision.signatures import keep_signatures
 from monitor.alerting.decision.single_offsets import merge
 from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
@@ -128,6 +129,10 @@ def size_up(windows: Windows, factor: float) -> Situation:
 
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
+    bursts = {place for place, sense in senses.items() if sense.burst}
+    behind = {w.key: series_behind(site, w.key, {}) for w in assessments} if bursts else {}
+    scattering = {key: place for key, places in behind.items() for place in places if place in bursts}
+    assessments, wild = hold_scattering(windows, assessments, scattering, senses, groups)
     votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
     memory = windows.memory = outgrow(site, windows.memory, votes, now_s, steps)
     common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
@@ -152,7 +157,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
         may_fall=not view.draining,
     )  # fmt: skip
     return Situation(
-        windows=windows, factor=factor, assessments=assessments, steps=steps, disturbed=disturbed, sick=sick,
+        windows=windows, factor=factor, assessments=assessments, steps=steps, disturbed=disturbed, sick=sick | wild,
         healths=healths,
         senses=senses, common=common, companions=companions, votes=votes, standings=standings, covered=covered,
         rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),

@@ -74,7 +74,7 @@ def judge_bend(criterion: Criterion, track: Track, spec: SeriesSpec, windows: Wi
         bound, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
         hits = sum(1 for e in epochs if _bends_over(fits[e], bound, sign, criterion.min_sigma))
-        clear = all(is_clear(fits[e], bound, sign, limit) for e in quiet)
+        clear = all(is_clear(fits[e], sign, limit) for e in quiet)
         moving = [f for f in fits[newest_s] if f.velocity > criterion.min_sigma * f.velocity_error]
         newest = pick_way(moving or fits[newest_s], bound, sign, criterion.min_sigma)
         said = describe_fit(threshold, "acceleration", newest, hits, criterion.dwell.hits, clear=clear)

@@ -28,11 +28,13 @@ def judge_level(criterion: Criterion, windows: Windows, station: Station) -> Ass
         return Assessment(criterion.id, station.id, newest_s=track.usable_s)
     times = sorted(values)
     epochs, needed = value_epochs(windows, criterion, station.id, times)
+    errors = dict(zip(track.times_s, track.along_sigma, strict=True))
     facts: list[dict[str, Any]] = []
     for threshold in criterion.thresholds:
         bound, sign = bound_of(threshold)
         limit = recovery_of(threshold, criterion.recover)
-        clear = len(times) >= needed and all(sign * values[e] < sign * limit for e in times[-needed:])
+        worst = [sign * values[e] + errors[e] for e in times[-needed:]]
+        clear = len(worst) >= needed and max(worst) < sign * limit
         facts.append({
             "level": threshold.level, "bound": bound, "hits": sum(sign * values[e] > sign * bound for e in epochs),
             "needs": needed, "recovered": clear, "value": values[times[-1]],

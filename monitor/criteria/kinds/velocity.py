@@ -114,7 +114,7 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         heard = heard or bool(fits[newest_s])
         far = newest_s in epochs and any(_is_far(f, bound, sign, criterion) for f in fits[newest_s])
         crossed = hits >= criterion.dwell.hits or far
-        clear = all(is_clear(fits[e], bound, sign, limit) for e in quiet)
+        clear = all(is_clear(fits[e], sign, limit) for e in quiet)
         newest = pick_way(fits[newest_s], bound, sign, criterion.min_sigma)
         said = describe_fit(threshold, "rate", newest, hits, criterion.dwell.hits, clear=clear)
         said |= name_way(track, fits[newest_s], newest)
@@ -331,11 +331,14 @@ def _is_far(fit: Velocity, bound: float, sign: float, criterion: Criterion) -> b
     return sign * fit.rate > sign * limit and is_over([fit], limit, sign, criterion.min_sigma)
 
 
-def is_clear(fits: Fits, bound: float, sign: float, limit: float) -> bool:
-    """Surely within the bound, and beyond its recovery limit whichever single epoch is left out; each way."""
+def is_clear(fits: Fits, sign: float, limit: float) -> bool:
+    """Beyond the recovery limit within one standard error and whichever single epoch is left out; each way.
+
+    What goes back by chance is no surer for it: a rate whose error alone reaches the limit is not clear.
+    """
     for fit in fits:
-        worst = fit.high if sign > 0 else -fit.low
-        if not (worst < limit and sign * fit.rate + fit.error < sign * bound):
+        rate = sign * fit.rate if limit <= 0.0 else max(0.0, sign * fit.rate)
+        if max(fit.high if sign > 0 else -fit.low, rate + fit.error) >= limit:
             return False
     return bool(fits)
 

@@ -321,8 +321,8 @@ def test_an_earthquake_explains_a_step_asks_about_it_and_raises_no_level():
         asked = looks[-1].decision.memory.conditions["health:A:verify"]
         assert "at the time of earthquake (north face; event 7 by command, confirmed by Ada and Bo)" in asked.reason
         assert "waits for a person's word" in asked.reason
-    # without it, two independent ones are movement at their next epoch
-    assert levels(run(quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})))[20:22] == [0, 2]
+    # without it, two independent ones are movement at their third epoch
+    assert levels(run(quiet(7, steps={"A": (20, 90.0), "B": (20, 80.0)})))[20:23] == [0, 0, 2]
 
 
 def test_what_nobody_stands_behind_is_said_and_explains_nothing():

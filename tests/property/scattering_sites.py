@@ -1,0 +1,156 @@
+"""Drawn sites whose instruments begin to scatter while nothing moves any more, or while nothing ever moved.
+
+Two to four instruments that share nothing, of any interval, noise, ladder and bounds. A site may move first, so that a
+level stands when the scatter begins.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from monitor.alerting.decision.decide import decide
+from monitor.criteria.scope import anchor_at, wanted_series
+from monitor.criteria.table import KINDS
+from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
+from monitor.domain.instants import parse
+from monitor.domain.observation import Reading
+from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
+from monitor.series.assessment import Warm
+
+START_S = seconds(parse("2026-01-01T00:00:00Z"))
+QUIET, MOVING, AFTER = 30, 16, 20  # epochs
+RATIOS = (12.0, 40.0, 200.0, 1000.0)  # of the scatter to the noise
+
+
+@dataclass(frozen=True, slots=True)
+class Scattering:
+    """A site, and what its instruments show.
+
+    Attributes:
+        site: the declaration.
+        seed: of the noise.
+        noise: one standard deviation, mm.
+        rate: mm per epoch while it moves; 0 = it never did.
+        scatter: largest deviation either way, mm.
+        names: instruments that scatter.
+        begin: the epoch from which they do.
+        end: the epoch behind the last.
+    """
+
+    site: Site
+    seed: int
+    noise: float
+    rate: float
+    scatter: float
+    names: tuple[str, ...]
+    begin: int
+    end: int
+
+    @property
+    def step_s(self) -> float:
+        return self.site.stations[0].series[0].interval_s
+
+
+def draw_site(rng: random.Random) -> tuple[Site, float]:
+    """A site and the noise of its instruments."""
+    step_s = rng.choice((20.0, 600.0, 3600.0, 6 * 3600.0, 86400.0))
+    noise = rng.choice((0.3, 1.0, 3.0))
+    n = rng.choice((8, 12, 24))
+    day = 86400.0 / step_s  # epochs a day
+    yellow = rng.choice((1.5, 4.0)) * noise * day / 4.0  # mm/day
+    thresholds = (
+        Threshold(1, over=yellow, window_s=n * step_s), Threshold(2, over=5.0 * yellow, window_s=n * step_s * 0.75),
+        Threshold(3, over=20.0 * yellow, window_s=n * step_s / 2.0),
+    )  # fmt: skip
+    names = tuple(f"S{k}" for k in range(rng.choice((2, 2, 3, 4))))
+    verify = rng.choice((None, 15.0 * noise))
+    floor = rng.choice((0.0, noise))
+    stations = tuple(
+        Station(name, None, None, None, 90.0, 0.0, None, None, None, on_slope=True, series=(
+            SeriesSpec(name, "displacement", "mm", step_s, 6 * step_s, floor, verify, low=-1e7, high=1e7),
+        )) for name in names
+    )  # fmt: skip
+    is_auto = rng.random() < 0.5
+    dwell = rng.choice((Dwell(1, 1), Dwell(2, 3), Dwell(3, 4)))
+    criterion = Criterion(
+        "v", KINDS["velocity"], names, "displacement", thresholds, dwell=dwell, recover=rng.choice((0.6, 0.8)),
+        valid_for_s=12 * step_s,
+    )  # fmt: skip
+    levels = tuple(
+        Level(i, word, auto_lower=i < 2 or is_auto) for i, word in enumerate(("green", "yellow", "orange", "red"))
+    )
+    fusion = Fusion(top_needs=2, hold_when_missing_s=1e9, verify_within_s=rng.choice((12, 100)) * step_s)
+    return Site("s", "S", 46.0, 8.0, "UTC", levels, stations, (criterion,), fusion=fusion, version="v"), noise
+
+
+def draw_scattering(seed: int, *, moves: bool | None = None) -> Scattering:
+    """What a seed makes: half of the sites move before their instruments scatter."""
+    rng = random.Random(seed)
+    site, noise = draw_site(rng)
+    names = [s.id for s in site.stations]
+    did_move = rng.random() < 0.5
+    did_move = did_move if moves is None else moves
+    yellow = site.criteria[0].thresholds[0].over or 0.0
+    rate = rng.choice((2.0, 8.0, 40.0)) * yellow * site.stations[0].series[0].interval_s / 86400.0
+    begin = QUIET + (MOVING if did_move else 0)
+    return Scattering(
+        site, rng.randrange(10**6), noise, rate if did_move else 0.0, rng.choice(RATIOS) * noise, tuple(names), begin,
+        begin + AFTER,
+    )  # fmt: skip
+
+
+def play_scattering(story: Scattering) -> list[Decision]:
+    """Decide at every epoch."""
+    rng, site, step_s = random.Random(story.seed), story.site, story.step_s
+    span_s = max(wanted_series(site).values())
+    held: dict[str, list[Reading]] = {f"{s.id}.displacement": [] for s in site.stations}
+    memory, warm, found = Memory(), Warm(), []
+    for epoch in range(story.end):
+        now_s = START_S + epoch * step_s
+        moved = story.rate * max(0, min(epoch, story.begin) - QUIET)
+        newest = {}
+        for station in site.stations:
+            value = moved + rng.gauss(0.0, story.noise)
+            if station.id in story.names and epoch >= story.begin:
+                value += rng.uniform(-story.scatter, story.scatter)
+            key = f"{station.id}.displacement"
+            held[key].append(Reading(instant(now_s), instant(now_s), 0, value, 0.0, value, None, ()))
+            newest[key] = Newest(now_s, now_s)
+        edge = anchor_at(instant(now_s), span_s)
+        readings = {k: tuple(r for r in v if r.observed_at > edge) for k, v in held.items()}
+        decision = decide(site, memory, View(readings, newest), instant(now_s), warm)
+        memory = Memory.read(json.loads(json.dumps(decision.memory.spell())))
+        found.append(decision)
+    return found
+
+
+def levels_after(story: Scattering, looks: Sequence[Decision]) -> tuple[int, list[int]]:
+    """The level that stood when the scatter began, and those since."""
+    return looks[story.begin - 1].level, [look.level for look in looks[story.begin :]]
+
+
+def count(seeds: range) -> dict[str, int]:
+    """How many sites rose, before the clock of the question and at all, rose to the top, and fell."""
+    found = dict.fromkeys(("sites", "stood", "rose_before_clock", "top_before_clock", "rose", "top", "fell"), 0)
+    for seed in seeds:
+        story = draw_scattering(seed)
+        before, after = levels_after(story, play_scattering(story))
+        first = after[: round(story.site.fusion.verify_within_s / story.step_s)]
+        facts = {
+            "sites": True, "stood": before > 0, "fell": min(after) < before, "rose": max(after) > before,
+            "rose_before_clock": max(first) > before, "top": max(after) == 3 > before,
+            "top_before_clock": max(first) == 3 > before,
+        }  # fmt: skip
+        for name, fact in facts.items():
+            found[name] += fact
+    return found
+
+
+def still(story: Scattering, **changes: object) -> Scattering:
+    """The same with what differs."""
+    return replace(story, **changes)
+
+
+if __name__ == "__main__":
+    print(count(range(174)))
