@@ -24,8 +24,8 @@ def upgrade() -> None:
     op.create_table(
         "anomaly",
         sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("at", Instant, nullable=False),
-        sa.Column("detector", sa.String(length=64), nullable=False),
+        sa.Column("at", Instant, autoincrement=False, nullable=False),
+        sa.Column("detector", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("score", sa.Double(), nullable=False),
         sa.Column("threshold", sa.Double(), nullable=False),
         sa.Column("budget", sa.Double(), nullable=False),
@@ -155,7 +155,7 @@ def upgrade() -> None:
     op.create_table(
         "conformal_state",
         sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("model", sa.String(length=64), nullable=False),
+        sa.Column("model", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("horizon_s", sa.Double(), nullable=False),
         sa.Column("nominal", sa.Double(), nullable=False),
         sa.Column("alpha_t", sa.Double(), nullable=False),
@@ -177,7 +177,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "digest",
-        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("recipient", sa.String(length=256), nullable=False),
         sa.Column("day", sa.String(length=10), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
@@ -253,9 +253,9 @@ def upgrade() -> None:
     op.create_index("ix_duty_rota_team", "duty_rota", ["site", "team"], unique=False)
     op.create_table(
         "duty_turn",
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("team", sa.String(length=64), nullable=False),
-        sa.Column("from_at", Instant, nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("team", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("from_at", Instant, autoincrement=False, nullable=False),
         sa.Column("to_at", Instant, nullable=False),
         sa.Column("day", sa.String(length=10), nullable=False),
         sa.Column("person", sa.Text(), nullable=True),
@@ -387,9 +387,9 @@ def upgrade() -> None:
     op.create_index("ix_forecast_target", "forecast", ["target_at"], unique=False)
     op.create_table(
         "forecast_chance",
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("criterion", sa.String(length=64), nullable=False),
-        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("criterion", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("evaluated_at", Instant, nullable=False),
         sa.Column("data_until", Instant, nullable=False),
@@ -464,8 +464,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "instrument",
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("judged_at", Instant, nullable=False),
         sa.Column("battery_v", sa.Double(), nullable=True),
         sa.Column("battery_at", Instant, nullable=True),
@@ -481,8 +481,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "instrument_finding",
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("since", Instant, nullable=False),
@@ -496,8 +496,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "instrument_month",
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("month", sa.String(length=7), nullable=False),
         sa.Column("expected", sa.Integer(), nullable=False),
         sa.Column("received", sa.Integer(), nullable=False),
@@ -532,8 +532,8 @@ def upgrade() -> None:
     op.create_index("ix_job_run_started", "job_run", ["job", "started_at"], unique=False)
     op.create_table(
         "known_device",
-        sa.Column("token_sha256", sa.String(length=64), nullable=False),
-        sa.Column("user_name", sa.String(length=64), nullable=False),
+        sa.Column("token_sha256", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("used_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("token_sha256", "user_name"),
     )
@@ -555,7 +555,7 @@ def upgrade() -> None:
     op.create_index("ix_maintenance_site", "maintenance", ["site", "to_at"], unique=False)
     op.create_table(
         "model",
-        sa.Column("model_hash", sa.String(length=64), nullable=False),
+        sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=64), nullable=False),
         sa.Column("task", sa.String(length=32), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=True),
@@ -572,7 +572,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "model_gate",
-        sa.Column("model_hash", sa.String(length=64), nullable=False),
+        sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("horizon_s", sa.Double(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("since", Instant, nullable=False),
@@ -663,7 +663,7 @@ def upgrade() -> None:
     op.create_table(
         "observation",
         sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("observed_at", Instant, nullable=False),
+        sa.Column("observed_at", Instant, autoincrement=False, nullable=False),
         sa.Column("revision", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("received_at", Instant, nullable=False),
         sa.Column("value_raw", sa.Double(), nullable=False),
@@ -704,9 +704,9 @@ def upgrade() -> None:
     op.create_table(
         "observation_summary",
         sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("starts_at", Instant, nullable=False),
+        sa.Column("starts_at", Instant, autoincrement=False, nullable=False),
         sa.Column("span_s", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("made_at", Instant, nullable=False),
+        sa.Column("made_at", Instant, autoincrement=False, nullable=False),
         sa.Column("median", sa.Double(), nullable=True),
         sa.Column("minimum", sa.Double(), nullable=True),
         sa.Column("maximum", sa.Double(), nullable=True),
@@ -747,7 +747,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "password_guess",
-        sa.Column("user_name", sa.String(length=64), nullable=False),
+        sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("os_user", sa.String(length=128), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("next_at", Instant, nullable=False),
@@ -756,7 +756,7 @@ def upgrade() -> None:
     op.create_table(
         "point_observation",
         sa.Column("point_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("observed_at", Instant, nullable=False),
+        sa.Column("observed_at", Instant, autoincrement=False, nullable=False),
         sa.Column("revision", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("received_at", Instant, nullable=False),
         sa.Column("value_raw", sa.Double(), nullable=False),
@@ -806,9 +806,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "rate_now",
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("criterion", sa.String(length=64), nullable=False),
-        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("criterion", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("quantity", sa.Text(), nullable=False),
         sa.Column("unit", sa.Text(), nullable=False),
         sa.Column("level", sa.Integer(), nullable=False),
@@ -829,8 +829,8 @@ def upgrade() -> None:
     op.create_table(
         "reading_gap",
         sa.Column("series_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("to_at", Instant, nullable=False),
-        sa.Column("from_at", Instant, nullable=False),
+        sa.Column("to_at", Instant, autoincrement=False, nullable=False),
+        sa.Column("from_at", Instant, autoincrement=False, nullable=False),
         sa.Column("missing", sa.Integer(), nullable=False),
         sa.Column("found_at", Instant, nullable=False),
         sa.Column("filled_at", Instant, nullable=True),
@@ -838,7 +838,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "recovery_code",
-        sa.Column("code_sha256", sa.String(length=64), nullable=False),
+        sa.Column("code_sha256", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("user_name", sa.String(length=64), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("used_at", Instant, nullable=True),
@@ -926,7 +926,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "scene",
-        sa.Column("scene_hash", sa.String(length=64), nullable=False),
+        sa.Column("scene_hash", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=256), nullable=False),
         sa.Column("acquired_at", Instant, nullable=True),
@@ -947,10 +947,10 @@ def upgrade() -> None:
     op.create_index("ix_scene_site", "scene", ["site", "acquired_at"], unique=False)
     op.create_table(
         "scene_change",
-        sa.Column("scene_hash", sa.String(length=64), nullable=False),
-        sa.Column("model_hash", sa.String(length=64), nullable=False),
-        sa.Column("polygon_id", sa.String(length=64), nullable=False),
-        sa.Column("judged_at", Instant, nullable=False),
+        sa.Column("scene_hash", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("polygon_id", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("judged_at", Instant, autoincrement=False, nullable=False),
         sa.Column("change", sa.String(length=16), nullable=False),
         sa.Column("parent_id", sa.Text(), nullable=True),
         sa.Column("grown_m2", sa.Double(), nullable=True),
@@ -963,9 +963,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "scene_footprint",
-        sa.Column("scene_hash", sa.String(length=64), nullable=False),
-        sa.Column("model_hash", sa.String(length=64), nullable=False),
-        sa.Column("polygon_id", sa.String(length=64), nullable=False),
+        sa.Column("scene_hash", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("model_hash", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("polygon_id", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("class", sa.Text(), server_default="landslide", nullable=False),
         sa.Column("parent_id", sa.Text(), nullable=True),
@@ -1022,7 +1022,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "scene_unsure",
-        sa.Column("scene_hash", sa.String(length=64), nullable=False),
+        sa.Column("scene_hash", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("tile", sa.Integer(), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("model_hash", sa.String(length=64), nullable=False),
@@ -1062,7 +1062,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "second_factor",
-        sa.Column("user_name", sa.String(length=64), nullable=False),
+        sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("secret", sa.Text(), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("last_step", sa.Integer(), nullable=False),
@@ -1088,7 +1088,7 @@ def upgrade() -> None:
     op.create_index("ix_sequence_gap_open", "sequence_gap", ["site", "source", "boot_id"], unique=False)
     op.create_table(
         "sequence_state",
-        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("source", sa.String(length=128), nullable=False),
         sa.Column("boot_id", BigId, autoincrement=False, nullable=False),
         sa.Column("station", sa.String(length=64), nullable=False),
@@ -1121,7 +1121,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "service_check",
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("state", sa.String(length=8), nullable=False),
         sa.Column("since", Instant, nullable=False),
         sa.Column("checked_at", Instant, nullable=False),
@@ -1165,7 +1165,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "site",
-        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("latitude", sa.Double(), nullable=False),
         sa.Column("longitude", sa.Double(), nullable=False),
@@ -1219,7 +1219,7 @@ def upgrade() -> None:
     op.create_index("ix_site_proposal_site", "site_proposal", ["site", "state"], unique=False)
     op.create_table(
         "site_state",
-        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("level_source", sa.Text(), nullable=False),
         sa.Column("since", Instant, nullable=False),
@@ -1272,8 +1272,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "station",
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("id", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("latitude", sa.Double(), nullable=True),
         sa.Column("longitude", sa.Double(), nullable=True),
         sa.Column("height_m", sa.Double(), nullable=True),
@@ -1290,8 +1290,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "station_state",
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("since", Instant, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -1305,7 +1305,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "user_account",
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
@@ -1320,7 +1320,7 @@ def upgrade() -> None:
     op.create_index("ix_user_account_os_user", "user_account", ["os_user"], unique=True)
     op.create_table(
         "web_session",
-        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("token_sha256", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("user_name", sa.String(length=64), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("expires_at", Instant, nullable=False),
@@ -1383,9 +1383,9 @@ def upgrade() -> None:
     op.create_index("ix_event_confirmation_event", "event_confirmation", ["event_id"], unique=False)
     op.create_table(
         "outage_station",
-        sa.Column("outage_id", BigId, nullable=False),
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("station", sa.String(length=64), nullable=False),
+        sa.Column("outage_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("station", sa.String(length=64), autoincrement=False, nullable=False),
         sa.Column("expected", sa.Integer(), nullable=True),
         sa.Column("received", sa.Integer(), nullable=False),
         sa.Column("late", sa.Integer(), nullable=False),
@@ -1400,7 +1400,7 @@ def upgrade() -> None:
     op.create_table(
         "point",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("point_set_id", BigId, nullable=False),
+        sa.Column("point_set_id", BigId, autoincrement=False, nullable=False),
         sa.Column("pid", sa.String(length=64), nullable=False),
         sa.Column("latitude", sa.Double(), nullable=False),
         sa.Column("longitude", sa.Double(), nullable=False),
@@ -1418,7 +1418,7 @@ def upgrade() -> None:
         "point_delivery",
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("point_set_id", BigId, nullable=False),
+        sa.Column("point_set_id", BigId, autoincrement=False, nullable=False),
         sa.Column("file", sa.Text(), nullable=False),
         sa.Column("received_at", Instant, nullable=False),
         sa.Column("newest_at", Instant, nullable=False),
@@ -1434,7 +1434,7 @@ def upgrade() -> None:
         "point_issue",
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("point_set_id", BigId, nullable=False),
+        sa.Column("point_set_id", BigId, autoincrement=False, nullable=False),
         sa.Column("delivery_id", BigId, nullable=False),
         sa.Column("known_at", Instant, nullable=False),
         sa.Column("issued_at", Instant, nullable=False),
@@ -1461,7 +1461,7 @@ def upgrade() -> None:
         "point_look",
         sa.Column("id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("point_set_id", BigId, nullable=False),
+        sa.Column("point_set_id", BigId, autoincrement=False, nullable=False),
         sa.Column("delivery_id", BigId, nullable=False),
         sa.Column("known_at", Instant, nullable=False),
         sa.Column("looked_at", Instant, nullable=False),
@@ -1533,7 +1533,7 @@ def upgrade() -> None:
     op.create_table(
         "alert_event",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("alert_id", BigId, nullable=False),
+        sa.Column("alert_id", BigId, autoincrement=False, nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("at", Instant, nullable=False),
         sa.Column("data_time", Instant, nullable=True),
@@ -1559,7 +1559,7 @@ def upgrade() -> None:
     op.create_table(
         "alert_outcome",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("alert_id", BigId, nullable=False),
+        sa.Column("alert_id", BigId, autoincrement=False, nullable=False),
         sa.Column("class", sa.String(length=32), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
@@ -1600,7 +1600,7 @@ def upgrade() -> None:
     op.create_table(
         "point_forecast",
         sa.Column("point_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("point_issue_id", BigId, nullable=False),
+        sa.Column("point_issue_id", BigId, autoincrement=False, nullable=False),
         sa.Column("value_mm", sa.Double(), nullable=True),
         sa.Column("middle_1_mm", sa.Double(), nullable=True),
         sa.Column("middle_2_mm", sa.Double(), nullable=True),
@@ -1625,7 +1625,7 @@ def upgrade() -> None:
     op.create_table(
         "point_happening",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("point_look_id", BigId, nullable=False),
+        sa.Column("point_look_id", BigId, autoincrement=False, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("common", sa.Boolean(), nullable=False),
@@ -1709,7 +1709,7 @@ def upgrade() -> None:
     op.create_table(
         "notification",
         sa.Column("id", BigId, nullable=False),
-        sa.Column("alert_id", BigId, nullable=False),
+        sa.Column("alert_id", BigId, autoincrement=False, nullable=False),
         sa.Column("event_id", BigId, nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("ledger", sa.String(length=16), nullable=False),
@@ -1761,7 +1761,7 @@ def upgrade() -> None:
         "point_anomaly",
         sa.Column("point_happening_id", BigId, autoincrement=False, nullable=False),
         sa.Column("point_id", BigId, autoincrement=False, nullable=False),
-        sa.Column("at", Instant, nullable=False),
+        sa.Column("at", Instant, autoincrement=False, nullable=False),
         sa.Column("detector", sa.String(length=64), nullable=False),
         sa.Column("part", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
