@@ -141,7 +141,7 @@ def test_motion_against_the_declared_direction_is_a_question(kind):
     assert word.undecided
     for text in word.undecided.values():
         assert "against the declared direction, over " in text
-        assert "either azimuth_deg or the instrument is wrong" in text
+        assert "either its direction (azimuth_deg) in the site file or the instrument is wrong" in text
     assert "against the declared direction" in word.reason
     assert "not surely" not in word.reason
     assert not judge(kind, draw_rows(1, 1.0, 0.0, 0.0, 200.0), 20.0).undecided
@@ -154,7 +154,7 @@ def test_motion_across_the_declared_direction_is_a_question(turned):
     assert word.undecided
     assert " across the declared direction, over 20 " in word.undecided[2]
     for text in word.undecided.values():
-        assert "either azimuth_deg or the instrument is wrong" in text
+        assert "either its direction (azimuth_deg) in the site file or the instrument is wrong" in text
     assert not judge("velocity", draw_rows(1, 1.0, 0.0, 0.0, 120.0), 30.0, plunge_deg=0.0).undecided
 
 
@@ -190,7 +190,7 @@ def test_a_single_series_that_goes_backwards_is_a_question_as_well():
     (word,) = entry.rule(criterion, windows)
     assert word.reason == "velocity -24.00 ± 0.06 mm/day in 6d, over 2 mm/day against the declared direction"
     assert word.undecided[2].startswith("it moves 24 ± ")
-    assert "over 20 mm/day: either its sign or the instrument is wrong" in word.undecided[2]
+    assert "over 20 mm/day: either its sign in the site file or the instrument is wrong" in word.undecided[2]
 
 
 # ---- noise ---------------------------------------------------------------------------------------------------------

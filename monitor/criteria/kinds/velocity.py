@@ -57,8 +57,8 @@ _AGAINST: Final = Template(
 )
 _ACROSS: Final = Template(
     "criterion.velocity.across",
-    "it moves {rate} ± {error} in {window} across the declared direction, over {bound}: either {key} or the "
-    "instrument is wrong",
+    "it moves {rate} ± {error} in {window} across the declared direction, over {bound}: either {key} in the "
+    "site file or the instrument is wrong",
 )
 _ITS_SIGN: Final = Template("criterion.velocity.its_sign", "its sign")()
 _ITS_DIRECTION: Final = Template("criterion.velocity.its_direction", "its direction (azimuth_deg)")()
