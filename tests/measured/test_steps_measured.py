@@ -197,7 +197,7 @@ def test_a_step_that_silence_follows_is_movement(nepal):
 def test_steps_in_two_groups_are_movement_and_on_one_reference_a_question(nepal):
     pair = [o for o in nepal if o.station in {"CHLM", "KKN4"}]
     apart = play(make_site(["CHLM", "KKN4"]), pair)
-    assert next(now for now, d in apart if d.level > 0) == day("2015-04-27T12:00"), "one more epoch of each"
+    assert next(now for now, d in apart if d.level > 0) == day("2015-04-28T12:00"), "two more epochs of each"
     assert top(apart) == 3
     together = play(make_site(["CHLM", "KKN4"], reference="BASE"), pair)
     assert max(d.level for now, d in together if now < day("2015-04-29")) == 0

@@ -177,7 +177,7 @@ def test_places_drivers_and_facts_reach_the_networks(
     monkeypatch.setattr("monitor.worker.compute.run", run)
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path / "models")}})
     said = train.run(database, config, site, now)
-    assert "gru " in said
+    assert "gru: " in said
     assert "graph-gru" in said
     assert "reads R1.rain, R1.rain_next_24h (100 % missing), season, distance_m, height_m" in said, (
         "each comes too late"
