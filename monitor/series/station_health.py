@@ -39,8 +39,8 @@ _FLAGGED: Final = Template("health.flagged", "its newest value is flagged and no
 _SCATTERS: Final = Template(
     "health.scatters",
     "it cannot be judged, for it scatters by {size} where {usual} is usual. It raises no level before its clock is "
-    "over, and lowers none until a person does, its noise is learnt anew after {n} readings like these, or others that "
-    "raised the level were in sight for the whole time of recovery",
+    "over and lowers none by itself. A person may lower the level, or others that raised it and were in sight for the "
+    "whole time of recovery; after {n} readings like these its noise is learnt anew",
 )
 
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()

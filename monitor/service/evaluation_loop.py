@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
-from monitor.alerting.decision.evaluate import EvaluationResult
-from monitor.alerting.decision.evaluator import Evaluator
+from monitor.alerting.decision.evaluate import EvaluationResult, Evaluator
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.store.database.engine import Database

@@ -20,6 +20,7 @@ from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site
 from monitor.alerting.decision.reading_cache import Looking
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.message import GROWN
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.ingest.message import Message
@@ -201,9 +202,11 @@ class Live:
 
 
 def live_history(db: Database) -> list[tuple[datetime, str, str, int, str]]:
-    """Every change of an alert that the decision or the person who set the level made."""
-    query = select(alert_event.c.at, alert.c.ledger, alert.c.key, alert_event.c.to_level, alert_event.c.reason).join(
-        alert, alert.c.id == alert_event.c.alert_id
+    """Every change of an alert that the decision or the person who set the level made; a reminder changes nothing."""
+    query = (
+        select(alert_event.c.at, alert.c.ledger, alert.c.key, alert_event.c.to_level, alert_event.c.reason)
+        .join(alert, alert.c.id == alert_event.c.alert_id)
+        .where(alert_event.c.reason_id.is_distinct_from(GROWN.id))
     )
     with db.read() as c:
         return sorted((r.at, r.ledger, r.key, r.to_level, r.reason) for r in c.execute(query))

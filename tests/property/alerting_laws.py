@@ -501,7 +501,7 @@ class Statistics:
             "verify": any(":verify" in k for look in looks for k in look.decision.memory.conditions),
             "rain": any(v.level for look in looks for k, v in look.decision.memory.votes.items() if k == "r|R"),
             "rule": any(k.startswith("rule|") for look in looks for k in look.decision.memory.supporters),
-            "fast": any("no further" in v.reason for look in looks for v in look.decision.memory.votes.values()),
+            "fast": any("counts at once" in v.reason for look in looks for v in look.decision.memory.votes.values()),
             "lowered": any("bounds" in look.decision.evidence for look in looks),
             "covered": any(
                 (v["pended"] or "").startswith("maintenance")

@@ -50,9 +50,10 @@ def merge(windows: Windows, declared: Sequence[Assessment], measured: Sequence[A
 def _merge(windows: Windows, declared: Assessment, measured: Assessment) -> Assessment:
     if declared == measured:
         return measured
-    high = high_level(windows.site)
+    high, vote = high_level(windows.site), windows.memory.votes.get(declared.key)
     raises = measured.raise_level if measured.raise_level >= high else 0
-    holds = measured.hold_level if measured.hold_level >= high else 0
+    # what never asked for a high level is not held by the error of one
+    holds = measured.hold_level if vote is not None and min(vote.level, measured.hold_level) >= high else 0
     told = replace(measured, reason=_WITHOUT(text=measured.reason, text2=_explain_without(windows, measured.station)))
     counts = told if (raises, holds) > (declared.raise_level, declared.hold_level) else declared
     newest = [w.newest_s for w in (declared, measured) if w.heard and w.newest_s is not None]

@@ -18,8 +18,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from monitor.alerting.decision import decide
-from monitor.alerting.decision.evaluate import evaluate_site
-from monitor.alerting.decision.evaluator import Evaluator
+from monitor.alerting.decision.evaluate import Evaluator, evaluate_site
 from monitor.criteria.table import KINDS
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold

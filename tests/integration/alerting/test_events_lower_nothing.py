@@ -116,7 +116,7 @@ def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(s
     slope.now += HOUR / 2
     stand_behind(slope, ADA, BO)
     slope.now -= HOUR / 2
-    assert [slope.live(1, jump=jump).level for jump in ({"G1": 200.0} if whole else JUMP, None)] == [0, 0]
+    assert [slope.live(1, jump=jump).level for jump in ({"G1": 200.0} if whole else JUMP, None, None)] == [0, 0, 0]
     with slope.database.write() as c:
         if whole:
             take_event_back(c, slope.site, 1, ADA, "a lorry at the seismometer", slope.now)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.alerting.decision.evaluator import Evaluator
+from monitor.alerting.decision.evaluate import Evaluator
 from monitor.criteria.scope import reach_s, wanted_series
 from monitor.criteria.table import KINDS
 from monitor.domain.instants import epoch_s

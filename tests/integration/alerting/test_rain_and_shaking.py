@@ -249,5 +249,5 @@ def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(s
         with slope.write() as c:
             add_observations(c, say(n, 300.0 if n < 135 else 500.0, now), now)
         levels[n] = evaluate_site(slope, site, now + HOUR / 60, "data").level
-    assert {levels[n] for n in range(131, 136)} == {0}
-    assert levels[136] == 3, levels
+    assert {levels[n] for n in range(131, 137)} == {0}
+    assert levels[137] == 3, levels

@@ -329,12 +329,11 @@ def in_process(monkeypatch):
     """Workers run here, and a `gru` answers with what lld says: the life cycle does not look inside."""
     real = jobs.forecast
 
-    def forecast_as(panel, model, horizons_s, *, checkpoint, conformal, motion, fits, limits):
+    def forecast_as(panel, model, horizons_s, *, checkpoint, conformal, motion, limits):
         if model != "gru":
             return real(
-                panel, model, horizons_s, checkpoint=checkpoint, conformal=conformal, motion=motion, fits=fits,
-                limits=limits,
-            )  # fmt: skip
+                panel, model, horizons_s, checkpoint=checkpoint, conformal=conformal, motion=motion, limits=limits
+            )
         answer = real(panel, "lld", horizons_s, conformal=conformal, motion=motion, limits=limits)
         rows = tuple(replace(r, model="gru", model_hash=checkpoint, shown=True, skill=0.5) for r in answer.rows)
         return replace(answer, rows=rows)

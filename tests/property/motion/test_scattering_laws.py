@@ -16,7 +16,7 @@ from monitor.series.noise import BURST, CALM, LEARNT, find_burst
 from monitor.series.step_fates import keeps_its_way
 from monitor.series.tracks import Track
 from tests.property.alerting_histories import SOAK, Motion, levels, quiet, run
-from tests.property.scattering_sites import draw_scattering, levels_after, play_scattering, still
+from tests.property.motion.scattering_sites import draw_scattering, levels_after, play_scattering, still
 
 QUIET_SITES = range(400 if SOAK else 16)
 MOVING_SITES = range(400 if SOAK else 12)
