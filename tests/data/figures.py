@@ -27,7 +27,8 @@ UNIT = (
     r"|minutes?|seconds?)(?![\w])"
 )
 COUNTED = (
-    r"(?:needed|hits?|data epochs?|epochs?|stations?|readings?|windows?|looks?|times|standard errors?|errors|steps?"
+    r"(?:needed|witness(?:es)?|hits?|data epochs?|epochs?|stations?|readings?|windows?|looks?|times|standard errors?"
+    r"|errors|steps?"
     r"|of the bound|open|open alerts?|alerts?|not acknowledged|sessions?|series|sites?|rows?|tables?|messages?|filters"
     r"|recipients?|notified|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
     r"|ok|silent|stale|stuck|flagged|unknown|to be verified|without a stage"
