@@ -1,0 +1,272 @@
+"""What fell by the readings of a gauge: the one rule for counters, and for two sums of one interval.
+
+A counter that falls was reset only where it then shows little beside what it showed; a count of 16 or 32 bits that was
+full begins anew. Otherwise the counter was corrected: nothing fell, and that interval is not known. What comes back
+within some readings never fell, and what was undone within some readings never rose.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Final
+
+# envelope of the greatest point rain ever measured, 422 mm * D**0.475 with D in h (Paulhus 1965, Monthly Weather
+# Review 93): more than this in one interval is taken for a fault of the gauge
+RECORD_MM: Final = 422.0
+RECORD_EXPONENT: Final = 0.475
+RESET_SHARE: Final = 0.1  # of what a counter showed: what a reset leaves at most
+GLITCH_SHARE: Final = 0.2  # of a jump: so far beyond where it began it may end, and was none
+BACK_READINGS: Final = 12  # within so many readings a counter that comes back never fell
+ROUNDING: Final = 1e-6  # of what a counter shows: single precision, no fall
+FULL: Final = (2.0**16, 2.0**32)
+# what one count stands for, mm: tips of 0.01 in to 1 mm, and tenths and hundredths as loggers write them
+COUNTS_MM: Final = (0.01, 0.02, 0.05, 0.1, 0.127, 0.2, 0.25, 0.254, 0.5, 1.0)
+# of the greatest rain ever measured: what may have fallen while a full count began anew, by the coarsest count that fits
+# and by finer ones, of which one or the other is full almost anywhere
+WRAP_SHARES: Final = (0.1, 0.01)
+TWICE_SHARE: Final = 0.75  # of gaps that agree: fewer from one to the next, as many to the next but one
+EARLY_AFTER: Final = 3  # gaps between sums, the last of which may come early
+OVERLAP_SHARE: Final = 0.05  # so much shorter than stated intervals may be: clocks differ
+
+
+@dataclass(slots=True)
+class Counted:
+    """What a counter counted, reading by reading.
+
+    Attributes:
+        times_s: Of its readings.
+        amounts_mm: Since the reading before.
+        unknown: Stretches in which nobody knows what fell.
+        resets_s: Readings at which it had begun anew: what fell before that is lost.
+    """
+
+    times_s: list[float] = field(default_factory=list)
+    amounts_mm: list[float] = field(default_factory=list)
+    unknown: list[tuple[float, float]] = field(default_factory=list)
+    resets_s: list[float] = field(default_factory=list)
+
+    @property
+    def known(self) -> list[tuple[float, float]]:
+        """(instant, mm since the reading before) where all of it is known: not of the first reading."""
+        ends = {*self.resets_s, *(to_s for _, to_s in self.unknown)}
+        return [(t, mm) for t, mm in list(zip(self.times_s, self.amounts_mm, strict=True))[1:] if t not in ends]
+
+
+@dataclass(slots=True)
+class _Fall:
+    """A counter that fell: at which reading, what it had shown, the least it showed since, and whether as a reset."""
+
+    at: int
+    top: float
+    low: float
+    was_reset: bool
+
+
+def most_mm(span_s: float) -> float:
+    """The greatest rain ever measured in a time, mm."""
+    return RECORD_MM * float((span_s / 3600.0) ** RECORD_EXPONENT)
+
+
+def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
+    """What fell between the readings of a counter.
+
+    A jump beyond any rain is left out, and believed to be another counter when it stays.
+
+    Args:
+        rows: Instant in seconds and what the counter showed in mm, in order of time.
+        interval_s: Between two readings, seconds.
+
+    >>> reset = count_up([(0.0, 5.0), (60.0, 5.5), (120.0, 0.0), (180.0, 0.25)], 60.0)
+    >>> reset.amounts_mm, reset.known
+    ([0.0, 0.5, 0.0, 0.25], [(60.0, 0.5), (180.0, 0.25)])
+    >>> dip = count_up([(0.0, 85.2), (60.0, 85.1), (120.0, 85.3)], 60.0)
+    >>> round(sum(dip.amounts_mm), 6), dip.unknown
+    (0.1, [])
+    >>> count_up([(0.0, 85.2), (60.0, 50.0), (120.0, 50.2)], 60.0).unknown
+    [(0.0, 60.0)]
+    """
+    found = Counted()
+    shown: list[float] = []
+    falls: list[_Fall] = []
+    odd: tuple[float, float] | None = None
+    for at_s, value in rows:
+        if not shown:
+            found.times_s.append(at_s)
+            found.amounts_mm.append(0.0)
+            shown.append(value)
+            continue
+        at_before, before = found.times_s[-1], shown[-1]
+        stays = odd is not None and value >= odd[1] and value - odd[1] <= most_mm(max(interval_s, at_s - odd[0]))
+        if stays and odd is not None:
+            found.unknown.append((at_before, odd[0]))  # what fell until another counter stood there
+            before = odd[1]
+        number = len(shown)
+        falls = [fall for fall in falls if number - fall.at < BACK_READINGS]
+        back = next((fall for fall in falls if _is_back(fall, before, value)), None)
+        wrapped = _unwrap(before, value, max(interval_s, at_s - at_before))
+        amount, is_known = value - before, True
+        if back is not None:
+            amount, is_known = max(0.0, value - back.top), value >= back.top * (1.0 - ROUNDING)
+        elif value < before * (1.0 - ROUNDING) and wrapped is None:
+            amount, is_known = (value, True) if value <= RESET_SHARE * before else (0.0, False)
+        elif value < before:
+            amount, value = (wrapped, value) if wrapped is not None else (0.0, before)
+        if amount > most_mm(max(interval_s, at_s - at_before)):
+            odd = (at_s, value)
+            continue
+        odd = None
+        if back is not None:
+            _undo(found, back.at)
+            shown[back.at :] = [back.top] * (number - back.at)  # what it showed meanwhile says nothing
+            falls = [fall for fall in falls if fall.at < back.at]
+        elif value < before and wrapped is None:
+            undone = None if value <= RESET_SHARE * before else _find_undone(found, shown, value)
+            if undone is not None:
+                _undo(found, undone)
+                shown[undone:] = [shown[undone - 1]] * (number - undone)
+                amount, is_known = max(0.0, value - shown[undone - 1]), True
+                falls = [fall for fall in falls if fall.at < undone]
+            else:
+                falls.append(_Fall(number, before, value, value <= RESET_SHARE * before))
+                found.resets_s += [at_s] if falls[-1].was_reset else []
+        for fall in falls:
+            fall.low = min(fall.low, value)
+        found.times_s.append(at_s)
+        found.amounts_mm.append(amount)
+        shown.append(value)
+        if not is_known:
+            found.unknown.append((at_before, at_s))
+    return found
+
+
+def _is_back(fall: _Fall, before: float, value: float) -> bool:
+    """Whether a counter is where it was before it fell, most of the way in one step: rain takes its time."""
+    rise = value - before
+    if rise <= 0.0 or rise < 0.5 * (fall.top - fall.low):
+        return False
+    if fall.was_reset:
+        return (1.0 - RESET_SHARE) * fall.top <= value <= fall.top + GLITCH_SHARE * rise
+    return value >= fall.top - GLITCH_SHARE * (fall.top - fall.low)
+
+
+def _find_undone(found: Counted, shown: Sequence[float], value: float) -> int | None:
+    """The reading at which a counter jumped up, to be back now about where it had been."""
+    for number in range(len(shown) - 1, max(0, len(shown) - BACK_READINGS), -1):
+        start, rise = shown[number - 1], shown[number] - shown[number - 1]
+        if rise > 0.0 and start * (1.0 - ROUNDING) <= value <= start + GLITCH_SHARE * rise:
+            return number
+        if start < value:
+            return None
+    return None
+
+
+def _undo(found: Counted, number: int) -> None:
+    """Nothing fell from a reading on, and that is known."""
+    found.amounts_mm[number:] = [0.0] * (len(found.amounts_mm) - number)
+    from_s = found.times_s[number - 1]
+    found.unknown = [one for one in found.unknown if one[0] < from_s]
+    found.resets_s = [at_s for at_s in found.resets_s if at_s <= from_s]
+
+
+def _unwrap(before: float, value: float, span_s: float) -> float | None:
+    """What fell while a count of 16 or 32 bits was full and began anew, mm; None where it was not full.
+
+    >>> round(_unwrap(6553.5, 0.3, 600.0), 3), _unwrap(6200.0, 0.3, 600.0)
+    (0.4, None)
+    """
+    if value > RESET_SHARE * before:
+        return None
+    most = most_mm(span_s)
+    counts = [count for count in reversed(COUNTS_MM) if _is_counted(before, count) and _is_counted(value, count)]
+    fallen = [
+        (full * count - before + value, WRAP_SHARES[0 if count == counts[0] else 1] * most)
+        for full in FULL for count in counts if before < full * count
+    ]  # fmt: skip
+    return min((mm for mm, least in fallen if mm <= least), default=None)
+
+
+def _is_counted(value: float, count_mm: float) -> bool:
+    number = value / count_mm
+    return abs(number - round(number)) <= max(0.01, ROUNDING * number)
+
+
+# ---- sums of intervals -------------------------------------------------------------------------------------------
+
+
+def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tuple[float, float]]:
+    """Of sums nearer to each other than half an interval the one on the beat of those before; else the first.
+
+    A last one that comes early after a regular beat waits for the next, which says whether it is of that beat.
+
+    Args:
+        rows: End of the interval in seconds and what fell in it, in order of time.
+        interval_s: Length of each, seconds.
+
+    >>> pick_sums([(600.0, 4.0), (648.0, 4.0), (1200.0, 2.0), (1248.0, 2.0)], 600.0)
+    [(600.0, 4.0), (1200.0, 2.0)]
+    """
+    found: list[tuple[float, float]] = []
+    half_s, first = 0.5 * interval_s, 0
+    while first < len(rows):
+        last = first + 1
+        while last < len(rows) and rows[last][0] - rows[first][0] < half_s:
+            last += 1
+        one = rows[first]
+        if found and last - first > 1:
+            beat_s = found[-1][0]
+            one = min(rows[first:last], key=lambda row: abs((row[0] - beat_s + half_s) % interval_s - half_s))
+        found.append(one)
+        while last < len(rows) and rows[last][0] - one[0] < half_s:
+            last += 1
+        first = last
+    if len(found) > EARLY_AFTER and _is_early([t for t, _ in found[-EARLY_AFTER - 1 :]], interval_s):
+        found.pop()
+    return found
+
+
+def _is_early(times_s: Sequence[float], interval_s: float) -> bool:
+    """Whether the last sum comes early after others that kept the beat: nobody knows yet whether it is one of them."""
+    *before_s, last_s = (b - a for a, b in pairwise(times_s))
+    is_regular = all(abs(gap - interval_s) <= OVERLAP_SHARE * interval_s for gap in before_s)
+    return is_regular and last_s < (1.0 - OVERLAP_SHARE) * interval_s
+
+
+def find_overlaps(times_s: Sequence[float], interval_s: float) -> list[float]:
+    """Ends of sums by which more time was covered than passed, whatever the jitter: a fault of the gauge.
+
+    Args:
+        times_s: Ends of the intervals, of which none is nearer than half an interval to another.
+        interval_s: Length that is stated of each, seconds.
+
+    >>> find_overlaps([600.0, 1200.0, 1800.0], 600.0), find_overlaps([600.0, 900.0, 1200.0], 600.0)
+    ([], [1200.0])
+    """
+    found = []
+    over_s = 0.0
+    for before_s, at_s in pairwise(times_s):
+        over_s = max(0.0, over_s + (1.0 - OVERLAP_SHARE) * interval_s - (at_s - before_s))
+        if over_s > 0.5 * interval_s:
+            found.append(at_s)
+    return found
+
+
+def usual_interval_s(times_s: Sequence[float]) -> float:
+    """The interval of sums that nobody states: the usual gap, or that to the next but one where each comes twice.
+
+    Raises:
+        ValueError: fewer than two instants.
+
+    >>> usual_interval_s([0.0, 48.0, 600.0, 648.0, 1200.0, 1248.0]), usual_interval_s([0.0, 60.0, 120.0])
+    (600.0, 60.0)
+    """
+    agreeing: dict[float, float] = {}
+    for lag in (1, 2):
+        gaps = [b - a for a, b in zip(times_s, times_s[lag:], strict=False)]
+        if gaps:
+            middle = median(gaps)
+            agreeing[middle] = sum(abs(gap - middle) <= OVERLAP_SHARE * middle for gap in gaps) / len(gaps)
+    if not agreeing:
+        raise ValueError("one reading is no series")
+    (each, share), *others = agreeing.items()
+    return next((two for two, of_two in others if share < TWICE_SHARE <= of_two), each)
