@@ -22,8 +22,8 @@ ROUNDING: Final = 1e-6  # of what a counter shows: single precision, no fall
 FULL: Final = (2.0**16, 2.0**32)
 # what one count stands for, mm: tips of 0.01 in to 1 mm, and tenths and hundredths as loggers write them
 COUNTS_MM: Final = (0.01, 0.02, 0.05, 0.1, 0.127, 0.2, 0.25, 0.254, 0.5, 1.0)
-# of the greatest rain ever measured: what may have fallen while a full count began anew, by the coarsest count that fits
-# and by finer ones, of which one or the other is full almost anywhere
+# of the greatest rain ever measured: what may have fallen while a full count began anew, by the coarsest count that
+# fits, and by finer ones, of which one or the other is full almost anywhere
 WRAP_SHARES: Final = (0.1, 0.01)
 TWICE_SHARE: Final = 0.75  # of gaps that agree: fewer from one to the next, as many to the next but one
 EARLY_AFTER: Final = 3  # gaps between sums, the last of which may come early
@@ -86,58 +86,110 @@ def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
     >>> count_up([(0.0, 85.2), (60.0, 50.0), (120.0, 50.2)], 60.0).unknown
     [(0.0, 60.0)]
     """
-    found = Counted()
-    shown: list[float] = []
-    falls: list[_Fall] = []
-    odd: tuple[float, float] | None = None
+    counter = _Counter(interval_s)
     for at_s, value in rows:
-        if not shown:
-            found.times_s.append(at_s)
-            found.amounts_mm.append(0.0)
-            shown.append(value)
-            continue
-        at_before, before = found.times_s[-1], shown[-1]
-        stays = odd is not None and value >= odd[1] and value - odd[1] <= most_mm(max(interval_s, at_s - odd[0]))
-        if stays and odd is not None:
-            found.unknown.append((at_before, odd[0]))  # what fell until another counter stood there
-            before = odd[1]
-        number = len(shown)
-        falls = [fall for fall in falls if number - fall.at < BACK_READINGS]
-        back = next((fall for fall in falls if _is_back(fall, before, value)), None)
-        wrapped = _unwrap(before, value, max(interval_s, at_s - at_before))
-        amount, is_known = value - before, True
-        if back is not None:
-            amount, is_known = max(0.0, value - back.top), value >= back.top * (1.0 - ROUNDING)
-        elif value < before * (1.0 - ROUNDING) and wrapped is None:
-            amount, is_known = (value, True) if value <= RESET_SHARE * before else (0.0, False)
-        elif value < before:
-            amount, value = (wrapped, value) if wrapped is not None else (0.0, before)
-        if amount > most_mm(max(interval_s, at_s - at_before)):
-            odd = (at_s, value)
-            continue
-        odd = None
-        if back is not None:
-            _undo(found, back.at)
-            shown[back.at :] = [back.top] * (number - back.at)  # what it showed meanwhile says nothing
-            falls = [fall for fall in falls if fall.at < back.at]
-        elif value < before and wrapped is None:
-            undone = None if value <= RESET_SHARE * before else _find_undone(found, shown, value)
-            if undone is not None:
-                _undo(found, undone)
-                shown[undone:] = [shown[undone - 1]] * (number - undone)
-                amount, is_known = max(0.0, value - shown[undone - 1]), True
-                falls = [fall for fall in falls if fall.at < undone]
-            else:
-                falls.append(_Fall(number, before, value, value <= RESET_SHARE * before))
-                found.resets_s += [at_s] if falls[-1].was_reset else []
-        for fall in falls:
+        counter.take(at_s, value)
+    return counter.found
+
+
+class _Counter:
+    """A counter as it is read, reading by reading."""
+
+    def __init__(self, interval_s: float) -> None:
+        self.found = Counted()
+        self._interval_s = interval_s
+        self._shown: list[float] = []
+        self._falls: list[_Fall] = []
+        self._odd: tuple[float, float] | None = None  # a jump beyond any rain, at the reading before
+
+    def take(self, at_s: float, value: float) -> None:
+        """What fell by one more reading, and what earlier ones mean beside it."""
+        if not self._shown:
+            self._keep(at_s, value, 0.0)
+            return
+        at_before, number = self.found.times_s[-1], len(self._shown)
+        before = self._find_base(at_before, at_s, value)
+        if before * (1.0 - ROUNDING) <= value < before:
+            value = before
+        span_s = max(self._interval_s, at_s - at_before)
+        self._falls = [fall for fall in self._falls if number - fall.at < BACK_READINGS]
+        step = self._judge(before, value, span_s)
+        if step.amount_mm > most_mm(span_s):
+            self._odd = (at_s, value)
+            return
+        self._odd = None
+        if step.undoes is not None:
+            self._undo(*step.undoes)
+        if step.falls:
+            self._falls.append(_Fall(number, before, value, step.is_reset))
+        for fall in self._falls:
             fall.low = min(fall.low, value)
-        found.times_s.append(at_s)
-        found.amounts_mm.append(amount)
-        shown.append(value)
-        if not is_known:
-            found.unknown.append((at_before, at_s))
-    return found
+        self.found.unknown += [] if step.is_known else [(at_before, at_s)]
+        self.found.resets_s += [at_s] if step.is_reset else []
+        self._keep(at_s, value, step.amount_mm)
+
+    def _keep(self, at_s: float, value: float, amount_mm: float) -> None:
+        self.found.times_s.append(at_s)
+        self.found.amounts_mm.append(amount_mm)
+        self._shown.append(value)
+
+    def _find_base(self, at_before: float, at_s: float, value: float) -> float:
+        """What the counter showed before: another counter, where a jump stays."""
+        if self._odd is not None:
+            odd_s, odd = self._odd
+            if 0.0 <= value - odd <= most_mm(max(self._interval_s, at_s - odd_s)):
+                self.found.unknown.append((at_before, odd_s))
+                return odd
+        return self._shown[-1]
+
+    def _judge(self, before: float, value: float, span_s: float) -> "_Step":
+        back = next((fall for fall in self._falls if _is_back(fall, before, value)), None)
+        if back is not None:
+            is_whole = value >= back.top * (1.0 - ROUNDING)
+            return _Step(max(0.0, value - back.top), is_known=is_whole, undoes=(back.at, back.top))
+        if value >= before:
+            return _Step(value - before)
+        wrapped = _unwrap(before, value, span_s)
+        if wrapped is not None:
+            return _Step(wrapped)
+        if value <= RESET_SHARE * before:
+            return _Step(value, falls=True, is_reset=True)
+        undone = self._find_undone(value)
+        if undone is not None:
+            start = self._shown[undone - 1]
+            return _Step(max(0.0, value - start), undoes=(undone, start))
+        return _Step(0.0, falls=True, is_known=False)
+
+    def _find_undone(self, value: float) -> int | None:
+        """The reading at which the counter jumped up, to be back now about where it had been."""
+        shown = self._shown
+        for number in range(len(shown) - 1, max(0, len(shown) - BACK_READINGS), -1):
+            start, rise = shown[number - 1], shown[number] - shown[number - 1]
+            if rise > 0.0 and start * (1.0 - ROUNDING) <= value <= start + GLITCH_SHARE * rise:
+                return number
+            if start < value:
+                return None
+        return None
+
+    def _undo(self, number: int, level: float) -> None:
+        """Nothing fell from a reading on, and that is known; what the counter showed meanwhile says nothing."""
+        count, from_s = len(self._shown) - number, self.found.times_s[number - 1]
+        self.found.amounts_mm[number:] = [0.0] * count
+        self._shown[number:] = [level] * count
+        self._falls = [fall for fall in self._falls if fall.at < number]
+        self.found.unknown = [one for one in self.found.unknown if one[0] < from_s]
+        self.found.resets_s = [at_s for at_s in self.found.resets_s if at_s <= from_s]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one reading of a counter says: what fell, and the reading from which on it undoes what was believed."""
+
+    amount_mm: float
+    is_known: bool = True
+    falls: bool = False
+    is_reset: bool = False
+    undoes: tuple[int, float] | None = None
 
 
 def _is_back(fall: _Fall, before: float, value: float) -> bool:
@@ -148,25 +200,6 @@ def _is_back(fall: _Fall, before: float, value: float) -> bool:
     if fall.was_reset:
         return (1.0 - RESET_SHARE) * fall.top <= value <= fall.top + GLITCH_SHARE * rise
     return value >= fall.top - GLITCH_SHARE * (fall.top - fall.low)
-
-
-def _find_undone(found: Counted, shown: Sequence[float], value: float) -> int | None:
-    """The reading at which a counter jumped up, to be back now about where it had been."""
-    for number in range(len(shown) - 1, max(0, len(shown) - BACK_READINGS), -1):
-        start, rise = shown[number - 1], shown[number] - shown[number - 1]
-        if rise > 0.0 and start * (1.0 - ROUNDING) <= value <= start + GLITCH_SHARE * rise:
-            return number
-        if start < value:
-            return None
-    return None
-
-
-def _undo(found: Counted, number: int) -> None:
-    """Nothing fell from a reading on, and that is known."""
-    found.amounts_mm[number:] = [0.0] * (len(found.amounts_mm) - number)
-    from_s = found.times_s[number - 1]
-    found.unknown = [one for one in found.unknown if one[0] < from_s]
-    found.resets_s = [at_s for at_s in found.resets_s if at_s <= from_s]
 
 
 def _unwrap(before: float, value: float, span_s: float) -> float | None:
