@@ -15,6 +15,7 @@ from typing import Final
 # Review 93): more than this in one interval is taken for a fault of the gauge
 RECORD_MM: Final = 422.0
 RECORD_EXPONENT: Final = 0.475
+DAY_S: Final = 86_400.0
 RESET_SHARE: Final = 0.1  # of what a counter showed: what a reset leaves at most
 GLITCH_SHARE: Final = 0.2  # of a jump: so far beyond where it began it may end, and was none
 BACK_READINGS: Final = 12  # within so many readings a counter that comes back never fell
@@ -27,6 +28,9 @@ COUNTS_MM: Final = (0.01, 0.02, 0.05, 0.1, 0.127, 0.2, 0.25, 0.254, 0.5, 1.0)
 WRAP_SHARES: Final = (0.1, 0.01)
 TWICE_SHARE: Final = 0.75  # of gaps that agree: fewer from one to the next, as many to the next but one
 EARLY_AFTER: Final = 3  # gaps between sums, the last of which may come early
+RISES_LEAST: Final = 8  # of a sum that adds up, where it falls in no more than a fifth as many places
+FALLS_MOST: Final = 0.2
+ANEW_LEAST: Final = 3  # times that a sum of the day begins anew, and readings of a day between
 OVERLAP_SHARE: Final = 0.05  # so much shorter than stated intervals may be: clocks differ
 
 
@@ -303,3 +307,32 @@ def usual_interval_s(times_s: Sequence[float]) -> float:
         raise ValueError("one reading is no series")
     (each, share), *others = agreeing.items()
     return next((two for two, of_two in others if share < TWICE_SHARE <= of_two), each)
+
+
+# ---- running sums ------------------------------------------------------------------------------------------------
+
+
+def adds_up(rows: Sequence[tuple[float, float]]) -> bool | None:
+    """Whether amounts add up from a beginning, as those of a counter or since midnight; None where nobody can tell.
+
+    Sums of intervals fall about as often as they rise. A running sum falls where it begins anew alone.
+
+    Args:
+        rows: Instant in seconds and amount, in order of time.
+
+    >>> adds_up([(600.0 * k, 0.2 * (k // 2)) for k in range(40)]), adds_up([(0.0, 0.0), (600.0, 0.2)])
+    (True, None)
+    >>> adds_up([(600.0 * k, 0.2 * (k % 2)) for k in range(40)])
+    False
+    """
+    pairs = list(pairwise(rows))
+    rises = sum(b > a for (_, a), (_, b) in pairs)
+    falls = [at_s for (_, a), (at_s, b) in pairs if b < a]
+    if rises >= RISES_LEAST and len(falls) <= FALLS_MOST * rises:
+        return True
+    # it begins anew at one time of the day, and never falls between: sums of intervals fall whenever rain ends
+    is_wet = sum(value > 0.0 for _, value in rows) >= ANEW_LEAST * len(falls)
+    if len(falls) >= ANEW_LEAST and is_wet and len({at_s % DAY_S for at_s in falls}) == 1:
+        a_day = len({at_s % DAY_S for at_s, _ in rows})
+        return True if a_day > ANEW_LEAST else None
+    return False if len(falls) > max(1, 2 * FALLS_MOST * rises) else None

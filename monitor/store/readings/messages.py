@@ -368,9 +368,7 @@ def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: d
     return opened
 
 
-def _lay_in_order(
-    seen: Mapping[int, SequenceMark], last_seq: int | None
-) -> tuple[int, list[tuple[int, SequenceMark]]]:
+def _lay_in_order(seen: Mapping[int, SequenceMark], last_seq: int | None) -> tuple[int, list[tuple[int, SequenceMark]]]:
     """Where a count is full, and messages in their order: those after a full count are counted on beyond it."""
     known = [*seen, *([] if last_seq is None else [last_seq])]
     full = next((f for f in _FULL if f - _NEAR <= max(known) < f), 0)

@@ -16,7 +16,9 @@ T0 = parse("2026-01-01T00:00:00Z")
 
 def note(database, *batches):
     for batch in batches:
-        marks = [SequenceMark("north", "G1", "logger", 7, seq, T0 + timedelta(seconds=k)) for k, seq in enumerate(batch)]
+        marks = [
+            SequenceMark("north", "G1", "logger", 7, seq, T0 + timedelta(seconds=k)) for k, seq in enumerate(batch)
+        ]
         with database.write() as c:
             note_sequences(c, marks, T0)
     with database.read() as c:
