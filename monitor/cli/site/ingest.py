@@ -1,8 +1,8 @@
 """`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
+from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Line, Said
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
@@ -162,12 +162,13 @@ def _read(
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
         who = prove(database, by, site_id) if accepts and database is not None else None
         _hold_to_sites(pipeline, database, who)
+        grids = _read_grids(files, asked, given, said, stack) if len(files) > 1 else {}
         for file in files:
             try:
                 form = choose_for(file, asked, given)
                 points = READERS[form].content is Content.POINTS
                 has_points |= points
-                with _behind_walls(file, form, said) as walled:
+                with grids[file]() if file in grids else _behind_walls(file, form, said) as walled:
                     if points:
                         result = _read_points(file, place, form, said, database, walled)
                     else:
@@ -195,6 +196,53 @@ def _read(
         session.say(f"what could not be read waits in the view rejected_messages; {again}")
     if bad or unread:
         raise typer.Exit(PARTLY)
+
+
+def _read_grids(
+    files: Sequence[Path], asked: str | None, given: Mapping[str, object], said: Said, stack: ExitStack
+) -> "dict[Path, Callable[[], AbstractContextManager[Opened | None]]]":
+    """The grids of a folder, read before anything of them is stored; what a worker refuses is refused in its turn.
+
+    Raises:
+        ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
+    """
+    found: dict[Path, Callable[[], AbstractContextManager[Opened | None]]] = {}
+    claims: dict[datetime, list[tuple[Path, frozenset[str]]]] = {}
+    for file in files:
+        try:
+            form = choose_for(file, asked, given)
+            if form != "grid":
+                continue
+            opened = stack.enter_context(_behind_walls(file, form, said))
+        except ConfigError as error:
+            found[file] = partial(_refuse, error)
+            continue
+        if opened is None:
+            continue
+        found[file] = partial(nullcontext, opened)
+        with opened.readings() as lines:
+            for line in lines:
+                _claim(file, line, claims)
+    return found
+
+
+@contextmanager
+def _refuse(error: ConfigError) -> Iterator[None]:
+    raise error
+    yield
+
+
+def _claim(file: Path, line: Line, claims: dict[datetime, list[tuple[Path, frozenset[str]]]]) -> None:
+    stations = frozenset(str(row["station"]) for row, _ in line.rows)
+    at = next((row["time"] for row, _ in line.rows), None)
+    for other, there in claims.get(at, ()) if at is not None else ():
+        if both := sorted(stations & there):
+            raise ConfigError(
+                f"{file} and {other.name} both say what {both[0]} measured at {at}: nothing is stored. Where the name "
+                "says the day alone, add the time of the day to it (20240105T0630Z), or import the files by themselves"
+            )
+    if at is not None:
+        claims.setdefault(at, []).append((file, stations))
 
 
 @contextmanager

@@ -19,26 +19,30 @@ from monitor.ingest.grids.stack import Array, Stack
 
 
 @contextmanager
-def open_geotiff(path: Path) -> Iterator[Stack]:
+def open_geotiff(path: Path, *, ends: bool) -> Iterator[Stack]:
     """Open a raster; values are nothing where its mask or nodata says so.
+
+    Args:
+        path: the file.
+        ends: where a name says when an interval begins and ends, the end counts: values are sums of it.
 
     Raises:
         ConfigError: it is no such raster, lies in no place, or a band has no date; one line.
     """
     try:
         with open_raster(path) as source:
-            yield _read_stack(path, source)
+            yield _read_stack(path, source, ends=ends)
     except (ImageryError, RasterioError, OSError, ValueError, MemoryError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split()).removeprefix(f'{path}: ')[:300]}") from None
 
 
-def _read_stack(path: Path, source: Any) -> Stack:
+def _read_stack(path: Path, source: Any, *, ends: bool) -> Stack:
     t = source.transform
     if source.crs is None or t.b or t.d:
         raise ConfigError(f"{path}: expected a raster with coordinates whose rows run east to west")
     x = t.c + t.a * (np.arange(source.width) + 0.5)
     y = t.f + t.e * (np.arange(source.height) + 0.5)
-    times = _find_times(path, source)
+    times = _find_times(path, source, ends=ends)
     units = {unit or "" for unit in source.units}
     if len(units) > 1:
         raise ConfigError(f"{path}: bands in different units: {', '.join(sorted(units))}")
@@ -57,21 +61,21 @@ def _read_stack(path: Path, source: Any) -> Stack:
     )
 
 
-def _find_times(path: Path, source: Any) -> tuple[datetime, ...]:
-    named = [find_date(text or "") for text in source.descriptions]
+def _find_times(path: Path, source: Any, *, ends: bool) -> tuple[datetime, ...]:
+    named = [find_date(text or "", ends=ends) for text in source.descriptions]
     if all(named):
         return tuple(at for at in named if at is not None)
     if source.count == 1:
         tags = source.tags()
         for text in (tags.get("ACQUIRED_AT"), path.name):
-            if text and (at := _read_tag(text)):
+            if text and (at := _read_tag(text, ends=ends)):
                 return (at,)
     raise ConfigError(f"{path}: band {named.index(None) + 1} has no date (YYYYMMDD) in its name")
 
 
-def _read_tag(text: str) -> datetime | None:
+def _read_tag(text: str, *, ends: bool) -> datetime | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        return find_date(text)
+        return find_date(text, ends=ends)
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -33,7 +33,7 @@ def _open_stack(path: Path, said: Said, *, ends: bool) -> AbstractContextManager
 
     if said.variable is not None:
         raise ConfigError(f"{path}: --variable belongs to netCDF files")
-    return open_geotiff(path)
+    return open_geotiff(path, ends=ends)
 
 
 # ---- at stations -------------------------------------------------------------------------------------------------
@@ -54,6 +54,8 @@ def open_grid(path: Path, said: Said) -> Iterator[Iterator[Line]]:
         if quantity in QUANTITIES and unit not in UNITS:
             usual = "rain is the sum of an interval" if quantity == RAIN else "give a file in a unit of the quantity"
             raise ConfigError(f"{stack.name}: unit {unit!r} is none of {quantity}: {usual}")
+        if len(set(stack.times)) < len(stack.times):
+            raise ConfigError(f"{stack.name}: two layers have the same time")
         cells = {p.station: found for p in said.places if (found := stack.find_cells(p, said.window_m)) is not None}
         if not cells:
             raise ConfigError(f"{stack.name}: none of {len(said.places)} stations with a place stands on this grid")
