@@ -1,8 +1,9 @@
 """What fell by the readings of a gauge: the one rule for counters, and for two sums of one interval.
 
-A counter that falls was reset only where it then shows little beside what it showed; a count of 16 or 32 bits that was
-full begins anew. Otherwise the counter was corrected: nothing fell, and that interval is not known. What comes back
-within some readings never fell, and what was undone within some readings never rose.
+A counter that falls was reset only where it then shows little beside what it showed, or falls at one time of the day
+alone, as a sum since midnight does; a count of 16 or 32 bits that was full begins anew. Otherwise the counter was
+corrected: nothing fell, and that interval is not known. What comes back within some readings never fell, and what was
+undone within some readings never rose.
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ WRAP_SHARES: Final = (0.1, 0.01)
 TWICE_SHARE: Final = 0.75  # of gaps that agree: fewer from one to the next, as many to the next but one
 EARLY_AFTER: Final = 3  # gaps between sums, the last of which may come early
 RISES_LEAST: Final = 8  # of a sum that adds up, where it falls in no more than a fifth as many places
+RISES_CLEAR: Final = 48  # so many are enough without a rest
+RESTS_LEAST: Final = 3
 FALLS_MOST: Final = 0.2
 ANEW_LEAST: Final = 3  # times that a sum of the day begins anew, and readings of a day between
 OVERLAP_SHARE: Final = 0.05  # so much shorter than stated intervals may be: clocks differ
@@ -90,18 +93,27 @@ def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
     >>> count_up([(0.0, 85.2), (60.0, 50.0), (120.0, 50.2)], 60.0).unknown
     [(0.0, 60.0)]
     """
-    counter = _Counter(interval_s)
+    counter = _Counter(interval_s, _find_restart(rows))
     for at_s, value in rows:
         counter.take(at_s, value)
     return counter.found
 
 
+def _find_restart(rows: Sequence[tuple[float, float]]) -> float | None:
+    """The time of the day at which a counter begins anew each day, UTC; None where it does not."""
+    falls = [(at_s, value <= RESET_SHARE * before) for (_, before), (at_s, value) in pairwise(rows) if value < before]
+    clocks = {at_s % DAY_S for at_s, _ in falls}
+    is_daily = len(falls) > 1 and len(clocks) == 1 and any(to_little for _, to_little in falls)
+    return clocks.pop() if is_daily else None
+
+
 class _Counter:
     """A counter as it is read, reading by reading."""
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, restart_s: float | None) -> None:
         self.found = Counted()
         self._interval_s = interval_s
+        self._restart_s = restart_s
         self._shown: list[float] = []
         self._falls: list[_Fall] = []
         self._odd: tuple[float, float] | None = None  # a jump beyond any rain, at the reading before
@@ -117,7 +129,8 @@ class _Counter:
             value = before
         span_s = max(self._interval_s, at_s - at_before)
         self._falls = [fall for fall in self._falls if number - fall.at < BACK_READINGS]
-        step = self._judge(before, value, span_s)
+        restarts = value < before and self._restart_s == at_s % DAY_S
+        step = _Step(value, is_reset=True) if restarts else self._judge(before, value, span_s)
         if step.amount_mm > most_mm(span_s):
             self._odd = (at_s, value)
             return
@@ -328,7 +341,8 @@ def adds_up(rows: Sequence[tuple[float, float]]) -> bool | None:
     pairs = list(pairwise(rows))
     rises = sum(b > a for (_, a), (_, b) in pairs)
     falls = [at_s for (_, a), (at_s, b) in pairs if b < a]
-    if rises >= RISES_LEAST and len(falls) <= FALLS_MOST * rises:
+    rests = sum(a == b > 0.0 for (_, a), (_, b) in pairs)  # sums of intervals are nothing while it is dry
+    if rises >= RISES_LEAST and len(falls) <= FALLS_MOST * rises and (rests >= RESTS_LEAST or rises >= RISES_CLEAR):
         return True
     # it begins anew at one time of the day, and never falls between: sums of intervals fall whenever rain ends
     is_wet = sum(value > 0.0 for _, value in rows) >= ANEW_LEAST * len(falls)

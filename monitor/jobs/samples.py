@@ -88,11 +88,11 @@ def read_samples(c: Connection, series: Watched, since: datetime, now: datetime,
 def read_driver(c: Connection, series_id: int, spec: SeriesSpec, since: datetime, now: datetime) -> Timed:
     """The fit readings of a series in (since, now] as known at `now`; of rain what fell, as criteria count it."""
     readings = stream_readings(c, series_id, since, now, now)
-    fit = ((epoch_s(r.observed_at), r.value) for r in readings if is_fit(r))
+    fit: Iterable[tuple[float, float]] = ((epoch_s(r.observed_at), r.value) for r in readings if is_fit(r))
     if spec.stamp == "counter":
-        fit = iter(count_up(list(fit), spec.interval_s).known)
+        fit = count_up(list(fit), spec.interval_s).known
     elif spec.quantity == "rain" and spec.stamp == "interval_end":
-        fit = iter(pick_sums(list(fit), spec.interval_s))
+        fit = pick_sums(list(fit), spec.interval_s)
     times, values = array("d"), array("d")
     for at_s, value in fit:
         times.append(at_s)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pyproj import CRS
@@ -16,6 +16,9 @@ from detection.imagery.raster.untrusted import open_raster
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import find_date
 from monitor.ingest.grids.stack import Array, Stack
+from monitor.ingest.grids.sums import may_add_up
+
+TAGGED: Final = 8  # bands whose tags are read
 
 
 @contextmanager
@@ -56,9 +59,13 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> Stack:
         plain: Array = np.ma.filled(found, np.nan) * scales + offsets
         return plain
 
+    tags = [source.tags(), *(source.tags(band) for band in range(1, min(source.count, TAGGED) + 1))]
+    texts = [str(text) for each in tags for text in each.values()]
+    called = {text for each in tags for key, text in each.items() if key.upper() in {"GRIB_ELEMENT", "VARIABLE"}}
     return Stack(
-        path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0]
-    )
+        path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0],
+        may_add_up=any(may_add_up(name, texts) for name in called or {""}),
+    )  # fmt: skip
 
 
 def _find_times(path: Path, source: Any, *, ends: bool) -> tuple[datetime, ...]:

@@ -50,6 +50,17 @@ def test_a_count_that_is_full_begins_anew(full, count_mm):
     )
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_a_sum_since_midnight_is_what_fell_also_where_it_rains_at_midnight(seed):
+    chance = random.Random(seed)
+    rain = [[chance.choice([0.0, 0.0, 0.2, 1.0]) for _ in range(24)] for _ in range(6)]
+    shown = [sum(day[: k + 1]) for day in rain for k in range(24)]
+    missed = sum(sum(before) for before, day in pairwise(rain) if day[0] >= sum(before))  # it does not fall
+    found = read(*shown, step_s=3600.0)
+    assert sum(found.amounts_mm) == pytest.approx(sum(map(sum, rain)) - rain[0][0] - missed)
+    assert not found.unknown
+
+
 def draw(chance):
     """Truth by interval, what the counter shows, and in which intervals it was set to another count."""
     truth, shown, corrected = [0.0], [round(chance.uniform(20.0, 400.0), 1)], set()
