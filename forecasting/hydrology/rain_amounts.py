@@ -28,6 +28,7 @@ COUNTS_MM: Final = (0.01, 0.02, 0.05, 0.1, 0.127, 0.2, 0.25, 0.254, 0.5, 1.0)
 # fits, and by finer ones, of which one or the other is full almost anywhere
 WRAP_SHARES: Final = (0.1, 0.01)
 TWICE_SHARE: Final = 0.75  # of gaps that agree: fewer from one to the next, as many to the next but one
+TOTALS_S: Final = (3600.0, 10_800.0, 21_600.0, 43_200.0, DAY_S)  # for which totals are made of shorter sums
 EARLY_AFTER: Final = 3  # gaps between sums, the last of which may come early
 RISES_LEAST: Final = 8  # of a sum that adds up, where it falls in no more than a fifth as many places
 RISES_CLEAR: Final = 48  # so many are enough without a rest
@@ -273,6 +274,39 @@ def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tu
     if len(found) > EARLY_AFTER and _is_early([t for t, _ in found[-EARLY_AFTER - 1 :]], interval_s):
         found.pop()
     return found
+
+
+def drop_totals(rows: Sequence[tuple[float, float, float | None]], interval_s: float) -> list[tuple[float, float]]:
+    """Sums of intervals, where an interval whose sum was replaced by the total of an hour or a day keeps its own.
+
+    Args:
+        rows: End of the interval in seconds, what it says now and what it said first (None: the same), by time.
+        interval_s: Length of each, seconds.
+
+    >>> drop_totals([(600.0 * k, 2.0, None) for k in range(1, 6)] + [(3600.0, 12.0, 2.0)], 600.0)[-1]
+    (3600.0, 2.0)
+    """
+    found: list[tuple[float, float]] = []
+    for at_s, value, first in rows:
+        own = value if first is None or not _is_total(found, at_s, value, first, interval_s) else first
+        found.append((at_s, own))
+    return found
+
+
+def _is_total(
+    before: Sequence[tuple[float, float]], at_s: float, value: float, first: float, interval_s: float
+) -> bool:  # fmt: skip
+    """Whether a sum is what fell in a longer time that ends with its interval, and not a correction of its own."""
+    for span_s in TOTALS_S:
+        count = round(span_s / interval_s) - 1  # sums before this one
+        if count < 1 or len(before) < count or value <= first:
+            continue
+        parts = before[-count:]
+        is_whole = abs(parts[0][0] - (at_s - count * interval_s)) < 0.5 * interval_s
+        total = first + sum(mm for _, mm in parts)
+        if is_whole and abs(total - value) <= max(0.06, 0.005 * value):  # tenths that were rounded
+            return True
+    return False
 
 
 def _is_early(times_s: Sequence[float], interval_s: float) -> bool:

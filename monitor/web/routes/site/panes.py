@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.criteria.rain_gauge import make_gauge
+from monitor.criteria.rain_gauge import make_gauge, read_gauge
+from monitor.domain.decision import View
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE
@@ -22,7 +23,7 @@ from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.readings.extremes import Stretch, count_up_to, load_firsts, load_sound, load_stretches
-from monitor.store.readings.observations import SeriesRow, load_series
+from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.web.context import AskedRange, Context, Range, context_of
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import (
@@ -238,11 +239,13 @@ def _count_rain(
         stretches = load_stretches(c, [(s.id, 1.0)], edges, now)
         if spec.stamp == "event" or not any(_has_too_many(one, edges, spec.interval_s) for one in stretches):
             return {one.number: one.total for one in stretches}
-    if are_many and spec.stamp == "counter":
-        rows = load_firsts(c, [s.id], [begin, *edges], now).get(s.id, [])
+    if are_many:
+        read = load_firsts(c, [s.id], [begin, *edges], now) if spec.stamp == "counter" else None
+        rows = (load_sound(c, [s.id], begin, edges[-1], now) if read is None else read).get(s.id, [])
+        gauge = make_gauge([(parse(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
     else:
-        rows = load_sound(c, [s.id], begin, edges[-1], now).get(s.id, [])
-    gauge = make_gauge([(parse(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
+        view = View({f"{s.station}.{s.quantity}": tuple(load_readings(c, s.id, begin, edges[-1], now))})
+        gauge = read_gauge(view, spec, s.station, s.quantity, edges[-1].timestamp())
     found: dict[int, float] = {}
     ends = [edge.timestamp() for edge in edges]
     for at_s, amount in zip(gauge.times_s, gauge.amounts_mm, strict=True) if gauge is not None else ():

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from forecasting.hydrology import rain_amounts
-from forecasting.hydrology.rain_amounts import count_up, find_overlaps, pick_sums, usual_interval_s
+from forecasting.hydrology.rain_amounts import count_up, drop_totals, find_overlaps, pick_sums, usual_interval_s
 
 STEP = 600.0
 
@@ -140,6 +140,20 @@ def test_totals_of_an_hour_beside_its_parts_are_left_out_or_a_fault():
         assert sum(mm for _, mm in found) == pytest.approx(72.0), minute
     found = pick_sums(sorted([*parts, *[(k * 3600.0 + 300.0, 12.0) for k in range(1, 6)]]), 600.0)
     assert len(find_overlaps([t for t, _ in found], 600.0)) >= 5
+
+
+@pytest.mark.parametrize("span", [6, 18, 36, 144])
+def test_a_total_that_replaced_the_sum_of_its_last_interval_is_left_out(span):
+    chance = random.Random(span)
+    own = [(k * 600.0, round(chance.choice([0.0, 0.2, 1.4]), 1)) for k in range(1, 2 * span + 1)]
+    rows = [
+        (t, round(sum(mm for _, mm in own[k + 1 - span : k + 1]), 1) if (k + 1) % span == 0 else mm, mm)
+        for k, (t, mm) in enumerate(own)
+    ]
+    found = drop_totals([(t, now, first if now != first else None) for t, now, first in rows], 600.0)
+    assert found == own
+    corrected = [(t, mm, None) for t, mm in own[:-1]] + [(own[-1][0], 55.5, own[-1][1])]
+    assert drop_totals(corrected, 600.0)[-1] == (own[-1][0], 55.5), "a correction of its own counts"
 
 
 @pytest.mark.parametrize("every_s", [300.0, 360.0, 480.0])
