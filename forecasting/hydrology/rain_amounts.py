@@ -9,6 +9,7 @@ undone within some readings never rose.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import fsum
 from statistics import median
 from typing import Final
 
@@ -303,7 +304,7 @@ def _is_total(
             continue
         parts = before[-count:]
         is_whole = abs(parts[0][0] - (at_s - count * interval_s)) < 0.5 * interval_s
-        total = first + sum(mm for _, mm in parts)
+        total = first + fsum(mm for _, mm in parts)
         if is_whole and abs(total - value) <= max(0.06, 0.005 * value):  # tenths that were rounded
             return True
     return False

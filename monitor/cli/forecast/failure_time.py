@@ -58,8 +58,8 @@ def watch(
 ) -> None:
     """Say at every instant what was known then: a window, trusted or not, and why. Never from later data.
 
-    Where nobody says whether the values rise or fall along the movement, both are tried, and the one with more trusted
-    windows is told.
+    Where nobody says whether the values rise or fall along the movement, both are tried. The one with more trusted
+    windows is printed.
     """
     from forecasting.kinematics.failure import FailureSpec, watch_failure
     from monitor.cli.forecast.curve_file import COLUMNS, read_curve
