@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from forecasting.data.bounds import DAMAGED, check_size, read_part
 from forecasting.data.covariates import Covariate, covariates_from_samples, rows_from_covariates
+from forecasting.data.kinds import find_kind
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
 from forecasting.data.series import (
     DAY_S,
@@ -26,6 +27,7 @@ from forecasting.data.series import (
     read_table,
 )
 from forecasting.errors import RecipeError
+from forecasting.hydrology.rain_amounts import count_undeclared
 
 BENCHMARKS = ("S", "SK", "G", "K")
 FORMATS = ("long", "wide", "solution", "points")
@@ -171,6 +173,14 @@ def read_records(
     return [_with_drivers(panel_from_samples(*part), drivers) for part in zip(parts, steps, strict=True)]
 
 
+def _count_rain(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
+    """What fell in each interval, as the service counts it."""
+    at, told = _drop_empty(times, values)
+    order = np.argsort(at, kind="stable")
+    rows = count_undeclared(list(zip(at[order].tolist(), told[order].tolist(), strict=True)))
+    return np.array([t for t, _ in rows]), np.array([mm for _, mm in rows])
+
+
 def _drop_empty(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
     told = np.asarray(values, dtype=float)
     finite = np.isfinite(told)
@@ -179,6 +189,7 @@ def _drop_empty(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
 
 def _with_drivers(panel: Panel, samples: Samples) -> Record:
     measured, outlooks = outlooks_from_samples(samples)
+    measured = {name: _count_rain(*one) if find_kind(name) == "rain" else one for name, one in measured.items()}
     covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel))
     return Record(replace(panel, drivers=rows_from_covariates(covariates, panel.step_s)), covariates)
 

@@ -345,6 +345,11 @@ def usual_interval_s(times_s: Sequence[float]) -> float:
     >>> usual_interval_s([0.0, 48.0, 600.0, 648.0, 1200.0, 1248.0]), usual_interval_s([0.0, 60.0, 120.0])
     (600.0, 60.0)
     """
+    return _find_interval(times_s)[0]
+
+
+def _find_interval(times_s: Sequence[float]) -> tuple[float, bool]:
+    """The interval, and whether so many gaps are of that length that it is one."""
     agreeing: dict[float, float] = {}
     for lag in (1, 2):
         gaps = [b - a for a, b in zip(times_s, times_s[lag:], strict=False)]
@@ -354,7 +359,25 @@ def usual_interval_s(times_s: Sequence[float]) -> float:
     if not agreeing:
         raise ValueError("one reading is no series")
     (each, share), *others = agreeing.items()
-    return next((two for two, of_two in others if share < TWICE_SHARE <= of_two), each)
+    twice = next((two for two, of_two in others if share < TWICE_SHARE <= of_two), None)
+    return (each, share >= TWICE_SHARE) if twice is None else (twice, True)
+
+
+def count_undeclared(rows: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """What fell by the readings of a gauge of which nobody states what they are; tips stay as they are.
+
+    Args:
+        rows: Instant in seconds and amount in mm, in order of time.
+
+    >>> count_undeclared([(600.0 * k, 0.5 * (k // 2)) for k in range(40)])[:3]
+    [(600.0, 0.0), (1200.0, 0.5), (1800.0, 0.0)]
+    """
+    if len(rows) < 2:
+        return list(rows)
+    interval_s, is_one = _find_interval([at_s for at_s, _ in rows])
+    if adds_up(rows):
+        return count_up(rows, interval_s).known
+    return pick_sums(rows, interval_s) if is_one else list(rows)
 
 
 # ---- running sums ------------------------------------------------------------------------------------------------

@@ -437,3 +437,21 @@ def test_a_station_whose_gaps_leave_no_score_is_named(tmp_path, capsys):
     assert "ENDED: no score at 6h, 1d" in said
     assert "691 of 721 intervals of 1h have a reading, the last at 2024-01-31T00:00:00" in said
     assert "ALL: no score" not in said
+
+
+def test_rain_of_a_record_is_what_fell_however_its_gauge_says_it(tmp_path):
+    chance = np.random.default_rng(5)
+    rain = chance.choice([0.0, 0.0, 0.2, 1.4], 24 * 40)
+    moved = [f"2024-01-{d:02}T00:00:00Z,G1,displacement_mm,{d}" for d in range(1, 31)]
+    at = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=k) for k in range(rain.size)]
+
+    def read(name, rows):
+        lines = [f"{t:%Y-%m-%dT%H:%M:%SZ},R1,rain_mm,{v:.1f}" for t, v in rows]
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(["time,station,quantity,value", *moved, *lines]) + "\n")
+        return read_record(path, Recipe()).covariates[0].values
+
+    own = read("own", zip(at, rain, strict=True))
+    twice = [(t + timedelta(minutes=late), v) for t, v in zip(at, rain, strict=True) for late in (0, 5)]
+    np.testing.assert_allclose(read("twice", twice), own)
+    np.testing.assert_allclose(read("counter", zip(at, np.cumsum(rain) + 50.0, strict=True))[1:], own[1:])
