@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from forecasting.hydrology.rain_amounts import adds_up
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
-from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
+from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units, read_trace
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.files.reader import Said
@@ -203,6 +203,9 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     decimal, thousands = settle_decimal(look, numbers, talk)
     facts.append(("decimal mark", COMMA if decimal == "," else POINT))
     missing = find_missing(look, numbers, decimal, thousands)
+    for word in [w for w in missing if read_trace(w, "rain") is not None]:
+        if all(_read_name(look, n).quantity == "rain" for n in numbers if word in look.columns[n]):
+            del missing[word]  # a trace is nothing that could be measured, and no gap
     counted = [_MISSING(word=word, n=Figure(n, "d")) for word, n in missing.items()]
     facts += [("no measurement", join(counted, ", "))] if counted else []
     tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
