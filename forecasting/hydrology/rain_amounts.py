@@ -95,27 +95,32 @@ def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
     >>> count_up([(0.0, 85.2), (60.0, 50.0), (120.0, 50.2)], 60.0).unknown
     [(0.0, 60.0)]
     """
-    counter = _Counter(interval_s, _find_restart(rows))
+    counter = _Counter(interval_s, _find_restart(rows, interval_s))
     for at_s, value in rows:
         counter.take(at_s, value)
     return counter.found
 
 
-def _find_restart(rows: Sequence[tuple[float, float]]) -> float | None:
-    """The time of the day at which a counter begins anew each day, UTC; None where it does not."""
+def _find_restart(rows: Sequence[tuple[float, float]], interval_s: float) -> int | None:
+    """The interval of the day, UTC, at whose end a counter begins anew each day; None where it does not."""
     falls = [(at_s, value <= RESET_SHARE * before) for (_, before), (at_s, value) in pairwise(rows) if value < before]
-    clocks = {at_s % DAY_S for at_s, _ in falls}
-    is_daily = len(falls) > 1 and len(clocks) == 1 and any(to_little for _, to_little in falls)
-    return clocks.pop() if is_daily else None
+    clocks = {_find_clock(at_s, interval_s) for at_s, _ in falls}
+    if len(falls) < 2 or len(clocks) != 1 or not any(to_little for _, to_little in falls):
+        return None
+    return clocks.pop() if len({_find_clock(at_s, interval_s) for at_s, _ in rows}) > ANEW_LEAST else None
+
+
+def _find_clock(at_s: float, interval_s: float) -> int:
+    return round(at_s % DAY_S / interval_s) % max(1, round(DAY_S / interval_s))
 
 
 class _Counter:
     """A counter as it is read, reading by reading."""
 
-    def __init__(self, interval_s: float, restart_s: float | None) -> None:
+    def __init__(self, interval_s: float, restart: int | None) -> None:
         self.found = Counted()
         self._interval_s = interval_s
-        self._restart_s = restart_s
+        self._restart = restart
         self._shown: list[float] = []
         self._falls: list[_Fall] = []
         self._odd: tuple[float, float] | None = None  # a jump beyond any rain, at the reading before
@@ -131,8 +136,8 @@ class _Counter:
             value = before
         span_s = max(self._interval_s, at_s - at_before)
         self._falls = [fall for fall in self._falls if number - fall.at < BACK_READINGS]
-        restarts = value < before and self._restart_s == at_s % DAY_S
-        step = _Step(value, is_reset=True) if restarts else self._judge(before, value, span_s)
+        restarts = value < before and self._restart == _find_clock(at_s, self._interval_s)
+        step = _Step(value, falls=True, is_reset=True) if restarts else self._judge(before, value, span_s)
         if step.amount_mm > most_mm(span_s):
             self._odd = (at_s, value)
             return

@@ -61,6 +61,13 @@ def test_a_sum_since_midnight_is_what_fell_also_where_it_rains_at_midnight(seed)
     assert not found.unknown
 
 
+def test_a_logger_that_shows_nothing_at_one_time_of_each_day_never_fell():
+    shown = [70.0 + k // 24 if k % 24 != 3 else 0.0 for k in range(24 * 6)]
+    assert sum(read(*shown, step_s=3600.0).amounts_mm) == pytest.approx(5.0)
+    daily = [90.0, 91.0, 0.0, 2.0, 30.0, 20.0, 21.0]
+    assert sum(read(*daily, step_s=86400.0).amounts_mm) == pytest.approx(32.0), "20 is a correction, no restart"
+
+
 def draw(chance):
     """Truth by interval, what the counter shows, and in which intervals it was set to another count."""
     truth, shown, corrected = [0.0], [round(chance.uniform(20.0, 400.0), 1)], set()
