@@ -409,7 +409,7 @@ def adds_up(rows: Sequence[tuple[float, float]]) -> bool | None:
         return True
     # it begins anew at one time of the day, and never falls between: sums of intervals fall whenever rain ends
     is_wet = sum(value > 0.0 for _, value in rows) >= ANEW_LEAST * len(falls)
-    if len(falls) >= ANEW_LEAST and is_wet and len({at_s % DAY_S for at_s in falls}) == 1:
-        a_day = len({at_s % DAY_S for at_s, _ in rows})
-        return True if a_day > ANEW_LEAST else None
+    are_alike = len({at_s % DAY_S for at_s in falls}) == 1 and len({at_s % DAY_S for at_s, _ in rows}) > ANEW_LEAST
+    if len(falls) >= ANEW_LEAST and is_wet and are_alike:
+        return True
     return False if len(falls) > max(1, 2 * FALLS_MOST * rises) else None

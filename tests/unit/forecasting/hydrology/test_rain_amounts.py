@@ -6,7 +6,14 @@ from itertools import pairwise
 import pytest
 
 from forecasting.hydrology import rain_amounts
-from forecasting.hydrology.rain_amounts import count_up, drop_totals, find_overlaps, pick_sums, usual_interval_s
+from forecasting.hydrology.rain_amounts import (
+    adds_up,
+    count_up,
+    drop_totals,
+    find_overlaps,
+    pick_sums,
+    usual_interval_s,
+)
 
 STEP = 600.0
 
@@ -173,6 +180,21 @@ def test_a_clock_that_differs_and_jitter_are_no_fault(every_s):
     chance = random.Random(3)
     times = [k * every_s + chance.uniform(-60.0, 60.0) for k in range(5000)]
     assert not find_overlaps([t for t, _ in pick_sums([(t, 0.0) for t in times], 600.0)], 600.0)
+
+
+@pytest.mark.parametrize("every_s", [600.0, 3600.0, 86400.0])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_running_sum_is_told_from_sums_of_intervals(every_s, seed):
+    chance = random.Random(seed)
+    rain = [round(chance.expovariate(0.5), 1) if chance.random() < 0.35 else 0.0 for _ in range(400)]
+    at = [k * every_s for k in range(1, 401)]
+    assert adds_up(list(zip(at, rain, strict=True))) is False
+    total, totals = 3.0, []
+    for k, mm in enumerate(rain):
+        total = 0.0 if k == 150 else total + mm
+        totals.append(total)
+    assert adds_up(list(zip(at, totals, strict=True))) is True
+    assert adds_up(list(zip(at, [0.0] * 400, strict=True))) is None
 
 
 def test_the_interval_of_sums_that_nobody_states():
