@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from forecasting.hydrology import rain_amounts
 from forecasting.hydrology.rain_amounts import count_up
 from monitor.alerting.decision.decide import decide
 from monitor.config.site import parse_site
+from monitor.criteria import rain_gauge
 from monitor.criteria.kinds.earthquake import inspection_key, list_inspections, lowered_factor
 from monitor.criteria.scope import wanted_series
 from monitor.criteria.table import CRITERIA
@@ -697,3 +699,60 @@ reason = "test"
     both = decide(place, Memory(), view([quake(0.06, T0 + 20 * H)], R1__rain=wet), at)
     assert both.level == 2
     assert decide(place, Memory(), view([quake(0.06, T0 + 20 * H)], R1__rain=rows([0.0] * 30)), at).level == 0
+
+
+# ---- the walk: every kind of criterion on rain, with all that gauges do to it ----------------------------------------
+ON_RAIN = {
+    "rain_sum": SUM, "rain_intensity_duration": CURVE, "rain_learned": LEARNED, "rain_antecedent": INDEX,
+    "rain_return_period": RETURN, "factor_of_safety": RAINED,
+}  # fmt: skip
+
+
+def test_every_kind_on_rain_is_walked():
+    on_rain = {name for name, entry in CRITERIA.items() if ("min_coverage", "higher") in entry.kind.safe_params}
+    assert on_rain == set(ON_RAIN), "give the new kind its text here"
+
+
+@pytest.mark.parametrize("kind", sorted(ON_RAIN))
+@pytest.mark.parametrize("seed", range(6))
+def test_no_kind_counts_what_did_not_fall(kind, seed):
+    chance = random.Random(seed)
+    fell = [chance.choice([0.0, 0.0, 0.5, 3.0]) * (seed % 3) for _ in range(264)]
+    now = T0 + 263 * H
+
+    def judge(stamp, told):
+        readings = tuple(Reading(instant(t), instant(t), 0, v, 0.0, v, None, ()) for t, v in told)
+        word = ask(site(ON_RAIN[kind], stamp), view(R1__rain=readings), now)
+        return word.raise_level, word.hold_level, json.dumps(word.facts, sort_keys=True, default=str)
+
+    at = [T0 + k * H for k in range(264)]
+    once = list(zip(at, fell, strict=True))
+    again = sorted([*once, *((t + 0.05 * H, v) for t, v in once if chance.random() < 0.5 and t < now)])
+    assert judge("interval_end", again) == judge("interval_end", once)
+    often = sorted([*once, *((t - 0.5 * H, v + 40.0) for t, v in once)])
+    assert judge("interval_end", often)[0] == 0
+    total, counted = 90.0, []
+    for t, v in once:
+        total += v
+        counted.append((t, round(total, 3)))
+    dips = [(t, v - (2.0 if k >= 257 else 0.0)) for k, (t, v) in enumerate(counted)]  # corrected by 2 mm
+    for k, share in ((40, 0.998), (41, 0.998), (90, 0.0), (200, 0.5)):  # and shown wrong now and then
+        dips[k] = dips[k][0], counted[39 if k == 41 else k - 1][1] * share
+    clean, dipped = judge("counter", counted), judge("counter", dips)
+    assert dipped[0] == clean[0]
+    assert dipped[1] <= max(clean[1], 1)
+
+
+@pytest.mark.parametrize("kind", sorted(ON_RAIN))
+def test_mutants_of_how_rain_is_counted_are_caught_for_every_kind(kind, monkeypatch):
+    monkeypatch.setattr(rain_gauge, "pick_sums", lambda told, _: list(told))
+    with pytest.raises(AssertionError):
+        for seed in range(6):
+            test_no_kind_counts_what_did_not_fall(kind, seed)
+    monkeypatch.undo()
+    if kind == "factor_of_safety":  # what falls in an hour reaches its depth later
+        return
+    monkeypatch.setattr(rain_amounts, "RESET_SHARE", 1.0)
+    with pytest.raises(AssertionError):
+        for seed in range(6):
+            test_no_kind_counts_what_did_not_fall(kind, seed)
