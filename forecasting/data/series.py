@@ -23,6 +23,7 @@ Ints = NDArray[np.int64]
 DAY_S = 86_400.0
 MONTH_S = 365.25 / 12 * DAY_S
 LONG_TEXT: Final = dict.fromkeys(("station", "quantity", "time", "observed_at", "flags"), str)  # hold no numbers
+LIKE: Final = 1.5  # intervals of stations on one grid differ by this factor at most
 HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
 """Flags of exported readings that count all the same, as in the service; any other takes the reading out."""
 
@@ -164,6 +165,58 @@ def read_long_csv(
     Raises:
         PanelError: Columns are missing, times have no zone, or the quantity is absent or not unique.
     """
+    samples = read_long_samples(path, quantity=quantity, name=name)
+    return panel_from_samples(samples, find_step(samples, name or path) if step_s is None else step_s)
+
+
+def find_step(samples: Mapping[str, tuple[ArrayLike, ArrayLike]], name: str | Path) -> float:
+    """The usual interval of several series.
+
+    Raises:
+        PanelError: None of them has two samples.
+    """
+    gaps = np.concatenate([np.diff(np.unique(np.asarray(times, dtype=float))) for times, _ in samples.values()])
+    if not gaps.size:
+        raise PanelError(f"{name}: one sample per station gives no interval")
+    return nominal_step(gaps)
+
+
+def group_by_interval(samples: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> list[tuple[str, ...]]:
+    """Stations that may share a grid, the shortest interval first: on that of another a daily one is mostly gaps.
+
+    >>> hours, days = range(0, 864000, 3600), range(0, 864000, 86400)
+    >>> group_by_interval({"A": (hours, hours), "B": (days, days), "C": (hours, hours)})
+    [('A', 'C'), ('B',)]
+    """
+    own: dict[str, float] = {}
+    for name, (times, values) in samples.items():
+        finite = np.isfinite(np.asarray(values, dtype=float))
+        gaps = np.diff(np.unique(np.asarray(times, dtype=float)[finite]))
+        if gaps.size:
+            own[name] = nominal_step(gaps)
+    groups: list[list[str]] = []
+    for name in sorted(own, key=lambda station: (own[station], station)):
+        if not groups or own[name] > LIKE * own[groups[-1][0]]:
+            groups.append([])
+        groups[-1].append(name)
+    alone = [name for name in samples if name not in own]  # one sample has no interval
+    if not groups:
+        return [tuple(alone)]
+    max(groups, key=len).extend(alone)
+    return [tuple(sorted(group)) for group in groups]
+
+
+def read_long_panels(path: str | Path, *, name: str | None = None) -> list[Panel]:
+    """Displacement of a long CSV, on a grid for each interval; arguments and errors as those of `read_long_csv`."""
+    samples = read_long_samples(path, name=name)
+    parts = [{station: samples[station] for station in group} for group in group_by_interval(samples)]
+    return [panel_from_samples(part, find_step(part, name or path)) for part in parts]
+
+
+def read_long_samples(
+    path: str | Path, *, quantity: str | None = None, name: str | None = None
+) -> dict[str, tuple[ArrayLike, ArrayLike]]:
+    """Times in epoch seconds and displacement in mm by station; arguments and errors as those of `read_long_csv`."""
     import pandas as pd
 
     called = name or path
@@ -190,12 +243,7 @@ def read_long_csv(
     numbers = pd.to_numeric(frame["value"], errors="coerce") * read_scale(quantity)
     for station, rows in frame.groupby("station").groups.items():
         samples[str(station)] = (seconds.loc[rows].to_numpy(float), numbers.loc[rows].to_numpy(float))
-    if step_s is None:
-        gaps = np.concatenate([np.diff(np.unique(np.asarray(times, dtype=float))) for times, _ in samples.values()])
-        if not gaps.size:
-            raise PanelError(f"{called}: one sample per station gives no interval")
-        step_s = nominal_step(gaps)
-    return panel_from_samples(samples, step_s)
+    return samples
 
 
 def read_long_table(path: Any, **options: Any) -> "pd.DataFrame":

@@ -13,18 +13,21 @@ from numpy.typing import ArrayLike
 
 from forecasting.data.bounds import DAMAGED, check_size, read_part
 from forecasting.data.covariates import Covariate, covariates_from_samples, rows_from_covariates
+from forecasting.data.kinds import find_kind
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
 from forecasting.data.series import (
     DAY_S,
     Floats,
     Panel,
-    nominal_step,
+    find_step,
+    group_by_interval,
     panel_from_samples,
-    read_long_csv,
+    read_long_samples,
     read_sound_rows,
     read_table,
 )
 from forecasting.errors import RecipeError
+from forecasting.hydrology.rain_amounts import count_undeclared
 
 BENCHMARKS = ("S", "SK", "G", "K")
 FORMATS = ("long", "wide", "solution", "points")
@@ -125,12 +128,20 @@ def find_file(name: str | Path) -> Path:
 
 
 def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None = None) -> Record:
-    """The record that `--data` and `--config` name together.
+    """The record that `--data` and `--config` name together, on one grid; see `read_records`."""
+    return read_records(data, recipe, quantity=quantity, apart=False)[0]
+
+
+def read_records(
+    data: str | Path | None, recipe: Recipe, *, quantity: str | None = None, apart: bool = True
+) -> list[Record]:
+    """The record that `--data` and `--config` name together, a part of it for each interval of its stations.
 
     Args:
         data: File, folder or benchmark; None takes `data.file` of the recipe.
         recipe: How to read it; an empty one reads a long CSV.
         quantity: Displacement quantity of a long CSV.
+        apart: Whether stations of other intervals are on grids of their own; where the recipe names a step none is.
 
     Raises:
         ForecastingError: File or content cannot be used.
@@ -142,31 +153,45 @@ def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None
     kind = recipe.data.get("format", "long")
     if path.is_dir() and kind != "solution":
         raise RecipeError(f"{path}: is a folder, expected a file")
-    if kind == "long":
-        return _read_long(path, quantity or recipe.data.get("quantity"), recipe.data.get("step_s"))
     drivers: Samples = {}
-    if kind == "wide":
+    if kind == "long":
+        wanted = quantity or recipe.data.get("quantity")
+        samples: Samples = read_long_samples(path, quantity=wanted)
+        drivers = _long_drivers(path, wanted)
+    elif kind == "wide":
         samples, drivers = _read_wide(path, recipe)
     elif kind == "solution":
         samples = _read_solutions(path, recipe)
     else:
         samples = _read_points(path, recipe)
-    step = recipe.data.get("step_s") or nominal_step(
-        np.concatenate([np.diff(np.unique(t)) for t, _ in samples.values()])
-    )
-    panel = panel_from_samples(samples, float(step))
-    return _with_drivers(panel, drivers)
+    step_s = recipe.data.get("step_s")
+    groups = group_by_interval(samples) if apart and step_s is None else [tuple(samples)]
+    parts: list[Samples] = [{name: samples[name] for name in group} for group in groups]
+    if len(parts) > 1:  # a column of a table is as long as the others, whatever its own interval
+        parts = [{name: _drop_empty(*pair) for name, pair in part.items()} for part in parts]
+    steps = [find_step(part, path) if step_s is None else float(step_s) for part in parts]
+    return [_with_drivers(panel_from_samples(*part), drivers) for part in zip(parts, steps, strict=True)]
+
+
+def _count_rain(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
+    """What fell in each interval, as the service counts it."""
+    at, told = _drop_empty(times, values)
+    order = np.argsort(at, kind="stable")
+    rows = count_undeclared(list(zip(at[order].tolist(), told[order].tolist(), strict=True)))
+    return np.array([t for t, _ in rows]), np.array([mm for _, mm in rows])
+
+
+def _drop_empty(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
+    told = np.asarray(values, dtype=float)
+    finite = np.isfinite(told)
+    return np.asarray(times, dtype=float)[finite], told[finite]
 
 
 def _with_drivers(panel: Panel, samples: Samples) -> Record:
     measured, outlooks = outlooks_from_samples(samples)
+    measured = {name: _count_rain(*one) if find_kind(name) == "rain" else one for name, one in measured.items()}
     covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel))
     return Record(replace(panel, drivers=rows_from_covariates(covariates, panel.step_s)), covariates)
-
-
-def _read_long(path: Path, quantity: str | None, step_s: float | None) -> Record:
-    panel = read_long_csv(path, quantity=quantity, step_s=step_s)
-    return _with_drivers(panel, _long_drivers(path, quantity))
 
 
 def _long_drivers(path: Path, quantity: str | None) -> Samples:

@@ -57,6 +57,7 @@ class SourceSection(Section):
     quantity: str = ""
     variable: str = ""
     time: str = Field(default="", pattern=r"^(gpst|utc)?$")
+    stamp: str = Field(default="", pattern=r"^(interval_end|counter)?$")
     window_m: float | None = Field(default=None, gt=0)
     within_m: float | None = Field(default=None, gt=0)
     assets: dict[str, str] = Field(default_factory=dict)

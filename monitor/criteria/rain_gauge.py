@@ -7,17 +7,13 @@ from itertools import pairwise
 from math import fsum
 from typing import Final
 
+from forecasting.hydrology.rain_amounts import count_up, drop_totals, find_overlaps, most_mm, pick_sums
 from monitor.criteria.rain_table import FORECAST
 from monitor.domain.decision import View, seconds
 from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec
 from monitor.series.tracks import LARGEST
 
-# envelope of the greatest point rain ever measured, 422 mm * D**0.475 with D in h (Paulhus 1965, Monthly Weather
-# Review 93): more than this in one interval is taken for a fault of the gauge
-RECORD_MM: Final = 422.0
-RECORD_EXPONENT: Final = 0.475
-GLITCH_SHARE: Final = 0.2  # a counter that fell and is back at most so much of its height above: it never fell
 MOST_PIECES: Final = 1000
 RAIN_SAFE: Final = (("min_coverage", "higher"),)  # parameters that tighten when they go this way
 
@@ -35,6 +31,8 @@ class Gauge:
     stamp: str
     from_s: float | None
     gaps: tuple[tuple[float, float], ...] = ()  # of a counter: its sum over each is known, not when in it
+    unknown: tuple[tuple[float, float], ...] = ()  # of a counter that was corrected: what fell is not known
+    overlaps_s: tuple[float, ...] = ()  # ends of sums by which more time was covered than passed
     block_s: float = 0.0
     issued_s: float | None = None
 
@@ -60,19 +58,26 @@ class Gauge:
         known_s = 0.0 if self.from_s is None else min(window_s, max(0.0, end_s - self.from_s))
         # a gap that begins before the window: how much of what it counted fell within the window is not known
         lost_s = fsum(min(to_s, end_s) - edge_s for from_s, to_s in self.gaps if from_s < edge_s < to_s)
+        lost_s += fsum(max(0.0, min(to_s, end_s) - max(from_s, edge_s)) for from_s, to_s in self.unknown)
         return max(0.0, known_s - lost_s) / window_s
+
+    def is_overlapping(self, span_s: float) -> bool:
+        """Whether more time was covered than passed within a span that ends at the newest reading."""
+        return any(at_s > self.times_s[-1] - span_s for at_s in self.overlaps_s)
 
 
 def read_gauge(view: View, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:
-    """Turn readings into amounts: interval sums as they are, counters by difference with resets, events by tip."""
-    rows = []
+    """Turn readings into amounts: interval sums once each, counters by difference with resets, events by tip."""
+    rows: list[tuple[float, float, float | None]] = []
     for r in view.readings.get(f"{station}.{quantity}", ()):
         # a reading without flags is the rule: it is not asked about one by one
         if 0.0 <= r.value < LARGEST and (not r.flags or all(f in HARMLESS for f in r.flags)):
             at_s = seconds(r.observed_at)
             if at_s <= now_s:
-                rows.append((at_s, r.value))
-    return make_gauge(rows, spec)
+                rows.append((at_s, r.value, None if r.first is None else r.first.value))
+    if spec.stamp == "interval_end" and any(first is not None for _, _, first in rows):
+        return make_gauge(drop_totals(rows, spec.interval_s), spec)
+    return make_gauge([(at_s, value) for at_s, value, _ in rows], spec)
 
 
 def make_gauge(rows: Sequence[tuple[float, float]], spec: SeriesSpec) -> Gauge | None:
@@ -81,51 +86,25 @@ def make_gauge(rows: Sequence[tuple[float, float]], spec: SeriesSpec) -> Gauge |
         return None
     from_s = rows[0][0]
     gaps: tuple[tuple[float, float], ...] = ()
+    unknown: tuple[tuple[float, float], ...] = ()
+    overlaps: Sequence[float] = ()
     if spec.stamp == "counter":
-        rows, gaps = _spread(count_up(rows, spec.interval_s), spec.interval_s)
+        counted = count_up(rows, spec.interval_s)
+        unknown = tuple(counted.unknown)
+        rows, gaps = _spread(list(zip(counted.times_s, counted.amounts_mm, strict=True)), spec.interval_s)
     else:
-        most_mm = _most_mm(spec.interval_s)
-        rows = [(at_s, amount) for at_s, amount in rows if amount <= most_mm]
+        highest_mm = most_mm(spec.interval_s)
+        rows = [(at_s, amount) for at_s, amount in rows if amount <= highest_mm]
+    if spec.stamp == "interval_end":
+        rows = pick_sums(rows, spec.interval_s)
+        overlaps = find_overlaps([at_s for at_s, _ in rows], spec.interval_s)
     if not rows:
         return None
     times, amounts = zip(*rows, strict=True)
     return Gauge(
         times_s=times, amounts_mm=amounts, interval_s=spec.interval_s, stamp=spec.stamp, from_s=from_s, gaps=gaps,
+        unknown=unknown, overlaps_s=tuple(overlaps),
     )  # fmt: skip
-
-
-def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tuple[float, float]]:
-    """(instant, mm since the reading before) of a counter.
-
-    A counter that falls was reset: what it shows now fell since then. One that falls and is back at the next reading
-    never was. A jump beyond any rain is left out, and believed to be another counter when it stays.
-
-    >>> count_up([(0.0, 5.0), (60.0, 5.2), (120.0, 0.0), (180.0, 0.2), (240.0, 0.2)], 60.0)[2:]
-    [(120.0, 0.0), (180.0, 0.2), (240.0, 0.0)]
-    >>> [mm for _, mm in count_up([(0.0, 70.0), (60.0, 0.0), (120.0, 70.0), (180.0, 9e6), (240.0, 71.0)], 60.0)]
-    [0.0, 0.0, 0.0, 1.0]
-    """
-    found: list[tuple[float, float]] = []
-    at_before, before = 0.0, 0.0
-    fell: float | None = None  # what the counter showed before it fell, at the reading before
-    odd: tuple[float, float] | None = None
-    for at_s, value in rows:
-        if not found:
-            found.append((at_s, 0.0))
-            at_before, before = at_s, value
-            continue
-        stays = odd is not None and value >= odd[1] and value - odd[1] <= _most_mm(max(interval_s, at_s - odd[0]))
-        base = odd[1] if stays and odd is not None else before
-        amount = value - base if value >= base else value
-        if fell is not None and value >= fell and value - fell <= GLITCH_SHARE * amount:
-            amount = value - fell
-        if amount > _most_mm(max(interval_s, at_s - at_before)):
-            odd = (at_s, value)
-            continue
-        odd, fell = None, base if value < base else None
-        found.append((at_s, amount))
-        at_before, before = at_s, value
-    return found
 
 
 def _spread(
@@ -142,10 +121,6 @@ def _spread(
         pieces = min(MOST_PIECES, round((at_s - before_s) / interval_s))
         found += [(at_s - (at_s - before_s) * (pieces - k) / pieces, amount / pieces) for k in range(1, pieces + 1)]
     return found, tuple(gaps)
-
-
-def _most_mm(span_s: float) -> float:
-    return RECORD_MM * float((span_s / 3600.0) ** RECORD_EXPONENT)
 
 
 def read_outlooks(criterion: Criterion, view: View, gauge: Gauge, now_s: float) -> tuple[list[Gauge], bool]:

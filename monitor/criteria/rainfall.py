@@ -91,7 +91,10 @@ def judge_rain(
             {**f, "expected_mm": outlook.amounts_mm[-1], "reach_s": outlook.block_s, "issued_s": outlook.issued_s}
             for f in measure(criterion, outlook) if f["duration_s"] >= outlook.block_s
         ]  # fmt: skip
-    raise_level = max((f["level"] for f in facts if f["ratio"] > 1.0), default=0)
+    # where more time is covered than passed a sum says too much: it holds a level and raises none
+    back_s = dict(criterion.params).get("lag_s", 0.0)
+    sound = [f for f in facts if not gauge.is_overlapping(f["duration_s"] + back_s)]
+    raise_level = max((f["level"] for f in sound if f["ratio"] > 1.0), default=0)
     # thin coverage makes the sum a lower bound: enough to raise, never to lower
     hold_level = max(
         (f["level"] for f in facts if f["ratio"] >= criterion.recover or f["coverage"] < needed), default=0

@@ -131,6 +131,7 @@ _ENDING: Final = (
     "mbar", "degC", "K", "degF", "microstrain", "V", "mV", "dBm", "g", "index", "in", "ft", "um", "mil", "gon", "arcsec", "mmHg", "inHg", "cmH2O",
     "mH2O",
 )  # fmt: skip
+_TRACES: Final = frozenset({"t", "tr", "tr.", "trace", "traces"})  # fallen, and too little to be measured
 # suffix spelled in names -> unit, longest first, because `_mm_per_day` ends in neither `_mm` nor `_day` alone
 SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
     sorted(
@@ -217,6 +218,16 @@ def convert_difference(size: float, unit: str, canonical: str) -> float:
         ValueError: the units do not fit.
     """
     return size if unit == canonical else convert(size, unit, canonical) - convert(0.0, unit, canonical)
+
+
+def read_trace(value: object, quantity: str) -> float | None:
+    """Nothing, where a cell says a trace of rain or snow: fallen, and too little to be measured; else None.
+
+    >>> read_trace("T", "rain"), read_trace("T", "temperature"), read_trace("0.2", "rain")
+    (0.0, None, None)
+    """
+    is_trace = isinstance(value, str) and quantity in {"rain", "snow_depth"} and value.strip().lower() in _TRACES
+    return 0.0 if is_trace else None
 
 
 def split_suffix(name: str) -> tuple[str, str] | None:

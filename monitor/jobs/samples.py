@@ -5,11 +5,12 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.hydrology.rain_amounts import count_up, drop_totals, pick_sums
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import Watched, find_motion, find_watched_motion
 from monitor.domain.observation import Reading, Timed, is_fit
@@ -85,12 +86,16 @@ def read_samples(c: Connection, series: Watched, since: datetime, now: datetime,
 
 
 def read_driver(c: Connection, series_id: int, spec: SeriesSpec, since: datetime, now: datetime) -> Timed:
-    """The fit readings of a series in (since, now] as known at `now`; a counter gives what it rose by."""
+    """The fit readings of a series in (since, now] as known at `now`; of rain what fell, as criteria count it."""
     readings = stream_readings(c, series_id, since, now, now)
-    fit = ((epoch_s(r.observed_at), r.value) for r in readings if is_fit(r))
-    if spec.stamp == "counter":
-        # a counter that falls was reset: what fell before and after is not known
-        fit = ((t, b - a) for (_, a), (t, b) in pairwise(fit) if b >= a)
+    sound = (r for r in readings if is_fit(r))
+    fit: Iterable[tuple[float, float]]
+    if spec.quantity == "rain" and spec.stamp == "interval_end":
+        rows = [(epoch_s(r.observed_at), r.value, None if r.first is None else r.first.value) for r in sound]
+        fit = pick_sums(drop_totals(rows, spec.interval_s), spec.interval_s)
+    else:
+        fit = ((epoch_s(r.observed_at), r.value) for r in sound)
+        fit = count_up(list(fit), spec.interval_s).known if spec.stamp == "counter" else fit
     times, values = array("d"), array("d")
     for at_s, value in fit:
         times.append(at_s)

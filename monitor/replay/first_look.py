@@ -203,7 +203,7 @@ def find_forecasts(asked: AskedPast) -> AllForecasts:
 
 
 def _try_forecasts(path: Path, known: tuple[str, Said], quantity: str) -> PastForecasts:
-    from forecasting.data.series import read_long_csv
+    from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
     from forecasting.evaluation.backtest import run_trials
     from forecasting.evaluation.scoring import score_all
@@ -211,15 +211,23 @@ def _try_forecasts(path: Path, known: tuple[str, Said], quantity: str) -> PastFo
 
     with lay_out_motion(path, known, quantity) as long:
         try:
-            panel = read_long_csv(long, name=quantity)
-            spans_s = choose_horizons(panel.step_s)
-            if refused := [one for one in audit_panel(panel, spans_s) if one.refuses]:
-                return PastForecasts(quantity, f"{refused[0].station}: {refused[0].text}")
-            trials = list(run_trials(panel, ["auto"], spans_s))
+            panels = read_long_panels(long, name=quantity)
         except (ForecastingError, SlopewardError) as error:
             return PastForecasts(quantity, error_text(error))
-    scores = [score for trial in trials for score in score_all(trial)]
-    return PastForecasts(quantity, "", tuple(_list_lines(scores)), tuple(_draw(trials, panel)))
+    looked, failed = [], ""
+    for panel in panels:
+        spans_s = choose_horizons(panel.step_s)
+        if refused := [one for one in audit_panel(panel, spans_s) if one.refuses]:
+            return PastForecasts(quantity, f"{refused[0].station}: {refused[0].text}")
+        try:
+            looked.append((list(run_trials(panel, ["auto"], spans_s)), panel))
+        except (ForecastingError, SlopewardError) as error:  # stations of another interval may have more
+            failed = failed or error_text(error)
+    if failed and not looked:
+        return PastForecasts(quantity, failed)
+    scores = [score for trials, _ in looked for trial in trials for score in score_all(trial)]
+    pictures = [picture for trials, panel in looked for picture in _draw(trials, panel)]
+    return PastForecasts(quantity, "", tuple(_list_lines(scores)), tuple(pictures[:STATIONS_MOST]))
 
 
 def _list_lines(scores: "Sequence[Score]") -> Iterator[ForecastLine]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Final, cast
 
+from forecasting.hydrology.rain_amounts import find_overlaps, pick_sums
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
@@ -41,6 +42,11 @@ _SCATTERS: Final = Template(
     "it cannot be judged, for it scatters by {size} where {usual} is usual. It raises no level before its clock is "
     "over and lowers none by itself. A person may lower the level, or others that raised it and were in sight for the "
     "whole time of recovery; after {n} readings like these its noise is learnt anew",
+)
+_OVERLAPS: Final = Template(
+    "health.sums_overlap",
+    "its sums cover more time than passed: they come more often than each {duration}, or twice. Its rain raises no "
+    "level until that is mended: look at `interval` in the site file, and at what else brings its sums",
 )
 
 _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
@@ -93,6 +99,13 @@ def examine(
             used = [t for t in tracks.get(station.id, ()) if carries(t, spec.quantity)]
             seen_s = _newest(windows, station, spec)
             newest += [] if seen_s is None else [seen_s]
+            overlap = _explain_overlap(windows, spec)
+            if overlap is not None:
+                key = f"health:{station.id}.{spec.quantity}:overlap"
+                text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=overlap)
+                conditions[key] = Condition("health", 1, known[key].since_s if key in known else windows.now_s, text)
+                if _RANK[state] < _RANK["verify"]:
+                    state, reason = "verify", TEXT_OF(name=Term(spec.quantity), text=overlap)
             found = _examine_series(windows, spec, seen_s, used)
             burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
             sense = Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
@@ -138,6 +151,16 @@ def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], *, is_known: bool)
         return None
     size, usual = Figure(burst.size, ".2g", spec.unit), Figure(burst.usual, ".2g", spec.unit)
     return _SCATTERS(size=size, usual=usual, n=LEARNT)
+
+
+def _explain_overlap(windows: Windows, spec: SeriesSpec) -> Message | None:
+    """Why the rain of a gauge raises nothing, where its sums cover more time than passed; None where they do not."""
+    if spec.quantity != "rain" or spec.stamp != "interval_end":
+        return None
+    readings = windows.view.readings.get(f"{spec.station}.{spec.quantity}", ())
+    rows = [(seconds(r.observed_at), r.value) for r in readings if HARMLESS.issuperset(r.flags)]
+    overlaps = find_overlaps([at_s for at_s, _ in pick_sums(rows, spec.interval_s)], spec.interval_s)
+    return _OVERLAPS(duration=Duration(spec.interval_s)) if overlaps else None
 
 
 def _may_vote(station: Station, state: str, senses: Senses, voting: Collection[tuple[str, str]]) -> bool:

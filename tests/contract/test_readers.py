@@ -89,7 +89,7 @@ EXAMPLES = MappingProxyType(
 )  # fmt: skip
 OPTIONS = MappingProxyType({
     "--mapping": "m.toml", "--set": "a", "--direction": "up", "--unit": "mm", "--station": "G1", "--quantity": "rain",
-    "--variable": "tp", "--window": "5", "--within": "5", "--time": "utc",
+    "--variable": "tp", "--window": "5", "--within": "5", "--time": "utc", "--stamp": "counter",
 })  # fmt: skip
 ALL = pytest.mark.parametrize("name", READERS)
 
@@ -145,6 +145,20 @@ def test_a_file_of_a_folder_is_recognised_and_stored_once(name, is_named, here, 
     for _ in range(2):  # the second time nothing is new
         assert run_verb(words) == 0, capsys.readouterr().err
         assert stored() == values
+
+
+def test_two_grids_of_a_folder_that_claim_one_instant_stop_the_import(here, monkeypatch, capsys):
+    monkeypatch.setattr(compute, "run", run_here)
+    (here / "arrived").mkdir()
+    for name in ("a.nc", "b.nc"):
+        (here / "arrived" / name).write_bytes(content_of("grid"))
+    assert run_verb(command("grid", here / "arrived")) == 1
+    answer = capsys.readouterr()
+    assert "nothing is stored" in answer.err
+    assert stored() == 0
+    (here / "arrived" / "b.nc").unlink()
+    assert run_verb(command("grid", here / "arrived")) == 0
+    assert stored() == EXAMPLES["grid"][2]
 
 
 def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkeypatch, capsys):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from io import StringIO
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 
@@ -19,6 +20,8 @@ COLUMNS = {
     "velocity": ("velocity", "speed", "rate", "value"),
 }
 DAY_S = 86_400.0
+CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
+CURVE_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,7 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     ordered = sorted(dict(pairs).items())
     if len(ordered) < len(pairs):
         notes.append(f"{len(pairs) - len(ordered)} rows repeat a time: the last of each is used")
-    if [p[0] for p in pairs] != sorted(p[0] for p in pairs):
-        notes.append("rows were not in order of time")
+    notes += _look_at_order(pairs)
     if not ordered:
         others = [h.strip() for i, h in enumerate(header) if i not in {at, place}]
         raise _refuse(path, f"no row of column {name!r} holds a number; choose another by --value: {_list(others)}")
@@ -166,6 +168,25 @@ def _pairs(
         zoneless |= moment.tzinfo is None
         pairs.append((epoch_s(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment), reading))
     return pairs, skipped, zoneless
+
+
+def _look_at_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
+    """What the order of the rows says of their times: a curve that rises in the order of the file knows it better."""
+    back = [k for k in range(1, len(pairs)) if pairs[k][0] < pairs[k - 1][0]]
+    if not back:
+        return []
+    steps = [b - a for (_, a), (_, b) in pairwise(pairs) if a != b]
+    one_way = max(sum(step > 0.0 for step in steps), sum(step < 0.0 for step in steps))
+    is_curve = len(steps) >= CURVE_LEAST and one_way >= CURVE_SHARE * len(steps)
+    if not is_curve or 2 * len(back) >= len(pairs):  # the newest first is an order too
+        return ["rows were not in order of time"]
+    first = datetime.fromtimestamp(pairs[back[0]][0], UTC)
+    text = (
+        f"WARNING: {len(back)} times lie before that of the row above, first {first:%Y-%m-%d %H:%M}, though the values "
+        "run one way in the order of the rows: a time may be wrong, or day and month changed places. The rows are used "
+        "in order of time"
+    )
+    return [text]
 
 
 def _moment(text: str) -> datetime:

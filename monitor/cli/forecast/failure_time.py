@@ -2,15 +2,19 @@
 
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from monitor.cli.session import Commands, options, print_if_json, print_json
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell
+
+if TYPE_CHECKING:
+    from forecasting.kinematics.failure import FailureIssue
 
 DAY_S = 86_400.0
 
@@ -45,9 +49,18 @@ def watch(
         str | None, typer.Option(help="Nominal sampling interval; else the usual one of the start.")
     ] = None,
     sigma: Annotated[float, typer.Option(min=0.0, max=1e6, help="Stated noise of one epoch, mm: a floor.")] = 0.0,
-    backwards: Annotated[bool, typer.Option("--backwards", help="The values fall along the movement.")] = False,
+    backwards: Annotated[
+        bool | None,
+        typer.Option(
+            "--backwards/--forwards", help="The values fall along the movement, or rise; else both are tried."
+        ),
+    ] = None,
 ) -> None:
-    """Say at every instant what was known then: a window, trusted or not, and why. Never from later data."""
+    """Say at every instant what was known then: a window, trusted or not, and why. Never from later data.
+
+    Where nobody says whether the values rise or fall along the movement, both are tried. The one with more trusted
+    windows is printed.
+    """
     from forecasting.kinematics.failure import FailureSpec, watch_failure
     from monitor.cli.forecast.curve_file import COLUMNS, read_curve
 
@@ -56,17 +69,22 @@ def watch(
     curve = read_curve(file, column, station=station, value=value)
     for note in curve.notes:
         print(f"{file}: {note}", file=sys.stderr)
-    values = [-v for v in curve.values] if backwards else curve.values
     spec = FailureSpec(_interval_s(interval, curve.times_s), sigma)
-    windows = 0
-    for issue in watch_failure(curve.times_s, values, [0.0] * len(values), spec):
-        windows += issue.from_s is not None
+    tried = {}
+    for falls in (False, True) if backwards is None else (backwards,):
+        values = [-v for v in curve.values] if falls else curve.values
+        tried[falls] = watch_failure(curve.times_s, values, [0.0] * len(values), spec)
+    falls = max(tried, key=lambda way: (*_count_windows(tried[way]), not way))
+    windows = _count_windows(tried[falls])[1]
+    _tell_way(file, tried, falls=falls)
+    for issue in tried[falls]:
         if options().as_json:
-            print_json(_spell_issue(issue))
+            print_json({**_spell_issue(issue), "backwards": falls})
         elif issue.from_s is not None or issue.withdrawn is not None:
             print(_line(issue))
     if not options().as_json and not windows:
-        print("no window at any instant", file=sys.stderr)
+        ways = ", whether the values rise or fall along the movement" if backwards is None else ""
+        print(f"no window at any instant{ways}", file=sys.stderr)
 
 
 @app.command(
@@ -99,6 +117,21 @@ def bench(
     for row in rows:
         if not print_if_json(row):
             _print_table(row)
+
+
+def _count_windows(issues: "Sequence[FailureIssue]") -> tuple[int, int]:
+    """How many windows are trusted, and how many there are."""
+    return sum(one.trusted and one.from_s is not None for one in issues), sum(one.from_s is not None for one in issues)
+
+
+def _tell_way(file: Path, tried: "Mapping[bool, Sequence[FailureIssue]]", *, falls: bool) -> None:
+    """Say which way the values were taken to run along the movement, where nobody said it."""
+    if len(tried) < 2 or not any(_count_windows(tried[falls])):
+        return
+    word, other = ("fall", "--forwards") if falls else ("rise", "--backwards")
+    trusted, count = _count_windows(tried[not falls])
+    also = f"; the other way gives {count} windows, {trusted} of them trusted: {other}" if count else ""
+    print(f"{file}: read as values that {word} along the movement{also}", file=sys.stderr)
 
 
 # ---- spelling ----------------------------------------------------------------------------------------------------

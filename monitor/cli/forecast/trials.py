@@ -1,6 +1,6 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, say, show_in_order
-from monitor.domain.instants import parse_duration_s
+from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
     from forecasting.data.sources import Recipe, Record
     from forecasting.evaluation.fold_job import FoldAsked
-    from forecasting.evaluation.scoring import Score
+    from forecasting.evaluation.scoring import Score, Trial
 
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
@@ -60,59 +60,126 @@ def backtest(
 ) -> None:
     """Score models on the past by rolling origin with embargo; persistence, drift, lld and gated always among them.
 
-    With --json one line per model, station, horizon and fold; station `all` is over all stations.
+    Stations of other intervals are scored apart. With --json one line per model, station, horizon and fold; station
+    `all` is over all stations of an interval.
     """
+    from forecasting.errors import ForecastingError
     from forecasting.evaluation.backtest import run_trials
-    from forecasting.evaluation.fold_job import FoldAsked, score_trial
+    from forecasting.evaluation.fold_job import FoldAsked
 
     if on_cluster and html is not None:
         raise ConfigError(
             "--html needs every forecast, and a cluster gives back scores alone; leave out one of the two"
         )
-    recipe, record = open_record(data, config, quantity)
+    recipe, records = open_records(data, config, quantity)
     wanted = _ways(by)
-    spans = horizons_of(horizons, recipe)
+    asked = horizons_of(horizons, recipe)
     if not allow_interpolated:
-        refuse_interpolated(record.panel, spans)
+        for record in records:
+            refuse_interpolated(record.panel, asked)
     chosen_seed = int(recipe.run.get("seed", 7)) if seed is None else seed
-    covariates, panel = _name_covariates(recipe, record)
-    panel, learn = _hold_out(panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
-    trials, scores = [], []
+    trials: list[Trial] = []
+    scores: list[Score] = []
+    summaries: list[str] = []
     names = model_list(models or recipe.run.get("models", "auto"))
     chosen_folds = folds or int(recipe.run.get("folds", 3))
-    settings = {"covariates": covariates} | ({"window": int(recipe.run["window"])} if "window" in recipe.run else {})
     last = last or recipe.run.get("last")
-    if on_cluster:
-        found = _score_on_cluster([
-            FoldAsked(
-                panel, tuple(names), tuple(spans), k, chosen_folds, chosen_seed, last, settings, learn, tuple(wanted)
-            )
-            for k in range(chosen_folds)
-        ])  # fmt: skip
-    else:
-
-        def score() -> "Iterator[list[Score]]":
-            for trial in run_trials(
+    for record in records:
+        covariates, panel = _name_covariates(recipe, record)
+        panel, learn = _hold_out(panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
+        spans = _fit_horizons(panel, asked, is_alone=len(records) == 1)
+        settings: dict[str, Any] = {"covariates": covariates}
+        settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
+        if on_cluster:
+            found = _score_on_cluster([
+                FoldAsked(
+                    panel, tuple(names), tuple(spans), k, chosen_folds, chosen_seed, last, settings, learn,
+                    tuple(wanted),
+                )
+                for k in range(chosen_folds)
+            ])  # fmt: skip
+        else:
+            made_by = run_trials(
                 panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last, training=settings,
                 on_progress=say, learn=learn,
-            ):  # fmt: skip
-                trials.extend([trial] if html is not None else [])
-                yield score_trial(trial, tuple(wanted))
-
-        found = score()
-    for made in found:
-        if options().as_json:
-            for one in made:
-                print_json(one.to_json())
-        scores += made
+            )  # fmt: skip
+            found = _score_trials(made_by, tuple(wanted), trials if html is not None else None)
+        own: list[Score] = []
+        try:
+            for made in found if spans else ():
+                if options().as_json:
+                    for one in made:
+                        print_json({**one.to_json(), "interval_s": panel.step_s})
+                own += made
+        except ForecastingError as error:
+            if len(records) == 1:
+                raise
+            say(f"{_list_names(panel.stations)}: {error}")  # stations of other intervals are scored all the same
+        if "station" in wanted:
+            _tell_unscored(panel, spans, own)
+        scores += own
+        if len(records) > 1 and own:
+            summaries.append(f"{_list_names(panel.stations)}, every {spell_duration(round(panel.step_s))}:")
+        summaries += summary(own) if own else []
     if not scores:
+        say("no forecast could be scored")
         raise typer.Exit(NOTHING)
     if html is not None:
         from forecasting.evaluation.report import write_report
 
         say(f"report: {write_report(html, str(data or recipe.name), trials, scores)}")
     if not options().as_json:
-        print("\n".join(summary(scores)))
+        print("\n".join(summaries))
+
+
+def _score_trials(
+    trials: "Iterable[Trial]", ways: tuple[str, ...], kept: "list[Trial] | None"
+) -> "Iterator[list[Score]]":  # fmt: skip
+    from forecasting.evaluation.fold_job import score_trial
+
+    for trial in trials:
+        if kept is not None:
+            kept.append(trial)
+        yield score_trial(trial, ways)
+
+
+def _fit_horizons(panel: "Panel", horizons_s: Sequence[float], *, is_alone: bool) -> list[float]:
+    """Horizons that stations of an interval can be asked for; others are refused in their turn, or named."""
+    short = [h for h in horizons_s if round(h / panel.step_s) < 1]
+    if is_alone or not short:
+        return list(horizons_s)
+    spans, names = ", ".join(spell_duration(round(h)) for h in short), _list_names(panel.stations)
+    say(f"{names}: no score at {spans}: that is shorter than the {_spell_step(panel)} between readings")
+    return [h for h in horizons_s if h not in short]
+
+
+def _tell_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequence[Score]") -> None:
+    """Name each station of which nothing could be scored at some horizon, and how many gaps it has."""
+    import numpy as np
+
+    scored = {(one.station, one.horizon_s) for one in scores if one.n}
+    for column, station in enumerate(panel.stations):
+        missing = [h for h in horizons_s if (station, h) not in scored]
+        if not missing:
+            continue
+        seen = np.isfinite(panel.values[:, column])
+        rows = np.flatnonzero(seen)
+        whole = int(rows[-1] - rows[0] + 1) if rows.size else 0
+        gap = int(np.diff(rows).max() - 1) if rows.size > 1 else 0
+        spans, step = ", ".join(spell_duration(round(h)) for h in missing), _spell_step(panel)
+        last = f", the last at {spell(from_epoch_s(float(panel.times_s[rows[-1]])))}" if rows.size else ""
+        say(
+            f"{station}: no score at {spans}: nothing that is scored was observed. {rows.size} of {whole} intervals of "
+            f"{step} have a reading{last}; the longest gap is {spell_duration(round(gap * panel.step_s))}"
+        )
+
+
+def _spell_step(panel: "Panel") -> str:
+    return spell_duration(round(panel.step_s))
+
+
+def _list_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _name_covariates(recipe: "Recipe", record: "Record") -> "tuple[tuple[str, ...], Panel]":
@@ -168,9 +235,13 @@ def audit(
     from forecasting.evaluation.csv_audit import audit_rows
     from forecasting.evaluation.screening import audit_panel
 
-    recipe, record = open_record(data, config, quantity)
+    recipe, records = open_records(data, config, quantity)
     spans_s = horizons_of(horizons, recipe)
-    findings = audit_panel(record.panel, spans_s)
+    count = sum(len(record.panel.stations) for record in records)
+    findings = [one for record in records for one in audit_panel(record.panel, spans_s)]
+    if len(records) > 1:
+        for record in records:
+            say(f"{_list_names(record.panel.stations)}: every {_spell_step(record.panel)}")
     if recipe.data.get("format", "long") == "long":
         findings = [*audit_rows(find_file(data or recipe.data["file"]), spans_s), *findings]
     for one in findings:
@@ -179,11 +250,11 @@ def audit(
     if refused:
         spans = sorted({h for one in refused for h in one.refused_horizons})
         raise RefusedInputError(
-            f"{refused[0].code}: {len({one.station for one in refused})} of {len(record.panel.stations)} stations, "
+            f"{refused[0].code}: {len({one.station for one in refused})} of {count} stations, "
             f"horizons {', '.join(spans)} refused: {refused[0].text}"
         )
     if not findings and not options().as_json:
-        print(f"{len(record.panel.stations)} stations, nothing found that spoils a score")
+        print(f"{count} stations, nothing found that spoils a score")
 
 
 def leak_test(
@@ -231,14 +302,22 @@ def leak_test(
 
 
 def open_record(data: str | None, config: Path | None, quantity: str | None) -> "tuple[Recipe, Record]":
-    """The recipe (empty without one) and the record of the command line."""
-    from forecasting.data.sources import Recipe, read_recipe, read_record
+    """The recipe (empty without one) and the record of the command line, on one grid."""
+    recipe, records = open_records(data, config, quantity, apart=False)
+    return recipe, records[0]
+
+
+def open_records(
+    data: str | None, config: Path | None, quantity: str | None, *, apart: bool = True
+) -> "tuple[Recipe, list[Record]]":
+    """The recipe and the record of the command line, a part for each interval of its stations."""
+    from forecasting.data.sources import Recipe, read_recipe, read_records
     from forecasting.errors import RecipeError
 
     if data is None and config is None:
         raise RecipeError("name a record: --data LONG.csv (or S, SK, G, K), or --config RECIPE.toml")
     recipe = read_recipe(config) if config is not None else Recipe()
-    return recipe, read_record(data, recipe, quantity=quantity)
+    return recipe, read_records(data, recipe, quantity=quantity, apart=apart)
 
 
 def horizons_of(text: str | None, recipe: "Recipe") -> list[float]:

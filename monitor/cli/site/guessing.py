@@ -346,7 +346,7 @@ def _say_read(results: Sequence[FileResult]) -> None:
 
 def _score_forecasts(path: Path, found: Guess) -> None:
     """How well each quantity of motion could have been forecast; a record that is too short is said to be."""
-    from forecasting.data.sources import Recipe, read_record
+    from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
     from monitor.replay.first_look import choose_horizons, lay_out_motion, list_motion
@@ -358,7 +358,8 @@ def _score_forecasts(path: Path, found: Guess) -> None:
         with lay_out_motion(path, (found.form, found.said), quantity) as long:
             say(f"forecasts of {quantity}, scored on the newest part of the record:")
             try:
-                horizons_s = choose_horizons(read_record(str(long), Recipe()).panel.step_s)
+                steps_s = {panel.step_s for panel in read_long_panels(long)}
+                horizons_s = sorted({h for step_s in steps_s for h in choose_horizons(step_s)})
                 backtest(data=str(long), horizons=",".join(spell_duration(round(h)) for h in horizons_s))
             except (SlopewardError, ForecastingError, typer.Exit) as error:
                 say(f"  none: {error}")

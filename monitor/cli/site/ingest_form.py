@@ -61,6 +61,8 @@ def choose_form(form: str | None, given: Mapping[str, object]) -> str:
             raise typer.BadParameter(f"{option}: expected metres, more than 0, got {metres!r}")
     if given["--time"] not in (None, "gpst", "utc"):
         raise typer.BadParameter(f"--time: expected gpst or utc, got {given['--time']!r}")
+    if given["--stamp"] not in (None, "interval_end", "counter"):
+        raise typer.BadParameter(f"--stamp: expected interval_end or counter, got {given['--stamp']!r}")
     _check_values(given["--set"], given["--direction"], given["--unit"] if reader.content is Content.POINTS else None)
     return name
 

@@ -1,6 +1,7 @@
 """`slopeward thresholds`: bounds for the rain of one slope from its own records, ready for its site file."""
 
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -10,14 +11,22 @@ from typing import Annotated, Any, Final
 import typer
 
 from forecasting.hydrology import threshold_learning
+from forecasting.hydrology.rain_amounts import adds_up, most_mm, usual_interval_s
 from monitor.cli.session import Commands, say, show
+from monitor.criteria.rain_gauge import make_gauge
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
+from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
 from monitor.ingest.files.selecting import Selected, read_selected
+from monitor.ingest.guess.numerals import find_fills
 
 app = Commands(no_args_is_help=True, help=__doc__)
 DataOption = Annotated[Path, typer.Option("--data", help="Neutral long CSV or Parquet: time, station, quantity, value")]
 RainOption = Annotated[str, typer.Option("--rain", help="Series of rain, STATION.quantity, such as R1.rain")]
+StampOption = Annotated[
+    str | None,
+    typer.Option("--stamp", help="What a reading of rain is: interval_end, its own sum; or counter, a running sum"),
+]
 PARTLY: Final = 3
 FAST_SHARE: Final = 0.95
 DAY_S: Final = 86_400.0
@@ -40,6 +49,7 @@ def learn(
         int, typer.Option("--least-events", min=threshold_learning.LEAST_EVENTS, max=10_000, help="Fewer are refused")
     ] = threshold_learning.LEAST_EVENTS,
     level: Annotated[str, typer.Option("--level", help="Level that the criterion asks for")] = "yellow",
+    stamp: StampOption = None,
 ) -> None:  # fmt: skip
     """Learn a rain threshold from rain and movement: window, lag, ROC, cross-validated by year, and the criterion.
 
@@ -48,7 +58,7 @@ def learn(
     Example: slopeward thresholds learn --data slope.csv --rain R1.rain --movement G1.displacement --json
     """
     fell, moved = read_selected(data, [rain, movement])
-    interval_s = _interval_s(fell)
+    fell, interval_s, _ = _count_rain(fell, stamp)
     spans = [s for s in _durations(windows, "--windows") if s >= interval_s]
     if not spans:
         raise RefusedError(f"--windows: none is as long as the rain's interval, {spell_duration(interval_s)}")
@@ -80,15 +90,18 @@ def maxima(
     windows: Annotated[str, typer.Option("--windows", help="Windows of the sums")] = "1d,3d",
     min_coverage: Annotated[float, typer.Option("--min-coverage", min=0.5, max=1.0, help="Share of a year that must "
                                                                                          "be measured")] = 0.9,
+    stamp: StampOption = None,
 ) -> None:  # fmt: skip
     """Largest rain sums of each calendar year (UTC), for `annual_maxima` of a `rain_return_period` criterion.
+
+    Numbers that stand for no measurement, and more than ever fell anywhere, are left out and named.
 
     Example: slopeward thresholds maxima --data slope.csv --rain R1.rain --windows 1h,24h --json
     """
     (fell,) = read_selected(data, [rain])
     if fell.unit == "index":
         raise RefusedError(f"{rain} is an index without unit: no criterion may use it")
-    interval_s = _interval_s(fell)
+    fell, interval_s, left_out = _count_rain(fell, stamp)
     complete = _complete_years(fell, interval_s, min_coverage)
     found: dict[str, list[float]] = {}
     for span_s in _durations(windows, "--windows"):
@@ -104,7 +117,7 @@ def maxima(
                 best[year] = max(best[year], round(total, 6))
         found[spell_duration(span_s)] = [best[y] for y in complete]
     text = "annual_maxima = {" + ", ".join(f'"{k}" = {v}' for k, v in found.items()) + "}"
-    facts = {"rain": rain, "years": complete, "annual_maxima": found, "toml": text}
+    facts = {"rain": rain, "years": complete, "annual_maxima": found, "left_out": left_out, "toml": text}
     show(facts, f"{len(complete)} years with at least {min_coverage:.0%} measured: {complete}\n{text}")
     if not complete:
         raise typer.Exit(4)
@@ -188,11 +201,45 @@ def _durations(text: str, option: str) -> list[float]:
     return found
 
 
-def _interval_s(fell: Selected) -> float:
-    steps = [b - a for a, b in zip(fell.times_s, fell.times_s[1:], strict=False)]
-    if not steps:
+def _count_rain(fell: Selected, stamp: str | None) -> tuple[Selected, float, dict[str, int]]:
+    """What fell in each interval, as criteria count it; its length in seconds, and what was left out, with its count.
+
+    Raises:
+        RefusedError: it adds up and nobody said that it does, or more time is covered than passed.
+    """
+    if stamp not in {None, "interval_end", "counter"}:
+        raise RefusedError(f"--stamp: expected interval_end or counter, got {stamp!r}")
+    if len(fell.times_s) < 2:
         raise RefusedError(f"{fell.name}: one reading of rain is no series")
-    return median(steps)
+    interval_s = usual_interval_s(fell.times_s)
+    if fell.unit == "index":
+        return fell, interval_s, {}
+    fills = find_fills(fell.values)
+    left_out = Counter(f"{value:g} {fell.unit}" for value in fell.values if value in fills or value < 0.0)
+    rows = [(t, v) for t, v in zip(fell.times_s, fell.values, strict=True) if v not in fills and v >= 0.0]
+    if stamp is None and adds_up(rows):
+        raise RefusedError(
+            f"{fell.name}: its values add up, as those of a counter: say --stamp counter, or --stamp interval_end "
+            "where each is the sum of its own interval"
+        )
+    too_much = Counter(f"{v:g} {fell.unit}" for _, v in rows if stamp != "counter" and v > most_mm(interval_s))
+    left_out += too_much
+    spec = SeriesSpec(*fell.name.partition(".")[::2], "mm", interval_s, interval_s, stamp=stamp or "interval_end")
+    gauge = make_gauge(rows, spec)
+    if gauge is None:
+        raise RefusedError(f"{fell.name}: no reading of rain is left")
+    if gauge.overlaps_s:
+        at = spell(from_epoch_s(gauge.overlaps_s[0]))
+        raise RefusedError(
+            f"{fell.name}: sums of {spell_duration(interval_s)} cover more time than passed, first at {at}: leave what "
+            "comes twice out of the file"
+        )
+    for value, count in left_out.items():
+        say(f"{fell.name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out")
+    twice = len(rows) - too_much.total() - len(gauge.times_s)
+    if stamp != "counter" and twice:
+        say(f"{fell.name}: {twice} sums of intervals that have one already, left out")
+    return replace(fell, times_s=gauge.times_s, values=gauge.amounts_mm), interval_s, dict(left_out)
 
 
 def _rates(moved: Selected, window_s: float) -> tuple[list[float], list[float], float]:

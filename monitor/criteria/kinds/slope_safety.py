@@ -172,7 +172,9 @@ def _from_rain(criterion: Criterion, windows: Windows, station: str) -> Assessme
     newest_s = gauge.times_s[-1]
     coverage = gauge.total(params["span_s"])[1]
     safety, pressure, later_s = judge_rain_water(criterion, gauge)
-    bounds = _hold(criterion, [safety], 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
+    # sums that cover more time than passed say too much: they hold a level and raise none
+    raising = [] if gauge.is_overlapping(params["span_s"]) else [safety]
+    bounds = _hold(criterion, raising, 1, [safety], is_known=coverage >= params.get("min_coverage", 0.8))
     further = {"pressure_kpa": pressure, "coverage": coverage, "later_s": later_s}
     known = Figure(100.0 * coverage, ".0f")
     reason = (

@@ -8,7 +8,7 @@ from typing import Any, Final
 from forecasting.message import Figure, NameList, Template, Term
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
-from monitor.domain.quantities import OF_VELOCITY_MAPS
+from monitor.domain.quantities import OF_VELOCITY_MAPS, read_trace
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Received, gather
@@ -69,8 +69,10 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
     sigma = None if row.get("sigma") in (None, "") else read_cell(row["sigma"], "sigma")
     if sigma is not None and sigma < 0:
         raise PayloadError("bad_sigma", NEGATIVE_SIGMA())
+    trace = read_trace(row.get("value"), field.quantity)
+    value = read_cell(row.get("value"), "value") if trace is None else trace
     return observe(
-        site.id, station, field, read_cell(row.get("value"), "value"), at, received_at, sigma, solution,
+        site.id, station, field, value, at, received_at, sigma, solution,
         _read_map(row, field.quantity),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
 from forecasting.message import TEXT_OF, NameList, Template
+from monitor.domain.quantities import read_trace
 from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time
@@ -359,13 +360,14 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
     found: list[tuple[dict[str, Any], PayloadError | None]] = []
     for rule in mapping.columns:
         value = rule.cut(row.get(rule.name))
-        if is_missing(value, mapping.missing) or not rule.reads(row):
+        trace = read_trace(value, rule.quantity)
+        if not rule.reads(row) or (trace is None and is_missing(value, mapping.missing)):
             continue
         neutral = {"time": at, "station": rule.station or named, "quantity": rule.quantity, "unit": rule.unit,
                    "value": value}  # fmt: skip
         bad = error
         try:
-            neutral["value"] = rule.turn(mapping.clean(value))
+            neutral["value"] = rule.turn(mapping.clean(value)) if trace is None else trace
             if rule.sigma is not None and not is_missing(row.get(rule.sigma), mapping.missing):
                 neutral["sigma"] = mapping.clean(row[rule.sigma])
             if rule.written is not None and (unit := _cell(row, rule.written[0])) != rule.written[1]:

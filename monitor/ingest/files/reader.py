@@ -39,6 +39,7 @@ class StationPlace:
     latitude: float
     longitude: float
     height_m: float | None = None
+    rain: str = ""  # what its rain is declared as: interval_end, counter or event; "" where it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Said:
         places: stations of the site that have a place.
         origins: stations of the site whose positions count from somewhere.
         name: what its owner calls the file, where it lies under another name.
+        stamp: interval_end or counter: what the rain of a grid is, where its values leave it open.
     """
 
     mapping: TableMapping | None = None
@@ -74,6 +76,7 @@ class Said:
     places: tuple[StationPlace, ...] = ()
     origins: tuple[tuple[str, Origin], ...] = ()
     name: str = ""
+    stamp: str | None = None
 
     def call(self, path: Path) -> Path:
         """The file by the name that its owner gave it: some forms say there what their values are."""

@@ -37,7 +37,8 @@ READERS: Final[dict[str, Reader]] = {
     ),
     "grid": Reader(
         f"{GRIDS}:open_grid", "a grid in netCDF or GeoTIFF, such as radar rain, read at the stations of the site",
-        suffixes=GRID_SUFFIXES, needs=("--quantity",), takes=("--unit", "--variable", "--window"), walled=True,
+        suffixes=GRID_SUFFIXES, needs=("--quantity",), takes=("--unit", "--variable", "--window", "--stamp"),
+        walled=True,
     ),
     "insar-grid": Reader(
         f"{GRIDS}:open_pixels", "displacement by satellite radar as a stack in netCDF or GeoTIFF, every pixel a point",

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.domain.instants import epoch_s
-from monitor.domain.quantities import QUANTITIES, convert, split_suffix
+from monitor.domain.quantities import QUANTITIES, convert, read_trace, split_suffix
 from monitor.errors import ConfigError, PayloadError, RefusedError
+from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.tables import open_rows
@@ -44,7 +45,9 @@ def read_selected(path: Path, names: Sequence[str]) -> list[Selected]:
                 continue
             try:
                 at = row["time"] if not isinstance(row["time"], str) else read_time(row["time"], live=False)
-                value, units[name] = _canonical(float(row["value"]), quantity, unit)
+                trace = read_trace(row["value"], quantity)
+                told = read_cell(row["value"], "value") if trace is None else trace
+                value, units[name] = _canonical(told, quantity, unit)
             except (PayloadError, ValueError) as error:
                 raise ConfigError(f"{path}: row {number}: {error}") from None
             found[name][epoch_s(at)] = value

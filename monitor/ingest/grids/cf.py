@@ -26,7 +26,15 @@ _UNITS: Final = {
     "mm/day": "mm/day", "mm day-1": "mm/day", "mm d-1": "mm/day", "m/day": "m/day", "m day-1": "m/day",
     "k": "K", "degc": "degC", "celsius": "degC", "degree_celsius": "degC", "%": "%", "1": "1",
 }  # fmt: skip
-_DATE: Final = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?:[T_ ]?(\d{2}):?(\d{2})(?::?(\d{2}))?Z?)?(?!\d)")
+_DATE: Final = re.compile(r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<mark>[-_.]?)(?P<month>\d\d)(?P=mark)(?P<day>\d\d)")
+# how a clock stands behind its date: 0050, -S003000, T00:50Z, _00-50-30, -6h, 06Z; two figures alone close behind it
+_CLOCK: Final = re.compile(
+    r"(?:[-_. ]?[TSts]|[-_. ])?(\d\d)(?:([:.\-_h]?)(\d\d)(?:\2(\d\d))?)(?:[.,]\d+)?(?:Z|UTC|utc|z)?(?![\dA-Za-z:])"
+    r"|(?:[-_. ]?[Tt]|[-_. ])?(\d{1,2})(?:[hH]|[zZ]|UTC|utc)(?![\dA-Za-z])"
+    r"|(?:[-_. ]?T)(\d\d)(?![\dA-Za-z:])"
+    r"|(\d\d)(?!\d)"
+)
+_END: Final = re.compile(r"[-_. ]?E(\d\d)(\d\d)(\d\d)(?!\d)")  # of an interval whose beginning stands before
 
 
 def read_times(numbers: Iterable[float], units: str, calendar: str, name: str) -> tuple[datetime, ...]:
@@ -103,17 +111,47 @@ def choose_unit(found: str, said: str | None, name: str) -> str:
     return unit or str(said)
 
 
-def find_date(text: str) -> datetime | None:
+def find_date(text: str, *, ends: bool = False) -> datetime | None:
     """The one date, or date and time, that a name holds; None where it holds none or several.
+
+    Args:
+        text: the name.
+        ends: where it says when an interval begins and ends, the end counts.
 
     >>> find_date("disp_20240105.tif").isoformat(), find_date("20240105T051230").isoformat(), find_date("a_12.tif")
     ('2024-01-05T00:00:00+00:00', '2024-01-05T05:12:30+00:00', None)
+    >>> [find_date(name).isoformat()[11:16] for name in ("RW_20240105-0050.tif", "X.20240105-S003000-E005959.0030.tif")]
+    ['00:50', '00:30']
     """
     found = set()
     for match in _DATE.finditer(text):
-        parts = [int(part) for part in match.groups() if part is not None]
         try:
-            found.add(datetime(*parts, tzinfo=UTC))  # type: ignore[arg-type,misc]
+            day = datetime(int(match["year"]), int(match["month"]), int(match["day"]), tzinfo=UTC)
         except ValueError:
             continue
+        after = text[match.end() :]
+        clock = _CLOCK.match(after)
+        if clock is None and after[:1].isdigit():
+            continue  # part of a longer number
+        length = _read_clock(clock)
+        if length is None:  # what follows is no clock: a number of another kind
+            if after[:1].isdigit():
+                continue
+            length = timedelta()
+        elif ends and clock is not None and (end := _END.match(after[clock.end() :])):
+            until = timedelta(hours=int(end[1]), minutes=int(end[2]), seconds=int(end[3]))
+            until += timedelta(seconds=1) if until.seconds % 60 == 59 else timedelta()
+            length = until if until > length else until + timedelta(days=1)
+        found.add(day + length)
     return found.pop() if len(found) == 1 else None
+
+
+def _read_clock(clock: "re.Match[str] | None") -> timedelta | None:
+    """How long after midnight; None where it is no time of a day."""
+    if clock is None:
+        return timedelta()
+    hour, _, minute, second, *bare = clock.groups()
+    hours = int(next(part for part in (hour, *bare) if part is not None))
+    length = timedelta(hours=hours, minutes=int(minute or 0), seconds=int(second or 0))
+    is_one = int(minute or 0) < 60 and int(second or 0) < 60 and length <= timedelta(days=1)
+    return length if is_one else None

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pyproj import CRS
@@ -16,29 +16,36 @@ from detection.imagery.raster.untrusted import open_raster
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import find_date
 from monitor.ingest.grids.stack import Array, Stack
+from monitor.ingest.grids.sums import may_add_up
+
+TAGGED: Final = 8  # bands whose tags are read
 
 
 @contextmanager
-def open_geotiff(path: Path) -> Iterator[Stack]:
+def open_geotiff(path: Path, *, ends: bool) -> Iterator[Stack]:
     """Open a raster; values are nothing where its mask or nodata says so.
+
+    Args:
+        path: the file.
+        ends: where a name says when an interval begins and ends, the end counts: values are sums of it.
 
     Raises:
         ConfigError: it is no such raster, lies in no place, or a band has no date; one line.
     """
     try:
         with open_raster(path) as source:
-            yield _read_stack(path, source)
+            yield _read_stack(path, source, ends=ends)
     except (ImageryError, RasterioError, OSError, ValueError, MemoryError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split()).removeprefix(f'{path}: ')[:300]}") from None
 
 
-def _read_stack(path: Path, source: Any) -> Stack:
+def _read_stack(path: Path, source: Any, *, ends: bool) -> Stack:
     t = source.transform
     if source.crs is None or t.b or t.d:
         raise ConfigError(f"{path}: expected a raster with coordinates whose rows run east to west")
     x = t.c + t.a * (np.arange(source.width) + 0.5)
     y = t.f + t.e * (np.arange(source.height) + 0.5)
-    times = _find_times(path, source)
+    times = _find_times(path, source, ends=ends)
     units = {unit or "" for unit in source.units}
     if len(units) > 1:
         raise ConfigError(f"{path}: bands in different units: {', '.join(sorted(units))}")
@@ -52,26 +59,30 @@ def _read_stack(path: Path, source: Any) -> Stack:
         plain: Array = np.ma.filled(found, np.nan) * scales + offsets
         return plain
 
+    tags = [source.tags(), *(source.tags(band) for band in range(1, min(source.count, TAGGED) + 1))]
+    texts = [str(text) for each in tags for text in each.values()]
+    called = {text for each in tags for key, text in each.items() if key.upper() in {"GRIB_ELEMENT", "VARIABLE"}}
     return Stack(
-        path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0]
-    )
+        path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0],
+        may_add_up=any(may_add_up(name, texts) for name in called or {""}),
+    )  # fmt: skip
 
 
-def _find_times(path: Path, source: Any) -> tuple[datetime, ...]:
-    named = [find_date(text or "") for text in source.descriptions]
+def _find_times(path: Path, source: Any, *, ends: bool) -> tuple[datetime, ...]:
+    named = [find_date(text or "", ends=ends) for text in source.descriptions]
     if all(named):
         return tuple(at for at in named if at is not None)
     if source.count == 1:
         tags = source.tags()
         for text in (tags.get("ACQUIRED_AT"), path.name):
-            if text and (at := _read_tag(text)):
+            if text and (at := _read_tag(text, ends=ends)):
                 return (at,)
     raise ConfigError(f"{path}: band {named.index(None) + 1} has no date (YYYYMMDD) in its name")
 
 
-def _read_tag(text: str) -> datetime | None:
+def _read_tag(text: str, *, ends: bool) -> datetime | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        return find_date(text)
+        return find_date(text, ends=ends)
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -15,6 +15,7 @@ from pyproj.exceptions import CRSError
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import read_times
 from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, Stack
+from monitor.ingest.grids.sums import may_add_up
 
 CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
 _X: Final = ("projection_x_coordinate", "longitude")
@@ -100,7 +101,23 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
     x, y = (_read_axis(variables[d], crs) for d in (x_dim, y_dim))
     times = _read_instants(name, variables, time, ends=ends)
     kept = values.chunks[values.dims.index(y_dim)] if values.chunks else 1
-    return Stack(name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim), kept)
+    called = next((n for n, v in variables.items() if v is values), "")
+    texts = [values.text(n) for n in ("long_name", "standard_name", "description", "comment")]
+    return Stack(
+        name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim), kept,
+        _say_sums(variables, time), may_add_up(called, texts),
+    )  # fmt: skip
+
+
+def _say_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None:
+    """Whether the bounds of several times say that sums add up; None where there are none, or they say neither."""
+    bounds = variables.get(time.text("bounds"))
+    if bounds is None or bounds.shape != (*time.shape, 2) or prod(time.shape) < 2:
+        return None
+    first, last = np.asarray(bounds.get(...), float).reshape(-1, 2).T
+    if (first == first[0]).all():
+        return True
+    return False if (first[1:] >= last[:-1] - 0.01 * (last[:-1] - first[:-1])).all() else None
 
 
 def _choose(name: str, variables: Mapping[str, Variable], wanted: str | None) -> Variable:

@@ -13,6 +13,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.reader import DIRECTIONS, BadRow, Declared, Line, Piece, Said
 from monitor.ingest.grids.cf import choose_unit
 from monitor.ingest.grids.stack import Array, Stack, find_near
+from monitor.ingest.grids.sums import check_stamp, judge_sums, sort_rows
 from monitor.store.readings.points import Point, PointValue
 
 MOST_POINTS: Final = 2_000_000
@@ -33,7 +34,7 @@ def _open_stack(path: Path, said: Said, *, ends: bool) -> AbstractContextManager
 
     if said.variable is not None:
         raise ConfigError(f"{path}: --variable belongs to netCDF files")
-    return open_geotiff(path)
+    return open_geotiff(path, ends=ends)
 
 
 # ---- at stations -------------------------------------------------------------------------------------------------
@@ -54,10 +55,27 @@ def open_grid(path: Path, said: Said) -> Iterator[Iterator[Line]]:
         if quantity in QUANTITIES and unit not in UNITS:
             usual = "rain is the sum of an interval" if quantity == RAIN else "give a file in a unit of the quantity"
             raise ConfigError(f"{stack.name}: unit {unit!r} is none of {quantity}: {usual}")
+        if len(set(stack.times)) < len(stack.times):
+            raise ConfigError(f"{stack.name}: two layers have the same time")
         cells = {p.station: found for p in said.places if (found := stack.find_cells(p, said.window_m)) is not None}
         if not cells:
             raise ConfigError(f"{stack.name}: none of {len(said.places)} stations with a place stands on this grid")
+        if quantity == RAIN:
+            _check_sums(stack, cells, said)
         yield _walk_times(stack, cells, quantity, unit)
+
+
+def _check_sums(stack: Stack, cells: dict[str, Any], said: Said) -> None:
+    """Refuse rain that adds up where the site file does not say so, by what it is at the stations."""
+    rows: dict[str, list[tuple[float, float]]] = {station: [] for station in cells}
+    for line in _walk_times(stack, cells, RAIN, ""):
+        for row, _ in line.rows:
+            rows[row["station"]].append((row["time"].timestamp(), row["value"]))
+    told = sort_rows(rows)
+    adds = judge_sums(told) if stack.adds_up is None else stack.adds_up
+    is_doubtful = stack.may_add_up and any(value > 0.0 for one in told for _, value in one)
+    places = [place for place in said.places if place.station in cells]
+    check_stamp(stack.name, places, said.stamp, adds=adds, is_doubtful=is_doubtful)
 
 
 def _walk_times(stack: Stack, cells: dict[str, Any], quantity: str, unit: str) -> Iterator[Line]:

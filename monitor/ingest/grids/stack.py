@@ -35,6 +35,8 @@ class Stack:
         unit: as the file says it, "" where it does not.
         read: values of layers, rows and columns, NaN where there is none; shape (layers, rows, columns).
         rows_kept: rows that the file keeps in one piece: reading a part of it unpacks all.
+        adds_up: whether the file says that its values add up from a beginning; None where it does not say it.
+        may_add_up: it is called as rain that does.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Stack:
     unit: str
     read: Callable[[slice, slice, slice], Array]
     rows_kept: int = 1
+    adds_up: bool | None = None
+    may_add_up: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no grid, or larger than any that is read."""

@@ -5,14 +5,15 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from forecasting.hydrology.rain_amounts import adds_up
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
-from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
+from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units, read_trace
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.files.reader import Said
@@ -31,8 +32,6 @@ from monitor.ingest.guess.unfold import fold, unfold
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
 DOWNWARD: Final = "downward"
-OF_DAY_LEAST: Final = 4  # readings of rain a day, and days on which its sum begins anew
-NEW_LEAST: Final = 3
 ONE_SIGN: Final = 0.9  # share of the values that says which way they count
 CLASH: Final = "which zone"
 SAME: Final = "same"
@@ -204,6 +203,9 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     decimal, thousands = settle_decimal(look, numbers, talk)
     facts.append(("decimal mark", COMMA if decimal == "," else POINT))
     missing = find_missing(look, numbers, decimal, thousands)
+    for word in [w for w in missing if read_trace(w, "rain") is not None]:
+        if all(_read_name(look, n).quantity == "rain" for n in numbers if word in look.columns[n]):
+            del missing[word]  # a trace is nothing that could be measured, and no gap
     counted = [_MISSING(word=word, n=Figure(n, "d")) for word, n in missing.items()]
     facts += [("no measurement", join(counted, ", "))] if counted else []
     tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
@@ -625,14 +627,7 @@ def _is_counter(look: Look, rule: ColumnRule, mapping: TableMapping, times: Time
     if rule.quantity != "rain":
         return False
     values = list_numbers(look, rule.name, mapping.decimal, mapping.thousands, mapping.missing)
-    pairs = list(pairwise(values))
-    falls, rises = sum(b < a for a, b in pairs), sum(b > a for a, b in pairs)
-    if len(values) < 20 or not rises:
-        return False
-    if falls <= 0.02 * len(values) and values[-1] > values[0]:
-        return True
-    # it begins anew at one time of the day, and never falls between: sums of intervals fall whenever rain ends
-    clocks = {at.time() for at, (a, b) in zip(times.parsed[1:], pairs, strict=False) if b < a}
-    of_day = len({at.time() for at in times.parsed})
-    is_daily = len(clocks) == 1 and falls >= NEW_LEAST and sum(value > 0 for value in values) >= NEW_LEAST * falls
-    return len(times.parsed) == len(values) and of_day >= OF_DAY_LEAST and is_daily
+    if len(times.parsed) != len(values):  # without times that begin anew each day are not known
+        return adds_up(list(enumerate(values))) is True
+    rows = sorted((at.replace(tzinfo=UTC).timestamp(), value) for at, value in zip(times.parsed, values, strict=True))
+    return adds_up(rows) is True

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Final
 
 from forecasting.message import Template
@@ -136,18 +136,36 @@ def find_missing(look: Look, numbers: Sequence[str], decimal: str, thousands: st
     return dict(words)
 
 
+def find_fills(values: Sequence[float]) -> dict[float, int]:
+    """Numbers that customs call "no measurement" and that lie far outside of what was measured, with their count.
+
+    >>> find_fills([0.0, 999.9, 12.4, 999.9, 3.1]), find_fills([990.0, 999.9, 1003.0, 999.9])
+    ({999.9: 2}, {})
+    """
+    counted = Counter(value for value in values if value in _SENTINELS or value in _SHORT)
+    rest = [value for value in values if value not in counted]
+    is_far = _find_reach(rest) if counted and rest else None
+    return {} if is_far is None else {number: n for number, n in counted.items() if is_far(number, n)}
+
+
 def _find_far(spelled: Counter[str], values: list[float], decimal: str, thousands: str) -> Counter[str]:
     """Of numbers that customs call "no measurement", those that lie far outside of what was measured."""
+    is_far = _find_reach(values)
+    return Counter({
+        cell: count for cell, count in spelled.items()
+        if is_far(read_number(cell, decimal, thousands) or 0.0, count)
+    })  # fmt: skip
+
+
+def _find_reach(values: list[float]) -> Callable[[float, int], bool]:
+    """Whether a number that comes so many times lies far outside of what was measured."""
     values.sort()
     cut = int(_MIDDLE * len(values))
     low, high = values[cut], values[-1 - cut]
     reach = max(high - low, abs(high), abs(low), 1.0)
-    far: Counter[str] = Counter()
-    for cell, count in spelled.items():
-        number = read_number(cell, decimal, thousands) or 0.0
-        if (number < low - reach or number > high + reach) and count >= (2 if number in _SHORT else 1):
-            far[cell] = count
-    return far
+    return lambda number, count: (
+        (number < low - reach or number > high + reach) and count >= (2 if number in _SHORT else 1)
+    )
 
 
 def _has_digit(text: str) -> bool:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from monitor.config.secrets import find_secret
 from monitor.config.sources import SourceSection
-from monitor.domain.site import Binding, Site
+from monitor.domain.site import Binding, Site, Station
 from monitor.errors import ConfigError, UnsetError
 from monitor.extras import describe_missing, is_installed
 from monitor.ingest.decoders.naming import read_series
@@ -89,6 +89,7 @@ def find_form(source: SourceSection) -> str:
         "--mapping": source.mapping, "--set": source.set, "--direction": source.direction, "--unit": source.unit,
         "--station": source.station, "--quantity": source.quantity, "--variable": source.variable,
         "--window": source.window_m, "--within": source.within_m, "--time": source.time,
+        "--stamp": source.stamp,
     }  # fmt: skip
     for option in READERS[form].needs:
         if not given[option]:
@@ -132,16 +133,21 @@ def make_said(source: SourceSection, site: Site) -> Said:
     said = Said(
         load_mapping(Path(source.mapping)) if source.mapping else None, source.set or None, source.direction or None,
         source.unit or None, source.station or None, source.quantity or None, source.variable or None,
-        source.window_m, source.within_m, source.time or None,
+        source.window_m, source.within_m, source.time or None, stamp=source.stamp or None,
     )  # fmt: skip
     return place_said(said, site)
+
+
+def _find_stamp(station: Station) -> str:
+    spec = station.find_series("rain")
+    return "" if spec is None else spec.stamp
 
 
 def place_said(said: Said, site: Site | None) -> Said:
     """With what the site file says of the places of its stations."""
     stations = () if site is None else site.stations
     places = tuple(
-        StationPlace(one.id, one.latitude, one.longitude, one.height_m)
+        StationPlace(one.id, one.latitude, one.longitude, one.height_m, _find_stamp(one))
         for one in stations
         if one.latitude is not None and one.longitude is not None
     )

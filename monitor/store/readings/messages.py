@@ -2,11 +2,12 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select, tuple_, update
@@ -27,6 +28,8 @@ _FEW: Final = 300  # keys of three columns in one question
 # of one station, for a sender may invent them: what it counts beyond is forgotten, what it sends is stored all the same
 MOST_BOOTS: Final = 64
 MOST_GAPS: Final = 10_000  # open at a time
+_FULL: Final = (2**16, 2**32)  # counts that go on at 0
+_NEAR: Final = 1000  # messages that may be missing where a count is full
 _Boot = tuple[str, str, int]  # site, source, boot_id
 
 
@@ -328,6 +331,8 @@ def _digest(facts: dict[str, Any]) -> str:
 def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: datetime) -> list[SequenceGap]:
     """Note the counts of a batch of messages; returns the gaps that opened. What came late closes or splits a gap.
 
+    A count of 16 or 32 bits that is full goes on at 0.
+
     The first count of a boot is where counting starts: what came before it is unknown, not missing. Of each station so
     many boots are kept, and so many gaps are open at a time.
     """
@@ -342,15 +347,17 @@ def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: d
         last_seq: int | None = None if state is None else state.last_seq
         last_at: datetime | None = None if state is None else state.last_at
         late: list[int] = []
-        for seq, mark in sorted(seen.items()):
+        full, ordered = _lay_in_order(seen, last_seq)
+        for seq, mark in ordered:
             if last_seq is not None and seq <= last_seq:
-                late.append(seq)
+                late.append(mark.seq)
                 continue
             if last_seq is not None and seq > last_seq + 1:
-                opened.append(SequenceGap(key[0], mark.station, *key[1:], last_seq + 1, seq - 1, last_at, mark.at))
+                for first, last in _split(last_seq + 1, seq - 1, full):
+                    opened.append(SequenceGap(key[0], mark.station, *key[1:], first, last, last_at, mark.at))
             last_seq, last_at, ends[key] = seq, mark.at, mark
         if late:
-            _fill(connection, *key, late, now)
+            _fill(connection, *key, sorted(late), now)
     opened = _within_room(connection, opened)
     if opened:
         rows = [spell_record(gap) | {"detected_at": now} for gap in opened]
@@ -359,6 +366,27 @@ def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: d
         _save_states(connection, list(ends.values()))
         _forget_boots(connection, {(m.site, m.station) for key, m in ends.items() if key not in states})
     return opened
+
+
+def _lay_in_order(seen: Mapping[int, SequenceMark], last_seq: int | None) -> tuple[int, list[tuple[int, SequenceMark]]]:
+    """Where a count is full, and messages in their order: those after a full count are counted on beyond it."""
+    known = [*seen, *([] if last_seq is None else [last_seq])]
+    full = next((f for f in _FULL if f - _NEAR <= max(known) < f), 0)
+    if not full or min(known) >= _NEAR:
+        return full, sorted(seen.items(), key=itemgetter(0))
+    went_on = last_seq is not None and last_seq < _NEAR  # before this batch; what was counted before comes late
+    unrolled = {
+        seq - full if went_on and seq >= full - _NEAR else seq + full if not went_on and seq < _NEAR else seq: mark
+        for seq, mark in seen.items()
+    }
+    return full, sorted(unrolled.items(), key=itemgetter(0))
+
+
+def _split(first: int, last: int, full: int) -> list[tuple[int, int]]:
+    """A stretch of counts in parts that hold counts as they are sent."""
+    if not full or last < full:
+        return [(first, last)]
+    return [(a % full, b % full) for a, b in ((first, full - 1), (max(first, full), last)) if a <= b]
 
 
 def _load_states(connection: Connection, keys: Sequence[_Boot]) -> dict[_Boot, Any]:

@@ -1,8 +1,10 @@
 """Grids at stations, pixels as points: measured rain, and small files written by the library of each format."""
 
+import random
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import h5netcdf
 import h5py
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from scipy.io import netcdf_file
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import Said, StationPlace
 from monitor.ingest.grids import stack as stacks
+from monitor.ingest.grids.cf import find_date
 from monitor.ingest.grids.netcdf import open_netcdf
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 
@@ -213,3 +216,97 @@ def test_a_single_row_is_as_wide_as_its_columns_are_apart():
     cell = stacks.Stack("cell.nc", (NOW,), x[:1], y, CRS.from_epsg(4326), "mm", lambda *_: np.zeros((1, 1, 1)))
     assert cell.find_cells(StationPlace("NEAR", 46.3, 8.8), None) is not None
     assert cell.find_cells(StationPlace("NEXT", 46.5, 8.9), None) is None  # 33 km away
+
+
+# ---- dates in names, and rain that adds up -----------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("RR_20250310-0150.tif", "2025-03-10T01:50"),
+        ("RR_20250310-015000.tif", "2025-03-10T01:50"),
+        ("RR.20250310-S013000-E015959.0090.tif", "2025-03-10T01:30"),
+        ("rain_2025-03-10_01-50.tif", "2025-03-10T01:50"),
+        ("rain_2025-03-10T01:50Z.tif", "2025-03-10T01:50"),
+        ("rain_20250310_06h.tif", "2025-03-10T06:00"),
+        ("rain_2025031006.tif", "2025-03-10T06:00"),
+        ("rain.20250310.t06z.tif", "2025-03-10T06:00"),
+        ("rain_2025-11-24.tif", "2025-11-24T00:00"),
+        ("rain_20250310_v2.tif", "2025-03-10T00:00"),
+        ("rain_20250310_7.tif", "2025-03-10T00:00"),
+        ("rain_20250310-2400.tif", "2025-03-11T00:00"),
+        ("rain_20250310_20250311.tif", None),
+        ("rain_2025031.tif", None),
+        ("tile_2025_0310.tif", None),
+    ],
+)
+def test_a_date_in_a_name_is_read_with_its_clock(name, told):
+    found = find_date(name)
+    assert (None if found is None else f"{found:%Y-%m-%dT%H:%M}") == told
+
+
+def test_every_spelling_of_a_clock_is_read_alike():
+    chance = random.Random(1)
+    for _ in range(300):
+        at = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(minutes=chance.randrange(525_600))
+        mark = chance.choice(["", "-", "_", "."])
+        clock = chance.choice(["%H%M", "%H:%M", "%H-%M", "%H%M00", "%H:%M:00", "S%H%M00", "T%H%MZ"])
+        between = chance.choice(["", "-", "_", " "] if clock[0] in "ST" else ["-", "_", " ", "T"])
+        name = f"a.{at:%Y{mark}%m{mark}%d}{between}{at.strftime(clock)}.tif"
+        assert find_date(name) == at, name
+        assert find_date(f"x_{at:%Y{mark}%m{mark}%d}.tif") == at.replace(hour=0, minute=0)
+        until = at + timedelta(minutes=30)
+        ends = f"a.{at:%Y%m%d-S%H%M00}-E{until - timedelta(seconds=1):%H%M%S}.tif"
+        assert find_date(ends, ends=True) == until
+
+
+def write_rain(path, values, *, name="rain", step_h=1, bounds=None, **attrs):
+    values = np.asarray(values, float)
+    hours = step_h * np.arange(1, len(values) + 1)
+    with h5netcdf.File(path, "w") as out:
+        out.dimensions = {"time": len(values), "lat": 2, "lon": 2, "n": 2}
+        for axis, numbers, units in (
+            ("time", hours, "hours since 2026-01-01"), ("lat", [46.3, 46.2], "degrees_north"),
+            ("lon", [8.9, 9.0], "degrees_east"),
+        ):  # fmt: skip
+            out.create_variable(axis, (axis,), "f8", data=np.asarray(numbers, float)).attrs["units"] = units
+        if bounds is not None:
+            out.create_variable("bnds", ("time", "n"), "f8", data=np.asarray(bounds, float))
+            out.variables["time"].attrs["bounds"] = "bnds"
+        grid = np.broadcast_to(values[:, None, None], (len(values), 2, 2))
+        kept = out.create_variable(name, ("time", "lat", "lon"), "f8", data=grid)
+        kept.attrs.update({"units": "mm", **attrs})
+    return path
+
+
+def at_gauge(stamp):
+    return (StationPlace("R1", 46.2, 9.0, None, stamp),)
+
+
+@pytest.mark.parametrize("kind", ["day", "run", "short", "bounds"])
+def test_rain_that_adds_up_needs_a_counter_and_sums_of_intervals_none(tmp_path, kind):
+    chance = np.random.default_rng(4)
+    rain = chance.choice([0.0, 0.0, 0.2, 1.4], size=120)
+    count = {"short": 6, "bounds": 6}.get(kind, 120)
+    hours = np.arange(count)
+    running = {"day": np.concatenate([np.cumsum(day) for day in rain.reshape(5, 24)])}.get(kind, np.cumsum(rain) + 0.2)
+    name = {"short": "RAINNC", "day": "tp"}.get(kind, "rain")
+    bounds = np.column_stack([np.zeros(count), hours + 1]) if kind == "bounds" else None
+    path = write_rain(tmp_path / "run.nc", running[:count], name=name, bounds=bounds)
+    with pytest.raises(ConfigError, match='stamp = "counter" for the rain of R1'):
+        rows_of(path, quantity="rain", places=at_gauge("interval_end"))
+    found = rows_of(path, quantity="rain", places=at_gauge("counter"))
+    assert [v for _, _, v, _ in found] == pytest.approx(running[:count])
+    assert rows_of(path, quantity="snow_depth", places=at_gauge("interval_end"))
+    each = write_rain(tmp_path / "each.nc", rain, name=name)
+    assert [v for _, _, v, _ in rows_of(each, quantity="rain", places=at_gauge("interval_end"))] == pytest.approx(rain)
+    with pytest.raises(ConfigError, match="rain of its own interval"):
+        rows_of(each, quantity="rain", places=at_gauge("counter"))
+    few = write_rain(tmp_path / "few.nc", [0.4, 0.6], name="precip", bounds=[[0.0, 1.0], [1.0, 2.0]])
+    assert len(rows_of(few, quantity="rain", places=at_gauge("interval_end"))) == 2
+    assert len(rows_of(each, quantity="rain", places=at_gauge("interval_end"), stamp="interval_end")) == 120
+
+
+def test_one_layer_twice_is_refused(tmp_path):
+    path = write_rain(tmp_path / "a.nc", [1.0, 2.0], step_h=0)
+    with pytest.raises(ConfigError, match="two layers have the same time"):
+        rows_of(path, quantity="rain", places=at_gauge("interval_end"))

@@ -1,6 +1,7 @@
 """What breaks a transaction is found and set apart; what is passing trouble is not."""
 
 import json
+import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,8 +14,19 @@ from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
-from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES, Quota, Rejected, add_rejected, load_rejected
+from monitor.store.readings import messages as stored_messages
+from monitor.store.readings.messages import (
+    BEGINNING_BYTES,
+    KEPT_BYTES,
+    Quota,
+    Rejected,
+    SequenceMark,
+    add_rejected,
+    load_rejected,
+    note_sequences,
+)
 from monitor.store.readings.observations import add_observations
+from tests.conftest import ON_SQLITE
 from tests.data.payloads import published
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -211,3 +223,53 @@ def test_what_the_broker_had_kept_is_not_fresh_when_the_quarantine_is_read_again
     assert before.store([kept]).rejected == 1
     again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
     assert (again.stored, again.accepted) == (0, 0)
+
+
+# ---- counts of messages -------------------------------------------------------------------------------------------
+def note_counts(database, *batches):
+    for batch in batches:
+        marks = [
+            SequenceMark("north", "G1", "logger", 7, seq, NOW + timedelta(seconds=k)) for k, seq in enumerate(batch)
+        ]
+        with database.write() as c:
+            note_sequences(c, marks, NOW)
+    with database.read() as c:
+        told = c.execute(text("select from_seq, to_seq from sequence_gap where filled_at is null order by from_seq"))
+        return {seq for first, last in told for seq in range(first, last + 1)}
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("full", [2**16, 2**32])
+@pytest.mark.parametrize(
+    ("sent", "missing"),
+    [
+        (((-3, -2, -1, 0, 1),), ()),
+        (((-3, -2), (-1, 0, 1), (2,)), ()),
+        (((-3, -2), (1, 2)), (-1, 0)),
+        (((-3,), (4,), (-1, 0), (5,)), (-2, 1, 2, 3)),
+        (((-3,), (4,), (-2, -1, 0, 1, 2, 3), (5,)), ()),
+    ],
+)
+def test_a_full_count_goes_on_at_nothing(database, full, sent, missing):
+    batches = [[seq % full for seq in batch] for batch in sent]
+    assert note_counts(database, *batches) == {seq % full for seq in missing}
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_missing_is_what_did_not_come(database, seed):
+    chance = random.Random(seed)
+    full = chance.choice([2**16, 2**32])
+    numbers = range(chance.randint(-60, -2), chance.randint(2, 60))
+    came = [numbers[0], *[n for n in numbers[1:-1] if chance.random() < 0.7], numbers[-1]]
+    cuts = sorted(chance.sample(range(1, len(came)), min(3, len(came) - 1)))
+    batches = [came[a:b] for a, b in zip([0, *cuts], [*cuts, len(came)], strict=True)]
+    assert note_counts(database, *[[n % full for n in batch] for batch in batches]) == {
+        n % full for n in {*numbers} - {*came}
+    }
+
+
+@ON_SQLITE
+def test_a_mutant_that_knows_no_full_count_is_caught(database, monkeypatch):
+    monkeypatch.setattr(stored_messages, "_FULL", ())
+    assert note_counts(database, [65_534, 65_535], [0, 3], [4]) != {1, 2}

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.criteria.rain_gauge import make_gauge
+from monitor.criteria.rain_gauge import make_gauge, read_gauge
+from monitor.domain.decision import View
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE
@@ -21,8 +22,8 @@ from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
-from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
-from monitor.store.readings.observations import SeriesRow, load_series
+from monitor.store.readings.extremes import Stretch, count_up_to, load_firsts, load_sound, load_stretches
+from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.web.context import AskedRange, Context, Range, context_of
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import (
@@ -46,7 +47,7 @@ _NOBODY_MEASURES: Final = Template("series.nobody_measures", "no station of '{si
 PANE_POINTS: Final = 400  # of a curve beside the main one
 MOST_STATIONS: Final = 200
 RAIN: Final = "rain"
-COUNTED: Final = 20_000  # readings of a counter that are read one by one
+COUNTED: Final = 20_000  # readings of a gauge that are read one by one
 RATES: Final = 60  # velocities of each window
 RATED: Final = 3_000  # readings of a range up to which they are fitted
 SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
@@ -215,11 +216,11 @@ def _load_pane(
     edges = [
         datetime.fromtimestamp(first + k * step_s, UTC) for k in range(ceil((high.timestamp() - first) / step_s) + 1)
     ]
-    counter = _find_counter(site, s)
-    if counter is None:
+    spec = None if site is None else site.series(s.station, s.quantity)
+    if spec is None:
         found = {one.number: one.total for one in load_stretches(c, [(s.id, 1.0)], edges, now)}
     else:
-        found = _count_rain(c, s, counter, edges, now)
+        found = _count_rain(c, s, spec, edges, now)
     at = [edges[number + 1].timestamp() for number in found]
     return {**head, "at": fold(at), "value": [shorten(total) for total in found.values()], "step_s": step_s}
 
@@ -227,16 +228,24 @@ def _load_pane(
 def _count_rain(
     c: Connection, s: SeriesRow, spec: SeriesSpec, edges: Sequence[datetime], now: datetime
 ) -> dict[int, float]:  # fmt: skip
-    """What a counter counted between neighbouring edges, by their number: differences, a reset begins anew.
+    """What a gauge measured between neighbouring edges, by their number, as criteria count it.
 
-    Of more than `COUNTED` readings one stands for each stretch: what fell before a reset in it is not seen.
+    Of more than `COUNTED` readings of a counter one stands for each stretch: what fell before a reset in it is not
+    seen. So many sums are added up by the database, unless they cover more time than passed.
     """
     begin = edges[0] - timedelta(seconds=2.0 * spec.interval_s)  # a counter counts from the reading before
-    if count_up_to(c, [s.id], begin, edges[-1], COUNTED + 1) > COUNTED:
-        rows = load_firsts(c, [s.id], [begin, *edges], now).get(s.id, [])
+    are_many = count_up_to(c, [s.id], begin, edges[-1], COUNTED + 1) > COUNTED
+    if are_many and spec.stamp != "counter":
+        stretches = load_stretches(c, [(s.id, 1.0)], edges, now)
+        if spec.stamp == "event" or not any(_has_too_many(one, edges, spec.interval_s) for one in stretches):
+            return {one.number: one.total for one in stretches}
+    if are_many:
+        read = load_firsts(c, [s.id], [begin, *edges], now) if spec.stamp == "counter" else None
+        rows = (load_sound(c, [s.id], begin, edges[-1], now) if read is None else read).get(s.id, [])
+        gauge = make_gauge([(parse(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
     else:
-        rows = load_sound(c, [s.id], begin, edges[-1], now).get(s.id, [])
-    gauge = make_gauge([(parse(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
+        view = View({f"{s.station}.{s.quantity}": tuple(load_readings(c, s.id, begin, edges[-1], now))})
+        gauge = read_gauge(view, spec, s.station, s.quantity, edges[-1].timestamp())
     found: dict[int, float] = {}
     ends = [edge.timestamp() for edge in edges]
     for at_s, amount in zip(gauge.times_s, gauge.amounts_mm, strict=True) if gauge is not None else ():
@@ -244,6 +253,11 @@ def _count_rain(
         if 0 <= number < len(ends) - 1:
             found[number] = found.get(number, 0.0) + amount
     return found
+
+
+def _has_too_many(stretch: Stretch, edges: Sequence[datetime], interval_s: float) -> bool:
+    span_s = (edges[stretch.number + 1] - edges[stretch.number]).total_seconds()
+    return stretch.count * interval_s > span_s + 0.5 * interval_s
 
 
 def _load_foot(

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -381,3 +382,76 @@ def test_a_record_too_short_for_a_network_is_scored_without_it():
     (trial,) = run_trials(short, ["gru"], [DAY_S], folds=1, training=long, on_progress=said.append)
     assert {answer.label for answer in trial.answers} == {"persistence", "drift", "lld", "gated"}
     assert any("gru left out: 0 issue times see a window of 150" in line for line in said), said
+
+
+# ---- stations of other intervals ---------------------------------------------------------------------------------
+def write_mixed(path, **steps_h):
+    chance, begin = np.random.default_rng(2), datetime(2024, 1, 1, tzinfo=UTC)
+    rows = ["time,station,quantity,value"]
+    for name, (step_h, count, seen) in steps_h.items():
+        walk = np.cumsum(chance.normal(0.02 * step_h, 0.05, count))
+        rows += [
+            f"{begin + timedelta(hours=k * step_h):%Y-%m-%dT%H:%M:%SZ},{name},displacement_mm,{walk[k]:.3f}"
+            for k in range(count) if seen(k)
+        ]  # fmt: skip
+    path.write_text("\n".join(rows) + "\n")
+    return str(path)
+
+
+def run_backtest(data, capsys, *more):
+    words = ["forecast", "backtest", "--data", data, "--models", "drift", "--folds", "1", "--json", *more]
+    status = run_verb(words)
+    answer = capsys.readouterr()
+    return status, [json.loads(line) for line in answer.out.splitlines()], answer.err
+
+
+def test_each_interval_is_scored_on_a_grid_of_its_own(tmp_path, capsys):
+    kinds = {"HOURLY": (1, 24 * 60, lambda k: True), "DAILY": (24, 200, lambda k: True)}
+    both = write_mixed(tmp_path / "both.csv", **kinds)
+    status, rows, said = run_backtest(both, capsys, "--horizons", "6h,2d")
+    assert status == 0
+    found = {(r["station"], r["horizon"]): r for r in rows if r["model"] == "persistence" and r["station"] != "all"}
+    assert set(found) == {("HOURLY", "6h"), ("HOURLY", "2d"), ("DAILY", "2d")}
+    assert found["DAILY", "2d"]["interval_s"] == 86400.0
+    assert "DAILY: no score at 6h" in said
+    frame = (tmp_path / "both.csv").read_text().splitlines()
+    alone = tmp_path / "alone.csv"
+    alone.write_text("\n".join([frame[0], *[line for line in frame if ",DAILY," in line]]) + "\n")
+    _, own, _ = run_backtest(str(alone), capsys, "--horizons", "2d")
+    drop = {"train_s"}
+    strip = [{k: v for k, v in r.items() if k not in drop} for r in own]
+    beside = [{k: v for k, v in r.items() if k not in drop} for r in rows if r["interval_s"] == 86400.0]
+    assert beside == strip, "what stands beside it changes nothing"
+    assert run_verb(["forecast", "audit", "--data", both, "--horizons", "2d"]) == 0
+    assert "gaps" not in capsys.readouterr().out
+
+
+def test_a_station_whose_gaps_leave_no_score_is_named(tmp_path, capsys):
+    data = write_mixed(
+        tmp_path / "a.csv", ENDED=(1, 24 * 60, lambda k: (k < 24 * 30 and k % 24 < 23) or k == 24 * 30),
+        ALL=(1, 24 * 60, lambda k: not 24 * 40 <= k < 24 * 41),
+    )  # fmt: skip
+    status, rows, said = run_backtest(data, capsys, "--horizons", "6h,1d")
+    assert status == 0
+    assert {r["station"] for r in rows} == {"all", "ALL"}
+    assert "ENDED: no score at 6h, 1d" in said
+    assert "691 of 721 intervals of 1h have a reading, the last at 2024-01-31T00:00:00" in said
+    assert "ALL: no score" not in said
+
+
+def test_rain_of_a_record_is_what_fell_however_its_gauge_says_it(tmp_path):
+    chance = np.random.default_rng(5)
+    rain = chance.choice([0.0, 0.0, 0.2, 1.4], 24 * 40)
+    moved = [f"2024-01-{d:02}T00:00:00Z,G1,displacement_mm,{d}" for d in range(1, 31)]
+    at = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=k) for k in range(rain.size)]
+
+    def read(name, rows):
+        lines = [f"{t:%Y-%m-%dT%H:%M:%SZ},R1,rain_mm,{v:.1f}" for t, v in rows]
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(["time,station,quantity,value", *moved, *lines]) + "\n")
+        return read_record(path, Recipe()).covariates[0].values
+
+    own = read("own", zip(at, rain, strict=True))
+    twice = [(t + timedelta(minutes=late), v) for t, v in zip(at, rain, strict=True) for late in (0, 5)]
+    np.testing.assert_allclose(read("twice", twice), own)
+    np.testing.assert_allclose(read("counter", zip(at, np.cumsum(rain) + 50.0, strict=True))[1:], own[1:])

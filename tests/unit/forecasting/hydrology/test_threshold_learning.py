@@ -188,3 +188,51 @@ def test_annual_maxima_of_complete_years_only(tmp_path, capsys):
     assert found["annual_maxima"]["3d"][0] >= found["annual_maxima"]["1d"][0]
     assert '"1d" = [' in found["toml"]
     assert run_verb([*command, "--min-coverage", "1.0"]) in {0, 4}
+
+
+def write_rain(path, cells, every_s=DAY):
+    begin = datetime(2018, 1, 1, tzinfo=UTC)
+    rows = [f"{begin + timedelta(seconds=k * every_s):%Y-%m-%dT%H:%M:%SZ},R1,rain_mm,{v}" for k, v in cells]
+    path.write_text("\n".join(["time,station,quantity,value", *rows]) + "\n")
+
+
+@pytest.mark.parametrize("fill", [999.9, 9999.0, -99.9, 6999.0, -9999.0, 99999.0, 8888.0])
+def test_maxima_leave_out_what_is_no_rain_and_say_so(tmp_path, capsys, fill):
+    chance = random.Random(4)
+    rain = [round(chance.expovariate(0.2), 1) if chance.random() < 0.4 else 0.0 for _ in range(800)]
+    path = tmp_path / "rain.csv"
+    holes = set(chance.sample(range(800), 20))
+    command = ["thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d", "--json"]
+    write_rain(path, [(k, fill if k in holes else v) for k, v in enumerate(rain)])
+    assert run_verb(command) == 0
+    answer = capsys.readouterr()
+    found = json.loads(answer.out)
+    assert f"{fill:g} mm is no amount of rain: 20 readings left out" in answer.err
+    assert found["left_out"] == {f"{fill:g} mm": 20}
+    assert max(found["annual_maxima"]["1d"]) <= max(rain)
+    write_rain(path, [(k, "T" if k in holes else v) for k, v in enumerate(rain)])
+    assert run_verb(command) == 0
+    assert max(json.loads(capsys.readouterr().out)["annual_maxima"]["1d"]) <= max(rain)
+
+
+def test_maxima_of_a_running_sum_are_those_of_what_it_rose_by(tmp_path, capsys):
+    chance = random.Random(4)
+    rain = [round(chance.expovariate(0.2), 1) if chance.random() < 0.4 else 0.0 for _ in range(800)]
+    path = tmp_path / "rain.csv"
+    command = ["thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d,3d", "--json"]
+    write_rain(path, list(enumerate(rain)))
+    assert run_verb(command) == 0
+    right = json.loads(capsys.readouterr().out)["annual_maxima"]
+    write_rain(path, [(k, round(sum(rain[: k + 1]), 1)) for k in range(800)])
+    assert run_verb(command) == 1
+    assert "--stamp counter" in capsys.readouterr().err
+    assert run_verb([*command, "--stamp", "counter"]) == 0
+    found = json.loads(capsys.readouterr().out)["annual_maxima"]
+    for window, maxima in right.items():
+        assert found[window] == pytest.approx(maxima, abs=1e-6)
+    twice = sorted([*enumerate(rain), *((k + 0.01, v) for k, v in enumerate(rain))])
+    write_rain(path, twice)
+    assert run_verb(command) == 0
+    answer = capsys.readouterr()
+    assert "800 sums of intervals that have one already" in answer.err
+    assert json.loads(answer.out)["annual_maxima"] == right

@@ -1,6 +1,9 @@
 """`slopeward failure-time` reads curves of several forms, and says in one line why it cannot read one."""
 
 import json
+import math
+import random
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -133,3 +136,46 @@ def test_an_interval_of_nothing_is_wrong_usage(tmp_path: Path, capsys: pytest.Ca
     path = write(tmp_path, "time,mm", [f"{t},{i}" for i, t in enumerate(DAYS)])
     assert run_verb(["failure-time", str(path), "--interval", "0s"]) == 2
     assert "--interval" in capsys.readouterr().err
+
+
+def collapse(sign: float, noise: float = 0.2, days: int = 78) -> list[str]:
+    chance = random.Random(3)
+    begin, fails = datetime(2024, 2, 10), 80.0
+    moved = [700 * math.log(fails / (fails - k)) + chance.gauss(0, noise) for k in range(days)]
+    return [f"{begin + timedelta(days=k):%Y-%m-%d},{sign * mm:.3f}" for k, mm in enumerate(moved)]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_both_ways_of_a_collapse_are_tried_and_the_way_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sign: float
+) -> None:
+    path = write(tmp_path, "date,displacement_mm", collapse(sign))
+    assert run_verb(["failure-time", str(path), "--json"]) == 0
+    answer = capsys.readouterr()
+    lines = [json.loads(line) for line in answer.out.splitlines()]
+    assert {line["backwards"] for line in lines} == {sign < 0}
+    assert any(line["trusted"] for line in lines)
+    assert f"values that {'fall' if sign < 0 else 'rise'} along the movement" in answer.err
+    told = ["--backwards"] if sign < 0 else ["--forwards"]
+    assert run_verb(["failure-time", str(path), "--json", *told]) == 0
+    answer = capsys.readouterr()
+    assert [json.loads(line) for line in answer.out.splitlines()] == lines
+    assert "along the movement" not in answer.err
+    other = ["--forwards"] if sign < 0 else ["--backwards"]
+    assert run_verb(["failure-time", str(path), *other]) == 0
+    assert "no window at any instant" in capsys.readouterr().err
+
+
+def test_times_out_of_order_beside_a_curve_are_a_warning(tmp_path: Path) -> None:
+    rows = collapse(1.0)
+    changed = [f"2024-{r[8:10]}-{r[5:7]}{r[10:]}" if int(r[8:10]) <= 12 else r for r in rows]
+    curve = read_curve(write(tmp_path, "date,displacement_mm", changed), "displacement")
+    assert any(note.startswith("WARNING") and "day and month" in note for note in curve.notes)
+    newest_first = read_curve(write(tmp_path, "date,displacement_mm", rows[::-1]), "displacement")
+    assert "rows were not in order of time" in newest_first.notes
+    chance = random.Random(2)
+    noise = [f"{row[:11]}{chance.gauss(0, 1):.3f}" for row in changed]
+    assert not any(note.startswith("WARNING") for note in read_curve(
+        write(tmp_path, "date,displacement_mm", noise), "displacement"
+    ).notes)  # fmt: skip
+    assert not read_curve(write(tmp_path, "date,displacement_mm", rows), "displacement").notes[1:]

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from forecasting.hydrology import rain_amounts
+from forecasting.hydrology.rain_amounts import count_up
 from monitor.alerting.decision.decide import decide
 from monitor.config.site import parse_site
+from monitor.criteria import rain_gauge
 from monitor.criteria.kinds.earthquake import inspection_key, list_inspections, lowered_factor
-from monitor.criteria.rain_gauge import count_up
 from monitor.criteria.scope import wanted_series
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import EventFact, Memory, Newest, View, instant, seconds
@@ -127,7 +129,43 @@ def test_a_counter_that_falls_was_reset_and_one_that_comes_back_was_not():
         ([70.0, 70.2, 9e6, 70.4, 70.4, 70.6], [0.0, 0.2, 0.2, 0.0, 0.2]),  # a reading of nonsense
         ([70.0, 70.2, 9e6, 9e6 + 0.2, 9e6 + 0.4, 9e6 + 0.4], [0.0, 0.2, 0.2, 0.2, 0.0]),  # another counter
     ):
-        assert [mm for _, mm in count_up(list(zip(minutes, values, strict=True)), 60.0)] == pytest.approx(expected)
+        assert count_up(list(zip(minutes, values, strict=True)), 60.0).amounts_mm == pytest.approx(expected)
+
+
+def test_what_fell_while_a_counter_was_corrected_is_not_covered():
+    hours = [100.0] * 24 + [60.0, 60.0, 61.0, 61.0, 61.0]
+    word = rain(SUM, hours, "counter")
+    assert [f["sum_mm"] for f in word.facts["levels"]] == pytest.approx([1.0, 1.0])
+    assert [f["coverage"] for f in word.facts["levels"]] == pytest.approx([23 / 24, 1.0])
+    dip = rain(SUM, [100.0] * 24 + [99.9, 99.9, 99.9, 100.0, 100.0], "counter")
+    assert (dip.raise_level, dip.hold_level) == (0, 0)
+    assert {f["coverage"] for f in dip.facts["levels"]} == {1.0}
+
+
+def test_sums_that_come_twice_count_once_and_those_that_overlap_raise_nothing():
+    twice = [H * i + late for i in range(30) for late in (0.0, 0.1 * H)]
+    often = [0.5 * H * i for i in range(60)]
+    for times, mm, most, level in ((twice, 1.0, 24.0, 0), (twice, 1.4, 33.6, 1), (often, 2.0, 96.0, 0)):
+        readings = tuple(Reading(instant(T0 + t), instant(T0 + t), 0, mm, 0.0, mm, None, ()) for t in times)
+        word = ask(site(SUM), view(R1__rain=readings), T0 + times[-1])
+        assert word.facts["levels"][0]["sum_mm"] == pytest.approx(most, rel=0.05)
+        assert word.raise_level == level
+        assert word.facts["levels"][0]["coverage"] <= 1.0
+    assert word.hold_level == 1, "it lowers nothing either"
+
+
+def test_sums_that_cover_more_time_than_passed_are_told_once():
+    place = site(SUM)
+    memory, told = Memory(), []
+    for look in range(26, 60):
+        readings = tuple(Reading(instant(t), instant(t), 0, 2.0, 0.0, 2.0, None, ())
+                         for t in (T0 + 0.5 * H * i for i in range(look)))  # fmt: skip
+        decision = decide(place, memory, view(R1__rain=readings), readings[-1].observed_at)
+        memory = decision.memory
+        assert memory.level == 0
+        told += [change for change in decision.changes if "overlap" in change.key and change.open]
+    assert len(told) == 1
+    assert "cover more time than passed" in str(told[0].evidence)
 
 
 def test_a_counter_has_no_upper_range_of_one_interval():
@@ -661,3 +699,60 @@ reason = "test"
     both = decide(place, Memory(), view([quake(0.06, T0 + 20 * H)], R1__rain=wet), at)
     assert both.level == 2
     assert decide(place, Memory(), view([quake(0.06, T0 + 20 * H)], R1__rain=rows([0.0] * 30)), at).level == 0
+
+
+# ---- the walk: every kind of criterion on rain, with all that gauges do to it ----------------------------------------
+ON_RAIN = {
+    "rain_sum": SUM, "rain_intensity_duration": CURVE, "rain_learned": LEARNED, "rain_antecedent": INDEX,
+    "rain_return_period": RETURN, "factor_of_safety": RAINED,
+}  # fmt: skip
+
+
+def test_every_kind_on_rain_is_walked():
+    on_rain = {name for name, entry in CRITERIA.items() if ("min_coverage", "higher") in entry.kind.safe_params}
+    assert on_rain == set(ON_RAIN), "give the new kind its text here"
+
+
+@pytest.mark.parametrize("kind", sorted(ON_RAIN))
+@pytest.mark.parametrize("seed", range(6))
+def test_no_kind_counts_what_did_not_fall(kind, seed):
+    chance = random.Random(seed)
+    fell = [chance.choice([0.0, 0.0, 0.5, 3.0]) * (seed % 3) for _ in range(264)]
+    now = T0 + 263 * H
+
+    def judge(stamp, told):
+        readings = tuple(Reading(instant(t), instant(t), 0, v, 0.0, v, None, ()) for t, v in told)
+        word = ask(site(ON_RAIN[kind], stamp), view(R1__rain=readings), now)
+        return word.raise_level, word.hold_level, json.dumps(word.facts, sort_keys=True, default=str)
+
+    at = [T0 + k * H for k in range(264)]
+    once = list(zip(at, fell, strict=True))
+    again = sorted([*once, *((t + 0.05 * H, v) for t, v in once if chance.random() < 0.5 and t < now)])
+    assert judge("interval_end", again) == judge("interval_end", once)
+    often = sorted([*once, *((t - 0.5 * H, v + 40.0) for t, v in once)])
+    assert judge("interval_end", often)[0] == 0
+    total, counted = 90.0, []
+    for t, v in once:
+        total += v
+        counted.append((t, round(total, 3)))
+    dips = [(t, v - (2.0 if k >= 257 else 0.0)) for k, (t, v) in enumerate(counted)]  # corrected by 2 mm
+    for k, share in ((40, 0.998), (41, 0.998), (90, 0.0), (200, 0.5)):  # and shown wrong now and then
+        dips[k] = dips[k][0], counted[39 if k == 41 else k - 1][1] * share
+    clean, dipped = judge("counter", counted), judge("counter", dips)
+    assert dipped[0] == clean[0]
+    assert dipped[1] <= max(clean[1], 1)
+
+
+@pytest.mark.parametrize("kind", sorted(ON_RAIN))
+def test_mutants_of_how_rain_is_counted_are_caught_for_every_kind(kind, monkeypatch):
+    monkeypatch.setattr(rain_gauge, "pick_sums", lambda told, _: list(told))
+    with pytest.raises(AssertionError):
+        for seed in range(6):
+            test_no_kind_counts_what_did_not_fall(kind, seed)
+    monkeypatch.undo()
+    if kind == "factor_of_safety":  # what falls in an hour reaches its depth later
+        return
+    monkeypatch.setattr(rain_amounts, "RESET_SHARE", 1.0)
+    with pytest.raises(AssertionError):
+        for seed in range(6):
+            test_no_kind_counts_what_did_not_fall(kind, seed)

@@ -318,3 +318,16 @@ def test_rows_that_come_twice_alike_or_seldom_differ_are_not_asked_about(tmp_pat
     rows = [f"{at:%Y-%m-%d %H:%M};{k}.5\n" for k, at in enumerate(HOURLY)]
     path.write_text("".join(["Date;Crack 1 (mm)\n", *rows, *rows[:20], f"{HOURLY[0]:%Y-%m-%d %H:%M};9.5\n"]))
     assert guess(look_at(path), {"zone": "UTC"}).questions == ()
+
+
+@pytest.mark.parametrize("word", ["T", "t", "trace", "Tr."])
+def test_a_trace_of_rain_is_nothing_and_no_gap(tmp_path, word):
+    path = tmp_path / "f.csv"
+    rain = [word if k % 5 == 2 else f"{0.2 * (k % 3):.1f}" for k in range(60)]
+    rows = [f"{at:%Y-%m-%d %H:%M};{mm};{10 + k % 4}" for k, (at, mm) in enumerate(zip(HOURLY[:60], rain, strict=True))]
+    path.write_text("\n".join(["Time;Rain (mm);Temperature (degC)", *rows]) + "\n")
+    found = guess(look_at(path), {"zone": "UTC"})
+    assert "no measurement" not in dict(found.facts)
+    told = [row["value"] for row in read_book(path, found.mapping) if row["quantity"] == "rain"]
+    assert len(told) == 60
+    assert [float(told[k]) for k in range(60) if k % 5 == 2] == [0.0] * 12

@@ -1,0 +1,415 @@
+"""What fell by the readings of a gauge: the one rule for counters, and for two sums of one interval.
+
+A counter that falls was reset only where it then shows little beside what it showed, or falls at one time of the day
+alone, as a sum since midnight does; a count of 16 or 32 bits that was full begins anew. Otherwise the counter was
+corrected: nothing fell, and that interval is not known. What comes back within some readings never fell, and what was
+undone within some readings never rose.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import fsum
+from statistics import median
+from typing import Final
+
+# envelope of the greatest point rain ever measured, 422 mm * D**0.475 with D in h (Paulhus 1965, Monthly Weather
+# Review 93): more than this in one interval is taken for a fault of the gauge
+RECORD_MM: Final = 422.0
+RECORD_EXPONENT: Final = 0.475
+DAY_S: Final = 86_400.0
+RESET_SHARE: Final = 0.1  # of what a counter showed: what a reset leaves at most
+GLITCH_SHARE: Final = 0.2  # of a jump: so far beyond where it began it may end, and was none
+BACK_READINGS: Final = 12  # within so many readings a counter that comes back never fell
+ROUNDING: Final = 1e-6  # of what a counter shows: single precision, no fall
+FULL: Final = (2.0**16, 2.0**32)
+# what one count stands for, mm: tips of 0.01 in to 1 mm, and tenths and hundredths as loggers write them
+COUNTS_MM: Final = (0.01, 0.02, 0.05, 0.1, 0.127, 0.2, 0.25, 0.254, 0.5, 1.0)
+# of the greatest rain ever measured: what may have fallen while a full count began anew, by the coarsest count that
+# fits, and by finer ones, of which one or the other is full almost anywhere
+WRAP_SHARES: Final = (0.1, 0.01)
+TWICE_SHARE: Final = 0.75  # of gaps that agree: fewer from one to the next, as many to the next but one
+TOTALS_S: Final = (3600.0, 10_800.0, 21_600.0, 43_200.0, DAY_S)  # for which totals are made of shorter sums
+EARLY_AFTER: Final = 3  # gaps between sums, the last of which may come early
+RISES_LEAST: Final = 8  # of a sum that adds up, where it falls in no more than a fifth as many places
+RISES_CLEAR: Final = 48  # so many are enough without a rest
+RESTS_LEAST: Final = 3
+FALLS_MOST: Final = 0.2
+ANEW_LEAST: Final = 3  # times that a sum of the day begins anew, and readings of a day between
+OVERLAP_SHARE: Final = 0.05  # so much shorter than stated intervals may be: clocks differ
+
+
+@dataclass(slots=True)
+class Counted:
+    """What a counter counted, reading by reading.
+
+    Attributes:
+        times_s: Of its readings.
+        amounts_mm: Since the reading before.
+        unknown: Stretches in which nobody knows what fell.
+        resets_s: Readings at which it had begun anew: what fell before that is lost.
+    """
+
+    times_s: list[float] = field(default_factory=list)
+    amounts_mm: list[float] = field(default_factory=list)
+    unknown: list[tuple[float, float]] = field(default_factory=list)
+    resets_s: list[float] = field(default_factory=list)
+
+    @property
+    def known(self) -> list[tuple[float, float]]:
+        """(instant, mm since the reading before) where all of it is known: not of the first reading."""
+        ends = {*self.resets_s, *(to_s for _, to_s in self.unknown)}
+        return [(t, mm) for t, mm in list(zip(self.times_s, self.amounts_mm, strict=True))[1:] if t not in ends]
+
+
+@dataclass(slots=True)
+class _Fall:
+    """A counter that fell: at which reading, what it had shown, the least it showed since, and whether as a reset."""
+
+    at: int
+    top: float
+    low: float
+    was_reset: bool
+
+
+def most_mm(span_s: float) -> float:
+    """The greatest rain ever measured in a time, mm."""
+    return RECORD_MM * float((span_s / 3600.0) ** RECORD_EXPONENT)
+
+
+def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
+    """What fell between the readings of a counter.
+
+    A jump beyond any rain is left out, and believed to be another counter when it stays.
+
+    Args:
+        rows: Instant in seconds and what the counter showed in mm, in order of time.
+        interval_s: Between two readings, seconds.
+
+    >>> reset = count_up([(0.0, 5.0), (60.0, 5.5), (120.0, 0.0), (180.0, 0.25)], 60.0)
+    >>> reset.amounts_mm, reset.known
+    ([0.0, 0.5, 0.0, 0.25], [(60.0, 0.5), (180.0, 0.25)])
+    >>> dip = count_up([(0.0, 85.2), (60.0, 85.1), (120.0, 85.3)], 60.0)
+    >>> round(sum(dip.amounts_mm), 6), dip.unknown
+    (0.1, [])
+    >>> count_up([(0.0, 85.2), (60.0, 50.0), (120.0, 50.2)], 60.0).unknown
+    [(0.0, 60.0)]
+    """
+    counter = _Counter(interval_s, _find_restart(rows, interval_s))
+    for at_s, value in rows:
+        counter.take(at_s, value)
+    return counter.found
+
+
+def _find_restart(rows: Sequence[tuple[float, float]], interval_s: float) -> int | None:
+    """The interval of the day, UTC, at whose end a counter begins anew each day; None where it does not."""
+    falls = [(at_s, value <= RESET_SHARE * before) for (_, before), (at_s, value) in pairwise(rows) if value < before]
+    clocks = {_find_clock(at_s, interval_s) for at_s, _ in falls}
+    if len(falls) < 2 or len(clocks) != 1 or not any(to_little for _, to_little in falls):
+        return None
+    return clocks.pop() if len({_find_clock(at_s, interval_s) for at_s, _ in rows}) > ANEW_LEAST else None
+
+
+def _find_clock(at_s: float, interval_s: float) -> int:
+    return round(at_s % DAY_S / interval_s) % max(1, round(DAY_S / interval_s))
+
+
+class _Counter:
+    """A counter as it is read, reading by reading."""
+
+    def __init__(self, interval_s: float, restart: int | None) -> None:
+        self.found = Counted()
+        self._interval_s = interval_s
+        self._restart = restart
+        self._shown: list[float] = []
+        self._falls: list[_Fall] = []
+        self._odd: tuple[float, float] | None = None  # a jump beyond any rain, at the reading before
+
+    def take(self, at_s: float, value: float) -> None:
+        """What fell by one more reading, and what earlier ones mean beside it."""
+        if not self._shown:
+            self._keep(at_s, value, 0.0)
+            return
+        at_before, number = self.found.times_s[-1], len(self._shown)
+        before = self._find_base(at_before, at_s, value)
+        if before * (1.0 - ROUNDING) <= value < before:
+            value = before
+        span_s = max(self._interval_s, at_s - at_before)
+        self._falls = [fall for fall in self._falls if number - fall.at < BACK_READINGS]
+        restarts = value < before and self._restart == _find_clock(at_s, self._interval_s)
+        step = _Step(value, falls=True, is_reset=True) if restarts else self._judge(before, value, span_s)
+        if step.amount_mm > most_mm(span_s):
+            self._odd = (at_s, value)
+            return
+        self._odd = None
+        if step.undoes is not None:
+            self._undo(*step.undoes)
+        if step.falls:
+            self._falls.append(_Fall(number, before, value, step.is_reset))
+        for fall in self._falls:
+            fall.low = min(fall.low, value)
+        self.found.unknown += [] if step.is_known else [(at_before, at_s)]
+        self.found.resets_s += [at_s] if step.is_reset else []
+        self._keep(at_s, value, step.amount_mm)
+
+    def _keep(self, at_s: float, value: float, amount_mm: float) -> None:
+        self.found.times_s.append(at_s)
+        self.found.amounts_mm.append(amount_mm)
+        self._shown.append(value)
+
+    def _find_base(self, at_before: float, at_s: float, value: float) -> float:
+        """What the counter showed before: another counter, where a jump stays."""
+        if self._odd is not None:
+            odd_s, odd = self._odd
+            if 0.0 <= value - odd <= most_mm(max(self._interval_s, at_s - odd_s)):
+                self.found.unknown.append((at_before, odd_s))
+                return odd
+        return self._shown[-1]
+
+    def _judge(self, before: float, value: float, span_s: float) -> "_Step":
+        back = next((fall for fall in self._falls if _is_back(fall, before, value)), None)
+        if back is not None:
+            is_whole = value >= back.top * (1.0 - ROUNDING)
+            return _Step(max(0.0, value - back.top), is_known=is_whole, undoes=(back.at, back.top))
+        if value >= before:
+            return _Step(value - before)
+        wrapped = _unwrap(before, value, span_s)
+        if wrapped is not None:
+            return _Step(wrapped)
+        if value <= RESET_SHARE * before:
+            return _Step(value, falls=True, is_reset=True)
+        undone = self._find_undone(value)
+        if undone is not None:
+            start = self._shown[undone - 1]
+            return _Step(max(0.0, value - start), undoes=(undone, start))
+        return _Step(0.0, falls=True, is_known=False)
+
+    def _find_undone(self, value: float) -> int | None:
+        """The reading at which the counter jumped up, to be back now about where it had been."""
+        shown = self._shown
+        for number in range(len(shown) - 1, max(0, len(shown) - BACK_READINGS), -1):
+            start, rise = shown[number - 1], shown[number] - shown[number - 1]
+            if rise > 0.0 and start * (1.0 - ROUNDING) <= value <= start + GLITCH_SHARE * rise:
+                return number
+            if start < value:
+                return None
+        return None
+
+    def _undo(self, number: int, level: float) -> None:
+        """Nothing fell from a reading on, and that is known; what the counter showed meanwhile says nothing."""
+        count, from_s = len(self._shown) - number, self.found.times_s[number - 1]
+        self.found.amounts_mm[number:] = [0.0] * count
+        self._shown[number:] = [level] * count
+        self._falls = [fall for fall in self._falls if fall.at < number]
+        self.found.unknown = [one for one in self.found.unknown if one[0] < from_s]
+        self.found.resets_s = [at_s for at_s in self.found.resets_s if at_s <= from_s]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one reading of a counter says: what fell, and the reading from which on it undoes what was believed."""
+
+    amount_mm: float
+    is_known: bool = True
+    falls: bool = False
+    is_reset: bool = False
+    undoes: tuple[int, float] | None = None
+
+
+def _is_back(fall: _Fall, before: float, value: float) -> bool:
+    """Whether a counter is where it was before it fell, most of the way in one step: rain takes its time."""
+    rise = value - before
+    if rise <= 0.0 or rise < 0.5 * (fall.top - fall.low):
+        return False
+    if fall.was_reset:
+        return (1.0 - RESET_SHARE) * fall.top <= value <= fall.top + GLITCH_SHARE * rise
+    return value >= fall.top - GLITCH_SHARE * (fall.top - fall.low)
+
+
+def _unwrap(before: float, value: float, span_s: float) -> float | None:
+    """What fell while a count of 16 or 32 bits was full and began anew, mm; None where it was not full.
+
+    >>> round(_unwrap(6553.5, 0.3, 600.0), 3), _unwrap(6200.0, 0.3, 600.0)
+    (0.4, None)
+    """
+    if value > RESET_SHARE * before:
+        return None
+    most = most_mm(span_s)
+    counts = [count for count in reversed(COUNTS_MM) if _is_counted(before, count) and _is_counted(value, count)]
+    fallen = [
+        (full * count - before + value, WRAP_SHARES[0 if count == counts[0] else 1] * most)
+        for full in FULL for count in counts if before < full * count
+    ]  # fmt: skip
+    return min((mm for mm, least in fallen if mm <= least), default=None)
+
+
+def _is_counted(value: float, count_mm: float) -> bool:
+    number = value / count_mm
+    return abs(number - round(number)) <= max(0.01, ROUNDING * number)
+
+
+# ---- sums of intervals -------------------------------------------------------------------------------------------
+
+
+def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tuple[float, float]]:
+    """Of sums nearer to each other than half an interval the one on the beat of those before; else the first.
+
+    A last one that comes early after a regular beat waits for the next, which says whether it is of that beat.
+
+    Args:
+        rows: End of the interval in seconds and what fell in it, in order of time.
+        interval_s: Length of each, seconds.
+
+    >>> pick_sums([(600.0, 4.0), (648.0, 4.0), (1200.0, 2.0), (1248.0, 2.0)], 600.0)
+    [(600.0, 4.0), (1200.0, 2.0)]
+    """
+    found: list[tuple[float, float]] = []
+    half_s, first = 0.5 * interval_s, 0
+    while first < len(rows):
+        last = first + 1
+        while last < len(rows) and rows[last][0] - rows[first][0] < half_s:
+            last += 1
+        one = rows[first]
+        if found and last - first > 1:
+            beat_s = found[-1][0]
+            one = min(rows[first:last], key=lambda row: abs((row[0] - beat_s + half_s) % interval_s - half_s))
+        found.append(one)
+        while last < len(rows) and rows[last][0] - one[0] < half_s:
+            last += 1
+        first = last
+    if len(found) > EARLY_AFTER and _is_early([t for t, _ in found[-EARLY_AFTER - 1 :]], interval_s):
+        found.pop()
+    return found
+
+
+def drop_totals(rows: Sequence[tuple[float, float, float | None]], interval_s: float) -> list[tuple[float, float]]:
+    """Sums of intervals, where an interval whose sum was replaced by the total of an hour or a day keeps its own.
+
+    Args:
+        rows: End of the interval in seconds, what it says now and what it said first (None: the same), by time.
+        interval_s: Length of each, seconds.
+
+    >>> drop_totals([(600.0 * k, 2.0, None) for k in range(1, 6)] + [(3600.0, 12.0, 2.0)], 600.0)[-1]
+    (3600.0, 2.0)
+    """
+    found: list[tuple[float, float]] = []
+    for at_s, value, first in rows:
+        own = value if first is None or not _is_total(found, at_s, value, first, interval_s) else first
+        found.append((at_s, own))
+    return found
+
+
+def _is_total(
+    before: Sequence[tuple[float, float]], at_s: float, value: float, first: float, interval_s: float
+) -> bool:  # fmt: skip
+    """Whether a sum is what fell in a longer time that ends with its interval, and not a correction of its own."""
+    for span_s in TOTALS_S:
+        count = round(span_s / interval_s) - 1  # sums before this one
+        if count < 1 or len(before) < count or value <= first:
+            continue
+        parts = before[-count:]
+        is_whole = abs(parts[0][0] - (at_s - count * interval_s)) < 0.5 * interval_s
+        total = first + fsum(mm for _, mm in parts)
+        if is_whole and abs(total - value) <= max(0.06, 0.005 * value):  # tenths that were rounded
+            return True
+    return False
+
+
+def _is_early(times_s: Sequence[float], interval_s: float) -> bool:
+    """Whether the last sum comes early after others that kept the beat: nobody knows yet whether it is one of them."""
+    *before_s, last_s = (b - a for a, b in pairwise(times_s))
+    is_regular = all(abs(gap - interval_s) <= OVERLAP_SHARE * interval_s for gap in before_s)
+    return is_regular and last_s < (1.0 - OVERLAP_SHARE) * interval_s
+
+
+def find_overlaps(times_s: Sequence[float], interval_s: float) -> list[float]:
+    """Ends of sums by which more time was covered than passed, whatever the jitter: a fault of the gauge.
+
+    Args:
+        times_s: Ends of the intervals, of which none is nearer than half an interval to another.
+        interval_s: Length that is stated of each, seconds.
+
+    >>> find_overlaps([600.0, 1200.0, 1800.0], 600.0), find_overlaps([600.0, 900.0, 1200.0], 600.0)
+    ([], [1200.0])
+    """
+    found = []
+    over_s = 0.0
+    for before_s, at_s in pairwise(times_s):
+        over_s = max(0.0, over_s + (1.0 - OVERLAP_SHARE) * interval_s - (at_s - before_s))
+        if over_s > 0.5 * interval_s:
+            found.append(at_s)
+    return found
+
+
+def usual_interval_s(times_s: Sequence[float]) -> float:
+    """The interval of sums that nobody states: the usual gap, or that to the next but one where each comes twice.
+
+    Raises:
+        ValueError: fewer than two instants.
+
+    >>> usual_interval_s([0.0, 48.0, 600.0, 648.0, 1200.0, 1248.0]), usual_interval_s([0.0, 60.0, 120.0])
+    (600.0, 60.0)
+    """
+    return _find_interval(times_s)[0]
+
+
+def _find_interval(times_s: Sequence[float]) -> tuple[float, bool]:
+    """The interval, and whether so many gaps are of that length that it is one."""
+    agreeing: dict[float, float] = {}
+    for lag in (1, 2):
+        gaps = [b - a for a, b in zip(times_s, times_s[lag:], strict=False)]
+        if gaps:
+            middle = median(gaps)
+            agreeing[middle] = sum(abs(gap - middle) <= OVERLAP_SHARE * middle for gap in gaps) / len(gaps)
+    if not agreeing:
+        raise ValueError("one reading is no series")
+    (each, share), *others = agreeing.items()
+    twice = next((two for two, of_two in others if share < TWICE_SHARE <= of_two), None)
+    return (each, share >= TWICE_SHARE) if twice is None else (twice, True)
+
+
+def count_undeclared(rows: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """What fell by the readings of a gauge of which nobody states what they are; tips stay as they are.
+
+    Args:
+        rows: Instant in seconds and amount in mm, in order of time.
+
+    >>> count_undeclared([(600.0 * k, 0.5 * (k // 2)) for k in range(40)])[:3]
+    [(600.0, 0.0), (1200.0, 0.5), (1800.0, 0.0)]
+    """
+    if len(rows) < 2:
+        return list(rows)
+    interval_s, is_one = _find_interval([at_s for at_s, _ in rows])
+    if adds_up(rows):
+        return count_up(rows, interval_s).known
+    return pick_sums(rows, interval_s) if is_one else list(rows)
+
+
+# ---- running sums ------------------------------------------------------------------------------------------------
+
+
+def adds_up(rows: Sequence[tuple[float, float]]) -> bool | None:
+    """Whether amounts add up from a beginning, as those of a counter or since midnight; None where nobody can tell.
+
+    Sums of intervals fall about as often as they rise. A running sum falls where it begins anew alone.
+
+    Args:
+        rows: Instant in seconds and amount, in order of time.
+
+    >>> adds_up([(600.0 * k, 0.2 * (k // 2)) for k in range(40)]), adds_up([(0.0, 0.0), (600.0, 0.2)])
+    (True, None)
+    >>> adds_up([(600.0 * k, 0.2 * (k % 2)) for k in range(40)])
+    False
+    """
+    pairs = list(pairwise(rows))
+    rises = sum(b > a for (_, a), (_, b) in pairs)
+    falls = [at_s for (_, a), (at_s, b) in pairs if b < a]
+    rests = sum(a == b > 0.0 for (_, a), (_, b) in pairs)  # sums of intervals are nothing while it is dry
+    if rises >= RISES_LEAST and len(falls) <= FALLS_MOST * rises and (rests >= RESTS_LEAST or rises >= RISES_CLEAR):
+        return True
+    # it begins anew at one time of the day, and never falls between: sums of intervals fall whenever rain ends
+    is_wet = sum(value > 0.0 for _, value in rows) >= ANEW_LEAST * len(falls)
+    are_alike = len({at_s % DAY_S for at_s in falls}) == 1 and len({at_s % DAY_S for at_s, _ in rows}) > ANEW_LEAST
+    if len(falls) >= ANEW_LEAST and is_wet and are_alike:
+        return True
+    return False if len(falls) > max(1, 2 * FALLS_MOST * rises) else None

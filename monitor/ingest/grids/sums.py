@@ -1,0 +1,86 @@
+"""Whether the rain of a grid is the sum of each interval, or adds up from a beginning as that of a model run does."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from forecasting.hydrology.rain_amounts import adds_up
+from monitor.errors import ConfigError
+from monitor.ingest.files.reader import StationPlace
+
+# what models that count from their beginning, or from midnight, call their rain: ERA5-Land, IFS, WRF, COSMO, ICON, GFS
+_RUNNING: Final = frozenset((
+    "tp", "lsp", "cp", "rainnc", "rainc", "rainsh", "snownc", "tot_prec", "acpcp", "apcp", "acprcp",
+    "total_precipitation",
+))  # fmt: skip
+_WORDS: Final = ("accum", "running sum", "since the start", "cumul")
+COUNTER: Final = "counter"
+STAMPS: Final = ("interval_end", COUNTER)
+
+
+def may_add_up(name: str, texts: Iterable[str]) -> bool:
+    """Whether a variable is called as models call rain that adds up; its values may still be those of each hour.
+
+    >>> may_add_up("RAINNC", ()), may_add_up("precip", ["Accumulated total"]), may_add_up("precip", ["of the hour"])
+    (True, True, False)
+    """
+    said = " ".join(texts).lower()
+    return name.lower() in _RUNNING or any(word in said for word in _WORDS)
+
+
+def judge_sums(values: Iterable[Sequence[tuple[float, float]]]) -> bool | None:
+    """Whether what a grid says at its stations adds up; None where nobody can tell.
+
+    Args:
+        values: of each station instants in seconds and amounts, in order of time.
+    """
+    found = [adds_up(rows) for rows in values]
+    yes, no = found.count(True), found.count(False)
+    return None if not yes and not no else yes >= no
+
+
+def check_stamp(
+    name: str, places: Sequence[StationPlace], said: str | None, *, adds: bool | None, is_doubtful: bool
+) -> None:
+    """Refuse rain that adds up where the site file does not say so, and the other way round.
+
+    Args:
+        name: of the file.
+        places: the stations that stand on it.
+        said: what a person says: interval_end or counter.
+        adds: what the values or the file say; None where nobody can tell.
+        is_doubtful: it is called as rain that adds up, and not all of it is nothing.
+
+    Raises:
+        ConfigError: one line, with what to do.
+    """
+    declared = [place for place in places if place.rain] or list(places)
+    sums = [place.station for place in declared if place.rain != COUNTER]
+    counters = [place.station for place in declared if place.rain == COUNTER]
+    if said is not None:
+        adds = said == COUNTER
+    if adds and sums:
+        raise ConfigError(
+            f"{name}: its rain adds up from a beginning: no value is the rain of its own interval. Declare "
+            f'stamp = "counter" for the rain of {_list(sums)} in the site file'
+        )
+    if adds is False and counters:
+        raise ConfigError(
+            f"{name}: each value is the rain of its own interval, and the site file says stamp = "
+            f'"counter" for {_list(counters)}: leave that out there'
+        )
+    # where no rain is declared nothing reads it before somebody says what it is
+    if adds is None and is_doubtful and sums and declared[0].rain:
+        raise ConfigError(
+            f"{name}: such rain may add up from a beginning, and too few layers show it. Say --stamp interval_end "
+            'where each value is the rain of its own interval; else declare stamp = "counter" for the rain of '
+            f"{_list(sums)} in the site file"
+        )
+
+
+def sort_rows(rows: Mapping[str, Iterable[tuple[float, float]]]) -> list[list[tuple[float, float]]]:
+    """What each station is told, in order of time."""
+    return [sorted(one) for one in rows.values()]
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -1,0 +1,205 @@
+"""Counters and sums of a gauge: what fell is never more than what is known to have fallen."""
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from forecasting.hydrology import rain_amounts
+from forecasting.hydrology.rain_amounts import (
+    adds_up,
+    count_up,
+    drop_totals,
+    find_overlaps,
+    pick_sums,
+    usual_interval_s,
+)
+
+STEP = 600.0
+
+
+def read(*shown, step_s=STEP):
+    return count_up([(k * step_s, value) for k, value in enumerate(shown)], step_s)
+
+
+def fallen(*shown, step_s=STEP):
+    return round(sum(read(*shown, step_s=step_s).amounts_mm), 3)
+
+
+@pytest.mark.parametrize(
+    ("shown", "mm", "unknown"),
+    [
+        ((41.6, 41.4, 41.4, 41.6), 0.0, 0),  # a dip that comes back
+        ((41.6, 41.599998, 41.599998, 42.0), 0.4, 0),  # single precision
+        ((41.6, 33.0, 33.4, 33.8), 0.8, 1),  # corrected, and counting goes on from there
+        ((41.6, 33.0, 35.0, 37.0, 39.0, 42.0), 9.0, 1),  # corrected, and it rains past where it was
+        ((41.6, 4.2, 4.6), 0.4, 1),  # a little over a tenth: corrected
+        ((41.6, 4.0, 4.6), 4.6, 0),  # a tenth at most: reset
+        ((41.6, 0.0, 0.2, 0.2, 41.8), 0.2, 0),  # a reset that was none
+        ((41.6, 90.0, 41.6, 41.8), 0.2, 0),  # a rise that was none
+        ((41.6, 20.0, 20.2, 41.6, 41.8), 0.2, 0),
+        ((6.4, 0.0, 1.2, 2.4, 3.6, 4.8, 6.6), 6.6, 0),  # a day begins anew and rains as much: no return in one step
+    ],
+)
+def test_a_fall_is_a_reset_a_correction_or_none(shown, mm, unknown):
+    assert fallen(*shown) == pytest.approx(mm)
+    assert len(read(*shown).unknown) == unknown
+
+
+@pytest.mark.parametrize("full", [2.0**16, 2.0**32])
+@pytest.mark.parametrize("count_mm", [0.01, 0.1, 0.2, 0.254, 1.0])
+def test_a_count_that_is_full_begins_anew(full, count_mm):
+    counts = [full - 3, full - 1, full + 2, full + 2, full + 5]
+    shown = [count % full * count_mm for count in counts]
+    assert fallen(*shown) == pytest.approx(8 * count_mm, rel=1e-3)
+    assert fallen(0.97 * full * count_mm, 0.0, 2 * count_mm, step_s=60.0) == pytest.approx(2 * count_mm, abs=1e-3), (
+        "far from full it was reset"
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_sum_since_midnight_is_what_fell_also_where_it_rains_at_midnight(seed):
+    chance = random.Random(seed)
+    rain = [[chance.choice([0.0, 0.0, 0.2, 1.0]) for _ in range(24)] for _ in range(6)]
+    shown = [sum(day[: k + 1]) for day in rain for k in range(24)]
+    missed = sum(sum(before) for before, day in pairwise(rain) if day[0] >= sum(before))  # it does not fall
+    found = read(*shown, step_s=3600.0)
+    assert sum(found.amounts_mm) == pytest.approx(sum(map(sum, rain)) - rain[0][0] - missed)
+    assert not found.unknown
+
+
+def test_a_logger_that_shows_nothing_at_one_time_of_each_day_never_fell():
+    shown = [70.0 + k // 24 if k % 24 != 3 else 0.0 for k in range(24 * 6)]
+    assert sum(read(*shown, step_s=3600.0).amounts_mm) == pytest.approx(5.0)
+    daily = [90.0, 91.0, 0.0, 2.0, 30.0, 20.0, 21.0]
+    assert sum(read(*daily, step_s=86400.0).amounts_mm) == pytest.approx(32.0), "20 is a correction, no restart"
+
+
+def draw(chance):
+    """Truth by interval, what the counter shows, and in which intervals it was set to another count."""
+    truth, shown, corrected = [0.0], [round(chance.uniform(20.0, 400.0), 1)], set()
+    while len(truth) < 80:
+        rain = round(chance.choice([0.0, 0.0, 0.2, 0.4, 3.0]), 1)
+        now = shown[-1] + rain
+        kind = chance.random()
+        if kind < 0.03:
+            now, rain = 0.0, 0.0
+        elif kind < 0.06 and shown[-1] > 5.0:
+            now, rain = shown[-1] * chance.uniform(0.15, 0.6), 0.0
+            corrected.add(len(truth))
+        elif kind < 0.15:  # it shows less for a while, and then what it showed before
+            low = shown[-1] * chance.choice([0.0, 0.3, 0.97, 0.9999])
+            if shown[-1] - low >= 0.1:
+                again = chance.randint(1, 6)
+                truth += [0.0] * (again + 1)
+                shown += [*[low] * again, shown[-1]]
+                continue
+        truth.append(rain)
+        shown.append(round(now, 1))
+    return truth, shown, corrected
+
+
+def check_no_rain_is_invented(seeds):
+    falls = 0
+    for seed in seeds:
+        truth, shown, corrected = draw(random.Random(seed))
+        found = read(*shown)
+        total = sum(mm for k, mm in enumerate(truth) if k not in corrected)
+        assert sum(found.amounts_mm) <= total + 0.3, f"history {seed}: {sum(found.amounts_mm)} of {total} mm"
+        assert all(mm >= 0.0 for mm in found.amounts_mm)
+        fell = [k for k, (a, b) in enumerate(pairwise(shown), 1) if b < a]
+        unknown = {round(to_s / STEP) for _, to_s in found.unknown}
+        assert all(any(0 <= k - at < 12 for at in fell) for k in unknown), f"history {seed}: {unknown}"
+        falls += len(corrected)
+    return falls
+
+
+def test_no_rain_is_invented_whatever_a_counter_shows():
+    assert check_no_rain_is_invented(range(400)) > 100
+
+
+@pytest.mark.parametrize("share", [1.0, 0.99])
+def test_a_mutant_that_takes_every_fall_for_a_reset_is_caught(monkeypatch, share):
+    monkeypatch.setattr(rain_amounts, "RESET_SHARE", share)
+    with pytest.raises(AssertionError, match="history"):
+        check_no_rain_is_invented(range(400))
+
+
+def test_a_mutant_without_a_memory_of_falls_is_caught(monkeypatch):
+    monkeypatch.setattr(rain_amounts, "BACK_READINGS", 0)
+    with pytest.raises(AssertionError, match="history"):
+        check_no_rain_is_invented(range(400))
+
+
+def test_of_two_sums_of_an_interval_one_counts_however_they_came():
+    chance = random.Random(5)
+    for _ in range(200):
+        step = chance.choice([60.0, 600.0, 3600.0])
+        late = chance.uniform(0.0, 0.2 * step)
+        once = [(k * step + chance.uniform(0.0, 0.02 * step), chance.choice([0.0, 1.2])) for k in range(40)]
+        again = [(t + 0.02 * step + late, mm) for t, mm in once if chance.random() < 0.7]
+        every = sorted([*once, *again])
+        found = pick_sums(every, step)
+        assert len(found) == len(once)
+        assert sum(mm for _, mm in found) == pytest.approx(sum(mm for _, mm in once))
+        assert not find_overlaps([t for t, _ in found], step)
+        assert len(every) > len(once), "the draw brings some twice"
+
+
+def test_totals_of_an_hour_beside_its_parts_are_left_out_or_a_fault():
+    parts = [(k * 600.0, 2.0) for k in range(1, 37)]
+    for minute in (0.5, 2.0, 4.0, 6.0, 9.0):
+        hours = [(k * 3600.0 + 60.0 * minute, 12.0) for k in range(1, 7)]
+        found = pick_sums(sorted([*parts, *hours]), 600.0)
+        assert sum(mm for _, mm in found) == pytest.approx(72.0), minute
+    found = pick_sums(sorted([*parts, *[(k * 3600.0 + 300.0, 12.0) for k in range(1, 6)]]), 600.0)
+    assert len(find_overlaps([t for t, _ in found], 600.0)) >= 5
+
+
+@pytest.mark.parametrize("span", [6, 18, 36, 144])
+def test_a_total_that_replaced_the_sum_of_its_last_interval_is_left_out(span):
+    chance = random.Random(span)
+    own = [(k * 600.0, round(chance.choice([0.0, 0.2, 1.4]), 1)) for k in range(1, 2 * span + 1)]
+    rows = [
+        (t, round(sum(mm for _, mm in own[k + 1 - span : k + 1]), 1) if (k + 1) % span == 0 else mm, mm)
+        for k, (t, mm) in enumerate(own)
+    ]
+    found = drop_totals([(t, now, first if now != first else None) for t, now, first in rows], 600.0)
+    assert found == own
+    corrected = [(t, mm, None) for t, mm in own[:-1]] + [(own[-1][0], 55.5, own[-1][1])]
+    assert drop_totals(corrected, 600.0)[-1] == (own[-1][0], 55.5), "a correction of its own counts"
+
+
+@pytest.mark.parametrize("every_s", [300.0, 360.0, 480.0])
+def test_sums_that_come_more_often_than_stated_cover_more_time_than_passed(every_s):
+    assert find_overlaps([k * every_s for k in range(40)], 600.0)
+
+
+@pytest.mark.parametrize("every_s", [595.0, 599.0, 600.0, 601.0, 1200.0])
+def test_a_clock_that_differs_and_jitter_are_no_fault(every_s):
+    chance = random.Random(3)
+    times = [k * every_s + chance.uniform(-60.0, 60.0) for k in range(5000)]
+    assert not find_overlaps([t for t, _ in pick_sums([(t, 0.0) for t in times], 600.0)], 600.0)
+
+
+@pytest.mark.parametrize("every_s", [600.0, 3600.0, 86400.0])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_running_sum_is_told_from_sums_of_intervals(every_s, seed):
+    chance = random.Random(seed)
+    rain = [round(chance.expovariate(0.5), 1) if chance.random() < 0.35 else 0.0 for _ in range(400)]
+    at = [k * every_s for k in range(1, 401)]
+    assert adds_up(list(zip(at, rain, strict=True))) is False
+    total, totals = 3.0, []
+    for k, mm in enumerate(rain):
+        total = 0.0 if k == 150 else total + mm
+        totals.append(total)
+    assert adds_up(list(zip(at, totals, strict=True))) is True
+    assert adds_up(list(zip(at, [0.0] * 400, strict=True))) is None
+
+
+def test_the_interval_of_sums_that_nobody_states():
+    doubled = sorted([*[k * 600.0 for k in range(20)], *[k * 600.0 + 48.0 for k in range(20)]])
+    assert usual_interval_s(doubled) == 600.0
+    assert usual_interval_s([k * 600.0 for k in range(20) if k % 7]) == 600.0
+    with pytest.raises(ValueError, match="one reading"):
+        usual_interval_s([0.0])
