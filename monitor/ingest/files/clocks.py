@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, Message, Template, Timestamp
+from forecasting.message import Message, Template, Timestamp
 from monitor.domain.instants import EPOCH, FUTURE_TOLERANCE
 
 FIRST_AT: Final = datetime(1950, 1, 1, tzinfo=UTC)  # before it hardly any slope was read as numbers
@@ -192,16 +192,20 @@ def is_gps(text: str) -> bool:
 
 
 def read_since(text: str) -> tuple[float, datetime]:
-    """Seconds of a unit and the beginning of "UNITS since DATE", as the CF conventions write it; raises ValueError.
+    """Seconds of a unit and the beginning of "UNITS since DATE", as the CF conventions write it.
 
     >>> read_since("hours since 2020-10-31 06:00:00")[0], read_since("days since 2020-1-1T00:00:00Z")[1].isoformat()
     (3600.0, '2020-01-01T00:00:00+00:00')
+
+    Raises:
+        LookupError: it is not of this form, or the unit is unknown.
+        ValueError: the date is none.
     """
     match = _SINCE.match(text)
     word = "" if match is None else match[1]
     unit = None if word.startswith("Ms") else _UNIT_OF.get(word.lower())  # `Ms` are megaseconds
     if match is None or unit is None:
-        raise ValueError(text)
+        raise LookupError(text)
     return COUNTS[unit], _read_begin(match[2], match[3] or "", match[4])
 
 
@@ -224,6 +228,7 @@ def _read_begin(day: str, clock: str, rest: str) -> datetime:
 # ---- times that cannot be ------------------------------------------------------------------------------------------
 
 _LATE: Final = Template("times.late", "its times end at {at}, which lies ahead of now")
+_COUNT: Final = Template("times.count", "the header '{name}' counts from {at}, and {taken} was taken")
 _EARLY: Final = Template("times.early", "its times begin at {at}, before 1950")
 
 
@@ -236,7 +241,19 @@ def doubt_span(first: datetime, last: datetime, now: datetime) -> Message | None
     return None
 
 
-def tell_years(first: datetime, last: datetime, now: datetime) -> Figure:
-    """How many years the times lie off."""
-    off = (last - now) if last > now else (FIRST_AT - first)
-    return Figure(max(1, round(off.days / 365.2425)), "d")
+def doubt_count(text: str, since: datetime | None, first: datetime, last: datetime, now: datetime) -> Message | None:
+    """Whether words beside a number of seconds name another beginning, from which the record would lie in the past.
+
+    Args:
+        text: the words.
+        since: what the number was taken to count from; None: 1970.
+        first: begin of the record as it was read.
+        last: its end.
+        now: the present instant.
+    """
+    said, taken = find_count(text), since or EPOCH
+    if said is None or abs(said.since - taken) < timedelta(days=1):
+        return None
+    if doubt_span(first + (said.since - taken), last + (said.since - taken), now) is not None:
+        return None
+    return _COUNT(name=text, at=Timestamp.of(said.since, "day"), taken=Timestamp.of(taken, "day"))

@@ -116,9 +116,10 @@ class Heads:
 
     def _turn(self, held: list[Numbered], order: list[int] | None) -> tuple[list[int] | None, list[Numbered]]:
         """The order of the columns from here on, and the lines that are of no head."""
-        at = next((k for k in range(len(held) - 1, -1, -1) if self._is_head(held[k][1])), None)
-        if at is None:
+        heads = [k for k, (_, cells) in enumerate(held) if self._is_head(cells)]
+        if not heads:
             return order, [one for one in held if not self._is_known(one[1])]
+        at = max((k for k in heads if self._resembles(held[k][1])), default=heads[0])
         line, cells = held[at]
         texts = [_text(cell) for cell in cells]
         while texts and not texts[-1] and len(texts) > len(self.names):
@@ -158,11 +159,14 @@ class Heads:
         texts = [text for cell in cells if (text := _text(cell))]
         if len(texts) < min(2, len(self._known)) or texts[0] == _TOA5 or is_annotation(cells):
             return False
-        said = sum(text in self._known or (_strip(text) in self._plain and _strip(text) != "") for text in texts)
-        if said >= RESEMBLE * max(len(texts), min(len(self._known), 2)):
-            return True
         is_full = len(texts) == len(set(texts)) >= max(WORDS_LEAST, sum(map(bool, self.names)))
-        return is_full and not self._is_known(cells)
+        return self._resembles(cells) or (is_full and not self._is_known(cells))
+
+    def _resembles(self, cells: Cells) -> bool:
+        """Whether half of the cells of a line are names of the columns, in whatever unit."""
+        texts = [text for cell in cells if (text := _text(cell))]
+        said = sum(text in self._known or _strip(text) in self._plain for text in texts)
+        return said >= RESEMBLE * max(len(texts), min(len(self._known), 2))
 
     def _is_known(self, cells: Cells) -> bool:
         """Whether a line stands in the first head as it is."""

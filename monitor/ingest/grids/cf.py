@@ -39,17 +39,16 @@ def read_times(numbers: Iterable[float], units: str, calendar: str, name: str) -
     """
     try:
         if calendar.lower() not in _CALENDARS:
-            raise ValueError
+            raise LookupError
         second, begin = read_since(units)
-    except ValueError:
-        said = f"time in {units[:60]!r}, calendar {calendar[:30] or 'standard'!r}, cannot be read"
-        raise ConfigError(f"{name}: {said}") from None
-    try:
         found = []
         for number in numbers:
             if not isfinite(number):
                 raise ValueError
             found.append(begin + timedelta(seconds=round(float(number) * second, 3)))
+    except LookupError:
+        said = f"time in {units[:60]!r}, calendar {calendar[:30] or 'standard'!r}, cannot be read"
+        raise ConfigError(f"{name}: {said}") from None
     except (ValueError, OverflowError):
         raise ConfigError(f"{name}: a time of {units[:60]!r} is none") from None
     return tuple(found)

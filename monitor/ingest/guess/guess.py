@@ -5,7 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Final
@@ -14,12 +14,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.files.clocks import BUDDHIST, COUNTS, GPS, PERSIAN
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess import together
+from monitor.ingest.guess.calendar import INSTANTS, settle_instants
 from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, may_count_downward, read_name
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
@@ -58,6 +60,9 @@ _MANY_LINES: Final = Template(
 )
 _IN_LINE: Final = Template("guess.header.line", "in line {n}")
 _IN_LINE_BELOW: Final = Template("guess.header.below", "in line {n}, lines below it without data: {below}")
+_CLOCKS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era", PERSIAN: "Persian calendar"}
+_SINCE: Final = Template("guess.times.since", "{unit} since {at}")
+_EARLY: Final = Template("guess.early", "{n} rows of data stand before the names of the columns: they are put aside")
 _TIMES: Final = Template("guess.times", "{column} ({form}), {first} to {last}")
 _TIMES_ZONE: Final = Template("guess.times.zone", "{column} ({form}, zone {zone}), {first} to {last}")
 _STATIONS: Final = Template("guess.stations", "{n} of them, named by column '{column}'")
@@ -161,12 +166,13 @@ class Guess:
         return "UTC" if zone is None else zone.key
 
 
-def guess(look: Look, answers: Mapping[str, str]) -> Guess:
+def guess(look: Look, answers: Mapping[str, str], now: datetime | None = None) -> Guess:
     """Understand a table.
 
     Args:
         look: its cells.
         answers: key of a question -> what a person says.
+        now: the present instant; None: by the clock.
 
     Raises:
         ConfigError: there is no time or no measurement in it, or an answer cannot be one.
@@ -183,8 +189,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
         choices = (*look.sheets, ALL_SHEETS) if look.joins else look.sheets
         talk.ask(SHEET, _WHICH_SHEET(), choices)
     facts = [*_tell_layout(look)]
-    times = _settle_dates(times, talk)
-    times = _settle_zone(times, talk)
+    times = _settle_times(look, times, talk, now or datetime.now(UTC))
     facts.append(("time", _tell_times(times)))
     station = _find_station(look, times, talk)
     if station is not None:
@@ -267,6 +272,8 @@ def _tell_layout(look: Look) -> Facts:
         encoding = layout.encoding.removesuffix("-sig")
         fixed = _FIXED(encoding=encoding) if layout.starts else None
         facts.append(("layout", fixed or _PARTED(sign=Term(names[layout.delimiter]), encoding=encoding)))
+    if look.early:
+        facts.append(("left out", _EARLY(n=Figure(look.early, ","))))
     if not layout.header:
         facts.append(("header", _MANY_LINES() if look.titles else _NO_HEADER()))
     elif layout.skip_after:
@@ -278,13 +285,19 @@ def _tell_layout(look: Look) -> Facts:
 
 def _tell_times(times: Times) -> Message:
     names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
-             "us": "microseconds since 1970", "ns": "nanoseconds since 1970",
+             "us": "microseconds since 1970", "ns": "nanoseconds since 1970", "min": "minutes", "h": "hours", "d": "days",
              "excel": "day numbers of a spreadsheet", "mjd": "modified Julian days", "datenum": "day numbers of MATLAB",
              "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
-    word = names.get(times.rule.format)
+    word: Value | None = None if (plain := names.get(times.rule.format)) is None else Term(plain)
+    if times.rule.since is not None and times.rule.format in COUNTS:
+        units = Term({"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}.get(times.rule.format, str(plain)))
+        word = _SINCE(unit=units, at=f"{times.rule.since:%Y-%m-%d %H:%M}")
+    elif word is None:
+        word = spell_form(times.rule.format)
+    word = word if not (kind := _CLOCKS.get(times.rule.era or times.rule.clock)) else join([word, Term(kind)], ", ")
     ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
     told: dict[str, Value] = {  # by the clock of the file, whose zone may be open
-        "column": times.rule.column, "form": spell_form(times.rule.format) if word is None else Term(word),
+        "column": times.rule.column, "form": word,
         "first": f"{ordered[0]:%Y-%m-%d %H:%M}", "last": f"{ordered[-1]:%Y-%m-%d %H:%M}",
     }  # fmt: skip
     return _TIMES(**told) if times.rule.zone is None else _TIMES_ZONE(zone=times.rule.zone.key, **told)
@@ -341,6 +354,14 @@ def _spell(step: timedelta) -> Figure:
 # ---- what a person may have to say -----------------------------------------------------------------------------
 
 
+def _settle_times(look: Look, times: Times, talk: Interview, now: datetime) -> Times:
+    """Era and beginning, day and month, and the zone; a zone may tell that a record ends after now."""
+    times = _settle_dates(settle_instants(look, times, talk, now), talk)
+    placed = _settle_zone(times, talk)
+    asked = any(question.key == INSTANTS for question in talk.questions)
+    return placed if asked or placed.rule.zone is None else settle_instants(look, placed, talk, now)
+
+
 def _settle_dates(times: Times, talk: Interview) -> Times:
     """What stands first in a date, where the record fits several orders."""
     if not times.rivals:
@@ -372,7 +393,7 @@ def _find_order(form: str) -> str:
 
 
 def _settle_zone(times: Times, talk: Interview) -> Times:
-    if times.has_zone or times.rule.format in {"year", "s", "ms", "us", "ns"}:
+    if times.has_zone or times.rule.format in {"year", *COUNTS} or times.rule.clock:
         return times
     said = talk.answers.get(ZONE) or times.zone
     if said is None:
