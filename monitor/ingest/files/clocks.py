@@ -173,15 +173,17 @@ def find_count(text: str) -> Count | None:
     plain = text.replace("_", " ")
     words = [_UNIT_OF[word] for word in re.findall(r"[^\W\d]+", plain.lower()) if word in _UNIT_OF]
     unit = words[0] if words else ""
-    if (found := _FROM.search(plain)) is not None or (found := _BARE.search(plain)) is not None:
+    known = next((at for pattern, at in _WORDS if pattern.search(plain)), None)
+    found = _FROM.search(plain) or (None if known else _BARE.search(plain))
+    if found is not None:
         try:
             parts = [int(part or 1) for part in found.groups()[:3]]
             clock = [int(part or 0) for part in found.groups()[3:]]
             return Count(unit, datetime(*parts, *clock, tzinfo=UTC))  # type: ignore[arg-type, misc]
         except ValueError:
             return None
-    if (since := next((at for pattern, at in _WORDS if pattern.search(plain)), None)) is not None:
-        return Count(unit, since)
+    if known is not None:
+        return Count(unit, known)
     return Count(unit, GPS_BEGIN, GPS) if is_gps(text) else None
 
 

@@ -35,6 +35,11 @@ _SAYS: Final = Template(
 )
 
 
+def refuse_part(file: str, line: int, text: str) -> ConfigError:
+    """That a line begins a part of a file whose head says anything else than the first."""
+    return ConfigError(TEXT_OF(name=file, text=_SAYS(n=Figure(line, "d"), text=" ".join(text.split())[:80])))
+
+
 def is_annotation(cells: Cells) -> bool:
     """Whether a line is one of those that databases write above the names: types, groups and defaults of columns."""
     return bool(cells) and isinstance(cells[0], str) and ANNOTATION.match(cells[0]) is not None

@@ -23,7 +23,14 @@ from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess import together
 from monitor.ingest.guess.calendar import INSTANTS, settle_instants
 from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
-from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, may_count_downward, read_name
+from monitor.ingest.guess.names import (
+    Name,
+    is_no_measurement,
+    is_station_column,
+    is_word_of_field,
+    may_count_downward,
+    read_name,
+)
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Interview, Question, require
 from monitor.ingest.guess.sharing import ROWS, find_owner
@@ -198,6 +205,9 @@ def guess(look: Look, answers: Mapping[str, str], now: datetime | None = None) -
     numbers = _find_numbers(look, times, station)
     look, numbers, station, kinds = unfold(look, numbers, station, times.rule.columns)
     facts += [("kinds", _KINDS(column=kinds))] if kinds else []
+    if station is not None and all(is_empty(c) or is_word_of_field(str(c)) for c in look.columns[station]):
+        station = None
+        facts = [fact for fact in facts if fact[0] != "stations"]
     if station is None and (station := find_owner(look, times, numbers, talk)) is not None:
         many = len(set(look.columns[station]))
         facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=look.title(station))))
@@ -429,7 +439,10 @@ def _settle_columns(
     found: dict[str, tuple[str, str]] = {}
     said = _find_unit(look)
     for column, name in values.items():
-        quantity = name.quantity or talk.find(QUANTITY, column, name.unit or "")
+        own = f"{QUANTITY}:{column}"
+        quantity = name.quantity or (
+            talk.answers.get(own) if name.is_part else talk.find(QUANTITY, column, name.unit or "")
+        )
         whole = COMPONENT.sub("", quantity or "")
         unit = name.unit or (said if not name.foreign and quantity and is_unit_of(said, quantity) else None)
         unit = unit or talk.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
@@ -437,7 +450,8 @@ def _settle_columns(
             continue
         if quantity is None:
             could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
-            each = _asks_each(talk.answers, QUANTITY, name.unit or "")
+            each = name.is_part or _asks_each(talk.answers, QUANTITY, name.unit or "")
+            could_be = [q for q in could_be if not name.is_part or q.startswith("displacement_")]
             _ask(asked, column, name.unit or "", tuple(could_be), each=each)
         elif unit is None:
             _require_quantity(quantity)
@@ -560,9 +574,12 @@ def _name_stations(
         return dict.fromkeys(names)
     # one of several sheets is a station rather than the workbook is
     own = look.layout.sheets or look.sheets[:1]
+    alike = Counter(quantity for quantity, _ in found.values())
     usual = name_station(own[0]) if len(look.sheets) > 1 and len(own) == 1 else ""
     usual = usual or name_station(look.path.stem) or "S1"
-    chosen = {c: name.station or usual for c, name in names.items()}
+    # words without a number name an instrument where they tell it from another one; else the file does
+    told = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
+    chosen = {c: (name.station if name.station in told else "") or usual for c, name in names.items()}
     counts = Counter((chosen[c], found[c][0]) for c in names)
     for column in names:
         if counts[chosen[column], found[column][0]] > 1:
