@@ -125,11 +125,9 @@ def ingest(
     if sum(chosen) != 1:
         raise typer.BadParameter("give a FILE, --rejected, --forget-epoch0, --accept-epoch0 or --keep-epoch0")
     if guesses:
-        if path is None or mapping is not None or form is not None or dry_run:
-            raise typer.BadParameter(
-                "--guess takes a FILE, without --mapping, --format and --dry-run: it stores nothing"
-            )
-        guess_file(path, site, answers or (), out, bounds=bounds or (), by=by, accepts=accept_units)
+        if path is None or mapping is not None or form is not None:
+            raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
+        guess_file(path, site, answers or (), out, bounds=bounds or (), by=by, accepts=accept_units, dry_run=dry_run)
         return
     if answers or bounds or out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")

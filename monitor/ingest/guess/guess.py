@@ -24,6 +24,7 @@ from monitor.ingest.guess import together
 from monitor.ingest.guess.calendar import INSTANTS, settle_instants
 from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
 from monitor.ingest.guess.names import (
+    COMPONENTS,
     Name,
     is_no_measurement,
     is_station_column,
@@ -32,7 +33,7 @@ from monitor.ingest.guess.names import (
     read_name,
 )
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Interview, Question, require
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Interview, Question, name_own, require
 from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
 from monitor.ingest.guess.unfold import fold, unfold
@@ -439,7 +440,7 @@ def _settle_columns(
     found: dict[str, tuple[str, str]] = {}
     said = _find_unit(look)
     for column, name in values.items():
-        own = f"{QUANTITY}:{column}"
+        own = name_own(QUANTITY, column)
         quantity = name.quantity or (
             talk.answers.get(own) if name.is_part else talk.find(QUANTITY, column, name.unit or "")
         )
@@ -452,7 +453,7 @@ def _settle_columns(
             could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
             each = name.is_part or _asks_each(talk.answers, QUANTITY, name.unit or "")
             could_be = [q for q in could_be if not name.is_part or q.startswith("displacement_")]
-            _ask(asked, column, name.unit or "", tuple(could_be), each=each)
+            _ask(asked, own, column, name.unit or "", tuple(could_be), each=each)
         elif unit is None:
             _require_quantity(quantity)
             _ask_unit(asked, column, quantity, name.foreign)
@@ -558,10 +559,9 @@ def _ask_unit(asked: dict[str, _Asked], column: str, quantity: str, foreign: str
     asked.setdefault(name, _Asked(tell, fitting)).columns.append(column)
 
 
-def _ask(asked: dict[str, _Asked], column: str, unit: str, choices: Sequence[str], *, each: bool) -> None:
-    """What columns of one unit, or of none, measure; one by one where somebody wants that."""
-    group = column if each else unit
-    name = f"{QUANTITY}:{group}" if group else QUANTITY
+def _ask(asked: dict[str, _Asked], own: str, column: str, unit: str, choices: Sequence[str], *, each: bool) -> None:
+    """What columns of one unit, or of none, measure; one by one, by their own key, where somebody wants that."""
+    name = own if each else f"{QUANTITY}:{unit}" if unit else QUANTITY
     tell = lambda names: _WHAT_IN(unit=unit, names=names) if unit else _WHAT(names=names)  # noqa: E731
     asked.setdefault(name, _Asked(tell, choices, LEAVE_OUT if each else None)).columns.append(column)
 
@@ -580,6 +580,8 @@ def _name_stations(
     # words without a number name an instrument where they tell it from another one; else the file does
     told = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
     chosen = {c: (name.station if name.station in told else "") or usual for c, name in names.items()}
+    parts = {c: name.base for c, name in names.items() if found[c][0] in COMPONENTS.values() and name.sign and name.base}
+    chosen |= {c: name_station(base) for c, base in parts.items() if not base.isdigit()}
     counts = Counter((chosen[c], found[c][0]) for c in names)
     for column in names:
         if counts[chosen[column], found[column][0]] > 1:
