@@ -64,6 +64,7 @@ _AHEAD: Final = tuple(
     (half, re.compile(rf"(?<![^\W\d_])(?:{words}) ?({_CLOCK})$", re.IGNORECASE)) for half, words in _HALVES.items()
 )  # fmt: skip
 _FRACTION: Final = re.compile(r"(:\d\d)[.,](\d{1,6})\d*")
+_MAY_TURN: Final = re.compile(r"(?<![^\W\d_])[ap]\.? ?m", re.IGNORECASE)
 _COMMA: Final = re.compile(r"(?<=\d), ?(?=\d{1,2}[:.h]\d)")
 
 
@@ -81,10 +82,9 @@ def tidy_time(text: str) -> str:
     text = " ".join(text.split())
     if text[10:11] == "t" or text.endswith("z"):
         text = re.sub(r"(?<=\d)t(?=\d)|(?<=\d)z$", lambda found: found[0].upper(), text)
-    if text[-1:].isdigit() and text.isascii():
-        text = _FRACTION.sub(r"\1.\2", _COMMA.sub(" ", text)) if "," in text or "." in text else text
-        return text if not text[:1].isalpha() and " a" not in text.lower() and " p" not in text.lower() else _turn(text)
-    return _turn(_FRACTION.sub(r"\1.\2", _COMMA.sub(" ", text)))
+    if not (text[-1:].isdigit() and text.isascii()) or _MAY_TURN.search(text) is not None:
+        text = _turn(text)
+    return _FRACTION.sub(r"\1.\2", _COMMA.sub(" ", text)) if "," in text or "." in text else text
 
 
 def _turn(text: str) -> str:

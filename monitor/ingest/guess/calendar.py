@@ -15,6 +15,7 @@ from monitor.ingest.files.clocks import (
     J2000,
     PERSIAN,
     doubt_span,
+    find_era,
 )
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.questions import Interview
@@ -40,6 +41,9 @@ _AHEAD: Final = Template(
 _SOON: Final = Template(
     "guess.ask.times.soon", "{n} of {rows} times lie ahead of now, the last is {last}: are zone and date right?"
 )
+_NO_DAYS: Final = Template(
+    "guess.ask.times.days", "some dates are days that the common calendar does not have: in what do they count?"
+)
 _BEFORE: Final = Template(
     "guess.ask.times.early", "{n} of {rows} times lie before 1950, the first is {first}: in what do they count?"
 )
@@ -47,6 +51,10 @@ _BEFORE: Final = Template(
 
 def settle_instants(look: Look, times: Times, talk: Interview, now: datetime) -> Times:
     """The times as they count, where they end after now or begin before 1950: that is for a person to say."""
+    if times.rule.era and not find_era((look.title(times.rule.columns[0]), *look.notes.values(), *look.above)):
+        names = tuple(name for name, changes in _ERAS.items() if changes["era"] == times.rule.era)
+        talk.ask(INSTANTS, _NO_DAYS(), names, names[0])
+        return times
     placed = _place(times)
     late = _FARTHEST if times.rule.zone is None and not times.has_zone else timedelta(0)
     if doubt_span(placed[0], placed[-1] - late, now) is None:

@@ -238,6 +238,7 @@ def _score(cells: Sequence[Sequence[str]]) -> float:
 
 def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
     """Where the data begin; None where they never do."""
+    cells = _cut_part(cells)
     full = [len(row) for row in cells if any(row)]
     if not full:
         return None
@@ -252,6 +253,18 @@ def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
         if len(row) == width and all(len(r) == width and _is_row(r) for r in ahead):
             return index
     return None
+
+
+def _cut_part(cells: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """The lines before the names come again, maybe in another order."""
+    seen: set[frozenset[str]] = set()
+    for index, row in enumerate(cells):
+        names = frozenset(cell for cell in row if cell)
+        if len(names) > 1 and not any(map(_is_data, names)):
+            if names in seen and any(map(_is_row, cells[:index])):
+                return cells[:index]
+            seen.add(names)
+    return cells
 
 
 def _find_timed(rows: Sequence[Sequence[str]]) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files.clocks import COUNTS, FIRST_AT, GPS, PERSIAN, find_count, find_era, is_gps, tidy_time
+from monitor.ingest.files.clocks import COUNTS, ERAS, FIRST_AT, GPS, find_count, find_era, is_gps, tidy_time
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
 from monitor.ingest.guess.look import Look
 from monitor.ingest.months import drop_weekday, name_zone, spell_months
@@ -106,8 +106,8 @@ def find_times(look: Look, how: TimeRule | None = None) -> Times | None:
     """
     found = [t for name in look.names if (t := _read_column(look, name, how)) is not None]
     if not found:
-        days_of_iran = [t for n in look.names if (t := _read_column(look, n, TimeRule((n,), era=PERSIAN))) is not None]
-        found = [t for t in days_of_iran if t.rule.format not in COUNTS]
+        of_eras = (_read_column(look, n, TimeRule((n,), era=era)) for era in ERAS for n in look.names)
+        found = [t for t in of_eras if t is not None and _is_text(t.rule.format)]  # days that no common year has
     if not found:
         return _join_parts(look)
 
@@ -183,7 +183,7 @@ def _believe(look: Look, name: str) -> TimeRule:
     """What the words beside a column of times say of them, and a workbook of its day numbers."""
     title = look.title(name)
     said = [title, look.notes.get(name, "")]
-    clock = GPS if any(map(is_gps, said)) and _NAMED.search(title) is not None else ""
+    clock = GPS if any(map(is_gps, said)) and (_NAMED.search(title) or "gpst" in title.lower()) else ""
     return TimeRule((name,), since=look.day_zero, clock=clock, era=find_era((*said, *look.above)))
 
 
@@ -378,6 +378,10 @@ def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | Non
         if (found := _choose(replace(how, since=count.since, clock=count.clock, era=""), texts, [unit])) is not None
     ]  # fmt: skip
     return next((one for one in told if _is_likely(one.parsed)), told[0] if count.unit and told else None)
+
+
+def _is_text(form: str) -> bool:
+    return form == "iso" or "%" in form
 
 
 def _is_likely(parsed: Sequence[datetime]) -> bool:
