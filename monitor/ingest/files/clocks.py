@@ -10,6 +10,8 @@ from forecasting.message import Message, Template, Timestamp
 from monitor.domain.instants import EPOCH, FUTURE_TOLERANCE
 
 FIRST_AT: Final = datetime(1950, 1, 1, tzinfo=UTC)  # before it hardly any slope was read as numbers
+# an older record with years of two digits may count in another era: 69 is 2569, 04 is 1404, 08 is the year 8 of Reiwa
+CENTURY_MOST: Final = timedelta(days=3652)
 GPS, BUDDHIST, PERSIAN = "gps", "buddhist", "persian"
 ERAS: Final = (BUDDHIST, PERSIAN)
 GPS_BEGIN: Final = datetime(1980, 1, 6, tzinfo=UTC)
@@ -230,6 +232,9 @@ def _read_begin(day: str, clock: str, rest: str) -> datetime:
 # ---- times that cannot be ------------------------------------------------------------------------------------------
 
 _LATE: Final = Template("times.late", "its times end at {at}, which lies ahead of now")
+_CENTURY: Final = Template(
+    "times.century", "its years have two digits, and it would have ended on {at}; write them in full where that is wrong"
+)
 _COUNT: Final = Template("times.count", "the header '{name}' counts from {at}, and {taken} was taken")
 _EARLY: Final = Template("times.early", "its times begin at {at}, before 1950")
 
@@ -241,6 +246,13 @@ def doubt_span(first: datetime, last: datetime, now: datetime) -> Message | None
     if first < FIRST_AT:
         return _EARLY(at=Timestamp.of(first, "minute"))
     return None
+
+
+def doubt_century(form: str, last: datetime, now: datetime) -> Message | None:
+    """Whether years of two digits leave the century open: the record would have ended long ago."""
+    if "%y" not in form or now - last < CENTURY_MOST:
+        return None
+    return _CENTURY(at=Timestamp.of(last, "day"))
 
 
 def doubt_count(text: str, since: datetime | None, first: datetime, last: datetime, now: datetime) -> Message | None:

@@ -129,9 +129,10 @@ class Heads:
         texts = [_text(cell) for cell in cells]
         while texts and not texts[-1] and len(texts) > len(self.names):
             texts.pop()
-        if sorted(texts) != sorted(self.names) or len(set(texts)) < len(texts) and texts != self.names:
+        said, known = ([text.casefold() for text in row] for row in (texts, self.names))
+        if sorted(said) != sorted(known) or (len(set(said)) < len(said) and said != known):
             raise self._refuse(_OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts)))))
-        order = None if texts == self.names else [texts.index(name) for name in self.names]
+        order = None if said == known else [said.index(name) for name in known]
         after = [one for one in held[at + 1 :] if any(map(_text, one[1]))]
         for k, (number, below) in enumerate(after):
             told = [_text(cell) for cell in (below if order is None else _arrange(below, order))]
@@ -157,7 +158,7 @@ class Heads:
         if said and len(said) >= RESEMBLE * len(self._known):
             return False
         return any(not isinstance(c, str) and c is not None for c in cells) or any(
-            is_plain(text) for cell in cells if (text := _text(cell))
+            is_number(text) or is_time(text) for cell in cells if (text := _text(cell))
         )
 
     def _is_head(self, cells: Cells) -> bool:

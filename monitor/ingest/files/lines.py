@@ -11,7 +11,7 @@ from monitor.errors import ConfigError
 from monitor.ingest.files.cells import spell_number
 from monitor.ingest.files.mapping import EXCEL, TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.reader import Line, Said
-from monitor.ingest.files.tables import Row, find_day_zero, find_fault, open_rows, require_columns
+from monitor.ingest.files.tables import Row, find_day_zero, find_fault, open_rows, require_columns, spell_fault
 
 _NEEDED: Final = ("time", "station", "quantity", "value")
 _OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
@@ -53,7 +53,7 @@ def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
 
 def _read_long(row: Row) -> Line:
     if error := find_fault(row):
-        return Line(((row, error),))
+        return Line(((spell_fault(row), error),))
     if is_missing(row.get("value")):
         return Line(missing=1)
     told = {k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}
@@ -79,6 +79,6 @@ def open_wide(path: Path, said: Said) -> Iterator[Iterator[Line]]:
 
 def _read_wide(row: Row, mapping: TableMapping) -> Line:
     if error := find_fault(row):
-        return Line(((row, error),))
+        return Line(((spell_fault(row), error),))
     found = widen(row, mapping)
     return Line(tuple(found), sum(rule.reads(row) for rule in mapping.columns) - len(found))

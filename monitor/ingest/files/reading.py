@@ -14,7 +14,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
-from monitor.ingest.files.clocks import COUNTS, doubt_count, doubt_span
+from monitor.ingest.files.clocks import COUNTS, doubt_century, doubt_count, doubt_span
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
@@ -184,6 +184,8 @@ def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime
         return []
     span = looked.from_at, looked.to_at
     found = [doubt_span(*span, now)]
+    if mapping is not None:
+        found.append(doubt_century(mapping.time.format, looked.to_at, now))
     if mapping is not None and mapping.time.format in COUNTS:
         found.append(doubt_count(mapping.time.column, mapping.time.since, *span, now))
     return [one for one in found if one is not None]

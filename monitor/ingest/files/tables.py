@@ -301,3 +301,8 @@ def find_fault(row: Row) -> PayloadError | None:
     return PayloadError(
         "cell_count", f"{len(row[SURPLUS])} cells more than the header has columns; is there a decimal comma?"
     )
+
+
+def spell_fault(row: Row) -> Row:
+    """A row that is none, as it waits in the quarantine: texts and numbers alone."""
+    return {k: v if k != SURPLUS else " ".join(map(str, v)) for k, v in row.items() if k != BEFORE}

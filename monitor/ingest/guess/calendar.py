@@ -14,6 +14,7 @@ from monitor.ingest.files.clocks import (
     GPS_BEGIN,
     J2000,
     PERSIAN,
+    doubt_century,
     doubt_span,
     find_era,
 )
@@ -41,6 +42,7 @@ _AHEAD: Final = Template(
 _SOON: Final = Template(
     "guess.ask.times.soon", "{n} of {rows} times lie ahead of now, the last is {last}: are zone and date right?"
 )
+_RIGHT: Final = Template("guess.ask.times.right", "are the times right? {doubt}")
 _NO_DAYS: Final = Template(
     "guess.ask.times.days", "some dates are days that the common calendar does not have: in what do they count?"
 )
@@ -58,6 +60,8 @@ def settle_instants(look: Look, times: Times, talk: Interview, now: datetime) ->
     placed = _place(times)
     late = _FARTHEST if times.rule.zone is None and not times.has_zone else timedelta(0)
     if doubt_span(placed[0], placed[-1] - late, now) is None:
+        if (doubt := doubt_century(times.rule.format, placed[-1], now)) is not None:
+            talk.ask(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,))
         return times
     fitting = dict(_list_fitting(look, times, now))
     said = ask_instants(placed, talk, now, tuple(fitting), late)
