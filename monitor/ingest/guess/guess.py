@@ -199,48 +199,24 @@ def guess(look: Look, answers: Mapping[str, str], now: datetime | None = None) -
     facts = [*_tell_layout(look)]
     times = _settle_times(look, times, talk, now or datetime.now(UTC))
     facts.append(("time", _tell_times(times)))
-    station = _find_station(look, times, talk)
-    if station is not None:
-        many = len({c for c in look.columns[station] if c})
-        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=station)))
-    numbers = _find_numbers(look, times, station)
-    look, numbers, station, kinds = unfold(look, numbers, station, times.rule.columns)
-    facts += [("kinds", _KINDS(column=kinds))] if kinds else []
-    if station is not None and all(is_empty(c) or is_word_of_field(str(c)) for c in look.columns[station]):
-        station = None
-        facts = [fact for fact in facts if fact[0] != "stations"]
-    if station is None and (station := find_owner(look, times, numbers, talk)) is not None:
-        many = len(set(look.columns[station]))
-        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=look.title(station))))
-        numbers = [n for n in numbers if n != station]
-    offered = {c for question in talk.questions if question.key == ROWS for c in question.choices}
-    numbers = [n for n in numbers if look.title(n) not in offered] or numbers  # one question of a column at a time
-    if not numbers:
-        raise _refuse(look, _NO_NUMBERS(names=NameList(look.names)))
+    look, numbers, station, kinds, told = _settle_rows(look, times, talk)
+    facts += told
     decimal, thousands = settle_decimal(look, numbers, talk)
     facts.append(("decimal mark", COMMA if decimal == "," else POINT))
     missing = find_missing(look, numbers, decimal, thousands)
     counted = [_MISSING(word=word, n=Figure(n, "d")) for word, n in missing.items()]
     facts += [("no measurement", join(counted, ", "))] if counted else []
     tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
-    sums = together.find_totals(look, numbers, decimal, thousands).items()
-    less = {n: _RUNNING_SUM(column=look.title(part)) for n, part in sums}
-    extremes = together.find_extremes({n: _read_name(look, n) for n in numbers}, look.title).items()
-    less |= {n: _SAME_SENSOR(column=look.title(usual)) for n, usual in extremes}
-    steps = {n: _list_steps(look, None, times, n)[""] for n in numbers} if station is None and not kinds else {}
-    windows = together.find_windows({n: _read_name(look, n) for n in steps}, look.title, steps)
-    less |= dict.fromkeys(windows, _RAIN_TWICE())
-    repeats = together.find_repeats({n: _read_name(look, n) for n in numbers if n not in less}, tell).items()
-    less |= {n: _OTHER_UNIT(column=look.title(first)) for n, first in repeats}
+    alone = numbers if station is None and not kinds else []
+    steps = {n: _list_steps(look, None, times, n)[""] for n in alone}
+    less = _find_repeated(look, numbers, together.find_totals(look, numbers, decimal, thousands), steps, tell)
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(look, numbers, tell, station, talk)
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in look.written.values())}
     left = [n for n in look.names if n not in used]
     sigmas = {r.sigma for r in rules if r.sigma}
     left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
-    facts += [("left out", join(map(look.title, left), ", "))] if left else []
-    facts += [(n, _RAW(unit=foreign)) for n in left if is_raw(foreign := _read_name(look, n).foreign)]
-    facts += [(look.title(n), why) for n, why in less.items()]
+    facts += _tell_left(look, left, less)
     facts += [(look.title(rule.name), _tell_column(look, rule, station)) for rule in rules]
     turned = [look.title(rule.name) for rule in rules if rule.downward]
     facts += [("sign turned", join([together.name_some(turned)]))] if turned else []
@@ -253,6 +229,52 @@ def guess(look: Look, answers: Mapping[str, str], now: datetime | None = None) -
     if not rules and not open_columns:
         raise _refuse(look, _ALL_LEFT())
     return Guess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
+
+
+def _settle_rows(
+    look: Look, times: Times, talk: Interview
+) -> tuple[Look, list[str], str | None, str | None, Facts]:  # fmt: skip
+    """The table with a column for each kind of row, its columns of numbers, and those of stations and kinds."""
+    station = _find_station(look, times, talk)
+    named = station
+    look, numbers, station, kinds = unfold(look, _find_numbers(look, times, station), station, times.rule.columns)
+    if station is not None and all(is_empty(c) or is_word_of_field(str(c)) for c in look.columns[station]):
+        named = station = None
+    if station is None and (owner := find_owner(look, times, numbers, talk)) is not None:
+        named = station = owner
+        numbers = [n for n in numbers if n != owner]
+    facts: Facts = []
+    if named is not None:
+        many = len({c for c in look.columns[named] if c})
+        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=look.title(named))))
+    facts += [("kinds", _KINDS(column=kinds))] if kinds else []
+    offered = {c for question in talk.questions if question.key == ROWS for c in question.choices}
+    numbers = [n for n in numbers if look.title(n) not in offered] or numbers  # one question of a column at a time
+    if not numbers:
+        raise _refuse(look, _NO_NUMBERS(names=NameList(look.names)))
+    return look, numbers, station, kinds, facts
+
+
+def _find_repeated(
+    look: Look, numbers: Sequence[str], totals: Mapping[str, str], steps: Mapping[str, timedelta | None],
+    tell: together.Numbers,
+) -> dict[str, Message]:  # fmt: skip
+    """Columns that say what another says, and why each is left out: one sensor is no two witnesses."""
+    names = {n: _read_name(look, n) for n in numbers}
+    less = {n: _RUNNING_SUM(column=look.title(part)) for n, part in totals.items()}
+    less |= {n: _SAME_SENSOR(column=look.title(u)) for n, u in together.find_extremes(names, look.title).items()}
+    less |= dict.fromkeys(together.find_windows({n: names[n] for n in steps}, look.title, steps), _RAIN_TWICE())
+    repeats = together.find_repeats({n: name for n, name in names.items() if n not in less}, tell)
+    return less | {n: _OTHER_UNIT(column=look.title(first)) for n, first in repeats.items()}
+
+
+def _tell_left(look: Look, left: Sequence[str], less: Mapping[str, Message]) -> Facts:
+    """What of a table is left out, rows and columns."""
+    told: list[Value] = [_EARLY(n=Figure(look.early, ","))] if look.early else []
+    told += [join(map(look.title, left), ", ")] if left else []
+    facts: Facts = [("left out", join(told))] if told else []
+    facts += [(n, _RAW(unit=foreign)) for n in left if is_raw(foreign := _read_name(look, n).foreign)]
+    return [*facts, *((look.title(n), why) for n, why in less.items())]
 
 
 def _refuse(look: Look, why: str) -> ConfigError:
@@ -283,8 +305,6 @@ def _tell_layout(look: Look) -> Facts:
         encoding = layout.encoding.removesuffix("-sig")
         fixed = _FIXED(encoding=encoding) if layout.starts else None
         facts.append(("layout", fixed or _PARTED(sign=Term(names[layout.delimiter]), encoding=encoding)))
-    if look.early:
-        facts.append(("left out", _EARLY(n=Figure(look.early, ","))))
     if not layout.header:
         facts.append(("header", _MANY_LINES() if look.titles else _NO_HEADER()))
     elif layout.skip_after:
