@@ -36,7 +36,8 @@ def lay_rtklib(days):
 
 def lay_egms(days):
     head = ",".join([PID, *(f"{at:%Y%m%d}" for at in days)])
-    return f"{head}\n" + "".join(f"p{k},46.{k},8.0,900,{','.join(str(n + k) for n in range(COUNT))}\n" for k in range(2))
+    rows = (",".join([f"p{k},46.{k},8.0,900", *(str(n + k) for n in range(COUNT))]) for k in range(2))
+    return "\n".join([head, *rows, ""])
 
 
 def lay_grid(days):
@@ -71,7 +72,8 @@ def spell_rows(head, line):
 # reader -> what lays a file of so many days, what must be said of it, and a head that says something else
 TRAPS = MappingProxyType({
     "long": (
-        spell_rows("time,station,quantity,value\n", lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},G1,displacement_mm,{k}.4\n"),
+        spell_rows("time,station,quantity,value\n",
+                   lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},G1,displacement_mm,{k}.4\n"),
         (), "time,station,quantity,sigma\n",
     ),
     "wide": (
@@ -81,8 +83,8 @@ TRAPS = MappingProxyType({
     "gnss": (
         spell_rows("site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) "
                    "_ant(m) sig_e(m) sig_n(m) sig_u(m) __corr_en __corr_eu __corr_nu\n",
-                   lambda at, k: f"G001 {at:%y%b%d}".upper() + f" 2024.1 61100 2408 0 8.9 4 .0{k} 5 .002 6 .004 .1 .001 .001 .003 "
-                                 "0 0 0\n"),
+                   lambda at, k: f"G001 {at:%y%b%d}".upper() + f" 2024.1 61100 2408 0 8.9 4 .0{k} 5 .002 6 .004 .1 "
+                                 ".001 .001 .003 0 0 0\n"),
         (), "site sec-J2000 __MJD year mm dd doy s-day ___e-ref(m) ___n-ref(m) ___v-ref(m)\n",
     ),
     "rtklib": (lay_rtklib, ("--station", "P1"), RTKLIB.format("GPST")),

@@ -105,7 +105,8 @@ def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     try:
-        table = [(n, r) for n, r in enumerate(csv.reader(StringIO(text), delimiter=delimiter), 1) if any(map(str.strip, r))]
+        lines = enumerate(csv.reader(StringIO(text), delimiter=delimiter), 1)
+        table = [(n, row) for n, row in lines if any(map(str.strip, row))]
     except csv.Error as error:
         raise _refuse(path, f"is no CSV: {error}") from error
     if len(table) < 2 or len(table[0][1]) < 2:

@@ -42,10 +42,10 @@ def is_plain(text: str) -> bool:
 
 
 def spell_number(cell: Any) -> Any:
-    """A number with its minus and its exponent as Python reads them; anything else as it is.
+    r"""A number with its minus and its exponent as Python reads them; anything else as it is.
 
-    >>> spell_number("1.5D+03"), spell_number("0.45-"), spell_number(" \\u22122,5"), spell_number("Dam-"), spell_number(3)
-    ('1.5E+03', '-0.45', '-2,5', 'Dam-', 3)
+    >>> [spell_number(cell) for cell in ("1.5D+03", "0.45-", " \u22122,5", "Dam-", 3)]
+    ['1.5E+03', '-0.45', '-2,5', 'Dam-', 3]
     """
     if not isinstance(cell, str):
         return cell

@@ -29,7 +29,8 @@ _UNIT_OF: Final = {word: unit for unit, words in _UNITS.items() for word in word
 _ZONE: Final = re.compile(r"(?:UTC|GMT|Z)?\s*([+-]\d{1,2}(?::?\d{2})?)?", re.IGNORECASE)
 _SINCE: Final = re.compile(r"\s*([A-Za-z]+)\s+since\s+(\S+)(?:[ T](\S+))?\s*(.*)$", re.IGNORECASE)
 _FROM: Final = re.compile(
-    r"(?:since|after|seit|depuis|desde|dal|from)\W{1,2}(\d{4})(?:[-/.](\d{1,2})[-/.](\d{1,2})(?:[T ](\d{1,2}):(\d\d))?)?",
+    r"(?:since|after|seit|depuis|desde|dal|from)\W{1,2}"
+    r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2}):(\d\d))?)?",
     re.IGNORECASE,
 )
 _BARE: Final = re.compile(r"(?<!\d)(1900|1904|1970|1980|2000|2001)(?:[-/.](\d{1,2})[-/.](\d{1,2}))?(?![\d:])")
@@ -71,9 +72,9 @@ _COMMA: Final = re.compile(r"(?<=\d), ?(?=\d{1,2}[:.h]\d)")
 
 
 def tidy_time(text: str) -> str:
-    """A time with plain blanks and digits, AM or PM behind its clock, and a fraction of six digits at most.
+    r"""A time with plain blanks and digits, AM or PM behind its clock, and a fraction of six digits at most.
 
-    >>> tidy_time("1/12/2026, 1:00\\u202fPM"), tidy_time("12/01/2026 1:00 p. m."), tidy_time("2026/1/12 下午1:00")
+    >>> tidy_time("1/12/2026, 1:00\u202fPM"), tidy_time("12/01/2026 1:00 p. m."), tidy_time("2026/1/12 下午1:00")
     ('1/12/2026 1:00 PM', '12/01/2026 1:00 PM', '2026/1/12 1:00 PM')
     >>> tidy_time("2026-01-12t00:00:00.123456789z"), tidy_time("Jan 12, 2026 10:00"), tidy_time("12.01.2026 10:30")
     ('2026-01-12T00:00:00.123456Z', 'Jan 12, 2026 10:00', '12.01.2026 10:30')
@@ -106,8 +107,8 @@ def _turn(text: str) -> str:
 def find_era(texts: Iterable[str]) -> str:
     """The era that words beside a time name; "" where they name none.
 
-    >>> find_era(["Date (Buddhist era)"]), find_era(["Time (B.E.)"]), find_era(["تاریخ (شمسی)"]), find_era(["Better date"])
-    ('buddhist', 'buddhist', 'persian', '')
+    >>> [find_era([text]) for text in ("Date (Buddhist era)", "Time (B.E.)", "تاریخ (شمسی)", "Better date")]
+    ['buddhist', 'buddhist', 'persian', '']
     """
     return next((era for text in texts for words, era in _ERA_WORDS if words.search(text)), "")
 
@@ -115,8 +116,10 @@ def find_era(texts: Iterable[str]) -> str:
 def spell_common(text: str, era: str) -> str:
     """A date of an era as one of the common calendar; raises ValueError where the era has no such day.
 
-    >>> spell_common("29/02/2567 10:00", "buddhist"), spell_common("1403/12/30", "persian"), spell_common("2024-03-01", "persian")
-    ('29/02/2024 10:00', '2025/03/20', '2024-03-01')
+    >>> spell_common("29/02/2567 10:00", "buddhist"), spell_common("1403/12/30", "persian")
+    ('29/02/2024 10:00', '2025/03/20')
+    >>> spell_common("2024-03-01", "persian")
+    '2024-03-01'
     """
     if era == BUDDHIST:
         return _BUDDHIST_YEAR.sub(lambda found: str(int(found[1]) - _AHEAD_Y), text, count=1)
@@ -167,7 +170,7 @@ class Count(NamedTuple):
 def find_count(text: str) -> Count | None:
     """What the words beside a number say that it counts; None where they name no beginning.
 
-    >>> find_count("time (s since 1904-01-01)").since.year, find_count("sec_j2000").unit, find_count("gps_seconds").clock
+    >>> find_count("s since 1904-01-01").since.year, find_count("sec_j2000").unit, find_count("gps_seconds").clock
     (1904, 's', 'gps')
     >>> find_count("Time"), find_count("epoch 2000").since.year, find_count("days since 1950").unit
     (None, 2000, 'd')
@@ -233,7 +236,8 @@ def _read_begin(day: str, clock: str, rest: str) -> datetime:
 
 _LATE: Final = Template("times.late", "its times end at {at}, which lies ahead of now")
 _CENTURY: Final = Template(
-    "times.century", "its years have two digits, and it would have ended on {at}; write them in full where that is wrong"
+    "times.century",
+    "its years have two digits, and it would have ended on {at}; write them in full where that is wrong",
 )
 _COUNT: Final = Template("times.count", "the header '{name}' counts from {at}, and {taken} was taken")
 _EARLY: Final = Template("times.early", "its times begin at {at}, before 1950")

@@ -33,7 +33,9 @@ _FIGURE: Final = r"([+-]?\d+(?:\.\d+)?)"
 _PLACE: Final = re.compile(
     rf"(?:NEU Reference position\s*:\s*|Reference position,\s*){_FIGURE}[^\d+-]+{_FIGURE}[^\d+-]+{_FIGURE}"
 )
-_HEAD: Final = re.compile(r"site (?:YYMMMDD|sec-J2000)|\*YYYYMMDD|Date, North \(mm\)|4-character ID\s*[:,]|NEU Reference pos")
+_HEAD: Final = re.compile(
+    r"site (?:YYMMMDD|sec-J2000)|\*YYYYMMDD|Date, North \(mm\)|4-character ID\s*[:,]|NEU Reference pos"
+)
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
 
 

@@ -6,6 +6,7 @@ names in another order is read by its own head; one whose head says anything els
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
@@ -57,7 +58,7 @@ def names_rise(cells: Cells) -> bool:
         values = [float(text) for text in numbers]
     except ValueError:
         return False
-    return all(a < b for a, b in zip(values, values[1:], strict=False))
+    return all(a < b for a, b in pairwise(values))
 
 
 def list_early(skipped: Sequence[Numbered], first: Cells) -> list[Numbered]:
@@ -139,8 +140,9 @@ class Heads:
             if not (k < len(self.below) and _is_same(told, self.below[k])):
                 raise self._refuse(_SAYS(n=Figure(number, "d"), text=" ".join(filter(None, told))))
         for number, above in held[:at]:
-            if any(map(_text, above)) and not self._is_known(above) and not _is_same_but_for_days([_text(cell) for cell in above], self.above):
-                raise self._refuse(_SAYS(n=Figure(number, "d"), text=" ".join(filter(None, map(_text, above)))))
+            told = [_text(cell) for cell in above]
+            if any(told) and not self._is_known(above) and not _is_same_but_for_days(told, self.above):
+                raise self._refuse(_SAYS(n=Figure(number, "d"), text=" ".join(filter(None, told))))
         return order, []
 
     def _refuse(self, why: str) -> ConfigError:

@@ -170,7 +170,8 @@ class TimeRule:
                 return datetime.fromisoformat(value)
         zero, least, most = DAY_NUMBERS[self.format]
         if self.since is not None:
-            least, most = least + (zero - (begin := self.since.replace(tzinfo=None))).days, most
+            begin = self.since.replace(tzinfo=None)
+            least += (zero - begin).days
             zero = begin
         if not isinstance(value, int | float) or not least <= value <= most:
             said = {EXCEL: "day number of a spreadsheet", MJD: "modified Julian day", DATENUM: "day number of MATLAB"}

@@ -168,7 +168,8 @@ def _check(
             good = _sort(chunk, pipeline, site, clock(), name)[0]
             scales.add(good)
             placed = (row.get("time") for row, error in chunk if error is None)
-            for at in (*(o.observed_at for o in good), *(at for at in placed if isinstance(at, datetime) and at.tzinfo)):
+            placed_at = (at for at in placed if isinstance(at, datetime) and at.tzinfo is not None)
+            for at in (*(item.observed_at for item in good), *placed_at):
                 looked.reach(at)
     units = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
     times = [] if accepted["times"] else _doubt_times(looked, mapping, clock())

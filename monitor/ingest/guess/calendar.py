@@ -96,7 +96,7 @@ def _list_fitting(look: Look, times: Times, now: datetime) -> Iterator[tuple[str
         if found is None or len(found.parsed) < 0.98 * len(times.parsed):
             continue
         placed = _place(found)
-        if FIRST_AT <= placed[0] and placed[-1] <= now + _FARTHEST:
+        if placed[0] >= FIRST_AT and placed[-1] <= now + _FARTHEST:
             yield name, found
 
 

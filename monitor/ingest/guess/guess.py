@@ -316,13 +316,14 @@ def _tell_layout(look: Look) -> Facts:
 
 def _tell_times(times: Times) -> Message:
     names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
-             "us": "microseconds since 1970", "ns": "nanoseconds since 1970", "min": "minutes", "h": "hours", "d": "days",
+             "us": "microseconds since 1970", "ns": "nanoseconds since 1970", "min": "minutes since 1970",
+             "h": "hours since 1970", "d": "days since 1970",
              "excel": "day numbers of a spreadsheet", "mjd": "modified Julian days", "datenum": "day numbers of MATLAB",
              "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
     word: Value | None = None if (plain := names.get(times.rule.format)) is None else Term(plain)
     if times.rule.since is not None and times.rule.format in COUNTS:
-        units = Term({"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}.get(times.rule.format, str(plain)))
-        word = _SINCE(unit=units, at=f"{times.rule.since:%Y-%m-%d %H:%M}")
+        unit = Term(str(plain).removesuffix(" since 1970"))
+        word = _SINCE(unit=unit, at=f"{times.rule.since:%Y-%m-%d %H:%M}")
     elif word is None:
         word = spell_form(times.rule.format)
     word = word if not (kind := _CLOCKS.get(times.rule.era or times.rule.clock)) else join([word, Term(kind)], ", ")
@@ -600,8 +601,9 @@ def _name_stations(
     # words without a number name an instrument where they tell it from another one; else the file does
     told = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
     chosen = {c: (name.station if name.station in told else "") or usual for c, name in names.items()}
-    parts = {c: name.base for c, name in names.items() if found[c][0] in COMPONENTS.values() and name.sign and name.base}
-    chosen |= {c: name_station(base) for c, base in parts.items() if not base.isdigit()}
+    for column, name in names.items():  # parts that a person names are of one instrument
+        if found[column][0] in COMPONENTS.values() and name.sign and name.base and not name.base.isdigit():
+            chosen[column] = name_station(name.base)
     counts = Counter((chosen[c], found[c][0]) for c in names)
     for column in names:
         if counts[chosen[column], found[column][0]] > 1:

@@ -20,11 +20,8 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"(?<![a-z])baro(?![a-z])|barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
     (r"soil.?moist|bodenfeucht|umidit.*(?:suolo|terren)|vwc|water.?content|含水", "soil_moisture"),
     (r"coheren", "coherence"),
-    (
-        r"dist\w*\.?.{0,4}to.{0,8}water|(?<![a-z])dtgw(?![a-z])|abstand.{0,8}wasser|"
-        r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)",
-        "groundwater_level",
-    ),
+    (r"dist\w*\.?.{0,4}to.{0,8}water|(?<![a-z])dtgw(?![a-z])|abstand.{0,8}wasser", "groundwater_level"),
+    (r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)", "groundwater_level"),
     (r"depth.?to.?(?:ground.?)?water|(?<![a-z])dtw(?![a-z])|soggiacenza|flurabstand|abstich", "groundwater_level"),
     (r"profondit[aà].{0,12}falda|profondeur.{0,12}nappe|profundidad.{0,12}fre[aá]tic|埋深", "groundwater_level"),
     (r"(?<![a-z])gw[ _]?(?:[tls]|level|stand)(?![a-z])|ground.?water|grundwasser|falda", "groundwater_level"),
@@ -53,13 +50,14 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
 )  # fmt: skip
 # parts of one motion along and across an axis that only people know: none of them is the motion
 _PART: Final = re.compile(
-    r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*)(?![a-z])|längs(?!chnitt)|(?<![a-z])quer", re.IGNORECASE
+    r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*)(?![a-z])|längs(?!chnitt)|(?<![a-z])quer",
+    re.IGNORECASE,
 )
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
 # what counts from above: larger values are lower water, or lower ground
 _DOWNWARD_WORDS: Final = (
     r"dist\w*\.?.{0,4}to.{0,8}water", r"(?<![a-z])dtgw(?![a-z])", "abstand.{0,8}wasser",
-    "distan\\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)",
+    r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)",
     r"depth.?to", r"(?<![a-z])dtw(?![a-z])", r"below.?(?:ground|surface|toc|top|casing|collar|datum)",
     r"(?<![a-z])b\.?(?:g\.?[ls]|toc)(?![a-z])", "soggiacenza", "flurabstand", "abstich",
     r"(?<![a-z])(?:u\.?|unter) ?gok(?![a-z])", "profondit[aà].{0,12}falda", "profondeur.{0,12}nappe",
@@ -102,7 +100,8 @@ _STATION_WORDS: Final = (
 )
 _STATION: Final = re.compile(rf"^(?:{_STATION_WORDS})(?:[ _\-]?(?:id|name|no|nr|code))?$|^\w+[ _]id$", re.IGNORECASE)
 _COUNTER: Final = re.compile(
-    r"^(?:table|result|record|recno|rec|nr\.?|no\.?|n°|(?:s|sr|sl)\.? ?no\.?|num|#|index|idx|seq(?:uence)?|row|lfd.*|id)$",
+    r"^(?:table|result)$|"
+    r"^(?:record|recno|rec|nr\.?|no\.?|n°|(?:s|sr|sl)\.? ?no\.?|num|#|index|idx|seq(?:uence)?|row|lfd.*|id)$",
     re.IGNORECASE,
 )
 _PLACE: Final = re.compile(
@@ -122,7 +121,8 @@ _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_AL
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _FILLER: Final = re.compile(
     r"(?<![a-z])(?:avg|mean|mittel\w*|media|max|min|tot(?:al)?|sum(?:me)?|smp|value|wert|valore|valeur|reading|data|raw|"
-    r"in|of|to|the|at|amounts?|level|livello|niveau|nivel|gauges?|pressure|pression[ei]?|presi[oó]n|druck|deviation|cum\w*|absolute?|rel(?:ative)?|air|luft|water|wasser|achse|axis|asse|axe|"
+    r"in|of|to|the|at|amounts?|level|livello|niveau|nivel|gauges?|"
+    r"pressure|pression[ei]?|presi[oó]n|druck|deviation|cum\w*|absolute?|rel(?:ative)?|air|luft|water|wasser|achse|axis|asse|axe|"
     r"[23]d)(?![a-z])",
     re.IGNORECASE,
 )

@@ -79,6 +79,9 @@ _ZONE: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
 _WINTER: Final = re.compile(r"(?<![A-Za-z])(?:MEZ|CET)(?![A-Za-z])")
 
 
+_PLAIN: Final = TimeRule(("time",))
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """How the time stands in a table; `rivals`: forms that explain the same cells otherwise."""
@@ -273,7 +276,8 @@ def _join_clock(look: Look, day: Times) -> Times | None:
             for d, c in zip(look.columns[date], look.columns[name], strict=True)
             if d is not None and c is not None
         ]
-        joined = _choose(replace(day.rule, columns=(date, name)), texts, [f"{d} {c}" for d in sorted(dates) if "%H" not in d for c in clocks])
+        forms = [f"{d} {c}" for d in sorted(dates) if "%H" not in d for c in clocks]
+        joined = _choose(replace(day.rule, columns=(date, name)), texts, forms)
         if joined is not None and (not numeric or len({at.time() for at in joined.parsed}) > 1):
             return joined
     return None
@@ -306,7 +310,8 @@ def _join_parts(look: Look) -> Times | None:
             if parts is _DAY_PARTS and count == 2 and max(numbers[ahead[1]]) > _DAY_MINUTES:
                 break  # 1230 is no hour
             form = " ".join(parts[: count + 1])
-            if (times := _choose(TimeRule(columns), _spell_parts(look, columns), [form])) is not None and _runs(times.parsed):
+            times = _choose(TimeRule(columns), _spell_parts(look, columns), [form])
+            if times is not None and _runs(times.parsed):
                 return times
         rule = TimeRule((name, *ahead[:2]), YEAR_DAY_HHMM)
         if len(ahead) >= 2 and (parsed := _read_rule(look, rule)) and _runs(parsed):
@@ -363,7 +368,9 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | No
         forms.append(EXCEL)
     forms = next(([form] for pattern, form in _DAY_NUMBERS if pattern.search(title)), forms)
     found = _choose(replace(how, since=how.since if EXCEL in forms else None, clock=""), texts, forms)
-    return found if found is None or found.rule.format == EXCEL else replace(found, rule=replace(found.rule, since=None))
+    if found is None or found.rule.format == EXCEL:
+        return found
+    return replace(found, rule=replace(found.rule, since=None))
 
 
 def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | None:
@@ -387,7 +394,7 @@ def _is_text(form: str) -> bool:
 def _is_likely(parsed: Sequence[datetime]) -> bool:
     """Whether instants lie between 1950 and the year after next."""
     clocks = [at.replace(tzinfo=UTC) for at in parsed]
-    return FIRST_AT <= min(clocks) and max(clocks) <= datetime.now(UTC) + timedelta(days=366)
+    return min(clocks) >= FIRST_AT and max(clocks) <= datetime.now(UTC) + timedelta(days=366)
 
 
 def _float(text: str) -> float | None:
@@ -399,7 +406,7 @@ def _float(text: str) -> float | None:
     return number if isfinite(number) else None
 
 
-def _parse(texts: Iterable[str], form: str, how: TimeRule = TimeRule(("time",))) -> list[datetime]:
+def _parse(texts: Iterable[str], form: str, how: TimeRule = _PLAIN) -> list[datetime]:
     """What the form reads of the texts. It is asked only where the shapes agree: `strptime` compiles each form anew."""
     rule, found, shape = replace(how, format=form), [], _shape_of_form(form)
     for text in texts:

@@ -553,7 +553,8 @@ def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(he
     turned = head + row.format(2, 1, 12) + "Date;battery;mm\n" + row.format(1, 12, 2)
     (folder / "logger_a.csv").write_text(turned)
     (folder / "logger_b.csv").write_text(head + row.format(2, 1, 12) + "Date;cm;battery\n" + row.format(3, 2, 12))
-    (folder / "logger_c.csv").write_text(head.replace("2026-02-01T00:00:00;5;9", "") + row.format(2, 1, 12).replace("2026", "2094"))
+    ahead = head.replace("2026-02-01T00:00:00;5;9", "") + row.format(2, 1, 12).replace("2026", "2094")
+    (folder / "logger_c.csv").write_text(ahead)
     poll.run(here.db, here.config, here.site, NOW, here.clock)
     with here.db.read() as c:
         reasons = {name: file.reason for name, file in load_files(c, "inbox/north").items()}

@@ -122,9 +122,9 @@ def test_a_logger_with_a_new_program_is_read_by_its_new_head_or_refused(tmp_path
     found = guess(look_at(path), {"zone": "UTC"})
     rows = [(row["quantity"], float(row["value"])) for row, error in read_all(path, found.mapping) if error is None]
     assert len(rows) == 80
-    assert {name: value for name, value in rows[40:42]} == {"pore_pressure": 30.1, "crack_opening": 0.25}
+    assert dict(rows[40:42]) == {"pore_pressure": 30.1, "crack_opening": 0.25}
     lay_logger(path, ("Pore_kPa", "Crack_mm"), ("kPa", "cm"), lambda k: f"3{k % 7}.1,{k}.25")
-    with pytest.raises(ConfigError, match="line 27 .* its head says 'TS RN cm kPa'"):
+    with pytest.raises(ConfigError, match=r"line 27 .* its head says 'TS RN cm kPa'"):
         guess(look_at(path), {"zone": "UTC"})
 
 
@@ -132,7 +132,8 @@ def test_the_same_head_once_more_loses_and_refuses_nothing(tmp_path):
     rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
     late = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20, 100))]
     head = f"# written on 2025-04-{{}}\n{','.join(NAMES)}"
-    (tmp_path / "f.csv").write_text("\n".join([head.format("02"), *rows, head.format("09"), *late, ",".join(NAMES), ""]))
+    lines = [head.format("02"), *rows, head.format("09"), *late, ",".join(NAMES), ""]
+    (tmp_path / "f.csv").write_text("\n".join(lines))
     assert len(tell(tmp_path / "f.csv")) == 40
 
 
