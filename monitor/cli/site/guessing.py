@@ -159,6 +159,8 @@ def _understand_all(
             continue
         except typer.Exit:
             is_open = True
+            if path.is_dir():
+                say(f"  these are questions about {one}: --answer '{one.name}/KEY=...' answers for it alone")
             continue
         answers |= {key: own[key] for key in (site_file.PLACE, ZONE) if key in own}
         each.append((one, replace(found, sensors=_follow(one, found))))
