@@ -278,7 +278,8 @@ def test_the_questions_of_all_files_of_a_folder_are_asked_and_answered_by_file(h
 
 
 def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
-    rows = [f"{BEGIN.replace(year=2095) + timedelta(hours=k):%Y-%m-%dT%H:%MZ},C1,crack_opening_mm,{k}" for k in range(40)]
+    times = [BEGIN.replace(year=2095) + timedelta(hours=k) for k in range(40)]
+    rows = [f"{at:%Y-%m-%dT%H:%MZ},C1,crack_opening_mm,{k}" for k, at in enumerate(times)]
     Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
     assert run_verb(["sites", "init", "bench"]) == 0
     assert run_verb(["db", "upgrade"]) == 0
