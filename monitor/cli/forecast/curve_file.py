@@ -12,9 +12,9 @@ from forecasting.data.bounds import check_size
 from forecasting.data.units import LENGTHS
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.errors import PayloadError
-from monitor.ingest.files.cells import spell_number
-from monitor.ingest.files.clocks import doubt_span, tidy_time
-from monitor.ingest.files.heads import Heads
+from monitor.ingest.text.cells import spell_number
+from monitor.ingest.text.clocks import doubt_span, tidy_time
+from monitor.ingest.text.heads import Heads
 
 TIMES = ("time", "date", "datetime", "timestamp", "observed_at", "day", "at")
 COLUMNS = {

@@ -14,11 +14,11 @@ from forecasting.data.bounds import DAMAGED
 from monitor.domain.ground import invert_laea_europe
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.files.heads import refuse_part
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import BadRow, Declared, Piece, Said
 from monitor.ingest.files.tables import limit_lines
+from monitor.ingest.text.heads import refuse_part
 from monitor.store.readings.points import PointValue
 
 ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip

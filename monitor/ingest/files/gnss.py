@@ -17,11 +17,11 @@ from typing import Final
 
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.native import SOLUTIONS
-from monitor.ingest.files.clocks import J2000
-from monitor.ingest.files.heads import refuse_part
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.tables import limit_lines
+from monitor.ingest.text.clocks import J2000
+from monitor.ingest.text.heads import refuse_part
 
 FORMS: Final = "Nevada tenv3, tenv or kenv, PBO .pos or .csv, SIO .neu"
 HEAD_LINES: Final = 200

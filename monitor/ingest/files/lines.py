@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from monitor.errors import ConfigError
-from monitor.ingest.files.cells import spell_number
 from monitor.ingest.files.mapping import EXCEL, TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.reader import Line, Said
 from monitor.ingest.files.tables import Row, find_day_zero, find_fault, open_rows, require_columns, spell_fault
+from monitor.ingest.text.cells import spell_number
 
 _NEEDED: Final = ("time", "station", "quantity", "value")
 _OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")

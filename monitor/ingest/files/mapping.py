@@ -17,11 +17,11 @@ from monitor.domain.instants import EPOCH
 from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_number, read_time
-from monitor.ingest.files.cells import spell_number
-from monitor.ingest.files.clocks import COUNTS, GPS, spell_common, tidy_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.months import begin_day, drop_weekday, spell_months, spell_offset
 from monitor.ingest.positions import gps_to_utc
+from monitor.ingest.text.cells import spell_number
+from monitor.ingest.text.clocks import COUNTS, GPS, spell_common, tidy_time
 
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count

@@ -12,9 +12,9 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF
 from monitor.domain.site import Origin
 from monitor.errors import PayloadError
-from monitor.ingest.files.clocks import doubt_span
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.tables import SUFFIXES, Row
+from monitor.ingest.text.clocks import doubt_span
 from monitor.store.readings.points import Point, PointValue
 
 DIRECTIONS: Final = ("los-towards", "los-away", "east", "north", "up")

@@ -14,7 +14,6 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
-from monitor.ingest.files.clocks import COUNTS, doubt_century, doubt_count, doubt_span
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
@@ -22,6 +21,7 @@ from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
+from monitor.ingest.text.clocks import COUNTS, doubt_century, doubt_count, doubt_span
 from monitor.store.readings.flags import UNDECLARED
 from monitor.store.readings.messages import Rejected
 from monitor.store.readings.observations import AddResult

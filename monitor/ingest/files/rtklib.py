@@ -14,9 +14,9 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.fixes import GOOD, NO_FIX, find_displacement
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.decoders.rtklib import read_head, read_solution
-from monitor.ingest.files.heads import refuse_part
 from monitor.ingest.files.reader import Line, Said, find_by_name
 from monitor.ingest.files.tables import limit_lines
+from monitor.ingest.text.heads import refuse_part
 
 HEAD_LINES: Final = 200
 

@@ -18,7 +18,7 @@ from forecasting.message import TEXT_OF, Figure, Template, error_text
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.campbell import is_campbell
 from monitor.ingest.files.campbell import read_rows as campbell_rows
-from monitor.ingest.files.heads import HEAD_MOST, Heads, Numbered, is_annotation, list_early
+from monitor.ingest.text.heads import HEAD_MOST, Heads, Numbered, is_annotation, list_early
 
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
 WORKBOOKS: Final = (".xlsx", ".xlsm")

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Final
 
 from monitor.errors import ConfigError
-from monitor.ingest.files.clocks import read_since
+from monitor.ingest.text.clocks import read_since
 
 _CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian", "")
 # how grids spell units -> how we do; a mass of rain on an area is its depth

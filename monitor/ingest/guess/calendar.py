@@ -6,7 +6,10 @@ from typing import Any, Final
 
 from forecasting.message import Figure, Template
 from monitor.domain.instants import EPOCH
-from monitor.ingest.files.clocks import (
+from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.questions import Interview
+from monitor.ingest.guess.times import Times, reread
+from monitor.ingest.text.clocks import (
     BUDDHIST,
     COUNTS,
     FIRST_AT,
@@ -18,9 +21,6 @@ from monitor.ingest.files.clocks import (
     doubt_span,
     find_era,
 )
-from monitor.ingest.guess.look import Look
-from monitor.ingest.guess.questions import Interview
-from monitor.ingest.guess.times import Times, reread
 
 INSTANTS: Final = "times"
 AS_THEY_ARE: Final = "as they are"

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files.clocks import BUDDHIST, COUNTS, GPS, PERSIAN
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import WIDE
@@ -37,6 +36,7 @@ from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Int
 from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
 from monitor.ingest.guess.unfold import fold, unfold
+from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS, PERSIAN
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"

@@ -14,8 +14,6 @@ from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
-from monitor.ingest.files.cells import DIGITS, NO_VALUE, is_number, is_plain, is_time
-from monitor.ingest.files.heads import is_annotation, names_rise
 from monitor.ingest.files.tables import (
     BEFORE,
     LINE_LIMIT,
@@ -29,6 +27,8 @@ from monitor.ingest.files.tables import (
 )
 from monitor.ingest.files.units import spell_unit, unit_of_header
 from monitor.ingest.guess.recognise import tell_known
+from monitor.ingest.text.cells import DIGITS, NO_VALUE, is_number, is_plain, is_time
+from monitor.ingest.text.heads import is_annotation, names_rise
 from monitor.language.file_names import EMPTY, UNREADABLE
 
 LOOK_BYTES: Final = 1 << 20

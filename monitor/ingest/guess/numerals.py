@@ -6,9 +6,9 @@ from collections.abc import Container, Sequence
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.ingest.files.cells import NO_VALUE, is_number, spell_number
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.questions import Interview
+from monitor.ingest.text.cells import NO_VALUE, is_number, spell_number
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files.clocks import COUNTS, ERAS, FIRST_AT, GPS, find_count, find_era, is_gps, tidy_time
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
 from monitor.ingest.guess.look import Look
 from monitor.ingest.months import drop_weekday, name_zone, spell_months
+from monitor.ingest.text.clocks import COUNTS, ERAS, FIRST_AT, GPS, find_count, find_era, is_gps, tidy_time
 
 _SWAPPED: Final = Template(
     "guess.times.swapped",

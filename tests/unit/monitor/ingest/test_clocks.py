@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files import clocks
-from monitor.ingest.files.clocks import doubt_span, find_count, read_persian, spell_common, tidy_time
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.files.reader import Said
@@ -21,6 +19,8 @@ from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.preview import AskedTable
 from monitor.ingest.guess.preview import understand as understand_in_worker
 from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.text import clocks
+from monitor.ingest.text.clocks import doubt_span, find_count, read_persian, spell_common, tidy_time
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGIN = datetime(2025, 2, 13, 5)

@@ -7,13 +7,13 @@ import pytest
 
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.errors import ConfigError
-from monitor.ingest.files import heads
 from monitor.ingest.files.lines import open_long, open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.text import heads
 
 BEGIN = datetime(2025, 4, 1)
 NAMES = ("Time (UTC)", "Crack C1 (mm)", "Piezo P1 (kPa)", "Rain R1 (mm)")

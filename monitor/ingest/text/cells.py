@@ -12,11 +12,15 @@ NO_VALUE: Final = frozenset(
 )  # fmt: skip
 DIGITS: Final = r"[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
 _NUMBER: Final = re.compile(DIGITS + r"(?:[eEdD][+-]?\d+|(?<=\d)[-\u2212])?")
-_TIME: Final = re.compile(
+_IN_FIGURES: Final = (
     r"\d{1,4}[-./]\d{1,2}(?:[-./]\d{1,4})?(?:,?[Tt\s].*)?|\d{4}年\d{1,2}月\d{1,2}日.*|\d{1,2}[:h]\d{2}(?::\d{2}.*)?"
-    r"(?:\s?[AaPp]\.?\s?[Mm]\.?)?|(?:\d{1,2}|\d{4})[-./]? ?[^\W\d_]{3,10}\.?[-./]? ?\d{1,4}.*|"
+    r"(?:\s?[AaPp]\.?\s?[Mm]\.?)?"
+)
+_BY_NAME: Final = (  # of the month
+    r"(?:\d{1,2}|\d{4})[-./]? ?[^\W\d_]{3,10}\.?[-./]? ?\d{1,4}.*|"
     r"[^\W\d_]{3,10}\.? \d{1,2},? \d{4}.*|[^\W\d_]{3,10}\.?[- ]\d{2,4}"
 )
+_TIME: Final = re.compile(f"{_IN_FIGURES}|{_BY_NAME}")
 _DASHES: Final = str.maketrans("\u2212\u2013", "--")  # a minus as word processors and spreadsheets write it
 _BEHIND: Final = re.compile(r"([.,'\u2019\d\u00a0\u202f ]*\d[.,]?)-")
 _FORTRAN: Final = re.compile(r"(?<=[\d.,])[dD](?=[+-]?\d+$)")

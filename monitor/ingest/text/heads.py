@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.errors import ConfigError
-from monitor.ingest.files.cells import is_number, is_plain, is_time
+from monitor.ingest.text.cells import is_number, is_plain, is_time
 
 Cells = Sequence[Any]
 Numbered = tuple[int, Cells]
@@ -90,6 +90,8 @@ class Heads:
         self.above = [[_text(cell) for cell in row] for row in above]
         self._known = frozenset(filter(None, self.names))
         self._plain = frozenset(filter(None, map(_strip, self.names)))
+        self._heads = self._known | {_TOA5}
+        self._at = 0  # where the last row of data had its first number or time
 
     def follow(self, rows: Iterable[Numbered]) -> Iterator[Numbered]:
         """The rows of all parts, each in the order of the first.
@@ -152,16 +154,20 @@ class Heads:
         """Whether a line is none of a head: it has a number or a time, and few of the names."""
         first = cells[0] if cells else None
         if isinstance(first, str):
-            if first[:1].isdigit() and first.strip() not in self._known:
-                return True  # nearly every row begins with its time
+            likely = cells[self._at] if self._at < len(cells) else None
+            if isinstance(likely, str) and likely[:1].isdigit() and first.strip() not in self._heads:
+                return True  # as nearly every row
             if first.strip() == _TOA5 or is_annotation(cells):
                 return False
         said = self._known.intersection(cell.strip() for cell in cells if isinstance(cell, str))
         if said and len(said) >= RESEMBLE * len(self._known):
             return False
-        return any(not isinstance(c, str) and c is not None for c in cells) or any(
-            is_number(text) or is_time(text) for cell in cells if (text := _text(cell))
-        )
+        for k, cell in enumerate(cells):
+            text = _text(cell)
+            if (cell is not None and not isinstance(cell, str)) or (text and (is_number(text) or is_time(text))):
+                self._at = k
+                return True
+        return False
 
     def _is_head(self, cells: Cells) -> bool:
         texts = [text for cell in cells if (text := _text(cell))]
