@@ -93,7 +93,7 @@ def _list_fitting(look: Look, times: Times, now: datetime) -> Iterator[tuple[str
         if all(getattr(times.rule, key) == value for key, value in changes.items()):
             continue
         found = reread(look, times, **changes)
-        if found is None or len(found.parsed) < 0.98 * len(times.parsed):
+        if found is None or len(found.parsed) < 0.98 * len(times.parsed) or found.parsed == times.parsed:
             continue
         placed = _place(found)
         if placed[0] >= FIRST_AT and placed[-1] <= now + _FARTHEST:

@@ -97,6 +97,7 @@ def _know(rule: TimeRule, rivals: Sequence[str], parsed: Sequence[datetime]) -> 
     """Where some cells have an offset and some not, the zone of the others is open: all are compared by their clock."""
     has_zone = all(at.tzinfo is not None for at in parsed)
     clocks = parsed if has_zone else [at.replace(tzinfo=None) for at in parsed]
+    rule = replace(rule, clock="") if has_zone else rule
     return Times(rule, tuple(rivals), has_zone, None, tuple(clocks))
 
 
@@ -379,7 +380,7 @@ def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | Non
     count = find_count(title) or find_count(look.notes.get(how.column, ""))
     if count is None or not (_NAMED.search(title) or count.unit in _SECONDS or "since" in title.lower()):
         return None  # the number of satellites, or a height that is named by a year
-    units = [count.unit] if count.unit else ["s", "d", "ms", "us", "ns"]
+    units = [count.unit] if count.unit else ["d", "s", "ms", "us", "ns"]  # the longest that ends before now
     told = [
         found for unit in units
         if (found := _choose(replace(how, since=count.since, clock=count.clock, era=""), texts, [unit])) is not None

@@ -173,7 +173,8 @@ class Heads:
         texts = [text for cell in cells if (text := _text(cell))]
         if len(texts) < min(2, len(self._known)) or texts[0] == _TOA5 or is_annotation(cells):
             return False
-        is_full = len(texts) == len(set(texts)) >= max(WORDS_LEAST, sum(map(bool, self.names)))
+        has_unit = any(map(_IN_BRACKETS.search, texts))
+        is_full = len(texts) == len(set(texts)) >= max(2 if has_unit else WORDS_LEAST, sum(map(bool, self.names)))
         return self._resembles(cells) or (is_full and not self._is_known(cells))
 
     def _resembles(self, cells: Cells) -> bool:
