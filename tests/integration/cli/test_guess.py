@@ -296,3 +296,18 @@ def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
     assert run_verb(["ingest", "long.csv", "--site", "bench", "--accept-times", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (told["stored"], told["flags"]["future"]) == (40, 40)
+
+
+def test_a_header_that_names_another_beginning_than_the_mapping_is_a_doubt(here, capsys):
+    since = datetime(2000, 1, 1, 12)
+    rows = [f"{(BEGIN + timedelta(hours=k) - since).total_seconds():.0f},{k / 10}" for k in range(60)]
+    Path("a.csv").write_text("\n".join(["sec_j2000,Crack C1 (mm)", *rows, ""]))
+    mapping = '[time]\ncolumn = "sec_j2000"\nformat = "s"\n{}[[column]]\nname = "Crack C1 (mm)"\nstation = "C1"\n'
+    mapping += 'quantity = "crack_opening"\nunit = "mm"\n'
+    command = ["ingest", "a.csv", "--mapping", "m.toml", "--dry-run"]
+    Path("m.toml").write_text(mapping.format(""))
+    assert run_verb(command) == 1
+    assert "the header 'sec_j2000' counts from 2000-01-01, and 1970-01-01 was taken" in capsys.readouterr().err
+    Path("m.toml").write_text(mapping.format('since = "2000-01-01T12:00:00"\n'))
+    assert run_verb([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["from"].startswith("2025-02-03T00:00")
