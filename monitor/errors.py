@@ -31,7 +31,7 @@ class UnsetError(ConfigError):
 
 
 class UnitDoubtError(ConfigError):
-    """The units that a file declares cannot be right as it stands; a person must say so, or correct them."""
+    """Units or times of a file cannot be right as they stand; a person must say that they are, or correct them."""
 
 
 class PayloadError(SlopewardError):

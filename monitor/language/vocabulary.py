@@ -93,7 +93,10 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("September"), N_("October"), N_("November"), N_("December"), N_("year first"), N_("all of them"),
     N_("none of them"), N_("x east, y north"), N_("x north, y east"), N_("two axes of one tiltmeter"),
     N_("two instruments"), N_("microseconds since 1970"), N_("nanoseconds since 1970"),
-    N_("modified Julian days"), N_("day numbers of MATLAB"),
+    N_("modified Julian days"), N_("day numbers of MATLAB"), N_("minutes since 1970"), N_("hours since 1970"),
+    N_("days since 1970"), N_("seconds"), N_("milliseconds"), N_("microseconds"), N_("nanoseconds"),
+    N_("minutes"), N_("hours"), N_("days"), N_("GPS time"), N_("Buddhist era"), N_("Persian calendar"),
+    N_("common era"), N_("since 1970"), N_("since 1904"), N_("since 2000"), N_("since J2000"), N_("as they are"),
     # figures of a criterion, by its keys
     N_("min sigma"), N_("min coverage"), N_("valid for"), N_("recover"), N_("fast track"),
     N_("dwell, hits"), N_("dwell, of"), N_("dwell, within"),

@@ -240,7 +240,7 @@ class FilePast:
 
 @contextmanager
 def open_files(
-    path: Path, site: Site, mapping: Path | None = None, *, accept_units: bool = False,
+    path: Path, site: Site, mapping: Path | None = None, *, accept_units: bool = False, accept_times: bool = False,
     known: tuple[str, Said] | None = None,
 ) -> Iterator[FilePast]:  # fmt: skip
     """Read files through the gate of ingest into a temporary SQLite database.
@@ -250,10 +250,11 @@ def open_files(
         site: the declaration.
         mapping: what the columns of a wide table mean.
         accept_units: a person has said that the declared units are right.
+        accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
         known: the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
 
     Raises:
-        UnitDoubtError: the units of a file are doubtful.
+        UnitDoubtError: the units or the times of a file are doubtful.
         RefusedError: nothing in the files could be read as observations of this site.
     """
     form, said = known or (None, Said(None if mapping is None else load_mapping(mapping)))
@@ -267,6 +268,7 @@ def open_files(
                 _now,
                 mapping=said.mapping,
                 accept_units=accept_units,
+                accept_times=accept_times,
                 open_lines=None if form is None else partial(open_readings(form), f, said),
             )
             for f in list_files(path)

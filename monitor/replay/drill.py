@@ -169,7 +169,7 @@ def rehearse(
 def open_scenario(site: Site, scenario: str) -> Iterator[Database]:
     """A database of the drill's own that holds the readings of the scenario."""
     if scenario != COLLAPSE:
-        with open_files(Path(scenario), site, accept_units=True) as past:
+        with open_files(Path(scenario), site, accept_units=True, accept_times=True) as past:
             yield past.db
         return
     with open_empty(site) as db:

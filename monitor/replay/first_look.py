@@ -51,7 +51,7 @@ def look_back(
         path: the table.
         known: its reader, and what is said of it.
         site: the declaration.
-        accept_units: a person has said that the units are right.
+        accept_units: a person has said that the units are right. What the times count was asked before.
         on_read: called with what became of the rows, before the past is played.
         on_progress: called with the share that is done, 0 to 1.
 
@@ -59,7 +59,7 @@ def look_back(
         UnitDoubtError: the units are doubtful.
         RefusedError: nothing of it could be read.
     """
-    with open_files(path, site, accept_units=accept_units, known=known) as past:
+    with open_files(path, site, accept_units=accept_units, accept_times=True, known=known) as past:
         on_read(past.results)
         with past.db.read() as c:
             span = find_span(c, site.id)

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from forecasting.data.bounds import check_size
 from forecasting.data.units import LENGTHS
-from monitor.domain.instants import epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.errors import PayloadError
+from monitor.ingest.text.cells import spell_number
+from monitor.ingest.text.clocks import doubt_span, tidy_time
+from monitor.ingest.text.heads import Heads
 
 TIMES = ("time", "date", "datetime", "timestamp", "observed_at", "day", "at")
 COLUMNS = {
@@ -22,6 +25,7 @@ COLUMNS = {
 DAY_S = 86_400.0
 CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
 CURVE_SHARE = 0.9
+_YEAR_DIGITS = 4  # 26-01-12 is no year of our era
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     if len(ordered) < 8:
         raise _refuse(path, f"{len(ordered)} usable rows in column {name!r}; 8 are the least")
     times_s, values = [p[0] for p in ordered], [p[1] for p in ordered]
+    if (doubt := doubt_span(from_epoch_s(times_s[0]), from_epoch_s(times_s[-1]), datetime.now(UTC))) is not None:
+        notes.append(f"can the times be right? {doubt}")
     if column == "velocity":
         values = _add_up(times_s, values)
         notes.append("velocity in mm/day added up to a displacement")
@@ -101,12 +107,14 @@ def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     try:
-        rows = [r for r in csv.reader(StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in r)]
+        lines = enumerate(csv.reader(StringIO(text), delimiter=delimiter), 1)
+        table = [(n, row) for n, row in lines if any(map(str.strip, row))]
     except csv.Error as error:
         raise _refuse(path, f"is no CSV: {error}") from error
-    if len(rows) < 2 or len(rows[0]) < 2:
+    if len(table) < 2 or len(table[0][1]) < 2:
         raise _refuse(path, "holds no table: a header with a time and a value column and rows beneath are needed")
-    return rows[0], rows[1:]
+    header = table[0][1]
+    return header, [[str(cell or "") for cell in row] for _, row in Heads(str(path), header).follow(table[1:])]
 
 
 def _choose_long(
@@ -155,7 +163,7 @@ def _pairs(
     for number, row in enumerate(rows, 2):
         text = row[place].strip() if len(row) > max(at, place) else ""
         try:
-            reading = float(text) * scale
+            reading = float(spell_number(text)) * scale
         except ValueError:
             reading = float("nan")
         if not isfinite(reading):
@@ -190,10 +198,13 @@ def _look_at_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
 
 
 def _moment(text: str) -> datetime:
-    text = text.replace("/", "-")
+    """A date as 2026-3-1 or 2026/3/1, or an instant in ISO 8601; a year has four digits."""
+    text = tidy_time(text).replace("/", "-")
     if text.count("-") == 2 and len(text) <= 10:
-        year, month, day = (int(part) for part in text.split("-"))
-        return datetime.combine(date(year, month, day), datetime.min.time())
+        year, month, day = text.split("-")
+        if len(year) != _YEAR_DIGITS:
+            raise ValueError(text)
+        return datetime.combine(date(int(year), int(month), int(day)), datetime.min.time())
     return datetime.fromisoformat(text)
 
 

@@ -67,6 +67,9 @@ def backtest(
     accept_units: Annotated[
         bool, typer.Option("--accept-units", help="The units of --data are right, however doubtful they look")
     ] = False,
+    accept_times: Annotated[
+        bool, typer.Option("--accept-times", help="The times of --data are right, though ahead of now or before 1950")
+    ] = False,
     prove: Annotated[
         str | None, typer.Option("--prove", help="Keep it as the proof of this criterion of kind forecast")
     ] = None,
@@ -104,7 +107,8 @@ def backtest(
         known=Known(mode, read_duration_s("--latency", latency), bound_s), lead_s=read_duration_s("--lead", lead),
         as_then=as_then, acts=as_then,
     )  # fmt: skip
-    with open_past(data, mapping, site_file, site_id, service_file, accept_units=accept_units) as (db, site):
+    accepted = {"accept_units": accept_units, "accept_times": accept_times}
+    with open_past(data, mapping, site_file, site_id, service_file, **accepted) as (db, site):
         keeper = None if prove is None else prove_identity(db, by, site.id)
         asking = None if prove is None else pick_criterion(site, prove)
         other = None if other_file is None else load_site(other_file)
@@ -210,6 +214,7 @@ def open_past(
     service_file: Path | None,
     *,
     accept_units: bool,
+    accept_times: bool,
 ) -> Iterator[tuple[Database, Site]]:
     """The database that holds the past, and the site: of the service, or of a file of readings alone."""
     if data is None or site_file is None:
@@ -218,7 +223,7 @@ def open_past(
             yield db, pick_site(service, site_id or "")
         return
     site = parse_site(read_text(site_file), str(site_file))
-    with open_files(data, site, mapping, accept_units=accept_units) as past:
+    with open_files(data, site, mapping, accept_units=accept_units, accept_times=accept_times) as past:
         for result in past.results:
             if result.rejected:
                 say(f"{result.file}: {result.rejected} of {result.rows} rows left out; first: {result.first_reason}")

@@ -22,8 +22,9 @@ from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.reading import FileResult
+from monitor.ingest.files.tables import list_files
 from monitor.ingest.guess import site_file
-from monitor.ingest.guess.guess import Guess, Sensor, guess
+from monitor.ingest.guess.guess import ZONE, Guess, Sensor, guess
 from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.look import SHEET, look_at
 from monitor.ingest.guess.questions import Question
@@ -39,18 +40,19 @@ if TYPE_CHECKING:
 
 def guess_file(
     path: Path, site_id: str | None, given: Sequence[str], out: Path | None, *,
-    bounds: Sequence[str], by: str | None, accepts: bool,
+    bounds: Sequence[str], by: str | None, accepts: bool, dry_run: bool = False,
 ) -> None:  # fmt: skip
     """Understand a file, put questions where it leaves something open, write mapping and site file, show the record.
 
     Args:
-        path: the file.
+        path: the file, or a folder of them, whose stations stand in one site file.
         site_id: a site that exists gets the stations it lacks in a file of their own; else it becomes a new site.
-        given: answers as `KEY=VALUE`.
+        given: answers as `KEY=VALUE`; `FILE/KEY=VALUE` is of one file of a folder.
         out: folder of what is written; None: this one, and a site file goes to the others where that harms none.
         bounds: of quantities that no example judges, as `QUANTITY=NUMBERS UNIT`.
         by: who sets them; None: the user of the operating system.
         accepts: a person has said that the units are right.
+        dry_run: only say what is understood and asked; nothing is written, and no place is needed.
 
     Raises:
         typer.Exit: a question is open and nobody is at the keyboard; each was printed with the option that answers it.
@@ -66,18 +68,25 @@ def guess_file(
     known = _known_sites()
     site = None if site_id is None else known.get(site_id)
     asks = sys.stdin.isatty() and not options().as_json
-    understand = _open(path, site)
-    found = _ask_until_known(lambda: _understand(understand, answers, is_new=site is None), answers)
-    found = replace(found, sensors=_follow(path, found))
+    each = _understand_all(path, site, answers, is_new=site is None and not dry_run)
+    if dry_run:
+        say(f"{len(each)} {'file' if len(each) == 1 else 'files'} understood, nothing written (dry run)")
+        if options().as_json:
+            print_json({"files": [{"file": str(p), "facts": dict(f.facts)} for p, f in each]})
+        return
+    found = _merge(each)
     here = out or Path()
-    written, reading = [], _spell_options(found)
-    if found.mapping is not None:
-        written.append(_write(here / f"{path.stem}.mapping.toml", spell_mapping(found.mapping, path.name)))
-        reading = f"--mapping {_quote(written[0])}"
+    written: list[Path] = []
+    readings: list[tuple[Path, str]] = []
+    for one, told in each:
+        readings.append((one, _spell_options(told)))
+        if told.mapping is not None:
+            written.append(_write(here / f"{one.stem}.mapping.toml", spell_mapping(told.mapping, one.name)))
+            readings[-1] = one, f"--mapping {_quote(written[-1])}"
     before = []
     added: Sequence[Sensor] = ()
     folder = _sites_folder()
-    name = site_id or site_file.name_site(path.stem)
+    name = site_id or site_file.name_site(path.resolve().stem)
     is_renewed = bool(set_bounds) and _is_own(folder, name, found, answers)
     if site is None or is_renewed:
         place = site_file.find_place(found.known, answers)
@@ -103,7 +112,7 @@ def guess_file(
                 site_file.tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter
             )
         more = site_file.spell_more(site, absent, _join(set_bounds), found.known)
-        written.append(_write(here / f"{path.stem}.stations.toml", "\n" + more))
+        written.append(_write(here / f"{path.resolve().stem}.stations.toml", "\n" + more))
         many = len({s.station for s in absent})
         say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
         before = [f"cat {_quote(written[-1])} >> {_quote((folder or Path()) / f'{site.id}.toml')}"]
@@ -118,13 +127,69 @@ def guess_file(
     for file in written:
         say(f"{file} written")
     is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], (written or [path])[-1])
-    if not site_file.find_absent(site, found.sensors):
-        _show_past(path, (found.form, place_said(found.said, site)), site, accepts=accepts)
-    _score_forecasts(path, found)
+    if not path.is_dir():  # of a folder the past is played once all of it is stored
+        if not site_file.find_absent(site, found.sensors):
+            _show_past(path, (found.form, place_said(found.said, site)), site, accepts=accepts)
+        _score_forecasts(path, found)
     todo = "look at the bounds in the site file: those that you did not give are examples"
     say(f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:")
-    for command in (*before, *_list_next(path, reading, site.id, is_weak=is_weak)):
+    for command in (*before, *_list_next(readings, site.id, is_weak=is_weak)):
         say(f"  {command}")
+
+
+def _understand_all(
+    path: Path, site: Site | None, answers: dict[str, str], *, is_new: bool
+) -> list[tuple[Path, Guess]]:  # fmt: skip
+    """What each file says; the questions of all files of a folder are listed before it ends where nobody answers."""
+    suffixes = {s for reader in READERS.values() if reader.content is Content.READINGS for s in reader.suffixes}
+    files = list_files(path, tuple(sorted(suffixes)))
+    each: list[tuple[Path, Guess]] = []
+    is_open = False
+    for one in files:
+        if path.is_dir() and not options().as_json:
+            print(f"{one}:")
+        own = answers | {k.removeprefix(f"{one.name}/"): v for k, v in answers.items() if k.startswith(f"{one.name}/")}
+        try:
+            understand = _open(one, site)
+            found = _ask_until_known(partial(_understand, understand, own, is_new=is_new), own)
+        except ConfigError as error:
+            if not path.is_dir():
+                raise
+            say(f"{error}; left out")  # a list of stations or a note beside the tables
+            continue
+        except typer.Exit:
+            is_open = True
+            if path.is_dir():
+                say(f"  these are questions about {one}: --answer '{one.name}/KEY=...' answers for it alone")
+            continue
+        answers |= {key: own[key] for key in (site_file.PLACE, ZONE) if key in own}
+        each.append((one, replace(found, sensors=_follow(one, found))))
+    if is_open:
+        raise typer.Exit(1)
+    if not each:
+        raise ConfigError(f"{path}: no file in it is a table of readings")
+    return each
+
+
+def _merge(each: Sequence[tuple[Path, Guess]]) -> Guess:
+    """What the files of a folder say together, with the series that stand in several of them once."""
+    if len(each) == 1:
+        return each[0][1]
+    series: dict[tuple[str, str], Sensor] = {}
+    where: dict[tuple[str, str], list[str]] = {}
+    for path, found in each:
+        for sensor in found.sensors:
+            series.setdefault((sensor.station, sensor.quantity), sensor)
+            where.setdefault((sensor.station, sensor.quantity), []).append(path.name)
+    for (station, quantity), names in where.items():
+        if len(names) > 1:
+            say(f"{station}.{quantity} stands in {', '.join(names)}: they are read as one record")
+    known = Said(
+        places=tuple({p.station: p for _, found in each for p in found.known.places}.values()),
+        origins=tuple({name: o for _, found in each for name, o in found.known.origins}.items()),
+    )
+    facts = tuple((path.name, text) for path, found in each for name, text in found.facts if name == "file")
+    return replace(each[0][1], facts=facts, sensors=tuple(series.values()), known=known)
 
 
 def _follow(path: Path, found: Guess) -> tuple[Sensor, ...]:
@@ -160,14 +225,15 @@ def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
     return is_weak
 
 
-def _list_next(path: Path, reading: str, site_id: str, *, is_weak: bool) -> Iterator[str]:
+def _list_next(readings: Sequence[tuple[Path, str]], site_id: str, *, is_weak: bool) -> Iterator[str]:
     """The commands from a site file to stored readings, the levels of the record and a forecast."""
     config = options().config
     more = "" if config is None else f" --config {_quote(config)}"
     if not is_weak:
         yield f"slopeward check{more}"
     yield f"slopeward db upgrade{more}"
-    yield " ".join(filter(None, (f"slopeward ingest {_quote(path)} --site {site_id}", reading))) + more
+    for path, reading in readings:
+        yield " ".join(filter(None, (f"slopeward ingest {_quote(path)} --site {site_id}", reading))) + more
     yield f"slopeward backtest --site {site_id}{more}"
     yield f"slopeward forecast run --site {site_id}{more}"
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from sqlalchemy import Connection
@@ -39,6 +39,13 @@ from monitor.store.people.users import find_account, load_users
 app = session.Commands(help=__doc__)
 _FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in READERS.items())
 PARTLY: Final = 3
+
+
+class Accepted(NamedTuple):
+    """What a person has said to be right of a file, however doubtful it looks."""
+
+    units: bool
+    times: bool
 
 
 @app.command()
@@ -102,6 +109,10 @@ def ingest(
     accept_units: Annotated[
         bool, typer.Option("--accept-units", help="The units are right, however doubtful they look; it is recorded")
     ] = False,
+    accept_times: Annotated[
+        bool,
+        typer.Option("--accept-times", help="The times are right, though ahead of now or before 1950; it is recorded"),
+    ] = False,
     by: Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")] = None,
 ) -> None:
     """Store observations from files; reading a file twice stores nothing twice.
@@ -118,11 +129,9 @@ def ingest(
     if sum(chosen) != 1:
         raise typer.BadParameter("give a FILE, --rejected, --forget-epoch0, --accept-epoch0 or --keep-epoch0")
     if guesses:
-        if path is None or mapping is not None or form is not None or dry_run:
-            raise typer.BadParameter(
-                "--guess takes a FILE, without --mapping, --format and --dry-run: it stores nothing"
-            )
-        guess_file(path, site, answers or (), out, bounds=bounds or (), by=by, accepts=accept_units)
+        if path is None or mapping is not None or form is not None:
+            raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
+        guess_file(path, site, answers or (), out, bounds=bounds or (), by=by, accepts=accept_units, dry_run=dry_run)
         return
     if answers or bounds or out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")
@@ -143,7 +152,8 @@ def ingest(
         assert path is not None
         known = None if mapping is None else load_mapping(mapping)
         said = Said(known, point_set, direction, unit, station, quantity, variable, window, within, time, stamp=stamp)
-        _read(path, site, form, given, said, accepts=accept_units, by=by, dry_run=dry_run)
+        accepted = Accepted(accept_units, accept_times)
+        _read(path, site, form, given, said, accepted=accepted, by=by, dry_run=dry_run)
 
 
 def _now() -> datetime:
@@ -152,7 +162,7 @@ def _now() -> datetime:
 
 def _read(
     path: Path, site_id: str | None, asked: str | None, given: Mapping[str, object], said: Said, *,
-    accepts: bool, by: str | None, dry_run: bool,
+    accepted: Accepted, by: str | None, dry_run: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
@@ -164,7 +174,7 @@ def _read(
         said = place_said(said, place)
         database = None if dry_run else stack.enter_context(session.open_database())
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
-        who = prove(database, by, site_id) if accepts and database is not None else None
+        who = prove(database, by, site_id) if any(accepted) and database is not None else None
         _hold_to_sites(pipeline, database, who)
         forms: dict[Path, str] = {}
         grids = _read_grids(files, asked, given, said, stack, forms) if len(files) > 1 else {}
@@ -178,7 +188,7 @@ def _read(
                         result = _read_points(file, place, form, said, database, walled)
                     else:
                         result = _read_table(
-                            file, pipeline, place, form, said, database, who, walled, accepts=accepts, by=by
+                            file, pipeline, place, form, said, database, who, walled, accepted=accepted, by=by
                         )
             except ConfigError as error:
                 if len(files) == 1:
@@ -289,9 +299,9 @@ def _read_points(
 
 def _read_table(
     file: Path, pipeline: Pipeline, place: Site | None, form: str, said: Said, database: Database | None,
-    who: Actor | None, walled: Opened | None, *, accepts: bool, by: str | None,
+    who: Actor | None, walled: Opened | None, *, accepted: Accepted, by: str | None,
 ) -> FileResult:  # fmt: skip
-    """One table; where its units are doubtful a person at the keyboard must confirm, and a program is refused.
+    """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
 
     Args:
         file: the table.
@@ -300,9 +310,9 @@ def _read_table(
         form: its reader.
         said: what the command line says of it.
         database: None: a dry run.
-        who: who said beforehand that the units are right.
+        who: who said beforehand that they are right.
         walled: what a worker read of it, where its form needs that.
-        accepts: they were said to be right beforehand.
+        accepted: what was said to be right beforehand.
         by: whom `--by` names.
 
     Raises:
@@ -310,15 +320,15 @@ def _read_table(
         RefusedError: who says it does not prove to be that person.
     """
 
-    def read(*, accept: bool) -> FileResult:
+    def read(right: Accepted) -> FileResult:
         return read_file(
             file, pipeline, place, _now, form=form, mapping=said.mapping, dry_run=database is None,
-            accept_units=accept, on_progress=_show_progress, by=name_helper().name,
+            accept_units=right.units, accept_times=right.times, on_progress=_show_progress, by=name_helper().name,
             open_lines=partial(open_readings(form), file, said) if walled is None else walled.readings,
         )  # fmt: skip
 
     try:
-        result = read(accept=accepts)
+        result = read(accepted)
     except UnitDoubtError as doubt:
         if database is None or not sys.stdin.isatty() or str(file) == "-":
             raise
@@ -326,7 +336,7 @@ def _read_table(
             raise
         who = prove(database, by, None if place is None else place.id)
         _hold_to_sites(pipeline, database, who)
-        result = read(accept=True)
+        result = read(Accepted(units=True, times=True))
     if who is not None and database is not None:
         record_units(database, who, str(file), result, _now())
     return result

@@ -13,7 +13,7 @@ from monitor.domain.site import Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Received, gather
 from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
-from monitor.ingest.decoders.strict_json import NO_NUMBER, check_keys, read_number, read_object, read_time
+from monitor.ingest.decoders.strict_json import LATE, LATEST, NO_NUMBER, check_keys, read_number, read_object, read_time
 from monitor.ingest.message import Decoded, Fault, is_station
 from monitor.ingest.quality import Vocabulary, observe
 
@@ -60,6 +60,8 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
     time = row.get("time")
     if isinstance(time, datetime):
         at = time.astimezone(UTC) if time.tzinfo else read_time(time.isoformat(), live=False)
+        if at >= LATEST:
+            raise PayloadError("bad_time", LATE(name="time", value=at.isoformat()))
     else:
         at = read_time(time or None, live=False)
     unit = row.get("unit") or None

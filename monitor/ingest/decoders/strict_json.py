@@ -15,7 +15,7 @@ SAMPLE_LIMIT: Final = 10_000
 _DEPTH_LIMIT: Final = 16
 _LARGEST: Final = 1e300  # the database refuses beyond
 _OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # a clock of GPS without a fix begins at 1980-01-06
-_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _TOO_LARGE: Final = Template("payload.large", "{n} bytes; at most {most} are read")
 _DOUBLE_KEY: Final = Template("payload.double_key", "a key stands twice in one object")
@@ -38,7 +38,7 @@ _NO_COUNT: Final = Template("payload.count", "{name}: expected a whole number >=
 _NO_TIME: Final = Template("payload.time.missing", "{name} is missing")
 _NO_TIME_UNIT: Final = Template("payload.time.unit", "{name}: a number needs time_unit (s, ms, us, ns), got {value}")
 _ODD_TIME: Final = Template("payload.time", "{name}: {value} is no time: {problem}")
-_LATE: Final = Template("payload.time.late", "{name}: {value} lies after 2200; is time_unit right?")
+LATE: Final = Template("payload.time.late", "{name}: {value} lies after 2200; is time_unit right?")
 _EARLY: Final = Template("payload.time.early", "{name}: {value} lies before 1981; the clock was never set")
 _NO_ZONE: Final = Template("payload.time.zone", "{name}: {value} has no zone; write an offset or Z")
 _UNKNOWN_KEY: Final = Template("payload.key", "key '{key}' is unknown; known: {names}")
@@ -173,8 +173,8 @@ def read_time(value: object, unit: object = None, name: str = "time", *, live: b
     except (ValueError, OverflowError) as error:
         said = _ODD_TIME(name=name, value=_show(value), problem=str(error)[:100])
         raise PayloadError("bad_time", said) from None
-    if at >= _LATEST:
-        raise PayloadError("bad_time", _LATE(name=name, value=_show(value)))
+    if at >= LATEST:
+        raise PayloadError("bad_time", LATE(name=name, value=_show(value)))
     if live and at < _OLDEST_CLOCK:
         raise PayloadError("clock_unset", _EARLY(name=name, value=_show(value)))
     return at

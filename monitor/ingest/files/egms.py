@@ -18,6 +18,7 @@ from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import BadRow, Declared, Piece, Said
 from monitor.ingest.files.tables import limit_lines
+from monitor.ingest.text.heads import refuse_part
 from monitor.store.readings.points import PointValue
 
 ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip
@@ -47,7 +48,7 @@ def open_egms(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared,
             direction = _find_direction(said.call(path), header, said.direction)
             wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
             declared = Declared(said.point_set or said.call(path).stem, direction, "mm", wavelength_mm)
-            yield declared, _walk(lines, header, dates)
+            yield declared, _walk(str(path), lines, header, dates)
     except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
         raise ConfigError(f"{path}: cannot be read as an EGMS product: {error}") from None
 
@@ -112,10 +113,16 @@ def _find_direction(path: Path, header: Sequence[str], asked: str | None) -> str
     return found
 
 
-def _walk(lines: Iterator[list[str]], header: Sequence[str], dates: dict[int, datetime]) -> Iterator[Piece]:
+def _walk(
+    file: str, lines: Iterator[list[str]], header: Sequence[str], dates: dict[int, datetime]
+) -> Iterator[Piece]:  # fmt: skip
     columns = {name: k for k, name in enumerate(header)}
-    for cells in lines:
+    for line, cells in enumerate(lines, 2):
         if not any(cells):
+            continue
+        if cells[0].strip() in columns:
+            if [cell.strip() for cell in cells] != [*header]:
+                raise refuse_part(file, line, ", ".join(cells))
             continue
         about = {name: cells[k] for name, k in columns.items() if k not in dates and k < len(cells)}
         try:

@@ -1,4 +1,4 @@
-"""Positions as geodetic networks publish them: Nevada tenv3 and tenv, PBO .pos and .csv, SIO .neu.
+"""Positions as geodetic networks publish them: Nevada tenv3, tenv and kenv, PBO .pos and .csv, SIO .neu.
 
 The content decides which of them a file is. East, north and up: metres (PBO .csv: mm) from the reference of the file.
 Epochs are in GPS time, at most 18 s ahead of UTC; a daily solution counts from 12:00 of its day, as these formats do.
@@ -6,7 +6,7 @@ Sources: README_tenv3.txt of the Nevada Geodetic Laboratory; the field descripti
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,8 +20,10 @@ from monitor.ingest.decoders.native import SOLUTIONS
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.tables import limit_lines
+from monitor.ingest.text.clocks import J2000
+from monitor.ingest.text.heads import refuse_part
 
-FORMS: Final = "Nevada tenv3 or tenv, PBO .pos or .csv, SIO .neu"
+FORMS: Final = "Nevada tenv3, tenv or kenv, PBO .pos or .csv, SIO .neu"
 HEAD_LINES: Final = 200
 PARTS: Final = ("east", "north", "up")
 _NOON: Final = timedelta(hours=12)
@@ -30,6 +32,9 @@ _WITH_PLACE: Final = 23  # fields of a line of tenv3 with the place of the day
 _FIGURE: Final = r"([+-]?\d+(?:\.\d+)?)"
 _PLACE: Final = re.compile(
     rf"(?:NEU Reference position\s*:\s*|Reference position,\s*){_FIGURE}[^\d+-]+{_FIGURE}[^\d+-]+{_FIGURE}"
+)
+_HEAD: Final = re.compile(
+    r"site (?:YYMMMDD|sec-J2000)|\*YYYYMMDD|Date, North \(mm\)|4-character ID\s*[:,]|NEU Reference pos"
 )
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
 
@@ -122,16 +127,18 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
             station = name_station(match[1])
         text = line.lstrip("#")
         if line.startswith("site YYMMMDD"):
-            return _walk(lines, _Nevada(7, 14, named=True).read)
+            return _walk(path, head, lines, _Nevada(7, 14, named=True).read)
+        if line.startswith("site sec-J2000"):
+            return _walk(path, head, lines, partial(_read_kenv, _find_columns(path, line)))
         if _TENV.match(line):
-            return _walk(chain(head, lines), _Nevada(6, 10, named=False).read)
+            return _walk(path, head[:-1], chain([line], lines), _Nevada(6, 10, named=False).read)
         if line.startswith("*YYYYMMDD") and station:
-            return _walk(lines, partial(_read_pos, station))
+            return _walk(path, head, lines, partial(_read_pos, station))
         if line.startswith("Date, North (mm), East (mm)") and station:
-            return _walk(lines, partial(_read_csv, station), ",")
+            return _walk(path, head, lines, partial(_read_csv, station), ",")
         if text == line and _is_neu(line.split()):
             name = station or name_station(path.name.split(".")[0])
-            return _walk(chain([line], lines), partial(_read_neu, name))
+            return _walk(path, head[:-1], chain([line], lines), partial(_read_neu, name))
         if len(head) > HEAD_LINES:
             break
     raise ConfigError(f"{path}: no columns of positions; expected {FORMS}")
@@ -145,9 +152,18 @@ def _is_neu(f: list[str]) -> bool:
     return int(year) == int(f[1]) and abs(366 * day + 1 - int(f[2])) < 2
 
 
-def _walk(lines: Iterator[str], parse: _Parse, separator: str | None = None) -> Iterator[_Found]:
-    for line in lines:
-        if not line.strip() or line.startswith("#"):
+def _walk(
+    path: Path, head: Sequence[str], lines: Iterator[str], parse: _Parse, separator: str | None = None
+) -> Iterator[_Found]:  # fmt: skip
+    """The positions of the lines below a head; the head again is none, and another one is refused."""
+    known = {line.strip() for line in head}
+    for number, line in enumerate(lines, len(head) + 1):
+        said = line.strip()
+        if said in known or not said:
+            continue
+        if _HEAD.match(said.lstrip("#")) is not None:
+            raise refuse_part(str(path), number, said)
+        if line.startswith("#"):
             continue
         try:
             found = parse([field.strip() for field in line.split(separator)])
@@ -179,6 +195,22 @@ class _Nevada:
         at = datetime.strptime(f[1], "%y%b%d").replace(tzinfo=UTC) + _NOON
         se, sn, su = (float(v) for v in f[self.sigma : self.sigma + 3])
         return Position(at, name_station(f[0]), (east, north, up), (se, sn, su))
+
+
+def _find_columns(path: Path, head: str) -> list[int]:
+    """Where kenv has its name, its seconds, and east, north and up with their errors; raises ConfigError."""
+    names = [name.strip("_").partition("(")[0] for name in head.split()]
+    wanted = ("site", "sec-J2000", "e-ref", "n-ref", "v-ref", "sig_e", "sig_n", "sig_v")
+    if absent := [name for name in wanted if name not in names]:
+        raise ConfigError(f"{path}: no columns of positions: {absent[0]} is missing; expected {FORMS}")
+    return [names.index(name) for name in wanted]
+
+
+def _read_kenv(columns: list[int], f: list[str]) -> Position:
+    """Kinematic positions, east, north and up from the place of their day; seconds count from 2000-01-01 12:00."""
+    station, seconds, *numbers = (f[k] for k in columns)
+    east, north, up, se, sn, su = map(float, numbers)
+    return Position(J2000 + timedelta(seconds=float(seconds)), name_station(station), (east, north, up), (se, sn, su))
 
 
 def _read_pos(station: str, f: list[str]) -> Position:

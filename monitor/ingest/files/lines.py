@@ -3,16 +3,19 @@
 import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from monitor.errors import ConfigError
-from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing, widen
+from monitor.ingest.files.mapping import EXCEL, TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.reader import Line, Said
-from monitor.ingest.files.tables import Row, find_surplus, open_rows, require_columns
+from monitor.ingest.files.tables import Row, find_day_zero, find_fault, open_rows, require_columns, spell_fault
+from monitor.ingest.text.cells import spell_number
 
 _NEEDED: Final = ("time", "station", "quantity", "value")
 _OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
+_NUMBERS: Final = ("value", "sigma")
 # as `slopeward export SITE observations` calls them; its other columns are made of these, or anew where they come in
 _EXPORTED: Final = {"observed_at": "time", "value_raw": "value"}
 
@@ -49,11 +52,12 @@ def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
 
 
 def _read_long(row: Row) -> Line:
-    if error := find_surplus(row):
-        return Line(((row, error),))
+    if error := find_fault(row):
+        return Line(((spell_fault(row), error),))
     if is_missing(row.get("value")):
         return Line(missing=1)
-    return Line((({k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}, None),))
+    told = {k: v for k, v in row.items() if k in _OFFERED and v is not None and v != ""}
+    return Line(((told | {k: spell_number(told[k]) for k in _NUMBERS if k in told}, None),))
 
 
 @contextmanager
@@ -66,13 +70,15 @@ def open_wide(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     mapping = said.mapping
     if mapping is None:
         raise ConfigError(f"{path}: a wide table needs a --mapping")
+    if mapping.time.format == EXCEL and mapping.time.since is None and (begin := find_day_zero(path)) is not None:
+        mapping = replace(mapping, time=replace(mapping.time, since=begin))
     with open_rows(path, mapping.layout) as (names, rows):
         check_columns(names, mapping, str(path))
         yield (_read_wide(row, mapping) for row in rows)
 
 
 def _read_wide(row: Row, mapping: TableMapping) -> Line:
-    if error := find_surplus(row):
-        return Line(((row, error),))
+    if error := find_fault(row):
+        return Line(((spell_fault(row), error),))
     found = widen(row, mapping)
     return Line(tuple(found), sum(rule.reads(row) for rule in mapping.columns) - len(found))

@@ -13,14 +13,17 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
 from forecasting.message import TEXT_OF, NameList, Template
+from monitor.domain.instants import EPOCH
 from monitor.domain.quantities import read_trace
 from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.strict_json import read_time
+from monitor.ingest.decoders.strict_json import read_number, read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.months import begin_day, drop_weekday, spell_months, spell_offset
+from monitor.ingest.positions import gps_to_utc
+from monitor.ingest.text.cells import spell_number
+from monitor.ingest.text.clocks import COUNTS, GPS, spell_common, tidy_time
 
-_DASHES: Final = frozenset("\u2212\u2013")  # a minus as word processors and spreadsheets write it
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count
 MJD: Final = "mjd"  # 60709.25: the modified Julian day
@@ -46,6 +49,7 @@ _LIKE_YEAR: Final = Template(
     '{column}: {value} looks like a decimal year, not {form} since 1970; give time.format = "{year}"',
 )
 _OTHER_FORM: Final = Template("cell.time.form", "{column}: '{value}' is not of the form {form}")
+_NO_COUNT: Final = Template("cell.time.count", "{column}: {value} counts beyond the calendar")
 _NO_YEAR: Final = Template("cell.time.year", "{column}: '{value}' is no decimal year such as 2011.4548")
 _NO_DAY: Final = Template("cell.time.day", "{column}: '{value}' is no year, day and hhmm")
 _NO_ZONE: Final = Template("cell.time.zone", "{column}: {at} has no zone; give time.zone in the mapping")
@@ -61,8 +65,11 @@ class TimeRule:
     """Where the time stands and how it is written; text without an offset needs `zone`."""
 
     columns: tuple[str, ...]  # one, or date and time apart: their texts are joined by a blank
-    format: str = "iso"  # iso, a strptime pattern, s, ms, us, ns since 1970, excel (days), or year (decimal)
+    format: str = "iso"  # iso, a strptime pattern, a key of `COUNTS` since 1970, excel (days), or year (decimal)
     zone: ZoneInfo | None = None
+    since: datetime | None = None  # what numbers count from, in UTC; None: 1970, or what the format says
+    clock: str = ""  # gps: times are in GPS time, up to 18 s ahead of UTC
+    era: str = ""  # buddhist or persian: how the years of dates count
 
     @property
     def column(self) -> str:
@@ -91,33 +98,49 @@ class TimeRule:
         if value is None or value == "":
             raise PayloadError("no_time", _NO_TIME(column=self.column))
         if isinstance(value, datetime):
-            return value
+            return self._respell(value) if self.era else value
         if self.format == YEAR or self.format in DAY_NUMBERS:
             number = _number(value.replace(",", ".") if isinstance(value, str) else value)
             return self._read_year(number) if self.format == YEAR else self._read_days(number)
-        if self.format in _NUMERIC:
-            number = _number(value)
-            if isinstance(number, float) and _YEARS[0] <= number <= _YEARS[1]:
-                said = _LIKE_YEAR(column=self.column, value=str(value), form=self.format, year=YEAR)
-                raise PayloadError("bad_time", said)
-            return read_time(number, self.format, self.column, live=False)
+        if self.format in COUNTS:
+            return self._read_count(_number(value))
         text = str(value).strip()
-        try:
-            return self._read_text(text)
-        except (ValueError, re.error):  # a pattern that names one part twice
+        for way in dict.fromkeys((text, tidy_time(text))):  # as it stands first: a pattern may have a comma of its own
+            with suppress(ValueError, OverflowError, re.error):  # a pattern that names one part twice
+                return self._read_text(way)
             with suppress(ValueError, OverflowError, re.error):
-                begin = f"{text[:-2]}00" if self.format.endswith(" %H") and text.endswith(" 24") else begin_day(text)
+                begin = f"{way[:-2]}00" if self.format.endswith(" %H") and way.endswith(" 24") else begin_day(way)
                 if begin is not None:
                     return self._read_text(begin) + timedelta(days=1)
-            raise PayloadError("bad_time", _OTHER_FORM(column=self.column, value=text[:60], form=self.format)) from None
+        raise PayloadError("bad_time", _OTHER_FORM(column=self.column, value=text[:60], form=self.format))
 
     def _read_text(self, text: str) -> datetime:
+        text = spell_common(text, self.era) if self.era else text
         if self.format == "iso":
             return datetime.fromisoformat(text)
         form = self.format.removeprefix(WEEKDAY)
         text = drop_weekday(text) if form != self.format else text
         text = spell_months(text) if "%b" in form else text
         return datetime.strptime(spell_offset(text) if "%z" in form else text, form)  # noqa: DTZ007
+
+    def _respell(self, at: datetime) -> datetime:
+        try:
+            return datetime.fromisoformat(spell_common(at.isoformat(), self.era))
+        except ValueError as error:
+            raise PayloadError("bad_time", f"{self.column}: {error}") from None
+
+    def _read_count(self, number: object) -> datetime:
+        """Seconds or another unit since 1970, or since the beginning that the mapping names."""
+        if isinstance(number, float) and _YEARS[0] <= number <= _YEARS[1] and self.since is None:
+            said = _LIKE_YEAR(column=self.column, value=str(number), form=self.format, year=YEAR)
+            raise PayloadError("bad_time", said)
+        if self.since is None and self.format in _NUMERIC and not self.clock:
+            return read_time(number, self.format, self.column, live=False)
+        try:
+            at = (self.since or EPOCH) + timedelta(seconds=read_number(number, self.column) * COUNTS[self.format])
+        except OverflowError:
+            raise PayloadError("bad_time", _NO_COUNT(column=self.column, value=str(number)[:60])) from None
+        return at.replace(tzinfo=None) if self.clock == GPS else at
 
     def _read_year(self, value: object) -> datetime:
         """A decimal year, to the second: 365 or 366 days of one length each (as geodesists count)."""
@@ -147,6 +170,10 @@ class TimeRule:
             with suppress(ValueError):
                 return datetime.fromisoformat(value)
         zero, least, most = DAY_NUMBERS[self.format]
+        if self.since is not None:
+            begin = self.since.replace(tzinfo=None)
+            least += (zero - begin).days
+            zero = begin
         if not isinstance(value, int | float) or not least <= value <= most:
             said = {EXCEL: "day number of a spreadsheet", MJD: "modified Julian day", DATENUM: "day number of MATLAB"}
             raise PayloadError("bad_time", f"{self.column}: {str(value)[:60]!r} is no {said[self.format]}")
@@ -156,6 +183,8 @@ class TimeRule:
     def _place(self, at: datetime) -> datetime:
         if at.tzinfo is not None:
             return at
+        if self.clock == GPS:
+            return gps_to_utc(at.replace(tzinfo=UTC))
         if self.zone is None:
             raise PayloadError("no_zone", _NO_ZONE(column=self.column, at=at.isoformat()))
         first, second = at.replace(tzinfo=self.zone), at.replace(tzinfo=self.zone, fold=1)
@@ -224,8 +253,7 @@ class TableMapping:
         Raises:
             PayloadError: not_number, where a text is a number in another convention only.
         """
-        if isinstance(value, str) and value.lstrip()[:1] in _DASHES:
-            value = f"-{value.lstrip()[1:]}"
+        value = spell_number(value)
         if not isinstance(value, str) or (self.decimal == "." and not self.thousands):
             return value
         text, mark = value.strip(), re.escape(self.decimal)
@@ -284,6 +312,9 @@ class _TimeSection(Section):
     column: Annotated[tuple[_Column, ...], Field(min_length=1), BeforeValidator(_as_list)]
     format: _Text = "iso"
     zone: Zone | None = None
+    since: datetime | None = None
+    clock: Literal["", "gps"] = ""
+    era: Literal["", "buddhist", "persian"] = ""
 
 
 class _ColumnSection(Section):
@@ -324,7 +355,9 @@ def load_mapping(path: Path) -> TableMapping:
         raise ConfigError(f"{path}: column[{lost[0]}].station: expected a text, or table.station")
     layout = Layout(**{one.name: getattr(table, one.name) for one in fields(Layout)})
     rules = tuple(ColumnRule(**dict(column)) for column in found.column)
-    rule = TimeRule(time.column, time.format, None if time.zone is None else ZoneInfo(time.zone))
+    since = time.since if time.since is None or time.since.tzinfo else time.since.replace(tzinfo=UTC)
+    zone = None if time.zone is None else ZoneInfo(time.zone)
+    rule = TimeRule(time.column, time.format, zone, since, time.clock, time.era)
     return TableMapping(rule, rules, layout, table.missing, table.decimal, table.thousands, table.station)
 
 

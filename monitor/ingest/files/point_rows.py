@@ -11,7 +11,7 @@ from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.reader import NAME_LIMIT, BadRow, Declared, Piece, Said
-from monitor.ingest.files.tables import Row, find_surplus, open_rows, require_columns
+from monitor.ingest.files.tables import Row, find_fault, open_rows, require_columns
 from monitor.store.readings.points import Point, PointValue
 
 _NEEDED: Final = ("time", "point", "latitude", "longitude", "value")
@@ -50,7 +50,7 @@ def open_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declare
 
 def _read_row(row: Row, now: datetime) -> Piece:
     try:
-        if error := find_surplus(row):
+        if error := find_fault(row):
             raise error
         point = read_place(row)
         if is_missing(row.get("value")):

@@ -88,7 +88,7 @@ def read_points(
     with opened as (declared, pieces):
         names: set[str] = set()
         try:
-            for chunk in _gather(pieces, declared, result):
+            for chunk in _gather(pieces, declared, result, began_at):
                 names |= chunk.points.keys()
                 result.points = len(names)
                 if file.database is not None:
@@ -102,7 +102,9 @@ def read_points(
     return result
 
 
-def _gather(pieces: Iterator[Piece], declared: Declared, result: FileResult) -> Iterator[_Chunk]:
+def _gather(
+    pieces: Iterator[Piece], declared: Declared, result: FileResult, now: datetime
+) -> Iterator[_Chunk]:  # fmt: skip
     chunk = _Chunk()
     for piece in pieces:
         result.rows += 1
@@ -110,20 +112,22 @@ def _gather(pieces: Iterator[Piece], declared: Declared, result: FileResult) -> 
         chunk.size += len(piece.values) + piece.missing + len(piece.bad) + 1
         chunk.bad += piece.bad
         if piece.point is not None:
-            _take(chunk, piece.point, piece.values, declared, result)
+            _take(chunk, piece.point, piece.values, declared, result, now)
         if chunk.size >= CHUNK:
             yield chunk
             chunk = _Chunk()
     yield chunk
 
 
-def _take(chunk: _Chunk, point: Point, values: tuple[PointValue, ...], declared: Declared, result: FileResult) -> None:
+def _take(
+    chunk: _Chunk, point: Point, values: tuple[PointValue, ...], declared: Declared, result: FileResult, now: datetime
+) -> None:  # fmt: skip
     first = chunk.points.setdefault(point.pid, point)
     if _apart_m(first.latitude, first.longitude, point) > MOVED_M:
         chunk.bad += [_moved(v) for v in values]
         return
     for value in values:
-        if error := declared.judge(value):
+        if error := declared.judge(value, now):
             chunk.bad.append(BadRow(_spell(value), error))
             continue
         before = chunk.values.setdefault((value.pid, value.observed_at), value)

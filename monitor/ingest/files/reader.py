@@ -9,10 +9,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from forecasting.message import TEXT_OF
 from monitor.domain.site import Origin
 from monitor.errors import PayloadError
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.tables import SUFFIXES, Row
+from monitor.ingest.text.clocks import doubt_span
 from monitor.store.readings.points import Point, PointValue
 
 DIRECTIONS: Final = ("los-towards", "los-away", "east", "north", "up")
@@ -100,8 +102,10 @@ class Declared:
     unit: str  # one of UNITS
     wavelength_mm: float | None = None  # of the radar, where the form of the file says it
 
-    def judge(self, value: PointValue) -> PayloadError | None:
-        """Why a value cannot be one, or None."""
+    def judge(self, value: PointValue, now: datetime) -> PayloadError | None:
+        """Why a value cannot be one, or None; nobody can be asked about one of many points."""
+        if (doubt := doubt_span(value.observed_at, value.observed_at, now)) is not None:
+            return PayloadError("bad_time", TEXT_OF(name=f"point {value.pid}", text=doubt))
         if abs(value.value) * _IN_MM[self.unit] > LARGEST_MM:
             return PayloadError("out_of_range", f"{value.value:g} {self.unit} of point {value.pid}: is the unit right?")
         return None

@@ -20,8 +20,8 @@ READERS: Final[dict[str, Reader]] = {
         f"{ROOM}.lines:open_wide", "any table, explained by a mapping", suffixes=WIDE_SUFFIXES, needs=("--mapping",)
     ),
     "gnss": Reader(
-        f"{ROOM}.gnss:open_gnss", "positions of stations: Nevada tenv3 and tenv, PBO .pos and .csv, SIO .neu",
-        suffixes=(".tenv3", ".tenv", ".pos", ".neu", ".csv", ".txt"),
+        f"{ROOM}.gnss:open_gnss", "positions of stations: Nevada tenv3, tenv and kenv, PBO .pos and .csv, SIO .neu",
+        suffixes=(".tenv3", ".tenv", ".kenv", ".pos", ".neu", ".csv", ".txt"),
     ),
     "rtklib": Reader(
         f"{ROOM}.rtklib:open_rtklib", "solutions of RTKLIB for one station with an origin in the site file",

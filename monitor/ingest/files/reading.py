@@ -21,6 +21,7 @@ from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
+from monitor.ingest.text.clocks import COUNTS, doubt_century, doubt_count, doubt_span
 from monitor.store.readings.flags import UNDECLARED
 from monitor.store.readings.messages import Rejected
 from monitor.store.readings.observations import AddResult
@@ -32,6 +33,11 @@ _DOUBT: Final = Template("file.unit", "{file}: is the unit right? {details}")
 _DOUBTED: Final = Template(
     "file.unit.refused",
     "{doubt}. Nothing of the file was stored: correct the unit, or say --accept-units when it is right",
+)
+_DOUBT_TIMES: Final = Template("file.times", "{file}: can the times be right? {details}")
+_DOUBTED_TIMES: Final = Template(
+    "file.times.refused",
+    "{doubt}. Nothing of the file was stored: correct them, or say --accept-times when they are right",
 )
 _NO_SITE: Final = Template("file.site", "the row names no site; give --site")
 Added = TypeVar("Added")
@@ -86,7 +92,7 @@ def find_doubted(error: UnitDoubtError) -> str:
 
 def read_file(
     path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, *, form: str | None = None,
-    mapping: TableMapping | None = None, dry_run: bool = False, accept_units: bool = False,
+    mapping: TableMapping | None = None, dry_run: bool = False, accept_units: bool = False, accept_times: bool = False,
     on_progress: Callable[[FileResult], None] = lambda _: None, by: str | None = None, name: str = "",
     open_lines: OpenLines | None = None, before_storing: Callable[[], None] = lambda: None,
 ) -> FileResult:  # fmt: skip
@@ -101,23 +107,25 @@ def read_file(
         mapping: what the columns of a wide table mean.
         dry_run: store nothing.
         accept_units: a person has said that the declared units are right, however doubtful they look.
+        accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
         on_progress: called after each chunk.
         by: who reads it in; it stands with the values that it changes.
         name: what people call the file; else its path.
         open_lines: opens what was read of the file elsewhere, in place of the file.
-        before_storing: called once, when its units are not doubtful.
+        before_storing: called once, when neither its units nor its times are doubtful.
 
     Raises:
         ConfigError: the file is no such table.
-        UnitDoubtError: its units are doubtful; nothing of it was stored.
+        UnitDoubtError: its units or its times are doubtful; nothing of it was stored.
         StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
     """
     result = FileResult(name or str(path))
     if open_lines is None:
         open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, Said(mapping))
     who = None if by is None else f"{by} ({name or path.name})"
-    if not accept_units:
-        _check_units(name or str(path), pipeline, site, clock, mapping, open_lines, dry_run=dry_run)
+    if not (accept_units and accept_times):
+        accepted = {"units": accept_units, "times": accept_times}
+        _check(name or str(path), pipeline, site, clock, mapping, open_lines, accepted, dry_run=dry_run)
     before_storing()
     with open_lines() as lines:
         judged = _judge(lines, result)
@@ -138,29 +146,50 @@ def store_given(
     """Store rows that are no file: a person typed them, or a map gave them; raises StoreBusyError."""
     lines = [Line(((row, None),)) for row in rows]
     return read_file(
-        Path(name), pipeline, site, lambda: now, accept_units=True, by=by, name=name,
+        Path(name), pipeline, site, lambda: now, accept_units=True, accept_times=True, by=by, name=name,
         open_lines=lambda: nullcontext(iter(lines)),
     )  # fmt: skip
 
 
-def _check_units(
+def _check(
     name: str, pipeline: Pipeline, site: Site | None, clock: Clock, mapping: TableMapping | None,
-    open_lines: OpenLines, *, dry_run: bool,
+    open_lines: OpenLines, accepted: Mapping[str, bool], *, dry_run: bool,
 ) -> None:  # fmt: skip
     """Look at the whole file before anything of it is stored.
 
     Raises:
-        UnitDoubtError: what is doubtful, all of it.
+        UnitDoubtError: what is doubtful of its units and times, all of it.
     """
     database = None if dry_run else pipeline.database
     scales, looked = Scales(), FileResult(name)
     with open_lines() as lines:
         judged = _judge(lines, looked)
         while chunk := list(islice(judged, CHUNK)):
-            scales.add(_sort(chunk, pipeline, site, clock(), name)[0])
-    doubts = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
-    if doubts:
-        raise UnitDoubtError(_DOUBTED(doubt=_DOUBT(file=name, details=join(doubts))))
+            good = _sort(chunk, pipeline, site, clock(), name)[0]
+            scales.add(good)
+            placed = (row.get("time") for row, error in chunk if error is None)
+            placed_at = (at for at in placed if isinstance(at, datetime) and at.tzinfo is not None)
+            for at in (*(item.observed_at for item in good), *placed_at):
+                looked.reach(at)
+    units = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
+    times = [] if accepted["times"] else _doubt_times(looked, mapping, clock())
+    told = [_DOUBT_TIMES(file=name, details=join(times))] if times else []
+    told += [_DOUBT(file=name, details=join(units))] if units and not accepted["units"] else []
+    if told:
+        raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(told)))
+
+
+def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime) -> list[Message]:
+    """Why the times of a file cannot be, or may count from another day."""
+    if looked.from_at is None or looked.to_at is None:
+        return []
+    span = looked.from_at, looked.to_at
+    found = [doubt_span(*span, now)]
+    if mapping is not None:
+        found.append(doubt_century(mapping.time.format, looked.to_at, now))
+    if mapping is not None and mapping.time.format in COUNTS:
+        found.append(doubt_count(mapping.time.column, mapping.time.since, *span, now))
+    return [one for one in found if one is not None]
 
 
 def _judge(lines: Iterable[Line], result: FileResult) -> Iterator[Judged]:

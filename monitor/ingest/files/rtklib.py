@@ -3,7 +3,7 @@
 The line that names the columns says the time system; a file without it needs `--time`. GPS time is not UTC.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ from monitor.ingest.decoders.native import AXES
 from monitor.ingest.decoders.rtklib import read_head, read_solution
 from monitor.ingest.files.reader import Line, Said, find_by_name
 from monitor.ingest.files.tables import limit_lines
+from monitor.ingest.text.heads import refuse_part
 
 HEAD_LINES: Final = 200
 
@@ -48,10 +49,26 @@ def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
             if (form == "llh") != (origin.place is not None):
                 keys = "latitude, longitude, height_m" if form == "llh" else "east_m, north_m, up_m"
                 raise ConfigError(f"{path}: holds {form}; the origin of {station} must be {{{keys}, since}}")
-            solutions = (one for one in chain((first,), lines) if one.strip() and not one.startswith("%"))
+            solutions = _skip_heads(path, enumerate(chain((first,), lines), len(head) + 1), (system, form))
             yield (_read_line(line, station, origin, system, form) for line in solutions)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _skip_heads(
+    path: Path, lines: Iterable[tuple[int, str]], known: tuple[str, str]
+) -> Iterator[str]:  # fmt: skip
+    """The lines of solutions; a head among them says the same as the first, or is refused."""
+    for number, line in lines:
+        if line.startswith("%"):
+            try:
+                is_other = read_head([line], None, None) != known
+            except PayloadError as error:  # most such lines name no columns
+                is_other = error.code == "bad_payload"
+            if is_other:
+                raise refuse_part(str(path), number, line)
+        elif line.strip():
+            yield line
 
 
 def find_origin(path: Path, time: str | None) -> Origin:

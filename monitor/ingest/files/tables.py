@@ -7,22 +7,28 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
 
-from forecasting.message import TEXT_OF, Template, error_text
+from forecasting.message import TEXT_OF, Figure, Template, error_text
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.campbell import is_campbell
 from monitor.ingest.files.campbell import read_rows as campbell_rows
+from monitor.ingest.text.heads import HEAD_MOST, Heads, Numbered, is_annotation, list_early
 
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
 WORKBOOKS: Final = (".xlsx", ".xlsm")
 WIDE_SUFFIXES: Final = (*SUFFIXES, ".tsv", ".dat", *WORKBOOKS)
 SURPLUS: Final = (
     ""  # key of the cells beyond the last column, where a row has any: a decimal comma makes two cells of one
+)
+BEFORE: Final = "\n"  # key of the line of a row that stands before the names of the columns, and of their line
+_EARLY: Final = Template(
+    "file.row.early", "line {n} is a row of data before the names of the columns in line {names}; is skip_rows right?"
 )
 _NO_TABLE: Final = Template("file.table", "cannot be read as a table: {problem}")
 LINE_LIMIT: Final = 1 << 20  # characters: the acquisitions of five years of six days are 5,000
@@ -134,10 +140,20 @@ def read_workbook(path: Path, sheets: Sequence[str] = (), head: int | None = Non
         raise ConfigError(error_text(error)) from None
 
 
+def find_day_zero(path: Path) -> datetime | None:
+    """The day from which a workbook counts plain numbers as dates, where it is its own and not 1899-12-30."""
+    from forecasting.data.workbook import read_day_zero
+
+    if path.suffix.lower() not in WORKBOOKS:
+        return None
+    begin = datetime.fromisoformat(read_day_zero(path)).replace(tzinfo=UTC)
+    return None if begin.year < 1904 else begin
+
+
 def _open_workbook(path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
     """The rows of its sheets one after the other: each has the names of the first."""
     sheets = list(read_workbook(path, layout.sheets).items())
-    opened = [_name_rows(iter(rows), path, layout) for _, rows in sheets]
+    opened = [_name_rows(enumerate(rows, 1), path, layout) for _, rows in sheets]
     if not opened:
         raise ConfigError(f"{path}: no visible sheet")
     if other := next((name for (name, _), (names, _) in zip(sheets, opened, strict=True) if names != opened[0][0]), ""):
@@ -159,25 +175,50 @@ def _rewind_stdin() -> TextIO:
 def _read_text(text: TextIO, path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
     lines = limit_lines(text, path)
     if layout.starts or layout.delimiter == WHITESPACE:
-        return _name_rows((layout.split(line.rstrip("\r\n")) for line in lines), path, layout)
-    for _ in range(layout.skip_rows):
-        next(lines, None)
+        return _name_rows(enumerate((layout.split(line.rstrip("\r\n")) for line in lines), 1), path, layout)
+    skipped = [(n, _split_line(line, layout)) for n, line in zip(range(1, layout.skip_rows + 1), lines, strict=False)]
     reader = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=True, strict=True)
-    return _name_rows(_walk_csv(reader, path, layout.skip_rows), path, replace(layout, skip_rows=0))
+    return _name_rows(chain(skipped, _walk_csv(reader, path, layout.skip_rows)), path, layout)
 
 
-def _name_rows(cells: Iterator[list[Any]], path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
-    """Names of the columns, and each row as name -> cell."""
-    for _ in range(layout.skip_rows):
-        next(cells, None)
-    first = next((row for row in cells if row), [])
-    names = name_columns(first) if layout.header else [str(k) for k, _ in enumerate(first, start=1)]
+def _split_line(line: str, layout: Layout) -> list[str]:
+    """The cells of a line before the names, which may be anything."""
+    try:
+        return next(csv.reader([line], delimiter=layout.delimiter, skipinitialspace=True), [])
+    except csv.Error:
+        return [line]
+
+
+def _name_rows(cells: Iterator[Numbered], path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
+    """Names of the columns, and each row as name -> cell; rows before the names come first, each with `BEFORE`."""
+    skipped = list(islice(cells, layout.skip_rows))
+    first = next(((n, row) for n, row in cells if row and (not layout.header or not is_annotation(row))), (0, []))
+    names = name_columns(first[1]) if layout.header else [str(k) for k, _ in enumerate(first[1], start=1)]
     if not any(names):
         raise ConfigError(f"{path}: the file is empty")
-    for _ in range(layout.skip_after):
-        next(cells, None)
+    below = list(islice(cells, layout.skip_after))
+    head = first[1] if layout.header else max((row for _, row in skipped), key=_count_words, default=[])
+    above = [row for _, row in skipped[-HEAD_MOST:]]
+    heads = Heads(str(path), head, above, [row for _, row in below[:HEAD_MOST]])
     rest = cells if layout.header else chain([first], cells)
-    return [n for n in names if n], (_name_row(names, row) for row in rest if row)
+    parts = heads.follow(rest) if _count_words(head) > 1 else rest
+    return [n for n in names if n], _name_each(names, parts, skipped, first[0])
+
+
+def _name_each(
+    names: Sequence[str], parts: Iterator[Numbered], skipped: Sequence[Numbered], line: int
+) -> Iterator[Row]:  # fmt: skip
+    """Rows by the names of their columns; those before the names, which stand in a line, come first."""
+    rows = (row for _, row in parts if row)
+    begin = next(rows, None)
+    if begin is None:
+        return
+    yield from ({BEFORE: (n, line)} | _name_row(names, row) for n, row in list_early(skipped, begin))
+    yield from (_name_row(names, row) for row in chain([begin], rows))
+
+
+def _count_words(row: Sequence[Any]) -> int:
+    return sum(bool(str("" if cell is None else cell).strip()) for cell in row)
 
 
 def name_columns(cells: Iterable[Any]) -> list[str]:
@@ -215,7 +256,7 @@ def limit_lines(text: io.TextIOBase | TextIO, path: Path) -> Iterator[str]:
         yield line
 
 
-def _walk_csv(reader: "Iterator[list[str]]", path: Path, skipped: int) -> Iterator[list[str]]:
+def _walk_csv(reader: "Iterator[list[str]]", path: Path, skipped: int) -> Iterator[tuple[int, list[str]]]:
     while True:
         first = reader.line_num + skipped + 1  # type: ignore[attr-defined]
         try:
@@ -224,7 +265,7 @@ def _walk_csv(reader: "Iterator[list[str]]", path: Path, skipped: int) -> Iterat
             return
         except csv.Error as error:  # a quote that nobody closes would swallow all rows to the end
             raise ConfigError(f"{path}: cannot be read as a table: line {first}: {error}") from None
-        yield row
+        yield first, row
 
 
 @contextmanager
@@ -250,10 +291,18 @@ def _walk_parquet(file: Any, path: Path) -> Iterator[Row]:
         yield from batch.to_pylist()
 
 
-def find_surplus(row: Row) -> PayloadError | None:
-    """A row with more cells than the header: which of them is the value cannot be known."""
+def find_fault(row: Row) -> PayloadError | None:
+    """Why a row is none: it stands before the names, or has more cells than they are, and which count is not known."""
+    if BEFORE in row:
+        line, names = row[BEFORE]
+        return PayloadError("before_names", _EARLY(n=Figure(line, "d"), names=Figure(names, "d")))
     if SURPLUS not in row:
         return None
     return PayloadError(
         "cell_count", f"{len(row[SURPLUS])} cells more than the header has columns; is there a decimal comma?"
     )
+
+
+def spell_fault(row: Row) -> Row:
+    """A row that is none, as it waits in the quarantine: texts and numbers alone."""
+    return {k: v if k != SURPLUS else " ".join(map(str, v)) for k, v in row.items() if k != BEFORE}

@@ -63,6 +63,8 @@ _BEFORE: Final = Template(
     "unit.before", "values are {factor} times those that are stored of the epochs before: another unit?"
 )
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
+_DEPTH: Final = re.compile(r"(?<![\w.,/])(\d+(?:[.,]\d+)?) ?(m|cm|ft)(?![\w/])")
+_DEPTH_INSIDE: Final = re.compile(r"[\[(]\s*[-@]?\s*(\d+(?:[.,]\d+)?)\s*(m|cm|ft)(?:\s+[^\W\d]+\.?)?\s*[\])]")
 _TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
 _WIDE: Final = str.maketrans("（）［］／", "()[]/")
 _SIGNS: Final = str.maketrans({"²": "2", "³": "3", "₂": "2", "μ": "µ", "^": "", "·": " "})
@@ -158,7 +160,7 @@ def unit_of_header(name: str) -> str | None:
     >>> unit_of_header("disp_millimetres"), unit_of_header("mm"), unit_of_header("位移（毫米）")
     ('mm', 'mm', 'mm')
     """
-    text = name.translate(_WIDE).strip()
+    text = join_depths(name.translate(_WIDE).strip())
     inside = re.search(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$", text)
     if inside is not None:
         return _look_up(inside.group(1))
@@ -168,6 +170,15 @@ def unit_of_header(name: str) -> str | None:
     return _SPELLED.get(tail.group(1).lower()) if tail is not None and tail.group(1).lower() in _TAILS else None
 
 
+def join_depths(name: str) -> str:
+    """A name with the depth of its instrument as one word, which is no unit.
+
+    >>> join_depths("Piezo P1 (5 m) [kPa]"), join_depths("Soil moisture 30 cm"), join_depths("Crack 3 mm")
+    ('Piezo P1 5m [kPa]', 'Soil moisture 30cm', 'Crack 3 mm')
+    """
+    return _DEPTH.sub(lambda found: f"{found[1]}{found[2]}", _DEPTH_INSIDE.sub(r"\1\2", name))
+
+
 def spell_unit(text: str) -> str | None:
     """The unit that a cell alone names, in brackets or not; None where it names none that is known.
 
@@ -175,6 +186,11 @@ def spell_unit(text: str) -> str | None:
     ('mm', 'degC', None, 'kPa')
     """
     return _look_up(text.translate(_WIDE).strip().strip("[]()"))
+
+
+def is_sure_unit(text: str) -> bool:
+    """Whether a word is a unit wherever it stands in a name."""
+    return text.lower() in _TAILS
 
 
 def _look_up(text: str) -> str | None:

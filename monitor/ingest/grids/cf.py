@@ -7,14 +7,9 @@ from math import isfinite
 from typing import Final
 
 from monitor.errors import ConfigError
+from monitor.ingest.text.clocks import read_since
 
-_SECONDS: Final = {
-    "s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0,
-    "d": 86400.0, "day": 86400.0, "ms": 1e-3, "millisecond": 1e-3, "msec": 1e-3,
-}  # fmt: skip
 _CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian", "")
-_SINCE: Final = re.compile(r"\s*([A-Za-z]+)\s+since\s+(\S+)(?:[ T](\S+))?\s*(.*)$", re.IGNORECASE)
-_ZONE: Final = re.compile(r"(?:UTC|GMT|Z)?\s*([+-]\d{1,2}(?::?\d{2})?)?", re.IGNORECASE)
 # how grids spell units -> how we do; a mass of rain on an area is its depth
 _UNITS: Final = {
     "kg m-2": "mm", "kg m**-2": "mm", "kg/m2": "mm", "kg/m^2": "mm", "kg m^-2": "mm",
@@ -50,42 +45,21 @@ def read_times(numbers: Iterable[float], units: str, calendar: str, name: str) -
     Raises:
         ConfigError: the unit or the calendar is none that can be read.
     """
-    match = _SINCE.match(units)
-    second = None if match is None else _find_seconds(match[1])
-    if match is None or second is None or calendar.lower() not in _CALENDARS:
-        raise ConfigError(f"{name}: time in {units[:60]!r}, calendar {calendar[:30] or 'standard'!r}, cannot be read")
     try:
-        begin = _read_begin(match[2], match[3] or "", match[4])
+        if calendar.lower() not in _CALENDARS:
+            raise LookupError
+        second, begin = read_since(units)
         found = []
         for number in numbers:
             if not isfinite(number):
                 raise ValueError
             found.append(begin + timedelta(seconds=round(float(number) * second, 3)))
+    except LookupError:
+        said = f"time in {units[:60]!r}, calendar {calendar[:30] or 'standard'!r}, cannot be read"
+        raise ConfigError(f"{name}: {said}") from None
     except (ValueError, OverflowError):
         raise ConfigError(f"{name}: a time of {units[:60]!r} is none") from None
     return tuple(found)
-
-
-def _find_seconds(word: str) -> float | None:
-    """Seconds of a unit of time, also of its plural: `ms` is no plural, and `Ms` are megaseconds."""
-    known = "" if word.startswith("Ms") else word.lower()
-    return _SECONDS.get(known, _SECONDS.get(known.removesuffix("s")))
-
-
-def _read_begin(day: str, clock: str, rest: str) -> datetime:
-    text, zone = f"{day}T{clock}" if clock and not _ZONE.fullmatch(clock) else day, rest if clock else ""
-    if clock and _ZONE.fullmatch(clock):
-        zone = clock
-    match = _ZONE.fullmatch(zone.strip())
-    if match is None:
-        raise ValueError
-    begin = datetime.fromisoformat(re.sub(r"-(\d)(?=-|T|$)", r"-0\1", text))
-    if begin.tzinfo is None:
-        offset = match[1] or "+0"
-        hours, minutes = int(offset[1:3].strip(":")), int(offset[-2:]) if len(offset) > 3 else 0
-        shift = timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1)
-        begin = begin.replace(tzinfo=UTC) - shift
-    return begin.astimezone(UTC)
 
 
 def read_unit(text: str) -> str:

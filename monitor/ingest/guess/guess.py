@@ -21,13 +21,23 @@ from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess import together
+from monitor.ingest.guess.calendar import INSTANTS, settle_instants
 from monitor.ingest.guess.look import ALL_SHEETS, SHEET, Look
-from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, may_count_downward, read_name
+from monitor.ingest.guess.names import (
+    COMPONENTS,
+    Name,
+    is_no_measurement,
+    is_station_column,
+    is_word_of_field,
+    may_count_downward,
+    read_name,
+)
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Interview, Question, require
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, Interview, Question, name_own, require
 from monitor.ingest.guess.sharing import ROWS, find_owner
 from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
 from monitor.ingest.guess.unfold import fold, unfold
+from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS, PERSIAN
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
@@ -57,6 +67,9 @@ _MANY_LINES: Final = Template(
 )
 _IN_LINE: Final = Template("guess.header.line", "in line {n}")
 _IN_LINE_BELOW: Final = Template("guess.header.below", "in line {n}, lines below it without data: {below}")
+_CLOCKS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era", PERSIAN: "Persian calendar"}
+_SINCE: Final = Template("guess.times.since", "{unit} since {at}")
+_EARLY: Final = Template("guess.early", "{n} rows of data stand before the names of the columns: they are put aside")
 _TIMES: Final = Template("guess.times", "{column} ({form}), {first} to {last}")
 _TIMES_ZONE: Final = Template("guess.times.zone", "{column} ({form}, zone {zone}), {first} to {last}")
 _STATIONS: Final = Template("guess.stations", "{n} of them, named by column '{column}'")
@@ -160,12 +173,13 @@ class Guess:
         return "UTC" if zone is None else zone.key
 
 
-def guess(look: Look, answers: Mapping[str, str]) -> Guess:
+def guess(look: Look, answers: Mapping[str, str], now: datetime | None = None) -> Guess:
     """Understand a table.
 
     Args:
         look: its cells.
         answers: key of a question -> what a person says.
+        now: the present instant; None: by the clock.
 
     Raises:
         ConfigError: there is no time or no measurement in it, or an answer cannot be one.
@@ -182,24 +196,10 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
         choices = (*look.sheets, ALL_SHEETS) if look.joins else look.sheets
         talk.ask(SHEET, _WHICH_SHEET(), choices)
     facts = [*_tell_layout(look)]
-    times = _settle_dates(times, talk)
-    times = _settle_zone(times, talk)
+    times = _settle_times(look, times, talk, now or datetime.now(UTC))
     facts.append(("time", _tell_times(times)))
-    station = _find_station(look, times, talk)
-    if station is not None:
-        many = len({c for c in look.columns[station] if c})
-        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=station)))
-    numbers = _find_numbers(look, times, station)
-    look, numbers, station, kinds = unfold(look, numbers, station, times.rule.columns)
-    facts += [("kinds", _KINDS(column=kinds))] if kinds else []
-    if station is None and (station := find_owner(look, times, numbers, talk)) is not None:
-        many = len(set(look.columns[station]))
-        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=look.title(station))))
-        numbers = [n for n in numbers if n != station]
-    offered = {c for question in talk.questions if question.key == ROWS for c in question.choices}
-    numbers = [n for n in numbers if look.title(n) not in offered] or numbers  # one question of a column at a time
-    if not numbers:
-        raise _refuse(look, _NO_NUMBERS(names=NameList(look.names)))
+    look, numbers, station, kinds, told = _settle_rows(look, times, talk)
+    facts += told
     decimal, thousands = settle_decimal(look, numbers, talk)
     facts.append(("decimal mark", COMMA if decimal == "," else POINT))
     missing = find_missing(look, numbers, decimal, thousands)
@@ -209,24 +209,16 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     counted = [_MISSING(word=word, n=Figure(n, "d")) for word, n in missing.items()]
     facts += [("no measurement", join(counted, ", "))] if counted else []
     tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
-    sums = together.find_totals(look, numbers, decimal, thousands).items()
-    less = {n: _RUNNING_SUM(column=look.title(part)) for n, part in sums}
-    extremes = together.find_extremes({n: _read_name(look, n) for n in numbers}, look.title).items()
-    less |= {n: _SAME_SENSOR(column=look.title(usual)) for n, usual in extremes}
-    steps = {n: _list_steps(look, None, times, n)[""] for n in numbers} if station is None and not kinds else {}
-    windows = together.find_windows({n: _read_name(look, n) for n in steps}, look.title, steps)
-    less |= dict.fromkeys(windows, _RAIN_TWICE())
-    repeats = together.find_repeats({n: _read_name(look, n) for n in numbers if n not in less}, tell).items()
-    less |= {n: _OTHER_UNIT(column=look.title(first)) for n, first in repeats}
+    alone = numbers if station is None and not kinds else []
+    steps = {n: _list_steps(look, None, times, n)[""] for n in alone}
+    less = _find_repeated(look, numbers, together.find_totals(look, numbers, decimal, thousands), steps, tell)
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(look, numbers, tell, station, talk)
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in look.written.values())}
     left = [n for n in look.names if n not in used]
     sigmas = {r.sigma for r in rules if r.sigma}
     left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
-    facts += [("left out", join(map(look.title, left), ", "))] if left else []
-    facts += [(n, _RAW(unit=foreign)) for n in left if is_raw(foreign := _read_name(look, n).foreign)]
-    facts += [(look.title(n), why) for n, why in less.items()]
+    facts += _tell_left(look, left, less)
     facts += [(look.title(rule.name), _tell_column(look, rule, station)) for rule in rules]
     turned = [look.title(rule.name) for rule in rules if rule.downward]
     facts += [("sign turned", join([together.name_some(turned)]))] if turned else []
@@ -239,6 +231,52 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     if not rules and not open_columns:
         raise _refuse(look, _ALL_LEFT())
     return Guess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
+
+
+def _settle_rows(
+    look: Look, times: Times, talk: Interview
+) -> tuple[Look, list[str], str | None, str | None, Facts]:  # fmt: skip
+    """The table with a column for each kind of row, its columns of numbers, and those of stations and kinds."""
+    station = _find_station(look, times, talk)
+    named = station
+    look, numbers, station, kinds = unfold(look, _find_numbers(look, times, station), station, times.rule.columns)
+    if station is not None and all(is_empty(c) or is_word_of_field(str(c)) for c in look.columns[station]):
+        named = station = None
+    if station is None and (owner := find_owner(look, times, numbers, talk)) is not None:
+        named = station = owner
+        numbers = [n for n in numbers if n != owner]
+    facts: Facts = []
+    if named is not None:
+        many = len({c for c in look.columns[named] if c})
+        facts.append(("stations", _STATIONS(n=Figure(many, "d"), column=look.title(named))))
+    facts += [("kinds", _KINDS(column=kinds))] if kinds else []
+    offered = {c for question in talk.questions if question.key == ROWS for c in question.choices}
+    numbers = [n for n in numbers if look.title(n) not in offered] or numbers  # one question of a column at a time
+    if not numbers:
+        raise _refuse(look, _NO_NUMBERS(names=NameList(look.names)))
+    return look, numbers, station, kinds, facts
+
+
+def _find_repeated(
+    look: Look, numbers: Sequence[str], totals: Mapping[str, str], steps: Mapping[str, timedelta | None],
+    tell: together.Numbers,
+) -> dict[str, Message]:  # fmt: skip
+    """Columns that say what another says, and why each is left out: one sensor is no two witnesses."""
+    names = {n: _read_name(look, n) for n in numbers}
+    less = {n: _RUNNING_SUM(column=look.title(part)) for n, part in totals.items()}
+    less |= {n: _SAME_SENSOR(column=look.title(u)) for n, u in together.find_extremes(names, look.title).items()}
+    less |= dict.fromkeys(together.find_windows({n: names[n] for n in steps}, look.title, steps), _RAIN_TWICE())
+    repeats = together.find_repeats({n: name for n, name in names.items() if n not in less}, tell)
+    return less | {n: _OTHER_UNIT(column=look.title(first)) for n, first in repeats.items()}
+
+
+def _tell_left(look: Look, left: Sequence[str], less: Mapping[str, Message]) -> Facts:
+    """What of a table is left out, rows and columns."""
+    told: list[Value] = [_EARLY(n=Figure(look.early, ","))] if look.early else []
+    told += [join(map(look.title, left), ", ")] if left else []
+    facts: Facts = [("left out", join(told))] if told else []
+    facts += [(n, _RAW(unit=foreign)) for n in left if is_raw(foreign := _read_name(look, n).foreign)]
+    return [*facts, *((look.title(n), why) for n, why in less.items())]
 
 
 def _refuse(look: Look, why: str) -> ConfigError:
@@ -280,13 +318,20 @@ def _tell_layout(look: Look) -> Facts:
 
 def _tell_times(times: Times) -> Message:
     names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
-             "us": "microseconds since 1970", "ns": "nanoseconds since 1970",
+             "us": "microseconds since 1970", "ns": "nanoseconds since 1970", "min": "minutes since 1970",
+             "h": "hours since 1970", "d": "days since 1970",
              "excel": "day numbers of a spreadsheet", "mjd": "modified Julian days", "datenum": "day numbers of MATLAB",
              "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
-    word = names.get(times.rule.format)
+    word: Value | None = None if (plain := names.get(times.rule.format)) is None else Term(plain)
+    if times.rule.since is not None and times.rule.format in COUNTS:
+        unit = Term(str(plain).removesuffix(" since 1970"))
+        word = _SINCE(unit=unit, at=f"{times.rule.since:%Y-%m-%d %H:%M}")
+    elif word is None:
+        word = spell_form(times.rule.format)
+    word = word if not (kind := _CLOCKS.get(times.rule.era or times.rule.clock)) else join([word, Term(kind)], ", ")
     ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
     told: dict[str, Value] = {  # by the clock of the file, whose zone may be open
-        "column": times.rule.column, "form": spell_form(times.rule.format) if word is None else Term(word),
+        "column": times.rule.column, "form": word,
         "first": f"{ordered[0]:%Y-%m-%d %H:%M}", "last": f"{ordered[-1]:%Y-%m-%d %H:%M}",
     }  # fmt: skip
     return _TIMES(**told) if times.rule.zone is None else _TIMES_ZONE(zone=times.rule.zone.key, **told)
@@ -343,6 +388,14 @@ def _spell(step: timedelta) -> Figure:
 # ---- what a person may have to say -----------------------------------------------------------------------------
 
 
+def _settle_times(look: Look, times: Times, talk: Interview, now: datetime) -> Times:
+    """Era and beginning, day and month, and the zone; a zone may tell that a record ends after now."""
+    times = _settle_dates(settle_instants(look, times, talk, now), talk)
+    placed = _settle_zone(times, talk)
+    asked = any(question.key == INSTANTS for question in talk.questions)
+    return placed if asked or placed.rule.zone is None else settle_instants(look, placed, talk, now)
+
+
 def _settle_dates(times: Times, talk: Interview) -> Times:
     """What stands first in a date, where the record fits several orders."""
     if not times.rivals:
@@ -374,7 +427,7 @@ def _find_order(form: str) -> str:
 
 
 def _settle_zone(times: Times, talk: Interview) -> Times:
-    if times.has_zone or times.rule.format in {"year", "s", "ms", "us", "ns"}:
+    if times.has_zone or times.rule.format in {"year", *COUNTS} or times.rule.clock:
         return times
     said = talk.answers.get(ZONE) or times.zone
     if said is None:
@@ -410,7 +463,10 @@ def _settle_columns(
     found: dict[str, tuple[str, str]] = {}
     said = _find_unit(look)
     for column, name in values.items():
-        quantity = name.quantity or talk.find(QUANTITY, column, name.unit or "")
+        own = name_own(QUANTITY, column)
+        quantity = name.quantity or (
+            talk.answers.get(own) if name.is_part else talk.find(QUANTITY, column, name.unit or "")
+        )
         whole = COMPONENT.sub("", quantity or "")
         unit = name.unit or (said if not name.foreign and quantity and is_unit_of(said, quantity) else None)
         unit = unit or talk.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
@@ -418,8 +474,9 @@ def _settle_columns(
             continue
         if quantity is None:
             could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
-            each = _asks_each(talk.answers, QUANTITY, name.unit or "")
-            _ask(asked, column, name.unit or "", tuple(could_be), each=each)
+            each = name.is_part or _asks_each(talk.answers, QUANTITY, name.unit or "")
+            could_be = [q for q in could_be if not name.is_part or q.startswith("displacement_")]
+            _ask(asked, own, column, name.unit or "", tuple(could_be), each=each)
         elif unit is None:
             _require_quantity(quantity)
             _ask_unit(asked, column, quantity, name.foreign)
@@ -525,10 +582,9 @@ def _ask_unit(asked: dict[str, _Asked], column: str, quantity: str, foreign: str
     asked.setdefault(name, _Asked(tell, fitting)).columns.append(column)
 
 
-def _ask(asked: dict[str, _Asked], column: str, unit: str, choices: Sequence[str], *, each: bool) -> None:
-    """What columns of one unit, or of none, measure; one by one where somebody wants that."""
-    group = column if each else unit
-    name = f"{QUANTITY}:{group}" if group else QUANTITY
+def _ask(asked: dict[str, _Asked], own: str, column: str, unit: str, choices: Sequence[str], *, each: bool) -> None:
+    """What columns of one unit, or of none, measure; one by one, by their own key, where somebody wants that."""
+    name = own if each else f"{QUANTITY}:{unit}" if unit else QUANTITY
     tell = lambda names: _WHAT_IN(unit=unit, names=names) if unit else _WHAT(names=names)  # noqa: E731
     asked.setdefault(name, _Asked(tell, choices, LEAVE_OUT if each else None)).columns.append(column)
 
@@ -541,9 +597,15 @@ def _name_stations(
         return dict.fromkeys(names)
     # one of several sheets is a station rather than the workbook is
     own = look.layout.sheets or look.sheets[:1]
+    alike = Counter(quantity for quantity, _ in found.values())
     usual = name_station(own[0]) if len(look.sheets) > 1 and len(own) == 1 else ""
     usual = usual or name_station(look.path.stem) or "S1"
-    chosen = {c: name.station or usual for c, name in names.items()}
+    # words without a number name an instrument where they tell it from another one; else the file does
+    told = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
+    chosen = {c: (name.station if name.station in told else "") or usual for c, name in names.items()}
+    for column, name in names.items():  # parts that a person names are of one instrument
+        if found[column][0] in COMPONENTS.values() and name.sign and name.base and not name.base.isdigit():
+            chosen[column] = name_station(name.base)
     counts = Counter((chosen[c], found[c][0]) for c in names)
     for column in names:
         if counts[chosen[column], found[column][0]] > 1:

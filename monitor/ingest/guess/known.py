@@ -16,6 +16,7 @@ from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said, StationPlace, find_by_name
 from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.rtklib import find_origin
+from monitor.ingest.guess.calendar import ask_instants
 from monitor.ingest.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, Guess, Sensor
 from monitor.ingest.guess.questions import Interview, Question
 from monitor.ingest.guess.times import describe_gaps
@@ -72,6 +73,7 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
     if form == "gnss" and (place := find_place(path)) is not None:
         stations = dict.fromkeys(station for station, _, _ in series)
         said = replace(said, places=tuple(StationPlace(station, *place) for station in stations))
+    ask_instants(sorted(at for times in series.values() for at in times), talk, datetime.now(UTC))
     sampled = {key: describe_gaps(times) for key, times in series.items()}
     sensors = tuple(
         Sensor(*key, None if step is None else step.total_seconds())
@@ -82,7 +84,7 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
     if foreign and not sensors:
         raise ConfigError(TEXT_OF(name=str(path), text=_FOREIGN(names=name_some(foreign))))
     facts += [("left out", _FOREIGN(names=name_some(foreign)))] if foreign else []
-    return Guess(None, tuple(facts), (), sensors, form, said)
+    return Guess(None, tuple(facts), tuple(talk.questions), sensors, form, said)
 
 
 def _gather(values: Iterable[Value]) -> tuple[dict[_Key, list[datetime]], int, list[str]]:

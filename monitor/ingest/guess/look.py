@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -14,16 +15,20 @@ from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
 from monitor.ingest.files.tables import (
+    BEFORE,
     LINE_LIMIT,
     WHITESPACE,
     WORKBOOKS,
     Layout,
+    find_day_zero,
     name_columns,
     open_rows,
     read_workbook,
 )
 from monitor.ingest.files.units import spell_unit, unit_of_header
 from monitor.ingest.guess.recognise import tell_known
+from monitor.ingest.text.cells import DIGITS, NO_VALUE, is_number, is_plain, is_time
+from monitor.ingest.text.heads import is_annotation, names_rise
 from monitor.language.file_names import EMPTY, UNREADABLE
 
 LOOK_BYTES: Final = 1 << 20
@@ -45,21 +50,7 @@ _TWO_READINGS: Final = Template(
     "line {n}: {names} names above rows of {cells} cells; a decimal comma in a table that is separated by commas has "
     "two readings: export it with semicolons",
 )
-NO_VALUE: Final = frozenset(
-    {
-        "", "-", "--", "---", "nan", "-nan", "-nan(ind)", "-1.#ind", "1.#qnan", "1.#inf", "inf", "na", "n/a", "n.a.",
-        "nd", "n.d.", "k.a.", "s/d", "null", "none", "x", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!",
-        "#ref!", "#num!", "#name?",
-    }
-)  # fmt: skip
-_DIGITS: Final = r"[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
-_NUMBER: Final = re.compile(_DIGITS + r"(?:[eE][+-]?\d+)?")
-_TAILED: Final = re.compile(_DIGITS + r"([^\W\d]{1,12}|[%°‰][A-Z]?)")
-_TIME: Final = re.compile(
-    r"\d{1,4}[-./]\d{1,2}(?:[-./]\d{1,4})?(?:[T ].*)?|\d{4}年\d{1,2}月\d{1,2}日.*|\d{1,2}[:h]\d{2}(?::\d{2}.*)?"
-    r"(?: ?[AaPp]\.?[Mm]\.?)?|(?:\d{1,2}|\d{4})[-./]? ?[^\W\d_]{3,10}\.?[-./]? ?\d{1,4}.*|"
-    r"[^\W\d_]{3,10}\.? \d{1,2},? \d{4}.*|[^\W\d_]{3,10}\.?[- ]\d{2,4}"
-)
+_TAILED: Final = re.compile(DIGITS + r"([^\W\d]{1,12}|[%°‰][A-Z]?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +71,9 @@ class Look:
     written: dict[str, tuple[str, str]] = field(default_factory=dict)  # the column of units, and what it says
     sheets: tuple[str, ...] = ()  # of a workbook, those that hold a table
     joins: bool = False  # all of them have the same names of columns
+    notes: dict[str, str] = field(default_factory=dict)  # of columns: what stands below their name, as it is
+    day_zero: datetime | None = None  # from which a workbook counts plain numbers, where that is not 1899-12-30
+    early: int = 0  # rows of data that stand before the names
 
     def title(self, column: str) -> str:
         """What a column is called."""
@@ -146,16 +140,11 @@ def _look_at_workbook(path: Path, sheet: str) -> Look:
     read = tuple(tables) if sheet == ALL_SHEETS else (sheet or next(iter(tables)),)
     is_first = len(read) == 1 and read[0] == next(iter(heads))
     look = _place(path, tables[read[0]], Layout(sheets=() if is_first else read))
-    return replace(look, sheets=tuple(tables), joins=len(tables) > 1 and len(names) == 1)
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a number in any convention."""
-    return _NUMBER.fullmatch(text) is not None
+    return replace(look, sheets=tuple(tables), joins=len(tables) > 1 and len(names) == 1, day_zero=find_day_zero(path))
 
 
 def _is_data(text: str) -> bool:
-    return text.lower() in NO_VALUE or is_number(text) or _TIME.fullmatch(text) is not None or _tail_of(text) != ""
+    return is_plain(text) or _tail_of(text) != ""
 
 
 def _tail_of(text: str) -> str:
@@ -249,6 +238,7 @@ def _score(cells: Sequence[Sequence[str]]) -> float:
 
 def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
     """Where the data begin; None where they never do."""
+    cells = _cut_part(cells)
     full = [len(row) for row in cells if any(row)]
     if not full:
         return None
@@ -257,10 +247,24 @@ def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
     for index, row in enumerate(cells):
         if index and len(row) == width and timed and not any(_is_time(row[k]) for k in timed):
             continue  # serial numbers or factors below the names
+        if names_rise(row) and any(one and is_plain(one[0]) for one in cells[index + 1 : index + 2]):
+            continue  # depths, or the numbers of instruments
         ahead = [r for r in cells[index : index + 5] if any(r)][:3]
         if len(row) == width and all(len(r) == width and _is_row(r) for r in ahead):
             return index
     return None
+
+
+def _cut_part(cells: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """The lines before the names come again, maybe in another order."""
+    seen: set[frozenset[str]] = set()
+    for index, row in enumerate(cells):
+        names = frozenset(cell for cell in row if cell)
+        if len(names) > 1 and not any(map(_is_data, names)):
+            if names in seen and any(map(_is_row, cells[:index])):
+                return cells[:index]
+            seen.add(names)
+    return cells
 
 
 def _find_timed(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -269,15 +273,15 @@ def _find_timed(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _is_time(text: str) -> bool:
-    return _TIME.fullmatch(text) is not None and not is_number(text)
+    return is_time(text) and not is_number(text)
 
 
 def _is_row(row: Sequence[str]) -> bool:
     full = [cell for cell in row if cell]
-    times = sum(_TIME.fullmatch(c) is not None for c in full)
+    times = sum(map(is_time, full))
     if times and sum(map(is_number, full)) and times != len(full):
         return True  # words of people may stand beside: weather, names, remarks
-    return any(is_number(c) or _TIME.fullmatch(c) for c in full) and sum(map(_is_data, full)) >= 0.5 * len(full)
+    return any(is_number(c) or is_time(c) for c in full) and sum(map(_is_data, full)) >= 0.5 * len(full)
 
 
 def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
@@ -295,7 +299,7 @@ def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
         if at is None and 0 < len(row) < width and any(row) and all(_unit(cell) for cell in row if cell):
             continue  # units of some columns, where blanks part them: of which is not known
         few = sum(map(bool, row)) < min(2, width) and not (width > 1 and all(row[1:]))  # an index without a name
-        if len(row) != width or row[0].upper() == "TOA5" or few:
+        if len(row) != width or row[0].upper() == "TOA5" or few or is_annotation(row):
             break
         at = index
     return at
@@ -338,11 +342,14 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
         plain = cells[header] if keys is names else keys
         titles = {key: text for key, text, own in zip(keys, told, plain, strict=True) if key and text not in {"", own}}
     units: dict[str, str] = {}
+    notes: dict[str, str] = {}
     for row in (
         cells[k] for k in block if k > header and (layout.delimiter != WHITESPACE or len(cells[k]) >= len(keys))
     ):
         units |= {name: unit for name, cell in zip(keys, row, strict=False) if name and (unit := _unit(cell))}
-    return _read(path, layout, _above([*cells[:header], *cells[header + 1 : first]]), units, titles)
+        notes |= {name: cell for name, cell in zip(keys, row, strict=False) if name and cell and not _unit(cell)}
+    look = _read(path, layout, _above([*cells[:header], *cells[header + 1 : first]]), units, titles)
+    return replace(look, notes=notes)
 
 
 def _is_units(row: Sequence[str]) -> bool:
@@ -379,8 +386,11 @@ def _read(
     titles = titles or {}
     with open_rows(path, layout) as (names, rows):
         columns: dict[str, list[Any]] = {name: [] for name in names}
-        count = 0
+        count = early = 0
         for row in islice(rows, LOOK_ROWS):
+            if BEFORE in row:
+                early += 1
+                continue
             count += 1
             for name in names:
                 cell = row.get(name)
@@ -394,7 +404,7 @@ def _read(
                 continue
             tails[name], units[name] = tail, unit
             columns[name] = [c.removesuffix(tail).rstrip() if isinstance(c, str) else c for c in columns[name]]
-    return Look(path, layout, tuple(names), units, above, columns, count, is_whole, titles, tails)
+    return Look(path, layout, tuple(names), units, above, columns, count, is_whole, titles, tails, early=early)
 
 
 def _find_tail(cells: Sequence[Any]) -> str:

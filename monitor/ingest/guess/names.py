@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, split_suffix
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.units import spell_unit, unit_of_header
+from monitor.ingest.files.units import is_sure_unit, join_depths, spell_unit, unit_of_header
 
 # the first that is found counts: the special before the general
 _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
@@ -20,6 +20,8 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"(?<![a-z])baro(?![a-z])|barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
     (r"soil.?moist|bodenfeucht|umidit.*(?:suolo|terren)|vwc|water.?content|含水", "soil_moisture"),
     (r"coheren", "coherence"),
+    (r"dist\w*\.?.{0,4}to.{0,8}water|(?<![a-z])dtgw(?![a-z])|abstand.{0,8}wasser", "groundwater_level"),
+    (r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)", "groundwater_level"),
     (r"depth.?to.?(?:ground.?)?water|(?<![a-z])dtw(?![a-z])|soggiacenza|flurabstand|abstich", "groundwater_level"),
     (r"profondit[aà].{0,12}falda|profondeur.{0,12}nappe|profundidad.{0,12}fre[aá]tic|埋深", "groundwater_level"),
     (r"(?<![a-z])gw[ _]?(?:[tls]|level|stand)(?![a-z])|ground.?water|grundwasser|falda", "groundwater_level"),
@@ -46,9 +48,16 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     ),
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|变形", "displacement"),
 )  # fmt: skip
+# parts of one motion along and across an axis that only people know: none of them is the motion
+_PART: Final = re.compile(
+    r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*)(?![a-z])|längs(?!chnitt)|(?<![a-z])quer",
+    re.IGNORECASE,
+)
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
 # what counts from above: larger values are lower water, or lower ground
 _DOWNWARD_WORDS: Final = (
+    r"dist\w*\.?.{0,4}to.{0,8}water", r"(?<![a-z])dtgw(?![a-z])", "abstand.{0,8}wasser",
+    r"distan\w+.{0,12}(?:acqua|falda|l?eau|nappe|agua|fre[aá]tic)",
     r"depth.?to", r"(?<![a-z])dtw(?![a-z])", r"below.?(?:ground|surface|toc|top|casing|collar|datum)",
     r"(?<![a-z])b\.?(?:g\.?[ls]|toc)(?![a-z])", "soggiacenza", "flurabstand", "abstich",
     r"(?<![a-z])(?:u\.?|unter) ?gok(?![a-z])", "profondit[aà].{0,12}falda", "profondeur.{0,12}nappe",
@@ -91,11 +100,12 @@ _STATION_WORDS: Final = (
 )
 _STATION: Final = re.compile(rf"^(?:{_STATION_WORDS})(?:[ _\-]?(?:id|name|no|nr|code))?$|^\w+[ _]id$", re.IGNORECASE)
 _COUNTER: Final = re.compile(
+    r"^(?:table|result)$|"
     r"^(?:record|recno|rec|nr\.?|no\.?|n°|(?:s|sr|sl)\.? ?no\.?|num|#|index|idx|seq(?:uence)?|row|lfd.*|id)$",
     re.IGNORECASE,
 )
 _PLACE: Final = re.compile(
-    r"^(?:lat(?:itude)?|lon(?:g(?:itude)?)?|breite|l[äa]nge|elev(?:ation)?|alt(?:itude)?)", re.IGNORECASE
+    r"^(?:lat(?:itude)?|lon(?:g(?:itude)?)?|breite|l[äa]nge|elev(?:ation)?|alt(?:itude)?)(?![^\W\d_])", re.IGNORECASE
 )
 _CALENDAR: Final = re.compile(
     r"^(?:year|month|day|days|doy|hour|minute|min|sec(?:ond)?|ms|jahr|monat|tag|stunde|anno|mese|giorno|julian.*|mjd|week"
@@ -111,7 +121,8 @@ _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_AL
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _FILLER: Final = re.compile(
     r"(?<![a-z])(?:avg|mean|mittel\w*|media|max|min|tot(?:al)?|sum(?:me)?|smp|value|wert|valore|valeur|reading|data|raw|"
-    r"level|livello|niveau|nivel|gauges?|pressure|pression[ei]?|presi[oó]n|druck|deviation|cum\w*|absolute?|rel(?:ative)?|air|luft|water|wasser|achse|axis|asse|axe|"
+    r"in|of|to|the|at|amounts?|level|livello|niveau|nivel|gauges?|"
+    r"pressure|pression[ei]?|presi[oó]n|druck|deviation|cum\w*|absolute?|rel(?:ative)?|air|luft|water|wasser|achse|axis|asse|axe|"
     r"[23]d)(?![a-z])",
     re.IGNORECASE,
 )
@@ -131,6 +142,7 @@ class Name:
         is_side: the sign is a word such as Nord, not a letter.
         error_of: the columns whose standard deviation this would be, by its name; the likeliest first.
         is_error: it says that it is one.
+        is_part: it is a part of a motion, along or across an axis that the name does not say.
     """
 
     quantity: str | None
@@ -142,6 +154,7 @@ class Name:
     is_side: bool = field(default=False, repr=False)
     error_of: "tuple[Name, ...]" = field(default=(), repr=False)
     is_error: bool = field(default=False, repr=False)
+    is_part: bool = field(default=False, repr=False)
 
 
 def read_name(header: str, unit: str | None = None) -> Name:
@@ -178,6 +191,7 @@ def _read_plain(header: str, unit: str | None) -> Name:
             if suffixed[0] == own or suffixed[0].endswith("_" + own):
                 rest = _FILLER.sub(" ", suffixed[0].removesuffix(own)).strip(" _-")
                 return Name(own, suffixed[1], name_station(rest))
+    header = join_depths(header)
     raw = unit if unit is not None and is_raw(unit) else ""
     said = None if raw else unit or unit_of_header(header)
     bracketed = _BRACKETS.findall(header)
@@ -191,20 +205,18 @@ def _read_plain(header: str, unit: str | None) -> Name:
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, bracketed)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
     tokens = [token for token in re.split(r"[\s_]+", rest) if token]
-    for token in tokens:
-        spelled = spell_unit(token)
-        if spelled is None or token.isdigit():
-            continue
-        if len(token) > 1 or (quantity is not None and is_unit_of(spelled, quantity)):
-            said = said or spelled
-            tokens = [t for t in tokens if t != token]
-            break
+    if (token := _find_unit_token(tokens, quantity)) is not None:
+        said = said or spell_unit(token)
+        tokens = [t for t in tokens if t != token]
     quantity = quantity or _BY_UNIT.get(said or "")
     if quantity == "temperature":
         tokens = [t for t in tokens if t.lower() != "t"]
     quantity = _OTHER_UNITS.get((quantity or "", said or ""), quantity)
     if quantity is not None and said is not None and not is_unit_of(said, quantity):
         quantity = None
+    is_part = (quantity or "displacement") == "displacement" and _PART.search(bare) is not None
+    if is_part:
+        quantity, tokens = None, [t for t in tokens if _PART.search(t) is None]
     if quantity is not None and QUANTITIES[quantity].unit == "1":
         said = said or "1"
     if quantity == "tilt":
@@ -213,13 +225,45 @@ def _read_plain(header: str, unit: str | None) -> Name:
     if quantity == "displacement" and is_side and sign in COMPONENTS:  # "displacement North" is one whatever is beside
         quantity, tokens = COMPONENTS[sign], base
     return Name(
-        quantity, said, _name(tokens, bare), raw or (foreign if said is None else ""), sign, _name(base, ""), is_side
-    )
+        quantity, said, _name(tokens, bare), raw or (foreign if said is None else ""), sign, _name(base, ""), is_side,
+        is_part=is_part,
+    )  # fmt: skip
+
+
+def _find_unit_token(tokens: Sequence[str], quantity: str | None) -> str | None:
+    """The word of a name that is its unit: the last one, or one that is nothing else, such as kPa.
+
+    "in" within a name is no inch, and a single letter is a unit of the quantity alone.
+    """
+    ends = [t for t in tokens if not t.isdigit() and not (_FILLER.fullmatch(t) and t.lower() != "in")]
+    for token in tokens:
+        spelled = spell_unit(token)
+        if spelled is None or token.isdigit() or (token != ends[-1] and not is_sure_unit(token)):
+            continue
+        if len(token) > 1 or (quantity is not None and is_unit_of(spelled, quantity)):
+            return token
+    return None
+
+
+def is_word_of_field(text: str) -> bool:
+    """Whether a text is a quantity or a unit and nothing else, and so no name of a station.
+
+    >>> [is_word_of_field(text) for text in ("Rain", "mm", "pore pressure", "Crack 3", "Upper")]
+    [True, True, True, False, False]
+    """
+    plain = " ".join(re.split(r"[\s_-]+", text)).strip()
+    if len(plain) < 2 or plain.isdigit():
+        return False  # letters and numbers are names of instruments
+    if spell_unit(plain) is not None or plain.lower().replace(" ", "_") in QUANTITIES:
+        return True
+    quantity, rest = _find_quantity(plain)
+    return quantity is not None and not any(sign.isalnum() for sign in _FILLER.sub(" ", rest))
 
 
 def _name(tokens: Sequence[str], bare: str) -> str:
     """A station's name made of what is left; `bare`: the whole name, where only a number is left."""
     station = name_station(_FILLER.sub(" ", " ".join(tokens)).strip(" _-.:"))
+    station = "" if is_word_of_field(station) else station
     if station.isdigit() and bare:  # "Crack 3" is a better name than "3"
         words = " ".join(t for t in re.split(r"[\s_]+", bare) if t.isdigit() or spell_unit(t) is None)
         station = name_station(words) or station

@@ -6,8 +6,9 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.ingest.guess.look import NO_VALUE, Look, is_number
+from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.questions import Interview
+from monitor.ingest.text.cells import NO_VALUE, is_number, spell_number
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"
@@ -100,8 +101,8 @@ def _ask(example: str, usual: str, talk: Interview) -> str:
 def read_number(cell: Any, decimal: str, thousands: str) -> float | None:
     """The number of a cell; None where it is none."""
     try:
-        text = str(cell).replace(thousands, "") if thousands else str(cell)
-        return float(text.replace(decimal, ".").replace("\u2212", "-").replace("\u2013", "-"))
+        text = str(spell_number(cell))
+        return float((text.replace(thousands, "") if thousands else text).replace(decimal, "."))
     except ValueError:
         return None
 

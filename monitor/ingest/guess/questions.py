@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from forecasting.message import Template
+from monitor.domain.quantities import QUANTITIES, UNITS
 from monitor.errors import ConfigError
 
 LEAVE_OUT: Final = "leave out"
@@ -41,9 +42,20 @@ class Interview:
         return said
 
     def find(self, key: str, column: str, *groups: str) -> str | None:
-        """What was said of the column, of those alike, or of all."""
-        names = (f"{key}:{column}", *(f"{key}:{group}" for group in groups), key)
-        return next((said for name in names if (said := self.answers.get(name, EACH)) != EACH), None)
+        """What was said of the column, of those alike, or of all; "each on its own" ends the search: it asks anew."""
+        for name in (name_own(key, column), *(f"{key}:{group}" for group in groups), key):
+            if (said := self.answers.get(name)) is not None:
+                return None if said == EACH else said
+        return None
+
+
+def name_own(key: str, column: str) -> str:
+    """The key of one column, which is that of no group, though the column may be called like one.
+
+    >>> name_own("quantity", "Crack 1 (mm)"), name_own("quantity", "mm"), name_own("unit", "rain")
+    ('quantity:Crack 1 (mm)', 'quantity:column mm', 'unit:column rain')
+    """
+    return f"{key}:column {column}" if column in UNITS or column in QUANTITIES else f"{key}:{column}"
 
 
 def require(key: str, said: str, choices: Sequence[str]) -> None:

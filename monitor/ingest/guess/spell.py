@@ -29,7 +29,10 @@ def spell_mapping(mapping: TableMapping, file: str) -> str:
     column = rule.columns if len(rule.columns) > 1 else rule.columns[0]
     parts = [
         f"# What the columns of {file} mean; use it with: slopeward ingest FILE --mapping THIS\n[table]\n",
-        *_spell_keys(table), "\n[time]\n", *_spell_keys({"column": column, "format": rule.format, "zone": zone}),
+        *_spell_keys(table), "\n[time]\n", *_spell_keys({
+            "column": column, "format": rule.format, "zone": zone, "clock": rule.clock or None, "era": rule.era or None,
+            "since": None if rule.since is None else rule.since.isoformat(),
+        }),
     ]  # fmt: skip
     for one in mapping.columns:
         parts += ["\n[[column]]\n", *_spell_keys(asdict(one) | {"downward": one.downward or None})]

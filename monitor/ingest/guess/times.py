@@ -3,18 +3,19 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
 from monitor.ingest.guess.look import Look
 from monitor.ingest.months import drop_weekday, name_zone, spell_months
+from monitor.ingest.text.clocks import COUNTS, ERAS, FIRST_AT, GPS, find_count, find_era, is_gps, tidy_time
 
 _SWAPPED: Final = Template(
     "guess.times.swapped",
@@ -59,6 +60,7 @@ _BEGIN: Final = re.compile(
 )
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
 _EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 3e17, 4e18))
+_SECONDS: Final = ("s", "ms", "us", "ns")
 _NAMED: Final = re.compile(
     r"time|date|datum|zeit|uhr|mjd|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
     re.IGNORECASE,
@@ -77,6 +79,9 @@ _ZONE: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
 _WINTER: Final = re.compile(r"(?<![A-Za-z])(?:MEZ|CET)(?![A-Za-z])")
 
 
+_PLAIN: Final = TimeRule(("time",))
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """How the time stands in a table; `rivals`: forms that explain the same cells otherwise."""
@@ -92,12 +97,21 @@ def _know(rule: TimeRule, rivals: Sequence[str], parsed: Sequence[datetime]) -> 
     """Where some cells have an offset and some not, the zone of the others is open: all are compared by their clock."""
     has_zone = all(at.tzinfo is not None for at in parsed)
     clocks = parsed if has_zone else [at.replace(tzinfo=None) for at in parsed]
+    rule = replace(rule, clock="") if has_zone else rule
     return Times(rule, tuple(rivals), has_zone, None, tuple(clocks))
 
 
-def find_times(look: Look) -> Times | None:
-    """The column of the time, or those of date and clock; None where no column is one."""
-    found = [t for name in look.names if (t := _read_column(look, name)) is not None]
+def find_times(look: Look, how: TimeRule | None = None) -> Times | None:
+    """The column of the time, or those of date and clock; None where no column is one.
+
+    Args:
+        look: the table.
+        how: what its times count, as a person says; None: what the words beside them say.
+    """
+    found = [t for name in look.names if (t := _read_column(look, name, how)) is not None]
+    if not found:
+        of_eras = (_read_column(look, n, TimeRule((n,), era=era)) for era in ERAS for n in look.names)
+        found = [t for t in of_eras if t is not None and _is_text(t.rule.format)]  # days that no common year has
     if not found:
         return _join_parts(look)
 
@@ -148,33 +162,53 @@ def _is_named(look: Look, column: str) -> bool:
     return _NAMED.search(look.title(column)) is not None
 
 
-def _read_column(look: Look, name: str) -> Times | None:
+def _read_column(look: Look, name: str, how: TimeRule | None) -> Times | None:
     cells = look.tell(name)
     if not cells:
         return None
+    how = _believe(look, name) if how is None else replace(how, columns=(name,))
     if isinstance(cells[0], datetime):
-        return _know(TimeRule((name,)), (), [c for c in cells if isinstance(c, datetime)])
+        return _know(how, (), [how.read_naive(c) for c in cells if isinstance(c, datetime)])
     texts = [str(c) for c in cells]
     if all(_float(t) is not None for t in texts[:20]):
-        return _read_numbers(name, texts, look.title(name))
+        return _read_numbers(how, texts, look)
+    texts = [tidy_time(text) for text in texts]
     plain = [drop_weekday(text) for text in texts]
     if any(a == b for a, b in zip(plain[:TRIED], texts, strict=False)):
-        return _read_texts(name, texts)
-    found = _read_texts(name, plain)
+        return _read_texts(how, texts)
+    found = _read_texts(how, plain)
     forms = () if found is None else (found.rule.format, *found.rivals)
     return found and replace(
         found, rule=replace(found.rule, format=WEEKDAY + forms[0]), rivals=tuple(WEEKDAY + f for f in forms[1:])
     )
 
 
-def _read_texts(name: str, texts: Sequence[str]) -> Times | None:
+def _believe(look: Look, name: str) -> TimeRule:
+    """What the words beside a column of times say of them, and a workbook of its day numbers."""
+    title = look.title(name)
+    said = [title, look.notes.get(name, "")]
+    clock = GPS if any(map(is_gps, said)) and (_NAMED.search(title) or "gpst" in title.lower()) else ""
+    return TimeRule((name,), since=look.day_zero, clock=clock, era=find_era((*said, *look.above)))
+
+
+def reread(look: Look, times: Times, **changes: Any) -> Times | None:
+    """The same columns where their times count something else, such as another era; None where they cannot."""
+    how = replace(times.rule, zone=None, **changes)
+    found = _read_column(look, how.columns[0], how)
+    if found is not None and len(how.columns) > 1:
+        found = _join_clock(look, found)
+    return found and replace(found, zone=times.zone)
+
+
+def _read_texts(how: TimeRule, texts: Sequence[str]) -> Times | None:
     """Dates, with or without a clock and an offset or a zone."""
+    how = replace(how, since=None)
     whole = [*(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS), *_OTHERS]
     if (after := _find_ending(texts)) is not None:
         ending, zone = after
-        found = _choose((name,), texts, [f"{form}{ending}" for form in whole])
+        found = _choose(how, texts, [f"{form}{ending}" for form in whole])
         return found and replace(found, zone=zone)
-    return _choose((name,), texts, ["iso", *_DATES, *whole, *_MONTHS])
+    return _choose(how, texts, ["iso", *_DATES, *whole, *_MONTHS])
 
 
 def _find_ending(texts: Sequence[str]) -> tuple[str, str | None] | None:
@@ -192,12 +226,12 @@ def _find_ending(texts: Sequence[str]) -> tuple[str, str | None] | None:
     return ending[0], _find_zone([ending[0].replace("Z", "UTC") if ending[1] == "Z" else ending[0]])
 
 
-def _choose(columns: tuple[str, ...], texts: Sequence[str], forms: Iterable[str]) -> Times | None:
+def _choose(how: TimeRule, texts: Sequence[str], forms: Iterable[str]) -> Times | None:
     """The form that explains nearly all cells, with those that explain them as well and mean other days."""
     few = [*texts[:: max(1, len(texts) // TRIED)]]
     first = few[:: max(1, len(few) // GLANCED)]
-    fitting = [form for form in forms if _share(first, form) >= 0.5 and _is_most(len(_parse(few, form)), few)]
-    whole = [(form, _parse(texts, form)) for form in fitting]
+    fitting = [f for f in forms if _share(first, f, how) >= 0.5 and _is_most(len(_parse(few, f, how)), few)]
+    whole = [(form, _parse(texts, form, how)) for form in fitting]
     most = max((len(parsed) for _, parsed in whole), default=0)
     if not whole or not _is_most(most, texts):
         return None
@@ -210,7 +244,7 @@ def _choose(columns: tuple[str, ...], texts: Sequence[str], forms: Iterable[str]
     alike = [one for one in alike if one[2] <= _SPAN_MOST * least]
     form, parsed, _ = alike[0]
     rivals = [f for f, other, _ in alike[1:] if other != parsed]
-    return _know(TimeRule(columns, form), rivals, parsed)
+    return _know(replace(how, format=form), rivals, parsed)
 
 
 def _measure_span(times: Sequence[datetime]) -> timedelta:
@@ -239,11 +273,12 @@ def _join_clock(look: Look, day: Times) -> Times | None:
             clocks = ("%H",)
         dates = {_MIDNIGHT.sub("", "%Y-%m-%d" if f == "iso" else f) for f in (day.rule.format, *day.rivals)}
         texts = [
-            join_parts((d, c))
+            tidy_time(join_parts((d, c)))
             for d, c in zip(look.columns[date], look.columns[name], strict=True)
             if d is not None and c is not None
         ]
-        joined = _choose((date, name), texts, [f"{d} {c}" for d in sorted(dates) if "%H" not in d for c in clocks])
+        forms = [f"{d} {c}" for d in sorted(dates) if "%H" not in d for c in clocks]
+        joined = _choose(replace(day.rule, columns=(date, name)), texts, forms)
         if joined is not None and (not numeric or len({at.time() for at in joined.parsed}) > 1):
             return joined
     return None
@@ -276,7 +311,8 @@ def _join_parts(look: Look) -> Times | None:
             if parts is _DAY_PARTS and count == 2 and max(numbers[ahead[1]]) > _DAY_MINUTES:
                 break  # 1230 is no hour
             form = " ".join(parts[: count + 1])
-            if (times := _choose(columns, _spell_parts(look, columns), [form])) is not None and _runs(times.parsed):
+            times = _choose(TimeRule(columns), _spell_parts(look, columns), [form])
+            if times is not None and _runs(times.parsed):
                 return times
         rule = TimeRule((name, *ahead[:2]), YEAR_DAY_HHMM)
         if len(ahead) >= 2 and (parsed := _read_rule(look, rule)) and _runs(parsed):
@@ -311,13 +347,18 @@ def _runs(times: Sequence[datetime]) -> bool:
     return sum(b < a for a, b in pairwise(times)) <= 0.02 * len(times)
 
 
-def _read_numbers(name: str, texts: Sequence[str], title: str) -> Times | None:
-    """Decimal years, seconds since 1970, day numbers, or digits of a date."""
+def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | None:
+    """Decimal years, seconds since 1970, day numbers, digits of a date, or what the words beside them say."""
+    title = look.title(how.column)
     is_named = _NAMED.search(title) is not None
     numbers = [n for t in texts if (n := _float(t)) is not None]
     if len(numbers) < FITS * len(texts) or sum(b < a for a, b in pairwise(numbers)) > 0.02 * len(numbers):
         return None  # a clock runs forward
+    if how.format not in COUNTS and (counted := _read_counts(how, texts, look)) is not None:
+        return counted
     low, high, whole = min(numbers), max(numbers), all(n == int(n) for n in numbers)
+    if how.format in COUNTS:
+        return _choose(how, texts, [how.format])  # a person says what it counts
     forms: list[str] = []
     if low >= 1900 and high <= 2100 and not whole:
         forms.append(YEAR)
@@ -327,7 +368,34 @@ def _read_numbers(name: str, texts: Sequence[str], title: str) -> Times | None:
     if low >= 20_000 and high <= 80_000 and is_named:
         forms.append(EXCEL)
     forms = next(([form] for pattern, form in _DAY_NUMBERS if pattern.search(title)), forms)
-    return _choose((name,), texts, forms)
+    found = _choose(replace(how, since=how.since if EXCEL in forms else None, clock=""), texts, forms)
+    if found is None or found.rule.format == EXCEL:
+        return found
+    return replace(found, rule=replace(found.rule, since=None))
+
+
+def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | None:
+    """Numbers whose words name what they count from: `s since 2000-01-01`, `gps_seconds`, `sec_j2000`."""
+    title = look.title(how.column)
+    count = find_count(title) or find_count(look.notes.get(how.column, ""))
+    if count is None or not (_NAMED.search(title) or count.unit in _SECONDS or "since" in title.lower()):
+        return None  # the number of satellites, or a height that is named by a year
+    units = [count.unit] if count.unit else ["d", "s", "ms", "us", "ns"]  # the longest that ends before now
+    told = [
+        found for unit in units
+        if (found := _choose(replace(how, since=count.since, clock=count.clock, era=""), texts, [unit])) is not None
+    ]  # fmt: skip
+    return next((one for one in told if _is_likely(one.parsed)), told[0] if count.unit and told else None)
+
+
+def _is_text(form: str) -> bool:
+    return form == "iso" or "%" in form
+
+
+def _is_likely(parsed: Sequence[datetime]) -> bool:
+    """Whether instants lie between 1950 and the year after next."""
+    clocks = [at.replace(tzinfo=UTC) for at in parsed]
+    return min(clocks) >= FIRST_AT and max(clocks) <= datetime.now(UTC) + timedelta(days=366)
 
 
 def _float(text: str) -> float | None:
@@ -339,9 +407,9 @@ def _float(text: str) -> float | None:
     return number if isfinite(number) else None
 
 
-def _parse(texts: Iterable[str], form: str) -> list[datetime]:
+def _parse(texts: Iterable[str], form: str, how: TimeRule = _PLAIN) -> list[datetime]:
     """What the form reads of the texts. It is asked only where the shapes agree: `strptime` compiles each form anew."""
-    rule, found, shape = TimeRule(("time",), form), [], _shape_of_form(form)
+    rule, found, shape = replace(how, format=form), [], _shape_of_form(form)
     for text in texts:
         if shape not in {None, _shape_of_text(text, named="%b" in form)}:
             continue
@@ -374,8 +442,8 @@ def _shape(text: str) -> str:
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", re.sub(r"\s+", "", text)))
 
 
-def _share(texts: Sequence[str], form: str) -> float:
-    return len(_parse(texts, form)) / len(texts) if texts else 0.0
+def _share(texts: Sequence[str], form: str, how: TimeRule) -> float:
+    return len(_parse(texts, form, how)) / len(texts) if texts else 0.0
 
 
 def _disorder(times: Sequence[datetime]) -> tuple[int, float]:

@@ -20,7 +20,7 @@ _MANY_UNITS: Final = Template(
 )
 # surely of kinds; and where a kind says a quantity
 _KINDS: Final = re.compile(
-    r"^(?:param\w*|par[aá]m\w*|variable|quantity|measurand|observable|messgr(?:ö|oe)(?:ß|ss)e|grandezza|magnitud|物理量)",
+    r"^(?:_field$|param\w*|par[aá]m\w*|variable|quantity|measurand|observable|messgr(?:ö|oe)(?:ß|ss)e|grandezza|magnitud|物理量)",
     re.IGNORECASE,
 )
 _MAYBE: Final = re.compile(

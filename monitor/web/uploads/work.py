@@ -282,7 +282,7 @@ class Workshop:
         sites = {site.id: site}
         result = read_file(
             opened.lines, Pipeline(db, sites, clock, self.context.config.limits), site, clock,
-            mapping=mapping, accept_units=accept_units, on_progress=tell,
+            mapping=mapping, accept_units=accept_units, accept_times=accept_units, on_progress=tell,
             by=actor.name, name=upload.name, open_lines=opened.readings,
         )  # fmt: skip
         record_file(db, actor, result, clock())

@@ -210,7 +210,6 @@ def test_a_bound_that_cannot_be_is_one_line_and_writes_no_site(here, bound, why,
     "more",
     [
         ("--mapping", "m.toml"),
-        ("--dry-run",),
         ("--format", "long"),
         ("--answer", "zone"),
         ("--answer", "place=x"),
@@ -220,3 +219,95 @@ def test_a_bound_that_cannot_be_is_one_line_and_writes_no_site(here, bound, why,
 def test_options_that_cannot_be_are_refused(here, more):
     assert run_verb(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", *more]) in {1, 2}
     assert run_verb(["ingest", "hang.csv", "--answer", "zone=UTC"]) == 2
+
+
+def lay_gauges(folder):
+    folder.mkdir()
+    for n, name in enumerate(("north", "south")):
+        rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M},{(k + n) % 5 / 5}" for k in range(60)]
+        (folder / f"{name}.csv").write_text("\n".join(["Time (UTC),Rainfall Amount (mm)", *rows, ""]))
+    (folder / "notes.txt").write_text("of the gauges\nand nothing else\n")
+    return str(folder)
+
+
+def test_a_dry_run_says_what_is_understood_and_asked_and_writes_nothing(here, capsys):
+    assert run_verb(["ingest", "hang.csv", "--guess", "--dry-run"]) == 1
+    said = capsys.readouterr()
+    assert "--answer 'zone=...'" in said.err
+    assert "place" not in said.err, "nothing is written that needs one"
+    before = sorted(here.rglob("*"))
+    for path in ("hang.csv", lay_gauges(here / "gauges")):
+        assert run_verb(["ingest", path, "--guess", "--dry-run", "--answer", "zone=UTC"]) == 0
+        said = capsys.readouterr()
+        assert "understood, nothing written (dry run)" in said.err
+        assert ": rain in mm" in said.out
+    assert [p for p in sorted(here.rglob("*")) if "gauges" not in str(p)] == before
+
+
+def test_a_folder_of_tables_makes_one_site_and_merges_no_gauges(here, capsys):
+    folder = lay_gauges(here / "gauges")
+    assert run_verb(["ingest", folder, "--guess", "--answer", "place=47.5,10.2"]) == 0
+    said = capsys.readouterr().err
+    assert "notes.txt" in said
+    text = Path("configs/sites/gauges.toml").read_text()
+    assert ('id = "north"' in text, 'id = "south"' in text) == (True, True)
+    ingests = [shlex.split(line)[1:] for line in said.splitlines() if "slopeward ingest" in line]
+    assert run_verb(["db", "upgrade"]) == 0
+    capsys.readouterr()
+    for words in ingests:
+        assert run_verb([*words, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert (told["stored"], told["revisions"], told["undeclared"]) == (60, 0, [])
+    assert len(ingests) == 2
+
+
+def test_the_questions_of_all_files_of_a_folder_are_asked_and_answered_by_file(here, capsys):
+    folder = here / "cracks"
+    folder.mkdir()
+    for name in ("a", "b"):
+        rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M};{k}.5" for k in range(60)]
+        (folder / f"{name}.csv").write_text("\n".join([f"Time;{name.upper()}1 [mm]", *rows, ""]))
+    command = ["ingest", "cracks", "--guess", "--dry-run", "--answer"]
+    assert run_verb([*command, "a.csv/zone=UTC"]) == 1
+    assert capsys.readouterr().err.count("--answer 'quantity:mm=...'") == 2
+    answers = ["zone=UTC", "--answer", "a.csv/quantity:mm=crack_opening", "--answer", "b.csv/quantity:mm=rain"]
+    assert run_verb([*command, *answers]) == 0
+    said = capsys.readouterr().out
+    assert "station A1: crack opening in mm" in said
+    assert "station B1: rain in mm" in said
+
+
+def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
+    times = [BEGIN.replace(year=2095) + timedelta(hours=k) for k in range(40)]
+    rows = [f"{at:%Y-%m-%dT%H:%MZ},C1,crack_opening_mm,{k}" for k, at in enumerate(times)]
+    Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
+    assert run_verb(["sites", "init", "bench"]) == 0
+    assert run_verb(["db", "upgrade"]) == 0
+    capsys.readouterr()
+    for command in (
+        ["ingest", "long.csv", "--site", "bench"], ["ingest", "long.csv", "--site", "bench", "--accept-units"],
+        ["ingest", "long.csv", "--site", "bench", "--dry-run"],
+        ["backtest", "--data", "long.csv", "--site-file", "configs/sites/bench.toml"],
+    ):  # fmt: skip
+        assert run_verb(command) == 1, command
+        assert "can the times be right? its times end at 2095-02-04" in capsys.readouterr().err
+    assert run_verb(["ingest", "long.csv", "--guess", "--answer", "place=1,2"]) == 1
+    assert "--answer 'times=...'" in capsys.readouterr().err
+    assert run_verb(["ingest", "long.csv", "--site", "bench", "--accept-times", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["stored"], told["flags"]["future"]) == (40, 40)
+
+
+def test_a_header_that_names_another_beginning_than_the_mapping_is_a_doubt(here, capsys):
+    since = datetime(2000, 1, 1, 12)
+    rows = [f"{(BEGIN + timedelta(hours=k) - since).total_seconds():.0f},{k / 10}" for k in range(60)]
+    Path("a.csv").write_text("\n".join(["sec_j2000,Crack C1 (mm)", *rows, ""]))
+    mapping = '[time]\ncolumn = "sec_j2000"\nformat = "s"\n{}[[column]]\nname = "Crack C1 (mm)"\nstation = "C1"\n'
+    mapping += 'quantity = "crack_opening"\nunit = "mm"\n'
+    command = ["ingest", "a.csv", "--mapping", "m.toml", "--dry-run"]
+    Path("m.toml").write_text(mapping.format(""))
+    assert run_verb(command) == 1
+    assert "the header 'sec_j2000' counts from 2000-01-01, and 1970-01-01 was taken" in capsys.readouterr().err
+    Path("m.toml").write_text(mapping.format('since = "2000-01-01T12:00:00"\n'))
+    assert run_verb([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["from"].startswith("2025-02-03T00:00")

@@ -541,6 +541,31 @@ def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch):
     assert "ZeroDivisionError" in known["odd.csv"].reason
 
 
+def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(here, monkeypatch):
+    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
+    folder = Path("inbox/series/north")
+    folder.mkdir(parents=True)
+    (folder / "logger.mapping.toml").write_text(
+        '[table]\ndelimiter = ";"\nskip_rows = 2\n[time]\ncolumn = "Date"\nzone = "UTC"\n[[column]]\nname = "mm"\n'
+        'station = "G1"\nquantity = "displacement"\nunit = "mm"\n'
+    )
+    head, row = "of north\n2026-02-01T00:00:00;5;9\nDate;mm;battery\n", "2026-0{}-02T00:00:00;{};{}\n"
+    turned = head + row.format(2, 1, 12) + "Date;battery;mm\n" + row.format(1, 12, 2)
+    (folder / "logger_a.csv").write_text(turned)
+    (folder / "logger_b.csv").write_text(head + row.format(2, 1, 12) + "Date;cm;battery\n" + row.format(3, 2, 12))
+    ahead = head.replace("2026-02-01T00:00:00;5;9", "") + row.format(2, 1, 12).replace("2026", "2094")
+    (folder / "logger_c.csv").write_text(ahead)
+    poll.run(here.db, here.config, here.site, NOW, here.clock)
+    with here.db.read() as c:
+        reasons = {name: file.reason for name, file in load_files(c, "inbox/north").items()}
+        waiting = [row.code for row in c.execute(select(t.rejected_message.c.code))]
+    assert reasons["logger_a.csv"] is None
+    assert sorted(value for *_, value in values(here.db)) == [1.0, 2.0], waiting
+    assert "line 5 begins another part of the file" in reasons["logger_b.csv"]
+    assert "can the times be right? its times end at 2094-02-02" in reasons["logger_c.csv"]
+    assert waiting == ["before_names"], "a row before the names is counted, and nobody took it for a reading"
+
+
 # ---- SFTP, by the server of OpenSSH ------------------------------------------------------------------------------
 def test_a_refused_file_is_read_again_after_the_site_file_was_mended(here, monkeypatch):
     monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)

@@ -145,7 +145,7 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
         assert "These stations are written into the site file of bench: Riss-1" in bo.show(f"/files/{upload}")
         assert bo.post(f"/files/{upload}/accept").status_code == 303
         text = bo.wait(upload)
-        assert "Is the unit right?" in text
+        assert "Is this right?" in text
         assert "Nothing of the file is stored" in text
         assert ada.browser.get(f"/files/{upload}").status_code == 404, "files are seen by who sent them alone"
         with bench.database.read() as c:

@@ -619,9 +619,9 @@ def test_names_of_sensors_in_a_column_say_what_each_measures(tmp_path):
 def test_encodings_with_and_without_a_mark(tmp_path, encoding):
     path = tmp_path / "f.csv"
     rows = "".join(f"{at:%d.%m.%Y};{comma(v)}\r\n" for at, v in zip(DAYS, MOVES, strict=True))
-    path.write_bytes(f"Datum;Riss Süd [mm]\r\n{rows}".encode(encoding))
+    path.write_bytes(f"Datum;Riss Süd 1 [mm]\r\n{rows}".encode(encoding))
     found = understand(path, {"zone": "UTC"})
-    assert [c.station for c in found.mapping.columns] == ["Sud"]
+    assert [c.station for c in found.mapping.columns] == ["Sud-1"]
     assert len(read_all(path, found.mapping)) == 60
 
 

@@ -1,0 +1,106 @@
+"""Times of a table that cannot be: what they may count instead, and what a person says of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from forecasting.message import Figure, Template
+from monitor.domain.instants import EPOCH
+from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.questions import Interview
+from monitor.ingest.guess.times import Times, reread
+from monitor.ingest.text.clocks import (
+    BUDDHIST,
+    COUNTS,
+    FIRST_AT,
+    GPS,
+    GPS_BEGIN,
+    J2000,
+    PERSIAN,
+    doubt_century,
+    doubt_span,
+    find_era,
+)
+
+INSTANTS: Final = "times"
+AS_THEY_ARE: Final = "as they are"
+_FARTHEST: Final = timedelta(hours=14)  # that the clock of a zone is ahead of UTC
+# what is said -> what it changes of how times are read
+_ERAS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "Buddhist era": {"era": BUDDHIST}, "Persian calendar": {"era": PERSIAN}, "common era": {"era": ""},
+}  # fmt: skip
+_COUNTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "since 1970": {"since": EPOCH, "clock": ""},
+    "since 1904": {"since": datetime(1904, 1, 1, tzinfo=UTC), "clock": ""},
+    "since 2000": {"since": datetime(2000, 1, 1, tzinfo=UTC), "clock": ""},
+    "since J2000": {"since": J2000, "clock": ""}, "GPS time": {"since": GPS_BEGIN, "clock": GPS},
+}  # fmt: skip
+_AHEAD: Final = Template(
+    "guess.ask.times.late",
+    "{n} of {rows} times lie ahead of now, the last ({last}) by {years} years: in what do they count?",
+)
+_SOON: Final = Template(
+    "guess.ask.times.soon", "{n} of {rows} times lie ahead of now, the last is {last}: are zone and date right?"
+)
+_RIGHT: Final = Template("guess.ask.times.right", "are the times right? {doubt}")
+_NO_DAYS: Final = Template(
+    "guess.ask.times.days", "some dates are days that the common calendar does not have: in what do they count?"
+)
+_BEFORE: Final = Template(
+    "guess.ask.times.early", "{n} of {rows} times lie before 1950, the first is {first}: in what do they count?"
+)
+
+
+def settle_instants(look: Look, times: Times, talk: Interview, now: datetime) -> Times:
+    """The times as they count, where they end after now or begin before 1950: that is for a person to say."""
+    if times.rule.era and not find_era((look.title(times.rule.columns[0]), *look.notes.values(), *look.above)):
+        names = tuple(name for name, changes in _ERAS.items() if changes["era"] == times.rule.era)
+        talk.ask(INSTANTS, _NO_DAYS(), names, names[0])
+        return times
+    placed = _place(times)
+    late = _FARTHEST if times.rule.zone is None and not times.has_zone else timedelta(0)
+    if doubt_span(placed[0], placed[-1] - late, now) is None:
+        if (doubt := doubt_century(times.rule.format, placed[-1], now)) is not None:
+            talk.ask(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,))
+        return times
+    fitting = dict(_list_fitting(look, times, now))
+    said = ask_instants(placed, talk, now, tuple(fitting), late)
+    return times if said is None else fitting.get(said, times)
+
+
+def ask_instants(
+    placed: Sequence[datetime], talk: Interview, now: datetime, choices: tuple[str, ...] = (),
+    late: timedelta = timedelta(0),
+) -> str | None:  # fmt: skip
+    """What a person says of instants, in order, of which some cannot be; None while it is open, or where all can be."""
+    if not placed or doubt_span(placed[0], placed[-1] - late, now) is None:
+        return None
+    many = Figure(len(placed), "d")
+    after, before = sum(at - late > now for at in placed), sum(at < FIRST_AT for at in placed)
+    first, last = f"{placed[0]:%Y-%m-%d %H:%M}", f"{placed[-1]:%Y-%m-%d %H:%M}"
+    if after and (years := placed[-1].year - now.year):
+        text = _AHEAD(n=Figure(after, "d"), rows=many, last=last, years=Figure(years, "d"))
+    elif after:
+        text = _SOON(n=Figure(after, "d"), rows=many, last=last)
+    else:
+        text = _BEFORE(n=Figure(before, "d"), rows=many, first=first)
+    return talk.ask(INSTANTS, text, (*choices, AS_THEY_ARE), next(iter(choices), None))
+
+
+def _list_fitting(look: Look, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:
+    """What the times may count, so that all of them lie between 1950 and now."""
+    for name, changes in (_COUNTS if times.rule.format in COUNTS else _ERAS).items():
+        if all(getattr(times.rule, key) == value for key, value in changes.items()):
+            continue
+        found = reread(look, times, **changes)
+        if found is None or len(found.parsed) < 0.98 * len(times.parsed) or found.parsed == times.parsed:
+            continue
+        placed = _place(found)
+        if placed[0] >= FIRST_AT and placed[-1] <= now + _FARTHEST:
+            yield name, found
+
+
+def _place(times: Times) -> list[datetime]:
+    """The instants in order, by their zone where they have one, else as if they were UTC."""
+    zone = times.rule.zone or UTC
+    return sorted(at if at.tzinfo is not None else at.replace(tzinfo=zone) for at in times.parsed)

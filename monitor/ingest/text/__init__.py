@@ -1,0 +1,1 @@
+"""How files spell numbers, times and heads of tables, whatever reads them."""

@@ -1,0 +1,61 @@
+"""What a cell of any table may be: a number or a time in any convention, or a word for "no value"."""
+
+import re
+from typing import Any, Final
+
+NO_VALUE: Final = frozenset(
+    {
+        "", "-", "--", "---", "nan", "-nan", "-nan(ind)", "-1.#ind", "1.#qnan", "1.#inf", "inf", "na", "n/a", "n.a.",
+        "nd", "n.d.", "k.a.", "s/d", "null", "none", "x", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!",
+        "#ref!", "#num!", "#name?",
+    }
+)  # fmt: skip
+DIGITS: Final = r"[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
+_NUMBER: Final = re.compile(DIGITS + r"(?:[eEdD][+-]?\d+|(?<=\d)[-\u2212])?")
+_IN_FIGURES: Final = (
+    r"\d{1,4}[-./]\d{1,2}(?:[-./]\d{1,4})?(?:,?[Tt\s].*)?|\d{4}年\d{1,2}月\d{1,2}日.*|\d{1,2}[:h]\d{2}(?::\d{2}.*)?"
+    r"(?:\s?[AaPp]\.?\s?[Mm]\.?)?"
+)
+_BY_NAME: Final = (  # of the month
+    r"(?:\d{1,2}|\d{4})[-./]? ?[^\W\d_]{3,10}\.?[-./]? ?\d{1,4}.*|"
+    r"[^\W\d_]{3,10}\.? \d{1,2},? \d{4}.*|[^\W\d_]{3,10}\.?[- ]\d{2,4}"
+)
+_TIME: Final = re.compile(f"{_IN_FIGURES}|{_BY_NAME}")
+_DASHES: Final = str.maketrans("\u2212\u2013", "--")  # a minus as word processors and spreadsheets write it
+_BEHIND: Final = re.compile(r"([.,'\u2019\d\u00a0\u202f ]*\d[.,]?)-")
+_FORTRAN: Final = re.compile(r"(?<=[\d.,])[dD](?=[+-]?\d+$)")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number in any convention.
+
+    >>> [is_number(text) for text in ("-1.5", "1,5", "1.5D+03", "0.45-", "5 m", "2026-01-12")]
+    [True, True, True, True, False, False]
+    """
+    return _NUMBER.fullmatch(text) is not None
+
+
+def is_time(text: str) -> bool:
+    """Whether a text may be a date, a clock or both."""
+    return _TIME.fullmatch(text) is not None
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is a number, a time or a word for "no value", and no name of anything."""
+    return text.lower() in NO_VALUE or is_number(text) or is_time(text)
+
+
+def spell_number(cell: Any) -> Any:
+    r"""A number with its minus and its exponent as Python reads them; anything else as it is.
+
+    >>> [spell_number(cell) for cell in ("1.5D+03", "0.45-", " \u22122,5", "Dam-", 3)]
+    ['1.5E+03', '-0.45', '-2,5', 'Dam-', 3]
+    """
+    if not isinstance(cell, str):
+        return cell
+    text = cell.strip()
+    if text[:1] in "\u2212\u2013" or text[-1:] in "-\u2212\u2013":
+        text = text.translate(_DASHES)
+        behind = _BEHIND.fullmatch(text)
+        text = text if behind is None else f"-{behind[1]}"
+    return _FORTRAN.sub("E", text) if text != cell or "d" in text.lower() else cell

@@ -1,0 +1,277 @@
+"""Clocks and calendars of files: what their times count from, how they are spelled, and which of them cannot be."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple
+
+from forecasting.message import Message, Template, Timestamp
+from monitor.domain.instants import EPOCH, FUTURE_TOLERANCE
+
+FIRST_AT: Final = datetime(1950, 1, 1, tzinfo=UTC)  # before it hardly any slope was read as numbers
+# an older record with years of two digits may count in another era: 69 is 2569, 04 is 1404, 08 is the year 8 of Reiwa
+CENTURY_MOST: Final = timedelta(days=3652)
+GPS, BUDDHIST, PERSIAN = "gps", "buddhist", "persian"
+ERAS: Final = (BUDDHIST, PERSIAN)
+GPS_BEGIN: Final = datetime(1980, 1, 6, tzinfo=UTC)
+J2000: Final = datetime(2000, 1, 1, 12, tzinfo=UTC)
+_LABVIEW: Final = datetime(1904, 1, 1, tzinfo=UTC)
+COUNTS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
+"""Formats that count from a day, and the seconds of one."""
+_UNITS: Final = {
+    "s": "s sec secs second seconds sekunden secondi secondes segundos 秒",
+    "ms": "ms msec millisecond milliseconds", "us": "us µs usec microsecond microseconds",
+    "ns": "ns nsec nanosecond nanoseconds", "min": "min mins minute minutes minuti minutos minuten",
+    "h": "h hr hrs hour hours stunden ore heures horas", "d": "d day days tage giorni jours dias días",
+}  # fmt: skip
+_UNIT_OF: Final = {word: unit for unit, words in _UNITS.items() for word in words.split()}
+_ZONE: Final = re.compile(r"(?:UTC|GMT|Z)?\s*([+-]\d{1,2}(?::?\d{2})?)?", re.IGNORECASE)
+_SINCE: Final = re.compile(r"\s*([A-Za-z]+)\s+since\s+(\S+)(?:[ T](\S+))?\s*(.*)$", re.IGNORECASE)
+_FROM: Final = re.compile(
+    r"(?:since|after|seit|depuis|desde|dal|from)\W{1,2}"
+    r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2}):(\d\d))?)?",
+    re.IGNORECASE,
+)
+_BARE: Final = re.compile(r"(?<!\d)(1900|1904|1970|1980|2000|2001)(?:[-/.](\d{1,2})[-/.](\d{1,2}))?(?![\d:])")
+_WORDS: Final = (
+    (re.compile(r"j[ _.-]?2000", re.IGNORECASE), J2000), (re.compile(r"labview", re.IGNORECASE), _LABVIEW),
+    (re.compile(r"unix|posix", re.IGNORECASE), EPOCH),
+)  # fmt: skip
+_IS_GPS: Final = re.compile(r"(?<![a-z])gpst?(?![a-z])", re.IGNORECASE)
+_IS_UTC: Final = re.compile(r"(?<![a-z])(?:utc|gmt)(?![a-z])", re.IGNORECASE)
+_ERA_WORDS: Final = (
+    (re.compile(r"buddhi|(?i:พ\.? ?ศ|พุทธ)|(?<![A-Za-z])B\.?E\.?(?![A-Za-z])|(?i:buddhist)"), BUDDHIST),
+    (re.compile(r"persian|jalali|shamsi|solar.?hijri|hijri.?shamsi|شمسی|هجری", re.IGNORECASE), PERSIAN),
+)
+_BUDDHIST_YEAR: Final = re.compile(r"(?<!\d)(2[3-7]\d\d)(?=\D|$|\d{4}(?:\D|$)|\d{8}(?:\D|$)|\d{10}(?:\D|$))")
+_AHEAD_Y: Final = 543  # of the Buddhist era
+_PERSIAN_DATES: Final = (
+    re.compile(r"(?<!\d)(?P<y>1[345]\d\d)(?P<sign>[-/.])(?P<m>\d{1,2})(?P=sign)(?P<d>\d{1,2})(?!\d)"),
+    re.compile(r"(?<!\d)(?P<d>\d{1,2})(?P<sign>[-/.])(?P<m>\d{1,2})(?P=sign)(?P<y>1[345]\d\d)(?!\d)"),
+    re.compile(r"(?<!\d)(?P<y>1[345]\d\d)(?P<sign>)(?P<m>\d\d)(?P<d>\d\d)"),
+)
+
+# ---- spelling ----------------------------------------------------------------------------------------------------
+
+_MARKS: Final = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")  # show nothing
+_CLOCK: Final = r"\d{1,2}(?:[:.h]\d\d){0,2}(?:[.,]\d+)?"
+_HALVES: Final = {
+    "AM": r"a\.? ?m\.?|vorm\.?|上午|午前|오전|π\.? ?μ\.?|ص|ق\.? ?ظ\.?|de\.|f\.?m\.?|öö|sa",
+    "PM": r"p\.? ?m\.?|nachm\.?|下午|午後|午后|오후|μ\.? ?μ\.?|م|ب\.? ?ظ\.?|du\.|e\.?m\.?|ös|ch",
+}
+_BEHIND: Final = tuple(
+    (half, re.compile(rf"(?<=\d) ?(?:{words})$", re.IGNORECASE)) for half, words in _HALVES.items()
+)  # fmt: skip
+_AHEAD: Final = tuple(
+    (half, re.compile(rf"(?<![^\W\d_])(?:{words}) ?({_CLOCK})$", re.IGNORECASE)) for half, words in _HALVES.items()
+)  # fmt: skip
+_FRACTION: Final = re.compile(r"(:\d\d)[.,](\d{1,6})\d*")
+_MAY_TURN: Final = re.compile(r"(?<![^\W\d_])[ap]\.? ?m", re.IGNORECASE)
+_COMMA: Final = re.compile(r"(?<=\d), ?(?=\d{1,2}[:.h]\d)")
+
+
+def tidy_time(text: str) -> str:
+    r"""A time with plain blanks and digits, AM or PM behind its clock, and a fraction of six digits at most.
+
+    >>> tidy_time("1/12/2026, 1:00\u202fPM"), tidy_time("12/01/2026 1:00 p. m."), tidy_time("2026/1/12 下午1:00")
+    ('1/12/2026 1:00 PM', '12/01/2026 1:00 PM', '2026/1/12 1:00 PM')
+    >>> tidy_time("2026-01-12t00:00:00.123456789z"), tidy_time("Jan 12, 2026 10:00"), tidy_time("12.01.2026 10:30")
+    ('2026-01-12T00:00:00.123456Z', 'Jan 12, 2026 10:00', '12.01.2026 10:30')
+    """
+    if not text.isascii():
+        text = _MARKS.sub("", text)
+        text = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text)
+    text = " ".join(text.split())
+    if text[10:11] == "t" or text.endswith("z"):
+        text = re.sub(r"(?<=\d)t(?=\d)|(?<=\d)z$", lambda found: found[0].upper(), text)
+    if not (text[-1:].isdigit() and text.isascii()) or _MAY_TURN.search(text) is not None:
+        text = _turn(text)
+    return _FRACTION.sub(r"\1.\2", _COMMA.sub(" ", text)) if "," in text or "." in text else text
+
+
+def _turn(text: str) -> str:
+    """A time with the half of the day, however it is spelled, as AM or PM behind its clock."""
+    for half, behind in _BEHIND:
+        if behind.search(text) is not None:
+            return behind.sub(f" {half}", text)
+    for half, ahead in _AHEAD:
+        if ahead.search(text) is not None:
+            return " ".join(ahead.sub(rf" \1 {half}", text).split())
+    return text
+
+
+# ---- calendars -----------------------------------------------------------------------------------------------------
+
+
+def find_era(texts: Iterable[str]) -> str:
+    """The era that words beside a time name; "" where they name none.
+
+    >>> [find_era([text]) for text in ("Date (Buddhist era)", "Time (B.E.)", "تاریخ (شمسی)", "Better date")]
+    ['buddhist', 'buddhist', 'persian', '']
+    """
+    return next((era for text in texts for words, era in _ERA_WORDS if words.search(text)), "")
+
+
+def spell_common(text: str, era: str) -> str:
+    """A date of an era as one of the common calendar; raises ValueError where the era has no such day.
+
+    >>> spell_common("29/02/2567 10:00", "buddhist"), spell_common("1403/12/30", "persian")
+    ('29/02/2024 10:00', '2025/03/20')
+    >>> spell_common("2024-03-01", "persian")
+    '2024-03-01'
+    """
+    if era == BUDDHIST:
+        return _BUDDHIST_YEAR.sub(lambda found: str(int(found[1]) - _AHEAD_Y), text, count=1)
+    for pattern in _PERSIAN_DATES if era == PERSIAN else ():
+        if (found := pattern.search(text)) is not None:
+            day = read_persian(int(found["y"]), int(found["m"]), int(found["d"]))
+            sign = found["sign"]
+            order = "ymd" if found.start("y") < found.start("d") else "dmy"
+            parts = {"y": f"{day.year:04d}", "m": f"{day.month:02d}", "d": f"{day.day:02d}"}
+            return text[: found.start()] + sign.join(parts[part] for part in order) + text[found.end() :]
+    return text
+
+
+def read_persian(year: int, month: int, day: int) -> date:
+    """A day of the solar calendar of Iran, by its cycle of 33 years, which holds for the years 1178 to 1633.
+
+    >>> read_persian(1403, 1, 1), read_persian(1404, 1, 1), read_persian(1404, 10, 22)
+    (datetime.date(2024, 3, 20), datetime.date(2025, 3, 21), datetime.date(2026, 1, 12))
+
+    Raises:
+        ValueError: there is no such day.
+    """
+    if not (1178 <= year <= 1633 and 1 <= month <= 12 and 1 <= day <= (31 if month < 7 else 30)):
+        raise ValueError(f"{year}-{month}-{day} is no day of the Persian calendar")
+    before = 31 * (month - 1) if month < 7 else 186 + 30 * (month - 7)
+    begin, following = _begin_persian(year), _begin_persian(year + 1)
+    if before + day > following - begin:
+        raise ValueError(f"{year}-{month}-{day} is no day of the Persian calendar")
+    return date.fromordinal(begin + before + day - 1)
+
+
+def _begin_persian(year: int) -> int:
+    cycle = year + 1595
+    return 365 * cycle + cycle // 33 * 8 + (cycle % 33 + 3) // 4 - 356_032
+
+
+# ---- counts --------------------------------------------------------------------------------------------------------
+
+
+class Count(NamedTuple):
+    """What a number counts: its unit, a key of `COUNTS`, "" where nothing says it; from when; whether in GPS time."""
+
+    unit: str
+    since: datetime
+    clock: str = ""
+
+
+def find_count(text: str) -> Count | None:
+    """What the words beside a number say that it counts; None where they name no beginning.
+
+    >>> find_count("s since 1904-01-01").since.year, find_count("sec_j2000").unit, find_count("gps_seconds").clock
+    (1904, 's', 'gps')
+    >>> find_count("Time"), find_count("epoch 2000").since.year, find_count("days since 1950").unit
+    (None, 2000, 'd')
+    """
+    plain = text.replace("_", " ")
+    words = [_UNIT_OF[word] for word in re.findall(r"[^\W\d]+", plain.lower()) if word in _UNIT_OF]
+    unit = words[0] if words else ""
+    known = next((at for pattern, at in _WORDS if pattern.search(plain)), None)
+    found = _FROM.search(plain) or (None if known else _BARE.search(plain))
+    if found is not None:
+        try:
+            parts = [int(part or 1) for part in found.groups()[:3]]
+            clock = [int(part or 0) for part in found.groups()[3:]]
+            return Count(unit, datetime(*parts, *clock, tzinfo=UTC))  # type: ignore[arg-type, misc]
+        except ValueError:
+            return None
+    if known is not None:
+        return Count(unit, known)
+    return Count(unit, GPS_BEGIN, GPS) if is_gps(text) else None
+
+
+def is_gps(text: str) -> bool:
+    """Whether words beside a time say that it is GPS time."""
+    plain = text.replace("_", " ")
+    return _IS_GPS.search(plain) is not None and _IS_UTC.search(plain) is None
+
+
+def read_since(text: str) -> tuple[float, datetime]:
+    """Seconds of a unit and the beginning of "UNITS since DATE", as the CF conventions write it.
+
+    >>> read_since("hours since 2020-10-31 06:00:00")[0], read_since("days since 2020-1-1T00:00:00Z")[1].isoformat()
+    (3600.0, '2020-01-01T00:00:00+00:00')
+
+    Raises:
+        LookupError: it is not of this form, or the unit is unknown.
+        ValueError: the date is none.
+    """
+    match = _SINCE.match(text)
+    word = "" if match is None else match[1]
+    unit = None if word.startswith("Ms") else _UNIT_OF.get(word.lower())  # `Ms` are megaseconds
+    if match is None or unit is None:
+        raise LookupError(text)
+    return COUNTS[unit], _read_begin(match[2], match[3] or "", match[4])
+
+
+def _read_begin(day: str, clock: str, rest: str) -> datetime:
+    text, zone = f"{day}T{clock}" if clock and not _ZONE.fullmatch(clock) else day, rest if clock else ""
+    if clock and _ZONE.fullmatch(clock):
+        zone = clock
+    match = _ZONE.fullmatch(zone.strip())
+    if match is None:
+        raise ValueError
+    begin = datetime.fromisoformat(re.sub(r"-(\d)(?=-|T|$)", r"-0\1", text))
+    if begin.tzinfo is None:
+        offset = match[1] or "+0"
+        hours, minutes = int(offset[1:3].strip(":")), int(offset[-2:]) if len(offset) > 3 else 0
+        shift = timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1)
+        begin = begin.replace(tzinfo=UTC) - shift
+    return begin.astimezone(UTC)
+
+
+# ---- times that cannot be ------------------------------------------------------------------------------------------
+
+_LATE: Final = Template("times.late", "its times end at {at}, which lies ahead of now")
+_CENTURY: Final = Template(
+    "times.century",
+    "its years have two digits, and it would have ended on {at}; write them in full where that is wrong",
+)
+_COUNT: Final = Template("times.count", "the header '{name}' counts from {at}, and {taken} was taken")
+_EARLY: Final = Template("times.early", "its times begin at {at}, before 1950")
+
+
+def doubt_span(first: datetime, last: datetime, now: datetime) -> Message | None:
+    """Why the times of a record cannot be: it ends after now, or begins before 1950; None where they can."""
+    if last - now > FUTURE_TOLERANCE:
+        return _LATE(at=Timestamp.of(last, "minute"))
+    if first < FIRST_AT:
+        return _EARLY(at=Timestamp.of(first, "minute"))
+    return None
+
+
+def doubt_century(form: str, last: datetime, now: datetime) -> Message | None:
+    """Whether years of two digits leave the century open: the record would have ended long ago."""
+    if "%y" not in form or now - last < CENTURY_MOST:
+        return None
+    return _CENTURY(at=Timestamp.of(last, "day"))
+
+
+def doubt_count(text: str, since: datetime | None, first: datetime, last: datetime, now: datetime) -> Message | None:
+    """Whether words beside a number of seconds name another beginning, from which the record would lie in the past.
+
+    Args:
+        text: the words.
+        since: what the number was taken to count from; None: 1970.
+        first: begin of the record as it was read.
+        last: its end.
+        now: the present instant.
+    """
+    said, taken = find_count(text), since or EPOCH
+    if said is None or abs(said.since - taken) < timedelta(days=1):
+        return None
+    if doubt_span(first + (said.since - taken), last + (said.since - taken), now) is not None:
+        return None
+    return _COUNT(name=text, at=Timestamp.of(said.since, "day"), taken=Timestamp.of(taken, "day"))

@@ -1,0 +1,221 @@
+"""Heads of a table: a line that repeats or resembles the names of the columns ends a part, and begins another.
+
+Loggers that get a new program, and people who put files one behind the other, leave such lines. A part with the same
+names in another order is read by its own head; one whose head says anything else is refused with its line.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from forecasting.message import TEXT_OF, Figure, NameList, Template
+from monitor.errors import ConfigError
+from monitor.ingest.text.cells import is_number, is_plain, is_time
+
+Cells = Sequence[Any]
+Numbered = tuple[int, Cells]
+"""The number of a line, and its cells."""
+
+HEAD_MOST: Final = 30  # lines of a head, and lines without data that are held back until it is known what they are
+WORDS_LEAST: Final = 3  # words side by side that are names though they resemble none
+RESEMBLE: Final = 0.5  # share of the cells that are names
+ANNOTATION: Final = re.compile(r"#(?:group|datatype|default|constant|timezone|dateTime|concat)\b", re.IGNORECASE)
+_TOA5: Final = "TOA5"
+_IN_BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
+_DATE: Final = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}")
+_OTHER: Final = Template(
+    "file.head.names",
+    "line {n} begins another part of the file with other columns ({names}): cut the file there, and read each part in "
+    "by itself",
+)
+_SAYS: Final = Template(
+    "file.head.says",
+    "line {n} begins another part of the file, and its head says '{text}', which that of the first does not: cut the "
+    "file there, and read each part in by itself",
+)
+
+
+def refuse_part(file: str, line: int, text: str) -> ConfigError:
+    """That a line begins a part of a file whose head says anything else than the first."""
+    return ConfigError(TEXT_OF(name=file, text=_SAYS(n=Figure(line, "d"), text=" ".join(text.split())[:80])))
+
+
+def is_annotation(cells: Cells) -> bool:
+    """Whether a line is one of those that databases write above the names: types, groups and defaults of columns."""
+    return bool(cells) and isinstance(cells[0], str) and ANNOTATION.match(cells[0]) is not None
+
+
+def names_rise(cells: Cells) -> bool:
+    """Whether a line names columns by rising numbers, such as depths, behind a word for the time."""
+    texts = [_text(cell) for cell in cells]
+    while texts and not texts[-1]:
+        texts.pop()
+    numbers = [text.replace(",", ".") for text in texts[1:]]
+    if len(numbers) < 2 or not all(is_number(text) for text in numbers) or is_plain(texts[0]):
+        return False
+    try:
+        values = [float(text) for text in numbers]
+    except ValueError:
+        return False
+    return all(a < b for a, b in pairwise(values))
+
+
+def list_early(skipped: Sequence[Numbered], first: Cells) -> list[Numbered]:
+    """Rows of data among the lines before the names: like the first row below them, or like the line beside them."""
+    kinds = [_tell_kinds(cells) for _, cells in skipped]
+    usual, wide = _tell_kinds(first), {"time", "number"}
+    beside = [None, *kinds, None]
+    return [
+        one for k, one in enumerate(skipped)
+        if len(kinds[k]) > 1 and wide <= {*kinds[k]} and kinds[k] in (usual, beside[k], beside[k + 2])
+    ]  # fmt: skip
+
+
+def _tell_kinds(cells: Cells) -> tuple[str, ...]:
+    """What the cells of a line are."""
+    texts = [_text(cell) for cell in cells]
+    while texts and not texts[-1]:
+        texts.pop()
+    return tuple("number" if is_number(t) else "time" if is_time(t) else "text" for t in texts)
+
+
+class Heads:
+    """The head of a table, by which later lines are known again."""
+
+    def __init__(self, file: str, names: Cells, above: Iterable[Cells] = (), below: Iterable[Cells] = ()) -> None:
+        self.file = file
+        self.names = [_text(cell) for cell in names]
+        self.below = [[_text(cell) for cell in row] for row in below]
+        self.above = [[_text(cell) for cell in row] for row in above]
+        self._known = frozenset(filter(None, self.names))
+        self._plain = frozenset(filter(None, map(_strip, self.names)))
+        self._heads = self._known | {_TOA5}
+        self._at = 0  # where the last row of data had its first number or time
+
+    def follow(self, rows: Iterable[Numbered]) -> Iterator[Numbered]:
+        """The rows of all parts, each in the order of the first.
+
+        Raises:
+            ConfigError: a part has other columns, units or zones than the first.
+        """
+        held: list[Numbered] = []
+        order: list[int] | None = None
+        has_head = False
+        for line, cells in rows:
+            if self._is_data(cells):
+                if held:
+                    order, left = self._turn(held, order)
+                    yield from left
+                    held, has_head = [], False
+                yield line, cells if order is None else _arrange(cells, order)
+            elif held or any(map(_text, cells)):
+                held.append((line, cells))
+                has_head |= self._is_head(cells)
+                if len(held) > HEAD_MOST and has_head:
+                    order, left = self._turn(held, order)
+                    held, has_head = left, False
+                elif len(held) > HEAD_MOST:
+                    yield held.pop(0)
+            else:
+                yield line, cells
+        # without rows below it a line is a repeated head, or the end of the file, which the gate refuses
+        yield from (one for one in held if not self._is_known(one[1]))
+
+    def _turn(self, held: list[Numbered], order: list[int] | None) -> tuple[list[int] | None, list[Numbered]]:
+        """The order of the columns from here on, and the lines that are of no head."""
+        heads = [k for k, (_, cells) in enumerate(held) if self._is_head(cells)]
+        if not heads:
+            return order, [one for one in held if not self._is_known(one[1])]
+        at = max((k for k in heads if self._resembles(held[k][1])), default=heads[0])
+        line, cells = held[at]
+        texts = [_text(cell) for cell in cells]
+        while texts and not texts[-1] and len(texts) > len(self.names):
+            texts.pop()
+        said, known = ([text.casefold() for text in row] for row in (texts, self.names))
+        if sorted(said) != sorted(known) or (len(set(said)) < len(said) and said != known):
+            raise self._refuse(_OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts)))))
+        order = None if said == known else [said.index(name) for name in known]
+        after = [one for one in held[at + 1 :] if any(map(_text, one[1]))]
+        for k, (number, below) in enumerate(after):
+            told = [_text(cell) for cell in (below if order is None else _arrange(below, order))]
+            if not (k < len(self.below) and _is_same(told, self.below[k])):
+                raise self._refuse(_SAYS(n=Figure(number, "d"), text=" ".join(filter(None, told))))
+        for number, above in held[:at]:
+            told = [_text(cell) for cell in above]
+            if any(told) and not self._is_known(above) and not _is_same_but_for_days(told, self.above):
+                raise self._refuse(_SAYS(n=Figure(number, "d"), text=" ".join(filter(None, told))))
+        return order, []
+
+    def _refuse(self, why: str) -> ConfigError:
+        return ConfigError(TEXT_OF(name=self.file, text=why))
+
+    def _is_data(self, cells: Cells) -> bool:
+        """Whether a line is none of a head: it has a number or a time, and few of the names."""
+        first = cells[0] if cells else None
+        if isinstance(first, str):
+            likely = cells[self._at] if self._at < len(cells) else None
+            if isinstance(likely, str) and likely[:1].isdigit() and first.strip() not in self._heads:
+                return True  # as nearly every row
+            if first.strip() == _TOA5 or is_annotation(cells):
+                return False
+        said = self._known.intersection(cell.strip() for cell in cells if isinstance(cell, str))
+        if said and len(said) >= RESEMBLE * len(self._known):
+            return False
+        for k, cell in enumerate(cells):
+            text = _text(cell)
+            if (cell is not None and not isinstance(cell, str)) or (text and (is_number(text) or is_time(text))):
+                self._at = k
+                return True
+        return False
+
+    def _is_head(self, cells: Cells) -> bool:
+        texts = [text for cell in cells if (text := _text(cell))]
+        if len(texts) < min(2, len(self._known)) or texts[0] == _TOA5 or is_annotation(cells):
+            return False
+        has_unit = any(map(_IN_BRACKETS.search, texts))
+        is_full = len(texts) == len(set(texts)) >= max(2 if has_unit else WORDS_LEAST, sum(map(bool, self.names)))
+        return self._resembles(cells) or (is_full and not self._is_known(cells))
+
+    def _resembles(self, cells: Cells) -> bool:
+        """Whether half of the cells of a line are names of the columns, in whatever unit."""
+        texts = [text for cell in cells if (text := _text(cell))]
+        said = sum(text in self._known or _strip(text) in self._plain for text in texts)
+        return said >= RESEMBLE * max(len(texts), min(len(self._known), 2))
+
+    def _is_known(self, cells: Cells) -> bool:
+        """Whether a line stands in the first head as it is."""
+        told = [_text(cell) for cell in cells]
+        return (
+            (bool(told) and told[0] == _TOA5)
+            or is_annotation(cells)
+            or any(_is_same(told, one) for one in (self.names, *self.above, *self.below))
+        )
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else " ".join(str(cell).split())
+
+
+def _strip(name: str) -> str:
+    """A name without its unit and its signs."""
+    return re.sub(r"[\W_]+", "", _IN_BRACKETS.sub("", name)).casefold()
+
+
+def _is_same(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether lines are the same but for empty cells at their end."""
+    wide = max(len(one), len(other))
+    return [*one, *[""] * (wide - len(one))] == [*other, *[""] * (wide - len(other))]
+
+
+def _is_same_but_for_days(told: Sequence[str], above: Iterable[Sequence[str]]) -> bool:
+    """Whether a line is one of the first head with another day: when each part was written."""
+    text = " ".join(told)
+    if _DATE.search(text) is None:
+        return False
+    bare = re.sub(r"\d+", "0", text)
+    return any(re.sub(r"\d+", "0", " ".join(one)) == bare for one in above)
+
+
+def _arrange(cells: Cells, order: Sequence[int]) -> Cells:
+    return [*(cells[k] if k < len(cells) else None for k in order), *cells[len(order) :]]

@@ -1,0 +1,168 @@
+"""Every reader of files meets the traps of heads and instants: what cannot be is asked about and never stored unasked.
+
+A new reader is walked without being asked; one without its traps fails by name.
+"""
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+import h5py
+import pytest
+from scipy.io import netcdf_file
+
+from monitor.cli.main import run_verb
+from monitor.ingest.files.readers import READERS, Content
+from monitor.worker import compute
+from tests.contract.test_readers import MAPPING, ORIGIN, stored
+from tests.data.file_server import run_here
+
+PAST = datetime(2024, 3, 1, 6, tzinfo=UTC)
+AHEAD = datetime.now(UTC).replace(month=1, day=5, hour=6, minute=0, second=0, microsecond=0) + timedelta(days=800)
+EARLY = datetime(1940, 3, 1, 6, tzinfo=UTC)
+COUNT = 6
+RTKLIB = (
+    "%  {}  latitude(deg) longitude(deg) height(m) Q ns sdn(m) sde(m) sdu(m) sdne(m) sdeu(m) sdun(m) age(s) ratio\n"
+)
+POINTS = "time,point,latitude,longitude,value\n"
+PID = "pid,latitude,longitude,height_ortho"
+
+
+def lay_rtklib(days):
+    rows = "".join(f"{at:%Y/%m/%d %H:%M:%S}.000 46.2 8.9 1410.1 1 8 .0003 .0002 .001 0 0 0 0 9\n" for at in days)
+    return RTKLIB.format("UTC") + rows
+
+
+def lay_egms(days):
+    head = ",".join([PID, *(f"{at:%Y%m%d}" for at in days)])
+    rows = (",".join([f"p{k},46.{k},8.0,900", *(str(n + k) for n in range(COUNT))]) for k in range(2))
+    return "\n".join([head, *rows, ""])
+
+
+def lay_grid(days):
+    out = io.BytesIO()
+    with netcdf_file(out, "w") as file:
+        for name, given, said in (
+            ("time", [(at - PAST) / timedelta(hours=1) for at in days], f"hours since {PAST:%Y-%m-%d %H:%M:%S}"),
+            ("lat", [-60.0, 0.0, 60.0], "degrees_north"), ("lon", [-120.0, -60.0, 0.0, 60.0, 120.0], "degrees_east"),
+        ):  # fmt: skip
+            file.createDimension(name, len(given))
+            file.createVariable(name, "d", (name,))[:] = given
+            file.variables[name].units = said
+        file.createVariable("tp", "f", ("time", "lat", "lon"))[:] = 1.0
+        file.variables["tp"].units = "mm"
+        file.flush()
+        return out.getvalue()
+
+
+def lay_mintpy(days):
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        file["timeseries"] = [[[0.001 * k]] for k in range(COUNT)]
+        file["date"] = [f"{at:%Y%m%d}".encode() for at in days]
+        file.attrs.update({"X_FIRST": "8.9", "Y_FIRST": "46.2", "X_STEP": "0.001", "Y_STEP": "-0.001", "UNIT": "m"})
+    return out.getvalue()
+
+
+def spell_rows(head, line):
+    return lambda days: head + "".join(line(at, k) for k, at in enumerate(days))
+
+
+# reader -> what lays a file of so many days, what must be said of it, and a head that says something else
+TRAPS = MappingProxyType({
+    "long": (
+        spell_rows("time,station,quantity,value\n",
+                   lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},G1,displacement_mm,{k}.4\n"),
+        (), "time,station,quantity,sigma\n",
+    ),
+    "wide": (
+        spell_rows("Date;G1/mm\n", lambda at, k: f"{at:%Y-%m-%dT%H:%M:%S};{k}.4\n"),
+        ("--mapping", "m.toml"), "Date;G1/cm\n",
+    ),
+    "gnss": (
+        spell_rows("site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) "
+                   "_ant(m) sig_e(m) sig_n(m) sig_u(m) __corr_en __corr_eu __corr_nu\n",
+                   lambda at, k: f"G001 {at:%y%b%d}".upper() + f" 2024.1 61100 2408 0 8.9 4 .0{k} 5 .002 6 .004 .1 "
+                                 ".001 .001 .003 0 0 0\n"),
+        (), "site sec-J2000 __MJD year mm dd doy s-day ___e-ref(m) ___n-ref(m) ___v-ref(m)\n",
+    ),
+    "rtklib": (lay_rtklib, ("--station", "P1"), RTKLIB.format("GPST")),
+    "egms": (lay_egms, (), f"{PID},20240301,20240302\n"),
+    "insar-points": (
+        spell_rows(POINTS, lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},p1,46.0,8.0,-{k}.4\n"),
+        ("--set", "desc", "--direction", "los-towards", "--unit", "mm"), "time,point,longitude,value\n",
+    ),
+    "grid": (lay_grid, ("--quantity", "rain"), None),  # one array: it has no lines
+    "insar-grid": (lay_grid, ("--set", "desc", "--direction", "los-towards"), None),
+    "mintpy": (lay_mintpy, (), None),
+})  # fmt: skip
+ALL = pytest.mark.parametrize("name", READERS)
+OF_LINES = pytest.mark.parametrize("name", [n for n in READERS if n not in TRAPS or TRAPS[n][2] is not None])
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compute, "run", run_here)
+    assert run_verb(["sites", "init", "bench"]) == 0
+    assert run_verb(["db", "upgrade"]) == 0
+    Path("m.toml").write_text(MAPPING)
+    with next(Path().rglob("bench.toml")).open("a") as site:
+        site.write(ORIGIN)
+    return tmp_path
+
+
+def list_days(begin):
+    return [begin + timedelta(days=k) for k in range(COUNT)]
+
+
+def lay(name, content):
+    path = Path(f"EGMS_L2b_a{READERS[name].suffixes[0]}")
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def read_in(name, path, *more):
+    return run_verb(["ingest", str(path), "--site", "bench", "--format", name, *TRAPS[name][1], *more])
+
+
+def test_every_reader_has_its_traps():
+    assert set(TRAPS) == set(READERS)
+
+
+@ALL
+def test_a_record_of_the_past_is_stored_without_a_question(name, here, capsys):
+    assert read_in(name, lay(name, TRAPS[name][0](list_days(PAST)))) == 0, capsys.readouterr().err
+    assert stored() >= COUNT
+
+
+@ALL
+@pytest.mark.parametrize("begin", [AHEAD, EARLY], ids=["ahead of now", "before 1950"])
+def test_a_record_that_cannot_be_is_never_stored_unasked(name, begin, here, capsys):
+    path = lay(name, TRAPS[name][0](list_days(begin)))
+    assert read_in(name, path) in {1, 4}
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert any(word in said for word in ("ahead of now", "before 1950", "future", "before 1981")), said
+    assert stored() == 0
+    if READERS[name].content is Content.READINGS and begin is AHEAD:
+        assert read_in(name, path, "--accept-times", "--accept-units") == 0, capsys.readouterr().err
+        assert stored() >= COUNT
+
+
+@OF_LINES
+def test_the_same_head_again_loses_no_row_and_refuses_none(name, here, capsys):
+    content = TRAPS[name][0](list_days(PAST))
+    head, *rows = content.splitlines(keepends=True)
+    half = len(rows) // 2
+    assert read_in(name, lay(name, "".join([head, *rows[:half], head, *rows[half:]]))) == 0, capsys.readouterr().err
+    assert stored() >= COUNT
+
+
+@OF_LINES
+def test_a_part_with_another_head_is_refused_with_its_line(name, here, capsys):
+    content = TRAPS[name][0](list_days(PAST))
+    _, *rows = content.splitlines(keepends=True)
+    assert read_in(name, lay(name, content + TRAPS[name][2] + "".join(rows))) == 1
+    assert f"line {len(rows) + 2} begins another part" in capsys.readouterr().err

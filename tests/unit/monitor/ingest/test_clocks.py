@@ -1,0 +1,273 @@
+"""What times of files count, however they are spelled: eras, beginnings, halves of the day; and what cannot be."""
+
+import random
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.cli.forecast.curve_file import read_curve
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.files.lines import open_wide
+from monitor.ingest.files.mapping import TimeRule, load_mapping
+from monitor.ingest.files.reader import Said
+from monitor.ingest.guess.guess import guess
+from monitor.ingest.guess.look import look_at
+from monitor.ingest.guess.preview import AskedTable
+from monitor.ingest.guess.preview import understand as understand_in_worker
+from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.text import clocks
+from monitor.ingest.text.clocks import doubt_span, find_count, read_persian, spell_common, tidy_time
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+BEGIN = datetime(2025, 2, 13, 5)
+HOURS = tuple(BEGIN + timedelta(hours=k) for k in range(60))
+BLANKS = ("\u202f", "\u00a0", "\u2009", "\u3000", "  ", "\u200e ", " \u200b")
+HALVES = MappingProxyType({
+    "AM": ("AM", "am", "a.m.", "a. m.", "A.M.", "a.\u202fm.", "上午", "午前", "오전", "vorm.", "π.μ.", "ص"),
+    "PM": ("PM", "pm", "p.m.", "p. m.", "P.M.", "p.\u00a0m.", "下午", "午後", "오후", "nachm.", "μ.μ.", "م"),
+})  # fmt: skip
+
+
+def lay(path, head, spell, more=""):
+    path.write_text(head + "\n" + "".join(f"{spell(at)};{k}.5{more}\n" for k, at in enumerate(HOURS)), encoding="utf-8")
+    return look_at(path)
+
+
+def read_times(look, answers, now=NOW):
+    """The instants as a mapping that was written and read again has them."""
+    found = guess(look, {"zone": "UTC"} | answers, now)
+    assert not found.questions, found.questions
+    written = look.path.with_suffix(".toml")
+    written.write_text(spell_mapping(found.mapping, look.path.name), encoding="utf-8")
+    with open_wide(look.path, Said(load_mapping(written))) as lines:
+        return [row["time"].astimezone(UTC) for line in lines for row, error in line.rows if error is None]
+
+
+# ---- spelling --------------------------------------------------------------------------------------------------------
+
+
+@given(st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)), st.randoms())
+def test_every_blank_and_every_half_of_the_day_is_read(at, rng):
+    half = rng.choice(HALVES[f"{at:%p}"])
+    clock = f"{at:%I:%M}" if rng.random() < 0.5 else f"{int(f'{at:%I}')}:{at:%M}"
+    blank = rng.choice(BLANKS)
+    text = f"{at:%d/%m/%Y}{rng.choice(('', ','))}{blank}" + (
+        f"{half}{rng.choice(('', ' '))}{clock}" if rng.random() < 0.3 and len(half) < 4 else f"{clock}{blank}{half}"
+    )
+    assert TimeRule(("t",), "%d/%m/%Y %I:%M %p").read_naive(text) == at.replace(second=0, microsecond=0)
+
+
+@given(st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)))
+def test_what_was_read_before_is_spelled_as_before(at):
+    for form in ("%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M", "%Y-%m-%dT%H:%M:%S.%f", "%b %d, %Y %H:%M", "%d-%b-%y", "%H%M"):
+        assert tidy_time(at.strftime(form)) == at.strftime(form)
+
+
+@pytest.mark.parametrize("digits", [3, 6, 7, 9])
+@pytest.mark.parametrize("mark", [".", ","])
+def test_micro_and_nanoseconds_are_read_to_the_microsecond(tmp_path, digits, mark):
+    part = f"{mark}{'250000000'[:digits]}"
+    look = lay(tmp_path / "f.csv", "Time;Crack 1 (mm)", lambda at: f"{at:%d.%m.%Y %H:%M:%S}{part}")
+    assert read_times(look, {})[0] == BEGIN.replace(tzinfo=UTC, microsecond=250_000)
+    assert TimeRule(("t",)).read(f"2025-02-13T05:00:00{part}z") == BEGIN.replace(tzinfo=UTC, microsecond=250_000)
+
+
+@pytest.mark.parametrize(("unit", "per_s"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
+def test_numbers_since_1970_are_known_by_their_size(tmp_path, unit, per_s):
+    count = lambda at: f"{int(at.replace(tzinfo=UTC).timestamp() * per_s)}"  # noqa: E731
+    look = lay(tmp_path / "f.csv", "epoch;Crack 1 (mm)", count)
+    assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
+
+
+def test_a_pattern_with_a_comma_of_its_own_is_still_read():
+    assert TimeRule(("t",), "%m/%d/%Y, %H:%M").read_naive("2/13/2025, 05:00") == BEGIN
+
+
+# ---- eras ------------------------------------------------------------------------------------------------------------
+
+
+def to_persian(at):
+    year = at.year - 621
+    while read_persian(year, 1, 1) > at.date():
+        year -= 1
+    day = (at.date() - read_persian(year, 1, 1)).days
+    month, rest = divmod(day, 31) if day < 186 else (6 + (day - 186) // 30, (day - 186) % 30)
+    return f"{year}/{month + 1:02d}/{rest + 1:02d} {at:%H:%M}"
+
+
+ERAS = MappingProxyType({
+    "Buddhist era": lambda at: f"{at:%d/%m/}{at.year + 543} {at:%H:%M}", "Persian calendar": to_persian,
+})  # fmt: skip
+WORDS = MappingProxyType({
+    "Buddhist era": ("Date (B.E.)", "วันที่ (พ.ศ.)"), "Persian calendar": ("تاریخ شمسی", "Jalali date"),
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("begin", [datetime(2024, 2, 27, 5), datetime(2025, 4, 20), datetime(2025, 3, 18)])
+def test_an_era_is_asked_about_and_believed_where_words_beside_the_time_name_it(tmp_path, era, begin, monkeypatch):
+    monkeypatch.setattr("tests.unit.monitor.ingest.test_clocks.HOURS", [begin + timedelta(hours=k) for k in range(200)])
+    right = [(begin + timedelta(hours=k)).replace(tzinfo=UTC) for k in range(200)]
+    for head in WORDS[era]:
+        assert read_times(lay(tmp_path / "f.csv", f"{head};Crack 1 (mm)", ERAS[era]), {}) == right
+    look = lay(tmp_path / "f.csv", "Date;Crack 1 (mm)", ERAS[era])
+    questions = {q.key: q for q in guess(look, {"zone": "UTC"}, NOW).questions}
+    assert era in questions["times"].choices
+    assert read_times(look, {"times": era}) == right
+
+
+def test_the_calendar_of_iran_begins_its_years_at_the_equinox():
+    """Nowruz as the calendar centre of the University of Tehran published it."""
+    first = {1375: (1996, 3, 20), 1379: (2000, 3, 20), 1399: (2020, 3, 20), 1400: (2021, 3, 21), 1403: (2024, 3, 20),
+             1404: (2025, 3, 21), 1408: (2029, 3, 20)}  # fmt: skip
+    for year, day in first.items():
+        assert read_persian(year, 1, 1).timetuple()[:3] == day
+    for bad in ("1404/12/30", "1404/13/01", "1403/07/31"):
+        with pytest.raises(ValueError, match="no day of the Persian calendar"):
+            spell_common(bad, "persian")
+
+
+# ---- beginnings ------------------------------------------------------------------------------------------------------
+
+J2000 = datetime(2000, 1, 1, 12)
+BEGINNINGS = MappingProxyType({
+    "sec_j2000": (1.0, J2000), "Seconds past J2000": (1.0, J2000),
+    "seconds since 2000-01-01": (1.0, datetime(2000, 1, 1)),
+    "time [s since 1904-01-01]": (1.0, datetime(1904, 1, 1)), "LabVIEW time": (1.0, datetime(1904, 1, 1)),
+    "days_since_1950_01_01": (86400.0, datetime(1950, 1, 1)),
+    "hours since 2024-12-31 12:00": (3600.0, datetime(2024, 12, 31, 12)),
+    "minutes since 2001-01-01": (60.0, datetime(2001, 1, 1)), "timestamp (ms since 2000)": (1e-3, datetime(2000, 1, 1)),
+    "Zeit (Tage seit 1900-01-01)": (86400.0, datetime(1900, 1, 1)),
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("head", BEGINNINGS)
+def test_a_beginning_beside_the_time_is_believed(tmp_path, head):
+    one, since = BEGINNINGS[head]
+    look = lay(tmp_path / "f.csv", f"{head};Crack 1 (mm)", lambda at: f"{(at - since).total_seconds() / one:.9f}")
+    read = read_times(look, {})
+    assert max(abs(a - b.replace(tzinfo=UTC)) for a, b in zip(read, HOURS, strict=True)) < timedelta(milliseconds=2)
+
+
+def test_without_its_words_a_beginning_would_be_another(monkeypatch, tmp_path):
+    monkeypatch.setattr(clocks, "_WORDS", ())
+    monkeypatch.setattr(clocks, "_FROM", clocks.re.compile("(?!)()()()()()"))
+    monkeypatch.setattr(clocks, "_BARE", clocks.re.compile("(?!)()()()"))
+    look = lay(tmp_path / "f.csv", "sec_j2000;Crack 1 (mm)", lambda at: f"{(at - J2000).total_seconds():.0f}")
+    assert read_times(look, {})[0].year == 1995, "the property can fail"
+
+
+def test_gps_time_is_turned_into_utc(tmp_path):
+    begin = datetime(1980, 1, 6)
+    look = lay(tmp_path / "f.csv", "gps_seconds;Crack 1 (mm)", lambda at: f"{(at - begin).total_seconds() + 18:.0f}")
+    assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
+    look = lay(tmp_path / "f.csv", "GPST;Crack 1 (mm)", lambda at: f"{at + timedelta(seconds=18):%Y-%m-%d %H:%M:%S}")
+    assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
+    look = lay(tmp_path / "f.csv", "GPS time (UTC);Crack 1 (mm)", lambda at: f"{at:%Y-%m-%d %H:%M:%S}")
+    assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
+
+
+def test_seconds_that_end_ahead_of_now_are_asked_about(tmp_path):
+    begin = datetime(1904, 1, 1)
+    look = lay(tmp_path / "f.csv", "time;Crack 1 (mm)", lambda at: f"{(at - begin).total_seconds():.0f}")
+    (question,) = guess(look, {}, NOW).questions
+    assert (question.key, "since 1904" in question.choices) == ("times", True)
+    assert "lie ahead of now" in question.text
+    assert read_times(look, {"times": "since 1904"}) == [at.replace(tzinfo=UTC) for at in HOURS]
+
+
+@pytest.mark.parametrize("text", ["Rain since 2020 (mm)", "GPS antenna rise [mm]", "Pegel H 2000 [m]", "Crack (mm)"])
+def test_words_of_other_columns_are_no_beginning(tmp_path, text):
+    path = tmp_path / "f.csv"
+    path.write_text(f"Time;{text}\n" + "".join(f"{at:%Y-%m-%d %H:%M};{k}\n" for k, at in enumerate(HOURS)))
+    found = guess(look_at(path), {"zone": "UTC", "quantity": "rain", "unit": "mm", "quantity:m": "water_level"}, NOW)
+    assert dict(found.facts)["time"].startswith("Time (")
+
+
+def test_a_workbook_that_counts_from_1904_is_believed(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    path = tmp_path / "book.xlsx"
+    book = openpyxl.Workbook()
+    book.epoch = openpyxl.utils.datetime.CALENDAR_MAC_1904
+    sheet = book.active
+    sheet.append(["Date", "Crack 1 [mm]"])
+    days = [BEGIN.replace(hour=0) + timedelta(days=k) for k in range(40)]
+    for k, at in enumerate(days):
+        sheet.append([(at - datetime(1904, 1, 1)).days, k + 0.5])
+    book.save(path)
+    assert read_times(look_at(path), {}) == [at.replace(tzinfo=UTC) for at in days]
+    mapping = '[time]\ncolumn = "Date"\nformat = "excel"\nzone = "UTC"\n[[column]]\nname = "Crack 1 [mm]"\n'
+    (tmp_path / "m.toml").write_text(f'{mapping}station = "C1"\nquantity = "crack_opening"\nunit = "mm"\n')
+    with open_wide(path, Said(load_mapping(tmp_path / "m.toml"))) as lines:
+        assert next(lines).rows[0][0]["time"] == days[0].replace(tzinfo=UTC)
+
+
+# ---- what cannot be --------------------------------------------------------------------------------------------------
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)), st.timedeltas(timedelta(0), timedelta(days=4000)))
+def test_a_record_is_doubted_where_it_ends_after_now_or_begins_before_1950(first, length):
+    first, last = first.replace(tzinfo=UTC), first.replace(tzinfo=UTC) + length
+    cannot_be = first < datetime(1950, 1, 1, tzinfo=UTC) or last > NOW + timedelta(minutes=5)
+    assert (doubt_span(first, last, NOW) is not None) == cannot_be
+
+
+@pytest.mark.parametrize("years", [5, 543, -100])
+@pytest.mark.parametrize("spelled", ["%Y-%m-%d %H:%M", "%d/%m/%Y %H:%M", "%Y-%m-%dT%H:%M:%SZ"])
+def test_times_that_cannot_be_are_asked_about_by_the_command_line_and_on_the_page(tmp_path, years, spelled):
+    look = lay(tmp_path / "f.csv", "Time;Crack 1 (mm)", lambda at: at.replace(year=at.year + years).strftime(spelled))
+    for questions in (
+        guess(look, {"zone": "UTC"}).questions,
+        understand_in_worker(AskedTable(str(look.path), "f.csv", {"zone": "UTC"}, is_new=False)).questions,
+    ):
+        (question,) = questions
+        assert (question.key, question.choices[-1]) == ("times", "as they are")
+    assert not guess(look, {"zone": "UTC", "times": "as they are"}).questions
+
+
+def test_a_zone_that_puts_the_end_of_a_record_ahead_of_now_is_asked_about(tmp_path):
+    look = lay(tmp_path / "f.csv", "Time;Crack 1 (mm)", lambda at: f"{at:%Y-%m-%d %H:%M}")
+    now = (HOURS[-1] - timedelta(hours=1)).replace(tzinfo=UTC)
+    assert [q.key for q in guess(look, {"zone": "UTC"}, now).questions] == ["times"]
+    assert not guess(look, {"zone": "Etc/GMT-2"}, now).questions
+
+
+@pytest.mark.parametrize("text", ["26-01-12", "12-01-26", "26/1/12", "126-01-12"])
+def test_a_year_of_two_digits_is_no_year_of_our_era(tmp_path, text):
+    path = tmp_path / "curve.csv"
+    path.write_text("time,disp\n" + f"{text},1\n" * 9)
+    with pytest.raises(PayloadError, match="is not of the form"):
+        read_curve(path, "displacement")
+    with pytest.raises(PayloadError, match="is not of the form"):
+        TimeRule(("t",)).read_naive(text)
+
+
+def test_times_of_a_curve_that_cannot_be_are_said(tmp_path):
+    path = tmp_path / "curve.csv"
+    rows = (f"{at.replace(year=2094):%Y-%m-%dT%H:%M:%SZ},{k}\n" for k, at in enumerate(HOURS))
+    path.write_text("".join(["time,disp\n", *rows]))
+    notes = read_curve(path, "displacement").notes
+    assert any("can the times be right? its times end at 2094" in note for note in notes)
+
+
+def test_words_that_gainsay_a_mapping_are_a_doubt():
+    first, last = (datetime(1993, 1, d, tzinfo=UTC) for d in (1, 9))
+    assert clocks.doubt_count("seconds since 2000-01-01", None, first, last, NOW) is not None
+    late = datetime(2025, 1, 1, tzinfo=UTC)
+    assert clocks.doubt_count("GPS time", None, late, NOW, NOW) is None, "it counts from 1970"
+    assert find_count("Time") is None
+
+
+def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path):
+    rng = random.Random(5)
+    signs = [*"0123456789/:. -TzZapm", *BLANKS, "พ", "下", "٣", "\u202e"]
+    for k in range(60):
+        path = tmp_path / f"{k}.csv"
+        cells = ["".join(rng.choices(signs, k=rng.randint(1, 24))) for _ in range(20)]
+        path.write_text("Time;Crack 1 (mm)\n" + "".join(f"{c};{n}.5\n" for n, c in enumerate(cells)), encoding="utf-8")
+        with suppress(ConfigError):  # nothing else may come
+            guess(look_at(path), {"zone": "UTC", "dates": "day first"}, NOW)

@@ -1,0 +1,201 @@
+"""A line that repeats or resembles the names ends a part: each part is read by its own head, or the file is refused."""
+
+import random
+from datetime import datetime, timedelta
+
+import pytest
+
+from monitor.cli.forecast.curve_file import read_curve
+from monitor.errors import ConfigError
+from monitor.ingest.files.lines import open_long, open_wide
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reader import Said
+from monitor.ingest.guess.guess import guess
+from monitor.ingest.guess.look import look_at
+from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.text import heads
+
+BEGIN = datetime(2025, 4, 1)
+NAMES = ("Time (UTC)", "Crack C1 (mm)", "Piezo P1 (kPa)", "Rain R1 (mm)")
+
+
+def times(count, begin=0):
+    return [f"{BEGIN + timedelta(hours=begin + k):%Y-%m-%d %H:%M}" for k in range(count)]
+
+
+def draw(seed):
+    """A table of several parts, each with the columns in an order of its own, and its rows by name."""
+    rng = random.Random(seed)
+    mark = rng.choice(",;\t")
+    lines, rows = [], []
+    for part in range(rng.randint(2, 4)):
+        order = [*NAMES] if part == 0 or rng.random() < 0.3 else rng.sample(NAMES, len(NAMES))
+        lines += [""] * (part > 0 and rng.random() < 0.3) + [mark.join(order)]
+        for at in times(rng.randint(8, 20), 100 * part):
+            row = dict(zip(NAMES, (at, *(f"{rng.uniform(0, 50):.2f}" for _ in NAMES[1:])), strict=True))
+            rows.append(row)
+            lines.append(mark.join(row[name] for name in order))
+    return "\n".join([*lines, ""]), rows
+
+
+def read_all(path, mapping):
+    with open_wide(path, Said(mapping)) as lines:
+        return [judged for line in lines for judged in line.rows]
+
+
+def tell(path):
+    found = guess(look_at(path), {})
+    assert not found.questions, found.questions
+    written = path.with_suffix(".toml")
+    written.write_text(spell_mapping(found.mapping, path.name), encoding="utf-8")
+    mapping = load_mapping(written)
+    rows = read_all(path, mapping)
+    assert not [error for _, error in rows if error is not None]
+    by_time = {}
+    for row, _ in rows:
+        by_time.setdefault(row["time"].strftime("%Y-%m-%d %H:%M"), {})[row["station"]] = float(row["value"])
+    return by_time
+
+
+def expect(rows):
+    return {r[NAMES[0]]: {"C1": float(r[NAMES[1]]), "P1": float(r[NAMES[2]]), "R1": float(r[NAMES[3]])} for r in rows}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_each_part_is_read_by_its_own_head(tmp_path, seed):
+    text, rows = draw(seed)
+    path = tmp_path / "f.csv"
+    path.write_text(text)
+    assert tell(path) == expect(rows)
+
+
+def test_without_the_order_of_each_part_readings_would_be_of_the_other_quantity(tmp_path, monkeypatch):
+    monkeypatch.setattr(heads, "_arrange", lambda cells, order: cells)
+    wrong = 0
+    for seed in range(12):
+        text, rows = draw(seed)
+        path = tmp_path / "f.csv"
+        path.write_text(text)
+        try:
+            wrong += tell(path) != expect(rows)
+        except (ConfigError, AssertionError):
+            wrong += 1
+    assert wrong > 6, "the property can fail"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Time (UTC),Crack C1 (cm),Piezo P1 (kPa),Rain R1 (mm)",  # another unit
+        "Time (CET),Crack C1 (mm),Piezo P1 (kPa),Rain R1 (mm)",  # another zone
+        "Time (UTC),Crack C2 (mm),Piezo P1 (kPa),Rain R1 (mm)",  # another instrument
+        "Time (UTC),Crack C1 (mm),Piezo P1 (kPa)",
+        "Time (UTC),Crack C1 (mm),Piezo P1 (kPa),Rain R1 (mm),Tilt T1 (mrad)",
+        "Zeit,Riss,Porendruck,Regen",  # not one word of the first
+        "# exported from station B\n" + ",".join(NAMES),
+    ],
+)
+def test_a_part_with_another_head_is_refused_with_its_line(tmp_path, head):
+    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
+    (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, head, *rows, ""]))
+    with pytest.raises(ConfigError, match="line 22 begins another part of the file"):
+        guess(look_at(tmp_path / "f.csv"), {})
+
+
+TOA5 = (
+    '"TOA5","S1","CR300","77","OS","CPU:{program}","1","T"\n"TIMESTAMP","RECORD","{names[0]}","{names[1]}"\n'
+    '"TS","RN","{units[0]}","{units[1]}"\n"","","Avg","Avg"\n'
+)
+
+
+def lay_logger(path, names, units, values):
+    first = TOA5.format(program="a", names=("Crack_mm", "Pore_kPa"), units=("mm", "kPa"))
+    lines = [f'"{at}:00",{k},{k}.5,2{k % 7}.1' for k, at in enumerate(times(20))]
+    second = TOA5.format(program="b", names=names, units=units)
+    lines += [second.rstrip("\n"), *(f'"{at}:00",{k},{values(k)}' for k, at in enumerate(times(20, 100)))]
+    path.write_text(first + "\n".join([*lines, ""]))
+
+
+def test_a_logger_with_a_new_program_is_read_by_its_new_head_or_refused(tmp_path):
+    path = tmp_path / "T.dat"
+    lay_logger(path, ("Pore_kPa", "Crack_mm"), ("kPa", "mm"), lambda k: f"3{k % 7}.1,{k}.25")
+    found = guess(look_at(path), {"zone": "UTC"})
+    rows = [(row["quantity"], float(row["value"])) for row, error in read_all(path, found.mapping) if error is None]
+    assert len(rows) == 80
+    assert dict(rows[40:42]) == {"pore_pressure": 30.1, "crack_opening": 0.25}
+    lay_logger(path, ("Pore_kPa", "Crack_mm"), ("kPa", "cm"), lambda k: f"3{k % 7}.1,{k}.25")
+    with pytest.raises(ConfigError, match=r"line 27 .* its head says 'TS RN cm kPa'"):
+        guess(look_at(path), {"zone": "UTC"})
+
+
+def test_the_same_head_once_more_loses_and_refuses_nothing(tmp_path):
+    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
+    late = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20, 100))]
+    head = f"# written on 2025-04-{{}}\n{','.join(NAMES)}"
+    lines = [head.format("02"), *rows, head.format("09"), *late, ",".join(NAMES), ""]
+    (tmp_path / "f.csv").write_text("\n".join(lines))
+    assert len(tell(tmp_path / "f.csv")) == 40
+
+
+def test_words_at_the_end_of_a_file_are_no_head(tmp_path):
+    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
+    (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, "checked,by,the,office", ""]))
+    found = guess(look_at(tmp_path / "f.csv"), {})
+    errors = [error.code for _, error in read_all(tmp_path / "f.csv", found.mapping) if error is not None]
+    assert errors == ["bad_time"] * 3
+
+
+def test_rows_before_the_names_are_counted_and_wait_in_the_quarantine(tmp_path):
+    early = [f"{at},{k}.5" for k, at in enumerate(times(12))]
+    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(60, 100))]
+    (tmp_path / "f.csv").write_text("\n".join(["Time,Crack", *early, ",".join(NAMES), *rows, ""]))
+    found = guess(look_at(tmp_path / "f.csv"), {})
+    assert ("left out", "12 rows of data stand before the names of the columns: they are put aside") in found.facts
+    read = read_all(tmp_path / "f.csv", found.mapping)
+    assert [error.code for _, error in read if error is not None] == ["before_names"] * 12
+    assert sum(error is None for _, error in read) == 180
+
+
+def test_a_long_table_and_a_curve_follow_their_heads_too(tmp_path):
+    long = tmp_path / "long.csv"
+    first = [f"{at.replace(' ', 'T')}Z,C1,crack_opening_mm,{k}.5" for k, at in enumerate(times(9))]
+    second = [f"C1,{at.replace(' ', 'T')}Z,{k}.25,crack_opening_mm" for k, at in enumerate(times(9, 20))]
+    head = "time,station,quantity,value"
+    long.write_text("\n".join([head, *first, head, *first[:2], "station,time,value,quantity", *second, ""]))
+    with open_long(long, Said()) as lines:
+        rows = [row for line in lines for row, error in line.rows if error is None]
+    assert (len(rows), rows[-1]["value"], rows[-1]["station"]) == (20, "8.25", "C1")
+    curve = tmp_path / "curve.csv"
+    lines = [f"{at.replace(' ', 'T')}Z,{k}.5,9" for k, at in enumerate(times(9))]
+    turned = [f"{at.replace(' ', 'T')}Z,9,{k}.5" for k, at in enumerate(times(9, 20))]
+    curve.write_text("\n".join(["time,disp,battery", *lines, "time,battery,disp", *turned, ""]))
+    assert read_curve(curve, "displacement").values == [k + 0.5 for k in range(9)] * 2
+
+
+def test_what_a_database_writes_above_the_names_is_no_name(tmp_path):
+    path = tmp_path / "query.csv"
+    notes = "#group,false,false,true,false,false,true\n#datatype,string,long,dateTime:RFC3339,double,string,string\n"
+    head = f"{notes}#default,_result,,,,,\n,result,table,_time,_value,_field,sensor\n"
+    parts = [
+        "".join(f",,{n},{at.replace(' ', 'T')}:00Z,{n}.{k:02d},{field},X{n}\n" for k, at in enumerate(times(20)))
+        for n, field in enumerate(("crack_opening_mm", "pore_pressure_kpa"))
+    ]
+    path.write_text(head + parts[0] + "\n" + head + parts[1])
+    found = guess(look_at(path), {})
+    assert not found.questions
+    rows = read_all(path, found.mapping)
+    told = {(row["station"], row["quantity"], row["unit"]) for row, error in rows if error is None}
+    assert told == {("X0", "crack_opening", "mm"), ("X1", "pore_pressure", "kPa")}
+    assert len(rows) == 40
+
+
+@pytest.mark.parametrize("names", ["Time;0.5;1.0;1.5", "Time;1;2;10", "Datum;-3,5;-2,5;-1"])
+def test_names_that_are_rising_numbers_are_names(tmp_path, names):
+    path = tmp_path / "incl.csv"
+    mark = "," if "," in names else "."
+    rows = [f"{at};{k}{mark}1;{k}{mark}2;{k}{mark}3" for k, at in enumerate(times(20))]
+    path.write_text("\n".join([names, *rows, ""]))
+    look = look_at(path)
+    assert (look.names, look.rows) == (tuple(names.split(";")), 20)
+    found = guess(look, {"zone": "UTC", "quantity": "displacement", "unit": "mm"})
+    assert len({s.station for s in found.sensors}) == 3

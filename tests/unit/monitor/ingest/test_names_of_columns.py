@@ -1,0 +1,214 @@
+"""What a name says: units where units stand, depths, parts of a motion, and never a word as a station."""
+
+import random
+from datetime import datetime, timedelta
+
+import pytest
+
+from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
+from monitor.ingest.files.lines import open_long, open_wide
+from monitor.ingest.files.reader import Said
+from monitor.ingest.files.units import find_header_doubts
+from monitor.ingest.guess import names
+from monitor.ingest.guess.guess import guess
+from monitor.ingest.guess.look import look_at
+from monitor.ingest.guess.names import is_no_measurement, is_word_of_field, may_count_downward, read_name
+
+BEGIN = datetime(2025, 2, 3)
+WORDS = {
+    "Crack": "crack_opening", "Piezometer": "pore_pressure", "Rainfall": "rain", "Displacement": "displacement",
+    "Groundwater level": "groundwater_level", "Temperature": "temperature", "Soil moisture": "soil_moisture",
+}  # fmt: skip
+UNITS = ("mm", "cm", "kPa", "hPa", "m", "degC", "%")
+PLACES = ("{name} [{unit}]", "{name} ({unit})", "{name}/{unit}", "{name}_{unit}", "{name} （{unit}）")
+
+
+def lay(path, head, *columns, rows=40, mark=","):
+    lines = [
+        mark.join([f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M}", *(str(column(k)) for column in columns)])
+        for k in range(rows)
+    ]
+    path.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
+    return look_at(path)
+
+
+def rise(k):
+    return round(0.1 * k + 1, 2)
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, unit):
+    quantity = WORDS[word]
+    if not is_unit_of(unit, quantity):
+        return
+    for place in PLACES:
+        if unit == "%" and "_" in place:
+            continue
+        name = read_name(place.format(name=f"{word} B7", unit=unit))
+        assert (name.quantity, name.unit, name.station[-2:]) == (quantity, unit, "B7"), place
+    found = guess(lay(tmp_path / "f.csv", f"Time (UTC),{word} B7\n-,{unit}", rise), {})
+    assert [(s.quantity, s.unit) for s in found.sensors] == [(quantity, unit)]
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("Piezo 5 m", ("pore_pressure", None, "5m")),
+        ("Piezometer P1 (5 m) [kPa]", ("pore_pressure", "kPa", "P1-5m")),
+        ("Soil moisture 30 cm", ("soil_moisture", None, "30cm")),
+        ("Soil moisture @ 30 cm (%)", ("soil_moisture", "%", "30cm")),
+        ("Temperature -2.5 m [°C]", ("temperature", "degC", "2-5m")),
+        ("Displacement in borehole 3", ("displacement", None, "borehole-3")),
+        ("Displacement in X (mm)", ("displacement", "mm", "X")),
+        ("Crack 3 mm", ("crack_opening", "mm", "Crack-3")),  # no instrument stands 3 mm deep
+        ("Crack gauge CG-2 in", ("crack_opening", "in", "CG-2")),
+    ],
+)
+def test_a_length_behind_a_number_is_a_depth(header, said):
+    name = read_name(header)
+    assert (name.quantity, name.unit, name.station) == said
+
+
+def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):
+    head = "Time (UTC),Soil moisture 30 cm,Piezo 5 m (kPa),Piezo 10 m (kPa)"
+    found = guess(lay(tmp_path / "f.csv", head, rise, rise, lambda k: 9 - k / 50), {"unit:soil_moisture": "%"})
+    assert {(s.station, s.quantity) for s in found.sensors} == {
+        ("30cm", "soil_moisture"), ("5m", "pore_pressure"), ("10m", "pore_pressure"),
+    }  # fmt: skip
+    assert list(find_header_doubts(found.mapping.columns)) == []
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_a_quantity_or_a_unit_alone_is_no_station(quantity):
+    assert is_word_of_field(quantity)
+    assert not is_word_of_field(f"{quantity}_7")
+    for text in ("mm", "kPa", "Deg C", "Rain", "Niederschlag", "pore pressure"):
+        assert is_word_of_field(text)
+    for text in ("P1", "A", "7", "Upper", "North", "Süd"):
+        assert not is_word_of_field(text)
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Rainfall Amount (mm)", "Rain (mm)", "mm", "Tipping bucket rain (mm)", "Precip North (mm)", "Rain depth [mm]"],
+)
+def test_two_files_of_one_gauge_each_are_two_stations(tmp_path, head):
+    answers = {"quantity:mm": "rain", "zone": "UTC"}
+    stations = [
+        [s.station for s in guess(lay(tmp_path / name, f"Time,{head}", lambda k: k % 3), answers).sensors]
+        for name in ("north.csv", "south.csv")
+    ]
+    assert stations == [["north"], ["south"]], "one would replace the readings of the other"
+
+
+def test_words_that_tell_columns_of_one_quantity_apart_are_stations(tmp_path):
+    head = "Time (UTC),Crack upper (mm),Crack lower (mm),Temp upper (°C),Battery (V)"
+    found = guess(lay(tmp_path / "wall.csv", head, rise, lambda k: 5 - k / 9, lambda k: k % 7, lambda k: 12.5), {})
+    assert {(s.station, s.quantity) for s in found.sensors} == {
+        ("upper", "crack_opening"), ("lower", "crack_opening"), ("upper", "temperature"), ("wall", "battery_voltage"),
+    }  # fmt: skip
+
+
+def test_a_column_of_quantities_or_units_names_no_stations(tmp_path):
+    look = lay(tmp_path / "gauge.csv", "Time (UTC),Sensor,Rain (mm)", lambda k: "Rain", lambda k: k % 3)
+    assert [s.station for s in guess(look, {}).sensors] == ["gauge"]
+
+
+PARTS = (
+    "Longitudinal Displacement [m]",
+    "Transverse Displacement [m]",
+    "Querverschiebung [m]",
+    "spost. trasversale (m)",
+)
+
+
+@pytest.mark.parametrize("header", PARTS)
+def test_a_part_of_a_motion_is_asked_about_alone_and_never_the_motion(tmp_path, header):
+    assert not is_no_measurement(header)
+    look = lay(tmp_path / "f.csv", f"Time (UTC),{header},Other [m]", rise, lambda k: 7 - k / 9)
+    found = guess(look, {"quantity:m": "displacement"})
+    (question,) = found.questions
+    assert question.key == f"quantity:{header}"
+    assert "displacement" not in question.choices
+    found = guess(look, {"quantity:m": "leave out", question.key: "displacement_downslope"})
+    assert [s.quantity for s in found.sensors] == ["displacement_downslope"]
+
+
+@pytest.mark.parametrize("header", ["Longitude", "lon", "Lat (deg)", "Elevation (m)", "alt"])
+def test_a_place_is_still_no_measurement(header):
+    assert is_no_measurement(header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Distance to water (m)", "distance_to_water_m", "Dist. to water level (ft)", "Abstand zum Wasser [m]", "DTGW (m)",
+     "Distanza dall'acqua (m)", "Distance de l'eau (m)"],
+)  # fmt: skip
+def test_a_distance_to_water_counts_downward(tmp_path, header):
+    name = read_name(header)
+    assert name.quantity == "groundwater_level"
+    assert may_count_downward(header, name.quantity)
+    assert not may_count_downward("Distance to prism (m)", "displacement_distance")
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_answers_column_by_column_drop_none_whatever_the_columns_are_called(tmp_path, seed):
+    rng = random.Random(seed)
+    titles = rng.sample(["mm", "rain", "A (mm)", "B (mm)", "C", "m", "displacement total", "D [kPa]"], 5)
+    look = lay(tmp_path / "f.csv", ";".join(["Time (UTC)", *titles]), *([rise] * 5), mark=";")
+    answers, asked = {}, []
+    for _ in range(20):
+        found = guess(look, answers)
+        if not found.questions:
+            break
+        for question in found.questions:
+            assert question.key not in answers, "an answer is kept"
+            if "each on its own" in question.choices:
+                answers[question.key] = "each on its own"
+            else:
+                asked.append(question.key)
+                answers[question.key] = next(c for c in question.choices if c != "leave out")
+    else:
+        pytest.fail("it asks for ever")
+    assert len(found.sensors) == 5, (titles, answers)
+    assert len(asked) == len(set(asked))
+
+
+def test_with_the_old_keys_columns_would_be_dropped_or_taken_for_others(tmp_path):
+    look = lay(tmp_path / "f.csv", "Time (UTC);mm;A (mm);C", rise, rise, rise, mark=";")
+    answers = {"quantity:mm": "each on its own", "quantity": "temperature", "unit:temperature": "degC"}
+    assert [q.key for q in guess(look, answers).questions] == ["quantity:column mm", "quantity:A (mm)"]
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spell", "mark"),
+    [
+        (lambda v: f"{v:.6E}".replace("E", "D"), ","), (lambda v: f"{v:.6e}".replace("e", "d"), ","),
+        (lambda v: f"{v:.2f}-", ","), (lambda v: f"{v:.2f}-".replace(".", ","), ";"), (lambda v: f"\u2212{v:.2f}", ","),
+    ],
+)  # fmt: skip
+def test_numbers_of_old_programs_are_read(tmp_path, spell, mark):
+    look = lay(tmp_path / "f.csv", f"Time (UTC){mark}Crack 1 (mm)", lambda k: spell(1500.25 + k), mark=mark)
+    sign = -1 if set(spell(1.0)) & {"-", "\u2212"} else 1
+    with open_wide(look.path, Said(guess(look, {}).mapping)) as lines:
+        rows = [row for line in lines for row, error in line.rows if error is None]
+    assert [abs(float(row["value"])) for row in rows] == [1500.25 + k for k in range(40)]
+    assert all((float(row["value"]) < 0) == (sign < 0) for row in rows)
+    path = tmp_path / "long.csv"
+    number = spell(2.5).replace(",", ".")
+    path.write_text(f"time,station,quantity,value\n2025-01-01T00:00Z,A,crack_opening_mm,{number}\n")
+    with open_long(path, Said()) as lines:
+        assert abs(float(next(lines).rows[0][0]["value"])) == 2.5
+
+
+def test_the_rule_of_depths_can_fail(monkeypatch):
+    monkeypatch.setattr(names, "join_depths", lambda name: name)
+    assert read_name("Soil moisture 30 cm").quantity is None
+    assert convert(1.0, "cm", "mm") == 10.0
