@@ -9,10 +9,11 @@ from operator import is_
 from typing import Any, Final
 
 from forecasting.kinematics.direction import free_of_noise
-from forecasting.message import Message, Template, Term
+from forecasting.message import Figure, Message, Template, Term
 from monitor.domain.decision import View, seconds
-from monitor.domain.observation import HARMLESS, Reading
-from monitor.domain.quantities import QUANTITIES
+from monitor.domain.no_value import AT_STOP, FILL
+from monitor.domain.observation import DIGIT, HARMLESS, Reading
+from monitor.domain.quantities import LEVELS, PRESSURES, QUANTITIES, convert_difference
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.series.noise import Burst, find_burst, is_stuck
 from monitor.series.step_detector import PATIENCE, Jump, Walk
@@ -22,13 +23,18 @@ _FUTURE: Final = Template("reading.future", "stamped in the future")
 _FLAG: Final = Template("reading.flag", "flag {word}")
 _TOO_LARGE: Final = Template("reading.too_large", "too large to reckon with")
 _OUT_OF_RANGE: Final = Template("reading.out_of_range", "out of range")
+GIVES_NONE: Final = Template("reading.fill", "it gives no value: {value} stands for none")
+IS_AT_STOP: Final = Template("reading.at_stop", "it stands at {value}, the end of its scale")
 
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
 RECENT: Final = 48  # epochs kept as they came: by them a step is known for motion or for scatter
+LEAST_LEAP_KPA: Final = 5.0  # of pressures, half a metre of water: a smaller jump is none to ask about by default
+LEAST_LEAP_M: Final = 0.5  # of levels
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
 
 
+_SAID_BY: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
 Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
 
 
@@ -53,6 +59,8 @@ class Track:
         recent: The newest epochs as they came, set aside or not.
         burst: Its scatter, where that is larger than usual.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
+        digit: One step of the last digit along the direction, where the readings came as text and it may matter;
+            0 = unknown, or too small to matter.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
     """
 
@@ -74,6 +82,7 @@ class Track:
     recent: tuple[Epoch, ...] = ()
     burst: Burst | None = None
     learning: int | None = None
+    digit: float = 0.0
     fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -223,11 +232,23 @@ class Tracker:
             unit=self._unit, is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
             learning=walk.learning, stuck=is_stuck(walk.values, spec),
             recent=tuple(zip(*(c[-RECENT:] for c in (walk.times, walk.received, walk.values)), strict=True)),
-            burst=find_burst(walk.values, walk.sigmas),
+            burst=find_burst(walk.values, walk.sigmas), digit=self._find_digit(),
             fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track
         return track
+
+    def _find_digit(self) -> float:
+        """One step of the last digit of the newest epoch along the direction; on the map where there is none."""
+        row = self._joined
+        if row is None or row.parts[0].extra is None or DIGIT not in row.parts[0].extra:
+            return 0.0
+        steps = _list_steps(row.parts[0].extra)
+        if len(steps) != len(row.parts):
+            return 0.0
+        if self._unit is None:
+            return max(steps[:2])
+        return fsum(abs(u) * step for u, step in zip(self._unit, steps, strict=True))
 
 
 @dataclass(slots=True)
@@ -301,6 +322,8 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
         return spec.verify_step
     if criterion.kind.noise_steps:
         return 6.0 * spec.noise_floor or None
+    if criterion.kind.is_level and criterion.quantity in {*PRESSURES, *LEVELS}:
+        return _leap(spec, criterion)
     if not criterion.kind.rate:
         return None
     bounds = [
@@ -309,6 +332,20 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
         if t.window_s and (b := t.over if t.over is not None else t.under) is not None
     ]
     return max(0.5 * min(bounds), 6.0 * spec.noise_floor) if bounds and min(bounds) > 0 else None
+
+
+def _leap(spec: SeriesSpec, criterion: Criterion) -> float | None:
+    """The jump of a pressure or a level that is asked about: half of the lowest bound, unless that is a mere ripple."""
+    bounds = [
+        abs(b) for t in criterion.declared or criterion.thresholds
+        if (b := t.over if t.over is not None else t.under) is not None
+    ]  # fmt: skip
+    least, unit = (LEAST_LEAP_KPA, "kPa") if criterion.quantity in PRESSURES else (LEAST_LEAP_M, "m")
+    try:
+        ripple = convert_difference(least, unit, spec.unit)
+    except ValueError:  # a unit of the site's own
+        return None
+    return max(0.5 * min(bounds), ripple, 6.0 * spec.noise_floor) if bounds else None
 
 
 def direction(station: Station, components: int) -> Vector | None:
@@ -330,6 +367,8 @@ def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s
     if at_s > now_s:
         return _FUTURE()
     for flag in reading.flags:
+        if flag in _SAID_BY:
+            return _SAID_BY[flag](value=Figure(reading.value_raw, "g", spec.unit))
         if flag not in HARMLESS:
             return _FLAG(word=Term(flag))
     if not abs(reading.value) < LARGEST or not 0.0 <= (reading.sigma or 0.0) < LARGEST:
@@ -365,6 +404,16 @@ def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector | None, sp
     e, n, u = unit
     variance = ee * e * e + nn * n * n + uu * u * u + 2.0 * (en * e * n + eu * e * u + nu * n * u)
     return max(sqrt(max(variance, 0.0)), spec.noise_floor)
+
+
+def _list_steps(extra: str) -> list[float]:
+    """Steps of the last digit by component, as the extra of a reading has them; empty where it has none."""
+    try:
+        facts = json.loads(extra)
+        found = [float(step) for step in facts[DIGIT]] if isinstance(facts, Mapping) else []
+    except (ValueError, TypeError, KeyError):
+        return []
+    return found if all(0.0 <= step < LARGEST for step in found) else []
 
 
 def _covariance(extra: str | None) -> tuple[float, float, float, float, float, float] | None:

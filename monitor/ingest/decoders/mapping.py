@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.domain.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, gather
-from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.decoders.strict_json import read_object, read_time
+from monitor.ingest.decoders.strict_json import read_object
 from monitor.ingest.message import Decoded, Fault, is_station
 
 _ABSENT: Final = object()
@@ -52,13 +52,13 @@ def open_mapping(path: str) -> Decoder:
         if not isinstance(name, str) or not is_station(name):
             raise PayloadError("no_station", f"{station.get('path', 'station')}: no station id there")
         found_time = _look(body, time["path"])
-        at = read_time(None if found_time is _ABSENT else found_time, time.get("unit"), time["path"])
+        at = received.read_time(None if found_time is _ABSENT else found_time, time.get("unit"), time["path"])
 
         def read(rule: dict[str, str]) -> Iterator[Observation]:
             value = _look(body, rule["path"])
-            if value is not _ABSENT and value is not None:  # a gateway sends what it has
+            if value is not _ABSENT and not is_no_value(value):  # a gateway sends what it has
                 field = received.field(name, rule["quantity"], rule["unit"])
-                yield received.observe(name, field, read_cell(value, rule["path"]), at)
+                yield received.observe_cell(name, field, value, rule["path"], at)
 
         found, bad = gather(values, read)
         first = bad[0][1] if bad else PayloadError("empty", "none of the mapped values is there")

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
 from forecasting.message import TEXT_OF, NameList, Template
+from monitor.domain.no_value import is_no_value
 from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time
@@ -338,7 +339,7 @@ def _number(value: object) -> object:
 
 def is_missing(value: object, words: tuple[str, ...] = MISSING) -> bool:
     """Whether a cell says "no measurement": nothing, NaN, or one of the words."""
-    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
+    if is_no_value(value):
         return True
     if isinstance(value, str):
         return value.strip() in words

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from forecasting.message import Message, Template, join
+from monitor.domain.no_value import FILL
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
@@ -157,7 +158,8 @@ def _check_units(
     with open_lines() as lines:
         judged = _judge(lines, looked)
         while chunk := list(islice(judged, CHUNK)):
-            scales.add(_sort(chunk, pipeline, site, clock(), name)[0])
+            found = _sort(chunk, pipeline, site, clock(), name)[0]
+            scales.add([one for one in found if FILL not in one.flags])
     doubts = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
     if doubts:
         raise UnitDoubtError(_DOUBTED(doubt=_DOUBT(file=name, details=join(doubts))))
@@ -193,7 +195,7 @@ def _sort(
             (Rejected(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"), counts[f.code])
             for f in join_bad_rows(rows)
         ]
-    return good, rejected
+    return list(pipeline.judge(good)), rejected
 
 
 def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site | None) -> Site:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
+from monitor.domain.no_value import is_no_value
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
@@ -45,13 +46,6 @@ _TWO_READINGS: Final = Template(
     "line {n}: {names} names above rows of {cells} cells; a decimal comma in a table that is separated by commas has "
     "two readings: export it with semicolons",
 )
-NO_VALUE: Final = frozenset(
-    {
-        "", "-", "--", "---", "nan", "-nan", "-nan(ind)", "-1.#ind", "1.#qnan", "1.#inf", "inf", "na", "n/a", "n.a.",
-        "nd", "n.d.", "k.a.", "s/d", "null", "none", "x", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!",
-        "#ref!", "#num!", "#name?",
-    }
-)  # fmt: skip
 _DIGITS: Final = r"[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
 _NUMBER: Final = re.compile(_DIGITS + r"(?:[eE][+-]?\d+)?")
 _TAILED: Final = re.compile(_DIGITS + r"([^\W\d]{1,12}|[%°‰][A-Z]?)")
@@ -87,7 +81,7 @@ class Look:
 
     def tell(self, column: str) -> list[Any]:
         """The cells of a column that say something."""
-        return [c for c in self.columns[column] if c is not None and str(c).strip().lower() not in NO_VALUE]
+        return [c for c in self.columns[column] if c is not None and not is_no_value(str(c))]
 
 
 def look_at(path: Path, sheet: str = "") -> Look:
@@ -155,7 +149,7 @@ def is_number(text: str) -> bool:
 
 
 def _is_data(text: str) -> bool:
-    return text.lower() in NO_VALUE or is_number(text) or _TIME.fullmatch(text) is not None or _tail_of(text) != ""
+    return is_no_value(text) or is_number(text) or _TIME.fullmatch(text) is not None or _tail_of(text) != ""
 
 
 def _tail_of(text: str) -> str:
@@ -399,7 +393,7 @@ def _read(
 
 def _find_tail(cells: Sequence[Any]) -> str:
     """The unit that stands behind the numbers of a column."""
-    told = [*islice((c for c in cells if isinstance(c, str) and c.lower() not in NO_VALUE), LOOK_LINES)]
+    told = [*islice((c for c in cells if isinstance(c, str) and not is_no_value(c)), LOOK_LINES)]
     found = Counter(tail for c in told if (tail := _tail_of(c)))
     tail, count = found.most_common(1)[0] if found else ("", 0)
     return tail if count >= 0.8 * len(told) else ""
