@@ -59,8 +59,7 @@ class Track:
         recent: The newest epochs as they came, set aside or not.
         burst: Its scatter, where that is larger than usual.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
-        digit: One step of the last digit along the direction, where the readings came as text and it may matter;
-            0 = unknown, or too small to matter.
+        digits: One step of the last digit by component, where the readings came as text and it may matter.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
     """
 
@@ -82,13 +81,20 @@ class Track:
     recent: tuple[Epoch, ...] = ()
     burst: Burst | None = None
     learning: int | None = None
-    digit: float = 0.0
+    digits: Vector = ()
     fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_directed(self) -> bool:
         """Components have a declared direction, or there is one alone."""
         return self.unit is not None
+
+    @property
+    def digit(self) -> float:
+        """One step of the last digit along the direction; on the map where there is none. 0 = unknown."""
+        if not self.digits or self.unit is None:
+            return max(self.digits[:2], default=0.0)
+        return fsum(abs(u) * step for u, step in zip(self.unit, self.digits, strict=True))
 
     @property
     def usable_s(self) -> float | None:
@@ -194,13 +200,15 @@ class Tracker:
         if known is not None and all(map(is_, known.parts, parts)):
             return known
         values, sigmas = _values(parts), tuple([max(r.sigma or 0.0, spec.noise_floor) for r in parts])
+        if digits := _read_digits(parts):
+            sigmas = tuple([max(s, digit / sqrt(12.0)) for s, digit in zip(sigmas, digits, strict=True)])
         error = _along_sigma(parts, sigmas, self._unit, spec)
         received_s = max(seconds(r.received_at) for r in parts)
         if (like := self._joined) is not None:  # most instruments state one error, and a batch has one reception
             sigmas = like.sigmas if like.sigmas == sigmas else sigmas
             error = like.error if like.error == error else error
             received_s = like.received_s if like.received_s == received_s else received_s
-        row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error)
+        row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error, digits)
         return row
 
     def _describe(self, spec: SeriesSpec) -> Track:
@@ -223,6 +231,7 @@ class Tracker:
         aside: dict[float, Message] = {}
         for part in self._aside:
             aside |= part
+        digits = () if self._joined is None else self._joined.digits
         track = Track(
             station=self._station.id, quantity="+".join(self._quantities), times_s=tuple(times),
             received_s=tuple(received), values=tuple(values), sigmas=tuple(sigmas), along=tuple(along),
@@ -232,23 +241,12 @@ class Tracker:
             unit=self._unit, is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
             learning=walk.learning, stuck=is_stuck(walk.values, spec),
             recent=tuple(zip(*(c[-RECENT:] for c in (walk.times, walk.received, walk.values)), strict=True)),
-            burst=find_burst(walk.values, walk.sigmas), digit=self._find_digit(),
-            fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
+            burst=find_burst(walk.values, walk.sigmas), digits=digits,
+            fits={} if digits != self._last.digits else self._last.fits if grew
+            else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track
         return track
-
-    def _find_digit(self) -> float:
-        """One step of the last digit of the newest epoch along the direction; on the map where there is none."""
-        row = self._joined
-        if row is None or row.parts[0].extra is None or DIGIT not in row.parts[0].extra:
-            return 0.0
-        steps = _list_steps(row.parts[0].extra)
-        if len(steps) != len(row.parts):
-            return 0.0
-        if self._unit is None:
-            return max(steps[:2])
-        return fsum(abs(u) * step for u, step in zip(self._unit, steps, strict=True))
 
 
 @dataclass(slots=True)
@@ -260,6 +258,7 @@ class _Row:
     values: Vector
     sigmas: Vector
     error: float  # along the direction
+    digits: Vector
 
 
 def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
@@ -406,14 +405,17 @@ def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector | None, sp
     return max(sqrt(max(variance, 0.0)), spec.noise_floor)
 
 
-def _list_steps(extra: str) -> list[float]:
-    """Steps of the last digit by component, as the extra of a reading has them; empty where it has none."""
+def _read_digits(parts: Sequence[Reading]) -> Vector:
+    """Steps of the last digit by component, as the extra of an epoch has them; empty where it has none."""
+    extra = parts[0].extra
+    if extra is None or DIGIT not in extra:
+        return ()
     try:
         facts = json.loads(extra)
-        found = [float(step) for step in facts[DIGIT]] if isinstance(facts, Mapping) else []
+        found = tuple([float(step) for step in facts[DIGIT]]) if isinstance(facts, Mapping) else ()
     except (ValueError, TypeError, KeyError):
-        return []
-    return found if all(0.0 <= step < LARGEST for step in found) else []
+        return ()
+    return found if len(found) == len(parts) and all(0.0 <= step < LARGEST for step in found) else ()
 
 
 def _covariance(extra: str | None) -> tuple[float, float, float, float, float, float] | None:

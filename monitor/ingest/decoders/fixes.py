@@ -86,9 +86,10 @@ def find_steps_mm(fix: Fix, origin: Origin) -> Vector | None:
 
 
 def state_error(fix: Fix, steps_mm: Vector | None) -> tuple[Covariance | None, Vector | None]:
-    """The covariance of a position, and its steps where these and not the receiver say how good it is.
+    """The covariance of a position, and its steps where they are larger than the error that the receiver states.
 
-    No variance is smaller than that of rounding to the last digit.
+    No variance is smaller than that of rounding to the last digit. Noise that is larger than a step makes rounding
+    harmless: a mean of many epochs is as good as without.
     """
     cov = fix.covariance_mm2
     if steps_mm is None:
@@ -97,7 +98,8 @@ def state_error(fix: Fix, steps_mm: Vector | None) -> tuple[Covariance | None, V
     if cov is None:
         return None, steps_mm if max(steps_mm) >= TELLING_MM else None
     ee, nn, uu = (max(variance, floor) for variance, floor in zip(cov[:3], least, strict=True))
-    return (ee, nn, uu, *cov[3:]), steps_mm if (ee, nn, uu) != cov[:3] else None
+    is_coarse = any(step * step > variance for step, variance in zip(steps_mm, cov[:3], strict=True))
+    return (ee, nn, uu, *cov[3:]), steps_mm if is_coarse else None
 
 
 def observe_fix(fix: Fix, received: Received) -> list[Observation]:

@@ -52,6 +52,7 @@ def read_uplink(
     payload: bytes, read: Callable[[Any], datetime] = read_time
 ) -> tuple[str, datetime, bytes, tuple[float, float | None] | None, float | None]:
     """Device, instant and bytes of an uplink; signal (dBm) and signal to noise (dB) of the best gateway; battery (%).
+
     A status of ChirpStack brings a battery and no bytes.
 
     Raises:

@@ -137,7 +137,8 @@ def _find_error(errors: dict[Any, Any], sentence: Any) -> Covariance | None:
         return None
     parts = (gst.std_dev_longitude, gst.std_dev_latitude, gst.std_dev_altitude)
     try:
-        ee, nn, uu = (1e6 * read_cell(str(part), "GST") ** 2 for part in parts)
+        east, north, up = (read_cell(str(part), "GST") for part in parts)
+        ee, nn, uu = (1e6 * error**2 for error in (east, north, up))
     except (PayloadError, OverflowError):
         return None
-    return (ee, nn, uu, 0.0, 0.0, 0.0) if max(ee, nn, uu) < 1e300 else None
+    return (ee, nn, uu, 0.0, 0.0, 0.0) if max(ee, nn, uu) < 1e300 and min(east, north, up) >= 0.0 else None

@@ -171,7 +171,7 @@ def test_an_index_and_an_own_quantity_keep_their_unit(pipeline):
         (b'{"time":"2026-03-01T06:00:00Z","tilt_mrad":1,"source":"\\ud800"}', "bad_text"),
         ({"samples": []}, "no_samples"), ({"samples": [{"time": TIME, "tilt_mrad": 1}], "rain": 1}, "unknown_key"),
         ({"samples": [7]}, "not_object"), ({"samples": [{}] * 10_001}, "too_many"),
-        (gnss(enu_mm=[1, 2]), "bad_vector"), 
+        (gnss(enu_mm=[1, 2]), "bad_vector"),
         (gnss(mood="good"), "unknown_key"),
         (gnss(epoch0="2025-11-03T00:00:00"), "no_zone"),
     ],
