@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
 from forecasting.message import TEXT_OF, NameList, Template
+from monitor.domain.instants import read_iso
 from monitor.domain.no_value import is_no_value
 from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
@@ -113,7 +114,7 @@ class TimeRule:
 
     def _read_text(self, text: str) -> datetime:
         if self.format == "iso":
-            return datetime.fromisoformat(text)
+            return read_iso(text)
         form = self.format.removeprefix(WEEKDAY)
         text = drop_weekday(text) if form != self.format else text
         text = spell_months(text) if "%b" in form else text

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from forecasting.message import Message, Template, join
-from monitor.domain.no_value import FILL
+from monitor.domain.no_value import FILL, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
@@ -169,7 +169,11 @@ def _judge(lines: Iterable[Line], result: FileResult) -> Iterator[Judged]:
     for line in lines:
         result.rows += 1
         result.missing += line.missing
-        yield from line.rows
+        for row, error in line.rows:
+            if error is None and "value" in row and is_no_value(row["value"]):
+                result.missing += 1
+            else:
+                yield row, error
 
 
 def _sort(
