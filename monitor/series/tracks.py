@@ -365,9 +365,10 @@ def direction(station: Station, components: int) -> Vector | None:
 def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> Message | None:
     if at_s > now_s:
         return _FUTURE()
+    for flag, said in _SAID_BY.items() if reading.flags else ():
+        if flag in reading.flags:
+            return said(value=Figure(reading.value_raw, "g", spec.unit))
     for flag in reading.flags:
-        if flag in _SAID_BY:
-            return _SAID_BY[flag](value=Figure(reading.value_raw, "g", spec.unit))
         if flag not in HARMLESS:
             return _FLAG(word=Term(flag))
     if not abs(reading.value) < LARGEST or not 0.0 <= (reading.sigma or 0.0) < LARGEST:

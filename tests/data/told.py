@@ -9,15 +9,21 @@ from monitor.replay.clock import Pace, play
 from monitor.replay.history import History, Known
 from monitor.store.readings.observations import find_series_id, load_readings
 
+AT_ONCE = 40
+
+
+def batched(items, count):
+    return (items[k : k + count] for k in range(0, len(items), count))
+
 
 def decide_messages(site, messages, *, every_s=600.0, series=()):
     """The decisions over messages, and the readings of `series` (station, quantity) as they were stored."""
     now = [messages[0].received_at]
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: now[0])
-        for message in messages:
-            now[0] = message.received_at
-            pipeline.store([message])
+        for some in batched(messages, AT_ONCE):
+            now[0] = some[-1].received_at
+            pipeline.store(some)
         from_s, to_s = seconds(messages[0].received_at), seconds(now[0]) + 1.0
         with db.read() as c:
             history = History(
