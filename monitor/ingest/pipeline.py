@@ -21,9 +21,8 @@ from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder, Received
 from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
-from monitor.ingest.fills import SUSPECT, is_suspect, judge_fills
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
-from monitor.ingest.quality import Vocabulary
+from monitor.ingest.quality import SUSPECT, Vocabulary, is_suspect, judge_fills
 from monitor.ingest.references import References, ask_references
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event

@@ -10,14 +10,13 @@ from typing import Final, cast
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
+from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.keys import StepKey
 from monitor.domain.message import name_series
-from monitor.domain.no_value import AT_STOP, FILL
 from monitor.domain.observation import HARMLESS, Reading
-from monitor.domain.site import SeriesSpec, Station
+from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.witnesses import find_voting_series
-from monitor.series.assessment import REPEATS, Windows
-from monitor.series.last_digits import COARSE, find_coarse
+from monitor.series.assessment import REPEATS, Windows, bound_of, is_hidden
 from monitor.series.noise import LEARNT
 from monitor.series.step_detector import OPENING
 from monitor.series.step_fates import carries
@@ -44,6 +43,11 @@ _AT_STOP: Final = Template(
     "it is at its stop: {text}, and what moved it there may move on unseen. Its last motion counts. Look at it, and "
     "set it back or change its range",
 )
+_COARSE: Final = Template(
+    "health.coarse",
+    "one step of its last digit is {size}, and {bound} in {window} could hide in it: it has no vote for rest. Set the "
+    "receiver or logger to send more decimals (NMEA: seven of a minute; RTKLIB: nine of a degree)",
+)
 _SCATTERS: Final = Template(
     "health.scatters",
     "it cannot be judged, for it scatters by {size} where {usual} is usual. It raises no level before its clock is "
@@ -55,6 +59,7 @@ _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})
 SICK = frozenset({"stuck", "flagged"})
+COARSE: Final = "coarse"  # its last digit hides motion over a bound
 BLIND: Final = frozenset({AT_STOP, COARSE})  # it cannot show rest, and what it showed of motion counts
 _RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
 MUTE: Final = 2  # newest epochs without a value, from which on an instrument gives none
@@ -287,3 +292,43 @@ def _missing_share(
                 count = end - bisect_right(readings, from_at, key=_observed)
                 shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
     return round(max(shares), 6) if shares else None
+
+
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """What the last digit of a series hides, and whether it hides the bounds of every criterion that reads it."""
+
+    reason: Message
+    is_whole: bool
+
+
+def find_coarse(windows: Windows) -> dict[tuple[str, str], Coarse]:
+    """What is coarse, by station and declared quantity; a decision that sees no coarse series looks at nothing."""
+    hidden: dict[tuple[str, str], list[tuple[float, Criterion, Threshold]]] = {}
+    bounds: dict[tuple[str, str], int] = {}
+    for criterion in windows.site.criteria:
+        if not criterion.kind.rate:
+            continue
+        for station in criterion.stations:
+            digit = windows.track(criterion, station).digit
+            spec = windows.site.series(station, criterion.quantity)
+            if not digit or spec is None:
+                continue
+            place = (station, spec.quantity)
+            bounds[place] = bounds.get(place, 0) + len(criterion.thresholds)
+            hidden.setdefault(place, []).extend(
+                (digit, criterion, t) for t in criterion.thresholds if is_hidden(digit, criterion, t)
+            )
+    found = {}
+    for place, some in hidden.items():
+        if not some:
+            continue
+        digit, criterion, threshold = some[0]
+        spec = windows.site.series(*place)
+        assert spec is not None
+        reason = _COARSE(
+            size=Figure(digit, ".3g", spec.unit), window=Duration(threshold.window_s or 86400.0),
+            bound=Figure(bound_of(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
+        )  # fmt: skip
+        found[place] = Coarse(reason, len(some) == bounds[place])
+    return found

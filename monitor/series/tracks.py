@@ -11,7 +11,7 @@ from typing import Any, Final
 from forecasting.kinematics.direction import free_of_noise
 from forecasting.message import Figure, Message, Template, Term
 from monitor.domain.decision import View, seconds
-from monitor.domain.no_value import AT_STOP, FILL
+from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.observation import DIGIT, HARMLESS, Reading
 from monitor.domain.quantities import LEVELS, PRESSURES, QUANTITIES, convert_difference
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station

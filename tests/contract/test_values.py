@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.domain.no_value import FILL
+from monitor.domain.instruments.no_value import FILL
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.domain.no_value import FILL
+from monitor.domain.instruments.no_value import FILL
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS, open_readings

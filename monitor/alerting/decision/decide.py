@@ -32,9 +32,9 @@ from monitor.criteria.reachable import shut
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.headline import list_rates
+from monitor.domain.instruments.no_value import AT_STOP
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
-from monitor.domain.no_value import AT_STOP
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_moving_series, find_voting_series, reach
 from monitor.series.assessment import Assessment, Warm, Windows

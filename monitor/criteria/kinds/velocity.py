@@ -24,12 +24,12 @@ from monitor.series.assessment import (
     Windows,
     bound_of,
     each_track,
+    is_hidden,
     levels_of,
     measure_nothing,
     pick_bound,
     recovery_of,
 )
-from monitor.series.last_digits import is_hidden
 from monitor.series.tracks import Track
 from monitor.series.vectors import minus, norm
 

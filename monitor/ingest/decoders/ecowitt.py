@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from monitor.domain.no_value import is_fill_number, is_no_value
+from monitor.domain.instruments.no_value import is_fill_number, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError

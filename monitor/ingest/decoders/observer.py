@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from monitor.domain.no_value import is_no_value
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Report, SiteEvent
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Received

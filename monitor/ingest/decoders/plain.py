@@ -6,7 +6,7 @@ says whether the device is connected.
 
 from typing import Final
 
-from monitor.domain.no_value import is_no_value
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received

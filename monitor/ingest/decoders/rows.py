@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from forecasting.message import Figure, NameList, Template, Term
 from monitor.domain.canonical import canonical_json
-from monitor.domain.no_value import is_no_value
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.quantities import OF_VELOCITY_MAPS
 from monitor.domain.site import Site

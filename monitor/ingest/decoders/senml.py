@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.instants import epoch_s, from_epoch_s
-from monitor.domain.no_value import is_no_value
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Binding

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.instants import epoch_s
-from monitor.domain.no_value import is_no_value
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError

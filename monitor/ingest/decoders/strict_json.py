@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from forecasting.message import Figure, NameList, Template
 from monitor.domain.instants import from_epoch_s, parse, read_iso
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import fold_name, tidy_name, tidy_text
-from monitor.domain.no_value import is_no_value
 from monitor.errors import PayloadError
 
 PAYLOAD_LIMIT: Final = 1 << 20

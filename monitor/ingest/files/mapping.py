@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictI
 
 from forecasting.message import TEXT_OF, NameList, Template
 from monitor.domain.instants import read_iso
-from monitor.domain.no_value import is_no_value
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
-from monitor.domain.no_value import is_no_value
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units

@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.domain.no_value import is_fill_number, is_no_value, stands_alone
+from monitor.domain.instruments.no_value import is_fill_number, is_no_value, stands_alone
 from monitor.ingest.guess.look import Look, is_number
 from monitor.ingest.guess.questions import Interview
 

@@ -8,9 +8,9 @@ from functools import reduce
 import pytest
 
 from monitor.config.service import parse_site
-from monitor.domain.no_value import AT_STOP, FILL
+from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.ingest.message import Message
-from tests.data.told import decide_messages
+from tests.data.payloads.told import decide_messages
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 SITE = """

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from monitor.domain import no_value
-from monitor.domain.no_value import AT_STOP, FILL, is_fill_number, is_full_scale, is_no_value, judge
+from monitor.domain.instruments import no_value
+from monitor.domain.instruments.no_value import AT_STOP, FILL, is_fill_number, is_full_scale, is_no_value, judge
 from monitor.domain.observation import Observation
-from monitor.ingest.fills import judge_fills
+from monitor.ingest.quality import judge_fills
 
 FILLS = st.sampled_from([
     7999.0, -7999.0, 6999.0, -6999.0, -99.0, -99.9, -99.99, 999.0, 999.9, 999.99, -999.0, -999.9, 9999.0, -9999.0,
