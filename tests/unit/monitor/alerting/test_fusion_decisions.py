@@ -106,7 +106,7 @@ def test_what_a_rule_does_not_know_neither_raises_nor_lowers():
 
     def drain(reading):
         """From reading to reading, for a jump would be asked about."""
-        value = max(5.0, reading.value - 400.0 * (1.0 + (seconds(reading.observed_at) - at(33)) / (at(34) - at(33))))
+        value = max(5.0, reading.value - 4.0 * (1.0 + (seconds(reading.observed_at) - at(33)) / (at(34) - at(33))))
         return replace(reading, value=value, value_raw=value)
 
     looks = run(replace(moving, auxiliary=WELL), place, alter=dry)
