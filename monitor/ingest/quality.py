@@ -30,6 +30,7 @@ SUSPECT: Final = frozenset({FILL, AT_STOP})
 # a value under one of these is a measurement: it says what the series says
 _SAID: Final = HARMLESS | {"undeclared", AT_STOP}
 _CORRECTED: Final = "corrected"
+_COUNTED: Final = "rain"  # a counter stands still where it is when the rain ends, and wraps at the end of its scale
 Key = tuple[str, str, str]  # site, station, quantity
 Dated = tuple[datetime, float]
 DAY_S: Final = 86400.0
@@ -217,7 +218,7 @@ def judge_fills(c: Connection | None, observations: Sequence[Observation]) -> Se
         after = [value for at, value in beside[place : place + READ] if at != item.observed_at]
         found = None
         if item.solution != _CORRECTED:
-            found = judge(item.value, before, after, is_end=AT_STOP in item.flags)
+            found = judge(item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED)
         kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
         out[n] = replace(item, flags=kept if found is None else (*kept, found))
         if found != FILL and _SAID.issuperset(out[n].flags):

@@ -260,13 +260,13 @@ def _find_mute(
 def _find_lasting(windows: Windows, spec: SeriesSpec, tracks: Sequence[Track]) -> Finding | None:
     place = f"{spec.station}.{spec.quantity}"
     sound = [t.usable_s for t in tracks if t.usable_s is not None and not t.stuck]
-    for name in sorted(SICK):
+    for name in sorted({*SICK, AT_STOP}):
         known = windows.memory.conditions.get(f"health:{place}:{name}")
         if known is None:
             continue
         spoke = max(sound, default=known.since_s) > known.since_s if tracks else _is_unflagged(windows, spec)
         if not spoke:
-            return Finding(name, cast("Message", known.reason.values["text"]), known.since_s)
+            return Finding(name, cast("Message", known.reason.values["text"]), known.since_s, known.level)
     return None
 
 

@@ -133,6 +133,17 @@ def test_a_time_without_zone_counts_in_the_zone_of_the_decoder(name, mapping, pi
         assert [f.code for f in read(pipeline, name, sound(name), time=naive).faults] == ["no_zone"]
 
 
+def test_a_mapping_may_say_the_zone_itself(tmp_path):
+    (tmp_path / "m.toml").write_text(t.MAPPING.replace('path = "t"', 'path = "t"\nzone = "Asia/Shanghai"'))
+    site = t.make_site(str(tmp_path / "m.toml"), "Europe/Zurich")
+    raw = t.WALKED["mapping"].spell("4.5", "0.5", "2026-03-01T14:00:00")
+    pipeline = Pipeline(None, {site.id: site}, lambda: NOW)
+    assert when(pipeline.decode(Message(t.topic_of("mapping"), raw, NOW, "live"))) == {AT}
+    (tmp_path / "n.toml").write_text(t.MAPPING.replace('path = "t"', 'path = "t"\nzone = "Ticino"'))
+    site = t.make_site(str(tmp_path / "n.toml"))
+    assert "Ticino" in Pipeline(None, {site.id: site}, lambda: NOW).unusable["north"]
+
+
 @pytest.mark.parametrize(("minutes", "at"), [(5, "00:30"), (65, "01:30"), (2000, None)])
 def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at, mapping):
     site = t.make_site(mapping, "Europe/Zurich")
