@@ -249,12 +249,16 @@ def _find_mute(
         return None
     newest.sort(key=lambda one: one[0])
     first_s, last = newest[0][0], newest[-1][1]
-    if last.id == IS_AT_STOP.id:
+    if _says(last, IS_AT_STOP):
         return Finding(AT_STOP, _AT_STOP(text=last), first_s, 2)
-    mute = {at_s for at_s, why in newest if why.id == GIVES_NONE.id}
-    if last.id == GIVES_NONE.id and len(mute) >= MUTE:
+    mute = {at_s for at_s, why in newest if _says(why, GIVES_NONE)}
+    if _says(last, GIVES_NONE) and len(mute) >= MUTE:
         return Finding("flagged", last, min(mute))
     return None
+
+
+def _says(why: str, template: Template) -> bool:
+    return isinstance(why, Message) and why.id == template.id
 
 
 def _find_lasting(windows: Windows, spec: SeriesSpec, tracks: Sequence[Track]) -> Finding | None:
