@@ -162,6 +162,7 @@ class DecoderTable(Section):
     value: str = ""
     positions: str = ""
     date: str = ""
+    zone: Zone = ""
     rain: str = ""
 
     @field_validator("topic")

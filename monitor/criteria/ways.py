@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import hypot, sqrt
 from typing import Any, Final, Literal
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
@@ -27,16 +27,24 @@ WayName = Literal["signed", "horizontal", "vertical", "either", "no_plunge"]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One component of the motion in a window, positive the way that it moves; or the signed value."""
+    """One component of the motion in a window, positive the way that it moves; or the signed value.
+
+    Attributes:
+        step: One step of its last digit. Rounding errs alike in one epoch after the other: no mean makes it smaller.
+    """
 
     name: WayName
     times_s: Sequence[float]
     values: Sequence[float]
     sigmas: Sequence[float]
+    step: float = 0.0
 
     def fit_line(self, sureness: float) -> Velocity | None:
         """Its velocity; a speed is freed of what noise makes of it, so that noise is no surer and holds no level."""
         fit = fit_velocity(self.times_s, self.values, self.sigmas)
+        if fit is not None and self.step:
+            days = (self.times_s[-1] - self.times_s[0]) / 86400.0
+            fit = replace(fit, error=hypot(fit.error, self.step / sqrt(6.0) / days))  # of two ends, each within a step
         if fit is None or self.name in {"signed", "either"}:
             return fit
         freedom = fit.n - 2.0 if fit.error > fit.stated else NORMAL
@@ -65,11 +73,11 @@ def list_ways(track: Track, some: slice) -> list[Way]:
     if not track.is_directed:
         return list_free_ways(track, some)
     times = track.times_s[some]
-    found = [Way("signed", times, track.along[some], track.along_sigma[some])]
+    found = [Way("signed", times, track.along[some], track.along_sigma[some], track.digit)]
     if not track.is_plunge_known:
         up, sigmas = [v[2] for v in track.values[some]], [s[2] for s in track.sigmas[some]]
         rates = fit_rates(times, [up], [sigmas])
-        found += [_orient("no_plunge", times, up, sigmas, rates[0][0])] if rates else []
+        found += [_orient("no_plunge", times, up, sigmas, rates[0][0], _step_up(track))] if rates else []
     return found
 
 
@@ -90,21 +98,27 @@ def list_free_ways(track: Track, some: slice, unit: Vector | None = None) -> lis
     if rates is None:
         return []
     if len(rates) == 1:  # a single series whose criterion asks for its speed
-        return [_orient("either", times, columns[0], sigmas, rates[0][0])]
+        return [_orient("either", times, columns[0], sigmas, rates[0][0], track.digit)]
     (east, _), (north, _), *up = rates
     speed = sqrt(east * east + north * north)
     u, v = (east / speed, north / speed) if speed > 0.0 else (1.0, 0.0)
-    found = [Way("horizontal", times, [u * e + v * n for e, n in zip(columns[0], columns[1], strict=True)], sigmas)]
+    gone = [u * e + v * n for e, n in zip(columns[0], columns[1], strict=True)]
+    found = [Way("horizontal", times, gone, sigmas, max(track.digits[:2], default=0.0))]
     if up:
-        found.append(_orient("vertical", times, columns[2], deviations[2], up[0][0]))
+        found.append(_orient("vertical", times, columns[2], deviations[2], up[0][0], _step_up(track)))
     return found
 
 
+def _step_up(track: Track) -> float:
+    return track.digits[2] if track.digits else 0.0
+
+
 def _orient(
-    name: WayName, times: Sequence[float], values: Sequence[float], sigmas: Sequence[float], rate: float
+    name: WayName, times: Sequence[float], values: Sequence[float], sigmas: Sequence[float], rate: float,
+    step: float = 0.0,
 ) -> Way:  # fmt: skip
     """One series, positive the way that it goes."""
-    return Way(name, times, values if rate >= 0.0 else [-v for v in values], sigmas)
+    return Way(name, times, values if rate >= 0.0 else [-v for v in values], sigmas, step)
 
 
 def describe_way(reason: Message, said: Mapping[str, Any], criterion: Criterion) -> Message:

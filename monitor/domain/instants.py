@@ -14,6 +14,7 @@ __all__ = ["spell_about", "spell_duration"]
 Span = tuple[datetime, datetime]
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
+_LEAP_SECOND: Final = re.compile(r"(.*[T ]\d\d:?\d\d:?)60((?:[.,]\d+)?(?:Z|[+-].*)?)$")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 CORE_SILENT: Final = timedelta(minutes=1)  # core writes its sign every few seconds; older than this, nobody evaluates
 STOPPED: Final = "stopped"
@@ -40,6 +41,24 @@ def spell_all(value: Any) -> Any:
     return spell(value) if isinstance(value, datetime) else value
 
 
+def read_iso(text: str) -> datetime:
+    """Read ISO 8601 as people and devices write it: small t and z, and a leap second, which is the next one's begin.
+
+    >>> read_iso("2026-03-01t06:00:00z").isoformat(), read_iso("2016-12-31T23:59:60Z").isoformat()
+    ('2026-03-01T06:00:00+00:00', '2017-01-01T00:00:00+00:00')
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = text.strip().upper()
+    if (leap := _LEAP_SECOND.match(text)) is None:
+        return datetime.fromisoformat(text)
+    try:
+        return datetime.fromisoformat(f"{leap[1]}59{leap[2]}") + timedelta(seconds=1)
+    except OverflowError:
+        raise ValueError(f"time {text!r} lies beyond the calendar") from None
+
+
 def parse(text: str) -> datetime:
     """Read an RFC 3339 instant with offset; a time without zone is refused, never guessed.
 
@@ -49,7 +68,7 @@ def parse(text: str) -> datetime:
     Traceback (most recent call last):
     ValueError: time '9999-12-31T23:59:59-14:00' lies beyond the calendar
     """
-    at = datetime.fromisoformat(text)
+    at = read_iso(text)
     if at.tzinfo is None:
         raise ValueError(f"time {text!r} has no zone; write an offset or Z")
     try:

@@ -21,6 +21,8 @@ class Kind:
         velocity: It measures the velocity of displacement: controls and neighbours are compared with it.
         rate: Its bounds are rates of the series itself: a bound times its window is a length, and a jump over half of
             the smallest one is asked about.
+        is_level: Its bounds are values of the series itself; a jump of a pressure or a level over half of the smallest
+            one is asked about.
         noise_steps: Its bounds are no lengths; a jump is asked about from six noise floors on.
         followed: Its series are followed for steps and stuck instruments. Of rain, zeros are no sign of a fault.
         trigger: What sets a slope in motion, measured beside it as well: a gauge in the valley is no control station.
@@ -48,6 +50,7 @@ class Kind:
     motion: bool = False
     velocity: bool = False
     rate: bool = False
+    is_level: bool = False
     noise_steps: bool = False
     followed: bool = False
     trigger: bool = False

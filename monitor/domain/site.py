@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import wraps
 from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
 
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.duty.quiet import Quiet
@@ -323,6 +324,12 @@ class Binding:
     def topic(self) -> str:
         """The topic filter as a broker knows it."""
         return "/".join("+" if part in PLACEHOLDERS else part for part in self.pattern.split("/"))
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """In which times without a zone count."""
+        name = dict(self.told).get("zone", "")
+        return ZoneInfo(name) if name else None
 
     def read(self, placeholder: str, topic: str) -> str:
         """The level of a topic that a placeholder stands for; empty where the pattern has none."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
 from typing import Final, NamedTuple
@@ -22,7 +22,7 @@ from monitor.ingest.decoders.decoder import Decoder, Received
 from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
-from monitor.ingest.quality import Vocabulary
+from monitor.ingest.quality import SUSPECT, Vocabulary, is_suspect, judge_fills
 from monitor.ingest.references import References, ask_references
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event
@@ -102,6 +102,7 @@ class Pipeline:
         self.sites = sites
         self.vocabulary = Vocabulary(sites)
         self.references = References()
+        self._is_sure = is_sure
         self._typing_errors = TypingErrors({} if is_sure else sites)
         self.heard: dict[tuple[str, str], Heard] = {}  # by site and station
         self._newest_at: dict[str, datetime] = {}  # by site
@@ -151,12 +152,12 @@ class Pipeline:
             return Decoded(faults=(Fault("decoder_failed", reason, message.payload),))
 
     def _decode(self, message: Message) -> Decoded:
-        place, decoder = locate(message.topic), None
+        place, decoder, zone = locate(message.topic), None, None
         if place is None or place.site not in self.sites:
             for topic, bound, home, binding in self._bound:
                 if matches(topic, message.topic):
                     station = binding.station or binding.read("{station}", message.topic)
-                    place, decoder = Place(binding.name, home, station), bound
+                    place, decoder, zone = Place(binding.name, home, station), bound, binding.zone
                     break
         if place is None:
             raise PayloadError("unknown_topic", _NO_DECODER(topic=message.topic[:200]))
@@ -168,7 +169,29 @@ class Pipeline:
         if message.whole is not None:
             raise too_large(message.whole.payload_bytes)
         decoder = decoder or find_decoder(place.kind)
-        return decoder(Received(message, place, found, self.vocabulary, self.references))
+        return decoder(Received(message, place, found, self.vocabulary, self.references, zone))
+
+    # ---- judge -------------------------------------------------------------------------------------------------
+    def judge(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+        """The same observations as they would be stored, but for slips of the finger; nothing is stored."""
+        if not any(map(is_suspect, observations)):
+            return observations
+        if self._database is None or self._is_sure:
+            return self._look(None, observations)
+        with self._database.read() as connection:
+            return self._look(connection, observations)
+
+    def _judge(self, connection: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
+        return self._typing_errors.judge(connection, self._look(connection, observations))
+
+    def _look(self, connection: Connection | None, observations: Sequence[Observation]) -> Sequence[Observation]:
+        """What may be no value is judged by its series, unless a person says that it is one."""
+        if not self._is_sure:
+            return judge_fills(connection, observations)
+        return [
+            replace(o, flags=tuple(f for f in o.flags if f not in SUSPECT)) if is_suspect(o) else o
+            for o in observations
+        ]  # fmt: skip
 
     # ---- store -------------------------------------------------------------------------------------------------
     def store(self, messages: Sequence[Message], *, readings_first: bool = False) -> Outcome:
@@ -267,7 +290,7 @@ class Pipeline:
         asks = {decoded.ask[0]: decoded.ask for _, decoded in pairs if decoded.ask is not None}
         told: set[str] = set()
         with self.database.write(urgent=True) as connection:
-            observations = self._typing_errors.judge(connection, observations)
+            observations = self._judge(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = 0
@@ -377,7 +400,7 @@ class Pipeline:
         for last in (False, True):
             try:
                 with self.database.write() as connection:
-                    judged = self._typing_errors.judge(connection, observations)
+                    judged = self._judge(connection, observations)
                     result = add_observations(connection, judged, now, self._ids, by)
                     add_rejected(connection, rejected, self._quota)
                     return result

@@ -1,20 +1,41 @@
 """What a name and a unit mean at a site, and the flags that stand beside a value; no value is altered."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import re
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from math import inf, sqrt
+from operator import itemgetter
 from typing import Final
 
+from sqlalchemy import Connection
+
 from forecasting.message import Template
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import FUTURE_TOLERANCE
-from monitor.domain.observation import Observation
+from monitor.domain.instruments.no_value import AT_STOP, FEW, FILL, READ, is_fill_number, is_full_scale, judge
+from monitor.domain.observation import DIGIT, HARMLESS, Observation
 from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 from monitor.ingest.births import Births
+from monitor.store.readings.flags import load_beside
+from monitor.store.readings.observations import find_series_id
 
 _MEMORY_LIMIT: Final = 50_000
 _LARGEST: Final = 1e300
+SUSPECT: Final = frozenset({FILL, AT_STOP})
+# a value under one of these is a measurement: it says what the series says
+_SAID: Final = HARMLESS | {"undeclared", AT_STOP}
+_CORRECTED: Final = "corrected"
+_COUNTED: Final = "rain"  # a counter stands still where it is when the rain ends, and wraps at the end of its scale
+Key = tuple[str, str, str]  # site, station, quantity
+Dated = tuple[datetime, float]
+DAY_S: Final = 86400.0
+NOTED: Final = 0.1  # of the way that a motion at a bound goes in its window: a smaller step hides nothing
+_NUMERAL: Final = re.compile(r"\s*[+-]?\d*(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\s*")
 _NO_UNIT: Final = Template("value.unit.missing", "'{name}' has no unit; write {name}_<unit> or give value and unit")
 _NO_KEY: Final = Template("value.key", "'{name}' is neither a quantity with its unit nor a known key")
 _NO_QUANTITY: Final = Template(
@@ -34,6 +55,7 @@ class Field:
     low: float
     high: float
     declared: bool
+    coarse: float = inf  # one step of the last digit, beyond which it may hide a motion over a bound
 
     def to_canonical(self, value: float) -> float:
         """The value in the canonical unit."""
@@ -85,28 +107,135 @@ def _describe(site: Site, station: str, name: str, unit: str | None) -> Field:
         convert(1.0, unit, expected.unit)
     except ValueError as error:
         raise PayloadError("unit_mismatch", _ODD_UNIT(name=name, problem=str(error))) from None
-    return Field(quantity, unit, expected.unit, expected.low, expected.high, expected.declared)
+    coarse = _find_coarse(site, station, quantity)
+    return Field(quantity, unit, expected.unit, expected.low, expected.high, expected.declared, coarse)
 
 
-def flag(field: Field, value: float, observed_at: datetime, received_at: datetime) -> tuple[str, ...]:
-    """Flags of a value in its canonical unit: out_of_range, future, undeclared."""
+def _find_coarse(site: Site, station: str, quantity: str) -> float:
+    """A share of the shortest way that a motion goes at a bound while its window lasts, in the unit of the series."""
+    declared = site.series(station, quantity)
+    ways = [
+        abs(bound) * (t.window_s or DAY_S) / DAY_S
+        for c in site.criteria
+        if c.kind.rate and declared is not None and station in c.stations and c.quantity == declared.quantity
+        for t in c.thresholds
+        if (bound := t.over if t.over is not None else t.under) is not None
+    ]
+    return NOTED * min(ways, default=inf)
+
+
+def flag(
+    field: Field, value: float, observed_at: datetime, received_at: datetime, given: float
+) -> tuple[str, ...]:  # fmt: skip
+    """Flags of a value in its canonical unit: out_of_range, future, undeclared.
+
+    What is `fill` or `at_stop` by the number as it was given may be a reading: `judge_fills` asks its series.
+    """
     is_out, is_future = not field.low <= value <= field.high, observed_at - received_at > FUTURE_TOLERANCE
-    told = (("out_of_range", is_out), ("future", is_future), ("undeclared", not field.declared))
+    told = (
+        ("out_of_range", is_out), ("future", is_future), ("undeclared", not field.declared),
+        (FILL, is_fill_number(given)), (AT_STOP, is_full_scale(given)),
+    )  # fmt: skip
     return tuple(name for name, holds in told if holds)
 
 
 def observe(
     site: str, station: str, field: Field, value: float, observed_at: datetime, received_at: datetime,
-    sigma: float | None = None, solution: str | None = None, extra: str | None = None,
+    sigma: float | None = None, solution: str | None = None, extra: str | None = None, digit: float | None = None,
 ) -> Observation:  # fmt: skip
-    """Make the record of one value given in the field's unit."""
+    """Make the record of one value given in the field's unit.
+
+    A stated error is never smaller than that of rounding to the last digit, where the value came as text.
+    """
     canonical = field.to_canonical(value)
     spread = None if sigma is None else field.spread_to_canonical(sigma)
+    if digit is not None:
+        step = abs(field.spread_to_canonical(digit))
+        spread = None if spread is None else max(spread, error_of_step(step))
+        if step > field.coarse:
+            extra = canonical_json({**(json.loads(extra) if extra else {}), DIGIT: [step]})
     if not (abs(canonical) < _LARGEST and (spread is None or spread < _LARGEST)):
         said = _TOO_LARGE(quantity=field.quantity, value=str(value), unit=field.given_unit)
         raise PayloadError("not_finite", said)
     return Observation(
         site, station, field.quantity, field.unit, observed_at, received_at, canonical,
         spread, solution,
-        flag(field, canonical, observed_at, received_at), None, None, None, extra,
+        flag(field, canonical, observed_at, received_at, value), None, None, None, extra,
     )  # fmt: skip
+
+
+def error_of_step(step: float) -> float:
+    """One standard deviation of what rounding to steps leaves out: it lies anywhere within half a step."""
+    return step / sqrt(12.0)
+
+
+def read_digit(value: object) -> float | None:
+    """One step of the last digit of a number that came as text; None of one that did not, or that is none.
+
+    >>> read_digit("12.40"), read_digit(" -3 "), read_digit("1.5e2"), read_digit(12.4)
+    (0.01, 1.0, 10.0, None)
+    """
+    if not isinstance(value, str) or (found := _NUMERAL.fullmatch(value)) is None:
+        return None
+    return float(10.0 ** (int(found[2] or 0) - len(found[1] or "")))
+
+
+# ---- by what the series says -----------------------------------------------------------------------------------------
+def is_suspect(item: Observation) -> bool:
+    """Whether a reading may be a fill, by its number alone."""
+    return not SUSPECT.isdisjoint(item.flags)
+
+
+def judge_fills(c: Connection | None, observations: Sequence[Observation]) -> Sequence[Observation]:
+    """The same observations in the same order; of those that may be fills, the flag holds or is taken away.
+
+    What somebody sends as corrected is not judged: a person stands behind it. Judged twice, they stay as they are.
+
+    Args:
+        c: what was stored before; None where nothing was.
+        observations: with the flags that `quality.flag` gives by the number.
+    """
+    suspects = [n for n, o in enumerate(observations) if is_suspect(o)]
+    if not suspects:
+        return observations
+    out, told = list(observations), dict[Key, list[Dated]]()
+    wanted = {_key(observations[n]) for n in suspects}
+    for item in observations:
+        if (key := _key(item)) in wanted and not is_suspect(item) and _SAID.issuperset(item.flags):
+            insort(told.setdefault(key, []), (item.observed_at, item.value))
+    stored: dict[Key, list[Dated]] = {}
+    for n in sorted(suspects, key=lambda n: observations[n].observed_at):
+        item, key = observations[n], _key(observations[n])
+        beside = told.setdefault(key, [])
+        if key not in stored:
+            stored[key] = _load(c, key, item.observed_at)
+            there = {at for at, _ in beside}
+            for one in stored[key]:
+                if one[0] not in there:
+                    insort(beside, one)
+        place = bisect_left(beside, item.observed_at, key=itemgetter(0))
+        before = [value for _, value in beside[max(0, place - READ) : place]]
+        after = [value for at, value in beside[place : place + READ] if at != item.observed_at]
+        found = None
+        if item.solution != _CORRECTED:
+            found = judge(item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED)
+        kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
+        out[n] = replace(item, flags=kept if found is None else (*kept, found))
+        if found != FILL and _SAID.issuperset(out[n].flags):
+            insort(beside, (item.observed_at, item.value))
+    return out
+
+
+def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:
+    """What is stored of a series before an instant; where that is little, what follows it."""
+    series_id = None if c is None else find_series_id(c, *key)
+    if c is None or series_id is None:
+        return []
+    found = load_beside(c, series_id, at, READ)
+    if len(found) < FEW:
+        found += load_beside(c, series_id, at, READ, later=True)
+    return sorted((one.at, one.value) for one in found if _SAID.issuperset(one.flags))
+
+
+def _key(item: Observation) -> Key:
+    return item.site, item.station, item.quantity

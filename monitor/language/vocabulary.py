@@ -56,7 +56,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("to be verified"), N_("without a stage"),
     N_("undeclared"), N_("suspect"), N_("unusable"), N_("clock"), N_("battery"), N_("solar"), N_("snow ice"),
     N_("mistyped"), N_("decimal point or unit"), N_("sign"), N_("digits swapped"), N_("a digit is missing"),
-    N_("a digit too many"),
+    N_("a digit too many"), N_("fill"), N_("at stop"), N_("coarse"),
     N_("fix"), N_("satellites"), N_("signal"), N_("drift"), N_("suspected"), N_("calibration"), N_("offline"),
     # what instruments hang on; what anomalies are found to be, and turned out to be
     *PARENTS, N_("power supply"), N_("confirmed"), N_("dismissed"), N_("withdrawn"), N_("spike"),

@@ -221,6 +221,12 @@ def recovery_of(threshold: Threshold, recover: float) -> float:
     return round(bound - sign * (1.0 - recover) * abs(bound), 12)
 
 
+def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
+    """Whether a motion at the limit of recovery could go on for a window within one step of the last digit."""
+    limit = abs(recovery_of(threshold, criterion.recover))
+    return digit > limit * (threshold.window_s or 86400.0) / 86400.0
+
+
 def stations_of(windows: Windows, criterion: Criterion) -> list[Station]:
     """Declared stations of a criterion, controls left out: they never vote."""
     found = (windows.site.station(s) for s in criterion.stations)

@@ -11,17 +11,18 @@ from forecasting.hydrology.rain_amounts import find_overlaps, pick_sums
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
+from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.keys import StepKey
 from monitor.domain.message import name_series
 from monitor.domain.observation import HARMLESS, Reading
-from monitor.domain.site import SeriesSpec, Station
+from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.witnesses import find_voting_series
-from monitor.series.assessment import REPEATS, Windows
+from monitor.series.assessment import REPEATS, Windows, bound_of, is_hidden
 from monitor.series.noise import LEARNT
 from monitor.series.step_detector import OPENING
 from monitor.series.step_fates import carries
 from monitor.series.steps import QUIET
-from monitor.series.tracks import Track
+from monitor.series.tracks import GIVES_NONE, IS_AT_STOP, Track
 
 _WELL: Final = Message("", "health.well", {})
 _UNEXPLAINED: Final = Template("health.unexplained_step", "an unexplained step waits for verification")
@@ -37,6 +38,17 @@ _TOO_OLD: Final = Template(
 _UNUSABLE: Final = Template("health.unusable", "no reading can be used")
 _UNUSABLE_FOR: Final = Template("health.unusable_for", "no reading could be used for {duration}: {text}")
 _FLAGGED: Final = Template("health.flagged", "its newest value is flagged and not used")
+_NO_VALUE: Final = Template("health.no_value", "it gives no value, what it sends stands for none")
+_AT_STOP: Final = Template(
+    "health.at_stop",
+    "it is at its stop: {text}, and what moved it there may move on unseen. Its last motion counts. Look at it, and "
+    "set it back or change its range",
+)
+_COARSE: Final = Template(
+    "health.coarse",
+    "one step of its last digit is {size}, and {bound} in {window} could hide in it: it has no vote for rest. Set the "
+    "receiver or logger to send more decimals (NMEA: seven of a minute; RTKLIB: nine of a degree)",
+)
 _SCATTERS: Final = Template(
     "health.scatters",
     "it cannot be judged, for it scatters by {size} where {usual} is usual. It raises no level before its clock is "
@@ -53,7 +65,10 @@ _EARLY_S: Final = FUTURE_TOLERANCE.total_seconds()
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})
 SICK = frozenset({"stuck", "flagged"})
+COARSE: Final = "coarse"  # its last digit hides motion over a bound
+BLIND: Final = frozenset({AT_STOP, COARSE})  # it cannot show rest, and what it showed of motion counts
 _RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
+MUTE: Final = 2  # newest epochs without a value, from which on an instrument gives none
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +78,15 @@ class Finding:
     state: str
     reason: Message
     since_s: float
+    urgency: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Sense:
-    """How one declared series does: ok, unknown, stuck, flagged or silent, its newest epoch, and why it scatters."""
+    """How one declared series does, its newest epoch, and why it scatters.
+
+    It is ok, unknown, stuck, flagged or silent; or at its stop or too coarse, and shows no rest.
+    """
 
     state: str
     reason: Message
@@ -91,7 +110,8 @@ def examine(
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
-    shown, known = _by_station(windows.view.readings), windows.memory.conditions
+    readings, known = _by_station(windows.view.readings), windows.memory.conditions
+    coarse = find_coarse(windows)
     for station in windows.site.stations:
         state, reason = "ok", _WELL
         newest: list[float] = []
@@ -107,6 +127,11 @@ def examine(
                 if _RANK[state] < _RANK["verify"]:
                     state, reason = "verify", TEXT_OF(name=Term(spec.quantity), text=overlap)
             found = _examine_series(windows, spec, seen_s, used)
+            if found is None and (told := coarse.get((station.id, spec.quantity))) is not None:
+                key = f"health:{station.id}.{spec.quantity}:{COARSE}"
+                text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=told.reason)
+                conditions[key] = Condition("health", 1, windows.now_s, text)
+                found = Finding(COARSE, told.reason, windows.now_s) if told.is_whole else None
             burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
             sense = Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
             senses[station.id, spec.quantity] = replace(sense, burst=burst)
@@ -118,9 +143,10 @@ def examine(
                 name = "stale" if found.state == "silent" else found.state
                 key = f"health:{station.id}.{spec.quantity}:{name}"
                 text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=found.reason)
-                conditions[key] = Condition("health", 1, found.since_s, text)
-            if _RANK[found.state] > _RANK[state]:
-                state, reason = found.state, TEXT_OF(name=Term(spec.quantity), text=found.reason)
+                conditions[key] = Condition("health", found.urgency, found.since_s, text)
+            shown = "verify" if found.state in BLIND else found.state
+            if _RANK[shown] > _RANK[state]:
+                state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=found.reason)
         if state == "ok" and station.id in unsure:
             state, reason = "verify", _UNEXPLAINED()
         learning = [t.learning for t in tracks.get(station.id, ()) if t.learning is not None]
@@ -131,7 +157,7 @@ def examine(
             StationHealth(
                 station=station.id, state=state, reason=reason, newest_s=max(newest, default=None),
                 expected_interval_s=interval_s,
-                missing_share_24h=_missing_share(windows, shown.get(station.id, ()), station),
+                missing_share_24h=_missing_share(windows, readings.get(station.id, ()), station),
                 votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
                 and _may_vote(station, state, senses, voting),
             )
@@ -219,6 +245,9 @@ def _examine_series(
     if now_s - seen_s <= _EARLY_S and tracks and all(t.newest_s is None for t in tracks):
         return Finding("unknown", _NOTHING_YET(), seen_s)  # the first epoch of a clock a little ahead is still to come
     usable = [t.usable_s for t in tracks if t.usable_s is not None]
+    mute = _find_mute(windows, spec, tracks, max(usable, default=None))
+    if mute is not None:
+        return mute
     if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
         why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())
         return Finding("flagged", _UNUSABLE_FOR(duration=allowed, text=why), max(usable, default=seen_s))
@@ -229,16 +258,42 @@ def _examine_series(
     return None
 
 
+def _find_mute(
+    windows: Windows, spec: SeriesSpec, tracks: Sequence[Track], usable_s: float | None
+) -> Finding | None:  # fmt: skip
+    """An instrument whose newest epochs say that it has no value, or that it has reached the end of its scale."""
+    if not tracks:
+        known = windows.view.newest.get(f"{spec.station}.{spec.quantity}")
+        if known is not None and FILL in known.flags:
+            return Finding("flagged", _NO_VALUE(), known.observed_s)
+        return None
+    newest = [(at_s, why) for t in tracks for at_s, why in t.set_aside if usable_s is None or at_s > usable_s]
+    if not newest:
+        return None
+    newest.sort(key=lambda one: one[0])
+    first_s, last = newest[0][0], newest[-1][1]
+    if _says(last, IS_AT_STOP):
+        return Finding(AT_STOP, _AT_STOP(text=last), first_s, 2)
+    mute = {at_s for at_s, why in newest if _says(why, GIVES_NONE)}
+    if _says(last, GIVES_NONE) and len(mute) >= MUTE:
+        return Finding("flagged", last, min(mute))
+    return None
+
+
+def _says(why: str, template: Template) -> bool:
+    return isinstance(why, Message) and why.id == template.id
+
+
 def _find_lasting(windows: Windows, spec: SeriesSpec, tracks: Sequence[Track]) -> Finding | None:
     place = f"{spec.station}.{spec.quantity}"
     sound = [t.usable_s for t in tracks if t.usable_s is not None and not t.stuck]
-    for name in sorted(SICK):
+    for name in sorted({*SICK, AT_STOP}):
         known = windows.memory.conditions.get(f"health:{place}:{name}")
         if known is None:
             continue
         spoke = max(sound, default=known.since_s) > known.since_s if tracks else _is_unflagged(windows, spec)
         if not spoke:
-            return Finding(name, cast("Message", known.reason.values["text"]), known.since_s)
+            return Finding(name, cast("Message", known.reason.values["text"]), known.since_s, known.level)
     return None
 
 
@@ -264,3 +319,43 @@ def _missing_share(
                 count = end - bisect_right(readings, from_at, key=_observed)
                 shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
     return round(max(shares), 6) if shares else None
+
+
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """What the last digit of a series hides, and whether it hides the bounds of every criterion that reads it."""
+
+    reason: Message
+    is_whole: bool
+
+
+def find_coarse(windows: Windows) -> dict[tuple[str, str], Coarse]:
+    """What is coarse, by station and declared quantity; a decision that sees no coarse series looks at nothing."""
+    hidden: dict[tuple[str, str], list[tuple[float, Criterion, Threshold]]] = {}
+    bounds: dict[tuple[str, str], int] = {}
+    for criterion in windows.site.criteria:
+        if not criterion.kind.rate:
+            continue
+        for station in criterion.stations:
+            digit = windows.track(criterion, station).digit
+            spec = windows.site.series(station, criterion.quantity)
+            if not digit or spec is None:
+                continue
+            place = (station, spec.quantity)
+            bounds[place] = bounds.get(place, 0) + len(criterion.thresholds)
+            hidden.setdefault(place, []).extend(
+                (digit, criterion, t) for t in criterion.thresholds if is_hidden(digit, criterion, t)
+            )
+    found = {}
+    for place, some in hidden.items():
+        if not some:
+            continue
+        digit, criterion, threshold = some[0]
+        spec = windows.site.series(*place)
+        assert spec is not None
+        reason = _COARSE(
+            size=Figure(digit, ".3g", spec.unit), window=Duration(threshold.window_s or 86400.0),
+            bound=Figure(bound_of(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
+        )  # fmt: skip
+        found[place] = Coarse(reason, len(some) == bounds[place])
+    return found

@@ -9,10 +9,11 @@ from operator import is_
 from typing import Any, Final
 
 from forecasting.kinematics.direction import free_of_noise
-from forecasting.message import Message, Template, Term
+from forecasting.message import Figure, Message, Template, Term
 from monitor.domain.decision import View, seconds
-from monitor.domain.observation import HARMLESS, Reading
-from monitor.domain.quantities import QUANTITIES
+from monitor.domain.instruments.no_value import AT_STOP, FILL
+from monitor.domain.observation import DIGIT, HARMLESS, Reading
+from monitor.domain.quantities import LEVELS, PRESSURES, QUANTITIES, convert_difference
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.series.noise import Burst, find_burst, is_stuck
 from monitor.series.step_detector import PATIENCE, Jump, Walk
@@ -22,13 +23,18 @@ _FUTURE: Final = Template("reading.future", "stamped in the future")
 _FLAG: Final = Template("reading.flag", "flag {word}")
 _TOO_LARGE: Final = Template("reading.too_large", "too large to reckon with")
 _OUT_OF_RANGE: Final = Template("reading.out_of_range", "out of range")
+GIVES_NONE: Final = Template("reading.fill", "it gives no value: {value} stands for none")
+IS_AT_STOP: Final = Template("reading.at_stop", "it stands at {value}, the end of its scale")
 
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
 RECENT: Final = 48  # epochs kept as they came: by them a step is known for motion or for scatter
+LEAST_LEAP_KPA: Final = 5.0  # of pressures, half a metre of water: a smaller jump is none to ask about by default
+LEAST_LEAP_M: Final = 0.5  # of levels
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
 
 
+_SAID_BY: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
 Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
 
 
@@ -53,6 +59,7 @@ class Track:
         recent: The newest epochs as they came, set aside or not.
         burst: Its scatter, where that is larger than usual.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
+        digits: One step of the last digit by component, where the readings came as text and it may matter.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
     """
 
@@ -74,12 +81,20 @@ class Track:
     recent: tuple[Epoch, ...] = ()
     burst: Burst | None = None
     learning: int | None = None
+    digits: Vector = ()
     fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_directed(self) -> bool:
         """Components have a declared direction, or there is one alone."""
         return self.unit is not None
+
+    @property
+    def digit(self) -> float:
+        """One step of the last digit along the direction; on the map where there is none. 0 = unknown."""
+        if not self.digits or self.unit is None:
+            return max(self.digits[:2], default=0.0)
+        return fsum(abs(u) * step for u, step in zip(self.unit, self.digits, strict=True))
 
     @property
     def usable_s(self) -> float | None:
@@ -185,13 +200,15 @@ class Tracker:
         if known is not None and all(map(is_, known.parts, parts)):
             return known
         values, sigmas = _values(parts), tuple([max(r.sigma or 0.0, spec.noise_floor) for r in parts])
+        if digits := _read_digits(parts):
+            sigmas = tuple([max(s, digit / sqrt(12.0)) for s, digit in zip(sigmas, digits, strict=True)])
         error = _along_sigma(parts, sigmas, self._unit, spec)
         received_s = max(seconds(r.received_at) for r in parts)
         if (like := self._joined) is not None:  # most instruments state one error, and a batch has one reception
             sigmas = like.sigmas if like.sigmas == sigmas else sigmas
             error = like.error if like.error == error else error
             received_s = like.received_s if like.received_s == received_s else received_s
-        row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error)
+        row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error, digits)
         return row
 
     def _describe(self, spec: SeriesSpec) -> Track:
@@ -214,6 +231,7 @@ class Tracker:
         aside: dict[float, Message] = {}
         for part in self._aside:
             aside |= part
+        digits = () if self._joined is None else self._joined.digits
         track = Track(
             station=self._station.id, quantity="+".join(self._quantities), times_s=tuple(times),
             received_s=tuple(received), values=tuple(values), sigmas=tuple(sigmas), along=tuple(along),
@@ -223,8 +241,9 @@ class Tracker:
             unit=self._unit, is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
             learning=walk.learning, stuck=is_stuck(walk.values, spec),
             recent=tuple(zip(*(c[-RECENT:] for c in (walk.times, walk.received, walk.values)), strict=True)),
-            burst=find_burst(walk.values, walk.sigmas),
-            fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
+            burst=find_burst(walk.values, walk.sigmas), digits=digits,
+            fits={} if digits != self._last.digits else self._last.fits if grew
+            else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track
         return track
@@ -239,6 +258,7 @@ class _Row:
     values: Vector
     sigmas: Vector
     error: float  # along the direction
+    digits: Vector
 
 
 def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
@@ -301,6 +321,8 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
         return spec.verify_step
     if criterion.kind.noise_steps:
         return 6.0 * spec.noise_floor or None
+    if criterion.kind.is_level and criterion.quantity in {*PRESSURES, *LEVELS}:
+        return _leap(spec, criterion)
     if not criterion.kind.rate:
         return None
     bounds = [
@@ -309,6 +331,20 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
         if t.window_s and (b := t.over if t.over is not None else t.under) is not None
     ]
     return max(0.5 * min(bounds), 6.0 * spec.noise_floor) if bounds and min(bounds) > 0 else None
+
+
+def _leap(spec: SeriesSpec, criterion: Criterion) -> float | None:
+    """The jump of a pressure or a level that is asked about: half of the lowest bound, unless that is a mere ripple."""
+    bounds = [
+        abs(b) for t in criterion.declared or criterion.thresholds
+        if (b := t.over if t.over is not None else t.under) is not None
+    ]  # fmt: skip
+    least, unit = (LEAST_LEAP_KPA, "kPa") if criterion.quantity in PRESSURES else (LEAST_LEAP_M, "m")
+    try:
+        ripple = convert_difference(least, unit, spec.unit)
+    except ValueError:  # a unit of the site's own
+        return None
+    return max(0.5 * min(bounds), ripple, 6.0 * spec.noise_floor) if bounds else None
 
 
 def direction(station: Station, components: int) -> Vector | None:
@@ -329,6 +365,9 @@ def direction(station: Station, components: int) -> Vector | None:
 def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> Message | None:
     if at_s > now_s:
         return _FUTURE()
+    for flag, said in _SAID_BY.items() if reading.flags else ():
+        if flag in reading.flags:
+            return said(value=Figure(reading.value_raw, "g", spec.unit))
     for flag in reading.flags:
         if flag not in HARMLESS:
             return _FLAG(word=Term(flag))
@@ -365,6 +404,19 @@ def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector | None, sp
     e, n, u = unit
     variance = ee * e * e + nn * n * n + uu * u * u + 2.0 * (en * e * n + eu * e * u + nu * n * u)
     return max(sqrt(max(variance, 0.0)), spec.noise_floor)
+
+
+def _read_digits(parts: Sequence[Reading]) -> Vector:
+    """Steps of the last digit by component, as the extra of an epoch has them; empty where it has none."""
+    extra = parts[0].extra
+    if extra is None or DIGIT not in extra:
+        return ()
+    try:
+        facts = json.loads(extra)
+        found = tuple([float(step) for step in facts[DIGIT]]) if isinstance(facts, Mapping) else ()
+    except (ValueError, TypeError, KeyError):
+        return ()
+    return found if len(found) == len(parts) and all(0.0 <= step < LARGEST for step in found) else ()
 
 
 def _covariance(extra: str | None) -> tuple[float, float, float, float, float, float] | None:

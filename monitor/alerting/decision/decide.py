@@ -32,6 +32,7 @@ from monitor.criteria.reachable import shut
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.headline import list_rates
+from monitor.domain.instruments.no_value import AT_STOP
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
@@ -44,7 +45,7 @@ from monitor.series.maintenance import Cover, find_covers
 from monitor.series.neighbours import ask_neighbours
 from monitor.series.offset_answers import measure
 from monitor.series.paired_steps import find_disturbed
-from monitor.series.station_health import SICK, Sense, Senses, examine
+from monitor.series.station_health import BLIND, SICK, Sense, Senses, examine
 from monitor.series.step_clocks import clock_s
 from monitor.series.steps import (
     ACTIVE,
@@ -126,6 +127,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
     steps = update_steps(windows.memory, sightings, tracks, windows, groups, together)
     disturbed = find_disturbed(windows, steps, tracks, groups, together)
     healths, sick, senses = examine(windows, tracks, steps)
+    assessments = silence_blind(site, assessments, senses)
 
     witnesses = find_witness_criteria(site)
     voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
@@ -163,6 +165,24 @@ def size_up(windows: Windows, factor: float) -> Situation:
         rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),
         corrected=questions,
     )  # fmt: skip
+
+
+def silence_blind(site: Site, assessments: Sequence[Assessment], senses: Senses) -> list[Assessment]:
+    """What every criterion says, without the word for rest of series that cannot show any: motion counts as ever.
+
+    A digit too coarse for a rate says where a level stands all the same.
+    """
+    blind = {place: sense.state for place, sense in senses.items() if sense.state in BLIND}
+    if not blind:
+        return list(assessments)
+    of_levels = {c.id for c in site.criteria if c.kind.is_level}
+    return [
+        replace(w, fresh=False, heard=w.heard and w.raise_level > 0)
+        if any(
+            blind[p] == AT_STOP or w.criterion not in of_levels for p in series_behind(site, w.key, {}) if p in blind
+        ) else w
+        for w in assessments
+    ]  # fmt: skip
 
 
 def assess(windows: Windows) -> list[Assessment]:

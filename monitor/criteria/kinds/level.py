@@ -89,7 +89,7 @@ def _is_over(windows: Windows, step: Step, station: str) -> bool:
 
 ENTRY: Final = Entry(
     Kind(
-        id="level", per="", motion=True, followed=True, loosening="bounds", drawn=("line",),
+        id="level", per="", motion=True, is_level=True, followed=True, loosening="bounds", drawn=("line",),
     ),
     MeasuredTable, Bound, each_station(judge_level),
     example="""

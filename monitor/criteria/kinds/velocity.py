@@ -24,6 +24,7 @@ from monitor.series.assessment import (
     Windows,
     bound_of,
     each_track,
+    is_hidden,
     levels_of,
     measure_nothing,
     pick_bound,
@@ -114,7 +115,7 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
         heard = heard or bool(fits[newest_s])
         far = newest_s in epochs and any(_is_far(f, bound, sign, criterion) for f in fits[newest_s])
         crossed = hits >= criterion.dwell.hits or far
-        clear = all(is_clear(fits[e], sign, limit) for e in quiet)
+        clear = all(is_clear(fits[e], sign, limit) for e in quiet) and not is_hidden(track.digit, criterion, threshold)
         newest = pick_way(fits[newest_s], bound, sign, criterion.min_sigma)
         said = describe_fit(threshold, "rate", newest, hits, criterion.dwell.hits, clear=clear)
         said |= name_way(track, fits[newest_s], newest)

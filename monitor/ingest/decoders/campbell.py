@@ -11,13 +11,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault, read_each
-from monitor.ingest.decoders.naming import Target, find_target, is_none, read_series
-from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, check_text, read_object, read_time
+from monitor.ingest.decoders.naming import Target, find_target, read_series
+from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, check_text, read_object
 from monitor.ingest.message import Decoded, Fault, is_station
 from monitor.ingest.quality import Field
 
@@ -53,12 +53,12 @@ def open_campbell(binding: Binding) -> Decoder:
 
         def read(row: tuple[str, Any]) -> Iterator[Observation]:
             time, values = row
-            at = read_time(time)
+            at = received.read_time(time)
             if not isinstance(values, list) or len(values) != len(names):
                 raise PayloadError("cell_count", f"{time}: expected {len(names)} values, as there are names")
             yield from read_each(
-                (one for one in wanted if not is_none(values[one[0]])),
-                lambda one: [received.observe(one[2], one[3], read_cell(values[one[0]], one[1]), at)],
+                (one for one in wanted if not is_no_value(values[one[0]])),
+                lambda one: [received.observe_cell(one[2], one[3], values[one[0]], one[1], at)],
             )
 
         found, bad = gather(rows.items(), read)

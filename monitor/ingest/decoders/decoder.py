@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
 
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import Decoded, Fault, Message, Place
-from monitor.ingest.quality import Field, Vocabulary, observe
+from monitor.ingest.quality import Field, Vocabulary, observe, read_digit
 from monitor.ingest.references import References
 
 RECEPTION: Final = "reception"
@@ -26,6 +28,7 @@ class Received:
         site: of the place.
         vocabulary: the names that its stations may use.
         references: what displacement of its receivers counts from.
+        zone: in which times without one count, as the site file says.
     """
 
     message: Message
@@ -33,6 +36,7 @@ class Received:
     site: Site
     vocabulary: Vocabulary
     references: References
+    zone: ZoneInfo | None = None
 
     def field(self, station: str, name: str, unit: str | None = None) -> Field:
         """What a name of a station means; raises PayloadError."""
@@ -40,10 +44,20 @@ class Received:
 
     def observe(
         self, station: str, field: Field, value: float, at: datetime, sigma: float | None = None,
-        solution: str | None = None, extra: str | None = None,
+        solution: str | None = None, extra: str | None = None, digit: float | None = None,
     ) -> Observation:  # fmt: skip
         """The record of one value given in the field's unit; raises PayloadError."""
-        return observe(self.site.id, station, field, value, at, self.message.received_at, sigma, solution, extra)
+        return observe(
+            self.site.id, station, field, value, at, self.message.received_at, sigma, solution, extra, digit
+        )  # fmt: skip
+
+    def observe_cell(self, station: str, field: Field, cell: object, name: str, at: datetime) -> Observation:
+        """The record of a number that came as a number or as text; raises PayloadError."""
+        return self.observe(station, field, read_cell(cell, name), at, digit=read_digit(cell))
+
+    def read_time(self, value: object, unit: object = None, name: str = "time", *, live: bool = True) -> datetime:
+        """An instant as `strict_json.read_time` reads it, in the zone of the decoder where the text has none."""
+        return read_time(value, unit, name, live=live, zone=self.zone, near=self.message.came_at)
 
     def link(self, station: str, text: str, *, online: bool) -> Link:
         """That a station is connected, or not."""

@@ -6,24 +6,25 @@ there is no barometer, the name is believed. Two gauges are two counters: `rain`
 other does not stand in for it while its radio is silent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from monitor.domain.instruments.no_value import is_fill_number, is_no_value
+from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.decoder import Decoder, Received
-from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
-from monitor.ingest.message import Decoded, is_station
+from monitor.ingest.decoders.decoder import Decoder, Received, gather
+from monitor.ingest.decoders.strict_json import read_cell, read_object
+from monitor.ingest.message import Decoded, Fault, is_station
 
 METRIC: Final = "ecowitt-metric"
 INCHES_MOST: Final = 40.0  # of mercury: no place on earth has more
 HPA_LEAST: Final = 300.0
-_HPA_PER_INCH: Final = 33.863886667
 _PRESSURES: Final = ("baromabsin", "baromrelin")  # as measured; as it would be at the sea
 # what counts since longest: the site file says stamp = "counter"
 _RAIN: Final = ("totalrainin", "train_piezo", "yearlyrainin", "yrain_piezo")
-_WORDS: Final = frozenset({"", "--", "null"})
 
 
 def open_ecowitt(binding: Binding) -> Decoder:
@@ -47,36 +48,36 @@ def _decode(counters: Sequence[str], is_metric: bool, received: Received) -> Dec
     time = body.get("dateutc")
     if not isinstance(time, str):
         raise PayloadError("no_time", "dateutc is missing")
-    at = read_time(time.strip().replace("+", " ").replace(" ", "T") + "Z", None, "dateutc")
+    text = time.strip().replace("+", " ").replace(" ", "T")
+    at = received.read_time(text if received.zone is not None else text + "Z", None, "dateutc")
     for key in _PRESSURES:
-        pressure = _number(body, key)
-        if pressure is not None and not (pressure >= HPA_LEAST if is_metric else 0 < pressure <= INCHES_MOST):
+        pressure = read_known(body, key)
+        if (
+            pressure is not None
+            and not is_fill_number(pressure)
+            and not (pressure >= HPA_LEAST if is_metric else 0 < pressure <= INCHES_MOST)
+        ):
             said = "hPa" if is_metric else "inches of mercury"
             raise PayloadError("unit_mismatch", f"{key} is not in {said}: ecowitt or ecowitt-metric?")
-    values = []
-    if (pressure := _number(body, _PRESSURES[0])) is not None:
-        values.append(("air_pressure", "hPa", pressure if is_metric else pressure * _HPA_PER_INCH))
-    if (warm := _number(body, "tempf")) is not None:
-        values.append(("temperature", "degC" if is_metric else "degF", warm))
-    rain = next((n for key in counters if (n := _number(body, key)) is not None), None)
-    if rain is not None:
-        values.append(("rain", "mm" if is_metric else "in", rain))
-    if not values:
-        raise PayloadError("empty", "no temperature, air pressure or counter of rain in the post")
-    return Decoded(tuple(
-        received.observe(station, received.field(station, quantity, unit), value, at)
-        for quantity, unit, value in values
-    ))  # fmt: skip
+    counter = next((key for key in counters if not is_no_value(body.get(key))), "")
+    units = ("hPa", "degC", "mm") if is_metric else ("inHg", "degF", "in")
+    wanted = zip((_PRESSURES[0], "tempf", counter), ("air_pressure", "temperature", "rain"), units, strict=True)
+
+    def read(one: tuple[str, str, str]) -> Iterator[Observation]:
+        key, quantity, unit = one
+        if not is_no_value(value := body.get(key)):
+            yield received.observe_cell(station, received.field(station, quantity, unit), value, key, at)
+
+    found, bad = gather(wanted, read)
+    if not found:
+        raise bad[0][1] if bad else PayloadError("empty", "no temperature, air pressure or counter of rain in the post")
+    first = bad[0][1] if bad else None
+    faults = () if first is None else (Fault(first.code, first.message, received.message.payload),)
+    return Decoded(tuple(found), faults)
 
 
-def _number(body: dict[str, object], key: str) -> float | None:
-    """A number that came as text; None where the station has no such sensor."""
-    value = body.get(key)
-    if not isinstance(value, str):
-        return None if value is None else read_number(value, key)
-    if value.strip() in _WORDS:
-        return None
-    try:
-        return read_number(float(value), key)
-    except ValueError:
-        raise PayloadError("not_number", f"{key}: expected a number, got {value[:60]!r}") from None
+def read_known(body: Mapping[str, object], key: str) -> float | None:
+    """A number that came as text or as a number; None where it is none, or the station has no such sensor."""
+    with suppress(PayloadError):
+        return None if is_no_value(value := body.get(key)) else read_cell(value, key)
+    return None

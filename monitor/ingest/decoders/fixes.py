@@ -6,18 +6,24 @@ from typing import Final
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
-from monitor.domain.observation import Observation
+from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.site import Origin, Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Received
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.message import is_station
 from monitor.ingest.positions import Vector, find_enu_mm
+from monitor.ingest.quality import error_of_step
 
 NO_FIX: Final = "no_fix"  # the flag of positions that are good to metres: no displacement
 # how good each kind of solution is: centimetres, or decimetres of a float; the others are good to metres
 GOOD: Final = frozenset({"fixed", "float", "ppp"})
 LINES_MOST: Final = 1500  # of one message
+TELLING_MM: Final = 1.0  # a smaller step of the last digit says nothing where no error is stated
+
+
+Covariance = tuple[float, float, float, float, float, float]
+"""ee, nn, uu, en, eu, nu, mm²."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,8 @@ class Fix:
     baseline_m: Vector | None
     kind: str  # fixed, float, ppp, dgps, sbas, single
     satellites: int | None
-    covariance_mm2: tuple[float, float, float, float, float, float] | None = None  # ee, nn, uu, en, eu, nu
+    covariance_mm2: Covariance | None = None
+    steps: Vector | None = None  # one step of the last digit of each number of the position, in its unit
 
 
 def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
@@ -60,14 +67,50 @@ def find_displacement(fix: Fix, origin: Origin) -> Vector:
     return east, north, up
 
 
+def find_steps_mm(fix: Fix, origin: Origin) -> Vector | None:
+    """What one step of the last digit is towards east, north and up, mm; None where the position was no text."""
+    if fix.steps is None:
+        return None
+    if fix.place is None:
+        east, north, up = (1000.0 * step for step in fix.steps)
+        return east, north, up
+    latitude, longitude, height_m = fix.place
+    here = find_displacement(fix, origin)
+    there = (
+        find_enu_mm(origin, latitude, longitude + fix.steps[1], height_m),
+        find_enu_mm(origin, latitude + fix.steps[0], longitude, height_m),
+        find_enu_mm(origin, latitude, longitude, height_m + fix.steps[2]),
+    )
+    east, north, up = (abs(there[k][k] - here[k]) for k in range(3))
+    return east, north, up
+
+
+def state_error(fix: Fix, steps_mm: Vector | None) -> tuple[Covariance | None, Vector | None]:
+    """The covariance of a position, and its steps where they are larger than the error that the receiver states.
+
+    No variance is smaller than that of rounding to the last digit. Noise that is larger than a step makes rounding
+    harmless: a mean of many epochs is as good as without.
+    """
+    cov = fix.covariance_mm2
+    if steps_mm is None:
+        return cov, None
+    least = [error_of_step(step) ** 2 for step in steps_mm]
+    if cov is None:
+        return None, steps_mm if max(steps_mm) >= TELLING_MM else None
+    ee, nn, uu = (max(variance, floor) for variance, floor in zip(cov[:3], least, strict=True))
+    is_coarse = any(step * step > variance for step, variance in zip(steps_mm, cov[:3], strict=True))
+    return (ee, nn, uu, *cov[3:]), steps_mm if is_coarse else None
+
+
 def observe_fix(fix: Fix, received: Received) -> list[Observation]:
     """East, north and up of a position; raises PayloadError."""
     site, station = received.site, received.place.station
     origin = find_origin(site, station, of_place=fix.place is not None)
     enu_mm = find_displacement(fix, origin)
-    cov = fix.covariance_mm2
+    cov, steps_mm = state_error(fix, find_steps_mm(fix, origin))
     facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": spell(origin.since), "frame": origin.frame,
-             "fix": fix.kind, "satellites": fix.satellites}  # fmt: skip
+             "fix": fix.kind, "satellites": fix.satellites,
+             DIGIT: None if steps_mm is None else list(steps_mm)}  # fmt: skip
     extra = canonical_json({key: value for key, value in facts.items() if value is not None})
     found = []
     for k, axis in enumerate(AXES):

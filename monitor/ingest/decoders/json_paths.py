@@ -14,13 +14,13 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, gather, read_each
-from monitor.ingest.decoders.naming import SYMBOLS, Target, check_unit, find_target, is_none, read_series
-from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.decoders.strict_json import check_depth, read_json, read_time
+from monitor.ingest.decoders.naming import SYMBOLS, Target, check_unit, find_target, read_series
+from monitor.ingest.decoders.strict_json import check_depth, read_json
 from monitor.ingest.message import Decoded, Fault
 
 _LONGEST: Final = 500  # an expression
@@ -82,13 +82,13 @@ def _read_named(
 ) -> Iterator[Observation]:  # fmt: skip
     """Values at known places of an item; raises PayloadError, the first of them that cannot be read."""
     station = _find_station(paths, item, received)
-    at = read_time(_search(paths["time"], item, "time"), time_unit)
+    at = received.read_time(_search(paths["time"], item, "time"), time_unit)
 
     def read_one(name: str) -> Iterator[Observation]:
         path, target = values[name]
-        if not _is_none(value := _search(path, item, name)):  # a device sends what it has
+        if not is_no_value(value := _search(path, item, name)):  # a device sends what it has
             where, field = target.find(received, station)
-            yield received.observe(where, field, read_cell(value, name), at)
+            yield received.observe_cell(where, field, value, name, at)
 
     return read_each(values, read_one)
 
@@ -104,12 +104,12 @@ def _read_listed(
     target = series.get(name) or (Target("", name, SYMBOLS.get(unit, unit)) if unit else find_target({}, name))
     if target is None:
         raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
-    if _is_none(value):
+    if is_no_value(value):
         return
     where, field = target.find(received, _find_station(paths, item, received))
     check_unit(unit, field.given_unit, f"the item {name[:64]!r}")
-    at = read_time(_search(paths["time"], item, "time"), time_unit)
-    yield received.observe(where, field, read_cell(value, "value"), at)
+    at = received.read_time(_search(paths["time"], item, "time"), time_unit)
+    yield received.observe_cell(where, field, value, "value", at)
 
 
 def _find_station(paths: dict[str, ParsedResult], item: Any, received: Received) -> str:
@@ -119,10 +119,6 @@ def _find_station(paths: dict[str, ParsedResult], item: Any, received: Received)
     if not isinstance(name, str):
         raise PayloadError("no_station", "device: no text there")
     return name
-
-
-def _is_none(value: Any) -> bool:
-    return is_none(value.strip() if isinstance(value, str) else value)
 
 
 def _compile(key: str, text: str) -> ParsedResult:

@@ -32,7 +32,7 @@ def open_lorawan(binding: Binding) -> Decoder:
 
 
 def _decode(read: Callable[[bytes], list[Value]], received: Received) -> Decoded:
-    station, at, data, radio, battery = read_uplink(received.message.payload)
+    station, at, data, radio, battery = read_uplink(received.message.payload, received.read_time)
     measured = read(data) if data else []
     if battery is not None and all(one[0] != BATTERY_LEVEL for one in measured):
         measured.append((BATTERY_LEVEL, "%", battery, None))
@@ -48,7 +48,9 @@ def _decode(read: Callable[[bytes], list[Value]], received: Received) -> Decoded
     return Decoded(tuple(found))
 
 
-def read_uplink(payload: bytes) -> tuple[str, datetime, bytes, tuple[float, float | None] | None, float | None]:
+def read_uplink(
+    payload: bytes, read: Callable[[Any], datetime] = read_time
+) -> tuple[str, datetime, bytes, tuple[float, float | None] | None, float | None]:
     """Device, instant and bytes of an uplink; signal (dBm) and signal to noise (dB) of the best gateway; battery (%).
 
     A status of ChirpStack brings a battery and no bytes.
@@ -79,14 +81,14 @@ def read_uplink(payload: bytes) -> tuple[str, datetime, bytes, tuple[float, floa
     if not isinstance(name, str) or not is_station(name):
         raise PayloadError("no_station", "the name of the device is no station id (letters, digits, _ and -)")
     if coded is None:
-        return name, read_time(at), b"", None, battery
+        return name, read(at), b"", None, battery
     try:
         data = base64.b64decode(coded, validate=True) if isinstance(coded, str) else b""
     except (binascii.Error, ValueError):
         raise PayloadError("bad_payload", "the data of the uplink are not base64") from None
     if not 0 < len(data) <= _PAYLOAD_BYTES:
         raise PayloadError("bad_payload", f"the uplink holds {len(data)} bytes; expected 1 to {_PAYLOAD_BYTES}")
-    return name, read_time(at), data, _find_best_radio(gateways), battery
+    return name, read(at), data, _find_best_radio(gateways), battery
 
 
 def _first_time(gateways: Any) -> Any:

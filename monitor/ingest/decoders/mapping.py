@@ -3,6 +3,7 @@
 [time]
 path = "received_at"          # dots go down into objects, numbers into lists
 unit = "ms"                   # only for numbers: s, ms, us, ns
+zone = "Europe/Zurich"        # of text without an offset; else that of the [[decoder]]
 [station]
 path = "device.id"            # or: name = "T1"
 [[value]]
@@ -12,16 +13,19 @@ unit = "deg"
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, gather
-from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.decoders.strict_json import read_object, read_time
+from monitor.ingest.decoders.strict_json import read_object
 from monitor.ingest.message import Decoded, Fault, is_station
+from monitor.language.local_time import read_zone
 
 _ABSENT: Final = object()
 
@@ -41,24 +45,30 @@ def open_mapping(path: str) -> Decoder:
             if not isinstance(value, dict) or not isinstance(value.get(key), str):
                 raise ConfigError(f"{path}: value[{index}].{key}: expected a text")
     _check_keys(path, "", document, ("time", "station", "value"))
-    _check_keys(path, "time.", time, ("path", "unit"))
+    _check_keys(path, "time.", time, ("path", "unit", "zone"))
     _check_keys(path, "station.", station, ("path", "name"))
     for index, value in enumerate(values):
         _check_keys(path, f"value[{index}].", value, ("path", "quantity", "unit"))
 
+    try:
+        zone = ZoneInfo(read_zone(time["zone"])) if "zone" in time else None
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: time.zone: {error}") from None
+
     def decode(received: Received) -> Decoded:
+        received = received if zone is None else replace(received, zone=zone)
         body = read_object(received.message.payload)
         name = station["name"] if "name" in station else _look(body, station["path"])
         if not isinstance(name, str) or not is_station(name):
             raise PayloadError("no_station", f"{station.get('path', 'station')}: no station id there")
         found_time = _look(body, time["path"])
-        at = read_time(None if found_time is _ABSENT else found_time, time.get("unit"), time["path"])
+        at = received.read_time(None if found_time is _ABSENT else found_time, time.get("unit"), time["path"])
 
         def read(rule: dict[str, str]) -> Iterator[Observation]:
             value = _look(body, rule["path"])
-            if value is not _ABSENT and value is not None:  # a gateway sends what it has
+            if value is not _ABSENT and not is_no_value(value):  # a gateway sends what it has
                 field = received.field(name, rule["quantity"], rule["unit"])
-                yield received.observe(name, field, read_cell(value, rule["path"]), at)
+                yield received.observe_cell(name, field, value, rule["path"], at)
 
         found, bad = gather(values, read)
         first = bad[0][1] if bad else PayloadError("empty", "none of the mapped values is there")

@@ -10,7 +10,6 @@ from monitor.ingest.decoders.decoder import Received
 from monitor.ingest.message import is_station
 from monitor.ingest.quality import Field
 
-NO_VALUE: Final = frozenset({"", "nan", "null", "none", "n/a", "--"})  # as devices write that there is none
 SYMBOLS: Final = {"°C": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}  # units as others write them
 
 
@@ -63,11 +62,6 @@ def find_target(series: dict[str, Target], name: str) -> Target | None:
     """What a name is: as the site file says, else as the house itself writes it; None where it is neither."""
     found = series.get(name)
     return found if found is not None or split_suffix(name) is None else Target("", name)
-
-
-def is_none(value: object) -> bool:
-    """Whether a device says that it has no value."""
-    return value is None or (isinstance(value, str) and value.lower() in NO_VALUE)
 
 
 def check_unit(told: object, expected: str, who: str) -> None:

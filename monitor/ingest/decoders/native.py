@@ -1,17 +1,19 @@
 """The JSON of the house: one sample or many, values by unit suffix or with a unit, a GNSS position with covariance.
 
 A sample is taken whole or not at all; the bad samples of a message go to the quarantine in a payload of their own that
-can be read again, the good ones are stored. A value of null says "no measurement" and is nothing to store.
+can be read again, the good ones are stored. A value of null, NaN, an infinity or "nan" says "no measurement" and is
+nothing to store; a standard deviation that is none counts as none stated.
 """
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from forecasting.message import Figure, NameList, Template
 from monitor.domain.canonical import canonical_json
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.errors import PayloadError
 from monitor.ingest.decoders import strict_json
@@ -34,21 +36,16 @@ _NO_SOURCE: Final = Template("sample.source", "seq counts only together with sou
 _ALL_SAMPLES: Final = Template("sample.all", "all {n} samples, the first: {reason}")
 _SOME_SAMPLES: Final = Template("sample.some", "{n} of {total} samples, the first: {reason}")
 _SAMPLE: Final = Template("sample.object", "a sample must be an object, got {type}")
-_SIGMAS: Final = Template("sample.sigma", "sigma: expected an object of name and standard deviation")
 _UNITLESS: Final = Template("sample.unit", "{name}: value without unit")
 _STRAY_SIGMA: Final = Template("sample.sigma.stray", "sigma of {names}, which the sample does not hold")
-_NEGATIVE_SIGMA: Final = Template("sample.sigma.negative", "sigma of {name} is negative")
 _DOUBLE: Final = Template("sample.double", "one quantity stands twice in the sample")
 _EMPTY: Final = Template("sample.empty", "the sample holds no value")
 _VALUES_OBJECT: Final = Template("sample.values", "values: expected an object of name and value")
 ODD_SOLUTION: Final = Template("sample.solution", "solution: expected one of {names}")
-_META_FINITE: Final = Template("sample.meta.finite", "meta: holds a number that is not finite")
 _META_LONG: Final = Template("sample.meta.long", "meta: at most {n} characters")
 _GNSS_OBJECT: Final = Template("sample.gnss", "gnss: expected an object")
 _NO_EPOCH0: Final = Template("sample.epoch0", "gnss.epoch0 is missing: displacement since when?")
 _VECTOR: Final = Template("sample.vector", "{name}: expected a list of {n} numbers")
-_VARIANCE: Final = Template("sample.variance", "gnss.cov_mm2: a variance is negative")
-_CORRELATION: Final = Template("sample.correlation", "gnss.cov_mm2: a correlation lies beyond one")
 
 
 def decode(received: Received) -> Decoded:
@@ -107,21 +104,19 @@ def _join_faults(
     return Fault(first.code, reason, json.dumps(kept).encode())
 
 
-def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> list[Observation]:
+def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> Iterator[Observation]:
+    """The values of a sample; raises PayloadError, of a sigma that belongs to none of them after they were read."""
     if not isinstance(sample, dict):
         raise PayloadError("not_object", _SAMPLE(type=type(sample).__name__))
-    at = strict_json.read_time(sample.get("time"), sample.get("time_unit", body.get("time_unit")))
+    at = received.read_time(sample.get("time"), sample.get("time_unit", body.get("time_unit")))
     solution = _read_solution(sample.get("solution", body.get("solution")))
     sigmas = sample.get("sigma")
-    if sigmas is not None and not isinstance(sigmas, dict):
-        raise PayloadError("bad_sigma", _SIGMAS())
+    sigmas = sigmas if isinstance(sigmas, dict) else {}
     meta = sample.get("meta", body.get("meta"))
     extra = _read_meta(meta) if meta is not None else None
     found: list[Observation] = []
-    used = 0
     for name, value in _values(sample):
-        if value is None:
-            used += name in (sigmas or ())
+        if is_no_value(value):
             continue
         unit, sigma = None, None
         if isinstance(value, dict):
@@ -130,16 +125,12 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> li
             if unit is None:
                 raise PayloadError("no_unit", _UNITLESS(name=name))
             sigma, value = value.get("sigma"), value.get("value")  # noqa: PLW2901
-        if sigmas and name in sigmas:
-            sigma, used = sigmas[name], used + 1
+            if is_no_value(value):
+                continue
+        sigma = strict_json.read_sigma(sigmas.get(name, sigma))
         field = received.field(received.place.station, name, unit)
-        if sigma is not None:
-            sigma = _read_sigma(sigma, name)
         number = strict_json.read_number(value, name)
         found.append(received.observe(received.place.station, field, number, at, sigma, solution, extra))
-    if sigmas and used != len(sigmas):
-        stray = sorted(set(sigmas) - {name for name, _ in _values(sample)})
-        raise PayloadError("bad_sigma", _STRAY_SIGMA(names=", ".join(stray)[:100]))
     gnss = sample.get("gnss")
     names = [o.quantity for o in found] + ([] if gnss is None else list(AXES))
     if len(set(names)) != len(names):
@@ -148,7 +139,9 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> li
         found += _read_gnss(gnss, solution, at, extra, received)
     if not found:
         raise PayloadError("empty", _EMPTY())
-    return found
+    yield from found
+    if stray := sorted(set(sigmas) - {name for name, _ in _values(sample)}):
+        raise PayloadError("bad_sigma", _STRAY_SIGMA(names=", ".join(stray)[:100]))
 
 
 def _values(sample: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -169,23 +162,22 @@ def _read_solution(value: object) -> str | None:
     return value
 
 
-def _read_sigma(value: object, name: str) -> float:
-    sigma = strict_json.read_number(value, f"sigma of {name}")
-    if sigma < 0:
-        raise PayloadError("bad_sigma", _NEGATIVE_SIGMA(name=name))
-    return sigma
-
-
 def _read_meta(meta: object) -> str:
     strict_json.check_depth(meta)
-    try:
-        text = canonical_json({"meta": meta})
-    except ValueError:
-        raise PayloadError("not_finite", _META_FINITE()) from None
+    text = canonical_json({"meta": _drop_infinite(meta)})
     if len(text) > _META_LIMIT:
         raise PayloadError("too_long", _META_LONG(n=Figure(_META_LIMIT, "d")))
     strict_json.check_text(text.replace("\\u0000", "\0"), "meta")
     return text
+
+
+def _drop_infinite(meta: Any) -> Any:
+    """The same with null for each number that is none."""
+    if isinstance(meta, dict):
+        return {name: _drop_infinite(item) for name, item in meta.items()}
+    if isinstance(meta, list):
+        return [_drop_infinite(item) for item in meta]
+    return None if isinstance(meta, float) and not math.isfinite(meta) else meta
 
 
 def _read_gnss(
@@ -195,16 +187,14 @@ def _read_gnss(
         raise PayloadError("not_object", _GNSS_OBJECT())
     strict_json.check_keys(gnss, _GNSS)
     enu = _read_list(gnss.get("enu_mm"), 3, "gnss.enu_mm")
-    covariance = None
+    covariance = _read_covariance(gnss.get("cov_mm2"))
     sigmas: tuple[float | None, ...] = (None, None, None)
-    if gnss.get("cov_mm2") is not None:
-        covariance = _read_list(gnss["cov_mm2"], 6, "gnss.cov_mm2")
-        _check_covariance(covariance)
+    if covariance is not None:
         sigmas = tuple(math.sqrt(v) for v in covariance[:3])
     frame = strict_json.read_text(gnss.get("frame"), "gnss.frame", 64)
     if gnss.get("epoch0") is None:
         raise PayloadError("no_epoch0", _NO_EPOCH0())
-    epoch0 = strict_json.read_time(gnss["epoch0"], name="gnss.epoch0", live=False)
+    epoch0 = received.read_time(gnss["epoch0"], name="gnss.epoch0", live=False)
     facts: dict[str, Any] = {"cov_mm2": covariance, "epoch0": gnss["epoch0"], "frame": frame}
     for name in ("fix", "reference"):
         if gnss.get(name) is not None:
@@ -219,22 +209,34 @@ def _read_gnss(
     found = [
         received.observe(station, received.field(station, axis, "mm"), value, at, sigma, final, extra)
         for axis, value, sigma in zip(AXES, enu, sigmas, strict=True)
+        if value is not None
     ]
-    received.references.check(received.site.id, station, frame, epoch0)  # last: a bad sample must not set the reference
+    if found:  # last: a bad sample must not set the reference
+        received.references.check(received.site.id, station, frame, epoch0)
     return found
 
 
-def _read_list(value: object, length: int, name: str) -> list[float]:
+def _read_list(value: object, length: int, name: str) -> list[float | None]:
     if not isinstance(value, list) or len(value) != length:
         raise PayloadError("bad_vector", _VECTOR(name=name, n=length))
-    return [strict_json.read_number(item, name) for item in value]
+    return [None if is_no_value(item) else strict_json.read_number(item, name) for item in value]
 
 
-def _check_covariance(cov: list[float]) -> None:
-    """[ee, nn, uu, en, eu, nu] must be a covariance: no negative variance, no correlation beyond one."""
+def _read_covariance(value: object) -> list[float] | None:
+    """[ee, nn, uu, en, eu, nu]; None where none is stated, or what is stated can be none.
+
+    No variance is negative, and no correlation lies beyond one.
+    """
+    if value is None:
+        return None
+    try:
+        cov = [number for number in _read_list(value, 6, "gnss.cov_mm2") if number is not None]
+    except PayloadError:
+        return None
+    if len(cov) < 6 or min(cov[:3]) < 0.0:
+        return None
     ee, nn, uu, en, eu, nu = cov
-    if min(ee, nn, uu) < 0:
-        raise PayloadError("bad_covariance", _VARIANCE())
-    for cross, a, b in ((en, ee, nn), (eu, ee, uu), (nu, nn, uu)):
-        if abs(cross) > math.sqrt(a) * math.sqrt(b) * (1 + 1e-9) + 1e-12:
-            raise PayloadError("bad_covariance", _CORRELATION())
+    pairs = ((en, ee, nn), (eu, ee, uu), (nu, nn, uu))
+    if any(abs(cross) > math.sqrt(a) * math.sqrt(b) * (1 + 1e-9) + 1e-12 for cross, a, b in pairs):
+        return None
+    return cov

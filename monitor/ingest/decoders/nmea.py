@@ -13,11 +13,11 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, counts_from_reception, join_fault
-from monitor.ingest.decoders.fixes import Fix, observe_fix
-from monitor.ingest.decoders.rows import read_cell
+from monitor.ingest.decoders.fixes import Covariance, Fix, observe_fix
 from monitor.ingest.decoders.rtklib import split_lines
-from monitor.ingest.decoders.strict_json import read_time
+from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import Decoded
+from monitor.ingest.quality import read_digit
 
 _DATED: Final = ("RMC", "ZDA")
 _READ: Final = ("GGA", "GST", *_DATED)
@@ -113,7 +113,12 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any]) -> F
         )
     place = (latitude, longitude, sum(height))
     at = _nearest(sentence.timestamp, near)
-    return Fix(at, place, None, kind, satellites if 0 <= satellites < 1000 else None, _find_error(errors, sentence))
+    steps = (
+        (read_digit(sentence.lat) or 0.0) / 60.0, (read_digit(sentence.lon) or 0.0) / 60.0,
+        read_digit(str(sentence.data[8])) or 0.0,
+    )  # fmt: skip
+    count = satellites if 0 <= satellites < 1000 else None
+    return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps)
 
 
 def _nearest(of_day: time, near: datetime) -> datetime:
@@ -125,14 +130,15 @@ def _nearest(of_day: time, near: datetime) -> datetime:
         raise PayloadError("bad_time", "the date lies at the end of time") from None
 
 
-def _find_error(errors: dict[Any, Any], sentence: Any) -> tuple[float, float, float, float, float, float] | None:
+def _find_error(errors: dict[Any, Any], sentence: Any) -> Covariance | None:
     """Variances of GST of the same instant, mm2; None where there is none."""
     gst = errors.get(sentence.timestamp)
     if gst is None:
         return None
     parts = (gst.std_dev_longitude, gst.std_dev_latitude, gst.std_dev_altitude)
     try:
-        ee, nn, uu = (1e6 * read_cell(str(part), "GST") ** 2 for part in parts)
+        east, north, up = (read_cell(str(part), "GST") for part in parts)
+        ee, nn, uu = (1e6 * error**2 for error in (east, north, up))
     except (PayloadError, OverflowError):
         return None
-    return (ee, nn, uu, 0.0, 0.0, 0.0) if max(ee, nn, uu) < 1e300 else None
+    return (ee, nn, uu, 0.0, 0.0, 0.0) if max(ee, nn, uu) < 1e300 and min(east, north, up) >= 0.0 else None

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Report, SiteEvent
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Received
@@ -32,7 +33,7 @@ def decode_report(received: Received) -> Decoded:
     if photo is not None and not _is_address(read_text(photo, "photo_url", 2000)):
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
     report = Report(
-        site, read_time(body.get("time"), body.get("time_unit")), read_line(body.get("kind"), "kind", 64),
+        site, received.read_time(body.get("time"), body.get("time_unit")), read_line(body.get("kind"), "kind", 64),
         read_line(body.get("text"), "text"), read_person(body.get("by"), "by"), station, photo,
     )  # fmt: skip
     return Decoded(report=report)
@@ -43,13 +44,14 @@ def decode_event(received: Received) -> Decoded:
     body = read_object(received.message.payload)
     check_keys(body, _EVENT)
     unit = body.get("time_unit")
-    from_at, to_at = read_time(body.get("from"), unit, "from"), read_time(body.get("to"), unit, "to")
+    from_at = received.read_time(body.get("from"), unit, "from")
+    to_at = received.read_time(body.get("to"), unit, "to")
     if to_at < from_at:
         raise PayloadError("bad_time", "to lies before from")
     value = body.get("value")
     event = SiteEvent(
         received.place.site, from_at, to_at, read_line(body.get("kind"), "kind", 64),
-        read_line(body.get("text"), "text"), None if value is None else read_number(value, "value"),
+        read_line(body.get("text"), "text"), None if is_no_value(value) else read_number(value, "value"),
     )  # fmt: skip
     return Decoded(event=event, event_by=read_person(body.get("by", "mqtt"), "by"))
 

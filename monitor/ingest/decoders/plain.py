@@ -6,12 +6,14 @@ says whether the device is connected.
 
 from typing import Final
 
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received
-from monitor.ingest.decoders.naming import NO_VALUE, find_target, read_series
-from monitor.ingest.decoders.rows import read_cell
+from monitor.ingest.decoders.naming import find_target, read_series
+from monitor.ingest.decoders.strict_json import read_cell, read_payload
 from monitor.ingest.message import Decoded, is_station
+from monitor.ingest.quality import read_digit
 
 _STATE: Final = "$state"
 # of Homie: connected or not; one that sleeps has said that it will be silent
@@ -43,21 +45,25 @@ def open_plain(binding: Binding) -> Decoder:
         target = find_target(series, name)
         if target is None:
             raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
-        if text.lower() in NO_VALUE:
+        if is_no_value(text):
             raise PayloadError("empty", f"{name[:64]}: the device says that it has no value")
         station, field = target.find(received, received.place.station)
-        return Decoded((received.observe(station, field, read_cell(text, name[:64]), message.came_at),))
+        value = read_cell(text, name[:64])
+        return Decoded((received.observe(station, field, value, message.came_at, digit=read_digit(text)),))
 
     return decode
 
 
 def _read_text(payload: bytes) -> str:
-    if len(payload) > _LONGEST:
-        raise PayloadError("not_number", f"{len(payload)} bytes; a number has at most {_LONGEST}")
     try:
-        return payload.decode("ascii").strip()
-    except UnicodeDecodeError:
-        raise PayloadError("not_number", "the payload is no number in ASCII") from None
+        text = read_payload(payload)
+    except PayloadError as error:
+        raise PayloadError("not_number", error.message) from None
+    if len(text) > _LONGEST:
+        raise PayloadError("not_number", f"{len(text)} characters; a number has at most {_LONGEST}")
+    if not text.isascii():
+        raise PayloadError("not_number", "the payload is no number in ASCII")
+    return text
 
 
 def _read_state(text: str, received: Received) -> Decoded:

@@ -4,28 +4,38 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from forecasting.message import Figure, NameList, Template, Term
 from monitor.domain.canonical import canonical_json
-from monitor.domain.observation import Observation
+from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.quantities import OF_VELOCITY_MAPS, read_trace
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Received, gather
 from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
-from monitor.ingest.decoders.strict_json import LATE, LATEST, NO_NUMBER, check_keys, read_number, read_object, read_time
+from monitor.ingest.decoders.strict_json import (
+    LATE,
+    LATEST,
+    check_keys,
+    read_cell,
+    read_object,
+    read_sigma,
+    read_time,
+)
 from monitor.ingest.message import Decoded, Fault, is_station
-from monitor.ingest.quality import Vocabulary, observe
+from monitor.ingest.quality import Vocabulary, observe, read_digit
 
 COLUMNS: Final = frozenset(
-    {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels"}
+    {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels", DIGIT}
 )
 _NO_ROWS: Final = Template("row.none", "rows: expected a list of at least one row")
 _NO_OBJECT: Final = Template("row.object", "a row must be an object")
 NO_STATION: Final = Template("payload.station", "station: {value} is no station id")
 _NO_QUANTITY: Final = Template("row.quantity", "quantity is missing")
 _NO_UNIT: Final = Template("row.unit", "unit: expected a text")
-NEGATIVE_SIGMA: Final = Template("row.sigma", "sigma is negative")
+_NO_VALUE: Final = Template("row.empty", "no row holds a value")
 _OF_VELOCITY: Final = Template("row.velocity", "{name}: only a velocity has one in this column, not {quantity}")
 _NO_COMPONENT: Final = Template("row.component", "component: expected a name such as los-towards or up")
 _NO_PIXELS: Final = Template("row.pixels", "pixels: expected a whole number above 0, got {n}")
@@ -41,13 +51,19 @@ def decode(received: Received) -> Decoded:
     def read(row: Any) -> list[Observation]:
         if not isinstance(row, dict):
             raise PayloadError("not_object", _NO_OBJECT())
-        return [read_row(row, received.site, received.vocabulary, received.message.received_at)]
+        if is_no_value(row.get("value")) and "value" in row:
+            return []
+        return [read_row(row, received.site, received.vocabulary, received.message.received_at, received.zone)]
 
     found, bad = gather(rows, read)
+    if not found and not bad:
+        raise PayloadError("empty", _NO_VALUE())
     return Decoded(tuple(found), join_bad_rows(bad))
 
 
-def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, received_at: datetime) -> Observation:
+def read_row(
+    row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, received_at: datetime, zone: ZoneInfo | None = None
+) -> Observation:
     """Read one row of text or numbers; raises PayloadError."""
     check_keys(dict(row), COLUMNS)
     station, quantity, solution = row.get("station"), row.get("quantity"), row.get("solution") or None
@@ -59,30 +75,31 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
         raise PayloadError("bad_solution", ODD_SOLUTION(names=NameList(tuple(sorted(SOLUTIONS)))))
     time = row.get("time")
     if isinstance(time, datetime):
-        at = time.astimezone(UTC) if time.tzinfo else read_time(time.isoformat(), live=False)
+        at = time.astimezone(UTC) if time.tzinfo else read_time(time.isoformat(), live=False, zone=zone)
         if at >= LATEST:
             raise PayloadError("bad_time", LATE(name="time", value=at.isoformat()))
     else:
-        at = read_time(time or None, live=False)
+        at = read_time(time or None, live=False, zone=zone)
     unit = row.get("unit") or None
     if unit is not None and not isinstance(unit, str):
         raise PayloadError("unit_mismatch", _NO_UNIT())
     field = vocabulary.field(site, station, quantity, unit)
-    sigma = None if row.get("sigma") in (None, "") else read_cell(row["sigma"], "sigma")
-    if sigma is not None and sigma < 0:
-        raise PayloadError("bad_sigma", NEGATIVE_SIGMA())
-    trace = read_trace(row.get("value"), field.quantity)
-    value = read_cell(row.get("value"), "value") if trace is None else trace
+    value, trace = row.get("value"), read_trace(row.get("value"), field.quantity)
     return observe(
-        site.id, station, field, value, at, received_at, sigma, solution,
-        _read_map(row, field.quantity),
+        site.id, station, field, read_cell(value, "value") if trace is None else trace, at, received_at,
+        read_sigma(row.get("sigma")), solution, _read_more(row, field.quantity), read_digit(value),
     )  # fmt: skip
 
 
-def _read_map(row: Mapping[str, Any], quantity: str) -> str | None:
-    """What a map of velocities said with a reading, as it is kept: what its sign means, of how many pixels it is."""
+def _read_more(row: Mapping[str, Any], quantity: str) -> str | None:
+    """What stands beside a reading, as it is kept.
+
+    Steps of the last digit of its epoch, by component; what the sign of a velocity means, of how many pixels it is.
+    """
     component, pixels = row.get("component"), row.get("pixels")
     told: dict[str, Any] = {}
+    if row.get(DIGIT):
+        told[DIGIT] = [read_cell(step, DIGIT) for step in str(row[DIGIT]).split()]
     for name, value in (("component", component), ("pixels", pixels)):
         if value is not None and value != "" and quantity not in OF_VELOCITY_MAPS:
             raise PayloadError(f"bad_{name}", _OF_VELOCITY(name=name, quantity=Term(quantity)))
@@ -96,19 +113,6 @@ def _read_map(row: Mapping[str, Any], quantity: str) -> str | None:
             raise PayloadError("bad_pixels", _NO_PIXELS(n=Figure(count)))
         told["pixels"] = int(count)
     return canonical_json(told) if told else None
-
-
-def read_cell(value: object, name: str) -> float:
-    """A number written as a number or as text; raises PayloadError."""
-    if not isinstance(value, str):
-        return read_number(value, name)
-    try:
-        number = float(value) if value.isascii() and "_" not in value else None  # Python takes 1_0 for 10
-    except ValueError:
-        number = None
-    if number is None:
-        raise PayloadError("not_number", NO_NUMBER(name=name, value=repr(value[:60])))
-    return read_number(number, name)
 
 
 def join_bad_rows(bad: list[tuple[Any, PayloadError]]) -> tuple[Fault, ...]:

@@ -12,10 +12,10 @@ from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault
 from monitor.ingest.decoders.fixes import LINES_MOST, Fix, observe_fix
-from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, read_time
+from monitor.ingest.decoders.strict_json import read_cell, read_payload, read_time
 from monitor.ingest.message import Decoded
 from monitor.ingest.positions import Vector, gps_to_utc
+from monitor.ingest.quality import read_digit
 
 _SYSTEMS: Final = ("gpst", "utc")
 _OF_HEADERS: Final = (*_SYSTEMS, "jst")
@@ -50,12 +50,9 @@ def open_rtklib(binding: Binding) -> Decoder:
 
 def split_lines(payload: bytes) -> list[str]:
     """The lines of a message, without those that are empty; raises PayloadError."""
-    if len(payload) > PAYLOAD_LIMIT:
-        raise PayloadError("too_large", f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read")
-    try:
-        text = payload.decode("ascii")
-    except UnicodeDecodeError:
-        raise PayloadError("bad_payload", "no lines of ASCII text") from None
+    text = read_payload(payload)
+    if not text.isascii():
+        raise PayloadError("bad_payload", "no lines of ASCII text")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) > LINES_MOST:
         raise PayloadError("too_many", f"{len(lines)} lines; at most {LINES_MOST} are read")
@@ -88,6 +85,7 @@ def read_solution(line: str, system: str, form: str) -> Fix:
     if kind is None:
         raise PayloadError("no_fix", f"Q = {quality:g} is no solution")
     cov = _read_covariance(parts[7:13], form)
+    first, second, third = (read_digit(text) or 0.0 for text in parts[2:5])
     place: Vector | None = None
     if form == "llh":
         if abs(east) > 90.0 or abs(north) > 360.0 or abs(up) > 1e5:
@@ -95,7 +93,7 @@ def read_solution(line: str, system: str, form: str) -> Fix:
         place = (east, north, up)
     at = _read_at(parts[0], parts[1], system)
     count = int(satellites) if 0 <= satellites < 1000 else None
-    return Fix(at, place, None if place else (east, north, up), kind, count, cov)
+    return Fix(at, place, None if place else (east, north, up), kind, count, cov, (first, second, third))
 
 
 def _read_at(date: str, time: str, system: str) -> datetime:
@@ -115,10 +113,11 @@ def _read_covariance(parts: Sequence[str], form: str) -> tuple[float, float, flo
     """RTKLIB writes roots: standard deviations, and roots of covariances with their sign, m."""
     if len(parts) < 6:
         return None
-    a, b, uu, ab, bu, ua = (1e6 * s * abs(s) for s in (read_cell(p, "standard deviation") for p in parts))
-    if min(a, b, uu) < 0.0 or max(map(abs, (a, b, uu, ab, bu, ua))) >= 1e300:
-        raise PayloadError("bad_covariance", "a standard deviation is negative or too large")
-    if max(a, b, uu) == 0.0:
-        return None  # not estimated
+    try:
+        a, b, uu, ab, bu, ua = (1e6 * s * abs(s) for s in (read_cell(p, "standard deviation") for p in parts))
+    except PayloadError:
+        return None
+    if min(a, b, uu) < 0.0 or max(map(abs, (a, b, uu, ab, bu, ua))) >= 1e300 or max(a, b, uu) == 0.0:
+        return None  # none can be so; all zero: not estimated
     # llh: n, e, u, ne, eu, un; enu: e, n, u, en, nu, ue
     return (b, a, uu, ab, bu, ua) if form == "llh" else (a, b, uu, ab, ua, bu)

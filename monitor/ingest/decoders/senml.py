@@ -6,11 +6,12 @@ waits at the broker: such records are refused, unless the site file says `date =
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Binding
@@ -32,9 +33,9 @@ def open_senml(binding: Binding) -> Decoder:
 
     def decode(received: Received) -> Decoded:
         resolved = _resolve(read_array(received.message.payload))
-        found, bad = gather(resolved, lambda record: [_read(record, received, of_reception=of_reception)])
+        found, bad = gather(resolved, lambda record: _read(record, received, of_reception=of_reception))
         if not found:
-            raise bad[0][1]
+            raise bad[0][1] if bad else PayloadError("empty", "no record holds a value")
         kept = json.dumps([record for record, _ in bad]).encode()
         return Decoded(tuple(found), join_fault(bad, len(resolved), "records", kept))
 
@@ -63,7 +64,9 @@ def _resolve(records: list[Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _read(record: Mapping[str, Any], received: Received, *, of_reception: bool) -> Observation:
+def _read(record: Mapping[str, Any], received: Received, *, of_reception: bool) -> Iterator[Observation]:
+    if is_no_value(record["v"]) or ("bv" in record and is_no_value(record["bv"])):
+        return
     station, quantity = _split(_text(record, "bn") + _text(record, "n"))
     value = read_number(record["v"], "v") + read_number(record.get("bv", 0), "bv")
     unit = _text(record, "u") or _text(record, "bu") or None
@@ -77,7 +80,7 @@ def _read(record: Mapping[str, Any], received: Received, *, of_reception: bool) 
             )
         if received.message.retained:
             raise PayloadError("retained", "a record without time that the broker had kept: when it was is unknown")
-    return received.observe(station, field, value, _time(seconds, received.message.came_at))
+    yield received.observe(station, field, value, _time(seconds, received.message.came_at))
 
 
 def _text(record: Mapping[str, Any], key: str) -> str:

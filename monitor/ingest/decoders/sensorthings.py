@@ -7,16 +7,16 @@ name. The id stands in the Observation, or in the topic `v1.1/Datastreams(7)/Obs
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault
 from monitor.ingest.decoders.naming import Target, check_unit, read_series
-from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time
 from monitor.ingest.message import Decoded
 
@@ -32,9 +32,11 @@ def open_sensorthings(binding: Binding) -> Decoder:
         many = body.get("value") if "value" in body and "result" not in body else [body]
         if not isinstance(many, list) or not many or len(many) > SAMPLE_LIMIT:
             raise PayloadError("no_samples", f"expected an Observation, or a list value of 1 to {SAMPLE_LIMIT}")
-        found, bad = gather(many, lambda one: [_read(one, received, series)])
+        found, bad = gather(many, lambda one: _read(one, received, series))
         if bad and len(many) == 1:
             raise bad[0][1]
+        if not found and not bad:
+            raise PayloadError("empty", "no Observation has a result")
         kept = json.dumps({"value": [one for one, _ in bad]}).encode()
         return Decoded(tuple(found), join_fault(bad, len(many), "Observations", kept))
 
@@ -60,7 +62,7 @@ def find_newest(payload: bytes, until: datetime) -> datetime | None:
     return max((at for at in found if at <= until), default=None)
 
 
-def _read(one: Any, received: Received, series: Mapping[str, Target]) -> Observation:
+def _read(one: Any, received: Received, series: Mapping[str, Target]) -> Iterator[Observation]:
     if not isinstance(one, dict):
         raise PayloadError("not_object", "an Observation must be an object")
     stream = one.get("Datastream")
@@ -79,10 +81,10 @@ def _read(one: Any, received: Received, series: Mapping[str, Target]) -> Observa
     station, field = target.find(received, received.place.station)
     unit = stream.get("unitOfMeasurement")
     check_unit(unit.get("symbol") if isinstance(unit, dict) else None, field.given_unit, "the Datastream")
-    if one.get("result") is None:
-        raise PayloadError("empty", "the Observation has no result")
-    at = read_time(_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
-    return received.observe(station, field, read_cell(one["result"], "result"), at)
+    if is_no_value(one.get("result")):
+        return
+    at = received.read_time(_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
+    yield received.observe_cell(station, field, one["result"], "result", at)
 
 
 def _end(time: Any) -> Any:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.instants import epoch_s
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
@@ -128,7 +129,7 @@ class _Talk:
             return Decoded(tuple(found), self._fault("no_birth", self._why()), ask=self._ask())
         if not found and not bad:
             shown = ", ".join(v.name for v in named)[:200] or "an empty message"
-            if any(v.number is None for v in named):
+            if any(is_no_value(v.number) for v in named):
                 raise PayloadError("empty", f"no number, or none of good quality: {shown}")
             raise PayloadError("unknown_quantity", f"series names none of {shown}, or none has a value")
         return Decoded(tuple(found), bad)
@@ -136,7 +137,7 @@ class _Talk:
     def _observe(self, payload: Payload, values: list[Value]) -> tuple[list[Observation], tuple[Fault, ...]]:
         def read(value: Value) -> Iterator[Observation]:
             where = self._find_field(value.name)
-            if where is not None and value.number is not None:
+            if where is not None and not is_no_value(value.number):
                 at = read_time(value.at_ms if value.at_ms is not None else payload.at_ms, "ms", "timestamp")
                 yield self.received.observe(*where, read_number(value.number, value.name[:64]), at)
 

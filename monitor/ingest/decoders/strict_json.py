@@ -2,11 +2,14 @@
 
 import json
 import math
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from forecasting.message import Figure, NameList, Template
-from monitor.domain.instants import from_epoch_s, parse
+from monitor.domain.instants import from_epoch_s, parse, read_iso
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import fold_name, tidy_name, tidy_text
 from monitor.errors import PayloadError
 
@@ -17,6 +20,9 @@ _LARGEST: Final = 1e300  # the database refuses beyond
 _OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # a clock of GPS without a fix begins at 1980-01-06
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_AROUND: Final = "\0\ufeff \t\r\n\v\f"
+_NOT_A_NUMBER: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[-+]?\b(?:nan(?:\(\w*\))?|inf(?:inity)?)\b', re.IGNORECASE)
+_NEAR: Final = timedelta(minutes=30)  # of the reception: it says which of two hours is meant
 _TOO_LARGE: Final = Template("payload.large", "{n} bytes; at most {most} are read")
 _DOUBLE_KEY: Final = Template("payload.double_key", "a key stands twice in one object")
 _NO_OBJECT: Final = Template("payload.object", "expected a JSON object, got {type}")
@@ -40,7 +46,10 @@ _NO_TIME_UNIT: Final = Template("payload.time.unit", "{name}: a number needs tim
 _ODD_TIME: Final = Template("payload.time", "{name}: {value} is no time: {problem}")
 LATE: Final = Template("payload.time.late", "{name}: {value} lies after 2200; is time_unit right?")
 _EARLY: Final = Template("payload.time.early", "{name}: {value} lies before 1981; the clock was never set")
-_NO_ZONE: Final = Template("payload.time.zone", "{name}: {value} has no zone; write an offset or Z")
+_NO_ZONE: Final = Template(
+    "payload.time.zone", "{name}: {value} has no zone; write an offset or Z, or give the decoder a zone"
+)
+_TWICE: Final = Template("payload.time.twice", "{name}: {value} comes twice or never in {zone}")
 _UNKNOWN_KEY: Final = Template("payload.key", "key '{key}' is unknown; known: {names}")
 
 
@@ -80,20 +89,49 @@ def read_array(payload: bytes) -> list[Any]:
 
 
 def read_json(payload: bytes) -> Any:
-    """Read a payload as any JSON; raises PayloadError."""
-    if len(payload) > PAYLOAD_LIMIT:
-        raise too_large(len(payload))
+    """Read a payload as any JSON, with the NaN and infinities of other languages; raises PayloadError."""
+    text = read_payload(payload)
     try:
-        found = _DECODER.decode(payload.decode())
+        return _DECODER.decode(text)
     except PayloadError:
         raise
     except RecursionError:
         raise PayloadError("too_deep", _TOO_DEEP()) from None
+    except ValueError as error:
+        problem = str(error)[:200]
+    try:  # C writes nan, -nan and inf
+        return _DECODER.decode(_NOT_A_NUMBER.sub(lambda m: m[0] if m[0].startswith('"') else "NaN", text))
+    except PayloadError:
+        raise
+    except RecursionError:
+        raise PayloadError("too_deep", _TOO_DEEP()) from None
+    except ValueError:
+        raise PayloadError("not_json", _NOT_JSON(problem=problem)) from None
+
+
+def read_payload(payload: bytes) -> str:
+    """The text of a payload; NUL, white space and a byte order mark around it are no content; raises PayloadError."""
+    if len(payload) > PAYLOAD_LIMIT:
+        raise too_large(len(payload))
+    try:
+        return payload.decode().strip(_AROUND)
     except UnicodeDecodeError:
         raise PayloadError("not_json", _NOT_UTF_8()) from None
-    except ValueError as error:
-        raise PayloadError("not_json", _NOT_JSON(problem=str(error)[:200])) from None
-    return found
+
+
+def read_sigma(value: object, name: str = "sigma") -> float | None:
+    """A standard deviation; None where none is stated, or what is stated is none: the value beside it stays.
+
+    >>> [read_sigma(v) for v in (0.5, "0.5", None, "", float("nan"), -1.0, "abc", True, [])]
+    [0.5, 0.5, None, None, None, None, None, None, None]
+    """
+    if is_no_value(value):
+        return None
+    try:
+        sigma = read_number(float(value) if isinstance(value, str) else value, name)
+    except (PayloadError, ValueError):
+        return None
+    return sigma if sigma >= 0.0 else None
 
 
 def read_number(value: object, name: str) -> float:
@@ -110,6 +148,19 @@ def read_number(value: object, name: str) -> float:
     if not math.isfinite(number) or abs(number) >= _LARGEST:
         raise PayloadError("not_finite", _NOT_FINITE(name=name, value=str(number)))
     return number
+
+
+def read_cell(value: object, name: str) -> float:
+    """A number written as a number or as text; raises PayloadError."""
+    if not isinstance(value, str):
+        return read_number(value, name)
+    try:
+        number = float(value) if value.isascii() and "_" not in value else None  # Python takes 1_0 for 10
+    except ValueError:
+        number = None
+    if number is None:
+        raise PayloadError("not_number", NO_NUMBER(name=name, value=repr(value[:60])))
+    return read_number(number, name)
 
 
 def read_text(value: object, name: str, limit: int = 4000) -> str:
@@ -155,17 +206,28 @@ def read_count(value: object, name: str) -> int:
     return value
 
 
-def read_time(value: object, unit: object = None, name: str = "time", *, live: bool = True) -> datetime:
+def read_time(
+    value: object, unit: object = None, name: str = "time", *, live: bool = True, zone: ZoneInfo | None = None,
+    near: datetime | None = None,
+) -> datetime:  # fmt: skip
     """An instant from RFC 3339 text with offset, or from a number since 1970 with its unit.
 
+    Args:
+        value: the text, or the number.
+        unit: of a number: s, ms, us or ns.
+        name: how it is called in what is said of it.
+        live: clocks before 1981 were never set.
+        zone: in which a text without an offset counts.
+        near: when it was received: which is meant of an hour that the zone has twice.
+
     Raises:
-        PayloadError: no_time, no_zone, no_time_unit, bad_time, clock_unset (live clocks before 1981).
+        PayloadError: no_time, no_zone, no_time_unit, bad_time, ambiguous_time, clock_unset (live clocks before 1981).
     """
     if value is None:
         raise PayloadError("no_time", _NO_TIME(name=name))
     try:
         if isinstance(value, str):
-            at = _parse_text(value, name)
+            at = _parse_text(value, name, zone, near)
         else:
             if not isinstance(unit, str) or unit not in _PER_SECOND:
                 raise PayloadError("no_time_unit", _NO_TIME_UNIT(name=name, value=_show(unit)))
@@ -180,10 +242,21 @@ def read_time(value: object, unit: object = None, name: str = "time", *, live: b
     return at
 
 
-def _parse_text(value: str, name: str) -> datetime:
-    if datetime.fromisoformat(value).tzinfo is None:
+def _parse_text(value: str, name: str, zone: ZoneInfo | None, near: datetime | None) -> datetime:
+    at = read_iso(value)
+    if at.tzinfo is not None:
+        return parse(value)
+    if zone is None:
         raise PayloadError("no_zone", _NO_ZONE(name=name, value=repr(value)))
-    return parse(value)
+    first, second = (at.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first == second:
+        return first
+    # a clock that is put forward leaves an hour out: what stands in it came of no clock of this zone
+    if near is not None and first.astimezone(zone).replace(tzinfo=None) == at:
+        meant = min(first, second, key=lambda one: abs(one - near))
+        if abs(meant - near) <= _NEAR:
+            return meant
+    raise PayloadError("ambiguous_time", _TWICE(name=name, value=repr(value), zone=zone.key))
 
 
 def check_keys(found: dict[str, Any], allowed: frozenset[str]) -> None:

@@ -10,6 +10,7 @@ from monitor.ingest.decoders.decoder import RECEPTION, Decoder, Told
 from monitor.ingest.message import matches
 
 ROOM: Final = "monitor.ingest.decoders"
+MAPPING: Final = "mapping"
 DECODERS: Final[dict[str, str | Told]] = {
     "native": "monitor.ingest.decoders.native:decode",
     "report": "monitor.ingest.decoders.observer:decode_report",
@@ -35,6 +36,15 @@ DECODERS: Final[dict[str, str | Told]] = {
 }
 
 
+# what gets its times as text, and takes the zone of those without one; the others count since 1970 or in UTC
+_IN_A_ZONE: Final = frozenset(
+    {
+        "native", "report", "event", "rows", "milesight", "decentlab-ctd10", "decentlab-lid", "decentlab-zn1",
+        "campbell", "json", "ecowitt", "ecowitt-metric", "sensorthings", MAPPING,
+    }
+)  # fmt: skip
+
+
 @cache
 def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
     """The decoder of a name; `mapping:FILE` reads any JSON by a TOML mapping.
@@ -42,16 +52,17 @@ def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
     Raises:
         ConfigError: there is no decoder of that name, or the site file tells it what it does not read.
     """
-    is_mapping = name.startswith("mapping:")
+    is_mapping = name.startswith(f"{MAPPING}:")
     if not is_mapping and name not in DECODERS:
         raise ConfigError(f"decoder {name!r} is unknown; expected one of {', '.join(DECODERS)} or mapping:FILE.toml")
     binding = binding or Binding("", name)
     entry: str | Told = "" if is_mapping else DECODERS[name]
-    _check_keys(binding, entry.keys if isinstance(entry, Told) else frozenset())
+    known = entry.keys if isinstance(entry, Told) else frozenset()
+    _check_keys(binding, known | ({"zone"} if (MAPPING if is_mapping else name) in _IN_A_ZONE else set()))
     if is_mapping:
         from monitor.ingest.decoders.mapping import open_mapping
 
-        return open_mapping(name.removeprefix("mapping:"))
+        return open_mapping(name.removeprefix(f"{MAPPING}:"))
     found: Decoder = _load(entry.opener)(binding) if isinstance(entry, Told) else _load(entry)
     return found
 

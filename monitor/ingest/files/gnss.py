@@ -17,6 +17,7 @@ from typing import Final
 
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.native import SOLUTIONS
+from monitor.ingest.decoders.strict_json import read_sigma
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.tables import limit_lines
@@ -46,7 +47,7 @@ class Position:
     at: datetime
     station: str
     values: tuple[float, float, float]
-    sigmas: tuple[float, float, float]
+    sigmas: tuple[float | None, float | None, float | None]
     unit: str = "m"
     solution: str | None = None
 
@@ -193,7 +194,7 @@ class _Nevada:
         else:
             east, north, up = (float(v) for v in f[self.first : self.first + 3])
         at = datetime.strptime(f[1], "%y%b%d").replace(tzinfo=UTC) + _NOON
-        se, sn, su = (float(v) for v in f[self.sigma : self.sigma + 3])
+        se, sn, su = map(read_sigma, f[self.sigma : self.sigma + 3])
         return Position(at, name_station(f[0]), (east, north, up), (se, sn, su))
 
 
@@ -229,7 +230,8 @@ def _read_neu(station: str, f: list[str]) -> Position:
 
 
 def _place(at: datetime, station: str, parts: list[str], unit: str, solution: str) -> Position:
-    north, east, up, sn, se, su = map(float, parts)
+    north, east, up = map(float, parts[:3])
+    sn, se, su = map(read_sigma, parts[3:])
     known = solution if solution in SOLUTIONS else None
     return Position(at, station, (east, north, up), (se, sn, su), unit, known)
 

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
 from forecasting.message import TEXT_OF, NameList, Template
-from monitor.domain.instants import EPOCH
+from monitor.domain.instants import EPOCH, read_iso
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.quantities import read_trace
 from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
 from monitor.errors import ConfigError, PayloadError
@@ -117,7 +118,7 @@ class TimeRule:
     def _read_text(self, text: str) -> datetime:
         text = spell_common(text, self.era) if self.era else text
         if self.format == "iso":
-            return datetime.fromisoformat(text)
+            return read_iso(text)
         form = self.format.removeprefix(WEEKDAY)
         text = drop_weekday(text) if form != self.format else text
         text = spell_months(text) if "%b" in form else text
@@ -372,7 +373,7 @@ def _number(value: object) -> object:
 
 def is_missing(value: object, words: tuple[str, ...] = MISSING) -> bool:
     """Whether a cell says "no measurement": nothing, NaN, or one of the words."""
-    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
+    if is_no_value(value):
         return True
     if isinstance(value, str):
         return value.strip() in words

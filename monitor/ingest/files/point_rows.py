@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.decoders.strict_json import read_time
+from monitor.ingest.decoders.strict_json import read_cell, read_sigma, read_time
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.reader import NAME_LIMIT, BadRow, Declared, Piece, Said
 from monitor.ingest.files.tables import Row, find_fault, open_rows, require_columns
@@ -58,10 +57,8 @@ def _read_row(row: Row, now: datetime) -> Piece:
         at = _read_time(row.get("time"))
         if at > now:
             raise PayloadError("future", f"time: {at.isoformat()} lies in the future")
-        sigma = None if is_missing(row.get("sigma")) else read_cell(row["sigma"], "sigma")
-        if sigma is not None and sigma < 0:
-            raise PayloadError("bad_sigma", "sigma is negative")
-        return Piece(point, (PointValue(point.pid, at, read_cell(row["value"], "value"), sigma),))
+        value = PointValue(point.pid, at, read_cell(row["value"], "value"), read_sigma(row.get("sigma")))
+        return Piece(point, (value,))
     except PayloadError as error:
         return Piece(None, bad=(BadRow({k or "surplus": v for k, v in row.items()}, error),))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from forecasting.message import Message, Template, join
+from monitor.domain.instruments.no_value import FILL, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
@@ -166,7 +167,7 @@ def _check(
         judged = _judge(lines, looked)
         while chunk := list(islice(judged, CHUNK)):
             good = _sort(chunk, pipeline, site, clock(), name)[0]
-            scales.add(good)
+            scales.add([one for one in good if FILL not in one.flags])
             placed = (row.get("time") for row, error in chunk if error is None)
             placed_at = (at for at in placed if isinstance(at, datetime) and at.tzinfo is not None)
             for at in (*(item.observed_at for item in good), *placed_at):
@@ -196,7 +197,11 @@ def _judge(lines: Iterable[Line], result: FileResult) -> Iterator[Judged]:
     for line in lines:
         result.rows += 1
         result.missing += line.missing
-        yield from line.rows
+        for row, error in line.rows:
+            if error is None and "value" in row and is_no_value(row["value"]):
+                result.missing += 1
+            else:
+                yield row, error
 
 
 def _sort(
@@ -222,7 +227,7 @@ def _sort(
             (Rejected(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"), counts[f.code])
             for f in join_bad_rows(rows)
         ]
-    return good, rejected
+    return list(pipeline.judge(good)), rejected
 
 
 def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site | None) -> Site:

@@ -253,7 +253,10 @@ def limit_lines(text: io.TextIOBase | TextIO, path: Path) -> Iterator[str]:
     while line := text.readline(LINE_LIMIT):
         if len(line) == LINE_LIMIT:
             raise ConfigError(f"{path}: a line is longer than {LINE_LIMIT} characters")
-        yield line
+        if "\0" not in line:
+            yield line
+        elif line.strip("\0\r\n"):  # loggers that lose power leave zeros behind, or before what comes next
+            yield line.lstrip("\0")
 
 
 def _walk_csv(reader: "Iterator[list[str]]", path: Path, skipped: int) -> Iterator[tuple[int, list[str]]]:

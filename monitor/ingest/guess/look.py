@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
+from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
@@ -27,7 +28,7 @@ from monitor.ingest.files.tables import (
 )
 from monitor.ingest.files.units import spell_unit, unit_of_header
 from monitor.ingest.guess.recognise import tell_known
-from monitor.ingest.text.cells import DIGITS, NO_VALUE, is_number, is_plain, is_time
+from monitor.ingest.text.cells import DIGITS, is_number, is_plain, is_time
 from monitor.ingest.text.heads import is_annotation, names_rise
 from monitor.language.file_names import EMPTY, UNREADABLE
 
@@ -81,7 +82,7 @@ class Look:
 
     def tell(self, column: str) -> list[Any]:
         """The cells of a column that say something."""
-        return [c for c in self.columns[column] if c is not None and str(c).strip().lower() not in NO_VALUE]
+        return [c for c in self.columns[column] if c is not None and not is_no_value(str(c))]
 
 
 def look_at(path: Path, sheet: str = "") -> Look:
@@ -409,7 +410,7 @@ def _read(
 
 def _find_tail(cells: Sequence[Any]) -> str:
     """The unit that stands behind the numbers of a column."""
-    told = [*islice((c for c in cells if isinstance(c, str) and c.lower() not in NO_VALUE), LOOK_LINES)]
+    told = [*islice((c for c in cells if isinstance(c, str) and not is_no_value(c)), LOOK_LINES)]
     found = Counter(tail for c in told if (tail := _tail_of(c)))
     tail, count = found.most_common(1)[0] if found else ("", 0)
     return tail if count >= 0.8 * len(told) else ""

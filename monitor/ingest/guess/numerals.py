@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Final
 
 from forecasting.message import Template
+from monitor.domain.instruments.no_value import is_fill_number, is_no_value, stands_alone
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.questions import Interview
-from monitor.ingest.text.cells import NO_VALUE, is_number, spell_number
+from monitor.ingest.text.cells import is_number, spell_number
 
 DECIMAL: Final = "decimal"
 COMMA, POINT = "comma", "point"
@@ -25,19 +26,13 @@ _SOME_POINT: Final = Template(
 NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements that are numbers
 WORDS_MOST: Final = 5  # different words in a column of numbers; then half of its cells may be words
 CLEAR: Final = 0.9  # share of the cells that settles the decimal mark
-_MIDDLE: Final = 0.02  # share of a column, at each end, that says nothing of its range
 _BLANKS: Final = ("'", "\u2019", "\u00a0", "\u202f", " ")
 _BELOW: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")  # below what the instrument can measure
-_SENTINELS: Final = frozenset(  # 7999 and 6999: Campbell loggers; the others are customs
-    {sign * n for n in (6999.0, 7999.0, 9999.0, 9999.9, 99999.0, 1e10) for sign in (1, -1)}
-    | {-999.0, -999.9, -999.99, -8888.0, 9.96921e36}
-)
-_SHORT: Final = frozenset({-99.0, -99.9, -99.99, 999.0, 999.9, 999.99})  # they come more than once
 
 
 def is_empty(cell: Any) -> bool:
     """Whether a cell says nothing."""
-    return cell is None or (isinstance(cell, str) and cell.lower() in NO_VALUE) or cell != cell  # noqa: PLR0124 - NaN
+    return is_no_value(cell)
 
 
 def is_numeric(cells: Sequence[Any]) -> bool:
@@ -122,13 +117,13 @@ def find_missing(look: Look, numbers: Sequence[str], decimal: str, thousands: st
         texts = Counter(c for c in look.columns[name] if isinstance(c, str) and c and not is_number(c))
         for text, count in texts.items():
             again = count >= 2 and not _has_digit(text)
-            if text.lower() in NO_VALUE or _BELOW.fullmatch(text) or again:
+            if is_no_value(text) or _BELOW.fullmatch(text) or again:
                 words[text] += count
         for cell in look.columns[name]:
             number = None if isinstance(cell, str) and not is_number(cell) else read_number(cell, decimal, thousands)
             if number is None:
                 continue
-            if number in _SENTINELS or number in _SHORT:
+            if is_fill_number(number):
                 spelled[str(cell)] += 1
             else:
                 values.append(number)
@@ -143,30 +138,15 @@ def find_fills(values: Sequence[float]) -> dict[float, int]:
     >>> find_fills([0.0, 999.9, 12.4, 999.9, 3.1]), find_fills([990.0, 999.9, 1003.0, 999.9])
     ({999.9: 2}, {})
     """
-    counted = Counter(value for value in values if value in _SENTINELS or value in _SHORT)
+    counted = Counter(value for value in values if is_fill_number(value))
     rest = [value for value in values if value not in counted]
-    is_far = _find_reach(rest) if counted and rest else None
-    return {} if is_far is None else {number: n for number, n in counted.items() if is_far(number, n)}
+    return {number: n for number, n in counted.items() if rest and stands_alone(number, rest)}
 
 
 def _find_far(spelled: Counter[str], values: list[float], decimal: str, thousands: str) -> Counter[str]:
     """Of numbers that customs call "no measurement", those that lie far outside of what was measured."""
-    is_far = _find_reach(values)
-    return Counter({
-        cell: count for cell, count in spelled.items()
-        if is_far(read_number(cell, decimal, thousands) or 0.0, count)
-    })  # fmt: skip
-
-
-def _find_reach(values: list[float]) -> Callable[[float, int], bool]:
-    """Whether a number that comes so many times lies far outside of what was measured."""
-    values.sort()
-    cut = int(_MIDDLE * len(values))
-    low, high = values[cut], values[-1 - cut]
-    reach = max(high - low, abs(high), abs(low), 1.0)
-    return lambda number, count: (
-        (number < low - reach or number > high + reach) and count >= (2 if number in _SHORT else 1)
-    )
+    far = {cell for cell in spelled if stands_alone(read_number(cell, decimal, thousands) or 0.0, values)}
+    return Counter({cell: count for cell, count in spelled.items() if cell in far})
 
 
 def _has_digit(text: str) -> bool:

@@ -3,13 +3,8 @@
 import re
 from typing import Any, Final
 
-NO_VALUE: Final = frozenset(
-    {
-        "", "-", "--", "---", "nan", "-nan", "-nan(ind)", "-1.#ind", "1.#qnan", "1.#inf", "inf", "na", "n/a", "n.a.",
-        "nd", "n.d.", "k.a.", "s/d", "null", "none", "x", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!",
-        "#ref!", "#num!", "#name?",
-    }
-)  # fmt: skip
+from monitor.domain.instruments.no_value import is_no_value
+
 DIGITS: Final = r"[+\-\u2212\u2013]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
 _NUMBER: Final = re.compile(DIGITS + r"(?:[eEdD][+-]?\d+|(?<=\d)[-\u2212])?")
 _IN_FIGURES: Final = (
@@ -42,7 +37,7 @@ def is_time(text: str) -> bool:
 
 def is_plain(text: str) -> bool:
     """Whether a text is a number, a time or a word for "no value", and no name of anything."""
-    return text.lower() in NO_VALUE or is_number(text) or is_time(text)
+    return is_no_value(text) or is_number(text) or is_time(text)
 
 
 def spell_number(cell: Any) -> Any:

@@ -138,6 +138,37 @@ def load_typed(c: Connection, series_id: int, before: datetime, until: datetime,
     return newest[max(0, len(newest) - count - sum(t.at >= before for t in newest)) :]
 
 
+class Beside(NamedTuple):
+    """One stored reading beside another."""
+
+    at: datetime
+    value: float
+    flags: tuple[str, ...]
+
+
+def load_beside(c: Connection, series_id: int, at: datetime, count: int, *, later: bool = False) -> list[Beside]:
+    """The stored readings of a series next to an instant, the nearest first: what each epoch says that speaks.
+
+    Args:
+        c: the connection.
+        series_id: of the series.
+        at: the instant; a reading of it is none of them.
+        count: how many at most.
+        later: those after it, in place of those before it.
+    """
+    o = observation.c
+    query = select(o.observed_at, o.revision, o.value_raw, o.solution, o.flags).where(o.series_id == series_id)
+    chosen = query.where(o.observed_at > at if later else o.observed_at < at)
+    order = (o.observed_at if later else o.observed_at.desc()), o.revision.desc()
+    speaks: dict[datetime, Any] = {}
+    for row in c.execute(chosen.order_by(*order).limit(REVISIONS * count)):
+        held = speaks.get(row.observed_at)
+        if held is None or rank(row.solution) > rank(held.solution):
+            speaks[row.observed_at] = row
+    rows = list(speaks.values())[:count]
+    return [Beside(r.observed_at, float(r.value_raw), tuple(f for f in r.flags.split(",") if f)) for r in rows]
+
+
 def find_mistyped(c: Connection, series_id: int, now: datetime) -> Typed | None:
     """The newest reading of a series, where it looks like a typing error."""
     newest = load_typed(c, series_id, now, now, 1)

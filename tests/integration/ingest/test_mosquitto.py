@@ -242,13 +242,13 @@ def test_what_cannot_be_read_waits_with_its_reason_and_the_rest_goes_on(database
         ("slopeward/v1/nowhere/G1/obs", sample(0)), (OBS, {"time": "2026-03-01T06:00:00Z", "rain": 1}),
     ]  # fmt: skip
     publisher.wait(*[publisher.send(*item) for item in bad])
-    publisher.wait(publisher.send(OBS, {"samples": [sample(1), {**sample(2), "rain_mm": float("nan")}, sample(3)]}))
+    publisher.wait(publisher.send(OBS, {"samples": [sample(1), {**sample(2), "rain_mm": "x"}, sample(3)]}))
     publisher.wait(publisher.send(OBS, sample(9)))
     wait_for(lambda: count(database) == 3)
     wait_for(lambda: count(database, "select count(*) from rejected_message") == 6)
     with database.read() as c:
         codes = c.execute(text("select code from rejected_message order by id")).scalars().all()
-    assert codes == ["not_json", "no_zone", "no_time", "unknown_site", "no_unit", "not_finite"]
+    assert codes == ["not_json", "no_zone", "no_time", "unknown_site", "no_unit", "not_number"]
 
 
 def test_of_what_is_too_large_the_beginning_reaches_us_and_counts_as_the_whole(database, publisher, start_ingest):

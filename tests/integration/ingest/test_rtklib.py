@@ -63,7 +63,9 @@ def test_both_forms_both_clocks_and_what_is_good_to_metres_alone(tmp_path):
     assert [rows[k][0]["time"].strftime("%d %H:%M:%S") for k in (0, 3)] == ["07 16:14:43", "07 16:15:00"]
     with pytest.raises(ConfigError, match=r"holds llh; the origin of B1501 must be \{latitude"):
         lines_of(path, Origin(SINCE, None, (0.0, 0.0, 0.0)))
-    path.write_text(HEAD + ENU.replace("GPST", "UTC ") + f"2015/07/07 16:15:00.000 10.5 -20.25 3.0 1 8{solution}")
+    path.write_text(
+        HEAD + ENU.replace("GPST", "UTC ") + f"2015/07/07 16:15:00.000 10.5000 -20.2500 3.0000 1 8{solution}"
+    )
     base = Origin(SINCE, None, (10.0, -20.0, 3.0))
     assert [(row["time"].minute, row["value"], row["sigma"]) for row, _ in lines_of(path, base)] == [
         (15, pytest.approx(v), pytest.approx(s)) for v, s in ((500.0, 0.3), (-250.0, 0.2), (0.0, 1.0))

@@ -101,8 +101,13 @@ def test_what_a_rule_does_not_know_neither_raises_nor_lowers():
 
     def dry(now_s, view):
         rows = view.readings.get("B.pore_pressure", ())
-        changed = tuple(replace(r, value=5.0, value_raw=5.0) if seconds(r.observed_at) >= at(34) else r for r in rows)
-        return replace(view, readings={**view.readings, "B.pore_pressure": changed})
+        changed = [drain(r) if seconds(r.observed_at) >= at(33) else r for r in rows]
+        return replace(view, readings={**view.readings, "B.pore_pressure": tuple(changed)})
+
+    def drain(reading):
+        """From reading to reading, for a jump would be asked about."""
+        value = max(5.0, reading.value - 4.0 * (1.0 + (seconds(reading.observed_at) - at(33)) / (at(34) - at(33))))
+        return replace(reading, value=value, value_raw=value)
 
     looks = run(replace(moving, auxiliary=WELL), place, alter=dry)
     assert levels(looks)[33] == 2

@@ -1,0 +1,141 @@
+"""What stands for "no value": words, numbers that are none, and fills, the same for messages, files and sources.
+
+A fill is a number by which an instrument or a program says that it has none. The same number may be a measurement, so a
+list alone tells nothing: it is a fill only where it stands alone, outside all that its series says.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from math import isfinite
+from typing import Any, Final
+
+FILL: Final = "fill"  # the flag of such a reading
+AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has reached the end of its scale
+WORDS: Final = frozenset(
+    {
+        "", "-", "--", "---", "nan", "+nan", "-nan", "-nan(ind)", "-1.#ind", "1.#qnan", "1.#inf", "-1.#inf", "inf",
+        "+inf", "-inf", "infinity", "+infinity", "-infinity", "na", "n/a", "n.a.", "nd", "n.d.", "k.a.", "s/d", "null",
+        "none", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!", "#ref!", "#num!", "#name?",
+    }
+)  # fmt: skip
+LARGEST: Final = 1e300  # the database refuses beyond: the largest and the least number of eight bytes stand for none
+_HUGE: Final = 1e30  # no quantity reaches it: 1e37 of plotters, 9.96921e36 of netCDF, the least number of four bytes
+_DIGITS: Final = ".7g"  # four bytes hold so many: -99.9 comes as -99.90000152587891
+# what sixteen, twenty-four and thirty-two bits end at, and what loggers of Campbell do
+_FULL: Final = (32767, 32768, 65535, 8388607, 8388608, 16777215, 2147483647, 2147483648, 4294967295)
+_SHARES: Final = (1.0, 0.1, 0.01)
+
+
+def _spell(value: float) -> str:
+    return f"{abs(value):{_DIGITS}}"
+
+
+FULL_SCALES: Final = frozenset({_spell(n * share) for n in _FULL for share in _SHARES} | {"7999", "6999"})
+_NINES: Final = frozenset(  # -99 and 999 on: 99 and 99.9 are what batteries and moistures say
+    _spell(float(f"{'9' * whole}.{'9' * broken}")) for whole in range(2, 8) for broken in range(min(4, 8 - whole))
+)
+_OTHERS: Final = frozenset(_spell(n) for n in (8888.0, 88888.0, 1e10, 1e15, 1e20))
+_LEAST_POSITIVE: Final = 999.0  # of nines
+
+RUN: Final = 3  # steps towards the end of a scale that are a run
+LEAP: Final = 4.0  # times the step before it: so far a run may go in its last one
+MIDDLE: Final = 0.02  # of a record, at each end, that says nothing of its range
+READ: Final = 200  # newest readings that are the record of a series
+FEW: Final = 3  # readings before a number; with fewer those after it are asked as well
+
+
+def is_no_value(value: Any) -> bool:
+    """Whether a cell or a member says that nothing was measured: null, NaN, an infinity, or a word for them.
+
+    >>> [is_no_value(v) for v in (None, float("nan"), " NaN ", "-inf", -1.7976931348623157e308, "1.5", 0, True, "off")]
+    [True, True, True, True, True, False, False, False, False]
+    """
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return value.strip().lower() in WORDS
+    return isinstance(value, float) and (not isfinite(value) or abs(value) >= LARGEST)
+
+
+def is_fill_number(value: float) -> bool:
+    """Whether a number is one of those by which instruments and programs say "no value".
+
+    >>> [is_fill_number(v) for v in (7999.0, -6999.0, -99.99, 999.9, 6553.5, -99.90000152587891, 1e37, 99.9, 20.0)]
+    [True, True, True, True, True, True, True, False, False]
+    """
+    if abs(value) >= _HUGE:
+        return True
+    text = _spell(value)
+    if text in _NINES:
+        return value <= -99.0 or value >= _LEAST_POSITIVE
+    return text in FULL_SCALES or text in _OTHERS
+
+
+def is_full_scale(value: float) -> bool:
+    """Whether a number is the end of a scale: of so many bits, or of what a logger writes.
+
+    >>> is_full_scale(6553.5), is_full_scale(7999.0), is_full_scale(9999.0)
+    (True, True, False)
+    """
+    return _spell(value) in FULL_SCALES
+
+
+def stands_alone(value: float, record: Sequence[float]) -> bool:
+    """Whether a number lies outside a record by more than all that the record says; so it does of an empty one.
+
+    Args:
+        value: in any unit.
+        record: readings of the same series in the same unit, in any order.
+
+    >>> stands_alone(7999.0, [20.0, 20.1]), stands_alone(999.9, [998.0, 1001.2]), stands_alone(999.0, [400.0, 600.0])
+    (True, False, False)
+    """
+    if not record:
+        return True
+    ordered = sorted(record)
+    cut = int(MIDDLE * len(ordered))
+    low, high = ordered[cut], ordered[-1 - cut]
+    reach = max(high - low, abs(high), abs(low))
+    return value < low - reach or value > high + reach
+
+
+def is_run(value: float, before: Sequence[float]) -> bool:
+    """Whether readings run towards a number, so that it is the end of a motion: each of the last steps goes its way.
+
+    Args:
+        value: the number.
+        before: readings before it, oldest first.
+
+    >>> is_run(6553.5, [10.0, 900.0, 2300.0, 4400.0]), is_run(7999.0, [20.0, 20.1, 20.2, 20.3])
+    (True, False)
+    """
+    steps = [b - a for a, b in pairwise(before[-RUN - 1 :])]
+    if len(steps) < RUN:
+        return False
+    gap = value - before[-1]
+    return all(step * gap > 0.0 for step in steps) and abs(gap) <= LEAP * abs(steps[-1])
+
+
+def judge(value: float, before: Sequence[float], after: Iterable[float] = (), *, is_end: bool = False) -> str | None:
+    """The flag of a number that may be a fill, by what its series says: `fill`, `at_stop`, or None: it is a reading.
+
+    The first number at the end of a scale, reached by a run, is a reading: the instrument moved so far at least.
+
+    Args:
+        value: the number, one for which `is_fill_number` holds in the unit in which it came.
+        before: usable readings before it, oldest first, with those at the end of the scale.
+        after: readings after it that are known already; they are asked where few came before.
+        is_end: it is the end of a scale (`is_full_scale`).
+
+    >>> judge(7999.0, [20.0, 20.1, 20.0]), judge(6553.5, [10.0, 900.0, 2300.0, 4400.0])
+    ('fill', None)
+    >>> judge(6553.5, [10.0, 900.0, 2300.0, 4400.0, 6553.5], is_end=True)
+    'at_stop'
+    """
+    free = [v for v in before if v != value]
+    last = next((k for k in range(len(before) - 1, -1, -1) if before[k] != value), -1)
+    plateau = len(before) - 1 - last
+    if is_end and plateau and is_run(value, before[: last + 1]) and (value > max(free) or value < min(free)):
+        return AT_STOP
+    record = free if len(free) >= FEW else [*free, *(v for v in after if v != value)]
+    return FILL if stands_alone(value, record) and not is_run(value, free) else None

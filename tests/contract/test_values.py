@@ -1,0 +1,204 @@
+"""The walk over every decoder with the traps of a value: what is none is none for itself alone, and nothing else goes.
+
+A decoder that comes anew is walked without being asked; one that has no traps in `tests/data/payloads/traps.py` fails.
+"""
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor.domain.instruments.no_value import FILL
+from monitor.ingest.decoders.table import DECODERS
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.replay.backtest import open_empty
+from tests.data.payloads import traps as t
+
+NOW = datetime(2026, 3, 1, 6, 5, tzinfo=UTC)
+AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
+ALL = pytest.mark.parametrize("name", [*DECODERS, "mapping"])
+
+
+def has(trap):
+    return pytest.mark.parametrize("name", [n for n in (*DECODERS, "mapping") if trap not in t.WALKED[n].lacks])
+
+
+@pytest.fixture
+def mapping(tmp_path):
+    (tmp_path / "m.toml").write_text(t.MAPPING)
+    return str(tmp_path / "m.toml")
+
+
+@pytest.fixture
+def pipeline(mapping):
+    site = t.make_site(mapping)
+    found = Pipeline(None, {site.id: site}, lambda: NOW)
+    assert found.unusable == {}
+    return found
+
+
+def read(pipeline, name, token="4.5", sigma="0.5", time=t.TIME, payload=None):
+    raw = t.WALKED[name].spell(token, sigma, time) if payload is None else payload
+    return pipeline.decode(Message(t.topic_of(name), raw, NOW, "live", epoch=1))
+
+
+def named(decoded):
+    return {f"{o.station}.{o.quantity}": o for o in decoded.observations}
+
+
+def sound(name):
+    return t.WALKED[name].sound
+
+
+@ALL
+def test_every_decoder_has_its_traps_or_says_why_it_meets_none(name):
+    assert name in t.WALKED, f"{name}: no traps in tests/data/payloads/traps.py"
+    assert set(t.WALKED[name].lacks) <= set(t.TRAPS)
+    assert all(len(why) > 10 for why in t.WALKED[name].lacks.values())
+
+
+@ALL
+def test_the_payload_of_the_walk_is_read_whole(name, pipeline):
+    told = t.WALKED[name]
+    decoded = read(pipeline, name, sound(name))
+    assert decoded.faults == ()
+    assert told.good | ({told.trap} - {""}) <= set(named(decoded))
+    assert decoded.observations or decoded.report or decoded.event
+
+
+@has(t.VALUE)
+@pytest.mark.parametrize("token", t.NO_VALUES)
+def test_what_is_no_value_is_none_for_itself_alone(name, token, pipeline):
+    told = t.WALKED[name]
+    decoded = read(pipeline, name, token)
+    assert told.good <= set(named(decoded)), decoded.faults
+    assert told.trap not in named(decoded) or not told.trap
+    if told.good or decoded.event:
+        assert decoded.faults == ()
+    else:
+        assert [fault.code for fault in decoded.faults] == ["empty"]
+
+
+@has(t.SIGMA)
+@pytest.mark.parametrize("token", t.BAD_SIGMAS)
+def test_an_error_that_is_none_counts_as_none_stated_and_its_value_stays(name, token, pipeline):
+    told = t.WALKED[name]
+    stays = told.trap or "G1.displacement_north"
+    assert named(read(pipeline, name))[stays].sigma > 0.0  # a sound one is read
+    decoded = read(pipeline, name, sigma=token)
+    assert decoded.faults == ()
+    assert named(decoded)[stays].sigma is None
+    assert told.good <= set(named(decoded))
+
+
+@has(t.EDGES)
+@pytest.mark.parametrize("around", t.AROUND)
+def test_nul_blanks_and_a_byte_order_mark_around_are_no_content(name, around, pipeline):
+    plain = read(pipeline, name, sound(name))
+    raw = around % t.WALKED[name].spell(sound(name), "0.5", t.TIME)
+    assert read(pipeline, name, payload=raw) == plain
+
+
+@has(t.TIMES)
+@pytest.mark.parametrize(
+    ("time", "at"),
+    [
+        ("2026-03-01t06:00:00z", AT), ("2026-03-01T06:00:00z", AT), ("2026-03-01T05:59:60Z", AT),
+        ("2026-03-01t07:00:00+01:00", AT), ("2026-03-01T05:59:60.5Z", AT + timedelta(seconds=0.5)),
+    ],
+)  # fmt: skip
+def test_small_letters_and_a_leap_second_are_read(name, time, at, pipeline):
+    decoded = read(pipeline, name, sound(name), time=time)
+    assert decoded.faults == ()
+    assert {o.observed_at for o in decoded.observations} <= {at}
+    assert [r.at for r in [decoded.report] if r] + [e.from_at for e in [decoded.event] if e] in ([], [at])
+
+
+def when(decoded):
+    found = {o.observed_at for o in decoded.observations}
+    found |= {r.at for r in [decoded.report] if r} | {e.from_at for e in [decoded.event] if e}
+    return found
+
+
+@has(t.ZONE)
+def test_a_time_without_zone_counts_in_the_zone_of_the_decoder(name, mapping, pipeline):
+    naive, site = "2026-03-01T07:00:00", t.make_site(mapping, "Europe/Zurich")
+    zoned = Pipeline(None, {site.id: site}, lambda: NOW)
+    assert zoned.unusable == {}
+    raw = t.WALKED[name].spell(sound(name), "0.5", naive)
+    assert when(zoned.decode(Message(t.topic_in_zone(name), raw, NOW, "live"))) == {AT}
+    if not name.startswith("ecowitt"):  # its key says UTC
+        assert [f.code for f in read(pipeline, name, sound(name), time=naive).faults] == ["no_zone"]
+
+
+def test_a_mapping_may_say_the_zone_itself(tmp_path):
+    (tmp_path / "m.toml").write_text(t.MAPPING.replace('path = "t"', 'path = "t"\nzone = "Asia/Shanghai"'))
+    site = t.make_site(str(tmp_path / "m.toml"), "Europe/Zurich")
+    raw = t.WALKED["mapping"].spell("4.5", "0.5", "2026-03-01T14:00:00")
+    pipeline = Pipeline(None, {site.id: site}, lambda: NOW)
+    assert when(pipeline.decode(Message(t.topic_of("mapping"), raw, NOW, "live"))) == {AT}
+    (tmp_path / "n.toml").write_text(t.MAPPING.replace('path = "t"', 'path = "t"\nzone = "Ticino"'))
+    site = t.make_site(str(tmp_path / "n.toml"))
+    assert "Ticino" in Pipeline(None, {site.id: site}, lambda: NOW).unusable["north"]
+
+
+@pytest.mark.parametrize(("minutes", "at"), [(5, "00:30"), (65, "01:30"), (2000, None)])
+def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at, mapping):
+    site = t.make_site(mapping, "Europe/Zurich")
+    received = datetime(2025, 10, 26, 0, 30, tzinfo=UTC) + timedelta(minutes=minutes)
+    pipeline = Pipeline(None, {site.id: site}, lambda: received)
+    raw = t.WALKED["json"].spell("4.5", "0.5", "2025-10-26T02:30:00")
+    decoded = pipeline.decode(Message(t.topic_of("json"), raw, received, "live"))
+    if at is None:
+        assert [f.code for f in decoded.faults] == ["ambiguous_time"]
+    else:
+        assert {f"{o.observed_at:%H:%M}" for o in decoded.observations} == {at}
+    raw = t.WALKED["json"].spell("4.5", "0.5", "2026-03-29T02:30:00")  # never there
+    assert pipeline.decode(Message(t.topic_of("json"), raw, received, "live")).faults[0].code == "ambiguous_time"
+
+
+@has(t.FILLED)
+def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name, mapping):
+    site, told, now = t.make_site(mapping), t.WALKED[name], [AT]
+    with open_empty(site) as db:
+        pipeline = Pipeline(db, {site.id: site}, lambda: now[0])
+        for k, token in enumerate([*[sound(name)] * 6, "7999", sound(name)]):
+            now[0] = AT + timedelta(hours=k)
+            raw = told.spell(token, "0.5", f"{now[0]:%Y-%m-%dT%H:%M:%SZ}")
+            if name in {"senml", "sparkplug"}:
+                stamp = int(now[0].timestamp())
+                raw = raw.replace(b"1772344800", str(stamp).encode())
+                raw = raw.replace(b"\x08\x80\xf2\xcb\xc2\xca\x33", b"\x08" + _varint(stamp * 1000))
+            outcome = pipeline.store([Message(t.topic_of(name), raw, now[0], "live", epoch=1)])
+            assert outcome.rejected == 0
+        with db.read() as c:
+            rows = c.exec_driver_sql(
+                "SELECT s.station || '.' || s.quantity, o.value_raw, o.flags FROM observation o "
+                "JOIN series s ON s.id = o.series_id ORDER BY o.observed_at"
+            ).all()
+    flagged = [(key, FILL in flags) for key, _, flags in rows]
+    assert [is_fill for key, is_fill in flagged if key == told.trap] == [False] * 6 + [True, False]
+    assert not any(is_fill for key, is_fill in flagged if key != told.trap)
+
+
+def _varint(number):
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def test_the_traps_can_fail(pipeline):
+    """What is a number, and a wrong one, is stored as it is: nothing here drops whatever comes."""
+    assert named(read(pipeline, "json", "-0.0"))["G1.tilt_x"].value == 0.0
+    assert read(pipeline, "json", '"off"').faults[0].code == "not_number"
+    assert "G1.temperature" in named(read(pipeline, "json", '"off"'))
+    assert read(pipeline, "native", payload=b'{"time": nanny}').faults[0].code == "not_json"
+    meta = b'{"time":"2026-03-01T06:00:00Z","tilt_x_mrad":1,"meta":{"rssi":NaN,"text":"nan"}}'
+    assert json.loads(read(pipeline, "native", payload=meta).observations[0].extra) == {
+        "meta": {"rssi": None, "text": "nan"}
+    }
+    assert math.isfinite(named(read(pipeline, "json", "1e12"))["G1.tilt_x"].value)

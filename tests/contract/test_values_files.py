@@ -1,0 +1,113 @@
+"""The walk over every reader of readings with the traps of a value, through the gate of files."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor.domain.instruments.no_value import FILL
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.readers import READERS, open_readings
+from monitor.ingest.files.reading import read_file
+from monitor.ingest.pipeline import Pipeline
+from monitor.replay.backtest import open_empty
+from tests.data.payloads import files as f
+from tests.data.payloads import traps as t
+
+AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
+NOW = AT + timedelta(days=30)
+READ = [name for name, reader in READERS.items() if reader.content is Content.READINGS and name not in f.GRIDS]
+
+
+def has(trap):
+    return pytest.mark.parametrize("name", [n for n in READ if n not in f.FILES or trap not in f.FILES[n].lacks])
+
+
+@pytest.fixture
+def gate(tmp_path):
+    (tmp_path / "m.toml").write_text(f.MAPPING)
+    (tmp_path / "d.toml").write_text(t.MAPPING)
+    site = t.make_site(str(tmp_path / "d.toml"))
+
+    def read(name, rows, around=b"%b"):
+        told = f.FILES[name]
+        path = tmp_path / f"a{told.suffix}"
+        path.write_bytes(around % (told.head + "".join(told.spell(*row) for row in rows)).encode())
+        mapping = load_mapping(tmp_path / "m.toml") if "--mapping" in told.options else None
+        origins = tuple((s.id, s.origin) for s in site.stations if s.origin is not None)
+        said = Said(mapping, station="G1" if "--station" in told.options else None, origins=origins)
+        with open_empty(site) as db:
+            pipeline = Pipeline(db, {site.id: site}, lambda: NOW)
+            result = read_file(
+                path, pipeline, site, lambda: NOW, mapping=mapping, accept_units=True,
+                open_lines=lambda: open_readings(name)(path, said),
+            )  # fmt: skip
+            with db.read() as c:
+                stored = c.exec_driver_sql(
+                    "SELECT s.station || '.' || s.quantity, o.value_raw, o.sigma, o.flags, o.observed_at "
+                    "FROM observation o JOIN series s ON s.id = o.series_id ORDER BY o.observed_at"
+                ).all()
+        return result, stored
+
+    return read
+
+
+def sound(name):
+    return "0.002" if name == "gnss" else "4.5"
+
+
+@pytest.mark.parametrize("name", [n for n, reader in READERS.items() if reader.content is Content.READINGS])
+def test_every_reader_of_readings_has_its_traps(name):
+    assert name in f.FILES or name in f.GRIDS, f"{name}: no traps in tests/data/payloads/files.py"
+
+
+def at(k):
+    return f"{AT + timedelta(days=k):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@has(t.VALUE)
+def test_what_is_no_value_is_missing_for_itself_alone(name, gate):
+    tokens = ["NaN", "nan", "", "inf", "-inf"] if name == "gnss" else f.NO_VALUES  # C writes no other words
+    result, stored = gate(name, [(token, "0.5", at(k)) for k, token in enumerate(tokens)])
+    assert Counter(row[0] for row in stored) == dict.fromkeys(f.FILES[name].good, len(tokens))
+    assert (result.rejected, result.missing) == (0, len(tokens))
+
+
+@has(t.SIGMA)
+def test_an_error_that_is_none_counts_as_none_stated(name, gate):
+    sigmas = [*f.BAD_SIGMAS, "0.05"]
+    result, stored = gate(name, [(sound(name), sigma, at(k)) for k, sigma in enumerate(sigmas)])
+    assert result.rejected == 0
+    found = [sigma for key, _, sigma, _, _ in stored if key == f.FILES[name].trap]
+    assert found[:-1] == [None] * len(f.BAD_SIGMAS)
+    assert found[-1] > 0.0
+
+
+@has(t.EDGES)
+@pytest.mark.parametrize("around", f.AROUND)
+def test_what_stands_around_is_no_content(name, around, gate):
+    if around.startswith(b"\xef\xbb\xbf") and name in {"gnss", "rtklib"}:
+        pytest.skip("its first line is known by its first letters")
+    plain, as_it_is = gate(name, [(sound(name), "0.05", t.TIME)])
+    result, stored = gate(name, [(sound(name), "0.05", t.TIME)], around)
+    assert stored == as_it_is
+    assert (result.valid, result.rejected) == (plain.valid, 0)
+
+
+@has(t.TIMES)
+def test_small_letters_and_a_leap_second_are_read(name, gate):
+    times = ["2026-03-01t06:00:00z", "2026-03-01T06:59:60Z", "2026-03-01T08:00:00z"]
+    result, stored = gate(name, [(sound(name), "0.05", time) for time in times])
+    assert result.rejected == 0
+    assert {row[4] for row in stored} == {f"2026-03-01T0{hour}:00:00.000000Z" for hour in (6, 7, 8)}
+
+
+@has(t.FILLED)
+def test_a_fill_is_kept_and_flagged_and_counted(name, gate):
+    rows = [(token, "", f"{AT + timedelta(hours=k):%Y-%m-%dT%H:%M:%SZ}") for k, token in enumerate(
+        ["4.5", "4.6", "7999", "4.5", "-9999", "4.4"])]  # fmt: skip
+    result, stored = gate(name, rows)
+    mine = [(value, FILL in flags) for key, value, _, flags, _ in stored if key == f.FILES[name].trap]
+    assert mine == [(4.5, False), (4.6, False), (7999.0, True), (4.5, False), (-9999.0, True), (4.4, False)]
+    assert result.flags[FILL] == 2

@@ -1,0 +1,35 @@
+"""Messages through the gate and then through the decision, on the clock of their reception."""
+
+from datetime import timedelta
+
+from monitor.domain.decision import seconds
+from monitor.ingest.pipeline import Pipeline
+from monitor.replay.backtest import open_empty
+from monitor.replay.clock import Pace, play
+from monitor.replay.history import History, Known
+from monitor.store.readings.observations import find_series_id, load_readings
+
+AT_ONCE = 40
+
+
+def batched(items, count):
+    return (items[k : k + count] for k in range(0, len(items), count))
+
+
+def decide_messages(site, messages, *, every_s=600.0, series=()):
+    """The decisions over messages, and the readings of `series` (station, quantity) as they were stored."""
+    now = [messages[0].received_at]
+    with open_empty(site) as db:
+        pipeline = Pipeline(db, {site.id: site}, lambda: now[0])
+        for some in batched(messages, AT_ONCE):
+            now[0] = some[-1].received_at
+            pipeline.store(some)
+        from_s, to_s = seconds(messages[0].received_at), seconds(now[0]) + 1.0
+        with db.read() as c:
+            history = History(
+                c, [site], messages[0].received_at - timedelta(days=1), now[0] + timedelta(seconds=1),
+                Known("received"), proofs=None,
+            )  # fmt: skip
+            decisions = [look.decision for look in play(history, [(0.0, site)], from_s, to_s, Pace(60.0, every_s))]
+            stored = {one: load_readings(c, find_series_id(c, site.id, *one), None, now[0], now[0]) for one in series}
+    return decisions, stored

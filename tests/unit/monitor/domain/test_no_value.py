@@ -1,0 +1,104 @@
+"""A number on the list of fills is one where it stands alone outside the record of its series, and nowhere else."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from monitor.domain.instruments import no_value
+from monitor.domain.instruments.no_value import AT_STOP, FILL, is_fill_number, is_full_scale, is_no_value, judge
+from monitor.domain.observation import Observation
+from monitor.ingest.quality import judge_fills
+
+FILLS = st.sampled_from([
+    7999.0, -7999.0, 6999.0, -6999.0, -99.0, -99.9, -99.99, 999.0, 999.9, 999.99, -999.0, -999.9, 9999.0, -9999.0,
+    9999.9,    99999.0, -99999.0, 999999.0, -8888.0, 32767.0, -32768.0, 3276.7, 65535.0, 6553.5, 655.35, 2147483647.0,
+    -2147483648.0, 4294967295.0, 1e10, 1e20, 1e30, 1e37, -1e37, 9.96921e36, 3.4028234663852886e38,
+    -3.4028234663852886e38, 1.7014118346046923e38,
+])  # fmt: skip
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def series(values, flags=()):
+    out = []
+    for k, value in enumerate(values):
+        at = T0 + timedelta(hours=k)
+        told = (FILL,) * is_fill_number(value) + (AT_STOP,) * is_full_scale(value)
+        out.append(Observation("s", "P1", "pore_pressure", "kPa", at, at, value, flags=(*flags, *told)))
+    return out
+
+
+def flags_of(observations):
+    return [tuple(f for f in o.flags if f in {FILL, AT_STOP}) for o in observations]
+
+
+@given(fill=FILLS, middle=st.floats(-40.0, 40.0), spread=st.floats(0.0, 5.0), place=st.integers(0, 12))
+@settings(deadline=None)
+def test_a_fill_outside_the_record_is_flagged_wherever_it_comes(fill, middle, spread, place):
+    assume(abs(fill) > 2.0 * (abs(middle) + 6.0 * spread) + 1e-9)
+    values = [middle + spread * (k % 3) for k in range(12)]
+    assert is_fill_number(fill)
+    found = flags_of(judge_fills(None, series([*values[:place], fill, *values[place:]])))
+    assert found == [(FILL,) if k == place else () for k in range(13)]
+
+
+@given(fill=FILLS, share=st.floats(0.5, 1.5), place=st.integers(3, 12))
+@settings(deadline=None)
+def test_the_same_number_among_readings_like_it_is_one(fill, share, place):
+    assume(abs(fill) < 1e30)
+    values = [fill * (0.9 + 0.013 * k) * share for k in range(12)]
+    assume(abs(fill) <= 1.9 * min(map(abs, values[:place])))
+    found = flags_of(judge_fills(None, series([*values[:place], fill, *values[place:]])))
+    assert FILL not in found[place]
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=200)
+def test_a_file_says_what_message_by_message_says(data):
+    """What comes before decides, so it does not matter in how many pieces a series comes."""
+    numbers = st.one_of(st.floats(-50.0, 50.0), FILLS)
+    values = [20.0, 20.1, 20.2, *data.draw(st.lists(numbers, max_size=25))]
+    whole = judge_fills(None, series(values))
+    alone = []
+    for item in series(values):
+        alone = list(judge_fills(None, [*alone, item]))
+    assert flags_of(whole) == flags_of(alone)
+    assert flags_of(judge_fills(None, whole)) == flags_of(whole)  # judged twice they stay
+
+
+@given(end=st.sampled_from([32767.0, 3276.7, 65535.0, 6553.5, 655.35, 7999.0, 6999.0, -32768.0]),
+       steps=st.integers(4, 9), repeats=st.integers(1, 6))  # fmt: skip
+@settings(deadline=None)
+def test_an_end_of_a_scale_reached_by_a_run_is_a_stop_and_no_fill(end, steps, repeats):
+    run = [0.997 * end * (k + 1) ** 2 / (steps + 1) ** 2 for k in range(steps)]
+    found = flags_of(judge_fills(None, series([0.0, 0.1, 0.0, 0.1, *run, end, *[end] * repeats])))
+    assert found[: 4 + steps + 1] == [()] * (4 + steps + 1)  # the first one at the end is a reading: so far it moved
+    assert found[4 + steps + 1 :] == [(AT_STOP,)] * repeats
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 20.5, 99.0, 99.9, 100.0, 100000.0, 1e6, 400.0, -40.0, 8191.0, 12345.6])
+def test_numbers_that_no_custom_knows_are_never_suspected(value):
+    assert not is_fill_number(value)
+    assert flags_of(judge_fills(None, series([20.0] * 6 + [value]))) == [()] * 7
+
+
+def test_a_mutant_that_asks_the_list_alone_fails(monkeypatch):
+    values = [998.0 + k / 2 for k in range(6)]
+    assert judge(999.9, values) is None
+    monkeypatch.setattr(no_value, "stands_alone", lambda value, record: True)
+    assert judge(999.9, values) == FILL
+
+
+@pytest.mark.parametrize("word", sorted(no_value.WORDS))
+def test_every_word_for_no_value_is_known_however_it_is_written(word):
+    assert is_no_value(word.upper())
+    assert is_no_value(f" {word} ")
+
+
+def test_what_a_person_corrected_is_believed():
+    fill = series([20.0, 20.1, 20.0, 7999.0])
+    fill[3] = Observation(
+        "s", "P1", "pore_pressure", "kPa", fill[3].observed_at, T0, 7999.0, None, "corrected", (FILL,)
+    )
+    assert flags_of(judge_fills(None, fill)) == [()] * 4
