@@ -13,9 +13,11 @@ from scipy import ndimage
 
 from detection.imagery.errors import CoverageError
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Box, Layer, spacing_m
+from detection.imagery.raster.overlay import Box, Layer
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.raster.slopes import spacing_m
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
+from detection.imagery.raster.values import FACTOR
 from detection.susceptibility.errors import FactorError
 from detection.susceptibility.study import TERRAIN_FIELDS, Factor, Study
 from detection.susceptibility.vectors import read_vectors
@@ -44,14 +46,14 @@ class Factors(ExitStack):
     """Windows of all factors on the grid of a study; use as a context manager.
 
     Args:
-        study: names them.
+        study: names them; `told` says what was left out of them.
         work: folder for temporary files; terrain is computed into it, strip by strip.
     """
 
     def __init__(self, study: Study, work: Path) -> None:
         self.factors = study.factors
         first = next(factor for factor in study.factors if factor.name == study.grid)
-        self.grid = read_grid(first.path)
+        self.grid, self.told = read_grid(first.path), list[str]()
         super().__init__()
         try:
             terrain = self._open_terrain(work)
@@ -92,6 +94,7 @@ class Factors(ExitStack):
                 opened[path] = self.enter_context(open_terrain(path, self.grid, folder, names))
             except CoverageError as error:
                 raise FactorError(str(error)) from None
+            self.told += opened[path].told
         return opened
 
     def _open(self, factor: Factor, terrain: dict[Path, TerrainReader]) -> Read:
@@ -100,7 +103,9 @@ class Factors(ExitStack):
         if factor.kind == "distance":
             return Distances(factor, self.grid).read
         nearest = factor.kind in {"classes", "direction"}  # 359 and 1 degree have no mean of 180
-        return self.enter_context(Layer(factor.path, self.grid, factor.band, nearest=nearest)).read
+        layer = self.enter_context(Layer(factor.path, self.grid, factor.band, nearest=nearest, quantity=FACTOR))
+        self.told += layer.told
+        return layer.read
 
 
 def _read_terrain(reader: TerrainReader, field: str) -> Read:

@@ -572,7 +572,8 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         if (below := _find_prior(scene, options)) and reader.grid.placed:
             prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
         placing, misplaced = _list_placing(scene, names)
-        warnings = (*scene.remarks, *contradictions, *placing)
+        told = () if terrain is None else terrain.told
+        warnings = (*scene.remarks, *contradictions, *placing, *told, *reader.told)
         yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced)
 
 
