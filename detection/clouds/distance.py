@@ -426,7 +426,7 @@ def _find_zones(
                 here = (slice(None), *place)
                 values = fields[here][:, body], sides[here][:, body]
                 found.append(_describe("", kind, outline, *values, registration_m, grid, asked))
-    for name, outline in [] if asked.places is None else read_outlines(asked.places):
+    for name, outline in [] if asked.places is None else read_outlines(asked.places, warnings):
         pixels = to_pixels(outline, grid)
         inside = burn(pixels, (0, 0, grid.width, grid.height)) & np.isfinite(fields[0])
         if inside.any():

@@ -101,7 +101,9 @@ class Factors(ExitStack):
         if factor.kind == "terrain":
             return _read_terrain(terrain[factor.path], TERRAIN_FIELDS[factor.name])
         if factor.kind == "distance":
-            return Distances(factor, self.grid).read
+            distances = Distances(factor, self.grid)
+            self.told += distances.told
+            return distances.read
         nearest = factor.kind in {"classes", "direction"}  # 359 and 1 degree have no mean of 180
         layer = self.enter_context(Layer(factor.path, self.grid, factor.band, nearest=nearest, quantity=FACTOR))
         self.told += layer.told
@@ -126,7 +128,8 @@ class Distances:
     """
 
     def __init__(self, factor: Factor, grid: Grid) -> None:
-        shapes = read_vectors(factor.path).on(grid)
+        found = read_vectors(factor.path)
+        self.told, shapes = found.told, found.on(grid)
         self._lines = shapely.get_parts(shapely.get_parts(shapes))
         self._tree = shapely.STRtree(self._lines)
         self._most_m = np.float32(factor.most_m)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.overlay import Box, Layer
+from detection.imagery.raster.shapes import take_outlines
 from detection.imagery.raster.slopes import spacing_m
 from detection.susceptibility.errors import FactorError, InventoryError
 from detection.susceptibility.factors import Factors, windows
@@ -109,7 +110,7 @@ def draw_sample(
     drawn = _Drawn([], [], [], [], [])
     seen: set[int] = set()
     cells = slide_cells = others = 0
-    area = make_mask(study.area, grid, work) if study.area else None
+    area = make_mask(study.area, grid, work, factors.told) if study.area else None
     with Layer(area.path, grid, area.index, nearest=True) if area else nullcontext() as layer:
         for share, box in windows(grid):
             values, around = factors.read_around(box, halo)
@@ -166,11 +167,14 @@ def _refuse_fill(factor: Factor, values: NDArray[np.float32], weight: NDArray[np
 
 def _open_inventory(inventory: Inventory, factors: Factors) -> NDArray[Any]:
     grid = factors.grid
-    shapes = read_vectors(inventory.path).on(grid)
-    kinds = np.isin(shapely.get_type_id(shapes), (0, 3, 4, 6))  # points and polygons, one or many
-    if not kinds.all():
-        raise InventoryError(f"{inventory.path}: holds lines; an inventory has outlines or points of landslides")
-    shapes = shapely.make_valid(shapes)
+    found = read_vectors(inventory.path)
+    shapes, lines = take_outlines(found.on(grid), points=True)
+    held = np.array([one is not None for one in shapes], bool)
+    if not held.all():
+        raise InventoryError(
+            f"{inventory.path}: holds lines; an inventory has outlines or points of landslides ({'; '.join(lines)})"
+        )
+    factors.told += [*found.told, *(f"{inventory.path.name}: {line}" for line in lines)]
     if not len(shapely.STRtree(shapes).query(shapely.box(0, 0, grid.width, grid.height), predicate="intersects")):
         raise InventoryError(f"{inventory.path}: no landslide of it lies on the grid of the map ({grid.crs_name})")
     return np.asarray(shapes)
