@@ -70,10 +70,9 @@ def read_outlines(aoi: Path, told: list[str] | None = None) -> list[tuple[str, B
     """
     try:
         features, crs = read_features(aoi)
-        given = [None if one["geometry"] is None else shape(one["geometry"]) for one in features]
-        taken, lines = take_outlines(given)
-        held = [place for place, one in enumerate(taken) if one is not None]
-        placed = to_lonlat(taken[held], crs)
+        given = np.array([None if one["geometry"] is None else shape(one["geometry"]) for one in features], object)
+        placed, lines = take_outlines(to_lonlat(given, crs))
+        held = [place for place, one in enumerate(placed) if one is not None]
     except OSError as error:
         raise AoiError(f"{aoi}: cannot be read ({error.strerror})") from None
     except GeoJsonError as error:
@@ -81,10 +80,10 @@ def read_outlines(aoi: Path, told: list[str] | None = None) -> list[tuple[str, B
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, shapely.errors.ShapelyError):
         raise AoiError(f"{aoi}: not GeoJSON") from None
     if not held:
-        raise AoiError(f"{aoi}: no polygon in it{f' ({lines[0]})' if given and lines else ''}")
+        raise AoiError(f"{aoi}: no polygon in it{f' ({lines[0]})' if lines else ''}")
     if told is not None:
         told += [f"{aoi.name}: {line}" for line in lines]
-    return [(_name_of(features[place], place + 1), one) for place, one in zip(held, placed, strict=True)]
+    return [(_name_of(features[place], place + 1), placed[place]) for place in held]
 
 
 def _name_of(feature: dict[str, Any], number: int) -> str:

@@ -16,7 +16,7 @@ import pyproj
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from pyproj.exceptions import CRSError as ProjectionError
+from pyproj.exceptions import ProjError
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.warp import transform_bounds
@@ -167,7 +167,7 @@ def _find_metres(source: Any, path: Path, quantity: Quantity, index: int) -> tup
         return 1.0, ""
     try:
         crs = pyproj.CRS(source.crs.to_wkt())
-    except (CRSError, ProjectionError):
+    except (CRSError, ProjError):
         return 1.0, ""
     parts = crs.sub_crs_list
     if len(parts) == 2 and parts[1].axis_info:
@@ -283,7 +283,7 @@ def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: t
     try:
         grid = Grid(source.transform, source.crs.to_wkt(), source.width, source.height)
         spacing = spacing_m(grid, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    except (CRSError, ProjectionError):
+    except (CRSError, ProjError):  # a local system, which only a site can place
         return np.empty(0)
     if not np.isfinite(spacing).all() or not min(spacing) > 0:
         return np.empty(0)

@@ -89,11 +89,11 @@ def compare_with(
     else:
         found = compare(own, [before], Path(payload["out_dir"]))
     warn(found.warnings)
-    return answer, spell_comparison(found), spell_change(own, found)
+    return answer, spell_comparison(found), spell_change(own, found, by_index=answer["model"] == INDEX)
 
 
-def spell_change(date: "KeptDate", found: "Comparison") -> str:
-    """One line on what became of the footprints of a date.
+def spell_change(date: "KeptDate", found: "Comparison", *, by_index: bool = False) -> str:
+    """One line on what became of the footprints of a date; where nothing was compared, why.
 
     >>> from detection.imagery.change.records import Areas, Comparison, KeptDate, Outline, Vanished
     >>> gone = Vanished(Outline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
@@ -114,4 +114,7 @@ def spell_change(date: "KeptDate", found: "Comparison") -> str:
         parts.append(f"{len(rows)} {change} ({'+' if change == 'grown' else ''}{total:,.0f} m²{advice})")
     if found.vanished:
         parts.append(f"{len(found.vanished)} vanished ({sum(v.outline.area_m2 for v in found.vanished):,.0f} m²)")
-    return f"{', '.join(parts) or 'no footprint'}; {found.joint_share:.1%} compared"
+    if not parts and not found.joint_share:
+        return f"not compared: {next(iter(found.warnings), 'the dates show no ground in common')}"
+    nothing = "no ground that became barer by the index (no network read it)" if by_index else "no footprint"
+    return f"{', '.join(parts) or nothing}; {found.joint_share:.1%} compared"

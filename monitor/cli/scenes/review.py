@@ -115,8 +115,10 @@ def _read_outline(path: Path) -> dict[str, Any]:
 
     try:
         features, crs = read_features(path, OUTLINE_BYTES)
-        taken = take_outlines([shape(one["geometry"]) for one in features if one["geometry"] is not None])
-        (outline,) = to_lonlat(np.array(list(taken.shapes), object), crs)
+        given = [shape(one["geometry"]) for one in features if one["geometry"] is not None]
+        ((outline,), lines) = take_outlines(to_lonlat(np.array(given, object), crs))
+        if outline is None:
+            raise SlopewardError(f"{path}: one outline is needed ({'; '.join(lines)})")
     except (OSError, GeoJsonError) as error:
         raise SlopewardError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapelyError):

@@ -129,7 +129,7 @@ def test_a_fault_with_one_file_does_not_drop_the_rest(tmp_path, capsys, drawn, m
     monkeypatch.setattr(
         detecting.BandReader,
         "marks_good",
-        property(lambda self: any("good" in p.name for p in self._files)),
+        property(lambda self: any("good" in path.name for path, _ in self._files)),
         raising=False,
     )
     code, answers, err = detect(bad, capsys, str(good))
