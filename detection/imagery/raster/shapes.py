@@ -58,7 +58,7 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
     broken[held] = ~shapely.is_valid(found[held])
     if broken.any():
         found[broken] = [_keep_areas(one) for one in shapely.make_valid(found[broken], method="structure")]
-        for place in np.flatnonzero(broken):
+        for place in np.flatnonzero(broken).tolist():
             if found[place] is None:
                 left["without area"] += 1
     told = []

@@ -208,7 +208,7 @@ class _Look(NamedTuple):
 
     path: Path
     changed: tuple[int, int, int]
-    index: int
+    band: int
     quantity: Quantity
     window: tuple[int, int, int, int]
     scale: float
@@ -235,7 +235,7 @@ def _look_through(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ..
     boxes = _list_boxes(asked.window)
     sloping = set(np.linspace(0, len(boxes) - 1, min(SLOPE_STRIPS, len(boxes))).astype(int).tolist())
     for number, box in enumerate(boxes):
-        values, valid = _read(source, path, asked.index, box)
+        values, valid = _read(source, path, asked.band, box)
         record.feed(values, valid)
         if quantity is HEIGHT and number in sloping and record.low <= record.high:
             values, valid = values[:SLOPE_ROWS].astype(np.float64), valid[:SLOPE_ROWS]
@@ -250,7 +250,7 @@ def _look_through(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ..
             f"{quantity.hint}"
         )
     lines = [
-        f"{path.name}: {many:,} pixels of band {asked.index} have {fill:g}, which stands alone among its "
+        f"{path.name}: {many:,} pixels of band {asked.band} have {fill:g}, which stands alone among its "
         f"{quantity.name}: taken as nodata, which the file does not declare"
         for fill, many in fills.items()
     ]

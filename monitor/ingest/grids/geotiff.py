@@ -53,8 +53,9 @@ def _read_stack(path: Path, source: Any) -> Stack:
         return plain
 
     return Stack(
-        path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0]
-    )
+        path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0],
+        _find_reference(source.tags()),
+    )  # fmt: skip
 
 
 def _find_times(path: Path, source: Any) -> tuple[datetime, ...]:
@@ -67,6 +68,13 @@ def _find_times(path: Path, source: Any) -> tuple[datetime, ...]:
             if text and (at := _read_tag(text)):
                 return (at,)
     raise ConfigError(f"{path}: band {named.index(None) + 1} has no date (YYYYMMDD) in its name")
+
+
+def _find_reference(tags: dict[str, str]) -> datetime | None:
+    """The date from which displacements count, as a tag says it."""
+    said = {key.upper(): value for key, value in tags.items()}
+    text = next((said[key] for key in ("REF_DATE", "REFERENCE_DATE", "REFERENCE_TIME") if key in said), None)
+    return None if text is None else _read_tag(text)
 
 
 def _read_tag(text: str) -> datetime | None:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
 _X: Final = ("projection_x_coordinate", "longitude")
 _Y: Final = ("projection_y_coordinate", "latitude")
 _NAMES: Final = {"x": ("x", "easting", "lon", "longitude"), "y": ("y", "northing", "lat", "latitude")}
+_REFERENCES: Final = ("reference_time", "reference_date", "ref_date", "reference_datetime")
 _SCALES: Final = {"km": 1000.0, "kilometre": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0}
 
 
@@ -100,7 +102,17 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
     x, y = (_read_axis(variables[d], crs) for d in (x_dim, y_dim))
     times = _read_instants(name, variables, time, ends=ends)
     kept = values.chunks[values.dims.index(y_dim)] if values.chunks else 1
-    return Stack(name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim), kept)
+    reference_at = _find_reference(name, variables)
+    return Stack(name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim), kept, reference_at)
+
+
+def _find_reference(name: str, variables: Mapping[str, Variable]) -> datetime | None:
+    """The date from which the displacements of a product count; None where no variable says it."""
+    said = next((v for n, v in variables.items() if n.lower() in _REFERENCES and _is_time(v)), None)
+    found = set() if said is None else set(_read_instants(name, {}, said, ends=False))
+    if len(found) > 1:
+        raise ConfigError(f"{name}: its layers count from {len(found)} reference dates; give each a file of its own")
+    return found.pop() if found else None
 
 
 def _choose(name: str, variables: Mapping[str, Variable], wanted: str | None) -> Variable:

@@ -244,8 +244,8 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
             return f"known since {read.received_at:%Y-%m-%d %H:%M} UTC as {read.name}, nothing new is stored"
         gone = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
         if answer.model == INDEX and not added:
-            told = f"no footprints: {explain_unread(answer.warnings)}"
-            return f"{told}; {changed} new or grown by the index, {values} values of places{gone}"
+            why = explain_unread(answer.warnings)
+            return f"no footprints: {why}; {changed} new or grown by the index, {values} values of places{gone}"
         return f"{added} footprints, {changed} new or grown, {values} values of places{gone}"
     return "waiting: other scenes of the site came in all the time"
 
