@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from detection.imagery.raster.grid import LONLAT
-from detection.imagery.raster.shapes import take_outlines
+from detection.imagery.raster.reading.shapes import take_outlines
 from detection.learning.records import KINDS, LANDSLIDE, NOTHING, Label, LearningError
 from detection.susceptibility.vectors import read_vectors
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import CoverageError
+from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer
 from detection.imagery.raster.raster import read_grid
-from detection.imagery.raster.slopes import spacing_m
+from detection.imagery.raster.reading.values import FACTOR
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
-from detection.imagery.raster.values import FACTOR
 from detection.susceptibility.errors import FactorError
 from detection.susceptibility.study import TERRAIN_FIELDS, Factor, Study
 from detection.susceptibility.vectors import read_vectors

@@ -12,9 +12,9 @@ import shapely
 from numpy.typing import NDArray
 
 from detection.imagery.raster.aoi import make_mask
+from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.overlay import Box, Layer
-from detection.imagery.raster.shapes import take_outlines
-from detection.imagery.raster.slopes import spacing_m
+from detection.imagery.raster.reading.shapes import take_outlines
 from detection.susceptibility.errors import FactorError, InventoryError
 from detection.susceptibility.factors import Factors, windows
 from detection.susceptibility.study import Factor, Inventory, Study

@@ -19,7 +19,7 @@ from shapely.geometry import shape
 
 from detection.imagery.raster.geojson import GeoJsonError, read_features
 from detection.imagery.raster.grid import Grid, apply_affine
-from detection.imagery.raster.shapes import join_rings
+from detection.imagery.raster.reading.shapes import join_rings
 from detection.susceptibility.errors import VectorError
 
 MOST_BYTES: Final = 512 << 20

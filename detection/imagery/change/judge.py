@@ -16,11 +16,11 @@ from detection.imagery.change.records import Change, KeptDate, KnownOutline, Out
 from detection.imagery.change.rules import AGAIN_SHARE, Evidence, choose_parent, has_grown, has_vanished, is_new, weigh
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
+from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, to_pixels, window_around
-from detection.imagery.raster.slopes import slope_deg, spacing_m
-from detection.imagery.raster.values import HEIGHT
+from detection.imagery.raster.reading.values import HEIGHT
 from forecasting.message import Figure, Template, Term
 
 # Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.

@@ -40,7 +40,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
-from detection.imagery.raster.values import ANGLE, BACKSCATTER, COHERENCES, Quantity
+from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, Quantity
 from forecasting.message import TEXT_OF, Figure, Template
 
 STRIP_PX: Final = 1 << 22  # pixels of one image that are held at a time

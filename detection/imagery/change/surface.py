@@ -12,15 +12,14 @@ from scipy import ndimage
 from shapely.geometry import mapping
 
 from detection.imagery.errors import NoValidPixelsError, SceneError
-from detection.imagery.raster.areas import map_outline, true_area_m2
+from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
 from detection.imagery.raster.components import EIGHT
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
-from detection.imagery.raster.slopes import spacing_m
-from detection.imagery.raster.values import HEIGHT, HEIGHT_ERROR
+from detection.imagery.raster.reading.values import HEIGHT, HEIGHT_ERROR
 from detection.whole_file import write_json
 
 # The two surfaces and their difference lie in memory: about 2 GB at this many pixels, 3 GB with errors by cell.

@@ -13,12 +13,12 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import read_grid
-from detection.imagery.raster.slopes import spacing_m
-from detection.imagery.raster.values import COHERENCES
+from detection.imagery.raster.reading.values import COHERENCES
 from detection.imagery.scene.indices import ndvi
 from detection.imagery.scene.scene import Scene
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from detection.imagery.raster.raster import inspect
-from detection.imagery.raster.values import SHARE, open_values
+from detection.imagery.raster.reading.values import SHARE, open_values
 from detection.imagery.scene.scene import hash_file
 
 FACTS: Final = {

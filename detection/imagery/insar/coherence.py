@@ -13,7 +13,7 @@ from detection.imagery.insar.records import CoherenceLoss, CoherenceValue
 from detection.imagery.insar.stack import Pair, Stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, window_around
-from detection.imagery.raster.values import COHERENCES
+from detection.imagery.raster.reading.values import COHERENCES
 
 # Coherence falls with time by itself: only pairs up to the shortest, times this, can be compared.
 SHORT_FACTOR = 1.6

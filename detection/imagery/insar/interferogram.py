@@ -13,14 +13,13 @@ from shapely.geometry import mapping
 from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
 from detection.imagery.insar.records import MovingZone, PointSeries
 from detection.imagery.insar.stack import Stack
-from detection.imagery.raster.areas import map_outline, true_area_m2
+from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
 from detection.imagery.raster.components import EIGHT
 from detection.imagery.raster.grid import Grid, same_grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, burn
 from detection.imagery.raster.raster import read_grid
-from detection.imagery.raster.slopes import spacing_m
-from detection.imagery.raster.values import COHERENCES, PHASE
+from detection.imagery.raster.reading.values import COHERENCES, PHASE
 
 PIXELS_MOST = 4_000_000
 # Coherence below this says nothing of phase; looks taken together for the weights (only their ratio matters).

@@ -9,7 +9,7 @@ from detection.imagery.insar.stack import Stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import read_grid
-from detection.imagery.raster.values import COHERENCES, PHASE
+from detection.imagery.raster.reading.values import COHERENCES, PHASE
 
 
 def find_moving(stack: Stack, weights: str) -> tuple[NDArray[np.float64], Grid, float]:

@@ -16,7 +16,7 @@ from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lon
 from detection.imagery.raster.grid import Grid, from_lonlat
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import ByteRaster
-from detection.imagery.raster.shapes import take_outlines
+from detection.imagery.raster.reading.shapes import take_outlines
 
 SUFFIXES = (".geojson", ".json")
 STRIP = 512

@@ -17,9 +17,9 @@ from detection.imagery.errors import CoverageError, ImageryError, NotARasterErro
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import LONLAT, Grid, apply_affine, local_utm, lonlat_frame
 from detection.imagery.raster.raster import grid_of, inspect, window_of, writing_geotiff
+from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.terrain import NODATA, STRIP
 from detection.imagery.raster.untrusted import LIMITS, NO_LIMITS, open_raster
-from detection.imagery.raster.values import HEIGHT, open_values
 
 SUFFIXES: Final = (".tif", ".tiff")
 # What providers lay beside heights on the same ground: masks of editing, filling and water, errors, counts, dates.

@@ -18,8 +18,8 @@ from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
 from detection.imagery.raster.raster import read_grid, warp, window_of
+from detection.imagery.raster.reading.values import EMPTY, Quantity, open_values
 from detection.imagery.raster.untrusted import open_raster
-from detection.imagery.raster.values import EMPTY, Quantity, open_values
 
 STRIP = 512
 # no strip holds more pixels, however wide the grid is

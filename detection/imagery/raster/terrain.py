@@ -18,8 +18,8 @@ from detection.imagery.errors import CoverageError, NoCrsError, TruncatedRasterE
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid, apply_affine, local_utm, same_grid
 from detection.imagery.raster.raster import grid_of, warp, window_of
+from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.untrusted import SETTINGS
-from detection.imagery.raster.values import HEIGHT, open_values
 
 # Names by which models ask for terrain, and the bands that are stored to answer them.
 TERRAIN = ("dem", "slope", "aspect", "curvature", "roughness")

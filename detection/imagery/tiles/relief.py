@@ -17,8 +17,8 @@ from rasterio.vrt import WarpedVRT
 from detection.imagery.errors import ImageryError, NoValidPixelsError, TruncatedRasterError
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import grid_of
+from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.terrain import NODATA, derive_terrain
-from detection.imagery.raster.values import HEIGHT, open_values
 from detection.imagery.tiles.archive import About, write_archive
 from detection.imagery.tiles.records import ReliefAsked, Tiles
 from detection.imagery.tiles.web_grid import (

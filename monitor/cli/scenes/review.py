@@ -111,7 +111,7 @@ def _read_outline(path: Path) -> dict[str, Any]:
     from shapely.geometry import mapping, shape
 
     from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lonlat
-    from detection.imagery.raster.shapes import take_outlines
+    from detection.imagery.raster.reading.shapes import take_outlines
 
     try:
         features, crs = read_features(path, OUTLINE_BYTES)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from detection.imagery.raster.fills import Record, is_fill
+from detection.imagery.raster.reading.fills import Record, is_fill
 from monitor.domain.ground import wrap_longitude
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace

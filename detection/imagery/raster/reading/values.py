@@ -22,10 +22,10 @@ from rasterio.io import MemoryFile
 from rasterio.warp import transform_bounds
 
 from detection.imagery.errors import BandMissingError, RadiometryError, TruncatedRasterError
-from detection.imagery.raster.fills import Record
+from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.grid import Grid, apply_affine
 from detection.imagery.raster.integrity import make_checker
-from detection.imagery.raster.slopes import slope_deg, spacing_m
+from detection.imagery.raster.reading.fills import Record
 from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
 
 EMPTY: Final = -99_999.0  # of what is given where something had to be changed
