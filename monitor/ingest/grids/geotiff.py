@@ -15,7 +15,7 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.raster.untrusted import open_raster
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import find_date
-from monitor.ingest.grids.stack import Array, Stack
+from monitor.ingest.grids.stack import Array, Stack, leave_fills
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def _read_stack(path: Path, source: Any) -> Stack:
         found = source.read(bands, window=window, masked=True).astype(float)
         scales, offsets = (np.array([each[b - 1] for b in bands])[:, None, None]
                            for each in (source.scales, source.offsets))  # fmt: skip
-        plain: Array = np.ma.filled(found, np.nan) * scales + offsets
+        plain: Array = leave_fills(np.ma.filled(found, np.nan), zero=False) * scales + offsets
         return plain
 
     return Stack(

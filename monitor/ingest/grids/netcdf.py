@@ -15,7 +15,7 @@ from pyproj.exceptions import CRSError
 
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import read_times
-from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, Stack
+from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, Stack, leave_fills
 
 CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
 _X: Final = ("projection_x_coordinate", "longitude")
@@ -218,6 +218,6 @@ def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, sli
         found[(found < low) | (found > high)] = np.nan
         for value in missing:
             found[raw == value] = np.nan
-        return found * scale + offset
+        return leave_fills(found, zero=False) * scale + offset
 
     return read

@@ -17,6 +17,7 @@ import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.warp import transform_bounds
@@ -124,6 +125,8 @@ def _restate(
     scale, offset = _read_scale(source, path, quantity, index)
     window = left, top, right, bottom = _find_window(source, ground)
     make_checker(source, path).check(index, left, top, right - left, bottom - top)
+    if source.colorinterp[-1] is ColorInterp.alpha and MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
+        source = _mask_by_alpha(source, stack)  # the driver takes an alpha band of bytes for a mask, and no other
     stat = path.stat()
     changed = stat.st_mtime_ns, stat.st_size, stat.st_ino
     lines, fills = _look(_Look(path.resolve(), changed, index, quantity, window, scale, offset), source)
@@ -132,7 +135,10 @@ def _restate(
         fills = (*fills, empty)
     for fill in fills:
         source = _rewrite(source, index, stack, fill=fill)
-    if scaled:
+    # a mask or an alpha band becomes nodata: not all that warps a raster asks for them
+    flags = source.mask_flag_enums[index - 1]
+    hidden = not fills and MaskFlags.all_valid not in flags and MaskFlags.nodata not in flags
+    if scaled or hidden:
         source = _rewrite(source, index, stack, scale=scale, offset=offset)
     return source, lines
 
@@ -231,11 +237,15 @@ def _look(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
 
 def _look_through(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
     path, quantity = asked.path, asked.quantity
-    record, slopes = Record(zero=quantity.zero), []
+    record, slopes, holed = Record(zero=quantity.zero), [], False
     boxes = _list_boxes(asked.window)
     sloping = set(np.linspace(0, len(boxes) - 1, min(SLOPE_STRIPS, len(boxes))).astype(int).tolist())
     for number, box in enumerate(boxes):
         values, valid = _read(source, path, asked.band, box)
+        if values.dtype.kind == "f":
+            numbers = np.isfinite(values)
+            holed |= bool((valid & ~numbers).any())
+            valid &= numbers
         record.feed(values, valid)
         if quantity is HEIGHT and number in sloping and record.low <= record.high:
             values, valid = values[:SLOPE_ROWS].astype(np.float64), valid[:SLOPE_ROWS]
@@ -254,7 +264,8 @@ def _look_through(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ..
         f"{quantity.name}: taken as nodata, which the file does not declare"
         for fill, many in fills.items()
     ]
-    return lines, tuple(fills)
+    # what is no number takes its neighbours along where a raster is warped, what is nodata does not
+    return lines, (*fills, np.nan) if holed else tuple(fills)
 
 
 def _list_boxes(window: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
@@ -273,7 +284,7 @@ def _read(
         valid = source.read_masks(index, window=window) > 0
     except RasterioError:
         raise TruncatedRasterError(f"{path}: a block from row {top} on cannot be read") from None
-    return values, valid & np.isfinite(values) if values.dtype.kind == "f" else valid
+    return values, valid
 
 
 def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: tuple[int, ...]) -> NDArray[Any]:
@@ -303,6 +314,31 @@ def _check_range(record: Record, asked: _Look, path: Path) -> None:
         )
 
 
+def _mask_by_alpha(source: Any, stack: ExitStack) -> Any:
+    """The same raster with its last band as the mask of all others."""
+    tree = _copy_tree(source, stack)
+    mask = ET.SubElement(ET.SubElement(tree, "MaskBand"), "VRTRasterBand", dataType="Byte")
+    part = ET.SubElement(mask, "SimpleSource")
+    ET.SubElement(part, "SourceFilename", relativeToVRT="0").text = str(source.name)
+    ET.SubElement(part, "SourceBand").text = str(source.count)
+    return _open_tree(tree, stack)
+
+
+def _copy_tree(source: Any, stack: ExitStack) -> ET.Element:
+    """A raster as GDAL describes it, without its mask."""
+    plain = stack.enter_context(MemoryFile(ext=".vrt"))
+    rasterio.shutil.copy(source, plain.name, driver="VRT")
+    tree = ET.fromstring(bytes(plain.getbuffer()))  # noqa: S314 - GDAL wrote it
+    for mask in tree.findall("MaskBand"):
+        tree.remove(mask)
+    return tree
+
+
+def _open_tree(tree: ET.Element, stack: ExitStack) -> Any:
+    held = stack.enter_context(MemoryFile(ET.tostring(tree), ext=".vrt"))
+    return stack.enter_context(rasterio.open(held.name, driver="VRT"))
+
+
 _PARTS: Final = frozenset({"SimpleSource", "ComplexSource"})  # of a band as GDAL writes it
 _GIVEN: Final = _PARTS | {"Scale", "Offset", "UnitType", "NoDataValue", "ColorInterp"}
 
@@ -311,11 +347,7 @@ def _rewrite(
     source: Any, index: int, stack: ExitStack, *, scale: float = 1.0, offset: float = 0.0, fill: float | None = None
 ) -> Any:
     """The same raster with one band times a scale, plus an offset, and without a fill; `EMPTY` is its nodata."""
-    plain = stack.enter_context(MemoryFile(ext=".vrt"))
-    rasterio.shutil.copy(source, plain.name, driver="VRT")
-    tree = ET.fromstring(bytes(plain.getbuffer()))  # noqa: S314 - GDAL wrote it
-    for mask in tree.findall("MaskBand"):
-        tree.remove(mask)
+    tree = _copy_tree(source, stack)
     for number, band in enumerate(tree.findall("VRTRasterBand"), start=1):
         changed = number == index
         gone = _GIVEN if changed else _PARTS
@@ -331,5 +363,4 @@ def _rewrite(
             said = {"UseMaskBand": "true", "ScaleOffset": repr(offset), "ScaleRatio": repr(scale)}
             for name, text in (said if fill is None else said | {"NODATA": repr(fill)}).items():
                 ET.SubElement(part, name).text = text
-    held = stack.enter_context(MemoryFile(ET.tostring(tree), ext=".vrt"))
-    return stack.enter_context(rasterio.open(held.name, driver="VRT"))
+    return _open_tree(tree, stack)
