@@ -110,8 +110,9 @@ def read_pairs(
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         image, valid = read_whole(pairs[position][0])
-        labels = _read_labels(pairs[position][1])
-        mask = (labels > 0 if landslide is None else labels).astype(np.uint8)
+        path = pairs[position][1]
+        labels = read_whole(path)[0][0] > 0 if landslide is None else _read_labels(path)
+        mask = labels.astype(np.uint8)
         if landslide not in {None, 1}:
             if (labels == 1).any():
                 raise DataError(f"{pairs[position][1]}: mask value 1, where {landslide} is said to be landslide")

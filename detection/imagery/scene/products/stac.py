@@ -186,7 +186,7 @@ def _list_bands(key: str, asset: dict[str, Any], path: Path, by_number: bool) ->
         common = band.get("eo:common_name") or band.get("common_name")
         names = [str(one) for one in (common, band.get("name"), key) if one]
         names = [name_band(one) for one in names if by_number or not NUMBER.fullmatch(one)]
-        name = next((one for one in names if one in KNOWN), names[-1] if names else key)
+        name = next((one for one in names if one in KNOWN), names[-1] if names else "")
         raster = rasters[k] if isinstance(rasters, list) and k < len(rasters) and isinstance(rasters[k], dict) else {}
         told = asset | raster  # what all bands of an asset share may stand once (STAC 1.1)
         scale, offset = (told.get(f"raster:{what}", told.get(what)) for what in ("scale", "offset"))
