@@ -1,5 +1,6 @@
 """An area of interest as a mask on the scene's grid, whether it comes as a raster or as GeoJSON polygons."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ from rasterio.errors import RasterioError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from detection.imagery.errors import AoiError, NoValidPixelsError
+from detection.imagery.errors import AoiError, ImpossibleCrsError, NoCrsError, NoValidPixelsError
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lonlat
-from detection.imagery.raster.grid import Grid, from_lonlat
+from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.raster.masks import Mask
-from detection.imagery.raster.raster import ByteRaster
+from detection.imagery.raster.raster import ByteRaster, read_grid
 from detection.imagery.raster.reading.shapes import take_outlines
 
 SUFFIXES = (".geojson", ".json")
 STRIP = 512
+_ELSEWHERE = "{aoi}: does not meet the scene: no pixel of it lies in the area of interest"
 
 
 def make_mask(aoi: Path, grid: Grid, work: Path, told: list[str] | None = None) -> Mask:
@@ -36,6 +38,7 @@ def make_mask(aoi: Path, grid: Grid, work: Path, told: list[str] | None = None) 
         NoValidPixelsError: no pixel of the scene lies in it.
     """
     if aoi.suffix.lower() not in SUFFIXES:
+        _check_meets(aoi, grid)
         return Mask(aoi, "mask")
     if not grid.placed:
         raise AoiError(f"{aoi}: polygons in longitude and latitude do not fit a scene without a place")
@@ -54,8 +57,22 @@ def make_mask(aoi: Path, grid: Grid, work: Path, told: list[str] | None = None) 
             met = met or bool(inside.any())
             write(inside.astype(np.uint8), 0, row)
     if not met:
-        raise NoValidPixelsError(f"{aoi}: does not meet the scene: no pixel of it lies in the area of interest")
+        raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
     return Mask(raster.path, "mask")
+
+
+def _check_meets(aoi: Path, grid: Grid) -> None:
+    """Refuse a raster that lies elsewhere; one without a place is left to whoever reads it."""
+    with suppress(NoCrsError, ImpossibleCrsError):
+        own = read_grid(aoi)
+        corners = np.array([0, own.width, own.width, 0]), np.array([0, 0, own.height, own.height])
+        if not grid.placed:
+            return
+        x, y = from_lonlat(grid, *own.to_lonlat(*own.to_crs(*corners)))
+        columns, rows = apply_affine(~grid.transform, np.asarray(x), np.asarray(y))
+        apart = min(columns) >= grid.width or max(columns) <= 0 or min(rows) >= grid.height or max(rows) <= 0
+        if np.isfinite([*columns, *rows]).all() and apart:
+            raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
 
 
 def read_outlines(aoi: Path, told: list[str] | None = None) -> list[tuple[str, BaseGeometry]]:
