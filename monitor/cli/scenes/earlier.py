@@ -101,6 +101,11 @@ def spell_change(date: "KeptDate", found: "Comparison", *, by_index: bool = Fals
     >>> spell_change(KeptDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
     ...                       minimum_area_m2=900.0), found)
     '1 vanished (900 m²); 59.5% compared'
+    >>> nothing = KeptDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5, minimum_area_m2=900.0)
+    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": Areas(0.0, 0.0, 0.0, 0.0)}))
+    'not compared: the dates show no ground in common'
+    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": Areas(0.0, 0.0, 0.0, 1.0)}), by_index=True)
+    'no ground that became barer by the index (no network read it); 100.0% compared'
     """
     told = [(one, found.changes[one.polygon_id]) for one in date.outlines]
     parts = []
@@ -115,6 +120,7 @@ def spell_change(date: "KeptDate", found: "Comparison", *, by_index: bool = Fals
     if found.vanished:
         parts.append(f"{len(found.vanished)} vanished ({sum(v.outline.area_m2 for v in found.vanished):,.0f} m²)")
     if not parts and not found.joint_share:
-        return f"not compared: {next(iter(found.warnings), 'the dates show no ground in common')}"
+        why = str(next(iter(found.warnings), "the dates show no ground in common"))
+        return why if why.startswith("not compared") else f"not compared: {why}"
     nothing = "no ground that became barer by the index (no network read it)" if by_index else "no footprint"
     return f"{', '.join(parts) or nothing}; {found.joint_share:.1%} compared"
