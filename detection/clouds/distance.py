@@ -341,7 +341,7 @@ def _sum_up(
     fields[:, row, column] = distance, limit, np.where(significant, distance, np.nan)
     sides = np.full((2, grid.height, grid.width), np.nan)
     sides[:, row, column] = measured.sigma, measured.overlaid
-    zones = _find_zones(fields, sides, registration_m, grid, asked)
+    zones = _find_zones(fields, sides, registration_m, grid, asked, warnings)
     if overlaid := int(measured.overlaid.sum()):
         warnings.append(f"at {overlaid:,} of {len(measured.at):,} places {OVERLAID}")
     if len(measured.at) + steep < 0.5 * count:
@@ -408,8 +408,9 @@ def _fit_shift(
 
 
 def _find_zones(
-    fields: NDArray[np.float64], sides: NDArray[np.float64], registration_m: float, grid: Grid, asked: DistanceAsked
-) -> list[Zone]:
+    fields: NDArray[np.float64], sides: NDArray[np.float64], registration_m: float, grid: Grid, asked: DistanceAsked,
+    warnings: list[str],
+) -> list[Zone]:  # fmt: skip
     """Connected ground with significant distances of one sign, the largest first; and the areas asked for by name.
 
     Of each cell `fields` holds distance, limit, and the distance where it is significant; `sides` the error of the
@@ -426,7 +427,7 @@ def _find_zones(
                 here = (slice(None), *place)
                 values = fields[here][:, body], sides[here][:, body]
                 found.append(_describe("", kind, outline, *values, registration_m, grid, asked))
-    for name, outline in [] if asked.places is None else read_outlines(asked.places):
+    for name, outline in [] if asked.places is None else read_outlines(asked.places, warnings):
         pixels = to_pixels(outline, grid)
         inside = burn(pixels, (0, 0, grid.width, grid.height)) & np.isfinite(fields[0])
         if inside.any():

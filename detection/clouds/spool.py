@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
 from detection.clouds.header import read_header
 from detection.clouds.reader import GROUND, CloudPlace, read_parts, read_place
+from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import spacing_m
 
 POINT: Final = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("kind", "u1")])
 POINTS_MOST: Final = 2_000_000_000

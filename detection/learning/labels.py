@@ -9,6 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from detection.imagery.raster.grid import LONLAT
+from detection.imagery.raster.reading.shapes import take_outlines
 from detection.learning.records import KINDS, LANDSLIDE, NOTHING, Label, LearningError
 from detection.susceptibility.vectors import read_vectors
 
@@ -42,11 +43,12 @@ def _read(path: Path, usual: str) -> tuple[list[Label], list[str]]:
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise LearningError(f"{path}: kind {unknown[0]!r} of an outline; expected: {', '.join(KINDS)}")
     flat = shapely.force_2d(found.shapes)
+    crossing = int((~shapely.is_valid(flat[np.isin(shapely.get_type_id(flat), POLYGONS)])).sum())
+    flat, lines = take_outlines(flat)
     if (count := int(shapely.get_num_coordinates(flat).sum())) > MOST_VERTICES:
         raise LearningError(f"{path}: {count:,} vertices; at most {MOST_VERTICES:,} are read: simplify the outlines")
     west, south, east, north = shapely.bounds(flat).T
-    # an outline that crosses itself may have an area of 0: what turns left is taken from what turns right
-    usable = np.isin(shapely.get_type_id(flat), POLYGONS) & (east > west) & (north > south)
+    usable = (east > west) & (north > south)
     into = pyproj.Transformer.from_crs(found.crs, LONLAT, always_xy=True)
 
     def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
@@ -54,12 +56,12 @@ def _read(path: Path, usual: str) -> tuple[list[Label], list[str]]:
 
     moved = np.asarray(shapely.transform(flat, move, interleaved=False))  # type: ignore[arg-type]
     placed = np.isfinite(shapely.bounds(moved)).all(axis=1)
-    told = [
+    told = [*found.told, *(f"{path.name}: {line}" for line in lines)]
+    told += [
         f"{path.name}: {count} {why}"
         for count, why in (
-            (int((~usable).sum()), "features are no polygons with an area and are left out"),
             (int((usable & ~placed).sum()), "outlines have no place on the earth and are left out"),
-            (int((usable & ~shapely.is_valid(flat)).sum()), "outlines cross themselves; check them"),
+            (crossing, "outlines cross themselves; check them"),
         )
         if count
     ]

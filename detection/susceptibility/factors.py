@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import CoverageError
+from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Box, Layer, spacing_m
+from detection.imagery.raster.overlay import Box, Layer
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.raster.reading.values import FACTOR
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.susceptibility.errors import FactorError
 from detection.susceptibility.study import TERRAIN_FIELDS, Factor, Study
@@ -44,14 +46,14 @@ class Factors(ExitStack):
     """Windows of all factors on the grid of a study; use as a context manager.
 
     Args:
-        study: names them.
+        study: names them; `told` says what was left out of them.
         work: folder for temporary files; terrain is computed into it, strip by strip.
     """
 
     def __init__(self, study: Study, work: Path) -> None:
         self.factors = study.factors
         first = next(factor for factor in study.factors if factor.name == study.grid)
-        self.grid = read_grid(first.path)
+        self.grid, self.told = read_grid(first.path), list[str]()
         super().__init__()
         try:
             terrain = self._open_terrain(work)
@@ -92,15 +94,20 @@ class Factors(ExitStack):
                 opened[path] = self.enter_context(open_terrain(path, self.grid, folder, names))
             except CoverageError as error:
                 raise FactorError(str(error)) from None
+            self.told += opened[path].told
         return opened
 
     def _open(self, factor: Factor, terrain: dict[Path, TerrainReader]) -> Read:
         if factor.kind == "terrain":
             return _read_terrain(terrain[factor.path], TERRAIN_FIELDS[factor.name])
         if factor.kind == "distance":
-            return Distances(factor, self.grid).read
+            distances = Distances(factor, self.grid)
+            self.told += distances.told
+            return distances.read
         nearest = factor.kind in {"classes", "direction"}  # 359 and 1 degree have no mean of 180
-        return self.enter_context(Layer(factor.path, self.grid, factor.band, nearest=nearest)).read
+        layer = self.enter_context(Layer(factor.path, self.grid, factor.band, nearest=nearest, quantity=FACTOR))
+        self.told += layer.told
+        return layer.read
 
 
 def _read_terrain(reader: TerrainReader, field: str) -> Read:
@@ -121,7 +128,8 @@ class Distances:
     """
 
     def __init__(self, factor: Factor, grid: Grid) -> None:
-        shapes = read_vectors(factor.path).on(grid)
+        found = read_vectors(factor.path)
+        self.told, shapes = found.told, found.on(grid)
         self._lines = shapely.get_parts(shapely.get_parts(shapes))
         self._tree = shapely.STRtree(self._lines)
         self._most_m = np.float32(factor.most_m)

@@ -61,7 +61,7 @@ def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str,
     outside = 0
     with open_workplace(asked.out) as work:
         with Factors(study, work) as factors:
-            grid = factors.grid
+            grid, told = factors.grid, factors.told
             with writing_geotiff(work / "plain.tif", grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
                 for share, box in windows(grid):
                     bands = _map_window(model, factors, box)
@@ -85,7 +85,7 @@ def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str,
             "outputs": {"map": RASTER, "picture": PICTURE},
             "cpu_s": round(time.process_time() - began, 1),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-            "warnings": _list_warnings(outside / known, model),
+            "warnings": [*told, *_list_warnings(outside / known, model)],
         }  # fmt: skip
         (work / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (asked.out / RECORD).unlink(missing_ok=True)  # it comes last: where it is, everything it speaks of is

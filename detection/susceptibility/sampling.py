@@ -12,7 +12,9 @@ import shapely
 from numpy.typing import NDArray
 
 from detection.imagery.raster.aoi import make_mask
-from detection.imagery.raster.overlay import Box, Layer, spacing_m
+from detection.imagery.raster.areas import spacing_m
+from detection.imagery.raster.overlay import Box, Layer
+from detection.imagery.raster.reading.shapes import take_outlines
 from detection.susceptibility.errors import FactorError, InventoryError
 from detection.susceptibility.factors import Factors, windows
 from detection.susceptibility.study import Factor, Inventory, Study
@@ -28,8 +30,7 @@ NOTHING: Final = -1
 FILL_SHARE: Final = 0.01
 FILL_SEAM: Final = 0.02
 FEW_VALUES: Final = 20
-FILLS: Final = frozenset({-99999.0, -9999.0, -999.0, -32768.0, 255.0, 32767.0, 65535.0})
-FILLS_BEYOND: Final = 1e9
+BYTE_FILL: Final = 255.0  # of classes; what stands farther off is left out by `raster.values`
 STREAM: Final = 0x5C5  # numbers of its own: whoever drew a landscape with the same seed must not steer its sample
 
 
@@ -51,6 +52,7 @@ class Sample:
         cells: with all factors, in the area.
         slide_cells: of them on landslides.
         cell_m2: area of a cell.
+        told: what was left out of the factors, one sentence each.
     """
 
     values: NDArray[np.float32]
@@ -65,6 +67,7 @@ class Sample:
     cells: int
     slide_cells: int
     cell_m2: float
+    told: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -107,7 +110,7 @@ def draw_sample(
     drawn = _Drawn([], [], [], [], [])
     seen: set[int] = set()
     cells = slide_cells = others = 0
-    area = make_mask(study.area, grid, work) if study.area else None
+    area = make_mask(study.area, grid, work, factors.told) if study.area else None
     with Layer(area.path, grid, area.index, nearest=True) if area else nullcontext() as layer:
         for share, box in windows(grid):
             values, around = factors.read_around(box, halo)
@@ -155,7 +158,7 @@ def _refuse_fill(factor: Factor, values: NDArray[np.float32], weight: NDArray[np
         low, high = (float(one) for one in np.quantile(others, (FILL_SEAM, 1 - FILL_SEAM)))
         few = factor.kind == "classes" or len(np.unique(others)) < FEW_VALUES
         away = max(low - float(value), float(value) - high)
-        if away > high - low and (not few or float(value) in FILLS or abs(value) > FILLS_BEYOND):
+        if away > high - low and (not few or value == BYTE_FILL):
             raise FactorError(
                 f"{factor.path}: {value:g} is in {share:.0%} of the cells, far off the others ({low:g} to {high:g}): "
                 f"declare it as nodata, as gdal_edit.py -a_nodata {value:g} does ({factor.name})"
@@ -164,11 +167,14 @@ def _refuse_fill(factor: Factor, values: NDArray[np.float32], weight: NDArray[np
 
 def _open_inventory(inventory: Inventory, factors: Factors) -> NDArray[Any]:
     grid = factors.grid
-    shapes = read_vectors(inventory.path).on(grid)
-    kinds = np.isin(shapely.get_type_id(shapes), (0, 3, 4, 6))  # points and polygons, one or many
-    if not kinds.all():
-        raise InventoryError(f"{inventory.path}: holds lines; an inventory has outlines or points of landslides")
-    shapes = shapely.make_valid(shapes)
+    found = read_vectors(inventory.path)
+    shapes, lines = take_outlines(found.on(grid), points=True)
+    held = np.array([one is not None for one in shapes], bool)
+    if not held.all():
+        raise InventoryError(
+            f"{inventory.path}: holds lines; an inventory has outlines or points of landslides ({'; '.join(lines)})"
+        )
+    factors.told += [*found.told, *(f"{inventory.path.name}: {line}" for line in lines)]
     if not len(shapely.STRtree(shapes).query(shapely.box(0, 0, grid.width, grid.height), predicate="intersects")):
         raise InventoryError(f"{inventory.path}: no landslide of it lies on the grid of the map ({grid.crs_name})")
     return np.asarray(shapes)
@@ -253,5 +259,5 @@ def _thin(
         known=np.concatenate(drawn.known)[taken] if drawn.patches else None,
         label=label, weight=weight, slide=slide[taken], place_m=pixel * (across, down),
         landslides=len(seen), left_out=len(shapes) - len(seen), cells=cells, slide_cells=slide_cells,
-        cell_m2=across * down,
+        cell_m2=across * down, told=tuple(factors.told),
     )  # fmt: skip

@@ -151,7 +151,7 @@ def _tell(
     inventory = study.inventory
     assert inventory is not None
     side_m, number = blocks
-    warnings = [*list_cautions(study)]
+    warnings = [*list_cautions(study), *sample.told]
     if sample.left_out:
         warnings.append(f"{sample.left_out} landslides of {inventory.path.name} lie where no factor is known")
     if inventory.first is None:

@@ -19,6 +19,7 @@ from shapely.geometry import shape
 
 from detection.imagery.raster.geojson import GeoJsonError, read_features
 from detection.imagery.raster.grid import Grid, apply_affine
+from detection.imagery.raster.reading.shapes import join_rings
 from detection.susceptibility.errors import VectorError
 
 MOST_BYTES: Final = 512 << 20
@@ -39,12 +40,14 @@ class Vectors:
         shapes: their geometries, none of them empty.
         crs: what their coordinates are.
         words: what the field that was asked for says of each; None where it says nothing.
+        told: what was left out, one sentence each.
     """
 
     path: Path
     shapes: NDArray[Any]
     crs: pyproj.CRS
     words: tuple[str | None, ...] = ()
+    told: tuple[str, ...] = ()
 
     def on(self, grid: Grid) -> NDArray[Any]:
         """Return the shapes in (column, row) of a grid; what cannot be brought there is left out."""
@@ -58,7 +61,7 @@ class Vectors:
 
 
 def read_vectors(path: Path, field: str = "") -> Vectors:
-    """Read the features of a file; of a GeoPackage those of its first layer.
+    """Read the features of a file; of a GeoPackage those of its first layer, which is named where there are more.
 
     Args:
         path: the file.
@@ -67,6 +70,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
     Raises:
         VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.
     """
+    told: list[str] = []
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -74,7 +78,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
         if size > MOST_BYTES:
             raise VectorError(f"{path}: more than {MOST_BYTES >> 20} MiB")
         if head.startswith(GEOPACKAGE):
-            shapes, crs, words = _read_geopackage(path, field)
+            shapes, crs, words = _read_geopackage(path, field, told)
         elif len(head) == 100 and struct.unpack(">i", head[:4])[0] == SHAPEFILE:
             shapes, crs = _read_shapefile(path)
             words = [None] * len(shapes)
@@ -91,6 +95,8 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
         raise VectorError(f"{path}: damaged or not what it seems ({type(error).__name__})") from None
     pairs = [pair for pair in zip(shapes, words, strict=True) if pair[0] is not None and not pair[0].is_empty]
     found = np.array([one for one, _ in pairs], object)
+    if len(found) < len(shapes):
+        told.append(f"{path.name}: {len(shapes) - len(found):,} of {len(shapes):,} features have no geometry")
     if not len(found):
         raise VectorError(f"{path}: no feature in it has a place")
     bounds = shapely.total_bounds(found)
@@ -99,7 +105,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
     if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
         hint = "; GeoJSON is always longitude and latitude: write a GeoPackage" if head.lstrip()[:1] == b"{" else ""
         raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has{hint}")
-    return Vectors(path, found, crs, tuple(None if word is None else str(word)[:100] for _, word in pairs))
+    return Vectors(path, found, crs, tuple(None if word is None else str(word)[:100] for _, word in pairs), tuple(told))
 
 
 def _check_count(path: Path, count: int) -> None:
@@ -114,17 +120,21 @@ def _read_geojson(path: Path, field: str) -> tuple[list[Any], pyproj.CRS, list[A
     return [shape(one["geometry"]) if one["geometry"] else None for one in features], crs, words
 
 
-def _read_geopackage(path: Path, field: str) -> tuple[list[Any], pyproj.CRS, list[Any]]:
+def _read_geopackage(path: Path, field: str, told: list[str]) -> tuple[list[Any], pyproj.CRS, list[Any]]:
     address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(address, uri=True)) as db:
         db.execute("PRAGMA trusted_schema = OFF")
-        layer = db.execute(
+        layers = db.execute(
             "SELECT g.table_name, g.column_name, s.organization, s.organization_coordsys_id, s.definition "
             "FROM gpkg_geometry_columns g JOIN gpkg_spatial_ref_sys s USING (srs_id) "
-            "JOIN sqlite_master m ON m.name = g.table_name AND m.type = 'table' ORDER BY g.rowid LIMIT 1"
-        ).fetchone()
-        if layer is None:
+            "JOIN sqlite_master m ON m.name = g.table_name AND m.type = 'table' ORDER BY g.rowid LIMIT 1000"
+        ).fetchall()
+        if not layers:
             raise VectorError(f"{path}: no layer with geometries in it")
+        layer = layers[0]
+        if len(layers) > 1:
+            others = ", ".join(str(one[0])[:60] for one in layers[1:4])
+            told.append(f"{path.name}: of {len(layers)} layers {str(layer[0])[:60]} is read, not {others}")
         table, column = (str(name).replace('"', '""') for name in layer[:2])
         columns = {str(row[1]) for row in db.execute(f'PRAGMA table_info("{table}")')}
         said = f'"{field}"' if field in columns and field.isidentifier() else "NULL"
@@ -177,17 +187,4 @@ def _open_record(record: bytes) -> Any:
     rings = [ring for ring in np.split(points, starts[1:]) if len(ring) >= (2 if kind in LINES else 4)]
     if kind in LINES:
         return shapely.MultiLineString(rings)
-    # exteriors run clockwise, holes against it
-    ways = [shapely.is_ccw(shapely.LinearRing(ring)) for ring in rings]
-    outer, holes = (
-        [shapely.make_valid(shapely.Polygon(r)) for r, is_hole in zip(rings, ways, strict=True) if is_hole == wanted]
-        for wanted in (False, True)
-    )
-    cut: list[list[Any]] = [[] for _ in outer]
-    for hole in holes:  # of the smallest ring around it: an island in a hole keeps its ground
-        around = [k for k, ring in enumerate(outer) if shapely.covers(ring, hole)]
-        for k in [min(around, key=lambda k: float(shapely.area(outer[k])))] if around else range(len(outer)):
-            cut[k].append(hole)
-    return shapely.union_all(
-        [ring.difference(shapely.union_all(own)) if own else ring for ring, own in zip(outer, cut, strict=True)]
-    )
+    return join_rings(rings)

@@ -170,3 +170,14 @@ def measure_area_m2(ring: Sequence[tuple[float, float]]) -> float:
     ]
     pairs = zip(places, [*places[1:], places[0]], strict=True)
     return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in pairs)) / 2
+
+
+def wrap_longitude(degrees: float) -> float:
+    """A longitude from -180 to 180, of one that counts from 0 to 360 or from -360 to 0; others stay as they are.
+
+    >>> wrap_longitude(241.5), wrap_longitude(-351.1) + 351.1 - 360, wrap_longitude(180.0), wrap_longitude(400.0)
+    (-118.5, 0.0, 180.0, 400.0)
+    """
+    if 180.0 < degrees <= 360.0:
+        return degrees - 360.0
+    return degrees + 360.0 if -360.0 <= degrees < -180.0 else degrees

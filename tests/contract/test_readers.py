@@ -78,6 +78,10 @@ EXAMPLES = MappingProxyType(
         "gnss": ("G001 26MAR01 2026.1629 61100 2408 0 0.001 0.002 -0.004 0.0 .0007 .0009 .003 0 0 0\n", (), 3),
         "rtklib": (RTKLIB, ("--station", "P1"), 3),
         "egms": (EGMS, (), 2),
+        "insar-wide": (
+            "CODE,LAT,LON,VEL,D20250101,D20250113,D20250125\np1,46.0,8.0,-3.1,0.0,-1.5,\n",
+            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"), 2,
+        ),
         "insar-points": (
             "time,point,latitude,longitude,value\n2025-03-01T05:12:30Z,p1,46.0,8.0,-12.4\n",
             ("--set", "desc", "--direction", "los-towards", "--unit", "mm"), 1,

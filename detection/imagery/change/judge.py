@@ -16,9 +16,11 @@ from detection.imagery.change.records import Change, KeptDate, KnownOutline, Out
 from detection.imagery.change.rules import AGAIN_SHARE, Evidence, choose_parent, has_grown, has_vanished, is_new, weigh
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
+from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, slope_deg, spacing_m, to_pixels, window_around
+from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, to_pixels, window_around
+from detection.imagery.raster.reading.values import HEIGHT
 from forecasting.message import Figure, Template, Term
 
 # Below this slope a new footprint is doubtful: hardly any landslide starts or stops there.
@@ -234,7 +236,7 @@ class Judgement:
 def _open_dem(date: KeptDate, grid: Grid, stack: ExitStack) -> Layer | None:
     try:
         dem = Path(date.dem) if date.dem else scene_of(date).dem
-        return None if dem is None else stack.enter_context(Layer(dem, grid))
+        return None if dem is None else stack.enter_context(Layer(dem, grid, quantity=HEIGHT))
     except ImageryError:
         return None
 

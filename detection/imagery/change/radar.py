@@ -32,7 +32,7 @@ from detection.imagery.change.radar_dates import (
 from detection.imagery.change.radar_outputs import FILES, write_radar
 from detection.imagery.change.radar_records import RadarAsked, RadarChange, RadarOutline
 from detection.imagery.change.speckle import Law, fit_law, to_decibel
-from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError, about
+from detection.imagery.errors import NoValidPixelsError, SceneError, about
 from detection.imagery.footprints.polygons import STEPS, find_footprints
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
@@ -40,6 +40,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
+from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, Quantity
 from forecasting.message import TEXT_OF, Figure, Template
 
 STRIP_PX: Final = 1 << 22  # pixels of one image that are held at a time
@@ -64,7 +65,6 @@ _NOT_COHERENT: Final = Template(
 SHOWN: Final = 0.5  # of a cell's pixels, else it says nothing
 NINE_LEAST: Final = 7  # of nine cells
 SAME_SIDE: Final = 0.2  # how far the cell itself must stray, as a two-sided chance
-COHERENCE_MOST: Final = 1.01  # rounding
 COHERENT: Final = 0.5  # before: below, a fall means nothing
 FALL_LEAST: Final = 0.2
 NMAD: Final = 1.4826
@@ -130,18 +130,19 @@ class Source(ExitStack):
             check_order(*self.dates)
             self.warnings += check_geometry(dates)
         self._images = [[self._open_image(date) for date in group] for group in self.dates]
-        self._coherences = [self._layer(path) for path in asked.coherence or ()]
-        self._angles = [self._layer(path) for path in asked.incidence or ()]
-        self._mask = None if asked.mask is None else self._layer(asked.mask, nearest=True)
+        self._coherences = [self._layer(path, COHERENCES) for path in asked.coherence or ()]
+        self._angles = [self._layer(path, ANGLE) for path in asked.incidence or ()]
+        self._mask = None if asked.mask is None else self._layer(asked.mask)
 
     def _layer(
-        self, path: Path, index: int = 1, *, nearest: bool = False, nodata: float | None = None
-    ) -> Layer:  # fmt: skip
+        self, path: Path, quantity: Quantity | None = None, index: int = 1, *, nodata: float | None = None
+    ) -> Layer:
         with about(path):
             layer = self.enter_context(
-                Layer(path, self.grid, index, nearest=nearest, nodata=nodata, scaled=not nearest)
+                Layer(path, self.grid, index, nearest=quantity is None, nodata=nodata, quantity=quantity)
             )
-        if layer.warped and not nearest:
+        self.warnings += layer.told
+        if layer.warped and quantity is not None:
             self.warnings.append(_WARPED(name=path.name))
         return layer
 
@@ -151,7 +152,7 @@ class Source(ExitStack):
             return read_radar(path, band)
 
     def _open_image(self, date: RadarDate) -> tuple[Layer, str]:
-        layer = self._layer(date.file, date.index, nodata=0.0)
+        layer = self._layer(date.file, BACKSCATTER, date.index, nodata=0.0)
         values, valid = _sample(layer)
         with about(date.file):
             units, why = find_units(date, values[valid], self.asked.units)
@@ -217,7 +218,8 @@ def check_image(date: RadarDate, ground: RadarDate) -> None:
     grid = read_grid(ground.file)
     with ExitStack() as stack:
         layers = [
-            stack.enter_context(Layer(one.file, grid, one.index, nodata=0.0, scaled=True)) for one in (ground, date)
+            stack.enter_context(Layer(one.file, grid, one.index, nodata=0.0, quantity=BACKSCATTER))
+            for one in (ground, date)
         ]
         (_, wanted), (values, valid) = map(_sample, layers)
     if (valid & wanted).sum() < SHOWN * wanted.sum():
@@ -364,7 +366,6 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
     alone: list[NDArray[np.float64]] = []
     nine: list[NDArray[np.float64]] = []
     falls: list[NDArray[np.float64]] = []
-    coherent = 0.0
     rows = min(SAMPLE_ROWS, source.cells.height, source.rows)
     tops = np.unique(np.linspace(0, source.cells.height - rows, SAMPLE_STRIPS).astype(int))
     for top in tops:
@@ -373,7 +374,6 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
         # every third cell: their squares of nine do not overlap
         around = log_ratio(mean_of_nine(cells.before), mean_of_nine(cells.after))
         nine.append(_known(around[1::3, 1::3]))
-        coherent = max(coherent, *(np.nanmax(one, initial=0.0) for one in (cells.was, cells.crossed)))
         falls.append(_known(normalised_fall(cells.was, cells.crossed)[np.nan_to_num(cells.was) >= COHERENT]))
     single, groups, fall = (np.concatenate(one) for one in (alone, nine, falls))
     warnings = []
@@ -392,8 +392,6 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
                 "each other, or most of the ground changed"
             )
     coherence = None
-    if coherent > COHERENCE_MOST or (len(fall) and float(np.abs(fall).max()) > 1.0):
-        raise RadiometryError(f"coherence {'above 1' if coherent > COHERENCE_MOST else 'below 0'}: it lies in 0 to 1")
     if source.asked.coherence is not None and len(fall) < FEW_CELLS:
         n = Figure(len(fall), "d")
         if not after:

@@ -12,13 +12,14 @@ from scipy import ndimage
 from shapely.geometry import mapping
 
 from detection.imagery.errors import NoValidPixelsError, SceneError
-from detection.imagery.raster.areas import map_outline, true_area_m2
+from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
 from detection.imagery.raster.components import EIGHT
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
-from detection.imagery.raster.overlay import Layer, spacing_m
+from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
+from detection.imagery.raster.reading.values import HEIGHT, HEIGHT_ERROR
 from detection.whole_file import write_json
 
 # The two surfaces and their difference lie in memory: about 2 GB at this many pixels, 3 GB with errors by cell.
@@ -141,8 +142,8 @@ def subtract(
     limit at the rim of a body is not counted: volumes are a little too small, and that is not in the error.
 
     Args:
-        older: heights in metres.
-        newer: heights in metres.
+        older: heights; unit and scale as the file says, else metres.
+        newer: the same.
         sigma_older_m: standard deviation of the older heights; only with the other one.
         sigma_newer_m: standard deviation of the newer heights.
         stable: raster that is not 0 on ground known to be stable; None: what differs little, found by clipping.
@@ -161,10 +162,11 @@ def subtract(
     said = [inspect(path).vertical for path in (older, newer)]
     warnings = warn_of_heights(*said)
     box = (0, 0, grid.width, grid.height)
-    with Layer(newer, grid) as now, Layer(older, grid) as then:
+    with Layer(newer, grid, quantity=HEIGHT) as now, Layer(older, grid, quantity=HEIGHT) as then:
         new, shown = now.read(*box)
         old, also = then.read(*box)
         cells = None if sigma_older_m is not None else _read_errors(older, newer, grid)
+        warnings += [*then.told, *now.told]
         if then.warped:
             warnings.append("the older surface was warped onto the grid of the newer one (bilinear)")
     valid = shown & also
@@ -228,7 +230,7 @@ def _read_errors(older: Path, newer: Path, grid: Grid) -> NDArray[np.float64] | 
         names = inspect(path).descriptions
         if SIGMA_BAND not in names:
             return None
-        with Layer(path, grid, names.index(SIGMA_BAND) + 1) as layer:
+        with Layer(path, grid, names.index(SIGMA_BAND) + 1, quantity=HEIGHT_ERROR) as layer:
             sigma, known = layer.read(0, 0, grid.width, grid.height)
         variance += np.where(known & (sigma > 0), sigma.astype(np.float64) ** 2, np.nan)
     return np.asarray(np.sqrt(variance))

@@ -14,8 +14,9 @@ from scipy import ndimage
 
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.geopackage import write_geopackage
+from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import STRIP_PX, Layer, spacing_m
+from detection.imagery.raster.overlay import STRIP_PX, Layer
 from detection.imagery.raster.raster import inspect, read_grid
 from detection.imagery.scene.scene import find_date
 from detection.whole_file import replacing, write_json

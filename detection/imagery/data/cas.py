@@ -28,4 +28,4 @@ def read(folder: Path, part: str, *, test_regions: tuple[str, ...] = ()) -> Patc
     chosen = [pair for pair in pairs if (pair[0].parent.parent.name in test_regions) == (part != "train")]
     if not chosen:
         raise RecipeError(f"{folder}: no patches for {part!r} with test_regions {list(test_regions)}")
-    return read_pairs(folder, chosen, BANDS, any_value_is_landslide=True)
+    return read_pairs(folder, chosen, BANDS, landslide=None)

@@ -120,7 +120,7 @@ SOURCES: dict[str, Source] = {
         "what the files show is known to the user alone",
         tried=True,
         pixel_size_m=None,
-        options=("bands", "pixel_size_m"),
+        options=("bands", "pixel_size_m", "landslide"),
         undated="not every tile has a tag ACQUIRED_AT or a date in its name",
     ),
 }

@@ -31,25 +31,32 @@ COLOURS = ("red", "green", "blue")
 PNG_CHANNELS = {2: ("grey", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
 
 
-def read(folder: Path, part: str, *, bands: tuple[str, ...] = (), pixel_size_m: float | None = None) -> Patches:
+def read(
+    folder: Path, part: str, *, bands: tuple[str, ...] = (), pixel_size_m: float | None = None, landslide: int = 1
+) -> Patches:
     """Read `<part>/images/*.tif` and `<part>/masks/*.tif|png`, or without the part's folder where there is none.
 
-    Masks: 0 background, 1 landslide, 255 not known. Pixels that an image declares as nodata are not known either.
+    Masks: 0 background, `landslide` landslide, 255 not known where it is not that. Pixels that an image declares as
+    nodata are not known either.
 
     Args:
         folder: the root.
         part: `train`, `validation`, ...
         bands: names of the bands, in the order of the files; else their descriptions or colours, else `band1`, ...
         pixel_size_m: side of a pixel on the ground; else as the tiles' own places say.
+        landslide: the value of landslides in the masks.
 
     Raises:
+        DataError: masks that nobody can read: shares, colours, or 0 and 255 alone.
         RecipeError: no pairs, tiles of several pixel sizes, or a size that the tiles contradict.
     """
     root = folder / part if (folder / part).is_dir() else folder
     pairs = pair_files(root, "images", "masks")
     if not pairs:
         raise RecipeError(f"{root}: no pair of images/NAME.tif and masks/NAME.tif")
-    patches = read_pairs(root, pairs, tuple(name_band(band) for band in bands or _describe(pairs[0][0])))
+    _check_masks(root, [mask for _, mask in pairs], landslide)
+    names = tuple(name_band(band) for band in bands or _describe(pairs[0][0]))
+    patches = read_pairs(root, pairs, names, landslide=landslide)
     images = [image for image, _ in pairs][:: max(1, len(pairs) // PLACES_MOST)]
     return replace(patches, pixel_size_m=_measure_pixels(root, images, pixel_size_m), months=_list_months(images))
 
@@ -97,18 +104,19 @@ def pair_files(root: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
 
 
 def read_pairs(
-    root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], *, any_value_is_landslide: bool = False
+    root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], *, landslide: int | None = 1
 ) -> Patches:
-    """Patches of image and mask files; read when asked for."""
+    """Patches of image and mask files, read when asked for; `landslide` None: any value but 0 is one."""
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         image, valid = read_whole(pairs[position][0])
-        labels = read_whole(pairs[position][1])[0][0]
-        if any_value_is_landslide:
-            labels = labels > 0
-        elif np.any((labels < 0) | (labels > IGNORED)):
-            raise DataError(f"{pairs[position][1]}: mask values below 0 or over {IGNORED}")
+        path = pairs[position][1]
+        labels = read_whole(path)[0][0] > 0 if landslide is None else _read_labels(path)
         mask = labels.astype(np.uint8)
+        if landslide not in {None, 1}:
+            if (labels == 1).any():
+                raise DataError(f"{pairs[position][1]}: mask value 1, where {landslide} is said to be landslide")
+            mask[labels == landslide] = 1
         if valid.shape == mask.shape:
             mask[~valid] = IGNORED
         if image.dtype != np.uint8:
@@ -118,6 +126,50 @@ def read_pairs(
 
     names = tuple(image.relative_to(root).with_suffix("").as_posix() for image, _ in pairs)
     return Patches(names, bands, load)
+
+
+def _read_labels(path: Path) -> NDArray[Any]:
+    """The one band of a mask; bands that say the same count as one.
+
+    Raises:
+        DataError: colours that differ, shares, or numbers that are no classes.
+    """
+    bands = read_whole(path)[0]
+    if len(bands) in {2, 4}:  # the last is alpha
+        bands = bands[:-1]
+    if any(not np.array_equal(bands[0], one) for one in bands[1:]):
+        raise DataError(
+            f"{path}: a mask of {len(bands)} bands that differ (colours?); one band is needed: 0, 1 = landslide, "
+            f"{IGNORED} = not known"
+        )
+    labels = bands[0]
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
+        share = labels[labels != np.round(labels)][0]
+        raise DataError(f"{path}: mask value {share:g}: shares or probabilities are no classes; write 0 and 1")
+    if np.any((labels < 0) | (labels > IGNORED)):
+        raise DataError(f"{path}: mask values below 0 or over {IGNORED}")
+    return np.asarray(labels)
+
+
+def _check_masks(root: Path, masks: list[Path], landslide: int) -> None:
+    """Refuse a part whose masks hold 0 and 255 alone: most programs write landslides so, here 255 is not known.
+
+    Raises:
+        DataError: they do, and nobody says what is a landslide.
+    """
+    if landslide == IGNORED:
+        return
+    unknown = False
+    for mask in masks:
+        values = set(np.unique(_read_labels(mask)).tolist())
+        if landslide in values:
+            return
+        unknown |= IGNORED in values
+    if unknown:
+        raise DataError(
+            f"{root}: the masks hold 0 and {IGNORED} alone. Is {IGNORED} landslide? Say `landslide = {IGNORED}` in "
+            f"[data] of the recipe, or --landslide {IGNORED}; in masks with 1 for landslide it means not known"
+        )
 
 
 def read_whole(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_]]:

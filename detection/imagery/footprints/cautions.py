@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 
 from detection.imagery.footprints.records import INDEX
-from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
+from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, length_error
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.rational import MISPLACED
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
@@ -86,8 +86,8 @@ def list_cautions(
         found.append("the grid is rotated or sheared; areas go through the full affine")
     if abs(error := area_error(grid)) > AREA_TOLERANCE:
         found.append(
-            f"{grid.crs_name} is not true to scale here: its lengths are off by {error / 2:+.2%}, its areas by "
-            f"{error:+.2%}; areas of footprints are measured on the ellipsoid"
+            f"{grid.crs_name} is not true to scale here: its lengths are off by {length_error(grid):+.2%}, its "
+            f"areas by {error:+.2%}; areas of footprints are measured on the ellipsoid"
         )
     if result["read_at"]:
         found.append(spell_pixels(result["read_at"], grid, card))

@@ -554,6 +554,7 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
     with ExitStack() as stack:
         grid, terrain, masks = None, None, list_masks(scene)
+        told: list[str] = []
         taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
         if scene.dem or scene.aoi or options.resample_to_m:
             files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
@@ -562,7 +563,7 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         if grid and options.resample_to_m:
             grid = taken["grid"] = _resample(grid, scene, options)
         if scene.aoi and grid:
-            masks = (*masks, make_mask(scene.aoi, grid, work))
+            masks = (*masks, make_mask(scene.aoi, grid, work, told))
         if scene.dem and grid and grid.placed:
             terrain = stack.enter_context(open_terrain(scene.dem, grid, work, names))
         reader = stack.enter_context(
@@ -572,7 +573,8 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         if (below := _find_prior(scene, options)) and reader.grid.placed:
             prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
         placing, misplaced = _list_placing(scene, names)
-        warnings = (*scene.remarks, *contradictions, *placing)
+        told += () if terrain is None else terrain.told
+        warnings = (*scene.remarks, *contradictions, *placing, *told, *reader.told)
         yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced)
 
 

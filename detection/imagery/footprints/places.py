@@ -13,10 +13,12 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Layer, burn, spacing_m, to_pixels, window_around
+from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.raster.reading.values import COHERENCES
 from detection.imagery.scene.indices import ndvi
 from detection.imagery.scene.scene import Scene
 
@@ -86,10 +88,10 @@ def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, 
         if band is None:
             continue
         try:
-            scaled = role == "coherence"
-            offset, empty = (0.0, None) if scaled else (scene.offset / scene.gain, scene.nodata)  # of a ratio
+            quantity = COHERENCES if role == "coherence" else None
+            offset, empty = (0.0, None) if quantity else (scene.offset / scene.gain, scene.nodata)  # of a ratio
             layers[role] = stack.enter_context(
-                Layer(band.path, grid, band.index, nodata=empty, offset=offset, scaled=scaled)
+                Layer(band.path, grid, band.index, nodata=empty, offset=offset, quantity=quantity)
             )
         except ImageryError:
             continue  # a date whose files are gone still has its probabilities

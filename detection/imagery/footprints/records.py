@@ -1,6 +1,7 @@
 """Footprints, places that a scene is asked about, doubtful tiles, boxes and windows; no library is loaded for them."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ Window = tuple[int, int, int, int]  # column, row, width, height
 # In place of the name of weights: those that fit a scene (see `choose`), or none: change of an index between dates.
 AUTO: Final = "auto"
 INDEX: Final = "index"
+UNREAD: Final = "no network was used", "no network fits this image", "no network serves"  # of warnings, see `choose`
 # Beside the results of a scene: what its files are made of that its rows do not need; why they could not be made.
 MAKING: Final = "making.json"
 NOT_MADE: Final = "not-made.json"
@@ -152,3 +154,12 @@ class Footprint:
         """As JSON has it."""
         told = {"class" if one.name == "kind" else one.name: getattr(self, one.name) for one in fields(self)}
         return {**told, "bbox": list(self.bbox), "centroid": list(self.centroid)}
+
+
+def explain_unread(warnings: Iterable[str]) -> str:
+    """Why no network read a scene, as one of its warnings says it: it stands where the number of footprints would.
+
+    >>> explain_unread(["taken in winter", "no network fits this image; bijie does not fit: pixels of 10 m"])
+    'no network fits this image; bijie does not fit: pixels of 10 m'
+    """
+    return next((str(one) for one in warnings if any(said in str(one) for said in UNREAD)), UNREAD[0])

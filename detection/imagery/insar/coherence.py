@@ -13,6 +13,7 @@ from detection.imagery.insar.records import CoherenceLoss, CoherenceValue
 from detection.imagery.insar.stack import Pair, Stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, window_around
+from detection.imagery.raster.reading.values import COHERENCES
 
 # Coherence falls with time by itself: only pairs up to the shortest, times this, can be compared.
 SHORT_FACTOR = 1.6
@@ -54,7 +55,7 @@ def measure_coherence(stack: Stack, grid: Grid, places: Sequence[Place]) -> dict
             bodies.append((place.name, box, burn(outline, box), max(1.0, float(outline.area))))
     for pair in list_short(stack) if bodies else ():
         assert pair.coherence is not None
-        with Layer(pair.coherence, grid) as layer:
+        with Layer(pair.coherence, grid, quantity=COHERENCES) as layer:
             for name, box, body, wanted in bodies:
                 values, valid = layer.read(*box)
                 shown = valid & body
@@ -94,6 +95,6 @@ def find_coherence_loss(stack: Stack, grid: Grid, minimum_area_m2: float = 40_00
 def _read(pair: Pair, grid: Grid) -> NDArray[np.float64]:
     """Coherence of a pair, NaN where it is not valid."""
     assert pair.coherence is not None
-    with Layer(pair.coherence, grid) as layer:
+    with Layer(pair.coherence, grid, quantity=COHERENCES) as layer:
         values, valid = layer.read(0, 0, grid.width, grid.height)
     return np.where(valid, values, np.nan).astype(np.float64)

@@ -13,12 +13,13 @@ from shapely.geometry import mapping
 from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
 from detection.imagery.insar.records import MovingZone, PointSeries
 from detection.imagery.insar.stack import Stack
-from detection.imagery.raster.areas import map_outline, true_area_m2
+from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
 from detection.imagery.raster.components import EIGHT
 from detection.imagery.raster.grid import Grid, same_grid
 from detection.imagery.raster.outlines import outline_pixels
-from detection.imagery.raster.overlay import Layer, burn, spacing_m
+from detection.imagery.raster.overlay import Layer, burn
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.raster.reading.values import COHERENCES, PHASE
 
 PIXELS_MOST = 4_000_000
 # Coherence below this says nothing of phase; looks taken together for the weights (only their ratio matters).
@@ -78,9 +79,9 @@ def invert(stack: Stack, coherence_least: float = COHERENCE_LEAST) -> Movement:
     grid = read_grid(stack.pairs[0].unwrapped)
     if grid.width * grid.height > PIXELS_MOST:
         raise NoValidPixelsError(f"{stack.path}: {grid.width} x {grid.height} pixels are too many; cut out the slope")
-    phase, coherence, valid = _read(stack, grid)
-    used = valid & (coherence >= coherence_least)
     warnings: list[str] = []
+    phase, coherence, valid = _read(stack, grid, warnings)
+    used = valid & (coherence >= coherence_least)
     reference = _reference(stack, grid, coherence, used, warnings)
     for number in range(len(stack.pairs)):
         still = reference & used[number]
@@ -112,7 +113,9 @@ def invert(stack: Stack, coherence_least: float = COHERENCE_LEAST) -> Movement:
     return Movement(grid, dates, displacement, rate, error, misfit, mean, noise, tuple(warnings))
 
 
-def _read(stack: Stack, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+def _read(
+    stack: Stack, grid: Grid, warnings: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Phases, coherences (1 where there is none) and validity, pairs x H x W."""
     shape = (len(stack.pairs), grid.height, grid.width)
     phase, coherence, valid = np.zeros(shape), np.ones(shape), np.zeros(shape, bool)
@@ -120,12 +123,14 @@ def _read(stack: Stack, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.flo
     for number, pair in enumerate(stack.pairs):
         if not same_grid(grid, read_grid(pair.unwrapped)):
             raise MismatchedBandsError(f"{pair.unwrapped}: on another grid than {stack.pairs[0].unwrapped.name}")
-        with Layer(pair.unwrapped, grid) as layer:
+        with Layer(pair.unwrapped, grid, quantity=PHASE) as layer, Layer(pair.unwrapped, grid) as stored:
             phase[number], valid[number] = layer.read(*box)
-            zero = layer.read_values(*box) == 0
+            zero = stored.read_values(*box) == 0
+            warnings += layer.told
         if pair.coherence is not None:
-            with Layer(pair.coherence, grid) as layer:
+            with Layer(pair.coherence, grid, quantity=COHERENCES) as layer:
                 coherence[number], also = layer.read(*box)
+                warnings += layer.told
             # a phase of exactly zero that has a coherence was measured
             valid[number] = also & (valid[number] | zero)
     return phase, coherence, valid

@@ -9,6 +9,7 @@ from detection.imagery.insar.stack import Stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.raster.reading.values import COHERENCES, PHASE
 
 
 def find_moving(stack: Stack, weights: str) -> tuple[NDArray[np.float64], Grid, float]:
@@ -24,11 +25,11 @@ def find_moving(stack: Stack, weights: str) -> tuple[NDArray[np.float64], Grid, 
     box = (0, 0, grid.width, grid.height)
     total, seen = np.zeros((grid.height, grid.width)), np.zeros((grid.height, grid.width))
     for pair in stack.pairs:
-        with Layer(pair.unwrapped, grid) as layer:
+        with Layer(pair.unwrapped, grid, quantity=PHASE) as layer:
             phase, valid = layer.read(*box)
         coherence = np.ones_like(phase)
         if pair.coherence is not None:
-            with Layer(pair.coherence, grid) as layer:
+            with Layer(pair.coherence, grid, quantity=COHERENCES) as layer:
                 coherence, also = layer.read(*box)
             valid &= also
         wrapped = wrap(phase.astype(np.float64))

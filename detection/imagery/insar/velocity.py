@@ -26,6 +26,7 @@ from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid, lonlat_frame
 from detection.imagery.raster.overlay import Layer, burn, strips, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, inspect, read_grid, write_png
+from detection.imagery.raster.reading.values import RATE
 from detection.whole_file import write_json
 
 # What a positive value means, and what a negative one does; the names of point sets.
@@ -182,18 +183,19 @@ class Source:
     def __init__(self, asked: VelocityAsked, stack: ExitStack) -> None:
         bands, self.component = find_components(asked.files, asked.component)
         self.grid: Grid = read_grid(bands[0][0])
-        self.layers = [stack.enter_context(Layer(path, self.grid, index, scaled=True)) for path, index in bands]
+        self.layers = [stack.enter_context(Layer(path, self.grid, index, quantity=RATE)) for path, index in bands]
         errors = [(path, 1) for path in asked.sigma_files]
         if len(errors) == 1:  # a file with a band for each component
             errors = [(asked.sigma_files[0], k) for k in range(1, len(bands) + 1)]
         if errors and len(errors) != len(bands):
             raise SceneError(f"{len(errors)} files of errors for {len(bands)} components")
-        self._errors = [stack.enter_context(Layer(path, self.grid, index, scaled=True)) for path, index in errors]
+        self._errors = [stack.enter_context(Layer(path, self.grid, index, quantity=RATE)) for path, index in errors]
         self._asked = asked
         self.empty: float | None = None  # a value that means nothing, where no tag says so
         self.sigma_from = "file" if errors else "given" if asked.sigma is not None else "scatter"
         self.fixed = np.full(len(bands), 0.0 if asked.sigma is None else asked.sigma * asked.factor)
-        self.warnings = [
+        self.warnings = [line for layer in (*self.layers, *self._errors) for line in layer.told]
+        self.warnings += [
             f"{layer.path.name} was warped onto the grid of the first file" for layer in (*self.layers, *self._errors)
             if layer.warped
         ]  # fmt: skip
@@ -483,7 +485,7 @@ def _draw(found: VelocityMap, source: Source, path: Path) -> None:
     frame = lonlat_frame(source.grid, PICTURE_PX)
     layers = []
     for layer in source.layers:
-        with Layer(layer.path, frame, layer.index, nearest=True, scaled=True) as small:
+        with Layer(layer.path, frame, layer.index, nearest=True, quantity=RATE) as small:
             layers.append(small.read(0, 0, frame.width, frame.height))
     known = np.all([valid for _, valid in layers], axis=0)
     values = np.stack([

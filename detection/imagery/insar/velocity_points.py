@@ -49,6 +49,8 @@ def grid_points(path: Path, cell_m: float, out: Path) -> tuple[Path, Path | None
         SceneError: the file is no such table.
     """
     rows = np.array(list(_read(path)), np.float64).reshape(-1, 4)
+    around = (np.abs(rows[:, 0]) > 180) & (np.abs(rows[:, 0]) <= 360)  # from 0 to 360, or from -360 to 0
+    rows[around, 0] -= 360 * np.sign(rows[around, 0])
     good = np.isfinite(rows[:, :3]).all(axis=1) & (np.abs(rows[:, 0]) <= 180) & (np.abs(rows[:, 1]) <= 90)
     warnings = [] if good.all() else [f"{int((~good).sum())} points of {len(rows)} have no place or no velocity"]
     rows = rows[good]

@@ -1,5 +1,6 @@
 """An area of interest as a mask on the scene's grid, whether it comes as a raster or as GeoJSON polygons."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,41 @@ from rasterio.errors import RasterioError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from detection.imagery.errors import AoiError
+from detection.imagery.errors import AoiError, ImpossibleCrsError, NoCrsError, NoValidPixelsError
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lonlat
-from detection.imagery.raster.grid import Grid, from_lonlat
+from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.raster.masks import Mask
-from detection.imagery.raster.raster import ByteRaster
+from detection.imagery.raster.raster import ByteRaster, read_grid
+from detection.imagery.raster.reading.shapes import take_outlines
 
 SUFFIXES = (".geojson", ".json")
 STRIP = 512
+_ELSEWHERE = "{aoi}: does not meet the scene: no pixel of it lies in the area of interest"
 
 
-def make_mask(aoi: Path, grid: Grid, work: Path) -> Mask:
+def make_mask(aoi: Path, grid: Grid, work: Path, told: list[str] | None = None) -> Mask:
     """Return the mask of an area of interest; GeoJSON is drawn into a temporary raster, strip by strip.
+
+    Args:
+        aoi: a raster, or GeoJSON by its name.
+        grid: of the scene.
+        work: folder for the temporary raster.
+        told: gets a sentence on each kind of geometry that is left out.
 
     Raises:
         AoiError: neither a raster by name nor GeoJSON with a polygon, or the scene has no place.
+        NoValidPixelsError: no pixel of the scene lies in it.
     """
     if aoi.suffix.lower() not in SUFFIXES:
+        _check_meets(aoi, grid)
         return Mask(aoi, "mask")
     if not grid.placed:
         raise AoiError(f"{aoi}: polygons in longitude and latitude do not fit a scene without a place")
-    outline = map_outline(_read_outline(aoi), lambda x, y: from_lonlat(grid, x, y))
+    whole = shapely.union_all([outline for _, outline in read_outlines(aoi, told)])
+    outline = map_outline(whole, lambda x, y: from_lonlat(grid, x, y))
     raster = ByteRaster(work / "aoi.tif", grid)
+    met = False
     with raster.writing() as write:
         for row in range(0, grid.height, STRIP):
             rows = min(STRIP, grid.height - row)
@@ -41,34 +54,53 @@ def make_mask(aoi: Path, grid: Grid, work: Path) -> Mask:
                 inside = rasterio.features.geometry_mask([outline], (rows, grid.width), top, invert=True)
             except (RasterioError, ValueError):
                 raise AoiError(f"{aoi}: cannot be drawn on the scene's grid") from None
+            met = met or bool(inside.any())
             write(inside.astype(np.uint8), 0, row)
+    if not met:
+        raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
     return Mask(raster.path, "mask")
 
 
-def _read_outline(aoi: Path) -> BaseGeometry:
-    return shapely.union_all([outline for _, outline in read_outlines(aoi)])
+def _check_meets(aoi: Path, grid: Grid) -> None:
+    """Refuse a raster that lies elsewhere; one without a place is left to whoever reads it."""
+    with suppress(NoCrsError, ImpossibleCrsError):
+        own = read_grid(aoi)
+        corners = np.array([0, own.width, own.width, 0]), np.array([0, 0, own.height, own.height])
+        if not grid.placed:
+            return
+        x, y = from_lonlat(grid, *own.to_lonlat(*own.to_crs(*corners)))
+        columns, rows = apply_affine(~grid.transform, np.asarray(x), np.asarray(y))
+        apart = min(columns) >= grid.width or max(columns) <= 0 or min(rows) >= grid.height or max(rows) <= 0
+        if np.isfinite([*columns, *rows]).all() and apart:
+            raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
 
 
-def read_outlines(aoi: Path) -> list[tuple[str, BaseGeometry]]:
+def read_outlines(aoi: Path, told: list[str] | None = None) -> list[tuple[str, BaseGeometry]]:
     """Return the polygons of a GeoJSON file in longitude and latitude, each by its `name`, its `id`, or its number.
+
+    Args:
+        aoi: the file.
+        told: gets a sentence on each kind of geometry that is left out.
 
     Raises:
         AoiError: no GeoJSON with a polygon.
     """
     try:
         features, crs = read_features(aoi)
-        outlines = [(_name_of(one, number), shape(one["geometry"])) for number, one in enumerate(features, start=1)]
-        polygons = [(name, one) for name, one in outlines if one.geom_type in {"Polygon", "MultiPolygon"}]
-        placed = to_lonlat(np.array([one for _, one in polygons], object), crs)
+        given = np.array([None if one["geometry"] is None else shape(one["geometry"]) for one in features], object)
+        placed, lines = take_outlines(to_lonlat(given, crs))
+        held = [place for place, one in enumerate(placed) if one is not None]
     except OSError as error:
         raise AoiError(f"{aoi}: cannot be read ({error.strerror})") from None
     except GeoJsonError as error:
         raise AoiError(f"{aoi}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, shapely.errors.ShapelyError):
         raise AoiError(f"{aoi}: not GeoJSON") from None
-    if not polygons:
-        raise AoiError(f"{aoi}: no polygon in it")
-    return [(name, shapely.make_valid(one)) for (name, _), one in zip(polygons, placed, strict=True)]
+    if not held:
+        raise AoiError(f"{aoi}: no polygon in it{f' ({lines[0]})' if lines else ''}")
+    if told is not None:
+        told += [f"{aoi.name}: {line}" for line in lines]
+    return [(_name_of(features[place], place + 1), placed[place]) for place in held]
 
 
 def _name_of(feature: dict[str, Any], number: int) -> str:

@@ -84,6 +84,18 @@ def area_error(grid: Grid) -> float:
     return max((planar / _measure_geodesic(one, grid)[0] - 1 for one in outlines), key=abs)
 
 
+def length_error(grid: Grid) -> float:
+    """Return by what share lengths on the grid differ from those on the ground, along the side that differs most.
+
+    At the centre of the grid; above 0 where the CRS makes them too long. 0 for a grid in degrees.
+    """
+    if not grid.placed or not grid.crs.is_projected:
+        return 0.0
+    a, b, _, d, e = grid.transform[:5]
+    true = spacing_m(grid, grid.width / 2, grid.height / 2)
+    return max((math.hypot(a, d) / true[0] - 1, math.hypot(b, e) / true[1] - 1), key=abs)
+
+
 def resample_grid(grid: Grid, pixel_m: float) -> Grid:
     """Return a grid over the same ground, from the same corner, with pixels of `pixel_m` metres on each side.
 
@@ -171,3 +183,25 @@ def measure_rectangles(outlines: Outlines) -> list[tuple[float, float, float]]:
         azimuth = round(math.degrees(math.atan2(*sides[int(other > one)])) % 180, 1) % 180
         found.append((round(max(one, other), 2), round(min(one, other), 2), azimuth))
     return found
+
+
+def spacing_m(grid: Grid, column: float, row: float) -> tuple[float, float]:
+    """Return how far apart neighbouring columns and neighbouring rows are on the ground at a pixel, metres."""
+    x, y = grid.to_crs(np.array([column, column + 1.0, column]), np.array([row, row, row + 1.0]))
+    lon, lat = grid.to_lonlat(x, y)
+    geod = pyproj.Geod(ellps="WGS84")
+    _, _, away = geod.inv([lon[0], lon[0]], [lat[0], lat[0]], [lon[1], lon[2]], [lat[1], lat[2]])
+    return float(away[0]), float(away[1])
+
+
+def slope_deg(heights_m: NDArray[np.floating], valid: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[Any]:
+    """Return the slope of a window of heights, degrees; NaN at and beside what is not valid (Horn 1981, 3 x 3)."""
+    padded = np.pad(np.where(valid, heights_m, np.nan).astype(np.float64), 1, mode="edge")
+    height, width = valid.shape
+
+    def at(down: int, across: int) -> NDArray[Any]:
+        return padded[1 + down : 1 + down + height, 1 + across : 1 + across + width]
+
+    by_column = (at(-1, 1) + 2 * at(0, 1) + at(1, 1) - at(-1, -1) - 2 * at(0, -1) - at(1, -1)) / (8 * spacing[0])
+    by_row = (at(1, -1) + 2 * at(1, 0) + at(1, 1) - at(-1, -1) - 2 * at(-1, 0) - at(-1, 1)) / (8 * spacing[1])
+    return np.asarray(np.degrees(np.arctan(np.hypot(by_column, by_row))))

@@ -16,8 +16,8 @@ from rasterio.warp import transform_bounds
 from detection.imagery.errors import CoverageError, ImageryError, NotARasterError, TooLargeError, TruncatedRasterError
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import LONLAT, Grid, apply_affine, local_utm, lonlat_frame
-from detection.imagery.raster.integrity import make_checker
 from detection.imagery.raster.raster import grid_of, inspect, window_of, writing_geotiff
+from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.terrain import NODATA, STRIP
 from detection.imagery.raster.untrusted import LIMITS, NO_LIMITS, open_raster
 
@@ -90,7 +90,7 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> Joined:
             "give coarser ones"
         )
     with writing_geotiff(out, grid, "float32", nodata=NODATA) as write, ExitStack() as stack:
-        opened = [(tile.path, *_open(tile, grid, stack)) for tile in tiles]
+        opened = [(tile.path, *_open(tile, grid, stack, ground, told)) for tile in tiles]
         for row in range(0, grid.height, STRIP):
             rows = min(STRIP, grid.height - row)
             values = np.full((rows, grid.width), NODATA, np.float32)
@@ -174,10 +174,11 @@ def _bounds_in(grid: Grid, wkt: str) -> Box:
     return west, south, east, north
 
 
-def _open(tile: _Tile, grid: Grid, stack: ExitStack) -> tuple[Any, tuple[int, int, int, int]]:
+def _open(
+    tile: _Tile, grid: Grid, stack: ExitStack, ground: Grid, told: list[str]
+) -> tuple[Any, tuple[int, int, int, int]]:
     """A tile on the grid, and which of its pixels it may have something for."""
-    source = stack.enter_context(open_raster(tile.path))
-    make_checker(source, tile.path).check_all(1)
+    source = stack.enter_context(open_values(tile.path, HEIGHT, ground=ground, told=told))
     at = [round(float(one), 9) for one in apply_affine(~grid.transform, *tile.grid.transform[2:6:3])]
     same_step = np.allclose(
         np.array(tile.grid.transform[:6])[[0, 1, 3, 4]],

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyproj
 import rasterio.features
 import shapely
 from numpy.typing import NDArray
@@ -14,12 +13,12 @@ from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.errors import BandMissingError, RadiometryError, TruncatedRasterError
+from detection.imagery.errors import BandMissingError, TruncatedRasterError
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import NODATA
-from detection.imagery.raster.control_points import original_of
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
 from detection.imagery.raster.raster import read_grid, warp, window_of
+from detection.imagery.raster.reading.values import EMPTY, Quantity, open_values
 from detection.imagery.raster.untrusted import open_raster
 
 STRIP = 512
@@ -44,26 +43,32 @@ class Layer(ExitStack):
         nearest: warp by nearest neighbour (classes, masks) and not bilinear.
         nodata: the value that means nothing, where the file does not say so itself.
         offset: added to what is valid.
-        scaled: give values as the scale and the offset of the band say, not as they are stored.
+        quantity: give values of it, as `values` reads them; None: numbers as they are stored, such as classes.
+
+    Attributes:
+        told: what was left out of a quantity, one sentence each.
 
     Raises:
-        RadiometryError: a scale that cannot be meant.
+        RadiometryError: a scale, a unit or values that cannot be meant.
     """
 
     def __init__(
         self, path: Path, grid: Grid, index: int = 1, *, nearest: bool = False, nodata: float | None = None,
-        offset: float = 0.0, scaled: bool = False,
+        offset: float = 0.0, quantity: Quantity | None = None,
     ) -> None:  # fmt: skip
-        self.path, self.grid, self.index, self._said_nodata = path, grid, index, nodata
-        self._scale, self._offset = np.float32(1), np.float32(offset)
+        self.path, self.grid, self.index = path, grid, index
+        self._offset, self.told = np.float32(offset), list[str]()
         super().__init__()
         try:
             own = read_grid(path)
-            source = self.enter_context(open_raster(path))
+            reading = (
+                open_raster(path) if quantity is None
+                else open_values(path, quantity, index, told=self.told, empty=nodata)
+            )  # fmt: skip
+            source = self.enter_context(reading)
+            self._said_nodata = None if quantity is not None and source.nodatavals[index - 1] == EMPTY else nodata
             if not 1 <= index <= source.count:
                 raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
-            if scaled:
-                self._read_scale(original_of(source))
             self.tags: dict[str, str] = dict(source.tags())
             self.dtype = np.dtype(source.dtypes[index - 1])
             empty = source.nodata if source.nodata is not None else nodata
@@ -112,15 +117,9 @@ class Layer(ExitStack):
             raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
         if self._said_nodata is not None:
             valid &= values != self._said_nodata
-        if self._scale != 1 or self._offset:
-            values = values * self._scale + self._offset
+        if self._offset:
+            values = values + self._offset
         return np.where(valid, values, np.float32(0)), valid
-
-    def _read_scale(self, source: Any) -> None:
-        scale, offset = source.scales[self.index - 1], source.offsets[self.index - 1]
-        if not (np.isfinite(scale) and np.isfinite(offset) and scale):
-            raise RadiometryError(f"{self.path}: band {self.index} has the scale {scale:g} and the offset {offset:g}")
-        self._scale, self._offset = np.float32(scale), np.float32(offset)
 
     def read_steps(self, column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
         """Read a window of kept probabilities as uint8, 255 where nothing is valid.
@@ -235,25 +234,3 @@ def window_around(outline: Any, grid: Grid, margin: int) -> Box | None:
     if last_column <= first_column or last_row <= first_row:
         return None
     return first_column, first_row, last_column - first_column, last_row - first_row
-
-
-def spacing_m(grid: Grid, column: float, row: float) -> tuple[float, float]:
-    """Return how far apart neighbouring columns and neighbouring rows are on the ground at a pixel, metres."""
-    x, y = grid.to_crs(np.array([column, column + 1.0, column]), np.array([row, row, row + 1.0]))
-    lon, lat = grid.to_lonlat(x, y)
-    geod = pyproj.Geod(ellps="WGS84")
-    _, _, away = geod.inv([lon[0], lon[0]], [lat[0], lat[0]], [lon[1], lon[2]], [lat[1], lat[2]])
-    return float(away[0]), float(away[1])
-
-
-def slope_deg(heights_m: NDArray[np.floating], valid: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[Any]:
-    """Return the slope of a window of heights, degrees; NaN at and beside what is not valid (Horn 1981, 3 x 3)."""
-    padded = np.pad(np.where(valid, heights_m, np.nan).astype(np.float64), 1, mode="edge")
-    height, width = valid.shape
-
-    def at(down: int, across: int) -> NDArray[Any]:
-        return padded[1 + down : 1 + down + height, 1 + across : 1 + across + width]
-
-    by_column = (at(-1, 1) + 2 * at(0, 1) + at(1, 1) - at(-1, -1) - 2 * at(0, -1) - at(1, -1)) / (8 * spacing[0])
-    by_row = (at(1, -1) + 2 * at(1, 0) + at(1, 1) - at(-1, -1) - 2 * at(-1, 0) - at(-1, 1)) / (8 * spacing[1])
-    return np.asarray(np.degrees(np.arctan(np.hypot(by_column, by_row))))

@@ -17,9 +17,9 @@ from rasterio.warp import transform_bounds
 from detection.imagery.errors import CoverageError, NoCrsError, TruncatedRasterError
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid, apply_affine, local_utm, same_grid
-from detection.imagery.raster.integrity import make_checker
 from detection.imagery.raster.raster import grid_of, warp, window_of
-from detection.imagery.raster.untrusted import SETTINGS, open_raster
+from detection.imagery.raster.reading.values import HEIGHT, open_values
+from detection.imagery.raster.untrusted import SETTINGS
 
 # Names by which models ask for terrain, and the bands that are stored to answer them.
 TERRAIN = ("dem", "slope", "aspect", "curvature", "roughness")
@@ -88,12 +88,14 @@ class TerrainReader:
         stored: their names, of `STORED`.
         path: the elevation model, for messages.
         covered_share: share of the scene's pixels for which there is terrain.
+        told: what was left out of the elevation model.
     """
 
     source: Any
     stored: tuple[str, ...]
     path: Path
     covered_share: float
+    told: tuple[str, ...] = ()
 
     def read(
         self, column: int, row: int, width: int, height: int
@@ -120,22 +122,23 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
     scene is computed, in strips, into temporary files.
 
     Args:
-        dem: raster of elevations in metres, band 1.
+        dem: raster of elevations, band 1; unit and scale as the file says, else metres.
         grid: the scene's grid, with a place.
         work: folder for the temporary files.
         names: what is wanted of `TERRAIN`; elevation and slope always are.
 
     Raises:
         CoverageError: less than half of the scene is covered.
+        RadiometryError: a unit, a scale or heights that cannot be meant.
         NoCrsError: the elevation model has no place.
         TruncatedRasterError: a block of it cannot be read.
     """
     wanted = {"dem", "slope", *names} | ({"northness", "eastness"} if "aspect" in names else set())
     stored = tuple(name for name in STORED if name in wanted)
     metres, here = work / "terrain-metres.tif", work / "terrain.tif"
-    with open_raster(dem) as source, ExitStack() as stack:
+    told: list[str] = []
+    with open_values(dem, HEIGHT, ground=grid, told=told) as source, ExitStack() as stack:
         dem_grid = grid_of(source, dem)
-        make_checker(source, dem).check_all(1)
         metric: Any = source
         if not _is_metric(dem_grid):
             metric = stack.enter_context(
@@ -160,7 +163,7 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
         if share < LEAST_COVERED:
             raise CoverageError(f"{dem}: covers {share:.1%} of the ground, at least {LEAST_COVERED:.0%} are needed")
         with rasterio.open(here, driver="GTiff") as source:
-            yield TerrainReader(source, stored, dem, share)
+            yield TerrainReader(source, stored, dem, share, tuple(told))
 
 
 def _bring(metres: Path, grid: Grid, here: Path) -> float:

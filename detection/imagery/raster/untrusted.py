@@ -1,7 +1,7 @@
 """The door for rasters from outside: few formats, no network, no other folder, no file larger than the limits."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +56,14 @@ class Limits:
     block_bytes: int = 1 << 29
 
 
+Through = Callable[[Any, ExitStack], Any]
 LIMITS = Limits()
 # For a look at a header, and for what was let in before.
 NO_LIMITS = Limits(pixels=1 << 62, side=1 << 62, bands=1 << 16, block_bytes=1 << 62)
 
 
 @contextmanager
-def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
+def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = None) -> Iterator[Any]:
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
@@ -73,6 +74,7 @@ def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
     Args:
         path: the file.
         limits: what is too large.
+        through: makes of the opened file what is placed and given; see `values`, the reader of numbers.
 
     Raises:
         NotARasterError: absent, empty, an HTML page, or none of these formats.
@@ -103,7 +105,8 @@ def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
-            placed = place_locally(_place(path, source, stack, limits), stack)
+            made = source if through is None else through(source, stack)
+            placed = place_locally(_place(path, made, stack, limits), stack)
             _check_size(placed, path, limits)
             yield placed
 

@@ -24,6 +24,7 @@ from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid, turn
 from detection.imagery.raster.integrity import Checker, make_checker
 from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
 from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
+from detection.imagery.raster.reading.values import HEIGHT, SHARE, open_values
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
 from detection.imagery.raster.turned import TurnedSource, turn_file
 from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
@@ -34,6 +35,8 @@ from detection.imagery.scene.scene import Scene, list_masks
 MISMATCH_PX = 3.0
 # Side of the cells by which a scene is read where a larger window cannot be.
 CELL_PX = 64
+# Bands that hold a quantity of their own; all others are numbers of a picture, whose units `radiometry` finds out.
+QUANTITIES = {"dem": HEIGHT, "prior": SHARE}
 
 
 class BandReader(ExitStack):
@@ -89,7 +92,9 @@ class BandReader(ExitStack):
         self._terrain, self._terrain_names = terrain, terrain_names
         self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
         super().__init__()
-        self._files: dict[Path, tuple[Any, Checker]] = {}
+        self._files: dict[tuple[Path, str], tuple[Any, Checker]] = {}
+        self._checkers: dict[str, Checker] = {}
+        self.told: list[str] = []
         self.warped: list[str] = []
         self.unreadable: set[tuple[int, int]] = set()
         try:
@@ -116,10 +121,16 @@ class BandReader(ExitStack):
 
     def _open(self, path: Path, index: int, name: str, *, mask: bool = False) -> tuple[Any, int, Path]:
         # One handle for all bands of a file: blocks that hold several bands are decoded once.
-        if path not in self._files:
-            opened = self.enter_context(open_raster(path, self._limits))
-            self._files[path] = turn_file(opened, make_checker(opened, path))
-        source, checker = self._files[path]
+        quantity = None if mask else QUANTITIES.get(name)
+        key = path, "" if quantity is None else name
+        if key not in self._files:
+            opened = self.enter_context(
+                open_raster(path, self._limits) if quantity is None
+                else open_values(path, quantity, index, limits=self._limits, told=self.told)
+            )  # fmt: skip
+            self._files[key] = turn_file(opened, make_checker(opened, path))
+        source, checker = self._files[key]
+        self._checkers[name] = checker
         if not 1 <= index <= source.count:
             raise BandMissingError(f"{path}: band {name} is said to be number {index}, the file has {source.count}")
         grid = self._place(source, path)
@@ -215,7 +226,7 @@ class BandReader(ExitStack):
         for position, name in enumerate(self._bands):
             source, index, path = self._sources[name]
             if name not in self.warped:
-                self._files[path][1].check(index, column, row, width, height)
+                self._checkers[name].check(index, column, row, width, height)
             stored = read_block(source.read, index, window, path)
             with np.errstate(over="ignore"):  # a number beyond 3e38 becomes infinite, and that is nodata
                 values[position] = stored

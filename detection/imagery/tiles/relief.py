@@ -17,8 +17,8 @@ from rasterio.vrt import WarpedVRT
 from detection.imagery.errors import ImageryError, NoValidPixelsError, TruncatedRasterError
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import grid_of
+from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.terrain import NODATA, derive_terrain
-from detection.imagery.raster.untrusted import open_raster
 from detection.imagery.tiles.archive import About, write_archive
 from detection.imagery.tiles.records import ReliefAsked, Tiles
 from detection.imagery.tiles.web_grid import (
@@ -45,7 +45,7 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
     by Horn's slopes, with the true length of a pixel at its latitude.
 
     Args:
-        dem: raster of heights in metres, band 1.
+        dem: raster of heights, band 1; unit and scale as the file says, else metres.
         out: the file of tiles.
         most: tiles of the finest zoom; a larger model is drawn coarser.
 
@@ -54,7 +54,7 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
         NoValidPixelsError: nothing of it has a height.
         TruncatedRasterError: a block of it cannot be read.
     """
-    with open_raster(dem) as source:
+    with open_values(dem, HEIGHT) as source:
         extent = find_extent(grid_of(source, dem), dem)
         coarsest, finest = choose_zooms(extent, most, finest=FINEST, around=AROUND)
         numbered = [

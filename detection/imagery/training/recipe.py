@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
-from detection.imagery.errors import RecipeError
+from detection.imagery.errors import DataError, RecipeError
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
 from detection.imagery.training.recipe_file import Recipe, show_by
@@ -52,6 +52,10 @@ def run_recipe(
     native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     train = (native.resize(int(resize_px)) if resize_px else native).remember()
+    if not any((patch.mask == 1).any() for patch in train):
+        raise DataError(
+            f"{recipe.data.get('folder') or recipe.name}: no pixel of the masks is landslide: nothing to learn"
+        )
     place = out.with_suffix(".place")
     settings = settings.fitted(round(len(train) * (1 - settings.held_share)))
     hooks = replace(hooks or Hooks(), place=place)

@@ -101,5 +101,5 @@ def _judge(
             "warnings": not_alone((*result["warnings"], *found.warnings)),
             "outputs": {**result["outputs"], **found.outputs},
         }  # fmt: skip
-        answers.append((answer, spell_change(date, found)))
+        answers.append((answer, spell_change(date, found, by_index=by_index)))
     return answers

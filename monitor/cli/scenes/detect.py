@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from detection.imagery.footprints.records import INDEX
+from detection.imagery.footprints.records import INDEX, explain_unread
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
@@ -282,7 +282,9 @@ def _tell(answer: dict[str, Any], since: str) -> str:
     found = answer["polygons"]
     for kind in answer["classes"]:
         own = [footprint for footprint in found if footprint["class"] == kind]
-        if answer["pixel_area_m2"] is None:
+        if not own and answer["model"] == INDEX:
+            lines.append(f"no footprints ({kind}): {explain_unread(answer['warnings'])}")
+        elif answer["pixel_area_m2"] is None:
             lines.append(f"{len(own)} footprints ({kind}); no area without a place on the ground")
         else:
             total = sum(footprint["area_m2"] for footprint in own)

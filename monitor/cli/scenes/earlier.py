@@ -89,11 +89,11 @@ def compare_with(
     else:
         found = compare(own, [before], Path(payload["out_dir"]))
     warn(found.warnings)
-    return answer, spell_comparison(found), spell_change(own, found)
+    return answer, spell_comparison(found), spell_change(own, found, by_index=answer["model"] == INDEX)
 
 
-def spell_change(date: "KeptDate", found: "Comparison") -> str:
-    """One line on what became of the footprints of a date.
+def spell_change(date: "KeptDate", found: "Comparison", *, by_index: bool = False) -> str:
+    """One line on what became of the footprints of a date; where nothing was compared, why.
 
     >>> from detection.imagery.change.records import Areas, Comparison, KeptDate, Outline, Vanished
     >>> gone = Vanished(Outline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
@@ -101,6 +101,11 @@ def spell_change(date: "KeptDate", found: "Comparison") -> str:
     >>> spell_change(KeptDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
     ...                       minimum_area_m2=900.0), found)
     '1 vanished (900 m²); 59.5% compared'
+    >>> nothing = KeptDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5, minimum_area_m2=900.0)
+    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": Areas(0.0, 0.0, 0.0, 0.0)}))
+    'not compared: the dates show no ground in common'
+    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": Areas(0.0, 0.0, 0.0, 1.0)}), by_index=True)
+    'no ground that became barer by the index (no network read it); 100.0% compared'
     """
     told = [(one, found.changes[one.polygon_id]) for one in date.outlines]
     parts = []
@@ -114,4 +119,8 @@ def spell_change(date: "KeptDate", found: "Comparison") -> str:
         parts.append(f"{len(rows)} {change} ({'+' if change == 'grown' else ''}{total:,.0f} m²{advice})")
     if found.vanished:
         parts.append(f"{len(found.vanished)} vanished ({sum(v.outline.area_m2 for v in found.vanished):,.0f} m²)")
-    return f"{', '.join(parts) or 'no footprint'}; {found.joint_share:.1%} compared"
+    if not parts and not found.joint_share:
+        why = str(next(iter(found.warnings), "the dates show no ground in common"))
+        return why if why.startswith("not compared") else f"not compared: {why}"
+    nothing = "no ground that became barer by the index (no network read it)" if by_index else "no footprint"
+    return f"{', '.join(parts) or nothing}; {found.joint_share:.1%} compared"

@@ -111,10 +111,14 @@ def _read_outline(path: Path) -> dict[str, Any]:
     from shapely.geometry import mapping, shape
 
     from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lonlat
+    from detection.imagery.raster.reading.shapes import take_outlines
 
     try:
         features, crs = read_features(path, OUTLINE_BYTES)
-        (outline,) = to_lonlat(np.array([shape(one["geometry"]) for one in features], object), crs)
+        given = [shape(one["geometry"]) for one in features if one["geometry"] is not None]
+        ((outline,), lines) = take_outlines(to_lonlat(np.array(given, object), crs))
+        if outline is None:
+            raise SlopewardError(f"{path}: one outline is needed ({'; '.join(lines)})")
     except (OSError, GeoJsonError) as error:
         raise SlopewardError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapelyError):

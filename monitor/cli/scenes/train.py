@@ -85,6 +85,9 @@ def score(
     bands: Annotated[
         str | None, typer.Option(help="Bands of --layout folder in the order of its files, as B4,B3,B2.")
     ] = None,
+    landslide: Annotated[
+        int | None, typer.Option(min=1, max=255, help="Value of landslide in the masks of --layout folder; else 1.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None,
     beside: Annotated[str | None, typer.Option("--with", help="`simple`: beside an index and 25 features.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG of the worst cases to write.")] = None,
@@ -120,7 +123,12 @@ def score(
     torch.set_num_threads(1)
     if bands is not None and layout != "folder":
         raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
-    named = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+    if landslide is not None and layout != "folder":
+        raise typer.BadParameter(
+            "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
+        )
+    named: dict[str, Any] = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+    named |= {} if landslide is None else {"landslide": landslide}
     table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
     answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
     proof = None if asked is None else _keep_proof(*asked, answer, stated)

@@ -1,11 +1,11 @@
-"""Files of the European Ground Motion Service: a point per line, an acquisition per column, CSV or as it is zipped."""
+"""Points of satellite radar with a column a date: the European Ground Motion Service, and tables of other programs."""
 
 import csv
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,9 +21,19 @@ from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.text.heads import refuse_part
 from monitor.store.readings.points import PointValue
 
+LEAST_DATES: Final = 3  # columns that are dates, before a table is one of points
 ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip
 _TOWARDS: Final = "los-towards"
 _GRID: Final = ("easting", "northing")
+# Columns that products of the service have beside those that others have too.
+OWN: Final = frozenset({
+    "mp_type", "height_ortho", "height_wgs84", "mean_velocity_std", "acceleration_std", "seasonality",
+    "seasonality_std", "amplitude_dispersion", "los_east", "los_north", "los_up",
+})  # fmt: skip
+_WIDE_PLACES: Final = {"latitude": ("lat", "latitude"), "longitude": ("lon", "long", "longitude")}
+_WIDE_NAMES: Final = ("code", "pid", "point", "id", "name")
+_WIDE_HEIGHTS: Final = ("height", "h", "height_m")
+_FORMS: Final = ("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%d-%b-%Y", "%d%b%Y")
 _DIRECTIONS: Final = {"E": "east", "U": "up"}
 _SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps
 
@@ -48,9 +58,71 @@ def open_egms(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared,
             direction = _find_direction(said.call(path), header, said.direction)
             wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
             declared = Declared(said.point_set or said.call(path).stem, direction, "mm", wavelength_mm)
-            yield declared, _walk(str(path), lines, header, dates)
+            yield declared, _walk(str(path), lines, header, dates, _place)
     except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
         raise ConfigError(f"{path}: cannot be read as an EGMS product: {error}") from None
+
+
+def read_day(name: str) -> datetime | None:
+    """The date that the name of a column is, as programs of satellite radar write it; None where it is none.
+
+    >>> [str(read_day(one))[:10] for one in ("20240105", "D20240105", "05-Jan-2024", "2024-01-05", "VEL", "20241305")]
+    ['2024-01-05', '2024-01-05', '2024-01-05', '2024-01-05', 'None', 'None']
+    """
+    text = name.strip().removeprefix("D").removeprefix("d").lstrip("_")
+    for form in _FORMS if any(c.isdigit() for c in text) else ():
+        with suppress(ValueError):
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+    return None
+
+
+def is_wide_points(names: Sequence[str]) -> bool:
+    """Whether the names of columns are those of points with a column a date."""
+    lower = {name.strip().lower() for name in names}
+    placed = all(lower & set(known) for known in _WIDE_PLACES.values())
+    return placed and sum(read_day(name) is not None for name in names) >= LEAST_DATES
+
+
+@contextmanager
+def open_wide_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+    """Open a table of points with a column a date, as SqueeSAR, SARPROZ, StaMPS and others export them.
+
+    Points are called by a column (`CODE`, `pid`, `id`), else by their place. Acquisitions count from the beginning of
+    their date (UTC). Unit and sign are nowhere in such a table: they are declared.
+
+    Raises:
+        ConfigError: it is no such table, or nobody said what its values mean; one line.
+    """
+    if said.point_set is None or said.direction is None or said.unit is None:
+        raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
+    try:
+        with _open_text(path) as text:
+            lines = csv.reader(limit_lines(text, path), strict=True)
+            header = [name.strip() for name in next(lines, [])]
+            if not is_wide_points(header):
+                raise ConfigError(f"{path}: expected columns lat and lon, and a column a date such as D20240105")
+            dates = {k: at for k, name in enumerate(header) if (at := read_day(name)) is not None}
+            if len(set(dates.values())) < len(dates):
+                raise ConfigError(f"{path}: two columns are of one date")
+            if late := [at for at in dates.values() if at > now]:
+                raise ConfigError(f"{path}: the column of {late[0]:%Y-%m-%d} lies in the future")
+            yield (
+                Declared(said.point_set, said.direction, said.unit),
+                _walk(str(path), lines, header, dates, _place_wide),
+            )
+    except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
+        raise ConfigError(f"{path}: cannot be read as a table of points: {error}") from None
+
+
+def _place_wide(about: dict[str, str]) -> dict[str, object]:
+    lower = {name.lower(): cell for name, cell in about.items()}
+
+    def find(names: Sequence[str]) -> str | None:
+        return next((lower[name] for name in names if name in lower), None)
+
+    place: dict[str, object] = {key: find(names) for key, names in _WIDE_PLACES.items()}
+    name = find(_WIDE_NAMES) or f"{place['latitude']} {place['longitude']}"
+    return place | {"point": name, "height_m": find(_WIDE_HEIGHTS)}
 
 
 @contextmanager
@@ -73,10 +145,12 @@ def _open_text(path: Path) -> Iterator[io.TextIOBase]:
 
 def _find_dates(header: Sequence[str], path: Path, now: datetime) -> dict[int, datetime]:
     """Column -> the beginning of the acquisition's date."""
-    if "pid" not in header or not (set(_GRID) <= set(header) or {"latitude", "longitude"} <= set(header)):
+    placed = set(_GRID) <= set(header) or {"latitude", "longitude"} <= set(header)
+    if "pid" not in header or not placed or not OWN & set(header):
         raise ConfigError(
-            f"{path}: no EGMS product: expected the columns pid, latitude and longitude (or easting and northing) "
-            "and a column per date"
+            f"{path}: no EGMS product: expected the columns pid, latitude and longitude (or easting and northing), "
+            "others of its own such as mp_type or height_wgs84, and a column per date; --format insar-wide reads "
+            "tables of others"
         )
     twice = sorted({n for n in header if n and header.count(n) > 1})
     if twice:
@@ -114,7 +188,8 @@ def _find_direction(path: Path, header: Sequence[str], asked: str | None) -> str
 
 
 def _walk(
-    file: str, lines: Iterator[list[str]], header: Sequence[str], dates: dict[int, datetime]
+    file: str, lines: Iterator[list[str]], header: Sequence[str], dates: dict[int, datetime],
+    place: Callable[[dict[str, str]], dict[str, object]],
 ) -> Iterator[Piece]:  # fmt: skip
     columns = {name: k for k, name in enumerate(header)}
     for line, cells in enumerate(lines, 2):
@@ -128,7 +203,7 @@ def _walk(
         try:
             if len(cells) != len(header):
                 raise PayloadError("cell_count", f"{len(cells)} cells, the header has {len(header)}")
-            point = read_place(_place(about))
+            point = read_place(place(about))
         except PayloadError as error:
             yield Piece(None, (), 0, (BadRow(about, error, len(dates)),))
             continue

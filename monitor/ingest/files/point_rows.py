@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.domain.ground import wrap_longitude
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell, read_sigma, read_time
 from monitor.ingest.files.mapping import is_missing
@@ -25,7 +26,8 @@ def read_place(row: Mapping[str, Any]) -> Point:
     name = str(row.get("point") or "").strip()
     if not name or len(name) > NAME_LIMIT or not name.isprintable():
         raise PayloadError("bad_point", f"point: expected a name of at most {NAME_LIMIT} characters, got {name[:80]!r}")
-    latitude, longitude = read_cell(row.get("latitude"), "latitude"), read_cell(row.get("longitude"), "longitude")
+    latitude = read_cell(row.get("latitude"), "latitude")
+    longitude = wrap_longitude(read_cell(row.get("longitude"), "longitude"))
     if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
         raise PayloadError("bad_place", f"point {name}: {latitude:g}°, {longitude:g}° is no latitude and longitude")
     height = None if is_missing(row.get("height_m")) else read_cell(row["height_m"], "height_m")

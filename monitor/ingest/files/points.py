@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import cos, hypot, radians
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from forecasting.message import Figure, Template
 from monitor.domain.site import Site
-from monitor.errors import PayloadError, StoreBusyError
+from monitor.errors import PayloadError, RefusedError, StoreBusyError
 from monitor.ingest.decoders.rows import tell_first
 from monitor.ingest.files.reader import BadRow, Declared, Piece
 from monitor.ingest.files.reading import FileResult, insist
@@ -25,11 +25,14 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.messages import Rejected, add_rejected
 from monitor.store.readings.points import (
     METRES_PER_DEGREE,
+    Placed,
     Point,
     PointsAdded,
     PointValue,
     add_delivery,
     add_point_values,
+    load_day_values,
+    load_reference,
     open_point_set,
     place_points,
 )
@@ -41,6 +44,14 @@ _MOVED: Final = Template(
     "point.moved", "point {point} lies more than {distance} from where it was: another point, or another --set"
 )
 _TWICE: Final = Template("point.twice", "point {point} at {at} comes twice in the file with different values")
+_OTHER_POINT: Final = Template(
+    "point.other_reference", "point set {name} counts against the point {own}, this file against {new}: another --set"
+)
+_UNTIED: Final = Template(
+    "point.untied",
+    "the file counts from {day}, on which point {point} has no value here: read the file of that day first, or give "
+    "another --set",
+)
 Opened = AbstractContextManager[tuple[Declared, Iterator[Piece]]]
 
 
@@ -149,8 +160,12 @@ def _store(file: PointsFile, database: Database, declared: Declared, chunk: _Chu
 
 
 def _open_set(c: Connection, file: PointsFile, declared: Declared) -> int:
-    meta = None if declared.wavelength_mm is None else {"wavelength_mm": declared.wavelength_mm}
-    return open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit, meta)
+    told = {
+        "wavelength_mm": declared.wavelength_mm, "reference_point": declared.reference_point,
+        "reference_at": None if declared.reference_at is None else declared.reference_at.isoformat(),
+    }  # fmt: skip
+    meta = {key: value for key, value in told.items() if value is not None}
+    return open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit, meta or None)
 
 
 def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
@@ -161,14 +176,40 @@ def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, beg
         pid for pid, place in placed.items() if _apart_m(place.latitude, place.longitude, chunk.points[pid]) > MOVED_M
     }
     values = [v for v in chunk.values.values() if v.pid not in moved]
+    values, untied = _tie(c, set_id, placed, values, declared)
     added = add_point_values(c, placed, values, received_at, began_at)
-    refused = [_moved(v) for v in chunk.values.values() if v.pid in moved]
+    refused = [_moved(v) for v in chunk.values.values() if v.pid in moved] + untied
     refused += [_contradict(v) for v in added.contradicted]
     for bad in refused:  # so that they are counted once, however often the transaction is tried
         chunk.values.pop((str(bad.row["point"]), bad.row["time"]))
     chunk.bad += refused
     add_rejected(c, _quarantine(file, received_at, chunk.bad))
     return added
+
+
+def _tie(
+    c: Connection, set_id: int, placed: Mapping[str, Placed], values: list[PointValue], declared: Declared
+) -> tuple[list[PointValue], list[BadRow]]:
+    """Values as they count from the reference of their set, tied at the new reference; and those that cannot be tied.
+
+    Raises:
+        RefusedError: they count against another point: no date has both.
+    """
+    reference_at, point = load_reference(c, set_id)
+    if declared.reference_point and point and declared.reference_point != point:
+        raise RefusedError(_OTHER_POINT(name=declared.name, own=point, new=declared.reference_point))
+    new_at = declared.reference_at
+    if new_at is None or reference_at is None or new_at.date() == reference_at.date():
+        return values, []
+    wanted = {value.pid for value in values}
+    base = load_day_values(c, {pid: place.id for pid, place in placed.items() if pid in wanted}, new_at)
+    tied = [replace(value, value=value.value + base[value.pid]) for value in values if value.pid in base]
+    return tied, [_untied(value, new_at) for value in values if value.pid not in base]
+
+
+def _untied(value: PointValue, reference_at: datetime) -> BadRow:
+    reason = _UNTIED(point=value.pid, day=reference_at.date().isoformat())
+    return BadRow(_spell(value), PayloadError("untied", reason))
 
 
 def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> list[Rejected]:

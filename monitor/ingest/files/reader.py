@@ -101,6 +101,8 @@ class Declared:
     direction: str  # one of DIRECTIONS: what a positive value means
     unit: str  # one of UNITS
     wavelength_mm: float | None = None  # of the radar, where the form of the file says it
+    reference_at: datetime | None = None  # from which displacements count, where the file says it
+    reference_point: str | None = None  # against which they count, where the file says it
 
     def judge(self, value: PointValue, now: datetime) -> PayloadError | None:
         """Why a value cannot be one, or None; nobody can be asked about one of many points."""

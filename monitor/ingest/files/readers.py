@@ -31,6 +31,10 @@ READERS: Final[dict[str, Reader]] = {
         f"{ROOM}.egms:open_egms", "InSAR points of the European Ground Motion Service, in mm", Content.POINTS,
         suffixes=(*SUFFIXES, ".zip"), takes=("--set", "--direction"),
     ),
+    "insar-wide": Reader(
+        f"{ROOM}.egms:open_wide_points", "InSAR points with a column a date, as SqueeSAR and StaMPS export them",
+        Content.POINTS, suffixes=(*SUFFIXES, ".zip"), needs=("--set", "--direction", "--unit"),
+    ),
     "insar-points": Reader(
         f"{ROOM}.point_rows:open_points", "InSAR points as time, point, latitude, longitude, value", Content.POINTS,
         suffixes=(*SUFFIXES, ".zip"), needs=("--set", "--direction", "--unit"),

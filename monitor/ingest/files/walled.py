@@ -45,6 +45,7 @@ class Converted:
     lines: int = 0
     declared: tuple[str, str, str] | None = None
     wavelength_mm: float | None = None
+    reference: tuple[datetime | None, str | None] = (None, None)
     refused: str = ""
 
 
@@ -55,6 +56,7 @@ class Opened:
     lines: Path
     declared: tuple[str, str, str] | None
     wavelength_mm: float | None = None
+    reference: tuple[datetime | None, str | None] = (None, None)
     count: int = 0
 
     @contextmanager
@@ -68,7 +70,10 @@ class Opened:
         """What a file of points declares, and its points."""
         assert self.declared is not None
         with open_raw(self.lines, POINT_BYTES) as lines:
-            yield Declared(*self.declared, self.wavelength_mm), (_read_piece(raw, now) for raw in lines)
+            yield (
+                Declared(*self.declared, self.wavelength_mm, *self.reference),
+                (_read_piece(raw, now) for raw in lines),
+            )
 
 
 @contextmanager
@@ -97,7 +102,7 @@ def open_walled(path: Path, form: str, said: Said, plan: ComputeSection, now: da
             raise ConfigError(rename_file(answer.refused, str(source), str(path)))
         if (answer.declared is not None) != (READERS[form].content is Content.POINTS) or out.is_symlink():
             raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=_OTHER())))
-        yield Opened(out, answer.declared, answer.wavelength_mm, answer.lines)
+        yield Opened(out, answer.declared, answer.wavelength_mm, answer.reference, answer.lines)
 
 
 def convert(asked: Asked) -> Converted:
@@ -127,7 +132,8 @@ def _convert(asked: Asked, write: Callable[[str], object]) -> Converted:
                 [[b.row, b.error.code, spread(b.error.message), b.count] for b in piece.bad],
             ]))  # fmt: skip
             lines += 1
-    return Converted(lines, (declared.name, declared.direction, declared.unit), declared.wavelength_mm)
+    meant = declared.name, declared.direction, declared.unit
+    return Converted(lines, meant, declared.wavelength_mm, (declared.reference_at, declared.reference_point))
 
 
 # ---- points that the worker wrote, which are not trusted ----------------------------------------------------------

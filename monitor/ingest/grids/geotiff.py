@@ -15,7 +15,7 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.raster.untrusted import open_raster
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import find_date
-from monitor.ingest.grids.stack import Array, Stack
+from monitor.ingest.grids.stack import Array, Stack, leave_fills
 from monitor.ingest.grids.sums import may_add_up
 
 TAGGED: Final = 8  # bands whose tags are read
@@ -56,7 +56,7 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> Stack:
         found = source.read(bands, window=window, masked=True).astype(float)
         scales, offsets = (np.array([each[b - 1] for b in bands])[:, None, None]
                            for each in (source.scales, source.offsets))  # fmt: skip
-        plain: Array = np.ma.filled(found, np.nan) * scales + offsets
+        plain: Array = leave_fills(np.ma.filled(found, np.nan), zero=False) * scales + offsets
         return plain
 
     tags = [source.tags(), *(source.tags(band) for band in range(1, min(source.count, TAGGED) + 1))]
@@ -65,6 +65,7 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> Stack:
     return Stack(
         path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0],
         may_add_up=any(may_add_up(name, texts) for name in called or {""}),
+        reference_at=_find_reference(source.tags()),
     )  # fmt: skip
 
 
@@ -78,6 +79,13 @@ def _find_times(path: Path, source: Any, *, ends: bool) -> tuple[datetime, ...]:
             if text and (at := _read_tag(text, ends=ends)):
                 return (at,)
     raise ConfigError(f"{path}: band {named.index(None) + 1} has no date (YYYYMMDD) in its name")
+
+
+def _find_reference(tags: dict[str, str]) -> datetime | None:
+    """The date from which displacements count, as a tag says it."""
+    said = {key.upper(): value for key, value in tags.items()}
+    text = next((said[key] for key in ("REF_DATE", "REFERENCE_DATE", "REFERENCE_TIME") if key in said), None)
+    return None if text is None else _read_tag(text, ends=False)
 
 
 def _read_tag(text: str, *, ends: bool) -> datetime | None:

@@ -3,6 +3,7 @@
 Source: the attributes and datasets that MintPy documents (mintpy.readthedocs.io, "Metadata" and "HDF5 file structure").
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -46,20 +47,26 @@ def _read_stack(path: Path, file: Any) -> Stack:
     if "Y_FIRST" not in attrs:
         raise ConfigError(f"{path}: in radar coordinates; geocode it first (geocode.py of MintPy)")
     at = timedelta(seconds=float(attrs.get("CENTER_LINE_UTC", 0.0)))
-    times = tuple(
-        datetime.strptime(d.decode("ascii") if isinstance(d, bytes) else str(d), "%Y%m%d").replace(tzinfo=UTC) + at
-        for d in dates[...]
-    )  # fmt: skip
+    times = tuple(_read_day(d.decode("ascii") if isinstance(d, bytes) else str(d)) + at for d in dates[...])
+    reference = attrs.get("REF_DATE", "").strip()
+    place = [attrs[key].strip() for key in ("REF_LAT", "REF_LON") if key in attrs]
     x, y = (float(attrs[f"{k}_FIRST"]) + float(attrs[f"{k}_STEP"]) * (np.arange(n) + 0.5)
             for k, n in (("X", values.shape[2]), ("Y", values.shape[1])))  # fmt: skip
 
     def read(layers: slice, rows: slice, columns: slice) -> Array:
         found: Array = values[layers, rows, columns].astype(float)
-        found[:, (found == 0.0).all(axis=0)] = np.nan  # masked: MintPy writes zeros
         return found
 
     kept = values.chunks[1] if values.chunks else 1
-    return Stack(path.name, times, x, y, _find_crs(path, attrs), attrs.get("UNIT", "m"), read, kept)
+    return Stack(
+        path.name, times, x, y, _find_crs(path, attrs), attrs.get("UNIT", "m"), read, kept,
+        reference_at=_read_day(reference) + at if re.fullmatch(r"\d{8}", reference) else None,
+        reference_point=", ".join(place) or None,
+    )  # fmt: skip
+
+
+def _read_day(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
 
 
 def _find_crs(path: Path, attrs: dict[str, str]) -> CRS:

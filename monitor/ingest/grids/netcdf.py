@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -14,13 +15,14 @@ from pyproj.exceptions import CRSError
 
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import read_times
-from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, Stack
+from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, Stack, leave_fills
 from monitor.ingest.grids.sums import may_add_up
 
 CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
 _X: Final = ("projection_x_coordinate", "longitude")
 _Y: Final = ("projection_y_coordinate", "latitude")
 _NAMES: Final = {"x": ("x", "easting", "lon", "longitude"), "y": ("y", "northing", "lat", "latitude")}
+_REFERENCES: Final = ("reference_time", "reference_date", "ref_date", "reference_datetime")
 _SCALES: Final = {"km": 1000.0, "kilometre": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0}
 
 
@@ -105,7 +107,7 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
     texts = [values.text(n) for n in ("long_name", "standard_name", "description", "comment")]
     return Stack(
         name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim), kept,
-        _say_sums(variables, time), may_add_up(called, texts),
+        _say_sums(variables, time), may_add_up(called, texts), _find_reference(name, variables),
     )  # fmt: skip
 
 
@@ -118,6 +120,15 @@ def _say_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None:
     if (first == first[0]).all():
         return True
     return False if (first[1:] >= last[:-1] - 0.01 * (last[:-1] - first[:-1])).all() else None
+
+
+def _find_reference(name: str, variables: Mapping[str, Variable]) -> datetime | None:
+    """The date from which the displacements of a product count; None where no variable says it."""
+    said = next((v for n, v in variables.items() if n.lower() in _REFERENCES and _is_time(v)), None)
+    found = set() if said is None else set(_read_instants(name, {}, said, ends=False))
+    if len(found) > 1:
+        raise ConfigError(f"{name}: its layers count from {len(found)} reference dates; give each a file of its own")
+    return found.pop() if found else None
 
 
 def _choose(name: str, variables: Mapping[str, Variable], wanted: str | None) -> Variable:
@@ -223,6 +234,6 @@ def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, sli
         found[(found < low) | (found > high)] = np.nan
         for value in missing:
             found[raw == value] = np.nan
-        return found * scale + offset
+        return leave_fills(found, zero=False) * scale + offset
 
     return read

@@ -12,7 +12,7 @@ from monitor.domain.quantities import QUANTITIES, UNITS
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.reader import DIRECTIONS, BadRow, Declared, Line, Piece, Said
 from monitor.ingest.grids.cf import choose_unit
-from monitor.ingest.grids.stack import Array, Stack, find_near
+from monitor.ingest.grids.stack import Array, Stack, find_near, leave_fills
 from monitor.ingest.grids.sums import check_stamp, judge_sums, sort_rows
 from monitor.store.readings.points import Point, PointValue
 
@@ -20,6 +20,7 @@ MOST_POINTS: Final = 2_000_000
 LEAST_SHARE: Final = 0.5  # of the cells of a window that must have a value
 LAYERS_AT_ONCE: Final = 512
 RAIN: Final = "rain"
+MOTION: Final = "displacement"
 TOWARDS: Final = "los-towards"
 
 
@@ -82,7 +83,7 @@ def _walk_times(stack: Stack, cells: dict[str, Any], quantity: str, unit: str) -
     for first in range(0, len(stack.times), LAYERS_AT_ONCE):
         layers = slice(first, min(first + LAYERS_AT_ONCE, len(stack.times)))
         found = {
-            station: _average(stack.read(layers, rows, columns), counts)
+            station: _average(leave_fills(stack.read(layers, rows, columns), zero=quantity == MOTION), counts)
             for station, (rows, columns, counts) in cells.items()
         }  # fmt: skip
         for k, at in enumerate(stack.times[layers]):
@@ -139,7 +140,8 @@ def _declare(stack: Stack, said: Said, direction: str, unit: str) -> Declared:
         raise ConfigError(f"{stack.name}: displacement in {unit!r}; expected mm, cm or m (rates are no displacement)")
     if len(set(stack.times)) < len(stack.times):
         raise ConfigError(f"{stack.name}: two layers have the same time")
-    return Declared(said.point_set or (Path(said.name or stack.name).stem[:64]), direction, unit)
+    name = said.point_set or (Path(said.name or stack.name).stem[:64])
+    return Declared(name, direction, unit, None, stack.reference_at, stack.reference_point)
 
 
 def _walk(stack: Stack, said: Said, now: datetime) -> Iterator[Piece]:
@@ -154,6 +156,7 @@ def _walk(stack: Stack, said: Said, now: datetime) -> Iterator[Piece]:
         if not wanted.any():
             continue
         values = stack.read(slice(0, len(stack.times)), slice(first, first + len(latitude)), whole)
+        values = leave_fills(values, zero=True)
         valid = np.isfinite(values)
         for row, column in zip(*np.nonzero(wanted & valid.any(axis=0)), strict=True):
             count += 1

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
+from detection.imagery.raster.reading.fills import Record, is_fill
+from monitor.domain.ground import wrap_longitude
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
 
@@ -37,6 +39,8 @@ class Stack:
         rows_kept: rows that the file keeps in one piece: reading a part of it unpacks all.
         adds_up: whether the file says that its values add up from a beginning; None where it does not say it.
         may_add_up: it is called as rain that does.
+        reference_at: the date from which displacements count, where the file says it.
+        reference_point: the place against which they count, where the file says it.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Stack:
     rows_kept: int = 1
     adds_up: bool | None = None
     may_add_up: bool = False
+    reference_at: datetime | None = None
+    reference_point: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no grid, or larger than any that is read."""
@@ -94,12 +100,12 @@ class Stack:
         for first in range(0, len(self.y), many):
             wide, high = np.meshgrid(self.x, self.y[first : first + many])
             longitude, latitude = to_degrees.transform(wide, high)
-            yield first, np.asarray(latitude), np.asarray(longitude)
+            yield first, np.asarray(latitude), _wrap(np.asarray(longitude))
 
     def _project(self, place: StationPlace) -> tuple[float, float]:
         x, y = self._transformer(inverse=False).transform(place.longitude, place.latitude)
-        if self.crs.is_geographic and self.x.max() > 180.0 and x < 0:
-            x += 360.0  # columns from 0 to 360
+        if self.crs.is_geographic:  # columns may count from 0 to 360, or from -360 to 0
+            x = min((x, x + 360.0, x - 360.0), key=lambda one: float(np.abs(self.x - one).min()))
         return float(x), float(y)
 
     def _transformer(self, *, inverse: bool) -> Transformer:
@@ -114,6 +120,38 @@ class Stack:
         if not self.crs.is_geographic:
             return 1.0, 1.0
         return METRES_PER_DEGREE * float(np.cos(np.radians(latitude))), METRES_PER_DEGREE
+
+
+def _wrap(longitude: Array) -> Array:
+    """Longitudes of an array as `wrap_longitude` has each."""
+    beyond = np.abs(longitude) > 180.0
+    if beyond.any():
+        longitude = longitude.copy()
+        longitude[beyond] = [wrap_longitude(float(one)) for one in longitude[beyond]]
+    return longitude
+
+
+def leave_fills(values: Array, *, zero: bool) -> Array:
+    """Values, layers first, without fills that nobody declared: numbers that stand alone, and pixels that never change.
+
+    Args:
+        values: NaN where there is none.
+        zero: a pixel of 0 on all layers is masked; of rain it is dry.
+    """
+    record, valid = Record(), np.isfinite(values)
+    record.feed(values, valid)
+    for fill in record.find_fills():
+        valid &= values != fill
+    first = values[0]
+    still = (values == first).all(axis=0)
+    masked = np.zeros(first.shape, bool)
+    for number in np.unique(first[still]):
+        if is_fill(float(number), zero=zero):
+            masked |= still & (first == number)
+    if len(values) > 1 or not (first == 0).all():  # one date of nothing but 0 is that from which others count
+        valid &= ~masked
+    plain: Array = np.where(valid, values, np.nan)
+    return plain
 
 
 def all_up(steps: Array) -> bool:

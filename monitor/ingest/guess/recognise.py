@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from forecasting.message import TEXT_OF, Template
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rtklib import read_head, read_solution
+from monitor.ingest.files.egms import OWN, is_wide_points
 from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.lines import is_long
 from monitor.ingest.files.readers import LONG, READERS, WIDE
@@ -163,8 +164,10 @@ def _look_at_text(path: Path, text: str) -> Seen:
         return Seen((LONG,)) if not names >= _POINTS else _POINT_ROWS
     if names >= _POINTS:
         return _POINT_ROWS
-    if "pid" in names and any(re.fullmatch(r"\d{8}", name) for name in names):
+    if "pid" in names and OWN & names and any(re.fullmatch(r"\d{8}", name) for name in names):
         return Seen(("egms",))
+    if is_wide_points(sorted(names)):
+        return Seen(("insar-wide",), _POINTS_ASK())
     if is_solution(lines):
         return Seen(("rtklib",))
     return Seen(("gnss",)) if is_positions(path, lines) else _table(path)

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from detection.imagery.footprints.records import AUTO, Box
+from detection.imagery.footprints.records import AUTO, INDEX, Box, explain_unread
 from detection.imagery.scene.products.unpack import strip_suffix
 from forecasting.message import Template, Timestamp, error_text
 from monitor.config.service import ServiceConfig
@@ -243,6 +243,9 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
         if read is not None and not (added or changed or values or withdrawn):
             return f"known since {read.received_at:%Y-%m-%d %H:%M} UTC as {read.name}, nothing new is stored"
         gone = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
+        if answer.model == INDEX and not added:
+            why = explain_unread(answer.warnings)
+            return f"no footprints: {why}; {changed} new or grown by the index, {values} values of places{gone}"
         return f"{added} footprints, {changed} new or grown, {values} values of places{gone}"
     return "waiting: other scenes of the site came in all the time"
 

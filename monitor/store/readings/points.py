@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import cos, fsum, radians
 from typing import Any, Final, NamedTuple
 
@@ -109,9 +109,30 @@ def open_point_set(c: Connection, site: str, name: str, direction: str, unit: st
             f"point set {name!r} of {site} holds {found.unit} along {found.direction}, not {unit} along {direction}: "
             "give another --set"
         )
-    if meta is not None and found.meta is None:  # a set of a version that did not keep it
-        c.execute(update(t.point_set).where(s.id == found.id).values(meta=meta))
+    known = found.meta or {}
+    if meta is not None and set(meta) - set(known):  # a delivery before did not say it
+        c.execute(update(t.point_set).where(s.id == found.id).values(meta={**meta, **known}))
     return int(found.id)
+
+
+def load_reference(c: Connection, set_id: int) -> tuple[datetime | None, str | None]:
+    """The date from which the values of a set count, and the point against which; None where no delivery said it."""
+    meta = c.execute(select(t.point_set.c.meta).where(t.point_set.c.id == set_id)).scalar_one() or {}
+    at = meta.get("reference_at")
+    return None if at is None else datetime.fromisoformat(at), meta.get("reference_point")
+
+
+def load_day_values(c: Connection, points: Mapping[str, int], at: datetime) -> dict[str, float]:
+    """What points have on the day (UTC) of an instant, newest revision, by `pid`; points without it are absent."""
+    o = t.point_observation.c
+    day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    found: dict[int, float] = {}
+    for ids in in_chunks(list(points.values())):
+        rows = select(o.point_id, o.value_raw).where(
+            o.point_id.in_(ids), o.observed_at >= day, o.observed_at < day + timedelta(days=1)
+        )
+        found |= {r.point_id: float(r.value_raw) for r in c.execute(rows.order_by(o.observed_at, o.revision))}
+    return {pid: found[number] for pid, number in points.items() if number in found}
 
 
 def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, Placed]:

@@ -170,7 +170,7 @@ def test_an_area_of_interest_elsewhere(folder, tmp_path, capsys, suffix):
     else:
         ring = [[142.5, 42.7], [142.6, 42.7], [142.6, 42.8], [142.5, 42.7]]
         aoi.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
-    refused(folder, tmp_path / "out", capsys, 4, "nodata", "--aoi", str(aoi))
+    refused(folder, tmp_path / "out", capsys, 4, "does not meet the scene", "--aoi", str(aoi))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"type": "Point", "coordinates": [1, 2]}'])

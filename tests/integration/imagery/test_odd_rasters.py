@@ -95,6 +95,8 @@ def test_areas_are_true_wherever_a_projection_is_used(tmp_path, capsys, drawn, c
     assert ("is not true to scale here" in err) == doubted
     if doubted:
         assert answer["pixel_area_m2"] == pytest.approx(true_m2, rel=1e-4)
+        said = float(re.search(r"lengths are off by \+([\d.]+)%", err)[1])
+        assert said == pytest.approx(100 * (10 / true_m2**0.5 - 1), abs=0.5)  # a conformal map stretches both alike
 
 
 def test_a_zone_far_away_and_pixels_posing_as_metres_are_refused_by_corner(tmp_path, capsys, drawn):
@@ -129,7 +131,7 @@ def test_a_fault_with_one_file_does_not_drop_the_rest(tmp_path, capsys, drawn, m
     monkeypatch.setattr(
         detecting.BandReader,
         "marks_good",
-        property(lambda self: any("good" in p.name for p in self._files)),
+        property(lambda self: any("good" in path.name for path, _ in self._files)),
         raising=False,
     )
     code, answers, err = detect(bad, capsys, str(good))

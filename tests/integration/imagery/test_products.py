@@ -141,6 +141,36 @@ def test_pictures_for_people_are_no_bands(tmp_path):
     }  # fmt: skip
 
 
+NUMBERS_OF_LANDSAT_7 = {"blue": "B1", "green": "B2", "red": "B3", "nir": "B4"}
+
+
+@pytest.mark.parametrize(
+    ("platform", "common", "bands"),
+    [
+        ("LANDSAT_7", True, {"B2": "blue", "B3": "green", "B4": "red", "B8": "nir"}),
+        ("LANDSAT_7", False, None),
+        ("", False, None),
+        ("Sentinel-2A", False, {"B1": "blue", "B2": "green", "B3": "red", "B4": "nir"}),
+        ("Sentinel-2A", True, {"B2": "blue", "B3": "green", "B4": "red", "B8": "nir"}),
+    ],
+)
+def test_a_common_name_says_what_a_band_is_and_a_number_only_of_sentinel_2(tmp_path, platform, common, bands):
+    def number(item):
+        item["properties"] = {"datetime": item["properties"]["datetime"], "platform": platform}
+        assets = {}
+        for key, name in NUMBERS_OF_LANDSAT_7.items():
+            told = [{"name": name, **({"common_name": key} if common else {})}]
+            assets[name] = {**item["assets"][key], "eo:bands": told}
+        item["assets"] = assets
+
+    folder = edit_item(tmp_path, number)
+    if bands is None:
+        with pytest.raises(ManifestError, match="numbers alone, which mean something else on each satellite"):
+            read_scene(folder)
+    else:
+        assert {name: band.path.stem for name, band in read_scene(folder).bands.items()} == bands
+
+
 @pytest.mark.parametrize(("baseline", "offset"), [("05.09", -1000.0), ("02.14", 0.0)])
 def test_an_item_without_offsets_has_that_of_its_baseline(tmp_path, baseline, offset):
     def drop(item):

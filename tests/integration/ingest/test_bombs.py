@@ -33,7 +33,7 @@ from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, RefusedError, SlopewardError
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.files import tables, walled
-from monitor.ingest.files.egms import open_egms
+from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
@@ -157,7 +157,7 @@ def test_an_outline_nested_without_end_is_no_outline(tmp_path, content):
     path = tmp_path / "aoi.geojson"
     path.write_text(content)
     with pytest.raises(AoiError, match="not GeoJSON"):
-        aoi._read_outline(path)
+        aoi.read_outlines(path)
     with pytest.raises(SlopewardError, match="not GeoJSON"):
         review._read_outline(path)
 
@@ -167,7 +167,7 @@ def test_an_outline_of_any_length_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(review, "OUTLINE_BYTES", 1000)
     path = tmp_path / "aoi.geojson"
     path.write_text(json.dumps({"type": "Polygon", "coordinates": [[[0.0, 0.0]] * 500]}))
-    for read, fault in ((aoi._read_outline, AoiError), (review._read_outline, SlopewardError)):
+    for read, fault in ((aoi.read_outlines, AoiError), (review._read_outline, SlopewardError)):
         with pytest.raises(fault, match="more than"):
             read(path)
 
@@ -202,6 +202,11 @@ def read_rows(path):
 
 def read_points(path):
     with open_egms(path, Said(), NOW) as (_, pieces):
+        return sum(1 for _ in pieces)
+
+
+def read_wide_points(path):
+    with open_wide_points(path, Said(point_set="a", direction="up", unit="mm"), NOW) as (_, pieces):
         return sum(1 for _ in pieces)
 
 
@@ -248,6 +253,7 @@ READ = {
     "gnss": (read_gnss, (lambda t: one_line(t, ".neu"),)),
     "rtklib": (read_rtklib, (lambda t: one_line(t, ".pos"),)),
     "egms": (read_points, (lambda t: one_line(t, ".txt"), zipped)),
+    "insar-wide": (read_wide_points, (lambda t: one_line(t, ".txt"), zipped)),
     "grid": (read_stack(open_grid), PIECES), "insar-grid": (read_stack(open_pixels), PIECES),
     "mintpy": (
         read_stack(lambda path, _, now: open_mintpy_points(path, Said(), now)),

@@ -194,6 +194,39 @@ def test_mintpy_counts_metres_towards_the_satellite_at_the_time_of_its_pass(tmp_
         points_of(open_mintpy_points, tmp_path / "radar.h5", direction="up")
 
 
+def test_mintpy_says_from_which_date_and_against_which_point_it_counts(tmp_path):
+    attrs = {"REF_DATE": "20260101", "REF_LAT": "46.2", "REF_LON": "8.9"}
+    declared, _ = points_of(open_mintpy_points, write_mintpy(tmp_path / "a.h5", **attrs))
+    assert declared.reference_at == datetime(2026, 1, 1, 5, 32, 30, tzinfo=UTC)
+    assert declared.reference_point == "46.2, 8.9"
+
+
+@pytest.mark.parametrize("fill", [0.0, -9999.0, 1e20])
+def test_a_pixel_that_never_changes_from_a_fill_is_masked_whatever_the_form(tmp_path, fill):
+    rng = np.random.default_rng(4)
+    values = rng.normal(0, 3, (4, 5, 6))
+    values[:, 1:3, 2:4] = fill
+    for layers in (values, values[1:2]):
+        kept = stacks.leave_fills(layers, zero=True)
+        assert np.isnan(kept[:, 1:3, 2:4]).all()
+        assert np.isfinite(kept).sum() == layers[:, 0].size * 5 - 4 * len(layers)
+    dry = np.zeros((4, 5, 6))
+    assert np.isfinite(stacks.leave_fills(dry, zero=False)).all()
+    assert np.isfinite(stacks.leave_fills(dry[:1], zero=True)).all()  # the date from which all others count
+
+
+@pytest.mark.parametrize(("first", "turn"), [(8.9, 0.0), (8.9, -360.0), (-118.5, 0.0), (-118.5, 360.0)])
+def test_a_longitude_is_a_place_however_it_counts(first, turn):
+    longitudes = first + np.array([0.0, 0.01, 0.02])
+    stack = stacks.Stack(
+        "a", (NOW,), longitudes + turn, np.array([46.21, 46.20]), CRS.from_epsg(4326), "mm",
+        lambda *_: np.zeros((1, 2, 3)),
+    )  # fmt: skip
+    assert stack.find_cells(StationPlace("S", 46.2, first + 0.02), None)[:2] == (slice(1, 2), slice(2, 3))
+    ((_, _, longitude),) = stack.walk_places()
+    assert np.allclose(longitude, [longitudes] * 2)
+
+
 def test_what_is_damaged_or_something_else_is_one_line(tmp_path):
     whole = write_mintpy(tmp_path / "a.h5").read_bytes()
     for k, content in enumerate(

@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import random
 import zipfile
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
@@ -14,15 +17,16 @@ from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.decision import View
 from monitor.errors import ConfigError, RefusedError
-from monitor.ingest.files.egms import open_egms
+from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import Declared, Piece, Said
+from monitor.ingest.guess.recognise import choose_reader
 from monitor.store.alerting.change_feed import News
 from monitor.store.alerting.history import load_news_instants
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.readings.points import load_point_facts
+from monitor.store.readings.points import Point, PointValue, load_point_facts
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from tests.data.site_text import head, series, station
@@ -363,3 +367,71 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
     with database.read() as c:
         assert c.execute(text("SELECT count(*) FROM insar_points")).scalar_one() == 7
     database.close()
+
+
+# ---- the reference from which displacements count ----------------------------------------------------------------
+def deliver(database, values, reference_at, *, point=None, now=NEWEST + 30 * DAY):
+    """One delivery of values of p1 by date, counted from a date."""
+    declared = Declared("moving", "los-towards", "mm", None, reference_at, point)
+    place = Point("p1", 46.0, 8.0)
+    pieces = iter([Piece(place, tuple(PointValue("p1", at, value) for at, value in values.items()))])
+    file = PointsFile(Path("a.nc"), SITE, lambda: now, database, pause=lambda _: None)
+    return read_points(file, nullcontext((declared, pieces)))
+
+
+def stored(database):
+    with database.read() as c:
+        o = t.point_observation.c
+        rows = c.execute(select(o.observed_at, o.value_raw).order_by(o.observed_at, o.revision))
+        return {row.observed_at: row.value_raw for row in rows}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_reference_that_moves_on_is_no_movement(bench, seed):
+    """Whatever dates the deliveries count from: what is stored counts from the first of them."""
+    rng = random.Random(seed)
+    truth = [round(rng.uniform(-500, 500), 2) for _ in DATES]
+    moves = sorted(rng.sample(range(1, 7), 2))
+    for k in range(1, 8):
+        reference = max([0, *(one for one in moves if one < k)])
+        deliver(bench, {DATES[k]: truth[k] - truth[reference]}, DATES[reference])
+    assert stored(bench) == {DATES[k]: pytest.approx(truth[k] - truth[0], abs=1e-6) for k in range(1, 8)}
+    late = deliver(bench, {DATES[7]: truth[7] - truth[moves[1]]}, DATES[moves[1]])
+    assert (late.duplicates, late.revisions) == (1, 0)  # the same again
+
+
+def test_what_cannot_be_tied_waits_and_another_point_is_refused(bench):
+    deliver(bench, {DATES[1]: 1.0}, DATES[0], point="46.2, 8.9")
+    result = deliver(bench, {DATES[5]: 1.0}, DATES[3])
+    assert (result.stored, result.reasons) == (0, {"untied": 1})
+    assert "read the file of that day first" in rejected(bench)["untied"]
+    with pytest.raises(RefusedError, match="another --set"):
+        deliver(bench, {DATES[6]: 1.0}, DATES[0], point="46.3, 8.9")
+
+
+# ---- tables with a column a date ---------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("CODE,LAT,LON,HEIGHT,VEL,D20250101,D20250113,D20250125", "A1,46.0,8.0,812,-3,0.0,-1.5,"),
+        ("lon,lat,v,01-Jan-2025,13-Jan-2025,25-Jan-2025", "8.0,46.0,-3,0.0,-1.5,"),
+        ("id,latitude,longitude,2025-01-01,2025-01-13,2025-01-25", "A1,46.0,8.0,0.0,-1.5,nan"),
+        ("pid,lat,lon,20250101,20250113,20250125", "A1,46.0,-352.0,0.0,-1.5,"),
+    ],
+)
+def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_path, head, row):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{head}\n{row}\n")
+    assert choose_reader(path, ("--set", "--direction", "--unit")) == "insar-wide"
+    with pytest.raises(ConfigError, match="--set, --direction and --unit"):
+        choose_reader(path)
+    with pytest.raises(ConfigError, match="unit and sign are declared"), open_wide_points(path, Said(), NEWEST):
+        pass
+    with open_wide_points(path, DESC, NEWEST) as (declared, pieces):
+        (piece,) = pieces
+    assert (declared.direction, declared.unit) == ("los-towards", "mm")
+    assert (piece.point.latitude, piece.point.longitude) == (46.0, pytest.approx(8.0))
+    assert [(v.observed_at.day, v.value) for v in piece.values] == [(1, 0.0), (13, -1.5)]
+    assert piece.missing == 1
+    with pytest.raises(ConfigError, match="no EGMS product"), open_egms(path, Said(), NEWEST):
+        pass

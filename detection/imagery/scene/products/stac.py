@@ -22,6 +22,8 @@ APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied
 BASELINES: Final = ("s2:processing_baseline", "sentinel:processing_baseline")
 KNOWN: Final = frozenset(BAND_NAMES.values())
 ITEM: Final = "item.json"
+NUMBER: Final = re.compile(r"(?:SR_)?B\d{1,2}A?", re.IGNORECASE)
+PRODUCT_ID: Final = re.compile(r"S2[A-D]?_")
 Scale = tuple[float, float] | None
 """Factor and shift that turn values into reflectance; None where nobody says them."""
 
@@ -52,6 +54,7 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
     bands: dict[str, Any] = {}
     content: dict[str, Any] = {"acquired_at": read_instant(taken, path, "datetime"), "remarks": []}
     scales, nodata, away = set(), set(), []
+    by_number = _is_sentinel(item, properties)
     scales_of: dict[str, set[Scale]] = {}
     for key, asset in assets.items():
         if _is_picture(str(key), asset):
@@ -63,12 +66,17 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
         if (kind := find_mask(str(key))) is not None:
             content.setdefault(kind, file)
             continue
-        for index, (name, scale, empty) in enumerate(_list_bands(str(key), asset, path), 1):
+        for index, (name, scale, empty) in enumerate(_list_bands(str(key), asset, path, by_number), 1):
             scales_of.setdefault(file, set()).add(scale)
             if name in KNOWN and name not in bands:
                 bands[name] = {"file": file, "index": index}
                 scales.add(scale)
                 nodata.add(empty)
+    if not bands and not by_number and any(NUMBER.fullmatch(str(key)) for key in assets):
+        raise ManifestError(
+            f"{path}: its bands have numbers alone, which mean something else on each satellite; give each its "
+            f"eo:common_name, or name [bands] in a scene.toml"
+        )
     if not bands:
         raise ManifestError(
             f"{path}: no band with a known name among the assets that lie beside it"
@@ -157,8 +165,18 @@ def _find_file(asset: object) -> str | None:
     return href.removeprefix("./")
 
 
-def _list_bands(key: str, asset: dict[str, Any], path: Path) -> list[tuple[str, Scale, float | None]]:
-    """Name of each band of an asset, what turns its values into reflectance, and which of them means nothing."""
+def _is_sentinel(item: dict[str, Any], properties: dict[str, Any]) -> bool:
+    """Whether an item says that it is of Sentinel-2, whose numbers of bands are the names by which models ask."""
+    said = " ".join(str(properties.get(key, "")) for key in ("platform", "constellation", "mission")).lower()
+    own = any(str(key).startswith(("s2:", "sentinel:")) for key in properties)
+    return own or "sentinel-2" in said or "sentinel2" in said or bool(PRODUCT_ID.match(str(item.get("id", ""))))
+
+
+def _list_bands(key: str, asset: dict[str, Any], path: Path, by_number: bool) -> list[tuple[str, Scale, float | None]]:
+    """Name of each band of an asset, what turns its values into reflectance, and which of them means nothing.
+
+    A common name says what a band is; a number says it of Sentinel-2 alone (`by_number`).
+    """
     described = asset.get("bands") or asset.get("eo:bands") or [{"name": key}]
     rasters = asset.get("raster:bands") or described
     found = []
@@ -166,8 +184,9 @@ def _list_bands(key: str, asset: dict[str, Any], path: Path) -> list[tuple[str, 
         if not isinstance(band, dict):
             continue
         common = band.get("eo:common_name") or band.get("common_name")
-        names = [name_band(str(one)) for one in (band.get("name"), common, key) if one]
-        name = next((one for one in names if one in KNOWN), names[-1] if names else key)
+        names = [str(one) for one in (common, band.get("name"), key) if one]
+        names = [name_band(one) for one in names if by_number or not NUMBER.fullmatch(one)]
+        name = next((one for one in names if one in KNOWN), names[-1] if names else "")
         raster = rasters[k] if isinstance(rasters, list) and k < len(rasters) and isinstance(rasters[k], dict) else {}
         told = asset | raster  # what all bands of an asset share may stand once (STAC 1.1)
         scale, offset = (told.get(f"raster:{what}", told.get(what)) for what in ("scale", "offset"))

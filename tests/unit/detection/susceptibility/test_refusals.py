@@ -55,7 +55,7 @@ def slides(tmp_path, landscape, shapes, name="few.geojson"):
     return (("slides.geojson", name),)
 
 
-@pytest.mark.parametrize("fill", [-9999.0, 0.0])
+@pytest.mark.parametrize("fill", [-1500.0, 0.0])
 def test_a_fill_that_nobody_declared_is_no_value(study, landscape, tmp_path, fill):
     rows, columns = np.indices((90, 90))
     rain = (1500 + rows + 3 * np.sin(columns)).astype(np.float32)

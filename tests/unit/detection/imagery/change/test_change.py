@@ -18,8 +18,9 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.polygons import find_footprints
 from detection.imagery.raster import overlay
+from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.grid import grid_around
-from detection.imagery.raster.overlay import Layer, burn, shapes_of, slope_deg, spacing_m, window_around
+from detection.imagery.raster.overlay import Layer, burn, shapes_of, window_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.registration import measure_shift
 

@@ -159,6 +159,31 @@ def test_own_geotiffs_with_masks_and_unknown_pixels(tmp_path):
         folder.read(tmp_path, "train").read(0)
 
 
+def test_masks_in_another_code_are_asked_about_and_colours_and_shares_refused(tmp_path):
+    truth = np.zeros((16, 16), np.uint8)
+    truth[4:9, 4:9] = 1
+
+    def read(mask, **said):
+        write_tif(tmp_path / "train/images/a.tif", RNG.integers(1, 4000, (3, 16, 16)).astype(np.uint16))
+        write_tif(tmp_path / "train/masks/a.tif", mask)
+        return folder.read(tmp_path, "train", **said).read(0).mask
+
+    assert (read(truth[None]) == truth).all()
+    with pytest.raises(DataError, match=r"0 and 255 alone\. Is 255 landslide"):
+        read(truth[None] * np.uint8(255))
+    assert (read(truth[None] * np.uint8(255), landslide=255) == truth).all()
+    assert (read(np.stack([truth * np.uint8(7)] * 3), landslide=7) == truth).all()  # grey in three bands
+    for at in range(3):  # whichever colour it is, the first band is not all there is
+        with pytest.raises(DataError, match="3 bands that differ"):
+            read(np.stack([truth * np.uint8(255 * (k == at)) for k in range(3)]), landslide=255)
+    with pytest.raises(DataError, match=r"mask value 0\.6: shares"):
+        read((truth * 0.6)[None].astype("float32"))
+    unknown = truth[None] * np.uint8(255)
+    unknown[0, 12, 12] = 1
+    assert set(np.unique(read(unknown))) == {0, 1, IGNORED}  # beside a 1, 255 is not known
+    assert (read(truth[None] * 0) == 0).all()  # ground without a landslide can be scored
+
+
 def test_absent_and_damaged_data_are_named(tmp_path):
     with pytest.raises(RecipeError, match=r"train\.zip: the recipe's data are absent"):
         landslide4sense.read_png(tmp_path, "train")

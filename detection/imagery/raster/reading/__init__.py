@@ -1,0 +1,1 @@
+"""What comes from outside is made sense of: numbers of rasters with their fills, geometries as outlines."""

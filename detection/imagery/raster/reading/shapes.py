@@ -1,0 +1,122 @@
+"""Geometries from outside become outlines of ground: what is taken, what is not, and what is said of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+POINTS: Final = frozenset({"Point", "MultiPoint"})
+LINES: Final = frozenset({"LineString", "LinearRing", "MultiLineString"})
+AREAS: Final = frozenset({"Polygon", "MultiPolygon"})
+CLOSED_LEAST: Final = 4  # points of a line that closes: a triangle
+
+
+class Taken(NamedTuple):
+    """Outlines in the order of what was given, None where nothing could be made of one; and a sentence on each kind."""
+
+    shapes: NDArray[Any]
+    told: tuple[str, ...]
+
+
+def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) -> Taken:
+    """Make valid outlines of geometries: polygons, those within collections, and lines that close.
+
+    A polygon that crosses itself is mended so that its rings keep their roles: a hole stays a hole.
+
+    Args:
+        given: geometries; None where a feature has none.
+        points: points stay as they are; else they are left out.
+
+    >>> square = shapely.Polygon([(0, 0), (1, 0), (1, 1), (0, 1)])
+    >>> mixed = shapely.GeometryCollection([square, shapely.Point(5, 5)])
+    >>> taken = take_outlines([square, square.exterior, mixed, shapely.Point(0, 0), None])
+    >>> [None if one is None else one.area for one in taken.shapes]
+    [1.0, 1.0, 1.0, None, None]
+    >>> taken.told[0]
+    '2 of 5 geometries are left out: 1 without geometry, 1 Point'
+    """
+    found, left, noted = np.empty(len(given), object), Counter[str](), Counter[str]()
+    for place, one in enumerate(given):
+        if one is None or one.is_empty:
+            left["without geometry"] += 1
+        elif one.geom_type in AREAS or (points and one.geom_type in POINTS):
+            found[place] = one
+        else:
+            parts = [made for part in _flatten(one) if (made := _close(part)) is not None]
+            found[place] = shapely.union_all(parts) if parts else None
+            if not parts:
+                left[one.geom_type] += 1
+            elif one.geom_type in LINES:
+                noted["closed lines are taken as outlines"] += 1
+            if parts and (others := sum(1 for part in _flatten(one) if _close(part) is None)):
+                noted["points or open lines within collections are left out"] += others
+    held = np.array([one is not None for one in found], bool)
+    broken = held.copy()
+    broken[held] = ~shapely.is_valid(found[held])
+    if broken.any():
+        found[broken] = [_keep_areas(one) for one in shapely.make_valid(found[broken], method="structure")]
+        for place in np.flatnonzero(broken).tolist():
+            if found[place] is None:
+                left["without area"] += 1
+    told = []
+    if left:
+        kinds = ", ".join(f"{many:,} {kind}" for kind, many in sorted(left.items(), reverse=True))
+        told.append(f"{sum(left.values()):,} of {len(given):,} geometries are left out: {kinds}")
+    told += [f"{many:,} {what}" for what, many in sorted(noted.items())]
+    return Taken(found, tuple(told))
+
+
+def _flatten(one: Any) -> list[Any]:
+    """The simple geometries of a geometry, however deep collections lie in each other."""
+    if hasattr(one, "geoms"):
+        return [part for own in one.geoms for part in _flatten(own)]
+    return [one]
+
+
+def _close(part: Any) -> Any:
+    """A polygon as it is, a line that closes as its outline; None for anything else."""
+    if part.geom_type == "Polygon" and not part.is_empty:
+        return part if part.is_valid else _keep_areas(shapely.make_valid(part, method="structure"))
+    if part.geom_type in LINES and part.is_closed and len(part.coords) >= CLOSED_LEAST:
+        return _keep_areas(shapely.make_valid(shapely.Polygon(part.coords), method="structure"))
+    return None
+
+
+def _keep_areas(one: Any) -> Any:
+    """What of a geometry has an area; None where nothing has."""
+    parts = [part for part in _flatten(one) if part.geom_type == "Polygon" and not part.is_empty]
+    return shapely.union_all(parts) if parts else None
+
+
+def join_rings(rings: Sequence[NDArray[np.float64]]) -> Any:
+    """One geometry of the rings of a record, whichever way each of them runs: what lies within a ring is its hole.
+
+    Which way a ring runs counts only where two of them overlap and neither holds the other: then one that runs against
+    the clock is a hole that reaches over the rim.
+    """
+    areas = [shapely.make_valid(shapely.Polygon(ring), method="structure") for ring in rings]
+    if len(areas) == 1:
+        return areas[0]
+    size = shapely.area(np.array(areas, object))
+    tree = shapely.STRtree(areas)
+    inner, outer = tree.query(areas, predicate="covered_by")
+    larger = size[outer] > size[inner]  # the same ring twice is one, no hole
+    inner, outer = inner[larger], outer[larger]
+    depth = np.bincount(inner, minlength=len(areas))
+    cut: list[list[Any]] = [[] for _ in areas]
+    for hole in np.flatnonzero(depth % 2):
+        around = outer[inner == hole]
+        cut[int(around[np.argmin(size[around])])].append(areas[hole])
+    ground = set(np.flatnonzero(depth % 2 == 0).tolist())
+    against = np.array([bool(shapely.is_ccw(shapely.LinearRing(ring))) for ring in rings])
+    if not against.all():
+        for one, other in zip(*tree.query(areas, predicate="overlaps"), strict=True):
+            if against[one] and not against[other] and depth[one] == 0:
+                cut[int(other)].append(areas[one])
+                ground.discard(int(one))
+    return shapely.union_all(
+        [areas[k].difference(shapely.union_all(cut[k])) if cut[k] else areas[k] for k in sorted(ground)]
+    )

@@ -1,0 +1,366 @@
+"""What the numbers of a raster mean: the one reader of values of every verb, and what it leaves out.
+
+A value is what the file stores, times its scale, plus its offset, in the unit of the quantity; nothing where a mask,
+an alpha band, nodata or a fill that nobody declared says so. What cannot be meant is refused.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pyproj
+import rasterio
+import rasterio.shutil
+from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, RasterioError
+from rasterio.io import MemoryFile
+from rasterio.warp import transform_bounds
+
+from detection.imagery.errors import BandMissingError, RadiometryError, TruncatedRasterError
+from detection.imagery.raster.areas import slope_deg, spacing_m
+from detection.imagery.raster.grid import Grid, apply_affine
+from detection.imagery.raster.integrity import make_checker
+from detection.imagery.raster.reading.fills import Record
+from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
+
+EMPTY: Final = -99_999.0  # of what is given where something had to be changed
+STRIP_PX: Final = 1 << 21  # looked at at once
+SEEN_MOST: Final = 256
+SLOPE_STRIPS: Final = 16
+SLOPE_ROWS: Final = 256
+STEEPEST_DEG: Final = 60.0
+REACH_PX: Final = 4  # around the ground that is asked for
+METRES: Final = {
+    "m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1000.0, "kilometre": 1000.0,
+    "kilometer": 1000.0, "dm": 0.1, "decimetre": 0.1, "decimeter": 0.1, "cm": 0.01, "centimetre": 0.01,
+    "centimeter": 0.01, "mm": 0.001, "millimetre": 0.001, "millimeter": 0.001, "ft": 0.3048, "foot": 0.3048,
+    "feet": 0.3048, "international foot": 0.3048, "us-ft": 1200 / 3937, "us ft": 1200 / 3937, "ftus": 1200 / 3937,
+    "us survey foot": 1200 / 3937, "us survey feet": 1200 / 3937, "foot_us": 1200 / 3937,
+    "us_survey_foot": 1200 / 3937, "survey foot": 1200 / 3937,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What a band holds.
+
+    Attributes:
+        name: for people, in the plural where that is how one speaks of it.
+        low: no value is less.
+        high: no value is greater.
+        metres: its values are lengths: units of bands and of systems of heights are turned into metres.
+        zero: 0 can be a fill that nobody declared.
+        apart: how far away from all others such a fill lies at least; None: a share of their range.
+        hint: what to do where values lie beyond low and high.
+    """
+
+    name: str
+    low: float = -np.inf
+    high: float = np.inf
+    metres: bool = False
+    zero: bool = False
+    apart: float | None = None
+    hint: str = "declare nodata, scale and unit: gdal_edit.py -a_nodata, -scale, -units"
+
+
+HEIGHT: Final = Quantity("heights", -500.0, 9000.0, metres=True, zero=True, apart=3.0)
+HEIGHT_ERROR: Final = Quantity("errors of heights", 0.0, 9000.0, metres=True)
+COHERENCES: Final = Quantity(
+    "coherences", -0.05, 1.05, hint="bytes of 0 to 255 need gdal_edit.py -scale 0.003921569, per cent -scale 0.01"
+)
+SHARE: Final = Quantity(
+    "probabilities", -1e-6, 1 + 1e-6, hint="what has none is declared as nodata, per cent need gdal_edit.py -scale 0.01"
+)
+PHASE: Final = Quantity("phases", -1e6, 1e6)
+RATE: Final = Quantity("velocities")
+ANGLE: Final = Quantity("angles of incidence", -360.0, 360.0)
+BACKSCATTER: Final = Quantity("backscatter")
+FACTOR: Final = Quantity("values")
+
+
+@contextmanager
+def open_values(
+    path: Path, quantity: Quantity, index: int = 1, *, ground: Grid | None = None, limits: Limits = LIMITS,
+    told: list[str] | None = None, empty: float | None = None,
+) -> Iterator[Any]:  # fmt: skip
+    """Open a raster of which one band is given as values of a quantity; where nothing must be changed, as it is.
+
+    Args:
+        path: the file.
+        quantity: of the band.
+        index: number of the band, from 1.
+        ground: what is looked at for fills and impossible values; None: all of it.
+        limits: see `open_raster`.
+        told: gets one sentence for each kind of what was left out.
+        empty: the number that means nothing, as it is stored, where the file declares none.
+
+    Raises:
+        BandMissingError: no such band.
+        RadiometryError: a scale, a unit or values that cannot be meant.
+        TruncatedRasterError: a block cannot be read.
+    """
+
+    def through(source: Any, stack: ExitStack) -> Any:
+        if not 1 <= index <= source.count:
+            raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
+        made, lines = _restate(source, path, quantity, index, ground, stack, empty)
+        if told is not None:
+            told.extend(line for line in lines if line not in told)
+        return made
+
+    with open_raster(path, limits, through) as source:
+        yield source
+
+
+def _restate(
+    source: Any, path: Path, quantity: Quantity, index: int, ground: Grid | None, stack: ExitStack,
+    empty: float | None,
+) -> tuple[Any, list[str]]:  # fmt: skip
+    scale, offset = _read_scale(source, path, quantity, index)
+    window = left, top, right, bottom = _find_window(source, ground)
+    make_checker(source, path).check(index, left, top, right - left, bottom - top)
+    if source.colorinterp[-1] is ColorInterp.alpha and MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
+        source = _mask_by_alpha(source, stack)  # the driver takes an alpha band of bytes for a mask, and no other
+    stat = path.stat()
+    changed = stat.st_mtime_ns, stat.st_size, stat.st_ino
+    lines, fills = _look(_Look(path.resolve(), changed, index, quantity, window, scale, offset), source)
+    scaled = (scale, offset) != (1.0, 0.0)
+    if empty is not None and source.nodata is None and (scaled or fills):
+        fills = (*fills, empty)
+    for fill in fills:
+        source = _rewrite(source, index, stack, fill=fill)
+    # a mask or an alpha band becomes nodata: not all that warps a raster asks for them
+    flags = source.mask_flag_enums[index - 1]
+    hidden = not fills and MaskFlags.all_valid not in flags and MaskFlags.nodata not in flags
+    if scaled or hidden:
+        source = _rewrite(source, index, stack, scale=scale, offset=offset)
+    return source, lines
+
+
+def _read_scale(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, float]:
+    """By what a stored number is multiplied, and what is added, to be a value in the unit of the quantity."""
+    scale, offset = float(source.scales[index - 1]), float(source.offsets[index - 1])
+    if not (np.isfinite(scale) and np.isfinite(offset) and scale):
+        raise RadiometryError(f"{path}: band {index} has the scale {scale:g} and the offset {offset:g}")
+    if not quantity.metres:
+        return scale, offset
+    factor, unit = _find_metres(source, path, quantity, index)
+    if factor not in {1.0, scale}:
+        return scale * factor, offset * factor
+    if factor == scale != 1:
+        raise RadiometryError(
+            f"{path}: band {index} has both the scale {scale:g} and the unit {unit!r}: nobody can say whether its "
+            f"numbers count once or twice; keep one of them: gdal_edit.py -scale 1 or -units m"
+        )
+    return scale, offset
+
+
+def _find_metres(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, str]:
+    """Metres of the unit of a band, as it says or its system of heights does; metres where both are mute."""
+    said = (source.units[index - 1] or "").strip()
+    if said:
+        factor = METRES.get(" ".join(said.lower().replace(".", "").split()))
+        if factor is None:
+            raise RadiometryError(f"{path}: {quantity.name} in {said!r}; expected m, km, dm, cm, mm, ft or us-ft")
+        return factor, said
+    if source.crs is None:
+        return 1.0, ""
+    try:
+        crs = pyproj.CRS(source.crs.to_wkt())
+    except (CRSError, ProjError):
+        return 1.0, ""
+    parts = crs.sub_crs_list
+    if len(parts) == 2 and parts[1].axis_info:
+        axis = parts[1].axis_info[0]
+        return float(axis.unit_conversion_factor), str(axis.unit_name)
+    if len(crs.axis_info) == 3:
+        return float(crs.axis_info[2].unit_conversion_factor), str(crs.axis_info[2].unit_name)
+    flat = crs.axis_info[0] if crs.is_projected and crs.axis_info else None
+    if flat is not None and abs(flat.unit_conversion_factor - 1) > 1e-9:
+        raise RadiometryError(
+            f"{path}: x and y are in units of {flat.unit_conversion_factor:.4f} m, the unit of {quantity.name} is not "
+            "said; write it into the file: gdal_edit.py -units m, ft or us-ft"
+        )
+    return 1.0, ""
+
+
+def _find_window(source: Any, ground: Grid | None) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what lies below a grid; all of it where nobody can tell."""
+    whole = (0, 0, source.width, source.height)
+    if ground is None or not ground.placed or source.crs is None or source.transform.is_identity:
+        return whole
+    xs, ys = ground.to_crs(np.array([0, ground.width, ground.width, 0]), np.array([0, 0, ground.height, ground.height]))
+    try:
+        bounds = transform_bounds(ground.crs_wkt, source.crs, min(xs), min(ys), max(xs), max(ys))
+    except (RasterioError, CRSError):
+        return whole
+    if not np.isfinite(bounds).all():
+        return whole
+    corners = [apply_affine(~source.transform, x, y) for x in bounds[::2] for y in bounds[1::2]]
+    columns, rows = zip(*corners, strict=True)
+    left, top = max(0, int(min(columns)) - REACH_PX), max(0, int(min(rows)) - REACH_PX)
+    right, bottom = min(source.width, int(max(columns)) + REACH_PX), min(source.height, int(max(rows)) + REACH_PX)
+    return (left, top, right, bottom) if left < right and top < bottom else whole
+
+
+class _Look(NamedTuple):
+    """What is looked at: the key under which it is remembered."""
+
+    path: Path
+    changed: tuple[int, int, int]
+    band: int
+    quantity: Quantity
+    window: tuple[int, int, int, int]
+    scale: float
+    offset: float
+
+
+_SEEN: Final[dict[_Look, tuple[list[str], tuple[float, ...]]]] = {}  # in this process; a file is opened again and again
+
+
+def _look(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
+    """What is said of a band, and its fills that nobody declared, as they are stored."""
+    if source.driver == "VRT":  # its own file says nothing of changes in those that it is made of
+        return _look_through(asked, source)
+    if asked not in _SEEN:
+        if len(_SEEN) >= SEEN_MOST:
+            _SEEN.pop(next(iter(_SEEN)))
+        _SEEN[asked] = _look_through(asked, source)
+    return _SEEN[asked]
+
+
+def _look_through(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
+    path, quantity = asked.path, asked.quantity
+    record, slopes, holed = Record(zero=quantity.zero), [], False
+    boxes = _list_boxes(asked.window)
+    sloping = set(np.linspace(0, len(boxes) - 1, min(SLOPE_STRIPS, len(boxes))).astype(int).tolist())
+    for number, box in enumerate(boxes):
+        values, valid = _read(source, path, asked.band, box)
+        if values.dtype.kind == "f":
+            numbers = np.isfinite(values)
+            holed |= bool((valid & ~numbers).any())
+            valid &= numbers
+        record.feed(values, valid)
+        if quantity is HEIGHT and number in sloping and record.low <= record.high:
+            values, valid = values[:SLOPE_ROWS].astype(np.float64), valid[:SLOPE_ROWS]
+            valid &= (values >= record.low) & (values <= record.high)
+            slopes.append(_slopes(source, values * asked.scale + asked.offset, valid, box))
+    fills = record.find_fills(None if quantity.apart is None else quantity.apart / abs(asked.scale))
+    _check_range(record, asked, path)
+    steep = np.concatenate(slopes) if slopes else np.empty(0)
+    if steep.size and float(np.median(steep)) > STEEPEST_DEG:
+        raise RadiometryError(
+            f"{path}: half of the ground is steeper than {np.median(steep):.0f} degrees: are these heights in metres? "
+            f"{quantity.hint}"
+        )
+    lines = [
+        f"{path.name}: {many:,} pixels of band {asked.band} have {fill:g}, which stands alone among its "
+        f"{quantity.name}: taken as nodata, which the file does not declare"
+        for fill, many in fills.items()
+    ]
+    # what is no number takes its neighbours along where a raster is warped, what is nodata does not
+    return lines, (*fills, np.nan) if holed else tuple(fills)
+
+
+def _list_boxes(window: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
+    left, top, right, bottom = window
+    rows = max(1, STRIP_PX // (right - left))
+    return [(left, row, right, min(bottom, row + rows)) for row in range(top, bottom, rows)]
+
+
+def _read(
+    source: Any, path: Path, index: int, box: tuple[int, int, int, int]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    left, top, right, bottom = box
+    window = ((top, bottom), (left, right))
+    try:
+        values = source.read(index, window=window)
+        valid = source.read_masks(index, window=window) > 0
+    except RasterioError:
+        raise TruncatedRasterError(f"{path}: a block from row {top} on cannot be read") from None
+    return values, valid
+
+
+def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: tuple[int, ...]) -> NDArray[Any]:
+    """Slopes of a part of a surface, degrees; none where it has no place."""
+    if source.crs is None or source.transform.is_identity or not valid.any():
+        return np.empty(0)
+    try:
+        grid = Grid(source.transform, source.crs.to_wkt(), source.width, source.height)
+        spacing = spacing_m(grid, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    except (CRSError, ProjError):  # a local system, which only a site can place
+        return np.empty(0)
+    if not np.isfinite(spacing).all() or not min(spacing) > 0:
+        return np.empty(0)
+    found = slope_deg(heights, valid, spacing)
+    return np.asarray(found[np.isfinite(found)])
+
+
+def _check_range(record: Record, asked: _Look, path: Path) -> None:
+    if record.low > record.high:
+        return
+    quantity = asked.quantity
+    low, high = sorted(one * asked.scale + asked.offset for one in (record.low, record.high))
+    if low < quantity.low or high > quantity.high:
+        raise RadiometryError(
+            f"{path}: {quantity.name} from {low:,.6g} to {high:,.6g}: possible are {quantity.low:,.3g} to "
+            f"{quantity.high:,.3g}; {quantity.hint}"
+        )
+
+
+def _mask_by_alpha(source: Any, stack: ExitStack) -> Any:
+    """The same raster with its last band as the mask of all others."""
+    tree = _copy_tree(source, stack)
+    mask = ET.SubElement(ET.SubElement(tree, "MaskBand"), "VRTRasterBand", dataType="Byte")
+    part = ET.SubElement(mask, "SimpleSource")
+    ET.SubElement(part, "SourceFilename", relativeToVRT="0").text = str(source.name)
+    ET.SubElement(part, "SourceBand").text = str(source.count)
+    return _open_tree(tree, stack)
+
+
+def _copy_tree(source: Any, stack: ExitStack) -> ET.Element:
+    """A raster as GDAL describes it, without its mask."""
+    plain = stack.enter_context(MemoryFile(ext=".vrt"))
+    rasterio.shutil.copy(source, plain.name, driver="VRT")
+    tree = ET.fromstring(bytes(plain.getbuffer()))  # noqa: S314 - GDAL wrote it
+    for mask in tree.findall("MaskBand"):
+        tree.remove(mask)
+    return tree
+
+
+def _open_tree(tree: ET.Element, stack: ExitStack) -> Any:
+    held = stack.enter_context(MemoryFile(ET.tostring(tree), ext=".vrt"))
+    return stack.enter_context(rasterio.open(held.name, driver="VRT"))
+
+
+_PARTS: Final = frozenset({"SimpleSource", "ComplexSource"})  # of a band as GDAL writes it
+_GIVEN: Final = _PARTS | {"Scale", "Offset", "UnitType", "NoDataValue", "ColorInterp"}
+
+
+def _rewrite(
+    source: Any, index: int, stack: ExitStack, *, scale: float = 1.0, offset: float = 0.0, fill: float | None = None
+) -> Any:
+    """The same raster with one band times a scale, plus an offset, and without a fill; `EMPTY` is its nodata."""
+    tree = _copy_tree(source, stack)
+    for number, band in enumerate(tree.findall("VRTRasterBand"), start=1):
+        changed = number == index
+        gone = _GIVEN if changed else _PARTS
+        for one in [child for child in band if child.tag in gone]:
+            band.remove(one)
+        part = ET.SubElement(band, "ComplexSource")
+        ET.SubElement(part, "SourceFilename", relativeToVRT="0").text = str(source.name)
+        ET.SubElement(part, "SourceBand").text = str(number)
+        if changed:
+            wide = source.dtypes[index - 1] in {"float64", "int32", "uint32", "int64", "uint64"}
+            band.set("dataType", "Float64" if wide else "Float32")
+            ET.SubElement(band, "NoDataValue").text = repr(EMPTY)
+            said = {"UseMaskBand": "true", "ScaleOffset": repr(offset), "ScaleRatio": repr(scale)}
+            for name, text in (said if fill is None else said | {"NODATA": repr(fill)}).items():
+                ET.SubElement(part, name).text = text
+    return _open_tree(tree, stack)

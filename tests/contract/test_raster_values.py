@@ -1,0 +1,338 @@
+"""Every reader of the numbers of a raster gives the same values, however a file stores them and hides its holes."""
+
+import re
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
+
+from detection.imagery.change.surface import subtract
+from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.prior import describe_prior
+from detection.imagery.insar.interferogram import invert
+from detection.imagery.insar.stack import read_stack
+from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.height_tiles import join_tiles
+from detection.imagery.raster.overlay import Layer
+from detection.imagery.raster.reading import values as reading
+from detection.imagery.raster.reading.values import BACKSCATTER, COHERENCES, FACTOR, HEIGHT, PHASE, RATE, SHARE
+from detection.imagery.raster.terrain import open_terrain
+from detection.imagery.scene.reader import BandReader
+from detection.imagery.tiles.relief import draw_relief
+from monitor.ingest.files.reader import Said, StationPlace
+from monitor.ingest.grids.read import open_grid, open_pixels
+
+ROOT = Path(__file__).parents[2]
+SIDE = 40
+AT = Affine(10, 0, 500_000, 0, -10, 5_100_000)
+WKT = pyproj.CRS("EPSG:32632").to_wkt()
+GRID = Grid(AT, WKT, SIDE, SIDE)
+SHIFTED = Grid(Affine(10, 0, 500_034, 0, -10, 5_099_974), WKT, SIDE - 8, SIDE - 8)
+Y, X = np.mgrid[:SIDE, :SIDE]
+HOLE = np.zeros((SIDE, SIDE), bool)
+HOLE[25:29, 12:20] = True
+# Steps of 0.01 or 0.0001 that every way of storing can hold.
+RECORDS = MappingProxyType({
+    HEIGHT: np.round(400 + 2.0 * X + 0.5 * Y + 3 * np.sin(X / 4), 1),
+    COHERENCES: np.round(0.2 + 0.6 * X / SIDE, 2),
+    SHARE: np.round(0.1 + 0.7 * Y / SIDE, 2),
+    PHASE: np.round(2 * np.sin(X / 7) + 0.05 * Y + 0.01, 2),
+    RATE: np.round(2 * np.sin(X * 3.1 + Y * 1.7) - 25.0 * ((X > 10) & (X < 20) & (Y > 5) & (Y < 15)) + 0.01, 2),
+    BACKSCATTER: np.round(-9 - 3 * np.sin(X / 3) - 0.05 * Y, 2),
+    FACTOR: np.round(100 + 5.0 * X - Y, 2),
+})  # fmt: skip
+
+
+def write(path, layers, *, hide=None, nodata=None, dtype="float32", scale=1.0, offset=0.0, unit="", extra=None):
+    layers = layers[None] if layers.ndim == 2 else layers
+    count = len(layers) + (extra == "alpha")
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", driver="GTiff", width=layers.shape[2], height=layers.shape[1], count=count,
+                      dtype=dtype, crs="EPSG:32632", transform=AT, nodata=nodata) as out,
+    ):  # fmt: skip
+        if extra == "alpha":
+            out.colorinterp = (*[ColorInterp.gray] * len(layers), ColorInterp.alpha)
+        stored = layers if hide is None else np.where(HOLE, hide, layers)
+        for band, one in enumerate(stored, 1):
+            out.write(one.astype(dtype), band)
+        if extra == "alpha":
+            out.write(np.where(HOLE, 0, 255).astype(dtype), count)
+        if extra == "mask":
+            out.write_mask(~HOLE)
+        out.scales, out.offsets = (scale,) * count, (offset,) * count
+        out.units = (unit,) * count
+    return path
+
+
+def in_steps(v, how):
+    middle = float(np.round(v.mean()))
+    stored = np.round((v - (middle if "offset" in how else 0)) * 100)
+    return stored, {"scale": 0.01, "offset": middle if "offset" in how else 0.0}
+
+
+def scaled(path, v, hide, *how, nodata=None):
+    stored, said = in_steps(v, how)
+    return write(path, stored, hide=hide, nodata=nodata, dtype="int32", **said)
+
+
+# name -> writes a record with a hole under a file of one band
+TRAPS = MappingProxyType({
+    "declared": lambda p, v: write(p, v, hide=-9999, nodata=-9999),
+    "not a number": lambda p, v: write(p, v, hide=np.nan),
+    "nines": lambda p, v: write(p, v, hide=-9999),
+    "16 bits": lambda p, v: write(p, v, hide=-32767),
+    "least float": lambda p, v: write(p, v, hide=np.finfo("float32").min),
+    "scaled": lambda p, v: scaled(p, v, -2147483648, nodata=-2147483648),
+    "scaled and shifted": lambda p, v: scaled(p, v, -2147483648, "offset", nodata=-2147483648),
+    "scaled, nothing declared": lambda p, v: scaled(p, v, 2147483647),
+    "masked": lambda p, v: write(p, v, hide=7, extra="mask"),
+    "alpha": lambda p, v: write(p, v, hide=7, extra="alpha"),
+    "alpha, scaled": lambda p, v: write(p, np.round(v * 100), hide=7, dtype="int32", scale=0.01, extra="alpha"),
+})  # fmt: skip
+OF_HEIGHTS = MappingProxyType({
+    "zero": lambda p, v: write(p, v, hide=0),
+    "feet": lambda p, v: write(p, v / 0.3048, hide=-9999, nodata=-9999, dtype="float64", unit="ft"),
+    "feet, nothing declared": lambda p, v: write(p, v / 0.3048, hide=-9999, dtype="float64", unit="US survey foot"),
+    "km": lambda p, v: write(p, v / 1000, hide=-9999, nodata=-9999, dtype="float64", unit="km"),
+    "dm": lambda p, v: write(p, np.round(v * 10), hide=-9999, dtype="int16", unit="dm"),
+    "cm": lambda p, v: write(p, np.round(v * 100), hide=-9999, nodata=-9999, dtype="int32", unit="cm"),
+})  # fmt: skip
+STANDARD = "declared"
+
+
+# ---- readers: a raster and a folder -> figures that must not depend on how it is stored -----------------------------
+
+
+def by_layer(quantity, grid):
+    def read(path, _):
+        with Layer(path, grid, quantity=quantity) as layer:
+            values, valid = layer.read(0, 0, grid.width, grid.height)
+        return np.where(valid, values, np.nan)
+
+    return read
+
+
+def by_dod(path, folder):
+    older = write(folder / "older.tif", RECORDS[HEIGHT] + 3.0 * ((X > 5) & (X < 11) & (Y > 5) & (Y < 11)))
+    found = subtract(older, path)
+    return np.array([found.loss.volume_m3, found.compared_share])
+
+
+def by_terrain(path, folder):
+    with open_terrain(path, GRID, folder) as terrain:
+        fields, known = terrain.read(0, 0, SIDE, SIDE)
+    return np.where(known, np.stack([fields["dem"], fields["slope"]]), np.nan)
+
+
+def by_tiles(path, folder):
+    join_tiles(path, GRID, folder / "joined.tif")
+    with rasterio.open(folder / "joined.tif") as joined:
+        return np.ma.filled(joined.read(1, masked=True).astype(float), np.nan)
+
+
+def by_relief(path, folder):
+    tiles = draw_relief(path, folder / "relief.pmtiles")
+    return np.array([tiles.tiles, (folder / "relief.pmtiles").stat().st_size > 0])
+
+
+def by_bands(name):
+    def read(path, _):
+        with BandReader({name: (path, 1)}) as reader:
+            values, valid = reader.read(0, 0, SIDE, SIDE)
+        return np.where(valid, values[0], np.nan)
+
+    return read
+
+
+def by_velocity(path, _):
+    found = measure_velocity(VelocityAsked(files=(path,), component="up", factor=1.0, minimum_area_m2=1000.0))
+    return np.array([found.valid_share, *(zone.mean_mm_per_year for zone in found.zones)])
+
+
+def by_rates(role):
+    def read(path, folder):
+        lines = ["wavelength_m = 0.0555", ""]
+        for number, days in enumerate(("2024-01-01 2024-01-13", "2024-01-13 2024-01-25", "2024-01-01 2024-01-25")):
+            first, second = days.split()
+            phase, coherence = folder / f"p{number}.tif", folder / f"c{number}.tif"
+            write(phase, RECORDS[PHASE] * (1 + (number == 2)))
+            write(coherence, RECORDS[COHERENCES] * 0 + 0.8)
+            both = {"unwrapped": phase.name, "coherence": coherence.name}
+            both[role] = path.name
+            lines += ["[[pair]]", f"from = {first}", f"to = {second}"]
+            lines += [f'{key} = "{name}"' for key, name in both.items() if role == "coherence" or key == "unwrapped"]
+        (folder / "stack.toml").write_text("\n".join(lines))
+        return invert(read_stack(folder), coherence_least=0.0).rate_mm_per_year
+
+    return read
+
+
+def by_prior(path, _):
+    describe_prior(path)
+    return np.zeros(1)
+
+
+def by_pixels(path, _):
+    from datetime import UTC, datetime
+
+    said = Said(point_set="a", direction="up", unit="mm")
+    with open_pixels(path, said, datetime(2030, 1, 1, tzinfo=UTC)) as (_, pieces):
+        found = {piece.point.pid: piece.values[0].value for piece in pieces}
+    return np.array([v for _, v in sorted(found.items())])
+
+
+def by_station(path, _):
+    said = Said(quantity="rain", unit="mm", places=(StationPlace("S", 46.0507, 9.0020),), window_m=300.0)
+    with open_grid(path, said) as lines:
+        return np.array([row["value"] for line in lines for row, _ in line.rows])
+
+
+READERS = MappingProxyType({
+    "layer of heights": (HEIGHT, by_layer(HEIGHT, GRID)),
+    "layer of heights, warped": (HEIGHT, by_layer(HEIGHT, SHIFTED)),
+    "dod": (HEIGHT, by_dod),
+    "terrain": (HEIGHT, by_terrain),
+    "tiles of heights": (HEIGHT, by_tiles),
+    "relief": (HEIGHT, by_relief),
+    "band dem": (HEIGHT, by_bands("dem")),
+    "band prior": (SHARE, by_bands("prior")),
+    "prior": (SHARE, by_prior),
+    "velocity": (RATE, by_velocity),
+    "rates, phase": (PHASE, by_rates("unwrapped")),
+    "rates, coherence": (COHERENCES, by_rates("coherence")),
+    "layer of coherence, warped": (COHERENCES, by_layer(COHERENCES, SHIFTED)),
+    "radar": (BACKSCATTER, by_layer(BACKSCATTER, GRID)),
+    "factor": (FACTOR, by_layer(FACTOR, GRID)),
+    "factor, warped": (FACTOR, by_layer(FACTOR, SHIFTED)),
+    "pixels": (FACTOR, by_pixels),
+    "cells at a station": (FACTOR, by_station),
+})  # fmt: skip
+DATED = "a_20240105.tif"  # a grid needs a date in its name
+WITHOUT_ALPHA = {"pixels", "cells at a station"}  # a band per instant, each with its date
+
+
+def cases():
+    for name, (quantity, read) in READERS.items():
+        traps = {**TRAPS, **(OF_HEIGHTS if quantity is HEIGHT else {})}
+        for trap, how in traps.items():
+            if trap != STANDARD and not (name in WITHOUT_ALPHA and "alpha" in trap):
+                yield pytest.param(quantity, read, how, id=f"{name}-{trap}")
+
+
+@pytest.mark.parametrize(("quantity", "read", "trap"), list(cases()))
+def test_a_value_does_not_depend_on_how_it_is_stored(tmp_path, quantity, read, trap):
+    found = []
+    for folder, how in ((tmp_path / "a", TRAPS[STANDARD]), (tmp_path / "b", trap)):
+        folder.mkdir()
+        path = folder / DATED
+        how(path, RECORDS[quantity])
+        found.append(read(path, folder))
+    assert np.allclose(found[0], found[1], rtol=0.02, atol=0.06, equal_nan=True), found
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_walk_can_fail(tmp_path, name):
+    """The hole is seen: without it the figures are others."""
+    quantity, read = READERS[name]
+    if name in {"prior", "relief", "cells at a station", "rates, phase", "rates, coherence"}:
+        return  # which say nothing of where values lie, or lay several dates over each other
+    found = []
+    for folder, hide in ((tmp_path / "a", -9999), (tmp_path / "b", None)):
+        folder.mkdir()
+        found.append(read(write(folder / DATED, RECORDS[quantity], hide=hide, nodata=-9999), folder))
+    assert found[0].shape != found[1].shape or not np.allclose(*found, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "shift"),
+    [("layer of heights", 1, 9000), ("dod", 1, -1500), ("terrain", 100, 0), ("tiles of heights", 1, 1e5),
+     ("relief", -10, 0), ("band dem", 40, 0), ("band prior", 100, 0), ("prior", 255, 0), ("rates, coherence", 255, 0),
+     ("layer of coherence, warped", 100, 0), ("velocity", 1e8, 0)],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_one_line(tmp_path, name, factor, shift):
+    quantity, read = READERS[name]
+    path = write(tmp_path / DATED, RECORDS[quantity] * factor + shift)
+    with pytest.raises(ImageryError) as refused:
+        read(path, tmp_path)
+    assert "\n" not in str(refused.value)
+    assert re.search(r"from .* to |cannot be|is the unit right", str(refused.value))
+
+
+def test_slopes_of_another_unit_are_refused_and_so_are_units_that_nobody_knows(tmp_path):
+    steep = write(tmp_path / "steep.tif", RECORDS[HEIGHT] * 13)
+    with pytest.raises(ImageryError, match="steeper than"):
+        by_terrain(steep, tmp_path)
+    with pytest.raises(ImageryError, match="'degree'; expected m, km"):
+        by_tiles(write(tmp_path / "unit.tif", RECORDS[HEIGHT], unit="degree"), tmp_path)
+    with pytest.raises(ImageryError, match=r"both the scale 0\.01 and the unit 'cm'"):
+        by_tiles(write(tmp_path / "twice.tif", RECORDS[HEIGHT], unit="cm", scale=0.01), tmp_path)
+
+
+def test_what_is_left_out_is_counted_and_said(tmp_path):
+    write(tmp_path / "a.tif", RECORDS[HEIGHT], hide=-9999)
+    with Layer(tmp_path / "a.tif", GRID, quantity=HEIGHT) as layer:
+        (line,) = layer.told
+    assert line.startswith("a.tif: 32 pixels of band 1 have -9999, which stands alone among its heights")
+    assert "nodata" in line
+    found = subtract(write(tmp_path / "b.tif", RECORDS[HEIGHT]), tmp_path / "a.tif")
+    assert any("32 pixels of band 1 have -9999" in line for line in found.warnings)
+
+
+def test_sea_and_a_cliff_of_true_heights_stay(tmp_path):
+    sea = np.maximum(0.0, RECORDS[HEIGHT] - 430)
+    with Layer(write(tmp_path / "sea.tif", sea), GRID, quantity=HEIGHT) as layer:
+        assert layer.read(0, 0, SIDE, SIDE)[1].all()
+        assert layer.told == []
+
+
+def test_every_quantity_has_its_reader_in_the_walk():
+    made = {one for one in vars(reading).values() if isinstance(one, reading.Quantity)}
+    beside = {reading.HEIGHT_ERROR, reading.ANGLE}  # go with heights and backscatter, by the same `Layer`
+    assert made - beside == {quantity for quantity, _ in READERS.values()}
+
+
+# Files that open rasters by themselves, each with the reason why it needs no quantity.
+PLAIN = MappingProxyType({
+    "detection/imagery/raster": "the readers themselves",
+    "detection/imagery/scene/reader.py": "numbers of a picture, whose units `radiometry` finds out; others by quantity",
+    "detection/imagery/scene/scene.py": "headers",
+    "detection/imagery/footprints/preview.py": "a picture for people",
+    "detection/imagery/footprints/scene_tiles.py": "a picture for people",
+    "detection/imagery/footprints/doubt.py": "kept probabilities of our own",
+    "detection/imagery/footprints/places.py": "kept probabilities of our own, and ratios of a picture",
+    "detection/imagery/change/compare.py": "kept probabilities of our own",
+    "detection/imagery/change/by_index.py": "kept probabilities of our own",
+    "detection/imagery/change/guards.py": "numbers of a picture",
+    "detection/imagery/change/histogram_match.py": "numbers of a picture",
+    "detection/imagery/change/picture.py": "a map of our own",
+    "detection/imagery/change/radar_outputs.py": "a map of our own",
+    "detection/imagery/change/radar.py": "marks and masks; images by quantity",
+    "detection/imagery/change/tracking.py": "numbers of a picture, and a mask",
+    "detection/imagery/change/surface.py": "a mask of stable ground; heights by quantity",
+    "detection/imagery/insar/interferogram.py": "which phases are exactly 0; values by quantity",
+    "detection/imagery/data/folder.py": "labelled patches",
+    "detection/susceptibility/picture.py": "a map of our own",
+    "detection/susceptibility/sampling.py": "the mask of an area",
+    "detection/clouds/distance.py": "a mask of stable ground",
+    "monitor/ingest/grids/geotiff.py": "all bands of a stack at once, each by its scale; fills as of all grids",
+})  # fmt: skip
+
+
+def test_whoever_opens_a_raster_says_what_its_numbers_are():
+    opens = re.compile(r"open_raster\(|rasterio\.open\(|\bLayer\((?!ExitStack)")
+    found = set()
+    for root in ("detection", "monitor"):
+        for path in (ROOT / root).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            plain = [call for call in opens.finditer(text) if "quantity" not in text[call.start() : call.start() + 110]]
+            name = path.relative_to(ROOT).as_posix()
+            if plain and not any(name.startswith(known) for known in PLAIN):
+                found.add(name)
+    assert not found, f"read numbers without a quantity: {sorted(found)}"
