@@ -11,8 +11,13 @@ from forecasting.evaluation.resampling import block_bootstrap
 from forecasting.metrics import inside, pinball, winkler
 from forecasting.serving.quantiles import NORMAL, QUANTILES
 
-RNG = np.random.default_rng(5)
-MEAN, SIGMA, SEEN = RNG.normal(size=300), RNG.uniform(0.5, 3.0, 300), RNG.normal(size=300) * 2.0
+
+def _rng(seed):
+    """Every test draws for itself: whatever ran before, it draws the same."""
+    return np.random.default_rng(seed)
+
+
+MEAN, SIGMA, SEEN = _rng(1).normal(size=300), _rng(2).uniform(0.5, 3.0, 300), _rng(3).normal(size=300) * 2.0
 FANS = MEAN[:, None] + SIGMA[:, None] * NORMAL
 
 
@@ -26,7 +31,7 @@ def test_the_crps_of_a_normal_fan_is_the_closed_form():
 
 def test_the_crps_of_a_lopsided_fan_is_the_mean_distance_of_its_draws():
     fan = np.array([-1.0, 0.0, 1.0, 6.0, 11.0])
-    drawn = np.sort(np.interp(RNG.normal(size=200_000), NORMAL, fan))  # E|X - y| - E|X - X'| / 2, tails left out
+    drawn = np.sort(np.interp(_rng(29).normal(size=200_000), NORMAL, fan))  # E|X - y| - E|X - X'| / 2, tails left out
     n = drawn.size
     spread = 2.0 * (drawn * (2 * np.arange(1, n + 1) - n - 1)).sum() / n**2
     for seen in (-2.0, 1.5, 8.0):
@@ -39,9 +44,9 @@ def test_the_pit_is_the_distribution_of_the_fan_and_even_where_fans_are_honest()
     from scipy import stats  # half a second: not for every worker
 
     assert pit(FANS, SEEN) == pytest.approx(stats.norm.cdf(SEEN, MEAN, SIGMA), abs=1e-6)
-    honest = pit(FANS, MEAN + SIGMA * RNG.normal(size=300))
+    honest = pit(FANS, MEAN + SIGMA * _rng(42).normal(size=300))
     assert stats.kstest(honest, "uniform").pvalue > 0.01
-    assert stats.kstest(pit(FANS, MEAN + 2 * SIGMA * RNG.normal(size=300)), "uniform").pvalue < 1e-6
+    assert stats.kstest(pit(FANS, MEAN + 2 * SIGMA * _rng(44).normal(size=300)), "uniform").pvalue < 1e-6
     flat = np.zeros(5)
     assert [float(pit(flat, np.array(y))) for y in (-1.0, 1.0)] == [0.0, 1.0]
     assert 0.0 < float(pit(flat, np.array(0.0))) < 1.0
@@ -70,7 +75,7 @@ def test_rolling_coverage_finds_the_lapse():
 def test_block_bootstrap_of_independent_scores_is_that_of_scipy():
     from scipy import stats  # half a second: not for every worker
 
-    scores = RNG.exponential(size=400)
+    scores = _rng(73).exponential(size=400)
     theirs = stats.bootstrap(
         (scores,), np.mean, method="percentile", n_resamples=2000, random_state=np.random.default_rng(0)
     )
@@ -80,7 +85,7 @@ def test_block_bootstrap_of_independent_scores_is_that_of_scipy():
 
 
 def test_block_bootstrap_draws_the_same_in_any_parts_and_never_all_at_once(monkeypatch):
-    scores = RNG.normal(size=1500)
+    scores = _rng(83).normal(size=1500)
     tracemalloc.start()
     whole = block_bootstrap(scores, 1, draws=20_000)
     _, peak_bytes = tracemalloc.get_traced_memory()
@@ -93,7 +98,7 @@ def test_block_bootstrap_draws_the_same_in_any_parts_and_never_all_at_once(monke
 
 def test_block_bootstrap_knows_that_neighbours_are_alike():
     rho, n = 0.7, 4000
-    noise = RNG.normal(size=n)
+    noise = _rng(96).normal(size=n)
     scores = np.empty(n)
     scores[0] = noise[0]
     for i in range(1, n):
