@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from detection.anomaly.records import DetectorTraining
-from detection.anomaly.registry import FANS, list_detectors
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
+from detection.anomaly.registry import list_detectors
 from forecasting.data.kinds import tell_drivers
 from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED
@@ -21,7 +21,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
-from monitor.jobs.anomaly_proof import is_untested, keep_test, prove_fans
+from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.drivers import Driving, load_driving
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
@@ -59,7 +59,6 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             reason = _why_train(c, site, kind, now) if task == "forecast" else _why_count(c, site, kind, now)
         if reason is not None:
             parts.append(f"{kind}: {train_one(db, config, site, task, kind, now, reason=reason, clock=clock)}")
-    parts += [told for d in site.anomaly.detectors if d in FANS and (told := _test_again(db, site, d, clock()))]
     return "; ".join(parts) or "nothing to train"
 
 
@@ -89,15 +88,6 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
     if is_untested(c, site, detector, now):
         return "no test of what serves is stored, and anomalies count for the level here"
     return why_stale(active, site.anomaly, site.watched_step_s or 0.0)
-
-
-def _test_again(db: Database, site: Site, detector: str, now: datetime) -> str:
-    """Test a detector that learns nothing, where its test is missing, old or of other forecasters; what came of it."""
-    due = db.ask(is_untested, site, detector, now, MAXIMUM_AGE.total_seconds())
-    proof = prove_fans(db, site, detector, now, SERVICE, "job train") if due else None
-    if proof is None:
-        return ""
-    return f"{detector}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(proof.reasons)}"
 
 
 def train_one(
