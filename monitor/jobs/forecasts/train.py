@@ -22,7 +22,6 @@ from monitor.errors import ConfigError, NotFoundError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
-from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.drivers import Driving, load_driving
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
 from monitor.jobs.forecasts.read_site import make_record
@@ -117,27 +116,23 @@ def train_one(
     start, missing = db.ask(_find_start, site, kind)
     if missing:
         return missing
-    work = folder / f"unfinished-{task}-{kind}-{seed}"
-    as_of = training_state.take_up(work, now) if task == "forecast" else now
     with db.read() as c:
-        samples, step, driving = _read_own(c, site, kind, as_of, interval_s, is_forecast=task == "forecast")
-        replay = tuple(_read_others(c, site, kind, as_of))
+        samples, step, driving = _read_own(c, site, kind, now, interval_s, is_forecast=task == "forecast")
+        replay = tuple(_read_others(c, site, kind, now))
     if not samples:
-        training_state.finish(work)
         return "no readings"
     if task == "forecast":
         training = Training(
             kind, tuple(site.forecast.horizons_s), folder, seed, time_limit_s=config.compute.job_limit_s * 0.8,
-            created_at=spell(as_of), work=work, start=start, own_start=site.forecast.start_from == site.id,
+            created_at=spell(now), start=start, own_start=site.forecast.start_from == site.id,
         )  # fmt: skip
-        asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training, replay)
+        asked = TrainingAsked(make_record(site, samples, step, now, driving), training, replay)
         reads = list_checkpoint(None if start is None else str(start))
         answer = run_in_worker(config.compute, TRAIN_FORECASTER, asked, reads=reads, writes=(folder,))
     else:
         series = {s.label: s.timed for s in samples}
         wanted = DetectorTraining(kind, series, step, folder, budget_of_each(site.anomaly), seed)
         answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
-    training_state.finish(work)
     if answer.refused:
         return answer.refused
     with db.write() as c:
