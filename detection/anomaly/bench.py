@@ -6,7 +6,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.budget.replay import follow_labels
 from detection.anomaly.certain.checks import check_series, find_replay, find_stuck
 from detection.anomaly.certain.finding import Finding
 from detection.anomaly.detector import Detector, train_detector
@@ -36,12 +35,11 @@ def run_bench(
 ) -> list[dict[str, Any]]:
     """Train, set thresholds on validation, inject faults into the last third, and score each detector.
 
-    ``+checks`` behind a name adds the stuck and replay checks; ``+labels`` behind that lets the threshold follow labels
-    of its alarms week by week. Networks are trained once per seed.
+    ``+checks`` behind a name adds the stuck and replay checks. Networks are trained once per seed.
 
     Args:
         samples: clean series by station, all on one interval.
-        detectors: ids, each with or without ``+checks`` and ``+labels``.
+        detectors: ids, each with or without ``+checks``.
         budget: false alarm runs per sensor-month.
         seeds: of the faults and the networks.
         ready: detectors that are trained already and used for every seed.
@@ -66,15 +64,11 @@ def run_bench(
             base = name.partition("+")[0]
             if base not in trained:
                 trained[base] = train_detector(base, samples, budget, seed)
-            detector, with_checks, with_labels = trained[base], "+checks" in name, name.endswith("+labels")
+            detector, with_checks = trained[base], "+checks" in name
             if base not in scored:
                 scored[base] = detector.score(faulty), detector.score(samples)
             on_faulty, on_clean = scored[base]
             limit, spent = detector.limit, spend_budget(on_clean, samples, budget, test_from)
-            if with_labels:  # from here on a cell that alarms scores 1
-                on_faulty = _follow(on_faulty, limit, faulty, events, test_from, budget)
-                on_clean = _follow(on_clean, limit, samples, [], test_from, budget)
-                limit, spent = 0.5, None
             raised = _alarms(on_faulty, faulty, limit, with_checks)
             outcomes[name].append(judge_alarms(faulty, raised, events, test_from))
             untouched = judge_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], test_from)
@@ -146,15 +140,6 @@ def find_gain(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
     simple = [recall[one] for one in SIMPLE if recall.get(one) is not None]
     own = recall.get(name)
     return None if own is None or not simple else own - max(simple)
-
-
-def _follow(
-    scores: Mapping[str, Array], limit: float, samples: Mapping[str, Series], events: Sequence[Event], test_from: float,
-    budget: float,
-) -> dict[str, Array]:  # fmt: skip
-    scored = {name: row / limit for name, row in scores.items()}
-    raised = follow_labels(scored, samples, events, test_from, budget)
-    return {name: row.astype(np.float64) for name, row in raised.items()}
 
 
 def spend_budget(

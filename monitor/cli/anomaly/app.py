@@ -85,7 +85,7 @@ def _describe(card: Mapping[str, Any]) -> str:
 def bench(
     data: Annotated[
         str | None,
-        typer.Option(help="A long CSV; S, SK, G or K; insar (10,000 drawn points); a ZIP of the EGMS with points."),
+        typer.Option(help="A long CSV; S, SK, G or K."),
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="The record of this site in the database.")] = None,
     budget: Annotated[
@@ -95,15 +95,10 @@ def bench(
     seeds: Annotated[int, typer.Option(min=1, max=1000)] = 1,
     detector: Annotated[list[str] | None, typer.Option(help="One or more instead of those that are usual.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="What a site without history is served, alone.")] = False,
-    live: Annotated[
-        float | None,
-        typer.Option(min=0.1, max=0.8, help="Served fresh from this share of the record on, with and without labels."),
-    ] = None,
 ) -> None:
     """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms.
 
     Below stands what checks find of faults that are certain: stuck, replay, gap, another unit, a clock that is moved.
-    With points, rules and autoencoders at one budget per point and month, on steps, accelerations and phase jumps.
     With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there. Where
     an anomaly criterion of the site is no advice, its detectors as they serve are tested, and the test is kept.
     """
@@ -112,17 +107,14 @@ def bench(
 
     if (data is None) == (site is None):
         raise typer.BadParameter("name a record: either --data or --site")
-    if data is not None and (data == "insar" or data.endswith(".zip")):
-        _bench_points(data, budget, seeds)
-        return
     samples, step_s, wanted, allowed = _read_bench(data, site)
     wanted = _check_detectors(detector) or wanted
     budget = allowed if budget is None else budget
     names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
-    if fresh or live is not None:
-        names = ["persistence-z", "rules", "rules+checks"] + (["rules+checks+labels"] if live is not None else [])
-    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else {}
-    rows = trials.run_bench(samples, names, budget, range(seeds), ready, live or trials.TEST_FROM)
+    if fresh:
+        names = ["persistence-z", "rules", "rules+checks"]
+    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh else {}
+    rows = trials.run_bench(samples, names, budget, range(seeds), ready)
     for row in rows:
         if row["detector"] in NETWORKS:
             gain = row["recall_gain_over_rules"] = trials.find_gain(rows, row["detector"])
@@ -180,25 +172,6 @@ def _show_rows(rows: Iterable[Mapping[str, Any]], table: str) -> None:
         return
     for row in rows:
         session.print_json(row)
-
-
-def _bench_points(data: str, budget: float | None, seeds: int) -> None:
-    """Rules and autoencoders on thousands of satellite points."""
-    from detection.anomaly.points.bench import format_points_table, run_points_bench
-    from detection.anomaly.points.draw import draw_points
-    from detection.anomaly.points.look import BUDGET
-    from detection.anomaly.windows import build_series
-
-    if data == "insar":
-        samples = draw_points(0)
-    else:
-        from forecasting.data.sources import Recipe, read_record
-
-        panel = read_record(data, Recipe({"format": "points", "rows": "acquisitions"})).panel
-        columns = zip(panel.stations, panel.values.T.tolist(), strict=True)
-        samples = {name: build_series(panel.times_s.tolist(), values, panel.step_s) for name, values in columns}
-    rows = run_points_bench(samples, BUDGET if budget is None else budget, range(seeds))
-    _show_rows(rows, format_points_table(rows))
 
 
 def _judge(gain: float | None, *, adds: bool) -> str:
