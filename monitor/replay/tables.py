@@ -1,0 +1,177 @@
+"""A scorecard as tables of a terminal."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from monitor.domain.decision import instant
+from monitor.domain.instants import spell
+from monitor.replay.matrix import name_class
+from monitor.replay.scorecard import ForecastGain, Run, Scorecard
+
+_Told = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
+SHOWN: Final = 40  # alerts and false days that a terminal shows; --json has all of them
+
+
+def print_scorecard(card: Scorecard, console: Console) -> None:
+    """Print every table of a scorecard."""
+    console.print(
+        f"[bold]{card.site_name}[/bold] ({card.site}) {card.from_at:%Y-%m-%d} to {card.to_at:%Y-%m-%d}, "
+        f"rules {card.rule_version}"
+    )
+    console.print(describe_known(card))
+    for line in card.unproven:
+        console.print(line, highlight=False, markup=False)
+    for run in card.runs:
+        if len(card.runs) > 1:
+            console.rule(f"{run.name}: configuration {run.config_version[:12]}")
+        _print_run(run, console, judged=bool(card.labels) or "unjudged" not in run.false_days)
+    if card.detectors:
+        console.print(_make_table(*_detectors(card)))
+    if len(card.runs) > 1:
+        console.rule("A and B")
+        for one in card.differences() or ("no difference",):
+            console.print(f"  {one}", highlight=False)
+
+
+def describe_known(card: Scorecard) -> str:
+    """Which instants of knowledge the replay used."""
+    known = card.known
+    exact_s = known["granularity_s"]
+    exact = f"levels are exact to {exact_s:g} s" if exact_s else "looks are those of the service"
+    return (
+        f"known {known['mode']}: {known['rows']:,} rows, {known['rows_by_reception']:,} by the instant of reception, "
+        f"{known['rows_by_epoch']:,} by their epoch and {known['latency_s']:g} s; {exact}"
+    )
+
+
+def _print_run(run: Run, console: Console, *, judged: bool) -> None:
+    console.print(_make_table(*_levels(run), right=0))
+    console.print(
+        f"{run.looks:,} looks; {len(run.hazards)} hazard alerts, "
+        f"{sum(a.ledger == 'health' for a in run.alerts)} health alerts, "
+        f"{sum(a.ledger == 'advice' for a in run.alerts)} advices; {run.alarm_days} days with an alarm"
+    )
+    if run.false_days:
+        said = ", ".join(f"{cause} {n}" for cause, n in sorted(run.false_days.items()))
+        console.print(f"{'days of false alarm' if judged else 'days that nobody judged'}: {said}", highlight=False)
+    spans = [(_short(s.from_s), _short(s.to_s), run.level_names[s.level]) for s in run.levels[-SHOWN:]]
+    console.print(_make_table("level history", ("from", "to", "level"), spans))
+    if run.events:
+        console.print(_make_table(*_events(run)))
+        console.print(f"misses: {run.misses} of {len(run.events)}")
+        console.print(_make_table(*_matrix(run), right=1))
+        shown = {k.replace("_", " "): v for k, v in run.matrix.indicators().items() if not k.endswith("_h")}
+        said = ", ".join(f"{name} {'-' if v is None else f'{v:.3f}'}" for name, v in shown.items())
+        console.print(said, highlight=False)
+    console.print(_make_table(*_criteria(run)))
+    for gain in run.gains:
+        console.print(say_gain(gain), highlight=False)
+    console.print(_make_table(*_sensors(run)))
+
+
+def _make_table(title: str, head: Sequence[str], rows: Iterable[Iterable[object]], right: int | None = None) -> Table:
+    """A table of the terminal; columns from `right` on stand at the right."""
+    first = len(head) if right is None else right
+    columns = (Column(name, justify="left" if k < first else "right") for k, name in enumerate(head))
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    return table
+
+
+def _levels(run: Run) -> _Told:
+    days = [f"{run.time_in_level_s.get(n, 0.0) / 86400.0:.2f} d" for n in run.level_names]
+    return "time in each level", run.level_names, [days]
+
+
+def _events(run: Run) -> _Told:
+    head = ("event", "class", "needed", "first warning", "lead", "at the needed level", "lead", "peak")
+    rows = [
+        (
+            e.label.name or f"{e.label.from_at:%Y-%m-%d %H:%M}", e.label.class_number,
+            run.level_names[e.label.level], "-" if e.first_at is None else f"{e.first_at:%Y-%m-%d %H:%M}",
+            "-" if e.first_at is None else spell_lead((e.label.from_at - e.first_at).total_seconds()),
+            "missed" if e.right_at is None else f"{e.right_at:%Y-%m-%d %H:%M}", spell_lead(e.lead_s),
+            run.level_names[e.peak_level],
+        )
+        for e in run.events
+    ]  # fmt: skip
+    return "events", head, rows
+
+
+def _matrix(run: Run) -> _Told:
+    classes, spent_s = run.matrix.classes, run.matrix.seconds
+    rows = [
+        (name, *(f"{spent_s.get((level, k), 0.0) / 3600.0:.1f}" for k in classes))
+        for level, name in enumerate(run.matrix.levels)
+    ]
+    return "warning level by class of event (EDuMaP)", ["hours", *map(name_class, classes)], rows
+
+
+def _criteria(run: Run) -> _Told:
+    head = (
+        "criterion", "kind", "role", "heard", "crossings", "days", *run.level_names[1:], "false days", "hits", "misses",
+        "lead",
+    )  # fmt: skip
+    rows = [
+        (
+            c.criterion, c.kind, c.role, f"{c.heard_share:.0%}", c.crossings, c.days,
+            *(c.days_by_level.get(n, 0) for n in run.level_names[1:]),
+            "-" if c.false_days is None else c.false_days,
+            sum(not e.missed for e in c.events), sum(e.missed for e in c.events),
+            spell_lead(min((e.lead_s for e in c.events if e.lead_s is not None), default=None)),
+        )
+        for c in run.criteria
+    ]  # fmt: skip
+    return "each criterion alone", head, rows
+
+
+def _sensors(run: Run) -> _Told:
+    head = ("station", "raises", "days its vote counted", "health alerts", "days pended")
+    told = [", ".join(f"{k} {n}" for k, n in s.health.items()) or "-" for s in run.sensors]
+    rows = [
+        (s.station, s.raises, f"{s.voting_days:.2f}", said, s.pended_days)
+        for s, said in zip(run.sensors, told, strict=True)
+    ]
+    return "alerts per sensor", head, rows
+
+
+def _detectors(card: Scorecard) -> _Told:
+    head = ("detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor")
+    rows = [["-" if v is None else v for v in d.to_json().values()] for d in card.detectors]
+    return "anomalies, as people said", head, rows
+
+
+def say_gain(gain: ForecastGain) -> str:
+    """What a forecast criterion adds to velocity, in one line."""
+    if not gain.heard_share:
+        return f"{gain.criterion}: not measured, no forecast was stored for that time"
+    before, after = gain.false_days
+    days = f"{before} days of false alarm by velocity, {after} with {gain.criterion}"
+    if gain.factor is None:
+        return f"{days}: no bounds of velocity have as many, so nothing can be compared"
+    gains = [
+        f"{b.label.name or f'{b.label.from_at:%Y-%m-%d %H:%M}'} "
+        + ("missed by both" if gained is None else f"{gained / 86400.0:+.1f} d")
+        for b, gained in zip(gain.together, gain.gained_s, strict=True)
+    ]
+    bounds = f"velocity with its bounds times {gain.factor:.2g}, which has no more"
+    return f"{days}. Lead gained on {bounds}: {', '.join(gains)}"
+
+
+def spell_lead(seconds: float | None) -> str:
+    """A lead time for people: positive before the event.
+
+    >>> spell_lead(86400.0 * 9), spell_lead(5400.0), spell_lead(-7200.0), spell_lead(None)
+    ('9.0 d', '1.5 h', '-2.0 h', '-')
+    """
+    if seconds is None:
+        return "-"
+    return f"{seconds / 86400.0:.1f} d" if abs(seconds) >= 86400.0 else f"{seconds / 3600.0:.1f} h"
+
+
+def _short(at_s: float) -> str:
+    return spell(instant(at_s))[:16].replace("T", " ")
