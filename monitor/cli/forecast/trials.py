@@ -50,7 +50,6 @@ def backtest(
     by: Annotated[
         str, typer.Option(help="With --json also a line per station, month, stage or several, as station,month.")
     ] = "station",
-    html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     allow_interpolated: Annotated[
         bool, typer.Option("--allow-interpolated", help="Score an interpolated curve all the same.")
     ] = False,
@@ -65,10 +64,6 @@ def backtest(
     from forecasting.evaluation.backtest import run_trials
     from forecasting.evaluation.fold_job import FoldAsked, score_trial
 
-    if on_cluster and html is not None:
-        raise ConfigError(
-            "--html needs every forecast, and a cluster gives back scores alone; leave out one of the two"
-        )
     recipe, record = open_record(data, config, quantity)
     wanted = _ways(by)
     spans = horizons_of(horizons, recipe)
@@ -77,7 +72,7 @@ def backtest(
     chosen_seed = int(recipe.run.get("seed", 7)) if seed is None else seed
     covariates, panel = _name_covariates(recipe, record)
     panel, learn = _hold_out(panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
-    trials, scores = [], []
+    scores = []
     names = model_list(models or recipe.run.get("models", "auto"))
     chosen_folds = folds or int(recipe.run.get("folds", 3))
     settings = {"covariates": covariates} | ({"window": int(recipe.run["window"])} if "window" in recipe.run else {})
@@ -96,7 +91,6 @@ def backtest(
                 panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last, training=settings,
                 on_progress=say, learn=learn,
             ):  # fmt: skip
-                trials.extend([trial] if html is not None else [])
                 yield score_trial(trial, tuple(wanted))
 
         found = score()
@@ -107,10 +101,6 @@ def backtest(
         scores += made
     if not scores:
         raise typer.Exit(NOTHING)
-    if html is not None:
-        from forecasting.evaluation.report import write_report
-
-        say(f"report: {write_report(html, str(data or recipe.name), trials, scores)}")
     if not options().as_json:
         print("\n".join(summary(scores)))
 
