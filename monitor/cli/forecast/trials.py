@@ -1,6 +1,6 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,12 +9,10 @@ import typer
 
 from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, say, show_in_order
 from monitor.domain.instants import parse_duration_s
-from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
     from forecasting.data.sources import Recipe, Record
-    from forecasting.evaluation.fold_job import FoldAsked
     from forecasting.evaluation.scoring import Score
 
 DataOption = Annotated[
@@ -53,16 +51,13 @@ def backtest(
     allow_interpolated: Annotated[
         bool, typer.Option("--allow-interpolated", help="Score an interpolated curve all the same.")
     ] = False,
-    on_cluster: Annotated[
-        bool, typer.Option("--on-cluster", help="Run the folds on the cluster that [compute] names.")
-    ] = False,
 ) -> None:
     """Score models on the past by rolling origin with embargo; persistence, drift, lld and gated always among them.
 
     With --json one line per model, station, horizon and fold; station `all` is over all stations.
     """
     from forecasting.evaluation.backtest import run_trials
-    from forecasting.evaluation.fold_job import FoldAsked, score_trial
+    from forecasting.evaluation.scoring import score_trial
 
     recipe, record = open_record(data, config, quantity)
     wanted = _ways(by)
@@ -77,24 +72,11 @@ def backtest(
     chosen_folds = folds or int(recipe.run.get("folds", 3))
     settings = {"covariates": covariates} | ({"window": int(recipe.run["window"])} if "window" in recipe.run else {})
     last = last or recipe.run.get("last")
-    if on_cluster:
-        found = _score_on_cluster([
-            FoldAsked(
-                panel, tuple(names), tuple(spans), k, chosen_folds, chosen_seed, last, settings, learn, tuple(wanted)
-            )
-            for k in range(chosen_folds)
-        ])  # fmt: skip
-    else:
-
-        def score() -> "Iterator[list[Score]]":
-            for trial in run_trials(
-                panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last, training=settings,
-                on_progress=say, learn=learn,
-            ):  # fmt: skip
-                yield score_trial(trial, tuple(wanted))
-
-        found = score()
-    for made in found:
+    for trial in run_trials(
+        panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last, training=settings, on_progress=say,
+        learn=learn,
+    ):  # fmt: skip
+        made = score_trial(trial, tuple(wanted))
         if options().as_json:
             for one in made:
                 print_json(one.to_json())
@@ -126,21 +108,6 @@ def _name_covariates(recipe: "Recipe", record: "Record") -> "tuple[tuple[str, ..
         return wanted, panel
     every = (*record.covariates, *make_season(panel))
     return wanted, replace(panel, drivers=rows_from_covariates(every, panel.step_s))
-
-
-def _score_on_cluster(folds: "list[FoldAsked]") -> "Iterator[list[Score]]":
-    """Scores of the folds in their order, each computed on a machine of the cluster."""
-    from forecasting.evaluation.fold_job import FoldAsked, FoldScores
-    from monitor.config.service import load_service
-    from monitor.jobs.worker import run_all_in_workers
-    from monitor.worker.records import Task
-
-    plan = load_service().compute
-    if not plan.dask:
-        raise ConfigError("no cluster is named: set compute.dask in the service file, or SLOPEWARD_COMPUTE__DASK")
-    task = Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores)
-    for answer in run_all_in_workers(plan, task, folds):
-        yield list(answer.scores)
 
 
 def audit(
