@@ -13,7 +13,7 @@ from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.faults import inject_many
 from detection.anomaly.windows import build_series
 from forecasting.data.sources import Recipe, read_record
-from tests.data.followed_labels import follow_labels
+from tests.data.anomalies.followed_labels import follow_labels
 
 
 def main() -> None:

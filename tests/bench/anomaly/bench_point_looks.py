@@ -36,7 +36,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.point_looks import load_looks
 from tests.bench.record import read_figures, record
 from tests.conftest import create_schema
-from tests.data.drawn_points import HALF_WAVELENGTH_MM, KINDS, STEP_S, draw_points, inject_points
+from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, KINDS, STEP_S, draw_points, inject_points
 from tests.data.site_text import head, series, station
 
 FILE: Final = Path(os.environ["SLOPEWARD_DATA"]) / "timeseries" / "egms" / "EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip"

@@ -21,7 +21,7 @@ from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series, build_series
 from forecasting.data.sources import Recipe, read_record
 from tests.bench.record import record
-from tests.data.drawn_points import KINDS, draw_points, inject_points
+from tests.data.anomalies.drawn_points import KINDS, draw_points, inject_points
 
 LEARN_FROM: Final = 1000  # points that thresholds and networks learn from; all others are unseen
 DETECTORS: Final = ("persistence-z", "rules", "lstm-ae")

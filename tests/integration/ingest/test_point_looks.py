@@ -21,7 +21,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
-from tests.data.drawn_points import HALF_WAVELENGTH_MM, draw_points
+from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, draw_points
 from tests.data.site_text import head, series, station
 
 START = datetime(2022, 1, 3, tzinfo=UTC)

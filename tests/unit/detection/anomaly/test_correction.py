@@ -17,7 +17,7 @@ from detection.anomaly.budget.correction import (
 from detection.anomaly.faults import Event
 from detection.anomaly.threshold import count_runs
 from detection.anomaly.windows import Series
-from tests.data.followed_labels import follow_labels
+from tests.data.anomalies.followed_labels import follow_labels
 
 DAY = 86400.0
 ALARMS = st.lists(

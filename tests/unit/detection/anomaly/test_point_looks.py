@@ -11,7 +11,7 @@ from detection.anomaly.points.records import Counting, Looking, PointTable, Shar
 from detection.anomaly.points.shapes import name_shapes
 from detection.anomaly.threshold import Threshold
 from detection.anomaly.windows import Series
-from tests.data.drawn_points import STEP_S, draw_points, inject_points
+from tests.data.anomalies.drawn_points import STEP_S, draw_points, inject_points
 
 JUMP_MM = 27.7
 LIMITS = {"rules": {"level": 7.5, "trend": 9.0, "drift": 5.0, "creep": 20.0, "noise": 2.7}}

@@ -7,7 +7,7 @@ from detection.anomaly.bench import TEST_FROM
 from detection.anomaly.faults import Event
 from detection.anomaly.windows import Series
 from tests.bench.anomaly import bench_points as bench
-from tests.data.drawn_points import HALF_WAVELENGTH_MM, KINDS, draw_points, inject_points
+from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, KINDS, draw_points, inject_points
 
 
 def test_drawn_points_repeat_and_share_their_air():
