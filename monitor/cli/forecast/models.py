@@ -218,13 +218,18 @@ def _compare_line(facts: dict[str, Any]) -> str:
     who = f"{facts['model']:14} {facts['model_hash'][:12]:12} {facts['state']:9}"
     unit = facts["unit"]
     errors = f"mae {_figure(facts['mae'])} {unit} ({facts['champion']} {_figure(facts['reference_mae'])} {unit})"
+    errors += _between(facts["mae_95"])
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
     stage = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
+    fan = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])}{_between(facts['crps_95'])}"
+    if facts["pit_below_10"] is not None:
+        fan += f"  below 10 % {_share(facts['pit_below_10'])}, above 90 % {_share(facts['pit_above_90'])}"
+    fan += "" if facts["lowest_30"] is None else f"  lowest 30 {_share(facts['lowest_30'])}"
     time = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
     return (
         f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
-        f"{time}"
+        f"{fan}{time}"
     )
 
 
@@ -249,6 +254,10 @@ def _usual_ms(rows: "Sequence[Scored]") -> float | None:
 
 def _share(value: float | None) -> str:
     return "   -" if value is None else f"{value:4.0%}"
+
+
+def _between(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f" [{_figure(ends[0])}, {_figure(ends[1])}]"
 
 
 def _figure(value: float | None) -> str:

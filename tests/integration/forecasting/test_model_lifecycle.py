@@ -465,6 +465,7 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     assert run_verb(["forecast", *words]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["n"] == 260
+    assert (facts["lowest_30"], facts["newest_30"], facts["crps"], facts["mae_95"]) == (1.0, 1.0, None, [1.0, 1.0])
 
 
 def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -1,9 +1,13 @@
 """Scores of fans and intervals of scores, beside closed forms and the libraries that know them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from forecasting.evaluation import resampling
 from forecasting.evaluation.distribution import crps, pit, roll
+from forecasting.evaluation.resampling import block_bootstrap
 from forecasting.metrics import inside, pinball, winkler
 from forecasting.serving.quantiles import NORMAL, QUANTILES
 
@@ -61,3 +65,40 @@ def test_rolling_coverage_finds_the_lapse():
     assert roll(held).min() == pytest.approx(1 / 3)
     assert roll(held[:29]).size == 0
     assert roll(inside(FANS[:, 1], FANS[:, 3], SEEN), 50).size == 251
+
+
+def test_block_bootstrap_of_independent_scores_is_that_of_scipy():
+    from scipy import stats  # half a second: not for every worker
+
+    scores = RNG.exponential(size=400)
+    theirs = stats.bootstrap(
+        (scores,), np.mean, method="percentile", n_resamples=2000, random_state=np.random.default_rng(0)
+    )
+    ours = block_bootstrap(scores, 1, draws=4000)
+    assert ours is not None
+    assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.04)
+
+
+def test_block_bootstrap_draws_the_same_in_any_parts_and_never_all_at_once(monkeypatch):
+    scores = RNG.normal(size=1500)
+    tracemalloc.start()
+    whole = block_bootstrap(scores, 1, draws=20_000)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 8 * 20_000 * 125 / 4, "a quarter of the table of all draws"
+    for cells in (1000, 1 << 30):
+        monkeypatch.setattr(resampling, "CELLS_AT_ONCE", cells)
+        assert block_bootstrap(scores, 1, draws=20_000) == whole
+
+
+def test_block_bootstrap_knows_that_neighbours_are_alike():
+    rho, n = 0.7, 4000
+    noise = RNG.normal(size=n)
+    scores = np.empty(n)
+    scores[0] = noise[0]
+    for i in range(1, n):
+        scores[i] = rho * scores[i - 1] + noise[i]
+    low, high = block_bootstrap(np.column_stack([scores, np.where(np.arange(n) % 3, scores, np.nan)]), 60) or (0, 0)
+    closed = 2 * 1.96 / (1 - rho) / np.sqrt(n)  # the long-run standard error of an autoregression of order one
+    assert high - low == pytest.approx(closed, rel=0.25)
+    assert block_bootstrap(scores[:50], 30) is None
