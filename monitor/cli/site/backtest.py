@@ -36,7 +36,7 @@ LEAD: Final = "30d"
 PROOF_KNOWN: Final = "received"  # what a proof rests on: nobody chooses the terms of his own test
 
 
-@app.command(epilog="Example: slopeward backtest --site north-bench --from 2025-01-01 --to 2026-01-01")
+@app.command(epilog="Example: slopeward backtest --site north-bench --from 2025-01-01 --to 2026-01-01 --html card.html")
 def backtest(
     site_id: Annotated[str | None, typer.Option("--site", help="Site id")] = None,
     from_at: Annotated[str | None, typer.Option("--from", help="First look; else the first reading")] = None,
@@ -71,6 +71,7 @@ def backtest(
         str | None, typer.Option("--prove", help="Keep it as the proof of this criterion of kind forecast")
     ] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who keeps the proof; else the account of the OS user")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None,
 ) -> None:
     """Run the decision over the past of a site on a simulated clock, and score it. Nothing is written.
 
@@ -121,7 +122,7 @@ def backtest(
         other_way = "try --known observed" if asking is None else "no proof was kept"
         say(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
         raise typer.Exit(NOTHING)
-    answer(card)
+    answer(card, html)
 
 
 def pick_criterion(site: Site, criterion_id: str) -> Criterion:
@@ -165,14 +166,22 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
     say(f"{criterion.id}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(reasons)} (kept)")
 
 
-def answer(card: Scorecard) -> None:
+def answer(card: Scorecard, html: Path | None) -> None:
     """The scorecard as asked for."""
+    if html is not None:
+        from monitor.replay.page import write_page
+
+        try:
+            html.write_text(write_page(card), encoding="utf-8")
+        except OSError as error:
+            raise RefusedError(f"{html}: cannot be written: {error.strerror}") from error
+        say(f"{html} written")
     if options().as_json:
         print_json(card.to_json())
-    else:
+    elif html is None:
         from rich.console import Console
 
-        from monitor.replay.tables import print_scorecard
+        from monitor.replay.page import print_scorecard
 
         print_scorecard(card, Console(width=None if sys.stdout.isatty() else 140))
 

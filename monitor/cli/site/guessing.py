@@ -333,7 +333,7 @@ def _show_past(path: Path, known: tuple[str, Said], site: Site, *, accepts: bool
         else "without any bound, so nothing can raise one"
     )
     say(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, {bounds}:")
-    answer(card)
+    answer(card, None)
 
 
 def _say_read(results: Sequence[FileResult]) -> None:

@@ -18,7 +18,7 @@ from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
 from monitor.replay.backtest import Terms, run_backtest
 from monitor.replay.history import Known
-from monitor.replay.tables import say_gain
+from monitor.replay.page import say_gain, write_page
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow, add_forecasts
@@ -128,4 +128,5 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
     with database.read() as c:
         assert load_view(c, "model_proofs", site="slope") == kept
     database.close()
+    assert "Forecast beside velocity" in write_page(card)
     assert "Lead gained on velocity with its bounds times" in say_gain(gain)

@@ -7,8 +7,8 @@ import pytest
 from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.replay.matrix import Label, Span
+from monitor.replay.page import say_gain
 from monitor.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains
-from monitor.replay.tables import say_gain
 
 DAY = 86400.0
 START = datetime(2025, 6, 1, tzinfo=UTC)
