@@ -1,19 +1,17 @@
 """The comparison every detector must stand: equal budget, injected faults, real noise, held-out time."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.budget.replay import follow_labels
 from detection.anomaly.certain.checks import check_series, find_replay, find_stuck
 from detection.anomaly.certain.finding import Finding
 from detection.anomaly.detector import Detector, train_detector
 from detection.anomaly.errors import ThresholdError
 from detection.anomaly.evaluation import Outcome, judge_alarms
-from detection.anomaly.faults import CERTAIN_KINDS, GROUP_KINDS, Event, inject_group, inject_many
+from detection.anomaly.faults import CERTAIN_KINDS, Event, inject_many
 from detection.anomaly.records import MONTH_S
 from detection.anomaly.registry import CHECKS
 from detection.anomaly.stages import DAY_S, Array
@@ -25,7 +23,6 @@ KNOWN_AFTER: Final = 2  # cells after a fault within which a check may still fin
 SIMPLE: Final = ("persistence-z", "rules")
 # A network may vote only where it finds this much more than the better of them at equal false alarms.
 VOTE_GAIN: Final = 0.02
-Inject = Callable[[Mapping[str, Series], float, int], tuple[dict[str, Series], list[Event]]]
 
 
 def run_bench(
@@ -35,22 +32,19 @@ def run_bench(
     seeds: Sequence[int],
     ready: Mapping[str, Detector] | None = None,
     test_from: float = TEST_FROM,
-    inject: Inject = inject_many,
 ) -> list[dict[str, Any]]:
     """Train, set thresholds on validation, inject faults into the last third, and score each detector.
 
-    ``+checks`` behind a name adds the stuck and replay checks; ``+labels`` behind that lets the threshold follow labels
-    of its alarms week by week. Networks are trained once per seed.
+    ``+checks`` behind a name adds the stuck and replay checks. Networks are trained once per seed.
 
     Args:
         samples: clean series by station, all on one interval.
-        detectors: ids, each with or without ``+checks`` and ``+labels``.
+        detectors: ids, each with or without ``+checks``.
         budget: false alarm runs per sensor-month.
         seeds: of the faults and the networks.
         ready: detectors that are trained already and used for every seed.
         test_from: share of the record after which faults are injected and alarms are judged; an earlier one is for
             detectors that learnt nothing from this record.
-        inject: lays the faults: series, share and seed to altered series and events.
 
     Returns:
         One row per detector, means over the seeds: precision, recall, f1, false_alarms_per_sensor_month on the faulty
@@ -62,62 +56,28 @@ def run_bench(
     clean: dict[str, list[float]] = {name: [] for name in detectors}
     thresholds: dict[str, list[float]] = {name: [] for name in detectors}
     equal: dict[str, list[Outcome]] = {name: [] for name in detectors}
-    anyway: dict[str, list[float]] = {name: [] for name in detectors}  # the same days alarm without the fault
     for seed in seeds:
-        faulty, events = inject(samples, test_from, seed)
+        faulty, events = inject_many(samples, test_from, seed)
         trained: dict[str, Detector] = dict(ready or {})
         scored: dict[str, tuple[dict[str, Array], dict[str, Array]]] = {}
         for name in detectors:
             base = name.partition("+")[0]
             if base not in trained:
                 trained[base] = train_detector(base, samples, budget, seed)
-            detector, with_checks, with_labels = trained[base], "+checks" in name, name.endswith("+labels")
+            detector, with_checks = trained[base], "+checks" in name
             if base not in scored:
                 scored[base] = detector.score(faulty), detector.score(samples)
             on_faulty, on_clean = scored[base]
             limit, spent = detector.limit, spend_budget(on_clean, samples, budget, test_from)
-            if with_labels:  # from here on a cell that alarms scores 1
-                on_faulty = _follow(on_faulty, limit, faulty, events, test_from, budget)
-                on_clean = _follow(on_clean, limit, samples, [], test_from, budget)
-                limit, spent = 0.5, None
             raised = _alarms(on_faulty, faulty, limit, with_checks)
             outcomes[name].append(judge_alarms(faulty, raised, events, test_from))
             untouched = judge_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], test_from)
             if spent is not None:
                 raised = _alarms(on_faulty, faulty, spent, with_checks)
                 equal[name].append(judge_alarms(faulty, raised, events, test_from))
-                raised = _alarms(on_clean, samples, spent, with_checks)
-                anyway[name].append(judge_alarms(samples, raised, events, test_from).recall)
             clean[name].append(untouched.false_alarms_per_sensor_month)
             thresholds[name].append(detector.limit)
-    return [
-        _row(name, outcomes[name], clean[name], thresholds[name], equal[name], budget)
-        | {"recall_without_fault": _mean(anyway[name])}
-        for name in detectors
-    ]
-
-
-def run_group_bench(
-    samples: Mapping[str, Series],
-    detectors: Sequence[str],
-    budget: float,
-    seeds: Sequence[int],
-    ready: Mapping[str, Detector] | None = None,
-) -> list[dict[str, Any]]:
-    """Faults that show in how stations go together: a third that drift as one, stations that follow no more.
-
-    Returns:
-        One row per detector: by kind the events, recall at equal false alarms, and how often the same days alarm
-        without the fault; arguments as in `run_bench`.
-    """
-    found: dict[str, dict[str, Any]] = {name: {"detector": name, "seeds": len(seeds)} for name in detectors}
-    for kind in GROUP_KINDS:
-        for row in run_bench(samples, detectors, budget, seeds, ready, inject=partial(inject_group, kind=kind)):
-            found[row["detector"]][kind] = {
-                "events": row["events"], "recall_at_equal_false_alarms": row["recall_at_equal_false_alarms"],
-                "without_fault": row["recall_without_fault"],
-            }  # fmt: skip
-    return list(found.values())
+    return [_row(name, outcomes[name], clean[name], thresholds[name], equal[name], budget) for name in detectors]
 
 
 def run_certain_bench(
@@ -180,15 +140,6 @@ def find_gain(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
     simple = [recall[one] for one in SIMPLE if recall.get(one) is not None]
     own = recall.get(name)
     return None if own is None or not simple else own - max(simple)
-
-
-def _follow(
-    scores: Mapping[str, Array], limit: float, samples: Mapping[str, Series], events: Sequence[Event], test_from: float,
-    budget: float,
-) -> dict[str, Array]:  # fmt: skip
-    scored = {name: row / limit for name, row in scores.items()}
-    raised = follow_labels(scored, samples, events, test_from, budget)
-    return {name: row.astype(np.float64) for name, row in raised.items()}
 
 
 def spend_budget(
@@ -278,18 +229,6 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
             _cell(row["median_delay_days"], 1),
             *(_cell(row["recall_by_kind"].get(kind)) for kind in kinds),
         ]
-        for row in rows
-    ]
-    return _align([head, *body])
-
-
-def format_group(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Faults of several stations as plain text, one line per detector."""
-    head = ["detector", *(f"{kind} {what}" for kind in GROUP_KINDS for what in ("R equal FA", "without", "events"))]
-    keys = ("recall_at_equal_false_alarms", "without_fault")
-    body = [
-        [str(row["detector"])]
-        + [one for kind in GROUP_KINDS for one in (*(_cell(row[kind][k]) for k in keys), str(row[kind]["events"]))]
         for row in rows
     ]
     return _align([head, *body])

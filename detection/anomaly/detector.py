@@ -1,6 +1,6 @@
 """A detector with its thresholds: trained on the first half of a record, its alarms counted on what follows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,23 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-from detection.anomaly.neural.site_table import stack_site
 from detection.anomaly.parts import Scored, Strongest, score_record
 from detection.anomaly.registry import (
     CARRIED_BUDGET,
     COMPOSITES,
     DRAWN_TO,
     NETWORKS,
-    SITE_NETWORKS,
-    SITE_RULES,
     list_detectors,
     load_rule,
-    load_site_rule,
 )
-from detection.anomaly.running.fan import score_fan
 from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import Threshold, carry_over, choose_threshold
-from detection.anomaly.windows import Series, scaled_residuals, stack_tables, stack_windows
+from detection.anomaly.windows import Series, scaled_residuals, stack_windows
 
 TRAIN_UNTIL: Final = 0.50
 VALIDATE_UNTIL: Final = 0.67
@@ -44,14 +39,12 @@ class Detector:
         thresholds: per rule; one entry under the own name for a network.
         weights: of a network, else empty.
         notes: what training tells (epochs, losses).
-        fans: of a detector beside forecasts: how far each reading lies out of its own, by station.
     """
 
     name: str
     thresholds: Mapping[str, Threshold]
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
-    fans: Callable[[Mapping[str, Series]], Mapping[str, Array]] | None = None
 
     @property
     def limit(self) -> float:
@@ -67,14 +60,8 @@ class Detector:
         """
         if self.name in COMPOSITES:
             return {name: row for name, (row, _, _) in self.score_by_part(samples, holds=holds)[0].items()}
-        if self.name in SITE_NETWORKS:
-            return score_site(self.name, self.weights, self.notes, samples)
         if self.name in NETWORKS:
             return {name: score_windows(self.name, self.weights, series) for name, series in samples.items()}
-        if self.fans is not None:
-            return {name: score_fan(row) for name, row in self.fans(samples).items()}
-        if self.name in SITE_RULES:
-            return load_site_rule(self.name)(samples)
         rule = load_rule(self.name)
         return {name: rule(series) for name, series in samples.items()}
 
@@ -119,32 +106,6 @@ def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series
     return out
 
 
-def score_site(
-    name: str, weights: Mapping[str, NDArray[Any]], notes: Mapping[str, Any], samples: Mapping[str, Series]
-) -> dict[str, Array]:
-    """Scores of a network that sees all stations at once: of each the larger of what its columns show.
-
-    Stations that it has not learned have no score; one that is gone counts as missing.
-    """
-    from detection.anomaly.neural.training import WIDTH, score_network
-
-    stations = notes["stations"]
-    known = [one for one in stations if one in samples]
-    out = {one: np.full(len(samples[one].values), np.nan) for one in samples}
-    if not known:
-        return out
-    table, places = stack_site({one: samples[one] for one in known}, stations)
-    index, values, mask = stack_tables(table, WIDTH)
-    scores = np.full((len(table), len(stations)), np.nan)
-    if len(index):
-        every = score_network(name, dict(weights), (values, mask))
-        scores[index] = np.maximum(*np.split(every, 2, axis=1))
-    for one in known:
-        mine = scores[places[one] : places[one] + len(out[one]), stations.index(one)]
-        out[one] = np.where(samples[one].observed, mine, np.nan)
-    return out
-
-
 def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:
     """Fit what is to be fitted on the first half of the time, set thresholds on the next 17 %.
 
@@ -174,9 +135,7 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
     ordered = [samples[key] for key in sorted(samples)]
     weights: Mapping[str, NDArray[Any]] = {}
     notes: Mapping[str, Any] = {}
-    if name in SITE_NETWORKS:
-        weights, notes = _train_site(name, samples, seed)
-    elif name in NETWORKS:
+    if name in NETWORKS:
         weights, notes = _train(name, ordered, seed)
     scored = Detector(name, {}, weights, notes).score(samples)
     return Detector(
@@ -211,24 +170,6 @@ def _train(name: str, ordered: list[Series], seed: int) -> tuple[Mapping[str, ND
             f"{count} complete windows of {WIDTH} readings: at least {FEWEST_WINDOWS} are needed to train {name}"
         )
     return train_network(name, _join(fit), _join(watch), seed)
-
-
-def _train_site(
-    name: str, samples: Mapping[str, Series], seed: int
-) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]:
-    from detection.anomaly.neural.training import WIDTH, train_network
-
-    stations = sorted(samples)
-    table, _ = stack_site(samples, stations)
-    index, values, mask = stack_tables(table, WIDTH)
-    share = index / max(len(table), 1)
-    early, late = share < WATCH_FROM, (share >= WATCH_FROM) & (share < TRAIN_UNTIL)
-    if early.sum() < FEWEST_WINDOWS or not late.any():
-        raise InputError(
-            f"{int(early.sum())} windows of {WIDTH} epochs: at least {FEWEST_WINDOWS} are needed to train {name}"
-        )
-    weights, notes = train_network(name, (values[early], mask[early]), (values[late], mask[late]), seed)
-    return weights, notes | {"stations": stations}
 
 
 def _join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from detection.anomaly.certain.units import LENGTHS
 from detection.anomaly.robust import noise_sigma
-from detection.anomaly.stages import DAY_S, Array
+from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
 
 
@@ -35,13 +35,9 @@ KINDS: Final[Mapping[str, tuple[float, bool]]] = {
     "gap": (12.0, False),
     "unit": (45.0, False),
     "timing": (45.0, False),
-    "group-drift": (45.0, True),
-    "uncoupled": (20.0, False),
 }
 SCORED_KINDS: Final = ("spike", "step", "drift", "stuck", "burst", "accel", "replay")
 CERTAIN_KINDS: Final = ("stuck", "replay", "gap", "unit", "timing")  # those that checks look for
-GROUP_KINDS: Final = ("group-drift", "uncoupled")  # faults that single stations do not show
-SLOW: Final = (0.08, 0.16)  # noise standard deviations a day of a drift that a group shares
 CLOCK_MOVED: Final = (0.2, 0.45)  # of the interval
 AFTERMATH_DAYS: Final = 60.0
 
@@ -134,69 +130,3 @@ def inject_many(
             start = max(quiet, last) + series.cells(40.0 if KINDS[kind][1] else 80.0)
         out[name] = series
     return out, events
-
-
-def inject_group(
-    samples: Mapping[str, Series], from_share: float, seed: int, kind: str
-) -> tuple[dict[str, Series], list[Event]]:
-    """Lay faults of one kind into the last part that show in how stations go together, one per about 110 days.
-
-    `group-drift`: a third of the stations, two at least, drift the same way by `SLOW` for 45 days and stay there.
-    `uncoupled`: 20 days of each station in turn are replaced by its own noise of another time, so that it follows its
-    neighbours no more.
-
-    Args:
-        samples: clean series by station.
-        from_share: share of the record after which faults may begin.
-        seed: same seed, same faults.
-        kind: one of `GROUP_KINDS`.
-
-    Returns:
-        Altered series, and an event for each station that takes part.
-
-    Raises:
-        KeyError: unknown kind.
-    """
-    rng, names = np.random.default_rng([seed, 13]), sorted(samples)
-    days, stays = KINDS[kind]
-    out = {name: samples[name] for name in names}
-    events: list[Event] = []
-    begin_s = max(float(s.times_s[int(len(s.times_s) * from_share)]) for s in samples.values())
-    end_s = min(float(s.times_s[-1]) for s in samples.values())
-    sigmas = {n: noise_sigma(samples[n].values[: int(len(samples[n].values) * from_share)]) for n in names}
-    at_s, turn = begin_s + 10.0 * DAY_S, 0
-    while at_s + (days + 5.0) * DAY_S < end_s:
-        several = max(2, round(len(names) / 3)) if kind == "group-drift" else max(1, len(names) // 2)
-        chosen = rng.permutation(len(names))[:several] if kind == "group-drift" else np.arange(turn % 2, len(names), 2)
-        sign = 1.0 if rng.random() < 0.5 else -1.0
-        for name in (names[int(k)] for k in chosen):
-            series = out[name]
-            first = int(np.searchsorted(series.times_s, at_s))
-            last = min(first + series.cells(days), len(series.values)) - 1
-            values = series.values.copy()
-            if kind == "group-drift":
-                rate = sign * rng.uniform(*SLOW) * sigmas[name]
-                values[first : last + 1] += rate * np.arange(last + 1 - first) * series.step_s / DAY_S
-                values[last + 1 :] += rate * days
-            else:
-                values[first : last + 1] = _borrow(values, first, last, int(rng.integers(60, 200)))
-            out[name] = Series(series.times_s, values, series.step_s)
-            quiet = last + (series.cells(AFTERMATH_DAYS) if stays else 0)
-            events.append(Event(name, kind, first, last, quiet))
-        at_s, turn = at_s + 110.0 * DAY_S, turn + 1
-    return out, events
-
-
-def _borrow(values: Array, first: int, last: int, back_cells: int) -> Array:
-    """Cells [first, last] with the noise of as many cells some time before, about the line of their own."""
-    span = np.arange(last + 1 - first, dtype=np.float64)
-    own, other = values[first : last + 1], values[first - back_cells : last + 1 - back_cells]
-    return _line(own, span) + other - _line(other, span)
-
-
-def _line(values: Array, span: Array) -> Array:
-    known = np.isfinite(values)
-    if known.sum() < 2:
-        return np.full(len(span), np.nan)
-    slope, level = np.polyfit(span[known], values[known], 1)
-    return np.asarray(level + slope * span, dtype=np.float64)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from detection.anomaly.bench import SIMPLE, TEST_FROM, VOTE_GAIN, find_gain, run_bench
 from detection.anomaly.certain.checks import check_series
 from detection.anomaly.checkpoint import load_checkpoint, save_checkpoint
-from detection.anomaly.common_motion import name_common
 from detection.anomaly.detector import (
     TRAIN_UNTIL,
     VALIDATE_UNTIL,
@@ -42,7 +41,6 @@ from detection.anomaly.registry import (
     CHECKS,
     COMPOSITES,
     NETWORKS,
-    SITE_RULES,
     compared_with,
 )
 from detection.anomaly.stages import Array
@@ -144,8 +142,7 @@ def _score_and_name(
     """Scores, per cell what the strangest part or residual looks like, which others it was compared with, echoes."""
     looks = {name: name_kinds(scaled_residuals(series)) for name, series in samples.items()}
     if detector.name not in COMPOSITES:
-        kinds = name_common(samples) if detector.name in SITE_RULES else looks
-        return detector.score(samples), kinds, lambda _name, _cell: (0, ()), {}
+        return detector.score(samples), looks, lambda _name, _cell: (0, ()), {}
     scored, parts_of = detector.score_by_part(samples)
     named = {
         name: [

@@ -13,23 +13,17 @@ if TYPE_CHECKING:  # the core and the page read the names alone, and start witho
 RULES: Final[Mapping[str, str]] = {
     "persistence-z": "detection.anomaly.robust:persistence_z",
     "robust-z": "detection.anomaly.robust:robust_z",
-    "drift-z": "detection.anomaly.robust:drift_z",
     "ewma": "detection.anomaly.robust:ewma",
     "slope-change": "detection.anomaly.robust:slope_change",
     "variance": "detection.anomaly.robust:variance",
-    "page-hinkley": "detection.anomaly.robust:page_hinkley",
 }
-# Rules that look at all stations of a site at once.
-SITE_RULES: Final[Mapping[str, str]] = {"common-mode": "detection.anomaly.common_motion:score_common"}
 NETWORKS: Final[Mapping[str, str]] = {
     "ae": "detection.anomaly.neural.autoencoders:DenseAutoencoder",
     "conv-ae": "detection.anomaly.neural.autoencoders:ConvAutoencoder",
     "lstm-ae": "detection.anomaly.neural.autoencoders:LstmAutoencoder",
     "gru-ae": "detection.anomaly.neural.autoencoders:GruAutoencoder",
     "vae": "detection.anomaly.neural.autoencoders:VariationalAutoencoder",
-    "site-ae": "detection.anomaly.neural.site:SiteAutoencoder",
 }
-SITE_NETWORKS: Final = frozenset({"site-ae"})  # those that see all stations of a site at once
 # Certain faults have no score and no threshold; each check names the kind of finding it keeps.
 CHECKS: Final[Mapping[str, str]] = {
     "flatline": "stuck",
@@ -37,8 +31,6 @@ CHECKS: Final[Mapping[str, str]] = {
     "unit-jump": "unit",
     "timing": "timing",
 }
-# Readings beside the forecasts that were stored for them: nothing is counted, the service stores both.
-FANS: Final[Mapping[str, str]] = {"residual-fan": "detection.anomaly.running.fan:score_fan"}
 # A site without history starts with these; thresholds counted on its own record replace them.
 # persistence-z: counted on 18 daily GNSS stations in Japan (benchmark G, 2014-07 to 2015-05) for 0.1 / 4 false alarms
 # per sensor-month.
@@ -65,12 +57,9 @@ SUMS: Final = frozenset({"creep"})  # of these parts a threshold is a sum of rea
 COMPARED: Final[Mapping[str, str]] = {
     "persistence-z": "the median of its last 7 days",
     "robust-z": "its last reading",
-    "drift-z": "the line of its last 60 days",
     "ewma": "the line of its last 60 days",
-    "page-hinkley": "the line of its last 60 days",
     "slope-change": "its slope of the 60 days before",
     "variance": "its usual increments",
-    "common-mode": "the lines of all stations of the last 30 days",
     "rules": "its last 7 to 10 days",
     "rules drift": "the lines of its last 30 and 60 days",
     "rules noise": "its usual increments",
@@ -79,8 +68,6 @@ COMPARED: Final[Mapping[str, str]] = {
     "lstm-ae": "what a network expects of its last 30 readings",
     "gru-ae": "what a network expects of its last 30 readings",
     "vae": "what a network expects of its last 30 readings",
-    "site-ae": "what a network expects from all stations",
-    "residual-fan": "the 95 % fan of its forecasts",
     "flatline": "its usual resolution",
     "replay": "its earlier readings",
     "unit-jump": "its level and noise before",
@@ -95,12 +82,12 @@ _SOME_NAMED: Final = Template("compared.among", "{past}, and with {n} other seri
 
 def list_detectors() -> list[str]:
     """Ids of all that give scores of readings alone, against a threshold that is counted."""
-    return [*RULES, *SITE_RULES, *COMPOSITES, *NETWORKS]
+    return [*RULES, *COMPOSITES, *NETWORKS]
 
 
 def list_served() -> list[str]:
     """Ids that a site may ask for: detectors with a score, and checks that are certain without one."""
-    return [*list_detectors(), *FANS, *CHECKS]
+    return [*list_detectors(), *CHECKS]
 
 
 def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str] = ()) -> str:
@@ -129,12 +116,6 @@ def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str
 def load_rule(name: str) -> "Callable[[Series], Array]":
     """The scoring function of a rule."""
     found: Callable[[Series], Array] = _load(RULES[name])
-    return found
-
-
-def load_site_rule(name: str) -> "Callable[[Mapping[str, Series]], dict[str, Array]]":
-    """The scoring function of a rule for a whole site."""
-    found: Callable[[Mapping[str, Series]], dict[str, Array]] = _load(SITE_RULES[name])
     return found
 
 

@@ -4,7 +4,6 @@ import numpy as np
 
 from detection.anomaly.stages import (
     MAD_TO_SIGMA,
-    AddUp,
     Array,
     Smooth,
     Spread,
@@ -27,19 +26,9 @@ def robust_z(series: Series) -> Array:
     return np.abs(_standardise(as_row(beyond_last(pad(series.values, 1), len(series.values))), series))
 
 
-def drift_z(series: Series) -> Array:
-    """Distance from the line of the previous sixty days, in its own scale; shape (n,)."""
-    return np.abs(drift_residual(series))
-
-
 def ewma(series: Series) -> Array:
     """Exponentially weighted mean of the residual to the line of sixty days, over its own under white noise; (n,)."""
     return as_row(Smooth(1).feed(drift_residual(series)[None], series.first_cell, 0))
-
-
-def page_hinkley(series: Series) -> Array:
-    """Sum of what lies to one side of the line of the previous sixty days, beyond half a scale each; shape (n,)."""
-    return as_row(AddUp(1).feed(drift_residual(series)[None], series.first_cell, 0))
 
 
 def drift_residual(series: Series) -> Array:

@@ -145,22 +145,3 @@ def stack_windows(values: Array, width: int, coverage: float = 0.7) -> tuple[NDA
     chosen = np.flatnonzero(known[:, -1] & (known.mean(axis=1) >= coverage))
     mask = known[chosen].astype(np.float64)
     return chosen + width - 1, np.where(known[chosen], view[chosen], 0.0), mask
-
-
-def stack_tables(table: Array, width: int, coverage: float = 0.5) -> tuple[NDArray[np.int64], Array, Array]:
-    """Windows of all columns that end at each row where something is known and that are complete enough.
-
-    Args:
-        table: shape (n, columns), NaN where unknown.
-        width: rows per window, the ending one included.
-        coverage: least share of the known numbers.
-
-    Returns:
-        Index of the ending row (k,), values with zero where unknown (k, width, columns), mask of the known.
-    """
-    if len(table) < width:
-        return np.zeros(0, dtype=np.int64), np.zeros((0, width, table.shape[1])), np.zeros((0, width, table.shape[1]))
-    view = np.lib.stride_tricks.sliding_window_view(table, width, axis=0).transpose(0, 2, 1)
-    known = np.isfinite(view)
-    chosen = np.flatnonzero(known[:, -1].any(axis=1) & (known.mean(axis=(1, 2)) >= coverage))
-    return chosen + width - 1, np.where(known[chosen], view[chosen], 0.0), known[chosen].astype(np.float64)

@@ -2,15 +2,12 @@
 
 import json
 import os
-import resource
 import shutil
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +18,6 @@ from numpy.typing import NDArray
 from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import Parts, find_twins, split
-from detection.imagery.errors import TrainingPausedError
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.learner import Hooks, Progress, Settings
 from detection.imagery.neural.training import train_patches
@@ -33,7 +29,6 @@ from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import fit_index, fit_logistic, score_simple
 from detection.learning.blocks import Pairs, find_blocks, find_touched, leave_out, list_touching, part_train
-from detection.learning.curve import Pace, read_points, tell_curve, trace
 from detection.learning.gate import Tried, judge
 from detection.learning.records import Asked, LearningError, Tell, Window
 from detection.learning.scenes import Readable, read_scenes
@@ -46,10 +41,27 @@ HELD_SHARE: Final = 0.2
 LEARN_SHARE: Final = (
     0.7  # of the time that is left when the tiles are there; the rest is for looking at what came of it
 )
-LOOK_SHARE: Final = 0.08
 PACE_STEPS: Final = 4
 STAGE, LOCK = ".cut", ".lock"
 PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much processor time training takes here, s: a step, and a look at one held tile."""
+
+    step_s: float
+    look_s: float
+
+    def epoch_s(self, fitted: int, held: int, batch: int) -> float:
+        """One pass."""
+        return self.step_s * -(-fitted // batch) + self.look_s * held
+
+    def fit(self, settings: Settings, fitted: int, held: int, seconds: float) -> Settings:
+        """The usual length of a run, or what of it the time allows; two passes at least."""
+        usual = settings.fitted(fitted)
+        possible = int(seconds / self.epoch_s(fitted, held, settings.batch))
+        return replace(settings, epochs=max(2, min(usual.epochs or 0, possible)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ class Learnt:
     unsure: tuple[UnsureTile, ...]
 
 
-def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | None = None) -> Learnt:
+def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
     """Learn a network from scenes and outlines into the folder `asked.out`.
 
     The tiles lie in `tiles/train` and `tiles/validation`; the latter are left out until all is chosen. The weights lie
@@ -85,7 +97,6 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
         asked: what from, where to, how long.
         tell: told one line for each step.
         hooks: progress, and the wish to stop.
-        workers: processes of one thread each; the cores of this machine, two at most, when None.
 
     Raises:
         LearningError: nothing can be learnt from it.
@@ -93,7 +104,6 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
         TrainingPausedError: it was asked to stop; the same call goes on.
     """
     begun, left = time.monotonic(), _count_down(60 * asked.minutes)
-    before_s = _count_children()
     torch.set_num_threads(1)
     hooks = hooks or Hooks()
     prepared = _prepare(asked, tell)
@@ -101,32 +111,11 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
         tell(f"the answer is there since before, in {asked.out}; to learn anew, name another folder with --out")
         return Learnt(json.loads((asked.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(asked)))
     train, test, parts = _open_tiles(asked.out, prepared.plan)
-    settings, pace = _plan_training(asked, prepared, train, parts, left(), tell)
+    settings = _plan_training(asked, prepared, train, parts, left(), tell)
     work = asked.out / "work"
-    both = (os.cpu_count() or 1) > 1 if workers is None else workers > 1
-    kept_s = 60 * asked.minutes * LOOK_SHARE
-    others = (asked.out, settings, pace, left() - kept_s)
-    child = get_context("spawn").Process(target=_trace, args=others, daemon=True)
-    if both:
-        child.start()
-    try:
-        _train(asked, prepared, settings, work, hooks)
-        tried = _try(work, train, test, parts)
-        if both:
-            tell("curve of learning: training with fewer outlines")
-            while child.is_alive():
-                child.join(0.5)
-                if hooks.should_stop():
-                    raise TrainingPausedError("stopped while the curve of learning was made")
-        else:
-            trace(train, test, parts, settings, pace, left() - kept_s, work)
-    finally:
-        if child.is_alive():
-            child.terminate()
-            child.join()
-    gate = judge(tried, asked.seed)
-    curve = tell_curve(read_points(work), tried.network, tried.blocks, len(parts[0]))
-    weights = _keep(asked, prepared, gate, curve, work)
+    _train(asked, prepared, settings, work, hooks)
+    gate = judge(_try(work, train, test, parts), asked.seed)
+    weights = _keep(asked, prepared, gate, work)
     tell("looking for the tiles that the network is least sure of")
     model = load_model(str(weights), ungated=True)
     unsure = list_unsure(model, prepared.readable.scenes, prepared.others, max(5.0, left()))
@@ -134,11 +123,11 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
     write_unsure(path, unsure, root)
     answer = {
         "weights": str(weights), "model_hash": model.model_hash, "offered": gate["passed"], "gate": gate,
-        "curve": curve, "tiles": {k: prepared.plan[k] for k in ("train", "left_out", "dropped", "landslide_share")},
+        "tiles": {k: prepared.plan[k] for k in ("train", "left_out", "dropped", "landslide_share")},
         "unlabelled": len(prepared.others), "least_sure": len(unsure), "bands": prepared.plan["bands"],
         "pixel_size_m": model.card["pixel_size_m"], "epochs": settings.epochs, "told": prepared.plan["told"],
         "seed": asked.seed, "seconds": round(time.monotonic() - begun, 1),
-        "cpu_s": {"learning": round(60 * asked.minutes - left(), 1), "curve": round(_count_children() - before_s, 1)},
+        "cpu_s": round(60 * asked.minutes - left(), 1),
     }  # fmt: skip
     write_json(asked.out / ANSWER, answer)
     return Learnt(answer, unsure)
@@ -154,21 +143,6 @@ def _count_down(seconds: float) -> Callable[[], float]:
     """How much of so much processor time of this process is left."""
     begun = time.process_time()
     return lambda: seconds - (time.process_time() - begun)
-
-
-def _count_children() -> float:
-    """Processor seconds of child processes that have ended."""
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
-
-
-def _trace(out: Path, settings: Settings, pace: Pace, seconds: float) -> None:
-    """What the second process does."""
-    os.nice(5)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the first process ends this one
-    torch.set_num_threads(1)
-    train, test, parts = _open_tiles(out, json.loads((out / PLAN).read_text(encoding="utf-8")))
-    trace(train, test, parts, settings, pace, seconds, out / "work")
 
 
 def _prepare(asked: Asked, tell: Tell) -> Prepared:
@@ -270,13 +244,13 @@ def _open_tiles(out: Path, plan: dict[str, Any]) -> tuple[Patches, Patches, Part
 
 def _plan_training(
     asked: Asked, prepared: Prepared, train: Patches, parts: Parts, seconds: float, tell: Tell
-) -> tuple[Settings, Pace]:
+) -> Settings:
     """How long to train: as usual for so many tiles, or what the time allows; decided once, and kept."""
     path = asked.out / "work" / "pace.json"
     settings = Settings(seed=prepared.plan["seed"], split="folders", held_share=HELD_SHARE)
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return replace(settings, epochs=kept["epochs"]), Pace(kept["step_s"], kept["look_s"])
+        return replace(settings, epochs=kept["epochs"])
     path.parent.mkdir(exist_ok=True)
     pace = _measure_pace(train, parts, settings)
     settings = pace.fit(settings, len(parts[0]), len(parts[1]), LEARN_SHARE * seconds)
@@ -286,7 +260,7 @@ def _plan_training(
         f"left out): {usual} passes of {pace.epoch_s(len(parts[0]), len(parts[1]), settings.batch):.1f} s"
     )
     write_json(path, {"epochs": settings.epochs, **asdict(pace)})
-    return settings, pace
+    return settings
 
 
 class _EnoughError(Exception):
@@ -340,7 +314,7 @@ def _try(work: Path, train: Patches, test: Patches, parts: Parts) -> Tried:
     return Tried(network.confusions, logistic, index, np.asarray(blocks))
 
 
-def _keep(asked: Asked, prepared: Prepared, gate: dict[str, Any], curve: dict[str, Any], work: Path) -> Path:
+def _keep(asked: Asked, prepared: Prepared, gate: dict[str, Any], work: Path) -> Path:
     """Put the weights where they can be named, the gate in their card: from here on they are refused or used."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     card = {key: value for key, value in model.card.items() if key not in {"format", "weights_sha256"}}
@@ -348,10 +322,10 @@ def _keep(asked: Asked, prepared: Prepared, gate: dict[str, Any], curve: dict[st
     tries = {"seeds": [*asked.tried, asked.seed], "split_seed": prepared.plan["seed"]}
     card |= {
         "gate": gate,
-        "learnt": {**facts, "tries": tries, "curve": curve},
+        "learnt": {**facts, "tries": tries},
         "recipe_file": f"{asked.name}.recipe.toml",
     }
-    card["limits"] = [*card["limits"], f"{gate['reasons'][0][0].upper()}{gate['reasons'][0][1:]}.", curve["said"]]
+    card["limits"] = [*card["limits"], f"{gate['reasons'][0][0].upper()}{gate['reasons'][0][1:]}."]
     out = (asked.out / f"{asked.name}.safetensors").resolve()
     save_model(out, model.network, card)
     with replacing(out.with_suffix(".md")) as partial:

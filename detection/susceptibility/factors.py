@@ -72,18 +72,6 @@ class Factors(ExitStack):
             known &= valid
         return values, known
 
-    def read_around(self, box: Box, halo: int) -> tuple[Values, Known]:
-        """Read a window with a rim of so many pixels; beyond the grid nothing is known."""
-        column, row, width, height = box
-        left, top = max(0, column - halo), max(0, row - halo)
-        right, bottom = min(self.grid.width, column + width + halo), min(self.grid.height, row + height + halo)
-        values, known = self.read((left, top, right - left, bottom - top))
-        rim = (
-            (halo - (row - top), halo - (bottom - row - height)),
-            (halo - (column - left), halo - (right - column - width)),
-        )
-        return np.pad(values, ((0, 0), *rim)), np.pad(known, rim)
-
     def _open_terrain(self, work: Path) -> dict[Path, TerrainReader]:
         opened: dict[Path, TerrainReader] = {}
         for number, path in enumerate(dict.fromkeys(f.path for f in self.factors if f.kind == "terrain")):

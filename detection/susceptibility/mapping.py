@@ -106,17 +106,14 @@ def _check_factors(study: Study, model: Model, path: Path) -> None:
 
 
 def _map_window(model: Model, factors: Factors, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
-    halo = model.fitted.halo
-    values, around = factors.read_around(box, halo)
-    own = slice(halo, halo + box[3]), slice(halo, halo + box[2])
-    known = around[own]
+    values, known = factors.read(box)
     bands = np.full((len(BANDS), box[3], box[2]), NODATA, np.float32)
     if not known.any():
         return bands
-    chance, spread = model.map(values, around)
+    chance, spread = model.map(values, known)
     bands[0], bands[1] = _shorten(chance), _shorten(spread)
     bands[2] = np.searchsorted(model.bounds, chance, side="right") + 1
-    bands[3] = model.encoder.count_outside(values[:, own[0], own[1]])
+    bands[3] = model.encoder.count_outside(values)
     bands[:, ~known] = NODATA
     return bands
 

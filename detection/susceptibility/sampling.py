@@ -24,7 +24,6 @@ LEAST_LANDSLIDES: Final = 30
 MOST_SLIDE_CELLS: Final = 5_000
 MOST_OTHER_CELLS: Final = 10_000
 AMPLE: Final = 4.0  # so many times as many cells are drawn first, since some ground has no factors
-PATCHED: Final = 1.5  # the same with the ground around them, which takes much memory
 NOTHING: Final = -1
 # What looks like nodata that nobody declared: more of the ground than this, seams of warping apart.
 FILL_SHARE: Final = 0.01
@@ -40,8 +39,6 @@ class Sample:
 
     Attributes:
         values: factors x cells.
-        patches: cells x factors x side x side around each, and where they are known; None where none was asked for.
-        known: of the patches.
         label: 1 on landslides.
         weight: cells of the area that each stands for.
         slide: number of the landslide; -1 on other ground.
@@ -56,8 +53,6 @@ class Sample:
     """
 
     values: NDArray[np.float32]
-    patches: NDArray[np.float32] | None
-    known: NDArray[np.bool_] | None
     label: NDArray[np.int64]
     weight: NDArray[np.float64]
     slide: NDArray[np.int64]
@@ -75,14 +70,12 @@ class _Drawn:
     """What was gathered so far, one entry for each window."""
 
     values: list[NDArray[np.float32]]
-    patches: list[NDArray[np.float32]]
-    known: list[NDArray[np.bool_]]
     slide: list[NDArray[np.int64]]
     pixel: list[NDArray[np.int64]]
 
 
 def draw_sample(
-    factors: Factors, study: Study, work: Path, *, seed: int = 0, halo: int = 0,
+    factors: Factors, study: Study, work: Path, *, seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Sample:  # fmt: skip
     """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
@@ -92,7 +85,6 @@ def draw_sample(
         study: with its inventory.
         work: folder for temporary files.
         seed: of the draw.
-        halo: pixels around each cell that are kept too (for networks); 0: none.
         progress: told the share of the grid that was read.
 
     Raises:
@@ -104,18 +96,15 @@ def draw_sample(
     tree, near = shapely.STRtree(shapes), _widen(shapes, inventory.buffer_m, factors)
     rng = np.random.default_rng((seed, STREAM))
     # shares are taken that leave more than enough; what is too much is thinned at the end
-    ample = PATCHED if halo else AMPLE
-    slide_share = min(1.0, ample * MOST_SLIDE_CELLS / max(1.0, float(shapely.area(shapes).sum()) + len(shapes)))
-    other_share = min(1.0, ample * MOST_OTHER_CELLS / (grid.width * grid.height))
-    drawn = _Drawn([], [], [], [], [])
+    slide_share = min(1.0, AMPLE * MOST_SLIDE_CELLS / max(1.0, float(shapely.area(shapes).sum()) + len(shapes)))
+    other_share = min(1.0, AMPLE * MOST_OTHER_CELLS / (grid.width * grid.height))
+    drawn = _Drawn([], [], [])
     seen: set[int] = set()
     cells = slide_cells = others = 0
     area = make_mask(study.area, grid, work, factors.told) if study.area else None
     with Layer(area.path, grid, area.index, nearest=True) if area else nullcontext() as layer:
         for share, box in windows(grid):
-            values, around = factors.read_around(box, halo)
-            inside = slice(halo, halo + box[3]), slice(halo, halo + box[2])
-            known = around[inside].copy()
+            values, known = factors.read(box)
             if layer is not None:
                 mask, valid = layer.read(*box)
                 known &= valid & (mask > 0)
@@ -130,7 +119,7 @@ def draw_sample(
             seen.update(np.unique(ids[on_slide]).tolist())
             chance = rng.random(free.shape)
             picked = (on_slide & (chance < slide_share)) | (free & (chance < other_share))
-            _keep(drawn, picked, ids, values, around, box, halo)
+            _keep(drawn, picked, ids, values, box)
             progress(share)
     if not cells:
         raise InventoryError(f"{study.path}: no pixel of the area has a value of every factor; do they overlap?")
@@ -208,18 +197,12 @@ def _burn(shapes: NDArray[Any], tree: shapely.STRtree, box: Box) -> NDArray[np.i
 
 
 def _keep(
-    drawn: _Drawn, picked: NDArray[np.bool_], ids: NDArray[np.int64], values: NDArray[np.float32],
-    known: NDArray[np.bool_], box: Box, halo: int,
-) -> None:  # fmt: skip
+    drawn: _Drawn, picked: NDArray[np.bool_], ids: NDArray[np.int64], values: NDArray[np.float32], box: Box
+) -> None:
     rows, columns = np.nonzero(picked)
-    drawn.values.append(values[:, rows + halo, columns + halo])
+    drawn.values.append(values[:, rows, columns])
     drawn.slide.append(ids[rows, columns])
     drawn.pixel.append(np.stack([columns + box[0], rows + box[1]], axis=1))
-    if halo and len(rows):
-        side = 2 * halo + 1
-        views = np.lib.stride_tricks.sliding_window_view(values, (side, side), axis=(1, 2))
-        drawn.patches.append(np.moveaxis(views[:, rows, columns], 1, 0).copy())
-        drawn.known.append(np.lib.stride_tricks.sliding_window_view(known, (side, side))[rows, columns].copy())
 
 
 def _check(path: Path, named: int, found: int, others: int) -> None:
@@ -255,8 +238,6 @@ def _thin(
     pixel[of_slide] = shapely.get_coordinates(shapely.point_on_surface(shapes[slide[taken][of_slide]]))
     return Sample(
         values=np.concatenate(drawn.values, axis=1)[:, taken],
-        patches=np.concatenate(drawn.patches)[taken] if drawn.patches else None,
-        known=np.concatenate(drawn.known)[taken] if drawn.patches else None,
         label=label, weight=weight, slide=slide[taken], place_m=pixel * (across, down),
         landslides=len(seen), left_out=len(shapes) - len(seen), cells=cells, slide_cells=slide_cells,
         cell_m2=across * down, told=tuple(factors.told),

@@ -12,10 +12,10 @@ import numpy as np
 
 from detection.susceptibility.blocks import FOLDS, deal_folds, default_side_m, find_blocks
 from detection.susceptibility.card import write_markdown
-from detection.susceptibility.encoding import Encoder, fit_encoder
+from detection.susceptibility.encoding import fit_encoder
 from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, list_cautions
-from detection.susceptibility.learners.table import HALO_PX, Cells, Numbers
+from detection.susceptibility.learners.table import Cells, Numbers
 from detection.susceptibility.model import Model, save_model
 from detection.susceptibility.sampling import Sample, draw_sample
 from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration, trace_rate
@@ -69,17 +69,15 @@ def train(asked: Asked, progress: Progress = lambda *_: None) -> dict[str, Any]:
     study = read_study(asked.study)
     if study.inventory is None:
         raise StudyError(f"{study.path}: [inventory] is missing: a model is learned from landslides")
-    halo = max(HALO_PX.get(name, 0) for name in asked.learners)
     with tempfile.TemporaryDirectory(prefix="susceptibility-") as folder, Factors(study, Path(folder)) as factors:
-        sample = draw_sample(
-            factors, study, Path(folder), seed=asked.seed, halo=halo, progress=lambda s: progress("factors", s)
-        )
+        sample = draw_sample(factors, study, Path(folder), seed=asked.seed, progress=lambda s: progress("factors", s))
         grid = factors.grid
         about = {"crs": grid.crs_name, "width": grid.width, "height": grid.height}
     encoder = fit_encoder(study.factors, sample.values)
     side_m = asked.block_m or default_side_m(sample)
     block = find_blocks(sample, side_m)
-    ground = Ground(_cells(encoder, sample), sample.label, sample.weight, block, deal_folds(sample, block, asked.seed))
+    cells = Cells(encoder.encode(sample.values).T.copy())
+    ground = Ground(cells, sample.label, sample.weight, block, deal_folds(sample, block, asked.seed))
     fits = Fits(ground, asked.seed, _counting(count_fits(len(asked.learners), FOLDS), progress))
     nested = validate(fits, asked.learners)
     learner, calibrator, aucs = choose(fits, asked.learners)
@@ -125,14 +123,6 @@ def _counting(number: int, progress: Progress) -> Callable[[], None]:
         progress("models", min(1.0, done / number))
 
     return tell
-
-
-def _cells(encoder: Encoder, sample: Sample) -> Cells:
-    columns = encoder.encode(sample.values).T.copy()
-    if sample.patches is None:
-        return Cells(columns)
-    encoded = encoder.encode(np.moveaxis(sample.patches, 1, 0))
-    return Cells(columns, np.moveaxis(encoded, 0, 1).copy(), sample.known)
 
 
 def _bound_classes(chance: Numbers, sample: Sample, rule: str) -> tuple[float, ...]:

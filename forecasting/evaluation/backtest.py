@@ -38,7 +38,6 @@ def run_trials(
     training: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
     learn: Panel | None = None,
-    only_fold: int | None = None,
 ) -> Iterator[Trial]:
     """What every model answers, fold by fold and horizon by horizon; arguments as in `backtest`.
 
@@ -52,7 +51,6 @@ def run_trials(
         training: Other settings of the networks.
         on_progress: Told one line per fold and model; a message: what was left out.
         learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
-        only_fold: One of the folds, from 0; None: all, one after the other.
     """
     wanted = [name for name in dict.fromkeys([*ALWAYS, *models]) if name != "gated"]
     for name in wanted:
@@ -60,8 +58,6 @@ def run_trials(
     # as in the service: networks read the drivers that are named, and no others
     settings = {"covariates": (), **(training or {}), "seed": seed}
     for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, last=last)):
-        if only_fold is not None and fold != only_fold:
-            continue
         told = on_progress or (lambda _: None)
         yield from _run_fold(panel, parts, fold, wanted, tuple(horizons_s), training=settings, told=told, learn=learn)
 

@@ -1,6 +1,6 @@
 """Turns what models answered on one test fold into scores: over all stations, station, month and stage."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -310,3 +310,13 @@ def rows_of(origins: Ints, steps: int, start_s: float, step_s: float) -> Floats:
     near = (instants + 3.0 * DAY_S).astype("datetime64[s]").astype("datetime64[M]").astype("datetime64[s]")
     firsts = near.astype(np.float64)
     return np.where(np.abs(firsts - instants) <= 3.0 * DAY_S, firsts, instants)
+
+
+WAYS: Mapping[str, Callable[[Trial], list[Score]]] = {
+    "station": score_stations, "month": score_months, "stage": score_stages,
+}  # fmt: skip
+
+
+def score_trial(trial: Trial, ways: tuple[str, ...]) -> list[Score]:
+    """Scores over all stations, then those of the other ways, of `WAYS`."""
+    return [*score_all(trial), *(score for way in WAYS if way in ways for score in WAYS[way](trial))]

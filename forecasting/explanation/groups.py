@@ -1,6 +1,5 @@
-"""Feature groups of a network and its answer when some of them are absent: what every explanation asks."""
+"""Feature groups of a network and its answer when one comes from another time: what every explanation asks."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -86,30 +85,6 @@ def make_batch(
     return Batch(cut.inputs, drivers, cut.scale_mm[..., None] * np.asarray(recipe.spread), mean, lag, static)
 
 
-def remove(batch: Batch, kinds: tuple[str, ...], absent: Iterable[str], station: int | None) -> Batch:
-    """The batch without some groups.
-
-    Own motion becomes the usual window, a source of drivers falls silent (mask 0), neighbours fall silent.
-
-    Args:
-        batch: The batch.
-        kinds: Source of each driver channel.
-        absent: Groups.
-        station: Whose own motion is meant; None means every station's, for networks that read each by itself.
-    """
-    gone = set(absent)
-    inputs = batch.inputs.copy()
-    mine = slice(None) if station is None else slice(station, station + 1)
-    if RECENT in gone:
-        inputs[:, mine, -batch.recent :] = batch.usual[mine, -batch.recent :]
-    if EARLIER in gone:
-        inputs[:, mine, : -batch.recent] = batch.usual[mine, : -batch.recent]
-    if NEIGHBOURS in gone and station is not None:
-        others = np.arange(inputs.shape[1]) != station
-        inputs[:, others] = 0.0
-    return replace(batch, inputs=inputs, drivers=_silence(batch.drivers, kinds, gone))
-
-
 def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, station: int | None) -> Batch:
     """The batch with one group taken from other issue times, in the order given; all else stays."""
     inputs = batch.inputs.copy()
@@ -135,13 +110,3 @@ def correct(forecaster: NeuralForecaster, batch: Batch) -> Floats:
     with torch.inference_mode():
         made = forecaster.network(*batch.tensors)[..., 2].numpy().astype(np.float64)
     return np.asarray(made * batch.unit_mm, dtype=np.float64)
-
-
-def _silence(
-    drivers: NDArray[np.float32] | None, kinds: tuple[str, ...], gone: set[str]
-) -> NDArray[np.float32] | None:  # fmt: skip
-    if drivers is None or not gone.intersection(kinds):
-        return drivers
-    out = drivers.copy()
-    out[:, :, np.array([kind in gone for kind in kinds])] = 0.0
-    return out

@@ -23,12 +23,9 @@ from forecasting.explanation.groups import (
     list_groups,
     make_batch,
     name_kinds,
-    remove,
 )
 from forecasting.explanation.maps import NOT_A_CAUSE, read_maps
 from forecasting.explanation.permutation import permutation_importance
-from forecasting.explanation.response import rain_response
-from forecasting.explanation.shapley import shapley
 from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.source_scale import SourceScale
@@ -58,11 +55,6 @@ class Asking:
         self.kinds = name_kinds(forecaster)
         self.tied = forecaster.recipe.supports is not None
         self.groups = list_groups(forecaster)
-
-    def with_only(self, known: frozenset[str]) -> Floats:
-        """The correction when only these groups are present, shape (N, targets, H)."""
-        absent = [group for group in self.groups if group not in known]
-        return self._each(lambda station: remove(self.batch, self.kinds, absent, station))
 
     def exchanged(self, group: str | None, order: Ints) -> Floats:
         """The correction with one group from other issue times, shape (N, targets, H)."""
@@ -144,17 +136,14 @@ def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: i
     cost = len(targets) * (len(panel.stations) if tied else 1)
     block = parts.calibration
     usable = block.origins[block.origins >= recipe.window - 1]
-    few = _spread_out(usable, max(2, min(MOST_ORIGINS, BUDGET // (cost * 2 ** len(groups)))))
     many = _spread_out(usable, max(8, min(4 * MOST_ORIGINS, BUDGET // (cost * REPEATS * max(1, len(groups))))))
     columns = [int(s) for s in targets]
-    asking = Asking(forecaster, panel, make_batch(forecaster, panel, np.asarray(few)), columns)
-    shares = shapley(asking.with_only, groups)
-    more = Asking(forecaster, panel, make_batch(forecaster, panel, np.asarray(many)), columns)
+    asking = Asking(forecaster, panel, make_batch(forecaster, panel, np.asarray(many)), columns)
     base = recipe.lld.predict(panel.values, np.asarray(many))[:, columns]
     came = [block.targets(panel.values, np.asarray(many), h)[:, columns] for h in recipe.steps]
 
     def error(group: str | None, order: Ints) -> Floats:
-        made = base + more.exchanged(group, order)
+        made = base + asking.exchanged(group, order)
         return np.array([mae(came[i] - made[:, :, i]) for i in range(len(recipe.steps))])
 
     rises = permutation_importance(error, groups, len(many), repeats=REPEATS, seed=seed)
@@ -168,14 +157,9 @@ def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: i
         "calibration": {
             "issue_times": len(many),
             "permutation_mm": {k: {g: _round(rises[g][i]) for g in groups} for i, k in enumerate(keys)},
-            "shapley_mm": {
-                k: {g: _round(float(np.nanmean(np.abs(shares[g][:, :, i])))) for g in groups}
-                for i, k in enumerate(keys)
-            },
         },
         "forecast": explain_forecast(forecaster, panel, panel.values.shape[0] - 1, asking.batch.usual, columns),
         "maps": read_maps(forecaster, asking.batch),
-        "rain_response": rain_response(forecaster, panel, np.asarray(few), asking.batch, until=parts.fit.end),
     }
 
 
@@ -204,7 +188,7 @@ def list_drivers(sources: SourceScale | None, panel: Panel) -> list[dict[str, An
 def explain_forecast(
     forecaster: NeuralForecaster, panel: Panel, origin: int, usual: NDArray[np.float32], columns: list[int]
 ) -> dict[str, Any]:  # fmt: skip
-    """Shapley values and integrated gradients of the forecast from one row.
+    """Integrated gradients of the forecast from one row.
 
     Args:
         forecaster: The network.
@@ -216,15 +200,12 @@ def explain_forecast(
     recipe = forecaster.recipe
     batch = make_batch(forecaster, panel, np.array([origin], dtype=np.int64), usual)
     asking = Asking(forecaster, panel, batch, columns)
-    none, every = asking.with_only(frozenset()), asking.with_only(frozenset(asking.groups))
-    shares = shapley(asking.with_only, asking.groups)
+    every = correct(forecaster, batch)
     out: dict[str, Any] = {"issued_s": panel.start_s + panel.step_s * origin, "stations": {}}
-    for place, column in enumerate(columns):
+    for column in columns:
         out["stations"][panel.stations[column]] = {
             horizon_key(horizon_s): {
-                "correction_mm": _round(every[0, place, i]),
-                "without_any_mm": _round(none[0, place, i]),
-                "shapley_mm": {g: _round(shares[g][0, place, i]) for g in asking.groups},
+                "correction_mm": _round(every[0, column, i]),
                 "gradients": asking.gradients(column, i),
             }
             for i, horizon_s in enumerate(recipe.horizons_s)

@@ -1,12 +1,9 @@
 """Passes over the windows of one or many records, stopped early, with the best weights kept."""
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -23,7 +20,6 @@ from forecasting.neural.examples import Examples, make_examples
 from forecasting.neural.forecaster import Recipe
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network
-from forecasting.neural.training_state import Place, Unfinished, random_states, restore_random
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with (epoch, epochs, validation loss)."""
@@ -134,13 +130,12 @@ class Learner:
         self._room = ROOM_BYTES
         self._judging_s = self._after_s = 0.0
 
-    def run(self, begun: float, progress: Progress | None, work: str | Path | None = None) -> tuple[list[float], str]:
+    def run(self, begun: float, progress: Progress | None) -> tuple[list[float], str]:
         """Passes over the fit blocks; leaves the best weights in the network, on the processor.
 
         Args:
             begun: When the work began, monotonic seconds.
             progress: Called after each pass.
-            work: Folder in which the place between passes is kept, so that a killed training goes on from there.
 
         Returns:
             Early-stop loss before training and after each pass, and why it ended.
@@ -150,18 +145,11 @@ class Learner:
                 judging what was learnt.
         """
         settings, network = self.settings, self.network
-        kept = None if work is None else Unfinished.of(work, self._name())
         network.to(pick_device())
         learns = [p for p in network.parameters() if p.requires_grad]
         optimiser = AdamW(learns, settings.learning_rate, settings.weight_decay)
         order = np.random.default_rng(settings.seed)
-        place = None if kept is None else kept.load()
-        if place is None:
-            losses, best, bad = [self.validate(begun + settings.time_limit_s / 2)], self._copy(), 0
-        else:
-            losses, best, bad = list(place.losses), place.best, place.bad
-            self._return_to(place, optimiser, order)
-            begun -= place.spent_s
+        losses, best, bad = [self.validate(begun + settings.time_limit_s / 2)], self._copy(), 0
         self._after_s, late = self._time_judging(), False
         while len(losses) <= settings.epochs and bad < settings.patience and not late:
             late = self._pass(optimiser, learns, order, begun)
@@ -170,11 +158,6 @@ class Learner:
                 best, bad = self._copy(), 0
             else:
                 bad += 1
-            if kept is not None and not late:
-                spent_s = time.monotonic() - begun
-                state = json.dumps(order.bit_generator.state)
-                found = (self._copy(), best, optimiser.state_dict(), state, random_states(), tuple(losses), bad)
-                kept.save(Place(*found, spent_s))
             if progress is not None:
                 progress(len(losses) - 1, settings.epochs, losses[-1])
         network.load_state_dict(best)
@@ -220,27 +203,6 @@ class Learner:
             f"{member.recipe.model} needs more than half of the {self.settings.time_limit_s:.0f} s to "
             f"read {member.values.shape[1]} stations once: give it more time or fewer stations"
         )
-
-    def _name(self) -> str:
-        """A hash of settings, recipes, blocks, values and first weights: what is trained on what."""
-        digest = hashlib.sha256(
-            f"{torch.__version__} {AdamW.__module__} {sorted(asdict(self.settings).items())}".encode()
-        )
-        for member in (*self.members, *self.judges):
-            facts = json.dumps([member.recipe.to_json(), asdict(member.parts), member.stride], sort_keys=True)
-            digest.update(facts.encode() + np.ascontiguousarray(member.values).tobytes())
-            if (rows := member.drivers) is not None:
-                digest.update(repr(rows.names).encode() + rows.content)
-        for name, weights in sorted(self.network.state_dict().items()):
-            digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:32]
-
-    def _return_to(self, place: Place, optimiser: AdamW, order: np.random.Generator) -> None:
-        """Weights, optimiser and generators as they were."""
-        self.network.load_state_dict(place.weights)
-        optimiser.load_state_dict(place.optimiser)
-        order.bit_generator.state = json.loads(place.order)
-        restore_random(place.random)
 
     def loss(self, member: Member, block: Block, origins: Ints) -> Tensor:
         """Pinball loss in units of window scale x spread, over the targets inside the block."""

@@ -8,7 +8,6 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from forecasting.data.series import Panel
 from forecasting.data.splits import Split
@@ -96,7 +95,6 @@ def fine_tune(
     head_only: bool = False,
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
-    work: str | Path | None = None,
 ) -> Training:
     """A new candidate from a trained network: the old one stays as it is.
 
@@ -108,7 +106,6 @@ def fine_tune(
         head_only: True freezes all but the head.
         replay: Older records to go on learning from, so that they are not forgotten: as many batches as the new one.
         progress: Called after each pass.
-        work: Folder in which a training that is cut off leaves its place.
 
     Raises:
         ForecastingError: It reads drivers, and these are not the same.
@@ -125,7 +122,7 @@ def fine_tune(
         _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings)
         for other, blocks in replay
     ]
-    return tune(forecaster.network, mine, others, settings, head_only=head_only, progress=progress, work=work)
+    return tune(forecaster.network, mine, others, settings, head_only=head_only, progress=progress)
 
 
 def tune(
@@ -136,7 +133,6 @@ def tune(
     *,
     head_only: bool = False,
     progress: Progress | None = None,
-    work: str | Path | None = None,
 ) -> Training:
     """Weights tuned to one record, beside as many batches of others; arguments as in `fine_tune`."""
     begun = time.monotonic()
@@ -146,7 +142,7 @@ def tune(
     for name, weights in network.named_parameters():
         weights.requires_grad_(not head_only or name.startswith("head."))
     with deterministic(settings.seed):
-        losses, stopped = Learner(network, [mine, *others], settings, mine).run(begun, progress, work)
+        losses, stopped = Learner(network, [mine, *others], settings, mine).run(begun, progress)
     for weights in network.parameters():
         weights.requires_grad_(True)
     tuned = NeuralForecaster(mine.recipe, network)

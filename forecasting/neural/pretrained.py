@@ -49,7 +49,6 @@ def learn(
     own_start: bool = False,
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
-    work: str | Path | None = None,
 ) -> tuple[Training, str]:
     """Train a network the way its beginning asks for: from shipped weights, from those of a checkpoint, or anew.
 
@@ -63,7 +62,6 @@ def learn(
         own_start: Whether it is of this very place: one that no more fits is left, and the network begins anew.
         replay: Other records that it goes on learning from; a network that begins anew has nothing to forget.
         progress: Called after each pass.
-        work: Folder in which a training that is cut off leaves its place.
 
     Returns:
         The training, and what it began from: `shipped weights`, the hash of a checkpoint, `anew: ` and why an own
@@ -79,20 +77,20 @@ def learn(
     )  # fmt: skip
     if model in PRETRAINED:
         shipped, _ = read_shipped(model)
-        made = adapt(shipped, panel, parts, horizons_s, tuning, replay=replay, progress=progress, work=work)
+        made = adapt(shipped, panel, parts, horizons_s, tuning, replay=replay, progress=progress)
         return made, "shipped weights"
     if start is None:
-        return train_network(model, panel, parts, horizons_s, settings, progress=progress, work=work), ""
+        return train_network(model, panel, parts, horizons_s, settings, progress=progress), ""
     old, card = read(start)
     if old.recipe.model != model or old.recipe.supports is not None:
         raise ForecastingError(f"{model} cannot begin with the weights of {old.recipe.model} at other stations")
     if why := _tell_unlike(old.recipe, panel, parts, horizons_s, settings, own=own_start):
         if not own_start:
             raise ForecastingError(why)
-        return train_network(model, panel, parts, horizons_s, settings, progress=progress, work=work), ANEW(text=why)
+        return train_network(model, panel, parts, horizons_s, settings, progress=progress), ANEW(text=why)
     if replay and old.recipe.sources is not None:
         raise ForecastingError(f"{model} reads drivers of its own site: replay serves networks of motion alone")
-    made = fine_tune(old, panel, parts, tuning, replay=replay, progress=progress, work=work)
+    made = fine_tune(old, panel, parts, tuning, replay=replay, progress=progress)
     return made, str(card["model_hash"])
 
 
@@ -169,7 +167,6 @@ def adapt(
     *,
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
-    work: str | Path | None = None,
 ) -> Training:
     """A shipped network tuned to a record; where its early-stop block says that tuning helps nothing, as it was.
 
@@ -181,7 +178,6 @@ def adapt(
         settings: How it is tuned; window, width and seed are those of the shipped network.
         replay: Other records to learn from beside it.
         progress: Called after each pass.
-        work: Folder in which a training that is cut off leaves its place.
     """
     old = shipped.recipe
     settings = replace(settings, window=old.window, hidden=old.hidden, dropout=old.dropout)
@@ -193,7 +189,7 @@ def adapt(
     settled, mine = join(panel, parts)
     mine = replace(mine, recipe=replace(mine.recipe, horizons_s=tuple(horizons_s), seed=settings.seed))
     others = [join(one, blocks)[1] for one, blocks in replay]
-    return tune(settled.network, mine, others, settings, progress=progress, work=work)
+    return tune(settled.network, mine, others, settings, progress=progress)
 
 
 def _between(known: Sequence[int], asked: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float64]]:

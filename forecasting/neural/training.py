@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -103,7 +102,6 @@ def train_network(
     settings: Settings | None = None,
     *,
     progress: Progress | None = None,
-    work: str | Path | None = None,
 ) -> Training:
     """Train one network on the fit block, stopped by the early-stop block; calibration and test are not learnt from.
 
@@ -114,7 +112,6 @@ def train_network(
         horizons_s: Horizons in seconds.
         settings: How.
         progress: Called after each pass.
-        work: Folder in which a training that is cut off leaves its place; the next one like it goes on from there.
 
     Raises:
         NotEnoughDataError: Fewer than 30 issue times or no target in one of the two blocks.
@@ -126,7 +123,7 @@ def train_network(
     member.require()
     with deterministic(settings.seed):
         network = build_network(member.recipe)
-        losses, stopped = Learner(network, [member], settings).run(begun, progress, work)
+        losses, stopped = Learner(network, [member], settings).run(begun, progress)
     forecaster = NeuralForecaster(member.recipe, network)
     return Training(forecaster, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
 

@@ -76,7 +76,7 @@ def train(
     ]  # fmt: skip
     training, begun_from = learn(
         model, panel, parts, horizons_s, settings, start=asked.start, own_start=asked.own_start, replay=others,
-        progress=progress, work=asked.work,
+        progress=progress,
     )  # fmt: skip
     unknown = {*horizons_s} - {*training.forecaster.recipe.horizons_s}
     dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")

@@ -123,7 +123,6 @@ class Training:
         time_limit_s: Wall time after which it stops with the best it has.
         stride: Rows between two examples.
         created_at: Text kept in the card.
-        work: Folder in which a training that is killed leaves its place; the next like it goes on from there.
         start: Checkpoint of the same network whose weights are tuned, in place of new ones.
         own_start: Whether that is an earlier one of this very place; where its interval, horizons or drivers are not
             those of now the training begins anew, in place of being refused.
@@ -137,7 +136,6 @@ class Training:
     time_limit_s: float = 300.0
     stride: int = 1
     created_at: str | None = None
-    work: Path | None = None
     start: Path | None = None
     own_start: bool = False
 

@@ -21,7 +21,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "Check the configuration; with --connect also broker, database and channels",
     ),
     "status": ("monitor.cli.service.status", "Say what the service sees: level, observability, newest datum"),
-    "top": ("monitor.cli.service.top", "The state of all slopes on one screen, live"),
     "doctor": ("monitor.cli.service.doctor", "Look for what is wrong with the installation and say what to do"),
     "simulate": ("monitor.cli.service.simulate", "Publish a simulated slope to a broker"),
     "sites": ("monitor.cli.site.sites", "List, show and start site files"),
@@ -63,7 +62,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),
     "users": ("monitor.cli.people.users", "Manage the accounts of the page"),
     "tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
-    "completion": ("monitor.cli.service.completion", "A script by which the shell completes verbs and options"),
     "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
 }
 READER_LEFT: Final = 141  # as the shell says of what a closed pipe ends

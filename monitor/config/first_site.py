@@ -136,7 +136,7 @@ horizons = ["1d", "7d", "30d"]
 every = "6h"
 
 # [anomaly]                            # an autoencoder beside the rules, when half a year of readings is there:
-# detectors = ["rules", "residual-fan", "ae", "flatline", "replay", "unit-jump", "timing"]
+# detectors = ["rules", "ae", "flatline", "replay", "unit-jump", "timing"]
 # budget_per_sensor_month = 0.1        # false alarms; what it finds is advice until a test of this site shows that it
 #                                      # adds to the rules: `slopeward anomalies bench --site @ID@` keeps that test
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 from math import fsum
 from typing import Any, Final
 
-from detection.anomaly.registry import CHECKS, FANS
+from detection.anomaly.registry import CHECKS
 from forecasting.message import Duration, Figure, Message, Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.site import Criterion, ForecastPlan, Site
@@ -81,8 +81,6 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
         said = {
             "detectors": named, "budget": site.anomaly.budget_per_sensor_month, "step_s": site.watched_step_s or 0.0,
         }  # fmt: skip
-        if FANS.keys() & named:  # their fans are of the forecasts of the site, by this cadence of the nearest horizon
-            said |= {"forecasts": _spell_forecasts(site.forecast), "every_s": site.forecast.every_s}
     elif criterion.kind.facts == "forecasts":
         said = {
             "plan": _spell_forecasts(site.forecast), "stations": criterion.stations, "quantity": criterion.quantity,

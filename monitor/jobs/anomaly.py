@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import Finding, Score, Scores, Scoring
-from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, FANS, compared_with
+from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from forecasting.message import Template
@@ -22,7 +22,6 @@ from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
 from monitor.jobs.anomaly_budget import correct
-from monitor.jobs.anomaly_fan import score_fans
 from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, Wanted, find_groups, forget, forget_others, score_new
 from monitor.jobs.samples import Samples, load_watched
 from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
@@ -68,11 +67,6 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         parts.append(f"{LEFT_OUT}: {done[LEFT_OUT]}")
     samples: list[Samples] = []
     for detector in plan.detectors:
-        if detector in FANS:
-            rows = db.ask(score_fans, site, detector, budget_of_each(plan), factors.get(detector, 1.0), now)
-            with db.write() as c:
-                parts.append(f"{detector}: {_describe(add_anomalies(c, rows, now), sum(r.alerted for r in rows))}")
-            continue
         checkpoint = active[detector]
         if step is None and detector not in done:
             parts.append(f"{detector}: no readings of displacement")

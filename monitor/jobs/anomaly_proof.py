@@ -3,29 +3,25 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from itertools import pairwise
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from detection.anomaly.records import MONTH_S, RUN_GAP_S, Scoring, tell_loud, tell_short
+from detection.anomaly.records import Scoring
 from forecasting.message import Template
 from monitor.criteria.proofs import list_subjects, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s, from_epoch_s, go_on
 from monitor.domain.site import Criterion, Site
 from monitor.jobs.anomaly import budget_of_each
-from monitor.jobs.anomaly_fan import LIMIT, find_horizon_s, judge_fans, list_moving
 from monitor.jobs.samples import load_watched
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import Proof, add_proof, digest_forecasters, find_shown_since, load_proof_facts
+from monitor.store.models.proofs import Proof, add_proof, load_proof_facts
 from monitor.store.models.registry import ModelRow
-from monitor.store.models.scores import load_scored_fans
 from monitor.worker.records import read_text
 
 _SHOWN = ("heldout_alarms_per_sensor_month", "heldout_months", "budget_per_sensor_month", "recall_gain_over_rules")
 _SILENT: Final = Template("proof.silent", "its card says no more")()
-FEWEST_FALSE = 3.0  # false alarms that a budget must allow on held-out time, or nothing can be counted
 
 
 def find_asking(site: Site, detector: str) -> Criterion | None:
@@ -59,47 +55,6 @@ def keep_test(
         from_epoch_s(card["to_s"]),
     )  # fmt: skip
     add_proof(c, site, asking, proof, actor, now)
-    return proof
-
-
-def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Actor, made_by: str) -> Proof | None:
-    """Count the alarms of the detector beside forecasts over all that those shown now have issued, and keep the result.
-
-    It learns nothing, so all of the record is held out. Its alarms on a record that nobody labelled count as false.
-    Fans of earlier checkpoints are not what serves. Where no reading has yet a fan, there is nothing to keep: None.
-    """
-    clock = go_on(now)
-    asking, step_s = find_asking(site, detector), site.slowest_motion_s
-    if asking is None or step_s is None:
-        return None
-    budget, months, alarms, readings = budget_of_each(site.anomaly), 0.0, 0, 0
-    first = last = None
-    with db.read() as c:
-        weights, horizon_s = digest_forecasters(c, site.id, now), find_horizon_s(site.forecast, step_s)
-        since = find_shown_since(c, site.id, horizon_s, now)
-        for series_id in list_moving(c, site):
-            fans = load_scored_fans(c, series_id, horizon_s, now, since=since)
-            judged = list(judge_fans(fans))
-            if not judged:
-                continue
-            readings += len(judged)
-            # a gap is no time without an alarm: of it no more counts than lies between two readings that are judged
-            apart_s = max(step_s, site.forecast.every_s)
-            months += sum(min((b[0] - a[0]).total_seconds(), apart_s) for a, b in pairwise(judged)) / MONTH_S
-            over = [epoch_s(at) for at, score, *_ in judged if score > LIMIT]
-            alarms += sum(i == 0 or at_s - over[i - 1] > RUN_GAP_S for i, at_s in enumerate(over))
-            first, last = min(filter(None, (first, judged[0][0]))), max(filter(None, (last, judged[-1][0])))
-    if not readings:
-        return None
-    against = []
-    if months * budget < FEWEST_FALSE:
-        against.append(tell_short(months, FEWEST_FALSE, budget))
-    elif alarms / months > budget:
-        against.append(tell_loud(alarms / months, budget))
-    result = {"alarms": alarms, "sensor_months": months, "budget_per_sensor_month": budget}
-    proof = Proof("anomaly", detector, made_by, weights, tuple(against), result, readings, first, last)
-    with db.write() as c:
-        add_proof(c, site, asking, proof, actor, clock())
     return proof
 
 

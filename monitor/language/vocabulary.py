@@ -65,11 +65,9 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     # what detectors compared a reading with
     N_("the median of its last 7 days"), N_("its last reading"), N_("the line of its last 60 days"),
     N_("its slope of the 60 days before"), N_("its usual increments"), N_("all its earlier shapes"),
-    N_("the lines of all stations of the last 30 days"), N_("its last 7 to 10 days"),
+    N_("its last 7 to 10 days"),
     N_("the lines of its last 30 and 60 days"),
-    N_("what a network expects of its last 30 readings"), N_("what a network expects from all stations"),
-    N_("what a network expects from all stations and quantities"),
-    N_("the 95 % fan of its forecasts"),
+    N_("what a network expects of its last 30 readings"),
     N_("its usual resolution"), N_("its earlier readings"), N_("its level and noise before"), N_("its usual interval"),
     # what an alert turned out to be
     N_("true"), N_("false instrument"), N_("false weather"), N_("false work"), N_("drill"),

@@ -8,7 +8,6 @@ from typing import get_type_hints
 
 import pytest
 
-from forecasting.evaluation.fold_job import FoldAsked, FoldScores
 from monitor.cli.service import map as map_files
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.ingest.files.walled import CONVERT
@@ -31,7 +30,7 @@ from monitor.store.service_state import finish_run, start_run
 from monitor.web.routes.acts import RECOMPUTE
 from monitor.web.routes.photos import DEVELOP
 from monitor.web.uploads.work import FORECAST_JOB, LEVEL_JOB, UNDERSTAND
-from monitor.worker.records import RecordError, Task, read_record
+from monitor.worker.records import RecordError, read_record
 from monitor.worker.sandbox import DESCRIBE
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
@@ -59,7 +58,6 @@ TASKS = (
     DRAW_STRIP,
     DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
     map_files.TAKE, map_files.DRAW, map_files.PICTURE,
-    Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores),  # `slopeward forecast backtest` makes it
 )  # fmt: skip
 
 

@@ -386,9 +386,7 @@ def _steady() -> Iterator[Life]:
         yield Life("steady", name.replace(" ", "-"), {"S": (times, values)}, step_s, horizons_s, float(times[-1]))
 
 
-DETECTORS: Final = (
-    "persistence-z", "robust-z", "drift-z", "ewma", "slope-change", "variance", "page-hinkley", "common-mode", "rules",
-)  # fmt: skip
+DETECTORS: Final = ("persistence-z", "robust-z", "ewma", "slope-change", "variance", "rules")
 
 
 def anomalies() -> Iterator[Row]:

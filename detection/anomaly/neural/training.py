@@ -37,7 +37,7 @@ def train_network(
     torch.use_deterministic_algorithms(mode=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _build(name, windows[0])
+        network = load_network(name)()
         order = torch.Generator().manual_seed(seed)
         optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3)
         values, mask = _tensors(windows, thin=MAX_WINDOWS)
@@ -65,42 +65,21 @@ def train_network(
 def score_network(name: str, weights: Weights, windows: tuple[Array, Array]) -> Array:
     """Largest reconstruction error of the newest three cells of each window, in robust scales.
 
-    A network of a whole site fills in those cells of one column after the other.
-
     Returns:
-        Shape (k,) for windows of shape (k, width), (k, columns) for windows of shape (k, width, columns).
+        Shape (k,) for windows of shape (k, width).
     """
     torch.set_num_threads(1)
-    network = _build(name, windows[0])
+    network = load_network(name)()
     network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in weights.items()})
     network.eval()
     values, mask = _tensors(windows)
-    out = np.zeros(len(values) if values.dim() == 2 else (len(values), values.shape[2]))
+    out = np.zeros(len(values))
     with torch.no_grad():
         for first in range(0, len(values), 4096):
             part = slice(first, first + 4096)
-            out[part] = _score_part(network, values[part], mask[part]).double().numpy()
+            error = (network(values[part], mask[part]) - values[part]).abs() * mask[part]
+            out[part] = error[:, -LAST:].amax(dim=1).double().numpy()
     return out
-
-
-def _score_part(network: Any, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    if values.dim() == 2:
-        error: torch.Tensor = (network(values, mask) - values).abs() * mask
-        return error[:, -LAST:].amax(dim=1)
-    from detection.anomaly.neural.site import hide_newest
-
-    columns = []
-    for column in range(values.shape[2]):
-        chosen = (torch.arange(values.shape[2]) == column)[None, None]
-        error = (network(values, hide_newest(mask, chosen)) - values).abs() * mask
-        columns.append(error[:, -LAST:, column].amax(dim=1))
-    return torch.stack(columns, dim=1)
-
-
-def _build(name: str, values: Array) -> Any:
-    """A network for windows of this shape: that of a site has as many columns as the windows."""
-    kind = load_network(name)
-    return kind() if values.ndim == 2 else kind(values.shape[2])
 
 
 def _loss(network: Any, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,6 @@ class Trees:
     column: NDArray[np.int64]
     bound: Numbers
     leaf: Numbers
-    halo: int = 0
 
     def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:  # noqa: ARG002 - the seam
         """See `learners.Fitted`."""

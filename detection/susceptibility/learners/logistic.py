@@ -18,7 +18,6 @@ class Logistic:
     deviation: Numbers
     weights: Numbers
     intercept: float
-    halo: int = 0
 
     def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:  # noqa: ARG002 - the seam
         """See `learners.Fitted`."""

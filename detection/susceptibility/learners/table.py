@@ -14,13 +14,11 @@ Numbers = NDArray[np.float64]
 class Fitted(Protocol):
     """A learner that has learned."""
 
-    halo: int  # pixels around each pixel that it looks at
-
     def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:
         """Return log-odds of a window.
 
         Args:
-            columns: columns x (height + 2 halo) x (width + 2 halo).
+            columns: columns x height x width.
             known: where all factors are known, of the same size.
         """
         ...
@@ -40,29 +38,19 @@ class Cells:
 
     Attributes:
         columns: cells x columns.
-        patches: cells x columns x side x side, where a learner wants them.
-        known: cells x side x side, of the patches.
     """
 
     columns: NDArray[np.float32]
-    patches: NDArray[np.float32] | None = None
-    known: NDArray[np.bool_] | None = None
 
     def __getitem__(self, chosen: Any) -> "Cells":
         """Some of them."""
-        if self.patches is None or self.known is None:
-            return Cells(self.columns[chosen])
-        return Cells(self.columns[chosen], self.patches[chosen], self.known[chosen])
+        return Cells(self.columns[chosen])
 
     def shuffled(self, places: list[int], order: NDArray[np.int64]) -> "Cells":
         """The same with some columns taken from other cells."""
         columns = self.columns.copy()
         columns[:, places] = columns[order][:, places]
-        if self.patches is None:
-            return Cells(columns)
-        patches = self.patches.copy()
-        patches[:, places] = patches[order][:, places]
-        return Cells(columns, patches, self.known)
+        return Cells(columns)
 
 
 Fit = Callable[[Cells, NDArray[np.int64], int], Fitted]
@@ -70,12 +58,7 @@ Fit = Callable[[Cells, NDArray[np.int64], int], Fitted]
 LEARNERS: Final[dict[str, tuple[str, str]]] = {
     "logistic": ("detection.susceptibility.learners.logistic", "logistic regression (scikit-learn, L2)"),
     "boosting": ("detection.susceptibility.learners.boosting", "gradient-boosted trees (scikit-learn, histogram)"),
-    "cnn": (
-        "detection.susceptibility.learners.network",
-        "small convolutional network (PyTorch)",
-    ),
 }
-HALO_PX: Final = {"cnn": 7}
 
 
 def fit(name: str, cells: Cells, label: NDArray[np.int64], seed: int) -> Fitted:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detection.anomaly.registry import FANS, NETWORKS, list_detectors
+from detection.anomaly.registry import NETWORKS, list_detectors
 from forecasting.message import gather
 from monitor.cli import session
 from monitor.cli.anomaly import labels
@@ -62,9 +62,9 @@ def train(
         raise typer.Exit(3 if trained else 4)
 
 
-def _check_detectors(names: list[str] | None, *, beside: bool = False) -> list[str]:
-    """The names, where each is that of a detector with a threshold, or `beside` forecasts; else empty."""
-    known = [*list_detectors(), *(FANS if beside else ())]
+def _check_detectors(names: list[str] | None) -> list[str]:
+    """The names, where each is that of a detector with a threshold; else empty."""
+    known = list_detectors()
     if unknown := [d for d in names or () if d not in known]:
         raise typer.BadParameter(f"{unknown[0]!r} has no threshold to count; expected one of: {', '.join(known)}")
     return names or []
@@ -85,7 +85,7 @@ def _describe(card: Mapping[str, Any]) -> str:
 def bench(
     data: Annotated[
         str | None,
-        typer.Option(help="A long CSV; S, SK, G or K; insar (10,000 drawn points); a ZIP of the EGMS with points."),
+        typer.Option(help="A long CSV; S, SK, G or K."),
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="The record of this site in the database.")] = None,
     budget: Annotated[
@@ -95,43 +95,26 @@ def bench(
     seeds: Annotated[int, typer.Option(min=1, max=1000)] = 1,
     detector: Annotated[list[str] | None, typer.Option(help="One or more instead of those that are usual.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="What a site without history is served, alone.")] = False,
-    group: Annotated[
-        bool, typer.Option("--group", help="Faults of several stations: a shared drift, those that follow no more.")
-    ] = False,
-    live: Annotated[
-        float | None,
-        typer.Option(min=0.1, max=0.8, help="Served fresh from this share of the record on, with and without labels."),
-    ] = None,
 ) -> None:
     """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms.
 
     Below stands what checks find of faults that are certain: stuck, replay, gap, another unit, a clock that is moved.
-    With points, rules and autoencoders at one budget per point and month, on steps, accelerations and phase jumps.
     With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there. Where
     an anomaly criterion of the site is no advice, its detectors as they serve are tested, and the test is kept.
     """
     from detection.anomaly import bench as trials
     from detection.anomaly.detector import start_without_history
-    from monitor.cli.anomaly.fans import build_fan_detector
 
     if (data is None) == (site is None):
         raise typer.BadParameter("name a record: either --data or --site")
-    if data is not None and (data == "insar" or data.endswith(".zip")):
-        _bench_points(data, budget, seeds)
-        return
     samples, step_s, wanted, allowed = _read_bench(data, site)
-    wanted = _check_detectors(detector, beside=True) or wanted
+    wanted = _check_detectors(detector) or wanted
     budget = allowed if budget is None else budget
     names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
-    fans = {name: build_fan_detector() for name in wanted if name in FANS}
-    if fresh or live is not None:
-        names = ["persistence-z", "rules", "rules+checks"] + (["rules+checks+labels"] if live is not None else [])
-    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else fans
-    if group:
-        found = trials.run_group_bench(samples, wanted, budget, range(seeds), ready)
-        _show_rows(found, trials.format_group(found))
-        return
-    rows = trials.run_bench(samples, names, budget, range(seeds), ready, live or trials.TEST_FROM)
+    if fresh:
+        names = ["persistence-z", "rules", "rules+checks"]
+    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh else {}
+    rows = trials.run_bench(samples, names, budget, range(seeds), ready)
     for row in rows:
         if row["detector"] in NETWORKS:
             gain = row["recall_gain_over_rules"] = trials.find_gain(rows, row["detector"])
@@ -148,7 +131,7 @@ def _keep_proofs(site: str) -> None:
     """Test what serves each detector that counts for the level, and keep it; what has no threshold yet is trained."""
     from monitor.cli.identity import name_helper
     from monitor.jobs.anomaly import why_stale
-    from monitor.jobs.anomaly_proof import find_asking, prove_fans, prove_serving
+    from monitor.jobs.anomaly_proof import find_asking, prove_serving
     from monitor.jobs.forecasts.train import HISTORY_STEPS, train_one
     from monitor.jobs.samples import history_since
 
@@ -159,9 +142,6 @@ def _keep_proofs(site: str) -> None:
             continue
         now = datetime.now(UTC)
         made_by = f"slopeward anomalies bench --site {chosen.id}"
-        if detector in FANS:
-            _tell_proof(detector, prove_fans(db, chosen, detector, now, name_helper(), made_by))
-            continue
         with db.read() as c:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
         if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
@@ -179,7 +159,7 @@ def _keep_proofs(site: str) -> None:
 
 def _tell_proof(detector: str, proof: "Proof | None") -> None:
     if proof is None:
-        print(f"{detector}: no proof: no reading has a forecast that is shown now beside it", file=sys.stderr)
+        print(f"{detector}: no proof", file=sys.stderr)
         return
     facts = {"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result}
     said = "may be a witness" if proof.passed else f"advice: {'; '.join(proof.reasons)}"
@@ -192,25 +172,6 @@ def _show_rows(rows: Iterable[Mapping[str, Any]], table: str) -> None:
         return
     for row in rows:
         session.print_json(row)
-
-
-def _bench_points(data: str, budget: float | None, seeds: int) -> None:
-    """Rules and autoencoders on thousands of satellite points."""
-    from detection.anomaly.points.bench import format_points_table, run_points_bench
-    from detection.anomaly.points.draw import draw_points
-    from detection.anomaly.points.look import BUDGET
-    from detection.anomaly.windows import build_series
-
-    if data == "insar":
-        samples = draw_points(0)
-    else:
-        from forecasting.data.sources import Recipe, read_record
-
-        panel = read_record(data, Recipe({"format": "points", "rows": "acquisitions"})).panel
-        columns = zip(panel.stations, panel.values.T.tolist(), strict=True)
-        samples = {name: build_series(panel.times_s.tolist(), values, panel.step_s) for name, values in columns}
-    rows = run_points_bench(samples, BUDGET if budget is None else budget, range(seeds))
-    _show_rows(rows, format_points_table(rows))
 
 
 def _judge(gain: float | None, *, adds: bool) -> str:
@@ -232,7 +193,7 @@ def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]"
         times_s = panel.times_s.tolist()
         values = {name: panel.values[:, column].tolist() for column, name in enumerate(panel.stations)}
         series = {name: build_series(times_s, row, panel.step_s) for name, row in values.items()}
-        usual = ["persistence-z", "ae", "site-ae", "rules", "residual-fan"]
+        usual = ["persistence-z", "ae", "rules"]
         return series, panel.step_s, usual, 0.1
     from detection.anomaly.errors import InputError
     from monitor.jobs.forecasts.train import HISTORY_STEPS
@@ -257,7 +218,5 @@ def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]"
     if not series:
         need = 5 * fewest_readings(next(iter(every.values())))
         raise InputError(f"no series of site {site} has the {need} readings that are needed")
-    wanted = dict.fromkeys(
-        ["persistence-z", "rules", *(d for d in chosen.anomaly.detectors if d in {*list_detectors(), *FANS})]
-    )
+    wanted = dict.fromkeys(["persistence-z", "rules", *(d for d in chosen.anomaly.detectors if d in list_detectors())])
     return series, step_s, list(wanted), chosen.anomaly.budget_per_sensor_month

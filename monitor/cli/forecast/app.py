@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import session
-from monitor.cli.forecast import explain, models, points, season, trials
+from monitor.cli.forecast import explain, models, points, trials
 from monitor.cli.identity import name_helper
 
 app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
@@ -49,7 +49,6 @@ for verb, example in (
     (models.promote, 'slopeward forecast promote 3fa1b2 --site north-bench --horizon 1d --reason "90 days of it"'),
     (models.retire, 'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"'),
     (points.points, "slopeward forecast points --site north-bench --most 20"),
-    (season.season, "slopeward forecast season --site north-bench --station G1"),
     (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
     (trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
     (trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),

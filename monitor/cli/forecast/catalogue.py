@@ -23,12 +23,11 @@ KINEMATIC = {
 PAPERS = {
     "ets": "Hyndman et al. 2002", "arima": "Box and Jenkins 1970; Harvey 1989", "ridge": "Hoerl and Kennard 1970",
     "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006",
-    "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
+    "vae": "Kingma and Welling 2014",
     "ewma": "Roberts 1959", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
     "cnn-lstm-attention": "the attention CNN-LSTM of Outang", "persistence-z": "Hampel 1974", "robust-z": "Hampel 1974",
-    "drift-z": "Hampel 1974", "common-mode": "Wdowinski et al. 1997", "ae": "Hinton and Salakhutdinov 2006",
+    "ae": "Hinton and Salakhutdinov 2006",
     "conv-ae": "Masci et al. 2011", "lstm-ae": "Malhotra et al. 2016", "gru-ae": "Cho et al. 2014",
-    "residual-fan": "Gibbs and Candès 2021",
 }  # fmt: skip
 """Of what names none in the first sentence of its source."""
 FAILURE_SET = "daily, exponent 2, noise 0.5 and 2 mm"
@@ -45,7 +44,7 @@ WINDOW, HORIZONS, HIDDEN, STATIONS = 60, 3, 32, 8
 
 def list_models() -> list[dict[str, Any]]:
     """One row a model, in the order forecasts, parts of a curve, curves, anomalies."""
-    from detection.anomaly.registry import CHECKS, COMPOSITES, FANS, RULES, SITE_RULES
+    from detection.anomaly.registry import CHECKS, COMPOSITES, RULES
     from detection.anomaly.registry import NETWORKS as AUTOENCODERS
     from forecasting.decomposition.components import FOR_FORECASTS, METHODS
     from forecasting.registry import (
@@ -71,7 +70,7 @@ def list_models() -> list[dict[str, Any]]:
     for name, path in KINEMATIC.items():
         told = _weigh(_score_looks(name)) if name in CALLED else _score_failure()
         rows.append(_describe(name, "curve", path) | {"served": True} | told)
-    for name, path in {**RULES, **SITE_RULES, **FANS, **AUTOENCODERS}.items():
+    for name, path in {**RULES, **AUTOENCODERS}.items():
         size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
         row = _describe(name, "anomaly detector", path)
         rows.append(row | size | {"served": True} | _score_detector(name))
@@ -141,11 +140,9 @@ def _size_of_network(name: str) -> dict[str, Any]:
 def _size_of_autoencoder(name: str) -> dict[str, Any]:
     if find_spec("torch") is None:
         return {}
-    from detection.anomaly.registry import SITE_NETWORKS, load_network
+    from detection.anomaly.registry import load_network
 
-    kind = load_network(name)
-    made = kind(STATIONS) if name in SITE_NETWORKS else kind()
-    return {"parameters": sum(one.numel() for one in made.parameters())}
+    return {"parameters": sum(one.numel() for one in load_network(name)().parameters())}
 
 
 def _read(name: str) -> tuple[dict[str, Any], dict[str, Any]]:

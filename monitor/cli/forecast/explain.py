@@ -53,27 +53,19 @@ def tell(model: str, model_hash: str, told: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {told['note']}"
     yield f"  reads beside the movement: {tell_drivers(told.get('drivers', ()))}"
     for horizon, rises in told["calibration"]["permutation_mm"].items():
-        mean = told["calibration"]["shapley_mm"][horizon]
-        words = ", ".join(f"{group} {_mm(rise)} ({_mm(mean[group])})" for group, rise in rises.items())
-        yield f"  {spell_span(float(horizon))}: error rises by, mean share: {words}"
+        words = ", ".join(f"{group} {_mm(rise)}" for group, rise in rises.items())
+        yield f"  {spell_span(float(horizon))}: error rises by: {words}"
     at = datetime.fromtimestamp(told["forecast"]["issued_s"], UTC)
     for station, horizons in told["forecast"]["stations"].items():
         yield f"  {station} at {at:%Y-%m-%dT%H:%MZ}"
         for horizon, one in horizons.items():
-            shares = ", ".join(f"{group} {_mm(value)}" for group, value in one["shapley_mm"].items())
             inner = one["gradients"]
+            shares = ", ".join(f"{group} {_mm(value)}" for group, value in inner["by_group_mm"].items())
             state = "" if inner["complete"] else f"; gradients do not add up ({inner['completeness_error']:.1%})"
-            start = f"{_mm(one['without_any_mm'])} without any group"
-            yield f"    {spell_span(float(horizon))}: {_mm(one['correction_mm'])} = {start} + {shares}{state}"
+            adds = f"{_mm(one['correction_mm'])}, {_mm(inner['difference_mm'])} more than from usual readings"
+            yield f"    {spell_span(float(horizon))}: {adds}: {shares}{state}"
     for one in told["maps"]:
         yield f"  {one['kind']} ({one['order']}): {one['note']}; values by --json"
-    rain = told["rain_response"]
-    if "reason" in rain:
-        yield f"  rain response: {rain['reason']}"
-    else:
-        yield f"  {rain['words']}"
-        for i, amount in enumerate(rain["added"]):
-            yield f"    + {amount:g}: {', '.join(_mm(curve[i]) for curve in rain['change_mm'])}"
 
 
 def _mm(value: float | None) -> str:

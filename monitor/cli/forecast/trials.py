@@ -1,6 +1,6 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,13 +9,11 @@ import typer
 
 from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, say, show_in_order
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
-from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
     from forecasting.data.sources import Recipe, Record
-    from forecasting.evaluation.fold_job import FoldAsked
-    from forecasting.evaluation.scoring import Score, Trial
+    from forecasting.evaluation.scoring import Score
 
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
@@ -50,12 +48,8 @@ def backtest(
     by: Annotated[
         str, typer.Option(help="With --json also a line per station, month, stage or several, as station,month.")
     ] = "station",
-    html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     allow_interpolated: Annotated[
         bool, typer.Option("--allow-interpolated", help="Score an interpolated curve all the same.")
-    ] = False,
-    on_cluster: Annotated[
-        bool, typer.Option("--on-cluster", help="Run the folds on the cluster that [compute] names.")
     ] = False,
 ) -> None:
     """Score models on the past by rolling origin with embargo; persistence, drift, lld and gated always among them.
@@ -65,12 +59,8 @@ def backtest(
     """
     from forecasting.errors import ForecastingError
     from forecasting.evaluation.backtest import run_trials
-    from forecasting.evaluation.fold_job import FoldAsked
+    from forecasting.evaluation.scoring import score_trial
 
-    if on_cluster and html is not None:
-        raise ConfigError(
-            "--html needs every forecast, and a cluster gives back scores alone; leave out one of the two"
-        )
     recipe, records = open_records(data, config, quantity)
     wanted = _ways(by)
     asked = horizons_of(horizons, recipe)
@@ -78,7 +68,6 @@ def backtest(
         for record in records:
             refuse_interpolated(record.panel, asked)
     chosen_seed = int(recipe.run.get("seed", 7)) if seed is None else seed
-    trials: list[Trial] = []
     scores: list[Score] = []
     summaries: list[str] = []
     names = model_list(models or recipe.run.get("models", "auto"))
@@ -90,23 +79,14 @@ def backtest(
         spans = _fit_horizons(panel, asked, is_alone=len(records) == 1)
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
-        if on_cluster:
-            found = _score_on_cluster([
-                FoldAsked(
-                    panel, tuple(names), tuple(spans), k, chosen_folds, chosen_seed, last, settings, learn,
-                    tuple(wanted),
-                )
-                for k in range(chosen_folds)
-            ])  # fmt: skip
-        else:
-            made_by = run_trials(
-                panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last, training=settings,
-                on_progress=say, learn=learn,
-            )  # fmt: skip
-            found = _score_trials(made_by, tuple(wanted), trials if html is not None else None)
+        trials = run_trials(
+            panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last, training=settings,
+            on_progress=say, learn=learn,
+        )  # fmt: skip
         own: list[Score] = []
         try:
-            for made in found if spans else ():
+            for trial in trials if spans else ():
+                made = score_trial(trial, tuple(wanted))
                 if options().as_json:
                     for one in made:
                         print_json({**one.to_json(), "interval_s": panel.step_s})
@@ -124,23 +104,8 @@ def backtest(
     if not scores:
         say("no forecast could be scored")
         raise typer.Exit(NOTHING)
-    if html is not None:
-        from forecasting.evaluation.report import write_report
-
-        say(f"report: {write_report(html, str(data or recipe.name), trials, scores)}")
     if not options().as_json:
         print("\n".join(summaries))
-
-
-def _score_trials(
-    trials: "Iterable[Trial]", ways: tuple[str, ...], kept: "list[Trial] | None"
-) -> "Iterator[list[Score]]":  # fmt: skip
-    from forecasting.evaluation.fold_job import score_trial
-
-    for trial in trials:
-        if kept is not None:
-            kept.append(trial)
-        yield score_trial(trial, ways)
 
 
 def _fit_horizons(panel: "Panel", horizons_s: Sequence[float], *, is_alone: bool) -> list[float]:
@@ -203,21 +168,6 @@ def _name_covariates(recipe: "Recipe", record: "Record") -> "tuple[tuple[str, ..
         return wanted, panel
     every = (*record.covariates, *make_season(panel))
     return wanted, replace(panel, drivers=rows_from_covariates(every, panel.step_s))
-
-
-def _score_on_cluster(folds: "list[FoldAsked]") -> "Iterator[list[Score]]":
-    """Scores of the folds in their order, each computed on a machine of the cluster."""
-    from forecasting.evaluation.fold_job import FoldAsked, FoldScores
-    from monitor.config.service import load_service
-    from monitor.jobs.worker import run_all_in_workers
-    from monitor.worker.records import Task
-
-    plan = load_service().compute
-    if not plan.dask:
-        raise ConfigError("no cluster is named: set compute.dask in the service file, or SLOPEWARD_COMPUTE__DASK")
-    task = Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores)
-    for answer in run_all_in_workers(plan, task, folds):
-        yield list(answer.scores)
 
 
 def audit(

@@ -248,7 +248,6 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     put_to_use = may_be_used(answer)
     chosen = "offered" if put_to_use else "offered as a candidate" if answer["offered"] else "not offered"
     print(f"{chosen}: {gate['reasons'][0]}")
-    print(answer["curve"]["said"])
     more = f", {answer['on_page']} of them on the page of {site}" if site else ""
     print(f"where a look would help most: {target / UNSURE} ({answer['least_sure']} tiles{more})")
     weights = Path(answer["weights"]).resolve()

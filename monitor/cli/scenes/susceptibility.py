@@ -16,9 +16,7 @@ StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file 
 def train(
     study: StudyArgument,
     out: Annotated[Path, typer.Option(help="JSON file of the model; its card lies beside it as .md.")],
-    learners: Annotated[
-        str, typer.Option(help="To choose from: logistic, boosting, cnn (this one needs minutes and PyTorch).")
-    ] = "logistic,boosting",
+    learners: Annotated[str, typer.Option(help="To choose from: logistic, boosting.")] = "logistic,boosting",
     block_m: Annotated[
         float | None, typer.Option(min=1.0, max=1e7, help="Side of the blocks, m; else a hundred cover the area.")
     ] = None,
@@ -39,10 +37,6 @@ def train(
         raise typer.BadParameter(f"{classes!r}; known: {', '.join(RULES)}", param_hint="--classes")
     if out.suffix != ".json":
         raise typer.BadParameter("the model is a .json file", param_hint="--out")
-    if "cnn" in names:
-        import torch
-
-        torch.set_num_threads(1)
     asked = Asked(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
     answer = run_training(asked, tell_progress())
     warn(answer["warnings"])

@@ -33,7 +33,6 @@ EXAMPLES: Final = {
     "score": "Example: slopeward scenes score --weights my.safetensors --data DIR --with simple --json",
 }
 DataOption = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")]
-WeightsOption = Annotated[str, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")]
 HERE = Path()
 INSTALLED = Path(__file__).resolve().parents[2] / "_configs" / "detection"
 """Where the shipped recipes lie when the service is installed."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from detection.anomaly.records import DetectorTraining
-from detection.anomaly.registry import FANS, list_detectors
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
+from detection.anomaly.registry import list_detectors
 from forecasting.data.kinds import tell_drivers
 from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED
@@ -21,8 +21,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
-from monitor.jobs.anomaly_proof import is_untested, keep_test, prove_fans
-from monitor.jobs.forecasts import training_state
+from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts.drivers import Driving, load_driving
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
 from monitor.jobs.forecasts.read_site import make_record
@@ -59,7 +58,6 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             reason = _why_train(c, site, kind, now) if task == "forecast" else _why_count(c, site, kind, now)
         if reason is not None:
             parts.append(f"{kind}: {train_one(db, config, site, task, kind, now, reason=reason, clock=clock)}")
-    parts += [told for d in site.anomaly.detectors if d in FANS and (told := _test_again(db, site, d, clock()))]
     return "; ".join(parts) or "nothing to train"
 
 
@@ -91,15 +89,6 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
     return why_stale(active, site.anomaly, site.watched_step_s or 0.0)
 
 
-def _test_again(db: Database, site: Site, detector: str, now: datetime) -> str:
-    """Test a detector that learns nothing, where its test is missing, old or of other forecasters; what came of it."""
-    due = db.ask(is_untested, site, detector, now, MAXIMUM_AGE.total_seconds())
-    proof = prove_fans(db, site, detector, now, SERVICE, "job train") if due else None
-    if proof is None:
-        return ""
-    return f"{detector}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(proof.reasons)}"
-
-
 def train_one(
     db: Database,
     config: ServiceConfig,
@@ -127,27 +116,23 @@ def train_one(
     start, missing = db.ask(_find_start, site, kind)
     if missing:
         return missing
-    work = folder / f"unfinished-{task}-{kind}-{seed}"
-    as_of = training_state.take_up(work, now) if task == "forecast" else now
     with db.read() as c:
-        samples, step, driving = _read_own(c, site, kind, as_of, interval_s, is_forecast=task == "forecast")
-        replay = tuple(_read_others(c, site, kind, as_of))
+        samples, step, driving = _read_own(c, site, kind, now, interval_s, is_forecast=task == "forecast")
+        replay = tuple(_read_others(c, site, kind, now))
     if not samples:
-        training_state.finish(work)
         return "no readings"
     if task == "forecast":
         training = Training(
             kind, tuple(site.forecast.horizons_s), folder, seed, time_limit_s=config.compute.job_limit_s * 0.8,
-            created_at=spell(as_of), work=work, start=start, own_start=site.forecast.start_from == site.id,
+            created_at=spell(now), start=start, own_start=site.forecast.start_from == site.id,
         )  # fmt: skip
-        asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training, replay)
+        asked = TrainingAsked(make_record(site, samples, step, now, driving), training, replay)
         reads = list_checkpoint(None if start is None else str(start))
         answer = run_in_worker(config.compute, TRAIN_FORECASTER, asked, reads=reads, writes=(folder,))
     else:
         series = {s.label: s.timed for s in samples}
         wanted = DetectorTraining(kind, series, step, folder, budget_of_each(site.anomaly), seed)
         answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
-    training_state.finish(work)
     if answer.refused:
         return answer.refused
     with db.write() as c:

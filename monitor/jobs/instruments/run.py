@@ -42,7 +42,7 @@ _COMMON: Final = Template("instrument.common", "{parent}: {names}: {text}")
 
 DAY: Final = timedelta(days=1)
 SUSPECT_FOR: Final = timedelta(days=3)  # so long an anomaly stands on the board when nobody says what it was
-COMMON: Final = frozenset({"movement", "common-mode"})  # kinds of anomalies that stations may have in common
+COMMON: Final = "movement"  # the kind of anomaly that stations may have in common
 COMMON_CAUSES: Final = frozenset({"unknown", "movement", "common_mode"})
 FEWEST_TOGETHER: Final = 3  # stations
 SPARK_DAYS: Final = 7
@@ -98,8 +98,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
 
 def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
     """The happenings that may be faults of instruments: what three stations do together is movement, or their base."""
-    moving = {r.station for r in runs if r.kind in COMMON and (r.label is None or r.label.cause in COMMON_CAUSES)}
-    return [r for r in runs if not (len(moving) >= FEWEST_TOGETHER and r.kind in COMMON and r.station in moving)]
+    moving = {r.station for r in runs if r.kind == COMMON and (r.label is None or r.label.cause in COMMON_CAUSES)}
+    return [r for r in runs if not (len(moving) >= FEWEST_TOGETHER and r.kind == COMMON and r.station in moving)]
 
 
 def _judge(

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from detection.anomaly.registry import FANS
 from forecasting.message import join, read_columns
 from monitor.criteria.proofs import LASTS_S, digest_settings, list_subjects, needs_proof
 from monitor.domain.alert import Actor
@@ -153,9 +152,9 @@ def digest_forecasters(c: Connection, site: str, now: datetime) -> str:
 def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> str | None:
     """What serves a subject as known at `now`, as a hash; None where nothing has served yet.
 
-    Of forecasts it is a digest of the checkpoints that are shown, and so it is of a detector that rests on forecasts.
+    Of forecasts it is a digest of the checkpoints that are shown.
     """
-    if criterion.kind.facts == "forecasts" or subject in FANS:
+    if criterion.kind.facts == "forecasts":
         return digest_forecasters(c, site.id, now)
     if criterion.kind.facts == "anomalies":
         m = model.c

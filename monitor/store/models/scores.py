@@ -11,7 +11,6 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion
 from monitor.store.schema.tables import forecast, forecast_score, series
 
-MOST_ISSUES = 8  # that aim at one reading, where the cadence of forecasts is faster than the readings
 NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
 
 
@@ -69,42 +68,6 @@ def load_scored(
         for series_id, name in names.items()
         for r in c.execute(query.where(f.series_id == series_id))
     ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredFan:
-    """A reading beside the 95 % fan of the newest forecast that was shown for it."""
-
-    observed_at: datetime
-    observed: float
-    low: float
-    middle: float
-    high: float
-    issued_at: datetime
-
-
-def load_scored_fans(
-    c: Connection, series_id: int, horizon_s: float, now: datetime, newest: int | None = None,
-    since: datetime | None = None,
-) -> list[ScoredFan]:  # fmt: skip
-    """The newest readings of a series that had a forecast of this horizon, oldest first, as known at `now`.
-
-    Several issues may aim at one reading: the newest of them counts. What was issued before `since` does not.
-    """
-    f, k = forecast.c, forecast_score.c
-    query = (
-        select(k.observed_at, k.observed, f.q025, f.q50, f.q975, f.issued_at)
-        .join(forecast_score, k.forecast_id == f.id)
-        .where(f.series_id == series_id, f.horizon_s == horizon_s, f.shown, k.scored_at <= now)
-        .order_by(k.observed_at.desc(), f.issued_at.desc())
-        .limit(None if newest is None else newest * MOST_ISSUES)
-    )
-    if since is not None:
-        query = query.where(f.issued_at >= since)
-    found: dict[datetime, ScoredFan] = {}
-    for row in c.execute(query):
-        found.setdefault(row.observed_at, ScoredFan(*row))
-    return list(found.values())[:newest][::-1]
 
 
 def load_forecasters(

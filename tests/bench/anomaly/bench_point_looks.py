@@ -3,7 +3,7 @@
     python -m tests.bench.anomaly.bench_point_looks [--drawn]
 
 Measured: the points of an EGMS file on Ustica; `--drawn` takes 10,000 drawn ones in their place. Events are those of
-`slopeward anomalies bench --data insar`. A bare robust z is each value minus the median of its point, over 1.4826 times
+`bench_points`. A bare robust z is each value minus the median of its point, over 1.4826 times
 the median of what is left. Seconds are of the processor. Figures go to `anomalies-point-looks.json`.
 """
 
@@ -20,7 +20,6 @@ from typing import Any, Final
 import numpy as np
 
 from detection.anomaly.bench import TEST_FROM
-from detection.anomaly.points.draw import HALF_WAVELENGTH_MM, KINDS, STEP_S, draw_points, inject_points
 from detection.anomaly.points.look import BUDGET, count_thresholds, look
 from detection.anomaly.points.records import Counting, Looking, PointAlarm, PointTable, Thresholds
 from detection.anomaly.records import MONTH_S
@@ -37,6 +36,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.point_looks import load_looks
 from tests.bench.record import read_figures, record
 from tests.conftest import create_schema
+from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, KINDS, STEP_S, draw_points, inject_points
 from tests.data.site_text import head, series, station
 
 FILE: Final = Path(os.environ["SLOPEWARD_DATA"]) / "timeseries" / "egms" / "EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip"

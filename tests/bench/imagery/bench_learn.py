@@ -107,7 +107,6 @@ def run(name: str, seed: int, minutes: float | None) -> dict[str, Any]:
             "images": len(test), "network_f1": network.report["f1"], "logistic_f1": logistic.report["f1"],
             "less_logistic": compare(network.confusions, logistic.confusions),
         },
-        "curve": told["curve"],
     }  # fmt: skip
 
 

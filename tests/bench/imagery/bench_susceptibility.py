@@ -1,6 +1,6 @@
 """Susceptibility on drawn landscapes whose true ranking is known: score on left-out blocks, on random cells, the truth.
 
-    python -m tests.bench.imagery.bench_susceptibility [--seeds 0,1,2] [--size 160] [--cnn]
+    python -m tests.bench.imagery.bench_susceptibility [--seeds 0,1,2] [--size 160]
 
 Landslides are drawn by a law of slope, rock and river; in one landscape half of them lie anywhere, in one no factor
 matters, in one a field that no factor shows makes them lie in swarms. Nothing is chosen here. Medians of the seeds with
@@ -23,7 +23,6 @@ from detection.susceptibility.training import Asked, train
 from tests.bench.record import record
 from tests.unit.detection.susceptibility.drawn_landscape import draw
 
-CNN_PX = 64
 CASES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "factors explain all": (("logistic", "boosting"), {}),
     "half of the landslides lie anywhere": (("logistic", "boosting"), {"noise": 0.5}),
@@ -58,19 +57,13 @@ def run(learners: tuple[str, ...], law: dict[str, Any], seeds: Sequence[int], si
 
 
 def main() -> None:
-    """Measure, print, write docs/benchmarks/susceptibility.json, or susceptibility-cnn.json."""
+    """Measure, print, write docs/benchmarks/susceptibility.json."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", default="0,1,2")
     options.add_argument("--size", type=int, default=160, help="pixels of 20 m")
-    options.add_argument("--cnn", action="store_true", help="each learner alone on one small landscape, first seed")
     given = options.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
     command = "python -m tests.bench.imagery.bench_susceptibility"
-    if given.cnn:
-        made: dict[str, Any] = {"pixels": CNN_PX, "landscape": "factors explain all"}
-        made |= {one: run((one,), {}, seeds[:1], CNN_PX) for one in ("logistic", "boosting", "cnn")}
-        print(made, record("susceptibility-cnn", f"{command} --cnn --seeds {seeds[0]}", made), sep="\n")
-        return
     figures: dict[str, Any] = {"pixels": given.size}
     for name, (learners, law) in CASES.items():
         figures[name] = run(learners, law, seeds, given.size)

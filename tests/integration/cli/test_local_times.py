@@ -26,7 +26,7 @@ def service(filled_sqlite_url, tmp_path):
 @pytest.mark.parametrize(
     "verb",
     [
-        ["status"], ["top", "--once"], ["alerts", "list", "--all"], ["alerts", "show", "2"], ["instruments", "list"],
+        ["status"], ["alerts", "list", "--all"], ["alerts", "show", "2"], ["instruments", "list"],
         ["instruments", "show", "north-bench", "G1"], ["evaluate", "--site", "north-bench", "--dry-run"],
     ],
     ids=" ".join,

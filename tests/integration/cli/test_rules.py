@@ -219,7 +219,7 @@ WHOLE = {
     "cap key", "cap verify",
     "backtest", "broker keys", "broker list", "channels list", "check", "db backup", "db current",
     "db prove", "db publish", "db verify", "doctor", "sites init", "sites list", "sites show", "status", "tokens list",
-    "completion", "map relief", "map susceptibility", "map tiles", "top", "push devices", "push keys",
+    "map relief", "map susceptibility", "map tiles", "push devices", "push keys",
     "users list",
 }  # fmt: skip
 

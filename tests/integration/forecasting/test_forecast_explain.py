@@ -69,7 +69,7 @@ def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
     page = asyncio.run(fetch(build(load_service(None, {}), database, lambda: NOW), "/sites/slope/forecasts"))
     assert page.status_code == 200
     number = r"[-.\de]+"
-    assert re.search(rf"<small>aaaaaaaa</small>.*earlier motion {number} \({number}\), neighbours", page.text)
+    assert re.search(rf"<small>aaaaaaaa</small>.*earlier motion {number}, neighbours", page.text)
     assert "Not a cause." in page.text
     assert re.search(
         r"Read beside the movement.*<td>R.rain_mm</td><td class=.num.>0 %</td>.*W.level_m", page.text, re.DOTALL

@@ -1,13 +1,11 @@
 """The season of a series from the readings to the view, the page and the file, on both databases."""
 
-import csv
 import json
 from datetime import timedelta
 
 import pytest
 
 from forecasting.decomposition.season import Season
-from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
@@ -16,7 +14,6 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.models.seasons import load_season, save_seasons
 from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.views import load_view
-from tests.data.watched_slope import write_service
 from tests.integration.alerting.test_instruments import HEAD, STATION
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
@@ -63,8 +60,8 @@ def test_views_hold_the_split_with_its_evidence_and_the_reason_where_there_is_no
         assert parse(row["at"]).day == 1
 
 
-def test_the_season_of_the_day_is_kept_and_shown(split, monkeypatch, tmp_path, capsys):
-    """What a split with two seasons holds goes to the view and the verb; `split_season` finds it in its own tests."""
+def test_the_season_of_the_day_is_kept_and_shown(split):
+    """What a split with two seasons holds goes to the view; `split_season` finds it in its own tests."""
     with split.write() as c:
         (series_id,) = [s.id for s in load_series(c, "bench") if s.station == "G1" and s.quantity != "rain"]
         made = Season(
@@ -78,9 +75,6 @@ def test_the_season_of_the_day_is_kept_and_shown(split, monkeypatch, tmp_path, c
         (found,) = load_season(c, "bench", "G1")
     assert [(r["hour_utc"], r["season"]) for r in hours][:3] == [(0, 0.5), (3, 1.0), (6, 0.75)]
     assert found["day"]["hour_utc"] == [0, 3, 6, 9, 12, 15, 18, 21]
-    place = ["--site", "bench", "--station", "G1", "--config", str(write_service(tmp_path, split))]
-    assert run_verb(["forecast", "season", *place]) == 0
-    assert "; 1.5 mm within a day, strength 75%; MSTL, 1970-01-01" in capsys.readouterr().out
 
 
 def test_a_start_by_day_does_not_repeat_the_night_and_the_next_night_does(split):
@@ -96,19 +90,3 @@ def test_page_and_programs_read_it(split):
         (short,) = at.get("/api/v1/sites/bench/season/G2?lang=it").json()["series"]
         assert short["reason"] == "servono due anni interi: 14 di 24 mesi"
         assert at.get("/api/v1/sites/bench/season/G9").status_code == 404
-
-
-def test_the_verb_shows_it_and_writes_a_table(tmp_path, monkeypatch, split, capsys):
-    config = write_service(tmp_path, split)
-    place = ["--site", "bench", "--config", str(config)]
-    assert run_verb(["forecast", "season", *place, "--json"]) == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(r["station"], bool(r["reason"])) for r in told] == [("G1", False), ("G2", True)]
-    out = tmp_path / "season.csv"
-    assert run_verb(["forecast", "season", *place, "--station", "G1", "--csv", str(out)]) == 0
-    rows = list(csv.DictReader(out.read_text().splitlines()))
-    assert len(rows) == 48
-    assert {"unit", "trend", "season", "remainder"} <= set(rows[0])
-    assert run_verb(["forecast", "season", *place]) == 0
-    assert "G2         displacement_downslope: no season: needs two full years" in capsys.readouterr().out
-    assert run_verb(["forecast", "season", *place, "--station", "G9"]) == 4

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
-from detection.anomaly.points.draw import HALF_WAVELENGTH_MM, draw_points
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.errors import JobError
 from monitor.ingest.files.egms import open_egms
@@ -22,6 +21,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
+from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, draw_points
 from tests.data.site_text import head, series, station
 
 START = datetime(2022, 1, 3, tzinfo=UTC)

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 from detection.imagery.footprints.records import STRIPS
-from forecasting.data.series import Panel
-from forecasting.evaluation.fold_job import FoldAsked, FoldScores, score_fold
 from forecasting.serving.points import Choosing, Forecasting, PointRecord, choose_rule, forecast_points
 from forecasting.serving.records import Training
 from monitor.config.service import ComputeSection
@@ -88,17 +86,6 @@ def test_an_imported_set_of_points_is_forecast_the_same_there_to_the_last_bit(fa
     assert all(None not in one.middle_mm for one in whole.points)
 
 
-def test_folds_of_a_backtest_score_the_same_there(far: FarCluster) -> None:
-    values = np.random.default_rng(3).normal(0.2, 1.0, (160, 2)).cumsum(axis=0)
-    panel = Panel(0.0, 86400.0, ("A", "B"), values)
-    asked = [FoldAsked(panel, ("lld",), (86400.0,), k, 2, 7, None, None, None, ("station",)) for k in range(2)]
-    task = Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores)
-    here = [score for one in asked for score in score_fold(one).scores]
-    there = [score for one in compute.run_all(task, asked, 60, far.where) for score in one.scores]
-    assert len(here) > 10
-    assert [without_time(one) for one in there] == [without_time(one) for one in here]
-
-
 def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCluster, tmp_path: Path) -> None:
     tls = {f"dask_{name}": getattr(far.where, name) for name in ("ca_file", "cert_file", "key_file")}
     plans = {"here": ComputeSection(), "there": ComputeSection(dask=far.where.address, **tls)}
@@ -170,10 +157,6 @@ def ask_for(scene: Path, out: Path) -> SceneAsked:
         scene_path=str(scene), weights="generated", out_dir=out, minimum_area_m2=None, owner="bench", triage=None,
         known=(), dates=(), versions=(), stations={}, near_m=100.0, local=None,
     )  # fmt: skip
-
-
-def without_time(score: Any) -> dict[str, Any]:
-    return {k: v for k, v in score.to_json().items() if k != "train_s"}
 
 
 def bare(row: Any) -> Any:

@@ -14,10 +14,10 @@ from detection.anomaly.budget.correction import (
     count_labels,
     measure_rate,
 )
-from detection.anomaly.budget.replay import follow_labels
 from detection.anomaly.faults import Event
 from detection.anomaly.threshold import count_runs
 from detection.anomaly.windows import Series
+from tests.data.anomalies.followed_labels import follow_labels
 
 DAY = 86400.0
 ALARMS = st.lists(

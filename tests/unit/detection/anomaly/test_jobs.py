@@ -75,7 +75,7 @@ def test_training_counts_its_false_alarms_within_the_budget(tmp_path, detector):
     assert scored.model_hash == answer.model_hash
 
 
-@pytest.mark.parametrize("detector", ["ae", "site-ae"])
+@pytest.mark.parametrize("detector", ["ae"])
 def test_networks_train_the_same_twice_and_score_from_the_file(tmp_path, detector):
     asked = training(tmp_path, detector, site(420, 2), budget=1.0)
     first, second = jobs.train(asked), jobs.train(replace(asked, folder=tmp_path / "again"))

@@ -5,13 +5,13 @@ import pytest
 
 from detection.anomaly.detector import Detector
 from detection.anomaly.points import look as looks
-from detection.anomaly.points.draw import STEP_S, draw_points, inject_points
 from detection.anomaly.points.gather import Placed, find_common, gather, join_shared
 from detection.anomaly.points.look import BUDGET, compared_with, count_thresholds, look
 from detection.anomaly.points.records import Counting, Looking, PointTable, Shared
 from detection.anomaly.points.shapes import name_shapes
 from detection.anomaly.threshold import Threshold
 from detection.anomaly.windows import Series
+from tests.data.anomalies.drawn_points import STEP_S, draw_points, inject_points
 
 JUMP_MM = 27.7
 LIMITS = {"rules": {"level": 7.5, "trend": 9.0, "drift": 5.0, "creep": 20.0, "noise": 2.7}}

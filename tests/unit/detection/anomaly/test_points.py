@@ -5,9 +5,9 @@ import pytest
 
 from detection.anomaly.bench import TEST_FROM
 from detection.anomaly.faults import Event
-from detection.anomaly.points import bench
-from detection.anomaly.points.draw import HALF_WAVELENGTH_MM, KINDS, draw_points, inject_points
 from detection.anomaly.windows import Series
+from tests.bench.anomaly import bench_points as bench
+from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, KINDS, draw_points, inject_points
 
 
 def test_drawn_points_repeat_and_share_their_air():

@@ -18,7 +18,6 @@ from detection.imagery.scene.reader import open_scene
 from detection.imagery.training.domain import describe, find_doubts
 from detection.learning import run
 from detection.learning.blocks import find_blocks, find_touched, leave_out, list_touching, part_train
-from detection.learning.curve import tell_curve
 from detection.learning.gate import Tried, judge
 from detection.learning.labels import read_labels
 from detection.learning.records import NOTHING, Asked, Label, Window
@@ -35,7 +34,7 @@ def ask(folder, outlines, out, **more):
 
 def refuse(folder, outlines, out, **more):
     with pytest.raises(ImageryError) as caught:
-        run.learn(ask(folder, outlines, out, **more), lambda _: None, workers=1)
+        run.learn(ask(folder, outlines, out, **more), lambda _: None)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -177,18 +176,6 @@ def test_of_networks_that_are_equal_to_logistic_hardly_one_is_put_to_use():
     assert sum(one["passed"] for one in said) > 0.25 * len(said), "candidates they are"
 
 
-@pytest.mark.parametrize(
-    ("half", "spread", "said"),
-    [(0.5, 2, "are worth their work"), (0.6, 1, "less than 0.03"), (0.58, 45, "cannot be said")],
-)
-def test_the_curve_says_what_more_outlines_bring_or_that_it_cannot(half, spread, said):
-    points = [{"share": 0.5, "counts": counts(half, spread=spread, seed=2).tolist()}]
-    told = tell_curve(points, counts(0.6, spread=spread), np.arange(40), 120)
-    assert said in told["said"]
-    assert told["points"][-1]["share"] == 1.0
-    assert "no time" in tell_curve([], counts(0.6), np.arange(40), 120)["said"]
-
-
 def test_an_outline_is_not_painted_on_a_scene_of_before_it(tmp_path):
     outlines, earlier = write_pictures(tmp_path / "scenes", 1), tmp_path / "scenes/000_20200101.tif"
     shutil.copy(tmp_path / "scenes/000_20240506.tif", earlier)
@@ -209,7 +196,7 @@ def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
     labels = [Label(one.kind, one.shape, "elsewhere.tif") for one in read_labels(outlines)[0]]
     asked = Asked(scenes, tuple(labels), tmp_path / "out", "mine", tile_px=32)
     with pytest.raises(ImageryError, match="none of the 1 outlines lies on one of the 1 scenes"):
-        run.learn(asked, lambda _: None, workers=1)
+        run.learn(asked, lambda _: None)
     assert BANDS[0] == "B4"
 
 

@@ -17,16 +17,12 @@ from detection.susceptibility.study import Factor
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
 
 
-def cells(number=1500, side=0, seed=0):
+def cells(number=1500, seed=0):
     rng = np.random.default_rng(seed)
     columns = rng.normal(0, 1, (number, 4)).astype(np.float32)
     columns[:, 3] = columns[:, 3] > 0.5
     label = (rng.random(number) < 1 / (1 + np.exp(-2 * columns[:, 0] * columns[:, 1] - columns[:, 3]))).astype(np.int64)
-    if not side:
-        return Cells(columns), label
-    patches = rng.normal(0, 1, (number, 4, side, side)).astype(np.float32)
-    patches[:, :, side // 2, side // 2] = columns
-    return Cells(columns, patches, np.ones((number, side, side), bool)), label
+    return Cells(columns), label
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -48,24 +44,16 @@ def test_exported_trees_answer_as_scikit_learn_to_the_last_bit(depth):
 
 @pytest.mark.parametrize("name", learners.LEARNERS)
 def test_a_learner_is_the_same_after_json(name):
-    halo = learners.HALO_PX.get(name, 0)
-    if halo:
-        pytest.importorskip("torch", reason="PyTorch is not installed (extra models)")
-    given, label = cells(400, 2 * halo + 1 if halo else 0)
+    given, label = cells(400)
     fitted = learners.fit(name, given, label, seed=3)
     back = learners.read(name, json.loads(json.dumps(fitted.tell())))
     np.testing.assert_array_equal(back.score_cells(given), fitted.score_cells(given))
-    assert fitted.halo == halo
     # a window answers each pixel as its cell
-    window = np.random.default_rng(1).normal(0, 1, (4, 6 + 2 * halo, 5 + 2 * halo)).astype(np.float32)
+    window = np.random.default_rng(1).normal(0, 1, (4, 6, 5)).astype(np.float32)
     known = np.ones(window.shape[1:], bool)
     found = fitted.score(window, known)
     assert found.shape == (6, 5)
-    side = 2 * halo + 1
-    one = Cells(
-        window[None, :, 2 + halo, 3 + halo], window[None, :, 2 : 2 + side, 3 : 3 + side], known[None, :side, :side]
-    )
-    np.testing.assert_allclose(fitted.score_cells(one), found[2, 3], rtol=1e-5)
+    np.testing.assert_allclose(fitted.score_cells(Cells(window[None, :, 2, 3])), found[2, 3], rtol=1e-5)
 
 
 def test_calibration_brings_log_odds_of_a_sample_to_shares_of_the_ground():

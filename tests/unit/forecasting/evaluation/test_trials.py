@@ -18,7 +18,6 @@ from forecasting.decomposition.forecast import forecast_parts
 from forecasting.errors import NotEnoughDataError, RecipeError, UnknownModelError
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
-from forecasting.evaluation.report import write_report
 from forecasting.evaluation.scoring import score_all, score_months, score_stages, score_stations
 from forecasting.evaluation.screening import audit_panel, jumps, spikes
 from forecasting.evaluation.significance import diebold_mariano
@@ -115,14 +114,6 @@ def test_significance_sees_a_difference_and_no_more():
         hits += diebold_mariano(a, b, 7)[1] < 0.05
     assert hits < 200 * 0.13
     assert np.isnan(diebold_mariano(shared, shared, 1)[1])
-
-
-def test_the_report_is_one_page_that_fetches_nothing(trials, tmp_path):
-    scores = [s for t in trials for s in score_all(t) + score_months(t)]
-    text = write_report(tmp_path / "r.html", "a <slope>", trials, scores).read_text()
-    assert text.count("<svg") >= 6
-    assert "<slope>" not in text
-    assert not any(word in text for word in ("http", "<script", "nan", "None"))
 
 
 def test_a_leak_is_found_and_honest_models_are_not_blamed(monkeypatch):

@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from forecasting.data.series import DAY_S, Panel
+from forecasting.data.series import DAY_S
 from forecasting.data.splits import split
 from forecasting.explanation.gradients import COMPLETENESS, integrate
-from forecasting.explanation.groups import list_groups, make_batch, remove
+from forecasting.explanation.groups import list_groups
 from forecasting.explanation.maps import NOT_A_CAUSE
 from forecasting.explanation.permutation import permutation_importance
-from forecasting.explanation.record import Asking, explain
-from forecasting.explanation.response import rain_response
-from forecasting.explanation.shapley import shapley
+from forecasting.explanation.record import explain
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
 from tests.data.slopes import rain_driven
@@ -34,29 +32,6 @@ def taught():
 @pytest.fixture(scope="module")
 def told(taught):
     return explain(taught, PANEL, PARTS)
-
-
-def test_shapley_of_a_toy_game_and_its_sum():
-    def value(known):
-        return np.array([3.0 * ("a" in known) + 2.0 * ({"a", "b"} <= known) + 4.0, -1.0 * ("b" in known)])
-
-    made = shapley(value, ["a", "b", "idle"])
-    np.testing.assert_allclose(made["a"], [4.0, 0.0])
-    np.testing.assert_allclose(made["b"], [1.0, -1.0])
-    np.testing.assert_allclose(made["idle"], 0.0)
-    rng = np.random.default_rng(0)
-    table = {}
-
-    def any_game(known):
-        return table.setdefault(known, rng.normal(size=(2, 3)))
-
-    names = list("uvwxyz")
-    total = sum(shapley(any_game, names).values())
-    np.testing.assert_allclose(total, table[frozenset(names)] - table[frozenset()], atol=1e-12)
-    assert len(table) == 2**6
-    with pytest.raises(ValueError, match="at most 6"):
-        shapley(any_game, [*names, "t"])
-    assert shapley(any_game, []) == {}
 
 
 def test_permutation_finds_what_a_toy_model_uses():
@@ -101,9 +76,6 @@ def test_the_record_adds_up_and_speaks_of_every_group(taught, told):
         base = taught.recipe.lld.predict(PANEL.values, np.array([459]))[0, column]
         for i, one in enumerate(by_horizon.values()):
             assert one["correction_mm"] == pytest.approx(served[i] - base[i], abs=2e-3)
-            assert sum(one["shapley_mm"].values()) == pytest.approx(
-                one["correction_mm"] - one["without_any_mm"], abs=1e-4
-            )
             inner = one["gradients"]
             assert inner["complete"]
             assert inner["completeness_error"] < COMPLETENESS
@@ -114,31 +86,8 @@ def test_the_record_adds_up_and_speaks_of_every_group(taught, told):
 
 
 def test_rain_matters_where_the_slope_moves_by_rain(told):
-    for kind in ("permutation_mm", "shapley_mm"):
-        worth = told["calibration"][kind][str(int(HORIZONS[1]))]
-        assert max(worth, key=worth.get) == "rain", (kind, worth)
-    curve = told["rain_response"]
-    assert curve["added"][0] == 0.0
-    assert curve["added"] == sorted(curve["added"])
-    assert curve["change_mm"][0][0] == curve["change_mm"][1][0] == 0.0
-    assert np.abs(curve["change_mm"]).max() > 0.01
-    assert "not a law" in curve["words"]
-
-
-def test_absent_groups_change_only_what_they_name(taught):
-    batch = make_batch(taught, PANEL, np.array([300, 320]))
-    kinds = taught.recipe.sources.kinds
-    dry = remove(batch, kinds, ["rain"], 0)
-    np.testing.assert_array_equal(dry.inputs, batch.inputs)
-    wet = np.array([kind == "rain" for kind in kinds])
-    assert not dry.drivers[:, :, wet].any()
-    np.testing.assert_array_equal(dry.drivers[:, :, ~wet], batch.drivers[:, :, ~wet])
-    alone = remove(batch, kinds, ["neighbours"], 1)
-    np.testing.assert_array_equal(alone.inputs[:, 1], batch.inputs[:, 1])
-    assert not alone.inputs[:, [0, 2]].any()
-    usual = remove(batch, kinds, ["recent motion", "earlier motion"], 2)
-    np.testing.assert_array_equal(usual.inputs[0, 2], batch.usual[2])
-    np.testing.assert_array_equal(usual.inputs[:, :2], batch.inputs[:, :2])
+    worth = told["calibration"]["permutation_mm"][str(int(HORIZONS[1]))]
+    assert max(worth, key=worth.get) == "rain", worth
 
 
 def test_the_same_network_gives_the_same_record(taught, told):
@@ -161,7 +110,6 @@ def test_every_map_says_that_it_is_no_cause(model):
         "graph-lstm": {"learned graph", "given graphs, added"},
     }
     assert kinds == expected[model]
-    assert made["rain_response"] == {"reason": "the network reads no rain"}
     assert ("neighbours" in made["groups"]) == model.startswith("graph")
     for by_horizon in made["forecast"]["stations"].values():
         assert all(one["gradients"]["complete"] for one in by_horizon.values())
@@ -175,14 +123,4 @@ def test_a_gap_and_a_dry_record_are_explained_without_invention(taught):
     values[-30:, 1] = np.nan
     made = explain(taught, replace(PANEL, values=values), PARTS)
     silent = made["forecast"]["stations"]["B"][str(int(HORIZONS[0]))]
-    assert silent["shapley_mm"]["recent motion"] is not None
-    dry = PANEL.drivers.values.copy()
-    dry[:, np.array(PANEL.drivers.kinds) == "rain"] = 0.0
-    panel = replace(PANEL, drivers=replace(PANEL.drivers, values=dry))
-    origins = np.array([300, 301])
-    batch = make_batch(taught, panel, origins)
-    assert rain_response(taught, panel, origins, batch, until=300) == {"reason": "no wet day on record"}
-    lone = Panel(0.0, DAY_S, ("A",), PANEL.values[:, :1])
-    gru = train_network("gru", lone, PARTS, HORIZONS, replace(QUICK, epochs=1, stride=4)).forecaster
-    asking = Asking(gru, lone, make_batch(gru, lone, origins), [0])
-    assert asking.with_only(frozenset(asking.groups)).shape == (2, 1, 2)
+    assert silent["gradients"]["by_group_mm"]["recent motion"] is not None

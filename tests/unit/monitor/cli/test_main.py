@@ -60,7 +60,7 @@ def test_a_known_error_is_one_line(capsys):
 
 
 VERBS_THAT_TALK = (
-    ("--help",), ("--version",), ("check", "--help"), ("anomalies", "points", "--help"), ("completion", "bash"),
+    ("--help",), ("--version",), ("check", "--help"), ("anomalies", "points", "--help"),
     ("failure-time", "--help"),
 )  # fmt: skip
 

@@ -1,5 +1,11 @@
-"""Satellite points by the ten thousand: rules and an autoencoder on injected steps, accelerations and phase jumps."""
+"""Satellite points by the ten thousand: rules and an autoencoder on injected steps, accelerations and phase jumps.
 
+    python -m tests.bench.anomaly.bench_points [FILE.zip] [--budget .001] [--seeds 1]
+
+A file of the EGMS with points, or 10,000 drawn ones. Figures go to `anomalies-insar.json`.
+"""
+
+import argparse
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -10,9 +16,12 @@ from detection.anomaly.bench import TEST_FROM, spend_budget
 from detection.anomaly.detector import Detector, train_detector
 from detection.anomaly.evaluation import Outcome, judge_alarms
 from detection.anomaly.faults import Event
-from detection.anomaly.points.draw import KINDS, inject_points
+from detection.anomaly.points.look import BUDGET
 from detection.anomaly.stages import Array
-from detection.anomaly.windows import Series
+from detection.anomaly.windows import Series, build_series
+from forecasting.data.sources import Recipe, read_record
+from tests.bench.record import record
+from tests.data.anomalies.drawn_points import KINDS, draw_points, inject_points
 
 LEARN_FROM: Final = 1000  # points that thresholds and networks learn from; all others are unseen
 DETECTORS: Final = ("persistence-z", "rules", "lstm-ae")
@@ -127,3 +136,25 @@ def format_points_table(rows: Sequence[Mapping[str, Any]]) -> str:
             body.append([name, *cells])
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in [head, *body])
+
+
+def main() -> None:
+    """Measure, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", help="A ZIP of the EGMS; else drawn points")
+    parser.add_argument("--budget", type=float, default=BUDGET)
+    parser.add_argument("--seeds", type=int, default=1)
+    given = parser.parse_args()
+    if given.data is None:
+        samples = draw_points(0)
+    else:
+        panel = read_record(given.data, Recipe({"format": "points", "rows": "acquisitions"})).panel
+        columns = zip(panel.stations, panel.values.T.tolist(), strict=True)
+        samples = {name: build_series(panel.times_s.tolist(), values, panel.step_s) for name, values in columns}
+    rows = run_points_bench(samples, given.budget, range(given.seeds))
+    print(format_points_table(rows))
+    record("anomalies-insar", f"python -m tests.bench.anomaly.bench_points {given.data or ''}".strip(), {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()
