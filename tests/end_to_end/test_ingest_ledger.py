@@ -253,9 +253,9 @@ def send_rubbish(client, chance, count):
     good = '"time":"2026-03-01T06:00:00Z"'
     kinds = (
         lambda i: chance.randbytes(40),
-        lambda i: f'{{{good},"rain_mm":NaN,"seq":{i}}}',
+        lambda i: f'{{{good},"rain_mm":[1],"seq":{i}}}',
         lambda i: f'{{{good},"rain_kpa":{i}}}',
-        lambda i: f'{{{good},"rain_mm":1e999,"battery_voltage_v":{i}}}',
+        lambda i: f'{{{good},"rain_mm":true,"battery_voltage_v":{i}}}',
         lambda i: f'{{{good},"rain_mm":"{i}"}}',
         lambda i: f'{{"time":"2026-03-01T06:00:00","rain_mm":{i}}}',
         lambda i: "[" * 5000 + str(i),

@@ -179,7 +179,7 @@ def files(tmp_path):
     """Files for the calls that want one."""
     site, outline = tmp_path / "new.toml", tmp_path / "outline.geojson"
     site.write_text(SITE_TEXT.replace("6.0, window", "7.0, window"))
-    outline.write_text('{"type": "Polygon", "coordinates": []}')
+    outline.write_text('{"type": "Polygon", "coordinates": [[[9.0, 46.0], [9.001, 46.0], [9.0, 46.001], [9.0, 46.0]]]}')
     return {"FILE": str(site), "OUTLINE": str(outline)}
 
 
