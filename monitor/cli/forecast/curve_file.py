@@ -187,11 +187,12 @@ def _look_at_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
     is_curve = len(steps) >= CURVE_LEAST and one_way >= CURVE_SHARE * len(steps)
     if not is_curve or 2 * len(back) >= len(pairs):  # the newest first is an order too
         return ["rows were not in order of time"]
-    return [
+    text = (
         f"WARNING: {len(back)} times lie before that of the row above, first "
         f"{from_epoch_s(pairs[back[0]][0]):%Y-%m-%d %H:%M}, though the values run one way in the order of the rows: a "
         "time may be wrong, or day and month changed places. The rows are used in order of time"
-    ]
+    )
+    return [text]
 
 
 def _moment(text: str) -> datetime:
