@@ -79,9 +79,6 @@ _ZONE: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
 _WINTER: Final = re.compile(r"(?<![A-Za-z])(?:MEZ|CET)(?![A-Za-z])")
 
 
-_PLAIN: Final = TimeRule(("time",))
-
-
 @dataclass(frozen=True, slots=True)
 class Times:
     """How the time stands in a table; `rivals`: forms that explain the same cells otherwise."""
@@ -111,7 +108,8 @@ def find_times(look: Look, how: TimeRule | None = None) -> Times | None:
     found = [t for name in look.names if (t := _read_column(look, name, how)) is not None]
     if not found:
         of_eras = (_read_column(look, n, TimeRule((n,), era=era)) for era in ERAS for n in look.names)
-        found = [t for t in of_eras if t is not None and _is_text(t.rule.format)]  # days that no common year has
+        # days that no common year has
+        found = [t for t in of_eras if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
     if not found:
         return _join_parts(look)
 
@@ -368,10 +366,7 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | No
     if low >= 20_000 and high <= 80_000 and is_named:
         forms.append(EXCEL)
     forms = next(([form] for pattern, form in _DAY_NUMBERS if pattern.search(title)), forms)
-    found = _choose(replace(how, since=how.since if EXCEL in forms else None, clock=""), texts, forms)
-    if found is None or found.rule.format == EXCEL:
-        return found
-    return replace(found, rule=replace(found.rule, since=None))
+    return _choose(replace(how, since=how.since if forms == [EXCEL] else None, clock=""), texts, forms)
 
 
 def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | None:
@@ -386,10 +381,6 @@ def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | Non
         if (found := _choose(replace(how, since=count.since, clock=count.clock, era=""), texts, [unit])) is not None
     ]  # fmt: skip
     return next((one for one in told if _is_likely(one.parsed)), told[0] if count.unit and told else None)
-
-
-def _is_text(form: str) -> bool:
-    return form == "iso" or "%" in form
 
 
 def _is_likely(parsed: Sequence[datetime]) -> bool:
@@ -407,7 +398,7 @@ def _float(text: str) -> float | None:
     return number if isfinite(number) else None
 
 
-def _parse(texts: Iterable[str], form: str, how: TimeRule = _PLAIN) -> list[datetime]:
+def _parse(texts: Iterable[str], form: str, how: TimeRule) -> list[datetime]:
     """What the form reads of the texts. It is asked only where the shapes agree: `strptime` compiles each form anew."""
     rule, found, shape = replace(how, format=form), [], _shape_of_form(form)
     for text in texts:

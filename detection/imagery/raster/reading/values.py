@@ -20,12 +20,12 @@ from pyproj.exceptions import ProjError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import MemoryFile
-from rasterio.warp import transform_bounds
 
 from detection.imagery.errors import BandMissingError, RadiometryError, TruncatedRasterError
 from detection.imagery.raster.areas import slope_deg, spacing_m
-from detection.imagery.raster.grid import Grid, apply_affine
+from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.integrity import make_checker
+from detection.imagery.raster.raster import window_below
 from detection.imagery.raster.reading.fills import Record
 from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
 
@@ -35,7 +35,6 @@ SEEN_MOST: Final = 256
 SLOPE_STRIPS: Final = 16
 SLOPE_ROWS: Final = 256
 STEEPEST_DEG: Final = 60.0
-REACH_PX: Final = 4  # around the ground that is asked for
 METRES: Final = {
     "m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1000.0, "kilometre": 1000.0,
     "kilometer": 1000.0, "dm": 0.1, "decimetre": 0.1, "decimeter": 0.1, "cm": 0.01, "centimetre": 0.01,
@@ -179,17 +178,10 @@ def _find_window(source: Any, ground: Grid | None) -> tuple[int, int, int, int]:
     whole = (0, 0, source.width, source.height)
     if ground is None or not ground.placed or source.crs is None or source.transform.is_identity:
         return whole
-    xs, ys = ground.to_crs(np.array([0, ground.width, ground.width, 0]), np.array([0, 0, ground.height, ground.height]))
     try:
-        bounds = transform_bounds(ground.crs_wkt, source.crs, min(xs), min(ys), max(xs), max(ys))
+        left, top, right, bottom = window_below(source, ground)
     except (RasterioError, CRSError):
         return whole
-    if not np.isfinite(bounds).all():
-        return whole
-    corners = [apply_affine(~source.transform, x, y) for x in bounds[::2] for y in bounds[1::2]]
-    columns, rows = zip(*corners, strict=True)
-    left, top = max(0, int(min(columns)) - REACH_PX), max(0, int(min(rows)) - REACH_PX)
-    right, bottom = min(source.width, int(max(columns)) + REACH_PX), min(source.height, int(max(rows)) + REACH_PX)
     return (left, top, right, bottom) if left < right and top < bottom else whole
 
 
