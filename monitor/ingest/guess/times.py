@@ -79,6 +79,9 @@ _ZONE: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
 _WINTER: Final = re.compile(r"(?<![A-Za-z])(?:MEZ|CET)(?![A-Za-z])")
 
 
+_PLAIN: Final = TimeRule(("time",))
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """How the time stands in a table; `rivals`: forms that explain the same cells otherwise."""
@@ -398,7 +401,7 @@ def _float(text: str) -> float | None:
     return number if isfinite(number) else None
 
 
-def _parse(texts: Iterable[str], form: str, how: TimeRule) -> list[datetime]:
+def _parse(texts: Iterable[str], form: str, how: TimeRule = _PLAIN) -> list[datetime]:
     """What the form reads of the texts. It is asked only where the shapes agree: `strptime` compiles each form anew."""
     rule, found, shape = replace(how, format=form), [], _shape_of_form(form)
     for text in texts:
