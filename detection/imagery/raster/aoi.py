@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import rasterio.features
 import shapely
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from detection.imagery.errors import AoiError, ImpossibleCrsError, NoCrsError, NoValidPixelsError
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lonlat
-from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
+from detection.imagery.raster.grid import Grid, from_lonlat
 from detection.imagery.raster.masks import Mask
-from detection.imagery.raster.raster import ByteRaster, read_grid
+from detection.imagery.raster.raster import ByteRaster, read_grid, window_below
 from detection.imagery.raster.reading.shapes import take_outlines
 
 SUFFIXES = (".geojson", ".json")
@@ -63,15 +63,12 @@ def make_mask(aoi: Path, grid: Grid, work: Path, told: list[str] | None = None) 
 
 def _check_meets(aoi: Path, grid: Grid) -> None:
     """Refuse a raster that lies elsewhere; one without a place is left to whoever reads it."""
-    with suppress(NoCrsError, ImpossibleCrsError):
+    with suppress(NoCrsError, ImpossibleCrsError, RasterioError, CRSError):
         own = read_grid(aoi)
-        corners = np.array([0, own.width, own.width, 0]), np.array([0, 0, own.height, own.height])
         if not grid.placed:
             return
-        x, y = from_lonlat(grid, *own.to_lonlat(*own.to_crs(*corners)))
-        columns, rows = apply_affine(~grid.transform, np.asarray(x), np.asarray(y))
-        apart = min(columns) >= grid.width or max(columns) <= 0 or min(rows) >= grid.height or max(rows) <= 0
-        if np.isfinite([*columns, *rows]).all() and apart:
+        left, top, right, bottom = window_below(own, grid, around=0)
+        if left >= right or top >= bottom:
             raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
 
 

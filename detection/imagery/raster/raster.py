@@ -1,6 +1,7 @@
 """Rasters in and out: what a header says, and files written whole or window by window."""
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,14 +17,15 @@ from numpy.typing import NDArray
 from pyproj.crs import CompoundCRS
 from pyproj.exceptions import CRSError as ProjectionError
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError, WarpOperationError
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from detection.imagery.errors import ImpossibleCrsError, NoCrsError, OutputError, TooLargeError
 from detection.imagery.raster.control_points import explain_no_place, list_placing, original_of
-from detection.imagery.raster.grid import Grid, check_place, flatten
+from detection.imagery.raster.grid import Grid, apply_affine, check_place, flatten
 from detection.imagery.raster.local_grid import spell_local
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
 from detection.whole_file import replacing
@@ -215,6 +217,23 @@ class ByteRaster:
 def window_of(column: int, row: int, width: int, height: int) -> Window:
     """A window as rasterio takes it."""
     return Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+
+
+def window_below(source: Any, ground: Grid, around: int = 4) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the pixels of a raster below a grid, some pixels wider; empty where none are.
+
+    Raises:
+        RasterioError: its system cannot be brought into that of the grid.
+    """
+    xs, ys = ground.to_crs(np.array([0, ground.width, ground.width, 0]), np.array([0, 0, ground.height, ground.height]))
+    bounds = transform_bounds(ground.crs_wkt, source.crs, min(xs), min(ys), max(xs), max(ys))
+    if not np.isfinite(bounds).all():
+        raise WarpOperationError("no finite bounds")
+    corners = [apply_affine(~source.transform, x, y) for x in bounds[::2] for y in bounds[1::2]]
+    columns, rows = zip(*corners, strict=True)
+    left, top = (max(0, math.floor(min(at)) - around) for at in (columns, rows))
+    right, bottom = (math.ceil(max(at)) + around for at in (columns, rows))
+    return left, top, min(source.width, right), min(source.height, bottom)
 
 
 @contextmanager

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
 
 from detection.imagery.errors import CoverageError, NoCrsError, TruncatedRasterError
 from detection.imagery.raster.areas import geodesic_pixel_m2
-from detection.imagery.raster.grid import Grid, apply_affine, local_utm, same_grid
-from detection.imagery.raster.raster import grid_of, warp, window_of
+from detection.imagery.raster.grid import Grid, local_utm, same_grid
+from detection.imagery.raster.raster import grid_of, warp, window_below, window_of
 from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.untrusted import SETTINGS
 
@@ -249,15 +248,10 @@ def _continue(dem: NDArray[np.float64], rows: tuple[bool, bool], columns: tuple[
 
 def _part_of(source: Any, path: Path, grid: Grid) -> tuple[int, int, int, int]:
     """Columns and rows of the source over the scene, 4 pixels wider: left, top, width, height."""
-    xs, ys = grid.to_crs(np.array([0, grid.width, grid.width, 0]), np.array([0, 0, grid.height, grid.height]))
     try:
-        bounds = transform_bounds(grid.crs_wkt, source.crs, min(xs), min(ys), max(xs), max(ys))
+        left, top, right, bottom = window_below(source, grid)
     except RasterioError:
         raise NoCrsError(f"{path}: cannot be brought onto the grid of the scene") from None
-    corners = [apply_affine(~source.transform, x, y) for x in bounds[::2] for y in bounds[1::2]]
-    columns, rows = zip(*corners, strict=True)
-    left, top = max(0, int(min(columns)) - 4), max(0, int(min(rows)) - 4)
-    right, bottom = min(source.width, int(max(columns)) + 5), min(source.height, int(max(rows)) + 5)
     if right <= left or bottom <= top:
         raise CoverageError(f"{path}: covers 0.0% of the ground, at least {LEAST_COVERED:.0%} are needed")
     return left, top, right - left, bottom - top

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from io import StringIO
 from itertools import pairwise
 from math import isfinite
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from forecasting.data.bounds import check_size
 from forecasting.data.units import LENGTHS
-from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s, read_iso
 from monitor.errors import PayloadError
 from monitor.ingest.text.cells import spell_number
 from monitor.ingest.text.clocks import doubt_span, tidy_time
@@ -25,7 +25,6 @@ COLUMNS = {
 DAY_S = 86_400.0
 CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
 CURVE_SHARE = 0.9
-_YEAR_DIGITS = 4  # 26-01-12 is no year of our era
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +187,10 @@ def _look_at_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
     is_curve = len(steps) >= CURVE_LEAST and one_way >= CURVE_SHARE * len(steps)
     if not is_curve or 2 * len(back) >= len(pairs):  # the newest first is an order too
         return ["rows were not in order of time"]
-    first = datetime.fromtimestamp(pairs[back[0]][0], UTC)
     text = (
-        f"WARNING: {len(back)} times lie before that of the row above, first {first:%Y-%m-%d %H:%M}, though the values "
-        "run one way in the order of the rows: a time may be wrong, or day and month changed places. The rows are used "
-        "in order of time"
+        f"WARNING: {len(back)} times lie before that of the row above, first "
+        f"{from_epoch_s(pairs[back[0]][0]):%Y-%m-%d %H:%M}, though the values run one way in the order of the rows: a "
+        "time may be wrong, or day and month changed places. The rows are used in order of time"
     )
     return [text]
 
@@ -201,11 +199,8 @@ def _moment(text: str) -> datetime:
     """A date as 2026-3-1 or 2026/3/1, or an instant in ISO 8601; a year has four digits."""
     text = tidy_time(text).replace("/", "-")
     if text.count("-") == 2 and len(text) <= 10:
-        year, month, day = text.split("-")
-        if len(year) != _YEAR_DIGITS:
-            raise ValueError(text)
-        return datetime.combine(date(int(year), int(month), int(day)), datetime.min.time())
-    return datetime.fromisoformat(text)
+        return datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - the zone is for the caller to say
+    return read_iso(text)
 
 
 def _scale(name: str) -> float:

@@ -1,10 +1,11 @@
 """`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -23,7 +24,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Line, Said
+from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
@@ -176,14 +177,13 @@ def _read(
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
         who = prove(database, by, site_id) if any(accepted) and database is not None else None
         _hold_to_sites(pipeline, database, who)
-        forms: dict[Path, str] = {}
-        grids = _read_grids(files, asked, given, said, stack, forms) if len(files) > 1 else {}
+        grids = _read_grids(files, asked, given, said, stack) if len(files) > 1 else {}
         for file in files:
             try:
-                form = forms.get(file) or choose_for(file, asked, given)
+                form = choose_for(file, asked, given)
                 points = READERS[form].content is Content.POINTS
                 has_points |= points
-                with grids[file]() if file in grids else _behind_walls(file, form, said) as walled:
+                with nullcontext(grids[file]) if file in grids else _behind_walls(file, form, said) as walled:
                     if points:
                         result = _read_points(file, place, form, said, database, walled)
                     else:
@@ -214,61 +214,42 @@ def _read(
 
 
 def _read_grids(
-    files: Sequence[Path],
-    asked: str | None,
-    given: Mapping[str, object],
-    said: Said,
-    stack: ExitStack,
-    forms: dict[Path, str],
-) -> "dict[Path, Callable[[], AbstractContextManager[Opened | None]]]":
-    """The grids of a folder, read before anything of them is stored; what a worker refuses is refused in its turn.
+    files: Sequence[Path], asked: str | None, given: Mapping[str, object], said: Said, stack: ExitStack
+) -> dict[Path, Opened]:
+    """The grids of a folder, read before anything of them is stored; what a worker refuses is left to its turn.
 
     Raises:
         ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
     """
     from monitor.ingest.grids.sums import check_stamp, judge_sums, sort_rows
 
-    found: dict[Path, Callable[[], AbstractContextManager[Opened | None]]] = {}
-    claims: dict[datetime, list[tuple[Path, frozenset[str]]]] = {}
+    found: dict[Path, Opened] = {}
+    claims: dict[tuple[str, str], Path] = {}
     rain: dict[str, list[tuple[float, float]]] = {}
     for file in files:
         try:
-            forms[file] = choose_for(file, asked, given)
-            if forms[file] != "grid":
-                continue
-            opened = stack.enter_context(_behind_walls(file, "grid", said))
-        except ConfigError as error:
-            found[file] = partial(_refuse, error)
+            is_grid = choose_for(file, asked, given) == "grid"
+            opened = stack.enter_context(_behind_walls(file, "grid", said)) if is_grid else None
+        except ConfigError:
             continue
         if opened is None:
             continue
-        found[file] = partial(nullcontext, opened)
+        found[file] = opened
         with opened.readings() as lines:
-            for line in lines:
-                _claim(file, line, claims)
-                for row, _ in line.rows if said.quantity == "rain" else ():
-                    rain.setdefault(row["station"], []).append((epoch_s(parse(row["time"])), row["value"]))
+            for row, _ in chain.from_iterable(line.rows for line in lines):
+                station, at = row["station"], row["time"]
+                if (other := claims.setdefault((station, at), file)) != file:
+                    raise ConfigError(
+                        f"{file} and {other.name} both say what {station} measured at {at}: nothing is stored. Where "
+                        "the name says the day alone, add the time of the day to it (20240105T0630Z), or import the "
+                        "files by themselves"
+                    )
+                if said.quantity == "rain":
+                    rain.setdefault(station, []).append((epoch_s(parse(at)), row["value"]))
     if rain:  # files of one layer each show together what none of them shows
         places = [place for place in said.places if place.station in rain]
         check_stamp(f"{files[0].parent}", places, said.stamp, adds=judge_sums(sort_rows(rain)), is_doubtful=False)
     return found
-
-
-def _refuse(error: ConfigError) -> AbstractContextManager[Opened | None]:
-    raise error
-
-
-def _claim(file: Path, line: Line, claims: dict[datetime, list[tuple[Path, frozenset[str]]]]) -> None:
-    stations = frozenset(str(row["station"]) for row, _ in line.rows)
-    at = next((row["time"] for row, _ in line.rows), None)
-    for other, there in claims.get(at, ()) if at is not None else ():
-        if both := sorted(stations & there):
-            raise ConfigError(
-                f"{file} and {other.name} both say what {both[0]} measured at {at}: nothing is stored. Where the name "
-                "says the day alone, add the time of the day to it (20240105T0630Z), or import the files by themselves"
-            )
-    if at is not None:
-        claims.setdefault(at, []).append((file, stations))
 
 
 @contextmanager

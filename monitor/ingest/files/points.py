@@ -204,12 +204,9 @@ def _tie(
     wanted = {value.pid for value in values}
     base = load_day_values(c, {pid: place.id for pid, place in placed.items() if pid in wanted}, new_at)
     tied = [replace(value, value=value.value + base[value.pid]) for value in values if value.pid in base]
-    return tied, [_untied(value, new_at) for value in values if value.pid not in base]
-
-
-def _untied(value: PointValue, reference_at: datetime) -> BadRow:
-    reason = _UNTIED(point=value.pid, day=reference_at.date().isoformat())
-    return BadRow(_spell(value), PayloadError("untied", reason))
+    day = new_at.date().isoformat()
+    untied = [value for value in values if value.pid not in base]
+    return tied, [BadRow(_spell(v), PayloadError("untied", _UNTIED(point=v.pid, day=day))) for v in untied]
 
 
 def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> list[Rejected]:

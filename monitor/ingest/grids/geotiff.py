@@ -23,11 +23,7 @@ TAGGED: Final = 8  # bands whose tags are read
 
 @contextmanager
 def open_geotiff(path: Path, *, ends: bool) -> Iterator[Stack]:
-    """Open a raster; values are nothing where its mask or nodata says so.
-
-    Args:
-        path: the file.
-        ends: where a name says when an interval begins and ends, the end counts: values are sums of it.
+    """Open a raster; values are nothing where its mask or nodata says so; `ends` as `find_date` has it.
 
     Raises:
         ConfigError: it is no such raster, lies in no place, or a band has no date; one line.

@@ -111,7 +111,8 @@ def find_times(look: Look, how: TimeRule | None = None) -> Times | None:
     found = [t for name in look.names if (t := _read_column(look, name, how)) is not None]
     if not found:
         of_eras = (_read_column(look, n, TimeRule((n,), era=era)) for era in ERAS for n in look.names)
-        found = [t for t in of_eras if t is not None and _is_text(t.rule.format)]  # days that no common year has
+        # days that no common year has
+        found = [t for t in of_eras if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
     if not found:
         return _join_parts(look)
 
@@ -368,10 +369,7 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | No
     if low >= 20_000 and high <= 80_000 and is_named:
         forms.append(EXCEL)
     forms = next(([form] for pattern, form in _DAY_NUMBERS if pattern.search(title)), forms)
-    found = _choose(replace(how, since=how.since if EXCEL in forms else None, clock=""), texts, forms)
-    if found is None or found.rule.format == EXCEL:
-        return found
-    return replace(found, rule=replace(found.rule, since=None))
+    return _choose(replace(how, since=how.since if forms == [EXCEL] else None, clock=""), texts, forms)
 
 
 def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | None:
@@ -386,10 +384,6 @@ def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | Non
         if (found := _choose(replace(how, since=count.since, clock=count.clock, era=""), texts, [unit])) is not None
     ]  # fmt: skip
     return next((one for one in told if _is_likely(one.parsed)), told[0] if count.unit and told else None)
-
-
-def _is_text(form: str) -> bool:
-    return form == "iso" or "%" in form
 
 
 def _is_likely(parsed: Sequence[datetime]) -> bool:

@@ -40,7 +40,6 @@ class Record:
         high: the greatest.
         steps: typical steps between neighbours of a row, one a part.
         ends: numbers at the ends that look like fills -> how many.
-        count: of all numbers that were fed.
     """
 
     zero: bool = False
@@ -48,12 +47,10 @@ class Record:
     high: float = -np.inf
     steps: list[float] = field(default_factory=list)
     ends: Counter[float] = field(default_factory=Counter)
-    count: int = 0
 
     def feed(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Look at a part: numbers, and which of them are values."""
         rest = values[valid]
-        self.count += rest.size
         while rest.size:
             low, high = float(rest.min()), float(rest.max())
             end = next((one for one in (low, high) if is_fill(one, zero=self.zero)), None)
