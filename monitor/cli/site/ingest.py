@@ -19,11 +19,12 @@ from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.names import list_names
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Line, Said
+from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
@@ -226,10 +227,10 @@ def _read_grids(
     Raises:
         ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
     """
-    from monitor.ingest.grids.sums import check_stamp, judge_sums, sort_rows
+    from monitor.ingest.grids.sums import check_stamp, judge_sums
 
     found: dict[Path, Callable[[], AbstractContextManager[Opened | None]]] = {}
-    claims: dict[datetime, list[tuple[Path, frozenset[str]]]] = {}
+    claims: dict[tuple[str, str], Path] = {}
     rain: dict[str, list[tuple[float, float]]] = {}
     for file in files:
         try:
@@ -244,31 +245,24 @@ def _read_grids(
             continue
         found[file] = partial(nullcontext, opened)
         with opened.readings() as lines:
-            for line in lines:
-                _claim(file, line, claims)
-                for row, _ in line.rows if said.quantity == "rain" else ():
-                    rain.setdefault(row["station"], []).append((epoch_s(parse(row["time"])), row["value"]))
+            for row, _ in (one for line in lines for one in line.rows):
+                station, at = str(row["station"]), row["time"]
+                if (other := claims.setdefault((station, at), file)) is not file:
+                    raise ConfigError(
+                        f"{file} and {other.name} both say what {station} measured at {at}: nothing is stored. Where "
+                        "the name says the day alone, add the time of the day to it (20240105T0630Z), or import the "
+                        "files by themselves"
+                    )
+                if said.quantity == "rain":
+                    rain.setdefault(station, []).append((epoch_s(parse(at)), row["value"]))
     if rain:  # files of one layer each show together what none of them shows
         places = [place for place in said.places if place.station in rain]
-        check_stamp(f"{files[0].parent}", places, said.stamp, adds=judge_sums(sort_rows(rain)), is_doubtful=False)
+        check_stamp(f"{files[0].parent}", places, said.stamp, adds=judge_sums(rain.values()), is_doubtful=False)
     return found
 
 
 def _refuse(error: ConfigError) -> AbstractContextManager[Opened | None]:
     raise error
-
-
-def _claim(file: Path, line: Line, claims: dict[datetime, list[tuple[Path, frozenset[str]]]]) -> None:
-    stations = frozenset(str(row["station"]) for row, _ in line.rows)
-    at = next((row["time"] for row, _ in line.rows), None)
-    for other, there in claims.get(at, ()) if at is not None else ():
-        if both := sorted(stations & there):
-            raise ConfigError(
-                f"{file} and {other.name} both say what {both[0]} measured at {at}: nothing is stored. Where the name "
-                "says the day alone, add the time of the day to it (20240105T0630Z), or import the files by themselves"
-            )
-    if at is not None:
-        claims.setdefault(at, []).append((file, stations))
 
 
 @contextmanager
@@ -417,13 +411,9 @@ def _doubts(results: Sequence[FileResult]) -> str:
     stations = sorted({name for r in results for name in r.unknown})
     series = sorted({name for r in results for name in r.undeclared if name.partition(".")[0] not in stations})
     parts = [f"flagged: {', '.join(f'{f} {n}' for f, n in sorted(flags.items()))}"] if flags else []
-    parts += [f"stations that the site file does not name: {_list(stations)}"] if stations else []
-    parts += [f"series that the site file does not name: {_list(series)}"] if series else []
+    parts += [f"stations that the site file does not name: {list_names(stations)}"] if stations else []
+    parts += [f"series that the site file does not name: {list_names(series)}"] if series else []
     return "".join(f"; {part}" for part in parts)
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from forecasting.hydrology import threshold_learning
-from forecasting.hydrology.rain_amounts import adds_up, most_mm, usual_interval_s
+from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
 from monitor.cli.session import Commands, say, show
 from monitor.criteria.rain_gauge import make_gauge
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
@@ -211,7 +211,7 @@ def _count_rain(fell: Selected, stamp: str | None) -> tuple[Selected, float, dic
         raise RefusedError(f"--stamp: expected interval_end or counter, got {stamp!r}")
     if len(fell.times_s) < 2:
         raise RefusedError(f"{fell.name}: one reading of rain is no series")
-    interval_s = usual_interval_s(fell.times_s)
+    interval_s, _ = find_interval(fell.times_s)
     if fell.unit == "index":
         return fell, interval_s, {}
     fills = find_fills(fell.values)
