@@ -268,7 +268,9 @@ def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tu
         while last < len(rows) and rows[last][0] - one[0] < half_s:
             last += 1
         first = last
-    if len(found) > EARLY_AFTER and _is_early([t for t, _ in found[-EARLY_AFTER - 1 :]], interval_s):
+    *gaps, last_gap = [b - a for (a, _), (b, _) in pairwise(found[-EARLY_AFTER - 1 :])] or [interval_s]
+    is_regular = all(abs(gap - interval_s) <= OVERLAP_SHARE * interval_s for gap in gaps)
+    if len(found) > EARLY_AFTER and is_regular and last_gap < (1.0 - OVERLAP_SHARE) * interval_s:
         found.pop()
     return found
 
@@ -285,32 +287,16 @@ def drop_totals(rows: Sequence[tuple[float, float, float | None]], interval_s: f
     """
     found: list[tuple[float, float]] = []
     for at_s, value, first in rows:
-        own = value if first is None or not _is_total(found, at_s, value, first, interval_s) else first
+        own = value
+        for span_s in TOTALS_S if first is not None and value > first else ():
+            count = round(span_s / interval_s) - 1  # sums before this one
+            parts = found[-count:] if 1 <= count <= len(found) else []
+            is_whole = bool(parts) and abs(parts[0][0] - (at_s - count * interval_s)) < 0.5 * interval_s
+            total = fsum([first or 0.0, *(mm for _, mm in parts)])
+            if is_whole and abs(total - value) <= max(0.06, 0.005 * value):  # tenths that were rounded
+                own = first or 0.0
         found.append((at_s, own))
     return found
-
-
-def _is_total(
-    before: Sequence[tuple[float, float]], at_s: float, value: float, first: float, interval_s: float
-) -> bool:  # fmt: skip
-    """Whether a sum is what fell in a longer time that ends with its interval, and not a correction of its own."""
-    for span_s in TOTALS_S:
-        count = round(span_s / interval_s) - 1  # sums before this one
-        if count < 1 or len(before) < count or value <= first:
-            continue
-        parts = before[-count:]
-        is_whole = abs(parts[0][0] - (at_s - count * interval_s)) < 0.5 * interval_s
-        total = first + fsum(mm for _, mm in parts)
-        if is_whole and abs(total - value) <= max(0.06, 0.005 * value):  # tenths that were rounded
-            return True
-    return False
-
-
-def _is_early(times_s: Sequence[float], interval_s: float) -> bool:
-    """Whether the last sum comes early after others that kept the beat: nobody knows yet whether it is one of them."""
-    *before_s, last_s = (b - a for a, b in pairwise(times_s))
-    is_regular = all(abs(gap - interval_s) <= OVERLAP_SHARE * interval_s for gap in before_s)
-    return is_regular and last_s < (1.0 - OVERLAP_SHARE) * interval_s
 
 
 def find_overlaps(times_s: Sequence[float], interval_s: float) -> list[float]:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final, cast
 
 from forecasting.hydrology.rain_amounts import find_overlaps, pick_sums
@@ -259,12 +259,10 @@ def _find_mute(
             return Finding("flagged", _NO_VALUE(), known.observed_s)
         return None
     newest = [(at_s, why) for t in tracks for at_s, why in t.set_aside if usable_s is None or at_s > usable_s]
-    if not newest:
-        return None
-    newest.sort(key=lambda one: one[0])
-    first_s, last = newest[0][0], newest[-1][1]
+    newest.sort(key=itemgetter(0))
+    last = newest[-1][1] if newest else _WELL
     if _says(last, IS_AT_STOP):
-        return Finding(AT_STOP, _AT_STOP(text=last), first_s, 2)
+        return Finding(AT_STOP, _AT_STOP(text=last), newest[0][0], 2)
     mute = {at_s for at_s, why in newest if _says(why, GIVES_NONE)}
     if _says(last, GIVES_NONE) and len(mute) >= MUTE:
         return Finding("flagged", last, min(mute))

@@ -1,9 +1,10 @@
 """One series out of a CSV of almost any form, for verbs that look at a curve without a database."""
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from io import StringIO
 from itertools import pairwise
 from math import isfinite
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from forecasting.data.bounds import check_size
 from forecasting.data.units import LENGTHS
-from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s, read_iso
 from monitor.domain.names import list_names
 from monitor.errors import PayloadError
 from monitor.ingest.text.cells import spell_number
@@ -26,7 +27,7 @@ COLUMNS = {
 DAY_S = 86_400.0
 CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
 CURVE_SHARE = 0.9
-_YEAR_DIGITS = 4  # 26-01-12 is no year of our era
+_DAY = re.compile(r"^(\d{4})-(\d{1,2})-(\d{1,2})$")  # 26-01-12 is no year of our era
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,7 @@ def _look_at_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
     is_curve = len(steps) >= CURVE_LEAST and one_way >= CURVE_SHARE * len(steps)
     if not is_curve or 2 * len(back) >= len(pairs):  # the newest first is an order too
         return ["rows were not in order of time"]
-    first = datetime.fromtimestamp(pairs[back[0]][0], UTC)
+    first = from_epoch_s(pairs[back[0]][0])
     text = (
         f"WARNING: {len(back)} times lie before that of the row above, first {first:%Y-%m-%d %H:%M}, though the values "
         "run one way in the order of the rows: a time may be wrong, or day and month changed places. The rows are used "
@@ -203,12 +204,7 @@ def _look_at_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
 def _moment(text: str) -> datetime:
     """A date as 2026-3-1 or 2026/3/1, or an instant in ISO 8601; a year has four digits."""
     text = tidy_time(text).replace("/", "-")
-    if text.count("-") == 2 and len(text) <= 10:
-        year, month, day = text.split("-")
-        if len(year) != _YEAR_DIGITS:
-            raise ValueError(text)
-        return datetime.combine(date(int(year), int(month), int(day)), datetime.min.time())
-    return datetime.fromisoformat(text)
+    return read_iso(_DAY.sub(lambda day: f"{day[1]}-{day[2]:0>2}-{day[3]:0>2}", text))
 
 
 def _scale(name: str) -> float:

@@ -105,14 +105,12 @@ def find_date(text: str, *, ends: bool = False) -> datetime | None:
             continue
         after = text[match.end() :]
         clock = _CLOCK.match(after)
-        if clock is None and after[:1].isdigit():
-            continue  # part of a longer number
-        length = _read_clock(clock)
-        if length is None:  # what follows is no clock: a number of another kind
+        length = None if clock is None else _read_clock(clock)
+        if clock is None or length is None:  # what follows is no clock
             if after[:1].isdigit():
-                continue
+                continue  # part of a longer number, or one of another kind
             length = timedelta()
-        elif ends and clock is not None and (end := _END.match(after[clock.end() :])):
+        elif ends and (end := _END.match(after[clock.end() :])):
             until = timedelta(hours=int(end[1]), minutes=int(end[2]), seconds=int(end[3]))
             until += timedelta(seconds=1) if until.seconds % 60 == 59 else timedelta()
             length = until if until > length else until + timedelta(days=1)
@@ -120,10 +118,8 @@ def find_date(text: str, *, ends: bool = False) -> datetime | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _read_clock(clock: "re.Match[str] | None") -> timedelta | None:
+def _read_clock(clock: "re.Match[str]") -> timedelta | None:
     """How long after midnight; None where it is no time of a day."""
-    if clock is None:
-        return timedelta()
     hour, _, minute, second, *bare = clock.groups()
     hours = int(next(part for part in (hour, *bare) if part is not None))
     length = timedelta(hours=hours, minutes=int(minute or 0), seconds=int(second or 0))
