@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from math import asin, atan2, cos, degrees, hypot, log, radians, sin, sqrt
-from typing import Final
+from typing import Any, Final
 
 EARTH_M: Final = 6_371_008.8  # mean radius
 Place = tuple[float, float]
@@ -172,12 +172,11 @@ def measure_area_m2(ring: Sequence[tuple[float, float]]) -> float:
     return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in pairs)) / 2
 
 
-def wrap_longitude(degrees: float) -> float:
-    """A longitude from -180 to 180, of one that counts from 0 to 360 or from -360 to 0; others stay as they are.
+def wrap_longitude(degrees: Any) -> Any:
+    """A longitude from -180 to 180, of one that counts from 0 to 360 or from -360 to 0, or an array of them.
 
     >>> wrap_longitude(241.5), wrap_longitude(-351.1) + 351.1 - 360, wrap_longitude(180.0), wrap_longitude(400.0)
     (-118.5, 0.0, 180.0, 400.0)
     """
-    if 180.0 < degrees <= 360.0:
-        return degrees - 360.0
-    return degrees + 360.0 if -360.0 <= degrees < -180.0 else degrees
+    east, west = (degrees > 180.0) & (degrees <= 360.0), (degrees < -180.0) & (degrees >= -360.0)
+    return degrees + 360.0 * west - 360.0 * east

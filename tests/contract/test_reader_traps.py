@@ -27,6 +27,7 @@ RTKLIB = (
 )
 POINTS = "time,point,latitude,longitude,value\n"
 PID = "pid,latitude,longitude,height_ortho"
+CODE = "CODE,lat,lon,height,VEL"
 
 
 def lay_rtklib(days):
@@ -37,6 +38,14 @@ def lay_rtklib(days):
 def lay_egms(days):
     head = ",".join([PID, *(f"{at:%Y%m%d}" for at in days)])
     rows = (",".join([f"p{k},46.{k},8.0,900", *(str(n + k) for n in range(COUNT))]) for k in range(2))
+    return "\n".join([head, *rows, ""])
+
+
+def lay_wide_points(days):
+    head = ",".join([CODE, *(f"D{at:%Y%m%d}" for at in days)])
+    rows = (
+        ",".join([f"A{k}", f"46.{k}", "8.0", "900", "-3.1", *(f"{n + k}.5" for n in range(COUNT))]) for k in range(2)
+    )
     return "\n".join([head, *rows, ""])
 
 
@@ -89,6 +98,10 @@ TRAPS = MappingProxyType({
     ),
     "rtklib": (lay_rtklib, ("--station", "P1"), RTKLIB.format("GPST")),
     "egms": (lay_egms, (), f"{PID},20240301,20240302\n"),
+    "insar-wide": (
+        lay_wide_points, ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
+        f"{CODE},D20240301,D20240302\n",
+    ),
     "insar-points": (
         spell_rows(POINTS, lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},p1,46.0,8.0,-{k}.4\n"),
         ("--set", "desc", "--direction", "los-towards", "--unit", "mm"), "time,point,longitude,value\n",

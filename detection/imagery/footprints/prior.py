@@ -20,12 +20,8 @@ def describe_prior(path: Path) -> dict[str, Any]:
     Raises:
         SceneError: no raster that can be read, or its values are no probabilities.
     """
-    _check_values(path)
+    with open_values(path, SHARE):  # refuses what is no probability
+        pass
     tags = inspect(path).tags
     said = {name: str(tags[tag])[:MOST_TEXT] for tag, name in FACTS.items() if tags.get(tag)}
     return {"file": path.name, "sha256": hash_file(path), **said}
-
-
-def _check_values(path: Path) -> None:
-    with open_values(path, SHARE):
-        pass

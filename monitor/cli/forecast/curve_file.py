@@ -1,7 +1,6 @@
 """One series out of a CSV of almost any form, for verbs that look at a curve without a database."""
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +26,6 @@ COLUMNS = {
 DAY_S = 86_400.0
 CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
 CURVE_SHARE = 0.9
-_DAY = re.compile(r"^(\d{4})-(\d{1,2})-(\d{1,2})$")  # 26-01-12 is no year of our era
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +190,10 @@ def _look_at_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
     is_curve = len(steps) >= CURVE_LEAST and one_way >= CURVE_SHARE * len(steps)
     if not is_curve or 2 * len(back) >= len(pairs):  # the newest first is an order too
         return ["rows were not in order of time"]
-    first = from_epoch_s(pairs[back[0]][0])
     text = (
-        f"WARNING: {len(back)} times lie before that of the row above, first {first:%Y-%m-%d %H:%M}, though the values "
-        "run one way in the order of the rows: a time may be wrong, or day and month changed places. The rows are used "
-        "in order of time"
+        f"WARNING: {len(back)} times lie before that of the row above, first "
+        f"{from_epoch_s(pairs[back[0]][0]):%Y-%m-%d %H:%M}, though the values run one way in the order of the rows: a "
+        "time may be wrong, or day and month changed places. The rows are used in order of time"
     )
     return [text]
 
@@ -204,7 +201,9 @@ def _look_at_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
 def _moment(text: str) -> datetime:
     """A date as 2026-3-1 or 2026/3/1, or an instant in ISO 8601; a year has four digits."""
     text = tidy_time(text).replace("/", "-")
-    return read_iso(_DAY.sub(lambda day: f"{day[1]}-{day[2]:0>2}-{day[3]:0>2}", text))
+    if text.count("-") == 2 and len(text) <= 10:
+        return datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - the zone is for the caller to say
+    return read_iso(text)
 
 
 def _scale(name: str) -> float:

@@ -1,10 +1,11 @@
 """`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -177,14 +178,13 @@ def _read(
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
         who = prove(database, by, site_id) if any(accepted) and database is not None else None
         _hold_to_sites(pipeline, database, who)
-        forms: dict[Path, str] = {}
-        grids = _read_grids(files, asked, given, said, stack, forms) if len(files) > 1 else {}
+        grids = _read_grids(files, asked, given, said, stack) if len(files) > 1 else {}
         for file in files:
             try:
-                form = forms.get(file) or choose_for(file, asked, given)
+                form = choose_for(file, asked, given)
                 points = READERS[form].content is Content.POINTS
                 has_points |= points
-                with grids[file]() if file in grids else _behind_walls(file, form, said) as walled:
+                with nullcontext(grids[file]) if file in grids else _behind_walls(file, form, said) as walled:
                     if points:
                         result = _read_points(file, place, form, said, database, walled)
                     else:
@@ -215,39 +215,31 @@ def _read(
 
 
 def _read_grids(
-    files: Sequence[Path],
-    asked: str | None,
-    given: Mapping[str, object],
-    said: Said,
-    stack: ExitStack,
-    forms: dict[Path, str],
-) -> "dict[Path, Callable[[], AbstractContextManager[Opened | None]]]":
-    """The grids of a folder, read before anything of them is stored; what a worker refuses is refused in its turn.
+    files: Sequence[Path], asked: str | None, given: Mapping[str, object], said: Said, stack: ExitStack
+) -> dict[Path, Opened]:
+    """The grids of a folder, read before anything of them is stored; what a worker refuses is left to its turn.
 
     Raises:
         ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
     """
     from monitor.ingest.grids.sums import check_stamp, judge_sums
 
-    found: dict[Path, Callable[[], AbstractContextManager[Opened | None]]] = {}
+    found: dict[Path, Opened] = {}
     claims: dict[tuple[str, str], Path] = {}
     rain: dict[str, list[tuple[float, float]]] = {}
     for file in files:
         try:
-            forms[file] = choose_for(file, asked, given)
-            if forms[file] != "grid":
-                continue
-            opened = stack.enter_context(_behind_walls(file, "grid", said))
-        except ConfigError as error:
-            found[file] = partial(_refuse, error)
+            is_grid = choose_for(file, asked, given) == "grid"
+            opened = stack.enter_context(_behind_walls(file, "grid", said)) if is_grid else None
+        except ConfigError:
             continue
         if opened is None:
             continue
-        found[file] = partial(nullcontext, opened)
+        found[file] = opened
         with opened.readings() as lines:
-            for row, _ in (one for line in lines for one in line.rows):
-                station, at = str(row["station"]), row["time"]
-                if (other := claims.setdefault((station, at), file)) is not file:
+            for row, _ in chain.from_iterable(line.rows for line in lines):
+                station, at = row["station"], row["time"]
+                if (other := claims.setdefault((station, at), file)) != file:
                     raise ConfigError(
                         f"{file} and {other.name} both say what {station} measured at {at}: nothing is stored. Where "
                         "the name says the day alone, add the time of the day to it (20240105T0630Z), or import the "
@@ -259,10 +251,6 @@ def _read_grids(
         places = [place for place in said.places if place.station in rain]
         check_stamp(f"{files[0].parent}", places, said.stamp, adds=judge_sums(rain.values()), is_doubtful=False)
     return found
-
-
-def _refuse(error: ConfigError) -> AbstractContextManager[Opened | None]:
-    raise error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -38,8 +38,10 @@ _DIRECTIONS: Final = {"E": "east", "U": "up"}
 _SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps
 
 
-@contextmanager
-def open_egms(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+Opened = AbstractContextManager[tuple[Declared, Iterator[Piece]]]
+
+
+def open_egms(path: Path, said: Said, now: datetime) -> Opened:
     """Open a product of level 2a, 2b or 3: what it declares, and its points one after the other.
 
     Values are mm. Levels 2a and 2b are along the line of sight, positive towards the satellite; level 3 is east or up,
@@ -50,17 +52,14 @@ def open_egms(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared,
     Raises:
         ConfigError: the file is no such product, one line.
     """
-    try:
-        with _open_text(path) as text:
-            lines = csv.reader(limit_lines(text, path), strict=True)
-            header = [name.strip() for name in next(lines, [])]
-            dates = _find_dates(header, path, now)
-            direction = _find_direction(said.call(path), header, said.direction)
-            wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
-            declared = Declared(said.point_set or said.call(path).stem, direction, "mm", wavelength_mm)
-            yield declared, _walk(str(path), lines, header, dates, _place)
-    except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
-        raise ConfigError(f"{path}: cannot be read as an EGMS product: {error}") from None
+
+    def declare(header: Sequence[str]) -> tuple[Declared, dict[int, datetime]]:
+        dates = _find_dates(header, path)
+        direction = _find_direction(said.call(path), header, said.direction)
+        wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
+        return Declared(said.point_set or said.call(path).stem, direction, "mm", wavelength_mm), dates
+
+    return _open(path, now, declare, _place)
 
 
 def read_day(name: str) -> datetime | None:
@@ -83,8 +82,7 @@ def is_wide_points(names: Sequence[str]) -> bool:
     return placed and sum(read_day(name) is not None for name in names) >= LEAST_DATES
 
 
-@contextmanager
-def open_wide_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+def open_wide_points(path: Path, said: Said, now: datetime) -> Opened:
     """Open a table of points with a column a date, as SqueeSAR, SARPROZ, StaMPS and others export them.
 
     Points are called by a column (`CODE`, `pid`, `id`), else by their place. Acquisitions count from the beginning of
@@ -93,23 +91,33 @@ def open_wide_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[De
     Raises:
         ConfigError: it is no such table, or nobody said what its values mean; one line.
     """
-    if said.point_set is None or said.direction is None or said.unit is None:
+    name, direction, unit = said.point_set, said.direction, said.unit
+    if name is None or direction is None or unit is None:
         raise ConfigError(f"{path}: give --set, --direction and --unit: unit and sign are declared, never guessed")
+
+    def declare(header: Sequence[str]) -> tuple[Declared, dict[int, datetime]]:
+        if not is_wide_points(header):
+            raise ConfigError(f"{path}: expected columns lat and lon, and a column a date such as D20240105")
+        return Declared(name, direction, unit), {k: at for k, one in enumerate(header) if (at := read_day(one))}
+
+    return _open(path, now, declare, _place_wide)
+
+
+@contextmanager
+def _open(
+    path: Path, now: datetime, declare: Callable[[Sequence[str]], tuple[Declared, dict[int, datetime]]],
+    place: Callable[[dict[str, str]], dict[str, object]],
+) -> Iterator[tuple[Declared, Iterator[Piece]]]:  # fmt: skip
     try:
         with _open_text(path) as text:
             lines = csv.reader(limit_lines(text, path), strict=True)
             header = [name.strip() for name in next(lines, [])]
-            if not is_wide_points(header):
-                raise ConfigError(f"{path}: expected columns lat and lon, and a column a date such as D20240105")
-            dates = {k: at for k, name in enumerate(header) if (at := read_day(name)) is not None}
+            declared, dates = declare(header)
             if len(set(dates.values())) < len(dates):
                 raise ConfigError(f"{path}: two columns are of one date")
-            if late := [at for at in dates.values() if at > now]:
-                raise ConfigError(f"{path}: the column of {late[0]:%Y-%m-%d} lies in the future")
-            yield (
-                Declared(said.point_set, said.direction, said.unit),
-                _walk(str(path), lines, header, dates, _place_wide),
-            )
+            if late := [header[k] for k, at in dates.items() if at > now]:
+                raise ConfigError(f"{path}: column {late[0]!r} lies in the future")
+            yield declared, _walk(str(path), lines, header, dates, place)
     except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
         raise ConfigError(f"{path}: cannot be read as a table of points: {error}") from None
 
@@ -143,7 +151,7 @@ def _open_text(path: Path) -> Iterator[io.TextIOBase]:
             yield text
 
 
-def _find_dates(header: Sequence[str], path: Path, now: datetime) -> dict[int, datetime]:
+def _find_dates(header: Sequence[str], path: Path) -> dict[int, datetime]:
     """Column -> the beginning of the acquisition's date."""
     placed = set(_GRID) <= set(header) or {"latitude", "longitude"} <= set(header)
     if "pid" not in header or not placed or not OWN & set(header):
@@ -158,12 +166,9 @@ def _find_dates(header: Sequence[str], path: Path, now: datetime) -> dict[int, d
     dates = {}
     for column, name in enumerate(header):
         if len(name) == 8 and name.isascii() and name.isdigit():
-            try:
-                dates[column] = datetime(int(name[:4]), int(name[4:6]), int(name[6:]), tzinfo=UTC)
-            except ValueError:
-                raise ConfigError(f"{path}: column {name!r} is no date (YYYYMMDD)") from None
-            if dates[column] > now:
-                raise ConfigError(f"{path}: column {name!r} lies in the future")
+            if (at := read_day(name)) is None:
+                raise ConfigError(f"{path}: column {name!r} is no date (YYYYMMDD)")
+            dates[column] = at
     if not dates:
         raise ConfigError(f"{path}: no column is a date (YYYYMMDD); is it the product without its time series?")
     return dates

@@ -24,10 +24,10 @@ _UNITS: Final = {
 _DATE: Final = re.compile(r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<mark>[-_.]?)(?P<month>\d\d)(?P=mark)(?P<day>\d\d)")
 # how a clock stands behind its date: 0050, -S003000, T00:50Z, _00-50-30, -6h, 06Z; two figures alone close behind it
 _CLOCK: Final = re.compile(
-    r"(?:[-_. ]?[TSts]|[-_. ])?(\d\d)(?:([:.\-_h]?)(\d\d)(?:\2(\d\d))?)(?:[.,]\d+)?(?:Z|UTC|utc|z)?(?![\dA-Za-z:])"
-    r"|(?:[-_. ]?[Tt]|[-_. ])?(\d{1,2})(?:[hH]|[zZ]|UTC|utc)(?![\dA-Za-z])"
-    r"|(?:[-_. ]?T)(\d\d)(?![\dA-Za-z:])"
-    r"|(\d\d)(?!\d)"
+    r"(?:[-_. ]?[TSts]|[-_. ])?([01]\d|2[0-3]|24(?=\D?00))([:.\-_h]?)([0-5]\d)(?:\2([0-5]\d))?(?:[.,]\d+)?"
+    r"(?:Z|UTC|utc|z)?(?![\dA-Za-z:])"
+    r"|(?:[-_. ]?[Tt]|[-_. ])?(\d|[01]\d|2[0-4])(?:[hH]|[zZ]|UTC|utc)(?![\dA-Za-z])"
+    r"|[-_. ]?T([01]\d|2[0-4])(?![\dA-Za-z:])|([01]\d|2[0-4])(?!\d)"
 )
 _END: Final = re.compile(r"[-_. ]?E(\d\d)(\d\d)(\d\d)(?!\d)")  # of an interval whose beginning stands before
 
@@ -88,9 +88,7 @@ def choose_unit(found: str, said: str | None, name: str) -> str:
 def find_date(text: str, *, ends: bool = False) -> datetime | None:
     """The one date, or date and time, that a name holds; None where it holds none or several.
 
-    Args:
-        text: the name.
-        ends: where it says when an interval begins and ends, the end counts.
+    Where it says when an interval begins and ends, the end counts if that is asked for (`ends`).
 
     >>> find_date("disp_20240105.tif").isoformat(), find_date("20240105T051230").isoformat(), find_date("a_12.tif")
     ('2024-01-05T00:00:00+00:00', '2024-01-05T05:12:30+00:00', None)
@@ -105,23 +103,15 @@ def find_date(text: str, *, ends: bool = False) -> datetime | None:
             continue
         after = text[match.end() :]
         clock = _CLOCK.match(after)
-        length = None if clock is None else _read_clock(clock)
-        if clock is None or length is None:  # what follows is no clock
-            if after[:1].isdigit():
-                continue  # part of a longer number, or one of another kind
-            length = timedelta()
-        elif ends and (end := _END.match(after[clock.end() :])):
+        if clock is None and after[:1].isdigit():
+            continue  # part of a longer number
+        length = timedelta()
+        if clock is not None:
+            hour, _, minute, second, *bare = clock.groups("0")
+            length = timedelta(hours=max(map(int, (hour, *bare))), minutes=int(minute), seconds=int(second))
+        if ends and clock is not None and (end := _END.match(after[clock.end() :])):
             until = timedelta(hours=int(end[1]), minutes=int(end[2]), seconds=int(end[3]))
             until += timedelta(seconds=1) if until.seconds % 60 == 59 else timedelta()
             length = until if until > length else until + timedelta(days=1)
         found.add(day + length)
     return found.pop() if len(found) == 1 else None
-
-
-def _read_clock(clock: "re.Match[str]") -> timedelta | None:
-    """How long after midnight; None where it is no time of a day."""
-    hour, _, minute, second, *bare = clock.groups()
-    hours = int(next(part for part in (hour, *bare) if part is not None))
-    length = timedelta(hours=hours, minutes=int(minute or 0), seconds=int(second or 0))
-    is_one = int(minute or 0) < 60 and int(second or 0) < 60 and length <= timedelta(days=1)
-    return length if is_one else None

@@ -100,7 +100,7 @@ class Stack:
         for first in range(0, len(self.y), many):
             wide, high = np.meshgrid(self.x, self.y[first : first + many])
             longitude, latitude = to_degrees.transform(wide, high)
-            yield first, np.asarray(latitude), _wrap(np.asarray(longitude))
+            yield first, np.asarray(latitude), wrap_longitude(np.asarray(longitude))
 
     def _project(self, place: StationPlace) -> tuple[float, float]:
         x, y = self._transformer(inverse=False).transform(place.longitude, place.latitude)
@@ -120,15 +120,6 @@ class Stack:
         if not self.crs.is_geographic:
             return 1.0, 1.0
         return METRES_PER_DEGREE * float(np.cos(np.radians(latitude))), METRES_PER_DEGREE
-
-
-def _wrap(longitude: Array) -> Array:
-    """Longitudes of an array as `wrap_longitude` has each."""
-    beyond = np.abs(longitude) > 180.0
-    if beyond.any():
-        longitude = longitude.copy()
-        longitude[beyond] = [wrap_longitude(float(one)) for one in longitude[beyond]]
-    return longitude
 
 
 def leave_fills(values: Array, *, zero: bool) -> Array:

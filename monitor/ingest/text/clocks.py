@@ -26,13 +26,13 @@ _UNITS: Final = {
     "h": "h hr hrs hour hours stunden ore heures horas", "d": "d day days tage giorni jours dias días",
 }  # fmt: skip
 _UNIT_OF: Final = {word: unit for unit, words in _UNITS.items() for word in words.split()}
-_ZONE: Final = re.compile(r"(?:UTC|GMT|Z)?\s*([+-]\d{1,2}(?::?\d{2})?)?", re.IGNORECASE)
-_SINCE: Final = re.compile(r"\s*([A-Za-z]+)\s+since\s+(\S+)(?:[ T](\S+))?\s*(.*)$", re.IGNORECASE)
-_FROM: Final = re.compile(
-    r"(?:since|after|seit|depuis|desde|dal|from)\W{1,2}"
-    r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2}):(\d\d))?)?",
-    re.IGNORECASE,
+_MOMENT: Final = (
+    r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2})(?::(\d\d)(?::(\d\d)(?:\.\d*)?)?)?)?)?"
+    r" *(?:UTC|GMT|Z)? *(?:([+-]\d{1,2})(?::?(\d\d))?)?"
 )
+_SINCE: Final = re.compile(r"\s*([A-Za-z]+)\s+since\s+(.*)", re.IGNORECASE)
+_WHOLE: Final = re.compile(_MOMENT, re.IGNORECASE)
+_FROM: Final = re.compile(rf"(?:since|after|seit|depuis|desde|dal|from)\W{{1,2}}{_MOMENT}", re.IGNORECASE)
 _BARE: Final = re.compile(r"(?<!\d)(1900|1904|1970|1980|2000|2001)(?:[-/.](\d{1,2})[-/.](\d{1,2}))?(?![\d:])")
 _WORDS: Final = (
     (re.compile(r"j[ _.-]?2000", re.IGNORECASE), J2000), (re.compile(r"labview", re.IGNORECASE), _LABVIEW),
@@ -182,9 +182,7 @@ def find_count(text: str) -> Count | None:
     found = _FROM.search(plain) or (None if known else _BARE.search(plain))
     if found is not None:
         try:
-            parts = [int(part or 1) for part in found.groups()[:3]]
-            clock = [int(part or 0) for part in found.groups()[3:]]
-            return Count(unit, datetime(*parts, *clock, tzinfo=UTC))  # type: ignore[arg-type, misc]
+            return Count(unit, _place(*found.groups()))
         except ValueError:
             return None
     if known is not None:
@@ -213,23 +211,16 @@ def read_since(text: str) -> tuple[float, datetime]:
     unit = None if word.startswith("Ms") else _UNIT_OF.get(word.lower())  # `Ms` are megaseconds
     if match is None or unit is None:
         raise LookupError(text)
-    return COUNTS[unit], _read_begin(match[2], match[3] or "", match[4])
+    if (begin := _WHOLE.fullmatch(match[2].strip())) is None:
+        raise ValueError(text)
+    return COUNTS[unit], _place(*begin.groups())
 
 
-def _read_begin(day: str, clock: str, rest: str) -> datetime:
-    text, zone = f"{day}T{clock}" if clock and not _ZONE.fullmatch(clock) else day, rest if clock else ""
-    if clock and _ZONE.fullmatch(clock):
-        zone = clock
-    match = _ZONE.fullmatch(zone.strip())
-    if match is None:
-        raise ValueError
-    begin = datetime.fromisoformat(re.sub(r"-(\d)(?=-|T|$)", r"-0\1", text))
-    if begin.tzinfo is None:
-        offset = match[1] or "+0"
-        hours, minutes = int(offset[1:3].strip(":")), int(offset[-2:]) if len(offset) > 3 else 0
-        shift = timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1)
-        begin = begin.replace(tzinfo=UTC) - shift
-    return begin.astimezone(UTC)
+def _place(year: str, month: str | None, day: str | None, *rest: str | None) -> datetime:
+    """An instant of its parts: hour, minute, second, and hours and minutes that its clock is ahead of UTC."""
+    hour, minute, second, ahead_h, ahead_min = (int(part or 0) for part in (*rest, *(None,) * (5 - len(rest))))
+    ahead = timedelta(hours=ahead_h, minutes=ahead_min if ahead_h >= 0 else -ahead_min)
+    return datetime(int(year), int(month or 1), int(day or 1), hour, minute, second, tzinfo=UTC) - ahead
 
 
 # ---- times that cannot be ------------------------------------------------------------------------------------------

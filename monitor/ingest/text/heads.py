@@ -37,7 +37,7 @@ _SAYS: Final = Template(
 
 
 def refuse_part(file: str, line: int, text: str) -> ConfigError:
-    """That a line begins a part of a file whose head says anything else than the first."""
+    """That a line is of a head that says anything else than the first."""
     return ConfigError(TEXT_OF(name=file, text=_SAYS(n=Figure(line, "d"), text=" ".join(text.split())[:80])))
 
 
@@ -48,17 +48,13 @@ def is_annotation(cells: Cells) -> bool:
 
 def names_rise(cells: Cells) -> bool:
     """Whether a line names columns by rising numbers, such as depths, behind a word for the time."""
-    texts = [_text(cell) for cell in cells]
-    while texts and not texts[-1]:
-        texts.pop()
-    numbers = [text.replace(",", ".") for text in texts[1:]]
-    if len(numbers) < 2 or not all(is_number(text) for text in numbers) or is_plain(texts[0]):
+    texts = _tell(cells)
+    if len(texts) < 3 or is_plain(texts[0]):
         return False
     try:
-        values = [float(text) for text in numbers]
+        return all(a < b for a, b in pairwise(float(text.replace(",", ".")) for text in texts[1:]))
     except ValueError:
         return False
-    return all(a < b for a, b in pairwise(values))
 
 
 def list_early(skipped: Sequence[Numbered], first: Cells) -> list[Numbered]:
@@ -74,10 +70,7 @@ def list_early(skipped: Sequence[Numbered], first: Cells) -> list[Numbered]:
 
 def _tell_kinds(cells: Cells) -> tuple[str, ...]:
     """What the cells of a line are."""
-    texts = [_text(cell) for cell in cells]
-    while texts and not texts[-1]:
-        texts.pop()
-    return tuple("number" if is_number(t) else "time" if is_time(t) else "text" for t in texts)
+    return tuple("number" if is_number(t) else "time" if is_time(t) else "text" for t in _tell(cells))
 
 
 class Heads:
@@ -85,9 +78,9 @@ class Heads:
 
     def __init__(self, file: str, names: Cells, above: Iterable[Cells] = (), below: Iterable[Cells] = ()) -> None:
         self.file = file
-        self.names = [_text(cell) for cell in names]
-        self.below = [[_text(cell) for cell in row] for row in below]
-        self.above = [[_text(cell) for cell in row] for row in above]
+        self.names = _tell(names)
+        self.below = [_tell(row) for row in below]
+        self.above = [_tell(row) for row in above]
         self._known = frozenset(filter(None, self.names))
         self._plain = frozenset(filter(None, map(_strip, self.names)))
         self._heads = self._known | {_TOA5}
@@ -129,26 +122,22 @@ class Heads:
             return order, [one for one in held if not self._is_known(one[1])]
         at = max((k for k in heads if self._resembles(held[k][1])), default=heads[0])
         line, cells = held[at]
-        texts = [_text(cell) for cell in cells]
-        while texts and not texts[-1] and len(texts) > len(self.names):
-            texts.pop()
+        texts = _tell(cells)
         said, known = ([text.casefold() for text in row] for row in (texts, self.names))
         if sorted(said) != sorted(known) or (len(set(said)) < len(said) and said != known):
-            raise self._refuse(_OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts)))))
+            text = _OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts))))
+            raise ConfigError(TEXT_OF(name=self.file, text=text))
         order = None if said == known else [said.index(name) for name in known]
         after = [one for one in held[at + 1 :] if any(map(_text, one[1]))]
         for k, (number, below) in enumerate(after):
-            told = [_text(cell) for cell in (below if order is None else _arrange(below, order))]
-            if not (k < len(self.below) and _is_same(told, self.below[k])):
-                raise self._refuse(_SAYS(n=Figure(number, "d"), text=" ".join(filter(None, told))))
+            told = _tell(below if order is None else _arrange(below, order))
+            if told not in self.below[k : k + 1]:
+                raise refuse_part(self.file, number, " ".join(told))
         for number, above in held[:at]:
-            told = [_text(cell) for cell in above]
-            if any(told) and not self._is_known(above) and not _is_same_but_for_days(told, self.above):
-                raise self._refuse(_SAYS(n=Figure(number, "d"), text=" ".join(filter(None, told))))
+            told = _tell(above)
+            if told and not self._is_known(above) and not _is_same_but_for_days(told, self.above):
+                raise refuse_part(self.file, number, " ".join(told))
         return order, []
-
-    def _refuse(self, why: str) -> ConfigError:
-        return ConfigError(TEXT_OF(name=self.file, text=why))
 
     def _is_data(self, cells: Cells) -> bool:
         """Whether a line is none of a head: it has a number or a time, and few of the names."""
@@ -170,7 +159,7 @@ class Heads:
         return False
 
     def _is_head(self, cells: Cells) -> bool:
-        texts = [text for cell in cells if (text := _text(cell))]
+        texts = [*filter(None, _tell(cells))]
         if len(texts) < min(2, len(self._known)) or texts[0] == _TOA5 or is_annotation(cells):
             return False
         has_unit = any(map(_IN_BRACKETS.search, texts))
@@ -179,33 +168,31 @@ class Heads:
 
     def _resembles(self, cells: Cells) -> bool:
         """Whether half of the cells of a line are names of the columns, in whatever unit."""
-        texts = [text for cell in cells if (text := _text(cell))]
+        texts = [*filter(None, _tell(cells))]
         said = sum(text in self._known or _strip(text) in self._plain for text in texts)
         return said >= RESEMBLE * max(len(texts), min(len(self._known), 2))
 
     def _is_known(self, cells: Cells) -> bool:
         """Whether a line stands in the first head as it is."""
-        told = [_text(cell) for cell in cells]
-        return (
-            (bool(told) and told[0] == _TOA5)
-            or is_annotation(cells)
-            or any(_is_same(told, one) for one in (self.names, *self.above, *self.below))
-        )
+        told = _tell(cells)
+        return told[:1] == [_TOA5] or is_annotation(cells) or told in (self.names, *self.above, *self.below)
 
 
 def _text(cell: Any) -> str:
     return "" if cell is None else " ".join(str(cell).split())
 
 
+def _tell(cells: Cells) -> list[str]:
+    """The texts of a line without empty ones at its end."""
+    texts = [_text(cell) for cell in cells]
+    while texts and not texts[-1]:
+        texts.pop()
+    return texts
+
+
 def _strip(name: str) -> str:
     """A name without its unit and its signs."""
     return re.sub(r"[\W_]+", "", _IN_BRACKETS.sub("", name)).casefold()
-
-
-def _is_same(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether lines are the same but for empty cells at their end."""
-    wide = max(len(one), len(other))
-    return [*one, *[""] * (wide - len(one))] == [*other, *[""] * (wide - len(other))]
 
 
 def _is_same_but_for_days(told: Sequence[str], above: Iterable[Sequence[str]]) -> bool:

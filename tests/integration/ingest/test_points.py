@@ -303,7 +303,7 @@ def test_a_damaged_zip_is_told_in_one_line(bench, tmp_path):
     for k in range(len(octets) // 2, len(octets) // 2 + 40):
         octets[k] ^= 0x5A
     path.write_bytes(octets)
-    with pytest.raises(ConfigError, match="cannot be read as an EGMS product") as caught:
+    with pytest.raises(ConfigError, match="cannot be read as a table of points") as caught:
         take_egms(bench, path, T0)
     assert "\n" not in str(caught.value)
 

@@ -109,38 +109,28 @@ def open_values(
     def through(source: Any, stack: ExitStack) -> Any:
         if not 1 <= index <= source.count:
             raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
-        made, lines = _restate(source, path, quantity, index, ground, stack, empty)
+        scale, offset = _read_scale(source, path, quantity, index)
+        window = left, top, right, bottom = _find_window(source, ground)
+        make_checker(source, path).check(index, left, top, right - left, bottom - top)
+        if source.colorinterp[-1] is ColorInterp.alpha and MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
+            source = _mask_by_alpha(source, stack)  # the driver takes an alpha band of bytes for a mask, and no other
+        stat = path.stat()
+        changed = stat.st_mtime_ns, stat.st_size, stat.st_ino
+        lines, fills = _look(_Look(path.resolve(), changed, index, quantity, window, scale, offset), source)
         if told is not None:
             told.extend(line for line in lines if line not in told)
-        return made
+        scaled = (scale, offset) != (1.0, 0.0)
+        if empty is not None and source.nodata is None and (scaled or fills):
+            fills = (*fills, empty)
+        for fill in fills:
+            source = _rewrite(source, index, stack, fill=fill)
+        # a mask or an alpha band becomes nodata: not all that warps a raster asks for them
+        flags = source.mask_flag_enums[index - 1]
+        hidden = not fills and MaskFlags.all_valid not in flags and MaskFlags.nodata not in flags
+        return _rewrite(source, index, stack, scale=scale, offset=offset) if scaled or hidden else source
 
     with open_raster(path, limits, through) as source:
         yield source
-
-
-def _restate(
-    source: Any, path: Path, quantity: Quantity, index: int, ground: Grid | None, stack: ExitStack,
-    empty: float | None,
-) -> tuple[Any, list[str]]:  # fmt: skip
-    scale, offset = _read_scale(source, path, quantity, index)
-    window = left, top, right, bottom = _find_window(source, ground)
-    make_checker(source, path).check(index, left, top, right - left, bottom - top)
-    if source.colorinterp[-1] is ColorInterp.alpha and MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
-        source = _mask_by_alpha(source, stack)  # the driver takes an alpha band of bytes for a mask, and no other
-    stat = path.stat()
-    changed = stat.st_mtime_ns, stat.st_size, stat.st_ino
-    lines, fills = _look(_Look(path.resolve(), changed, index, quantity, window, scale, offset), source)
-    scaled = (scale, offset) != (1.0, 0.0)
-    if empty is not None and source.nodata is None and (scaled or fills):
-        fills = (*fills, empty)
-    for fill in fills:
-        source = _rewrite(source, index, stack, fill=fill)
-    # a mask or an alpha band becomes nodata: not all that warps a raster asks for them
-    flags = source.mask_flag_enums[index - 1]
-    hidden = not fills and MaskFlags.all_valid not in flags and MaskFlags.nodata not in flags
-    if scaled or hidden:
-        source = _rewrite(source, index, stack, scale=scale, offset=offset)
-    return source, lines
 
 
 def _read_scale(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, float]:
@@ -151,14 +141,12 @@ def _read_scale(source: Any, path: Path, quantity: Quantity, index: int) -> tupl
     if not quantity.metres:
         return scale, offset
     factor, unit = _find_metres(source, path, quantity, index)
-    if factor not in {1.0, scale}:
-        return scale * factor, offset * factor
     if factor == scale != 1:
         raise RadiometryError(
             f"{path}: band {index} has both the scale {scale:g} and the unit {unit!r}: nobody can say whether its "
             f"numbers count once or twice; keep one of them: gdal_edit.py -scale 1 or -units m"
         )
-    return scale, offset
+    return scale * factor, offset * factor
 
 
 def _find_metres(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, str]:
@@ -175,11 +163,7 @@ def _find_metres(source: Any, path: Path, quantity: Quantity, index: int) -> tup
         crs = pyproj.CRS(source.crs.to_wkt())
     except (CRSError, ProjError):
         return 1.0, ""
-    parts = crs.sub_crs_list
-    if len(parts) == 2 and parts[1].axis_info:
-        axis = parts[1].axis_info[0]
-        return float(axis.unit_conversion_factor), str(axis.unit_name)
-    if len(crs.axis_info) == 3:
+    if len(crs.axis_info) == 3:  # of a compound system those of its parts
         return float(crs.axis_info[2].unit_conversion_factor), str(crs.axis_info[2].unit_name)
     flat = crs.axis_info[0] if crs.is_projected and crs.axis_info else None
     if flat is not None and abs(flat.unit_conversion_factor - 1) > 1e-9:
@@ -226,22 +210,20 @@ _SEEN: Final[dict[_Look, tuple[list[str], tuple[float, ...]]]] = {}  # in this p
 
 def _look(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
     """What is said of a band, and its fills that nobody declared, as they are stored."""
-    if source.driver == "VRT":  # its own file says nothing of changes in those that it is made of
-        return _look_through(asked, source)
-    if asked not in _SEEN:
-        if len(_SEEN) >= SEEN_MOST:
-            _SEEN.pop(next(iter(_SEEN)))
-        _SEEN[asked] = _look_through(asked, source)
-    return _SEEN[asked]
-
-
-def _look_through(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
+    if asked in _SEEN:
+        return _SEEN[asked]
     path, quantity = asked.path, asked.quantity
     record, slopes, holed = Record(zero=quantity.zero), [], False
-    boxes = _list_boxes(asked.window)
+    left, first, right, end = asked.window
+    step = max(1, STRIP_PX // (right - left))
+    boxes = [(left, row, right, min(end, row + step)) for row in range(first, end, step)]
     sloping = set(np.linspace(0, len(boxes) - 1, min(SLOPE_STRIPS, len(boxes))).astype(int).tolist())
     for number, box in enumerate(boxes):
-        values, valid = _read(source, path, asked.band, box)
+        window = (box[1::2], box[::2])
+        try:
+            values, valid = source.read(asked.band, window=window), source.read_masks(asked.band, window=window) > 0
+        except RasterioError:
+            raise TruncatedRasterError(f"{path}: a block from row {box[1]} on cannot be read") from None
         if values.dtype.kind == "f":
             numbers = np.isfinite(values)
             holed |= bool((valid & ~numbers).any())
@@ -252,7 +234,12 @@ def _look_through(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ..
             valid &= (values >= record.low) & (values <= record.high)
             slopes.append(_slopes(source, values * asked.scale + asked.offset, valid, box))
     fills = record.find_fills(None if quantity.apart is None else quantity.apart / abs(asked.scale))
-    _check_range(record, asked, path)
+    low, high = sorted(one * asked.scale + asked.offset for one in (record.low, record.high))
+    if record.low <= record.high and (low < quantity.low or high > quantity.high):
+        raise RadiometryError(
+            f"{path}: {quantity.name} from {low:,.6g} to {high:,.6g}: possible are {quantity.low:,.3g} to "
+            f"{quantity.high:,.3g}; {quantity.hint}"
+        )
     steep = np.concatenate(slopes) if slopes else np.empty(0)
     if steep.size and float(np.median(steep)) > STEEPEST_DEG:
         raise RadiometryError(
@@ -265,26 +252,12 @@ def _look_through(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ..
         for fill, many in fills.items()
     ]
     # what is no number takes its neighbours along where a raster is warped, what is nodata does not
-    return lines, (*fills, np.nan) if holed else tuple(fills)
-
-
-def _list_boxes(window: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
-    left, top, right, bottom = window
-    rows = max(1, STRIP_PX // (right - left))
-    return [(left, row, right, min(bottom, row + rows)) for row in range(top, bottom, rows)]
-
-
-def _read(
-    source: Any, path: Path, index: int, box: tuple[int, int, int, int]
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    left, top, right, bottom = box
-    window = ((top, bottom), (left, right))
-    try:
-        values = source.read(index, window=window)
-        valid = source.read_masks(index, window=window) > 0
-    except RasterioError:
-        raise TruncatedRasterError(f"{path}: a block from row {top} on cannot be read") from None
-    return values, valid
+    found = lines, (*fills, np.nan) if holed else tuple(fills)
+    if source.driver != "VRT":  # whose own file says nothing of changes in those that it is made of
+        if len(_SEEN) >= SEEN_MOST:
+            _SEEN.pop(next(iter(_SEEN)))
+        _SEEN[asked] = found
+    return found
 
 
 def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: tuple[int, ...]) -> NDArray[Any]:
@@ -302,26 +275,20 @@ def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: t
     return np.asarray(found[np.isfinite(found)])
 
 
-def _check_range(record: Record, asked: _Look, path: Path) -> None:
-    if record.low > record.high:
-        return
-    quantity = asked.quantity
-    low, high = sorted(one * asked.scale + asked.offset for one in (record.low, record.high))
-    if low < quantity.low or high > quantity.high:
-        raise RadiometryError(
-            f"{path}: {quantity.name} from {low:,.6g} to {high:,.6g}: possible are {quantity.low:,.3g} to "
-            f"{quantity.high:,.3g}; {quantity.hint}"
-        )
-
-
 def _mask_by_alpha(source: Any, stack: ExitStack) -> Any:
     """The same raster with its last band as the mask of all others."""
     tree = _copy_tree(source, stack)
     mask = ET.SubElement(ET.SubElement(tree, "MaskBand"), "VRTRasterBand", dataType="Byte")
-    part = ET.SubElement(mask, "SimpleSource")
-    ET.SubElement(part, "SourceFilename", relativeToVRT="0").text = str(source.name)
-    ET.SubElement(part, "SourceBand").text = str(source.count)
+    _add_part(mask, "SimpleSource", source, source.count)
     return _open_tree(tree, stack)
+
+
+def _add_part(band: ET.Element, kind: str, source: Any, number: int) -> ET.Element:
+    """Let a band consist of one band of a raster."""
+    part = ET.SubElement(band, kind)
+    ET.SubElement(part, "SourceFilename", relativeToVRT="0").text = str(source.name)
+    ET.SubElement(part, "SourceBand").text = str(number)
+    return part
 
 
 def _copy_tree(source: Any, stack: ExitStack) -> ET.Element:
@@ -353,9 +320,7 @@ def _rewrite(
         gone = _GIVEN if changed else _PARTS
         for one in [child for child in band if child.tag in gone]:
             band.remove(one)
-        part = ET.SubElement(band, "ComplexSource")
-        ET.SubElement(part, "SourceFilename", relativeToVRT="0").text = str(source.name)
-        ET.SubElement(part, "SourceBand").text = str(number)
+        part = _add_part(band, "ComplexSource", source, number)
         if changed:
             wide = source.dtypes[index - 1] in {"float64", "int32", "uint32", "int64", "uint64"}
             band.set("dataType", "Float64" if wide else "Float32")
