@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from forecasting.message import Figure, Template
+from forecasting.message import Template
 from monitor.domain.instants import EPOCH
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.questions import Interview
@@ -35,19 +35,9 @@ _COUNTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "since 2000": {"since": datetime(2000, 1, 1, tzinfo=UTC), "clock": ""},
     "since J2000": {"since": J2000, "clock": ""}, "GPS time": {"since": GPS_BEGIN, "clock": GPS},
 }  # fmt: skip
-_AHEAD: Final = Template(
-    "guess.ask.times.late",
-    "{n} of {rows} times lie ahead of now, the last ({last}) by {years} years: in what do they count?",
-)
-_SOON: Final = Template(
-    "guess.ask.times.soon", "{n} of {rows} times lie ahead of now, the last is {last}: are zone and date right?"
-)
 _RIGHT: Final = Template("guess.ask.times.right", "are the times right? {doubt}")
 _NO_DAYS: Final = Template(
     "guess.ask.times.days", "some dates are days that the common calendar does not have: in what do they count?"
-)
-_BEFORE: Final = Template(
-    "guess.ask.times.early", "{n} of {rows} times lie before 1950, the first is {first}: in what do they count?"
 )
 
 
@@ -73,18 +63,10 @@ def ask_instants(
     late: timedelta = timedelta(0),
 ) -> str | None:  # fmt: skip
     """What a person says of instants, in order, of which some cannot be; None while it is open, or where all can be."""
-    if not placed or doubt_span(placed[0], placed[-1] - late, now) is None:
+    doubt = doubt_span(placed[0], placed[-1], now) if placed else None
+    if doubt is None or doubt_span(placed[0], placed[-1] - late, now) is None:
         return None
-    many = Figure(len(placed), "d")
-    after, before = sum(at - late > now for at in placed), sum(at < FIRST_AT for at in placed)
-    first, last = f"{placed[0]:%Y-%m-%d %H:%M}", f"{placed[-1]:%Y-%m-%d %H:%M}"
-    if after and (years := placed[-1].year - now.year):
-        text = _AHEAD(n=Figure(after, "d"), rows=many, last=last, years=Figure(years, "d"))
-    elif after:
-        text = _SOON(n=Figure(after, "d"), rows=many, last=last)
-    else:
-        text = _BEFORE(n=Figure(before, "d"), rows=many, first=first)
-    return talk.ask(INSTANTS, text, (*choices, AS_THEY_ARE), next(iter(choices), None))
+    return talk.ask(INSTANTS, _RIGHT(doubt=doubt), (*choices, AS_THEY_ARE), next(iter(choices), None))
 
 
 def _list_fitting(look: Look, times: Times, now: datetime) -> Iterator[tuple[str, Times]]:

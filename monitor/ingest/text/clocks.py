@@ -251,15 +251,7 @@ def doubt_century(form: str, last: datetime, now: datetime) -> Message | None:
 
 
 def doubt_count(text: str, since: datetime | None, first: datetime, last: datetime, now: datetime) -> Message | None:
-    """Whether words beside a number of seconds name another beginning, from which the record would lie in the past.
-
-    Args:
-        text: the words.
-        since: what the number was taken to count from; None: 1970.
-        first: begin of the record as it was read.
-        last: its end.
-        now: the present instant.
-    """
+    """Whether words beside a number name another beginning than was taken, from which the record would be past too."""
     said, taken = find_count(text), since or EPOCH
     if said is None or abs(said.since - taken) < timedelta(days=1):
         return None

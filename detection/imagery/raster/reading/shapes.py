@@ -45,14 +45,13 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
         elif one.geom_type in AREAS or (points and one.geom_type in POINTS):
             found[place] = one
         else:
-            parts = [made for part in _flatten(one) if (made := _close(part)) is not None]
-            found[place] = shapely.union_all(parts) if parts else None
-            if not parts:
+            made = [_close(part) for part in _flatten(one)]
+            if not any(made):
                 left[one.geom_type] += 1
-            elif one.geom_type in LINES:
-                noted["closed lines are taken as outlines"] += 1
-            if parts and (others := sum(1 for part in _flatten(one) if _close(part) is None)):
-                noted["points or open lines within collections are left out"] += others
+                continue
+            found[place] = shapely.union_all([part for part in made if part is not None])
+            noted["closed lines are taken as outlines"] += one.geom_type in LINES
+            noted["points or open lines within collections are left out"] += made.count(None)
     held = np.array([one is not None for one in found], bool)
     broken = held.copy()
     broken[held] = ~shapely.is_valid(found[held])
@@ -65,7 +64,7 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
     if left:
         kinds = ", ".join(f"{many:,} {kind}" for kind, many in sorted(left.items(), reverse=True))
         told.append(f"{sum(left.values()):,} of {len(given):,} geometries are left out: {kinds}")
-    told += [f"{many:,} {what}" for what, many in sorted(noted.items())]
+    told += [f"{many:,} {what}" for what, many in sorted(noted.items()) if many]
     return Taken(found, tuple(told))
 
 

@@ -176,7 +176,7 @@ def test_seconds_that_end_ahead_of_now_are_asked_about(tmp_path):
     look = lay(tmp_path / "f.csv", "time;Crack 1 (mm)", lambda at: f"{(at - begin).total_seconds():.0f}")
     (question,) = guess(look, {}, NOW).questions
     assert (question.key, "since 1904" in question.choices) == ("times", True)
-    assert "lie ahead of now" in question.text
+    assert "lies ahead of now" in question.text
     assert read_times(look, {"times": "since 1904"}) == [at.replace(tzinfo=UTC) for at in HOURS]
 
 
