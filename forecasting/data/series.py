@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Samples = dict[str, tuple[ArrayLike, ArrayLike]]  # times in epoch seconds and values
 
 DAY_S = 86_400.0
 MONTH_S = 365.25 / 12 * DAY_S
@@ -169,7 +170,7 @@ def read_long_csv(
     return panel_from_samples(samples, find_step(samples, name or path) if step_s is None else step_s)
 
 
-def find_step(samples: Mapping[str, tuple[ArrayLike, ArrayLike]], name: str | Path) -> float:
+def find_step(samples: Samples, name: str | Path) -> float:
     """The usual interval of several series.
 
     Raises:
@@ -181,41 +182,33 @@ def find_step(samples: Mapping[str, tuple[ArrayLike, ArrayLike]], name: str | Pa
     return nominal_step(gaps)
 
 
-def group_by_interval(samples: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> list[tuple[str, ...]]:
+def split_by_interval(samples: Samples) -> list[Samples]:
     """Stations that may share a grid, the shortest interval first: on that of another a daily one is mostly gaps.
 
     >>> hours, days = range(0, 864000, 3600), range(0, 864000, 86400)
-    >>> group_by_interval({"A": (hours, hours), "B": (days, days), "C": (hours, hours)})
-    [('A', 'C'), ('B',)]
+    >>> [list(part) for part in split_by_interval({"A": (hours, hours), "B": (days, days), "C": (hours, hours)})]
+    [['A', 'C'], ['B']]
     """
     own: dict[str, float] = {}
     for name, (times, values) in samples.items():
         finite = np.isfinite(np.asarray(values, dtype=float))
         gaps = np.diff(np.unique(np.asarray(times, dtype=float)[finite]))
-        if gaps.size:
-            own[name] = nominal_step(gaps)
+        own[name] = nominal_step(gaps) if gaps.size else np.inf  # one sample has no interval
     groups: list[list[str]] = []
     for name in sorted(own, key=lambda station: (own[station], station)):
-        if not groups or own[name] > LIKE * own[groups[-1][0]]:
+        if not groups or LIKE * own[groups[-1][0]] < own[name] < np.inf:
             groups.append([])
-        groups[-1].append(name)
-    alone = [name for name in samples if name not in own]  # one sample has no interval
-    if not groups:
-        return [tuple(alone)]
-    max(groups, key=len).extend(alone)
-    return [tuple(sorted(group)) for group in groups]
+        (groups[-1] if own[name] < np.inf else max(groups, key=len)).append(name)
+    return [{name: samples[name] for name in sorted(group)} for group in groups]
 
 
 def read_long_panels(path: str | Path, *, name: str | None = None) -> list[Panel]:
     """Displacement of a long CSV, on a grid for each interval; arguments and errors as those of `read_long_csv`."""
-    samples = read_long_samples(path, name=name)
-    parts = [{station: samples[station] for station in group} for group in group_by_interval(samples)]
+    parts = split_by_interval(read_long_samples(path, name=name))
     return [panel_from_samples(part, find_step(part, name or path)) for part in parts]
 
 
-def read_long_samples(
-    path: str | Path, *, quantity: str | None = None, name: str | None = None
-) -> dict[str, tuple[ArrayLike, ArrayLike]]:
+def read_long_samples(path: str | Path, *, quantity: str | None = None, name: str | None = None) -> Samples:
     """Times in epoch seconds and displacement in mm by station; arguments and errors as those of `read_long_csv`."""
     import pandas as pd
 
@@ -239,7 +232,7 @@ def read_long_samples(
     except ValueError as error:
         raise PanelError(f"{called}: a time cannot be read: {str(error).splitlines()[0]}") from error
     seconds = (instants - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
-    samples: dict[str, tuple[ArrayLike, ArrayLike]] = {}
+    samples: Samples = {}
     numbers = pd.to_numeric(frame["value"], errors="coerce") * read_scale(quantity)
     for station, rows in frame.groupby("station").groups.items():
         samples[str(station)] = (seconds.loc[rows].to_numpy(float), numbers.loc[rows].to_numpy(float))

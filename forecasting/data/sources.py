@@ -19,19 +19,19 @@ from forecasting.data.series import (
     DAY_S,
     Floats,
     Panel,
+    Samples,
     find_step,
-    group_by_interval,
     panel_from_samples,
     read_long_samples,
     read_sound_rows,
     read_table,
+    split_by_interval,
 )
 from forecasting.errors import RecipeError
 from forecasting.hydrology.rain_amounts import count_undeclared
 
 BENCHMARKS = ("S", "SK", "G", "K")
 FORMATS = ("long", "wide", "solution", "points")
-Samples = dict[str, tuple[ArrayLike, ArrayLike]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +165,7 @@ def read_records(
     else:
         samples = _read_points(path, recipe)
     step_s = recipe.data.get("step_s")
-    groups = group_by_interval(samples) if apart and step_s is None else [tuple(samples)]
-    parts: list[Samples] = [{name: samples[name] for name in group} for group in groups]
+    parts = split_by_interval(samples) if apart and step_s is None else [samples]
     if len(parts) > 1:  # a column of a table is as long as the others, whatever its own interval
         parts = [{name: _drop_empty(*pair) for name, pair in part.items()} for part in parts]
     steps = [find_step(part, path) if step_s is None else float(step_s) for part in parts]

@@ -40,29 +40,6 @@ OVERLAP_SHARE: Final = 0.05  # so much shorter than stated intervals may be: clo
 
 
 @dataclass(slots=True)
-class Counted:
-    """What a counter counted, reading by reading.
-
-    Attributes:
-        times_s: Of its readings.
-        amounts_mm: Since the reading before.
-        unknown: Stretches in which nobody knows what fell.
-        resets_s: Readings at which it had begun anew: what fell before that is lost.
-    """
-
-    times_s: list[float] = field(default_factory=list)
-    amounts_mm: list[float] = field(default_factory=list)
-    unknown: list[tuple[float, float]] = field(default_factory=list)
-    resets_s: list[float] = field(default_factory=list)
-
-    @property
-    def known(self) -> list[tuple[float, float]]:
-        """(instant, mm since the reading before) where all of it is known: not of the first reading."""
-        ends = {*self.resets_s, *(to_s for _, to_s in self.unknown)}
-        return [(t, mm) for t, mm in list(zip(self.times_s, self.amounts_mm, strict=True))[1:] if t not in ends]
-
-
-@dataclass(slots=True)
 class _Fall:
     """A counter that fell: at which reading, what it had shown, the least it showed since, and whether as a reset."""
 
@@ -70,6 +47,121 @@ class _Fall:
     top: float
     low: float
     was_reset: bool
+
+    def is_back(self, before: float, value: float) -> bool:
+        """Whether the counter is where it was before, most of the way in one step: rain takes its time."""
+        rise = value - before
+        if rise <= 0.0 or rise < 0.5 * (self.top - self.low):
+            return False
+        if self.was_reset:
+            return (1.0 - RESET_SHARE) * self.top <= value <= self.top + GLITCH_SHARE * rise
+        return value >= self.top - GLITCH_SHARE * (self.top - self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one reading says: what fell, whether that is all, a fall, and from which reading on another level holds."""
+
+    amount_mm: float
+    is_known: bool = True
+    fall: _Fall | None = None
+    undoes: tuple[int, float] | None = None
+
+
+@dataclass(slots=True)
+class Counted:
+    """What a counter counted, reading by reading.
+
+    Attributes:
+        interval_s: Between two readings.
+        restart: The interval of the day, UTC, at whose end it begins anew each day; None where it does not.
+        times_s: Of its readings.
+        amounts_mm: Since the reading before.
+        unknown: Stretches in which nobody knows what fell.
+        resets_s: Readings at which it had begun anew: what fell before that is lost.
+    """
+
+    interval_s: float
+    restart: int | None = None
+    times_s: list[float] = field(default_factory=list)
+    amounts_mm: list[float] = field(default_factory=list)
+    unknown: list[tuple[float, float]] = field(default_factory=list)
+    resets_s: list[float] = field(default_factory=list)
+    _shown: list[float] = field(default_factory=list)
+    _falls: list[_Fall] = field(default_factory=list)
+    _odd: tuple[float, float] | None = None  # a jump beyond any rain, at the reading before
+
+    @property
+    def known(self) -> list[tuple[float, float]]:
+        """(instant, mm since the reading before) where all of it is known: not of the first reading."""
+        ends = {*self.resets_s, *(to_s for _, to_s in self.unknown)}
+        return [(t, mm) for t, mm in list(zip(self.times_s, self.amounts_mm, strict=True))[1:] if t not in ends]
+
+    def take(self, at_s: float, value: float) -> None:
+        """What fell by one more reading, and what earlier ones mean beside it."""
+        before = self._shown[-1] if self._shown else value
+        at_before = self.times_s[-1] if self._shown else at_s
+        if self._odd is not None:
+            odd_s, odd = self._odd
+            if 0.0 <= value - odd <= most_mm(max(self.interval_s, at_s - odd_s)):  # it stays: another counter
+                self.unknown.append((at_before, odd_s))
+                before = odd
+        if before * (1.0 - ROUNDING) <= value < before:
+            value = before
+        most = most_mm(max(self.interval_s, at_s - at_before))
+        self._falls = [fall for fall in self._falls if len(self._shown) - fall.at < BACK_READINGS]
+        step = self._judge(before, value, most, restarts=self.restart == _find_clock(at_s, self.interval_s))
+        self._odd = (at_s, value) if step.amount_mm > most else None
+        if self._odd is not None:
+            return
+        if step.undoes is not None:
+            self._undo(*step.undoes)
+        self._falls += [] if step.fall is None else [step.fall]
+        for fall in self._falls:
+            fall.low = min(fall.low, value)
+        self.unknown += [] if step.is_known else [(at_before, at_s)]
+        self.resets_s += [at_s] if step.fall is not None and step.fall.was_reset else []
+        self.times_s.append(at_s)
+        self.amounts_mm.append(step.amount_mm)
+        self._shown.append(value)
+
+    def _judge(self, before: float, value: float, most: float, *, restarts: bool) -> _Step:
+        back = next((fall for fall in self._falls if fall.is_back(before, value)), None)
+        if back is not None:
+            is_whole = value >= back.top * (1.0 - ROUNDING)
+            return _Step(max(0.0, value - back.top), is_whole, undoes=(back.at, back.top))
+        if value >= before:
+            return _Step(value - before)
+        wrapped = None if restarts else _unwrap(before, value, most)
+        if wrapped is not None:
+            return _Step(wrapped)
+        is_reset = restarts or value <= RESET_SHARE * before
+        undone = None if is_reset else self._find_undone(value)
+        if undone is not None:
+            start = self._shown[undone - 1]
+            return _Step(max(0.0, value - start), undoes=(undone, start))
+        fall = _Fall(len(self._shown), before, value, is_reset)
+        return _Step(value if is_reset else 0.0, is_reset, fall)
+
+    def _find_undone(self, value: float) -> int | None:
+        """The reading at which the counter jumped up, to be back now about where it had been."""
+        shown = self._shown
+        for number in range(len(shown) - 1, max(0, len(shown) - BACK_READINGS), -1):
+            start, rise = shown[number - 1], shown[number] - shown[number - 1]
+            if rise > 0.0 and start * (1.0 - ROUNDING) <= value <= start + GLITCH_SHARE * rise:
+                return number
+            if start < value:
+                return None
+        return None
+
+    def _undo(self, number: int, level: float) -> None:
+        """Nothing fell from a reading on, and that is known; what the counter showed meanwhile says nothing."""
+        count, from_s = len(self._shown) - number, self.times_s[number - 1]
+        self.amounts_mm[number:] = [0.0] * count
+        self._shown[number:] = [level] * count
+        self._falls = [fall for fall in self._falls if fall.at < number]
+        self.unknown = [one for one in self.unknown if one[0] < from_s]
+        self.resets_s = [at_s for at_s in self.resets_s if at_s <= from_s]
 
 
 def most_mm(span_s: float) -> float:
@@ -89,16 +181,11 @@ def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
     >>> reset = count_up([(0.0, 5.0), (60.0, 5.5), (120.0, 0.0), (180.0, 0.25)], 60.0)
     >>> reset.amounts_mm, reset.known
     ([0.0, 0.5, 0.0, 0.25], [(60.0, 0.5), (180.0, 0.25)])
-    >>> dip = count_up([(0.0, 85.2), (60.0, 85.1), (120.0, 85.3)], 60.0)
-    >>> round(sum(dip.amounts_mm), 6), dip.unknown
-    (0.1, [])
-    >>> count_up([(0.0, 85.2), (60.0, 50.0), (120.0, 50.2)], 60.0).unknown
-    [(0.0, 60.0)]
     """
-    counter = _Counter(interval_s, _find_restart(rows, interval_s))
+    counter = Counted(interval_s, _find_restart(rows, interval_s))
     for at_s, value in rows:
         counter.take(at_s, value)
-    return counter.found
+    return counter
 
 
 def _find_restart(rows: Sequence[tuple[float, float]], interval_s: float) -> int | None:
@@ -114,127 +201,10 @@ def _find_clock(at_s: float, interval_s: float) -> int:
     return round(at_s % DAY_S / interval_s) % max(1, round(DAY_S / interval_s))
 
 
-class _Counter:
-    """A counter as it is read, reading by reading."""
-
-    def __init__(self, interval_s: float, restart: int | None) -> None:
-        self.found = Counted()
-        self._interval_s = interval_s
-        self._restart = restart
-        self._shown: list[float] = []
-        self._falls: list[_Fall] = []
-        self._odd: tuple[float, float] | None = None  # a jump beyond any rain, at the reading before
-
-    def take(self, at_s: float, value: float) -> None:
-        """What fell by one more reading, and what earlier ones mean beside it."""
-        if not self._shown:
-            self._keep(at_s, value, 0.0)
-            return
-        at_before, number = self.found.times_s[-1], len(self._shown)
-        before = self._find_base(at_before, at_s, value)
-        if before * (1.0 - ROUNDING) <= value < before:
-            value = before
-        span_s = max(self._interval_s, at_s - at_before)
-        self._falls = [fall for fall in self._falls if number - fall.at < BACK_READINGS]
-        restarts = value < before and self._restart == _find_clock(at_s, self._interval_s)
-        step = _Step(value, falls=True, is_reset=True) if restarts else self._judge(before, value, span_s)
-        if step.amount_mm > most_mm(span_s):
-            self._odd = (at_s, value)
-            return
-        self._odd = None
-        if step.undoes is not None:
-            self._undo(*step.undoes)
-        if step.falls:
-            self._falls.append(_Fall(number, before, value, step.is_reset))
-        for fall in self._falls:
-            fall.low = min(fall.low, value)
-        self.found.unknown += [] if step.is_known else [(at_before, at_s)]
-        self.found.resets_s += [at_s] if step.is_reset else []
-        self._keep(at_s, value, step.amount_mm)
-
-    def _keep(self, at_s: float, value: float, amount_mm: float) -> None:
-        self.found.times_s.append(at_s)
-        self.found.amounts_mm.append(amount_mm)
-        self._shown.append(value)
-
-    def _find_base(self, at_before: float, at_s: float, value: float) -> float:
-        """What the counter showed before: another counter, where a jump stays."""
-        if self._odd is not None:
-            odd_s, odd = self._odd
-            if 0.0 <= value - odd <= most_mm(max(self._interval_s, at_s - odd_s)):
-                self.found.unknown.append((at_before, odd_s))
-                return odd
-        return self._shown[-1]
-
-    def _judge(self, before: float, value: float, span_s: float) -> "_Step":
-        back = next((fall for fall in self._falls if _is_back(fall, before, value)), None)
-        if back is not None:
-            is_whole = value >= back.top * (1.0 - ROUNDING)
-            return _Step(max(0.0, value - back.top), is_known=is_whole, undoes=(back.at, back.top))
-        if value >= before:
-            return _Step(value - before)
-        wrapped = _unwrap(before, value, span_s)
-        if wrapped is not None:
-            return _Step(wrapped)
-        if value <= RESET_SHARE * before:
-            return _Step(value, falls=True, is_reset=True)
-        undone = self._find_undone(value)
-        if undone is not None:
-            start = self._shown[undone - 1]
-            return _Step(max(0.0, value - start), undoes=(undone, start))
-        return _Step(0.0, falls=True, is_known=False)
-
-    def _find_undone(self, value: float) -> int | None:
-        """The reading at which the counter jumped up, to be back now about where it had been."""
-        shown = self._shown
-        for number in range(len(shown) - 1, max(0, len(shown) - BACK_READINGS), -1):
-            start, rise = shown[number - 1], shown[number] - shown[number - 1]
-            if rise > 0.0 and start * (1.0 - ROUNDING) <= value <= start + GLITCH_SHARE * rise:
-                return number
-            if start < value:
-                return None
-        return None
-
-    def _undo(self, number: int, level: float) -> None:
-        """Nothing fell from a reading on, and that is known; what the counter showed meanwhile says nothing."""
-        count, from_s = len(self._shown) - number, self.found.times_s[number - 1]
-        self.found.amounts_mm[number:] = [0.0] * count
-        self._shown[number:] = [level] * count
-        self._falls = [fall for fall in self._falls if fall.at < number]
-        self.found.unknown = [one for one in self.found.unknown if one[0] < from_s]
-        self.found.resets_s = [at_s for at_s in self.found.resets_s if at_s <= from_s]
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What one reading of a counter says: what fell, and the reading from which on it undoes what was believed."""
-
-    amount_mm: float
-    is_known: bool = True
-    falls: bool = False
-    is_reset: bool = False
-    undoes: tuple[int, float] | None = None
-
-
-def _is_back(fall: _Fall, before: float, value: float) -> bool:
-    """Whether a counter is where it was before it fell, most of the way in one step: rain takes its time."""
-    rise = value - before
-    if rise <= 0.0 or rise < 0.5 * (fall.top - fall.low):
-        return False
-    if fall.was_reset:
-        return (1.0 - RESET_SHARE) * fall.top <= value <= fall.top + GLITCH_SHARE * rise
-    return value >= fall.top - GLITCH_SHARE * (fall.top - fall.low)
-
-
-def _unwrap(before: float, value: float, span_s: float) -> float | None:
-    """What fell while a count of 16 or 32 bits was full and began anew, mm; None where it was not full.
-
-    >>> round(_unwrap(6553.5, 0.3, 600.0), 3), _unwrap(6200.0, 0.3, 600.0)
-    (0.4, None)
-    """
+def _unwrap(before: float, value: float, most: float) -> float | None:
+    """What fell while a count of 16 or 32 bits was full and began anew, mm; None where it was not full."""
     if value > RESET_SHARE * before:
         return None
-    most = most_mm(span_s)
     counts = [count for count in reversed(COUNTS_MM) if _is_counted(before, count) and _is_counted(value, count)]
     fallen = [
         (full * count - before + value, WRAP_SHARES[0 if count == counts[0] else 1] * most)
@@ -277,7 +247,9 @@ def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tu
         while last < len(rows) and rows[last][0] - one[0] < half_s:
             last += 1
         first = last
-    if len(found) > EARLY_AFTER and _is_early([t for t, _ in found[-EARLY_AFTER - 1 :]], interval_s):
+    *gaps, last_gap = [b - a for (a, _), (b, _) in pairwise(found[-EARLY_AFTER - 1 :])] or [interval_s]
+    is_regular = all(abs(gap - interval_s) <= OVERLAP_SHARE * interval_s for gap in gaps)
+    if len(found) > EARLY_AFTER and is_regular and last_gap < (1.0 - OVERLAP_SHARE) * interval_s:
         found.pop()
     return found
 
@@ -294,32 +266,16 @@ def drop_totals(rows: Sequence[tuple[float, float, float | None]], interval_s: f
     """
     found: list[tuple[float, float]] = []
     for at_s, value, first in rows:
-        own = value if first is None or not _is_total(found, at_s, value, first, interval_s) else first
+        own = value
+        for span_s in TOTALS_S if first is not None and value > first else ():
+            count = round(span_s / interval_s) - 1  # sums before this one
+            parts = found[-count:] if 1 <= count <= len(found) else []
+            is_whole = bool(parts) and abs(parts[0][0] - (at_s - count * interval_s)) < 0.5 * interval_s
+            total = fsum([first or 0.0, *(mm for _, mm in parts)])
+            if is_whole and abs(total - value) <= max(0.06, 0.005 * value):  # tenths that were rounded
+                own = first or 0.0
         found.append((at_s, own))
     return found
-
-
-def _is_total(
-    before: Sequence[tuple[float, float]], at_s: float, value: float, first: float, interval_s: float
-) -> bool:  # fmt: skip
-    """Whether a sum is what fell in a longer time that ends with its interval, and not a correction of its own."""
-    for span_s in TOTALS_S:
-        count = round(span_s / interval_s) - 1  # sums before this one
-        if count < 1 or len(before) < count or value <= first:
-            continue
-        parts = before[-count:]
-        is_whole = abs(parts[0][0] - (at_s - count * interval_s)) < 0.5 * interval_s
-        total = first + fsum(mm for _, mm in parts)
-        if is_whole and abs(total - value) <= max(0.06, 0.005 * value):  # tenths that were rounded
-            return True
-    return False
-
-
-def _is_early(times_s: Sequence[float], interval_s: float) -> bool:
-    """Whether the last sum comes early after others that kept the beat: nobody knows yet whether it is one of them."""
-    *before_s, last_s = (b - a for a, b in pairwise(times_s))
-    is_regular = all(abs(gap - interval_s) <= OVERLAP_SHARE * interval_s for gap in before_s)
-    return is_regular and last_s < (1.0 - OVERLAP_SHARE) * interval_s
 
 
 def find_overlaps(times_s: Sequence[float], interval_s: float) -> list[float]:
@@ -341,31 +297,26 @@ def find_overlaps(times_s: Sequence[float], interval_s: float) -> list[float]:
     return found
 
 
-def usual_interval_s(times_s: Sequence[float]) -> float:
-    """The interval of sums that nobody states: the usual gap, or that to the next but one where each comes twice.
+def find_interval(times_s: Sequence[float]) -> tuple[float, bool]:
+    """The interval of sums that nobody states, and whether so many gaps agree that it is one.
+
+    It is the usual gap, or that to the next but one where each sum comes twice.
 
     Raises:
         ValueError: fewer than two instants.
 
-    >>> usual_interval_s([0.0, 48.0, 600.0, 648.0, 1200.0, 1248.0]), usual_interval_s([0.0, 60.0, 120.0])
-    (600.0, 60.0)
+    >>> find_interval([0.0, 48.0, 600.0, 648.0, 1200.0, 1248.0]), find_interval([0.0, 60.0, 120.0])
+    ((600.0, True), (60.0, True))
     """
-    return _find_interval(times_s)[0]
-
-
-def _find_interval(times_s: Sequence[float]) -> tuple[float, bool]:
-    """The interval, and whether so many gaps are of that length that it is one."""
-    agreeing: dict[float, float] = {}
+    if len(times_s) < 2:
+        raise ValueError("one reading is no series")
+    agreeing = []
     for lag in (1, 2):
         gaps = [b - a for a, b in zip(times_s, times_s[lag:], strict=False)]
-        if gaps:
-            middle = median(gaps)
-            agreeing[middle] = sum(abs(gap - middle) <= OVERLAP_SHARE * middle for gap in gaps) / len(gaps)
-    if not agreeing:
-        raise ValueError("one reading is no series")
-    (each, share), *others = agreeing.items()
-    twice = next((two for two, of_two in others if share < TWICE_SHARE <= of_two), None)
-    return (each, share >= TWICE_SHARE) if twice is None else (twice, True)
+        middle = median(gaps or [0.0])
+        agreeing.append((middle, sum(abs(gap - middle) <= OVERLAP_SHARE * middle for gap in gaps) / max(1, len(gaps))))
+    (each, share), (twice, of_two) = agreeing
+    return (twice, True) if share < TWICE_SHARE <= of_two else (each, share >= TWICE_SHARE)
 
 
 def count_undeclared(rows: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -379,7 +330,7 @@ def count_undeclared(rows: Sequence[tuple[float, float]]) -> list[tuple[float, f
     """
     if len(rows) < 2:
         return list(rows)
-    interval_s, is_one = _find_interval([at_s for at_s, _ in rows])
+    interval_s, is_one = find_interval([at_s for at_s, _ in rows])
     if adds_up(rows):
         return count_up(rows, interval_s).known
     return pick_sums(rows, interval_s) if is_one else list(rows)

@@ -1,7 +1,7 @@
 """Names and words of people: how they are written down; when two spellings are one person is decided here alone."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 # characters that show nothing, or a blank, and that Unicode does not class as such
@@ -84,3 +84,8 @@ def _is_unseen(sign: str) -> bool:
     if sign.isspace() or sign in _UNSEEN or unicodedata.category(sign) in {"Cc", "Cf", "Zs", "Zl", "Zp"}:
         return True
     return any(low <= ord(sign) <= high for low, high in _SELECTORS)
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Names with commas; of many the first twelve, and how many more there are."""
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -119,6 +119,11 @@ class Threshold:
     window_s: float | None = None
     probability: float | None = None  # forecast: the bound counts as crossed where its chance is more than this
 
+    @property
+    def bound(self) -> float | None:
+        """`over` or `under`, whichever there is."""
+        return self.over if self.over is not None else self.under
+
 
 @dataclass(frozen=True, slots=True)
 class Dwell:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
 from typing import Final, NamedTuple
@@ -22,7 +22,7 @@ from monitor.ingest.decoders.decoder import Decoder, Received
 from monitor.ingest.decoders.strict_json import too_large
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
-from monitor.ingest.quality import SUSPECT, Vocabulary, is_suspect, judge_fills
+from monitor.ingest.quality import Vocabulary, is_suspect, judge_fills
 from monitor.ingest.references import References, ask_references
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event
@@ -176,22 +176,13 @@ class Pipeline:
         """The same observations as they would be stored, but for slips of the finger; nothing is stored."""
         if not any(map(is_suspect, observations)):
             return observations
-        if self._database is None or self._is_sure:
-            return self._look(None, observations)
+        if self._database is None:
+            return judge_fills(None, observations, is_sure=self._is_sure)
         with self._database.read() as connection:
-            return self._look(connection, observations)
+            return judge_fills(connection, observations, is_sure=self._is_sure)
 
     def _judge(self, connection: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
-        return self._typing_errors.judge(connection, self._look(connection, observations))
-
-    def _look(self, connection: Connection | None, observations: Sequence[Observation]) -> Sequence[Observation]:
-        """What may be no value is judged by its series, unless a person says that it is one."""
-        if not self._is_sure:
-            return judge_fills(connection, observations)
-        return [
-            replace(o, flags=tuple(f for f in o.flags if f not in SUSPECT)) if is_suspect(o) else o
-            for o in observations
-        ]  # fmt: skip
+        return self._typing_errors.judge(connection, judge_fills(connection, observations, is_sure=self._is_sure))
 
     # ---- store -------------------------------------------------------------------------------------------------
     def store(self, messages: Sequence[Message], *, readings_first: bool = False) -> Outcome:

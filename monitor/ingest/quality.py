@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import FUTURE_TOLERANCE
-from monitor.domain.instruments.no_value import AT_STOP, FEW, FILL, READ, is_fill_number, is_full_scale, judge
+from monitor.domain.instruments.no_value import AT_STOP, FEW, FILL, LARGEST, READ, is_fill_number, is_full_scale, judge
 from monitor.domain.observation import DIGIT, HARMLESS, Observation
 from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
 from monitor.domain.site import Site
@@ -25,7 +25,6 @@ from monitor.store.readings.flags import load_beside
 from monitor.store.readings.observations import find_series_id
 
 _MEMORY_LIMIT: Final = 50_000
-_LARGEST: Final = 1e300
 SUSPECT: Final = frozenset({FILL, AT_STOP})
 # a value under one of these is a measurement: it says what the series says
 _SAID: Final = HARMLESS | {"undeclared", AT_STOP}
@@ -115,11 +114,11 @@ def _find_coarse(site: Site, station: str, quantity: str) -> float:
     """A share of the shortest way that a motion goes at a bound while its window lasts, in the unit of the series."""
     declared = site.series(station, quantity)
     ways = [
-        abs(bound) * (t.window_s or DAY_S) / DAY_S
+        abs(t.bound) * (t.window_s or DAY_S) / DAY_S
         for c in site.criteria
         if c.kind.rate and declared is not None and station in c.stations and c.quantity == declared.quantity
         for t in c.thresholds
-        if (bound := t.over if t.over is not None else t.under) is not None
+        if t.bound is not None
     ]
     return NOTED * min(ways, default=inf)
 
@@ -154,7 +153,7 @@ def observe(
         spread = None if spread is None else max(spread, error_of_step(step))
         if step > field.coarse:
             extra = canonical_json({**(json.loads(extra) if extra else {}), DIGIT: [step]})
-    if not (abs(canonical) < _LARGEST and (spread is None or spread < _LARGEST)):
+    if not (abs(canonical) < LARGEST and (spread is None or spread < LARGEST)):
         said = _TOO_LARGE(quantity=field.quantity, value=str(value), unit=field.given_unit)
         raise PayloadError("not_finite", said)
     return Observation(
@@ -175,9 +174,8 @@ def read_digit(value: object) -> float | None:
     >>> read_digit("12.40"), read_digit(" -3 "), read_digit("1.5e2"), read_digit(12.4)
     (0.01, 1.0, 10.0, None)
     """
-    if not isinstance(value, str) or (found := _NUMERAL.fullmatch(value)) is None:
-        return None
-    return float(10.0 ** (int(found[2] or 0) - len(found[1] or "")))
+    found = _NUMERAL.fullmatch(value) if isinstance(value, str) else None
+    return None if found is None else float(10.0 ** (int(found[2] or 0) - len(found[1] or "")))
 
 
 # ---- by what the series says -----------------------------------------------------------------------------------------
@@ -186,7 +184,9 @@ def is_suspect(item: Observation) -> bool:
     return not SUSPECT.isdisjoint(item.flags)
 
 
-def judge_fills(c: Connection | None, observations: Sequence[Observation]) -> Sequence[Observation]:
+def judge_fills(
+    c: Connection | None, observations: Sequence[Observation], *, is_sure: bool = False
+) -> Sequence[Observation]:
     """The same observations in the same order; of those that may be fills, the flag holds or is taken away.
 
     What somebody sends as corrected is not judged: a person stands behind it. Judged twice, they stay as they are.
@@ -194,6 +194,7 @@ def judge_fills(c: Connection | None, observations: Sequence[Observation]) -> Se
     Args:
         c: what was stored before; None where nothing was.
         observations: with the flags that `quality.flag` gives by the number.
+        is_sure: a person says that each is a reading.
     """
     suspects = [n for n, o in enumerate(observations) if is_suspect(o)]
     if not suspects:
@@ -203,21 +204,21 @@ def judge_fills(c: Connection | None, observations: Sequence[Observation]) -> Se
     for item in observations:
         if (key := _key(item)) in wanted and not is_suspect(item) and _SAID.issuperset(item.flags):
             insort(told.setdefault(key, []), (item.observed_at, item.value))
-    stored: dict[Key, list[Dated]] = {}
+    stored: set[Key] = set()
     for n in sorted(suspects, key=lambda n: observations[n].observed_at):
         item, key = observations[n], _key(observations[n])
         beside = told.setdefault(key, [])
-        if key not in stored:
-            stored[key] = _load(c, key, item.observed_at)
+        if key not in stored and not is_sure:
+            stored.add(key)
             there = {at for at, _ in beside}
-            for one in stored[key]:
+            for one in _load(c, key, item.observed_at):
                 if one[0] not in there:
                     insort(beside, one)
         place = bisect_left(beside, item.observed_at, key=itemgetter(0))
         before = [value for _, value in beside[max(0, place - READ) : place]]
         after = [value for at, value in beside[place : place + READ] if at != item.observed_at]
         found = None
-        if item.solution != _CORRECTED:
+        if item.solution != _CORRECTED and not is_sure:
             found = judge(item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED)
         kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
         out[n] = replace(item, flags=kept if found is None else (*kept, found))
@@ -234,7 +235,9 @@ def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:
     found = load_beside(c, series_id, at, READ)
     if len(found) < FEW:
         found += load_beside(c, series_id, at, READ, later=True)
-    return sorted((one.at, one.value) for one in found if _SAID.issuperset(one.flags))
+    return sorted(
+        (at, float(row.value_raw)) for at, row in found if _SAID.issuperset(filter(None, row.flags.split(",")))
+    )
 
 
 def _key(item: Observation) -> Key:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final, cast
 
 from forecasting.hydrology.rain_amounts import find_overlaps, pick_sums
@@ -66,6 +66,7 @@ _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})
 SICK = frozenset({"stuck", "flagged"})
 COARSE: Final = "coarse"  # its last digit hides motion over a bound
+OVERLAP: Final = "overlap"  # its sums cover more time than passed
 BLIND: Final = frozenset({AT_STOP, COARSE})  # it cannot show rest, and what it showed of motion counts
 _RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
 MUTE: Final = 2  # newest epochs without a value, from which on an instrument gives none
@@ -83,10 +84,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Sense:
-    """How one declared series does, its newest epoch, and why it scatters.
-
-    It is ok, unknown, stuck, flagged or silent; or at its stop or too coarse, and shows no rest.
-    """
+    """How one declared series does (one of `BLIND` shows no rest), its newest epoch, and why it scatters."""
 
     state: str
     reason: Message
@@ -119,34 +117,24 @@ def examine(
             used = [t for t in tracks.get(station.id, ()) if carries(t, spec.quantity)]
             seen_s = _newest(windows, station, spec)
             newest += [] if seen_s is None else [seen_s]
-            overlap = _explain_overlap(windows, spec)
-            if overlap is not None:
-                key = f"health:{station.id}.{spec.quantity}:overlap"
-                text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=overlap)
-                conditions[key] = Condition("health", 1, known[key].since_s if key in known else windows.now_s, text)
-                if _RANK[state] < _RANK["verify"]:
-                    state, reason = "verify", TEXT_OF(name=Term(spec.quantity), text=overlap)
             found = _examine_series(windows, spec, seen_s, used)
-            if found is None and (told := coarse.get((station.id, spec.quantity))) is not None:
-                key = f"health:{station.id}.{spec.quantity}:{COARSE}"
-                text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=told.reason)
-                conditions[key] = Condition("health", 1, windows.now_s, text)
-                found = Finding(COARSE, told.reason, windows.now_s) if told.is_whole else None
+            hidden, is_whole = coarse.get((station.id, spec.quantity), (None, False))
+            told = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
+            for one in told:
+                if one.state != "unknown":
+                    name = "stale" if one.state == "silent" else one.state
+                    text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=one.reason)
+                    key = f"health:{station.id}.{spec.quantity}:{name}"
+                    conditions[key] = Condition("health", one.urgency, one.since_s, text)
+                shown = "verify" if one.state in {*BLIND, OVERLAP} else one.state
+                if _RANK[shown] > _RANK[state] and (one is not hidden or is_whole):
+                    state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)
+            found = found or (hidden if is_whole else None)
             burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
             sense = Sense("ok", _WELL, seen_s) if found is None else Sense(found.state, found.reason, seen_s)
             senses[station.id, spec.quantity] = replace(sense, burst=burst)
             if burst is not None and _RANK[state] < _RANK["verify"]:
                 state, reason = "verify", burst
-            if found is None:
-                continue
-            if found.state != "unknown":
-                name = "stale" if found.state == "silent" else found.state
-                key = f"health:{station.id}.{spec.quantity}:{name}"
-                text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=found.reason)
-                conditions[key] = Condition("health", found.urgency, found.since_s, text)
-            shown = "verify" if found.state in BLIND else found.state
-            if _RANK[shown] > _RANK[state]:
-                state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=found.reason)
         if state == "ok" and station.id in unsure:
             state, reason = "verify", _UNEXPLAINED()
         learning = [t.learning for t in tracks.get(station.id, ()) if t.learning is not None]
@@ -179,14 +167,17 @@ def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], *, is_known: bool)
     return _SCATTERS(size=size, usual=usual, n=LEARNT)
 
 
-def _explain_overlap(windows: Windows, spec: SeriesSpec) -> Message | None:
-    """Why the rain of a gauge raises nothing, where its sums cover more time than passed; None where they do not."""
+def _find_overlap(windows: Windows, spec: SeriesSpec) -> Finding | None:
+    """That the rain of a gauge raises nothing, where its sums cover more time than passed."""
     if spec.quantity != "rain" or spec.stamp != "interval_end":
         return None
     readings = windows.view.readings.get(f"{spec.station}.{spec.quantity}", ())
     rows = [(seconds(r.observed_at), r.value) for r in readings if HARMLESS.issuperset(r.flags)]
-    overlaps = find_overlaps([at_s for at_s, _ in pick_sums(rows, spec.interval_s)], spec.interval_s)
-    return _OVERLAPS(duration=Duration(spec.interval_s)) if overlaps else None
+    if not find_overlaps([at_s for at_s, _ in pick_sums(rows, spec.interval_s)], spec.interval_s):
+        return None
+    known = windows.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{OVERLAP}")
+    since_s = windows.now_s if known is None else known.since_s
+    return Finding(OVERLAP, _OVERLAPS(duration=Duration(spec.interval_s)), since_s)
 
 
 def _may_vote(station: Station, state: str, senses: Senses, voting: Collection[tuple[str, str]]) -> bool:
@@ -268,12 +259,10 @@ def _find_mute(
             return Finding("flagged", _NO_VALUE(), known.observed_s)
         return None
     newest = [(at_s, why) for t in tracks for at_s, why in t.set_aside if usable_s is None or at_s > usable_s]
-    if not newest:
-        return None
-    newest.sort(key=lambda one: one[0])
-    first_s, last = newest[0][0], newest[-1][1]
+    newest.sort(key=itemgetter(0))
+    last = newest[-1][1] if newest else _WELL
     if _says(last, IS_AT_STOP):
-        return Finding(AT_STOP, _AT_STOP(text=last), first_s, 2)
+        return Finding(AT_STOP, _AT_STOP(text=last), newest[0][0], 2)
     mute = {at_s for at_s, why in newest if _says(why, GIVES_NONE)}
     if _says(last, GIVES_NONE) and len(mute) >= MUTE:
         return Finding("flagged", last, min(mute))
@@ -321,41 +310,26 @@ def _missing_share(
     return round(max(shares), 6) if shares else None
 
 
-@dataclass(frozen=True, slots=True)
-class Coarse:
-    """What the last digit of a series hides, and whether it hides the bounds of every criterion that reads it."""
-
-    reason: Message
-    is_whole: bool
-
-
-def find_coarse(windows: Windows) -> dict[tuple[str, str], Coarse]:
-    """What is coarse, by station and declared quantity; a decision that sees no coarse series looks at nothing."""
-    hidden: dict[tuple[str, str], list[tuple[float, Criterion, Threshold]]] = {}
-    bounds: dict[tuple[str, str], int] = {}
+def find_coarse(windows: Windows) -> dict[tuple[str, str], tuple[Finding, bool]]:
+    """What the last digit of series hides, by station and declared quantity; whether it hides every bound of a rate."""
+    asked: dict[tuple[str, str], list[tuple[bool, float, Criterion, Threshold]]] = {}
     for criterion in windows.site.criteria:
-        if not criterion.kind.rate:
-            continue
-        for station in criterion.stations:
+        for station in criterion.stations if criterion.kind.rate else ():
             digit = windows.track(criterion, station).digit
             spec = windows.site.series(station, criterion.quantity)
-            if not digit or spec is None:
-                continue
-            place = (station, spec.quantity)
-            bounds[place] = bounds.get(place, 0) + len(criterion.thresholds)
-            hidden.setdefault(place, []).extend(
-                (digit, criterion, t) for t in criterion.thresholds if is_hidden(digit, criterion, t)
-            )
+            if digit and spec is not None:
+                bounds = ((is_hidden(digit, criterion, t), digit, criterion, t) for t in criterion.thresholds)
+                asked.setdefault((station, spec.quantity), []).extend(bounds)
     found = {}
-    for place, some in hidden.items():
-        if not some:
-            continue
-        digit, criterion, threshold = some[0]
+    for place, some in asked.items():
+        hidden = [one for one in some if one[0]]
         spec = windows.site.series(*place)
-        assert spec is not None
+        if not hidden or spec is None:
+            continue
+        _, digit, criterion, threshold = hidden[0]
         reason = _COARSE(
             size=Figure(digit, ".3g", spec.unit), window=Duration(threshold.window_s or 86400.0),
             bound=Figure(bound_of(threshold)[0], "g", criterion.kind.unit_of(spec.unit)),
         )  # fmt: skip
-        found[place] = Coarse(reason, len(some) == bounds[place])
+        found[place] = Finding(COARSE, reason, windows.now_s), len(hidden) == len(some)
     return found

@@ -29,8 +29,8 @@ IS_AT_STOP: Final = Template("reading.at_stop", "it stands at {value}, the end o
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
 RECENT: Final = 48  # epochs kept as they came: by them a step is known for motion or for scatter
-LEAST_LEAP_KPA: Final = 5.0  # of pressures, half a metre of water: a smaller jump is none to ask about by default
-LEAST_LEAP_M: Final = 0.5  # of levels
+# of pressures and levels, half a metre of water: a smaller jump is none to ask about by default
+LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
 
 
@@ -321,30 +321,17 @@ def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
         return spec.verify_step
     if criterion.kind.noise_steps:
         return 6.0 * spec.noise_floor or None
-    if criterion.kind.is_level and criterion.quantity in {*PRESSURES, *LEVELS}:
-        return _leap(spec, criterion)
+    declared = [t for t in criterion.declared or criterion.thresholds if t.bound is not None]
+    if criterion.kind.is_level and (least := LEAST_LEAPS.get(criterion.quantity)) and declared:
+        try:
+            ripple = convert_difference(*least, spec.unit)
+        except ValueError:  # a unit of the site's own
+            return None
+        return max(0.5 * min(abs(t.bound or 0.0) for t in declared), ripple, 6.0 * spec.noise_floor)
     if not criterion.kind.rate:
         return None
-    bounds = [
-        abs(b) * t.window_s / 86400.0
-        for t in criterion.declared or criterion.thresholds
-        if t.window_s and (b := t.over if t.over is not None else t.under) is not None
-    ]
+    bounds = [abs(t.bound or 0.0) * t.window_s / 86400.0 for t in declared if t.window_s]
     return max(0.5 * min(bounds), 6.0 * spec.noise_floor) if bounds and min(bounds) > 0 else None
-
-
-def _leap(spec: SeriesSpec, criterion: Criterion) -> float | None:
-    """The jump of a pressure or a level that is asked about: half of the lowest bound, unless that is a mere ripple."""
-    bounds = [
-        abs(b) for t in criterion.declared or criterion.thresholds
-        if (b := t.over if t.over is not None else t.under) is not None
-    ]  # fmt: skip
-    least, unit = (LEAST_LEAP_KPA, "kPa") if criterion.quantity in PRESSURES else (LEAST_LEAP_M, "m")
-    try:
-        ripple = convert_difference(least, unit, spec.unit)
-    except ValueError:  # a unit of the site's own
-        return None
-    return max(0.5 * min(bounds), ripple, 6.0 * spec.noise_floor) if bounds else None
 
 
 def direction(station: Station, components: int) -> Vector | None:

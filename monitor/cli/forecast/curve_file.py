@@ -12,6 +12,7 @@ from pathlib import Path
 from forecasting.data.bounds import check_size
 from forecasting.data.units import LENGTHS
 from monitor.domain.instants import epoch_s, from_epoch_s, read_iso
+from monitor.domain.names import list_names
 from monitor.errors import PayloadError
 from monitor.ingest.text.cells import spell_number
 from monitor.ingest.text.clocks import doubt_span, tidy_time
@@ -83,7 +84,9 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     notes += _look_at_order(pairs)
     if not ordered:
         others = [h.strip() for i, h in enumerate(header) if i not in {at, place}]
-        raise _refuse(path, f"no row of column {name!r} holds a number; choose another by --value: {_list(others)}")
+        raise _refuse(
+            path, f"no row of column {name!r} holds a number; choose another by --value: {list_names(others)}"
+        )
     if len(ordered) < 8:
         raise _refuse(path, f"{len(ordered)} usable rows in column {name!r}; 8 are the least")
     times_s, values = [p[0] for p in ordered], [p[1] for p in ordered]
@@ -124,16 +127,16 @@ def _choose_long(
     rows = [r for r in rows if len(r) > max(of, what)]
     stations = sorted({r[of] for r in rows})
     if station is None and len(stations) > 1:
-        raise _refuse(path, f"holds several stations, choose one by --station: {_list(stations)}")
+        raise _refuse(path, f"holds several stations, choose one by --station: {list_names(stations)}")
     if station is not None and station not in stations:
-        raise _refuse(path, f"holds no station {station!r}; there are: {_list(stations)}")
+        raise _refuse(path, f"holds no station {station!r}; there are: {list_names(stations)}")
     rows = [r for r in rows if station is None or r[of] == station]
     quantities = sorted({r[what] for r in rows})
     fitting = [q for q in quantities if q == value] if value else [q for q in quantities if q.startswith(column)]
     if value is not None and not fitting:
-        raise _refuse(path, f"holds no quantity {value!r}, choose one by --value: {_list(quantities)}")
+        raise _refuse(path, f"holds no quantity {value!r}, choose one by --value: {list_names(quantities)}")
     if len(fitting) != 1:
-        raise _refuse(path, f"holds {len(fitting)} fitting quantities, choose one by --value: {_list(quantities)}")
+        raise _refuse(path, f"holds {len(fitting)} fitting quantities, choose one by --value: {list_names(quantities)}")
     return [r for r in rows if r[what] == fitting[0]], lower.index("value"), fitting[0]
 
 
@@ -142,7 +145,7 @@ def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str
     if value is not None:
         names = [h.strip() for h in header]
         if value not in names:
-            raise _refuse(path, f"has no column {value!r}; there are: {_list(names)}")
+            raise _refuse(path, f"has no column {value!r}; there are: {list_names(names)}")
         return names.index(value)
     others = [i for i in range(len(header)) if i != at]
     fitting = [i for i in others if header[i].strip().lower().startswith(COLUMNS[column])]
@@ -151,7 +154,7 @@ def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str
     if not fitting and len(others) == 1:
         return others[0]
     names = [header[i].strip() for i in (fitting or others)]
-    raise _refuse(path, f"several columns could be the {column}, choose one by --value: {_list(names)}")
+    raise _refuse(path, f"several columns could be the {column}, choose one by --value: {list_names(names)}")
 
 
 def _pairs(
@@ -221,10 +224,6 @@ def _add_up(times_s: list[float], velocities: list[float]) -> list[float]:
         total += (velocities[i] + velocities[i - 1]) / 2.0 * (times_s[i] - times_s[i - 1]) / DAY_S
         values.append(total)
     return values
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def _refuse(path: Path, why: str) -> PayloadError:

@@ -2,19 +2,15 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from monitor.cli.session import Commands, options, print_if_json, print_json
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell
-
-if TYPE_CHECKING:
-    from forecasting.kinematics.failure import FailureIssue
 
 DAY_S = 86_400.0
 
@@ -70,19 +66,21 @@ def watch(
     for note in curve.notes:
         print(f"{file}: {note}", file=sys.stderr)
     spec = FailureSpec(_interval_s(interval, curve.times_s), sigma)
-    tried = {}
+    tried, counts = {}, {}
     for falls in (False, True) if backwards is None else (backwards,):
         values = [-v for v in curve.values] if falls else curve.values
         tried[falls] = watch_failure(curve.times_s, values, [0.0] * len(values), spec)
-    falls = max(tried, key=lambda way: (*_count_windows(tried[way]), not way))
-    windows = _count_windows(tried[falls])[1]
-    _tell_way(file, tried, falls=falls)
+        windows = [issue for issue in tried[falls] if issue.from_s is not None]
+        counts[falls] = sum(issue.trusted for issue in windows), len(windows)
+    falls = max(tried, key=lambda way: (*counts[way], not way))
+    if len(tried) > 1 and counts[falls][1]:
+        print(f"{file}: {_spell_way(counts[not falls], falls=falls)}", file=sys.stderr)
     for issue in tried[falls]:
         if options().as_json:
             print_json({**_spell_issue(issue), "backwards": falls})
         elif issue.from_s is not None or issue.withdrawn is not None:
             print(_line(issue))
-    if not options().as_json and not windows:
+    if not options().as_json and not counts[falls][1]:
         ways = ", whether the values rise or fall along the movement" if backwards is None else ""
         print(f"no window at any instant{ways}", file=sys.stderr)
 
@@ -119,22 +117,15 @@ def bench(
             _print_table(row)
 
 
-def _count_windows(issues: "Sequence[FailureIssue]") -> tuple[int, int]:
-    """How many windows are trusted, and how many there are."""
-    return sum(one.trusted and one.from_s is not None for one in issues), sum(one.from_s is not None for one in issues)
-
-
-def _tell_way(file: Path, tried: "Mapping[bool, Sequence[FailureIssue]]", *, falls: bool) -> None:
-    """Say which way the values were taken to run along the movement, where nobody said it."""
-    if len(tried) < 2 or not any(_count_windows(tried[falls])):
-        return
-    word, other = ("fall", "--forwards") if falls else ("rise", "--backwards")
-    trusted, count = _count_windows(tried[not falls])
-    also = f"; the other way gives {count} windows, {trusted} of them trusted: {other}" if count else ""
-    print(f"{file}: read as values that {word} along the movement{also}", file=sys.stderr)
-
-
 # ---- spelling ----------------------------------------------------------------------------------------------------
+def _spell_way(of_other: tuple[int, int], *, falls: bool) -> str:
+    """Which way the values were taken to run, and how many windows the other way gives: trusted ones, and all."""
+    word, other = ("fall", "--forwards") if falls else ("rise", "--backwards")
+    trusted, count = of_other
+    also = f"; the other way gives {count} windows, {trusted} of them trusted: {other}" if count else ""
+    return f"read as values that {word} along the movement{also}"
+
+
 def _spell_issue(issue: Any) -> dict[str, Any]:
     return {
         "time": _instant(issue.data_until_s), "onset": _instant(issue.onset_s), "window_from": _instant(issue.from_s),

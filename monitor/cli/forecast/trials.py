@@ -9,6 +9,7 @@ import typer
 
 from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, say, show_in_order
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
+from monitor.domain.names import list_names
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
@@ -76,7 +77,7 @@ def backtest(
     for record in records:
         covariates, panel = _name_covariates(recipe, record)
         panel, learn = _hold_out(panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
-        spans = _fit_horizons(panel, asked, is_alone=len(records) == 1)
+        spans = asked if len(records) == 1 else _fit_horizons(panel, asked)
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
         trials = run_trials(
@@ -94,12 +95,12 @@ def backtest(
         except ForecastingError as error:
             if len(records) == 1:
                 raise
-            say(f"{_list_names(panel.stations)}: {error}")  # stations of other intervals are scored all the same
+            say(f"{list_names(panel.stations)}: {error}")  # stations of other intervals are scored all the same
         if "station" in wanted:
             _tell_unscored(panel, spans, own)
         scores += own
         if len(records) > 1 and own:
-            summaries.append(f"{_list_names(panel.stations)}, every {spell_duration(round(panel.step_s))}:")
+            summaries.append(f"{list_names(panel.stations)}, every {_spell_step(panel)}:")
         summaries += summary(own) if own else []
     if not scores:
         say("no forecast could be scored")
@@ -108,13 +109,11 @@ def backtest(
         print("\n".join(summaries))
 
 
-def _fit_horizons(panel: "Panel", horizons_s: Sequence[float], *, is_alone: bool) -> list[float]:
-    """Horizons that stations of an interval can be asked for; others are refused in their turn, or named."""
-    short = [h for h in horizons_s if round(h / panel.step_s) < 1]
-    if is_alone or not short:
-        return list(horizons_s)
-    spans, names = ", ".join(spell_duration(round(h)) for h in short), _list_names(panel.stations)
-    say(f"{names}: no score at {spans}: that is shorter than the {_spell_step(panel)} between readings")
+def _fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
+    """Horizons that stations of an interval can be asked for; others are named."""
+    if short := [h for h in horizons_s if round(h / panel.step_s) < 1]:
+        spans, names = ", ".join(spell_duration(round(h)) for h in short), list_names(panel.stations)
+        say(f"{names}: no score at {spans}: that is shorter than the {_spell_step(panel)} between readings")
     return [h for h in horizons_s if h not in short]
 
 
@@ -141,10 +140,6 @@ def _tell_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequenc
 
 def _spell_step(panel: "Panel") -> str:
     return spell_duration(round(panel.step_s))
-
-
-def _list_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _name_covariates(recipe: "Recipe", record: "Record") -> "tuple[tuple[str, ...], Panel]":
@@ -191,7 +186,7 @@ def audit(
     findings = [one for record in records for one in audit_panel(record.panel, spans_s)]
     if len(records) > 1:
         for record in records:
-            say(f"{_list_names(record.panel.stations)}: every {_spell_step(record.panel)}")
+            say(f"{list_names(record.panel.stations)}: every {_spell_step(record.panel)}")
     if recipe.data.get("format", "long") == "long":
         findings = [*audit_rows(find_file(data or recipe.data["file"]), spans_s), *findings]
     for one in findings:
@@ -225,7 +220,7 @@ def leak_test(
     from forecasting.errors import LeakError
     from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 
-    recipe, record = open_record(data, config, quantity)
+    recipe, (record,) = open_records(data, config, quantity, apart=False)
     spans, panel = horizons_of(horizons, recipe), record.panel
     leaking = []
     if decomposition:
@@ -251,16 +246,10 @@ def leak_test(
         raise LeakError(f"leak: {', '.join(leaking)} changed when only the future was changed")
 
 
-def open_record(data: str | None, config: Path | None, quantity: str | None) -> "tuple[Recipe, Record]":
-    """The recipe (empty without one) and the record of the command line, on one grid."""
-    recipe, records = open_records(data, config, quantity, apart=False)
-    return recipe, records[0]
-
-
 def open_records(
     data: str | None, config: Path | None, quantity: str | None, *, apart: bool = True
 ) -> "tuple[Recipe, list[Record]]":
-    """The recipe and the record of the command line, a part for each interval of its stations."""
+    """The recipe (empty without one) and the record of the command line, a part for each interval of its stations."""
     from forecasting.data.sources import Recipe, read_recipe, read_records
     from forecasting.errors import RecipeError
 

@@ -20,6 +20,7 @@ from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.names import list_names
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
@@ -221,7 +222,7 @@ def _read_grids(
     Raises:
         ConfigError: two of them say something of one station at one instant: a name may say the day and not its time.
     """
-    from monitor.ingest.grids.sums import check_stamp, judge_sums, sort_rows
+    from monitor.ingest.grids.sums import check_stamp, judge_sums
 
     found: dict[Path, Opened] = {}
     claims: dict[tuple[str, str], Path] = {}
@@ -248,7 +249,7 @@ def _read_grids(
                     rain.setdefault(station, []).append((epoch_s(parse(at)), row["value"]))
     if rain:  # files of one layer each show together what none of them shows
         places = [place for place in said.places if place.station in rain]
-        check_stamp(f"{files[0].parent}", places, said.stamp, adds=judge_sums(sort_rows(rain)), is_doubtful=False)
+        check_stamp(f"{files[0].parent}", places, said.stamp, adds=judge_sums(rain.values()), is_doubtful=False)
     return found
 
 
@@ -398,13 +399,9 @@ def _doubts(results: Sequence[FileResult]) -> str:
     stations = sorted({name for r in results for name in r.unknown})
     series = sorted({name for r in results for name in r.undeclared if name.partition(".")[0] not in stations})
     parts = [f"flagged: {', '.join(f'{f} {n}' for f, n in sorted(flags.items()))}"] if flags else []
-    parts += [f"stations that the site file does not name: {_list(stations)}"] if stations else []
-    parts += [f"series that the site file does not name: {_list(series)}"] if series else []
+    parts += [f"stations that the site file does not name: {list_names(stations)}"] if stations else []
+    parts += [f"series that the site file does not name: {list_names(series)}"] if series else []
     return "".join(f"; {part}" for part in parts)
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from forecasting.hydrology import threshold_learning
-from forecasting.hydrology.rain_amounts import adds_up, most_mm, usual_interval_s
+from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
 from monitor.cli.session import Commands, say, show
 from monitor.criteria.rain_gauge import make_gauge
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
@@ -211,19 +211,19 @@ def _count_rain(fell: Selected, stamp: str | None) -> tuple[Selected, float, dic
         raise RefusedError(f"--stamp: expected interval_end or counter, got {stamp!r}")
     if len(fell.times_s) < 2:
         raise RefusedError(f"{fell.name}: one reading of rain is no series")
-    interval_s = usual_interval_s(fell.times_s)
+    interval_s, _ = find_interval(fell.times_s)
     if fell.unit == "index":
         return fell, interval_s, {}
     fills = find_fills(fell.values)
-    left_out = Counter(f"{value:g} {fell.unit}" for value in fell.values if value in fills or value < 0.0)
     rows = [(t, v) for t, v in zip(fell.times_s, fell.values, strict=True) if v not in fills and v >= 0.0]
     if stamp is None and adds_up(rows):
         raise RefusedError(
             f"{fell.name}: its values add up, as those of a counter: say --stamp counter, or --stamp interval_end "
             "where each is the sum of its own interval"
         )
-    too_much = Counter(f"{v:g} {fell.unit}" for _, v in rows if stamp != "counter" and v > most_mm(interval_s))
-    left_out += too_much
+    if stamp != "counter":
+        rows = [(t, v) for t, v in rows if v <= most_mm(interval_s)]
+    left_out = Counter(f"{v:g} {fell.unit}" for v in fell.values) - Counter(f"{v:g} {fell.unit}" for _, v in rows)
     spec = SeriesSpec(*fell.name.partition(".")[::2], "mm", interval_s, interval_s, stamp=stamp or "interval_end")
     gauge = make_gauge(rows, spec)
     if gauge is None:
@@ -236,7 +236,7 @@ def _count_rain(fell: Selected, stamp: str | None) -> tuple[Selected, float, dic
         )
     for value, count in left_out.items():
         say(f"{fell.name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out")
-    twice = len(rows) - too_much.total() - len(gauge.times_s)
+    twice = len(rows) - len(gauge.times_s)
     if stamp != "counter" and twice:
         say(f"{fell.name}: {twice} sums of intervals that have one already, left out")
     return replace(fell, times_s=gauge.times_s, values=gauge.amounts_mm), interval_s, dict(left_out)

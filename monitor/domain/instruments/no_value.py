@@ -5,7 +5,7 @@ list alone tells nothing: it is a fill only where it stands alone, outside all t
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from math import isfinite
 from typing import Any, Final
 
@@ -83,10 +83,6 @@ def is_full_scale(value: float) -> bool:
 def stands_alone(value: float, record: Sequence[float]) -> bool:
     """Whether a number lies outside a record by more than all that the record says; so it does of an empty one.
 
-    Args:
-        value: in any unit.
-        record: readings of the same series in the same unit, in any order.
-
     >>> stands_alone(7999.0, [20.0, 20.1]), stands_alone(999.9, [998.0, 1001.2]), stands_alone(999.0, [400.0, 600.0])
     (True, False, False)
     """
@@ -100,11 +96,7 @@ def stands_alone(value: float, record: Sequence[float]) -> bool:
 
 
 def is_run(value: float, before: Sequence[float]) -> bool:
-    """Whether readings run towards a number, so that it is the end of a motion: each of the last steps goes its way.
-
-    Args:
-        value: the number.
-        before: readings before it, oldest first.
+    """Whether readings, oldest first, run towards a number: each of the last steps goes its way.
 
     >>> is_run(6553.5, [10.0, 900.0, 2300.0, 4400.0]), is_run(7999.0, [20.0, 20.1, 20.2, 20.3])
     (True, False)
@@ -123,9 +115,9 @@ def judge(value: float, before: Sequence[float], after: Iterable[float] = (), *,
 
     Args:
         value: the number, one for which `is_fill_number` holds in the unit in which it came.
-        before: usable readings before it, oldest first, with those at the end of the scale.
-        after: readings after it that are known already; they are asked where few came before.
-        is_end: it is the end of a scale (`is_full_scale`).
+        before: usable readings before it, oldest first.
+        after: readings after it, which are asked where few came before.
+        is_end: it is the end of a scale.
 
     >>> judge(7999.0, [20.0, 20.1, 20.0]), judge(6553.5, [10.0, 900.0, 2300.0, 4400.0])
     ('fill', None)
@@ -133,9 +125,8 @@ def judge(value: float, before: Sequence[float], after: Iterable[float] = (), *,
     'at_stop'
     """
     free = [v for v in before if v != value]
-    last = next((k for k in range(len(before) - 1, -1, -1) if before[k] != value), -1)
-    plateau = len(before) - 1 - last
-    if is_end and plateau and is_run(value, before[: last + 1]) and (value > max(free) or value < min(free)):
+    run = list(dropwhile(value.__eq__, reversed(before)))[::-1]
+    if is_end and len(run) < len(before) and is_run(value, run) and (value > max(free) or value < min(free)):
         return AT_STOP
     record = free if len(free) >= FEW else [*free, *(v for v in after if v != value)]
     return FILL if stands_alone(value, record) and not is_run(value, free) else None

@@ -35,8 +35,8 @@ class Fix:
     baseline_m: Vector | None
     kind: str  # fixed, float, ppp, dgps, sbas, single
     satellites: int | None
-    covariance_mm2: Covariance | None = None
-    steps: Vector | None = None  # one step of the last digit of each number of the position, in its unit
+    covariance_mm2: Covariance | None
+    steps: Vector  # one step of the last digit of each number of the position, in its unit
 
 
 def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
@@ -67,10 +67,8 @@ def find_displacement(fix: Fix, origin: Origin) -> Vector:
     return east, north, up
 
 
-def find_steps_mm(fix: Fix, origin: Origin) -> Vector | None:
-    """What one step of the last digit is towards east, north and up, mm; None where the position was no text."""
-    if fix.steps is None:
-        return None
+def _find_steps_mm(fix: Fix, origin: Origin) -> Vector:
+    """What one step of the last digit is towards east, north and up, mm."""
     if fix.place is None:
         east, north, up = (1000.0 * step for step in fix.steps)
         return east, north, up
@@ -85,19 +83,16 @@ def find_steps_mm(fix: Fix, origin: Origin) -> Vector | None:
     return east, north, up
 
 
-def state_error(fix: Fix, steps_mm: Vector | None) -> tuple[Covariance | None, Vector | None]:
+def state_error(fix: Fix, origin: Origin) -> tuple[Covariance | None, Vector | None]:
     """The covariance of a position, and its steps where they are larger than the error that the receiver states.
 
     No variance is smaller than that of rounding to the last digit. Noise that is larger than a step makes rounding
     harmless: a mean of many epochs is as good as without.
     """
-    cov = fix.covariance_mm2
-    if steps_mm is None:
-        return cov, None
-    least = [error_of_step(step) ** 2 for step in steps_mm]
+    cov, steps_mm = fix.covariance_mm2, _find_steps_mm(fix, origin)
     if cov is None:
         return None, steps_mm if max(steps_mm) >= TELLING_MM else None
-    ee, nn, uu = (max(variance, floor) for variance, floor in zip(cov[:3], least, strict=True))
+    ee, nn, uu = (max(variance, error_of_step(step) ** 2) for variance, step in zip(cov[:3], steps_mm, strict=True))
     is_coarse = any(step * step > variance for step, variance in zip(steps_mm, cov[:3], strict=True))
     return (ee, nn, uu, *cov[3:]), steps_mm if is_coarse else None
 
@@ -107,7 +102,7 @@ def observe_fix(fix: Fix, received: Received) -> list[Observation]:
     site, station = received.site, received.place.station
     origin = find_origin(site, station, of_place=fix.place is not None)
     enu_mm = find_displacement(fix, origin)
-    cov, steps_mm = state_error(fix, find_steps_mm(fix, origin))
+    cov, steps_mm = state_error(fix, origin)
     facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": spell(origin.since), "frame": origin.frame,
              "fix": fix.kind, "satellites": fix.satellites,
              DIGIT: None if steps_mm is None else list(steps_mm)}  # fmt: skip

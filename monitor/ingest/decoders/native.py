@@ -164,20 +164,12 @@ def _read_solution(value: object) -> str | None:
 
 def _read_meta(meta: object) -> str:
     strict_json.check_depth(meta)
-    text = canonical_json({"meta": _drop_infinite(meta)})
+    # numbers that are none become null
+    text = canonical_json({"meta": json.loads(json.dumps(meta), parse_constant=lambda _: None)})
     if len(text) > _META_LIMIT:
         raise PayloadError("too_long", _META_LONG(n=Figure(_META_LIMIT, "d")))
     strict_json.check_text(text.replace("\\u0000", "\0"), "meta")
     return text
-
-
-def _drop_infinite(meta: Any) -> Any:
-    """The same with null for each number that is none."""
-    if isinstance(meta, dict):
-        return {name: _drop_infinite(item) for name, item in meta.items()}
-    if isinstance(meta, list):
-        return [_drop_infinite(item) for item in meta]
-    return None if isinstance(meta, float) and not math.isfinite(meta) else meta
 
 
 def _read_gnss(

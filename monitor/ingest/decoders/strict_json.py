@@ -9,14 +9,13 @@ from zoneinfo import ZoneInfo
 
 from forecasting.message import Figure, NameList, Template
 from monitor.domain.instants import from_epoch_s, parse, read_iso
-from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.instruments.no_value import LARGEST, is_no_value
 from monitor.domain.names import fold_name, tidy_name, tidy_text
 from monitor.errors import PayloadError
 
 PAYLOAD_LIMIT: Final = 1 << 20
 SAMPLE_LIMIT: Final = 10_000
 _DEPTH_LIMIT: Final = 16
-_LARGEST: Final = 1e300  # the database refuses beyond
 _OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # a clock of GPS without a fix begins at 1980-01-06
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -90,23 +89,22 @@ def read_array(payload: bytes) -> list[Any]:
 
 def read_json(payload: bytes) -> Any:
     """Read a payload as any JSON, with the NaN and infinities of other languages; raises PayloadError."""
-    text = read_payload(payload)
-    try:
-        return _DECODER.decode(text)
-    except PayloadError:
-        raise
-    except RecursionError:
-        raise PayloadError("too_deep", _TOO_DEEP()) from None
-    except ValueError as error:
-        problem = str(error)[:200]
-    try:  # C writes nan, -nan and inf
-        return _DECODER.decode(_NOT_A_NUMBER.sub(lambda m: m[0] if m[0].startswith('"') else "NaN", text))
-    except PayloadError:
-        raise
-    except RecursionError:
-        raise PayloadError("too_deep", _TOO_DEEP()) from None
-    except ValueError:
-        raise PayloadError("not_json", _NOT_JSON(problem=problem)) from None
+    text, problem = read_payload(payload), ""
+    for spell in (str, _spell_nan):
+        try:
+            return _DECODER.decode(spell(text))
+        except PayloadError:
+            raise
+        except RecursionError:
+            raise PayloadError("too_deep", _TOO_DEEP()) from None
+        except ValueError as error:
+            problem = problem or str(error)[:200]
+    raise PayloadError("not_json", _NOT_JSON(problem=problem))
+
+
+def _spell_nan(text: str) -> str:
+    """C writes nan, -nan and inf."""
+    return _NOT_A_NUMBER.sub(lambda m: m[0] if m[0].startswith('"') else "NaN", text)
 
 
 def read_payload(payload: bytes) -> str:
@@ -145,7 +143,7 @@ def read_number(value: object, name: str) -> float:
             raise PayloadError("not_finite", _HUGE(name=name)) from None
     else:
         raise PayloadError("not_number", NO_NUMBER(name=name, value=_show(value)))
-    if not math.isfinite(number) or abs(number) >= _LARGEST:
+    if not math.isfinite(number) or abs(number) >= LARGEST:
         raise PayloadError("not_finite", _NOT_FINITE(name=name, value=str(number)))
     return number
 

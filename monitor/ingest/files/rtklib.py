@@ -12,7 +12,7 @@ from typing import Final
 from monitor.domain.observation import DIGIT
 from monitor.domain.site import Origin
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.fixes import GOOD, NO_FIX, find_displacement, find_steps_mm, state_error
+from monitor.ingest.decoders.fixes import GOOD, NO_FIX, find_displacement, state_error
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.decoders.rtklib import read_head, read_solution
 from monitor.ingest.files.reader import Line, Said, find_by_name
@@ -112,7 +112,7 @@ def _read_line(line: str, station: str, origin: Origin, system: str, form: str) 
             raise PayloadError(NO_FIX, f"a {fix.kind} solution is good to metres: no displacement")
     except PayloadError as error:
         return Line((({"line": line.strip()[:500]}, error),))
-    cov, steps_mm = state_error(fix, find_steps_mm(fix, origin))
+    cov, steps_mm = state_error(fix, origin)
     rows = (
         {"time": fix.at, "station": station, "quantity": axis, "unit": "mm", "value": value}
         | ({} if cov is None else {"sigma": cov[k] ** 0.5})

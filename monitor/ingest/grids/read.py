@@ -13,7 +13,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.reader import DIRECTIONS, BadRow, Declared, Line, Piece, Said
 from monitor.ingest.grids.cf import choose_unit
 from monitor.ingest.grids.stack import Array, Stack, find_near, leave_fills
-from monitor.ingest.grids.sums import check_stamp, judge_sums, sort_rows
+from monitor.ingest.grids.sums import check_stamp, judge_sums
 from monitor.store.readings.points import Point, PointValue
 
 MOST_POINTS: Final = 2_000_000
@@ -72,9 +72,8 @@ def _check_sums(stack: Stack, cells: dict[str, Any], said: Said) -> None:
     for line in _walk_times(stack, cells, RAIN, ""):
         for row, _ in line.rows:
             rows[row["station"]].append((row["time"].timestamp(), row["value"]))
-    told = sort_rows(rows)
-    adds = judge_sums(told) if stack.adds_up is None else stack.adds_up
-    is_doubtful = stack.may_add_up and any(value > 0.0 for one in told for _, value in one)
+    adds = judge_sums(rows.values()) if stack.adds_up is None else stack.adds_up
+    is_doubtful = stack.may_add_up and any(value > 0.0 for one in rows.values() for _, value in one)
     places = [place for place in said.places if place.station in cells]
     check_stamp(stack.name, places, said.stamp, adds=adds, is_doubtful=is_doubtful)
 

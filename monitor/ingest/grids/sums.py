@@ -1,9 +1,10 @@
 """Whether the rain of a grid is the sum of each interval, or adds up from a beginning as that of a model run does."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up
+from monitor.domain.names import list_names
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
 
@@ -14,7 +15,6 @@ _RUNNING: Final = frozenset((
 ))  # fmt: skip
 _WORDS: Final = ("accum", "running sum", "since the start", "cumul")
 COUNTER: Final = "counter"
-STAMPS: Final = ("interval_end", COUNTER)
 
 
 def may_add_up(name: str, texts: Iterable[str]) -> bool:
@@ -27,13 +27,9 @@ def may_add_up(name: str, texts: Iterable[str]) -> bool:
     return name.lower() in _RUNNING or any(word in said for word in _WORDS)
 
 
-def judge_sums(values: Iterable[Sequence[tuple[float, float]]]) -> bool | None:
-    """Whether what a grid says at its stations adds up; None where nobody can tell.
-
-    Args:
-        values: of each station instants in seconds and amounts, in order of time.
-    """
-    found = [adds_up(rows) for rows in values]
+def judge_sums(stations: Iterable[Iterable[tuple[float, float]]]) -> bool | None:
+    """Whether what a grid says at its stations, (seconds, amount), adds up; None where nobody can tell."""
+    found = [adds_up(sorted(rows)) for rows in stations]
     yes, no = found.count(True), found.count(False)
     return None if not yes and not no else yes >= no
 
@@ -61,26 +57,17 @@ def check_stamp(
     if adds and sums:
         raise ConfigError(
             f"{name}: its rain adds up from a beginning: no value is the rain of its own interval. Declare "
-            f'stamp = "counter" for the rain of {_list(sums)} in the site file'
+            f'stamp = "counter" for the rain of {list_names(sums)} in the site file'
         )
     if adds is False and counters:
         raise ConfigError(
             f"{name}: each value is the rain of its own interval, and the site file says stamp = "
-            f'"counter" for {_list(counters)}: leave that out there'
+            f'"counter" for {list_names(counters)}: leave that out there'
         )
     # where no rain is declared nothing reads it before somebody says what it is
     if adds is None and is_doubtful and sums and declared[0].rain:
         raise ConfigError(
             f"{name}: such rain may add up from a beginning, and too few layers show it. Say --stamp interval_end "
             'where each value is the rain of its own interval; else declare stamp = "counter" for the rain of '
-            f"{_list(sums)} in the site file"
+            f"{list_names(sums)} in the site file"
         )
-
-
-def sort_rows(rows: Mapping[str, Iterable[tuple[float, float]]]) -> list[list[tuple[float, float]]]:
-    """What each station is told, in order of time."""
-    return [sorted(one) for one in rows.values()]
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -6,6 +6,7 @@ that what was read too early counts; it is not set later, because nothing reads 
 """
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -129,44 +130,31 @@ def load_typed(c: Connection, series_id: int, before: datetime, until: datetime,
     order = o.observed_at.desc(), o.revision.desc()
     earlier = c.execute(query.where(o.observed_at < before).order_by(*order).limit(REVISIONS * count)).all()
     later = c.execute(query.where(o.observed_at >= before, o.observed_at <= until).order_by(*order)).all()
-    speaks: dict[datetime, Any] = {}
-    for row in (*later, *earlier):  # of each epoch the newest revision comes first
-        held = speaks.get(row.observed_at)
-        if held is None or rank(row.solution) > rank(held.solution):
-            speaks[row.observed_at] = row
-    newest = [_read(row) for _, row in sorted(speaks.items())]
+    newest = [_read(row) for _, row in sorted(_find_speaking((*later, *earlier)).items())]
     return newest[max(0, len(newest) - count - sum(t.at >= before for t in newest)) :]
 
 
-class Beside(NamedTuple):
-    """One stored reading beside another."""
-
-    at: datetime
-    value: float
-    flags: tuple[str, ...]
-
-
-def load_beside(c: Connection, series_id: int, at: datetime, count: int, *, later: bool = False) -> list[Beside]:
-    """The stored readings of a series next to an instant, the nearest first: what each epoch says that speaks.
-
-    Args:
-        c: the connection.
-        series_id: of the series.
-        at: the instant; a reading of it is none of them.
-        count: how many at most.
-        later: those after it, in place of those before it.
-    """
+def load_beside(
+    c: Connection, series_id: int, at: datetime, count: int, *, later: bool = False
+) -> list[tuple[datetime, Any]]:
+    """The readings of a series next to an instant and not of it, before it or after it: of each epoch what speaks."""
     o = observation.c
-    query = select(o.observed_at, o.revision, o.value_raw, o.solution, o.flags).where(o.series_id == series_id)
-    chosen = query.where(o.observed_at > at if later else o.observed_at < at)
+    near = o.observed_at > at if later else o.observed_at < at
     order = (o.observed_at if later else o.observed_at.desc()), o.revision.desc()
+    rows = c.execute(
+        select(observation).where(o.series_id == series_id, near).order_by(*order).limit(REVISIONS * count)
+    )
+    return list(_find_speaking(rows).items())[:count]
+
+
+def _find_speaking(rows: Iterable[Any]) -> dict[datetime, Any]:
+    """The reading of each epoch that speaks, of rows with the newest revision of an epoch first."""
     speaks: dict[datetime, Any] = {}
-    for row in c.execute(chosen.order_by(*order).limit(REVISIONS * count)):
+    for row in rows:
         held = speaks.get(row.observed_at)
         if held is None or rank(row.solution) > rank(held.solution):
             speaks[row.observed_at] = row
-    rows = list(speaks.values())[:count]
-    return [Beside(r.observed_at, float(r.value_raw), tuple(f for f in r.flags.split(",") if f)) for r in rows]
+    return speaks
 
 
 def find_mistyped(c: Connection, series_id: int, now: datetime) -> Typed | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
-from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select, tuple_, update
@@ -372,14 +371,12 @@ def _lay_in_order(seen: Mapping[int, SequenceMark], last_seq: int | None) -> tup
     """Where a count is full, and messages in their order: those after a full count are counted on beyond it."""
     known = [*seen, *([] if last_seq is None else [last_seq])]
     full = next((f for f in _FULL if f - _NEAR <= max(known) < f), 0)
-    if not full or min(known) >= _NEAR:
-        return full, sorted(seen.items(), key=itemgetter(0))
-    went_on = last_seq is not None and last_seq < _NEAR  # before this batch; what was counted before comes late
-    unrolled = {
-        seq - full if went_on and seq >= full - _NEAR else seq + full if not went_on and seq < _NEAR else seq: mark
-        for seq, mark in seen.items()
-    }
-    return full, sorted(unrolled.items(), key=itemgetter(0))
+    if full and min(known) < _NEAR:
+        if last_seq is not None and last_seq < _NEAR:  # it went on before this batch: what was counted before is late
+            seen = {seq - full if seq >= full - _NEAR else seq: mark for seq, mark in seen.items()}
+        else:
+            seen = {seq + full if seq < _NEAR else seq: mark for seq, mark in seen.items()}
+    return full, sorted(seen.items())
 
 
 def _split(first: int, last: int, full: int) -> list[tuple[int, int]]:

@@ -190,7 +190,7 @@ def find_thresholds(
         if station not in criterion.stations or not is_same:
             continue
         for threshold in criterion.thresholds:
-            bound = threshold.over if threshold.over is not None else threshold.under
+            bound = threshold.bound
             if bound is None:
                 continue
             row = {

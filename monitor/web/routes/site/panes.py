@@ -22,7 +22,7 @@ from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
-from monitor.store.readings.extremes import Stretch, count_up_to, load_firsts, load_sound, load_stretches
+from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.web.context import AskedRange, Context, Range, context_of
 from monitor.web.parts.collect import NO_SITE
@@ -237,7 +237,8 @@ def _count_rain(
     are_many = count_up_to(c, [s.id], begin, edges[-1], COUNTED + 1) > COUNTED
     if are_many and spec.stamp != "counter":
         stretches = load_stretches(c, [(s.id, 1.0)], edges, now)
-        if spec.stamp == "event" or not any(_has_too_many(one, edges, spec.interval_s) for one in stretches):
+        most = (edges[1] - edges[0]).total_seconds() / spec.interval_s + 0.5
+        if spec.stamp == "event" or all(one.count <= most for one in stretches):
             return {one.number: one.total for one in stretches}
     if are_many:
         read = load_firsts(c, [s.id], [begin, *edges], now) if spec.stamp == "counter" else None
@@ -253,11 +254,6 @@ def _count_rain(
         if 0 <= number < len(ends) - 1:
             found[number] = found.get(number, 0.0) + amount
     return found
-
-
-def _has_too_many(stretch: Stretch, edges: Sequence[datetime], interval_s: float) -> bool:
-    span_s = (edges[stretch.number + 1] - edges[stretch.number]).total_seconds()
-    return stretch.count * interval_s > span_s + 0.5 * interval_s
 
 
 def _load_foot(

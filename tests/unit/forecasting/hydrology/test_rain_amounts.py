@@ -10,9 +10,9 @@ from forecasting.hydrology.rain_amounts import (
     adds_up,
     count_up,
     drop_totals,
+    find_interval,
     find_overlaps,
     pick_sums,
-    usual_interval_s,
 )
 
 STEP = 600.0
@@ -199,7 +199,7 @@ def test_a_running_sum_is_told_from_sums_of_intervals(every_s, seed):
 
 def test_the_interval_of_sums_that_nobody_states():
     doubled = sorted([*[k * 600.0 for k in range(20)], *[k * 600.0 + 48.0 for k in range(20)]])
-    assert usual_interval_s(doubled) == 600.0
-    assert usual_interval_s([k * 600.0 for k in range(20) if k % 7]) == 600.0
+    assert find_interval(doubled) == (600.0, True)
+    assert find_interval([k * 600.0 for k in range(20) if k % 7])[0] == 600.0
     with pytest.raises(ValueError, match="one reading"):
-        usual_interval_s([0.0])
+        find_interval([0.0])
