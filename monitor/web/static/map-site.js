@@ -112,7 +112,7 @@
   }
 
   // a server that draws for others says so; what is asked anew meanwhile goes first
-  async function keepPoints(tries = 3) {
+  async function keepPoints(tries = 30) {
     try { await loadPoints(); } catch {
       const turn = pointsAsked;
       if (tries > 1) setTimeout(() => { if (turn === pointsAsked) keepPoints(tries - 1); }, 2000);
