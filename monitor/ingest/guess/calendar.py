@@ -35,7 +35,7 @@ _COUNTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "since 2000": {"since": datetime(2000, 1, 1, tzinfo=UTC), "clock": ""},
     "since J2000": {"since": J2000, "clock": ""}, "GPS time": {"since": GPS_BEGIN, "clock": GPS},
 }  # fmt: skip
-_RIGHT: Final = Template("guess.ask.times.right", "are the times right? {doubt}")
+_RIGHT: Final = Template("guess.ask.times.right", "{doubt}: are the times right?")
 _NO_DAYS: Final = Template(
     "guess.ask.times.days", "some dates are days that the common calendar does not have: in what do they count?"
 )
