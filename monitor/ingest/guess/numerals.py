@@ -112,23 +112,15 @@ def find_missing(look: Look, numbers: Sequence[str], decimal: str, thousands: st
     """Words and far-off numbers that stand for "no measurement", as they are written, with their count."""
     words: Counter[str] = Counter()
     for name in numbers:
-        values: list[float] = []
-        spelled: Counter[str] = Counter()
         texts = Counter(c for c in look.columns[name] if isinstance(c, str) and c and not is_number(c))
         for text, count in texts.items():
             again = count >= 2 and not _has_digit(text)
             if is_no_value(text) or _BELOW.fullmatch(text) or again:
                 words[text] += count
-        for cell in look.columns[name]:
-            number = None if isinstance(cell, str) and not is_number(cell) else read_number(cell, decimal, thousands)
-            if number is None:
-                continue
-            if is_fill_number(number):
-                spelled[str(cell)] += 1
-            else:
-                values.append(number)
-        if values:
-            words |= _find_far(spelled, values, decimal, thousands)
+        cells = (cell for cell in look.columns[name] if not isinstance(cell, str) or is_number(cell))
+        spelled = [(str(c), n) for c in cells if (n := read_number(c, decimal, thousands)) is not None]
+        fills = find_fills([number for _, number in spelled])
+        words |= Counter(cell for cell, number in spelled if number in fills)
     return dict(words)
 
 
@@ -141,12 +133,6 @@ def find_fills(values: Sequence[float]) -> dict[float, int]:
     counted = Counter(value for value in values if is_fill_number(value))
     rest = [value for value in values if value not in counted]
     return {number: n for number, n in counted.items() if rest and stands_alone(number, rest)}
-
-
-def _find_far(spelled: Counter[str], values: list[float], decimal: str, thousands: str) -> Counter[str]:
-    """Of numbers that customs call "no measurement", those that lie far outside of what was measured."""
-    far = {cell for cell in spelled if stands_alone(read_number(cell, decimal, thousands) or 0.0, values)}
-    return Counter({cell: count for cell, count in spelled.items() if cell in far})
 
 
 def _has_digit(text: str) -> bool:
