@@ -15,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
+from monitor.domain.ground import wrap_longitude
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.native import SOLUTIONS
 from monitor.ingest.decoders.strict_json import read_sigma
@@ -101,7 +102,7 @@ def _turn(latitude: float, longitude: float, height_m: float) -> tuple[float, fl
     """Longitudes of some networks go westward around the earth."""
     if not (abs(latitude) <= 90.0 and abs(longitude) <= 360.0 and abs(height_m) < 1e5):
         return None
-    return latitude, (longitude + 180.0) % 360.0 - 180.0, height_m
+    return latitude, wrap_longitude(longitude), height_m
 
 
 _Found = Position | tuple[str, PayloadError]
