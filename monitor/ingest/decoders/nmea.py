@@ -1,9 +1,10 @@
 """NMEA 0183 of a receiver: GGA for position, quality and satellites, RMC or ZDA for the date, GST for the error.
 
 GGA has a time of day and no date; without RMC or ZDA in the same message it is refused, unless the site file says
-`date = "reception"`. Times of NMEA are UTC.
+`date = "reception"`. Times of NMEA are UTC, unless the site file gives the decoder a `zone`: some receivers send local time.
 """
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
@@ -52,13 +53,17 @@ def open_nmea(binding: Binding) -> Decoder:
                     errors[sentence.timestamp] = sentence
             except PayloadError as error:
                 bad[k] = error.bare()
-        near = next(iter(days.values()), message.came_at if of_reception else None)
+        clock = message.came_at.astimezone(received.zone or UTC).replace(tzinfo=UTC)  # as the receiver shows it
+        near = next(iter(days.values()), clock if of_reception else None)
         for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
             near = days.get(k, near)
             if kind != "GGA":
                 continue
             try:
-                found += observe_fix(_read_fix(_parse(line), near, errors), received)
+                fix = _read_fix(_parse(line), near, errors)
+                if received.zone is not None:
+                    fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
+                found += observe_fix(fix, received)
             except PayloadError as error:
                 bad[k] = error.bare()
         kept = "\n".join(line for k, line in enumerate(lines) if k in bad or k in days)

@@ -1,13 +1,16 @@
 """Solutions of RTKLIB (rtkrcv, rtknavi, rnx2rtkp) as they stream: lines of places on earth, or of baselines.
 
 The line that names the columns says the time system and the form; a stream without it must be told both. GPS time is
-not UTC: it is 18 s ahead since 2017. The time of Japan (JST) is 9 h ahead. Source: RTKLIB manual 2.4.2, appendix B.1.
+not UTC: it is 18 s ahead since 2017. The time of Japan (JST) is 9 h ahead. A stream without it may count in the `zone`
+of the decoder. Source: RTKLIB manual 2.4.2, appendix B.1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault
@@ -18,6 +21,7 @@ from monitor.ingest.positions import Vector, gps_to_utc
 from monitor.ingest.quality import read_digit
 
 _SYSTEMS: Final = ("gpst", "utc")
+_LOCAL: Final = "local"
 _OF_HEADERS: Final = (*_SYSTEMS, "jst")
 _JST: Final = timedelta(hours=9)  # ahead of UTC
 _FORMS: Final = {"llh": "latitude(deg)", "enu": "e-baseline(m)"}
@@ -37,9 +41,17 @@ def open_rtklib(binding: Binding) -> Decoder:
     def decode(received: Received) -> Decoded:
         lines = split_lines(received.message.payload)
         head = [line for line in lines if line.startswith("%")]
-        system, form = read_head(head, told.get("time"), told.get("positions"))
+        told_system = told.get("time") or (_LOCAL if received.zone else None)
+        system, form = read_head(head, told_system, told.get("positions"))
         solutions = [line for line in lines if not line.startswith("%")]
-        found, bad = gather(solutions, lambda line: observe_fix(read_solution(line, system, form), received))
+
+        def observe(line: str) -> Iterator[Observation]:
+            fix = read_solution(line, system, form)
+            if system == _LOCAL:
+                fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
+            yield from observe_fix(fix, received)
+
+        found, bad = gather(solutions, observe)
         if not bad and not found:
             raise PayloadError("empty", "no line of a solution")
         kept = "\n".join([*head, *(line for line, _ in bad)])
@@ -67,7 +79,7 @@ def read_head(head: Sequence[str], system: str | None, form: str | None) -> tupl
             raise PayloadError("bad_payload", "set out-solformat = llh or enu, and out-degform = deg")
         form = next(name for name, column in _FORMS.items() if column in columns)
         system = columns.lstrip("% ").split()[0].lower()
-    if system not in _OF_HEADERS:
+    if system not in (*_OF_HEADERS, _LOCAL):
         raise PayloadError("no_zone", "GPS time or UTC? send the header of the solution, or say time = gpst or utc")
     if form is None:
         raise PayloadError("bad_payload", "send the header of the solution, or say positions = llh or enu")

@@ -22,7 +22,7 @@ from monitor.ingest.files.tables import Row
 from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
-from monitor.ingest.text.clocks import COUNTS, doubt_century, doubt_count, doubt_span
+from monitor.ingest.text.clocks import CENTURY_MOST, COUNTS, doubt_century, doubt_count, doubt_span
 from monitor.store.readings.flags import UNDECLARED
 from monitor.store.readings.messages import Rejected
 from monitor.store.readings.observations import AddResult
@@ -186,8 +186,8 @@ def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime
         return []
     span = looked.from_at, looked.to_at
     found = [doubt_span(*span, now)]
-    if mapping is not None:
-        found.append(doubt_century(mapping.time.format, looked.to_at, now))
+    if mapping is not None and now - looked.to_at >= CENTURY_MOST:
+        found.append(doubt_century(mapping.time.format, looked.to_at))
     if mapping is not None and mapping.time.format in COUNTS:
         found.append(doubt_count(mapping.time.column, mapping.time.since, *span, now))
     return [one for one in found if one is not None]

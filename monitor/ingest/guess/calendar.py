@@ -50,7 +50,7 @@ def settle_instants(look: Look, times: Times, talk: Interview, now: datetime) ->
     placed = _place(times)
     late = _FARTHEST if times.rule.zone is None and not times.has_zone else timedelta(0)
     if doubt_span(placed[0], placed[-1] - late, now) is None:
-        if (doubt := doubt_century(times.rule.format, placed[-1], now)) is not None:
+        if (doubt := doubt_century(times.rule.format, placed[-1])) is not None:
             talk.ask(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,))
         return times
     fitting = dict(_list_fitting(look, times, now))

@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 from forecasting.message import Message, Template, Timestamp
 from monitor.domain.instants import EPOCH, FUTURE_TOLERANCE
 
+CENTURY_MOST: Final = timedelta(days=3652)  # before now: a mapping whose years have two digits is believed so far
 FIRST_AT: Final = datetime(1950, 1, 1, tzinfo=UTC)  # before it hardly any slope was read as numbers
-# an older record with years of two digits may count in another era: 69 is 2569, 04 is 1404, 08 is the year 8 of Reiwa
-CENTURY_MOST: Final = timedelta(days=3652)
 GPS, BUDDHIST, PERSIAN = "gps", "buddhist", "persian"
 ERAS: Final = (BUDDHIST, PERSIAN)
 GPS_BEGIN: Final = datetime(1980, 1, 6, tzinfo=UTC)
@@ -228,7 +227,7 @@ def _place(year: str, month: str | None, day: str | None, *rest: str | None) -> 
 _LATE: Final = Template("times.late", "its times end at {at}, which lies ahead of now")
 _CENTURY: Final = Template(
     "times.century",
-    "its years have two digits, and it would have ended on {at}; write them in full where that is wrong",
+    "its years have two digits and may count in any century or era; read as ours it ends on {at}",
 )
 _COUNT: Final = Template("times.count", "the header '{name}' counts from {at}, and {taken} was taken")
 _EARLY: Final = Template("times.early", "its times begin at {at}, before 1950")
@@ -243,11 +242,9 @@ def doubt_span(first: datetime, last: datetime, now: datetime) -> Message | None
     return None
 
 
-def doubt_century(form: str, last: datetime, now: datetime) -> Message | None:
-    """Whether years of two digits leave the century open: the record would have ended long ago."""
-    if "%y" not in form or now - last < CENTURY_MOST:
-        return None
-    return _CENTURY(at=Timestamp.of(last, "day"))
+def doubt_century(form: str, last: datetime) -> Message | None:
+    """That years of two digits leave century and era open: 69 is 2569, 04 is 1404, 08 the year 8 of Reiwa."""
+    return _CENTURY(at=Timestamp.of(last, "day")) if "%y" in form else None
 
 
 def doubt_count(text: str, since: datetime | None, first: datetime, last: datetime, now: datetime) -> Message | None:

@@ -60,6 +60,7 @@ def _nmea(token, sigma, time):
 def _rtklib(token, sigma, time):
     head = "%  UTC  latitude(deg) longitude(deg) height(m) Q ns sdn(m) sde(m) sdu(m) sdne(m) sdeu(m) sdun(m) age ratio"
     line = f"46.200000000 8.900000000 1000.0000 1 8 {sigma.strip(chr(34)) or 'x'} 0.001 0.002 0 0 0 0.00 24.3"
+    head = head if time.endswith("Z") else ""  # it would say which time it is
     return f"{head}\n{time[:10].replace('-', '/')} {time[11:19]}.000 {line}\n".encode()
 
 
@@ -94,7 +95,7 @@ OF_BYTES = {
 }  # fmt: skip
 NO_SIGMA = {SIGMA: "it sends no error"}
 COUNTS = {TIMES: "it counts milliseconds or seconds since 1970", ZONE: "it counts since 1970, in UTC"}
-ITS_OWN_CLOCK = {TIMES: "its form has a clock of its own", ZONE: "its form says which time it is"}
+ITS_OWN_CLOCK = {TIMES: "its form has a clock of its own"}
 SPOKEN = {
     VALUE: "people say it", SIGMA: "people state no error", FILLED: "it is no reading",
 }  # fmt: skip
@@ -162,7 +163,7 @@ WALKED = {
         'series = {tilt = "tilt_x_mrad"}', "plain/G1/tilt",
     ),
     "nmea": Told(_nmea, NORTH, "", POSITION | ITS_OWN_CLOCK, "", "nmea/G1"),
-    "rtklib": Told(_rtklib, NORTH, "", POSITION | ITS_OWN_CLOCK, "", "rtklib/G1"),
+    "rtklib": Told(_rtklib, NORTH, "", POSITION | ITS_OWN_CLOCK, 'positions = "llh"', "rtklib/G1"),
     "milesight": Told(_uplink("01756403CF0100F6FF000000"), frozenset({"G1.tilt_x", "G1.tilt_y"}), "", OF_BYTES),
     "decentlab-ctd10": Told(_uplink("0207d900039088808100640000" + "0c60"), G1, "", OF_BYTES),
     "decentlab-lid": Told(
