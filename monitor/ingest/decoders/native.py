@@ -1,7 +1,7 @@
 """The JSON of the house: one sample or many, values by unit suffix or with a unit, a GNSS position with covariance.
 
-A sample is taken whole or not at all; the bad samples of a message go to the quarantine in a payload of their own that
-can be read again, the good ones are stored. A value of null, NaN, an infinity or "nan" says "no measurement" and is
+Each value stands for itself: a bad one takes no other along. The samples with bad values go to the quarantine in a payload
+of their own that can be read again, whole: what was stored of them is known then, and counts once. A value of null, NaN, an infinity or "nan" says "no measurement" and is
 nothing to store; a standard deviation that is none counts as none stated.
 """
 
@@ -105,41 +105,48 @@ def _join_faults(
 
 
 def _read_sample(sample: Any, body: Mapping[str, Any], received: Received) -> Iterator[Observation]:
-    """The values of a sample; raises PayloadError, of a sigma that belongs to none of them after they were read."""
+    """The values of a sample; raises the first PayloadError after the others were read."""
     if not isinstance(sample, dict):
         raise PayloadError("not_object", _SAMPLE(type=type(sample).__name__))
     at = received.read_time(sample.get("time"), sample.get("time_unit", body.get("time_unit")))
     solution = _read_solution(sample.get("solution", body.get("solution")))
-    sigmas = sample.get("sigma")
-    sigmas = sigmas if isinstance(sigmas, dict) else {}
+    stated = sample.get("sigma")
+    sigmas: dict[str, Any] = stated if isinstance(stated, dict) else {}
     meta = sample.get("meta", body.get("meta"))
     extra = _read_meta(meta) if meta is not None else None
-    found: list[Observation] = []
-    for name, value in _values(sample):
+    station = received.place.station
+
+    def read(item: tuple[str, Any]) -> Iterator[Observation]:
+        name, value = item
         if is_no_value(value):
-            continue
+            return
         unit, sigma = None, None
         if isinstance(value, dict):
             strict_json.check_keys(value, _VALUE)
             unit = strict_json.read_text(value.get("unit"), f"{name}.unit", 32) if "unit" in value else None
             if unit is None:
                 raise PayloadError("no_unit", _UNITLESS(name=name))
-            sigma, value = value.get("sigma"), value.get("value")  # noqa: PLW2901
+            sigma, value = value.get("sigma"), value.get("value")
             if is_no_value(value):
-                continue
+                return
         sigma = strict_json.read_sigma(sigmas.get(name, sigma))
-        field = received.field(received.place.station, name, unit)
+        field = received.field(station, name, unit)
         number = strict_json.read_number(value, name)
-        found.append(received.observe(received.place.station, field, number, at, sigma, solution, extra))
+        yield received.observe(station, field, number, at, sigma, solution, extra)
+
+    found, bad = gather(_values(sample), read)
     gnss = sample.get("gnss")
     names = [o.quantity for o in found] + ([] if gnss is None else list(AXES))
     if len(set(names)) != len(names):
         raise PayloadError("double_value", _DOUBLE())
     if gnss is not None:
-        found += _read_gnss(gnss, solution, at, extra, received)
+        position, of_position = gather([gnss], lambda one: _read_gnss(one, solution, at, extra, received))
+        found, bad = [*found, *position], [*bad, *of_position]
+    yield from found
+    if bad:
+        raise bad[0][1]
     if not found:
         raise PayloadError("empty", _EMPTY())
-    yield from found
     if stray := sorted(set(sigmas) - {name for name, _ in _values(sample)}):
         raise PayloadError("bad_sigma", _STRAY_SIGMA(names=", ".join(stray)[:100]))
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
+from monitor.ingest.decoders.native import AXES
 from monitor.ingest.message import Message, locate, matches
 from monitor.ingest.pipeline import Pipeline
 
@@ -106,8 +107,8 @@ def test_gnss_becomes_three_components_with_sigma_and_covariance_beside(pipeline
 
 def test_the_first_epoch0_holds_and_a_change_is_refused_with_what_to_do(pipeline):
     assert refusal(read(pipeline, gnss(epoch0=...))) == "no_epoch0"
-    assert refusal(read(pipeline, {**gnss(epoch0="2020-01-01T00:00:00Z"), "rain_kpa": 1})) == "unit_mismatch"
-    values(read(pipeline, gnss()))  # the refused sample above has set nothing
+    assert refusal(read(pipeline, gnss(epoch0="2020-01-01T00:00:00Z", fix=7))) == "not_text"
+    values(read(pipeline, gnss()))  # the refused position above has set nothing
     assert refusal(read(pipeline, gnss(frame="IGS20"))) == "other_frame"
     other = read(pipeline, gnss(epoch0="2026-01-01T00:00:00Z"))
     assert refusal(other) == "other_epoch0"
@@ -184,12 +185,15 @@ def test_bad_samples_wait_in_a_payload_of_their_own_that_can_be_read_again(pipel
     good, bad = {"time": TIME, "tilt_mrad": 1}, {"time": TIME, "tilt_mrad": "x", "displacement_mm": 5}
     body = {"source": "l", "boot_id": 1, "seq": 9, "samples": [good, bad, {**good, "time": "2026-03-01T05:00:00Z"}]}
     decoded = read(pipeline, body)
-    assert [o.value for o in decoded.observations] == [1.0, 1.0]  # a sample is taken whole or not at all
+    assert [o.value for o in decoded.observations] == [1.0, 5.0, 1.0], "a bad value takes no other along"
     (fault,) = decoded.faults
     assert json.loads(fault.payload) == {**body, "samples": [bad]}
     assert "1 of 3 samples" in fault.reason
     assert decoded.mark.seq == 9
-    assert refusal(read(pipeline, fault.payload)) == "not_number"
+    again = read(pipeline, fault.payload)
+    assert ([o.value for o in again.observations], again.faults[0].code) == ([5.0], "not_number")
+    beside = read(pipeline, {**gnss(), "tilt_mrad": "ERR", "rain_kpa": 1})
+    assert ({o.quantity for o in beside.observations}, len(beside.faults)) == (set(AXES), 1), "nor the position"
 
 
 @pytest.mark.parametrize(
