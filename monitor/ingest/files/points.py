@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from forecasting.message import Figure, Template
+from monitor.domain.instruments.no_value import is_fill_number, stands_alone
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, RefusedError, StoreBusyError
 from monitor.ingest.decoders.rows import tell_first
@@ -125,9 +126,23 @@ def _gather(
         if piece.point is not None:
             _take(chunk, piece.point, piece.values, declared, result, now)
         if chunk.size >= CHUNK:
+            _leave_fills(chunk, result)
             yield chunk
             chunk = _Chunk()
+    _leave_fills(chunk, result)
     yield chunk
+
+
+def _leave_fills(chunk: _Chunk, result: FileResult) -> None:
+    """Numbers that stand for "no value", alone outside all others of the chunk, are no measurement."""
+    filling = [key for key, value in chunk.values.items() if is_fill_number(value.value)]
+    if not filling:
+        return
+    record = [value.value for value in chunk.values.values() if not is_fill_number(value.value)]
+    for key in filling:
+        if stands_alone(chunk.values[key].value, record):
+            del chunk.values[key]
+            result.missing += 1
 
 
 def _take(
