@@ -1,5 +1,20 @@
 """What files call their bands, and the one name by which models ask for them."""
 
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+NUMBER: Final = re.compile(r"(?:SR_)?B\d{1,2}A?", re.IGNORECASE)  # a name by number alone
+ONLY_NUMBERS: Final = (
+    "its bands have numbers alone, which mean something else on each satellite; give each its eo:common_name, or name "
+    "[bands] in a scene.toml"
+)
+_ANOTHER: Final = re.compile(  # satellites whose numbers mean other colours than those of Sentinel-2
+    r"(?<![a-z])(?:l[coetm]0[1-9]_|landsat|aster(?![a-z])|modis|mod09|myd09|viirs|gf-?\d|gaofen|cbers|resourcesat)",
+    re.IGNORECASE,
+)
+_OF_LANDSAT_7: Final = {"blue": "B1", "green": "B2", "red": "B3", "nir": "B4"}  # and of 4 and 5
+
 # Sentinel-2 names lead. PlanetScope's eight bands lie close to them in wavelength, apart from green_i and yellow.
 BAND_NAMES = {
     "coastal": "B1", "coastal_blue": "B1", "coastal_aerosol": "B1",
@@ -22,3 +37,28 @@ def name_band(name: str) -> str:
     ('B4', 'B1', 'B8A', 'slope')
     """
     return BAND_NAMES.get(name.strip().lower(), name)
+
+
+def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], said: Mapping[str, str], file: str) -> bool:
+    """Whether numbers by which a file calls its bands are not those of Sentinel-2.
+
+    Args:
+        names: what the file calls its bands.
+        colours: which colour each is shown as, by the names of `BAND_NAMES`; others say nothing.
+        said: tags of the file.
+        file: its name.
+
+    >>> is_numbered_otherwise(["B4", "B3"], ["red", "green"], {}, "a.tif")
+    False
+    >>> is_numbered_otherwise(["B3", "B2"], ["red", "green"], {}, "a.tif")
+    True
+    >>> is_numbered_otherwise(["B4"], [""], {"SPACECRAFT_ID": "LANDSAT_7"}, "a.tif")
+    True
+    >>> is_numbered_otherwise(["nir"], [""], {}, "LE07_L2SP_195028.tif")
+    False
+    """
+    numbered = [(name.upper(), colour) for name, colour in zip(names, colours, strict=True) if NUMBER.fullmatch(name)]
+    shown = [(name, colour) for name, colour in numbered if colour in _OF_LANDSAT_7]
+    # three bands of bytes are shown as red, green and blue whatever they are: the colours count where all are Landsat's
+    by_colour = bool(shown) and all(name.endswith(_OF_LANDSAT_7[colour]) for name, colour in shown)
+    return bool(numbered) and (by_colour or any(_ANOTHER.search(text) for text in (file, *said.values())))

@@ -21,7 +21,7 @@ from detection.imagery.errors import (
 from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
 from detection.imagery.raster.rational import keep_heights
 from detection.imagery.raster.untrusted import is_vrt, list_files
-from detection.imagery.scene.band_names import BAND_NAMES, name_band
+from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
 from detection.imagery.scene.offsets import COUNT, SCALES, Calibration, read_calibration
 from detection.imagery.scene.products.product import READERS, describe_product, is_product
 
@@ -365,8 +365,11 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
 
     facts = inspect(path)
     bands: dict[str, Band] = {}
-    for index, (description, colour) in enumerate(zip(facts.descriptions, facts.colours, strict=True), start=1):
-        name = name_band((description or "").strip()) or BAND_NAMES.get(colour, "")
+    described = [(description or "").strip() for description in facts.descriptions]
+    if is_numbered_otherwise(described, facts.colours, facts.tags, path.name):
+        raise ManifestError(f"{path}: {ONLY_NUMBERS}")
+    for index, (description, colour) in enumerate(zip(described, facts.colours, strict=True), start=1):
+        name = name_band(description) or BAND_NAMES.get(colour, "")
         if name:
             bands.setdefault(name, Band(path, index))
     taken_at = _tagged(facts.tags) or acquired_at or _date_in(path.name)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from detection.imagery.errors import ManifestError
-from detection.imagery.scene.band_names import BAND_NAMES, name_band
+from detection.imagery.scene.band_names import BAND_NAMES, NUMBER, ONLY_NUMBERS, name_band
 from detection.imagery.scene.offsets import BASELINE, COUNT, SENTINEL_OFFSET
 from detection.imagery.scene.products.texts import read_instant, read_json, read_number
 
@@ -22,7 +22,6 @@ APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied
 BASELINES: Final = ("s2:processing_baseline", "sentinel:processing_baseline")
 KNOWN: Final = frozenset(BAND_NAMES.values())
 ITEM: Final = "item.json"
-NUMBER: Final = re.compile(r"(?:SR_)?B\d{1,2}A?", re.IGNORECASE)
 PRODUCT_ID: Final = re.compile(r"S2[A-D]?_")
 Scale = tuple[float, float] | None
 """Factor and shift that turn values into reflectance; None where nobody says them."""
@@ -73,10 +72,7 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
                 scales.add(scale)
                 nodata.add(empty)
     if not bands and not by_number and any(NUMBER.fullmatch(str(key)) for key in assets):
-        raise ManifestError(
-            f"{path}: its bands have numbers alone, which mean something else on each satellite; give each its "
-            f"eo:common_name, or name [bands] in a scene.toml"
-        )
+        raise ManifestError(f"{path}: {ONLY_NUMBERS}")
     if not bands:
         raise ManifestError(
             f"{path}: no band with a known name among the assets that lie beside it"
