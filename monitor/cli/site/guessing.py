@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -16,7 +17,7 @@ from monitor.cli.session import options, print_json, read_service, say
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
 from monitor.domain.instants import spell, spell_duration
-from monitor.domain.quantities import QUANTITIES
+from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.reader import Content, Said
@@ -27,9 +28,10 @@ from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import ZONE, Guess, Sensor, guess
 from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.look import SHEET, look_at
-from monitor.ingest.guess.questions import Question
+from monitor.ingest.guess.questions import Interview, Question
 from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.record import Record
+from monitor.ingest.guess.sharing import ask_files
 from monitor.ingest.guess.spell import spell_mapping
 from monitor.ingest.guess.values import list_values
 from monitor.ingest.sources.plan import place_said
@@ -69,12 +71,12 @@ def guess_file(
     site = None if site_id is None else known.get(site_id)
     asks = sys.stdin.isatty() and not options().as_json
     each = _understand_all(path, site, answers, is_new=site is None and not dry_run)
+    found = _merge(each, answers)
     if dry_run:
         say(f"{len(each)} {'file' if len(each) == 1 else 'files'} understood, nothing written (dry run)")
         if options().as_json:
             print_json({"files": [{"file": str(p), "facts": dict(f.facts)} for p, f in each]})
         return
-    found = _merge(each)
     here = out or Path()
     written: list[Path] = []
     readings: list[tuple[Path, str]] = []
@@ -171,7 +173,7 @@ def _understand_all(
     return each
 
 
-def _merge(each: Sequence[tuple[Path, Guess]]) -> Guess:
+def _merge(each: Sequence[tuple[Path, Guess]], answers: dict[str, str]) -> Guess:
     """What the files of a folder say together, with the series that stand in several of them once."""
     if len(each) == 1:
         return each[0][1]
@@ -181,15 +183,35 @@ def _merge(each: Sequence[tuple[Path, Guess]]) -> Guess:
         for sensor in found.sensors:
             series.setdefault((sensor.station, sensor.quantity), sensor)
             where.setdefault((sensor.station, sensor.quantity), []).append(path.name)
-    for (station, quantity), names in where.items():
-        if len(names) > 1:
-            say(f"{station}.{quantity} stands in {', '.join(names)}: they are read as one record")
+    shared = {key: names for key, names in where.items() if len(names) > 1}
+    if shared:
+        _ask_until_known(lambda: replace(each[0][1], facts=(), questions=_compare(each, shared, answers)), answers)
+    for (station, quantity), names in shared.items():
+        say(f"{station}.{quantity} stands in {', '.join(names)}: they are read as one record")
     known = Said(
         places=tuple({p.station: p for _, found in each for p in found.known.places}.values()),
         origins=tuple({name: o for _, found in each for name, o in found.known.origins}.items()),
     )
     facts = tuple((path.name, text) for path, found in each for name, text in found.facts if name == "file")
     return replace(each[0][1], facts=facts, sensors=tuple(series.values()), known=known)
+
+
+def _compare(
+    each: Sequence[tuple[Path, Guess]], shared: Mapping[tuple[str, str], Sequence[str]], answers: Mapping[str, str]
+) -> tuple[Question, ...]:
+    """The questions about series whose files claim the same instants with other values."""
+    values: dict[tuple[str, str], dict[str, list[tuple[datetime, float]]]] = {key: {} for key in shared}
+    for path, found in each:
+        for one in list_values(path, found.form, found.said):
+            if one.at is None or one.error or (one.station, one.quantity) not in shared:
+                continue
+            with suppress(ValueError, TypeError):  # no number
+                number = convert(float(one.value), one.unit, QUANTITIES[one.quantity].unit)
+                values[one.station, one.quantity].setdefault(path.name, []).append((one.at, number))
+    talk = Interview(answers)
+    for (station, quantity), files in values.items():
+        ask_files(f"{station}.{quantity}", [*files.items()], talk)
+    return tuple(talk.questions)
 
 
 def _follow(path: Path, found: Guess) -> tuple[Sensor, ...]:

@@ -1,8 +1,9 @@
 """The JSON of the house: one sample or many, values by unit suffix or with a unit, a GNSS position with covariance.
 
-Each value stands for itself: a bad one takes no other along. The samples with bad values go to the quarantine in a payload
-of their own that can be read again, whole: what was stored of them is known then, and counts once. A value of null, NaN, an infinity or "nan" says "no measurement" and is
-nothing to store; a standard deviation that is none counts as none stated.
+Each value stands for itself: a bad one takes no other along. The samples with bad values go to the quarantine in a
+payload of their own that can be read again, whole: what was stored of them is known then, and counts once. A value of
+null, NaN, an infinity or "nan" says "no measurement" and is nothing to store; a standard deviation that is none counts
+as none stated.
 """
 
 import json

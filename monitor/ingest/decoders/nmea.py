@@ -1,7 +1,8 @@
 """NMEA 0183 of a receiver: GGA for position, quality and satellites, RMC or ZDA for the date, GST for the error.
 
 GGA has a time of day and no date; without RMC or ZDA in the same message it is refused, unless the site file says
-`date = "reception"`. Times of NMEA are UTC, unless the site file gives the decoder a `zone`: some receivers send local time.
+`date = "reception"`. Times of NMEA are UTC, unless the site file gives the decoder a `zone`: some receivers send local
+time.
 """
 
 from dataclasses import replace

@@ -1,6 +1,8 @@
 """Rows that share an instant and differ: other instruments or depths, which a column names, or corrections."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from math import isclose
 from typing import Any, Final
 
 from forecasting.message import Figure, Template
@@ -18,6 +20,15 @@ APART_LEAST: Final = 0.95  # share of the rows that a column tells apart
 KINDS_MOST: Final = 2000
 _WHOSE_ROW: Final = Template(
     "guess.ask.row", "{n} rows have the time of another row and other values: which column says whose row it is?"
+)
+
+RECORD: Final = "record"
+ONE_RECORD: Final = "one record"
+_TWO_FILES: Final = Template(
+    "guess.ask.files",
+    "{series} has other values in {name} than in {other} at {n} of {total} instants that both have: two instruments "
+    "need names of their own, in the heads of their columns or by folders of their own; does the later file correct "
+    "the earlier one?",
 )
 
 
@@ -41,6 +52,29 @@ def count_conflicts(look: Look, times: Times, numbers: Sequence[str]) -> int:
             if not is_empty(cell) and first.setdefault(at, cell) != cell:
                 rows.add(k)
     return len(rows)
+
+
+def ask_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], talk: Interview) -> None:
+    """Ask where files of one series claim the same instants with other values, which may be two instruments.
+
+    Args:
+        series: STATION.QUANTITY.
+        files: name of each file, and instants and values of the series in it.
+        talk: gets the question.
+    """
+    before: dict[datetime, tuple[float, str]] = {}
+    for name, values in files:
+        own = dict(values)
+        both = [at for at in own if at in before]
+        other = [at for at in both if not isclose(before[at][0], own[at], rel_tol=1e-9)]
+        if len(other) >= ROWS_LEAST and len(other) >= SHARE_LEAST * len(both):
+            text = _TWO_FILES(
+                series=series, name=name, other=before[other[0]][1],
+                n=Figure(len(other), "d"), total=Figure(len(both), "d"),
+            )  # fmt: skip
+            talk.ask(f"{RECORD}:{series}", text, (ONE_RECORD,))
+            return
+        before |= {at: (value, name) for at, value in own.items()}
 
 
 def _tells_apart(look: Look, times: Times, column: str) -> bool:

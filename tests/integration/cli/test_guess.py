@@ -261,6 +261,28 @@ def test_a_folder_of_tables_makes_one_site_and_merges_no_gauges(here, capsys):
     assert len(ingests) == 2
 
 
+def test_files_of_one_series_that_differ_at_the_same_instants_are_asked_about(here, capsys):
+    folder = here / "tunnel"
+    folder.mkdir()
+
+    def lay(name, first, add, unit="mm", each=1.0):
+        rows = [f"{BEGIN + timedelta(hours=first + k):%Y-%m-%d %H:%M},{(add + k) * each:g}" for k in range(60)]
+        (folder / f"{name}.csv").write_text("\n".join([f"Time (UTC),Crack C1 ({unit})", *rows, ""]))
+
+    command = ["ingest", "tunnel", "--guess", "--dry-run"]
+    lay("left", 0, 0)
+    lay("right", 40, 40, "cm", 0.1)  # the same record goes on, in another unit
+    assert run_verb(command) == 0
+    lay("right", 40, 45)
+    capsys.readouterr()
+    assert run_verb(command) == 1
+    said = capsys.readouterr().err
+    assert "other values in right.csv than in left.csv at 20 of 20 instants" in said
+    assert run_verb([*command, "--answer", "record:C1.crack_opening=one record"]) == 0
+    lay("right", 60, 45)
+    assert run_verb(command) == 0, "no instant is in both"
+
+
 def test_the_questions_of_all_files_of_a_folder_are_asked_and_answered_by_file(here, capsys):
     folder = here / "cracks"
     folder.mkdir()
