@@ -7,12 +7,12 @@ from itertools import pairwise
 from math import fsum
 from typing import Final
 
-from forecasting.hydrology.rain_amounts import count_up, drop_totals, find_overlaps, most_mm, pick_sums
+from forecasting.hydrology.rain_amounts import count_up, find_overlaps, most_mm, pick_sums
 from monitor.criteria.rain_table import FORECAST
 from monitor.domain.decision import View, seconds
 from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec
-from monitor.series.tracks import LARGEST
+from monitor.series.tracks import LARGEST, list_rain
 
 MOST_PIECES: Final = 1000
 RAIN_SAFE: Final = (("min_coverage", "higher"),)  # parameters that tighten when they go this way
@@ -68,16 +68,7 @@ class Gauge:
 
 def read_gauge(view: View, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:
     """Turn readings into amounts: interval sums once each, counters by difference with resets, events by tip."""
-    rows: list[tuple[float, float, float | None]] = []
-    for r in view.readings.get(f"{station}.{quantity}", ()):
-        # a reading without flags is the rule: it is not asked about one by one
-        if 0.0 <= r.value < LARGEST and (not r.flags or all(f in HARMLESS for f in r.flags)):
-            at_s = seconds(r.observed_at)
-            if at_s <= now_s:
-                rows.append((at_s, r.value, None if r.first is None else r.first.value))
-    if spec.stamp == "interval_end" and any(first is not None for _, _, first in rows):
-        return make_gauge(drop_totals(rows, spec.interval_s), spec)
-    return make_gauge([(at_s, value) for at_s, value, _ in rows], spec)
+    return make_gauge(list_rain(view.readings.get(f"{station}.{quantity}", ()), spec, now_s), spec)
 
 
 def make_gauge(rows: Sequence[tuple[float, float]], spec: SeriesSpec) -> Gauge | None:

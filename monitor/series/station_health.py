@@ -22,7 +22,7 @@ from monitor.series.noise import LEARNT
 from monitor.series.step_detector import OPENING
 from monitor.series.step_fates import carries
 from monitor.series.steps import QUIET
-from monitor.series.tracks import GIVES_NONE, IS_AT_STOP, Track
+from monitor.series.tracks import GIVES_NONE, IS_AT_STOP, Track, list_rain
 
 _WELL: Final = Message("", "health.well", {})
 _UNEXPLAINED: Final = Template("health.unexplained_step", "an unexplained step waits for verification")
@@ -172,7 +172,7 @@ def _find_overlap(windows: Windows, spec: SeriesSpec) -> Finding | None:
     if spec.quantity != "rain" or spec.stamp != "interval_end":
         return None
     readings = windows.view.readings.get(f"{spec.station}.{spec.quantity}", ())
-    rows = [(seconds(r.observed_at), r.value) for r in readings if HARMLESS.issuperset(r.flags)]
+    rows = list_rain(readings, spec, windows.now_s)
     if not find_overlaps([at_s for at_s, _ in pick_sums(rows, spec.interval_s)], spec.interval_s):
         return None
     known = windows.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{OVERLAP}")

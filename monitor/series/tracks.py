@@ -8,6 +8,7 @@ from math import cos, fsum, inf, isfinite, radians, sin, sqrt
 from operator import is_
 from typing import Any, Final
 
+from forecasting.hydrology.rain_amounts import drop_totals
 from forecasting.kinematics.direction import free_of_noise
 from forecasting.message import Figure, Message, Template, Term
 from monitor.domain.decision import View, seconds
@@ -259,6 +260,20 @@ class _Row:
     sigmas: Vector
     error: float  # along the direction
     digits: Vector
+
+
+def list_rain(readings: Sequence[Reading], spec: SeriesSpec, now_s: float) -> list[tuple[float, float]]:
+    """Epoch seconds and values of the sound readings of a gauge; where a total came over a sum, that sum stays."""
+    rows: list[tuple[float, float, float | None]] = []
+    for r in readings:
+        # a reading without flags is the rule: it is not asked about one by one
+        if 0.0 <= r.value < LARGEST and (not r.flags or all(f in HARMLESS for f in r.flags)):
+            at_s = seconds(r.observed_at)
+            if at_s <= now_s:
+                rows.append((at_s, r.value, None if r.first is None else r.first.value))
+    if spec.stamp == "interval_end" and any(first is not None for _, _, first in rows):
+        return drop_totals(rows, spec.interval_s)
+    return [(at_s, value) for at_s, value, _ in rows]
 
 
 def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Reading, ...]]) -> bool:
