@@ -46,7 +46,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
         r"(?<![a-z])(?:settl\w*|setzung|cedimento|abbassamento|tassement|subsidence|asentamiento)(?![a-z])|沉降",
         "displacement_up",
     ),
-    (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|变形", "displacement"),
+    (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|変位|변위|变形", "displacement"),
 )  # fmt: skip
 # parts of one motion along and across an axis that only people know: none of them is the motion
 _PART: Final = re.compile(

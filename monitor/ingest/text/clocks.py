@@ -65,6 +65,8 @@ _BEHIND: Final = tuple(
 _AHEAD: Final = tuple(
     (half, re.compile(rf"(?<![^\W\d_])(?:{words}) ?({_CLOCK})$", re.IGNORECASE)) for half, words in _HALVES.items()
 )  # fmt: skip
+_ZEROTH: Final = re.compile(r"(?<![\d:.])00?(?=(?:[:.h]\d\d){1,2}(?:[.,]\d+)? [AP]M$)")  # hour of half a day
+_OF_WORDS: Final = re.compile(r"(\d{1,2}) ?[時时点點시](?: ?(\d{1,2}) ?[分분](?: ?(\d{1,2}) ?[秒초])?)?")
 _FRACTION: Final = re.compile(r"(:\d\d)[.,](\d{1,6})\d*")
 _MAY_TURN: Final = re.compile(r"(?<![^\W\d_])[ap]\.? ?m", re.IGNORECASE)
 _COMMA: Final = re.compile(r"(?<=\d), ?(?=\d{1,2}[:.h]\d)")
@@ -75,12 +77,15 @@ def tidy_time(text: str) -> str:
 
     >>> tidy_time("1/12/2026, 1:00\u202fPM"), tidy_time("12/01/2026 1:00 p. m."), tidy_time("2026/1/12 下午1:00")
     ('1/12/2026 1:00 PM', '12/01/2026 1:00 PM', '2026/1/12 1:00 PM')
+    >>> tidy_time("2026/01/12 午後0時30分"), tidy_time("2026年1月12日 13时")
+    ('2026/01/12 12:30:00 PM', '2026年1月12日 13:00:00')
     >>> tidy_time("2026-01-12t00:00:00.123456789z"), tidy_time("Jan 12, 2026 10:00"), tidy_time("12.01.2026 10:30")
     ('2026-01-12T00:00:00.123456Z', 'Jan 12, 2026 10:00', '12.01.2026 10:30')
     """
     if not text.isascii():
         text = _MARKS.sub("", text)
         text = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text)
+        text = _OF_WORDS.sub(lambda found: ":".join((found[1], found[2] or "00", found[3] or "00")), text)
     text = " ".join(text.split())
     if text[10:11] == "t" or text.endswith("z"):
         text = re.sub(r"(?<=\d)t(?=\d)|(?<=\d)z$", lambda found: found[0].upper(), text)
@@ -93,10 +98,10 @@ def _turn(text: str) -> str:
     """A time with the half of the day, however it is spelled, as AM or PM behind its clock."""
     for half, behind in _BEHIND:
         if behind.search(text) is not None:
-            return behind.sub(f" {half}", text)
+            return _ZEROTH.sub("12", behind.sub(f" {half}", text))
     for half, ahead in _AHEAD:
         if ahead.search(text) is not None:
-            return " ".join(ahead.sub(rf" \1 {half}", text).split())
+            return _ZEROTH.sub("12", " ".join(ahead.sub(rf" \1 {half}", text).split()))
     return text
 
 
