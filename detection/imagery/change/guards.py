@@ -15,6 +15,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, strips
 from detection.imagery.scene.registration import Edges, Shift, measure_shift, median_ratios
 from detection.imagery.scene.scene import Scene, read_scene, take_heights
+from detection.imagery.scene.white import COLOURS
 
 # Above this shift between two images no change is claimed, pixels.
 SHIFT_MOST_PX = 1.5
@@ -37,6 +38,11 @@ def scene_of(date: KeptDate) -> Scene:
     """
     scene = read_scene(Path(date.scene_path), date.acquired_at)
     return take_heights(replace(scene, dem=Path(date.dem))) if date.dem else scene
+
+
+def as_it_came(date: KeptDate) -> KeptDate:
+    """The same with the image as it came: guards are measured on that, never on what was made of it."""
+    return date if date.came_path is None else replace(date, scene_path=date.came_path)
 
 
 def list_before(newer: KeptDate, earlier: Iterable[KeptDate]) -> list[KeptDate]:
@@ -138,6 +144,14 @@ class Image(ExitStack):
             self._samples[name] = values, valid
         return self._samples[name]
 
+    def read_colours(self, *box: int) -> Block:
+        """Red, green and blue in a window, 3 x height x width, and where all are valid; nothing is kept."""
+        return _stack([self._layer(name).read(*box) for name in COLOURS])
+
+    def sample_colours(self) -> Block:
+        """The same as `sample` gives it."""
+        return _stack([self.sample(name) for name in COLOURS])
+
     def _layer(self, name: str) -> Layer:
         if name not in self._layers:
             band = self.scene.bands[name]
@@ -146,3 +160,8 @@ class Image(ExitStack):
             layer = Layer(band.path, self.grid, band.index, nodata=0.0, offset=offset)
             self._layers[name] = self.enter_context(layer)
         return self._layers[name]
+
+
+def _stack(blocks: Sequence[Block]) -> Block:
+    values, valid = zip(*blocks, strict=True)
+    return np.stack(values), np.logical_and.reduce(valid)

@@ -66,6 +66,7 @@ class KeptDate:
         cloudy: windows beside clouds: what is found there is advice, and they prove nothing to other dates.
         doubts: why it lies outside of what the network was trained on.
         dem: heights in place of the scene's own.
+        came_path: its image as it came, where that at `scene_path` was made of it: guards look at this one.
         polygons: its footprints; None: not given.
     """
 
@@ -81,6 +82,7 @@ class KeptDate:
     cloudy: tuple[Window, ...] = ()
     doubts: tuple[str, ...] = ()
     dem: str | None = None
+    came_path: str | None = None
     polygons: tuple[KnownOutline, ...] | None = None
 
     @property

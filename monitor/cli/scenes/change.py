@@ -1,6 +1,7 @@
 """`slopeward scenes compare`: what changed between two or more dates, offline, without database and site."""
 
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,7 +88,7 @@ def _judge(
     for one, (path, target, factors), result in zip(read, looked, results, strict=True):
         if factors is not None:
             write_match(target, factors)
-        date = as_date(result, path)
+        date = replace(as_date(result, path), came_path=None if factors is None else str(one.path))
         by_index = result["model"] == INDEX
         date, found = compare_by_index(date, dates, target) if by_index else (date, lay(date, dates, target))
         polygons = [spell_outline(p) for p in date.outlines] if by_index else result["polygons"]
