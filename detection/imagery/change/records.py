@@ -170,6 +170,7 @@ class Comparison:
         areas: by class, the first class first.
         warnings: one sentence each.
         outputs: name to path of what was written.
+        limit: by the index, the change from which on a pixel counts, beyond that of the whole scene; else None.
     """
 
     changes: dict[str, Change]
@@ -178,6 +179,7 @@ class Comparison:
     areas: Mapping[str, Areas] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
+    limit: float | None = None
 
     @property
     def joint_share(self) -> float:
@@ -191,6 +193,7 @@ class Comparison:
         return {
             "compared": [spell(one) for one in self.compared], "pixels": {**spell(first), **more},
             "warnings": spread(self.warnings), "outputs": dict(self.outputs),
+            **({} if self.limit is None else {"limit": self.limit}),
         }  # fmt: skip
 
 

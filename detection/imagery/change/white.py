@@ -20,8 +20,10 @@ from forecasting.message import Figure, Message, Template
 # An outline lies on or beside white ground that covers so much of it, or as much within so many pixels of it.
 SHARE_LEAST: Final = 0.1
 BESIDE_PX: Final = 2
+# What is narrower, in pixels, is a road or noise.
+NARROWEST: Final = np.ones((2, 2), bool)
 # White ground is told from this share of an image on, also where no outline lies beside it.
-TOLD_SHARE: Final = 0.01
+TOLD_SHARE: Final = 0.05
 WHITE_OF: Final = Template(
     "caution.white", "lies on or beside white ground of {day}: snow, ice or cloud, or pale bare ground"
 )
@@ -65,12 +67,13 @@ class White:
         if not self.share:
             return found
         read = Rows(partial(self._read), self._grid.width, self._grid.height)
-        boxes = [window_around(outline, self._grid, BESIDE_PX) for outline in outlines]
+        boxes = [window_around(outline, self._grid, BESIDE_PX + len(NARROWEST)) for outline in outlines]
         for place in sorted(range(len(outlines)), key=lambda k: (boxes[k] or (0, 0))[1]):
             if (box := boxes[place]) is None or not (body := burn(outlines[place], box)).any():
                 continue
             near = ndimage.binary_dilation(body, EIGHT, iterations=BESIDE_PX)
-            found[place] = np.count_nonzero(near & read(*box)) >= SHARE_LEAST * np.count_nonzero(body)
+            white = ndimage.binary_opening(read(*box), NARROWEST)
+            found[place] = np.count_nonzero(near & white) >= SHARE_LEAST * np.count_nonzero(body)
         return found
 
     def _read(self, *box: int) -> NDArray[np.bool_]:

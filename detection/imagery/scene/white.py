@@ -15,10 +15,12 @@ PIXELS_M: Final = (6.6, 33.0)
 # The air adds blue light to all ground alike; the darkest ground of a scene shows how much.
 DARKEST: Final = 0.01
 # Beyond that light snow has .54 to .75 as much blue as red (5 % to 95 % of 386 outlines of snow, Hokkaido), bare soil
-# and debris .30 to .45.
-BLUE_LEAST: Final = 0.55
+# and debris .30 to .45: the least of three colours over the greatest.
+COLOURLESS: Final = 0.55
+# What is green is alive.
+GREEN_MOST: Final = 1.05
 # How much brighter than usual ground that has a colour, in the least of its three colours.
-TIMES_USUAL: Final = 2.0
+TIMES_USUAL: Final = 2.5
 # Ground that has a colour is the measure of brightness from this share of the scene on.
 COLOURED_LEAST: Final = 0.01
 
@@ -69,4 +71,5 @@ def _take_off(values: NDArray[np.floating], darkest: NDArray[np.float64]) -> NDA
 
 def _has_no_colour(light: NDArray[np.float64]) -> NDArray[np.bool_]:
     red, green, blue = light
-    return np.asarray((green >= BLUE_LEAST * red) & (blue >= BLUE_LEAST * red))
+    most, least = light.max(axis=0), light.min(axis=0)
+    return np.asarray((least >= COLOURLESS * most) & (green <= GREEN_MOST * np.maximum(red, blue)))
