@@ -62,6 +62,11 @@ _OUT_OF_REACH: Final = Template(
     "images differ too much",
 )
 _BESIDE: Final = Template("caution.by_index", "found by an index of red and green beside the network, as advice")
+_FOUND_BESIDE: Final = Template(
+    "change.index_beside",
+    "beside the network an index of red and green found {outlines} outlines that became barer since {day} ({area} m²), "
+    "{alone} of them not found by the network; they are advice",
+)
 RED_GREEN: Final = "B4", "B3"
 
 
@@ -89,6 +94,15 @@ class Beside:
     found: Comparison
     shared: frozenset[str]
     alone: frozenset[str]
+
+    def sum_up(self) -> Message | None:
+        """What the index found, in one line beside what the network found; None where it compared nothing."""
+        if self.found.limit is None:
+            return None
+        outlines = self.date.outlines
+        area = Figure(sum(one.area_m2 for one in outlines), ",.0f")
+        day, alone = self.found.compared[0].acquired_at.date().isoformat(), len(outlines) - len(self.shared)
+        return _FOUND_BESIDE(outlines=len(outlines), area=area, day=day, alone=alone)
 
     def tell(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
