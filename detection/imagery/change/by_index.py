@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from detection.imagery.change.dates import DATES_MOST
 from detection.imagery.change.guards import (
     Block,
     Image,
@@ -34,7 +35,7 @@ from detection.imagery.change.records import (
     spell_outline,
 )
 from detection.imagery.change.white import WHITE_OF, look_for_white, tell_white
-from detection.imagery.errors import ImageryError, hide_folder
+from detection.imagery.errors import BandMissingError, ImageryError, hide_folder
 from detection.imagery.footprints.cautions import list_misplaced
 from detection.imagery.footprints.index_map import MODEL, measure_index
 from detection.imagery.footprints.polygons import STEPS, find_footprints
@@ -60,6 +61,9 @@ _OUT_OF_REACH: Final = Template(
     "change.out_of_reach",
     "the index would have to rise by {limit} to count, and ground that becomes bare raises it by {most} at most: the "
     "images differ too much",
+)
+_COLOURLESS: Final = Template(
+    "change.no_red_green", "one of the images has no red and green, which the index is made of"
 )
 _BESIDE: Final = Template("caution.by_index", "found by an index of red and green beside the network, as advice")
 _FOUND_BESIDE: Final = Template(
@@ -153,7 +157,7 @@ def compare_by_index(
     if beside:
         file, doubts = BESIDE_OUTLINES, [_BESIDE(), *list_misplaced(newer.doubts)]
     with _Pair(newer, grid) as now:
-        for older in list_before(newer, earlier):
+        for older in list_before(newer, earlier)[:DATES_MOST]:
             try:
                 with _Pair(older, grid) as then:
                     date, found = _compare(newer, older, now, then, doubts, beside=beside)
@@ -182,6 +186,8 @@ def _compare(
     newer: KeptDate, older: KeptDate, now: _Pair, then: _Pair, doubts: Sequence[str], *, beside: bool
 ) -> tuple[KeptDate, Comparison]:  # fmt: skip
     day, grid = older.acquired_at.date().isoformat(), now.read.grid
+    if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now.read, then.read)):
+        raise BandMissingError(_COLOURLESS())
     shift, ratios = lay_together(now.came, then.came)
     cautions = [*doubts, *find_season(ratios, 0.0, 0.0)]
     if shift is None:

@@ -49,7 +49,7 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
     factors: dict[str, dict[str, float]] = {}
     # the copy is in the newer scene's counts; what hid the ground still hides it
     lines = [f"acquired_at = {older.acquired_at.isoformat()}", f'role = "{older.role}"', "complete = true",
-             f"offset = {newer.offset}", *_copy_companions(older, folder), "[bands]"]  # fmt: skip
+             f"gain = {newer.gain}", f"offset = {newer.offset}", *_copy_companions(older, folder), "[bands]"]  # fmt: skip
     for name, band in older.bands.items():
         grid = read_grid(band.path)
         with ExitStack() as stack:
