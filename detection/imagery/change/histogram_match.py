@@ -49,7 +49,7 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
     factors: dict[str, dict[str, float]] = {}
     # the copy is in the newer scene's counts; what hid the ground still hides it
     lines = [f"acquired_at = {older.acquired_at.isoformat()}", f'role = "{older.role}"', "complete = true",
-             f"gain = {newer.gain}", f"offset = {newer.offset}", *_copy_companions(older, folder), "[bands]"]  # fmt: skip
+             f"offset = {newer.offset}", *_copy_companions(older, folder), "[bands]"]  # fmt: skip
     for name, band in older.bands.items():
         grid = read_grid(band.path)
         with ExitStack() as stack:
@@ -64,8 +64,9 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
                 pairs = _sample(own, other, step)
                 sampled = pairs.shape[1]
                 gain, offset = _fit(pairs, older, name)
-            kind = _choose_type(own, other)
-            _write(folder / f"{name}.tif", own, gain, offset, kind)
+            kind = _choose_type(own, other) if newer.gain == 1 else np.dtype(np.float32)
+            # a manifest states an offset and no gain: this is applied here
+            _write(folder / f"{name}.tif", own, gain * newer.gain, offset * newer.gain, kind)
         digits = 3 if np.issubdtype(kind, np.integer) else 7
         factors[name] = {"gain": round(gain, 5), "offset": round(offset, digits), "sampled_px": sampled,
                          "every_px": step}  # fmt: skip

@@ -46,7 +46,9 @@ def test_compare_shows_the_index_beside_the_network(dates, tmp_path, capsys):
     assert "as advice" in found["caution"]
     assert 0 < by_index["limit"] < 0.4
     files = second["outputs"]
-    assert [json.loads(open(files[name]).read())["features"][0]["id"] for name in ("outlines", "index_outlines")] == [
+    assert [
+        json.loads(Path(files[name]).read_text())["features"][0]["id"] for name in ("outlines", "index_outlines")
+    ] == [
         second["footprints"][0]["polygon_id"],
         found["polygon_id"],
     ]
