@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from detection.imagery.change.dates import DATES_MOST
 from detection.imagery.change.guards import (
+    WHITE_OF,
     Block,
     Image,
     as_it_came,
     find_season,
     lay_together,
     list_before,
+    look_for_white,
     tell_measured,
+    tell_white,
 )
 from detection.imagery.change.outlines import FILE as OUTLINES
 from detection.imagery.change.outlines import write_outlines
@@ -34,7 +37,6 @@ from detection.imagery.change.records import (
     spell,
     spell_outline,
 )
-from detection.imagery.change.white import WHITE_OF, look_for_white, tell_white
 from detection.imagery.errors import BandMissingError, ImageryError, hide_folder
 from detection.imagery.footprints.cautions import list_misplaced
 from detection.imagery.footprints.index_map import MODEL, measure_index

@@ -13,14 +13,17 @@ import shapely
 from detection.imagery.change.dates import DATES_MOST, Date
 from detection.imagery.change.guards import (
     SHIFT_MOST_PX,
+    WHITE_OF,
     Image,
     as_it_came,
     find_season,
     landslide_shares,
     lay_together,
     list_before,
+    look_for_white,
     scene_of,
     tell_measured,
+    tell_white,
 )
 from detection.imagery.change.judge import judge_dates
 from detection.imagery.change.outlines import FILE as OUTLINES
@@ -37,7 +40,6 @@ from detection.imagery.change.records import (
     open_geometry,
     read_outlines,
 )
-from detection.imagery.change.white import WHITE_OF, look_for_white, tell_white
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps

@@ -33,12 +33,12 @@ _OUTSIDE: Final = Template("caution.outside", "outside of the training of {model
 _INDEX_ALONE: Final = Template("caution.index_alone", "change of an index between dates goes on alone, as advice")()
 _NO_CLOUDS: Final = Template(
     "caution.no_clouds",
-    "white clouds were not looked for, as nobody knows the size of these pixels and what tells clouds was measured at "
+    "white clouds were not looked for, as nobody knows the size of these pixels and their rule was measured at "
     "{least} to {most} m; mask the clouds",
 )
 _NO_CLOUDS_AT: Final = Template(
     "caution.no_clouds_at",
-    "white clouds were not looked for in pixels of {pixel} m, as what tells them was measured at {least} to {most} m; "
+    "white clouds were not looked for in pixels of {pixel} m, as their rule was measured at {least} to {most} m; "
     "mask the clouds",
 )
 _UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COLOURS: Final = ("B4", "B3", "B2")
-"""Red, green and blue: what is white is told by these."""
+"""Red, green and blue."""
 # Sides of pixels, in metres, at which the rules of this module and of `radiometry` for white clouds were measured:
 # Sentinel-2 at 8.6 and 10 m (Hokkaido, Landslide4Sense), averaged to 20 and 30 m. There they take 0.05 % of the pixels
 # of landslides. At 0.8 to 3 m they take 2 to 40 % of them: in finer pixels single blocks, pale debris and roofs are
