@@ -151,4 +151,5 @@ def spell_change(date: "KeptDate", found: "Comparison", *, by_index: bool = Fals
         why = str(next(iter(found.warnings), "the dates show no ground in common"))
         return why if why.startswith("not compared") else f"not compared: {why}"
     nothing = "no ground that became barer by the index (no network read it)" if by_index else "no footprint"
-    return f"{', '.join(parts) or nothing}; {found.joint_share:.1%} compared"
+    limit = "" if found.limit is None else f"rise of {found.limit:.2f} or more, "
+    return f"{', '.join(parts) or nothing}; {limit}{found.joint_share:.1%} compared"
