@@ -238,20 +238,20 @@ def _find_bare(
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="index-change-")))
         kept = [stack.enter_context(Layer(Path(date.prob), grid, nodata=NODATA)) for date in (newer, older)]
 
-        def change(*box: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        def change(*box: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
             pairs = [[image.read(name, *box) for name in RED_GREEN] for image in (now, then)]
             # what a date set aside as cloud or nodata proves nothing
             known = np.logical_and.reduce([k.read(*box)[1] for k in kept])
             one, other, seen = _measure_both(pairs)
-            moved = one - other - step.median
+            moved, seen = one - other - step.median, seen & known
             # what is so red already that it could not rise by the limit was not compared
-            return moved, seen & known & ((moved >= step.bound) | (other + step.median + step.bound <= step.reddest))
+            return moved, seen, seen & ((moved >= step.bound) | (other + step.median + step.bound <= step.reddest))
 
         steps, joint = ByteRaster(folder / "steps.tif", grid), 0
         with steps.writing() as write:
             for box in strips(grid):
-                moved, seen = change(*box)
-                joint += int(np.count_nonzero(seen))
+                moved, seen, compared = change(*box)
+                joint += int(np.count_nonzero(compared))
                 share = np.clip(THRESHOLD * moved / step.bound, 0, 1)
                 write(np.where(seen, np.rint(share * STEPS), NODATA).astype(np.uint8), box[0], box[1])
         with steps.reading() as read:

@@ -209,3 +209,17 @@ def test_network_and_index_stand_beside_each_other(tmp_path):
     assert _is_on(newer, alone, elsewhere)
     assert (tmp_path / "change-index.geojson").is_file()
     assert {word.change for word in found.changes.values()} == {"new"}
+
+
+def test_ground_that_is_bare_already_is_not_compared_and_hides_no_growth_beside_it(tmp_path):
+    """A slide that grows lies beside ground that cannot become redder: it is no edge of the image."""
+    green, _ = draw(91, scars=0)
+    red = np.array([2600.0, 1000.0, 800.0])[:, None, None]
+    first, grown, nothing = (np.zeros((SIDE, SIDE), bool) for _ in range(3))
+    first[20:60, 40:60] = grown[20:90, 40:60] = True
+    older = keep(tmp_path / "old", 2, np.where(first, red, green), nothing)
+    newer = keep(tmp_path / "new", 12, np.where(grown, red, green), nothing)
+    kept, found = compare_by_index(newer, [older])
+    (one,) = kept.outlines
+    assert one.area_m2 == pytest.approx(30 * 20 * 100, rel=0.05)
+    assert found.joint_share == pytest.approx(1 - first.sum() / SIDE**2, abs=1e-3)
