@@ -70,8 +70,8 @@ _COLOURLESS: Final = Template(
 _BESIDE: Final = Template("caution.by_index", "found by an index of red and green beside the network, as advice")
 _FOUND_BESIDE: Final = Template(
     "change.index_beside",
-    "beside the network an index of red and green found {outlines} outlines that became barer since {day} ({area} m²), "
-    "{alone} of them not found by the network; they are advice",
+    "outlines that became barer since {day} by an index of red and green, beside the network: {outlines} ({area} m²), "
+    "not found by the network: {alone}; they are advice",
 )
 RED_GREEN: Final = "B4", "B3"
 
