@@ -13,6 +13,7 @@ from detection.imagery.change.compare import compare
 from detection.imagery.change.histogram_match import match_scene
 from detection.imagery.change.records import KeptDate, read_outlines
 from detection.imagery.data.generate import draw_scene
+from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.polygons import find_footprints
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
@@ -223,3 +224,15 @@ def test_ground_that_is_bare_already_is_not_compared_and_hides_no_growth_beside_
     (one,) = kept.outlines
     assert one.area_m2 == pytest.approx(30 * 20 * 100, rel=0.05)
     assert found.joint_share == pytest.approx(1 - first.sum() / SIDE**2, abs=1e-3)
+
+
+@pytest.mark.parametrize(("pixel_m", "looked"), [(0.1, False), (10.0, True)])
+def test_pale_debris_of_a_drone_picture_stays_ground_and_one_line_says_why(tmp_path, pixel_m, looked):
+    bands, _ = draw(95)
+    pale = bands.copy()
+    pale[:, 30:80, 40:90] = np.array([7000.0, 6900.0, 6800.0])[:, None, None]
+    keep(tmp_path / "scene", 2, pale, np.zeros((SIDE, SIDE), bool), pixel_m=pixel_m)
+    found = detect({"scene_path": str(tmp_path / "scene"), "weights": "index"})
+    said = [one for one in found["warnings"] if "white clouds were not looked for in pixels of 0.1 m" in one]
+    assert len(said) == (not looked)
+    assert found["valid_share"] == (pytest.approx(1 - 2500 / SIDE**2, abs=0.01) if looked else 1.0)
