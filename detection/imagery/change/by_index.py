@@ -1,16 +1,29 @@
-"""Change where no network fits: ground that became redder, and so barer, between two dates; advice, never a vote."""
+"""Ground that became redder, and so barer, between two dates: without a network or beside one; advice, never a vote."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
-from detection.imagery.change.guards import Image, find_season, lay_together, list_before, tell_measured
+from detection.imagery.change.dates import DATES_MOST
+from detection.imagery.change.guards import (
+    WHITE_OF,
+    Block,
+    Image,
+    as_it_came,
+    find_season,
+    lay_together,
+    list_before,
+    look_for_white,
+    tell_measured,
+    tell_white,
+)
 from detection.imagery.change.outlines import FILE as OUTLINES
 from detection.imagery.change.outlines import write_outlines
 from detection.imagery.change.records import (
@@ -21,76 +34,174 @@ from detection.imagery.change.records import (
     KeptDate,
     KnownOutline,
     read_outlines,
+    spell,
+    spell_outline,
 )
-from detection.imagery.errors import ImageryError, hide_folder
+from detection.imagery.errors import BandMissingError, ImageryError, hide_folder
+from detection.imagery.footprints.cautions import list_misplaced
 from detection.imagery.footprints.index_map import MODEL, measure_index
 from detection.imagery.footprints.polygons import STEPS, find_footprints
+from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.components import NODATA
-from detection.imagery.raster.overlay import Layer, strips
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import ByteRaster, read_grid
-from forecasting.message import Figure, Template, error_text, join
+from forecasting.message import Figure, Message, Template, error_text, join
 
 # Change of the index beyond the change of the whole scene: at least so much, and so many of its robust deviations.
 LEAST_CHANGE: Final = 0.06
 DEVIATIONS: Final = 3.0
+# From green to bare ground the index rises by .1 (Hokkaido, through haze) to .4 (drawn, without): a limit beyond this
+# is out of reach, and finds nothing whatever lies there. No ground gets redder than so much beyond the usual ground of
+# its image, or than the reddest of it.
+RISE_MOST: Final = 0.4
+REDDEST_SHARE: Final = 0.001
 THRESHOLD: Final = 0.5
+BESIDE_OUTLINES: Final = "change-index.geojson"
 _SHIFTED: Final = Template("change.shifted", "no change is claimed against {day}: its image lies {shift} px off")
+_OUT_OF_REACH: Final = Template(
+    "change.out_of_reach",
+    "the index would have to rise by {limit} to count, and ground that becomes bare raises it by {most} at most: the "
+    "images differ too much",
+)
+_COLOURLESS: Final = Template(
+    "change.no_red_green", "one of the images has no red and green, which the index is made of"
+)
+_BESIDE: Final = Template("caution.by_index", "found by an index of red and green beside the network, as advice")
+_FOUND_BESIDE: Final = Template(
+    "change.index_beside",
+    "outlines that became barer since {day} by an index of red and green, beside the network: {outlines} ({area} m²), "
+    "not found by the network: {alone}; they are advice",
+)
 RED_GREEN: Final = "B4", "B3"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How the index of a scene moved as a whole, and from which change on a pixel counts."""
+    """How the index of a scene moved as a whole, from which change on a pixel counts, and how red ground can be."""
 
     median: float
     bound: float
+    reddest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the index says of a date that a network read, and what only one of them found.
+
+    Attributes:
+        date: the date with the outlines of the index.
+        found: what became of them.
+        shared: polygon_ids of those that meet a new or grown outline of the network.
+        alone: polygon_ids of the new or grown outlines of the network that meet none of the index.
+    """
+
+    date: KeptDate
+    found: Comparison
+    shared: frozenset[str]
+    alone: frozenset[str]
+
+    def sum_up(self) -> Message | None:
+        """What the index found, in one line beside what the network found; None where it compared nothing."""
+        if self.found.limit is None:
+            return None
+        outlines = self.date.outlines
+        area = Figure(sum(one.area_m2 for one in outlines), ",.0f")
+        day, alone = self.found.compared[0].acquired_at.date().isoformat(), len(outlines) - len(self.shared)
+        return _FOUND_BESIDE(outlines=len(outlines), area=area, day=day, alone=alone)
+
+    def tell(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        outlines = [
+            {**spell_outline(one), **spell(self.found.changes[one.polygon_id]),
+             "also_by_network": one.polygon_id in self.shared}
+            for one in self.date.outlines
+        ]  # fmt: skip
+        return {"model": INDEX, "footprints": outlines, "network_alone": sorted(self.alone), **self.found.tell()}
+
+
+def lay_index_beside(
+    newer: KeptDate, by_network: Comparison, earlier: Iterable[KeptDate], out_dir: Path | None = None
+) -> Beside:
+    """Say by the index too what ground became bare on a date that a network read, and what only one of them found."""
+    date, found = compare_by_index(newer, earlier, out_dir, beside=True)
+    told = [one for one in newer.outlines if by_network.changes[one.polygon_id].change in {"new", "grown"}]
+    (own, others) = (shapes_of([one.geometry for one in some]) for some in (date.outlines, told))
+    met = shapely.STRtree(own).query(others, "intersects")
+    return Beside(
+        date, found, frozenset(date.outlines[k].polygon_id for k in met[1]),
+        frozenset(one.polygon_id for place, one in enumerate(told) if place not in set(met[0].tolist())),
+    )  # fmt: skip
+
+
+class OutOfReachError(ImageryError):
+    """No change of the ground could reach the limit: nothing was compared."""
 
 
 def compare_by_index(
-    newer: KeptDate, earlier: Iterable[KeptDate], out_dir: Path | None = None
+    newer: KeptDate, earlier: Iterable[KeptDate], out_dir: Path | None = None, *, beside: bool = False
 ) -> tuple[KeptDate, Comparison]:
     """Say what ground became bare since the newest earlier date whose image is there, whatever read that date.
 
     Args:
-        newer: a date read by the index.
+        newer: a date, read by the index or by a network.
         earlier: dates of the same ground, in any order.
         out_dir: where `change.geojson` is written; None: nowhere.
+        beside: a network read the newer date, and says of it what it can: the file is `change-index.geojson`.
 
     Returns:
         The date with the outlines of what became bare, and a word on each. Every word carries a caution.
     """
     nothing = replace(newer, polygons=()), Comparison({}, (), areas={newer.classes[0]: Areas(0.0, 0.0, 0.0, 0.0)})
-    warnings: list[str] = []
+    warnings: list[Message] = []
     grid = read_grid(Path(newer.prob))
-    with Image(newer, grid) as now:
-        for older in list_before(newer, earlier):
+    file, doubts = OUTLINES, list(newer.doubts)
+    if beside:
+        file, doubts = BESIDE_OUTLINES, [_BESIDE(), *list_misplaced(newer.doubts)]
+    with _Pair(newer, grid) as now:
+        for older in list_before(newer, earlier)[:DATES_MOST]:
             try:
-                with Image(older, grid) as then:
-                    date, found = _compare(newer, older, now, then, warnings)
+                with _Pair(older, grid) as then:
+                    date, found = _compare(newer, older, now, then, doubts, beside=beside)
             except (ImageryError, KeyError) as error:
-                said = hide_folder(error_text(error), Path(older.scene_path).parent)
+                said = hide_folder(error_text(error), Path(as_it_came(older).scene_path).parent)
                 warnings.append(NOT_COMPARED(scene=str(older.acquired_at.date()), text=said))
             else:
+                found = replace(found, warnings=(*warnings, *found.warnings))
                 if out_dir is None:
                     return date, found
-                write_outlines(date, found, out_dir / OUTLINES)
-                return date, replace(found, outputs={"outlines": str(out_dir / OUTLINES)})
+                write_outlines(date, found, out_dir / file)
+                return date, replace(found, outputs={"outlines": str(out_dir / file)})
     return nothing[0], replace(nothing[1], warnings=tuple(warnings))
 
 
+class _Pair(ExitStack):
+    """The image of a date as it is compared, and as it came; the same, but where the first was made of the second."""
+
+    def __init__(self, date: KeptDate, grid: Grid) -> None:
+        super().__init__()
+        self.read = self.enter_context(Image(date, grid))
+        self.came = self.read if date.came_path is None else self.enter_context(Image(as_it_came(date), grid))
+
+
 def _compare(
-    newer: KeptDate, older: KeptDate, now: Image, then: Image, warnings: list[str]
+    newer: KeptDate, older: KeptDate, now: _Pair, then: _Pair, doubts: Sequence[str], *, beside: bool
 ) -> tuple[KeptDate, Comparison]:  # fmt: skip
-    day, grid = older.acquired_at.date().isoformat(), now.grid
-    shift, ratios = lay_together(now, then)
-    cautions = [*newer.doubts, *find_season(ratios, 0.0, 0.0)]
+    day, grid = older.acquired_at.date().isoformat(), now.read.grid
+    if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now.read, then.read)):
+        raise BandMissingError(_COLOURLESS())
+    shift, ratios = lay_together(now.came, then.came)
+    cautions = [*doubts, *find_season(ratios, 0.0, 0.0)]
     if shift is None:
         cautions.append("the shift between the images could not be measured")
     measured = tell_measured(older, shift, ratios, cautions)
     outlines: tuple[KnownOutline, ...] = ()
-    joint = 0
+    warnings: list[Message] = []
+    joint, limit = 0, None
     if measured.claimed:
-        outlines, joint = _find_bare(newer, older, now, then)
+        step = _measure_step(now.read, then.read)
+        limit = round(step.bound, 4)
+        outlines, joint = _find_bare(newer, older, now.read, then.read, step)
     else:
         assert shift is not None
         warnings.append(_SHIFTED(day=day, shift=Figure(shift.px, ".1f")))
@@ -101,33 +212,47 @@ def _compare(
         )
         for one in outlines
     }  # fmt: skip
+    drawn = to_pixels(shapes_of([one.geometry for one in outlines]), grid)
+    for date, image in ((newer, now.came), (older, then.came)) if measured.claimed else ():
+        seen = date.acquired_at.date().isoformat()
+        white, untold = look_for_white(image, seen)
+        lying = (
+            []
+            if white is None
+            else [one.polygon_id for one, lies in zip(outlines, white.lies_at(drawn), strict=True) if lies]
+        )
+        words |= {name: words[name].doubted(WHITE_OF(day=seen)) for name in lying}
+        warnings += untold if beside else [*untold, *tell_white(white, seen, len(lying))]
     share = joint / (grid.width * grid.height)
     areas = Areas(sum(one.area_m2 for one in outlines), 0.0, 0.0, round(share, 6))
-    told = Comparison(words, (), (measured,), {newer.classes[0]: areas}, tuple(warnings))
+    told = Comparison(words, (), (measured,), {newer.classes[0]: areas}, tuple(warnings), limit=limit)
     return replace(newer, polygons=outlines), told
 
 
-def _find_bare(newer: KeptDate, older: KeptDate, now: Image, then: Image) -> tuple[tuple[KnownOutline, ...], int]:
-    """Outlines of what became bare, and how many pixels both dates show."""
+def _find_bare(
+    newer: KeptDate, older: KeptDate, now: Image, then: Image, step: Step
+) -> tuple[tuple[KnownOutline, ...], int]:
+    """Outlines of what became bare, and how many pixels both dates show that could have been found."""
     grid = now.grid
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="index-change-")))
         kept = [stack.enter_context(Layer(Path(date.prob), grid, nodata=NODATA)) for date in (newer, older)]
 
-        def change(*box: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        def change(*box: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
             pairs = [[image.read(name, *box) for name in RED_GREEN] for image in (now, then)]
             # what a date set aside as cloud or nodata proves nothing
-            seen = np.logical_and.reduce([v for pair in pairs for _, v in pair] + [k.read(*box)[1] for k in kept])
-            one, other = (measure_index(np.stack([values for values, _ in pair])) for pair in pairs)
-            return one - other, seen
+            known = np.logical_and.reduce([k.read(*box)[1] for k in kept])
+            one, other, seen = _measure_both(pairs)
+            moved, seen = one - other - step.median, seen & known
+            # what is so red already that it could not rise by the limit was not compared
+            return moved, seen, seen & ((moved >= step.bound) | (other + step.median + step.bound <= step.reddest))
 
-        step = _measure_step(now, then)
         steps, joint = ByteRaster(folder / "steps.tif", grid), 0
         with steps.writing() as write:
             for box in strips(grid):
-                moved, seen = change(*box)
-                joint += int(np.count_nonzero(seen))
-                share = np.clip(THRESHOLD * (moved - step.median) / step.bound, 0, 1)
+                moved, seen, compared = change(*box)
+                joint += int(np.count_nonzero(compared))
+                share = np.clip(THRESHOLD * moved / step.bound, 0, 1)
                 write(np.where(seen, np.rint(share * STEPS), NODATA).astype(np.uint8), box[0], box[1])
         with steps.reading() as read:
             found = find_footprints(
@@ -139,14 +264,30 @@ def _find_bare(newer: KeptDate, older: KeptDate, now: Image, then: Image) -> tup
     return read_outlines(told), joint
 
 
+def _measure_both(
+    pairs: Sequence[Sequence[Block]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """The index of the newer and the older image, and where both have one: it lies between -1 and 1 then."""
+    values = [np.stack([band for band, _ in pair]) for pair in pairs]
+    seen = np.logical_and.reduce([valid for pair in pairs for _, valid in pair])
+    one, other = map(measure_index, values)
+    return one, other, seen & (np.concatenate(values) > 0).all(axis=0)
+
+
 def _measure_step(now: Image, then: Image) -> Step:
-    """The median change of the index over both images, and the bound above it."""
-    pairs = [[image.sample(name) for name in RED_GREEN] for image in (now, then)]
-    seen = np.logical_and.reduce([v for pair in pairs for _, v in pair])
-    one, other = (measure_index(np.stack([values for values, _ in pair])) for pair in pairs)
+    """The median change of the index over both images, the bound above it, and how red ground can be.
+
+    Raises:
+        OutOfReachError: no ground that becomes bare could reach the bound.
+    """
+    one, other, seen = _measure_both([[image.sample(name) for name in RED_GREEN] for image in (now, then)])
     moved = (one - other)[seen]
     if not moved.size:
         raise KeyError("no ground in common")
     median = float(np.median(moved))
     deviation = 1.4826 * float(np.median(np.abs(moved - median)))
-    return Step(median, max(LEAST_CHANGE, DEVIATIONS * deviation))
+    bound = max(LEAST_CHANGE, DEVIATIONS * deviation)
+    if bound > RISE_MOST:
+        raise OutOfReachError(_OUT_OF_REACH(limit=Figure(bound, ".2f"), most=Figure(RISE_MOST, ".1f")))
+    usual, reddest = np.quantile(one[seen], [0.5, 1 - REDDEST_SHARE])
+    return Step(median, bound, float(max(usual + RISE_MOST, reddest)))

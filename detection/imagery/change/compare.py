@@ -13,13 +13,17 @@ import shapely
 from detection.imagery.change.dates import DATES_MOST, Date
 from detection.imagery.change.guards import (
     SHIFT_MOST_PX,
+    WHITE_OF,
     Image,
+    as_it_came,
     find_season,
     landslide_shares,
     lay_together,
     list_before,
+    look_for_white,
     scene_of,
     tell_measured,
+    tell_white,
 )
 from detection.imagery.change.judge import judge_dates
 from detection.imagery.change.outlines import FILE as OUTLINES
@@ -91,12 +95,16 @@ def compare(
             raise OutputError(f"{newer.prob} is of another scene now")
         opened = (_open(stack, facts, own, grid, warnings) for facts in choose_before(newer, earlier))
         dates = [date for date in opened if date is not None]
-        image = stack.enter_context(Image(newer, grid))
+        image = stack.enter_context(Image(as_it_came(newer), grid))
+        if guards:
+            own.white, untold = look_for_white(image, own.day)
+            warnings += untold
         for date in dates if guards else ():
             _guard(date, own, image, warnings)
         compared = tuple(tell_measured(d.facts, d.shift, d.ratios, d.cautions) for d in dates)
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
         changes, vanished = _doubt(*judge_dates(own, usable, grid), own, usable, grid)
+        changes, vanished = _doubt_white(changes, vanished, own, usable, grid, warnings)
         found = Comparison(changes, tuple(vanished), compared, write_change(own, usable, grid, out_dir))
     warnings += [_COMPARED(scene=d.day, text=text) for d in usable for text in d.cautions]
     if usable and found.joint_share < 1:
@@ -124,6 +132,27 @@ def _doubt(
         {name: changes[name].doubted(*next(told)) for name in names},
         [replace(one, word=one.word.doubted(*next(told))) for one in vanished],
     )
+
+
+def _doubt_white(
+    changes: dict[str, Change], vanished: list[Vanished], own: Date, dates: list[Date], grid: Grid, warnings: list[str]
+) -> tuple[dict[str, Change], list[Vanished]]:
+    """What lies on or beside white ground, on its own date or on that it is compared with, is advice."""
+    words = [*(changes[one.polygon_id] for one in own.facts.outlines), *(one.word for one in vanished)]
+    outlines = to_pixels(
+        shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
+    )
+    for date in (own, *dates):
+        if date.white is None:
+            continue
+        asked = [k for k, word in enumerate(words) if date is own or word.since_at == date.at]
+        lying = [k for k, lies in zip(asked, date.white.lies_at(outlines[asked]), strict=True) if lies]
+        for place in lying:
+            words[place] = words[place].doubted(WHITE_OF(day=date.day))
+        warnings += tell_white(date.white, date.day, len(lying))
+    names = [one.polygon_id for one in own.facts.outlines]
+    gone = zip(vanished, words[len(names) :], strict=True)
+    return dict(zip(names, words, strict=False)), [replace(one, word=word) for one, word in gone]
 
 
 def _draw(newer: KeptDate, grid: Grid, found: Comparison, out_dir: Path) -> bool:
@@ -195,14 +224,16 @@ def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
     least, kind = threshold_steps(own.facts.threshold), own.facts.classes[0]
     grid = own.layers[kind].grid
     try:
-        with Image(date.facts, grid) as older:
-            date.shift, date.ratios = lay_together(image, older)
+        older = image.enter_context(Image(as_it_came(date.facts), grid))  # its white ground is asked for later
+        date.shift, date.ratios = lay_together(image, older)
     except (ImageryError, KeyError) as error:
         said = str(error)
         for facts in (own.facts, date.facts):  # people read it: no path of the server
-            said = said.replace(f"{Path(facts.scene_path).parent}/", "")
+            said = said.replace(f"{Path(as_it_came(facts).scene_path).parent}/", "")
         date.cautions.append(f"the images cannot be laid on each other ({said})")
     else:
+        date.white, untold = look_for_white(older, date.day)
+        warnings += untold
         if date.ratios is None:
             date.cautions.append("the season of the images could not be compared")
         if date.shift is None:

@@ -37,6 +37,7 @@ class Date:
     unseen: Any = None  # ground that proves nothing (tiles that triage passed over, rims of clouds), in pixels
     doubtful: Any = None  # ground that may be a border, in pixels
     cloudy: Any = None  # ground beside clouds, in pixels
+    white: Any = None  # snow, ice and cloud of its image (`guards.White`), where that was looked for
     _rows: dict[str, Rows] = field(default_factory=dict)
     _found: dict[str, Near] = field(default_factory=dict)
 

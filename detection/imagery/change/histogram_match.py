@@ -4,6 +4,7 @@ import json
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +64,10 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
                 pairs = _sample(own, other, step)
                 sampled = pairs.shape[1]
                 gain, offset = _fit(pairs, older, name)
-            whole = all(np.issubdtype(x.dtype, np.integer) for x in (own, other or own))
-            _write(folder / f"{name}.tif", own, gain, offset, whole=whole)
-        digits = 3 if whole else 7
+            kind = _choose_type(own, other) if newer.gain == 1 else np.dtype(np.float32)
+            # a manifest states an offset and no gain: this is applied here
+            _write(folder / f"{name}.tif", own, gain * newer.gain, offset * newer.gain, kind)
+        digits = 3 if np.issubdtype(kind, np.integer) else 7
         factors[name] = {"gain": round(gain, 5), "offset": round(offset, digits), "sampled_px": sampled,
                          "every_px": step}  # fmt: skip
         lines.append(f'{name} = "{name}.tif"')
@@ -94,14 +96,22 @@ def _sample(own: Layer, other: Layer, step: int) -> NDArray[np.floating]:
     return np.concatenate(pairs, axis=1)
 
 
-def _write(path: Path, own: Layer, gain: float, offset: float, *, whole: bool) -> None:
+def _choose_type(own: Layer, other: Layer | None) -> np.dtype[Any]:
+    """Counts of eight bits stay such where both are: weights of pictures know no others."""
+    types = {own.dtype, (other or own).dtype}
+    if types == {np.dtype(np.uint8)}:
+        return np.dtype(np.uint8)
+    return np.dtype(np.uint16 if all(np.issubdtype(one, np.integer) for one in types) else np.float32)
+
+
+def _write(path: Path, own: Layer, gain: float, offset: float, kind: np.dtype[Any]) -> None:
     """Write a band stretched, strip by strip; 0 is nodata, so what is shown is never 0."""
-    with writing_geotiff(path, own.grid, "uint16" if whole else "float32", nodata=0) as write:
+    with writing_geotiff(path, own.grid, kind.name, nodata=0) as write:
         for box in strips(own.grid):
             values, shown = own.read(*box)
             stretched = values * np.float32(gain) + np.float32(offset)
-            if whole:
-                stretched = np.clip(np.rint(stretched), 1, 65_535).astype(np.uint16)
+            if np.issubdtype(kind, np.integer):
+                stretched = np.clip(np.rint(stretched), 1, np.iinfo(kind).max).astype(kind)
             else:
                 stretched = np.where(stretched == 0, np.finfo(np.float32).tiny, stretched)
             write(np.where(shown, stretched, stretched.dtype.type(0)), box[0], box[1])

@@ -66,6 +66,7 @@ class KeptDate:
         cloudy: windows beside clouds: what is found there is advice, and they prove nothing to other dates.
         doubts: why it lies outside of what the network was trained on.
         dem: heights in place of the scene's own.
+        came_path: its image as it came, where that at `scene_path` was made of it: guards look at this one.
         polygons: its footprints; None: not given.
     """
 
@@ -81,6 +82,7 @@ class KeptDate:
     cloudy: tuple[Window, ...] = ()
     doubts: tuple[str, ...] = ()
     dem: str | None = None
+    came_path: str | None = None
     polygons: tuple[KnownOutline, ...] | None = None
 
     @property
@@ -168,6 +170,7 @@ class Comparison:
         areas: by class, the first class first.
         warnings: one sentence each.
         outputs: name to path of what was written.
+        limit: by the index, the change from which on a pixel counts, beyond that of the whole scene; else None.
     """
 
     changes: dict[str, Change]
@@ -176,6 +179,7 @@ class Comparison:
     areas: Mapping[str, Areas] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
+    limit: float | None = None
 
     @property
     def joint_share(self) -> float:
@@ -189,6 +193,7 @@ class Comparison:
         return {
             "compared": [spell(one) for one in self.compared], "pixels": {**spell(first), **more},
             "warnings": spread(self.warnings), "outputs": dict(self.outputs),
+            **({} if self.limit is None else {"limit": self.limit}),
         }  # fmt: skip
 
 

@@ -11,11 +11,13 @@ from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, length_er
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.rational import MISPLACED
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
+from detection.imagery.scene.radiometry import LOCAL, find_pixel_m
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import spell_pixels
 from detection.imagery.scene.scene import Scene
+from detection.imagery.scene.white import PIXELS_M, holds_at
 from detection.imagery.training.domain import find_season
-from forecasting.message import Message, Template, join
+from forecasting.message import Figure, Message, Template, join
 
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
 PIXEL_RATIO = 1.5
@@ -29,6 +31,16 @@ CLOUD: Final = Template("caution.cloud", "lies beside a cloud, whose rim can loo
 ONE_DATE: Final = Template("caution.one_date", "one date only: a footprint may be old, or bare ground; it is advice")()
 _OUTSIDE: Final = Template("caution.outside", "outside of the training of {model}: {text}")
 _INDEX_ALONE: Final = Template("caution.index_alone", "change of an index between dates goes on alone, as advice")()
+_NO_CLOUDS: Final = Template(
+    "caution.no_clouds",
+    "white clouds were not looked for, as nobody knows the size of these pixels and their rule was measured at "
+    "{least} to {most} m; mask the clouds",
+)
+_NO_CLOUDS_AT: Final = Template(
+    "caution.no_clouds_at",
+    "white clouds were not looked for in pixels of {pixel} m, as their rule was measured at {least} to {most} m; "
+    "mask the clouds",
+)
 _UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")
 
 
@@ -72,6 +84,8 @@ def list_cautions(
             f"{share:.1%} of the scene is bright white cloud or lies beside one: footprints there count for no warning "
             "level until they are seen on a clear date; mask the clouds"
         )
+    if (said := _spell_clouds(result, reader.grid, card)) is not None:
+        found.append(said)
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         found.append(f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})")
     if scene.role == "single":
@@ -136,7 +150,7 @@ def doubt_outlines(
         borders: what is said of the border of a date, and its ground that may be one, in pixels or None.
         cloudy: ground beside clouds, in pixels or None.
     """
-    placed = [said for said in doubts if isinstance(said, Message) and said.id in MISPLACED]
+    placed = list_misplaced(doubts)
     unlike = [said for said in doubts if said not in placed]
     shared = [_UNLIKE(text=join(unlike)), *placed] if unlike else placed
     reasons: list[list[str]] = [[*shared] for _ in outlines]
@@ -145,6 +159,20 @@ def doubt_outlines(
             for place in np.flatnonzero(shapely.intersects(outlines, ground)):
                 reasons[place].append(said)
     return reasons
+
+
+def _spell_clouds(result: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Message | None:
+    """That white clouds were not looked for, where weights look for them and pixels have another size."""
+    pixel_m = (result["read_at"] or {}).get("pixel_m") or find_pixel_m(grid)
+    if card["radiometry"]["stretch"] not in LOCAL or holds_at(pixel_m):
+        return None
+    limits = {"least": Figure(PIXELS_M[0], ".2g"), "most": Figure(PIXELS_M[1], ".2g")}
+    return _NO_CLOUDS(**limits) if pixel_m is None else _NO_CLOUDS_AT(pixel=Figure(pixel_m, ".3g"), **limits)
+
+
+def list_misplaced(doubts: Iterable[str]) -> list[str]:
+    """Of the doubts of a scene those of its place."""
+    return [said for said in doubts if isinstance(said, Message) and said.id in MISPLACED]
 
 
 def _latitude(grid: Grid) -> float | None:

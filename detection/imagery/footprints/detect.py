@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from detection.imagery.errors import (
+    BandMissingError,
     BandOrderError,
     DomainError,
     NoCrsError,
@@ -51,7 +52,7 @@ from detection.imagery.footprints.probabilities import (
     measure_flips,
     name_classes,
 )
-from detection.imagery.footprints.records import AUTO, INDEX, STRIPS, STRIPS_MOST, Footprint
+from detection.imagery.footprints.records import AUTO, INDEX, STRIPS, STRIPS_MOST, Footprint, Window
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
@@ -91,7 +92,7 @@ from detection.imagery.scene.strips import (
     writing_strip,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
-from forecasting.message import Template, join
+from forecasting.message import Template, error_text, join
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -419,6 +420,22 @@ def _name_product(reader: BandReader, scene: Scene) -> str:
     except SceneError:
         return ""
     return f"; {found}" if found else ""
+
+
+def look_at_image(payload: dict[str, Any]) -> tuple[list[str], tuple[Window, ...]]:
+    """Say why a scene lies outside of what the named weights were trained on, and where it is beside clouds.
+
+    Weights that would not read it at all are such a reason: nothing is mapped.
+    """
+    options = read_options(payload)
+    scene, model = _find_scene(options), _load(options.weights)
+    try:
+        with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
+            seen = _set_aside(opened, model, options, work)[0]
+            stretch, doubts = _measure(opened, seen, model, (), options)
+    except (BandMissingError, DomainError, NoValidPixelsError, RadiometryError) as error:
+        return [error_text(error).removeprefix(f"{scene.path}: ")], ()
+    return ([] if isinstance(model, IndexModel) else doubts), stretch.cloudy
 
 
 def survey(payload: dict[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import ModelError, NoValidPixelsError, RadiometryError
+from detection.imagery.raster.areas import geodesic_pixel_m2
+from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.terrain import TERRAIN
 from detection.imagery.raster.tiling import list_runs
 from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD, Moments, interpolate, sum_blocks
 from detection.imagery.scene.offsets import SENTINEL_OFFSET, find_missing_offset
 from detection.imagery.scene.reader import BandReader
+from detection.imagery.scene.white import COLOURS, holds_at
 
 # Pixels of a strip held at a time.
 STRIP_PX = 1 << 21
@@ -24,15 +27,16 @@ WINDOW_PX = 256
 SAMPLE_PX = 1_000_000
 # Bands in a unit of their own, which no stretch of counts touches.
 UNITS = {*TERRAIN, *DERIVED}
-KINDS = ("reflectance", "local-max", LOCAL_STANDARD, "band-mean")
+LOCAL = "local-max", LOCAL_STANDARD
+KINDS = ("reflectance", *LOCAL, "band-mean")
 # How far the scene's median may lie outside of the training range.
 SLACK = 4.0
 # Brighter than this times the brightest training pixel in every band: cloud or snow.
 CLOUD_SLACK = 1.3
 # Where values are shares of the brightest around: a pixel is a cloud that has no colour (brightest less darkest of
 # red, green, blue, over the brightest) and is no darker than this. Of the training of `landslide4sense` 0.01 % of the
-# pixels are so, of its landslides 0.007 %.
-COLOURS = ("B4", "B3", "B2")
+# pixels are so, of its landslides 0.007 %. At 0.8 m 4.5 % of those of landslides are (Bijie): the rule holds at the
+# pixel sizes of `white` alone.
 CLOUD_COLOUR = 0.08
 CLOUD_LEAST = 0.35
 SPECK = np.ones((5, 5), bool)
@@ -57,6 +61,7 @@ class Stretch:
             is as bright is cloud or snow; None where there are no ceilings.
         colours: where there are `maxima`, where red, green and blue stand: what is bright and white among them is a
             cloud.
+        tells_clouds: whether the pixels have a size at which that holds; else no cloud is found.
         moments: for `local-standard`, mean and spread of each spectral band around a pixel, else None.
         offset: what stands on all counts and was not taken off; it says nothing to `moments`, but to a ratio.
         cloud_share: of the valid pixels, those that were left out of `moments`: bright and white.
@@ -73,6 +78,7 @@ class Stretch:
     offset: float = 0.0
     cloud_share: float = 0.0
     cloudy: tuple[tuple[int, int, int, int], ...] = ()
+    tells_clouds: bool = True
 
     def find_plausible(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Where stretched values bands x H x W can be real; None when the stretch knows no bounds.
@@ -100,7 +106,7 @@ class Stretch:
         Of weights that look at ratios alone: others know the brightness of a cloud (`find_plausible`). The network sees
         these pixels, as it did in its training; what it says of them is not kept.
         """
-        if not self.colours:
+        if not (self.colours and self.tells_clouds):
             return None
         shown = self.show_light(values, counts, column, row)[list(self.colours)]
         white = (shown.min(axis=0) >= CLOUD_LEAST) & _is_white(shown)
@@ -174,7 +180,7 @@ def measure_stretch(
     if kind not in KINDS:
         raise ModelError(f"the card of {card['name']} names the unknown stretch {kind!r}")
     spectral = np.array([name not in UNITS for name in reader.names])
-    if kind not in ("local-max", LOCAL_STANDARD):
+    if kind not in LOCAL:
         if kind == "band-mean" and scale is None:
             factors = _match_means(sample_pixels(reader), card)
         else:
@@ -187,7 +193,7 @@ def measure_stretch(
         return Stretch(factors, None, 1, ceilings, clouds)
     block_px = int(card["radiometry"].get("block_px", 128))
     colours = tuple(reader.names.index(name) for name in COLOURS) if set(COLOURS) <= set(reader.names) else ()
-    local, offset = kind == LOCAL_STANDARD, 0.0
+    local, offset, tells = kind == LOCAL_STANDARD, 0.0, holds_at(find_pixel_m(reader.grid))
     if local and find_missing_offset(sample_pixels(reader)[spectral]):
         offset = -SENTINEL_OFFSET
     blocks = _measure_blocks(reader, spectral, block_px, progress, colours if local else (), offset, sums=local)
@@ -197,10 +203,12 @@ def measure_stretch(
         raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
     factors, maxima = spectral.astype(np.float32), _fill_gaps(blocks.maxima)
     if not local:
-        return Stretch(factors, maxima, block_px, colours=colours)
+        return Stretch(factors, maxima, block_px, colours=colours, tells_clouds=tells)
     if offset:
         maxima = np.maximum(maxima - np.float32(offset), np.float32(1))
-    stretch = Stretch(factors, maxima, block_px, colours=colours, moments=blocks.moments, offset=offset)
+    stretch = Stretch(
+        factors, maxima, block_px, colours=colours, moments=blocks.moments, offset=offset, tells_clouds=tells
+    )
     return _leave_out_clouds(reader, stretch, blocks)
 
 
@@ -312,6 +320,11 @@ def _is_white(light: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where red, green and blue hardly differ."""
     brightest = light.max(axis=0)
     return np.asarray(brightest - light.min(axis=0) < CLOUD_COLOUR * brightest)
+
+
+def find_pixel_m(grid: Grid) -> float | None:
+    """Side of a pixel on the ground, metres; None where nobody knows it."""
+    return geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
 
 
 def _match_means(sample: NDArray[np.float32], card: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -11,8 +11,9 @@ from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
-from detection.imagery.scene.radiometry import COLOURS, UNITS, Stretch
+from detection.imagery.scene.radiometry import UNITS, Stretch
 from detection.imagery.scene.reader import BandReader
+from detection.imagery.scene.white import COLOURS
 from detection.imagery.training.grain import (
     compare_colour,
     measure_crispness,

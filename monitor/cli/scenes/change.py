@@ -1,6 +1,7 @@
 """`slopeward scenes compare`: what changed between two or more dates, offline, without database and site."""
 
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from detection.imagery.footprints.records import INDEX
-from monitor.cli.scenes.earlier import check_past, not_alone, spell_change
+from monitor.cli.scenes.earlier import check_past, not_alone, spell_beside, spell_change
 from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import ending_at, show_in_order, warn
 from monitor.errors import SlopewardError
@@ -52,54 +53,62 @@ def compare(
 def _judge(
     scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None], *, match: bool
 ) -> list[tuple[dict[str, Any], str]]:
-    """One answer per date, oldest first: as JSON has it, and in one line."""
-    from detection.imagery.change.by_index import compare_by_index
+    """One answer per date, oldest first: as JSON has it, and in one line for each that read it, network and index."""
+    from detection.imagery.change.by_index import compare_by_index, lay_index_beside
     from detection.imagery.change.compare import as_date
     from detection.imagery.change.compare import compare as lay
     from detection.imagery.change.histogram_match import match_scene, write_match
     from detection.imagery.change.records import KeptDate, remember, spell, spell_outline, spell_vanished
-    from detection.imagery.footprints.detect import detect
+    from detection.imagery.footprints.detect import detect, look_at_image
     from detection.imagery.scene.scene import read_scene
 
     read = sorted((read_scene(path) for path in scenes), key=lambda s: (s.acquired_at, str(s.path)))
-    looked: list[tuple[Path, Path, Any]] = []  # image, folder of its files, factors it was stretched by
+    dates: list[tuple[str, KeptDate]] = []  # by what read each: of several, one that fits no network takes it from none
+    answers = []
     for number, one in enumerate(read):
         path, factors = one.path, None
         target = out / f"{number}-{one.acquired_at:%Y%m%dT%H%M%S}"
         if match and number < len(read) - 1:
             path, factors = match_scene(one, read[-1], out / f"{target.name}-matched")
-        looked.append((path, target, factors))
-
-    def detect_all(weights: str) -> list[dict[str, Any]]:
-        return [
-            detect({
-                "scene_path": str(path), "weights": weights, "out_dir": str(target), "threshold": limits[0],
-                "minimum_area_m2": limits[1],
-            })
-            for path, target, _ in looked
-        ]  # fmt: skip
-
-    results = detect_all(model)
-    if len({one["model_hash"] for one in results}) > 1:
-        results = detect_all(INDEX)  # no network fits all dates
-    dates: list[KeptDate] = []
-    answers = []
-    for one, (path, target, factors), result in zip(read, looked, results, strict=True):
+        asked = {
+            "scene_path": str(path), "weights": model, "out_dir": str(target), "threshold": limits[0],
+            "minimum_area_m2": limits[1],
+        }  # fmt: skip
+        result, told_of_image = detect(asked), list[str]()
         if factors is not None:
             write_match(target, factors)
-        date = as_date(result, path)
-        by_index = result["model"] == INDEX
-        date, found = compare_by_index(date, dates, target) if by_index else (date, lay(date, dates, target))
+            # what was matched looks like the newest: whether it is like the training, the image says as it came
+            doubts, cloudy = look_at_image({**asked, "scene_path": str(one.path), "weights": result["weights"]})
+            told_of_image = [f"before it was matched: {doubt}" for doubt in doubts]
+            result["doubts"] = list(dict.fromkeys((*result["doubts"], *doubts)))
+            result["cloudy"] = [*map(list, dict.fromkeys((*map(tuple, result["cloudy"]), *cloudy)))]
+        date = replace(as_date(result, path), came_path=None if factors is None else str(one.path))
+        earlier, beside = [known for _, known in dates], None
+        if by_index := result["model"] == INDEX:
+            date, found = compare_by_index(date, earlier, target)
+            line = spell_change(date, found, by_index=True)
+        else:
+            found = lay(date, [known for by, known in dates if by == result["model_hash"]], target)
+            line = f"{result['model']}: {spell_change(date, found)}"
+            if earlier:
+                beside = lay_index_beside(date, found, earlier, target)
+                line += f"\n{date.acquired_at:%Y-%m-%d}: {spell_beside(beside)}"
         polygons = [spell_outline(p) for p in date.outlines] if by_index else result["polygons"]
-        dates.append(remember(date, found.changes))
+        dates.append((result["model_hash"], remember(date, found.changes)))
         told = found.tell()
         answer = {
             "scene": str(one.path), "acquired_at": result["acquired_at"], "model": result["model"],
             "footprints": [{**p, **spell(found.changes[p["polygon_id"]])} for p in polygons],
             "vanished": [spell_vanished(v) for v in found.vanished], "pixels": told["pixels"],
-            "compared": told["compared"], "matched": factors,
-            "warnings": not_alone((*result["warnings"], *found.warnings)),
-            "outputs": {**result["outputs"], **found.outputs},
+            "compared": told["compared"], "limit": found.limit, "matched": factors,
+            "by_index": None if beside is None else beside.tell(),
+            "warnings": not_alone(dict.fromkeys((
+                *result["warnings"], *told_of_image, *found.warnings, *(beside.found.warnings if beside else ()),
+            ))),
+            "outputs": {
+                **result["outputs"], **found.outputs,
+                **({} if beside is None else {f"index_{name}": file for name, file in beside.found.outputs.items()}),
+            },
         }  # fmt: skip
-        answers.append((answer, spell_change(date, found, by_index=by_index)))
+        answers.append((answer, line))
     return answers

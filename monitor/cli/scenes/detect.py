@@ -197,9 +197,6 @@ def _look(payload: dict[str, Any], named: _Named, dates: tuple[Path, Path | None
         earlier = detect_before(before, pre, _progress(pre.name))
         known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
         answer = run_detect({**payload, "known": known}, _progress(scene.name))
-        if earlier is not None and earlier["model_hash"] != answer["model_hash"]:
-            payload, before = ({**one, "weights": INDEX} for one in (payload, before))  # no network fits both
-            earlier, answer = detect_before(before, pre), run_detect(payload)
         _warn({"warnings": not_alone(answer["warnings"])}, named)
         answer["change"] = None
         if earlier is not None:

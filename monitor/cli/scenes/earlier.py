@@ -11,6 +11,7 @@ from monitor.cli.session import say, warn
 from monitor.domain.instants import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
+    from detection.imagery.change.by_index import Beside
     from detection.imagery.change.records import Comparison, KeptDate
 
 WORDS = ("new", "grown", "known", "single")
@@ -78,18 +79,45 @@ def compare_with(
 
     Files of the change are written. Where no network was used, the answer gets the outlines that the index found.
     """
-    from detection.imagery.change.by_index import compare_by_index
+    from detection.imagery.change.by_index import compare_by_index, lay_index_beside
     from detection.imagery.change.compare import as_date, compare
     from detection.imagery.change.records import spell_comparison, spell_outline
 
     own, before = as_date(answer, payload["scene_path"], payload.get("dem")), as_date(earlier, pre, pre_dem)
+    out = Path(payload["out_dir"])
     if answer["model"] == INDEX:
-        own, found = compare_by_index(own, [before], Path(payload["out_dir"]))
+        own, found = compare_by_index(own, [before], out)
         answer = {**answer, "polygons": [spell_outline(one) for one in own.outlines]}
-    else:
-        found = compare(own, [before], Path(payload["out_dir"]))
-    warn(found.warnings)
-    return answer, spell_comparison(found), spell_change(own, found, by_index=answer["model"] == INDEX)
+        warn(found.warnings)
+        return answer, spell_comparison(found), spell_change(own, found, by_index=True)
+    found = compare(own, [before] if earlier["model_hash"] == answer["model_hash"] else [], out)
+    beside = lay_index_beside(own, found, [before], out)
+    warn(dict.fromkeys((*found.warnings, *beside.found.warnings)))
+    told = {**spell_comparison(found), "by_index": beside.tell()}
+    return answer, told, f"{spell_change(own, found)}\n{spell_beside(beside)}"
+
+
+def spell_beside(beside: "Beside") -> str:
+    """One line on what the index says beside a network, and what only one of them found.
+
+    >>> from types import SimpleNamespace
+    >>> one = SimpleNamespace(polygon_id="i", area_m2=900.0)
+    >>> found = SimpleNamespace(limit=0.07, joint_share=0.6, warnings=())
+    >>> date = SimpleNamespace(outlines=[one])
+    >>> spell_beside(SimpleNamespace(date=date, found=found, shared={"i"}, alone={"p", "q"}))
+    'by the index of red and green, as advice: 1 barer (900 m²), 0 of them not found by the network; 2 new or grown found by the network alone; rise of 0.07 or more, 60.0% compared'
+    """  # noqa: E501
+    found, outlines = beside.found, beside.date.outlines
+    head = "by the index of red and green, as advice: "
+    if found.limit is None or not found.joint_share:
+        why = str(next(iter(found.warnings), "the dates show no ground in common"))
+        return head + (why if why.startswith("not compared") else f"not compared: {why}")
+    area = sum(one.area_m2 for one in outlines)
+    return (
+        f"{head}{len(outlines)} barer ({area:,.0f} m²), {len(outlines) - len(beside.shared)} of them not found by the "
+        f"network; {len(beside.alone)} new or grown found by the network alone; "
+        f"rise of {found.limit:.2f} or more, {found.joint_share:.1%} compared"
+    )
 
 
 def spell_change(date: "KeptDate", found: "Comparison", *, by_index: bool = False) -> str:
@@ -123,4 +151,5 @@ def spell_change(date: "KeptDate", found: "Comparison", *, by_index: bool = Fals
         why = str(next(iter(found.warnings), "the dates show no ground in common"))
         return why if why.startswith("not compared") else f"not compared: {why}"
     nothing = "no ground that became barer by the index (no network read it)" if by_index else "no footprint"
-    return f"{', '.join(parts) or nothing}; {found.joint_share:.1%} compared"
+    limit = "" if found.limit is None else f"rise of {found.limit:.2f} or more, "
+    return f"{', '.join(parts) or nothing}; {limit}{found.joint_share:.1%} compared"

@@ -3,14 +3,14 @@
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from detection.imagery.change import records
-from detection.imagery.change.by_index import compare_by_index
+from detection.imagery.change.by_index import compare_by_index, lay_index_beside
 from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
@@ -131,6 +131,7 @@ def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
     from detection.imagery.neural.checkpoint import load_model
 
     used = answer.get("weights", asked.weights)
+    judgements[0] = own, _add_index(own, judgements[0][1], asked, gone)
     judged = [_judgement(*one) for one in judgements]
     series = _list_series(own, judgements[0][1], same, asked)
     read = _tell(answer, own, asked, judged, series, replaced, told)
@@ -146,10 +147,25 @@ def _read_by_index(
 ) -> tasks.ReadScene:  # fmt: skip
     """A scene that no network fits: what became bare since the date before, as advice."""
     gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
-    optical = [d for d in asked.dates if d.scene_hash not in gone and d.model_hash != RADAR]
-    date, found = compare_by_index(own, optical, asked.out_dir)
+    date, found = compare_by_index(own, _list_optical(asked, gone), asked.out_dir)
     series = [row for row in _list_series(date, found, (), asked) if row.quantity != PROBABILITY]
     return _tell(answer, date, asked, [_judgement(date, found)], series, replaced, told)
+
+
+def _list_optical(asked: tasks.SceneAsked, gone: Collection[str]) -> list[tasks.KnownDate]:
+    """The dates that an index of colours can be compared with, whatever read them."""
+    return [d for d in asked.dates if d.scene_hash not in gone and d.model_hash != RADAR]
+
+
+def _add_index(
+    own: records.KeptDate, found: records.Comparison, asked: tasks.SceneAsked, gone: Collection[str]
+) -> records.Comparison:
+    """What the network says, with a line on what the index of colours says beside it, and its file."""
+    beside = lay_index_beside(own, found, _list_optical(asked, gone), asked.out_dir)
+    if (line := beside.sum_up()) is None:
+        return found
+    outputs = {**found.outputs, "index_outlines": beside.found.outputs["outlines"]}
+    return replace(found, warnings=(*found.warnings, line), outputs=outputs)
 
 
 def _tell(

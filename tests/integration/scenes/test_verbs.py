@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,66 @@ def test_compare_puts_dates_in_order_and_tells_each(dates, tmp_path, capsys):
     assert [t["acquired_at"][:10] for t in told] == ["2026-05-07", "2026-05-12", "2026-05-17"]
     assert [[p["change"] for p in t["footprints"]] for t in told] == [[], ["new"], ["grown"]]
     assert (tmp_path / "2-20260517T000000" / "change.png").is_file()
+
+
+def test_compare_shows_the_index_beside_the_network(dates, tmp_path, capsys):
+    paths = [str(dates / name) for name in ("a", "b")]
+    words = ["scenes", "compare", "--model", "generated", *paths, "--out", str(tmp_path)]
+    assert run_verb([*words, "--json"]) == 0
+    first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert first["by_index"] is None
+    by_index = second["by_index"]
+    assert (by_index["model"], by_index["network_alone"], second["model"]) == ("index", [], "generated")
+    (found,) = by_index["footprints"]
+    assert (found["also_by_network"], found["change"], found["class"]) == (True, "new", "landslide")
+    assert "as advice" in found["caution"]
+    assert 0 < by_index["limit"] < 0.4
+    files = second["outputs"]
+    assert [
+        json.loads(Path(files[name]).read_text())["features"][0]["id"] for name in ("outlines", "index_outlines")
+    ] == [
+        second["footprints"][0]["polygon_id"],
+        found["polygon_id"],
+    ]
+    assert run_verb(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("2026-05-12: generated: 1 new")
+    assert lines[2].startswith("2026-05-12: by the index of red and green, as advice: 1 barer")
+    pre = ["scenes", "detect", "--model", "generated", paths[1], "--pre", paths[0], "--out", str(tmp_path / "pair")]
+    assert run_verb([*pre, "--json"]) == 0
+    change = json.loads(capsys.readouterr().out)["change"]
+    assert [one["polygon_id"] for one in change["by_index"]["footprints"]] == [found["polygon_id"]]
+    assert run_verb(pre) == 0
+    assert "by the index of red and green, as advice: 1 barer" in capsys.readouterr().out
+
+
+def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, capsys, monkeypatch):
+    from detection.imagery.footprints import detect
+
+    def refuse(name):
+        """Let no network fit the date of this name."""
+        run = detect.detect
+
+        def read(payload, *args):
+            refused = Path(payload["scene_path"]).name == name
+            return run({**payload, "weights": "index" if refused else "generated"}, *args)
+
+        monkeypatch.setattr(detect, "detect", read)
+
+    refuse("b")
+    paths = [str(dates / name) for name in ("a", "b", "c")]
+    assert run_verb(["scenes", "compare", *paths, "--out", str(tmp_path / "o"), "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["model"] for one in told] == ["generated", "index", "generated"]
+    assert [[p["change"] for p in one["footprints"]] for one in told] == [[], ["new"], ["new"]]
+    assert told[2]["compared"][0]["acquired_at"].startswith("2026-05-07"), "the date before that a network read"
+    assert told[2]["by_index"]["compared"][0]["acquired_at"].startswith("2026-05-12"), "the index needs no network"
+    pre = ["scenes", "detect", paths[2], "--pre", paths[1], "--out", str(tmp_path / "pair"), "--json"]
+    assert run_verb(pre) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["model"] == "generated"
+    assert [word["change"] for word in answer["change"]["changes"].values()] == ["single"]
+    assert answer["change"]["by_index"]["footprints"]
 
 
 def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp_path, capsys):
@@ -84,7 +145,8 @@ def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
     assert run_verb(["scenes", "compare", "--model", "generated", str(dim), str(dates / "b"), "--match", "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [p["change"] for p in told[1]["footprints"]] == ["new"]
-    assert told[1]["footprints"][0]["caution"] is None
+    # the light was mended; whether it was the light or the season, the images say as they came
+    assert told[1]["footprints"][0]["caution"].startswith("season or radiometry differs (medians of the bands by 1.8")
     assert told[0]["matched"]["B4"]["gain"] == factors["B4"]["gain"]
 
 

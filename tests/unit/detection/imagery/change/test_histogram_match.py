@@ -78,6 +78,27 @@ def test_reflectances_stay_fractions(ground, tmp_path):
     assert np.abs(matched - ground[:600] / 1e4).max() < 1e-3
 
 
+def test_pictures_of_eight_bits_stay_such(ground, tmp_path):
+    light = (ground[:600] // 12).astype(np.uint8)
+    newer, older = write(tmp_path / "newer", light, 12), write(tmp_path / "older", light // 2, 7)
+    copy = read_scene(match_scene(older, newer, tmp_path / "matched")[0])
+    with rasterio.open(copy.bands["B4"].path) as raster:
+        assert raster.dtypes == ("uint8",)
+        assert np.abs(raster.read(1).astype(int) - light)[light // 2 > 0].max() <= 4
+    mixed = write(tmp_path / "mixed", light.astype(np.uint16), 7)
+    with rasterio.open(match_scene(mixed, newer, tmp_path / "again")[0] / "B4.tif") as raster:
+        assert raster.dtypes == ("uint16",)
+
+
+def test_the_copy_is_in_the_values_of_the_newer_scene(ground, tmp_path):
+    newer, older = write(tmp_path / "newer", ground[:600], 12), write(tmp_path / "older", ground[:600] // 2, 7)
+    copy = read_scene(match_scene(older, replace(newer, gain=0.275, offset=-2000.0), tmp_path / "matched")[0])
+    assert (copy.gain, copy.offset) == (1.0, -2000.0)
+    with rasterio.open(copy.bands["B4"].path) as raster:
+        matched = raster.read(1)
+    assert np.abs(matched - 0.275 * ground[:600])[ground[:600] > 1].max() < 2
+
+
 def test_what_cannot_be_matched_is_told(ground, tmp_path):
     newer = write(tmp_path / "newer", ground[:600], 12)
     flat = write(tmp_path / "flat", np.full((600, 300), 700, np.uint16), 7)

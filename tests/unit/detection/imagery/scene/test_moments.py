@@ -28,10 +28,11 @@ class Field:
     in_tiles = False
     spectral_types = frozenset({"float32"})
 
-    def __init__(self, values: np.ndarray, valid: np.ndarray | None = None, names=COLOURS) -> None:
+    def __init__(self, values: np.ndarray, valid: np.ndarray | None = None, names=COLOURS, pixel_m=10.0) -> None:
         self.values, self.names = values.astype(np.float32), names
         self.valid = np.ones(values.shape[1:], bool) if valid is None else valid
-        self.grid = Grid(PLACE.transform, PLACE.crs_wkt, values.shape[2], values.shape[1])
+        place = grid_around(141.95, 42.73, 8, pixel_m) if pixel_m else Grid(PLACE.transform, "", 8, 8)
+        self.grid = Grid(place.transform, place.crs_wkt, values.shape[2], values.shape[1])
 
     def read(self, column, row, width, height):
         window = slice(row, row + height), slice(column, column + width)
@@ -150,3 +151,19 @@ def test_light_and_offset_are_no_doubt_and_clouds_are_found_through_an_offset(gr
     assert find_doubts(
         field, measure_stretch(field, seeing, 1e-4), {**seeing, "domain": {**DOMAIN, "median": [[0, 1]] * 3}}
     )
+
+
+@pytest.mark.parametrize("stretch", ["local-max", LOCAL_STANDARD])
+@pytest.mark.parametrize("pixel_m", [0.05, 0.3, 1.2, 3.0, 8.6, 10.0, 20.0, 30.0, 100.0, None])
+def test_white_clouds_are_looked_for_at_the_pixel_sizes_they_were_measured_at(ground, stretch, pixel_m):
+    """In finer pixels what is bright and white is pale debris: it stays ground."""
+    pale = ground.copy()
+    pale[:, 40:70, 20:60] = np.array([0.62, 0.60, 0.58])[:, None, None] * 1e4
+    field = Field(pale, pixel_m=pixel_m)
+    found = measure_stretch(field, {**CARD, "radiometry": {"stretch": stretch, "block_px": 32}})
+    clouds = found.find_clouds(found.apply(pale, 0, 0), pale, 0, 0)
+    if pixel_m in {8.6, 10.0, 20.0, 30.0}:
+        assert clouds[45:65, 25:55].all()
+    else:
+        assert clouds is None
+        assert (found.cloud_share, found.cloudy) == (0, ())
