@@ -280,7 +280,10 @@ def test_a_proposal_shows_the_past_under_both_ids_and_renames_once_approved(slop
     def preview(old, new):
         for site in (old, new):
             found = run_backtest(slope.database, site, slope.now - 30 * HOUR, slope.now)
-            seen[site.version] = [run.tally.alerts if hasattr(run, "tally") else run for run in found.runs]
+            seen[site.version] = [str(alert.turns) for alert in found.runs[0].hazards]
+        before, after = (seen[site.version] for site in (old, new))
+        assert before
+        assert [len(one) for one in after] == [len(one) for one in before]
         return {}
 
     proposal = propose(slope.database, RENAMED, "bench.toml", ADA, "renamed", slope.now, preview)
