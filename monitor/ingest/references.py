@@ -56,6 +56,7 @@ _NOT_KEPT: Final = Template("epoch0.not_kept", "no GNSS reference of {place} is 
 REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked about again
 
 
+UNNAMED: Final = "?"  # a frame of which parts alone are known
 PART: Final = "; "  # between the parts of a frame: its name and place, then `key value` of what else a head says
 _YEAR: Final = re.compile(r"^(itrf|igs|igb)(\d\d)(?!\d)")
 
@@ -75,12 +76,14 @@ def join_frames(one: str, other: str) -> str | None:
     mine, theirs = _read_parts(one), _read_parts(other)
     if any(_fold(value) != _fold(mine[key]) for key, value in theirs.items() if key in mine):
         return None
-    return PART.join(f"{key} {value}" if key else value for key, value in {**theirs, **mine}.items())
+    every = {"": UNNAMED, **theirs, **mine}
+    return PART.join(f"{key} {value}" if key else value for key, value in every.items())
 
 
 def _read_parts(frame: str) -> dict[str, str]:
     first, *rest = frame.split(PART)
-    return {"": first, **{key: value for key, _, value in sorted(one.partition(" ") for one in rest)}}
+    named = {} if first == UNNAMED else {"": first}
+    return named | {key: value for key, _, value in sorted(one.partition(" ") for one in rest)}
 
 
 def _fold(text: str) -> str:

@@ -15,6 +15,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
+from monitor.ingest.files.frames import FramesSeen, Ties, has_frames, read_frame
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
@@ -65,6 +66,7 @@ class FileResult:
     points: int = 0  # of a file of InSAR points
     flags: dict[str, int] = field(default_factory=dict)  # values that bear each flag
     undeclared: set[str] = field(default_factory=set)  # series that the site file does not name, STATION.quantity
+    tied: list[Message] = field(default_factory=list)  # positions of another frame, and at how many dates it was tied
     unknown: set[str] = field(default_factory=set)  # stations among them that the site file does not name at all
 
     def add_stored(self, added: AddResult | PointsAdded) -> None:
@@ -127,13 +129,19 @@ def read_file(
     if not (accept_units and accept_times):
         accepted = {"units": accept_units, "times": accept_times}
         _check(name or str(path), pipeline, site, clock, mapping, open_lines, accepted, dry_run=dry_run)
+    ties = _tie(name or str(path), pipeline, site, clock, open_lines, dry_run=dry_run)
+    result.tied = ties.said
     before_storing()
+    if ties.told and not dry_run:
+        insist(partial(_keep_frames, pipeline, ties, clock()))
     with open_lines() as lines:
         judged = _judge(lines, result)
         while chunk := list(islice(judged, CHUNK)):
             received_at = clock()
             observations, rejected = _sort(chunk, pipeline, site, received_at, name or path.name)
             _count(result, observations, rejected, pipeline.sites)
+            count, observations = len(observations), ties.apply(observations)
+            result.duplicates += count - len(observations)
             if not dry_run:
                 added = insist(partial(pipeline.store_rows, observations, [r for r, _ in rejected], who))
                 result.add_stored(added)
@@ -150,6 +158,31 @@ def store_given(
         Path(name), pipeline, site, lambda: now, accept_units=True, accept_times=True, by=by, name=name,
         open_lines=lambda: nullcontext(iter(lines)),
     )  # fmt: skip
+
+
+def _tie(
+    name: str, pipeline: Pipeline, site: Site | None, clock: Clock, open_lines: OpenLines, *, dry_run: bool
+) -> Ties:  # fmt: skip
+    """How the positions of a file count from what their stations count from; raises ConfigError where they do not."""
+    with open_lines() as lines:
+        if not has_frames(_judge(lines, FileResult(name))):
+            return Ties()
+    seen = FramesSeen(name)
+    with open_lines() as lines:
+        for row, error in _judge(lines, FileResult(name)):
+            if error is None and (said := read_frame(row))[0]:
+                with suppress(PayloadError):  # it goes to the quarantine
+                    place = _find_site(row, pipeline.sites, site)
+                    seen.add(read_row(row, place, pipeline.vocabulary, clock()), *said)
+    if dry_run:
+        return seen.tie(None, clock())
+    with pipeline.database.read() as c:
+        return seen.tie(c, clock())
+
+
+def _keep_frames(pipeline: Pipeline, ties: Ties, now: datetime) -> None:
+    with pipeline.database.write() as c:
+        ties.save(c, now)
 
 
 def _check(
