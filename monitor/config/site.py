@@ -247,7 +247,7 @@ def _find_deaf_recipients(site: domain.Site) -> Iterator[str]:
     for team in (t.name for t in site.teams if t.name not in declared):
         yield f'team {team!r}: nobody notifies it; add a [[recipient]] with name = "{domain.TEAM}{team}"'
     names = [r.name for r in site.recipients]
-    for name in (site.name, *names, *(one.name for one in (*site.exposed, *site.stations) if one.name)):
+    for name in (site.name, *names, *(one.name for one in site.exposed), *(s.name for s in site.stations if s.name)):
         if not is_line(name):  # in a message it would begin a line of its own
             yield f"{name!r}: expected a name of one line, without control characters"
     for name, first in unify_names(names).items():

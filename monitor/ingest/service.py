@@ -404,7 +404,8 @@ class Ingest:
             }  # fmt: skip
             site = self._pipeline.sites.get(gap.site)
             station = None if site is None else site.station(gap.station)
-            for name in (gap.station, *(() if station is None else station.was)):  # its sender may know its old one only
+            former = () if station is None else station.was  # its sender may know no other
+            for name in (gap.station, *former):
                 self._live.publish(f"{ROOT}{gap.site}/{name}/backfill", json.dumps(request))
 
 

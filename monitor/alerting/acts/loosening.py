@@ -121,7 +121,9 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
     # a station with another id is the same one; where both ids had one, one of two is gone
     names = {was: now for was, now in find_renamed(new).items() if was in had and now not in had}
     known = {*names, *(was for s in old.stations for was in s.was)}
-    strangers = [_STRANGER(station=now, other=was) for was, now in find_renamed(new).items() if was not in {*known, *had}]
+    strangers = [
+        _STRANGER(station=now, other=was) for was, now in find_renamed(new).items() if was not in {*known, *had}
+    ]
     old = rename_stations(old, names)
     high = max(1, old.top_level - 1)
     found = [*strangers, *_ladder(old, new, high)]

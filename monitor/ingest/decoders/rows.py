@@ -29,9 +29,8 @@ from monitor.ingest.quality import Vocabulary, observe, read_digit
 
 FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it
 COLUMNS: Final = frozenset(
-    {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels", DIGIT, FRAME,
-     EPOCH0}
-)
+    {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels", DIGIT}
+) | {FRAME, EPOCH0}
 _NO_ROWS: Final = Template("row.none", "rows: expected a list of at least one row")
 _NO_OBJECT: Final = Template("row.object", "a row must be an object")
 NO_STATION: Final = Template("payload.station", "station: {value} is no station id")

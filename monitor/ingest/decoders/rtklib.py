@@ -89,7 +89,7 @@ def read_frame(head: Sequence[str]) -> str:
     >>> read_frame(["% (lat/lon/height=WGS84/geodetic,Q=1:fix)", "% ref pos   : 46.1000 8.900 501.2"])
     'datum WGS84; heights geodetic; base 46.100000000 8.900000000 501.2000'
     """
-    parts = {}
+    parts: dict[str, str] = {}
     for line in head:
         if (found := _DATUM.search(line)) is not None:
             parts |= {"datum": found[1], "heights": found[2].lower()}

@@ -35,8 +35,8 @@ FEW: Final = 6  # common dates that show whether two frames drift apart
 _TWO: Final = Template("frame.two", "{file}: positions of {station} in two frames: {one}; {other}. One file for each")
 _OTHER: Final = Template(
     "frame.other",
-    "{file}: {station} counts {kept}, the file {told}, and {why}: nothing of it was stored. Give it another --station, or, "
-    "where the new one holds from now on, say slopeward ingest --forget-epoch0 {place} before",
+    "{file}: {station} counts {kept}, the file {told}, and {why}: nothing of it was stored. Give it another --station, "
+    "or, where the new one holds from now on, say slopeward ingest --forget-epoch0 {place} before",
 )
 _APART: Final = Template("frame.apart", "no date of both is there to tie them")
 _DRIFTS: Final = Template("frame.drifts", "the two drift apart at their common dates, by {size} of {quantity}")
@@ -128,10 +128,9 @@ class FramesSeen:
                     )  # fmt: skip
                 ties.shifts[key], ties.known[key] = shift, frozenset(there)
                 count = max(count, len(there))
-            details = join([_BY(quantity=k[2], size=Figure(ties.shifts[k], "+.1f", "mm")) for k in mine], ", ")
-            ties.said.append(
-                _TIED(station=station, kept=kept.describe(), told=told.describe(), n=Figure(count, "d"), details=details)
-            )
+            by = join([_BY(quantity=k[2], size=Figure(ties.shifts[k], "+.1f", "mm")) for k in mine], ", ")
+            both = {"kept": kept.describe(), "told": told.describe()}
+            ties.said.append(_TIED(station=station, **both, n=Figure(count, "d"), details=by))
         return ties
 
 

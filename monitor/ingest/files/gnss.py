@@ -38,7 +38,8 @@ _PLACE: Final = re.compile(
     rf"(?:NEU Reference position\s*:\s*|Reference position,\s*){_FIGURE}[^\d+-]+{_FIGURE}[^\d+-]+{_FIGURE}"
 )
 _HEAD: Final = re.compile(
-    r"PBO Station Position|site (?:YYMMMDD|sec-J2000)|\*YYYYMMDD|Date, North \(mm\)|4-character ID\s*[:,]|NEU Reference pos"
+    r"PBO Station Position|site (?:YYMMMDD|sec-J2000)|\*YYYYMMDD|Date, North \(mm\)|4-character ID\s*[:,]|"
+    r"NEU Reference pos"
 )
 _FRAME: Final = re.compile(r"Reference frame\s*[:,]\s*([\w-]+)", re.IGNORECASE)
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")

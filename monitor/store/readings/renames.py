@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, Table, UniqueConstraint, and_,
 
 from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.alert import Actor
-from monitor.domain.instants import parse
 from monitor.domain.site import Site, find_renamed
 from monitor.store.database.audit import add_audit
 from monitor.store.readings.observations import join_latest
@@ -129,10 +128,10 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
         update(h).where(h.c.station == old, h.c.point_look_id.in_(looks)).values(station=new)
     ).rowcount  # fmt: skip
     s, end = t.service_state, f":{site}/{old}"
-    names = set(c.execute(select(s.c.name)).scalars())
-    for name in (one for one in names if one.endswith(end)):
+    stamps = set(c.execute(select(s.c.name)).scalars())
+    for name in (one for one in stamps if one.endswith(end)):
         fresh = f"{name.removesuffix(end)}:{site}/{new}"
-        if fresh in names:  # what the new id says of itself counts
+        if fresh in stamps:  # what the new id says of itself counts
             c.execute(delete(s).where(s.c.name == name))
         count += c.execute(update(s).where(s.c.name == name).values(name=fresh)).rowcount
     is_left = c.execute(select(func.count()).where(_SERIES.site == site, _SERIES.station == old)).scalar_one()

@@ -23,6 +23,7 @@ LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60
 FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
 CARDS_AT_MOST: Final = 120
+FOUND_BY: Final = ("instrument", "called", "logger", "base", "gateway", "power")
 UNWELL, EVERY = "unwell", "all"  # what may be asked for beside a state
 LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
@@ -67,7 +68,7 @@ def pick_rows(rows: Sequence[Mapping[str, Any]], find: str, state: str) -> list[
     wanted = find.strip().casefold()
     found = [
         r for r in rows
-        if any(wanted in str(r[key] or "").casefold() for key in ("instrument", "called", "logger", "base", "gateway", "power"))
+        if any(wanted in str(r[key] or "").casefold() for key in FOUND_BY)
         and (
             state == EVERY
             or (state == UNWELL and _is_unwell(r))

@@ -244,14 +244,16 @@ def test_two_instruments_do_not_become_one(slope):
 def test_a_renaming_alone_needs_nobody_else_and_what_it_hides_does(slope):
     slope.live(3)
     with slope.database.read() as c:
+
         def loosens(text):
             return [str(line) for line in compare(c, parse_site(text, "bench.toml")).loosens]
 
         assert loosens(RENAMED) == []
         assert "station G1 is gone" in loosens(RENAMED.replace('\nwas = ["G1"]', ""))
         # G2 takes the place of G1: one of two witnesses is gone
-        joined = SITE_TEXT.replace(SITE_TEXT[SITE_TEXT.index("[[station]]") : SITE_TEXT.index('[[station]]\nid = "G2"')],
-                                   "").replace('id = "G2"', 'id = "G2"\nwas = ["G1"]')
+        joined = SITE_TEXT.replace(
+            SITE_TEXT[SITE_TEXT.index("[[station]]") : SITE_TEXT.index('[[station]]\nid = "G2"')], ""
+        ).replace('id = "G2"', 'id = "G2"\nwas = ["G1"]')
         assert "station G1 is gone" in loosens(joined)
         assert any("X9" in line for line in loosens(RENAMED.replace('["G1"]', '["G1", "X9"]')))
         noisier = RENAMED.replace("noise_floor_mm = 1.0", "noise_floor_mm = 2.0", 1)

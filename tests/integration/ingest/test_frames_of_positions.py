@@ -1,4 +1,4 @@
-"""Another frame is another number: positions of files and messages are tied to what their station counts from, or asked.
+"""Another frame is another number: positions are tied to what their station counts from, or asked about.
 
 What a station counts from is its datum, its kind of height, the place of its base or reference, and the instant. Motion
 that only a change of these makes must never be stored.
@@ -7,15 +7,15 @@ that only a change of these makes must never be stored.
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
-from sqlalchemy import select
 
 from monitor.config.service import parse_site
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import Said
-from monitor.ingest.files.reading import read_file
 from monitor.ingest.files.readers import open_readings
+from monitor.ingest.files.reading import read_file
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.sources.plan import place_said
@@ -27,7 +27,7 @@ from tests.data.watched_slope import SITE_TEXT
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NOW = START + 400 * DAY
-ORIGIN = 'origin = {latitude = 46.2, longitude = 8.9, height_m = 800.0, since = 2026-03-01T00:00:00Z}'
+ORIGIN = "origin = {latitude = 46.2, longitude = 8.9, height_m = 800.0, since = 2026-03-01T00:00:00Z}"
 SERIES = '[[station.series]]\nquantity = "displacement"\nunit = "mm"\ninterval = "1d"\n'
 DECODERS = (
     '[[decoder]]\ntopic = "rtk/{station}"\nname = "rtklib"\ntime = "gpst"\npositions = "llh"\n'
@@ -159,7 +159,7 @@ def test_another_place_of_reference_of_a_network_is_no_motion(desk, other):
         desk.read("gnss", drifting, "P156.pos")
     assert desk.read("gnss", spell_pbo(range(60), shift_mm=-37.0, **other), "P156.pos").stored == 90
     east = desk.values("P156", "displacement_east")
-    assert max(abs(b - a) for a, b in zip(east, east[1:], strict=False)) < 0.5
+    assert max(abs(b - a) for a, b in pairwise(east)) < 0.5
     assert len(east) == 60
 
 
@@ -191,7 +191,8 @@ def test_a_gate_that_does_not_look_at_frames_lets_motion_in(desk, monkeypatch):
 
 # ---- messages --------------------------------------------------------------------------------------------------------
 def gga(at, altitude, separation):
-    body = f"GPGGA,{at:%H%M%S}.00,4612.00000000,N,00854.00000000,E,4,12,0.7,{altitude:.4f},M,{separation:.4f},M,1.0,0001"
+    place = "4612.00000000,N,00854.00000000,E"
+    body = f"GPGGA,{at:%H%M%S}.00,{place},4,12,0.7,{altitude:.4f},M,{separation:.4f},M,1.0,0001"
     date = f"GPZDA,{at:%H%M%S}.00,{at:%d,%m,%Y},00,00"
     return "\r\n".join(f"${x}*{checksum(x)}" for x in (date, body)).encode()
 
