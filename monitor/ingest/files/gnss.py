@@ -42,6 +42,7 @@ _HEAD: Final = re.compile(
     r"NEU Reference pos"
 )
 _FRAME: Final = re.compile(r"Reference frame\s*[:,]\s*([\w-]+)", re.IGNORECASE)
+_OF_FILE: Final = re.compile(r"[A-Z]{2}|(?:IGS|ITRF)\d{2,4}")
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
 
 
@@ -134,7 +135,7 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
             station = name_station(match[1])
         text = line.lstrip("#")
         if line.startswith("site YYMMMDD"):
-            return _walk(path, head, lines, _Nevada(7, 14, named=True, frame=".".join(path.name.split(".")[1:-1])).read)
+            return _walk(path, head, lines, _Nevada(7, 14, named=True, frame=_name_frame(path.name)).read)
         if line.startswith("site sec-J2000"):
             return _walk(path, head, lines, partial(_read_kenv, _find_columns(path, line)))
         if _TENV.match(line):
@@ -196,6 +197,15 @@ def _find_frame(head: Sequence[str]) -> str:
     return PART.join([name, *parts]) if parts or name != UNNAMED else ""
 
 
+def _name_frame(file: str) -> str:
+    """The frame of a file of Nevada by its name: that of a plate, else of the earth.
+
+    >>> _name_frame("MXTM.NA.tenv3"), _name_frame("MXTM.tenv3"), _name_frame("MXTM.IGS14.tenv3")
+    ('NA', 'IGS', 'IGS14')
+    """
+    return next((part for part in file.split(".")[1:-1] if _OF_FILE.fullmatch(part)), "IGS")
+
+
 class _Nevada:
     """tenv3 with whole and broken metres, tenv with broken ones alone.
 
@@ -211,7 +221,7 @@ class _Nevada:
             whole = tuple(float(f[k]) for k in (self.first, self.first + 2, self.first + 4))
             if self.origin is None:
                 self.origin = whole
-                self.frame = f"{self.frame or UNNAMED}{PART}origin {float(f[6]):g} {' '.join(f'{w:g}' for w in whole)}"
+                self.frame = f"{self.frame}{PART}origin {float(f[6]):g} {' '.join(f'{w:g}' for w in whole)}"
             broken = (float(f[k]) for k in (self.first + 1, self.first + 3, self.first + 5))
             east, north, up = (w - o + b for w, o, b in zip(whole, self.origin, broken, strict=True))
         else:
