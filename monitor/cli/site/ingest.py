@@ -27,8 +27,7 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
 from monitor.ingest.files.readers import READERS, open_points, open_readings
-from monitor.ingest.files.reading import FileResult, read_file
-from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
+from monitor.ingest.files.reading import FileResult, read_file, record_file, record_units, renew_known_flags
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.files.walled import Opened, open_walled
 from monitor.ingest.pipeline import Pipeline

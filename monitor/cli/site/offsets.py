@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from sqlalchemy import Connection
 
+from forecasting.kinematics.replaced import ProposedOffset, propose_offset
 from forecasting.message import Message
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.identity import acting, narrow_to_reader
@@ -16,7 +17,6 @@ from monitor.domain.instants import epoch_s, from_epoch_s, parse, spell, spell_d
 from monitor.domain.observation import HARMLESS
 from monitor.domain.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
 from monitor.errors import NotFoundError, RefusedError
-from monitor.series.replaced import ProposedOffset, propose_offset
 from monitor.store.alerting import offsets
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.readings.observations import SeriesRow, find_series_id, load_readings, load_series
@@ -192,14 +192,14 @@ def _tell(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, An
     facts: dict[str, Any] = {"station": row.station, "quantity": row.quantity, "unit": row.unit}
     if isinstance(found, Message):
         return {**facts, "reason": str(found)}, f"{name}: nothing can be said: {found}"
-    at, decimals = from_epoch_s(found.at_s), 2 - floor(log10(found.error or 1e-6))
-    size = f"{found.size:.{max(0, decimals)}f}"
+    at, size = from_epoch_s(found.at_s), round(found.size, max(0, 2 - floor(log10(found.error or 1e-6))))
     facts |= {
-        "at": spell(at), "size": float(size), "error": found.error, "motion": found.motion, "needed": found.is_needed,
+        "at": spell(at), "size": size, "error": found.error, "motion": found.motion, "needed": found.is_needed,
         "motion_error": found.motion_error, "gap_s": found.gap_s, "readings": list(found.counts),
         "doubts": [str(one) for one in found.doubts],
     }  # fmt: skip
-    line = f"{name}: {size} ± {found.error:.2g} {row.unit}, of {found.counts[0]} readings before and {found.counts[1]} after"
+    old, new = found.counts
+    line = f"{name}: {size} ± {found.error:.2g} {row.unit}, of {old} readings before and {new} after"
     line += (
         f"; beside it {found.motion:+.2g} ± {found.motion_error:.2g} {row.unit} may be motion of the "
         f"{spell_duration(found.gap_s)} between, which stays"

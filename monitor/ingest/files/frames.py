@@ -35,13 +35,13 @@ FEW: Final = 6  # common dates that show whether two frames drift apart
 _TWO: Final = Template("frame.two", "{file}: positions of {station} in two frames: {one}; {other}. One file for each")
 _OTHER: Final = Template(
     "frame.other",
-    "{file}: {station} counts {kept}, the file {told}, and {why}: nothing of it was stored. Give it another --station, "
-    "or, where the new one holds from now on, say slopeward ingest --forget-epoch0 {place} before",
+    "{file}: {station} counts {kept}, the file {given}, and {why}: nothing of it was stored. Give it another "
+    "--station, or, where the new one holds from now on, say slopeward ingest --forget-epoch0 {place} before",
 )
 _APART: Final = Template("frame.apart", "no date of both is there to tie them")
 _DRIFTS: Final = Template("frame.drifts", "the two drift apart at their common dates, by {size} of {quantity}")
 _SCATTER: Final = Template("frame.scatter", "their common dates differ by anything up to {size} of {quantity}")
-_TIED: Final = Template("frame.tied", "{station} counts {kept}, the file {told}: tied at {n} common dates, {details}")
+_TIED: Final = Template("frame.tied", "{station} counts {kept}, the file {given}: tied at {n} common dates, {details}")
 _BY: Final = Template("frame.by", "{quantity} {size}")
 
 
@@ -123,13 +123,13 @@ class FramesSeen:
                 if shift is None:
                     place = f"{site}/{station}"
                     raise ConfigError(
-                        _OTHER(file=self.file, station=station, kept=kept.describe(), told=told.describe(), place=place,
-                               why=why or _APART())
+                        _OTHER(file=self.file, station=station, kept=kept.describe(), given=told.describe(),
+                               place=place, why=why or _APART())
                     )  # fmt: skip
                 ties.shifts[key], ties.known[key] = shift, frozenset(there)
                 count = max(count, len(there))
             by = join([_BY(quantity=k[2], size=Figure(ties.shifts[k], "+.1f", "mm")) for k in mine], ", ")
-            both = {"kept": kept.describe(), "told": told.describe()}
+            both = {"kept": kept.describe(), "given": told.describe()}
             ties.said.append(_TIED(station=station, **both, n=Figure(count, "d"), details=by))
         return ties
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from forecasting.message import Message, Template, join
+from monitor.domain.alert import Actor
 from monitor.domain.instruments.no_value import FILL, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -24,7 +25,10 @@ from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
 from monitor.ingest.text.clocks import COUNTS, doubt_century, doubt_count, doubt_span
-from monitor.store.readings.flags import UNDECLARED
+from monitor.store.alerting.sites import find_version
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.readings.flags import UNDECLARED, renew_flags
 from monitor.store.readings.messages import Rejected
 from monitor.store.readings.observations import AddResult
 from monitor.store.readings.points import PointsAdded
@@ -300,3 +304,38 @@ def _count(
             if item.site in sites and sites[item.site].station(item.station) is None:
                 result.unknown.add(item.station)
         result.reach(item.observed_at)
+
+
+# ---- what follows a file that was read in ---------------------------------------------------------------------------
+def record_file(database: Database, who: Actor, result: FileResult, now: datetime) -> None:
+    """Who brought readings in; a file that brought nothing leaves no entry."""
+    if result.stored:
+        _record(database, who, "ingest.file", result.file, result, now)
+
+
+def record_units(database: Database, who: Actor, file: str, result: FileResult, now: datetime) -> None:
+    """Who said that the units of a file are right; what follows from it can be traced back."""
+    _record(database, who, "ingest.accept_units", file, result, now)
+
+
+def _record(database: Database, who: Actor, action: str, file: str, result: FileResult, now: datetime) -> None:
+    detail = {"file": file, "rows": result.rows, "stored": result.stored}
+    with database.write() as connection:
+        add_audit(connection, who, action, ",".join(sorted(result.sites)), detail, now)
+
+
+def renew_known_flags(
+    database: Database, sites: Mapping[str, Site], touched: Iterable[str], now: datetime
+) -> list[str]:  # fmt: skip
+    """Judge again what is stored already: a station may have been declared since it was read.
+
+    Returns the sites whose file is not in force yet: their flags follow it from then on.
+    """
+    waiting = []
+    for site in (sites[name] for name in sorted(touched) if name in sites):
+        with database.write() as connection:
+            if find_version(connection, site.id) in {None, site.version}:
+                renew_flags(connection, site, now, changed=False)
+            else:
+                waiting.append(site.id)
+    return waiting

@@ -1,10 +1,10 @@
-"""A replaced sensor: the jump is found beside noise and motion, never where nothing says it, and motion is left alone."""
+"""A replaced sensor: the jump is found beside noise and motion, never where nothing says it; motion stays."""
 
 import random
 
 import pytest
 
-from monitor.series.replaced import DAY_S, ProposedOffset, propose_offset
+from forecasting.kinematics.replaced import DAY_S, ProposedOffset, propose_offset
 
 
 def draw_record(draw, *, jump, rate, noise, days=80, gap=(40.0, 43.0), step=1.0, turn=0.0):

@@ -7,7 +7,7 @@ ground did meanwhile. What it does at its usual pace is no part of the offset, a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import hypot, sqrt
+from math import fsum, hypot, sqrt
 from statistics import median
 from typing import Final
 
@@ -104,7 +104,7 @@ def propose_offset(
     before, after = _fit(old, old[-1][0], noise), _fit(new, new[0][0], noise)
     gap_s = after.at_s - before.at_s
     rates = [side.rate_per_day for side in (before, after) if side.rate_per_day is not None]
-    rate = sum(rates) / len(rates) if rates else 0.0
+    rate = fsum(rates) / len(rates) if rates else 0.0
     unsure = hypot(before.rate_error_per_day, after.rate_error_per_day) / max(1, len(rates))
     motion, motion_error = rate * gap_s / DAY_S, max(unsure, _spread(rates)) * gap_s / DAY_S
     doubts = list(_find_doubts(before, after))
