@@ -57,6 +57,7 @@ REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked abo
 
 
 UNNAMED: Final = "?"  # a frame of which parts alone are known
+TIED: Final = "tied"  # in what is kept of a station: frames that count otherwise, each with what is added to its values
 PART: Final = "; "  # between the parts of a frame: its name and place, then `key value` of what else a head says
 _YEAR: Final = re.compile(r"^(itrf|igs|igb)(\d\d)(?!\d)")
 
@@ -269,7 +270,8 @@ def answer_reference(
     holds, other = (told, kept) if accept else (kept, told)
     refused = [r for r in row.get("refused", []) if r != holds.spell()]
     refused = refused if accept else [*refused, told.spell()][-REFUSED_KEPT:]
-    stamp(connection, f"{_PREFIX}{place}", {**holds.spell(), **({"refused": refused} if refused else {})}, now)
+    more: dict[str, Any] = {"refused": refused, TIED: {} if accept else row.get(TIED)}
+    stamp(connection, f"{_PREFIX}{place}", {**holds.spell(), **{k: v for k, v in more.items() if v}}, now)
     detail = {"holds": holds.spell(), "other": other.spell(), "via": actor.via, "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, _ACTS[accept], place, detail, now)

@@ -24,12 +24,14 @@ from monitor.alerting.acts.site_diff import Difference, differ
 from monitor.alerting.decision.conditions import AND_MORE
 from monitor.alerting.decision.orphaned_votes import list_changed, set_apart
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.alert import Actor, health_alarm
+from monitor.domain.canonical import code_version
 from monitor.domain.decision import Memory
 from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store.alerting import sites as store
+from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import find_version, load_site_source, load_sites_summary, save_site
 from monitor.store.database.audit import add_audit
@@ -39,6 +41,7 @@ from monitor.store.readings.flags import renew_flags
 from monitor.store.readings.renames import apply_renames, find_clashes
 
 _SET_APART: Final = Template("site_file.set_apart", "criteria mean something else now")
+_RENAMED: Final = Template("site_file.renamed", "{old} is called {new} now")
 UNREADABLE_FILE: Final = Template(
     "site_file.unreadable", "this program cannot read the site file of {site} that is in force"
 )
@@ -120,7 +123,7 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
     before = find_version(c, site.id)
     _put_in_force(c, old, site, author, reason, now)
     # who takes a file in runs on it alone: nobody else stores readings of the site
-    apply_renames(c, site, Actor(author), now, merge=True)
+    _rename(c, site, Actor(author), now, merge=True)
     return Taken(site, unread=before if old is None and before is not None else "")
 
 
@@ -138,8 +141,20 @@ def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reaso
             gone = sorted({*memory.supporters, *memory.votes} - {*after.supporters, *after.votes})
             detail = {"sha256": new.version, "set_apart": gone, "reason": _SET_APART()}
             add_audit(c, Actor(author), "site.set_apart", f"site:{new.id}", detail, now)
-    apply_renames(c, new, Actor(author), now, merge=False)
+    _rename(c, new, Actor(author), now, merge=False)
     renew_flags(c, new, now, changed=save_site(c, new, author, reason, now))
+
+
+def _rename(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bool) -> None:
+    """Name the rows of renamed stations; what is asked about the reference of one is asked anew under its id."""
+    done = apply_renames(c, site, actor, now, merge=merge)
+    over = [
+        health_alarm(f"health:epoch0:{site.id}/{old}", 0, _RENAMED(old=old, new=new), is_open=False, notify=False)
+        for old, new in done.items()
+    ]
+    apply_changes(
+        c, "status", over, site=None, recipients=(), actor=actor, now=now, rule_version=code_version()
+    )  # fmt: skip
 
 
 def _judge(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:

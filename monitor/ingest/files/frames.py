@@ -20,13 +20,12 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import HARMLESS, Observation
 from monitor.errors import ConfigError
 from monitor.ingest.decoders.rows import EPOCH0, FRAME
-from monitor.ingest.references import Reference
+from monitor.ingest.references import TIED, Reference
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.service_state import find_stamp, stamp
 
 Key = tuple[str, str, str]  # site, station, quantity
 Place = tuple[str, str]
-TIED: Final = "tied"  # in `extra`: what was added to the value, in the unit of the series
 PEEKED: Final = 100  # rows: a file says with each of its positions what they count from, or with none
 AGREE_MM: Final = 10.0  # dates that two frames share say the shift so well, or are no tie
 SAME_MM: Final = 3.0  # so far the first half and the second half of them may differ
@@ -63,6 +62,7 @@ class Ties:
             if shift is None:
                 found.append(item)
             elif item.observed_at not in self.known[key]:
+                # beside the value stands what was added to it, in the unit of the series
                 extra = {**(json.loads(item.extra) if item.extra else {}), TIED: shift}
                 found.append(replace(item, value=item.value + shift, extra=canonical_json(extra)))
         return found

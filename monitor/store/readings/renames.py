@@ -133,7 +133,10 @@ def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int
         fresh = f"{name.removesuffix(end)}:{site}/{new}"
         if fresh in stamps:  # what the new id says of itself counts
             c.execute(delete(s).where(s.c.name == name))
-        count += c.execute(update(s).where(s.c.name == name).values(name=fresh)).rowcount
+            continue
+        detail = c.execute(select(s.c.detail).where(s.c.name == name)).scalar_one()
+        detail.pop("asked", None)  # it is asked anew under the new id
+        count += c.execute(update(s).where(s.c.name == name).values(name=fresh, detail=detail)).rowcount
     is_left = c.execute(select(func.count()).where(_SERIES.site == site, _SERIES.station == old)).scalar_one()
     if not is_left:
         c.execute(delete(t.station).where(t.station.c.site == site, t.station.c.id == old))

@@ -22,6 +22,7 @@ from monitor.ingest.files.reading import read_file
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import run_backtest
+from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, load_decision
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.offsets import add_offset
@@ -213,6 +214,33 @@ def test_readings_that_came_under_the_new_id_before_the_file_was_changed_join_th
     with slope.database.read() as c:
         orphans = select(func.count()).where(t.observation.c.series_id.not_in(select(t.series.c.id)))
         assert c.execute(orphans).scalar_one() == 0
+
+
+def test_a_question_about_the_reference_of_the_old_id_is_asked_under_the_new_one(slope):
+    pipeline = Pipeline(slope.database, {"bench": slope.site}, lambda: slope.now)
+
+    def send(frame, pipeline, minutes):
+        at = slope.now - timedelta(minutes=minutes)
+        gnss = {"enu_mm": [1.0, 2.0, 3.0], "frame": frame, "epoch0": "2026-01-01T00:00:00Z"}
+        body = json.dumps({"time": spell(at), "gnss": gnss}).encode()
+        return pipeline.store([Message("slopeward/v1/bench/G1/obs", body, slope.now, "live")])
+
+    assert send("IGS14", pipeline, 9).added.stored == 3
+    assert send("IGS20", pipeline, 8).rejected == 1
+    site = rename(slope)
+    with slope.database.read() as c:
+        alerts = {a.key: a.state for a in load_alerts(c)}
+        assert alerts["health:epoch0:bench/G1"] == "returned_unacknowledged"
+        assert not is_asked(c)
+        assert list(verify(c)) == []
+    assert send("IGS20", Pipeline(slope.database, {"bench": site}, lambda: slope.now), 7).rejected == 1
+    with slope.database.read() as c:
+        assert "health:epoch0:bench/H1" in {a.key for a in load_alerts(c)}
+        assert list(verify(c)) == []
+
+
+def is_asked(c):
+    return any("asked" in detail for name, (_, detail) in load_stamps(c).items() if name.startswith("epoch0:"))
 
 
 def find_id(slope, station):
