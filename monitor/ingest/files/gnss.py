@@ -221,7 +221,7 @@ class _Nevada:
             whole = tuple(float(f[k]) for k in (self.first, self.first + 2, self.first + 4))
             if self.origin is None:
                 self.origin = whole
-                self.frame = f"{self.frame}{PART}origin {float(f[6]):g} {' '.join(f'{w:g}' for w in whole)}"
+                self.frame = f"{self.frame}{PART}origin {float(f[6]):g} {' '.join(f'{w:.0f}' for w in whole)}"
             broken = (float(f[k]) for k in (self.first + 1, self.first + 3, self.first + 5))
             east, north, up = (w - o + b for w, o, b in zip(whole, self.origin, broken, strict=True))
         else:
