@@ -139,7 +139,12 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
         if line.startswith("site sec-J2000"):
             return _walk(path, head, lines, partial(_read_kenv, _find_columns(path, line)))
         if _TENV.match(line):
-            return _walk(path, head[:-1], chain([line], lines), _Nevada(6, 10, named=False).read)
+            return _walk(
+                path,
+                head[:-1],
+                chain([line], lines),
+                _Nevada(6, 10, named=False, frame=f"{UNNAMED}{PART}from tenv").read,
+            )
         if line.startswith("*YYYYMMDD") and station:
             return _walk(path, head, lines, partial(_read_pos, station))
         if line.startswith("Date, North (mm), East (mm)") and station:
@@ -187,13 +192,14 @@ def _find_frame(head: Sequence[str]) -> str:
     """What a head says that positions count from: the name of its frame, and the place.
 
     >>> _find_frame(["Reference Frame : IGS14", "NEU Reference position :  40.02 236.1 489.0 (IGS14/WGS84)"])
-    'IGS14; place 40.020000000 236.100000000 489.0000'
+    'IGS14; from place 40.020000000 -123.900000000 489.0000'
     """
     names = (found[1] for line in head if (found := _FRAME.search(line)) is not None)
     places = (found.groups() for line in head if (found := _PLACE.search(line)) is not None)
-    name, place = next(names, UNNAMED), next(places, None)
+    name, found = next(names, UNNAMED), next(places, None)
     name = UNNAMED if name.casefold() in {"unknown", "unkwnon"} else name
-    parts = [] if place is None else ["place {:.9f} {:.9f} {:.4f}".format(*map(float, place))]
+    place = None if found is None else _turn(*map(float, found))
+    parts = [] if place is None else ["from place {:.9f} {:.9f} {:.4f}".format(*place)]
     return PART.join([name, *parts]) if parts or name != UNNAMED else ""
 
 
@@ -221,7 +227,7 @@ class _Nevada:
             whole = tuple(float(f[k]) for k in (self.first, self.first + 2, self.first + 4))
             if self.origin is None:
                 self.origin = whole
-                self.frame = f"{self.frame}{PART}origin {float(f[6]):g} {' '.join(f'{w:.0f}' for w in whole)}"
+                self.frame = f"{self.frame}{PART}from metres {float(f[6]):g} {' '.join(f'{w:.0f}' for w in whole)}"
             broken = (float(f[k]) for k in (self.first + 1, self.first + 3, self.first + 5))
             east, north, up = (w - o + b for w, o, b in zip(whole, self.origin, broken, strict=True))
         else:
@@ -244,7 +250,8 @@ def _read_kenv(columns: list[int], f: list[str]) -> Position:
     """Kinematic positions, east, north and up from the place of their day; seconds count from 2000-01-01 12:00."""
     station, seconds, *numbers = (f[k] for k in columns)
     east, north, up, se, sn, su = map(float, numbers)
-    return Position(J2000 + timedelta(seconds=float(seconds)), name_station(station), (east, north, up), (se, sn, su))
+    at = J2000 + timedelta(seconds=float(seconds))
+    return Position(at, name_station(station), (east, north, up), (se, sn, su), frame=f"{UNNAMED}{PART}from kenv")
 
 
 def _read_pos(station: str, f: list[str]) -> Position:

@@ -163,6 +163,27 @@ def test_another_place_of_reference_of_a_network_is_no_motion(desk, other):
     assert len(east) == 60
 
 
+def test_two_forms_of_one_network_count_from_different_places(desk):
+    """tenv counts from its first day, tenv3 from whole metres: a later file in the other form is no motion."""
+    head = (
+        "site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) _ant(m) "
+        "sig_e(m) sig_n(m) sig_u(m)\n"
+    )
+    short = "P156 {:%y%b%d} 2026.1 61100 2400 0 {:.6f} 0.000000 0.000000 0.0000 0.001 0.001 0.003\n"
+    long = "P156 {:%y%b%d} 2026.1 61100 2400 0 104.3 1105 {:.6f} 5787713 0.876094 502 0.037682 0.0 0.001 0.001 0.003\n"
+
+    def write(row, days, first):
+        return "".join(row.format(START + d * DAY, first + 0.0001 * d).upper() for d in days)
+
+    assert desk.read("gnss", write(short, range(10), 0.0), "P156.tenv").stored == 30
+    with pytest.raises(ConfigError, match="no date of both"):
+        desk.read("gnss", head + write(long, range(10, 20), 0.850890), "P156.tenv3")
+    assert desk.read("gnss", head + write(long, range(5, 20), 0.850890), "P156.tenv3").stored == 30
+    assert desk.reach("P156", "displacement_east") == pytest.approx(1.9, abs=0.1)
+    with pytest.raises(ConfigError, match="no date of both"):  # against a plate, by the name of the file
+        desk.read("gnss", head + write(long, range(20, 25), 0.850890), "P156.NA.tenv3")
+
+
 def test_drawn_changes_of_a_frame_are_never_motion(desk):
     """Whatever changes, whenever: what is stored of a station at rest stays where it was."""
     draw, day = random.Random(8), 0
