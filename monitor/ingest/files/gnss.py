@@ -42,6 +42,7 @@ _HEAD: Final = re.compile(
     r"NEU Reference pos"
 )
 _FRAME: Final = re.compile(r"Reference frame\s*[:,]\s*([\w-]+)", re.IGNORECASE)
+_FROM_TENV: Final = f"{UNNAMED}{PART}from tenv"  # from the first of its days
 _OF_FILE: Final = re.compile(r"[A-Z]{2}|(?:IGS|ITRF)\d{2,4}")
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
 
@@ -139,12 +140,7 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
         if line.startswith("site sec-J2000"):
             return _walk(path, head, lines, partial(_read_kenv, _find_columns(path, line)))
         if _TENV.match(line):
-            return _walk(
-                path,
-                head[:-1],
-                chain([line], lines),
-                _Nevada(6, 10, named=False, frame=f"{UNNAMED}{PART}from tenv").read,
-            )
+            return _walk(path, head[:-1], chain([line], lines), _Nevada(6, 10, named=False).read)
         if line.startswith("*YYYYMMDD") and station:
             return _walk(path, head, lines, partial(_read_pos, station))
         if line.startswith("Date, North (mm), East (mm)") and station:
@@ -198,7 +194,7 @@ def _find_frame(head: Sequence[str]) -> str:
     places = (found.groups() for line in head if (found := _PLACE.search(line)) is not None)
     name, found = next(names, UNNAMED), next(places, None)
     name = UNNAMED if name.casefold() in {"unknown", "unkwnon"} else name
-    place = None if found is None else _turn(*map(float, found))
+    place = None if found is None else _turn(float(found[0]), float(found[1]), float(found[2]))
     parts = [] if place is None else ["from place {:.9f} {:.9f} {:.4f}".format(*place)]
     return PART.join([name, *parts]) if parts or name != UNNAMED else ""
 
@@ -218,7 +214,7 @@ class _Nevada:
     The whole metres stay as they are while a station moves; they are taken anew where it drifts by more than 10 m.
     """
 
-    def __init__(self, first: int, sigma: int, *, named: bool, frame: str = "") -> None:
+    def __init__(self, first: int, sigma: int, *, named: bool, frame: str = _FROM_TENV) -> None:
         self.first, self.sigma, self.has_whole, self.frame = first, sigma, named, frame
         self.origin: tuple[float, ...] | None = None
 
