@@ -192,9 +192,9 @@ def _find_frame(head: Sequence[str]) -> str:
     """
     names = (found[1] for line in head if (found := _FRAME.search(line)) is not None)
     places = (found.groups() for line in head if (found := _PLACE.search(line)) is not None)
-    name, found = next(names, UNNAMED), next(places, None)
+    name, said = next(names, UNNAMED), next(places, None)
     name = UNNAMED if name.casefold() in {"unknown", "unkwnon"} else name
-    place = None if found is None else _turn(float(found[0]), float(found[1]), float(found[2]))
+    place = None if said is None else _turn(float(said[0]), float(said[1]), float(said[2]))
     parts = [] if place is None else ["from place {:.9f} {:.9f} {:.4f}".format(*place)]
     return PART.join([name, *parts]) if parts or name != UNNAMED else ""
 
