@@ -85,11 +85,12 @@ def propose(
     """Say what a replaced sensor adds to its series, from the readings before and after; nothing is declared.
 
     For each series its jump with its error, how much the ground moved meanwhile at its own pace (that stays in the
-    record), and the command that declares it. Exit 4 when no series has one.
+    record), and the command that declares it. Exit 4 when no series can be measured.
 
     Example: slopeward offsets propose --site north-bench --station G1 --maintenance 3
     """
     with open_database() as db, db.read() as c:
+        narrow_to_reader(c, site)
         check_site(c, site)
         begins, ends = _find_span(c, site, station, at, until, maintenance)
         declared = find_in_force(c, site)
@@ -99,13 +100,13 @@ def propose(
             raise NotFoundError(
                 f"station {station} of {site} has no series of a level; see the view latest_observation"
             )
-        needed = 0
+        measured = 0
         for row in mine:
             spec = None if declared is None else declared.series(station, row.quantity)
             found = _measure(c, row, begins, ends, 0.0 if spec is None else spec.noise_floor)
-            needed += isinstance(found, ProposedOffset) and found.is_needed
+            measured += isinstance(found, ProposedOffset)
             show(*_tell(row, found))
-    require_any(needed, "no series has an offset that its readings show")
+    require_any(measured, "no series has readings enough before and after")
 
 
 @app.command("confirm")
