@@ -95,6 +95,8 @@ def parse_site(text: str, name: str) -> domain.Site:
     ):
         with faults.gathered():
             _refuse_doubles(names, f"{name}: {what}")
+    with faults.gathered():
+        _refuse_former(file.station, name)
     for model in file.forecast.models:
         with faults.gathered():
             if model not in SERVED:
@@ -245,7 +247,7 @@ def _find_deaf_recipients(site: domain.Site) -> Iterator[str]:
     for team in (t.name for t in site.teams if t.name not in declared):
         yield f'team {team!r}: nobody notifies it; add a [[recipient]] with name = "{domain.TEAM}{team}"'
     names = [r.name for r in site.recipients]
-    for name in (site.name, *names, *(one.name for one in site.exposed)):
+    for name in (site.name, *names, *(one.name for one in site.exposed), *(s.name for s in site.stations if s.name)):
         if not is_line(name):  # in a message it would begin a line of its own
             yield f"{name!r}: expected a name of one line, without control characters"
     for name, first in unify_names(names).items():
@@ -339,6 +341,21 @@ def _read_station(
         calibrated_on=str(table.calibrated_on) if table.calibrated_on else None,
         outline=() if table.outline is None else _read_corners(table.outline, site, f"{where}.outline"),
     )  # fmt: skip
+
+
+def _refuse_former(stations: Sequence[schema.StationTable], name: str) -> None:
+    """Refuse a former id that a station has, or that two had: whose history is it?"""
+    ids, owner = {s.id for s in stations}, dict[str, str]()
+    for index, station in enumerate(stations):
+        for old in station.was:
+            where = f"{name}: station[{index}].was: {old!r}"
+            if old == station.id:
+                raise ConfigError(f"{where} is its own id; expected ids that it had before")
+            if old in ids:
+                raise ConfigError(f"{where} is a station of this file; expected ids that no station has any more")
+            if old in owner:
+                raise ConfigError(f"{where} appears twice ({owner[old]}, {station.id}); expected one station for it")
+            owner[old] = station.id
 
 
 def _refuse_unmapped(table: schema.StationTable, where: str) -> None:

@@ -109,6 +109,8 @@ class StationTable(Section):
     """[[station]]."""
 
     id: str = Field(pattern=STATION_ID)
+    name: str = Field(default="", max_length=80)
+    was: tuple[Annotated[str, Field(pattern=STATION_ID)], ...] = ()
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     height_m: float | None = None

@@ -10,7 +10,7 @@ from forecasting.message import Message, gather, spread
 from monitor.domain.alert import AlertChange
 from monitor.domain.headline import Rate
 from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
-from monitor.domain.keys import StepKey, Support, VoteKey, read_support
+from monitor.domain.keys import StepKey, Support, VoteKey, read_support, rename_key
 from monitor.domain.observation import Reading
 
 __all__ = ["EPOCH", "Decision", "Memory", "View"]
@@ -381,6 +381,14 @@ class Memory:
         """The same memory with every mapping in the order of its keys: so it comes back from canonical JSON."""
         ordered: dict[str, Any] = {name: dict(sorted(getattr(self, name).items())) for name in _MAPPINGS}
         return replace(self, **ordered)
+
+    def rename(self, names: Mapping[str, str]) -> "Memory":
+        """What it holds of stations under the ids that they have now; open conditions end under the old ones."""
+        told = self.spell()
+        for name in _MAPPINGS:
+            if name != "conditions":
+                told[name] = {rename_key(key, names): value for key, value in told[name].items()}
+        return Memory.read(told).in_order()
 
     @staticmethod
     def read(value: Mapping[str, Any]) -> "Memory":

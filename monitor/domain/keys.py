@@ -4,7 +4,7 @@ A key is the text that is stored, and knows its parts. It is text and no tuple b
 compared as text: what stands in a database and what is decided anew must agree bit for bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from monitor.domain.instants import epoch_s, from_epoch_s, parse, spell
@@ -145,6 +145,19 @@ def read_support(text: str) -> Support:
     if text.startswith(_STEP) and "@" in text:
         return StepVote.read(text)
     return VoteKey.read(text)
+
+
+def rename_key(text: str, names: Mapping[str, str]) -> str:
+    """A key of any kind, or a question, as it reads once stations are renamed.
+
+    >>> [rename_key(key, {"G1": "G2"}) for key in ("v|G1", "rule|wet|v|insar:G1", "step|G1@2026-03-01T06:00:00Z", "G1",
+    ...     "reference:G1", "G1|G10")]
+    ['v|G2', 'rule|wet|v|insar:G2', 'step|G2@2026-03-01T06:00:00Z', 'G2', 'reference:G2', 'G1|G10']
+    """
+    criterion, bar, last = text.rpartition("|")
+    who, at, when = last.partition("@")
+    kind, colon, station = who.rpartition(":")
+    return f"{criterion}{bar}{kind}{colon}{names.get(station, station)}{at}{when}"
 
 
 def station_asked(question: str) -> str:

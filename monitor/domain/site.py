@@ -1,10 +1,10 @@
 """A slope as its site file declares it: stations, series, criteria, levels, recipients. Frozen records."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from functools import wraps
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from monitor.domain.duty.channels import traits_of
@@ -94,6 +94,8 @@ class Station:
     calibrate_every_s: float | None = None
     origin: Origin | None = None  # of positions that its receiver sends
     outline: tuple[tuple[float, float], ...] = ()  # ground that maps of velocities are read on: latitude, longitude
+    name: str = ""  # as people call it; empty = its id
+    was: tuple[str, ...] = ()  # ids that it had before: its history, and what still comes under them, are its own
 
     @property
     def lacks_plunge(self) -> bool:
@@ -424,11 +426,15 @@ class Site:
         return any(one.kind.facts == "anomalies" and one.role != "advice" for one in self.criteria)
 
     def station(self, station_id: str) -> Station | None:
-        """The declared station, or None."""
+        """The declared station of an id that it has or had, or None."""
         for station in self.stations:  # asked many times in every decision: the plain loop costs least
             if station.id == station_id:
                 return station
-        return None
+        return next((s for s in self.stations if station_id in s.was), None)
+
+    def now_called(self, station_id: str) -> str:
+        """The id of today of a station that had another one; any other id as it is."""
+        return find_renamed(self).get(station_id, station_id)
 
     def series(self, station_id: str, quantity: str) -> SeriesSpec | None:
         """The declared series; components of displacement answer to `displacement`."""
@@ -469,6 +475,26 @@ def once_per_site(find: Callable[[Site], Found]) -> Callable[[Site], Found]:
         return known[1]
 
     return ask
+
+
+@once_per_site
+def find_renamed(site: Site) -> Mapping[str, str]:
+    """Ids that stations of a site had before, each with the one of today."""
+    return {old: station.id for station in site.stations for old in station.was}
+
+
+def rename_stations(value: Found, names: Mapping[str, str]) -> Found:
+    """A declaration as it reads once its stations are renamed: wherever an id stands alone or before its quantity."""
+    renamed: Any = value
+    if isinstance(value, str) and type(value) is str:
+        head, dot, tail = value.partition(".")
+        renamed = f"{names.get(head, head)}{dot}{tail}"
+    elif isinstance(value, tuple) and type(value) is tuple:
+        renamed = tuple(rename_stations(one, names) for one in value)
+    elif is_dataclass(value) and not isinstance(value, type | Kind):
+        known = {f.name: getattr(value, f.name) for f in fields(value)}
+        renamed = replace(value, **{k: rename_stations(v, names) for k, v in known.items() if k != "was"})
+    return cast("Found", renamed)
 
 
 def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:

@@ -13,8 +13,7 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import RefusedError
-from monitor.ingest.files.reading import store_given
-from monitor.ingest.files.recording import record_file
+from monitor.ingest.files.reading import record_file, store_given
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.readings.flags import Typed as Before

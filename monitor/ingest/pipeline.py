@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
 from typing import Final, NamedTuple
@@ -166,6 +166,7 @@ class Pipeline:
         found = self.sites.get(place.site)
         if found is None:
             raise PayloadError("unknown_site", UNKNOWN_SITE(site=place.site))
+        place = replace(place, station=found.now_called(place.station))
         if message.whole is not None:
             raise too_large(message.whole.payload_bytes)
         decoder = decoder or find_decoder(place.kind)

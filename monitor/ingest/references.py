@@ -5,6 +5,7 @@ simply take its place: the values would jump, and nobody would know why. So the 
 otherwise waits in the quarantine, and a person says which of both holds.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,7 @@ _PREFIX: Final = "epoch0:"
 _ACTS: Final = {True: "epoch0.accept", False: "epoch0.keep"}
 _STATUS_SITE: Final = "status"  # alarms of the service itself
 _SINCE: Final = Template("epoch0.reference", "since {at} in frame '{frame}'")
+_IN_FRAME: Final = Template("epoch0.frame", "in frame '{frame}'")
 _OTHER: Final = Template(
     "epoch0.other",
     "gnss: {station} counts {kept}, got {given}; confirmation required: slopeward ingest --accept-epoch0 {place}, or "
@@ -54,24 +56,70 @@ _NOT_KEPT: Final = Template("epoch0.not_kept", "no GNSS reference of {place} is 
 REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked about again
 
 
+UNNAMED: Final = "?"  # a frame of which parts alone are known
+TIED: Final = "tied"  # in what is kept of a station: frames that count otherwise, each with what is added to its values
+PART: Final = "; "  # between the parts of a frame: its name and place, then `key value` of what else a head says
+_YEAR: Final = re.compile(r"^(itrf|igs|igb)(\d\d)(?!\d)")
+
+
+def join_frames(one: str, other: str) -> str | None:
+    """A frame with the parts that either says; None where they say one of them otherwise.
+
+    Args:
+        one: name and place of a frame, then parts such as `heights geodetic`, each behind `; `.
+        other: likewise.
+
+    >>> join_frames("WGS84 46 9 800", "wgs-84 46 9 800; heights geodetic")
+    'WGS84 46 9 800; heights geodetic'
+    >>> join_frames("WGS84; heights geodetic", "WGS84; heights ellipsoidal") is None, join_frames("ITRF14", "ITRF2014")
+    (True, 'ITRF14')
+    """
+    mine, theirs = _read_parts(one), _read_parts(other)
+    if any(_fold(value) != _fold(mine[key]) for key, value in theirs.items() if key in mine):
+        return None
+    every = {"": UNNAMED, **theirs, **mine}
+    return PART.join(f"{key} {value}" if key else value for key, value in every.items())
+
+
+def _read_parts(frame: str) -> dict[str, str]:
+    first, *rest = frame.split(PART)
+    named = {} if first == UNNAMED else {"": first}
+    return named | {key: value for key, _, value in sorted(one.partition(" ") for one in rest)}
+
+
+def _fold(text: str) -> str:
+    """The same for spellings of one name; numbers stay as they are."""
+    folded = re.sub(r"(?<=[a-z])[-_ ]+(?=\d)", "", text.casefold().strip())
+    return _YEAR.sub(lambda found: f"{found[1]}{'19' if found[2] > '80' else '20'}{found[2]}", folded)
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What displacement is measured from."""
+    """What displacement is measured from; files of networks say a frame, and no instant."""
 
     frame: str
-    epoch0: datetime
+    epoch0: datetime | None = None
+
+    def join(self, told: "Reference") -> "Reference | None":
+        """With what another one says besides; None where the two say something of one thing."""
+        frame = join_frames(self.frame, told.frame)
+        if frame is None or (self.epoch0 and told.epoch0 and self.epoch0 != told.epoch0):
+            return None
+        return Reference(frame, self.epoch0 or told.epoch0)
 
     def spell(self) -> dict[str, Any]:
         """As it is stored."""
-        return {"frame": self.frame, "epoch0": spell(self.epoch0)}
+        return {"frame": self.frame, "epoch0": None if self.epoch0 is None else spell(self.epoch0)}
 
     @staticmethod
     def read(detail: Mapping[str, Any]) -> "Reference":
         """Back from how it is stored."""
-        return Reference(detail["frame"], parse(detail["epoch0"]))
+        return Reference(detail["frame"], None if detail["epoch0"] is None else parse(detail["epoch0"]))
 
     def describe(self) -> Message:
         """As people read it."""
+        if self.epoch0 is None:
+            return _IN_FRAME(frame=self.frame)
         return _SINCE(at=Timestamp.of(self.epoch0, "second"), frame=self.frame)
 
     def __str__(self) -> str:
@@ -92,26 +140,30 @@ class References:
     """Memory of frame and epoch0 per station, kept in the database beside the rows that rest on it."""
 
     def __init__(self) -> None:
+        self._stored: dict[tuple[str, str], Reference] = {}
         self._known: dict[tuple[str, str], Reference] = {}
-        self._fresh: set[tuple[str, str]] = set()
         self._changed: dict[tuple[str, str], Reference] = {}  # what messages since the last commit say instead
 
-    def check(self, site: str, station: str, frame: str, epoch0: datetime) -> None:
+    def check(self, site: str, station: str, frame: str, epoch0: datetime | None) -> None:
         """Take the first reference of a station, refuse any other and remember that it was said.
 
         Raises:
             PayloadError: other_epoch0 or other_frame.
         """
         known, told = self._known.get((site, station)), Reference(frame, epoch0)
-        if known is None:
-            self._known[site, station] = told
-            self._fresh.add((site, station))
-        elif known != told:
+        joined = told if known is None else known.join(told)
+        if joined is not None:
+            self._known[site, station] = joined
+        elif known is not None:
             self._changed.setdefault((site, station), told)
-            code = "other_frame" if known.frame != frame else "other_epoch0"
+            code = "other_epoch0" if join_frames(known.frame, frame) else "other_frame"
             place = f"{site}/{station}"
             said = _OTHER(station=station, kept=known.describe(), given=told.describe(), place=place)
             raise PayloadError(code, said)
+
+    def find(self, site: str, station: str) -> Reference | None:
+        """What is known of a station."""
+        return self._known.get((site, station))
 
     @property
     def is_asking(self) -> bool:
@@ -125,16 +177,22 @@ class References:
             for name, (_, detail) in load_stamps(connection).items() if name.startswith(_PREFIX)
             for site, _, station in (name[len(_PREFIX) :].partition("/"),)
         }  # fmt: skip
-        if stored == {key: told for key, told in self._known.items() if key not in self._fresh}:
+        if stored == self._stored:
             return False
-        self._known = stored
-        self.settle()
+        self._stored = stored
+        self.revert()
         return True
 
     def save(self, connection: Connection, now: datetime) -> tuple[Question, ...]:
         """Write what is new, in the transaction that stores the readings; returns the questions that opened."""
-        for key in sorted(self._fresh):
-            stamp(connection, _name(*key), self._known[key].spell(), now)
+        for key in sorted(k for k, known in self._known.items() if self._stored.get(k) != known):
+            row = find_stamp(connection, _name(*key))  # another process may have heard of it meanwhile: that holds
+            told = self._known[key] if row is None else Reference.read(row[1]).join(self._known[key])
+            if told is None:
+                self._known[key] = Reference.read(row[1]) if row else self._known[key]
+            else:
+                stamp(connection, _name(*key), {**(row[1] if row else {}), **told.spell()}, now)
+                self._known[key] = told
         opened = []
         for (site, station), told in sorted(self._changed.items()):
             row = find_stamp(connection, _name(site, station))
@@ -146,13 +204,12 @@ class References:
 
     def revert(self) -> None:
         """What was new was rolled back."""
-        for key in self._fresh:
-            self._known.pop(key, None)
-        self.settle()
+        self._known = dict(self._stored)
+        self._changed.clear()
 
     def settle(self) -> None:
         """What was new is committed."""
-        self._fresh.clear()
+        self._stored = dict(self._known)
         self._changed.clear()
 
 
@@ -213,7 +270,8 @@ def answer_reference(
     holds, other = (told, kept) if accept else (kept, told)
     refused = [r for r in row.get("refused", []) if r != holds.spell()]
     refused = refused if accept else [*refused, told.spell()][-REFUSED_KEPT:]
-    stamp(connection, f"{_PREFIX}{place}", {**holds.spell(), **({"refused": refused} if refused else {})}, now)
+    more: dict[str, Any] = {"refused": refused, TIED: {} if accept else row.get(TIED)}
+    stamp(connection, f"{_PREFIX}{place}", {**holds.spell(), **{k: v for k, v in more.items() if v}}, now)
     detail = {"holds": holds.spell(), "other": other.spell(), "via": actor.via, "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, _ACTS[accept], place, detail, now)

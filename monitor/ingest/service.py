@@ -402,7 +402,11 @@ class Ingest:
                 "from": None if gap.from_at is None else spell(gap.from_at),
                 "to": None if gap.to_at is None else spell(gap.to_at),
             }  # fmt: skip
-            self._live.publish(f"{ROOT}{gap.site}/{gap.station}/backfill", json.dumps(request))
+            site = self._pipeline.sites.get(gap.site)
+            station = None if site is None else site.station(gap.station)
+            former = () if station is None else station.was  # its sender may know no other
+            for name in (gap.station, *former):
+                self._live.publish(f"{ROOT}{gap.site}/{name}/backfill", json.dumps(request))
 
 
 def _describe_decoder(site: str, trouble: str | None) -> AlertChange:

@@ -20,7 +20,7 @@ from monitor.alerting.decision.evaluate import rule_version
 from monitor.alerting.decision.proof import find_unproven
 from monitor.config.service import parse_site
 from monitor.domain.decision import seconds
-from monitor.domain.site import Site
+from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
@@ -192,7 +192,9 @@ def find_plan(c: Connection, site: Site, task: _Task) -> list[tuple[float, Site]
             plan.append((seconds(loaded_at), parse_site(source, f"the site file of {loaded_at:%Y-%m-%d}")))
         except ConfigError as error:
             raise RefusedError(f"this version cannot read it: {error}") from None
-    return plan or [(seconds(task.from_at), site)]
+    if not plan:
+        return [(seconds(task.from_at), site)]
+    return [(at_s, rename_stations(one, find_renamed(plan[-1][1]))) for at_s, one in plan]
 
 
 def find_pace(c: Connection, site: Site, task: _Task) -> Pace:

@@ -208,7 +208,8 @@ class History:
         self._spans: list[float] = []  # seconds of history kept; 0 = only the newest epoch matters
         self.rows = self.by_reception = 0
         streams = []
-        for index, row in enumerate(load_series(c, self._site.id)):
+        for index, found in enumerate(load_series(c, self._site.id)):
+            row = replace(found, station=sites[-1].now_called(found.station))  # of a file that is not in force yet
             span_s = find_span_s(spans, row.station, row.quantity)
             self._windows.append(_Window(row, history.load_past_offsets(c, row), history.load_past_flags(c, row.id)))
             self._spans.append(span_s)

@@ -5,6 +5,7 @@ import json
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,7 @@ from tests.data.payloads.published import NOW, PUBLISHED, SITE
 
 INGEST = str(Path(monitor.ingest.__file__).parent)
 TOPICS = {one.decoder: one.topic for one in reversed(PUBLISHED)}
+NO_STATION = {"event", "report"}  # they bring no readings
 KEYS = st.sampled_from(
     ["time", "time_unit", "samples", "gnss", "values", "sigma", "seq", "source", "boot_id", "solution", "meta", "rows",
      "displacement_mm", "rain_mm", "tilt", "enu_mm", "cov_mm2", "epoch0", "frame", "value", "unit", "kind", "text",
@@ -72,6 +74,39 @@ def test_published_payloads_that_are_damaged(kind):
     mine = [one for one in PUBLISHED if one.decoder == kind]
     seen = {check(one.topic, damage(rng, one.payload)) for one in mine for _ in range(200 // len(mine))}
     assert len(seen) > 2  # the damage differs
+
+
+def rename_all(site, heard):
+    """The same site, in which each station that it declares, or that is heard, has another id and says which it had."""
+    strangers = sorted(heard - {s.id for s in site.stations})
+    stations = [*site.stations, *(replace(site.stations[0], id=name, series=()) for name in strangers)]
+    moved = (
+        replace(s, id=f"{s.id}-2", was=(s.id,), series=tuple(replace(x, station=f"{s.id}-2") for x in s.series))
+        for s in stations
+    )
+    return replace(site, stations=tuple(moved))
+
+
+@pytest.mark.parametrize("kind", sorted(TOPICS))
+def test_what_comes_under_a_former_id_is_of_the_station_of_today(kind):
+    """A decoder that is new in the table is walked without being asked: its published payloads are."""
+    count = 0
+    for one in (one for one in PUBLISHED if one.decoder == kind):
+        message = Message(one.topic, one.payload, NOW, "live")
+        plain = Pipeline(None, {"north": SITE}, lambda: NOW).decode(message)
+        said = [item.station for item in (*plain.observations, *plain.links)]
+        said += [plain.report.station] if plain.report is not None and plain.report.station else []
+        site = rename_all(SITE, set(said))
+        moved = Pipeline(None, {"north": site}, lambda: NOW).decode(message)
+        assert [x.station for x in (*moved.observations, *moved.links)] == [
+            f"{x.station}-2" for x in (*plain.observations, *plain.links)
+        ]
+        assert [replace(x, station="") for x in moved.observations] == [
+            replace(x, station="") for x in plain.observations
+        ]
+        assert [(f.code, f.payload) for f in moved.faults] == [(f.code, f.payload) for f in plain.faults]
+        count += len(said)
+    assert count or kind in NO_STATION, f"no published payload of {kind} names a station"
 
 
 @pytest.mark.parametrize("kind", sorted(TOPICS))

@@ -24,20 +24,24 @@ from monitor.alerting.acts.site_diff import Difference, differ
 from monitor.alerting.decision.conditions import AND_MORE
 from monitor.alerting.decision.orphaned_votes import list_changed, set_apart
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor
+from monitor.domain.alert import Actor, health_alarm
+from monitor.domain.canonical import code_version
 from monitor.domain.decision import Memory
-from monitor.domain.site import Site
+from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store.alerting import sites as store
+from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import find_version, load_site_source, load_sites_summary, save_site
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.readings.flags import renew_flags
+from monitor.store.readings.renames import apply_renames, find_clashes
 
 _SET_APART: Final = Template("site_file.set_apart", "criteria mean something else now")
+_RENAMED: Final = Template("site_file.renamed", "{old} is called {new} now")
 UNREADABLE_FILE: Final = Template(
     "site_file.unreadable", "this program cannot read the site file of {site} that is in force"
 )
@@ -112,27 +116,50 @@ def take_in(c: Connection, site: Site, author: str, reason: str, now: datetime) 
         now: wall time.
     """
     old = find_in_force(c, site.id)
-    loosens = () if old is None or old.version == site.version else find_loosening(old, site)
+    loosens = () if old is None or old.version == site.version else _judge(c, old, site)
     if old is not None and loosens:
         renew_flags(c, old, now, changed=save_site(c, old, author, reason, now))  # it may have been retired
         return Taken(old, loosens)
     before = find_version(c, site.id)
     _put_in_force(c, old, site, author, reason, now)
+    # who takes a file in runs on it alone: nobody else stores readings of the site
+    _rename(c, site, Actor(author), now, merge=True)
     return Taken(site, unread=before if old is None and before is not None else "")
 
 
 def _put_in_force(c: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
     """Save a declaration: the memory keeps no word under a name that means something else now, flags follow it."""
+    names = find_renamed(new)
     row = find_state(c, new.id)
     if row is not None and find_version(c, new.id) != new.version:
-        memory = Memory.read(row.state)
+        memory = Memory.read(row.state).rename(names)
+        old = None if old is None else rename_stations(old, names)
         after = set_apart(memory, list_changed(old, new, memory))
-        if after != memory:
+        if after != Memory.read(row.state):
             save_memory(c, new.id, after, new.version, now)
+        if after != memory:
             gone = sorted({*memory.supporters, *memory.votes} - {*after.supporters, *after.votes})
             detail = {"sha256": new.version, "set_apart": gone, "reason": _SET_APART()}
             add_audit(c, Actor(author), "site.set_apart", f"site:{new.id}", detail, now)
+    _rename(c, new, Actor(author), now, merge=False)
     renew_flags(c, new, now, changed=save_site(c, new, author, reason, now))
+
+
+def _rename(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bool) -> None:
+    """Name the rows of renamed stations; what is asked about the reference of one is asked anew under its id."""
+    done = apply_renames(c, site, actor, now, merge=merge)
+    over = [
+        health_alarm(f"health:epoch0:{site.id}/{old}", 0, _RENAMED(old=old, new=new), is_open=False, notify=False)
+        for old, new in done.items()
+    ]
+    apply_changes(
+        c, "status", over, site=None, recipients=(), actor=actor, now=now, rule_version=code_version()
+    )  # fmt: skip
+
+
+def _judge(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:
+    """What of a change needs two people; a station that cannot be the one that it is said to have been needs more."""
+    return (*find_clashes(c, new), *find_loosening(old, new))
 
 
 def find_in_force(c: Connection, site_id: str) -> Site | None:
@@ -177,7 +204,7 @@ def compare(c: Connection, new: Site) -> Change:
     """What a new declaration changes against the one in force."""
     old = find_in_force(c, new.id)
     if old is not None:
-        loosens = find_loosening(old, new)
+        loosens = _judge(c, old, new)
     else:
         unknown = find_version(c, new.id) is not None
         loosens = (_NOT_COMPARED(),) if unknown else ()
@@ -244,6 +271,8 @@ def approve(db: Database, folder: Path, number: int, actor: Actor, reason: str, 
         current = find_version(c, new.id)
         if current not in {proposal.base_sha256, new.version}:
             raise RefusedError(_OTHER_VERSION(number=number))
+        if clashes := find_clashes(c, new):  # nobody can approve that: it is not so
+            raise RefusedError(join(clashes))
         loosens = proposal.loosens_high or bool(compare(c, new).loosens)
         if loosens:
             require_two(c, Actor(proposal.author), actor, now)

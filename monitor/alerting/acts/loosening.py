@@ -13,7 +13,7 @@ from forecasting.message import TEXT_OF, Message, Template, Term
 from monitor.domain.alert import Ledger
 from monitor.domain.fusion import Clause, Fusion, list_leaves
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
-from monitor.domain.site import Criterion, Recipient, Site, Station
+from monitor.domain.site import Criterion, Recipient, Site, Station, find_renamed, rename_stations
 from monitor.domain.witnesses import find_groups
 
 _FIELD: Final = Template("loosening.field", "{name}: {field} {old} -> {new}")
@@ -31,6 +31,9 @@ _REVIEW: Final = Template("loosening.review", "level {level}: it is reviewed les
 _STAGE_GONE: Final = Template("loosening.stage_gone", "movement.{stage} is gone")
 _STAGE_NEW: Final = Template("loosening.stage_new", "movement.{stage} is new")
 _STATION_GONE: Final = Template("loosening.station_gone", "station {station} is gone")
+_STRANGER: Final = Template(
+    "loosening.stranger", "what comes from {other}, which was no station of this site, counts for {station}"
+)
 _SERIES_GONE: Final = Template("loosening.series_gone", "series {series} is gone")
 _ONE_WITNESS: Final = Template("loosening.one_witness", "{station} and {other} are one witness now")
 _SHARES: Final = Template("loosening.shares", "station {station} shares {what} with others")
@@ -75,7 +78,7 @@ SITE: Final[Mapping[str, Safe]] = {
 }  # fmt: skip
 STATION: Final[Mapping[str, Safe]] = {
     "v_eq_mm_per_day": _lower, "v_eq_reviewed": _any, "gateway": _any, "power": _any, "calibrated_on": _any,
-    "calibrate_every_s": _any,
+    "calibrate_every_s": _any, "name": _any, "was": _covers,
 }  # fmt: skip
 # a lower noise floor finds more steps, which wait for verification; a shorter silence sets votes aside sooner
 SERIES: Final[Mapping[str, Safe]] = {"low": _lower, "high": _higher, "empty": _any, "by_hand": _lower, "source": _any}
@@ -114,8 +117,16 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
         old: the declaration in force.
         new: the one that shall take its place.
     """
+    had = {s.id for s in old.stations}
+    # a station with another id is the same one; where both ids had one, one of two is gone
+    names = {was: now for was, now in find_renamed(new).items() if was in had and now not in had}
+    known = {*names, *(was for s in old.stations for was in s.was)}
+    strangers = [
+        _STRANGER(station=now, other=was) for was, now in find_renamed(new).items() if was not in {*known, *had}
+    ]
+    old = rename_stations(old, names)
     high = max(1, old.top_level - 1)
-    found = [*_ladder(old, new, high)]
+    found = [*strangers, *_ladder(old, new, high)]
     parts = {"levels", "stations", "criteria", "fusion", "recipients", "movement"}  # judged one by one
     found += _fields(_SITE(), old, new, SITE, skip={*parts, *ADVISED})
     for plan in ADVISED:
@@ -186,7 +197,7 @@ def _movement(old: Site, new: Site) -> list[Message]:
 def _stations(old: Site, new: Site) -> list[Message]:
     found = []
     for station in old.stations:
-        after = new.station(station.id)
+        after = next((s for s in new.stations if s.id == station.id), None)
         if after is None:
             found.append(_STATION_GONE(station=station.id))
             continue

@@ -30,8 +30,17 @@ def find_differences(old: str, new: str) -> tuple[Difference, ...]:
 
     >>> [str(d) for d in find_differences("[fusion]\ntop_needs = 2", "[fusion]\ntop_needs = 3")]
     ['fusion.top_needs: 2 -> 3']
+    >>> old, new = ("[[station]]\narea = 'x'\n" + own for own in ("id = 'A'", "id = 'B'\nwas = ['A']"))
+    >>> [str(d) for d in find_differences(old, new)]
+    ["station[B].id: 'A' -> 'B'", "station[B].was: (not said) -> ['A']"]
     """
-    before, after = dict(_flatten("", tomllib.loads(old))), dict(_flatten("", tomllib.loads(new)))
+    then, now = tomllib.loads(old), tomllib.loads(new)
+    before, after = dict(_flatten("", then)), dict(_flatten("", now))
+    had = {station.get("id") for station in then.get("station", ())}
+    for station in now.get("station", ()):  # one that was renamed is compared with itself
+        for was in station.get("was", ()) if station.get("id") not in had else ():
+            mine, its = f"station[{was}].", f"station[{station.get('id')}]."
+            before = {(its + k[len(mine) :] if k.startswith(mine) else k): value for k, value in before.items()}
     keys = [*after, *(k for k in before if k not in after)]
     return tuple(Difference(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k))
 

@@ -16,11 +16,12 @@ from monitor.criteria.scope import anchor_at, find_span_s, wanted_series
 from monitor.domain.decision import Decision, Memory, Newest, View, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
-from monitor.domain.site import Site
+from monitor.domain.site import Site, rename_stations
 from monitor.errors import RefusedError
 from monitor.language.local_time import spell_instant
 from monitor.store.alerting.decisions import DecisionRow, load_newest
 from monitor.store.readings.observations import load_readings, load_series
+from monitor.store.readings.renames import call_today, load_renamings
 
 # what may be told late of the time before a decision, with the instant that it is of
 LATE: Final[Mapping[str, Callable[[Any], float]]] = {
@@ -98,18 +99,27 @@ def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_
     """The view `then` of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
     wanted = wanted_series(site)
     readings: dict[str, tuple[Reading, ...]] = {}
-    newest = load_newest(c, site.id, now)
+    renamings = load_renamings(c)
+    then_called = {new: s.id for s in site.stations if (new := call_today(renamings, site.id, s.id, now)) != s.id}
+    newest = {
+        f"{then_called.get(station, station)}.{quantity}": value
+        for name, value in load_newest(c, site.id, now).items() for station, _, quantity in (name.partition("."),)
+    }  # fmt: skip
     for series in load_series(c, site.id):
-        span_s = find_span_s(wanted, series.station, series.quantity)
+        station = then_called.get(series.station, series.station)
+        span_s = find_span_s(wanted, station, series.quantity)
         if not span_s:
             continue
-        name = f"{series.station}.{series.quantity}"
+        name = f"{station}.{series.quantity}"
         found = tuple(load_readings(c, series.id, anchor_at(now, span_s), now, known_at))
         readings[name] = found
         last = next((r for r in reversed(found) if "future" not in r.flags), None)
         if last is not None and known_at != now:
             newest[name] = Newest.of(last.observed_at, last.received_at, last.flags)
-    besides = _load_besides(c, site, now, known_at)
+    besides = {
+        name: rename_stations(facts, then_called) if then_called else facts
+        for name, facts in _load_besides(c, site, now, known_at).items()
+    }
     return View(readings, dict(sorted(newest.items())), draining=then.draining, **besides)
 
 

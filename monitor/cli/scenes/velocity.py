@@ -18,7 +18,7 @@ from monitor.domain.instants import spell
 from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site, Station
 from monitor.errors import SlopewardError
-from monitor.ingest.files.recording import record_file
+from monitor.ingest.files.reading import record_file
 from monitor.ingest.files.velocity import Velocity, list_mapped_ground, store_velocities
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database

@@ -27,8 +27,7 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
 from monitor.ingest.files.readers import READERS, open_points, open_readings
-from monitor.ingest.files.reading import FileResult, read_file
-from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
+from monitor.ingest.files.reading import FileResult, read_file, record_file, record_units, renew_known_flags
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.files.walled import Opened, open_walled
 from monitor.ingest.pipeline import Pipeline
@@ -369,6 +368,7 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         "duplicates": result.duplicates, "revisions": result.revisions, "rejected": result.rejected,
         "missing": result.missing, "reasons": result.reasons, "sites": sorted(result.sites),
         "flags": result.flags, "undeclared": sorted(result.undeclared), "unknown_stations": sorted(result.unknown),
+        "tied": [str(line) for line in result.tied],
         "from": None if span[0] is None else spell(span[0]), "to": None if span[1] is None else spell(span[1]),
     }  # fmt: skip
     if result.points:
@@ -380,6 +380,7 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
+    line += "".join(f"; {said}" for said in result.tied)
     session.show(facts, line + _doubts([result]))
 
 

@@ -83,7 +83,10 @@ def end(
     """
     with acting(by, lambda c: store.find_site_of_maintenance(c, number)) as (c, who, now):
         store.end_maintenance(c, number, who, reason, now)
-    show({"id": number, "ended": True}, f"maintenance {number} is over")
+        done = next(m for m in store.load_maintenance(c, None, now, everything=True) if m.id == number)
+    again = f"slopeward offsets propose --site {done.site} --station {done.station} --maintenance {number}"
+    said = f"maintenance {number} is over; was a sensor replaced or moved? Once it has sent readings: {again}"
+    show({"id": number, "ended": True, "propose": again}, said)
 
 
 @app.command("list")

@@ -1,18 +1,32 @@
 """`slopeward offsets`: declare that an antenna was changed or an instrument re-zeroed; raw values never change."""
 
-from datetime import UTC, datetime
-from typing import Annotated
+import shlex
+from datetime import UTC, datetime, timedelta
+from math import floor, log10
+from typing import Annotated, Any, Final
 
 import typer
+from sqlalchemy import Connection
 
+from forecasting.kinematics.replaced import ProposedOffset, propose_offset
+from forecasting.message import Message
+from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.identity import acting, narrow_to_reader
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import epoch_s, from_epoch_s, parse, spell, spell_duration
+from monitor.domain.observation import HARMLESS
+from monitor.domain.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import offsets
-from monitor.store.readings.observations import find_series_id
+from monitor.store.alerting.maintenance import load_maintenance
+from monitor.store.readings.observations import SeriesRow, find_series_id, load_readings, load_series
 from monitor.store.schema.views import load_view
 
+# these have no datum that a sensor could jump by
+_NO_LEVEL: Final = frozenset(
+    (*HOUSEKEEPING, *OF_VELOCITY_MAPS, "rain", "acceleration", "coherence", "ndvi", "scene_probability")
+)
+_REACH: Final = timedelta(days=180)  # readings before and after a work
 app = Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")]
 Site = Annotated[str | None, typer.Option("--site", help="Only this site")]
@@ -56,6 +70,43 @@ def add(
         f"for the two highest levels it counts once a second person confirms it: slopeward offsets confirm {offset_id}"
     )
     show({"offset_id": offset_id}, f"offset {offset_id} is declared; {told}")
+
+
+@app.command("propose")
+def propose(
+    site: Annotated[str, typer.Option(help="Site")],
+    station: Annotated[str, typer.Option(help="Station of which a sensor was replaced, or re-zeroed")],
+    at: Annotated[str | None, typer.Option(help="When, with zone: 2026-03-01T06:00:00Z")] = None,
+    until: Annotated[str | None, typer.Option(help="From when on the new one counts; as --at when not given")] = None,
+    maintenance: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_ID, help="In place of --at: during this maintenance")
+    ] = None,
+) -> None:
+    """Say what a replaced sensor adds to its series, from the readings before and after; nothing is declared.
+
+    For each series its jump with its error, how much the ground moved meanwhile at its own pace (that stays in the
+    record), and the command that declares it. Exit 4 when no series can be measured.
+
+    Example: slopeward offsets propose --site north-bench --station G1 --maintenance 3
+    """
+    with open_database() as db, db.read() as c:
+        narrow_to_reader(c, site)
+        check_site(c, site)
+        begins, ends = _find_span(c, site, station, at, until, maintenance)
+        declared = find_in_force(c, site)
+        station = station if declared is None else declared.now_called(station)
+        mine = [row for row in load_series(c, site) if row.station == station and row.quantity not in _NO_LEVEL]
+        if not mine:
+            raise NotFoundError(
+                f"station {station} of {site} has no series of a level; see the view latest_observation"
+            )
+        measured = 0
+        for row in mine:
+            spec = None if declared is None else declared.series(station, row.quantity)
+            found = _measure(c, row, begins, ends, 0.0 if spec is None else spec.noise_floor)
+            measured += isinstance(found, ProposedOffset)
+            show(*_tell(row, found))
+    require_any(measured, "no series has readings enough before and after")
 
 
 @app.command("confirm")
@@ -103,6 +154,65 @@ def list_offsets(site: Site = None) -> None:
         )
         show(row, f"{line}: {row['reason']}")
     require_any(rows, "no offset is declared")
+
+
+def _find_span(
+    c: Connection, site: str, station: str, at: str | None, until: str | None, maintenance: int | None
+) -> tuple[datetime, datetime]:  # fmt: skip
+    """Begin and end of the work on a station."""
+    if (at is None) == (maintenance is None):
+        raise RefusedError("when was it replaced? Give either --at, or --maintenance")
+    if at is not None:
+        begins = _instant(at)
+        ends = begins if until is None else _instant(until)
+        if ends < begins:
+            raise RefusedError("--until lies before --at")
+        return begins, ends
+    windows = load_maintenance(c, site, datetime.now(UTC), everything=True)
+    found = next((w for w in windows if w.id == maintenance), None)
+    if found is None or found.station != station:
+        raise NotFoundError(f"no maintenance {maintenance} of {station}; see `slopeward maintenance list --all`")
+    return found.from_at, min(found.to_at, found.ended_at or found.to_at)
+
+
+def _measure(
+    c: Connection, row: SeriesRow, begins: datetime, ends: datetime, noise: float
+) -> ProposedOffset | Message:  # fmt: skip
+    now = datetime.now(UTC)
+    usable = [
+        (epoch_s(r.observed_at), r.value)
+        for r in load_readings(c, row.id, begins - _REACH, min(ends + _REACH, now), now)
+        if HARMLESS.issuperset(r.flags)
+    ]
+    return propose_offset([at for at, _ in usable], [v for _, v in usable], epoch_s(begins), epoch_s(ends), noise)
+
+
+def _tell(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, Any], str]:
+    """What is proposed of a series, as JSON and as people read it."""
+    name = f"{row.station} {row.quantity}"
+    facts: dict[str, Any] = {"station": row.station, "quantity": row.quantity, "unit": row.unit}
+    if isinstance(found, Message):
+        return {**facts, "reason": str(found)}, f"{name}: nothing can be said: {found}"
+    at, size = from_epoch_s(found.at_s), round(found.size, max(0, 2 - floor(log10(found.error or 1e-6))))
+    facts |= {
+        "at": spell(at), "size": size, "error": found.error, "motion": found.motion, "needed": found.is_needed,
+        "motion_error": found.motion_error, "gap_s": found.gap_s, "readings": list(found.counts),
+        "doubts": [str(one) for one in found.doubts],
+    }  # fmt: skip
+    old, new = found.counts
+    line = f"{name}: {size} ± {found.error:.2g} {row.unit}, of {old} readings before and {new} after"
+    line += (
+        f"; beside it {found.motion:+.2g} ± {found.motion_error:.2g} {row.unit} may be motion of the "
+        f"{spell_duration(found.gap_s)} between, which stays"
+    )
+    line += "".join(f"; {one}" for one in found.doubts)
+    if not found.is_needed:
+        return facts, f"{line}: no offset is needed"
+    facts["command"] = (
+        f"slopeward offsets add --site {row.site} --station {row.station} --quantity {row.quantity} --at {spell(at)} "
+        f'--size {size} --unit {shlex.quote(row.unit)} --kind antenna --reason "..."'
+    )
+    return facts, f"{line}\n  {facts['command']}"
 
 
 def _instant(text: str) -> datetime:

@@ -45,6 +45,7 @@ def add(
     if not text or not kind:
         raise RefusedError("a report needs a kind and a text")
     place = pick_site(read_service(), site)
+    station = None if station is None else place.now_called(station)
     seen_at = read_given_time(time, now)
     with open_database() as db:
         who, now = prove(db, by, place.id), datetime.now(UTC)

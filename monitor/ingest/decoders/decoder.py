@@ -40,7 +40,7 @@ class Received:
 
     def field(self, station: str, name: str, unit: str | None = None) -> Field:
         """What a name of a station means; raises PayloadError."""
-        return self.vocabulary.field(self.site, station, name, unit)
+        return self.vocabulary.field(self.site, self.site.now_called(station), name, unit)
 
     def observe(
         self, station: str, field: Field, value: float, at: datetime, sigma: float | None = None,
@@ -48,7 +48,8 @@ class Received:
     ) -> Observation:  # fmt: skip
         """The record of one value given in the field's unit; raises PayloadError."""
         return observe(
-            self.site.id, station, field, value, at, self.message.received_at, sigma, solution, extra, digit
+            self.site.id, self.site.now_called(station), field, value, at, self.message.received_at, sigma, solution,
+            extra, digit,
         )  # fmt: skip
 
     def observe_cell(self, station: str, field: Field, cell: object, name: str, at: datetime) -> Observation:
@@ -61,7 +62,7 @@ class Received:
 
     def link(self, station: str, text: str, *, online: bool) -> Link:
         """That a station is connected, or not."""
-        return Link(self.site.id, station, self.message.came_at, online, text)
+        return Link(self.site.id, self.site.now_called(station), self.message.came_at, online, text)
 
 
 Decoder = Callable[[Received], Decoded]

@@ -14,6 +14,7 @@ from monitor.ingest.decoders.native import AXES
 from monitor.ingest.message import is_station
 from monitor.ingest.positions import Vector, find_enu_mm
 from monitor.ingest.quality import error_of_step
+from monitor.ingest.references import PART
 
 NO_FIX: Final = "no_fix"  # the flag of positions that are good to metres: no displacement
 # how good each kind of solution is: centimetres, or decimetres of a float; the others are good to metres
@@ -37,6 +38,7 @@ class Fix:
     satellites: int | None
     covariance_mm2: Covariance | None
     steps: Vector  # one step of the last digit of each number of the position, in its unit
+    frame: str = ""  # what its head says of the frame besides: parts as `references.join_frames` has them
 
 
 def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
@@ -112,5 +114,10 @@ def observe_fix(fix: Fix, received: Received) -> list[Observation]:
         sigma = None if cov is None else cov[k] ** 0.5
         one = received.observe(station, received.field(station, axis, "mm"), enu_mm[k], fix.at, sigma, None, extra)
         found.append(one if fix.kind in GOOD else replace(one, flags=(*one.flags, NO_FIX)))
-    received.references.check(site.id, station, origin.frame, origin.since)
+    received.references.check(site.id, station, add_parts(origin.frame, fix.frame), origin.since)
     return found
+
+
+def add_parts(frame: str, parts: str) -> str:
+    """A frame with what a head says of it."""
+    return f"{frame}{PART}{parts}" if parts else frame

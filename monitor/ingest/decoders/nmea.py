@@ -20,11 +20,13 @@ from monitor.ingest.decoders.rtklib import split_lines
 from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import Decoded
 from monitor.ingest.quality import read_digit
+from monitor.ingest.references import PART
 
 _DATED: Final = ("RMC", "ZDA")
-_READ: Final = ("GGA", "GST", *_DATED)
+_READ: Final = ("GGA", "GST", "DTM", *_DATED)
 # quality of GGA; 6 and beyond are estimates, manual input and simulators
 _KINDS: Final = {1: "single", 2: "dgps", 3: "single", 4: "fixed", 5: "float"}
+_SEPARATED_M: Final = 0.05  # geoid and ellipsoid: closer is none, or a receiver without a model of the geoid
 _LONGEST: Final = 120  # characters of a sentence; the standard has 82
 _DAY: Final = timedelta(days=1)
 
@@ -45,6 +47,7 @@ def open_nmea(binding: Binding) -> Decoder:
         bad: dict[int, PayloadError] = {}
         days: dict[int, datetime] = {}
         errors: dict[Any, Any] = {}
+        datum = ""
         for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
             try:
                 if kind in _DATED:
@@ -52,6 +55,8 @@ def open_nmea(binding: Binding) -> Decoder:
                 elif kind == "GST":
                     sentence = _parse(line)
                     errors[sentence.timestamp] = sentence
+                elif kind == "DTM":
+                    datum = str(getattr(_parse(line), "datum", ""))[:8]
             except PayloadError as error:
                 bad[k] = error.bare()
         clock = message.came_at.astimezone(received.zone or UTC).replace(tzinfo=UTC)  # as the receiver shows it
@@ -61,7 +66,7 @@ def open_nmea(binding: Binding) -> Decoder:
             if kind != "GGA":
                 continue
             try:
-                fix = _read_fix(_parse(line), near, errors)
+                fix = _read_fix(_parse(line), near, errors, datum)
                 if received.zone is not None:
                     fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
                 found += observe_fix(fix, received)
@@ -95,7 +100,7 @@ def _read_day(line: str, kind: str) -> datetime:
     return read_time(datetime.combine(day, sentence.timestamp.replace(tzinfo=UTC)).isoformat())
 
 
-def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any]) -> Fix:
+def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datum: str) -> Fix:
     try:
         quality, satellites = int(sentence.gps_qual), int(sentence.num_sats or 0)
         latitude, longitude = float(sentence.latitude), float(sentence.longitude)
@@ -124,7 +129,10 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any]) -> F
         read_digit(str(sentence.data[8])) or 0.0,
     )  # fmt: skip
     count = satellites if 0 <= satellites < 1000 else None
-    return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps)
+    # without a separation the height may be any: once there is one, it is another height
+    heights = f"heights {'ellipsoidal' if abs(height[1]) >= _SEPARATED_M else 'unseparated'}"
+    frame = PART.join([heights, *([f"datum {datum}"] if datum else [])])
+    return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps, frame)
 
 
 def _nearest(of_day: time, near: datetime) -> datetime:

@@ -34,7 +34,8 @@ def decode_report(received: Received) -> Decoded:
         raise PayloadError("bad_url", "photo_url: expected an http or https address")
     report = Report(
         site, received.read_time(body.get("time"), body.get("time_unit")), read_line(body.get("kind"), "kind", 64),
-        read_line(body.get("text"), "text"), read_person(body.get("by"), "by"), station, photo,
+        read_line(body.get("text"), "text"), read_person(body.get("by"), "by"),
+        None if station is None else received.site.now_called(station), photo,
     )  # fmt: skip
     return Decoded(report=report)
 

@@ -27,9 +27,10 @@ from monitor.ingest.decoders.strict_json import (
 from monitor.ingest.message import Decoded, Fault, is_station
 from monitor.ingest.quality import Vocabulary, observe, read_digit
 
+FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it
 COLUMNS: Final = frozenset(
     {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels", DIGIT}
-)
+) | {FRAME, EPOCH0}
 _NO_ROWS: Final = Template("row.none", "rows: expected a list of at least one row")
 _NO_OBJECT: Final = Template("row.object", "a row must be an object")
 NO_STATION: Final = Template("payload.station", "station: {value} is no station id")
@@ -69,6 +70,7 @@ def read_row(
     station, quantity, solution = row.get("station"), row.get("quantity"), row.get("solution") or None
     if not isinstance(station, str) or not is_station(station):
         raise PayloadError("bad_station", NO_STATION(value=repr(station)))
+    station = site.now_called(station)
     if not isinstance(quantity, str) or not quantity:
         raise PayloadError("unknown_quantity", _NO_QUANTITY())
     if solution is not None and (not isinstance(solution, str) or solution not in SOLUTIONS):

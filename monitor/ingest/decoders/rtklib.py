@@ -5,7 +5,9 @@ not UTC: it is 18 s ahead since 2017. The time of Japan (JST) is 9 h ahead. A st
 of the decoder. Source: RTKLIB manual 2.4.2, appendix B.1.
 """
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,6 +21,7 @@ from monitor.ingest.decoders.strict_json import read_cell, read_payload, read_ti
 from monitor.ingest.message import Decoded
 from monitor.ingest.positions import Vector, gps_to_utc
 from monitor.ingest.quality import read_digit
+from monitor.ingest.references import PART
 
 _SYSTEMS: Final = ("gpst", "utc")
 _LOCAL: Final = "local"
@@ -28,6 +31,8 @@ _FORMS: Final = {"llh": "latitude(deg)", "enu": "e-baseline(m)"}
 _OTHER_FORMS: Final = ("x-ecef(m)", "latitude(d'\")")
 _KINDS: Final = {1: "fixed", 2: "float", 3: "sbas", 4: "dgps", 5: "single", 6: "ppp"}
 _WEEKS_SINCE: Final = datetime(1980, 1, 6, tzinfo=UTC)
+_DATUM: Final = re.compile(r"=\s*([A-Za-z0-9]+)/(ellipsoidal|geodetic)", re.IGNORECASE)
+_BASE: Final = re.compile(r"ref pos\s*:\s*((?:[-+0-9.eE]+[,\s]+){2}[-+0-9.eE]+)", re.IGNORECASE)
 _FEWEST: Final = 7  # time in two fields, three numbers, quality, satellites
 
 
@@ -44,9 +49,10 @@ def open_rtklib(binding: Binding) -> Decoder:
         told_system = told.get("time") or (_LOCAL if received.zone else None)
         system, form = read_head(head, told_system, told.get("positions"))
         solutions = [line for line in lines if not line.startswith("%")]
+        frame = read_frame(head)
 
         def observe(line: str) -> Iterator[Observation]:
-            fix = read_solution(line, system, form)
+            fix = replace(read_solution(line, system, form), frame=frame)
             if system == _LOCAL:
                 fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
             yield from observe_fix(fix, received)
@@ -84,6 +90,22 @@ def read_head(head: Sequence[str], system: str | None, form: str | None) -> tupl
     if form is None:
         raise PayloadError("bad_payload", "send the header of the solution, or say positions = llh or enu")
     return system, form
+
+
+def read_frame(head: Sequence[str]) -> str:
+    """What a header says of the frame: its datum, the kind of heights, the place of the base.
+
+    >>> read_frame(["% (lat/lon/height=WGS84/geodetic,Q=1:fix)", "% ref pos   : 46.1000 8.900 501.2"])
+    'datum WGS84; heights geodetic; base 46.100000000 8.900000000 501.2000'
+    """
+    parts: dict[str, str] = {}
+    for line in head:
+        if (found := _DATUM.search(line)) is not None:
+            parts |= {"datum": found[1], "heights": found[2].lower()}
+        if (found := _BASE.search(line)) is not None:
+            with suppress(ValueError):
+                parts["base"] = "{:.9f} {:.9f} {:.4f}".format(*map(float, found[1].replace(",", " ").split()[:3]))
+    return PART.join(f"{key} {value}" for key, value in parts.items())
 
 
 def read_solution(line: str, system: str, form: str) -> Fix:

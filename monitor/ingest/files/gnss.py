@@ -8,7 +8,7 @@ Sources: README_tenv3.txt of the Nevada Geodetic Laboratory; the field descripti
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, islice
@@ -18,10 +18,12 @@ from typing import Final
 from monitor.domain.ground import wrap_longitude
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.native import SOLUTIONS
+from monitor.ingest.decoders.rows import FRAME
 from monitor.ingest.decoders.strict_json import read_sigma
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.tables import limit_lines
+from monitor.ingest.references import PART, UNNAMED
 from monitor.ingest.text.clocks import J2000
 from monitor.ingest.text.heads import refuse_part
 
@@ -36,8 +38,12 @@ _PLACE: Final = re.compile(
     rf"(?:NEU Reference position\s*:\s*|Reference position,\s*){_FIGURE}[^\d+-]+{_FIGURE}[^\d+-]+{_FIGURE}"
 )
 _HEAD: Final = re.compile(
-    r"site (?:YYMMMDD|sec-J2000)|\*YYYYMMDD|Date, North \(mm\)|4-character ID\s*[:,]|NEU Reference pos"
+    r"PBO Station Position|site (?:YYMMMDD|sec-J2000)|\*YYYYMMDD|Date, North \(mm\)|4-character ID\s*[:,]|"
+    r"NEU Reference pos"
 )
+_FRAME: Final = re.compile(r"Reference frame\s*[:,]\s*([\w-]+)", re.IGNORECASE)
+_FROM_TENV: Final = f"{UNNAMED}{PART}from tenv"  # from the first of its days
+_OF_FILE: Final = re.compile(r"[A-Z]{2}|(?:IGS|ITRF)\d{2,4}")
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
 
 
@@ -51,6 +57,7 @@ class Position:
     sigmas: tuple[float | None, float | None, float | None]
     unit: str = "m"
     solution: str | None = None
+    frame: str = ""  # what they count from, as the file says it
 
 
 @contextmanager
@@ -129,7 +136,7 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
             station = name_station(match[1])
         text = line.lstrip("#")
         if line.startswith("site YYMMMDD"):
-            return _walk(path, head, lines, _Nevada(7, 14, named=True).read)
+            return _walk(path, head, lines, _Nevada(7, 14, named=True, frame=_name_frame(path.name)).read)
         if line.startswith("site sec-J2000"):
             return _walk(path, head, lines, partial(_read_kenv, _find_columns(path, line)))
         if _TENV.match(line):
@@ -159,6 +166,7 @@ def _walk(
 ) -> Iterator[_Found]:  # fmt: skip
     """The positions of the lines below a head; the head again is none, and another one is refused."""
     known = {line.strip() for line in head}
+    frame = _find_frame(head)
     for number, line in enumerate(lines, len(head) + 1):
         said = line.strip()
         if said in known or not said:
@@ -173,7 +181,31 @@ def _walk(
             yield line, PayloadError("not_number", f"no line of positions: {line.strip()[:60]!r}")
             continue
         if found is not None:
-            yield found
+            yield replace(found, frame=frame) if frame else found
+
+
+def _find_frame(head: Sequence[str]) -> str:
+    """What a head says that positions count from: the name of its frame, and the place.
+
+    >>> _find_frame(["Reference Frame : IGS14", "NEU Reference position :  40.02 236.1 489.0 (IGS14/WGS84)"])
+    'IGS14; from place 40.020000000 -123.900000000 489.0000'
+    """
+    names = (found[1] for line in head if (found := _FRAME.search(line)) is not None)
+    places = (found.groups() for line in head if (found := _PLACE.search(line)) is not None)
+    name, said = next(names, UNNAMED), next(places, None)
+    name = UNNAMED if name.casefold() in {"unknown", "unkwnon"} else name
+    place = None if said is None else _turn(float(said[0]), float(said[1]), float(said[2]))
+    parts = [] if place is None else ["from place {:.9f} {:.9f} {:.4f}".format(*place)]
+    return PART.join([name, *parts]) if parts or name != UNNAMED else ""
+
+
+def _name_frame(file: str) -> str:
+    """The frame of a file of Nevada by its name: that of a plate, else of the earth.
+
+    >>> _name_frame("MXTM.NA.tenv3"), _name_frame("MXTM.tenv3"), _name_frame("MXTM.IGS14.tenv3")
+    ('NA', 'IGS', 'IGS14')
+    """
+    return next((part for part in file.split(".")[1:-1] if _OF_FILE.fullmatch(part)), "IGS")
 
 
 class _Nevada:
@@ -182,21 +214,23 @@ class _Nevada:
     The whole metres stay as they are while a station moves; they are taken anew where it drifts by more than 10 m.
     """
 
-    def __init__(self, first: int, sigma: int, *, named: bool) -> None:
-        self.first, self.sigma, self.has_whole = first, sigma, named
+    def __init__(self, first: int, sigma: int, *, named: bool, frame: str = _FROM_TENV) -> None:
+        self.first, self.sigma, self.has_whole, self.frame = first, sigma, named, frame
         self.origin: tuple[float, ...] | None = None
 
     def read(self, f: list[str]) -> Position:
         if self.has_whole:
             whole = tuple(float(f[k]) for k in (self.first, self.first + 2, self.first + 4))
-            self.origin = self.origin or whole
+            if self.origin is None:
+                self.origin = whole
+                self.frame = f"{self.frame}{PART}from metres {float(f[6]):g} {' '.join(f'{w:.0f}' for w in whole)}"
             broken = (float(f[k]) for k in (self.first + 1, self.first + 3, self.first + 5))
             east, north, up = (w - o + b for w, o, b in zip(whole, self.origin, broken, strict=True))
         else:
             east, north, up = (float(v) for v in f[self.first : self.first + 3])
         at = datetime.strptime(f[1], "%y%b%d").replace(tzinfo=UTC) + _NOON
         se, sn, su = map(read_sigma, f[self.sigma : self.sigma + 3])
-        return Position(at, name_station(f[0]), (east, north, up), (se, sn, su))
+        return Position(at, name_station(f[0]), (east, north, up), (se, sn, su), frame=self.frame)
 
 
 def _find_columns(path: Path, head: str) -> list[int]:
@@ -212,7 +246,8 @@ def _read_kenv(columns: list[int], f: list[str]) -> Position:
     """Kinematic positions, east, north and up from the place of their day; seconds count from 2000-01-01 12:00."""
     station, seconds, *numbers = (f[k] for k in columns)
     east, north, up, se, sn, su = map(float, numbers)
-    return Position(J2000 + timedelta(seconds=float(seconds)), name_station(station), (east, north, up), (se, sn, su))
+    at = J2000 + timedelta(seconds=float(seconds))
+    return Position(at, name_station(station), (east, north, up), (se, sn, su), frame=f"{UNNAMED}{PART}from kenv")
 
 
 def _read_pos(station: str, f: list[str]) -> Position:
@@ -244,5 +279,6 @@ def _to_line(found: _Found) -> Line:
     for part, value, sigma in zip(PARTS, found.values, found.sigmas, strict=True):
         row = {"time": found.at, "station": found.station, "quantity": f"displacement_{part}", "unit": found.unit,
                "value": value, "sigma": sigma}  # fmt: skip
-        rows.append((row | ({} if found.solution is None else {"solution": found.solution}), None))
+        told = {"solution": found.solution, FRAME: found.frame or None}
+        rows.append((row | {key: text for key, text in told.items() if text is not None}, None))
     return Line(tuple(rows))

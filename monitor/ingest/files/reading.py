@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from forecasting.message import Message, Template, join
+from monitor.domain.alert import Actor
 from monitor.domain.instruments.no_value import FILL, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
+from monitor.ingest.files.frames import FramesSeen, Ties, has_frames, read_frame
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import Judged, Line, Said
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
@@ -23,7 +25,10 @@ from monitor.ingest.files.units import Scales, find_header_doubts
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import UNKNOWN_SITE, Clock, Pipeline
 from monitor.ingest.text.clocks import CENTURY_MOST, COUNTS, doubt_century, doubt_count, doubt_span
-from monitor.store.readings.flags import UNDECLARED
+from monitor.store.alerting.sites import find_version
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.readings.flags import UNDECLARED, renew_flags
 from monitor.store.readings.messages import Rejected
 from monitor.store.readings.observations import AddResult
 from monitor.store.readings.points import PointsAdded
@@ -65,6 +70,7 @@ class FileResult:
     points: int = 0  # of a file of InSAR points
     flags: dict[str, int] = field(default_factory=dict)  # values that bear each flag
     undeclared: set[str] = field(default_factory=set)  # series that the site file does not name, STATION.quantity
+    tied: list[Message] = field(default_factory=list)  # positions of another frame, and at how many dates it was tied
     unknown: set[str] = field(default_factory=set)  # stations among them that the site file does not name at all
 
     def add_stored(self, added: AddResult | PointsAdded) -> None:
@@ -127,13 +133,19 @@ def read_file(
     if not (accept_units and accept_times):
         accepted = {"units": accept_units, "times": accept_times}
         _check(name or str(path), pipeline, site, clock, mapping, open_lines, accepted, dry_run=dry_run)
+    ties = _tie(name or str(path), pipeline, site, clock, open_lines, dry_run=dry_run)
+    result.tied = ties.said
     before_storing()
+    if ties.told and not dry_run:
+        insist(partial(_keep_frames, pipeline, ties, clock()))
     with open_lines() as lines:
         judged = _judge(lines, result)
         while chunk := list(islice(judged, CHUNK)):
             received_at = clock()
             observations, rejected = _sort(chunk, pipeline, site, received_at, name or path.name)
             _count(result, observations, rejected, pipeline.sites)
+            count, observations = len(observations), ties.apply(observations)
+            result.duplicates += count - len(observations)
             if not dry_run:
                 added = insist(partial(pipeline.store_rows, observations, [r for r, _ in rejected], who))
                 result.add_stored(added)
@@ -150,6 +162,31 @@ def store_given(
         Path(name), pipeline, site, lambda: now, accept_units=True, accept_times=True, by=by, name=name,
         open_lines=lambda: nullcontext(iter(lines)),
     )  # fmt: skip
+
+
+def _tie(
+    name: str, pipeline: Pipeline, site: Site | None, clock: Clock, open_lines: OpenLines, *, dry_run: bool
+) -> Ties:  # fmt: skip
+    """How the positions of a file count from what their stations count from; raises ConfigError where they do not."""
+    with open_lines() as lines:
+        if not has_frames(_judge(lines, FileResult(name))):
+            return Ties()
+    seen = FramesSeen(name)
+    with open_lines() as lines:
+        for row, error in _judge(lines, FileResult(name)):
+            if error is None and (said := read_frame(row))[0]:
+                with suppress(PayloadError):  # it goes to the quarantine
+                    place = _find_site(row, pipeline.sites, site)
+                    seen.add(read_row(row, place, pipeline.vocabulary, clock()), *said)
+    if dry_run:
+        return seen.tie(None, clock())
+    with pipeline.database.read() as c:
+        return seen.tie(c, clock())
+
+
+def _keep_frames(pipeline: Pipeline, ties: Ties, now: datetime) -> None:
+    with pipeline.database.write() as c:
+        ties.save(c, now)
 
 
 def _check(
@@ -267,3 +304,38 @@ def _count(
             if item.site in sites and sites[item.site].station(item.station) is None:
                 result.unknown.add(item.station)
         result.reach(item.observed_at)
+
+
+# ---- what follows a file that was read in ---------------------------------------------------------------------------
+def record_file(database: Database, who: Actor, result: FileResult, now: datetime) -> None:
+    """Who brought readings in; a file that brought nothing leaves no entry."""
+    if result.stored:
+        _record(database, who, "ingest.file", result.file, result, now)
+
+
+def record_units(database: Database, who: Actor, file: str, result: FileResult, now: datetime) -> None:
+    """Who said that the units of a file are right; what follows from it can be traced back."""
+    _record(database, who, "ingest.accept_units", file, result, now)
+
+
+def _record(database: Database, who: Actor, action: str, file: str, result: FileResult, now: datetime) -> None:
+    detail = {"file": file, "rows": result.rows, "stored": result.stored}
+    with database.write() as connection:
+        add_audit(connection, who, action, ",".join(sorted(result.sites)), detail, now)
+
+
+def renew_known_flags(
+    database: Database, sites: Mapping[str, Site], touched: Iterable[str], now: datetime
+) -> list[str]:  # fmt: skip
+    """Judge again what is stored already: a station may have been declared since it was read.
+
+    Returns the sites whose file is not in force yet: their flags follow it from then on.
+    """
+    waiting = []
+    for site in (sites[name] for name in sorted(touched) if name in sites):
+        with database.write() as connection:
+            if find_version(connection, site.id) in {None, site.version}:
+                renew_flags(connection, site, now, changed=False)
+            else:
+                waiting.append(site.id)
+    return waiting

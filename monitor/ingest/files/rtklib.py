@@ -3,20 +3,23 @@
 The line that names the columns says the time system; a file without it needs `--time`. GPS time is not UTC.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from monitor.domain.instants import spell
 from monitor.domain.observation import DIGIT
 from monitor.domain.site import Origin
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.fixes import GOOD, NO_FIX, find_displacement, state_error
+from monitor.ingest.decoders.fixes import GOOD, NO_FIX, add_parts, find_displacement, state_error
 from monitor.ingest.decoders.native import AXES
-from monitor.ingest.decoders.rtklib import read_head, read_solution
+from monitor.ingest.decoders.rows import EPOCH0, FRAME
+from monitor.ingest.decoders.rtklib import read_frame, read_head, read_solution
 from monitor.ingest.files.reader import Line, Said, find_by_name
 from monitor.ingest.files.tables import limit_lines
+from monitor.ingest.references import PART, UNNAMED, join_frames
 from monitor.ingest.text.heads import refuse_part
 
 HEAD_LINES: Final = 200
@@ -50,14 +53,17 @@ def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
             if (form == "llh") != (origin.place is not None):
                 keys = "latitude, longitude, height_m" if form == "llh" else "east_m, north_m, up_m"
                 raise ConfigError(f"{path}: holds {form}; the origin of {station} must be {{{keys}, since}}")
-            solutions = _skip_heads(path, enumerate(chain((first,), lines), len(head) + 1), (system, form))
-            yield (_read_line(line, station, origin, system, form) for line in solutions)
+            frame = read_frame(head)
+            numbered = enumerate(chain((first,), lines), len(head) + 1)
+            solutions = _skip_heads(path, numbered, (system, form), frame)
+            told = {FRAME: add_parts(origin.frame, frame), EPOCH0: spell(origin.since)}
+            yield (_read_line(line, station, origin, system, form, told) for line in solutions)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _skip_heads(
-    path: Path, lines: Iterable[tuple[int, str]], known: tuple[str, str]
+    path: Path, lines: Iterable[tuple[int, str]], known: tuple[str, str], frame: str
 ) -> Iterator[str]:  # fmt: skip
     """The lines of solutions; a head among them says the same as the first, or is refused."""
     for number, line in lines:
@@ -66,7 +72,8 @@ def _skip_heads(
                 is_other = read_head([line], None, None) != known
             except PayloadError as error:  # most such lines name no columns
                 is_other = error.code == "bad_payload"
-            if is_other:
+            told = read_frame([line])
+            if is_other or (told and join_frames(f"{UNNAMED}{PART}{frame}", f"{UNNAMED}{PART}{told}") is None):
                 raise refuse_part(str(path), number, line)
         elif line.strip():
             yield line
@@ -105,7 +112,9 @@ def _find_station(path: Path, said: Said) -> tuple[str, Origin]:
     return station, origins[station]
 
 
-def _read_line(line: str, station: str, origin: Origin, system: str, form: str) -> Line:
+def _read_line(
+    line: str, station: str, origin: Origin, system: str, form: str, told: Mapping[str, str]
+) -> Line:  # fmt: skip
     try:
         fix = read_solution(line, system, form)
         if fix.kind not in GOOD:
@@ -114,7 +123,7 @@ def _read_line(line: str, station: str, origin: Origin, system: str, form: str) 
         return Line((({"line": line.strip()[:500]}, error),))
     cov, steps_mm = state_error(fix, origin)
     rows = (
-        {"time": fix.at, "station": station, "quantity": axis, "unit": "mm", "value": value}
+        {"time": fix.at, "station": station, "quantity": axis, "unit": "mm", "value": value, **told}
         | ({} if cov is None else {"sigma": cov[k] ** 0.5})
         | ({} if steps_mm is None else {DIGIT: " ".join(map(str, steps_mm))})
         for k, (axis, value) in enumerate(zip(AXES, find_displacement(fix, origin), strict=True))

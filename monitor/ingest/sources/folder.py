@@ -165,5 +165,6 @@ def hash_of(table: SourceSection) -> str:
 
 
 def find_station(name: str, site: Site) -> str | None:
-    """The station that the name of a file begins with, the longest where several fit."""
-    return find_by_name(name, (s.id for s in site.stations))
+    """The station that the name of a file begins with, by an id that it has or had; the longest where several fit."""
+    found = find_by_name(name, (known for s in site.stations for known in (s.id, *s.was)))
+    return None if found is None else site.now_called(found)

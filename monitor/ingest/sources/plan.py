@@ -152,4 +152,5 @@ def place_said(said: Said, site: Site | None) -> Said:
         if one.latitude is not None and one.longitude is not None
     )
     origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
-    return replace(said, places=places, origins=origins)
+    station = said.station if site is None or said.station is None else site.now_called(said.station)
+    return replace(said, places=places, origins=origins, station=station)

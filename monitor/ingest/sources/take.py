@@ -18,8 +18,7 @@ from monitor.errors import RefusedError, SlopewardError
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS
-from monitor.ingest.files.reading import FileResult, read_file
-from monitor.ingest.files.recording import record_file
+from monitor.ingest.files.reading import FileResult, read_file, record_file
 from monitor.ingest.files.tables import LINE_LIMIT
 from monitor.ingest.files.walled import open_walled
 from monitor.ingest.message import FILE_TOPIC

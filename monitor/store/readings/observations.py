@@ -15,7 +15,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Row, Select, String, bindparam, delete, func, select, type_coerce
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
@@ -25,7 +25,7 @@ from monitor.domain.quantities import convert_difference
 from monitor.errors import StoreError
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import insert_rows
-from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, station
+from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, series_latest, station
 from monitor.store.schema.views import stream_view
 
 SeriesKey = tuple[str, str, str]
@@ -138,9 +138,14 @@ def add_observations(
     """
     if not observations:
         return AddResult(0, 0, 0, frozenset())
-    ids = _series_ids(connection, observations, now, {} if known_series is None else known_series)
-    keyed = [(ids[o.site, o.station, o.quantity][0], spell(o.observed_at), o) for o in observations]
-    there, newest = _existing(connection, keyed)
+    known_series = {} if known_series is None else known_series
+    while True:
+        ids = _series_ids(connection, observations, now, known_series)
+        keyed = [(ids[o.site, o.station, o.quantity][0], spell(o.observed_at), o) for o in observations]
+        there, newest = _existing(connection, keyed)
+        if all(series_id in newest for series_id, _, _ in keyed):
+            break
+        known_series.clear()  # one that is known was joined with another: its station was renamed
     rows: list[tuple[Any, ...]] = []
     latest: dict[int, tuple[Any, ...]] = {}
     duplicates = 0
@@ -245,7 +250,7 @@ def _existing(
             tuple(chunk),
         )
         newest.update((row[0], row[1] or "") for row in found)
-    asked = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest[series_id]})
+    asked = sorted({(series_id, at) for series_id, at, _ in keyed if at <= newest.get(series_id, "")})
     there: defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]] = defaultdict(list)
     pair, collate = ("(?,?)", "") if mark == "?" else ("(%s::bigint,%s::text)", 'COLLATE "C"')
     for chunk_of_pairs in in_chunks(asked):
@@ -279,6 +284,15 @@ def _renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
         f"AND ({new} > {old} OR ({new} = {old} AND excluded.revision > series_latest.revision)))",
         rows,
     )
+
+
+def join_latest(connection: Connection, stays: int, goes: int) -> None:
+    """Let the newest epoch of one series count for another, where it is newer; in a write transaction."""
+    k = series_latest.c
+    raw = [type_coerce(one, String) if one.name.endswith("_at") else one for one in k if one.name != "series_id"]
+    rows = [(stays, *row) for row in connection.execute(select(*raw).where(k.series_id == goes))]
+    connection.execute(delete(series_latest).where(k.series_id == goes))
+    _renew_latest(connection, rows)
 
 
 def find_series_id(connection: Connection, site: str, station_id: str, quantity: str) -> int | None:

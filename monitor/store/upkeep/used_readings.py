@@ -15,6 +15,7 @@ from sqlalchemy import Connection, String, func, select, type_coerce
 
 from monitor.domain.instants import Span, join_spans, parse, spell
 from monitor.store.readings.observations import change_flags
+from monitor.store.readings.renames import call_today, load_renamings
 from monitor.store.schema import tables as t
 
 AT_ONCE: Final = 100_000  # readings in memory
@@ -63,13 +64,16 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
     d, s = t.decision.c, t.series.c
     ids = {(r.site, f"{r.station}.{r.quantity}"): r.id for r in c.execute(select(s.site, s.station, s.quantity, s.id))}
     total = int(c.execute(select(func.count()).select_from(t.decision)).scalar_one())
-    frozen = select(d.id, d.site, d.evidence).order_by(d.site, d.at, d.id).execution_options(yield_per=50)
+    renamings = load_renamings(c)
+    frozen = select(d.id, d.site, d.at, d.evidence).order_by(d.site, d.at, d.id).execution_options(yield_per=50)
     found: defaultdict[Name, Stretch] = defaultdict(Stretch)
     for n, row in enumerate(c.execute(frozen), 1):
         # a person decided, or what is frozen is altered beyond reading: its hash says so
         with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError):
             for name, rows in json.loads(row.evidence)["view"]["readings"].items():
-                found[row.site, name].add(row.id, rows)
+                station, _, quantity = name.partition(".")
+                station = call_today(renamings, row.site, station, row.at)
+                found[row.site, f"{station}.{quantity}"].add(row.id, rows)
         if n == total or sum(len(one.used) for one in found.values()) >= AT_ONCE:
             for name, stretch in found.items():
                 yield from _cut(name, list(_compare(c, ids.get(name), stretch)))

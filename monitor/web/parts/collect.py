@@ -202,10 +202,15 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         "footprints": footprints,
         "map": draw(stations, footprints, pages.picture_bounds(shown), find_asks(c, site_id, card.top_level, now)),
         "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
-        "movement": movement,
+        "movement": movement, "called": name_stations(declared),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
         "zones": {card.id: card.timezone},
     }  # fmt: skip
+
+
+def name_stations(site: Site | None) -> dict[str, str]:
+    """What people call the stations that have a name beside their id."""
+    return {} if site is None else {station.id: station.name for station in site.stations if station.name}
 
 
 def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[dict[str, Any]]:

@@ -17,12 +17,13 @@ from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.point_looks import load_looks, load_newest_issues
 from monitor.store.readings.gaps import load_gaps
 from monitor.store.schema.views import load_view
-from monitor.web.parts.collect import Seen
+from monitor.web.parts.collect import Seen, name_stations
 
 LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60
 FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
 CARDS_AT_MOST: Final = 120
+FOUND_BY: Final = ("instrument", "called", "logger", "base", "gateway", "power")
 UNWELL, EVERY = "unwell", "all"  # what may be asked for beside a state
 LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
@@ -31,7 +32,8 @@ WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
 def collect_instruments(seen: Seen, find: str, state: str) -> dict[str, Any]:
     """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
     c, now, site, declared = seen.c, seen.now, seen.card.id, seen.declared
-    rows = load_board(c, site)
+    called = name_stations(declared)
+    rows = [{**row, "called": called.get(row["instrument"])} for row in load_board(c, site)]
     runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
     gaps, held = load_gaps(c, site, now - LISTED, now), load_held(c, site, now - LISTED, now)
     budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
@@ -66,7 +68,7 @@ def pick_rows(rows: Sequence[Mapping[str, Any]], find: str, state: str) -> list[
     wanted = find.strip().casefold()
     found = [
         r for r in rows
-        if any(wanted in str(r[key] or "").casefold() for key in ("instrument", "logger", "base", "gateway", "power"))
+        if any(wanted in str(r[key] or "").casefold() for key in FOUND_BY)
         and (
             state == EVERY
             or (state == UNWELL and _is_unwell(r))

@@ -20,8 +20,14 @@ from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS
-from monitor.ingest.files.reading import FileResult, find_doubted, read_file
-from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
+from monitor.ingest.files.reading import (
+    FileResult,
+    find_doubted,
+    read_file,
+    record_file,
+    record_units,
+    renew_known_flags,
+)
 from monitor.ingest.files.walled import Opened, open_walled
 from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import Sensor

@@ -186,7 +186,8 @@ def files(tmp_path):
 @pytest.fixture
 def things(bench):
     """What the calls name by the number 1: an event, work on a station, an offset, a signature, a changed file."""
-    bench.publish("G1", 0.0, bench.now)
+    for hour in range(6):
+        bench.publish("G1", 0.0, bench.now - timedelta(hours=hour))
     with bench.database.write() as c:
         event = add_event(c, SiteEvent("bench", NOW, NOW, "earthquake", "M 5.1", 0.3), NOW, "feed", via="mqtt")
         save_poll(c, follow(None, Polled("feed"), "feed", "bench", "http", NOW, 60.0))
@@ -212,6 +213,7 @@ SHOWN = {
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
     **{f"report {kind}": ("bench", "--out", "-") for kind in ("daily", "weekly", "shift", "card")},
     "report list": ("bench",), "report prove": ("1",),
+    "offsets propose": ("--site", "bench", "--station", "G1", "--at", "2026-02-28T21:30:00Z"),
     "sources list": (), "duty show": ("bench",), "duty export": ("bench",), "duty hand-over show": ("bench",),
 }  # fmt: skip
 # of the service as a whole, or of files that everybody here may read

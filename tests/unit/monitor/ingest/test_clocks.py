@@ -61,7 +61,9 @@ def test_every_blank_and_every_half_of_the_day_is_read(at, rng):
     assert TimeRule(("t",), "%d/%m/%Y %I:%M %p").read_naive(text) == at.replace(second=0, microsecond=0)
 
 
-@given(st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)), st.sampled_from(["時分秒", "时分秒", "点分秒", "시분초"]))
+@given(
+    st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)), st.sampled_from(["時分秒", "时分秒", "点分秒", "시분초"])
+)
 def test_clocks_in_words_and_an_hour_0_of_half_a_day_are_read(at, words):
     hour = at.hour % 12 if at.second % 2 else at.hour % 12 or 12
     text = f"{at:%Y/%m/%d} {'下午' if at.hour > 11 else '上午'}{hour}{words[0]}{at:%M}{words[1]}{at:%S}{words[2]}"

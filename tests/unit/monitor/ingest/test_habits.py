@@ -94,7 +94,9 @@ def test_times_of_more_habits_are_read_and_nothing_is_asked(tmp_path, head, spel
     path.write_text(f"{head};Crack 1 [mm]\n" + "".join(f"{spell(at)};{k}.5\n" for k, at in enumerate(HOURLY)))
     answers = {"zone": "UTC"}
     if "%y" in said:
-        assert [q.key for q in guess(look_at(path), answers).questions] == ["times"], "two digits leave the century open"
+        assert [q.key for q in guess(look_at(path), answers).questions] == ["times"], (
+            "two digits leave the century open"
+        )
         answers["times"] = "as they are"
     found = guess(look_at(path), answers)
     assert (found.questions, found.mapping.time.format) == ((), said)

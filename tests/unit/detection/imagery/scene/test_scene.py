@@ -251,7 +251,9 @@ def test_a_single_raster_tells_its_bands_and_time(tmp_path):
         read_scene(plain)
 
 
-@pytest.mark.parametrize("name", ["LE07_L2SP_195028_20210203.tif", "mosaic_Landsat7_20210203.tif", "ASTER_20210203.tif"])
+@pytest.mark.parametrize(
+    "name", ["LE07_L2SP_195028_20210203.tif", "mosaic_Landsat7_20210203.tif", "ASTER_20210203.tif"]
+)
 def test_numbers_of_another_satellite_are_no_names(tmp_path, name):
     write_single(tmp_path / name, ("B1", "B2", "B3", "B4"))
     with pytest.raises(errors.ManifestError, match="mean something else on each satellite"):

@@ -1,0 +1,217 @@
+"""A station that was renamed keeps its history: its rows are named anew, once, in the transaction that says so.
+
+What decisions froze stays as it was, under the id of its time. The audit log keeps each renaming, so that frozen inputs
+find their rows again.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Table, UniqueConstraint, and_, delete, exists, func, select, update
+
+from forecasting.message import Figure, Message, Template, Timestamp
+from monitor.domain.alert import Actor
+from monitor.domain.site import Site, find_renamed
+from monitor.store.database.audit import add_audit
+from monitor.store.readings.observations import join_latest
+from monitor.store.schema import tables as t
+
+ACTION: Final = "station.rename"
+_UNIT: Final = Template("rename.unit", "{old} was {unit} and {new} is {other}: two instruments, {quantity} of both")
+_CLASH: Final = Template(
+    "rename.clash",
+    "{old} and {new} are two instruments: {n} readings of {quantity} differ at common instants, the first of {at}",
+)
+_LABELS: Final = Template("rename.labels", "people have judged anomalies of {quantity} of {old} and of {new}")
+_SERIES: Final = t.series.c
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """That a station was named anew, and when."""
+
+    at: datetime
+    site: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Series of one quantity under the old and the new id, which become one."""
+
+    old: Any
+    new: Any
+
+    @property
+    def ids(self) -> tuple[int, int]:
+        """The older one, which stays, and the one whose readings go over to it."""
+        return min(self.old.id, self.new.id), max(self.old.id, self.new.id)
+
+
+def find_clashes(c: Connection, site: Site) -> list[Message]:
+    """Why stations cannot be one with those that they are said to have been: both measured, and not the same."""
+    return [line for old, new in find_renamed(site).items() for pair in _find_pairs(c, site.id, old, new)
+            for line in _compare(c, pair)]  # fmt: skip
+
+
+def apply_renames(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bool) -> Mapping[str, str]:
+    """Name the rows of stations that the site file renames; what was named before stays as it is.
+
+    Args:
+        c: a write transaction.
+        site: the declaration that is put in force.
+        actor: who puts it in force.
+        now: the instant of the act.
+        merge: also join what came under both ids; only where no other process stores readings, for a series goes.
+
+    Returns:
+        What was renamed: old ids, each with the new one.
+    """
+    done = {}
+    for old, new in find_renamed(site).items():
+        if count := _rename(c, site.id, old, new, merge=merge):
+            done[old] = new
+            add_audit(c, actor, ACTION, f"station:{site.id}/{new}",
+                      {"site": site.id, "old": old, "new": new, "rows": count}, now)  # fmt: skip
+    return done
+
+
+def load_renamings(c: Connection) -> list[Renaming]:
+    """All renamings, oldest first."""
+    e = t.audit_entry.c
+    found = []
+    for row in c.execute(select(e.at, e.detail).where(e.action == ACTION).order_by(e.id)):
+        told = json.loads(row.detail)
+        found.append(Renaming(row.at, told["site"], told["old"], told["new"]))
+    return found
+
+
+def call_today(renamings: Iterable[Renaming], site: str, station: str, at: datetime) -> str:
+    """The id of today of a station that had another one at an instant.
+
+    >>> moved = [Renaming(parse(f"2026-0{n}-01T00:00:00Z"), "north", *ids) for n, ids in ((2, "AB"), (4, "BC"))]
+    >>> [call_today(moved, "north", station, parse(f"2026-0{n}-09T00:00:00Z")) for n, station in ((1, "A"), (3, "B"),
+    ...     (3, "A"), (5, "B"))]
+    ['C', 'C', 'A', 'B']
+    """
+    for one in renamings:
+        if one.site == site and one.old == station and one.at >= at:
+            station = one.new
+    return station
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------
+def _rename(c: Connection, site: str, old: str, new: str, *, merge: bool) -> int:
+    count = 0
+    for pair in _find_pairs(c, site, old, new) if merge else ():
+        if not list(_compare(c, pair)):
+            _join(c, *pair.ids)
+            count += 1
+    for table in _list_named():
+        k = table.c
+        mine = and_(k.site == site, k.station == old)
+        other = table.alias()
+        for names in _list_keys(table):
+            if "station" in names:  # what the new id has already
+                same = [other.c[n] == (new if n == "station" else k[n]) for n in names]
+                if table is not t.series:
+                    c.execute(delete(table).where(mine, exists().where(*same)))
+                mine = and_(mine, ~exists().where(*same))
+        count += c.execute(update(table).where(mine).values(station=new)).rowcount
+    h, look = t.point_happening, t.point_look.c
+    looks = select(look.id).where(look.site == site)
+    count += c.execute(
+        update(h).where(h.c.station == old, h.c.point_look_id.in_(looks)).values(station=new)
+    ).rowcount  # fmt: skip
+    s, end = t.service_state, f":{site}/{old}"
+    stamps = set(c.execute(select(s.c.name)).scalars())
+    for name in (one for one in stamps if one.endswith(end)):
+        fresh = f"{name.removesuffix(end)}:{site}/{new}"
+        if fresh in stamps:  # what the new id says of itself counts
+            c.execute(delete(s).where(s.c.name == name))
+            continue
+        detail = c.execute(select(s.c.detail).where(s.c.name == name)).scalar_one()
+        detail.pop("asked", None)  # it is asked anew under the new id
+        count += c.execute(update(s).where(s.c.name == name).values(name=fresh, detail=detail)).rowcount
+    is_left = c.execute(select(func.count()).where(_SERIES.site == site, _SERIES.station == old)).scalar_one()
+    if not is_left:
+        c.execute(delete(t.station).where(t.station.c.site == site, t.station.c.id == old))
+    return count
+
+
+def _list_named() -> Iterator[Table]:
+    """Every table whose rows name a station of a site: one that is added later is renamed as well."""
+    yield from (one for one in t.metadata.sorted_tables if {"site", "station"} <= {k.name for k in one.c})
+
+
+def _list_keys(table: Table) -> list[list[str]]:
+    """What no two rows of a table share."""
+    unique = [u for u in table.constraints if isinstance(u, UniqueConstraint)]
+    return [[k.name for k in key.columns] for key in (table.primary_key, *unique)]
+
+
+def _find_pairs(c: Connection, site: str, old: str, new: str) -> list[_Pair]:
+    rows = c.execute(select(t.series).where(_SERIES.site == site, _SERIES.station.in_((old, new)))).all()
+    mine = {(row.station, row.quantity): row for row in rows}
+    return [
+        _Pair(mine[old, quantity], row)
+        for (station, quantity), row in sorted(mine.items())
+        if station == new and (old, quantity) in mine
+    ]
+
+
+def _compare(c: Connection, pair: _Pair) -> Iterator[Message]:
+    said = {"old": pair.old.station, "new": pair.new.station, "quantity": pair.old.quantity}
+    if pair.old.unit != pair.new.unit:
+        yield _UNIT(**said, unit=pair.old.unit, other=pair.new.unit)
+    stays, goes = pair.ids
+    o, other = t.observation.c, t.observation.alias()
+    at_once, same = _match(other.c, stays)
+    count, first = c.execute(
+        select(func.count(), func.min(o.observed_at)).where(
+            o.series_id == goes, exists().where(*at_once), ~exists().where(*at_once, *same)
+        )
+    ).one()
+    if count:
+        yield _CLASH(**said, n=Figure(count, "d"), at=Timestamp.of(first))
+    k = t.anomaly_label.c  # sealed: such rows never change
+    if len(c.execute(select(k.series_id).where(k.series_id.in_(pair.ids)).distinct()).all()) > 1:
+        yield _LABELS(**said)
+
+
+def _match(other: Any, series_id: int) -> tuple[Sequence[ColumnElement[bool]], Sequence[ColumnElement[bool]]]:
+    """That a reading of another series is of the same instant, and that it says the same."""
+    o = t.observation.c
+    return (
+        (other.series_id == series_id, other.observed_at == o.observed_at),
+        (other.value_raw == o.value_raw, other.sigma.is_not_distinct_from(o.sigma)),
+    )
+
+
+def _join(c: Connection, stays: int, goes: int) -> None:
+    """Give the rows of one series to another; readings that both have stay once."""
+    if c.execute(select(func.count()).where(t.anomaly_label.c.series_id == goes)).scalar_one():
+        stays, goes = goes, stays
+    join_latest(c, stays, goes)
+    o, other = t.observation.c, t.observation.alias()
+    at_once, _ = _match(other.c, stays)
+    c.execute(delete(t.observation).where(o.series_id == goes, exists().where(*at_once)))
+    for table in t.metadata.sorted_tables:
+        k = table.c
+        if "series_id" not in k or table is t.anomaly_label:
+            continue
+        twin = table.alias()
+        for names in _list_keys(table):
+            if "series_id" in names:
+                same = [twin.c[n] == (stays if n == "series_id" else k[n]) for n in names]
+                doomed = and_(k.series_id == goes, exists().where(*same))
+                if table is t.forecast:
+                    score = t.forecast_score
+                    c.execute(delete(score).where(score.c.forecast_id.in_(select(k.id).where(doomed))))
+                c.execute(delete(table).where(doomed))
+        c.execute(update(table).where(k.series_id == goes).values(series_id=stays))
+    c.execute(delete(t.series).where(_SERIES.id == goes))

@@ -1,0 +1,327 @@
+"""A station with another id is the same station: its history, what is said of it and what still comes are its own."""
+
+import json
+import random
+import shutil
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import and_, func, select
+
+from monitor.alerting.acts.change_control import approve, compare, find_in_force, propose, take_in
+from monitor.alerting.audit.as_of import look_as_of
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.config.service import parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.decision import Memory
+from monitor.domain.instants import spell
+from monitor.domain.observation import Observation, Report
+from monitor.errors import ConfigError, RefusedError
+from monitor.ingest.files.reading import read_file
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.replay.backtest import run_backtest
+from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.decisions import find_state, load_decision
+from monitor.store.alerting.maintenance import add_maintenance
+from monitor.store.alerting.offsets import add_offset
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.database.engine import Database
+from monitor.store.readings.messages import add_report
+from monitor.store.readings.observations import add_observations, find_series_id, load_readings
+from monitor.store.schema import tables as t
+from monitor.store.service_state import load_stamps, stamp
+from monitor.store.upkeep.proof import verify
+from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
+
+ADA = Actor("Ada")
+# a rename as people write it: the table of the station, and the criterion that names it
+RENAMED = SITE_TEXT.replace('id = "G1"', 'id = "H1"\nname = "Upper scarp"\nwas = ["G1"]').replace(
+    'stations = ["G*"]', 'stations = ["G2", "H1"]'
+)
+
+
+def rename(slope, text=RENAMED):
+    """Take the file in as a core does when it starts."""
+    site = parse_site(text, "bench.toml")
+    with slope.database.write() as c:
+        taken = take_in(c, site, "Ada", "renamed", slope.now)
+    assert taken.site.version == site.version, [str(line) for line in taken.loosens]
+    slope.site = taken.site
+    slope.position = {site.now_called(name): value for name, value in slope.position.items()}
+    return site
+
+
+def list_rows(c, name):
+    """Every table that holds rows of a station, by name, with how many."""
+    found = {}
+    for table in t.metadata.sorted_tables:
+        keys = {k.name for k in table.c}
+        if {"site", "station"} <= keys:
+            count = c.execute(select(func.count()).where(table.c.station == name)).scalar_one()
+            found |= {table.name: count} if count else {}
+    is_there = c.execute(select(func.count()).where(t.station.c.id == name)).scalar_one()
+    return found | ({"station": 1} if is_there else {})
+
+
+def recompute_all(c):
+    found = []
+    for number, evidence in c.execute(select(t.decision.c.id, t.decision.c.evidence)).all():
+        row = load_decision(c, number)
+        source = load_site_source(c, row.config_sha256) if '"view":' in evidence else ""
+        found += recompute(row, source).differences
+    return found
+
+
+@pytest.fixture
+def slope(database):
+    return WatchedSlope(database)
+
+
+def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
+    slope.live(26, looks=4)
+    slope.live(9, {"G1": 150.0, "G2": 140.0})
+    with slope.database.write() as c:
+        add_maintenance(c, "bench", "G1", slope.now, slope.now + HOUR, ADA, "new mast", slope.now)
+        add_offset(
+            c, find_series_id(c, "bench", "G1", "crack_opening"), at=slope.now, known_from=slope.now, size=0.5,
+            unit="mm", kind="rezero", author=ADA, reason="re-zeroed", now=slope.now,
+        )  # fmt: skip
+        report = Report("bench", slope.now, "crack", "a new crack", "Ada", "G1")
+        add_report(c, report, slope.now, actor=ADA, credential="Ada")
+        stamp(c, "epoch0:bench/G1", {"frame": "IGS20", "epoch0": spell(slope.now)}, slope.now)
+        level, memory = find_state(c, "bench").level, Memory.read(find_state(c, "bench").state)
+        before = list_rows(c, "G1")
+        assert {"series", "station", "station_state", "maintenance", "report", "rate_now"} <= before.keys()
+        frozen = c.execute(select(t.decision.c.evidence).order_by(t.decision.c.id)).scalars().all()
+    assert level > 0
+    assert any("G1" in key for key in memory.votes)
+    rename(slope)
+    with slope.database.read() as c:
+        assert list_rows(c, "G1") == {}
+        assert list_rows(c, "H1") == before
+        after = Memory.read(find_state(c, "bench").state)
+        assert after.level == memory.level
+        assert len(after.votes) == len(memory.votes)
+        assert {k.station for k in after.votes} == {"H1", "G2"}
+        assert {k.station for k in after.supporters} == {"H1", "G2"}
+        assert "epoch0:bench/H1" in load_stamps(c)
+        assert "epoch0:bench/G1" not in load_stamps(c)
+        assert c.execute(select(t.decision.c.evidence).order_by(t.decision.c.id)).scalars().all() == frozen
+        assert recompute_all(c) == []
+        assert list(verify(c)) == []
+    result = evaluate_site(slope.database, slope.site, slope.now, "data")
+    assert result.level == level
+    slope.live(6, {"H1": 150.0, "G2": 140.0})
+    with slope.database.read() as c:
+        assert recompute_all(c) == []
+        assert list(verify(c)) == []
+        last = max(n for n, e in c.execute(select(t.decision.c.id, t.decision.c.evidence)).all() if "G1" in e)
+        row = load_decision(c, last)
+        found = look_as_of(c, row, load_site_source(c, row.config_sha256), None)
+        assert not [d for d in found.departures if d.kind in {"gone", "altered", "late"}], found.departures
+
+
+def walk(template, folder, seed, *, at):
+    """Levels hour by hour of a drawn story, in which a station is renamed at an hour, or never."""
+    folder.mkdir()
+    shutil.copy(template, folder / "slope.db")
+    draw, levels = random.Random(seed), []
+    database = Database(f"sqlite:///{folder / 'slope.db'}")
+    try:
+        slope = WatchedSlope(database, seed=seed)
+        slope.live(26, looks=1)
+        for hour in range(30):
+            if hour == at:
+                rename(slope)
+            fast = {"G1": draw.choice((0.0, 30.0, 150.0)), "G2": draw.choice((0.0, 30.0, 140.0))}
+            fast = fast if hour < 16 else {}
+            found = slope.live(1, {slope.site.now_called(name): rate for name, rate in fast.items()})
+            memory = found.decision.memory
+            behind = sorted(k.station.replace("H1", "G1") for k in memory.supporters)
+            levels.append((found.level, found.observability, found.reachable_level, len(memory.steps), behind))
+    finally:
+        database.close()
+    return levels
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_same_readings_give_the_same_levels_whether_a_station_was_renamed_or_not(seed, sqlite_template, tmp_path):
+    at = random.Random(seed).randrange(4, 24)  # hour of the renaming
+    plain = walk(sqlite_template, tmp_path / "plain", seed, at=None)
+    assert max(row[0] for row in plain) > 1
+    assert walk(sqlite_template, tmp_path / "renamed", seed, at=at) == plain
+
+
+def test_a_memory_that_keeps_the_old_id_gives_other_levels(sqlite_template, tmp_path, monkeypatch):
+    plain = walk(sqlite_template, tmp_path / "plain", 1, at=None)
+    monkeypatch.setattr(Memory, "rename", lambda self, names: self)
+    assert walk(sqlite_template, tmp_path / "renamed", 1, at=14) != plain
+
+
+def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tmp_path):
+    slope.live(5)
+    site = rename(slope)
+    pipeline = Pipeline(slope.database, {"bench": site}, lambda: slope.now + HOUR)
+    at = slope.now + timedelta(minutes=7)
+    payloads = {
+        "slopeward/v1/bench/G1/obs": {"time": spell(at), "crack_opening_mm": 1.25},
+        "slopeward/v1/bench/report": {
+            "time": spell(at), "kind": "crack", "text": "wider", "by": "Bo", "station": "G1"
+        },
+    }  # fmt: skip
+    outcome = pipeline.store(
+        [Message(topic, json.dumps(body).encode(), slope.now + HOUR, "live") for topic, body in payloads.items()]
+    )
+    assert (outcome.rejected, outcome.added.stored) == (0, 1)
+    path = tmp_path / "old.csv"
+    path.write_text(f"time,station,quantity,value,unit\n{spell(at + HOUR)},G1,crack_opening,1.5,mm\n")
+    assert read_file(path, pipeline, site, lambda: slope.now + 2 * HOUR).stored == 1
+    with slope.database.read() as c:
+        assert list_rows(c, "G1") == {}
+        values = [r.value_raw for r in load_readings(
+            c, find_series_id(c, "bench", "H1", "crack_opening"), None, at + HOUR, slope.now + 3 * HOUR
+        )]  # fmt: skip
+        assert (len(values), values[-2:]) == (7, [1.25, 1.5])
+        assert c.execute(select(t.observation.c.flags).distinct()).scalars().all() == [""]  # declared, all of them
+
+
+def test_readings_that_came_under_the_new_id_before_the_file_was_changed_join_the_history(slope):
+    slope.live(5)
+    first = find_id(slope, "G1")
+    for k in range(3):  # the device was renamed before the site file
+        slope.publish("H1", 2.0 + k, slope.now + (k + 1) * HOUR / 4)
+    same = Observation("bench", "H1", "crack_opening", "mm", slope.now, slope.now, value_at(slope), None)
+    with slope.database.write() as c:
+        add_observations(c, [same], slope.now)  # and sent its last reading again
+    newest = slope.now + 3 * HOUR / 4
+    known = {}
+    with slope.database.write() as c:  # a process that runs on
+        row = Observation("bench", "H1", "crack_opening", "mm", slope.now + HOUR, slope.now + HOUR, 9.0)
+        add_observations(c, [row], slope.now, known)
+    rename(slope)
+    with slope.database.write() as c:
+        assert list_rows(c, "G1") == {}
+        assert find_series_id(c, "bench", "H1", "crack_opening") == first
+        count = c.execute(select(func.count()).where(t.observation.c.series_id == first)).scalar_one()
+        assert count == 5 + 3 + 1
+        latest = c.execute(select(t.series_latest.c.observed_at).where(t.series_latest.c.series_id == first)).scalar()
+        assert latest == slope.now + HOUR > newest
+        late = Observation("bench", "H1", "crack_opening", "mm", slope.now + 2 * HOUR, slope.now + 2 * HOUR, 9.5)
+        assert add_observations(c, [late], slope.now, known).stored == 1  # by the series that it knew
+        assert list(verify(c)) == []
+    with slope.database.read() as c:
+        orphans = select(func.count()).where(t.observation.c.series_id.not_in(select(t.series.c.id)))
+        assert c.execute(orphans).scalar_one() == 0
+
+
+def test_a_question_about_the_reference_of_the_old_id_is_asked_under_the_new_one(slope):
+    pipeline = Pipeline(slope.database, {"bench": slope.site}, lambda: slope.now)
+
+    def send(frame, pipeline, minutes):
+        at = slope.now - timedelta(minutes=minutes)
+        gnss = {"enu_mm": [1.0, 2.0, 3.0], "frame": frame, "epoch0": "2026-01-01T00:00:00Z"}
+        body = json.dumps({"time": spell(at), "gnss": gnss}).encode()
+        return pipeline.store([Message("slopeward/v1/bench/G1/obs", body, slope.now, "live")])
+
+    assert send("IGS14", pipeline, 9).added.stored == 3
+    assert send("IGS20", pipeline, 8).rejected == 1
+    site = rename(slope)
+    with slope.database.read() as c:
+        alerts = {a.key: a.state for a in load_alerts(c)}
+        assert alerts["health:epoch0:bench/G1"] == "returned_unacknowledged"
+        assert not is_asked(c)
+        assert list(verify(c)) == []
+    assert send("IGS20", Pipeline(slope.database, {"bench": site}, lambda: slope.now), 7).rejected == 1
+    with slope.database.read() as c:
+        assert "health:epoch0:bench/H1" in {a.key for a in load_alerts(c)}
+        assert list(verify(c)) == []
+
+
+def is_asked(c):
+    return any("asked" in detail for name, (_, detail) in load_stamps(c).items() if name.startswith("epoch0:"))
+
+
+def find_id(slope, station):
+    with slope.database.read() as c:
+        return find_series_id(c, "bench", station, "crack_opening")
+
+
+def value_at(slope):
+    k = t.observation.c
+    with slope.database.read() as c:
+        mine = and_(k.series_id == find_id(slope, "G1"), k.observed_at == slope.now)
+        return c.execute(select(k.value_raw).where(mine)).scalar_one()
+
+
+def test_two_instruments_do_not_become_one(slope):
+    slope.live(5)
+    slope.publish("H1", value_at(slope) + 20.0, slope.now)
+    site = parse_site(RENAMED, "bench.toml")
+    with slope.database.write() as c:
+        taken = take_in(c, site, "Ada", "renamed", slope.now)
+        assert taken.site.version == slope.site.version  # the old file runs on
+        assert "two instruments" in str(taken.loosens[0])
+        assert list_rows(c, "G1")["series"] == 1
+    proposal = propose(slope.database, RENAMED, "bench.toml", ADA, "renamed", slope.now, lambda *_: {})
+    with pytest.raises(RefusedError, match="two instruments"):
+        approve(slope.database, None, proposal.id, Actor("Bo"), "looks right", slope.now)
+
+
+def test_a_renaming_alone_needs_nobody_else_and_what_it_hides_does(slope):
+    slope.live(3)
+    with slope.database.read() as c:
+
+        def loosens(text):
+            return [str(line) for line in compare(c, parse_site(text, "bench.toml")).loosens]
+
+        assert loosens(RENAMED) == []
+        assert "station G1 is gone" in loosens(RENAMED.replace('\nwas = ["G1"]', ""))
+        # G2 takes the place of G1: one of two witnesses is gone
+        joined = SITE_TEXT.replace(
+            SITE_TEXT[SITE_TEXT.index("[[station]]") : SITE_TEXT.index('[[station]]\nid = "G2"')], ""
+        ).replace('id = "G2"', 'id = "G2"\nwas = ["G1"]')
+        assert "station G1 is gone" in loosens(joined)
+        assert any("X9" in line for line in loosens(RENAMED.replace('["G1"]', '["G1", "X9"]')))
+        noisier = RENAMED.replace("noise_floor_mm = 1.0", "noise_floor_mm = 2.0", 1)
+        assert any("noise_floor" in line for line in loosens(noisier))
+
+
+def test_a_former_id_is_refused_where_it_cannot_be_one():
+    cases = {
+        "is a station of this file": RENAMED.replace('was = ["G1"]', 'was = ["G2"]'),
+        "is its own id": RENAMED.replace('was = ["G1"]', 'was = ["H1"]'),
+        "appears twice": RENAMED.replace('id = "G2"', 'id = "G2"\nwas = ["G1"]'),
+        "appears twice (H1, H1)": RENAMED.replace('was = ["G1"]', 'was = ["G1", "G1"]'),
+        "was: 'H1' is a station": RENAMED.replace('id = "G2"', 'id = "G2"\nwas = ["H1"]').replace('["G1"]', '["G2"]'),
+    }
+    for said, text in cases.items():
+        with pytest.raises(ConfigError) as caught:
+            parse_site(text, "bench.toml")
+        assert said in str(caught.value) or "is a station of this file" in str(caught.value), said
+        assert "\n" not in str(caught.value)
+
+
+def test_a_proposal_shows_the_past_under_both_ids_and_renames_once_approved(slope, tmp_path):
+    slope.fail()
+    seen = {}
+
+    def preview(old, new):
+        for site in (old, new):
+            found = run_backtest(slope.database, site, slope.now - 30 * HOUR, slope.now)
+            seen[site.version] = [str(alert.turns) for alert in found.runs[0].hazards]
+        before, after = (seen[site.version] for site in (old, new))
+        assert before
+        assert [len(one) for one in after] == [len(one) for one in before]
+        return {}
+
+    proposal = propose(slope.database, RENAMED, "bench.toml", ADA, "renamed", slope.now, preview)
+    assert not proposal.loosens_high
+    (tmp_path / "bench.toml").write_text(SITE_TEXT)
+    approve(slope.database, tmp_path, proposal.id, ADA, "it is the same mast", slope.now)
+    with slope.database.read() as c:
+        assert find_in_force(c, "bench").station("G1").id == "H1"
+        assert list_rows(c, "G1") == {}
+        assert recompute_all(c) == []
+        assert list(verify(c)) == []
