@@ -69,7 +69,7 @@ def run_recipe(
         reflectance=recipe.radiometry.get("stretch") == "reflectance",
     )  # fmt: skip
     show = show_by(recipe.radiometry)
-    train = show(train).remember()
+    raw, train = train, show(train).remember()
     kept = out.with_suffix(".recipe.toml")
     facts["begun_from"] = None if begun is None else {"weights": settings.start, "model_hash": begun.model_hash}
     facts["recipe_file"] = kept.name if recipe.text else None
@@ -85,7 +85,9 @@ def run_recipe(
         from detection.imagery.neural.training import evaluate, train_patches
 
         network, normalisation = (None, None) if begun is None else (begun.network, read_normalisation(begun.card))
-        trained = train_patches(train, settings, hooks, network=network, normalisation=normalisation)
+        trained = train_patches(
+            train, settings, hooks, network=network, normalisation=normalisation, native=(raw, show)
+        )
         facts["test"] = evaluate(trained, test, resize_px, show)
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
