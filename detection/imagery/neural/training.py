@@ -211,19 +211,26 @@ def predict_maps(
         yield patch.name, resize_bands(probabilities[None], patch.mask.shape)[0], patch.mask
 
 
+def map_by(
+    trained: Trained, patches: Patches, resize_px: int | None = None,
+    show: Callable[[Patches], Patches] = lambda patches: patches,
+) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:  # fmt: skip
+    """What `predict_maps` gives, by a network that was just trained."""
+
+    def prepare(patches: Patches) -> Patches:
+        return show(patches).clip(trained.value_range) if trained.clipped else show(patches)
+
+    temperature = trained.calibration.temperature
+    return predict_maps(trained.network, patches, trained.normalisation, temperature, resize_px, prepare)
+
+
 def evaluate(
     trained: Trained, patches: Patches, resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> dict[str, float | int | None]:  # fmt: skip
     """Pooled pixel scores of a trained network at its own threshold, on data it has not seen, at native sizes."""
-    temperature, total = trained.calibration.temperature, Confusion()
-
-    def prepare(patches: Patches) -> Patches:
-        return show(patches).clip(trained.value_range) if trained.clipped else show(patches)
-
-    for _, probabilities, mask in predict_maps(
-        trained.network, patches, trained.normalisation, temperature, resize_px, prepare
-    ):
+    total = Confusion()
+    for _, probabilities, mask in map_by(trained, patches, resize_px, show):
         total += count(probabilities >= trained.threshold, mask == 1, mask != IGNORED)
     return score(total)
 

@@ -1,12 +1,13 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
 from calendar import month_name
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imagery.data.degrade import COUNTS, NOISE_COUNTS
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
@@ -18,10 +19,11 @@ from detection.imagery.training.grain import (
     measure_crispness,
     measure_detail,
     measure_grain,
+    measure_noise,
     measure_repeats,
     measure_smear,
 )
-from forecasting.message import NameList, Template, Term, join
+from forecasting.message import Figure, NameList, Template, Term, join
 
 # Windows of a scene that are looked at, along each side.
 WINDOWS = 5
@@ -41,11 +43,19 @@ CRISPNESS_SLACK: Final = 0.85  # a real scene was warped once more than the patc
 # Half of what hardly any training tile lacked: brown ground and drawn scenes have less of both, a negative has none.
 DETAIL_SLACK: Final = 0.5
 ORDER_SLACK: Final = 0.15
+# Beyond the limits of crispness and grain a picture is read as doubted, up to these; further off it is something else.
+# A picture read between its pixels has 0.69 of the least crispness of the training and more, one that was blurred 0.64;
+# a hillshade less than half. Of 1,330 training pictures three have a grain beyond this, of radar 89 % and more.
+BLURRED_LEAST: Final = 0.6
+EVEN_MOST: Final = 1.07
+NOISE_SLACK: Final = 1.3  # of the noise that weights hold; two windows of one noise may differ so much
+BRIGHTEST: Final = 0.999  # the point of a window's values that counts as its brightest
 DECIMALS_MOST: Final = 9  # of a figure beside its limit
 # Beyond these no network can say anything.
 UNIT_RATIO: Final = 3.0  # median beside the training's: another unit
 PIXEL_RATIO_MOST: Final = 4.0
 SMOOTHNESS_LEAST: Final = 0.3  # correlation of neighbours; ground at any scale has more, noise has none
+SMOOTHNESS_READ: Final = 0.2  # likewise, where the card of a network says what its training had, and doubts it before
 CONTRAST_LEAST: Final = 0.2  # 5 % to 95 % range over the median; fog, cloud, snow, a constant
 CONTRAST_FLOOR: Final = 0.02  # of any training: below it lies a constant
 NEGATIVE_MOST: Final = 0.2  # share of values below 0: decibels, indices
@@ -70,7 +80,25 @@ CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they a
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
 _OTHER_TYPES: Final = Template("domain.types", "values of {types}, trained on {trained}")
 _OTHER_MONTHS: Final = Template("domain.months", "taken in {month}, trained on images of {months}")
+INTERPOLATED: Final = Template(
+    "domain.interpolated",
+    "steps differ by {seen} from the next, trained on {limit} and more: interpolated from other pixels, or blurred",
+)
+_EVEN_READ: Final = Template(
+    "domain.even", "the grain is as even as {seen}, trained on {limit} at most: noise, or evenly covered ground"
+)
+_NEIGHBOURS: Final = Template(
+    "domain.neighbours", "correlation of neighbouring pixels {seen}, trained on {limit} and more"
+)
+_BANDS: Final = "correlation of bands {seen}, trained on {limit} and more"
+NOISY: Final = Template(
+    "domain.noisy", "noise of about {seen} counts of 255; beyond {limit} these weights miss or invent landslides"
+)
+_TOO_NOISY: Final = Template("domain.too_noisy", "noise of about {seen} counts of 255; no more than {limit} was tried")
+# A scene of which nothing but this is said can be read, as advice.
+READABLE: Final = frozenset(one.id for one in (INTERPOLATED, _EVEN_READ, _NEIGHBOURS, NOISY))
 _EVEN: Final = "the grain is as even as {}, trained on {} at most: speckle of radar or noise?"
+_DRAWN: Final = "steps differ by {} from the next, trained on {} and more: blurred or drawn?"
 _SMEARED: Final = "one direction is {} times as crisp as that across it, trained on {}: did the camera move?"
 _DARK: Final = "fine detail is bright by {}, trained on {} and more: a negative, or other pixels than the file says?"
 _GREY: Final = "steps have {} of the colour of the image, trained on {} and more: finer pixels than the file says?"
@@ -97,6 +125,7 @@ class Look(NamedTuple):
         levels: 95 % point less 5 % point of the counts, of the band where that is greatest.
         detail: whether fine detail is bright or dark.
         colour: how much of the steps is colour, beside how much of the window is.
+        noise: its standard deviation, in 255ths of the brightest of the window.
     """
 
     median: NDArray[np.float64]
@@ -111,6 +140,7 @@ class Look(NamedTuple):
     levels: float
     detail: float
     colour: float
+    noise: float
 
 
 def look_at(
@@ -123,8 +153,8 @@ def look_at(
         values: of which a ratio means something.
         valid: H x W.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
-        texture: measure grain, crispness, smear and detail too, half of the time; else they are 0 or infinite, which no
-            limit is beyond.
+        texture: measure grain, crispness, smear, detail and noise too, half of the time; else they are 0 or infinite,
+            which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -163,8 +193,14 @@ def look_at(
         measure_crispness(values, valid) if texture else 0.0, measure_smear(values, valid) if texture else 0.0,
         measure_repeats(counts, valid),
         float((light - dark).max()), measure_detail(values, valid) if texture else np.inf,
-        compare_colour(between, steps),
+        compare_colour(between, steps), _count_noise(values, kept, valid) if texture else 0.0,
     )  # fmt: skip
+
+
+def _count_noise(values: NDArray[np.floating], kept: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
+    """The noise of a window in 255ths of its brightest pixel, without the few that outshine all others."""
+    brightest = float(np.quantile(kept, BRIGHTEST))
+    return measure_noise(values, valid) / brightest * COUNTS if brightest > 0 else 0.0
 
 
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
@@ -307,8 +343,8 @@ def find_doubts(
     outside = [*_list_outside(looks, domain, light=light), *_list_disorder([own_looks, looks], domain)]
     readings = [one for one in (own_looks, looks) if one]
     of_image = [
-        *_list_alike(readings[0]), *_list_beyond(readings[0], domain, "grain_most", _EVEN),
-        *_list_drawn(readings, domain),
+        *_list_alike(readings[0]), *_list_even(readings[0], domain), *_list_drawn(readings, domain),
+        *list_noisy(readings[0], card.get("steadiness")),
     ]  # fmt: skip
     image = own[0] if own else reader
     if image.spectral_types == {PICTURE}:
@@ -372,8 +408,10 @@ def _check_ground(
         counts.append(kept[:, ::7])
     every = np.concatenate(counts, axis=1) if looks else None
     if looks:
-        _refuse_nonsense(looks, negative, CONTRAST_LEAST if domain is None else _find_least_contrast(domain))
-        if domain is not None:
+        if domain is None:
+            _refuse_nonsense(looks, negative, CONTRAST_LEAST, SMOOTHNESS_LEAST)
+        else:
+            _refuse_nonsense(looks, negative, _find_least_contrast(domain), SMOOTHNESS_READ)
             _refuse_others(looks, domain, light=stretch.moments is None)
     missing = None if every is None else _find_offset(every)
     if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:
@@ -492,7 +530,7 @@ def _find_least_contrast(domain: Mapping[str, Any]) -> float:
     return max(CONTRAST_FLOOR, found)
 
 
-def _refuse_nonsense(looks: list[Look], negative: list[float], least: float) -> None:
+def _refuse_nonsense(looks: list[Look], negative: list[float], least: float, smoothest: float) -> None:
     """Refuse what no network can read: negative values, no contrast, noise, one image in every band."""
     contrast = np.array([_measure_contrast(look) for look in looks])
     smoothness = np.array([look.smoothness for look in looks])
@@ -501,7 +539,7 @@ def _refuse_nonsense(looks: list[Look], negative: list[float], least: float) -> 
     _refuse(
         (below > NEGATIVE_MOST, f"{np.median(below):.0%} of the values are below 0: decibels or an index"),
         (contrast < least, f"no contrast ({np.median(contrast):.0%} of the median): cloud or a constant"),
-        (smoothness < SMOOTHNESS_LEAST, f"neighbouring pixels correlate by {np.median(smoothness):.2f}: noise"),
+        (smoothness < smoothest, f"neighbouring pixels correlate by {np.median(smoothness):.2f}: noise"),
         ((correlation > SAME) & many, "all bands hold the same: one grey image, not the bands named"),
     )
 
@@ -556,11 +594,11 @@ def _list_disorder(every: list[list[Look]], domain: Mapping[str, Any]) -> list[s
 
 def _measure_disorder(looks: list[Look], domain: Mapping[str, Any]) -> dict[str, str]:
     found = {}
-    for name, word in (("correlation", "correlation of bands"), ("smoothness", "correlation of neighbouring pixels")):
+    for name, said in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
         seen = np.array([getattr(look, name) for look in looks])
         least = float(domain[f"{name}_least"])
         if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
-            found[name] = f"{word} {np.median(seen):.2f}, trained on {least:.2f} and more"
+            found[name] = said(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
     steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
     if steps < least_steps - ORDER_SLACK:
         found["steps"] = (
@@ -587,14 +625,16 @@ def _spell_apart(seen: float, limit: float) -> tuple[str, str]:
     return next((pair for pair in both if pair[0] != pair[1]), (f"{seen}", f"{limit}"))
 
 
-def _list_beyond(looks: list[Look], domain: Mapping[str, Any], key: str, said: str, slack: float = 1.0) -> list[str]:
+def _list_beyond(
+    looks: list[Look], domain: Mapping[str, Any], key: str, said: str | Callable[[str, str], str], slack: float = 1.0
+) -> list[str]:
     """Say that most windows lie beyond what hardly any training tile had; nothing where the card has no such limit.
 
     Args:
         looks: of the windows.
         domain: of the card.
         key: of the limit there: a measure, and `most` or `least`.
-        said: with a place for the usual value and one for the limit.
+        said: with a place for the usual value and one for the limit; or what makes a text of both.
         slack: of the limit, so much is looked for.
     """
     name, _, side = key.rpartition("_")
@@ -602,7 +642,28 @@ def _list_beyond(looks: list[Look], domain: Mapping[str, Any], key: str, said: s
     seen, limit = np.array([getattr(look, name) for look in looks]), float(domain.get(key, sign * np.inf))
     if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
         return []
-    return [said.format(*_spell_apart(np.median(seen), limit))]
+    both = _spell_apart(np.median(seen), limit)
+    return [said.format(*both) if isinstance(said, str) else said(*both)]
+
+
+def _list_even(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+    """Whether the grain of most windows is more even than that of hardly any training tile, or than that of none."""
+    if found := _list_beyond(looks, domain, "grain_most", _EVEN, EVEN_MOST):
+        return found
+    return _list_beyond(looks, domain, "grain_most", lambda seen, limit: _EVEN_READ(seen=seen, limit=limit))
+
+
+def list_noisy(looks: Sequence[Look], steadiness: Mapping[str, Any] | None) -> list[str]:
+    """Whether most windows have more noise than the weights were shown to hold, by their card (see `steadiness`)."""
+    if not steadiness or not looks:
+        return []
+    seen, held = np.array([look.noise for look in looks]), float(steadiness["noise_counts"])
+    if np.mean(seen > NOISE_SLACK * held) <= OUTSIDE_SHARE:
+        return []
+    noise, tried = float(np.median(seen)), max(NOISE_COUNTS)
+    if noise > NOISE_SLACK * tried:
+        return [_TOO_NOISY(seen=Figure(noise, ".0f"), limit=f"{tried:g}")]
+    return [NOISY(seen=Figure(noise, ".1f"), limit=f"{held:g}")]
 
 
 def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[str]:
@@ -614,7 +675,8 @@ def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[s
     crisp = [np.array([look.crispness for look in looks]) for looks in readings]
     if min(np.mean(seen < CRISPNESS_SLACK * least) for seen in crisp) > OUTSIDE_SHARE:
         most, limit = _spell_apart(max(np.median(seen) for seen in crisp), least)
-        found.append(f"steps differ by {most} from the next, trained on {limit} and more: blurred or drawn?")
+        drawn = min(np.mean(seen < BLURRED_LEAST * least) for seen in crisp) > OUTSIDE_SHARE
+        found.append(_DRAWN.format(most, limit) if drawn else INTERPOLATED(seen=most, limit=limit))
     repeats = [np.array([look.repeats for look in looks]) for looks in readings]
     if min(np.mean(seen > REPEATS_MOST) for seen in repeats) > OUTSIDE_SHARE:
         share = min(np.median(seen) for seen in repeats)

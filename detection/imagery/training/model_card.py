@@ -78,6 +78,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         "metrics": metrics,
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
         "domain": facts["domain"],
+        **({"steadiness": facts["steadiness"]} if "steadiness" in facts else {}),
         "recipe_file": facts["recipe_file"],
         "begun_from": facts["begun_from"],
         "history": trained.history,
@@ -130,6 +131,12 @@ def render_card(card: dict[str, Any]) -> str:
         lines.append(
             f"- Probabilities: temperature {calibration['temperature']}; expected calibration error of the held part "
             f"{calibration['ece_before']} without it, {calibration['ece_after']} with it."
+        )
+    if steadiness := card.get("steadiness"):
+        f1 = steadiness["f1"]
+        lines.append(
+            f"- Loss of quality: holds noise of {steadiness['noise_counts']:g} counts of 255; F1 on "
+            f"{steadiness['held_patches']} held patches: {', '.join(f'{name} {value}' for name, value in f1.items())}."
         )
     if others := card.get("other_pixels"):
         f1 = others["held_f1"]
