@@ -163,7 +163,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
 
 def _detect(
     scene: Scene, options: Options, asked: Asked | None, progress: Progress, weights: str,
-    refused: tuple[Refusal, ...], doubted: bool,  # noqa: FBT001
+    refused: tuple[Refusal, ...], doubted: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Find landslides by one set of weights, after others were refused; `doubted`: though the scene is."""
     model = _load(weights)
@@ -439,7 +439,7 @@ def _survey(
     options: Options,
     weights: str,
     refused: tuple[Refusal, ...],
-    doubted: bool,  # noqa: FBT001
+    doubted: bool,
 ) -> dict[str, Any]:
     import time
 
