@@ -1,7 +1,7 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
 from calendar import month_name
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -50,6 +50,7 @@ ORDER_SLACK: Final = 0.15
 BLURRED_LEAST: Final = 0.7
 EVEN_MOST: Final = 1.07
 NOISE_SLACK: Final = 1.3  # of the noise that weights hold; two windows of one noise may differ so much
+LEAST_STEPS: Final = 0.05  # of the steps of a band are ground at least
 BRIGHTEST: Final = 0.999  # the point of a window's values that counts as its brightest
 DECIMALS_MOST: Final = 9  # of a figure beside its limit
 # Beyond these no network can say anything.
@@ -91,13 +92,18 @@ _EVEN_READ: Final = Template(
 _NEIGHBOURS: Final = Template(
     "domain.neighbours", "correlation of neighbouring pixels {seen}, trained on {limit} and more"
 )
+_STEPS: Final = "steps from pixel to pixel correlate by {seen} between bands, trained on {limit}"
+_NOISY_STEPS: Final = Template(
+    "domain.noisy_steps",
+    "steps from pixel to pixel correlate by {seen} between bands, trained on {limit}: each band has noise of its own",
+)
 _BANDS: Final = "correlation of bands {seen}, trained on {limit} and more"
 NOISY: Final = Template(
     "domain.noisy", "noise of about {seen} counts of 255; beyond {limit} these weights miss or invent landslides"
 )
 _TOO_NOISY: Final = Template("domain.too_noisy", "noise of about {seen} counts of 255; no more than {limit} was tried")
 # A scene of which nothing but this is said can be read, as advice.
-READABLE: Final = frozenset(one.id for one in (INTERPOLATED, _EVEN_READ, _NEIGHBOURS, NOISY))
+READABLE: Final = frozenset(one.id for one in (INTERPOLATED, _EVEN_READ, _NEIGHBOURS, _NOISY_STEPS, NOISY))
 _EVEN: Final = "the grain is as even as {}, trained on {} at most: speckle of radar or noise?"
 _DRAWN: Final = "steps differ by {} from the next, trained on {} and more: blurred or drawn?"
 _SMEARED: Final = "one direction is {} times as crisp as that across it, trained on {}: did the camera move?"
@@ -126,7 +132,8 @@ class Look(NamedTuple):
         levels: 95 % point less 5 % point of the counts, of the band where that is greatest.
         detail: whether fine detail is bright or dark.
         colour: how much of the steps is colour, beside how much of the window is.
-        noise: its standard deviation, in 255ths of the brightest of the window.
+        noise: its standard deviation, in 255ths of the brightest of the window, of the mean band.
+        noise_steps: what noise alone, another in every band, makes of `steps`: its variances.
     """
 
     median: NDArray[np.float64]
@@ -142,6 +149,7 @@ class Look(NamedTuple):
     detail: float
     colour: float
     noise: float
+    noise_steps: NDArray[np.float64]
 
 
 def look_at(
@@ -172,13 +180,14 @@ def look_at(
     sums, products = flat.sum(axis=1), flat @ flat.T
     power = np.diag(products) - sums**2 / kept.shape[1]
     between = _correlate(products - np.outer(sums, sums) / kept.shape[1], power[:, None], power[None])
-    steps, along = np.zeros_like(products), []
+    steps, along, pairs_px = np.zeros_like(products), [], 0
     for one, other, both in (
         (shifted[:, 1:], shifted[:, :-1], valid[1:] & valid[:-1]),
         (shifted[:, :, 1:], shifted[:, :, :-1], valid[:, 1:] & valid[:, :-1]),
     ):
         if not (pixels := int(np.count_nonzero(both))):
             continue
+        pairs_px += pixels
         a, b = (one, other) if pixels == both.size else (one * both, other * both)
         left, right = a.sum(axis=(1, 2)), b.sum(axis=(1, 2))
         aa, ab, bb = (np.einsum("kij,kij->k", x, y) for x, y in ((a, a), (a, b), (b, b)))
@@ -188,20 +197,17 @@ def look_at(
     smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
     pairs = between[np.tril_indices(len(values), -1)]
     dark, light = np.quantile(_pick(counts, valid)[:, ::8].astype(np.float64), [0.05, 0.95], axis=1)
+    noise = measure_noise(values, valid) if texture else np.zeros(len(values))
+    brightest = float(np.quantile(kept, BRIGHTEST))
     return Look(
         middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
         measure_crispness(values, valid) if texture else 0.0, measure_smear(values, valid) if texture else 0.0,
         measure_repeats(counts, valid),
         float((light - dark).max()), measure_detail(values, valid) if texture else np.inf,
-        compare_colour(between, steps), _count_noise(values, kept, valid) if texture else 0.0,
+        compare_colour(between, steps),
+        float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0, 2 * pairs_px * noise**2,
     )  # fmt: skip
-
-
-def _count_noise(values: NDArray[np.floating], kept: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """The noise of a window in 255ths of its brightest pixel, without the few that outshine all others."""
-    brightest = float(np.quantile(kept, BRIGHTEST))
-    return measure_noise(values, valid) / brightest * COUNTS if brightest > 0 else 0.0
 
 
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
@@ -217,15 +223,27 @@ def _correlate(
     return np.asarray(np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0))
 
 
-def _correlate_steps(looks: Iterable[Look]) -> float:
+def _correlate_steps(looks: Sequence[Look], *, less_noise: bool = False) -> float:
     """The least correlation between two bands of the steps from a pixel to the next; calm parts hardly count.
 
     Roofs, crowns and furrows are the same steps in every colour. The speckle of radar is another in every channel.
     No offset and no factor of a band changes it.
+
+    Args:
+        looks: of the windows.
+        less_noise: of what is left of the steps without noise that is another in every band.
     """
     pooled = np.sum([look.steps for look in looks], axis=0)
-    size = np.sqrt(np.diag(pooled))
+    power = np.diag(pooled)
+    if less_noise:
+        power = power - np.sum([look.noise_steps for look in looks], axis=0)
+    size = np.sqrt(np.maximum(power, LEAST_STEPS * np.diag(pooled)))
     return float((pooled / np.maximum(np.outer(size, size), 1e-12)).min())
+
+
+def _is_slight(looks: Sequence[Look]) -> bool:
+    """Whether the noise of a scene is no more than weights are tried with; radar and what is no image has more."""
+    return float(np.median([look.noise for look in looks])) <= NOISE_SLACK * max(NOISE_COUNTS)
 
 
 def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance: bool = False) -> dict[str, Any]:
@@ -395,7 +413,7 @@ def _check_ground(
 ) -> tuple[list[Look], str | None]:
     """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
-    texture = domain is not None and not domain.keys().isdisjoint(TEXTURE)
+    texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     shown = [spectral.index(k) for k in stretch.colours or _list_colours(reader, domain)]
     for found, values, said, valid in _read_windows(reader, stretch, card):
@@ -551,7 +569,8 @@ def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool)
     medians = np.array([look.median for look in looks])
     low, high = np.array(domain["median"]).T
     correlation = np.array([look.correlation for look in looks])
-    steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0)) - STEPS_DROP
+    steps, ground = _correlate_steps(looks), _correlate_steps(looks, less_noise=_is_slight(looks))
+    least_steps = float(domain.get("steps_least", -1.0)) - STEPS_DROP
     darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
     typical = ", ".join(f"{value:.3g}" for value in np.median(medians, axis=0))
     trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
@@ -561,7 +580,7 @@ def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool)
             f"values of another unit (medians {typical}; trained on {trained}); give --scale",
         ),
         (correlation < least, f"bands correlate by {np.median(correlation):.2f}: not what they are called"),
-        (np.array([steps < least_steps]), f"steps from pixel to pixel correlate by {steps:.2f} between bands: radar?"),
+        (np.array([ground < least_steps]), f"steps from pixel to pixel correlate by {steps:.2f} between bands: radar?"),
     )
 
 
@@ -602,9 +621,9 @@ def _measure_disorder(looks: list[Look], domain: Mapping[str, Any]) -> dict[str,
             found[name] = said(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
     steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
     if steps < least_steps - ORDER_SLACK:
-        found["steps"] = (
-            f"steps from pixel to pixel correlate by {steps:.2f} between bands, trained on {least_steps:.2f}"
-        )
+        by_noise = _is_slight(looks) and _correlate_steps(looks, less_noise=True) >= least_steps - ORDER_SLACK
+        said = _NOISY_STEPS if by_noise else _STEPS.format
+        found["steps"] = said(seen=f"{steps:.2f}", limit=f"{least_steps:.2f}")
     return found
 
 

@@ -57,27 +57,27 @@ def measure_grain(values: NDArray[np.floating], valid: NDArray[np.bool_], smooth
     return float(calm / rough) if rough > 0 else 0.0
 
 
-def measure_noise(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
-    """Estimate the standard deviation of the noise of bands x H x W, in their unit; 0 where too little is valid.
+def measure_noise(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Estimate the standard deviation of the noise of each band of bands x H x W; 0 where too little is valid.
 
     Second differences down and across leave slopes and edges out (Immerkaer 1996). Of blocks of 8 pixels the calm ones
-    count: what the rough ones have beyond them is ground. The mean of the bands.
+    count: what the rough ones have beyond them is ground.
 
     >>> draw, every = np.random.default_rng(1), np.ones((128, 128), bool)
     >>> ground = np.add.outer(np.linspace(0, 90, 128), 60 * (np.arange(128) > 64))[None]
-    >>> [round(measure_noise(ground + draw.normal(0, sigma, ground.shape), every), 1) for sigma in (0.0, 2.0, 10.0)]
-    [0.0, 1.9, 10.4]
+    >>> [round(*measure_noise(ground + draw.normal(0, sigma, ground.shape), every), 1) for sigma in (0.0, 2.0, 10.0)]
+    [np.float64(0.0), np.float64(1.9), np.float64(10.4)]
     """
     bent = np.diff(np.diff(values.astype(np.float64), 2, axis=1), 2, axis=2)
     rows, columns = (side - 2 for side in valid.shape)
     if rows < BLOCK_PX or columns < BLOCK_PX:
-        return 0.0
+        return np.zeros(len(values))
     around = np.logical_and.reduce([valid[d : d + rows, r : r + columns] for d in range(3) for r in range(3)])
     whole = _cut(around).all(axis=1)
     if whole.sum() < LEAST_BLOCKS:
-        return 0.0
+        return np.zeros(len(values))
     calm = [np.quantile(_cut(np.abs(band))[whole].mean(axis=1), CALM) for band in bent]
-    return float(np.mean(calm) * np.sqrt(np.pi / 2) / 6 / CALM_SHARE)
+    return np.asarray(np.array(calm) * np.sqrt(np.pi / 2) / 6 / CALM_SHARE)
 
 
 def measure_crispness(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
