@@ -580,7 +580,10 @@ def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool)
             f"values of another unit (medians {typical}; trained on {trained}); give --scale",
         ),
         (correlation < least, f"bands correlate by {np.median(correlation):.2f}: not what they are called"),
-        (np.array([ground < least_steps]), f"steps from pixel to pixel correlate by {steps:.2f} between bands: radar?"),
+        (
+            np.array([ground < least_steps]),
+            f"steps from pixel to pixel correlate by {steps:.2f} between bands: radar or noise?",
+        ),
     )
 
 
