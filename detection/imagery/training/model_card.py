@@ -155,8 +155,8 @@ def render_card(card: dict[str, Any]) -> str:
 
 _CHOSEN = {
     "held_f1": "epoch, temperature and threshold: held part of train; test part: scored once",
-    "degraded": "epoch, temperature and threshold: held part of train, as it is and with quality lost; test part: scored "
-    "once",
+    "degraded": "epoch, temperature and threshold: held part of train, as it is and with quality lost; test part: "
+    "scored once",
     "held_specificity": "epoch: the last; threshold: hardly a held landslide tile passed over, and never above 0.015; "
     "test part: scored once",
 }
