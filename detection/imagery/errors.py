@@ -84,6 +84,18 @@ class UnfitError(DomainError):
     """The scene is unlike the training of weights that nobody named for it."""
 
 
+class DoubtedError(UnfitError):
+    """Likewise, by its quality alone: these weights read it as advice where no others fit it without a doubt.
+
+    `cost` is what such a quality costs them in F1, by their card; None where that does not say.
+    """
+
+    def __init__(self, said: str, cost: float | None) -> None:
+        """Keep both."""
+        super().__init__(said)
+        self.cost = cost
+
+
 class RadiometryError(SceneError):
     """The values are far outside of what the model was trained on (a wrong scale, most often)."""
 

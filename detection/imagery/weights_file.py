@@ -265,6 +265,10 @@ FIELDS: Final = (
     Field("domain.smear_most", "a number, 1 or more", _number(1), needed=False),
     Field("domain.red_over_green_least", "a number, 0 or more", _number(0), needed=False),
     Field("domain.contrast_least", "a number, 0 or more", _number(0), needed=False),
+    Field("steadiness", "an object", _object, needed=False),
+    Field("steadiness.noise_counts", "a number, 0 or more", _number(0)),
+    Field("steadiness.f1", "an object that holds plain", lambda value, _: isinstance(value, dict) and all(map(
+        _is_number, value.values())) and "plain" in value),
     Field("domain.season", "a list of months or null", lambda value, _: value is None or _are(
         lambda one: _is_whole(one, 1, 12), value), needed=False),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What may change about a patch without changing the truth: light, stretch, size, place, company, a blanked side."""
+"""What may change about a patch without changing the truth: light, stretch, size, place, company, quality."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imagery.data.degrade import add_noise, blur, resample, save_as_jpeg
 from detection.imagery.data.patches import as_values, resize_bands, resize_mask
 
 Values = NDArray[np.float32]
@@ -36,6 +37,11 @@ class Augmentation:
         cutmix_share: share of patches that get a window of another patch, truth included (CutMix, Yun et al. 2019).
         copy_paste_share: share of patches that get the landslides of another one (Copy-Paste, Ghiasi et al. 2021).
         negative_share: share of patches whose place is taken by drawn ground without a landslide, see `negatives`.
+        degraded_share: share of patches that lose quality, see `degrade_patch`; the four that follow say how much.
+        noise_counts: greatest standard deviation of noise, in counts of 255.
+        blur_px: greatest standard deviation of a blur.
+        between_px: greatest move between pixels, by bilinear interpolation.
+        jpeg_least: least quality of JPEG; 100: none.
     """
 
     brightness: tuple[float, float] = (0.85, 1.15)
@@ -49,6 +55,11 @@ class Augmentation:
     cutmix_share: float = 0.0
     copy_paste_share: float = 0.0
     negative_share: float = 0.0
+    degraded_share: float = 0.0
+    noise_counts: float = 10.0
+    blur_px: float = 0.9
+    between_px: float = 0.5
+    jpeg_least: int = 70
 
 
 def mix(
@@ -103,6 +114,23 @@ def vary(
         if flip:
             values, truth = values[:, :, ::-1], truth[:, ::-1]
     return np.ascontiguousarray(values), np.ascontiguousarray(truth)
+
+
+def degrade_patch(image: NDArray[Any], how: Augmentation, rng: np.random.Generator) -> NDArray[Any]:
+    """Return an image (bands x H x W, in the unit of its file) as it may come to a user: each loss half of the time.
+
+    Interpolated first, then blurred, then with noise, and at last saved as JPEG: as they come in life.
+    """
+    between, blurred, noisy, saved = rng.random(4) < 0.5
+    if between:
+        image = resample(image, *rng.uniform(-how.between_px, how.between_px, 2))
+    if blurred:
+        image = blur(image, rng.uniform(0, how.blur_px))
+    if noisy:
+        image = add_noise(image, how.noise_counts * rng.random(), rng)
+    if saved and how.jpeg_least < 100:
+        image = save_as_jpeg(image, int(rng.integers(how.jpeg_least, 100)))
+    return image
 
 
 def stretch_for_the_eye(image: Values, by: Values) -> Values:

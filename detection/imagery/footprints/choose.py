@@ -1,14 +1,23 @@
-"""Which weights read a scene: those that were named, or the first of several whose training looks like the scene."""
+"""Which weights read a scene: those named, or the first whose training looks like it, or that hold what it lacks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
-from detection.imagery.errors import BandMissingError, DomainError, ModelError, RadiometryError, UnfitError
+from detection.imagery.errors import (
+    BandMissingError,
+    DomainError,
+    DoubtedError,
+    ModelError,
+    RadiometryError,
+    UnfitError,
+)
 from detection.imagery.footprints.cautions import PIXEL_RATIO
 from detection.imagery.footprints.options import Options
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
+from detection.imagery.training.domain import READABLE
+from detection.imagery.training.steadiness import find_cost
 from detection.imagery.weights_file import spell_own
 from forecasting.message import TEXT_OF, Figure, Message, Template, error_text, join
 
@@ -28,6 +37,8 @@ _OTHERS_SERVE: Final = Template(
 _NOR_DATES: Final = Template("weights.nor_dates", "nor can dates be compared: {text}")
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
 
+UNKNOWN_COST: Final = 1.0  # more than any
+
 Answer = TypeVar("Answer")
 
 
@@ -39,30 +50,36 @@ class Refusal(NamedTuple):
     broken: bool = False
 
 
-def choose_weights(options: Options, attempt: Callable[[str, tuple[Refusal, ...]], Answer]) -> Answer:
+def choose_weights(options: Options, attempt: Callable[[str, tuple[Refusal, ...], bool], Answer]) -> Answer:
     """Return the answer of the weights that were named; of `auto`, that of the first that fit, else of the index.
 
-    The weights of one's own come first, then the shipped ones: a better one for this ground than for all ground.
+    The weights of one's own come first, then the shipped ones: a better one for this ground than for all ground. Where
+    none fit, but the scene is doubted for its quality alone (noise, blur, pixels between pixels), those read it as
+    advice that such a quality costs least.
 
     Args:
         options: `weights`, and `own` where that is `auto`.
-        attempt: reads the scene by weights, knowing which were refused before; raises what `REFUSES` holds where they
-            do not fit.
+        attempt: reads the scene by weights, knowing which were refused before, and whether it may be doubted; raises
+            what `REFUSES` holds where they do not fit.
 
     Raises:
         DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
     """
     if options.weights != AUTO:
-        return attempt(options.weights, ())
-    refused: list[Refusal] = []
+        return attempt(options.weights, (), True)
+    refused, doubted = list[Refusal](), list[tuple[float, str]]()
     for weights in (*options.own, *SHIPPED):
         try:
-            return attempt(weights, tuple(refused))
+            return attempt(weights, tuple(refused), False)
         except REFUSES as error:
             broken = weights in options.own and isinstance(error, ModelError)
             refused.append(Refusal(weights, _strip(error, options), broken))
+            if isinstance(error, DoubtedError):
+                doubted.append((UNKNOWN_COST if error.cost is None else error.cost, weights))
+    for _, weights in sorted(doubted, key=lambda one: one[0]):  # of equal ones the first
+        return attempt(weights, tuple(one for one in refused if one.weights != weights), True)
     try:
-        return attempt(INDEX, tuple(refused))
+        return attempt(INDEX, tuple(refused), True)
     except (BandMissingError, DomainError, RadiometryError) as error:
         said = join([*spell_refusals(refused), _NOR_DATES(text=_strip(error, options))])
         raise type(error)(TEXT_OF(name=str(options.scene_path), text=said)) from None
@@ -112,10 +129,13 @@ def check_doubts(doubts: Sequence[str], card: Mapping[str, Any]) -> None:
     """Refuse weights that nobody named for a scene unlike their training.
 
     Raises:
-        UnfitError: `doubts` is not empty, or the card does not say what the training looked like.
+        DoubtedError: all `doubts` are of its quality, and it can be read as advice.
+        UnfitError: there are others, or the card does not say what the training looked like.
     """
     if card.get("domain") is None:
         raise UnfitError("its card does not say what it was trained on")
+    if doubts and all(isinstance(one, Message) and one.id in READABLE for one in doubts):
+        raise DoubtedError(join(doubts), find_cost(doubts, card))
     if doubts:
         raise UnfitError(join(doubts))
 

@@ -163,9 +163,10 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
 
 
 def _detect(
-    scene: Scene, options: Options, asked: Asked | None, progress: Progress, weights: str, refused: tuple[Refusal, ...]
-) -> dict[str, Any]:
-    """Find landslides by one set of weights, after others were refused."""
+    scene: Scene, options: Options, asked: Asked | None, progress: Progress, weights: str,
+    refused: tuple[Refusal, ...], doubted: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Find landslides by one set of weights, after others were refused; `doubted`: though the scene is."""
     model = _load(weights)
     plan = plan_tiles(model, options)
     asked = asked if weights != INDEX else None
@@ -178,7 +179,8 @@ def _detect(
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
-        stretch, doubts = _measure(opened, seen, model, refused, options, partial(progress, BRIGHTNESS))
+        told = partial(progress, BRIGHTNESS)
+        stretch, doubts = _measure(opened, seen, model, refused, options, told, doubted=doubted)
         segmenter = _make_segmenter(model)
         passing = Passing(asked, seen, model.card, options.scale) if asked else None
         wants = passing.wants if passing else None
@@ -377,9 +379,11 @@ def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -
 
 def _measure(
     opened: Opened, seen: BandReader, model: "Model | IndexModel", refused: tuple[Refusal, ...], options: Options,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: Callable[[float], None] = lambda _: None, *, doubted: bool,
 ) -> tuple[Stretch, list[str]]:  # fmt: skip
     """The stretch of a scene as the network sees it, and why it lies outside of the training.
+
+    `doubted`: though it does; else weights that nobody named refuse it then.
 
     Raises:
         NoValidPixelsError: there is nothing to look at.
@@ -406,7 +410,7 @@ def _measure(
         hint = _name_product(reader, scene)
         said = "" if options.weights == AUTO else f"refused by {name}: "
         raise type(error)(f"{scene.path}: {said}{error}{hint}") from None
-    if strict:
+    if strict and not doubted:
         check_doubts(doubts, model.card)
     return stretch, doubts
 
@@ -447,7 +451,13 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
     return choose_weights(options, partial(_survey, _find_scene(options), options))
 
 
-def _survey(scene: Scene, options: Options, weights: str, refused: tuple[Refusal, ...]) -> dict[str, Any]:
+def _survey(
+    scene: Scene,
+    options: Options,
+    weights: str,
+    refused: tuple[Refusal, ...],
+    doubted: bool,
+) -> dict[str, Any]:
     import time
 
     model = _load(weights)
@@ -455,7 +465,8 @@ def _survey(scene: Scene, options: Options, weights: str, refused: tuple[Refusal
     with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         seen, read_at = _fit_pixels(opened, model, options)
-        doubts = _measure(opened, seen, model, refused, options)[1] if options.weights == AUTO else []
+        chosen = options.weights == AUTO
+        doubts = _measure(opened, seen, model, refused, options, doubted=doubted)[1] if chosen else []
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
         segmenter = _make_segmenter(model)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.imagery.data.augment import Augmentation, mix, vary
+from detection.imagery.data.augment import Augmentation, degrade_patch, mix, vary
 from detection.imagery.data.negatives import POOL, draw_negative
-from detection.imagery.data.patches import Patches, as_values
+from detection.imagery.data.patches import Patches, as_values, hold_arrays
 from detection.imagery.errors import RecipeError, TrainingPausedError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
@@ -24,6 +24,8 @@ from detection.imagery.registry import build
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
 Judge = Callable[[torch.nn.Module], tuple[float, float]]
 """From the network to (score on the held part, threshold)."""
+NativePatches = tuple[Patches, Callable[[Patches], Patches]]
+"""The patches in the unit of their files, where quality is lost, and what turns them into those that are shown."""
 """From normalised images to the log odds of landslide that a network learns beside the truth."""
 # A run of default length: so many steps, within so many passes.
 STEPS_LEAST = 400
@@ -147,12 +149,14 @@ class Learner:
         judge: Judge,
         network: torch.nn.Module | None = None,
         device: torch.device = PROCESSOR,
+        native: NativePatches | None = None,
     ) -> None:
         torch.manual_seed(settings.seed)
         torch.use_deterministic_algorithms(mode=True, warn_only=device != PROCESSOR)
         self.patches, self.fit, self.normalisation = patches, fit, normalisation
         self.settings = settings = settings.fitted(len(fit))
         self.judge, self.device = judge, device
+        self.native = native or (patches, lambda shown: shown)
         self.negatives: dict[int, NDArray[np.float32]] = {}
         self.epoch, self.step = 1, 0
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
@@ -277,7 +281,7 @@ class Learner:
     def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
         how = self.settings
-        members = [self.patches.read(int(position))[1:] for position in chosen]
+        members = [self._read(int(position), rng) for position in chosen]
         if how.negative_share:
             members = [self._draw(*one, rng) if rng.random() < how.negative_share else one for one in members]
         pairs = [vary(image, mask, self.normalisation, how, rng) for image, mask in mix(members, how, rng)]
@@ -286,6 +290,13 @@ class Learner:
         except ValueError:
             raise RecipeError("the patches have different sizes; give data.size_px to resize them") from None
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
+
+    def _read(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """A patch as it is shown, or as it would be shown had it lost quality."""
+        how = self.settings
+        if not how.degraded_share or rng.random() >= how.degraded_share:
+            return self.patches.read(position)[1:]
+        return read_degraded(self.native, position, how, rng)
 
     def _draw(
         self, image: NDArray[Any], mask: NDArray[np.uint8], rng: np.random.Generator
@@ -315,6 +326,15 @@ class Learner:
             self.epoch, self.epochs, self.step, self.steps_per_epoch, float(np.mean(self.losses)), held_score,
             self.cpu_s, self.cpu_s / max(done, 1) * left,
         )  # fmt: skip
+
+
+def read_degraded(
+    native: NativePatches, position: int, how: Augmentation, rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """A patch as it would be shown had it lost quality, and its truth."""
+    patches, show = native
+    _, image, mask = patches.read(position)
+    return show(hold_arrays(degrade_patch(image, how, rng)[None], mask[None], patches.bands)).read(0)[1:]
 
 
 def _make_optimiser(network: torch.nn.Module, settings: Settings) -> torch.optim.Optimizer:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from detection.imagery.data.patches import IGNORED, Patches, as_values, hold_arr
 from detection.imagery.data.splits import Parts, split
 from detection.imagery.neural.calibration import Calibration, choose_threshold, fit_temperature, gather
 from detection.imagery.neural.device import PROCESSOR, pick_device, place_of
-from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
+from detection.imagery.neural.learner import Hooks, Learner, NativePatches, Normalisation, Settings, read_degraded
 from detection.imagery.neural.losses import log_odds
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ def train_patches(
     parts: Parts | None = None,
     network: torch.nn.Module | None = None,
     normalisation: Normalisation | None = None,
+    native: NativePatches | None = None,
 ) -> Trained:
     """Train on patches of one size, on the device that SLOPEWARD_DEVICE names.
 
@@ -94,6 +95,7 @@ def train_patches(
         parts: positions fitted and held; by `settings.split` when None.
         network: weights to go on from; fresh ones when None.
         normalisation: mean and std per band; measured on the fit part when None.
+        native: where quality is lost (`Settings.degraded_share`): the patches before they were made what is shown.
 
     Raises:
         RecipeError: too few patches, or no such device.
@@ -103,25 +105,48 @@ def train_patches(
     mean, std, value_range, share = measure_statistics(patches, fit)
     if settings.clip:
         patches = patches.clip(value_range)
+        if native:
+            raw, show = native
+            native = raw, lambda found: show(found).clip(value_range)
         mean, std, _, _ = measure_statistics(patches, fit)
     mean, std = normalisation or (mean, std)
 
+    judged, places = _list_judged(patches, held, settings, native)
+
     def judge(network: torch.nn.Module) -> tuple[float, float]:
-        threshold, f1 = choose_threshold(held_odds(network, patches, held, (mean, std)))
+        threshold, f1 = choose_threshold(held_odds(network, judged, places, (mean, std)))
         return f1, threshold
 
-    learner = Learner(patches, fit, settings, (mean, std), share, judge, network, device=device)
+    learner = Learner(patches, fit, settings, (mean, std), share, judge, network, device=device, native=native)
     learner.run(hooks or Hooks())
     assert learner.best is not None
     learner.network.load_state_dict(learner.best[3])
     trained = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    pixels = sum(patches.read(int(position)).mask.size for position in held)
-    calibration = fit_temperature(*gather(held_odds(trained, patches, held, (mean, std)), pixels))
-    threshold, held_f1 = choose_threshold(held_odds(trained, patches, held, (mean, std)), calibration.temperature)
+    pixels = sum(judged.read(int(position)).mask.size for position in places)
+    calibration = fit_temperature(*gather(held_odds(trained, judged, places, (mean, std)), pixels))
+    threshold, held_f1 = choose_threshold(held_odds(trained, judged, places, (mean, std)), calibration.temperature)
     threshold = settings.threshold or threshold
     return Trained.of(
         learner, held, value_range, threshold, held_f1, learner.best[1], calibration, clipped=settings.clip
     )
+
+
+def _list_judged(
+    patches: Patches, held: NDArray[np.int64], settings: Settings, native: NativePatches | None
+) -> tuple[Patches, NDArray[np.int64]]:
+    """What chooses epoch, temperature and threshold: the held part; with `degraded_share` also as it is degraded."""
+    if not settings.degraded_share:
+        return patches, held
+    raw = native or (patches, lambda shown: shown)
+
+    def load(place: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        position = int(held[place % len(held)])
+        if place < len(held):
+            return patches.load(position)
+        return read_degraded(raw, position, settings, np.random.default_rng([settings.seed, 0, position]))
+
+    names = tuple(f"{part}/{patches.names[int(position)]}" for part in range(2) for position in held)
+    return replace(patches, names=names, load=load).remember(), np.arange(len(names))
 
 
 def held_odds(
@@ -186,19 +211,26 @@ def predict_maps(
         yield patch.name, resize_bands(probabilities[None], patch.mask.shape)[0], patch.mask
 
 
+def map_by(
+    trained: Trained, patches: Patches, resize_px: int | None = None,
+    show: Callable[[Patches], Patches] = lambda patches: patches,
+) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:  # fmt: skip
+    """What `predict_maps` gives, by a network that was just trained."""
+
+    def prepare(patches: Patches) -> Patches:
+        return show(patches).clip(trained.value_range) if trained.clipped else show(patches)
+
+    temperature = trained.calibration.temperature
+    return predict_maps(trained.network, patches, trained.normalisation, temperature, resize_px, prepare)
+
+
 def evaluate(
     trained: Trained, patches: Patches, resize_px: int | None = None,
     show: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> dict[str, float | int | None]:  # fmt: skip
     """Pooled pixel scores of a trained network at its own threshold, on data it has not seen, at native sizes."""
-    temperature, total = trained.calibration.temperature, Confusion()
-
-    def prepare(patches: Patches) -> Patches:
-        return show(patches).clip(trained.value_range) if trained.clipped else show(patches)
-
-    for _, probabilities, mask in predict_maps(
-        trained.network, patches, trained.normalisation, temperature, resize_px, prepare
-    ):
+    total = Confusion()
+    for _, probabilities, mask in map_by(trained, patches, resize_px, show):
         total += count(probabilities >= trained.threshold, mask == 1, mask != IGNORED)
     return score(total)
 

@@ -1,12 +1,13 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
 from calendar import month_name
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imagery.data.degrade import COUNTS, NOISE_COUNTS
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
@@ -19,10 +20,11 @@ from detection.imagery.training.grain import (
     measure_crispness,
     measure_detail,
     measure_grain,
+    measure_noise,
     measure_repeats,
     measure_smear,
 )
-from forecasting.message import NameList, Template, Term, join
+from forecasting.message import Figure, NameList, Template, Term, join
 
 # Windows of a scene that are looked at, along each side.
 WINDOWS = 5
@@ -42,11 +44,21 @@ CRISPNESS_SLACK: Final = 0.85  # a real scene was warped once more than the patc
 # Half of what hardly any training tile lacked: brown ground and drawn scenes have less of both, a negative has none.
 DETAIL_SLACK: Final = 0.5
 ORDER_SLACK: Final = 0.15
+# Beyond the limits of crispness and grain a picture is read as doubted, up to these; further off it is something else.
+# Measured pictures that were read between their pixels have a crispness of 0.82 and more, blurred by 0.7 px 0.76, a
+# hillshade 0.5. Of 1,330 training pictures one has a grain beyond 1.07 of the limit, of radar that nothing else gives
+# away 90 %.
+BLURRED_LEAST: Final = 0.7
+EVEN_MOST: Final = 1.07
+NOISE_SLACK: Final = 1.3  # of the noise that weights hold; two windows of one noise may differ so much
+LEAST_STEPS: Final = 0.05  # of the steps of a band are ground at least
+BRIGHTEST: Final = 0.999  # the point of a window's values that counts as its brightest
 DECIMALS_MOST: Final = 9  # of a figure beside its limit
 # Beyond these no network can say anything.
 UNIT_RATIO: Final = 3.0  # median beside the training's: another unit
 PIXEL_RATIO_MOST: Final = 4.0
 SMOOTHNESS_LEAST: Final = 0.3  # correlation of neighbours; ground at any scale has more, noise has none
+SMOOTHNESS_READ: Final = 0.2  # likewise, where the card of a network says what its training had, and doubts it before
 CONTRAST_LEAST: Final = 0.2  # 5 % to 95 % range over the median; fog, cloud, snow, a constant
 CONTRAST_FLOOR: Final = 0.02  # of any training: below it lies a constant
 NEGATIVE_MOST: Final = 0.2  # share of values below 0: decibels, indices
@@ -71,7 +83,30 @@ CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they a
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
 _OTHER_TYPES: Final = Template("domain.types", "values of {types}, trained on {trained}")
 _OTHER_MONTHS: Final = Template("domain.months", "taken in {month}, trained on images of {months}")
+INTERPOLATED: Final = Template(
+    "domain.interpolated",
+    "steps differ by {seen} from the next, trained on {limit} and more: interpolated from other pixels, or blurred",
+)
+_EVEN_READ: Final = Template(
+    "domain.even", "the grain is as even as {seen}, trained on {limit} at most: noise, or evenly covered ground"
+)
+_NEIGHBOURS: Final = Template(
+    "domain.neighbours", "correlation of neighbouring pixels {seen}, trained on {limit} and more"
+)
+_STEPS: Final = "steps from pixel to pixel correlate by {seen} between bands, trained on {limit}"
+_NOISY_STEPS: Final = Template(
+    "domain.noisy_steps",
+    "steps from pixel to pixel correlate by {seen} between bands, trained on {limit}: each band has noise of its own",
+)
+_BANDS: Final = "correlation of bands {seen}, trained on {limit} and more"
+NOISY: Final = Template(
+    "domain.noisy", "noise of about {seen} counts of 255; beyond {limit} these weights miss or invent landslides"
+)
+_TOO_NOISY: Final = Template("domain.too_noisy", "noise of about {seen} counts of 255; no more than {limit} was tried")
+# A scene of which nothing but this is said can be read, as advice.
+READABLE: Final = frozenset(one.id for one in (INTERPOLATED, _EVEN_READ, _NEIGHBOURS, _NOISY_STEPS, NOISY))
 _EVEN: Final = "the grain is as even as {}, trained on {} at most: speckle of radar or noise?"
+_DRAWN: Final = "steps differ by {} from the next, trained on {} and more: blurred or drawn?"
 _SMEARED: Final = "one direction is {} times as crisp as that across it, trained on {}: did the camera move?"
 _DARK: Final = "fine detail is bright by {}, trained on {} and more: a negative, or other pixels than the file says?"
 _GREY: Final = "steps have {} of the colour of the image, trained on {} and more: finer pixels than the file says?"
@@ -98,6 +133,8 @@ class Look(NamedTuple):
         levels: 95 % point less 5 % point of the counts, of the band where that is greatest.
         detail: whether fine detail is bright or dark.
         colour: how much of the steps is colour, beside how much of the window is.
+        noise: its standard deviation, in 255ths of the brightest of the window, of the mean band.
+        noise_steps: what noise alone, another in every band, makes of `steps`: its variances.
     """
 
     median: NDArray[np.float64]
@@ -112,6 +149,8 @@ class Look(NamedTuple):
     levels: float
     detail: float
     colour: float
+    noise: float
+    noise_steps: NDArray[np.float64]
 
 
 def look_at(
@@ -124,8 +163,8 @@ def look_at(
         values: of which a ratio means something.
         valid: H x W.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
-        texture: measure grain, crispness, smear and detail too, half of the time; else they are 0 or infinite, which no
-            limit is beyond.
+        texture: measure grain, crispness, smear, detail and noise too, half of the time; else they are 0 or infinite,
+            which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -142,13 +181,14 @@ def look_at(
     sums, products = flat.sum(axis=1), flat @ flat.T
     power = np.diag(products) - sums**2 / kept.shape[1]
     between = _correlate(products - np.outer(sums, sums) / kept.shape[1], power[:, None], power[None])
-    steps, along = np.zeros_like(products), []
+    steps, along, pairs_px = np.zeros_like(products), [], 0
     for one, other, both in (
         (shifted[:, 1:], shifted[:, :-1], valid[1:] & valid[:-1]),
         (shifted[:, :, 1:], shifted[:, :, :-1], valid[:, 1:] & valid[:, :-1]),
     ):
         if not (pixels := int(np.count_nonzero(both))):
             continue
+        pairs_px += pixels
         a, b = (one, other) if pixels == both.size else (one * both, other * both)
         left, right = a.sum(axis=(1, 2)), b.sum(axis=(1, 2))
         aa, ab, bb = (np.einsum("kij,kij->k", x, y) for x, y in ((a, a), (a, b), (b, b)))
@@ -158,6 +198,8 @@ def look_at(
     smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
     pairs = between[np.tril_indices(len(values), -1)]
     dark, light = np.quantile(_pick(counts, valid)[:, ::8].astype(np.float64), [0.05, 0.95], axis=1)
+    noise = measure_noise(values, valid) if texture else np.zeros(len(values))
+    brightest = float(np.quantile(kept, BRIGHTEST))
     return Look(
         middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
@@ -165,6 +207,7 @@ def look_at(
         measure_repeats(counts, valid),
         float((light - dark).max()), measure_detail(values, valid) if texture else np.inf,
         compare_colour(between, steps),
+        float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0, 2 * pairs_px * noise**2,
     )  # fmt: skip
 
 
@@ -181,15 +224,27 @@ def _correlate(
     return np.asarray(np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0))
 
 
-def _correlate_steps(looks: Iterable[Look]) -> float:
+def _correlate_steps(looks: Sequence[Look], *, less_noise: bool = False) -> float:
     """The least correlation between two bands of the steps from a pixel to the next; calm parts hardly count.
 
     Roofs, crowns and furrows are the same steps in every colour. The speckle of radar is another in every channel.
     No offset and no factor of a band changes it.
+
+    Args:
+        looks: of the windows.
+        less_noise: of what is left of the steps without noise that is another in every band.
     """
     pooled = np.sum([look.steps for look in looks], axis=0)
-    size = np.sqrt(np.diag(pooled))
+    power = np.diag(pooled)
+    if less_noise:
+        power = power - np.sum([look.noise_steps for look in looks], axis=0)
+    size = np.sqrt(np.maximum(power, LEAST_STEPS * np.diag(pooled)))
     return float((pooled / np.maximum(np.outer(size, size), 1e-12)).min())
+
+
+def _is_slight(looks: Sequence[Look]) -> bool:
+    """Whether the noise of a scene is no more than weights are tried with; radar and what is no image has more."""
+    return float(np.median([look.noise for look in looks])) <= NOISE_SLACK * max(NOISE_COUNTS)
 
 
 def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance: bool = False) -> dict[str, Any]:
@@ -308,8 +363,8 @@ def find_doubts(
     outside = [*_list_outside(looks, domain, light=light), *_list_disorder([own_looks, looks], domain)]
     readings = [one for one in (own_looks, looks) if one]
     of_image = [
-        *_list_alike(readings[0]), *_list_beyond(readings[0], domain, "grain_most", _EVEN),
-        *_list_drawn(readings, domain),
+        *_list_alike(readings[0]), *_list_even(readings[0], domain), *_list_drawn(readings, domain),
+        *list_noisy(readings[0], card.get("steadiness")),
     ]  # fmt: skip
     image = own[0] if own else reader
     if image.spectral_types == {PICTURE}:
@@ -359,7 +414,7 @@ def _check_ground(
 ) -> tuple[list[Look], str | None]:
     """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
-    texture = domain is not None and not domain.keys().isdisjoint(TEXTURE)
+    texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     shown = [spectral.index(k) for k in stretch.colours or _list_colours(reader, domain)]
     for found, values, said, valid in _read_windows(reader, stretch, card):
@@ -373,8 +428,10 @@ def _check_ground(
         counts.append(kept[:, ::7])
     every = np.concatenate(counts, axis=1) if looks else None
     if looks:
-        _refuse_nonsense(looks, negative, CONTRAST_LEAST if domain is None else _find_least_contrast(domain))
-        if domain is not None:
+        if domain is None:
+            _refuse_nonsense(looks, negative, CONTRAST_LEAST, SMOOTHNESS_LEAST)
+        else:
+            _refuse_nonsense(looks, negative, _find_least_contrast(domain), SMOOTHNESS_READ)
             _refuse_others(looks, domain, light=stretch.moments is None)
     missing = None if every is None else _find_offset(every)
     if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:
@@ -493,7 +550,7 @@ def _find_least_contrast(domain: Mapping[str, Any]) -> float:
     return max(CONTRAST_FLOOR, found)
 
 
-def _refuse_nonsense(looks: list[Look], negative: list[float], least: float) -> None:
+def _refuse_nonsense(looks: list[Look], negative: list[float], least: float, smoothest: float) -> None:
     """Refuse what no network can read: negative values, no contrast, noise, one image in every band."""
     contrast = np.array([_measure_contrast(look) for look in looks])
     smoothness = np.array([look.smoothness for look in looks])
@@ -502,7 +559,7 @@ def _refuse_nonsense(looks: list[Look], negative: list[float], least: float) -> 
     _refuse(
         (below > NEGATIVE_MOST, f"{np.median(below):.0%} of the values are below 0: decibels or an index"),
         (contrast < least, f"no contrast ({np.median(contrast):.0%} of the median): cloud or a constant"),
-        (smoothness < SMOOTHNESS_LEAST, f"neighbouring pixels correlate by {np.median(smoothness):.2f}: noise"),
+        (smoothness < smoothest, f"neighbouring pixels correlate by {np.median(smoothness):.2f}: noise"),
         ((correlation > SAME) & many, "all bands hold the same: one grey image, not the bands named"),
     )
 
@@ -513,7 +570,8 @@ def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool)
     medians = np.array([look.median for look in looks])
     low, high = np.array(domain["median"]).T
     correlation = np.array([look.correlation for look in looks])
-    steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0)) - STEPS_DROP
+    steps, ground = _correlate_steps(looks), _correlate_steps(looks, less_noise=_is_slight(looks))
+    least_steps = float(domain.get("steps_least", -1.0)) - STEPS_DROP
     darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
     typical = ", ".join(f"{value:.3g}" for value in np.median(medians, axis=0))
     trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
@@ -523,7 +581,10 @@ def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool)
             f"values of another unit (medians {typical}; trained on {trained}); give --scale",
         ),
         (correlation < least, f"bands correlate by {np.median(correlation):.2f}: not what they are called"),
-        (np.array([steps < least_steps]), f"steps from pixel to pixel correlate by {steps:.2f} between bands: radar?"),
+        (
+            np.array([ground < least_steps]),
+            f"steps from pixel to pixel correlate by {steps:.2f} between bands: radar or noise?",
+        ),
     )
 
 
@@ -557,16 +618,16 @@ def _list_disorder(every: list[list[Look]], domain: Mapping[str, Any]) -> list[s
 
 def _measure_disorder(looks: list[Look], domain: Mapping[str, Any]) -> dict[str, str]:
     found = {}
-    for name, word in (("correlation", "correlation of bands"), ("smoothness", "correlation of neighbouring pixels")):
+    for name, said in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
         seen = np.array([getattr(look, name) for look in looks])
         least = float(domain[f"{name}_least"])
         if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
-            found[name] = f"{word} {np.median(seen):.2f}, trained on {least:.2f} and more"
+            found[name] = said(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
     steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
     if steps < least_steps - ORDER_SLACK:
-        found["steps"] = (
-            f"steps from pixel to pixel correlate by {steps:.2f} between bands, trained on {least_steps:.2f}"
-        )
+        by_noise = _is_slight(looks) and _correlate_steps(looks, less_noise=True) >= least_steps - ORDER_SLACK
+        said = _NOISY_STEPS if by_noise else _STEPS.format
+        found["steps"] = said(seen=f"{steps:.2f}", limit=f"{least_steps:.2f}")
     return found
 
 
@@ -588,14 +649,16 @@ def _spell_apart(seen: float, limit: float) -> tuple[str, str]:
     return next((pair for pair in both if pair[0] != pair[1]), (f"{seen}", f"{limit}"))
 
 
-def _list_beyond(looks: list[Look], domain: Mapping[str, Any], key: str, said: str, slack: float = 1.0) -> list[str]:
+def _list_beyond(
+    looks: list[Look], domain: Mapping[str, Any], key: str, said: str | Callable[[str, str], str], slack: float = 1.0
+) -> list[str]:
     """Say that most windows lie beyond what hardly any training tile had; nothing where the card has no such limit.
 
     Args:
         looks: of the windows.
         domain: of the card.
         key: of the limit there: a measure, and `most` or `least`.
-        said: with a place for the usual value and one for the limit.
+        said: with a place for the usual value and one for the limit; or what makes a text of both.
         slack: of the limit, so much is looked for.
     """
     name, _, side = key.rpartition("_")
@@ -603,7 +666,28 @@ def _list_beyond(looks: list[Look], domain: Mapping[str, Any], key: str, said: s
     seen, limit = np.array([getattr(look, name) for look in looks]), float(domain.get(key, sign * np.inf))
     if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
         return []
-    return [said.format(*_spell_apart(np.median(seen), limit))]
+    both = _spell_apart(np.median(seen), limit)
+    return [said.format(*both) if isinstance(said, str) else said(*both)]
+
+
+def _list_even(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+    """Whether the grain of most windows is more even than that of hardly any training tile, or than that of none."""
+    if found := _list_beyond(looks, domain, "grain_most", _EVEN, EVEN_MOST):
+        return found
+    return _list_beyond(looks, domain, "grain_most", lambda seen, limit: _EVEN_READ(seen=seen, limit=limit))
+
+
+def list_noisy(looks: Sequence[Look], steadiness: Mapping[str, Any] | None) -> list[str]:
+    """Whether most windows have more noise than the weights were shown to hold, by their card (see `steadiness`)."""
+    if not steadiness or not looks:
+        return []
+    seen, held = np.array([look.noise for look in looks]), float(steadiness["noise_counts"])
+    if np.mean(seen > NOISE_SLACK * held) <= OUTSIDE_SHARE:
+        return []
+    noise, tried = float(np.median(seen)), max(NOISE_COUNTS)
+    if noise > NOISE_SLACK * tried:
+        return [_TOO_NOISY(seen=Figure(noise, ".0f"), limit=f"{tried:g}")]
+    return [NOISY(seen=Figure(noise, ".1f"), limit=f"{held:g}")]
 
 
 def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[str]:
@@ -615,7 +699,8 @@ def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[s
     crisp = [np.array([look.crispness for look in looks]) for looks in readings]
     if min(np.mean(seen < CRISPNESS_SLACK * least) for seen in crisp) > OUTSIDE_SHARE:
         most, limit = _spell_apart(max(np.median(seen) for seen in crisp), least)
-        found.append(f"steps differ by {most} from the next, trained on {limit} and more: blurred or drawn?")
+        drawn = min(np.mean(seen < BLURRED_LEAST) for seen in crisp) > OUTSIDE_SHARE
+        found.append(_DRAWN.format(most, limit) if drawn else INTERPOLATED(seen=most, limit=limit))
     repeats = [np.array([look.repeats for look in looks]) for looks in readings]
     if min(np.mean(seen > REPEATS_MOST) for seen in repeats) > OUTSIDE_SHARE:
         share = min(np.median(seen) for seen in repeats)

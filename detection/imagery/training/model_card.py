@@ -45,7 +45,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         "test_patches": facts["test_patches"],
         "test": _round(facts["test"]),
         judged: round(trained.held_f1, 4),
-        "chosen_on": _CHOSEN[judged],
+        "chosen_on": _CHOSEN["degraded" if settings.degraded_share and judged == "held_f1" else judged],
     }
     return {
         "name": recipe.name,
@@ -78,6 +78,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         "metrics": metrics,
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
         "domain": facts["domain"],
+        **({"steadiness": facts["steadiness"]} if "steadiness" in facts else {}),
         "recipe_file": facts["recipe_file"],
         "begun_from": facts["begun_from"],
         "history": trained.history,
@@ -131,6 +132,12 @@ def render_card(card: dict[str, Any]) -> str:
             f"- Probabilities: temperature {calibration['temperature']}; expected calibration error of the held part "
             f"{calibration['ece_before']} without it, {calibration['ece_after']} with it."
         )
+    if steadiness := card.get("steadiness"):
+        f1 = steadiness["f1"]
+        lines.append(
+            f"- Loss of quality: holds noise of {steadiness['noise_counts']:g} counts of 255; F1 on "
+            f"{steadiness['held_patches']} held patches: {', '.join(f'{name} {value}' for name, value in f1.items())}."
+        )
     if others := card.get("other_pixels"):
         f1 = others["held_f1"]
         lines.append(
@@ -148,6 +155,8 @@ def render_card(card: dict[str, Any]) -> str:
 
 _CHOSEN = {
     "held_f1": "epoch, temperature and threshold: held part of train; test part: scored once",
+    "degraded": "epoch, temperature and threshold: held part of train, as it is and with quality lost; test part: "
+    "scored once",
     "held_specificity": "epoch: the last; threshold: hardly a held landslide tile passed over, and never above 0.015; "
     "test part: scored once",
 }

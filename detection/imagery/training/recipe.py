@@ -44,6 +44,7 @@ def run_recipe(
     from detection.imagery.registry import find_doubts
     from detection.imagery.training.domain import describe
     from detection.imagery.training.pictures import write_curve
+    from detection.imagery.training.steadiness import measure_steadiness
     from detection.imagery.weights_file import weights_path
 
     settings, begun = recipe.settings(), None
@@ -69,7 +70,7 @@ def run_recipe(
         reflectance=recipe.radiometry.get("stretch") == "reflectance",
     )  # fmt: skip
     show = show_by(recipe.radiometry)
-    train = show(train).remember()
+    raw, train = train, show(train).remember()
     kept = out.with_suffix(".recipe.toml")
     facts["begun_from"] = None if begun is None else {"weights": settings.start, "model_hash": begun.model_hash}
     facts["recipe_file"] = kept.name if recipe.text else None
@@ -82,11 +83,17 @@ def run_recipe(
         trained = train_triage(train, settings, hooks)
         facts["test"] = evaluate_triage(trained, show(test), facts["tile_px"])
     else:
-        from detection.imagery.neural.training import evaluate, train_patches
+        from detection.imagery.neural.training import evaluate, map_by, train_patches
 
         network, normalisation = (None, None) if begun is None else (begun.network, read_normalisation(begun.card))
-        trained = train_patches(train, settings, hooks, network=network, normalisation=normalisation)
+        trained = train_patches(
+            train, settings, hooks, network=network, normalisation=normalisation, native=(raw, show)
+        )
         facts["test"] = evaluate(trained, test, resize_px, show)
+        facts["steadiness"] = measure_steadiness(
+            lambda patches: map_by(trained, patches, resize_px, show),
+            native.take([native.names.index(name) for name in trained.held]), trained.threshold,
+        )  # fmt: skip
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
     write_seen(out, native, None if begun is None else weights_path(settings.start))

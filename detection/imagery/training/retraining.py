@@ -91,15 +91,17 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     old = Settings(**{**_known(card["training"]), "seed": int(payload.get("seed", card["training"]["seed"]))})
     fit, held = split(train, old.split, old.held_share, int(card["training"]["seed"]))
     repeats = max(1, round(SHARE / (1 - SHARE) * len(fit) / max(len(used), 1)))
-    learnt = show_by(card["radiometry"])(join(train, *[used] * repeats)).remember()
+    native, show = join(train, *[used] * repeats).remember(), show_by(card["radiometry"])
+    learnt = show(native).remember()
     parts = np.concatenate([fit, np.arange(len(train), len(learnt))]), held
     settings = replace(
         old, epochs=EPOCHS, steps=0, learning_rate=LEARNING_RATE, warmup_steps=10, time_limit_cpu_s=0.0, threshold=0.0
     )
     normalisation = read_normalisation(card)
     candidate = train_patches(
-        learnt, settings, parts=parts, network=load_model(str(payload["weights"])).network, normalisation=normalisation
-    )
+        learnt, settings, parts=parts, network=load_model(str(payload["weights"])).network, normalisation=normalisation,
+        native=(native, show),
+    )  # fmt: skip
     news = {"threshold": candidate.threshold, "temperature": candidate.calibration.temperature}
     changed = replace(model, network=candidate.network, card={**card, **news})
     gate = judge(

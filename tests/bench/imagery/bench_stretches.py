@@ -1,8 +1,12 @@
 """Weights beside others of the same data: held-out patches as they are, in other light, stretched, at other sizes.
 
+With `--quality` after noise, JPEG, blur and interpolation, beside logistic regression, and what an unchanged scene
+with noise gives when it is compared.
+
     python -m tests.bench.imagery.bench_stretches [--only landslide4sense]
     python -m tests.bench.imagery.bench_stretches --alone bijie,landslide4sense-standard
     python -m tests.bench.imagery.bench_stretches --odd bijie,landslide4sense-standard
+    python -m tests.bench.imagery.bench_stretches --quality landslide4sense-standard,landslide4sense,bijie
 
 A recipe whose weights are not shipped is trained once into build/bench_stretches and kept for as long as neither it nor
 the weights beside it change. It may be shipped where plain F1 is not worse and none of the others is, by the paired
@@ -16,16 +20,24 @@ with a gamma and with negatives.
 """
 
 import argparse
+import itertools
 import os
 import statistics
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from detection.imagery.change.compare import as_date
+from detection.imagery.change.compare import compare as compare_dates
 from detection.imagery.data.catalogue import open_data
+from detection.imagery.data.degrade import list_losses
+from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import split
+from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks
 from detection.imagery.training.evaluation import map_patches
@@ -33,9 +45,11 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.simple_maps import fit_logistic, score_simple
+from detection.imagery.training.steadiness import degrade_patches
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from tests.bench.imagery.weights.stability import PLAIN, change_patches, score_stretched
 from tests.bench.record import digest, read_figures, record
+from tests.data.surveys.radar_pictures import write_picture
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_stretches"
@@ -45,6 +59,7 @@ PAIRS = {
     "landslide4sense-standard": "landslide4sense-windows",
 }
 ODD = {PLAIN: lambda image: image, "gamma 0.45": lambda image: image**0.45, "negative": lambda image: 1 - image}
+MOSAIC = 6  # patches along a side of a scene
 SEEDS = {"landslide4sense-standard": (20, 21, 22), "landslide4sense-windows": (20, 21, 22)}
 
 
@@ -111,6 +126,60 @@ def run_odd(name: str) -> dict[str, Any]:
     } | {"images": len(test)}
 
 
+def run_quality(name: str) -> dict[str, Any]:
+    """F1 of shipped weights and of logistic regression after each loss of quality; an unchanged scene with noise."""
+    model = load_model(name)
+    resize_px, training = model.card.get("resize_px"), model.card["training"]
+    train, test = open_data(model.card["data"]["recipe"], model.bands, training["seed"], DATA)
+    test = test.remember()
+    shown = (train.resize(int(resize_px)) if resize_px else train).remember()
+    rule = fit_logistic(shown, *split(shown, "seeded", training["held_share"], training["seed"]))
+    plain, rows = None, {}
+    for loss in (PLAIN, *list_losses()):
+        worse = degrade_patches(test, loss)
+        found = score_maps(map_patches(model, worse, resize_px), float(model.card["threshold"]), objects=False)
+        plain = plain or found
+        rows[loss] = {
+            "f1": round(found.report["f1"], 4), "less plain": compare(found.confusions, plain.confusions),
+            "logistic": round(score_simple(rule, worse, objects=False).report["f1"], 4),
+        }  # fmt: skip
+    held = model.card.get("steadiness")
+    noisy = run_noisy(name, test) if resize_px is None else None
+    return {"images": len(test), "model_hash": model.model_hash, "rows": rows, "held": held, "unchanged scene": noisy}
+
+
+def run_noisy(name: str, patches: Patches, counts: tuple[float, ...] = (3.0, 10.0)) -> dict[str, dict[str, int]]:
+    """Outlines that are new or grown where a clean scene is compared with a noisy one of the same ground, and back.
+
+    The scene is a square of held-out patches. Noise is one in all bands (`grey`) or another in each.
+    """
+    rows = [np.concatenate([patches.read(MOSAIC * r + c).image for c in range(MOSAIC)], 2) for r in range(MOSAIC)]
+    scene, found = np.concatenate(rows, 1).clip(1, 255), {}
+    for noise, grey, first in itertools.product(counts, (True, False), (True, False)):
+        drawn = np.random.default_rng(1).normal(0, noise, scene.shape[1:] if grey else scene.shape)
+        worse = np.clip(np.rint(scene + drawn), 1, 255).astype(np.uint8)
+        case = f"noise of {noise:g}{', grey' if grey else ''}, {'before' if first else 'after'}"
+        found[case] = _compare_dates(name, *((worse, scene) if first else (scene, worse)))
+    return found
+
+
+def _compare_dates(name: str, *dates: np.ndarray) -> dict[str, int]:
+    kept = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, bands in enumerate(dates):
+            path = Path(folder) / f"{number}.tif"
+            write_picture(path, bands, 10.0, acquired_at=f"2024-05-{6 + 10 * number:02}T00:00:00Z")
+            try:
+                answer = detect({"scene_path": str(path), "weights": name, "out_dir": f"{folder}/{number}"})
+            except ImageryError:
+                return {"refused": 1}
+            kept.append(as_date(answer, path))
+        words = compare_dates(kept[1], kept[:1]).changes.values()
+    news = [one for one in words if one.change in {"new", "grown"}]
+    silent = sum(one.caution is None for one in news)
+    return {"outlines": len(words), "new or grown": len(news), "without a caution": silent}
+
+
 def _find_weights(shipped: str, name: str, seed: int | None = None) -> Path:
     """The weights of a recipe: shipped, kept, or trained now; with `seed`, those of another seed than its own."""
     asked = read_recipe(find_recipe(name))
@@ -146,6 +215,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PAIRS), help="names joined by commas")
     parser.add_argument("--alone", default="", help="names of shipped weights, joined by commas; nothing else is done")
     parser.add_argument("--odd", default="", help="names of shipped weights, joined by commas; nothing else is done")
+    parser.add_argument(
+        "--quality", default="", help="names of shipped weights, joined by commas; nothing else is done"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     figures = read_figures("stretches") or {}
@@ -153,9 +225,12 @@ def main() -> None:
         figures["alone"] = figures.get("alone", {}) | {name: run_alone(name) for name in given.alone.split(",")}
     elif given.odd:
         figures["odd"] = figures.get("odd", {}) | {name: run_odd(name) for name in given.odd.split(",")}
+    elif given.quality:
+        figures["quality"] = figures.get("quality", {}) | {name: run_quality(name) for name in given.quality.split(",")}
     else:
         figures |= {name: run(name, PAIRS[name]) for name in given.only.split(",")}
-    added = f"--alone {given.alone}" if given.alone else f"--odd {given.odd}" if given.odd else ""
+    modes = {"alone": given.alone, "odd": given.odd, "quality": given.quality}
+    added = next((f"--{mode} {names}" for mode, names in modes.items() if names), "")
     print(record("stretches", "python -m tests.bench.imagery.bench_stretches", figures, added))
 
 

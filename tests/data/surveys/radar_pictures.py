@@ -83,14 +83,14 @@ def _draw_ground(rng: np.random.Generator, side_px: int, *, fields: bool) -> np.
     return np.exp(0.4 * relief)
 
 
-def write_picture(path: Path, bands: np.ndarray, pixel_m: float) -> Path:
+def write_picture(path: Path, bands: np.ndarray, pixel_m: float, *, acquired_at: str = "2024-05-06T00:00:00Z") -> Path:
     """Three bands named red, green and blue, with a place and a date and no declared nodata."""
     with rasterio.open(
         path, "w", driver="GTiff", width=bands.shape[2], height=bands.shape[1], count=3, dtype=bands.dtype,
         crs="EPSG:32654", transform=Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000),
     ) as target:  # fmt: skip
         target.write(bands)
-        target.update_tags(ACQUIRED_AT="2024-05-06T00:00:00Z")
+        target.update_tags(ACQUIRED_AT=acquired_at)
         for index, name in enumerate(("red", "green", "blue"), start=1):
             target.set_band_description(index, name)
     return path

@@ -1,0 +1,82 @@
+"""What pictures lose on their way to the user: noise, sharpness, what JPEG leaves out, what lies between pixels."""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+COUNTS: Final = 255.0
+# What weights are tried with: a level each, in the order in which tables show them.
+NOISE_COUNTS: Final = (1.0, 2.0, 3.0, 5.0, 10.0)
+JPEG_QUALITY: Final = 85
+BLUR_PX: Final = 0.7
+BETWEEN_PX: Final = 0.5
+
+
+def find_count(image: NDArray[Any]) -> float:
+    """One count of a picture of eight bits, in the unit of an image: a 255th of its brightest value.
+
+    >>> find_count(np.array([[[7]]], np.uint8)), find_count(np.array([[[0.51]]], np.float32))
+    (1.0, 0.002)
+    """
+    return 1.0 if image.dtype == np.uint8 else round(float(image.max(initial=0.0)) / COUNTS, 9)
+
+
+def add_noise(image: NDArray[Any], counts: float, rng: np.random.Generator) -> NDArray[Any]:
+    """Add normal noise of a standard deviation in counts of 255, another draw in every band and pixel."""
+    return _return(image, image + rng.normal(0.0, counts * find_count(image), image.shape))
+
+
+def blur(image: NDArray[Any], sigma_px: float) -> NDArray[Any]:
+    """Blur bands x H x W by a Gaussian."""
+    return _return(image, ndimage.gaussian_filter(image.astype(np.float64), (0, sigma_px, sigma_px), mode="nearest"))
+
+
+def resample(image: NDArray[Any], down_px: float, right_px: float) -> NDArray[Any]:
+    """Read bands x H x W between its pixels by bilinear interpolation, as a reprojection does; less than a pixel off.
+
+    >>> resample(np.array([[[0, 100, 200]]], np.uint8), 0.0, 0.5).tolist()
+    [[[50, 150, 200]]]
+    """
+    return _return(image, ndimage.shift(image.astype(np.float64), (0, -down_px, -right_px), order=1, mode="nearest"))
+
+
+def save_as_jpeg(image: NDArray[Any], quality: int) -> NDArray[Any]:
+    """Save bands x H x W as JPEG and read them again: three bands as one picture in colour, others each in grey."""
+    from PIL import Image
+
+    count = find_count(image)
+    if not count > 0:
+        return image
+    counts = np.clip(np.rint(image / count), 0, COUNTS).astype(np.uint8)
+    pictures = [counts.transpose(1, 2, 0)] if len(counts) == 3 else list(counts)
+    read = []
+    for picture in pictures:
+        Image.fromarray(picture).save(file := BytesIO(), "JPEG", quality=quality)
+        found = np.asarray(Image.open(file))
+        read.append(found[None] if found.ndim == 2 else found.transpose(2, 0, 1))
+    return _return(image, np.concatenate(read) * count)
+
+
+def list_losses() -> dict[str, Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]]:
+    """What weights are tried with, by the name that cards and tables give it."""
+    noise = {
+        f"noise of {counts:g}": lambda image, rng, counts=counts: add_noise(image, counts, rng)
+        for counts in NOISE_COUNTS
+    }
+    return noise | {
+        f"JPEG of {JPEG_QUALITY}": lambda image, _: save_as_jpeg(image, JPEG_QUALITY),
+        "blur": lambda image, _: blur(image, BLUR_PX),
+        "bilinear": lambda image, _: resample(image, BETWEEN_PX, BETWEEN_PX),
+    }
+
+
+def _return(image: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """Values in the type of an image."""
+    if np.issubdtype(image.dtype, np.integer):
+        limits = np.iinfo(image.dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return np.asarray(values.astype(image.dtype))

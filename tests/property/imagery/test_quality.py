@@ -1,0 +1,216 @@
+"""What a picture lost in quality is measured on it, said in one line, and read as advice by what loses least by it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from detection.imagery.data.augment import Augmentation, degrade_patch
+from detection.imagery.data.degrade import NOISE_COUNTS, find_count, list_losses
+from detection.imagery.data.generate import draw_scene
+from detection.imagery.data.patches import hold_arrays
+from detection.imagery.errors import DomainError, DoubtedError, UnfitError
+from detection.imagery.footprints.choose import SHIPPED, check_doubts, choose_weights
+from detection.imagery.footprints.detect import detect
+from detection.imagery.footprints.options import read_options
+from detection.imagery.training.domain import (
+    INTERPOLATED,
+    NOISE_SLACK,
+    READABLE,
+    list_noisy,
+    look_at,
+)
+from detection.imagery.training.grain import measure_noise
+from detection.imagery.training.steadiness import PLAIN, degrade_patches, measure_steadiness
+from detection.imagery.weights_file import read_weights
+from tests.data.surveys.radar_pictures import write_picture
+
+SIDE = 96
+NAMED = ("B4", "B3", "B2")
+
+
+def draw_ground(seed: int, side: int = SIDE) -> np.ndarray:
+    """Hills, fields with edges and a bright roof, in shares of the brightest."""
+    rng = np.random.default_rng(seed)
+    hills = ndimage.gaussian_filter(rng.normal(size=(side, side)), 8)
+    fields = np.kron(rng.uniform(0, 1, (side // 16, side // 16)), np.ones((16, 16)))
+    grey = 0.45 + 0.1 * hills / np.abs(hills).max() + 0.15 * (fields - 0.5)
+    grey[:6, :6] = 1.0
+    return np.stack([grey, 0.9 * grey, 0.8 * grey]).astype(np.float32)
+
+
+# ---- what is lost ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("loss", list_losses())
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+def test_every_loss_keeps_shape_type_and_light_and_changes_the_pixels(loss, kind, bands):
+    ground = np.concatenate([draw_ground(1), draw_ground(2)])[:bands]
+    image = (ground * {np.uint8: 255, np.uint16: 9000, np.float32: 1}[kind]).astype(kind)
+    worse = list_losses()[loss](image, np.random.default_rng(1))
+    assert (worse.shape, worse.dtype) == (image.shape, image.dtype)
+    count = find_count(image)
+    assert abs(float(worse.mean()) - float(image.mean())) < count
+    assert not np.array_equal(worse, image)
+    assert np.array_equal(image, (ground * {np.uint8: 255, np.uint16: 9000, np.float32: 1}[kind]).astype(kind))
+
+
+def test_a_patch_that_loses_quality_keeps_its_truth_and_only_a_share_of_them_does():
+    image, mask = (draw_ground(3) * 255).astype(np.uint8), np.eye(SIDE, dtype=np.uint8)
+    patches = hold_arrays(image[None], mask[None])
+    for loss in (PLAIN, *list_losses()):
+        worse = degrade_patches(patches, loss).read(0)
+        assert np.array_equal(worse.mask, mask)
+        assert np.array_equal(worse.image, image) == (loss == PLAIN)
+    rng, how = np.random.default_rng(1), Augmentation(degraded_share=1.0)
+    same = sum(np.array_equal(degrade_patch(image, how, rng), image) for _ in range(200))
+    assert 2 <= same <= 30  # none of four, each half of the time: one in 16
+
+
+# ---- noise is measured on the scene itself ---------------------------------------------------------------------
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.floats(1.0, 12.0), st.floats(0.01, 5000.0), st.booleans())
+def test_noise_is_found_whatever_the_unit_and_whether_bands_share_it(seed, counts, unit, grey):
+    ground, rng = draw_ground(seed), np.random.default_rng(seed)
+    noise = rng.normal(0, counts / 255, ground.shape[1:] if grey else ground.shape)
+    look = look_at((ground + noise) * unit, np.ones(ground.shape[1:], bool))
+    assert 0.75 * counts < look.noise < 1.35 * counts
+    assert look_at(ground * unit, np.ones(ground.shape[1:], bool)).noise < 0.5, "ground without noise has none"
+
+
+def test_edges_and_slopes_are_no_noise_to_this_measure_and_are_to_the_plain_one():
+    """The mutant: the spread of what a pixel has beyond its neighbour."""
+    ground = draw_ground(4).astype(float) * 255
+    plain = float(np.std(np.diff(ground[0], axis=1)) / np.sqrt(2))
+    assert plain > 3
+    assert float(measure_noise(ground, np.ones((SIDE, SIDE), bool)).max()) < 0.3
+    assert measure_noise(ground, np.zeros((SIDE, SIDE), bool)).tolist() == [0.0, 0.0, 0.0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.0, 40.0), st.sampled_from((0.0, *NOISE_COUNTS)))
+def test_noise_beyond_what_weights_hold_is_one_line_and_less_is_none(noise, held):
+    steadiness = {"noise_counts": held, "f1": {"plain": 0.6}}
+    look = look_at(draw_ground(1), np.ones((SIDE, SIDE), bool))._replace(noise=noise)
+    said = list_noisy([look] * 3, steadiness)
+    assert len(said) == (noise > NOISE_SLACK * held)
+    readable = bool(said) and said[0].id in READABLE
+    assert readable == (NOISE_SLACK * held < noise <= NOISE_SLACK * max(NOISE_COUNTS))
+    assert list_noisy([look] * 3, None) == list_noisy([], steadiness) == []
+
+
+# ---- which weights read it -------------------------------------------------------------------------------------
+INTERPOLATED_SCENE = INTERPOLATED(seen="0.90", limit="1.20")
+
+
+def card_of(**f1: float) -> dict:
+    return {"domain": {}, "steadiness": {"noise_counts": 3.0, "f1": {"plain": 0.6} | f1}}
+
+
+CARDS = {
+    "own": card_of(bilinear=0.3, blur=0.6), "landslide4sense-standard": card_of(bilinear=0.57, blur=0.58),
+    "bijie": {"domain": {}},
+}  # fmt: skip
+
+
+def choose(doubts: dict[str, list[str]]) -> tuple[str, list[str]]:
+    """Which weights answer where each doubts the scene so, and which were refused before."""
+    options = read_options({"scene_path": "a.tif", "weights": "auto", "own": ("own",)})
+
+    def attempt(weights, refused, doubted):
+        if weights != "index" and not doubted:
+            check_doubts(doubts[weights], CARDS[weights])
+        return weights, [one.weights for one in refused]
+
+    return choose_weights(options, attempt)
+
+
+@pytest.mark.parametrize(
+    ("doubts", "used"),
+    [
+        ({"own": [INTERPOLATED_SCENE]}, "landslide4sense-standard"),  # others fit without a doubt
+        ({name: [INTERPOLATED_SCENE] for name in CARDS}, "landslide4sense-standard"),  # it loses least
+        ({name: [INTERPOLATED_SCENE] for name in CARDS} | {"landslide4sense-standard": ["other"]}, "own"),
+        ({name: [INTERPOLATED_SCENE] for name in ("own", "bijie")} | {"landslide4sense-standard": ["x"]}, "own"),
+        ({"own": ["x"], "landslide4sense-standard": ["x"], "bijie": [INTERPOLATED_SCENE]}, "bijie"),
+        ({name: [INTERPOLATED_SCENE, "x"] for name in CARDS}, "index"),  # it is something else as well
+    ],
+)
+def test_a_scene_that_lost_quality_is_read_by_the_weights_that_lose_least(doubts, used):
+    found, refused = choose({name: [] for name in CARDS} | doubts)
+    assert found == used
+    assert found not in refused
+
+
+def test_a_doubt_says_what_it_costs_these_weights():
+    with pytest.raises(DoubtedError) as caught:
+        check_doubts([INTERPOLATED_SCENE], CARDS["own"])
+    assert caught.value.cost == pytest.approx(0.3)
+    with pytest.raises(UnfitError) as other:
+        check_doubts([INTERPOLATED_SCENE, "values of another type"], CARDS["own"])
+    assert not isinstance(other.value, DoubtedError)
+
+
+@pytest.mark.parametrize("weights", [*SHIPPED, "landslide4sense"])
+def test_every_card_of_measured_weights_says_what_each_loss_costs(weights):
+    card = read_weights(weights).card
+    assert set(card["steadiness"]["f1"]) == {PLAIN, *list_losses()}, weights
+    f1, held = card["steadiness"]["f1"], card["steadiness"]["noise_counts"]
+    assert all(f1[f"noise of {n:g}"] >= f1[PLAIN] - 0.05 for n in NOISE_COUNTS if n <= held)
+
+
+@pytest.mark.parametrize("weights", SHIPPED)
+def test_weights_that_auto_takes_lose_little_by_any_loss_that_is_tried(weights):
+    f1 = read_weights(weights).card["steadiness"]["f1"]
+    assert min(f1.values()) > f1[PLAIN] - 0.05, weights
+
+
+def test_what_weights_hold_is_the_greatest_noise_below_which_none_costs_much():
+    image, mask = (draw_ground(5) * 255).astype(np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+    mask[20:60, 20:60] = 1
+    held = hold_arrays(image[None], mask[None])
+
+    def break_at_3(patches):
+        noise = float(measure_noise(patches.read(0).image[:1], np.ones(mask.shape, bool))[0])
+        yield "0", (mask * (0.9 if noise < 2.5 else 0.1)).astype(np.float32), mask
+
+    found = measure_steadiness(break_at_3, held, 0.5)
+    assert (found["noise_counts"], found["f1"]["noise of 2"], found["f1"]["noise of 3"]) == (2.0, 1.0, 0.0)
+
+
+# ---- whole scenes ----------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    scene = draw_scene(5, 160, scars=1)
+    bands = np.stack([scene.bands[name] for name in NAMED]).astype(float)
+    return (bands * 255 / bands.max()).clip(1, 255)
+
+
+@pytest.mark.parametrize("noise", [2.0, 30.0])
+@pytest.mark.parametrize("grey", [True, False])
+def test_noise_is_never_silent_where_nothing_holds_it(tmp_path: Path, picture, noise, grey):
+    drawn = np.random.default_rng(1).normal(0, noise, picture.shape[1:] if grey else picture.shape)
+    path = write_picture(tmp_path / "a.tif", (picture + drawn).round().clip(1, 255).astype(np.uint8), 10.0)
+    said = ask(path)
+    assert any("noise" in one for one in said) or noise < 10
+    assert noise > 10 or not any("counts of 255" in one or "radar" in one for one in said)
+
+
+def ask(path: Path) -> list[str]:
+    """What is said of a scene by the default weights."""
+    try:
+        return detect({"scene_path": str(path), "weights": "landslide4sense-standard"})["doubts"]
+    except DomainError as error:
+        return [str(error)]
+
+
+def test_a_scene_between_its_pixels_is_doubted_and_read_by_auto(tmp_path: Path, picture):
+    between = ndimage.gaussian_filter(ndimage.shift(picture, (0, 0.5, 0.5), order=1, mode="nearest"), (0, 0.4, 0.4))
+    path = write_picture(tmp_path / "a.tif", between.round().clip(1, 255).astype(np.uint8), 10.0)
+    answer = detect({"scene_path": str(path), "weights": "auto", "threshold": 0.2})
+    assert answer["model"] == "landslide4sense-standard"
+    assert [doubt.id for doubt in answer["doubts"]] == [INTERPOLATED.id]
+    assert answer["polygons"]
+    assert all("interpolated" in one["caution"] for one in answer["polygons"]), "advice, no vote"
