@@ -5,6 +5,7 @@ A decoder that comes anew is walked without being asked; one that has no traps i
 
 import json
 import math
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -189,6 +190,26 @@ def _varint(number):
         found.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*found, number])
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_place_left_empty_is_no_value_and_words_within_texts_stay(blank, pipeline):
+    raw = f'{{"t":"{t.TIME}","b":{blank},"a":20.5,"note":"b: nan, undefined,"}}'.encode()
+    found = named(read(pipeline, "json", payload=raw))
+    assert found.keys() == {"G1.temperature"}
+    meta = f'{{"time":"{t.TIME}","tilt_x_mrad":1,"temperature_degc":{blank},"meta":{{"text":": nan, undefined,"}}}}'
+    found = named(read(pipeline, "native", payload=meta.encode()))
+    assert json.loads(found["G1.tilt_x"].extra) == {"meta": {"text": ": nan, undefined,"}}
+
+
+@pytest.mark.parametrize("payload", [
+    b'{"a":nan,"b":"' + b'\\"' * 300_000, b'{"a":a' + b" " * 900_000 + b'"', b"[" + b"nan," * 200_000 + b"1",
+    b'"\\\n' * 200_000, b":" * 900_000,
+])  # fmt: skip
+def test_hostile_bare_words_cost_no_time(payload, pipeline):
+    began = time.monotonic()
+    assert read(pipeline, "json", payload=payload).faults[0].code in {"not_json", "too_large"}
+    assert time.monotonic() - began < 5.0
 
 
 def test_the_traps_can_fail(pipeline):

@@ -59,7 +59,8 @@ _BEGIN: Final = re.compile(
     r"(?<![^\W_])(?:begin\w*|start\w*|from|von|anfang|inizio|dal?|d[eé]but|desde|inicio)(?![^\W_])", re.IGNORECASE
 )
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
-_EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 3e17, 4e18))
+_EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 7e17, 4e18))
+# below 7e17 ns, March 1992, lie the ticks of .NET and of Windows: 100 ns since the years 1 and 1601, in any zone
 _SECONDS: Final = ("s", "ms", "us", "ns")
 _NAMED: Final = re.compile(
     r"time|date|datum|zeit|uhr|mjd|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",

@@ -61,7 +61,9 @@ def test_every_blank_and_every_half_of_the_day_is_read(at, rng):
     assert TimeRule(("t",), "%d/%m/%Y %I:%M %p").read_naive(text) == at.replace(second=0, microsecond=0)
 
 
-@given(st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)), st.sampled_from(["時分秒", "时分秒", "点分秒", "시분초"]))
+@given(
+    st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)), st.sampled_from(["時分秒", "时分秒", "点分秒", "시분초"])
+)
 def test_clocks_in_words_and_an_hour_0_of_half_a_day_are_read(at, words):
     hour = at.hour % 12 if at.second % 2 else at.hour % 12 or 12
     text = f"{at:%Y/%m/%d} {'下午' if at.hour > 11 else '上午'}{hour}{words[0]}{at:%M}{words[1]}{at:%S}{words[2]}"
@@ -88,6 +90,16 @@ def test_numbers_since_1970_are_known_by_their_size(tmp_path, unit, per_s):
     count = lambda at: f"{int(at.replace(tzinfo=UTC).timestamp() * per_s)}"  # noqa: E731
     look = lay(tmp_path / "f.csv", "epoch;Crack 1 (mm)", count)
     assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
+
+
+@pytest.mark.parametrize("first", [1, 1601])
+@pytest.mark.parametrize("year", [1990, 2008, 2025, 2040])
+def test_ticks_of_100_ns_are_no_nanoseconds_since_1970(tmp_path, first, year):
+    """Their zone is open, and their size is that of nanoseconds of the years 1973 to 1991: refused."""
+    count = lambda at: f"{(at.replace(year=year) - datetime(first, 1, 1)) // timedelta(microseconds=1) * 10}"  # noqa: E731
+    look = lay(tmp_path / "f.csv", "Time;Crack 1 (mm)", count)
+    with pytest.raises(ConfigError, match="no form of a time known here"):
+        guess(look, {"zone": "UTC"}, NOW)
 
 
 def test_a_pattern_with_a_comma_of_its_own_is_still_read():
