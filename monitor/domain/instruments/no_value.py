@@ -13,7 +13,8 @@ FILL: Final = "fill"  # the flag of such a reading
 AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has reached the end of its scale
 WORDS: Final = frozenset(
     {
-        "", "-", "--", "---", "nan", "+nan", "-nan", "-1.#ind", "1.#ind", "1.#qnan", "-1.#qnan", "1.#inf", "-1.#inf", "inf",
+        "", "-", "--", "---", "nan", "+nan", "-nan", "-1.#ind", "1.#ind", "1.#qnan",
+        "-1.#qnan", "1.#inf", "-1.#inf", "inf",
         "+inf", "-inf", "infinity", "+infinity", "-infinity", "na", "n/a", "n.a.", "nd", "n.d.", "k.a.", "s/d", "null",
         "none", "undefined", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!", "#ref!", "#num!", "#name?",
     }

@@ -99,6 +99,7 @@ def state_error(fix: Fix, origin: Origin) -> tuple[Covariance | None, Vector | N
 
 def observe_fix(fix: Fix, received: Received) -> list[Observation]:
     """East, north and up of a position; raises PayloadError."""
+    received.check_clock(fix.at)
     site, station = received.site, received.place.station
     origin = find_origin(site, station, of_place=fix.place is not None)
     enu_mm = find_displacement(fix, origin)

@@ -26,7 +26,7 @@ _UNITS: Final = {
 }  # fmt: skip
 _UNIT_OF: Final = {word: unit for unit, words in _UNITS.items() for word in words.split()}
 _MOMENT: Final = (
-    r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2})(?::(\d\d)(?::(\d\d)(?:\.\d*)?)?)?)?)?"
+    r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.\d*)?)?)?)?)?"
     r" *(?:UTC|GMT|Z)? *(?:([+-]\d{1,2})(?::?(\d\d))?)?"
 )
 _SINCE: Final = re.compile(r"\s*([A-Za-z]+)\s+since\s+(.*)", re.IGNORECASE)
@@ -203,7 +203,7 @@ def is_gps(text: str) -> bool:
 def read_since(text: str) -> tuple[float, datetime]:
     """Seconds of a unit and the beginning of "UNITS since DATE", as the CF conventions write it.
 
-    >>> read_since("hours since 2020-10-31 06:00:00")[0], read_since("days since 2020-1-1T00:00:00Z")[1].isoformat()
+    >>> read_since("hours since 1900-01-01 00:00:0.0")[0], read_since("days since 2020-1-1T00:00:00Z")[1].isoformat()
     (3600.0, '2020-01-01T00:00:00+00:00')
 
     Raises:
