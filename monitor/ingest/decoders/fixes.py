@@ -7,7 +7,7 @@ from typing import Final
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.domain.observation import DIGIT, Observation
-from monitor.domain.site import Origin, Site
+from monitor.domain.site import GEOID, Origin, Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Received
 from monitor.ingest.decoders.native import AXES
@@ -28,7 +28,7 @@ Covariance = tuple[float, float, float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Where an antenna was: on the earth (deg, deg, m above the ellipsoid), or from its base (east, north, up, m)."""
+    """Where an antenna was: on the earth (deg, deg, m of height), or from its base (east, north, up, m)."""
 
     at: datetime
     place: Vector | None
@@ -37,6 +37,7 @@ class Fix:
     satellites: int | None
     covariance_mm2: Covariance | None
     steps: Vector  # one step of the last digit of each number of the position, in its unit
+    height: str = ""  # above which the height counts; "" where nobody says it
 
 
 def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
@@ -57,8 +58,19 @@ def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
     return origin
 
 
+def check_height(height: str, origin: Origin) -> None:
+    """Raises PayloadError where heights count above something else than that of the origin: tens of metres apart."""
+    if origin.place is not None and height not in {"", origin.height}:
+        setting = "geodetic" if origin.height == GEOID else "ellipsoidal"
+        raise PayloadError(
+            "other_frame", f"heights above the {height}, the origin counts above the {origin.height}: let the receiver "
+            f'send out-height = {setting}, or give the station an origin with its height and height = "{height}"'
+        )  # fmt: skip
+
+
 def find_displacement(fix: Fix, origin: Origin) -> Vector:
-    """Towards east, north and up since an origin of the same kind, mm."""
+    """Towards east, north and up since an origin of the same kind, mm; raises PayloadError: another height."""
+    check_height(fix.height, origin)
     if fix.place is not None:
         return find_enu_mm(origin, *fix.place)
     east, north, up = (

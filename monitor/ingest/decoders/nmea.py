@@ -12,7 +12,7 @@ from typing import Any, Final
 import pynmea2
 
 from monitor.domain.observation import Observation
-from monitor.domain.site import Binding
+from monitor.domain.site import ELLIPSOID, Binding
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, counts_from_reception, join_fault
 from monitor.ingest.decoders.fixes import Covariance, Fix, observe_fix
@@ -124,7 +124,7 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any]) -> F
         read_digit(str(sentence.data[8])) or 0.0,
     )  # fmt: skip
     count = satellites if 0 <= satellites < 1000 else None
-    return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps)
+    return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps, ELLIPSOID)
 
 
 def _nearest(of_day: time, near: datetime) -> datetime:

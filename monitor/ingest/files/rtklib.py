@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from monitor.domain.observation import DIGIT
-from monitor.domain.site import Origin
+from monitor.domain.site import ELLIPSOID, Origin
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.fixes import GOOD, NO_FIX, find_displacement, state_error
+from monitor.ingest.decoders.fixes import GOOD, NO_FIX, check_height, find_displacement, state_error
 from monitor.ingest.decoders.native import AXES
-from monitor.ingest.decoders.rtklib import read_head, read_solution
+from monitor.ingest.decoders.rtklib import Head, read_head, read_height, read_solution
 from monitor.ingest.files.reader import Line, Said, find_by_name
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.text.heads import refuse_part
@@ -42,30 +42,35 @@ def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
                 if len(head) > HEAD_LINES:
                     raise ConfigError(f"{path}: more than {HEAD_LINES} lines before the first solution")
             try:
-                system, form = read_head(head, said.time, "llh" if origin.place is not None else "enu")
+                known = read_head(head, said.time, "llh" if origin.place is not None else "enu")
                 if not head and first:
-                    read_solution(first, system, form)  # a file of something else is refused as a whole
+                    read_solution(first, known)  # a file of something else is refused as a whole
+                check_height(known.height, origin)
             except PayloadError as error:
+                if error.code == "other_frame":
+                    raise ConfigError(f"{path}: {station}: {error}") from None
                 raise ConfigError(f"{path}: no columns of RTKLIB: {error}; --time {said.time or 'gpst'}") from None
-            if (form == "llh") != (origin.place is not None):
-                keys = "latitude, longitude, height_m" if form == "llh" else "east_m, north_m, up_m"
-                raise ConfigError(f"{path}: holds {form}; the origin of {station} must be {{{keys}, since}}")
-            solutions = _skip_heads(path, enumerate(chain((first,), lines), len(head) + 1), (system, form))
-            yield (_read_line(line, station, origin, system, form) for line in solutions)
+            if (known.form == "llh") != (origin.place is not None):
+                keys = "latitude, longitude, height_m" if known.form == "llh" else "east_m, north_m, up_m"
+                raise ConfigError(f"{path}: holds {known.form}; the origin of {station} must be {{{keys}, since}}")
+            solutions = _skip_heads(path, enumerate(chain((first,), lines), len(head) + 1), known)
+            yield (_read_line(line, station, origin, known) for line in solutions)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _skip_heads(
-    path: Path, lines: Iterable[tuple[int, str]], known: tuple[str, str]
+    path: Path, lines: Iterable[tuple[int, str]], known: Head
 ) -> Iterator[str]:  # fmt: skip
     """The lines of solutions; a head among them says the same as the first, or is refused."""
     for number, line in lines:
         if line.startswith("%"):
+            is_other = False
             try:
-                is_other = read_head([line], None, None) != known
+                is_other = read_height([line]) not in {"", known.height}
+                is_other = is_other or read_head([line], None, None)[:2] != known[:2]
             except PayloadError as error:  # most such lines name no columns
-                is_other = error.code == "bad_payload"
+                is_other = is_other or error.code in {"bad_payload", "other_frame"}
             if is_other:
                 raise refuse_part(str(path), number, line)
         elif line.strip():
@@ -85,11 +90,11 @@ def find_origin(path: Path, time: str | None) -> Origin:
             if line.startswith("%"):
                 head.append(line)
                 continue
-            system, form = read_head(head, time, "llh")
+            known = read_head(head, time, "llh")
             with suppress(PayloadError):
-                fix = read_solution(line, system, form)
+                fix = read_solution(line, known)
                 if fix.kind in GOOD:
-                    return Origin(fix.at, fix.place, fix.baseline_m)
+                    return Origin(fix.at, fix.place, fix.baseline_m, known.height or ELLIPSOID)
     raise ConfigError(f"{path}: no fixed, float or PPP solution: nothing to count from")
 
 
@@ -105,9 +110,9 @@ def _find_station(path: Path, said: Said) -> tuple[str, Origin]:
     return station, origins[station]
 
 
-def _read_line(line: str, station: str, origin: Origin, system: str, form: str) -> Line:
+def _read_line(line: str, station: str, origin: Origin, head: Head) -> Line:
     try:
-        fix = read_solution(line, system, form)
+        fix = read_solution(line, head)
         if fix.kind not in GOOD:
             raise PayloadError(NO_FIX, f"a {fix.kind} solution is good to metres: no displacement")
     except PayloadError as error:

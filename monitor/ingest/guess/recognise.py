@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from forecasting.message import TEXT_OF, Template
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.rtklib import read_head, read_solution
+from monitor.ingest.decoders.rtklib import Head, read_head, read_solution
 from monitor.ingest.files.egms import OWN, is_wide_points
 from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.lines import is_long
@@ -188,7 +188,7 @@ def is_solution(lines: Iterable[str]) -> bool:
                 read_head(head, None, None)
                 return True
             fields = line.split()
-            read_solution(line, "utc", "llh")
+            read_solution(line, Head("utc", "llh"))
             return len(fields) >= _SOLUTION_FIELDS and ("/" in fields[0] or fields[0].isdigit())
         return False
     return False
