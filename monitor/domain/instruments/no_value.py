@@ -14,7 +14,7 @@ AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has re
 WORDS: Final = frozenset(
     {
         "", "-", "--", "---", "nan", "+nan", "-nan", "-1.#ind", "1.#ind", "1.#qnan",
-        "-1.#qnan", "1.#inf", "-1.#inf", "inf",
+        "-1.#qnan", "1.#inf", "-1.#inf", "inf", "m", "missing",
         "+inf", "-inf", "infinity", "+infinity", "-infinity", "na", "n/a", "n.a.", "nd", "n.d.", "k.a.", "s/d", "null",
         "none", "undefined", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!", "#ref!", "#num!", "#name?",
     }
