@@ -37,6 +37,10 @@ _WORDS: Final = (
     (re.compile(r"j[ _.-]?2000", re.IGNORECASE), J2000), (re.compile(r"labview", re.IGNORECASE), _LABVIEW),
     (re.compile(r"unix|posix", re.IGNORECASE), EPOCH),
 )  # fmt: skip
+NAMED: Final = re.compile(
+    r"time|date|datum|zeit|uhr|mjd|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
+    re.IGNORECASE,
+)  # names of columns of times
 _IS_GPS: Final = re.compile(r"(?<![a-z])gpst?(?![a-z])", re.IGNORECASE)
 _IS_UTC: Final = re.compile(r"(?<![a-z])(?:utc|gmt)(?![a-z])", re.IGNORECASE)
 _ERA_WORDS: Final = (
