@@ -286,6 +286,14 @@ def _is_row(row: Sequence[str]) -> bool:
     return any(is_number(c) or is_time(c) for c in full) and sum(map(_is_data, full)) >= 0.5 * len(full)
 
 
+def _find_names_behind(cells: Sequence[Sequence[str]]) -> int | None:
+    """The first row of data below names that stand among rows of data: the file begins in the middle of a part."""
+    width = len(cells[0])
+    at = next((k for k, row in enumerate(cells) if len(row) == width and all(row) and _names_time(row)), None)
+    below = None if at is None else _first_row(cells[at + 1 :])
+    return None if at is None or below is None else at + 1 + below
+
+
 def _names_time(row: Sequence[str]) -> bool:
     """Whether a line has words alone, and one of them is of a time."""
     return any(map(NAMED.search, row)) and not any(is_plain(cell) for cell in row if cell)
@@ -326,6 +334,8 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
     first = _first_row(cells)
     if first is None:
         raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=LOOK_LINES)))
+    if first == 0 and (behind := _find_names_behind(cells)) is not None:
+        first = behind
     header = _header_of(cells, first)
     if header is None:
         above = cells[first - 1] if first else []

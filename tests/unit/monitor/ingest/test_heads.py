@@ -214,3 +214,16 @@ def test_lines_as_wide_as_the_names_above_them_are_none(tmp_path, above, names):
     look = look_at(path)
     assert (*look.names,) == tuple(names.split(";"))
     assert look.rows == len(rows)
+
+
+@pytest.mark.parametrize("early", [1, 3, 25])
+@pytest.mark.parametrize("units", ["", "UTC;mm;degC"])
+def test_rows_before_the_names_of_a_file_that_begins_in_the_middle_are_counted(tmp_path, early, units):
+    path = tmp_path / "f.csv"
+    rows = [f"2026-01-{k:02d} 06:00;{k}.5;{k % 4}" for k in range(1, 29)]
+    names = "Time;Crack 1;Temp" if units else "Time;Crack 1 (mm);Temp (degC)"
+    path.write_text("\n".join([*rows[:early], names, *filter(None, [units]), *rows[early:]]) + "\n")
+    look = look_at(path)
+    assert [name.split(" (")[0] for name in look.names] == ["Time", "Crack 1", "Temp"]
+    assert (look.early, look.rows) == (early, len(rows) - early)
+    assert guess(look, {"zone": "UTC"}).questions == ()
