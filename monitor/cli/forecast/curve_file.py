@@ -83,7 +83,8 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     pairs, skipped, zoneless = _pairs(path, rows, at, place)
     notes = [f"{skipped} rows without a number left out"] if skipped else []
     fills = find_fills([number for _, number in pairs])
-    notes += [f"{n} rows with {number:g} left out: it stands for no measurement" for number, n in fills.items()]
+    words = {format(number, "g"): n for number, n in fills.items()}
+    notes += [f"{n} rows with {word} left out: it stands for no measurement" for word, n in words.items()]
     scale = _scale(name)
     pairs = [(at_s, scale * number) for at_s, number in pairs if number not in fills]
     if zoneless:
