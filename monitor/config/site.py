@@ -387,7 +387,7 @@ def _read_origin(table: schema.OriginTable | None) -> domain.Origin | None:
         return None
     since = table.since.astimezone(UTC)
     if table.latitude is not None and table.longitude is not None and table.height_m is not None:
-        return domain.Origin(since, place=(table.latitude, table.longitude, table.height_m))
+        return domain.Origin(since, place=(table.latitude, table.longitude, table.height_m), height=table.height)
     return domain.Origin(since, baseline_m=(table.east_m or 0.0, table.north_m or 0.0, table.up_m or 0.0))
 
 

@@ -90,6 +90,7 @@ class OriginTable(Section):
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     height_m: float | None = None
+    height: Literal["ellipsoid", "geoid"] = "ellipsoid"
     east_m: float | None = None
     north_m: float | None = None
     up_m: float | None = None

@@ -15,6 +15,7 @@ Span = tuple[datetime, datetime]
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
 _LEAP_SECOND: Final = re.compile(r"(.*[T ]\d\d:?\d\d:?)60((?:[.,]\d+)?(?:Z|[+-].*)?)$")
+_END_OF_DAY: Final = re.compile(r"(\d{4}-?\d\d-?\d\d[T ])24((?::?00){1,2}(?:[.,]0+)?(?:Z|[+-].*)?)$")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 CORE_SILENT: Final = timedelta(minutes=1)  # core writes its sign every few seconds; older than this, nobody evaluates
 STOPPED: Final = "stopped"
@@ -42,19 +43,25 @@ def spell_all(value: Any) -> Any:
 
 
 def read_iso(text: str) -> datetime:
-    """Read ISO 8601 as people and devices write it: small t and z, and a leap second, which is the next one's begin.
+    """Read ISO 8601 as people and devices write it: small t and z, a leap second, which is the next one's begin, 24:00.
 
     >>> read_iso("2026-03-01t06:00:00z").isoformat(), read_iso("2016-12-31T23:59:60Z").isoformat()
     ('2026-03-01T06:00:00+00:00', '2017-01-01T00:00:00+00:00')
+    >>> read_iso("2026-02-28T24:00Z").isoformat()
+    '2026-03-01T00:00:00+00:00'
 
     Raises:
         ValueError: it is none.
     """
     text = text.strip().upper()
-    if (leap := _LEAP_SECOND.match(text)) is None:
+    if (found := _LEAP_SECOND.match(text)) is not None:
+        instead, more = "59", timedelta(seconds=1)
+    elif (found := _END_OF_DAY.match(text)) is not None:
+        instead, more = "00", timedelta(days=1)
+    else:
         return datetime.fromisoformat(text)
     try:
-        return datetime.fromisoformat(f"{leap[1]}59{leap[2]}") + timedelta(seconds=1)
+        return datetime.fromisoformat(f"{found[1]}{instead}{found[2]}") + more
     except OverflowError:
         raise ValueError(f"time {text!r} lies beyond the calendar") from None
 

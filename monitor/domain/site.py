@@ -50,6 +50,7 @@ class SeriesSpec:
 
 IMAGE_CORRELATION: Final = "image correlation"
 VELOCITY_MAP: Final = "velocity map"
+ELLIPSOID, GEOID = "ellipsoid", "geoid"  # above which a height counts
 PLACEHOLDERS: Final = ("{station}", "{quantity}")  # of the topics of a decoder
 
 
@@ -58,14 +59,16 @@ class Origin:
     """What displacement of a station counts from: a place on the earth, or a baseline in a local frame."""
 
     since: datetime
-    place: tuple[float, float, float] | None = None  # latitude and longitude, deg; height above the ellipsoid, m
+    place: tuple[float, float, float] | None = None  # latitude and longitude, deg; height, m
     baseline_m: tuple[float, float, float] | None = None  # east, north, up from the base
+    height: str = ELLIPSOID  # above which the height of a place counts
 
     @property
     def frame(self) -> str:
         """How it is kept beside readings: positions from another origin are another frame."""
         if self.place is not None:
-            return "WGS84 {:.9f} {:.9f} {:.4f}".format(*self.place)
+            above = "" if self.height == ELLIPSOID else f"{self.height} "
+            return "WGS84 {}{:.9f} {:.9f} {:.4f}".format(above, *self.place)
         return "baseline {:.4f} {:.4f} {:.4f}".format(*(self.baseline_m or (0.0, 0.0, 0.0)))
 
 

@@ -5,6 +5,7 @@ A decoder that comes anew is walked without being asked; one that has no traps i
 
 import json
 import math
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -107,6 +108,7 @@ def test_nul_blanks_and_a_byte_order_mark_around_are_no_content(name, around, pi
     [
         ("2026-03-01t06:00:00z", AT), ("2026-03-01T06:00:00z", AT), ("2026-03-01T05:59:60Z", AT),
         ("2026-03-01t07:00:00+01:00", AT), ("2026-03-01T05:59:60.5Z", AT + timedelta(seconds=0.5)),
+        ("2026-02-28T24:00:00-06:00", AT), ("2026-03-01 24:00:00.000+18:00", AT),
     ],
 )  # fmt: skip
 def test_small_letters_and_a_leap_second_are_read(name, time, at, pipeline):
@@ -114,6 +116,18 @@ def test_small_letters_and_a_leap_second_are_read(name, time, at, pipeline):
     assert decoded.faults == ()
     assert {o.observed_at for o in decoded.observations} <= {at}
     assert [r.at for r in [decoded.report] if r] + [e.from_at for e in [decoded.event] if e] in ([], [at])
+
+
+@pytest.mark.parametrize("rolled", [1, 2])
+@pytest.mark.parametrize("lag", [timedelta(0), timedelta(minutes=-20), timedelta(hours=5)])
+@has(t.ZONE)
+def test_a_week_of_gps_that_ran_over_is_a_clock_that_is_not_set(name, rolled, lag, pipeline):
+    at = NOW - rolled * timedelta(weeks=1024) - lag
+    faults = read(pipeline, name, sound(name), time=f"{at:%Y-%m-%dT%H:%M:%SZ}").faults
+    assert [f.code for f in faults] == ([] if name == "rows" else ["clock_unset"])  # rows are of files, and may be old
+    old = at - timedelta(days=3)
+    if old.year > 1986:  # else it is a clock that was never set
+        assert when(read(pipeline, name, sound(name), time=f"{old:%Y-%m-%dT%H:%M:%SZ}")) == {old.replace(microsecond=0)}
 
 
 def when(decoded):
@@ -189,6 +203,26 @@ def _varint(number):
         found.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*found, number])
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_place_left_empty_is_no_value_and_words_within_texts_stay(blank, pipeline):
+    raw = f'{{"t":"{t.TIME}","b":{blank},"a":20.5,"note":"b: nan, undefined,"}}'.encode()
+    found = named(read(pipeline, "json", payload=raw))
+    assert found.keys() == {"G1.temperature"}
+    meta = f'{{"time":"{t.TIME}","tilt_x_mrad":1,"temperature_degc":{blank},"meta":{{"text":": nan, undefined,"}}}}'
+    found = named(read(pipeline, "native", payload=meta.encode()))
+    assert json.loads(found["G1.tilt_x"].extra) == {"meta": {"text": ": nan, undefined,"}}
+
+
+@pytest.mark.parametrize("payload", [
+    b'{"a":nan,"b":"' + b'\\"' * 300_000, b'{"a":a' + b" " * 900_000 + b'"', b"[" + b"nan," * 200_000 + b"1",
+    b'"\\\n' * 200_000, b":" * 900_000,
+])  # fmt: skip
+def test_hostile_bare_words_cost_no_time(payload, pipeline):
+    began = time.monotonic()
+    assert read(pipeline, "json", payload=payload).faults[0].code in {"not_json", "too_large"}
+    assert time.monotonic() - began < 5.0
 
 
 def test_the_traps_can_fail(pipeline):

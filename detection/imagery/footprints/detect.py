@@ -436,7 +436,7 @@ def look_at_image(payload: dict[str, Any]) -> tuple[list[str], tuple[Window, ...
     try:
         with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
             seen = _set_aside(opened, model, options, work)[0]
-            stretch, doubts = _measure(opened, seen, model, (), options)
+            stretch, doubts = _measure(opened, seen, model, (), options, doubted=True)
     except (BandMissingError, DomainError, NoValidPixelsError, RadiometryError) as error:
         return [error_text(error).removeprefix(f"{scene.path}: ")], ()
     return ([] if isinstance(model, IndexModel) else doubts), stretch.cloudy

@@ -1,6 +1,7 @@
 """One series out of a CSV of almost any form, for verbs that look at a curve without a database."""
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from forecasting.data.units import LENGTHS
 from monitor.domain.instants import epoch_s, from_epoch_s, read_iso
 from monitor.domain.names import list_names
 from monitor.errors import PayloadError
+from monitor.ingest.guess.numerals import find_fills
 from monitor.ingest.text.cells import spell_number
 from monitor.ingest.text.clocks import doubt_span, tidy_time
 from monitor.ingest.text.heads import Heads
@@ -23,6 +25,10 @@ COLUMNS = {
     "displacement": ("displacement", "disp", "total", "value"),
     "velocity": ("velocity", "speed", "rate", "value"),
 }
+PER = re.compile(r"(?<![a-z])([µu]?m|[mcdk]m|in|ft)(?:[/_ ]|[/_ ]per[_ ])(d|days?|hr?|hours?|a|yr?|years?)$")
+PER_DAY = {"d": 1.0, "h": 24.0, "a": 1 / 365.25, "y": 1 / 365.25}
+RATE = re.compile(r"velocit|speed|geschwind|vitesse|velocidad|(?<![a-z])(?:rate|vel)(?![a-z])")
+INVERSE = re.compile(r"inverse|(?<![a-z\d])1[ _]?/[ _]?v|(?<![a-z])(?:d|days?|h|hours?)[/_ ](?:mm|cm|m)(?![a-z])")
 DAY_S = 86_400.0
 CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
 CURVE_SHARE = 0.9
@@ -73,9 +79,14 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
             raise _refuse(path, "holds one curve without a station column: leave --station away")
         place = _choose_wide(path, header, at, column, value)
         name = header[place].strip()
-    scale = _scale(name)
-    pairs, skipped, zoneless = _pairs(path, rows, at, place, scale)
+    _refuse_rate(path, name, column)
+    pairs, skipped, zoneless = _pairs(path, rows, at, place)
     notes = [f"{skipped} rows without a number left out"] if skipped else []
+    fills = find_fills([number for _, number in pairs])
+    words = {format(number, "g"): n for number, n in fills.items()}
+    notes += [f"{n} rows with {word} left out: it stands for no measurement" for word, n in words.items()]
+    scale = _scale(name)
+    pairs = [(at_s, scale * number) for at_s, number in pairs if number not in fills]
     if zoneless:
         notes.append("times without a zone read as UTC")
     ordered = sorted(dict(pairs).items())
@@ -157,15 +168,23 @@ def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str
     raise _refuse(path, f"several columns could be the {column}, choose one by --value: {list_names(names)}")
 
 
-def _pairs(
-    path: Path, rows: Sequence[list[str]], at: int, place: int, scale: float
-) -> tuple[list[tuple[float, float]], int, bool]:
+def _refuse_rate(path: Path, name: str, column: str) -> None:
+    """Refuse what the name of the column says is no displacement, or no velocity."""
+    text = name.lower()
+    if INVERSE.search(text) is not None:
+        raise _refuse(path, f"column {name!r} holds inverse velocity: give the displacement or the velocity")
+    is_rate = RATE.search(text) is not None or PER.search(text.strip().rstrip(")]")) is not None
+    if column == "displacement" and is_rate:
+        raise _refuse(path, f"column {name!r} holds a velocity: say --column velocity")
+
+
+def _pairs(path: Path, rows: Sequence[list[str]], at: int, place: int) -> tuple[list[tuple[float, float]], int, bool]:
     """Times and values; how many rows hold no number; whether a time had no zone."""
     pairs, skipped, zoneless = [], 0, False
     for number, row in enumerate(rows, 2):
         text = row[place].strip() if len(row) > max(at, place) else ""
         try:
-            reading = float(spell_number(text)) * scale
+            reading = float(spell_number(text))
         except ValueError:
             reading = float("nan")
         if not isfinite(reading):
@@ -207,14 +226,19 @@ def _moment(text: str) -> datetime:
 
 
 def _scale(name: str) -> float:
-    """How many mm a unit of the column is, by its name; 1 where it names none."""
+    """How many mm, or mm/day, a unit of the column is, by its name; 1 where it names none.
+
+    >>> _scale("Disp (cm)"), _scale("velocity_m_per_day"), _scale("speed [mm/h]"), _scale("total")
+    (10.0, 1000.0, 24.0, 1.0)
+    """
     word = name.strip().lower().rstrip(")]")
-    for mark in ("/day", "_per_day", "/d"):
-        word = word.removesuffix(mark)
+    per_day = 1.0
+    if (per := PER.search(word)) is not None:
+        word, per_day = word[: per.end(1)], PER_DAY[per[2][0]]
     for mark in ("_", "(", "[", "/", " "):
         unit = word.rsplit(mark, 1)[-1] if mark in word else ""
         if unit in LENGTHS:
-            return LENGTHS[unit]
+            return LENGTHS[unit] * per_day
     return 1.0
 
 

@@ -13,9 +13,10 @@ FILL: Final = "fill"  # the flag of such a reading
 AT_STOP: Final = "at_stop"  # the flag of what an instrument repeats that has reached the end of its scale
 WORDS: Final = frozenset(
     {
-        "", "-", "--", "---", "nan", "+nan", "-nan", "-nan(ind)", "-1.#ind", "1.#qnan", "1.#inf", "-1.#inf", "inf",
+        "", "-", "--", "---", "nan", "+nan", "-nan", "-1.#ind", "1.#ind", "1.#qnan",
+        "-1.#qnan", "1.#inf", "-1.#inf", "inf", "m", "missing",
         "+inf", "-inf", "infinity", "+infinity", "-infinity", "na", "n/a", "n.a.", "nd", "n.d.", "k.a.", "s/d", "null",
-        "none", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!", "#ref!", "#num!", "#name?",
+        "none", "undefined", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "#div/0!", "#ref!", "#num!", "#name?",
     }
 )  # fmt: skip
 LARGEST: Final = 1e300  # the database refuses beyond: the largest and the least number of eight bytes stand for none
@@ -31,11 +32,11 @@ def _spell(value: float) -> str:
 
 
 FULL_SCALES: Final = frozenset({_spell(n * share) for n in _FULL for share in _SHARES} | {"7999", "6999"})
-_NINES: Final = frozenset(  # -99 and 999 on: 99 and 99.9 are what batteries and moistures say
+_NINES: Final = frozenset(  # -99, 99.99 and 999 on: 99 and 99.9 are what batteries and moistures say
     _spell(float(f"{'9' * whole}.{'9' * broken}")) for whole in range(2, 8) for broken in range(min(4, 8 - whole))
 )
 _OTHERS: Final = frozenset(_spell(n) for n in (8888.0, 88888.0, 1e10, 1e15, 1e20))
-_LEAST_POSITIVE: Final = 999.0  # of nines
+_LEAST_POSITIVE: Final = 99.985  # of nines: 99.99 is missing rain of GSOD
 
 RUN: Final = 3  # steps towards the end of a scale that are a run
 LEAP: Final = 4.0  # times the step before it: so far a run may go in its last one
@@ -47,20 +48,21 @@ FEW: Final = 3  # readings before a number; with fewer those after it are asked 
 def is_no_value(value: Any) -> bool:
     """Whether a cell or a member says that nothing was measured: null, NaN, an infinity, or a word for them.
 
-    >>> [is_no_value(v) for v in (None, float("nan"), " NaN ", "-inf", -1.7976931348623157e308, "1.5", 0, True, "off")]
-    [True, True, True, True, True, False, False, False, False]
+    >>> [is_no_value(v) for v in (None, float("nan"), " NaN ", "nan(snan)", -1.7976931348623157e308, "1.5", 0, "off")]
+    [True, True, True, True, True, False, False, False]
     """
     if value is None:
         return True
     if isinstance(value, str):
-        return value.strip().lower() in WORDS
+        word = value.strip().lower()
+        return word in WORDS or word.lstrip("+-").startswith("nan(")
     return isinstance(value, float) and (not isfinite(value) or abs(value) >= LARGEST)
 
 
 def is_fill_number(value: float) -> bool:
     """Whether a number is one of those by which instruments and programs say "no value".
 
-    >>> [is_fill_number(v) for v in (7999.0, -6999.0, -99.99, 999.9, 6553.5, -99.90000152587891, 1e37, 99.9, 20.0)]
+    >>> [is_fill_number(v) for v in (7999.0, -6999.0, 99.99, 999.9, 6553.5, -99.90000152587891, 1e37, 99.9, 20.0)]
     [True, True, True, True, True, True, True, False, False]
     """
     if abs(value) >= _HUGE:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,8 @@ from monitor.ingest.quality import Field, Vocabulary, observe, read_digit
 from monitor.ingest.references import References
 
 RECEPTION: Final = "reception"
+ROLLOVER: Final = timedelta(weeks=1024)  # the count of weeks of GPS has ten bits
+ROLLED_MOST: Final = 2
 Part = TypeVar("Part")
 
 
@@ -58,7 +60,17 @@ class Received:
 
     def read_time(self, value: object, unit: object = None, name: str = "time", *, live: bool = True) -> datetime:
         """An instant as `strict_json.read_time` reads it, in the zone of the decoder where the text has none."""
-        return read_time(value, unit, name, live=live, zone=self.zone, near=self.message.came_at)
+        at = read_time(value, unit, name, live=live, zone=self.zone, near=self.message.came_at)
+        return self.check_clock(at, name) if live else at
+
+    def check_clock(self, at: datetime, name: str = "time") -> datetime:
+        """An instant of a device; raises PayloadError where it lies just as far back as a count of weeks runs over."""
+        age = self.message.came_at - at
+        rolled = round(age / ROLLOVER)
+        if 1 <= rolled <= ROLLED_MOST and abs(age - rolled * ROLLOVER) < timedelta(days=1):
+            told = f"{at:%Y-%m-%d %H:%M} lies {1024 * rolled} weeks back: the receiver counts weeks of GPS in ten bits"
+            raise PayloadError("clock_unset", f"{name}: {told}, renew its firmware")
+        return at
 
     def link(self, station: str, text: str, *, online: bool) -> Link:
         """That a station is connected, or not."""

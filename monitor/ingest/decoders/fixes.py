@@ -7,14 +7,14 @@ from typing import Final
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.domain.observation import DIGIT, Observation
-from monitor.domain.site import Origin, Site
+from monitor.domain.site import GEOID, Origin, Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Received
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.message import is_station
 from monitor.ingest.positions import Vector, find_enu_mm
 from monitor.ingest.quality import error_of_step
-from monitor.ingest.references import PART
+from monitor.ingest.references import PART, Reference
 
 NO_FIX: Final = "no_fix"  # the flag of positions that are good to metres: no displacement
 # how good each kind of solution is: centimetres, or decimetres of a float; the others are good to metres
@@ -29,7 +29,7 @@ Covariance = tuple[float, float, float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Where an antenna was: on the earth (deg, deg, m above the ellipsoid), or from its base (east, north, up, m)."""
+    """Where an antenna was: on the earth (deg, deg, m of height), or from its base (east, north, up, m)."""
 
     at: datetime
     place: Vector | None
@@ -38,6 +38,7 @@ class Fix:
     satellites: int | None
     covariance_mm2: Covariance | None
     steps: Vector  # one step of the last digit of each number of the position, in its unit
+    height: str = ""  # above which the height counts; "" where nobody says it
     frame: str = ""  # what its head says of the frame besides: parts as `references.join_frames` has them
 
 
@@ -59,8 +60,19 @@ def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
     return origin
 
 
+def check_height(height: str, origin: Origin) -> None:
+    """Raises PayloadError where heights count above something else than that of the origin: tens of metres apart."""
+    if origin.place is not None and height not in {"", origin.height}:
+        setting = "geodetic" if origin.height == GEOID else "ellipsoidal"
+        raise PayloadError(
+            "other_frame", f"heights above the {height}, the origin counts above the {origin.height}: let the receiver "
+            f'send out-height = {setting}, or give the station an origin with its height and height = "{height}"'
+        )  # fmt: skip
+
+
 def find_displacement(fix: Fix, origin: Origin) -> Vector:
-    """Towards east, north and up since an origin of the same kind, mm."""
+    """Towards east, north and up since an origin of the same kind, mm; raises PayloadError: another height."""
+    check_height(fix.height, origin)
     if fix.place is not None:
         return find_enu_mm(origin, *fix.place)
     east, north, up = (
@@ -101,8 +113,13 @@ def state_error(fix: Fix, origin: Origin) -> tuple[Covariance | None, Vector | N
 
 def observe_fix(fix: Fix, received: Received) -> list[Observation]:
     """East, north and up of a position; raises PayloadError."""
+    received.check_clock(fix.at)
     site, station = received.site, received.place.station
     origin = find_origin(site, station, of_place=fix.place is not None)
+    frame = add_parts(origin.frame, fix.frame)
+    known = received.references.find(site.id, station)
+    if known is not None and known.join(Reference(frame, origin.since)) is None:
+        received.references.check(site.id, station, frame, origin.since)  # refused: it is asked about
     enu_mm = find_displacement(fix, origin)
     cov, steps_mm = state_error(fix, origin)
     facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": spell(origin.since), "frame": origin.frame,
@@ -114,7 +131,7 @@ def observe_fix(fix: Fix, received: Received) -> list[Observation]:
         sigma = None if cov is None else cov[k] ** 0.5
         one = received.observe(station, received.field(station, axis, "mm"), enu_mm[k], fix.at, sigma, None, extra)
         found.append(one if fix.kind in GOOD else replace(one, flags=(*one.flags, NO_FIX)))
-    received.references.check(site.id, station, add_parts(origin.frame, fix.frame), origin.since)
+    received.references.check(site.id, station, frame, origin.since)
     return found
 
 

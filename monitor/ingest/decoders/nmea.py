@@ -12,7 +12,7 @@ from typing import Any, Final
 import pynmea2
 
 from monitor.domain.observation import Observation
-from monitor.domain.site import Binding
+from monitor.domain.site import ELLIPSOID, Binding
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, counts_from_reception, join_fault
 from monitor.ingest.decoders.fixes import Covariance, Fix, observe_fix
@@ -132,7 +132,7 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datu
     # without a separation the height may be any: once there is one, it is another height
     heights = f"heights {'ellipsoidal' if abs(height[1]) >= _SEPARATED_M else 'unseparated'}"
     frame = PART.join([heights, *([f"datum {datum}"] if datum else [])])
-    return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps, frame)
+    return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps, ELLIPSOID, frame)
 
 
 def _nearest(of_day: time, near: datetime) -> datetime:

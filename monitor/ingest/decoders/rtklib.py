@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from monitor.domain.observation import Observation
-from monitor.domain.site import Binding
+from monitor.domain.site import ELLIPSOID, GEOID, Binding
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, Received, gather, join_fault
 from monitor.ingest.decoders.fixes import LINES_MOST, Fix, observe_fix
@@ -30,10 +30,19 @@ _JST: Final = timedelta(hours=9)  # ahead of UTC
 _FORMS: Final = {"llh": "latitude(deg)", "enu": "e-baseline(m)"}
 _OTHER_FORMS: Final = ("x-ecef(m)", "latitude(d'\")")
 _KINDS: Final = {1: "fixed", 2: "float", 3: "sbas", 4: "dgps", 5: "single", 6: "ppp"}
+_HEIGHT: Final = re.compile(r"lat/lon/height=([^/,]*)/(\w+)")
+_DATUM: Final = "WGS84"
 _WEEKS_SINCE: Final = datetime(1980, 1, 6, tzinfo=UTC)
-_DATUM: Final = re.compile(r"=\s*([A-Za-z0-9]+)/(ellipsoidal|geodetic)", re.IGNORECASE)
 _BASE: Final = re.compile(r"ref pos\s*:\s*((?:[-+0-9.eE]+[,\s]+){2}[-+0-9.eE]+)", re.IGNORECASE)
 _FEWEST: Final = 7  # time in two fields, three numbers, quality, satellites
+
+
+class Head(NamedTuple):
+    """What the head of solutions says: time system, form, above which heights count ("": unsaid)."""
+
+    system: str
+    form: str
+    height: str = ""
 
 
 def open_rtklib(binding: Binding) -> Decoder:
@@ -47,13 +56,13 @@ def open_rtklib(binding: Binding) -> Decoder:
         lines = split_lines(received.message.payload)
         head = [line for line in lines if line.startswith("%")]
         told_system = told.get("time") or (_LOCAL if received.zone else None)
-        system, form = read_head(head, told_system, told.get("positions"))
+        known = read_head(head, told_system, told.get("positions"))
         solutions = [line for line in lines if not line.startswith("%")]
         frame = read_frame(head)
 
         def observe(line: str) -> Iterator[Observation]:
-            fix = replace(read_solution(line, system, form), frame=frame)
-            if system == _LOCAL:
+            fix = replace(read_solution(line, known), frame=frame)
+            if known.system == _LOCAL:
                 fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
             yield from observe_fix(fix, received)
 
@@ -77,8 +86,8 @@ def split_lines(payload: bytes) -> list[str]:
     return lines
 
 
-def read_head(head: Sequence[str], system: str | None, form: str | None) -> tuple[str, str]:
-    """Time system and form, as the header says, else as the site file does; raises PayloadError."""
+def read_head(head: Sequence[str], system: str | None, form: str | None) -> Head:
+    """What the header says, else the site file; raises PayloadError."""
     columns = next((line for line in head if any(c in line for c in (*_FORMS.values(), *_OTHER_FORMS))), None)
     if columns is not None:
         if any(other in columns for other in _OTHER_FORMS):
@@ -89,7 +98,7 @@ def read_head(head: Sequence[str], system: str | None, form: str | None) -> tupl
         raise PayloadError("no_zone", "GPS time or UTC? send the header of the solution, or say time = gpst or utc")
     if form is None:
         raise PayloadError("bad_payload", "send the header of the solution, or say positions = llh or enu")
-    return system, form
+    return Head(system, form, read_height(head))
 
 
 def read_frame(head: Sequence[str]) -> str:
@@ -100,7 +109,7 @@ def read_frame(head: Sequence[str]) -> str:
     """
     parts: dict[str, str] = {}
     for line in head:
-        if (found := _DATUM.search(line)) is not None:
+        if (found := _HEIGHT.search(line)) is not None:
             parts |= {"datum": found[1], "heights": found[2].lower()}
         if (found := _BASE.search(line)) is not None:
             with suppress(ValueError):
@@ -108,8 +117,23 @@ def read_frame(head: Sequence[str]) -> str:
     return PART.join(f"{key} {value}" for key, value in parts.items())
 
 
-def read_solution(line: str, system: str, form: str) -> Fix:
+def read_height(head: Sequence[str]) -> str:
+    """Above which heights count, "" where no line says it; raises PayloadError: of another datum than WGS84.
+
+    >>> read_height(["% (lat/lon/height=WGS84/geodetic,Q=1:fix,2:float)"]), read_height(["%  GPST  latitude(deg)"])
+    ('geoid', '')
+    """
+    said = next((found for line in head if (found := _HEIGHT.search(line))), None)
+    if said is None:
+        return ""
+    if said[1].strip() != _DATUM:
+        raise PayloadError("other_frame", f"positions in the datum {said[1].strip()[:40]}: set out-datum = wgs84")
+    return GEOID if said[2] == "geodetic" else ELLIPSOID
+
+
+def read_solution(line: str, head: Head) -> Fix:
     """One line of a solution; raises PayloadError."""
+    system, form, height = head
     parts = line.replace(",", " ").split()
     if len(parts) < _FEWEST:
         raise PayloadError("cell_count", f"{len(parts)} fields; a solution has {_FEWEST} at least: {line[:60]!r}")
@@ -127,7 +151,7 @@ def read_solution(line: str, system: str, form: str) -> Fix:
         place = (east, north, up)
     at = _read_at(parts[0], parts[1], system)
     count = int(satellites) if 0 <= satellites < 1000 else None
-    return Fix(at, place, None if place else (east, north, up), kind, count, cov, (first, second, third))
+    return Fix(at, place, None if place else (east, north, up), kind, count, cov, (first, second, third), height)
 
 
 def _read_at(date: str, time: str, system: str) -> datetime:

@@ -20,7 +20,7 @@ _OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # a clock of GPS withou
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _AROUND: Final = "\0\ufeff \t\r\n\v\f"
-_NOT_A_NUMBER: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[-+]?\b(?:nan(?:\(\w*\))?|inf(?:inity)?)\b', re.IGNORECASE)
+_BARE: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|(?<=[:,\[])[^"{}\[\],:]*(?=[,}\]])')  # a string, or what stands bare
 _NEAR: Final = timedelta(minutes=30)  # of the reception: it says which of two hours is meant
 _TOO_LARGE: Final = Template("payload.large", "{n} bytes; at most {most} are read")
 _DOUBLE_KEY: Final = Template("payload.double_key", "a key stands twice in one object")
@@ -103,8 +103,17 @@ def read_json(payload: bytes) -> Any:
 
 
 def _spell_nan(text: str) -> str:
-    """C writes nan, -nan and inf."""
-    return _NOT_A_NUMBER.sub(lambda m: m[0] if m[0].startswith('"') else "NaN", text)
+    """Bare words for no value, and places left empty, as null: C writes nan and -1.#IND, JavaScript undefined.
+
+    >>> _spell_nan('{"a": -nan, "b": 1.#QNAN, "c": , "d": "nan, nan", "e": nanny, "f": [], "g": [1, undefined]}')
+    '{"a":null, "b":null, "c":null, "d": "nan, nan", "e": nanny, "f": [], "g": [1,null]}'
+    """
+
+    def spell(found: re.Match[str]) -> str:
+        is_empty = not found[0].strip() and text[found.start() - 1] != ":"  # of a list
+        return "null" if not is_empty and is_no_value(found[0]) else found[0]
+
+    return _BARE.sub(spell, text)
 
 
 def read_payload(payload: bytes) -> str:

@@ -3,10 +3,12 @@
 import csv
 import io
 import math
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +36,7 @@ _WIDE_PLACES: Final = {"latitude": ("lat", "latitude"), "longitude": ("lon", "lo
 _WIDE_NAMES: Final = ("code", "pid", "point", "id", "name")
 _WIDE_HEIGHTS: Final = ("height", "h", "height_m")
 _FORMS: Final = ("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%d-%b-%Y", "%d%b%Y")
+_DECIMAL: Final = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
 _DIRECTIONS: Final = {"E": "east", "U": "up"}
 _SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps
 
@@ -110,7 +113,7 @@ def _open(
 ) -> Iterator[tuple[Declared, Iterator[Piece]]]:  # fmt: skip
     try:
         with _open_text(path) as text:
-            lines = csv.reader(limit_lines(text, path), strict=True)
+            lines = _split(limit_lines(text, path))
             header = [name.strip() for name in next(lines, [])]
             declared, dates = declare(header)
             if len(set(dates.values())) < len(dates):
@@ -120,6 +123,19 @@ def _open(
             yield declared, _walk(str(path), lines, header, dates, place)
     except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
         raise ConfigError(f"{path}: cannot be read as a table of points: {error}") from None
+
+
+def find_separator(names: str) -> str:
+    """What parts the names of the columns of a table of points: a comma, a semicolon or a tab."""
+    return max(",;\t", key=names.count)
+
+
+def _split(texts: Iterator[str]) -> Iterator[list[str]]:
+    """The cells of each line, parted as the names of the columns are; where semicolons do, a comma is the decimal."""
+    first = next(texts, "")
+    sign = find_separator(first)
+    for cells in csv.reader(chain((first,), texts), delimiter=sign, strict=True):
+        yield [c.replace(",", ".") if _DECIMAL.fullmatch(c) else c for c in cells] if sign == ";" else cells
 
 
 def _place_wide(about: dict[str, str]) -> dict[str, object]:
@@ -227,6 +243,8 @@ def _walk(
                     missing += 1
                     continue
                 bad.append(_refuse(point.pid, header[column], cell))
+        if len(values) >= LEAST_DATES and not any(one.value for one in values):  # masked, as in grids
+            missing, values = missing + len(values), []
         yield Piece(point, tuple(values), missing, tuple(bad))
 
 

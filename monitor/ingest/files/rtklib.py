@@ -11,12 +11,12 @@ from typing import Final
 
 from monitor.domain.instants import spell
 from monitor.domain.observation import DIGIT
-from monitor.domain.site import Origin
+from monitor.domain.site import ELLIPSOID, Origin
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.fixes import GOOD, NO_FIX, add_parts, find_displacement, state_error
+from monitor.ingest.decoders.fixes import GOOD, NO_FIX, add_parts, check_height, find_displacement, state_error
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.decoders.rows import EPOCH0, FRAME
-from monitor.ingest.decoders.rtklib import read_frame, read_head, read_solution
+from monitor.ingest.decoders.rtklib import Head, read_frame, read_head, read_height, read_solution
 from monitor.ingest.files.reader import Line, Said, find_by_name
 from monitor.ingest.files.tables import limit_lines
 from monitor.ingest.references import PART, UNNAMED, join_frames
@@ -45,33 +45,38 @@ def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
                 if len(head) > HEAD_LINES:
                     raise ConfigError(f"{path}: more than {HEAD_LINES} lines before the first solution")
             try:
-                system, form = read_head(head, said.time, "llh" if origin.place is not None else "enu")
+                known = read_head(head, said.time, "llh" if origin.place is not None else "enu")
                 if not head and first:
-                    read_solution(first, system, form)  # a file of something else is refused as a whole
+                    read_solution(first, known)  # a file of something else is refused as a whole
+                check_height(known.height, origin)
             except PayloadError as error:
+                if error.code == "other_frame":
+                    raise ConfigError(f"{path}: {station}: {error}") from None
                 raise ConfigError(f"{path}: no columns of RTKLIB: {error}; --time {said.time or 'gpst'}") from None
-            if (form == "llh") != (origin.place is not None):
-                keys = "latitude, longitude, height_m" if form == "llh" else "east_m, north_m, up_m"
-                raise ConfigError(f"{path}: holds {form}; the origin of {station} must be {{{keys}, since}}")
+            if (known.form == "llh") != (origin.place is not None):
+                keys = "latitude, longitude, height_m" if known.form == "llh" else "east_m, north_m, up_m"
+                raise ConfigError(f"{path}: holds {known.form}; the origin of {station} must be {{{keys}, since}}")
             frame = read_frame(head)
             numbered = enumerate(chain((first,), lines), len(head) + 1)
-            solutions = _skip_heads(path, numbered, (system, form), frame)
+            solutions = _skip_heads(path, numbered, known, frame)
             told = {FRAME: add_parts(origin.frame, frame), EPOCH0: spell(origin.since)}
-            yield (_read_line(line, station, origin, system, form, told) for line in solutions)
+            yield (_read_line(line, station, origin, known, told) for line in solutions)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _skip_heads(
-    path: Path, lines: Iterable[tuple[int, str]], known: tuple[str, str], frame: str
+    path: Path, lines: Iterable[tuple[int, str]], known: Head, frame: str
 ) -> Iterator[str]:  # fmt: skip
     """The lines of solutions; a head among them says the same as the first, or is refused."""
     for number, line in lines:
         if line.startswith("%"):
+            is_other = False
             try:
-                is_other = read_head([line], None, None) != known
+                is_other = read_height([line]) not in {"", known.height}
+                is_other = is_other or read_head([line], None, None)[:2] != known[:2]
             except PayloadError as error:  # most such lines name no columns
-                is_other = error.code == "bad_payload"
+                is_other = is_other or error.code in {"bad_payload", "other_frame"}
             told = read_frame([line])
             if is_other or (told and join_frames(f"{UNNAMED}{PART}{frame}", f"{UNNAMED}{PART}{told}") is None):
                 raise refuse_part(str(path), number, line)
@@ -92,11 +97,11 @@ def find_origin(path: Path, time: str | None) -> Origin:
             if line.startswith("%"):
                 head.append(line)
                 continue
-            system, form = read_head(head, time, "llh")
+            known = read_head(head, time, "llh")
             with suppress(PayloadError):
-                fix = read_solution(line, system, form)
+                fix = read_solution(line, known)
                 if fix.kind in GOOD:
-                    return Origin(fix.at, fix.place, fix.baseline_m)
+                    return Origin(fix.at, fix.place, fix.baseline_m, known.height or ELLIPSOID)
     raise ConfigError(f"{path}: no fixed, float or PPP solution: nothing to count from")
 
 
@@ -112,11 +117,9 @@ def _find_station(path: Path, said: Said) -> tuple[str, Origin]:
     return station, origins[station]
 
 
-def _read_line(
-    line: str, station: str, origin: Origin, system: str, form: str, told: Mapping[str, str]
-) -> Line:  # fmt: skip
+def _read_line(line: str, station: str, origin: Origin, head: Head, told: Mapping[str, str]) -> Line:
     try:
-        fix = read_solution(line, system, form)
+        fix = read_solution(line, head)
         if fix.kind not in GOOD:
             raise PayloadError(NO_FIX, f"a {fix.kind} solution is good to metres: no displacement")
     except PayloadError as error:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from forecasting.message import Template
+from forecasting.message import Message, Template
 from monitor.domain.instants import EPOCH
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.questions import Interview
@@ -19,6 +19,7 @@ from monitor.ingest.text.clocks import (
     PERSIAN,
     doubt_century,
     doubt_span,
+    doubt_unset,
     find_era,
 )
 
@@ -49,7 +50,7 @@ def settle_instants(look: Look, times: Times, talk: Interview, now: datetime) ->
         return times
     placed = _place(times)
     late = _FARTHEST if times.rule.zone is None and not times.has_zone else timedelta(0)
-    if doubt_span(placed[0], placed[-1] - late, now) is None:
+    if _doubt(placed, late, now) is None:
         if (doubt := doubt_century(times.rule.format, placed[-1])) is not None:
             talk.ask(INSTANTS, _RIGHT(doubt=doubt), (AS_THEY_ARE,))
         return times
@@ -58,13 +59,16 @@ def settle_instants(look: Look, times: Times, talk: Interview, now: datetime) ->
     return times if said is None else fitting.get(said, times)
 
 
+def _doubt(placed: Sequence[datetime], late: timedelta, now: datetime) -> Message | None:
+    return doubt_span(placed[0], placed[-1] - late, now) or doubt_unset(placed)
+
+
 def ask_instants(
     placed: Sequence[datetime], talk: Interview, now: datetime, choices: tuple[str, ...] = (),
     late: timedelta = timedelta(0),
 ) -> str | None:  # fmt: skip
     """What a person says of instants, in order, of which some cannot be; None while it is open, or where all can be."""
-    doubt = doubt_span(placed[0], placed[-1], now) if placed else None
-    if doubt is None or doubt_span(placed[0], placed[-1] - late, now) is None:
+    if not placed or _doubt(placed, late, now) is None or (doubt := _doubt(placed, timedelta(0), now)) is None:
         return None
     return talk.ask(INSTANTS, _RIGHT(doubt=doubt), (*choices, AS_THEY_ARE), next(iter(choices), None))
 

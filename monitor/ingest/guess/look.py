@@ -29,6 +29,7 @@ from monitor.ingest.files.tables import (
 from monitor.ingest.files.units import spell_unit, unit_of_header
 from monitor.ingest.guess.recognise import tell_known
 from monitor.ingest.text.cells import DIGITS, is_number, is_plain, is_time
+from monitor.ingest.text.clocks import NAMED
 from monitor.ingest.text.heads import is_annotation, names_rise
 from monitor.language.file_names import EMPTY, UNREADABLE
 
@@ -285,6 +286,19 @@ def _is_row(row: Sequence[str]) -> bool:
     return any(is_number(c) or is_time(c) for c in full) and sum(map(_is_data, full)) >= 0.5 * len(full)
 
 
+def _find_names_behind(cells: Sequence[Sequence[str]]) -> int | None:
+    """The first row of data below names that stand among rows of data: the file begins in the middle of a part."""
+    width = len(cells[0])
+    at = next((k for k, row in enumerate(cells) if len(row) == width and all(row) and _names_time(row)), None)
+    below = None if at is None else _first_row(cells[at + 1 :])
+    return None if at is None or below is None else at + 1 + below
+
+
+def _names_time(row: Sequence[str]) -> bool:
+    """Whether a line has words alone, and one of them is of a time."""
+    return any(map(NAMED.search, row)) and not any(is_plain(cell) for cell in row if cell)
+
+
 def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
     """The line of names above the first row of data: the first of the block of lines as wide as the data."""
     width = len(cells[first])
@@ -320,6 +334,8 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
     first = _first_row(cells)
     if first is None:
         raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=LOOK_LINES)))
+    if first == 0 and (behind := _find_names_behind(cells)) is not None:
+        first = behind
     header = _header_of(cells, first)
     if header is None:
         above = cells[first - 1] if first else []
@@ -329,7 +345,8 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
         layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
         return _read(path, layout, _above(cells[:first]), {})
     block = [k for k in range(header, first) if any(cells[k])]
-    header = max(block, key=lambda k: sum(map(bool, cells[k])))  # above it stand words of the whole file, or groups
+    # above it stand words of the whole file, or groups; as wide as they, it is the first that names a time
+    header = max(block, key=lambda k: (sum(map(bool, cells[k])), _names_time(cells[k])))
     names = name_columns(cells[header])
     filled = [any(at < len(row) and row[at] for row in cells[first:]) for at in range(len(names))]
     layout = replace(layout, skip_rows=header, skip_after=first - header - 1)

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from forecasting.message import TEXT_OF, Template
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.rtklib import read_head, read_solution
-from monitor.ingest.files.egms import OWN, is_wide_points
+from monitor.ingest.decoders.rtklib import Head, read_head, read_solution
+from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
 from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.lines import is_long
 from monitor.ingest.files.readers import LONG, READERS, WIDE
@@ -164,6 +164,7 @@ def _look_at_text(path: Path, text: str) -> Seen:
         return Seen((LONG,)) if not names >= _POINTS else _POINT_ROWS
     if names >= _POINTS:
         return _POINT_ROWS
+    names = {name.strip().strip('"') for name in first.split(find_separator(first))}
     if "pid" in names and OWN & names and any(re.fullmatch(r"\d{8}", name) for name in names):
         return Seen(("egms",))
     if is_wide_points(sorted(names)):
@@ -188,7 +189,7 @@ def is_solution(lines: Iterable[str]) -> bool:
                 read_head(head, None, None)
                 return True
             fields = line.split()
-            read_solution(line, "utc", "llh")
+            read_solution(line, Head("utc", "llh"))
             return len(fields) >= _SOLUTION_FIELDS and ("/" in fields[0] or fields[0].isdigit())
         return False
     return False

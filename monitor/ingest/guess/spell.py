@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from monitor.domain.instants import spell, spell_duration
-from monitor.domain.site import Origin
+from monitor.domain.site import ELLIPSOID, Origin
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.guess.guess import Sensor
@@ -104,7 +104,8 @@ def _spell_origin(origin: Origin) -> str:
     names = ("east_m", "north_m", "up_m") if origin.place is None else ("latitude", "longitude", "height_m")
     figures = zip(names, origin.place or origin.baseline_m or (), (9, 9, 4) if origin.place else (4, 4, 4), strict=True)
     keys = ", ".join(f"{name} = {figure:.{places}f}" for name, figure, places in figures)
-    return f"origin = {{{keys}, since = {spell(origin.since)}}}"
+    above = "" if origin.height == ELLIPSOID else f', height = "{origin.height}"'
+    return f"origin = {{{keys}{above}, since = {spell(origin.since)}}}"
 
 
 def _join_components(sensors: Iterable[Sensor], *, is_in_space: bool) -> list[Sensor]:

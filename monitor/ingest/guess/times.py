@@ -15,7 +15,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
 from monitor.ingest.guess.look import Look
 from monitor.ingest.months import drop_weekday, name_zone, spell_months
-from monitor.ingest.text.clocks import COUNTS, ERAS, FIRST_AT, GPS, find_count, find_era, is_gps, tidy_time
+from monitor.ingest.text.clocks import COUNTS, ERAS, FIRST_AT, GPS, NAMED, find_count, find_era, is_gps, tidy_time
 
 _SWAPPED: Final = Template(
     "guess.times.swapped",
@@ -59,12 +59,9 @@ _BEGIN: Final = re.compile(
     r"(?<![^\W_])(?:begin\w*|start\w*|from|von|anfang|inizio|dal?|d[eé]but|desde|inicio)(?![^\W_])", re.IGNORECASE
 )
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
-_EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 3e17, 4e18))
+_EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 7e17, 4e18))
+# below 7e17 ns, March 1992, lie the ticks of .NET and of Windows: 100 ns since the years 1 and 1601, in any zone
 _SECONDS: Final = ("s", "ms", "us", "ns")
-_NAMED: Final = re.compile(
-    r"time|date|datum|zeit|uhr|mjd|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
-    re.IGNORECASE,
-)
 _CLOCK: Final = re.compile(r"time|zeit|uhr|(?<![a-z])ora(?![a-z])|heure|hora|hour|hhmm|时间", re.IGNORECASE)
 _HOUR: Final = re.compile(r"hour|stunde|heure|(?<![a-z])(?:hr|std|ore?|hora)(?![a-z])", re.IGNORECASE)
 _HOURS: Final = re.compile(r"\d{1,2} ?[:hH] ?\d{2}(?!\d)")
@@ -160,7 +157,7 @@ def describe_untimed(look: Look) -> Message:
 
 
 def _is_named(look: Look, column: str) -> bool:
-    return _NAMED.search(look.title(column)) is not None
+    return NAMED.search(look.title(column)) is not None
 
 
 def _read_column(look: Look, name: str, how: TimeRule | None) -> Times | None:
@@ -188,7 +185,7 @@ def _believe(look: Look, name: str) -> TimeRule:
     """What the words beside a column of times say of them, and a workbook of its day numbers."""
     title = look.title(name)
     said = [title, look.notes.get(name, "")]
-    clock = GPS if any(map(is_gps, said)) and (_NAMED.search(title) or "gpst" in title.lower()) else ""
+    clock = GPS if any(map(is_gps, said)) and (NAMED.search(title) or "gpst" in title.lower()) else ""
     return TimeRule((name,), since=look.day_zero, clock=clock, era=find_era((*said, *look.above)))
 
 
@@ -351,7 +348,7 @@ def _runs(times: Sequence[datetime]) -> bool:
 def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | None:
     """Decimal years, seconds since 1970, day numbers, digits of a date, or what the words beside them say."""
     title = look.title(how.column)
-    is_named = _NAMED.search(title) is not None
+    is_named = NAMED.search(title) is not None
     numbers = [n for t in texts if (n := _float(t)) is not None]
     if len(numbers) < FITS * len(texts) or sum(b < a for a, b in pairwise(numbers)) > 0.02 * len(numbers):
         return None  # a clock runs forward
@@ -376,7 +373,7 @@ def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | Non
     """Numbers whose words name what they count from: `s since 2000-01-01`, `gps_seconds`, `sec_j2000`."""
     title = look.title(how.column)
     count = find_count(title) or find_count(look.notes.get(how.column, ""))
-    if count is None or not (_NAMED.search(title) or count.unit in _SECONDS or "since" in title.lower()):
+    if count is None or not (NAMED.search(title) or count.unit in _SECONDS or "since" in title.lower()):
         return None  # the number of satellites, or a height that is named by a year
     units = [count.unit] if count.unit else ["d", "s", "ms", "us", "ns"]  # the longest that ends before now
     told = [

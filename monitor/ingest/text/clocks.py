@@ -2,11 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
-from forecasting.message import Message, Template, Timestamp
+from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.instants import EPOCH, FUTURE_TOLERANCE
 
 CENTURY_MOST: Final = timedelta(days=3652)  # before now: a mapping whose years have two digits is believed so far
@@ -26,7 +27,7 @@ _UNITS: Final = {
 }  # fmt: skip
 _UNIT_OF: Final = {word: unit for unit, words in _UNITS.items() for word in words.split()}
 _MOMENT: Final = (
-    r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2})(?::(\d\d)(?::(\d\d)(?:\.\d*)?)?)?)?)?"
+    r"(\d{4})(?:[-/. ](\d{1,2})[-/. ](\d{1,2})(?:[T ](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.\d*)?)?)?)?)?"
     r" *(?:UTC|GMT|Z)? *(?:([+-]\d{1,2})(?::?(\d\d))?)?"
 )
 _SINCE: Final = re.compile(r"\s*([A-Za-z]+)\s+since\s+(.*)", re.IGNORECASE)
@@ -37,6 +38,10 @@ _WORDS: Final = (
     (re.compile(r"j[ _.-]?2000", re.IGNORECASE), J2000), (re.compile(r"labview", re.IGNORECASE), _LABVIEW),
     (re.compile(r"unix|posix", re.IGNORECASE), EPOCH),
 )  # fmt: skip
+NAMED: Final = re.compile(
+    r"time|date|datum|zeit|uhr|mjd|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
+    re.IGNORECASE,
+)  # names of columns of times
 _IS_GPS: Final = re.compile(r"(?<![a-z])gpst?(?![a-z])", re.IGNORECASE)
 _IS_UTC: Final = re.compile(r"(?<![a-z])(?:utc|gmt)(?![a-z])", re.IGNORECASE)
 _ERA_WORDS: Final = (
@@ -203,7 +208,7 @@ def is_gps(text: str) -> bool:
 def read_since(text: str) -> tuple[float, datetime]:
     """Seconds of a unit and the beginning of "UNITS since DATE", as the CF conventions write it.
 
-    >>> read_since("hours since 2020-10-31 06:00:00")[0], read_since("days since 2020-1-1T00:00:00Z")[1].isoformat()
+    >>> read_since("hours since 1900-01-01 00:00:0.0")[0], read_since("days since 2020-1-1T00:00:00Z")[1].isoformat()
     (3600.0, '2020-01-01T00:00:00+00:00')
 
     Raises:
@@ -235,6 +240,16 @@ _CENTURY: Final = Template(
     "its years have two digits and may count in any century or era; read as ours it ends on {at}",
 )
 _COUNT: Final = Template("times.count", "the header '{name}' counts from {at}, and {taken} was taken")
+_UNSET: Final = Template(
+    "times.unset",
+    "{n} of its times begin at {at}, years before all others, as those of a clock that was not set: take such rows out",
+)
+_BEGINS: Final = tuple(  # of clocks that nobody set
+    datetime(*day, tzinfo=UTC)
+    for day in ((1970, 1, 1), (1980, 1, 1), (1990, 1, 1), (1999, 8, 22), (2000, 1, 1), (2001, 1, 1), (2010, 1, 1))
+)
+_UNSET_MOST: Final = timedelta(days=31)
+_YEAR: Final = timedelta(days=365)
 _EARLY: Final = Template("times.early", "its times begin at {at}, before 1950")
 
 
@@ -245,6 +260,22 @@ def doubt_span(first: datetime, last: datetime, now: datetime) -> Message | None
     if first < FIRST_AT:
         return _EARLY(at=Timestamp.of(first, "minute"))
     return None
+
+
+def doubt_unset(placed: Sequence[datetime]) -> Message | None:
+    """That the first times of a record, in order, are of a clock that was never set: where clocks begin, years before.
+
+    >>> year = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 9)]
+    >>> str(doubt_unset([datetime(1970, 1, 1, 0, 10, tzinfo=UTC), *year]))[:30], doubt_unset(year)
+    ('1 of its times begin at 1970-0', None)
+    """
+    begin = next((at for at in _BEGINS if timedelta(0) <= placed[0] - at < _UNSET_MOST), None) if placed else None
+    if begin is None:
+        return None
+    first = bisect_right(placed, begin + _UNSET_MOST)
+    if first == len(placed) or placed[first] - placed[first - 1] < _YEAR or first > len(placed) // 2:
+        return None
+    return _UNSET(n=Figure(first, ","), at=Timestamp.of(placed[0], "minute"))
 
 
 def doubt_century(form: str, last: datetime) -> Message | None:

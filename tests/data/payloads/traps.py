@@ -14,7 +14,26 @@ from typing import NamedTuple
 from monitor.config.service import parse_site
 
 TIME = "2026-03-01T06:00:00Z"
-NO_VALUES = ("null", "NaN", '"nan"', '"NaN"', "Infinity", "-Infinity", '"-inf"', "nan", "-nan", '""', '"null"', "-inf")
+NO_VALUES = (
+    "undefined",
+    "None",
+    "-1.#IND",
+    "1.#QNAN",
+    "nan(snan)",
+    "n/a",
+    "null",
+    "NaN",
+    '"nan"',
+    '"NaN"',
+    "Infinity",
+    "-Infinity",
+    '"-inf"',
+    "nan",
+    "-nan",
+    '""',
+    '"null"',
+    "-inf",
+)
 BAD_SIGMAS = ("null", "NaN", "-1", '"nan"', '"x"', "Infinity", "true", "[]")
 AROUND = (b"\xef\xbb\xbf%b", b"%b\0", b"\0\0%b\0\r\n", b" \t%b \n", b"\xef\xbb\xbf \r\n%b\0\0\0")
 # traps: a value that is none; an error that is none; what stands around; times; a time without zone; a fill
@@ -70,8 +89,9 @@ def _metric(name, number, at_ms):
 
 
 def _sparkplug(token, sigma, time):
-    number = {"null": "nan", "": "nan", "NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
+    number = {"Infinity": "inf", "-Infinity": "-inf", "-inf": "-inf"}
     plain = token.strip('"')
+    number |= {} if plain in number or plain[-1:].isdigit() else {plain: "nan"}
     stamp = b"\x08\x80\xf2\xcb\xc2\xca\x33"  # 2026-03-01T06:00:00Z in ms, as a varint
     metrics = [_metric("G1:temperature", "20.5", 0), _metric("G1:tilt_x", number.get(plain, plain), 0)]
     return stamp + b"".join(b"\x12" + bytes([len(m)]) + m for m in metrics) + b"\x18\x00"

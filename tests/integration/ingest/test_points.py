@@ -448,3 +448,23 @@ def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_pa
     assert piece.missing == 1
     with pytest.raises(ConfigError, match="no EGMS product"), open_egms(path, Said(), NEWEST):
         pass
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+@pytest.mark.parametrize("comma", [False, True])
+def test_a_table_is_parted_as_its_names_are_and_points_of_zeros_alone_hold_no_value(tmp_path, sign, comma):
+    rng, rows = random.Random(5), []
+    values = {f"P{k}": [rng.uniform(-9, 9) * (k % 3 > 0) for _ in range(6)] for k in range(12)}
+    values["P1"][0] = 0.0  # of the reference date alone
+    for name, told in values.items():
+        cells = [name, "46.0001", "8.0002", *(f"{v:.3f}" for v in told)]
+        rows.append(sign.join(cell.replace(".", ",") if comma and sign == ";" else cell for cell in cells))
+    path = tmp_path / "a.csv"
+    head = sign.join(["CODE", "LAT", "LON", *(f"D2025010{k}" for k in range(1, 7))])
+    path.write_text("\n".join([head, *rows]) + "\n")
+    assert choose_reader(path, ("--set", "--direction", "--unit")) == "insar-wide"
+    with open_wide_points(path, DESC, NEWEST) as (_, pieces):
+        found = {piece.point.pid: ([v.value for v in piece.values], piece.missing, piece.bad) for piece in pieces}
+    assert found == {
+        name: (pytest.approx(told, abs=5e-4), 0, ()) if any(told) else ([], 6, ()) for name, told in values.items()
+    }

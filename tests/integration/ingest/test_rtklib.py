@@ -5,11 +5,15 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from monitor.config.service import parse_site
 from monitor.domain.site import Origin
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import Said
-from monitor.ingest.files.rtklib import open_rtklib
+from monitor.ingest.files.rtklib import find_origin, open_rtklib
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm
+from tests.data.payloads.traps import _check
 
 SINCE = datetime(2015, 7, 7, tzinfo=UTC)
 PLACE = (77.679932054, -68.607229038, 59.4639)
@@ -83,3 +87,62 @@ def test_whose_positions_they_are_is_said_or_in_the_name(tmp_path):
     path.write_text("colour,size\nred,1\n")
     with pytest.raises(ConfigError, match="no columns of RTKLIB"):
         lines_of(path, station="B1501", time="utc")
+
+
+SOLUTION = "2015/07/07 16:15:00.000 77.679931954 -68.607229425 59.4815 1 8 0.0003 0.0002 0.001 0 0 0 0.00 24.3\n"
+KINDS = {"ellipsoid": "ellipsoidal", "geoid": "geodetic"}
+
+
+def head_of(kind, datum="WGS84"):
+    return f"{HEAD}% (lat/lon/height={datum}/{KINDS[kind]},Q=1:fix,2:float,ns=# of satellites)\n{LLH}"
+
+
+@pytest.mark.parametrize("of_file", KINDS)
+@pytest.mark.parametrize("of_origin", KINDS)
+def test_heights_count_above_what_the_origin_counts_from_or_are_refused(tmp_path, of_file, of_origin):
+    path = tmp_path / "B1501.pos"
+    path.write_text(head_of(of_file) + SOLUTION)
+    origin = Origin(SINCE, PLACE, height=of_origin)
+    if of_file == of_origin:
+        assert len(lines_of(path, origin)) == 3
+        assert find_origin(path, None).height == of_file  # a new station counts from there
+    else:
+        with pytest.raises(ConfigError, match=f"heights above the {of_file}.*out-height = {KINDS[of_origin]}"):
+            lines_of(path, origin)
+    path.write_text(head_of(of_origin) + SOLUTION + head_of(of_file) + SOLUTION.replace("16:15", "16:30"))
+    if of_file == of_origin:
+        assert len(lines_of(path, origin)) == 6
+    else:
+        with pytest.raises(ConfigError, match="line 10"):
+            lines_of(path, origin)
+    path.write_text(HEAD + LLH + SOLUTION)  # where nobody says it, the origin holds
+    assert len(lines_of(path, origin)) == 3
+    path.write_text(head_of(of_file, "Tokyo") + SOLUTION)
+    with pytest.raises(ConfigError, match="datum Tokyo"):
+        lines_of(path, origin)
+
+
+@pytest.mark.parametrize("of_stream", [*KINDS, "nmea"])
+@pytest.mark.parametrize("of_origin", KINDS)
+def test_messages_of_another_height_wait_and_are_no_motion(of_stream, of_origin):
+    site = parse_site(
+        '[site]\nid = "north"\nname = "North"\nlatitude = 77.6\nlongitude = -68.6\n[[station]]\nid = "B1501"\norigin = '
+        f'{{latitude = {PLACE[0]}, longitude = {PLACE[1]}, height_m = {PLACE[2]}, height = "{of_origin}", '
+        'since = 2015-07-07T00:00:00Z}\nseries = [{quantity = "displacement", unit = "mm", interval = "1h"}]\n'
+        '[[decoder]]\ntopic = "r/{station}"\nname = "rtklib"\n[[decoder]]\ntopic = "n/{station}"\nname = "nmea"\n',
+        "north.toml",
+    )
+    now = datetime(2015, 7, 7, 17, tzinfo=UTC)
+    pipeline = Pipeline(None, {site.id: site}, lambda: now)
+    if of_stream == "nmea":  # altitude and separation are the height above the ellipsoid
+        lines = (
+            "GPRMC,161500.00,A,7740.7959172,N,06836.4337655,W,0.0,0.0,070715,,",
+            "GPGGA,161500.00,7740.7959172,N,06836.4337655,W,4,14,0.6,29.4815,M,30.0000,M,1.0,0001",
+        )
+        topic, payload, is_same = "n/B1501", "\r\n".join(map(_check, lines)).encode(), of_origin == "ellipsoid"
+    else:
+        topic, payload, is_same = "r/B1501", (head_of(of_stream) + SOLUTION).encode(), of_stream == of_origin
+    decoded = pipeline.decode(Message(topic, payload, now, "live"))
+    assert [f.code for f in decoded.faults] == ([] if is_same else ["other_frame"])
+    assert len(decoded.observations) == (3 if is_same else 0)
+    assert all(abs(o.value) < 1000.0 for o in decoded.observations)

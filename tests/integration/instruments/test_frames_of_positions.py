@@ -100,10 +100,8 @@ def desk(database, tmp_path):
 
 
 OTHER_HEADS = {
-    "heights above the geoid": (GEODETIC, BASE),
     "another base": (ELLIPSOIDAL, BASE.replace("700.0000", "700.0480")),
     "a base a metre east": (ELLIPSOIDAL, BASE.replace("8.910000000", "8.910013000")),
-    "another datum": (ELLIPSOIDAL.replace("WGS84", "Tokyo"), BASE),
 }
 
 
@@ -125,6 +123,18 @@ def test_a_file_of_another_frame_is_tied_at_common_dates_or_refused(desk, what):
     # what ties the frame is kept: a file with what is new alone goes on
     assert desk.read("rtklib", spell_rtklib(range(20, 25), 48.0, heads), "R1_d.pos").stored == 15
     assert desk.read("rtklib", spell_rtklib(range(25, 27)), "R1_e.pos").stored == 6
+    assert desk.reach("R1", "displacement_up") < 1.0
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [(GEODETIC, 'height = "geoid"'), (ELLIPSOIDAL.replace("WGS84", "Tokyo"), "set out-datum = wgs84")],
+)
+def test_heights_above_something_else_and_another_datum_are_refused_with_what_to_do(desk, head, told):
+    assert desk.read("rtklib", spell_rtklib(range(10)), "R1_a.pos").stored == 30
+    for days in (range(6, 20), range(10, 20)):  # what is said of the station is said of all its positions
+        with pytest.raises(ConfigError, match=told):
+            desk.read("rtklib", spell_rtklib(days, 48.0, (head, BASE)), "R1_b.pos")
     assert desk.reach("R1", "displacement_up") < 1.0
 
 
@@ -197,7 +207,7 @@ def test_drawn_changes_of_a_frame_are_never_motion(desk):
         try:
             desk.read("rtklib", spell_rtklib(range(max(0, day - back), day + ahead), up_m, heads), f"R1_{day}.pos")
         except ConfigError as error:
-            assert "no date of both" in str(error)  # noqa: PT017
+            assert any(why in str(error) for why in ("no date of both", "heights above the geoid"))  # noqa: PT017
         else:
             day += ahead
         assert desk.reach("R1", "displacement_up") < 1.0
@@ -206,7 +216,8 @@ def test_drawn_changes_of_a_frame_are_never_motion(desk):
 def test_a_gate_that_does_not_look_at_frames_lets_motion_in(desk, monkeypatch):
     monkeypatch.setattr("monitor.ingest.files.reading.has_frames", lambda rows: False)
     desk.read("rtklib", spell_rtklib(range(10)), "R1_a.pos")
-    desk.read("rtklib", spell_rtklib(range(10, 20), 48.0, (GEODETIC, BASE)), "R1_b.pos")
+    other = BASE.replace("700.0000", "748.0000")
+    desk.read("rtklib", spell_rtklib(range(10, 20), 48.0, (ELLIPSOIDAL, other)), "R1_b.pos")
     assert desk.reach("R1", "displacement_up") > 47_000.0
 
 

@@ -47,6 +47,7 @@ def test_it_prints_one_line_per_instant_with_the_promised_keys(
         ("time\tbattery\tdisplacement_m", "{t}T01:00:00+01:00\t12\t{v}", 1000.0),
         ("station,time,quantity,value", "A,{t}T00:00:00Z,displacement_mm,{v}", 1.0),
         ("Date,Total", "{s},{v}", 1.0),
+        ("Date,Displacement A", "{s},{v}", 1.0),
     ],
 )
 def test_headers_units_and_separators(tmp_path: Path, header: str, row: str, scale: float) -> None:
@@ -179,3 +180,36 @@ def test_times_out_of_order_beside_a_curve_are_a_warning(tmp_path: Path) -> None
         write(tmp_path, "date,displacement_mm", noise), "displacement"
     ).notes)  # fmt: skip
     assert not read_curve(write(tmp_path, "date,displacement_mm", rows), "displacement").notes[1:]
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("mm", 1.0), ("cm", 10.0), ("m", 1000.0)])
+@pytest.mark.parametrize(
+    ("per", "times"), [("/day", 1.0), ("_per_day", 1.0), ("_day", 1.0), ("/h", 24.0), ("/a", 1 / 365.25)]
+)
+@pytest.mark.parametrize("name", ["velocity_{}", "speed ({})", "rate [{}]"])
+def test_a_velocity_counts_in_its_own_unit_and_is_never_taken_for_a_displacement(
+    tmp_path, name, unit, scale, per, times
+):
+    path = write(tmp_path, "date," + name.format(unit + per), [f"{t},2.0" for t in DAYS])
+    assert read_curve(path, "velocity").values[1] == pytest.approx(2.0 * scale * times)
+    with pytest.raises(PayloadError, match="--column velocity"):
+        read_curve(path, "displacement")
+
+
+@pytest.mark.parametrize("name", ["inverse_velocity_d_mm", "1/v", "Inverse Velocity (h/mm)", "days/mm"])
+def test_inverse_velocity_is_neither(tmp_path, name):
+    for column in ("displacement", "velocity"):
+        with pytest.raises(PayloadError, match="inverse velocity"):
+            read_curve(write(tmp_path, "date," + name, [f"{t},0.5" for t in DAYS]), column)
+
+
+@pytest.mark.parametrize("fill", [-9999, 9999.0, -99.99, 7999, 65535, 1e37])
+@pytest.mark.parametrize("header", ["date,disp_mm", "date,disp_m"])
+def test_numbers_that_stand_for_no_measurement_are_left_out_and_said(tmp_path, fill, header):
+    values = [0.1 * k for k in range(len(DAYS))]
+    whole = read_curve(write(tmp_path, header, [f"{t},{v}" for t, v in zip(DAYS, values, strict=True)]), "displacement")
+    values[7] = values[19] = fill
+    holed = read_curve(write(tmp_path, header, [f"{t},{v}" for t, v in zip(DAYS, values, strict=True)]), "displacement")
+    assert holed.values == [v for k, v in enumerate(whole.values) if k not in {7, 19}]
+    assert any(note.startswith("2 rows with") for note in holed.notes)
+    assert not any("stands for" in note for note in whole.notes)

@@ -92,6 +92,16 @@ def test_numbers_since_1970_are_known_by_their_size(tmp_path, unit, per_s):
     assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
 
 
+@pytest.mark.parametrize("first", [1, 1601])
+@pytest.mark.parametrize("year", [1990, 2008, 2025, 2040])
+def test_ticks_of_100_ns_are_no_nanoseconds_since_1970(tmp_path, first, year):
+    """Their zone is open, and their size is that of nanoseconds of the years 1973 to 1991: refused."""
+    count = lambda at: f"{(at.replace(year=year) - datetime(first, 1, 1)) // timedelta(microseconds=1) * 10}"  # noqa: E731
+    look = lay(tmp_path / "f.csv", "Time;Crack 1 (mm)", count)
+    with pytest.raises(ConfigError, match="no form of a time known here"):
+        guess(look, {"zone": "UTC"}, NOW)
+
+
 def test_a_pattern_with_a_comma_of_its_own_is_still_read():
     assert TimeRule(("t",), "%m/%d/%Y, %H:%M").read_naive("2/13/2025, 05:00") == BEGIN
 
@@ -280,3 +290,19 @@ def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path):
         path.write_text("Time;Crack 1 (mm)\n" + "".join(f"{c};{n}.5\n" for n, c in enumerate(cells)), encoding="utf-8")
         with suppress(ConfigError):  # nothing else may come
             guess(look_at(path), {"zone": "UTC", "dates": "day first"}, NOW)
+
+
+@pytest.mark.parametrize("begin", [(1970, 1, 1), (1980, 1, 6), (1990, 1, 1), (2000, 1, 1)])
+@pytest.mark.parametrize("count", [1, 7])
+@pytest.mark.parametrize("lone", [True, False])
+def test_rows_of_a_clock_that_was_never_set_are_asked_about(tmp_path, begin, count, lone):
+    first = datetime(*begin)
+    early = [first + timedelta(minutes=10 * k) for k in range(count)]
+    if not lone:  # a long record that begins there
+        early = [first + timedelta(days=100 * k) for k in range(200) if first + timedelta(days=100 * k) < BEGIN]
+    path = tmp_path / "f.csv"
+    rows = [f"{at:%Y-%m-%d %H:%M:%S};{k}.5" for k, at in enumerate((*early, *HOURS))]
+    path.write_text("\n".join(["Time;Crack 1 (mm)", *rows]) + "\n")
+    questions = guess(look_at(path), {"zone": "UTC"}, NOW).questions
+    assert [q.key for q in questions] == (["times"] if lone else [])
+    assert not guess(look_at(path), {"zone": "UTC", "times": "as they are"}, NOW).questions
