@@ -60,6 +60,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
+from detection.imagery.raster.warped import Keeping
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
@@ -106,7 +107,9 @@ TILES_PX = 512, 768
 TILE_BYTES = 200 << 20
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
-BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
+PIXELS, BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = (
+    "other pixels", "brightness", "map", "joins of tiles", "outlines", "files",
+)  # fmt: skip
 # Pixels that an image may become at the size of a training that nobody named: a network of a quarter width maps a
 # million in 1.8 s on one core, so these take half of the 900 s that a job has by default.
 BROUGHT_MOST_PX = 1 << 28
@@ -173,7 +176,10 @@ def _detect(
     known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
     if known is not None:
         return known
-    with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
+    with ExitStack() as stack:
+        work = stack.enter_context(open_workplace(options.out_dir))
+        keeping = Keeping(work, partial(progress, PIXELS))
+        opened = stack.enter_context(_open(scene, model.bands, options, work, keeping))
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
@@ -435,7 +441,7 @@ def _survey(scene: Scene, options: Options, weights: str, refused: tuple[Refusal
 
     model = _load(weights)
     plan = plan_tiles(model, options)
-    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
+    with open_workplace(None) as work, _open(scene, model.bands, options, work, Keeping(work)) as opened:
         grid = opened.reader.grid
         seen, read_at = _fit_pixels(opened, model, options)
         doubts = _measure(opened, seen, model, refused, options)[1] if options.weights == AUTO else []
@@ -547,8 +553,10 @@ def _least_area_m2(card: Mapping[str, Any], options: Options) -> float:
 
 
 @contextmanager
-def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) -> Iterator[Opened]:
-    """Open the scene, its masks, its terrain and its susceptibility on one grid."""
+def _open(
+    scene: Scene, names: tuple[str, ...], options: Options, work: Path, keeping: Keeping | None = None
+) -> Iterator[Opened]:
+    """Open the scene, its masks, its terrain and its susceptibility on one grid; `keeping`: see `BandReader`."""
     contradictions = find_contradictions(scene, names)
     if contradictions and options.strict:
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
@@ -562,6 +570,7 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
                 grid = first.grid
         if grid and options.resample_to_m:
             grid = taken["grid"] = _resample(grid, scene, options)
+            taken["keeping"] = keeping
         if scene.aoi and grid:
             masks = (*masks, make_mask(scene.aoi, grid, work, told))
         if scene.dem and grid and grid.placed:
