@@ -84,6 +84,18 @@ class UnfitError(DomainError):
     """The scene is unlike the training of weights that nobody named for it."""
 
 
+class FinerError(DomainError):
+    """The pixels are finer than those of the training, which it could be brought to.
+
+    Attributes:
+        trained_m: side of those.
+    """
+
+    def __init__(self, text: str, trained_m: float) -> None:
+        super().__init__(text)
+        self.trained_m = trained_m
+
+
 class RadiometryError(SceneError):
     """The values are far outside of what the model was trained on (a wrong scale, most often)."""
 

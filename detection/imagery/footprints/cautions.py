@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
-from detection.imagery.footprints.records import INDEX
+from detection.imagery.footprints.records import COARSER, INDEX
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, length_error
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.rational import MISPLACED
@@ -15,7 +15,7 @@ from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import spell_pixels
 from detection.imagery.scene.scene import Scene
 from detection.imagery.training.domain import find_season
-from forecasting.message import Message, Template, join
+from forecasting.message import Figure, Message, Template, join
 
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
 PIXEL_RATIO = 1.5
@@ -78,7 +78,9 @@ def list_cautions(
         found.append(ONE_DATE)
     if not grid.placed:
         found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
-    if result["resample_to_m"]:
+    if result["coarser_than_m"]:
+        found += spell_coarser(result)
+    elif result["resample_to_m"]:
         found.append(f"resampled to pixels of {result['resample_to_m']:g} m")
     elif reader.warped:
         found.append(f"warped onto the grid of the reference band: {', '.join(reader.warped)}")
@@ -136,7 +138,7 @@ def doubt_outlines(
         borders: what is said of the border of a date, and its ground that may be one, in pixels or None.
         cloudy: ground beside clouds, in pixels or None.
     """
-    placed = [said for said in doubts if isinstance(said, Message) and said.id in MISPLACED]
+    placed = [said for said in doubts if isinstance(said, Message) and said.id in {*MISPLACED, COARSER.id}]
     unlike = [said for said in doubts if said not in placed]
     shared = [_UNLIKE(text=join(unlike)), *placed] if unlike else placed
     reasons: list[list[str]] = [[*shared] for _ in outlines]
@@ -145,6 +147,13 @@ def doubt_outlines(
             for place in np.flatnonzero(shapely.intersects(outlines, ground)):
                 reasons[place].append(said)
     return reasons
+
+
+def spell_coarser(result: Mapping[str, Any]) -> list[Message]:
+    """That `auto` read a scene on larger pixels than its own; nothing where it did not."""
+    if not result["coarser_than_m"]:
+        return []
+    return [COARSER(at=result["resample_to_m"], pixel=Figure(result["coarser_than_m"], ".3g"))]
 
 
 def _latitude(grid: Grid) -> float | None:

@@ -13,6 +13,7 @@ import numpy as np
 from detection.imagery.errors import (
     BandOrderError,
     DomainError,
+    FinerError,
     NoCrsError,
     NoValidPixelsError,
     RadiometryError,
@@ -20,13 +21,16 @@ from detection.imagery.errors import (
     TooLargeError,
     UnfitError,
 )
-from detection.imagery.footprints.cautions import BORDER, doubt_outlines, list_cautions
+from detection.imagery.footprints.cautions import BORDER, doubt_outlines, list_cautions, spell_coarser
 from detection.imagery.footprints.choose import (
+    Attempt,
     Refusal,
     check_doubts,
     check_pixels,
+    check_size,
     choose_weights,
     spell_broken,
+    spell_mend,
     spell_refusals,
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
@@ -54,7 +58,7 @@ from detection.imagery.footprints.probabilities import (
 from detection.imagery.footprints.records import AUTO, INDEX, STRIPS, STRIPS_MOST, Footprint
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
 from detection.imagery.raster.aoi import make_mask
-from detection.imagery.raster.areas import pixel_area_m2, resample_grid
+from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
@@ -127,6 +131,7 @@ class Opened:
     sampler: Sampler
     warnings: tuple[str, ...]
     misplaced: tuple[str, ...]  # why the place of its files is not known well enough for a vote
+    coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
 def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dict[str, Any]:
@@ -145,7 +150,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         and why), scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
         unreadable_share, doubts (why the scene lies outside of what the network was trained on, or where its place is
         not known well), read_at (see `resized.ReadAt`; None where the network saw the scene's own pixels), fills
-        (nodata that is declared nowhere), borders (see `border.Border`), cloudy (windows beside clouds), calibration
+        (nodata that is declared nowhere), coarser_than_m (side of the scene's own pixels where `auto` read it on larger
+        ones, `resample_to_m`, which no network would have read otherwise), borders (see `border.Border`), cloudy (windows beside clouds), calibration
         (gain, offset, source), classes,
         threshold, blend, tile, halo, dem (file and sha256, or its tiles), prior (see `prior.describe_prior`),
         resample_to_m, flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without
@@ -165,9 +171,10 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
 
 
 def _detect(
-    scene: Scene, options: Options, asked: Asked | None, progress: Progress, weights: str, refused: tuple[Refusal, ...]
+    scene: Scene, options: Options, asked: Asked | None, progress: Progress, attempt: Attempt
 ) -> dict[str, Any]:
     """Find landslides by one set of weights, after others were refused."""
+    options, weights, refused = attempt.ask(options), attempt.weights, attempt.refused
     model = _load(weights)
     plan = plan_tiles(model, options)
     asked = asked if weights != INDEX else None
@@ -182,6 +189,8 @@ def _detect(
         opened = stack.enter_context(_open(scene, model.bands, options, work, keeping))
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
+        if attempt.coarser_m:
+            check_size(grid)
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
         stretch, doubts = _measure(opened, seen, model, refused, options, partial(progress, BRIGHTNESS))
         segmenter = _make_segmenter(model)
@@ -228,6 +237,7 @@ def _detect(
             "borders": [border._asdict() for border in borders],
             "cloudy": [list(window) for window in stretch.cloudy],
             "calibration": {"gain": scene.gain, "offset": scene.offset, "source": scene.calibration},
+            "coarser_than_m": opened.coarser_than_m if attempt.coarser_m else None,
             "warnings": [],
             "polygons": [one.tell() for one in footprints],
             "outputs": {},
@@ -239,7 +249,7 @@ def _detect(
             *cautions,
             *list_triage_cautions(chosen),
         ]
-        result["doubts"] = [*doubts, *opened.misplaced]
+        result["doubts"] = [*doubts, *spell_coarser(result), *opened.misplaced]
         _add_cautions(result, grid)
         if options.out_dir:
             unreadable = opened.reader.unreadable
@@ -302,6 +312,7 @@ def draw_strip(payload: dict[str, Any], number: int) -> str:
     options = read_options(payload)
     assert options.out_dir is not None
     task, scene = read_task(folder := options.out_dir / STRIPS), _find_scene(options)
+    options = replace(options, resample_to_m=task.facts["resample_to_m"])  # `auto` may have read it coarser
     model = _load(task.weights)
     plan = plan_tiles(model, options)
     # how the weights were chosen, and what lies below the footprints, decides nothing of the map
@@ -367,9 +378,9 @@ def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -
         UnfitError: that would be more pixels than the job has time for, and nobody named these weights.
         TooLargeError: that would be more pixels than the limit.
     """
-    if options.resample_to_m:
-        return opened.reader, None
-    seen, read_at = fit_pixels(opened.reader, model.card)
+    seen, read_at = (opened.reader, None) if options.resample_to_m else fit_pixels(opened.reader, model.card)
+    if options.weights == AUTO and not isinstance(model, IndexModel):
+        check_pixels(opened.reader.grid, model.card, brought=seen is not opened.reader)
     if read_at:
         size, limit = read_at.width * read_at.height, options.limits.pixels
         said = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
@@ -393,8 +404,6 @@ def _measure(
     """
     reader, scene, name = opened.reader, opened.scene, model.card["name"]
     strict = options.weights == AUTO and not isinstance(model, IndexModel)
-    if strict:
-        check_pixels(reader.grid, model.card, brought=seen is not reader)
     try:
         stretch = measure_stretch(seen, model.card, options.scale, progress)
         if isinstance(model, IndexModel):
@@ -407,6 +416,9 @@ def _measure(
             doubts += find_other_types(reader, stretch, model.card)
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
+    except FinerError as error:
+        mend = spell_mend(scene.path, options.weights, error.trained_m)
+        raise FinerError(f"{scene.path}: refused by {name}: {error}; {mend}", error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         hint = _name_product(reader, scene)
         said = "" if options.weights == AUTO else f"refused by {name}: "
@@ -436,15 +448,19 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
     return choose_weights(options, partial(_survey, _find_scene(options), options))
 
 
-def _survey(scene: Scene, options: Options, weights: str, refused: tuple[Refusal, ...]) -> dict[str, Any]:
+def _survey(scene: Scene, options: Options, attempt: Attempt) -> dict[str, Any]:
     import time
 
-    model = _load(weights)
+    options = attempt.ask(options)
+    model = _load(attempt.weights)
     plan = plan_tiles(model, options)
     with open_workplace(None) as work, _open(scene, model.bands, options, work, Keeping(work)) as opened:
         grid = opened.reader.grid
         seen, read_at = _fit_pixels(opened, model, options)
-        doubts = _measure(opened, seen, model, refused, options)[1] if options.weights == AUTO else []
+        if attempt.coarser_m:
+            check_size(grid)
+        doubts = _measure(opened, seen, model, attempt.refused, options)[1] if options.weights == AUTO else []
+        coarser = {"resample_to_m": attempt.coarser_m, "coarser_than_m": opened.coarser_than_m}
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
         segmenter = _make_segmenter(model)
@@ -470,7 +486,7 @@ def _survey(scene: Scene, options: Options, weights: str, refused: tuple[Refusal
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
             "estimated_memory_mib": round(450 + _estimate_bytes(model, *sides) / 2**20),
-            "warnings": [*opened.warnings, *doubts],
+            "warnings": [*opened.warnings, *doubts, *(spell_coarser(coarser) if attempt.coarser_m else [])],
         }
 
 
@@ -561,7 +577,7 @@ def _open(
     if contradictions and options.strict:
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
     with ExitStack() as stack:
-        grid, terrain, masks = None, None, list_masks(scene)
+        grid, terrain, masks, own_m = None, None, list_masks(scene), None
         told: list[str] = []
         taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
         if scene.dem or scene.aoi or options.resample_to_m:
@@ -569,6 +585,7 @@ def _open(
             with open_scene(scene, files, masks=(), **taken) as first:
                 grid = first.grid
         if grid and options.resample_to_m:
+            own_m = geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
             grid = taken["grid"] = _resample(grid, scene, options)
             taken["keeping"] = keeping
         if scene.aoi and grid:
@@ -584,7 +601,7 @@ def _open(
         placing, misplaced = _list_placing(scene, names)
         told += () if terrain is None else terrain.told
         warnings = (*scene.remarks, *contradictions, *placing, *told, *reader.told)
-        yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced)
+        yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
 
 
 def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
