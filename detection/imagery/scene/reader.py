@@ -158,7 +158,9 @@ class BandReader(ExitStack):
             empty = self._nodata
         return self._warp(source, key, empty, mask=mask, path=path, index=index), index, path
 
-    def _warp(self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool, path: Path, index: int) -> Any:
+    def _warp(
+        self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool, path: Path, index: int
+    ) -> Any:
         """A source on the grid: one for all bands of a file that are warped alike, which takes all of them at once."""
         alike = *key, empty, index if mask else None
         if alike not in self._warped:
