@@ -77,6 +77,7 @@ from detection.imagery.scene.scene import (
     Scene,
     find_contradictions,
     hash_file,
+    hashing_once,
     list_masks,
     read_scene,
     scene_hash,
@@ -151,8 +152,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         unreadable_share, doubts (why the scene lies outside of what the network was trained on, or where its place is
         not known well), read_at (see `resized.ReadAt`; None where the network saw the scene's own pixels), fills
         (nodata that is declared nowhere), coarser_than_m (side of the scene's own pixels where `auto` read it on larger
-        ones, `resample_to_m`, which no network would have read otherwise), borders (see `border.Border`), cloudy (windows beside clouds), calibration
-        (gain, offset, source), classes,
+        ones, `resample_to_m`, since no network knows its own), borders (see `border.Border`), cloudy (windows beside
+        clouds), calibration (gain, offset, source), classes,
         threshold, blend, tile, halo, dem (file and sha256, or its tiles), prior (see `prior.describe_prior`),
         resample_to_m, flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without
         `out_dir` and with `later`), polygons (see `records.Footprint`), outputs (name -> path, and `bounds` of the
@@ -165,6 +166,11 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     """
     options = read_options(payload)
     scene = _find_scene(options)
+    with hashing_once():
+        return _choose(scene, options, progress)
+
+
+def _choose(scene: Scene, options: Options, progress: Progress) -> dict[str, Any]:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     asked = ask_for(options.triage, options.known) if options.weights != INDEX else None
     return choose_weights(options, partial(_detect, scene, options, asked, progress))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -155,7 +155,7 @@ class Footprint:
 
     def tell(self) -> dict[str, Any]:
         """As JSON has it."""
-        told = {"class" if one.name == "kind" else one.name: getattr(self, one.name) for one in fields(self)}
+        told = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
         return {**told, "bbox": list(self.bbox), "centroid": list(self.centroid)}
 
 

@@ -37,7 +37,7 @@ KEPT_BYTES: Final = 128 << 20
 
 
 def keep_freed() -> None:
-    """Let the C library keep what a network frees, which takes it again for its next map; elsewhere than on glibc nothing.
+    """Let the C library keep what a network frees, which takes it again for its next map; glibc alone can.
 
     Otherwise each map is made of pages that the system clears anew: half of the processor time of a tile.
     """

@@ -5,7 +5,6 @@ import torch
 from numpy.typing import NDArray
 
 from detection.imagery.neural.checkpoint import Model
-from detection.imagery.neural.device import keep_freed
 from detection.imagery.neural.networks.blocks import Own, fold_norms
 
 
@@ -18,7 +17,6 @@ class Segmenter:
 
     def __init__(self, model: Model) -> None:
         torch.set_num_threads(1)  # the same bytes everywhere
-        keep_freed()
         normalisation = model.card["normalisation"]
         self._network = fold_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = np.array(normalisation["mean"], np.float32)

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 # Pixels of a side that are warped at a time: whole blocks of the warper.
 PIECE_PX: Final = 1024
-# A warper holds all that lies below one of its blocks: with so many pixels below one (two gigabytes for pixels a hundred
-# times as wide) it is asked for parts of it that take so many MB.
+# A warper holds all that lies below one of its blocks, two gigabytes for pixels a hundred times as wide. Where more
+# than so many lie below a pixel it is asked for parts of a block that take so many MB.
 MANY_BELOW: Final = 9
 PART_MB: Final = 64
 # What the files of one raster may take; a larger one is warped window by window. Of a disk that fills up no more than
@@ -94,7 +94,8 @@ class WarpedOnce(ExitStack):
             self._tried = True
             try:
                 if self._bytes <= min(KEPT_BYTES, shutil.disk_usage(self._keeping.folder).free // 2):
-                    self._file = self.enter_context(tempfile.TemporaryFile(dir=self._keeping.folder))
+                    file = tempfile.TemporaryFile(dir=self._keeping.folder)  # noqa: SIM115 (it is entered)
+                    self._file = self.enter_context(file)
                     self._warp(self._file)
             except (OSError, RasterioError) as error:
                 log.info("warped window by window: %s", error)
