@@ -12,13 +12,13 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio.dtypes import in_dtype_range
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import reproject
 
+from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import has_alpha, window_of
 from detection.imagery.raster.tiling import cut
 
@@ -114,23 +114,25 @@ class WarpedOnce(ExitStack):
 
     def _warp_piece(self, column: int, row: int, width: int, height: int) -> list[NDArray[Any]]:
         """The bands of a window, and where they are valid."""
-        source, original, count = self._source, self._original, len(self._indexes)
+        source, original = self._source, self._original
         window, alpha, empty = window_of(column, row, width, height), has_added_alpha(source), source.src_nodata
-        kind = {original.dtypes[index - 1] for index in self._indexes}
+        bands = list(range(1, original.count + 1 - has_alpha(original)))  # all: of some, the warper mixes up the alpha
+        kind = {original.dtypes[index - 1] for index in bands}
         many = original.width * original.height > MANY_BELOW * self.width * self.height
         if not many or len(kind) > 1 or not (alpha or in_dtype_range(empty, *kind)):
             valid = [source.count] if alpha else self._indexes
             masks = [read_warped_valid(source, index, window).view(np.uint8) for index in valid]
             return [*source.read(self._indexes, window=window), *masks]
-        warped = np.full((count + alpha, height, width), 0 if alpha else empty, *kind)
+        warped = np.full((len(bands) + alpha, height, width), 0 if alpha else empty, *kind)
         reproject(
-            rasterio.band(original, self._indexes), warped, src_nodata=empty, dst_nodata=empty,
-            src_alpha=original.count if has_alpha(original) else 0, dst_alpha=count + 1 if alpha else 0,
-            dst_transform=source.transform * Affine.translation(column, row), dst_crs=source.crs,
-            resampling=source.resampling, warp_mem_limit=PART_MB,
+            rasterio.band(original, bands), warped, src_nodata=empty, dst_nodata=empty,
+            src_alpha=original.count if has_alpha(original) else 0, dst_alpha=len(bands) + 1 if alpha else 0,
+            dst_transform=Grid(source.transform, "", self.width, self.height).moved(column, row),
+            dst_crs=source.crs, resampling=source.resampling, warp_mem_limit=PART_MB,
         )  # fmt: skip
-        found = warped[count:] > 0 if alpha else ~(np.isnan(warped) if np.isnan(empty) else warped == empty)
-        return [*warped[:count], *found.view(np.uint8)]
+        found = warped[[index - 1 for index in self._indexes]]
+        known = warped[-1:] > 0 if alpha else ~(np.isnan(found) if np.isnan(empty) else found == empty)
+        return [*found, *known.view(np.uint8)]
 
     def _offset(self, place: int, row: int, column: int) -> int:
         return self._starts[place] + (row * self.width + column) * self._types[place].itemsize

@@ -150,7 +150,8 @@ class Unet(SegmentationNetwork):
     def own_logits(self, images: torch.Tensor, own: Own) -> torch.Tensor:
         """See `SegmentationNetwork.own_logits`; the decoder draws a part and what its convolutions see around it.
 
-        The same numbers, bit for bit, for a fifth to a third less: the wide halo is there for the encoder.
+        The same numbers (those of a sliver within rounding) for a fifth to a third less: the wide halo is there for the
+        encoder.
         """
         if not self._sees_nearby:
             return super().own_logits(images, own)
