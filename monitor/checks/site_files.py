@@ -12,6 +12,7 @@ from forecasting.registry import READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
+from monitor.config.site import IMPLIED
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
 from monitor.domain.alert import Ledger
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
@@ -247,10 +248,12 @@ def _unjudged(files: SiteFiles) -> Iterator[Found]:
 
 
 def _unheard(files: SiteFiles) -> Iterator[Found]:
-    """Criteria of images and radar whose findings are advice that no recipient asked for: nothing else shows them."""
+    """Criteria of images and radar, of a site file, whose advice no recipient asked for: nothing else shows it."""
     for site in files.sites:
         asked = any(Ledger.ADVICE in one.ledgers for one in site.recipients)
-        names = tuple(c.id for c in site.criteria if c.role == "advice" and c.kind.facts in FROM_ABOVE)
+        names = tuple(
+            c.id for c in site.criteria if c.role == "advice" and c.author != IMPLIED and c.kind.facts in FROM_ABOVE
+        )
         yield found(site.id, is_wrong=bool(site.recipients and names) and not asked, names=NameList(names))
 
 

@@ -210,7 +210,7 @@ def test_what_cannot_mean_anything_is_refused_in_one_line(tmp_path, capsys, draw
             lambda d: d,
             3.0,
             "index",
-            "landslide4sense-standard does not fit: pixels of 3 m, trained on 10 m, and read at 10 m: 29 x 29 pixels are",
+            "landslide4sense-standard does not fit: pixels of 3 m, trained on 10 m, and read at 10 m: 29 x 29 pixels",
         ),
         (lambda d: (d / 48).clip(1, 255).astype(np.uint8), 1.0, "bijie|index", ""),
         (lambda d: d[::-1], 10.0, "index", "red and blue may be exchanged"),

@@ -1,4 +1,4 @@
-"""A raster that is warped once gives what the warper gives, window for window; its file has no name and stays bounded."""
+"""A raster that is warped once gives what the warper gives, window for window; its file has no name and a bound."""
 
 import numpy as np
 import pytest
