@@ -54,7 +54,11 @@ class Refusal(NamedTuple):
     weights: str
     why: str
     broken: bool = False
-    mend: str = ""
+    mend: Message | None = None
+
+    def tell(self) -> dict[str, Any]:
+        """As JSON has it; what serves instead follows from it."""
+        return {"weights": self.weights, "why": self.why, "broken": self.broken}
 
 
 class Attempt(NamedTuple):
@@ -124,7 +128,7 @@ def spell_refusals(refused: Sequence[Refusal]) -> list[Message]:
     """
     if not refused:
         return [_UNUSED]
-    mends = (one.mend for one in refused if one.mend)
+    mends = [one.mend for one in refused if one.mend is not None]
     return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused), *mends]
 
 

@@ -185,7 +185,7 @@ def _detect(
     plan = plan_tiles(model, options)
     asked = asked if weights != INDEX else None
     facts = _facts(scene, model, plan, options, asked)
-    facts |= {"named": options.weights != AUTO, "refused": [one._asdict() for one in refused]}
+    facts |= {"named": options.weights != AUTO, "refused": [one.tell() for one in refused]}
     known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
     if known is not None:
         return known

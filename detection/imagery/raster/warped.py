@@ -135,7 +135,7 @@ class WarpedOnce(ExitStack):
         return [*found, *known.view(np.uint8)]
 
     def _offset(self, place: int, row: int, column: int) -> int:
-        return self._starts[place] + (row * self.width + column) * self._types[place].itemsize
+        return int(self._starts[place] + (row * self.width + column) * self._types[place].itemsize)
 
     def _take(self, place: int, window: Any) -> NDArray[Any]:
         assert self._file is not None
@@ -161,7 +161,7 @@ def read_warped_valid(source: WarpedVRT, index: int, window: Any) -> NDArray[np.
 
 
 def _write_all(file: int, values: NDArray[Any], offset: int) -> None:
-    left = memoryview(values).cast("B")
+    left = memoryview(values.view(np.uint8))  # type: ignore[arg-type,unused-ignore]
     while left:
         written = os.pwrite(file, left, offset)
         left, offset = left[written:], offset + written
