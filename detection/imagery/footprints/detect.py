@@ -63,8 +63,8 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
+from detection.imagery.raster.reading.warped import Keeping
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
-from detection.imagery.raster.warped import Keeping
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills

@@ -26,10 +26,10 @@ from detection.imagery.raster.integrity import Checker, make_checker
 from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
 from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
 from detection.imagery.raster.reading.values import HEIGHT, SHARE, open_values
+from detection.imagery.raster.reading.warped import Keeping, WarpedOnce, read_warped_valid
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
 from detection.imagery.raster.turned import TurnedSource, turn_file
 from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
-from detection.imagery.raster.warped import Keeping, WarpedOnce, read_warped_valid
 from detection.imagery.scene.indices import DERIVED, derive
 from detection.imagery.scene.scene import Scene, list_masks
 

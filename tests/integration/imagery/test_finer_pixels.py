@@ -11,9 +11,9 @@ from detection.imagery.footprints.choose import Attempt, choose_weights
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.options import Options
 from detection.imagery.footprints.records import INDEX
-from detection.imagery.raster.warped import WarpedOnce
+from detection.imagery.raster.reading.warped import WarpedOnce
 from monitor.cli.main import run_verb
-from tests.data.fine_scene import SIZE, write_fine
+from tests.data.surveys.fine_scene import SIZE, write_fine
 
 
 def run(capsys, *words):

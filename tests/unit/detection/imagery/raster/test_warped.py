@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp, Resampling
 
-from detection.imagery.raster import warped as module
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import has_alpha, warp, window_of
-from detection.imagery.raster.warped import Keeping, WarpedOnce, read_warped_valid
+from detection.imagery.raster.reading import warped as module
+from detection.imagery.raster.reading.warped import Keeping, WarpedOnce, read_warped_valid
 from detection.imagery.scene.reader import BandReader
 
 UTM, SIDE = "EPSG:32632", 96
