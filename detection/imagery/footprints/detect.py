@@ -71,7 +71,7 @@ from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader, open_scene
-from detection.imagery.scene.resized import ReadAt, fit_pixels
+from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import (
     Scene,
@@ -192,11 +192,10 @@ def _detect(
     with ExitStack() as stack:
         work = stack.enter_context(open_workplace(options.out_dir))
         keeping = Keeping(work, partial(progress, PIXELS))
-        opened = stack.enter_context(_open(scene, model.bands, options, work, keeping))
+        check = partial(_check_grid, model, options, attempt)
+        opened = stack.enter_context(_open(scene, model.bands, options, work, keeping, check))
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
-        if attempt.coarser_m:
-            check_size(grid)
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
         stretch, doubts = _measure(opened, seen, model, refused, options, partial(progress, BRIGHTNESS))
         segmenter = _make_segmenter(model)
@@ -377,6 +376,20 @@ def _make_segmenter(model: "Model | IndexModel") -> Classifier:
     return Segmenter(model)
 
 
+def _check_grid(model: "Model | IndexModel", options: Options, attempt: Attempt, grid: Grid) -> None:
+    """Refuse weights that nobody named by the pixels alone, before terrain is made for them or the scene is read.
+
+    Raises:
+        FinerError, UnfitError: see `check_pixels`, `check_size`.
+    """
+    if options.weights != AUTO or isinstance(model, IndexModel):
+        return
+    if attempt.coarser_m:
+        check_size(grid)
+    pixel_m = geodesic_pixel_m2(grid) ** 0.5 if grid.placed and not options.resample_to_m else None
+    check_pixels(grid, model.card, brought=pixel_m is not None and find_pixels(pixel_m, model.card) is not None)
+
+
 def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -> tuple[BandReader, ReadAt | None]:
     """What the network sees, and on which grid that is; a grid that was asked for is the one that it sees.
 
@@ -385,8 +398,6 @@ def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -
         TooLargeError: that would be more pixels than the limit.
     """
     seen, read_at = (opened.reader, None) if options.resample_to_m else fit_pixels(opened.reader, model.card)
-    if options.weights == AUTO and not isinstance(model, IndexModel):
-        check_pixels(opened.reader.grid, model.card, brought=seen is not opened.reader)
     if read_at:
         size, limit = read_at.width * read_at.height, options.limits.pixels
         said = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
@@ -460,11 +471,10 @@ def _survey(scene: Scene, options: Options, attempt: Attempt) -> dict[str, Any]:
     options = attempt.ask(options)
     model = _load(attempt.weights)
     plan = plan_tiles(model, options)
-    with open_workplace(None) as work, _open(scene, model.bands, options, work, Keeping(work)) as opened:
+    check = partial(_check_grid, model, options, attempt)
+    with open_workplace(None) as work, _open(scene, model.bands, options, work, Keeping(work), check) as opened:
         grid = opened.reader.grid
         seen, read_at = _fit_pixels(opened, model, options)
-        if attempt.coarser_m:
-            check_size(grid)
         doubts = _measure(opened, seen, model, attempt.refused, options)[1] if options.weights == AUTO else []
         coarser = {"resample_to_m": attempt.coarser_m, "coarser_than_m": opened.coarser_than_m}
         side = min(256, plan.tile)
@@ -576,9 +586,17 @@ def _least_area_m2(card: Mapping[str, Any], options: Options) -> float:
 
 @contextmanager
 def _open(
-    scene: Scene, names: tuple[str, ...], options: Options, work: Path, keeping: Keeping | None = None
+    scene: Scene,
+    names: tuple[str, ...],
+    options: Options,
+    work: Path,
+    keeping: Keeping | None = None,
+    check: Callable[[Grid], None] = lambda _: None,
 ) -> Iterator[Opened]:
-    """Open the scene, its masks, its terrain and its susceptibility on one grid; `keeping`: see `BandReader`."""
+    """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check.
+
+    `keeping`: see `BandReader`.
+    """
     contradictions = find_contradictions(scene, names)
     if contradictions and options.strict:
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
@@ -594,6 +612,8 @@ def _open(
             own_m = geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
             grid = taken["grid"] = _resample(grid, scene, options)
             taken["keeping"] = keeping
+        if grid:
+            check(grid)
         if scene.aoi and grid:
             masks = (*masks, make_mask(scene.aoi, grid, work, told))
         if scene.dem and grid and grid.placed:
@@ -601,6 +621,7 @@ def _open(
         reader = stack.enter_context(
             open_scene(scene, names, masks=masks, terrain=terrain, partial=options.partial, **taken)
         )
+        check(reader.grid)
         prior = None
         if (below := _find_prior(scene, options)) and reader.grid.placed:
             prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
