@@ -96,6 +96,18 @@ class DoubtedError(UnfitError):
         self.cost = cost
 
 
+class FinerError(DomainError):
+    """The pixels are finer than those of the training, which it could be brought to.
+
+    Attributes:
+        trained_m: side of those.
+    """
+
+    def __init__(self, text: str, trained_m: float) -> None:
+        super().__init__(text)
+        self.trained_m = trained_m
+
+
 class RadiometryError(SceneError):
     """The values are far outside of what the model was trained on (a wrong scale, most often)."""
 

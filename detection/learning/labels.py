@@ -1,5 +1,6 @@
 """Outlines of landslides as people bring them, brought to longitude and latitude, with what was wrong with them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,13 +9,15 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
+from detection.imagery.raster.areas import GEOD
 from detection.imagery.raster.grid import LONLAT
 from detection.imagery.raster.reading.shapes import take_outlines
-from detection.learning.records import KINDS, LANDSLIDE, NOTHING, Label, LearningError
+from detection.learning.records import KINDS, LANDSLIDE, NOTHING, Label, LearningError, Window
 from detection.susceptibility.vectors import read_vectors
 
 FIELD: Final = "kind"
 MOST_VERTICES: Final = 5_000_000
+LEAST_SHARE: Final = 0.01
 POLYGONS: Final = (3, 6)  # of shapely's numbers of types: polygon, multipolygon
 
 
@@ -35,6 +38,18 @@ def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[Label]
     if not any(one.kind == LANDSLIDE for one in labels):
         raise LearningError(f"{outlines}: no outline of a landslide in it: nothing can be learnt from one class")
     return labels, told
+
+
+def find_least_m2(labels: Sequence[Label], windows: Sequence[Window]) -> float:
+    """The area on the ground below which hardly an outline of a landslide is that any tile shows, m²; 0: none is shown.
+
+    The smallest one, or of many the 1 % point: one in a hundred may be a splinter of another.
+    """
+    shapes = np.array([one.shape for one in labels if one.kind == LANDSLIDE], object)
+    tree = shapely.STRtree(shapely.get_parts(shapes))
+    shown = np.unique(tree.query([shapely.box(*one.bounds) for one in windows])[1])
+    areas = [abs(float(GEOD.geometry_area_perimeter(outline)[0])) for outline in tree.geometries[shown]]
+    return float(np.quantile(areas, LEAST_SHARE, method="lower")) if areas else 0.0
 
 
 def _read(path: Path, usual: str) -> tuple[list[Label], list[str]]:

@@ -30,6 +30,7 @@ from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import fit_index, fit_logistic, score_simple
 from detection.learning.blocks import Pairs, find_blocks, find_touched, leave_out, list_touching, part_train
 from detection.learning.gate import Tried, judge
+from detection.learning.labels import find_least_m2
 from detection.learning.records import Asked, LearningError, Tell, Window
 from detection.learning.scenes import Readable, read_scenes
 from detection.learning.tiles import cut_tiles
@@ -205,7 +206,8 @@ def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[di
         "bands": list(readable.bands), "scale": readable.scale, "left_out": int(left_out.sum()),
         "train": int(kept.sum() - left_out.sum()), "dropped": int((~kept).sum()),
         "blocks": len(np.unique(blocks)), "landslide_share": round(int(landslide.sum()) / known_px, 4),
-        "seed": seed, "told": [*asked.told, *readable.told, *cut.told],
+        "least_outline_m2": round(find_least_m2(asked.labels, windows), 4), "seed": seed,
+        "told": [*asked.told, *readable.told, *cut.told],
         "others": [[str(one.scene), one.column, one.row, one.side_px, list(one.bounds)] for one in cut.others],
     }  # fmt: skip
     return plan, cut.others
@@ -324,6 +326,8 @@ def _keep(asked: Asked, prepared: Prepared, gate: dict[str, Any], work: Path) ->
         "gate": gate,
         "learnt": {**facts, "tries": tries},
         "recipe_file": f"{asked.name}.recipe.toml",
+        # nobody outlined smaller ones; a plan of before does not say
+        "minimum_area_m2": max(card.get("minimum_area_m2", 0.0), prepared.plan.get("least_outline_m2", 0.0)),
     }
     card["limits"] = [*card["limits"], f"{gate['reasons'][0][0].upper()}{gate['reasons'][0][1:]}."]
     out = (asked.out / f"{asked.name}.safetensors").resolve()

@@ -12,7 +12,9 @@ from forecasting.registry import READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
+from monitor.config.site import IMPLIED
 from monitor.criteria.reachable import describe_barriers, find_unreached, list_barriers
+from monitor.domain.alert import Ledger
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
@@ -47,6 +49,9 @@ SET_IT: Final = Template("check.environment.set", "set it in the environment of 
 _NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
 _NO_PLACE: Final = Template("check.unmapped.no_place", "is read where? give the station a place or an outline")()
 _GIVES: Final = Template("check.unmapped.gives", "gives {names}")
+
+
+FROM_ABOVE: Final = frozenset({"footprints", "points"})  # what criteria of images and radar read
 
 
 class SiteFiles(NamedTuple):
@@ -242,6 +247,16 @@ def _unjudged(files: SiteFiles) -> Iterator[Found]:
         yield found(site.id, is_wrong=bool(names), names=NameList(names))
 
 
+def _unheard(files: SiteFiles) -> Iterator[Found]:
+    """Criteria of images and radar, of a site file, whose advice no recipient asked for: nothing else shows it."""
+    for site in files.sites:
+        asked = any(Ledger.ADVICE in one.ledgers for one in site.recipients)
+        names = tuple(
+            c.id for c in site.criteria if c.role == "advice" and c.author != IMPLIED and c.kind.facts in FROM_ABOVE
+        )
+        yield found(site.id, is_wrong=bool(site.recipients and names) and not asked, names=NameList(names))
+
+
 def _undirected(files: SiteFiles, is_missing: Callable[[Station], bool]) -> Iterator[Found]:
     """Stations whose displacement is asked for its way downslope, and nobody said where that is, or how steep."""
     for site in files.sites:
@@ -405,6 +420,11 @@ CHECKS: Final = (
         "sites.unjudged", SiteFiles, WARN, "no criterion with a vote reads {names}: motion there raises no level",
         _unjudged, "add their stations to a criterion, or say on_slope = false of what stands on stable ground",
         alarm=1, key="config:*:unjudged",
+    ),
+    Check(
+        "sites.unheard", SiteFiles, WARN,
+        "{names}: nobody receives what these criteria find in images: it is advice, and no recipient asks for that",
+        _unheard, 'write ledgers = ["hazard", "health", "advice"] in a [[recipient]]',
     ),
     Check(
         "sites.azimuth", SiteFiles, WARN,

@@ -42,6 +42,7 @@ from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
 _R = TypeVar("_R")
+IMPLIED: Final = "slopeward"  # author of criteria that no site file has
 OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest")  # which no team has
 FARTHEST_M: Final = 100_000.0  # what a landslide may reach; farther away is a mistake
 LARGEST_COUNT: Final = 1e9
@@ -615,7 +616,7 @@ def _imply_advice(
             yield domain.Criterion(
                 id=f"{entry.kind.id}-advice", kind=entry.kind, stations=tuple(dict.fromkeys(i for i, _ in moving)),
                 quantity="", thresholds=(domain.Threshold(1),), valid_for_s=entry.implied_s(slowest_s), role="advice",
-                author="slopeward", reason="advice is always raised",
+                author=IMPLIED, reason="advice is always raised",
             )  # fmt: skip
 
 

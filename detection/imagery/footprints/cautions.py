@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
-from detection.imagery.footprints.records import INDEX
+from detection.imagery.footprints.records import COARSER, INDEX
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, length_error
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.rational import MISPLACED
@@ -92,7 +92,9 @@ def list_cautions(
         found.append(ONE_DATE)
     if not grid.placed:
         found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
-    if result["resample_to_m"]:
+    if result["coarser_than_m"]:
+        found += spell_coarser(result)
+    elif result["resample_to_m"]:
         found.append(f"resampled to pixels of {result['resample_to_m']:g} m")
     elif reader.warped:
         found.append(f"warped onto the grid of the reference band: {', '.join(reader.warped)}")
@@ -150,7 +152,7 @@ def doubt_outlines(
         borders: what is said of the border of a date, and its ground that may be one, in pixels or None.
         cloudy: ground beside clouds, in pixels or None.
     """
-    placed = list_misplaced(doubts)
+    placed = [said for said in doubts if isinstance(said, Message) and said.id in {*MISPLACED, COARSER.id}]
     unlike = [said for said in doubts if said not in placed]
     shared = [_UNLIKE(text=join(unlike)), *placed] if unlike else placed
     reasons: list[list[str]] = [[*shared] for _ in outlines]
@@ -173,6 +175,13 @@ def _spell_clouds(result: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]
 def list_misplaced(doubts: Iterable[str]) -> list[str]:
     """Of the doubts of a scene those of its place."""
     return [said for said in doubts if isinstance(said, Message) and said.id in MISPLACED]
+
+
+def spell_coarser(result: Mapping[str, Any]) -> list[Message]:
+    """That `auto` read a scene on larger pixels than its own; nothing where it did not."""
+    if not result["coarser_than_m"]:
+        return []
+    return [COARSER(at=result["resample_to_m"], pixel=Figure(result["coarser_than_m"], ".3g"))]
 
 
 def _latitude(grid: Grid) -> float | None:

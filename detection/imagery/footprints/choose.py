@@ -1,12 +1,16 @@
 """Which weights read a scene: those named, or the first whose training looks like it, or that hold what it lacks."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from detection.imagery.errors import (
     BandMissingError,
     DomainError,
     DoubtedError,
+    FinerError,
     ModelError,
     RadiometryError,
     UnfitError,
@@ -34,8 +38,15 @@ _SHIPPED_SERVE: Final = Template(
 _OTHERS_SERVE: Final = Template(
     "weights.others_serve", "your own weights {weights} cannot be read: others serve instead"
 )
+_NOR_COARSER: Final = Template("weights.nor_coarser", "{text}, and read at {at} m: {text2}")
+_FEW_PIXELS: Final = Template("weights.few_pixels", "{width} x {height} pixels are too few to know ground by")
+_ALL_THE_SAME: Final = Template(
+    "weights.all_the_same", "{command} reads it coarser all the same; {command2} learns a network for such pixels"
+)
 _NOR_DATES: Final = Template("weights.nor_dates", "nor can dates be compared: {text}")
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
+# Sides of a scene that is read coarser without being asked to: smaller ones say too little of what it shows.
+COARSER_LEAST_PX: Final = 64
 
 UNKNOWN_COST: Final = 1.0  # more than any
 
@@ -43,43 +54,85 @@ Answer = TypeVar("Answer")
 
 
 class Refusal(NamedTuple):
-    """Weights that were not used, and why; `broken`: they are of one's own and cannot be read."""
+    """Weights that were not used, and why; `broken`: they are of one's own and cannot be read; `mend`: what serves."""
 
     weights: str
     why: str
     broken: bool = False
+    mend: Message | None = None
+
+    def tell(self) -> dict[str, Any]:
+        """As JSON has it; what serves instead follows from it."""
+        return {"weights": self.weights, "why": self.why, "broken": self.broken}
 
 
-def choose_weights(options: Options, attempt: Callable[[str, tuple[Refusal, ...], bool], Answer]) -> Answer:
+class Attempt(NamedTuple):
+    """Weights that are tried, and how.
+
+    Attributes:
+        weights: their name.
+        refused: those that were refused before.
+        coarser_m: the pixels that the scene is brought to for them; None: its own.
+        doubted: though its quality lies outside of their training.
+    """
+
+    weights: str
+    refused: tuple[Refusal, ...] = ()
+    coarser_m: float | None = None
+    doubted: bool = False
+
+    def ask(self, options: Options) -> Options:
+        """What is asked of the detection then."""
+        return options if self.coarser_m is None else replace(options, resample_to_m=self.coarser_m)
+
+
+def choose_weights(options: Options, attempt: Callable[[Attempt], Answer]) -> Answer:
     """Return the answer of the weights that were named; of `auto`, that of the first that fit, else of the index.
 
     The weights of one's own come first, then the shipped ones: a better one for this ground than for all ground. Where
+    the scene is too fine for all of them it is read on the pixels of their training, the finest of these first. Where
     none fit, but the scene is doubted for its quality alone (noise, blur, pixels between pixels), those read it as
     advice that such a quality costs least.
 
     Args:
         options: `weights`, and `own` where that is `auto`.
-        attempt: reads the scene by weights, knowing which were refused before, and whether it may be doubted; raises
-            what `REFUSES` holds where they do not fit.
+        attempt: reads the scene by weights; raises what `REFUSES` holds where they do not fit.
 
     Raises:
         DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
     """
     if options.weights != AUTO:
-        return attempt(options.weights, (), True)
-    refused, doubted = list[Refusal](), list[tuple[float, str]]()
+        return attempt(Attempt(options.weights, doubted=True))
+    refused: list[Refusal] = []
+    finer: list[tuple[float, int]] = []
+    doubted: list[tuple[float, int, float | None]] = []
     for weights in (*options.own, *SHIPPED):
         try:
-            return attempt(weights, tuple(refused), False)
+            return attempt(Attempt(weights, tuple(refused)))
         except REFUSES as error:
+            if isinstance(error, FinerError) and options.resample_to_m is None:
+                finer.append((error.trained_m, len(refused)))
+            if isinstance(error, DoubtedError):
+                doubted.append((UNKNOWN_COST if error.cost is None else error.cost, len(refused), None))
             broken = weights in options.own and isinstance(error, ModelError)
             refused.append(Refusal(weights, _strip(error, options), broken))
+    for coarser_m, place in () if doubted else sorted(finer):
+        one = refused[place]
+        try:
+            return attempt(Attempt(one.weights, tuple(refused), coarser_m))
+        except REFUSES as error:
             if isinstance(error, DoubtedError):
-                doubted.append((UNKNOWN_COST if error.cost is None else error.cost, weights))
-    for _, weights in sorted(doubted, key=lambda one: one[0]):  # of equal ones the first
-        return attempt(weights, tuple(one for one in refused if one.weights != weights), True)
+                doubted.append((UNKNOWN_COST if error.cost is None else error.cost, place, coarser_m))
+            why = _NOR_COARSER(text=one.why, at=coarser_m, text2=_strip(error, options))
+            refused[place] = one._replace(why=why)
+    for _, place, at_m in sorted(doubted, key=lambda one: one[0]):  # of equal ones the first
+        rest = tuple(one for k, one in enumerate(refused) if k != place)
+        return attempt(Attempt(refused[place].weights, rest, at_m, doubted=True))
+    if finer:
+        coarser_m, place = min(finer)
+        refused[place] = refused[place]._replace(mend=spell_mend(options.scene_path, refused[place].weights, coarser_m))
     try:
-        return attempt(INDEX, tuple(refused), True)
+        return attempt(Attempt(INDEX, tuple(refused), doubted=True))
     except (BandMissingError, DomainError, RadiometryError) as error:
         said = join([*spell_refusals(refused), _NOR_DATES(text=_strip(error, options))])
         raise type(error)(TEXT_OF(name=str(options.scene_path), text=said)) from None
@@ -98,7 +151,19 @@ def spell_refusals(refused: Sequence[Refusal]) -> list[Message]:
     """
     if not refused:
         return [_UNUSED]
-    return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused)]
+    mends = [one.mend for one in refused if one.mend is not None]
+    return [_NONE_FITS, *(_UNFIT(model=one.weights, text=one.why) for one in refused), *mends]
+
+
+def spell_mend(scene: Path, weights: str, trained_m: float) -> Message:
+    """The commands that read a scene of finer pixels all the same.
+
+    >>> spell_mend(Path("drone/a b.tif"), "bijie", 1.2).partition(" reads")[0]
+    "slopeward scenes detect 'drone/a b.tif' --model bijie --resample-to 1.2"
+    """
+    detect = ["slopeward", "scenes", "detect", str(scene), "--model", weights, "--resample-to", f"{trained_m:g}"]
+    learn = ["slopeward", "scenes", "learn", str(scene.parent), "--outlines", "FILE"]
+    return _ALL_THE_SAME(command=shlex.join(detect), command2=shlex.join(learn))
 
 
 def spell_broken(refused: Sequence[Refusal], used: str) -> list[Message]:
@@ -115,14 +180,26 @@ def check_pixels(grid: Grid, card: Mapping[str, Any], *, brought: bool) -> None:
     """Refuse weights that nobody named for pixels of another size, which are not `brought` to those of their training.
 
     Raises:
-        UnfitError: they are, or nobody knows it.
+        FinerError: the pixels are smaller.
+        UnfitError: they are larger, or nobody knows it.
     """
     trained_m = float(card["pixel_size_m"])
     if not grid.placed:
         raise UnfitError(f"trained on pixels of {trained_m:g} m; of an image without a place their size is not known")
     pixel_m = geodesic_pixel_m2(grid) ** 0.5
     if not brought and not 1 / PIXEL_RATIO <= pixel_m / trained_m <= PIXEL_RATIO:
-        raise UnfitError(PIXELS(pixel=Figure(pixel_m, ".3g"), trained=trained_m))
+        why = PIXELS(pixel=Figure(pixel_m, ".3g"), trained=trained_m)
+        raise FinerError(why, trained_m) if pixel_m < trained_m else UnfitError(why)
+
+
+def check_size(grid: Grid) -> None:
+    """Refuse to read a scene coarser, unasked, that has next to no pixels then.
+
+    Raises:
+        UnfitError: it has.
+    """
+    if min(grid.width, grid.height) < COARSER_LEAST_PX:
+        raise UnfitError(_FEW_PIXELS(width=grid.width, height=grid.height))
 
 
 def check_doubts(doubts: Sequence[str], card: Mapping[str, Any]) -> None:

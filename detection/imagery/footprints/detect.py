@@ -14,6 +14,7 @@ from detection.imagery.errors import (
     BandMissingError,
     BandOrderError,
     DomainError,
+    FinerError,
     NoCrsError,
     NoValidPixelsError,
     RadiometryError,
@@ -21,13 +22,16 @@ from detection.imagery.errors import (
     TooLargeError,
     UnfitError,
 )
-from detection.imagery.footprints.cautions import BORDER, doubt_outlines, list_cautions
+from detection.imagery.footprints.cautions import BORDER, doubt_outlines, list_cautions, spell_coarser
 from detection.imagery.footprints.choose import (
+    Attempt,
     Refusal,
     check_doubts,
     check_pixels,
+    check_size,
     choose_weights,
     spell_broken,
+    spell_mend,
     spell_refusals,
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
@@ -55,11 +59,12 @@ from detection.imagery.footprints.probabilities import (
 from detection.imagery.footprints.records import AUTO, INDEX, STRIPS, STRIPS_MOST, Footprint, Window
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
 from detection.imagery.raster.aoi import make_mask
-from detection.imagery.raster.areas import pixel_area_m2, resample_grid
+from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
+from detection.imagery.raster.reading.warped import Keeping
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
@@ -67,12 +72,13 @@ from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader, open_scene
-from detection.imagery.scene.resized import ReadAt, fit_pixels
+from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import (
     Scene,
     find_contradictions,
     hash_file,
+    hashing_once,
     list_masks,
     read_scene,
     scene_hash,
@@ -107,7 +113,9 @@ TILES_PX = 512, 768
 TILE_BYTES = 200 << 20
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
-BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
+PIXELS, BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = (
+    "other pixels", "brightness", "map", "joins of tiles", "outlines", "files",
+)  # fmt: skip
 # Pixels that an image may become at the size of a training that nobody named: a network of a quarter width maps a
 # million in 1.8 s on one core, so these take half of the 900 s that a job has by default.
 BROUGHT_MOST_PX = 1 << 28
@@ -125,6 +133,7 @@ class Opened:
     sampler: Sampler
     warnings: tuple[str, ...]
     misplaced: tuple[str, ...]  # why the place of its files is not known well enough for a vote
+    coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
 def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dict[str, Any]:
@@ -143,8 +152,9 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         and why), scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
         unreadable_share, doubts (why the scene lies outside of what the network was trained on, or where its place is
         not known well), read_at (see `resized.ReadAt`; None where the network saw the scene's own pixels), fills
-        (nodata that is declared nowhere), borders (see `border.Border`), cloudy (windows beside clouds), calibration
-        (gain, offset, source), classes,
+        (nodata that is declared nowhere), coarser_than_m (side of the scene's own pixels where `auto` read it on larger
+        ones, `resample_to_m`, since no network knows its own), borders (see `border.Border`), cloudy (windows beside
+        clouds), calibration (gain, offset, source), classes,
         threshold, blend, tile, halo, dem (file and sha256, or its tiles), prior (see `prior.describe_prior`),
         resample_to_m, flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without
         `out_dir` and with `later`), polygons (see `records.Footprint`), outputs (name -> path, and `bounds` of the
@@ -157,25 +167,34 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     """
     options = read_options(payload)
     scene = _find_scene(options)
+    with hashing_once():
+        return _choose(scene, options, progress)
+
+
+def _choose(scene: Scene, options: Options, progress: Progress) -> dict[str, Any]:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     asked = ask_for(options.triage, options.known) if options.weights != INDEX else None
     return choose_weights(options, partial(_detect, scene, options, asked, progress))
 
 
 def _detect(
-    scene: Scene, options: Options, asked: Asked | None, progress: Progress, weights: str,
-    refused: tuple[Refusal, ...], doubted: bool,
-) -> dict[str, Any]:  # fmt: skip
-    """Find landslides by one set of weights, after others were refused; `doubted`: though the scene is."""
+    scene: Scene, options: Options, asked: Asked | None, progress: Progress, attempt: Attempt
+) -> dict[str, Any]:
+    """Find landslides by one set of weights, after others were refused."""
+    options, weights, refused, doubted = attempt.ask(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
     plan = plan_tiles(model, options)
     asked = asked if weights != INDEX else None
     facts = _facts(scene, model, plan, options, asked)
-    facts |= {"named": options.weights != AUTO, "refused": [one._asdict() for one in refused]}
+    facts |= {"named": options.weights != AUTO, "refused": [one.tell() for one in refused]}
     known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
     if known is not None:
         return known
-    with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
+    with ExitStack() as stack:
+        work = stack.enter_context(open_workplace(options.out_dir))
+        keeping = Keeping(work, partial(progress, PIXELS))
+        check = partial(_check_grid, model, options, attempt)
+        opened = stack.enter_context(_open(scene, model.bands, options, work, keeping, check))
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
@@ -225,6 +244,7 @@ def _detect(
             "borders": [border._asdict() for border in borders],
             "cloudy": [list(window) for window in stretch.cloudy],
             "calibration": {"gain": scene.gain, "offset": scene.offset, "source": scene.calibration},
+            "coarser_than_m": opened.coarser_than_m if attempt.coarser_m else None,
             "warnings": [],
             "polygons": [one.tell() for one in footprints],
             "outputs": {},
@@ -236,7 +256,7 @@ def _detect(
             *cautions,
             *list_triage_cautions(chosen),
         ]
-        result["doubts"] = [*doubts, *opened.misplaced]
+        result["doubts"] = [*doubts, *spell_coarser(result), *opened.misplaced]
         _add_cautions(result, grid)
         if options.out_dir:
             unreadable = opened.reader.unreadable
@@ -299,6 +319,7 @@ def draw_strip(payload: dict[str, Any], number: int) -> str:
     options = read_options(payload)
     assert options.out_dir is not None
     task, scene = read_task(folder := options.out_dir / STRIPS), _find_scene(options)
+    options = replace(options, resample_to_m=task.facts["resample_to_m"])  # `auto` may have read it coarser
     model = _load(task.weights)
     plan = plan_tiles(model, options)
     # how the weights were chosen, and what lies below the footprints, decides nothing of the map
@@ -357,6 +378,20 @@ def _make_segmenter(model: "Model | IndexModel") -> Classifier:
     return Segmenter(model)
 
 
+def _check_grid(model: "Model | IndexModel", options: Options, attempt: Attempt, grid: Grid) -> None:
+    """Refuse weights that nobody named by the pixels alone, before terrain is made for them or the scene is read.
+
+    Raises:
+        FinerError, UnfitError: see `check_pixels`, `check_size`.
+    """
+    if options.weights != AUTO or isinstance(model, IndexModel):
+        return
+    if attempt.coarser_m:
+        check_size(grid)
+    pixel_m = geodesic_pixel_m2(grid) ** 0.5 if grid.placed and not options.resample_to_m else None
+    check_pixels(grid, model.card, brought=pixel_m is not None and find_pixels(pixel_m, model.card) is not None)
+
+
 def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -> tuple[BandReader, ReadAt | None]:
     """What the network sees, and on which grid that is; a grid that was asked for is the one that it sees.
 
@@ -364,9 +399,7 @@ def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -
         UnfitError: that would be more pixels than the job has time for, and nobody named these weights.
         TooLargeError: that would be more pixels than the limit.
     """
-    if options.resample_to_m:
-        return opened.reader, None
-    seen, read_at = fit_pixels(opened.reader, model.card)
+    seen, read_at = (opened.reader, None) if options.resample_to_m else fit_pixels(opened.reader, model.card)
     if read_at:
         size, limit = read_at.width * read_at.height, options.limits.pixels
         said = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
@@ -392,8 +425,6 @@ def _measure(
     """
     reader, scene, name = opened.reader, opened.scene, model.card["name"]
     strict = options.weights == AUTO and not isinstance(model, IndexModel)
-    if strict:
-        check_pixels(reader.grid, model.card, brought=seen is not reader)
     try:
         stretch = measure_stretch(seen, model.card, options.scale, progress)
         if isinstance(model, IndexModel):
@@ -406,6 +437,9 @@ def _measure(
             doubts += find_other_types(reader, stretch, model.card)
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
+    except FinerError as error:
+        mend = spell_mend(scene.path, options.weights, error.trained_m)
+        raise FinerError(f"{scene.path}: refused by {name}: {error}; {mend}", error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         hint = _name_product(reader, scene)
         said = "" if options.weights == AUTO else f"refused by {name}: "
@@ -451,22 +485,21 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
     return choose_weights(options, partial(_survey, _find_scene(options), options))
 
 
-def _survey(
-    scene: Scene,
-    options: Options,
-    weights: str,
-    refused: tuple[Refusal, ...],
-    doubted: bool,
-) -> dict[str, Any]:
+def _survey(scene: Scene, options: Options, attempt: Attempt) -> dict[str, Any]:
     import time
 
-    model = _load(weights)
+    options = attempt.ask(options)
+    model = _load(attempt.weights)
     plan = plan_tiles(model, options)
-    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
+    check = partial(_check_grid, model, options, attempt)
+    with open_workplace(None) as work, _open(scene, model.bands, options, work, Keeping(work), check) as opened:
         grid = opened.reader.grid
         seen, read_at = _fit_pixels(opened, model, options)
-        chosen = options.weights == AUTO
-        doubts = _measure(opened, seen, model, refused, options, doubted=doubted)[1] if chosen else []
+        doubts = (
+            _measure(opened, seen, model, attempt.refused, options, doubted=attempt.doubted)[1]
+            if options.weights == AUTO else []
+        )  # fmt: skip
+        coarser = {"resample_to_m": attempt.coarser_m, "coarser_than_m": opened.coarser_than_m}
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
         segmenter = _make_segmenter(model)
@@ -492,7 +525,7 @@ def _survey(
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
             "estimated_memory_mib": round(450 + _estimate_bytes(model, *sides) / 2**20),
-            "warnings": [*opened.warnings, *doubts],
+            "warnings": [*opened.warnings, *doubts, *(spell_coarser(coarser) if attempt.coarser_m else [])],
         }
 
 
@@ -575,13 +608,23 @@ def _least_area_m2(card: Mapping[str, Any], options: Options) -> float:
 
 
 @contextmanager
-def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) -> Iterator[Opened]:
-    """Open the scene, its masks, its terrain and its susceptibility on one grid."""
+def _open(
+    scene: Scene,
+    names: tuple[str, ...],
+    options: Options,
+    work: Path,
+    keeping: Keeping | None = None,
+    check: Callable[[Grid], None] = lambda _: None,
+) -> Iterator[Opened]:
+    """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check.
+
+    `keeping`: see `BandReader`.
+    """
     contradictions = find_contradictions(scene, names)
     if contradictions and options.strict:
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
     with ExitStack() as stack:
-        grid, terrain, masks = None, None, list_masks(scene)
+        grid, terrain, masks, own_m = None, None, list_masks(scene), None
         told: list[str] = []
         taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
         if scene.dem or scene.aoi or options.resample_to_m:
@@ -589,7 +632,11 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
             with open_scene(scene, files, masks=(), **taken) as first:
                 grid = first.grid
         if grid and options.resample_to_m:
+            own_m = geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
             grid = taken["grid"] = _resample(grid, scene, options)
+            taken["keeping"] = keeping
+        if grid:
+            check(grid)
         if scene.aoi and grid:
             masks = (*masks, make_mask(scene.aoi, grid, work, told))
         if scene.dem and grid and grid.placed:
@@ -597,13 +644,14 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         reader = stack.enter_context(
             open_scene(scene, names, masks=masks, terrain=terrain, partial=options.partial, **taken)
         )
+        check(reader.grid)
         prior = None
         if (below := _find_prior(scene, options)) and reader.grid.placed:
             prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
         placing, misplaced = _list_placing(scene, names)
         told += () if terrain is None else terrain.told
         warnings = (*scene.remarks, *contradictions, *placing, *told, *reader.told)
-        yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced)
+        yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
 
 
 def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:

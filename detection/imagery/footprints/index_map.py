@@ -37,9 +37,14 @@ MODEL: Final = IndexModel(CARD, hashlib.sha256(json.dumps(CARD, sort_keys=True).
 class NoNetwork:
     """Stands where a segmenter does: one date alone says nothing, so nothing is likely anywhere."""
 
-    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:  # noqa: ARG002
+    def class_probabilities(
+        self,
+        tile: NDArray[np.float32],  # noqa: ARG002
+        valid: NDArray[np.bool_],
+        own: tuple[slice, slice] | None = None,
+    ) -> NDArray[np.float32]:
         """Map bands x H x W to 1 x H x W of zeros; `valid` says where the scene can be compared."""
-        return np.zeros((1, *valid.shape), np.float32)
+        return np.zeros((1, *(valid if own is None else valid[own]).shape), np.float32)
 
 
 def measure_index(bands: NDArray[np.floating]) -> NDArray[np.float64]:

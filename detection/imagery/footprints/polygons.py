@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -211,7 +211,7 @@ def _describe(
             touches_edge=any(component.list_sides(grid.width, grid.height)),
             touches_nodata=body.touches_nodata,
             hugs_nodata=body.hugs_nodata,
-            **asdict(sampler.describe(body.samples, body.pixels)),
+            **sampler.describe(body.samples, body.pixels)._asdict(),
         )
 
 

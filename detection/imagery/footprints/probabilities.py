@@ -32,8 +32,10 @@ Wants = Callable[[NDArray[np.float32], NDArray[np.bool_], int, int], bool]
 class Classifier(Protocol):
     """What maps tiles to probabilities (`neural.inference.Segmenter`)."""
 
-    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Map bands x H x W to classes x H x W."""
+    def class_probabilities(
+        self, tile: NDArray[np.float32], valid: NDArray[np.bool_], own: tuple[slice, slice] | None = None
+    ) -> NDArray[np.float32]:
+        """Map bands x H x W to classes x H x W, or to those of the rows and columns that are its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def map_scene(
             values, valid, shown = _stretch(stretch, values, valid, *origin, own=wants is None)
             owned = shown[tile.crop]
             if wants is None or wants(counts, valid, *origin):
-                found = segmenter.class_probabilities(values, valid)[(slice(None), *tile.crop)]
+                found = segmenter.class_probabilities(values, valid, tile.crop)
             else:
                 found = np.zeros((classes, *owned.shape), np.float32)
             steps = _to_steps(found, owned)

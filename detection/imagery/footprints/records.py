@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from detection.whole_file import write_json
+from forecasting.message import Message, Template
 
 Box = tuple[float, float, float, float]  # least longitude and latitude, greatest longitude and latitude
 Window = tuple[int, int, int, int]  # column, row, width, height
@@ -15,6 +16,8 @@ Window = tuple[int, int, int, int]  # column, row, width, height
 AUTO: Final = "auto"
 INDEX: Final = "index"
 UNREAD: Final = "no network was used", "no network fits this image", "no network serves"  # of warnings, see `choose`
+# Of doubts: `auto` read a scene on larger pixels than its own, since no network knows those.
+COARSER: Final = Template("pixels.coarser", "read coarser: at {at} m, the scene has {pixel} m")
 # Beside the results of a scene: what its files are made of that its rows do not need; why they could not be made.
 MAKING: Final = "making.json"
 NOT_MADE: Final = "not-made.json"
@@ -152,8 +155,17 @@ class Footprint:
 
     def tell(self) -> dict[str, Any]:
         """As JSON has it."""
-        told = {"class" if one.name == "kind" else one.name: getattr(self, one.name) for one in fields(self)}
+        told = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
         return {**told, "bbox": list(self.bbox), "centroid": list(self.centroid)}
+
+
+def find_coarser(doubts: Iterable[str]) -> str | None:
+    """That a scene was read on larger pixels than its own, as one of its doubts says it; None where it was not.
+
+    >>> find_coarser(["brightness 3", COARSER(at=1.2, pixel=0.1)])
+    'read coarser: at 1.2 m, the scene has 0.1 m'
+    """
+    return next((one for one in doubts if isinstance(one, Message) and one.id == COARSER.id), None)
 
 
 def explain_unread(warnings: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from detection.imagery.errors import ModelError
+from detection.imagery.neural.device import keep_freed
 from detection.imagery.registry import build
 from detection.imagery.weights_file import FORMAT, read_weights
 from detection.whole_file import replacing
@@ -59,6 +60,7 @@ def load_model(weights: str, *, ungated: bool = False) -> Model:
     Raises:
         ModelError: file or card missing, card incomplete, weights that are not the card's, or a gate not passed.
     """
+    keep_freed()
     found = read_weights(weights, ungated=ungated)
     card = found.card
     options = card["network"]

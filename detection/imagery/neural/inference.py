@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.imagery.neural.checkpoint import Model
-from detection.imagery.neural.networks.blocks import fold_norms
+from detection.imagery.neural.networks.blocks import Own, fold_norms
 
 
 class Segmenter:
@@ -38,17 +38,22 @@ class Segmenter:
             normal[:, ~valid] = 0
         return ready
 
-    def classify(self, tensor: torch.Tensor) -> NDArray[np.float32]:
-        """Map a prepared tensor to K x H x W probabilities of the classes 1 to K."""
+    def classify(self, tensor: torch.Tensor, own: Own | None = None) -> NDArray[np.float32]:
+        """Map a prepared tensor to K x H x W probabilities of the classes 1 to K, or to those of a part of it."""
         with torch.inference_mode():
-            logits = self._network(tensor)
+            logits = self._network(tensor, own)
             if self._temperature != 1.0:
                 logits = logits / self._temperature
             return np.asarray(logits.softmax(dim=1)[0, 1:].numpy())
 
-    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Map bands x H x W in model values to K x H x W probabilities of the classes 1 to K."""
-        return self.classify(self.prepare(tile, valid))
+    def class_probabilities(
+        self, tile: NDArray[np.float32], valid: NDArray[np.bool_], own: tuple[slice, slice] | None = None
+    ) -> NDArray[np.float32]:
+        """Map bands x H x W in model values to K x H x W probabilities of the classes 1 to K, or to those of a part."""
+        if own is None:
+            return self.classify(self.prepare(tile, valid))
+        rows, columns = own
+        return self.classify(self.prepare(tile, valid), (columns.start, rows.start, columns.stop, rows.stop))
 
     def probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Map bands x H x W in model values to H x W probabilities of class 1, landslide."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
@@ -213,13 +213,18 @@ def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str
             last_row, last_column = min(source.height, top + row + rows + 1), min(source.width, left + width + 1)
             window = window_of(first_column, first_row, last_column - first_column, last_row - first_row)
             try:
-                values = source.read(1, window=window).astype(np.float64)
-                values[source.read_masks(1, window=window) == 0] = np.nan
+                values = source.read(1, window=window)
+                whole = MaskFlags.all_valid in source.mask_flag_enums[0]
+                empty = None if whole else source.read_masks(1, window=window) == 0
             except RasterioError:
                 raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None
-            values[~np.isfinite(values)] = np.nan
             at_row, at_column = first_row - (top + row - 1), first_column - (left - 1)
-            dem[at_row : at_row + values.shape[0], at_column : at_column + values.shape[1]] = values
+            inner = dem[at_row : at_row + values.shape[0], at_column : at_column + values.shape[1]]
+            inner[...] = values
+            if empty is not None:
+                inner[empty] = np.nan
+            if values.dtype.kind == "f":
+                inner[~np.isfinite(values)] = np.nan
             _continue(
                 dem,
                 rows=(top + row == 0, top + row + rows == source.height),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from detection.imagery.raster.integrity import Checker, make_checker
 from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
 from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
 from detection.imagery.raster.reading.values import HEIGHT, SHARE, open_values
+from detection.imagery.raster.reading.warped import Keeping, WarpedOnce, read_warped_valid
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
 from detection.imagery.raster.turned import TurnedSource, turn_file
 from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
@@ -61,6 +63,7 @@ class BandReader(ExitStack):
         nodata: their value that means nothing, where their files declare none.
         covering: bands must cover the ground of the grid; else they are nodata where they do not.
         limits: what is too large.
+        keeping: where rasters on another grid are kept, warped once; None: each window is warped for itself.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class BandReader(ExitStack):
         nodata: float | None = None,
         covering: bool = True,
         limits: Limits = LIMITS,
+        keeping: Keeping | None = None,
     ) -> None:
         self._made = (*bands, *terrain_names, *derived)
         self.names = self._made if names is None else names
@@ -91,7 +95,9 @@ class BandReader(ExitStack):
         self._spectral = [position for position, name in enumerate(self._bands) if name not in TERRAIN]
         self._terrain, self._terrain_names = terrain, terrain_names
         self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
+        self._keeping = keeping
         super().__init__()
+        self._warped: dict[tuple[Any, ...], Any] = {}
         self._files: dict[tuple[Path, str], tuple[Any, Checker]] = {}
         self._checkers: dict[str, Checker] = {}
         self.told: list[str] = []
@@ -150,8 +156,22 @@ class BandReader(ExitStack):
         empty = source.nodata
         if empty is None and not (mask or name in TERRAIN or has_alpha(source)):
             empty = self._nodata
-        warped = warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, empty)
-        return self.enter_context(warped), index, path
+        return self._warp(source, key, empty, mask=mask, path=path, index=index), index, path
+
+    def _warp(
+        self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool, path: Path, index: int
+    ) -> Any:
+        """A source on the grid: one for all bands of a file that are warped alike, which takes all of them at once."""
+        alike = *key, empty, index if mask else None
+        if alike not in self._warped:
+            warped = self.enter_context(
+                warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, empty)
+            )
+            if self._keeping is not None:
+                indexes = {index} if mask else {at for file, at in self._bands.values() if file == path} | {index}
+                warped = self.enter_context(WarpedOnce(warped, source, sorted(indexes), self._keeping))
+            self._warped[alike] = warped
+        return self._warped[alike]
 
     def read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Read a window: values bands x height x width float32, and height x width where all bands are valid.
@@ -288,6 +308,7 @@ def open_scene(
     partial: bool = False,
     ungeoreferenced: bool = False,
     limits: Limits = LIMITS,
+    keeping: Keeping | None = None,
 ) -> BandReader:
     """Open the named bands of a scene; names that no file has come from `terrain`, or are made of other bands.
 
@@ -300,6 +321,7 @@ def open_scene(
         partial: see `BandReader`.
         ungeoreferenced: see `BandReader`.
         limits: see `BandReader`.
+        keeping: see `BandReader`.
 
     Raises:
         BandMissingError: some are not there.
@@ -323,12 +345,13 @@ def open_scene(
         offset=scene.offset,
         nodata=scene.nodata,
         limits=limits,
+        keeping=keeping,
     )
 
 
 def find_fill(source: Any, index: int) -> int | None:
     """The value of a band of whole numbers that alone says nothing: with it the mask need not be read; else None."""
-    if source.mask_flag_enums[index - 1] != [MaskFlags.nodata] or isinstance(source, WarpedVRT):
+    if isinstance(source, WarpedVRT | WarpedOnce) or source.mask_flag_enums[index - 1] != [MaskFlags.nodata]:
         return None
     fill = source.nodatavals[index - 1]
     whole = np.issubdtype(source.dtypes[index - 1], np.integer) and float(fill).is_integer()
@@ -337,14 +360,15 @@ def find_fill(source: Any, index: int) -> int | None:
 
 def _declares_nothing(source: Any, index: int) -> bool:
     """Whether a file says of no pixel of a band that it is empty."""
-    return not isinstance(source, WarpedVRT) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
+    return not isinstance(source, WarpedVRT | WarpedOnce) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
 
 
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
     """Where a band of a source says something."""
-    if isinstance(source, WarpedVRT) and source.src_nodata is None:
-        # The alpha that the warp adds says where the file reaches; the mask flags claim that all is valid.
-        return np.asarray(read_block(source.read, source.count, window, path) > 0)
+    if isinstance(source, WarpedOnce):
+        return read_block(source.read_valid, index, window, path)
+    if isinstance(source, WarpedVRT):
+        return read_block(partial(read_warped_valid, source), index, window, path)
     if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
         return np.True_
     return np.asarray(read_block(source.read_masks, index, window, path) > 0)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ class Sums:
     shadow_px: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Beneath:
+class Beneath(NamedTuple):
     """What lies under the pixels of a footprint; None where it is not known."""
 
     mean_slope_deg: float | None

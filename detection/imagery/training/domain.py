@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.degrade import COUNTS, NOISE_COUNTS
 from detection.imagery.data.patches import Patches, as_values
-from detection.imagery.errors import DomainError
+from detection.imagery.errors import DomainError, FinerError
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
 from detection.imagery.scene.radiometry import UNITS, Stretch
@@ -524,10 +524,8 @@ def _check_pixels(reader: BandReader, domain: Mapping[str, Any]) -> None:
         return
     pixel_m, trained_m = geodesic_pixel_m2(reader.grid) ** 0.5, float(domain["pixel_size_m"])
     if not 1 / PIXEL_RATIO_MOST <= pixel_m / trained_m <= PIXEL_RATIO_MOST:
-        mend = f"--resample-to {trained_m:g} brings the scene to them" if pixel_m < trained_m else "use a finer image"
-        raise DomainError(
-            f"pixels of {pixel_m:.3g} m, trained on {trained_m:g} m: what it marks would mean nothing; {mend}"
-        )
+        why = f"pixels of {pixel_m:.3g} m, trained on {trained_m:g} m: what it marks would mean nothing"
+        raise FinerError(why, trained_m) if pixel_m < trained_m else DomainError(f"{why}; use a finer image")
 
 
 def _find_offset(counts: NDArray[np.floating]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from detection.imagery.footprints.records import INDEX, explain_unread
+from detection.imagery.footprints.records import INDEX, explain_unread, find_coarser
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
@@ -275,6 +275,7 @@ def _tell(answer: dict[str, Any], since: str) -> str:
     lines = [
         f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid, "
         + ("read by no network" if answer["model"] == INDEX else f"read by {answer['model']}")
+        + (f", {said}" if (said := find_coarser(answer["doubts"])) else "")
     ]
     found = answer["polygons"]
     for kind in answer["classes"]:

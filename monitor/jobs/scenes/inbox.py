@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from detection.imagery.footprints.records import AUTO, INDEX, Box, explain_unread
+from detection.imagery.footprints.records import AUTO, INDEX, Box, explain_unread, find_coarser
 from detection.imagery.scene.products.unpack import strip_suffix
 from forecasting.message import Template, Timestamp, error_text
 from monitor.config.service import ServiceConfig
@@ -246,7 +246,8 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
         if answer.model == INDEX and not added:
             why = explain_unread(answer.warnings)
             return f"no footprints: {why}; {changed} new or grown by the index, {values} values of places{gone}"
-        return f"{added} footprints, {changed} new or grown, {values} values of places{gone}"
+        coarser = f"; {said}" if (said := find_coarser(answer.doubts)) else ""
+        return f"{added} footprints, {changed} new or grown, {values} values of places{gone}{coarser}"
     return "waiting: other scenes of the site came in all the time"
 
 

@@ -524,12 +524,12 @@ def test_classes_have_maps_and_footprints_of_their_own(tmp_path, monkeypatch):
     weights = save_untrained(tmp_path / "two.safetensors", "unet", ["landslide", "crack"])
     write_scene(tmp_path / "scene", 5, size_px=96)
 
-    def draw(_, tile, __):
+    def draw(_, tile, __, own):
         drawn = np.zeros((2, *tile.shape[1:]), np.float32)
         drawn[0, 10:30, 10:30] = 0.9
         drawn[1, 50:53, 10:80] = 0.8  # a line, and a part of it under the more likely other class
         drawn[1, 20:25, 5:30] = 0.7
-        return drawn
+        return drawn[(slice(None), *own)]
 
     monkeypatch.setattr(Segmenter, "class_probabilities", draw)
     out = tmp_path / "out"

@@ -210,7 +210,7 @@ def test_what_cannot_mean_anything_is_refused_in_one_line(tmp_path, capsys, draw
             lambda d: d,
             3.0,
             "index",
-            "landslide4sense-standard does not fit: pixels of 3 m, trained on 10 m; bijie",
+            "landslide4sense-standard does not fit: pixels of 3 m, trained on 10 m, and read at 10 m: 29 x 29 pixels",
         ),
         (lambda d: (d / 48).clip(1, 255).astype(np.uint8), 1.0, "bijie|index", ""),
         (lambda d: d[::-1], 10.0, "index", "red and blue may be exchanged"),
@@ -244,7 +244,9 @@ def test_light_offset_and_stretch_of_a_scene_change_nothing_that_auto_finds(tmp_
     assert all(one == found["plain"] for one in found.values()), found
 
 
-@pytest.mark.parametrize(("pixel_m", "mend"), [(900.0, "use a finer image"), (0.5, "--resample-to 10 brings")])
+@pytest.mark.parametrize(
+    ("pixel_m", "mend"), [(900.0, "use a finer image"), (0.5, "--resample-to 10 reads it coarser")]
+)
 def test_pixels_far_from_those_of_the_training_are_refused(tmp_path, capsys, drawn, pixel_m, mend):
     path = write(tmp_path / "a.tif", drawn, transform=Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000))
     code, answers, err = detect(path, capsys)

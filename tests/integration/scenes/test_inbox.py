@@ -21,8 +21,9 @@ from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
-from tests.data.drawn_scenes import SITE, add_site, may, polygons, work_here
+from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
+from tests.data.surveys.fine_scene import write_fine
 
 HOUR = timedelta(hours=1)
 SCAR, LARGER = (36, 40, 48, 52), (30, 32, 52, 52)
@@ -305,3 +306,32 @@ def test_an_answer_that_names_what_is_no_part_of_the_question_is_refused(
     assert polygons(database) == []
     with database.read() as c:
         assert c.execute(select(func.count()).select_from(t.observation)).scalar() == 0
+
+
+@ON_SQLITE
+def test_a_scene_that_no_network_knows_so_fine_is_read_coarser_and_is_advice(
+    database, database_url, tmp_path, monkeypatch
+):
+    """The log says at which pixels; the rows keep it, so that the outline proves nothing."""
+    work_here(monkeypatch)
+    config = make_config(tmp_path, database_url)
+    inbox = Path(config.paths.inbox) / "bench"
+    site = add_site(database, SITE + '[scenes]\nweights = "auto"\nminimum_area_m2 = 100.0\n')
+    (inbox / "drone").mkdir(parents=True)
+    write_fine(inbox / "drone" / "a.tif", 0.5)
+    bands = "".join(
+        f'{name} = {{ file = "a.tif", index = {index} }}\n' for index, name in enumerate(("B4", "B3", "B2"), 1)
+    )
+    (inbox / "drone" / "scene.toml").write_text(
+        f"acquired_at = {may(7).isoformat()}\ncomplete = true\n[bands]\n{bands}"
+    )
+    said = scene_inbox.run(database, config, site, may(7) + HOUR)
+    assert said.endswith("; read coarser: at 10 m, the scene has 0.5 m")
+    with database.read() as c:
+        (run,) = c.execute(select(t.scene.c.run)).scalars()
+        (row,) = rows.load_dates(c, site.id)
+        facts = load_footprint_facts(c, site.id, may(1), may(8))
+    assert [str(one) for one in row.doubts] == ["read coarser: at 10 m, the scene has 0.5 m"]
+    assert facts
+    assert all("read coarser" in str(one.caution) for one in facts)
+    assert run

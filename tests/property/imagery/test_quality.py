@@ -119,10 +119,10 @@ def choose(doubts: dict[str, list[str]]) -> tuple[str, list[str]]:
     """Which weights answer where each doubts the scene so, and which were refused before."""
     options = read_options({"scene_path": "a.tif", "weights": "auto", "own": ("own",)})
 
-    def attempt(weights, refused, doubted):
-        if weights != "index" and not doubted:
-            check_doubts(doubts[weights], CARDS[weights])
-        return weights, [one.weights for one in refused]
+    def attempt(tried):
+        if tried.weights != "index" and not tried.doubted:
+            check_doubts(doubts[tried.weights], CARDS[tried.weights])
+        return tried.weights, [one.weights for one in tried.refused]
 
     return choose_weights(options, attempt)
 

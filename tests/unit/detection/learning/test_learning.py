@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from detection.imagery.training.domain import describe, find_doubts
 from detection.learning import run
 from detection.learning.blocks import find_blocks, find_touched, leave_out, list_touching, part_train
 from detection.learning.gate import Tried, judge
-from detection.learning.labels import read_labels
+from detection.learning.labels import find_least_m2, read_labels
 from detection.learning.records import NOTHING, Asked, Label, Window
 from detection.learning.scenes import find_scenes, read_scenes
 from detection.learning.tiles import cut_tiles
@@ -228,3 +229,20 @@ def test_weights_fit_the_very_scenes_that_they_were_learnt_from(tmp_path, made, 
     for scene in readable.scenes:
         with open_scene(scene, BANDS) as reader:
             assert find_doubts(reader, measure_stretch(reader, card), card) == []
+
+
+def test_the_least_outline_is_that_of_the_tiles_and_a_splinter_in_a_hundred_is_none():
+    """A network of one's own draws nothing smaller than what was outlined on the ground that it has seen."""
+
+    def square(lon, side_m, kind="landslide"):
+        away = side_m / 111_195.0
+        return Label(kind, shapely.box(lon, 0.0, lon + away, away))
+
+    window = Window(Path("a.tif"), 0, 0, 128, (9.99, -0.01, 10.5, 0.01))
+    some = [square(10.0, 30.0), square(10.01, 20.0), square(10.02, 2.0, "not_landslide"), square(12.0, 1.0)]
+    assert find_least_m2(some, [window]) == pytest.approx(400, rel=0.02)
+    assert find_least_m2([square(12.0, 1.0)], [window]) == 0.0
+    parts = [Label("landslide", shapely.MultiPolygon([square(10.0, 30.0).shape, square(10.01, 10.0).shape]))]
+    assert find_least_m2(parts, [window]) == pytest.approx(100, rel=0.02)
+    many = [square(10.0 + 0.002 * number, 20.0 + 0.01 * number) for number in range(200)]
+    assert find_least_m2([*many, square(10.45, 0.1)], [window]) == pytest.approx(400, rel=0.05)

@@ -176,3 +176,23 @@ def test_a_site_file_says_both_at_its_reload_and_takes_them_back():
     over = list(look_for_alarms(SiteFiles(ServiceConfig(), [sound], {})))
     assert {one.key for one in over} == set(keys)
     assert not any(one.counts for one in over)
+
+
+@pytest.mark.parametrize(
+    ("ledgers", "role", "kind", "told"),
+    [
+        ("", "", "scene", True), ('ledgers = ["hazard"]', "", "scene", True), ("", 'role = "advice"', "scene", True),
+        ('ledgers = ["hazard", "advice"]', "", "scene", False), ("", 'role = "witness"', "scene", False),
+        ("", "", "velocity", False),
+    ],
+)  # fmt: skip
+def test_a_criterion_of_images_that_nobody_receives_is_named(ledgers, role, kind, told):
+    rule = f'[[criterion]]\nid = "above"\nkind = "{kind}"\nlevel = "yellow"\n{role}\nauthor = "t"\nreason = "t"\n'
+    text = head("bench", levels=FOUR) + station("G1", series("displacement", "mm")) + VELOCITY % RED
+    text += rule if kind == "scene" else ""
+    people = '[[recipient]]\nname = "duty"\nchannels = ["log"]\nlevels = ["yellow", "red"]\n'
+    site = parse_site(f"{text}{people}{ledgers}\n", "bench.toml")
+    found = find(site, "sites.unheard")
+    assert [(one.level, "above: nobody receives" in one.text) for one in found] == [(WARN, True)] * told
+    nobody = parse_site(text, "bench.toml")
+    assert find(nobody, "sites.unheard") == []  # that there is no recipient is said already
