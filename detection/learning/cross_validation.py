@@ -160,7 +160,7 @@ def measure_budget(
     def pass_s(fitted: int) -> float:
         return step_s * -(-fitted // settings.batch)
 
-    usual = settings.fitted(tiles).epochs
+    usual = Settings().fitted(tiles).epochs  # as measured with the batches of recipes
     assert usual is not None
     return Budget(seconds, sum(pass_s(len(fit)) for fit, _ in folds), pass_s(tiles), tile_s * tiles, usual)
 

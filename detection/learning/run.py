@@ -43,7 +43,8 @@ FOLDS: Final = (3, 2)
 PACE_STEPS: Final = 4
 LOOK: Final = 1 / 3  # of the time of a step, for as many tiles
 ENDING_S: Final = 3.0  # to write cards and pictures; to look at tiles comes on top of it
-BATCH: Final = 8
+BATCH: Final = 4
+"""Four tiles a step: of few tiles more steps bring more than larger ones, and the time goes by tiles."""
 CHOSEN_ON: Final = (
     "passes, seed, temperature and threshold: cross-validation over images or blocks; learnt from all tiles of train; "
     "test part: scored once"

@@ -48,8 +48,8 @@ def score_weights(
 
     Returns:
         The report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
-        index, logistic (their reports), `fitted` (on what) and `beside` (paired differences of F1, by `blocks`: the
-        folders of the patches, or the patches where they lie in none), and next to it `patches_sha256` and `fitted_on`
+        index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches,
+        or the patches where they lie in none), and next to it `simple_learnt_from` (in words), `patches_sha256` and `fitted_on`
         (how many of the patches the weights or the simple maps were fitted on). Always `trained_on`: how many of the
         pictures the weights were trained on; None where they keep no digests of these.
 
@@ -80,8 +80,11 @@ def score_weights(
     scored = score_maps(map_patches(model, test, resize_px), at, objects=objects)
     answer: dict[str, Any] = facts | scored.report
     if simple:
-        answer["simple"] = _beside(scored, train, test, card, resize_px, objects=objects)
-        fitted = 0 if answer["simple"]["fitted"] == IN_TURN else _count_again(train, test)
+        # without a train part all parts are the whole set
+        in_turn = table.get("test_part") != "train" and train.names == test.names
+        answer["simple"] = _beside(scored, train, test, card, resize_px, in_turn=in_turn, objects=objects)
+        answer["simple_learnt_from"] = IN_TURN if in_turn else TRAIN_PART
+        fitted = 0 if in_turn else _count_again(train, test)
         answer |= _find_fitted(test, card, max(fitted, facts["trained_on"] or 0))
         answer |= {"blocks": len(np.unique(_list_blocks(scored.names))), "tries": card.get("learnt", {}).get("tries")}
     if sheet:
@@ -104,27 +107,33 @@ def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> M
 
 
 def _beside(
-    scored: Scored, train: Patches, test: Patches, card: dict[str, Any], resize_px: int | None, *, objects: bool
+    scored: Scored,
+    train: Patches,
+    test: Patches,
+    card: dict[str, Any],
+    resize_px: int | None,
+    *,
+    in_turn: bool,
+    objects: bool,
 ) -> dict[str, Any]:
-    """Reports of the simple maps, what they were fitted on, and the differences of F1.
+    """Reports of the simple maps, and the differences of F1.
 
-    They are fitted on the train part as the weights were. Weights that held nothing of it, and sets that cannot be
-    split so, take cross-validation. Of a set without a train part each picture is mapped by rules fitted on others.
+    They are fitted on the train part as the weights were; by cross-validation where the weights held nothing of theirs,
+    or where the set cannot be split so. With `in_turn` the two parts are one, and each picture is mapped by rules that
+    were fitted on others.
     """
     if len(card["bands"]) < 2:
         raise RecipeError("the simple maps need two bands at least, red and green first")
-    one = test.names == train.names and _count_again(train, test) == len(test)
-    train = (train.resize(int(resize_px)) if resize_px else train).remember()
-    if one:
-        found, how = _map_in_turn(train, test, objects=objects), IN_TURN
+    if in_turn:
+        found = _map_in_turn(test, objects=objects)
     else:
-        rules, how = _fit_simple(train, card["training"]), TRAIN_PART
+        train = (train.resize(int(resize_px)) if resize_px else train).remember()
+        rules = _fit_simple(train, card["training"])
         found = {name: score_simple(rule, test, objects=objects) for name, rule in rules.items()}
     blocks = _list_blocks(scored.names)
-    mine = pool_blocks(scored.confusions, blocks)
+    own = pool_blocks(scored.confusions, blocks)
     return {name: one.report for name, one in found.items()} | {
-        "beside": {name: compare(mine, pool_blocks(one.confusions, blocks)) for name, one in found.items()},
-        "fitted": how,
+        "beside": {name: compare(own, pool_blocks(one.confusions, blocks)) for name, one in found.items()}
     }
 
 
@@ -143,19 +152,17 @@ def _fit_simple(train: Patches, settings: dict[str, Any]) -> dict[str, SimpleMap
     return {name: ones[-1] for name, ones in rules.items()}
 
 
-def _map_in_turn(train: Patches, test: Patches, *, objects: bool) -> dict[str, Scored]:
+def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, Scored]:
     """Score each picture of a set by rules that were fitted on others of it."""
-    folds = _deal(train)
-    rules, of_fold = fit_over(train, folds), np.zeros(len(train), int)
+    folds = _deal(patches)
+    rules, of_fold = fit_over(patches, folds), np.zeros(len(patches), int)
     for number, (_, held) in enumerate(folds):
         of_fold[held] = number
-    return {
-        name: score_maps(
-            ((patch.name, ones[fold].map(patch.image), patch.mask) for fold, patch in zip(of_fold, test, strict=True)),
-            ones[-1].threshold, objects=objects,
-        )
-        for name, ones in rules.items()
-    }  # fmt: skip
+
+    def map_by(rules: list[SimpleMap]) -> Maps:
+        return ((one.name, rules[fold].map(one.image), one.mask) for fold, one in zip(of_fold, patches, strict=True))
+
+    return {name: score_maps(map_by(ones), ones[-1].threshold, objects=objects) for name, ones in rules.items()}
 
 
 def _deal(patches: Patches) -> list[Parts]:

@@ -189,7 +189,7 @@ def score(
     for size, value in answer["object_recall"]["covered_half"].items():
         print(f"  landslides of {size} px covered by half: {_say(value)}")
     if simple := answer.get("simple"):
-        print(f"  simple maps fitted on {simple['fitted']}:")
+        print(f"  simple maps fitted on {answer['simple_learnt_from']}:")
         for name, difference in simple["beside"].items():
             print(f"  {name}: F1 {_say(simple[name]['f1'])}, weights less it {difference['interval']}")
     print(f"  note: {answer['note']}")
