@@ -64,7 +64,7 @@ def learn(
         Path | None, typer.Option(help="Folder of the answer; a run that was cut off goes on in it.")
     ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0.01, max=1440.0, help="Processor time of each of two processes.")
+        float, typer.Option(min=0.01, max=1440.0, help="Processor time; what is left of it goes to longer tries and other seeds.")
     ] = 4.0,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split and the training.")] = 0,
 ) -> None:
