@@ -81,6 +81,13 @@ class Chosen:
     tried: tuple[Try, ...]
     why: str
 
+    def doubts(self, budget: Budget) -> list[str]:
+        """What to say where the time was too short for a network that has learnt what its tiles teach."""
+        if self.best.epochs >= budget.usual:
+            return []
+        short = f"{self.best.epochs} passes were possible in this time, and {budget.usual} are usual for so many tiles"
+        return [f"{short}: give more --minutes"]
+
 
 Run = Callable[[int, int], Try]
 """From (seed, passes) to what cross-validation says of them."""

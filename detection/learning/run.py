@@ -101,7 +101,7 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
         return Learnt(json.loads((asked.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(asked)))
     train, test = _open_tiles(asked.out, prepared.plan)
     work = asked.out / "work"
-    folds, chosen = _choose(asked, prepared, (train, test), left, hooks, tell)
+    folds, budget, chosen = _choose(asked, prepared, (train, test), left, hooks, tell)
     _train(asked, prepared, chosen.best, work, hooks)
     gate = judge(_try(work, train, test, folds), asked.seed)
     weights = _keep(asked, prepared, gate, work, (folds, chosen))
@@ -114,7 +114,8 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
         "weights": str(weights), "model_hash": model.model_hash, "offered": gate["passed"], "gate": gate,
         "tiles": {k: prepared.plan[k] for k in ("train", "left_out", "dropped", "landslide_share")},
         "unlabelled": len(prepared.others), "least_sure": len(unsure), "bands": prepared.plan["bands"],
-        "pixel_size_m": model.card["pixel_size_m"], "epochs": chosen.best.epochs, "told": prepared.plan["told"],
+        "pixel_size_m": model.card["pixel_size_m"], "epochs": chosen.best.epochs,
+        "told": [*prepared.plan["told"], *chosen.doubts(budget)],
         "cross_validation": _tell_search(folds, chosen), "seed": asked.seed,
         "seconds": round(time.monotonic() - begun, 1),
         "cpu_s": round(60 * asked.minutes - left(), 1),
@@ -186,13 +187,15 @@ def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[di
     # in the order in which the tiles are read again
     order = sorted(np.flatnonzero(~gone & ~left_out), key=lambda k: (blocks[k], cut.tiles[k].name))
     train = np.array(order, np.int64)
-    folds = {
-        str(count): [
-            [part.tolist() for part in parts]
-            for parts in deal_folds(blocks[train], landslide[train], _renumber(pairs, train), count, asked.seed)
-        ]
-        for count in FOLDS
-    }
+    folds = dict[str, list[list[list[int]]]]()
+    for count in FOLDS:
+        try:
+            dealt = deal_folds(blocks[train], landslide[train], _renumber(pairs, train), count, asked.seed)
+        except LearningError:
+            if count == FOLDS[-1]:
+                raise
+            continue  # so many leave too little that touches nothing held
+        folds[str(count)] = [[part.tolist() for part in parts] for parts in dealt]
     for number, tile in enumerate(cut.tiles):
         part = "validation" if left_out[number] else "train"
         for kind in ("images", "masks"):
@@ -256,7 +259,7 @@ def _choose(
     left: Callable[[], float],
     hooks: Hooks,
     tell: Tell,
-) -> tuple[list[Parts], Chosen]:
+) -> tuple[list[Parts], Budget, Chosen]:
     """Choose length, seed, temperature and threshold; the time for it is decided once, and kept."""
     (train, test), work, settings = tiles, asked.out / "work", Settings(batch=BATCH)
     path = work / "pace.json"
@@ -270,8 +273,8 @@ def _choose(
         tile_s = LOOK * step_s / settings.batch
         after_s = ENDING_S + looks * tile_s + (len(train) + len(test)) * feature_s
         now_s = left()
-        seconds = now_s - min(after_s, now_s / 2)
-        for count in FOLDS:
+        seconds = max(0.0, now_s - min(after_s, now_s / 2))
+        for count in map(int, prepared.plan["folds"]):
             folds = read_folds(prepared.plan, count)
             budget = measure_budget(seconds, step_s, tile_s, settings, folds, len(train))
             if budget.fit() >= budget.usual:
@@ -289,7 +292,7 @@ def _choose(
         f"the search ended after {spent_s:.0f} s, {best.epochs * budget.last_s:.0f} s remain for the last network: "
         f"{chosen.why}; it learns from all tiles, {best.epochs} passes, threshold {best.threshold}"
     )
-    return folds, chosen
+    return folds, budget, chosen
 
 
 def _tell_search(folds: list[Parts], chosen: Chosen) -> dict[str, Any]:

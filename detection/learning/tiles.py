@@ -147,8 +147,8 @@ def cut_tiles(
                 survey.refuse(error, told)
             if number % 20 == 19:
                 tell(f"{number + 1} of {len(readable.scenes)} scenes, {len(tiles)} labelled tiles")
-    if holds is not None:
-        told.append(_tell_drawn(survey, order, holds, tiles))
+    if begun < len(order) and holds is not None:
+        told.append(_tell_drawn(order, begun, holds, tiles))
     told += _tell_outlines(readable, labels, survey.days)
     _check(tiles, labels, survey.unread, readable)
     others = survey.others
@@ -231,17 +231,15 @@ def _cut_scene(
         raise
 
 
-def _tell_drawn(survey: _Survey, order: list[Place], holds: dict[Place, bool], tiles: Sequence[Tile]) -> str:
-    """How many labelled tiles were drawn, and how many of which kind were not.
-
-    The pixels of a tile may turn out to be unknown, so those that were cut are counted as they are.
-    """
-    with_landslide, images = sum(tile.landslide_px > 0 for tile in tiles), len({tile.window.scene for tile in tiles})
-    known = sum(holds.values())
+def _tell_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles: Sequence[Tile]) -> str:
+    """How many labelled tiles are used and left out, of each kind; those that turned out to be unusable are neither."""
+    used, left = len(tiles), len(order) - begun
+    used_with, left_with = sum(tile.landslide_px > 0 for tile in tiles), sum(holds[place] for place in order[begun:])
+    images, every = len({tile.window.scene for tile in tiles}), len({number for number, _ in order})
     return (
-        f"{len(tiles):,} of {len(order):,} labelled tiles are used, drawn from {images} of "
-        f"{sum(bool(one.windows) for one in survey.places)} scenes: {with_landslide:,} of {known:,} with a landslide, "
-        f"{len(tiles) - with_landslide:,} of {len(order) - known:,} without; {len(order) - len(tiles):,} are left out"
+        f"{used:,} of {used + left:,} labelled tiles are used, drawn from {images:,} of {every:,} scenes: {used_with:,} of "
+        f"{used_with + left_with:,} with a landslide, {used - used_with:,} of {used + left - used_with - left_with:,} "
+        f"without; {left:,} are left out"
     )
 
 

@@ -100,6 +100,11 @@ def test_longer_is_tried_while_it_brings_more_and_then_other_seeds():
     assert chosen.why.endswith("longer or from other seeds, brought nothing (F1 0.440, 0.450, 0.410 after 0.450)")
     # passes turn out to take three times as long as was measured: no second try is begun that cannot be ended
     short = replace(budget, seconds=300.0)
+    assert chosen.doubts(budget) == []
+    hasty = search(pretend(short, [0.3]), replace(short, seconds=9.0), 0, lambda _: None)
+    assert hasty.doubts(short) == [
+        "3 passes were possible in this time, and 20 are usual for so many tiles: give more --minutes"
+    ]
     slow = Try(0, 30, 0.3, 0.5, Calibration(), 180.0)
     assert plan_next([slow], short) == (None, "the time is spent")
 
