@@ -236,10 +236,11 @@ def _tell_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles:
     used, left = len(tiles), len(order) - begun
     used_with, left_with = sum(tile.landslide_px > 0 for tile in tiles), sum(holds[place] for place in order[begun:])
     images, every = len({tile.window.scene for tile in tiles}), len({number for number, _ in order})
+    without, left_without = used - used_with, left - left_with
     return (
-        f"{used:,} of {used + left:,} labelled tiles are used, drawn from {images:,} of {every:,} scenes: {used_with:,} of "
-        f"{used_with + left_with:,} with a landslide, {used - used_with:,} of {used + left - used_with - left_with:,} "
-        f"without; {left:,} are left out"
+        f"{used:,} of {used + left:,} labelled tiles are used, drawn from {images:,} of {every:,} scenes: "
+        f"{used_with:,} of {used_with + left_with:,} with a landslide, {without:,} of {without + left_without:,} without; "
+        f"{left:,} are left out"
     )
 
 
