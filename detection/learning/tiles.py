@@ -239,8 +239,8 @@ def _tell_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles:
     without, left_without = used - used_with, left - left_with
     return (
         f"{used:,} of {used + left:,} labelled tiles are used, drawn from {images:,} of {every:,} scenes: "
-        f"{used_with:,} of {used_with + left_with:,} with a landslide, {without:,} of {without + left_without:,} without; "
-        f"{left:,} are left out"
+        f"{used_with:,} of {used_with + left_with:,} with a landslide, {without:,} of {without + left_without:,} "
+        f"without; {left:,} are left out"
     )
 
 
