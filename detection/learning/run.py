@@ -41,6 +41,7 @@ LEAST_TILES: Final = 16
 FOLDS: Final = (3, 2)
 """Of cross-validation: as many as leave time for a run of usual length, or the least."""
 PACE_STEPS: Final = 4
+LEAST_STEP_S: Final = 1e-3
 LOOK: Final = 1 / 3  # of the time of a step, for as many tiles
 ENDING_S: Final = 3.0  # to write cards and pictures; to look at tiles comes on top of it
 BATCH: Final = 4
@@ -311,9 +312,12 @@ def _measure_pace(
     train: Patches, folds: list[Parts], settings: Settings, clock: Callable[[], float]
 ) -> tuple[float, float]:
     """Time a few steps, and the features of a tile that logistic regression takes; seconds of one of each."""
-    stamps = list[float]()
+    stamps, places = list[float](), set[tuple[int, int]]()
 
-    def note(_: Progress) -> None:
+    def note(progress: Progress) -> None:
+        if (progress.epoch, progress.step) in places:
+            return  # the end of a pass, right after its last step
+        places.add((progress.epoch, progress.step))
         stamps.append(clock())
         if len(stamps) > PACE_STEPS:
             raise _EnoughError
@@ -323,7 +327,8 @@ def _measure_pace(
         train_patches(train, replace(settings, epochs=PACE_STEPS + 1), Hooks(on_progress=note), (fit, held[:0]))
     begun = clock()
     describe_pixels(train.read(0).image)
-    return (float(np.median(np.diff(stamps))) if len(stamps) > 1 else 1.0), clock() - begun
+    step_s = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 1.0
+    return max(step_s, LEAST_STEP_S), clock() - begun
 
 
 def _train(asked: Asked, prepared: Prepared, best: Try, work: Path, hooks: Hooks) -> None:
