@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from scipy import ndimage
 
-from detection.imagery.data.patches import IGNORED
+from detection.imagery.data.patches import IGNORED, list_starts
 from detection.imagery.errors import ImageryError
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.raster.raster import write_geotiff
@@ -317,20 +317,9 @@ def _place(
 
 def _list_windows(scene: Scene, grid: Grid, side: int) -> Iterator[Window]:
     """Windows that cover a scene, the last of a row or column moved back into it."""
-    for row in _list_starts(grid.height, side):
-        for column in _list_starts(grid.width, side):
+    for row in list_starts(grid.height, side):
+        for column in list_starts(grid.width, side):
             yield Window(scene.path, column, row, side, _frame(grid, column, row, side, side))
-
-
-def _list_starts(length: int, side: int) -> list[int]:
-    """Where tiles begin; a rest of less than an eighth of a tile is left.
-
-    >>> _list_starts(100, 128), _list_starts(256, 128), _list_starts(300, 128), _list_starts(130, 128)
-    ([0], [0, 128], [0, 128, 172], [0])
-    """
-    starts = list(range(0, max(1, length - side + 1), side))
-    rest = length - starts[-1] - side
-    return [*starts, length - side] if rest > side // 8 else starts
 
 
 def _frame(grid: Grid, column: int, row: int, width: int, height: int) -> tuple[float, float, float, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,8 @@ from detection.imagery.errors import ImageryError, TrainingPausedError
 from detection.imagery.neural.calibration import Calibration, choose_threshold
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks, Settings
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.training import evaluation, simple_maps
 from detection.imagery.training.simple_maps import SimpleMap, fit_over
 from detection.learning import cross_validation, run
@@ -26,7 +29,9 @@ from detection.learning.labels import read_labels
 from detection.learning.records import Asked
 from detection.learning.scenes import find_scenes
 from monitor.cli.main import run_verb
-from tests.unit.detection.learning.drawn_ground import draw_picture, lay_tiles, write_pictures
+from tests.unit.detection.learning.drawn_ground import BANDS, UTM, draw_picture, lay_tiles, write_pictures
+
+NEW_CORNERS = (("validation", 1), ("validation", 2), ("validation", 3))
 
 
 class Clock:
@@ -328,6 +333,20 @@ def test_learnt_weights_are_scored_beside_the_simple_maps_wherever_patches_lie(l
     other = score(*words)
     assert "simple maps fitted on the other pictures of the set, in turn" in other
     assert other.splitlines()[:2] == own.splitlines()[:2], "the same pictures, the same score"
+    # the pictures from which tiles were cut: one of four corners was learnt from, or none was
+    for number, part in enumerate(("train", "validation")):
+        corners = [tile_folder.read(folder / "tiles", one).read(k) for one, k in ((part, 0), *NEW_CORNERS)]
+        for kind, layers in (
+            ("images", [one.image for one in corners]),
+            ("masks", [one.mask[None] for one in corners]),
+        ):
+            (tmp_path / "large" / kind).mkdir(parents=True, exist_ok=True)
+            whole = np.concatenate([np.concatenate(layers[k : k + 2], axis=2) for k in (0, 2)], axis=1)
+            grid = Grid(Affine(10, 0, 600_000, 0, -10, 5_100_000), UTM, 64, 64)
+            names = BANDS if kind == "images" else ()
+            write_geotiff(tmp_path / "large" / kind / f"{number}.tif", whole, grid, descriptions=names)
+    large = score("--data", str(tmp_path), "--layout", "folder", "--folder", "large")
+    assert large.startswith("1 of 2 pictures were trained on: seen in training")
     for path in sorted((tmp_path / "other/images").iterdir())[1:]:
         path.unlink()
     assert run_verb(["scenes", "score", "--weights", str(weights), "--with", "simple", *words]) == 1
