@@ -148,6 +148,10 @@ class DataError(ImageryError):
     """Labelled patches that are not laid out as their reader expects: bands, shape or mask values."""
 
 
+class OtherRunError(RecipeError):
+    """Where a training run stood is kept, but of other data or settings; the message says how far it was."""
+
+
 class TrainingPausedError(ImageryError):
     """A training run was asked to stop; what it reached is kept and can be resumed."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from detection.imagery.data.splits import split_folders
+from detection.imagery.data.splits import Parts
 from detection.learning.records import LearningError, Window
 
 LEAST_BLOCKS: Final = 8
@@ -20,8 +20,6 @@ LEFT_OUT: Final = 0.25
 DRAWS: Final = 300
 METRES: Final = 111_320.0  # of a degree of latitude
 TOUCHING: Final = 0.02  # of a tile: tiles that are nearer than that touch
-TRIED_SEEDS: Final = 50
-ROUNDS: Final = 6  # of dropping what touches and splitting again
 
 Pairs = NDArray[np.int64]
 """2 x n: positions of tiles that touch."""
@@ -118,44 +116,47 @@ def find_touched(inside: NDArray[np.bool_], pairs: Pairs | None) -> NDArray[np.b
     return touched & ~inside
 
 
-def part_train(
-    blocks: NDArray[np.int64], landslide_px: NDArray[np.int64], pairs: Pairs, held_share: float, first: int
-) -> tuple[int, NDArray[np.bool_]]:
-    """The seed by which tiles to learn from are split, and which of them go so that none fitted touches one held.
+def deal_folds(
+    blocks: NDArray[np.int64], landslide_px: NDArray[np.int64], pairs: Pairs, count: int, seed: int
+) -> list[Parts]:
+    """Deal tiles out to folds by whole blocks: of each fold what is fitted and what is held, with landslides in both.
 
-    Of the seeds whose held part has about its share of the landslides, the one that loses the fewest tiles.
+    No tile that is fitted touches one that is held; in another fold it may be fitted. Of all deals the one that loses
+    the fewest tiles so, and whose folds are the most alike in landslides and tiles.
 
     Args:
         blocks: of each tile.
         landslide_px: in each tile.
         pairs: of tiles that touch.
-        held_share: of the tiles.
-        first: seed.
+        count: of folds; fewer where so few blocks hold landslides.
+        seed: of the draws.
 
     Raises:
-        LearningError: no seed has landslides on both sides.
+        LearningError: landslides lie in one block alone, or what does not touch it holds none.
     """
-    best, chosen = first, np.ones(len(blocks), bool)
-    for seed in range(first, first + TRIED_SEEDS):
-        lost = np.zeros(len(blocks), bool)
-        for _ in range(ROUNDS):
-            kept = np.flatnonzero(~lost)
-            if len(np.unique(blocks[kept])) < 2:
-                break
-            fit, held = (kept[part] for part in split_folders([f"{b}/images/" for b in blocks[kept]], held_share, seed))
-            inside = np.zeros(len(blocks), bool)
-            inside[held] = True
-            touched = find_touched(inside, pairs) & ~lost
-            if touched.any():
-                lost |= touched
-                continue
-            share = landslide_px[held].sum() / max(1, landslide_px[kept].sum())
-            within = 0.5 * held_share <= share <= 2 * held_share
-            if within and landslide_px[fit].any() and lost.sum() < chosen.sum():
-                best, chosen = seed, lost
-            break
-        if not chosen.any():
-            break
-    if chosen.all():
+    names, places = np.unique(blocks, return_inverse=True)
+    weights = np.stack([np.bincount(places, landslide_px), np.bincount(places).astype(float)], axis=1)
+    weights = weights / np.maximum(weights.sum(axis=0), 1)
+    count = min(count, int((weights[:, 0] > 0).sum()))
+    best, chosen = np.inf, list[Parts]()
+    for draw in range(DRAWS if count > 1 else 0):
+        if draw == 0 and pairs.size:  # blocks of ground are numbered from west to east: strips have few neighbours
+            of_block = np.minimum((weights.sum(axis=1).cumsum() / 2 * count - 1e-9).astype(int), count - 1)
+        else:
+            of_block, filled = np.zeros(len(names), int), np.zeros((count, 2))
+            for block in np.random.default_rng([seed, draw]).permutation(len(names)):
+                of_block[block] = (filled + weights[block]).max(axis=1).argmin()
+                filled[of_block[block]] += weights[block]
+        fold = of_block[places]
+        inside = [fold == number for number in range(count)]
+        lost = [find_touched(one, pairs) for one in inside]
+        folds = [(np.flatnonzero(~a & ~b), np.flatnonzero(a)) for a, b in zip(inside, lost, strict=True)]
+        if not all(landslide_px[fit].any() and landslide_px[held].any() for fit, held in folds):
+            continue
+        shares = np.array([weights[of_block == number].sum(axis=0) for number in range(count)])
+        missed = float(np.mean(lost)) * count + float(np.ptp(shares, axis=0).sum()) / 2
+        if missed < best:
+            best, chosen = missed, folds
+    if not chosen:
         raise LearningError("landslides lie in too few images or blocks of ground to choose by: outline more")
-    return best, chosen
+    return chosen

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import Patches
-from detection.imagery.data.splits import Parts, find_twins, split
+from detection.imagery.data.splits import ALL, Parts, find_twins
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.learner import Hooks, Progress, Settings
 from detection.imagery.neural.training import train_patches
@@ -27,42 +27,32 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import Recipe, read_recipe
 from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
-from detection.imagery.training.simple_maps import fit_index, fit_logistic, score_simple
-from detection.learning.blocks import Pairs, find_blocks, find_touched, leave_out, list_touching, part_train
+from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
+from detection.learning.blocks import Pairs, deal_folds, find_blocks, find_touched, leave_out, list_touching
+from detection.learning.cross_validation import Budget, Chosen, CrossValidation, Try, measure_budget, search
 from detection.learning.gate import Tried, judge
 from detection.learning.labels import find_least_m2
 from detection.learning.records import Asked, LearningError, Tell, Window
 from detection.learning.scenes import Readable, read_scenes
 from detection.learning.tiles import cut_tiles
-from detection.learning.unsure import UnsureTile, list_unsure, read_unsure, write_unsure
+from detection.learning.unsure import LOOKED_AT, UnsureTile, list_unsure, read_unsure, write_unsure
 from detection.whole_file import replacing, write_json
 
 LEAST_TILES: Final = 16
-HELD_SHARE: Final = 0.2
-LEARN_SHARE: Final = (
-    0.7  # of the time that is left when the tiles are there; the rest is for looking at what came of it
-)
+FOLDS: Final = (3, 2)
+"""Of cross-validation: as many as leave time for a run of usual length, or the least."""
 PACE_STEPS: Final = 4
+LEAST_STEP_S: Final = 1e-3
+LOOK: Final = 1 / 3  # of the time of a step, for as many tiles
+ENDING_S: Final = 3.0  # to write cards and pictures; to look at tiles comes on top of it
+BATCH: Final = 4
+"""Four tiles a step: of few tiles more steps bring more than larger ones, and the time goes by tiles."""
+CHOSEN_ON: Final = (
+    "passes, seed, temperature and threshold: cross-validation over images or blocks; learnt from all tiles of train; "
+    "test part: scored once"
+)
 STAGE, LOCK = ".cut", ".lock"
 PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How much processor time training takes here, s: a step, and a look at one held tile."""
-
-    step_s: float
-    look_s: float
-
-    def epoch_s(self, fitted: int, held: int, batch: int) -> float:
-        """One pass."""
-        return self.step_s * -(-fitted // batch) + self.look_s * held
-
-    def fit(self, settings: Settings, fitted: int, held: int, seconds: float) -> Settings:
-        """The usual length of a run, or what of it the time allows; two passes at least."""
-        usual = settings.fitted(fitted)
-        possible = int(seconds / self.epoch_s(fitted, held, settings.batch))
-        return replace(settings, epochs=max(2, min(usual.epochs or 0, possible)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +94,19 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
         ImageryError: a scene or file that cannot be used.
         TrainingPausedError: it was asked to stop; the same call goes on.
     """
-    begun, left = time.monotonic(), _count_down(60 * asked.minutes)
-    torch.set_num_threads(1)
     hooks = hooks or Hooks()
+    begun, left = time.monotonic(), _count_down(60 * asked.minutes, hooks.clock)
+    torch.set_num_threads(1)
     prepared = _prepare(asked, tell)
     if (asked.out / ANSWER).is_file():
         tell(f"the answer is there since before, in {asked.out}; to learn anew, name another folder with --out")
         return Learnt(json.loads((asked.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(asked)))
-    train, test, parts = _open_tiles(asked.out, prepared.plan)
-    settings = _plan_training(asked, prepared, train, parts, left(), tell)
+    train, test = _open_tiles(asked.out, prepared.plan)
     work = asked.out / "work"
-    _train(asked, prepared, settings, work, hooks)
-    gate = judge(_try(work, train, test, parts), asked.seed)
-    weights = _keep(asked, prepared, gate, work)
+    folds, budget, chosen = _choose(asked, prepared, (train, test), left, hooks, tell)
+    _train(asked, prepared, chosen.best, work, hooks)
+    gate = judge(_try(work, train, test, folds), asked.seed)
+    weights = _keep(asked, prepared, gate, work, (folds, chosen))
     tell("looking for the tiles that the network is least sure of")
     model = load_model(str(weights), ungated=True)
     unsure = list_unsure(model, prepared.readable.scenes, prepared.others, max(5.0, left()))
@@ -126,8 +116,10 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
         "weights": str(weights), "model_hash": model.model_hash, "offered": gate["passed"], "gate": gate,
         "tiles": {k: prepared.plan[k] for k in ("train", "left_out", "dropped", "landslide_share")},
         "unlabelled": len(prepared.others), "least_sure": len(unsure), "bands": prepared.plan["bands"],
-        "pixel_size_m": model.card["pixel_size_m"], "epochs": settings.epochs, "told": prepared.plan["told"],
-        "seed": asked.seed, "seconds": round(time.monotonic() - begun, 1),
+        "pixel_size_m": model.card["pixel_size_m"], "epochs": chosen.best.epochs,
+        "told": [*prepared.plan["told"], *chosen.doubts(budget)],
+        "cross_validation": _tell_search(folds, chosen), "seed": asked.seed,
+        "seconds": round(time.monotonic() - begun, 1),
         "cpu_s": round(60 * asked.minutes - left(), 1),
     }  # fmt: skip
     write_json(asked.out / ANSWER, answer)
@@ -140,10 +132,10 @@ def _place_unsure(asked: Asked) -> tuple[Path, Path]:
     return asked.out / UNSURE, root
 
 
-def _count_down(seconds: float) -> Callable[[], float]:
+def _count_down(seconds: float, clock: Callable[[], float]) -> Callable[[], float]:
     """How much of so much processor time of this process is left."""
-    begun = time.process_time()
-    return lambda: seconds - (time.process_time() - begun)
+    begun = clock()
+    return lambda: seconds - (clock() - begun)
 
 
 def _prepare(asked: Asked, tell: Tell) -> Prepared:
@@ -159,7 +151,8 @@ def _prepare(asked: Asked, tell: Tell) -> Prepared:
     mark = _mark(asked, readable)
     if known is not None and known["mark"] != mark and (asked.out / ANSWER).is_file():
         raise LearningError(f"{asked.out}: holds the answer to another question; name another folder with --out")
-    if known is not None and known["mark"] == mark and (asked.out / "tiles").is_dir():
+    whole = known is not None and ("folds" in known or (asked.out / ANSWER).is_file())
+    if known is not None and whole and known["mark"] == mark and (asked.out / "tiles").is_dir():
         tell(f"going on with the {known['train'] + known['left_out']} tiles in {asked.out}")
         others = tuple(Window(Path(one[0]), one[1], one[2], one[3], tuple(one[4])) for one in known["others"])
         return Prepared(known, others, readable)
@@ -181,19 +174,30 @@ def _prepare(asked: Asked, tell: Tell) -> Prepared:
 
 def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[dict[str, Any], tuple[Window, ...]]:
     """Cut the tiles into `stage`, and deal them out to those that are learnt from and those that are left out."""
-    cut = cut_tiles(readable, asked.labels, stage / "cut", asked.tile_px, around=asked.around, tell=tell)
+    cut = cut_tiles(
+        readable, asked.labels, stage / "cut", asked.tile_px, around=asked.around, tell=tell, seed=asked.seed
+    )
     if len(cut.tiles) < LEAST_TILES:
         raise LearningError(f"{len(cut.tiles)} labelled tiles; {LEAST_TILES} are needed at least: outline more")
     windows = [tile.window for tile in cut.tiles]
     landslide, pairs = np.array([tile.landslide_px for tile in cut.tiles]), list_touching(windows, windows)
     blocks = find_blocks(windows, pairs)
     left_out = leave_out(blocks, landslide, asked.seed, pairs)
-    gone = left_out | find_touched(left_out, pairs)
-    gone[_find_twins(stage / "cut", left_out)] = True
-    train = np.flatnonzero(~gone)
-    seed, lost = part_train(blocks[train], landslide[train], _renumber(pairs, train), HELD_SHARE, asked.seed)
-    kept = left_out.copy()
-    kept[train[~lost]] = True
+    pairs = np.concatenate([pairs, _pair_twins(stage / "cut")], axis=1)
+    gone = find_touched(left_out, pairs)
+    kept = ~gone
+    # in the order in which the tiles are read again
+    order = sorted(np.flatnonzero(~gone & ~left_out), key=lambda k: (blocks[k], cut.tiles[k].name))
+    train = np.array(order, np.int64)
+    folds = dict[str, list[list[list[int]]]]()
+    for count in FOLDS:
+        try:
+            dealt = deal_folds(blocks[train], landslide[train], _renumber(pairs, train), count, asked.seed)
+        except LearningError:
+            if count == FOLDS[-1]:
+                raise
+            continue  # so many leave too little that touches nothing held
+        folds[str(count)] = [[part.tolist() for part in parts] for parts in dealt]
     for number, tile in enumerate(cut.tiles):
         part = "validation" if left_out[number] else "train"
         for kind in ("images", "masks"):
@@ -206,7 +210,7 @@ def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[di
         "bands": list(readable.bands), "scale": readable.scale, "left_out": int(left_out.sum()),
         "train": int(kept.sum() - left_out.sum()), "dropped": int((~kept).sum()),
         "blocks": len(np.unique(blocks)), "landslide_share": round(int(landslide.sum()) / known_px, 4),
-        "least_outline_m2": round(find_least_m2(asked.labels, windows), 4), "seed": seed,
+        "least_outline_m2": round(find_least_m2(asked.labels, windows), 4), "folds": folds,
         "told": [*asked.told, *readable.told, *cut.told],
         "others": [[str(one.scene), one.column, one.row, one.side_px, list(one.bounds)] for one in cut.others],
     }  # fmt: skip
@@ -225,106 +229,157 @@ def _mark(asked: Asked, readable: Readable) -> str:
     return digest.hexdigest()
 
 
-def _find_twins(cut: Path, left_out: NDArray[np.bool_]) -> list[int]:
-    """Tiles to learn from that show the same picture as one that is left out."""
+def _pair_twins(cut: Path) -> Pairs:
+    """Tiles that show the same picture."""
     patches = tile_folder.read(cut, "train")
     places = {name: number for number, name in enumerate(patches.names)}
-    twins = find_twins(patches.take(np.flatnonzero(~left_out)), patches.take(np.flatnonzero(left_out)))
-    return [places[one] for one, _, _ in twins]
+    found = [(places[a], places[b]) for a, b, _ in find_twins(patches, patches) if a != b]
+    return np.array(found, np.int64).reshape(-1, 2).T
 
 
 def _renumber(pairs: Pairs, kept: NDArray[np.int64]) -> Pairs:
-    """The pairs among some tiles, by their positions in `kept` (sorted)."""
-    return np.searchsorted(kept, pairs[:, np.isin(pairs, kept).all(axis=0)])
+    """The pairs among some tiles, by their positions in `kept`."""
+    order = np.argsort(kept)
+    return order[np.searchsorted(kept[order], pairs[:, np.isin(pairs, kept).all(axis=0)])]
 
 
-def _open_tiles(out: Path, plan: dict[str, Any]) -> tuple[Patches, Patches, Parts]:
+def _open_tiles(out: Path, plan: dict[str, Any]) -> tuple[Patches, Patches]:
     bands = tuple(plan["bands"])
     train, test = (tile_folder.read(out / "tiles", part, bands=bands).remember() for part in ("train", "validation"))
-    return train, test, split(train, "folders", HELD_SHARE, plan["seed"])
+    return train, test
 
 
-def _plan_training(
-    asked: Asked, prepared: Prepared, train: Patches, parts: Parts, seconds: float, tell: Tell
-) -> Settings:
-    """How long to train: as usual for so many tiles, or what the time allows; decided once, and kept."""
-    path = asked.out / "work" / "pace.json"
-    settings = Settings(seed=prepared.plan["seed"], split="folders", held_share=HELD_SHARE)
+def read_folds(plan: dict[str, Any], count: int) -> list[Parts]:
+    """The folds of a plan: positions of tiles, in the order in which `tiles/train` is read."""
+    fit_and_held = plan["folds"][str(count)]
+    return [(np.array(fit, np.int64), np.array(held, np.int64)) for fit, held in fit_and_held]
+
+
+def _choose(
+    asked: Asked,
+    prepared: Prepared,
+    tiles: tuple[Patches, Patches],
+    left: Callable[[], float],
+    hooks: Hooks,
+    tell: Tell,
+) -> tuple[list[Parts], Budget, Chosen]:
+    """Choose length, seed, temperature and threshold; the time for it is decided once, and kept."""
+    (train, test), work, settings = tiles, asked.out / "work", Settings(batch=BATCH)
+    path = work / "pace.json"
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return replace(settings, epochs=kept["epochs"])
-    path.parent.mkdir(exist_ok=True)
-    pace = _measure_pace(train, parts, settings)
-    settings = pace.fit(settings, len(parts[0]), len(parts[1]), LEARN_SHARE * seconds)
-    usual = settings.fitted(len(parts[0])).epochs if settings.epochs is None else settings.epochs
+        count, budget = kept["folds"], Budget(**kept["budget"])
+    else:
+        work.mkdir(exist_ok=True)
+        looks = len(test) * 2 + min(len(prepared.others), LOOKED_AT)
+        step_s, feature_s = _measure_pace(train, read_folds(prepared.plan, FOLDS[-1]), settings, hooks.clock)
+        tile_s = LOOK * step_s / settings.batch
+        after_s = ENDING_S + looks * tile_s + (len(train) + len(test)) * feature_s
+        now_s = left()
+        seconds = max(0.0, now_s - min(after_s, now_s / 2))
+        for count in map(int, prepared.plan["folds"]):
+            folds = read_folds(prepared.plan, count)
+            budget = measure_budget(seconds, step_s, tile_s, settings, folds, len(train))
+            if budget.fit() >= budget.usual:
+                break
+        write_json(path, {"folds": count, "budget": asdict(budget)})
+    folds = read_folds(prepared.plan, count)
     tell(
-        f"learning from {len(parts[0])} tiles ({len(parts[1])} more choose the pass, {prepared.plan['left_out']} are "
-        f"left out): {usual} passes of {pace.epoch_s(len(parts[0]), len(parts[1]), settings.batch):.1f} s"
+        f"learning from {len(train)} tiles in {len(folds)} folds ({len(test)} more are left out): "
+        f"{budget.seconds:.0f} s, a pass takes {budget.folds_s + budget.last_s:.1f} s"
     )
-    write_json(path, {"epochs": settings.epochs, **asdict(pace)})
-    return settings
+    fitting = CrossValidation(train, folds, settings, work, hooks)
+    chosen = search(fitting.run, budget, asked.seed, tell, fitting.tried())
+    best, spent_s = chosen.best, sum(one.cpu_s for one in chosen.tried)
+    tell(
+        f"the search ended after {spent_s:.0f} s, {best.epochs * budget.last_s:.0f} s remain for the last network: "
+        f"{chosen.why}; it learns from all tiles, {best.epochs} passes, threshold {best.threshold}"
+    )
+    return folds, budget, chosen
+
+
+def _tell_search(folds: list[Parts], chosen: Chosen) -> dict[str, Any]:
+    """What cross-validation said, for the answer and the card."""
+    tried = [
+        {"seed": one.seed, "epochs": one.epochs, "f1": round(one.f1, 4), "cpu_s": one.cpu_s} for one in chosen.tried
+    ]
+    return {"folds": len(folds), "f1": round(chosen.best.f1, 4), "tried": tried, "ended": chosen.why}
 
 
 class _EnoughError(Exception):
     """A few steps were timed."""
 
 
-def _measure_pace(train: Patches, parts: Parts, settings: Settings) -> Pace:
-    """Time a few steps; a look costs about a third of a step for each of its tiles."""
-    stamps: list[float] = []
+def _measure_pace(
+    train: Patches, folds: list[Parts], settings: Settings, clock: Callable[[], float]
+) -> tuple[float, float]:
+    """Time a few steps, and the features of a tile that logistic regression takes; seconds of one of each."""
+    stamps, places = list[float](), set[tuple[int, int]]()
 
-    def note(_: Progress) -> None:
-        stamps.append(time.process_time())
+    def note(progress: Progress) -> None:
+        if (progress.epoch, progress.step) in places:
+            return  # the end of a pass, right after its last step
+        places.add((progress.epoch, progress.step))
+        stamps.append(clock())
         if len(stamps) > PACE_STEPS:
             raise _EnoughError
 
+    fit, held = folds[0]
     with suppress(_EnoughError):
-        train_patches(train, replace(settings, epochs=PACE_STEPS + 1), Hooks(on_progress=note), parts)
+        train_patches(train, replace(settings, epochs=PACE_STEPS + 1), Hooks(on_progress=note), (fit, held[:0]))
+    begun = clock()
+    describe_pixels(train.read(0).image)
     step_s = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 1.0
-    return Pace(step_s, step_s / settings.batch / 3)
+    return max(step_s, LEAST_STEP_S), clock() - begun
 
 
-def _train(asked: Asked, prepared: Prepared, settings: Settings, work: Path, hooks: Hooks) -> None:
+def _train(asked: Asked, prepared: Prepared, best: Try, work: Path, hooks: Hooks) -> None:
     """Train by a recipe that stands beside the tiles; nothing where that was done."""
     recipe_file = asked.out / f"{asked.name}.recipe.toml"
     with replacing(recipe_file) as partial:
-        partial.write_text(_spell_recipe(asked.name, prepared.plan, settings), encoding="utf-8")
+        partial.write_text(_spell_recipe(asked.name, prepared.plan, best), encoding="utf-8")
     if (work / "network.json").is_file():
         return
     recipe: Recipe = read_recipe(recipe_file)
     run_recipe(recipe, work / "network.safetensors", asked.out, hooks=replace(hooks, resume=True))
 
 
-def _spell_recipe(name: str, plan: dict[str, Any], settings: Settings) -> str:
+def _spell_recipe(name: str, plan: dict[str, Any], best: Try) -> str:
     bands = ", ".join(f'"{band}"' for band in plan["bands"])
     return (
-        f"name = {json.dumps(name)}\nbands = [{bands}]\nseed = {plan['seed']}\n\n"
+        f"name = {json.dumps(name)}\nbands = [{bands}]\nseed = {best.seed}\n\n"
         f'[data]\nsource = "folder"\nfolder = "tiles"\nbands = [{bands}]\n\n'
         f'[radiometry]\nstretch = "reflectance"\nscale = {plan["scale"]!r}\n\n'
-        f'[training]\nsplit = "folders"\nheld_share = {HELD_SHARE}\nepochs = {settings.epochs}\n'
+        f'[training]\nsplit = "{ALL}"\nepochs = {best.epochs}\nbatch = {BATCH}\n'
+        f"# by cross-validation over images\nthreshold = {best.threshold}\n"
+        f"temperature = {best.calibration.temperature}\n"
     )
 
 
-def _try(work: Path, train: Patches, test: Patches, parts: Parts) -> Tried:
+def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> Tried:
     """Look once at the tiles that were left out."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     threshold = float(model.card["threshold"])
     network = score_maps(map_patches(model, test), threshold, draws=0, objects=False)
-    rules = fit_logistic(train, *parts), fit_index(train, parts[1])
-    logistic, index = (score_simple(rule, test, objects=False).confusions for rule in rules)
+    rules = fit_over(train, folds)
+    logistic, index = (score_simple(rules[name][-1], test, objects=False).confusions for name in ("logistic", "index"))
     blocks = np.unique([name.rpartition("/images/")[0] for name in network.names], return_inverse=True)[1]
     return Tried(network.confusions, logistic, index, np.asarray(blocks))
 
 
-def _keep(asked: Asked, prepared: Prepared, gate: dict[str, Any], work: Path) -> Path:
+def _keep(
+    asked: Asked, prepared: Prepared, gate: dict[str, Any], work: Path, search: tuple[list[Parts], Chosen]
+) -> Path:
     """Put the weights where they can be named, the gate in their card: from here on they are refused or used."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     card = {key: value for key, value in model.card.items() if key not in {"format", "weights_sha256"}}
     facts = {key: prepared.plan[key] for key in ("train", "left_out", "dropped", "blocks", "landslide_share")}
-    tries = {"seeds": [*asked.tried, asked.seed], "split_seed": prepared.plan["seed"]}
+    tries, best = {"seeds": [*asked.tried, asked.seed]}, search[1].best
     card |= {
         "gate": gate,
-        "learnt": {**facts, "tries": tries},
+        "learnt": {**facts, "tries": tries, "cross_validation": _tell_search(*search)},
+        "calibration": asdict(best.calibration),
+        "metrics": {**card["metrics"], "held_f1": round(best.f1, 4), "chosen_on": CHOSEN_ON},
         "recipe_file": f"{asked.name}.recipe.toml",
         # nobody outlined smaller ones; a plan of before does not say
         "minimum_area_m2": max(card.get("minimum_area_m2", 0.0), prepared.plan.get("least_outline_m2", 0.0)),

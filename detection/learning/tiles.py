@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from scipy import ndimage
 
-from detection.imagery.data.patches import IGNORED
+from detection.imagery.data.patches import IGNORED, list_starts
 from detection.imagery.errors import ImageryError
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.raster.raster import write_geotiff
@@ -25,6 +26,7 @@ from detection.learning.scenes import BYTES_MOST, UNKNOWN, Readable
 RING_PX: Final = 4  # around an outline, where people said of a few places what they are
 LEAST_KNOWN_PX: Final = 64
 MOST_TILES: Final = 1_500
+LEAST_HOLDING: Final = 1 / 3  # of the tiles that are drawn: landslides are few, and what was outlined is to be learnt
 MOST_OTHERS: Final = 3_000
 
 
@@ -67,10 +69,49 @@ class _Outlines:
         return [(self._shapes[k], self._kinds[k]) for k in self._tree.query(frame)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Surveyed:
+    """What is known of a scene: outlines in its pixels, and its windows that they reach into."""
+
+    scene: Scene
+    outlines: _Outlines
+    windows: tuple[Window, ...]
+
+
+@dataclass(slots=True)
+class _Survey:
+    """All scenes that can be opened, in the order in which they are cut, and what is told of the others."""
+
+    places: list[_Surveyed]
+    others: list[Window]
+    days: list[set[date]]
+    unread: list[str]
+
+    def refuse(self, error: ImageryError, told: list[str]) -> None:
+        """Note a scene that cannot be read."""
+        self.unread.append(str(error))
+        told.append(f"left out: {error}")
+
+
+Place = tuple[int, int]
+"""Number of a scene, and of a window among those of the scene that something is known of."""
+
+
 def cut_tiles(
-    readable: Readable, labels: Sequence[Label], folder: Path, side_px: int, *, around: bool, tell: Tell
+    readable: Readable,
+    labels: Sequence[Label],
+    folder: Path,
+    side_px: int,
+    *,
+    around: bool,
+    tell: Tell,
+    seed: int = 0,
+    most: int = MOST_TILES,
 ) -> Cut:
-    """Write every tile of which something is known below `folder`, and list the others.
+    """Write the tiles of which something is known below `folder`, and list the others.
+
+    Where there are more than `most`, so many of them are drawn: evenly from the scenes, and from those with and without
+    a landslide.
 
     Args:
         readable: the scenes.
@@ -79,40 +120,133 @@ def cut_tiles(
         side_px: of the tiles.
         around: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more.
         tell: told how far it is.
+        seed: of the draw.
+        most: so many tiles are written.
 
     Raises:
         LearningError: no outline lies on a scene, or one class alone is known.
     """
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    told = list[str]()
+    survey = _survey(readable, labels, side_px, told, around=around)
+    order, holds = _draw_order(survey, seed, most)
+    tiles, begun, failed = list[Tile](), 0, set[int]()
+    while begun < len(order) and len(tiles) < most:
+        # what cannot be used (nodata, a torn scene) makes room for the next of the order
+        drawn = order[begun : begun + most - len(tiles)]
+        begun += len(drawn)
+        for number, ones in groupby(sorted(drawn), key=lambda one: one[0]):
+            if number in failed:
+                continue
+            place = survey.places[number]
+            try:
+                _cut_scene(place, [place.windows[k] for _, k in ones], readable, folder, tiles)
+            except ImageryError as error:
+                failed.add(number)
+                survey.refuse(error, told)
+            if number % 20 == 19:
+                tell(f"{number + 1} of {len(readable.scenes)} scenes, {len(tiles)} labelled tiles")
+    if begun < len(order) and holds is not None:
+        told.append(_tell_drawn(order, begun, holds, tiles))
+    told += _tell_outlines(readable, labels, survey.days)
+    _check(tiles, labels, survey.unread, readable)
+    others = survey.others
+    return Cut(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(told))
+
+
+def _survey(readable: Readable, labels: Sequence[Label], side_px: int, told: list[str], *, around: bool) -> _Survey:
+    """Find the windows that outlines reach into; no pixel is read."""
     shapes = np.array([label.shape for label in labels], object)
-    tiles: list[Tile] = []
-    others: list[Window] = []
-    told, unread, days = [], list[str](), [set[date]() for _ in labels]
-    for number, scene in enumerate(readable.scenes):
-        begun = len(tiles)
+    survey = _Survey([], [], [set() for _ in labels], [])
+    for scene in readable.scenes:
         try:
             with open_scene(scene, readable.bands) as reader:
-                found = _place(scene, reader.grid, labels, shapes, days, side_px if around else 0)
-                for window in _list_windows(scene, reader.grid, side_px):
-                    if len(tiles) == MOST_TILES:
-                        break
-                    told_px = _cut(reader, window, found, readable, folder, f"{len(tiles):05d}", scene)
-                    if told_px is None:
-                        others.append(window)
-                    elif told_px[1]:
-                        tiles.append(Tile(_name(f"{len(tiles):05d}", scene), window, *told_px))
+                grid = reader.grid
         except ImageryError as error:
-            unread.append(str(error))
-            told.append(f"left out: {error}")
-            for tile in tiles[begun:]:
-                for kind in ("images", "masks"):
-                    (folder / kind / f"{tile.name}.tif").unlink()
-            del tiles[begun:]
-        if number % 20 == 19:
-            tell(f"{number + 1} of {len(readable.scenes)} scenes, {len(tiles)} labelled tiles")
-    if len(tiles) == MOST_TILES:
-        told.append(f"only the first {MOST_TILES:,} labelled tiles are used")
+            survey.refuse(error, told)
+            continue
+        found = _place(scene, grid, labels, shapes, survey.days, side_px if around else 0)
+        near = list[Window]()
+        for window in _list_windows(scene, grid, side_px):
+            (near if found.near(window) else survey.others).append(window)
+        survey.places.append(_Surveyed(scene, found, tuple(near)))
+    return survey
+
+
+def _draw_order(survey: _Survey, seed: int, most: int) -> tuple[list[Place], dict[Place, bool] | None]:
+    """The windows to cut, the first `most` first; where they are more, whether each of them holds a landslide.
+
+    Of those with a landslide as many as their share is, `LEAST_HOLDING` at least where there are so many; within both
+    kinds the scenes take turns, and within a scene chance decides.
+    """
+    every = [(number, k) for number, one in enumerate(survey.places) for k in range(len(one.windows))]
+    if len(every) <= most:
+        return every, None
+    holds = dict[Place, bool]()
+    for number, k in every:
+        place = survey.places[number]
+        window = place.windows[k]
+        mask = paint(place.outlines.near(window), (window.column, window.row), window.side_px)
+        if (mask != IGNORED).sum() >= LEAST_KNOWN_PX:
+            holds[number, k] = bool((mask == 1).any())
+    if len(holds) <= most:
+        return list(holds), None
+    rng = np.random.default_rng(seed)
+    kinds = {kind: _take_turns([place for place in holds if holds[place] is kind], rng) for kind in (True, False)}
+    share = max(sum(holds.values()) / len(holds), LEAST_HOLDING)
+    first = min(len(kinds[True]), max(round(share * most), most - len(kinds[False])))
+    head = kinds[True][:first] + kinds[False][: most - first]
+    rest = kinds[True][first:] + kinds[False][most - first :]
+    return head + [rest[k] for k in rng.permutation(len(rest))], holds
+
+
+def _take_turns(places: list[Place], rng: np.random.Generator) -> list[Place]:
+    """Order places so that every scene has its first before any has its second."""
+    turns, ranked = dict[int, int](), []
+    for k in rng.permutation(len(places)):
+        number = places[k][0]
+        turns[number] = turns.get(number, 0) + 1
+        ranked.append((turns[number], places[k]))
+    return [place for _, place in sorted(ranked, key=lambda one: one[0])]
+
+
+def _cut_scene(
+    place: _Surveyed, windows: Sequence[Window], readable: Readable, folder: Path, tiles: list[Tile]
+) -> None:
+    """Write some tiles of a scene and add them to `tiles`; none of it stays where the scene cannot be read."""
+    begun = len(tiles)
+    try:
+        with open_scene(place.scene, readable.bands) as reader:
+            for window in windows:
+                number = f"{len(tiles):05d}"
+                told_px = _cut(reader, window, place.outlines, readable, folder, number, place.scene)
+                if told_px is not None:
+                    tiles.append(Tile(_name(number, place.scene), window, *told_px))
+    except ImageryError:
+        for tile in tiles[begun:]:
+            for kind in ("images", "masks"):
+                (folder / kind / f"{tile.name}.tif").unlink()
+        del tiles[begun:]
+        raise
+
+
+def _tell_drawn(order: list[Place], begun: int, holds: dict[Place, bool], tiles: Sequence[Tile]) -> str:
+    """How many labelled tiles are used and left out, of each kind; those that turned out to be unusable are neither."""
+    used, left = len(tiles), len(order) - begun
+    used_with, left_with = sum(tile.landslide_px > 0 for tile in tiles), sum(holds[place] for place in order[begun:])
+    images, every = len({tile.window.scene for tile in tiles}), len({number for number, _ in order})
+    without, left_without = used - used_with, left - left_with
+    return (
+        f"{used:,} of {used + left:,} labelled tiles are used, drawn from {images:,} of {every:,} scenes: "
+        f"{used_with:,} of {used_with + left_with:,} with a landslide, {without:,} of {without + left_without:,} "
+        f"without; {left:,} are left out"
+    )
+
+
+def _tell_outlines(readable: Readable, labels: Sequence[Label], days: Sequence[set[date]]) -> list[str]:
+    """What is doubtful about the days and places of outlines."""
+    told = []
     if several := sum(
         len(own) > 1 and not label.since and label.kind != NOTHING for label, own in zip(labels, days, strict=True)
     ):
@@ -125,8 +259,7 @@ def cut_tiles(
         told.append(f"{undated} scenes do not say their day: outlines with one do not count on them")
     if missed := sum(not own for own in days):
         told.append(f"{missed} of {len(labels)} outlines lie on no scene")
-    _check(tiles, labels, unread, readable)
-    return Cut(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(told))
+    return told
 
 
 def _check(tiles: list[Tile], labels: Sequence[Label], unread: Sequence[str], readable: Readable) -> None:
@@ -184,20 +317,9 @@ def _place(
 
 def _list_windows(scene: Scene, grid: Grid, side: int) -> Iterator[Window]:
     """Windows that cover a scene, the last of a row or column moved back into it."""
-    for row in _list_starts(grid.height, side):
-        for column in _list_starts(grid.width, side):
+    for row in list_starts(grid.height, side):
+        for column in list_starts(grid.width, side):
             yield Window(scene.path, column, row, side, _frame(grid, column, row, side, side))
-
-
-def _list_starts(length: int, side: int) -> list[int]:
-    """Where tiles begin; a rest of less than an eighth of a tile is left.
-
-    >>> _list_starts(100, 128), _list_starts(256, 128), _list_starts(300, 128), _list_starts(130, 128)
-    ([0], [0, 128], [0, 128, 172], [0])
-    """
-    starts = list(range(0, max(1, length - side + 1), side))
-    rest = length - starts[-1] - side
-    return [*starts, length - side] if rest > side // 8 else starts
 
 
 def _frame(grid: Grid, column: int, row: int, width: int, height: int) -> tuple[float, float, float, float]:
@@ -214,11 +336,9 @@ def _name(number: str, scene: Scene) -> str:
 def _cut(
     reader: BandReader, window: Window, found: _Outlines, readable: Readable, folder: Path, number: str, scene: Scene
 ) -> tuple[int, int] | None:
-    """Write one tile; landslide and known pixels, (0, 0) where too few are known, None where nothing is."""
+    """Write one tile; landslide and known pixels, None where too few are known."""
     column, row, side = window.column, window.row, window.side_px
-    if not (near := found.near(window)):
-        return None
-    mask = paint(near, (column, row), side)
+    mask = paint(found.near(window), (column, row), side)
     size = min(side, reader.grid.width - column), min(side, reader.grid.height - row)
     values, valid = reader.read(column, row, *size)
     whole = np.zeros((side, side), bool)
@@ -226,7 +346,7 @@ def _cut(
     mask[~whole] = IGNORED
     known = int((mask != IGNORED).sum())
     if known < LEAST_KNOWN_PX:
-        return 0, 0
+        return None
     image = np.zeros((len(readable.bands), side, side), np.float32)
     image[:, : size[1], : size[0]] = values
     image[:, ~whole] = values[:, valid].mean(axis=1)[:, None]  # as a network sees what it does not know

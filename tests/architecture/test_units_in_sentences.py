@@ -87,6 +87,7 @@ PURE_IN_LINES = {
     ("cli/scenes/learn.py", "f1['network']"), ("cli/scenes/learn.py", "f1['logistic']"),
     ("cli/scenes/learn.py", "interval[0]"), ("cli/scenes/learn.py", "interval[1]"), ("cli/scenes/learn.py", "value"),
     ("cli/scenes/earlier.py", "found.limit"),
+    ("cli/scenes/learn.py", "search['f1']"),
     ("cli/scenes/review.py", "one.mean_probability"), ("cli/scenes/review.py", "one.threshold"),
     ("cli/scenes/susceptibility.py", "scores['auc']"), ("cli/scenes/susceptibility.py", "low"),
     ("cli/scenes/susceptibility.py", "high"), ("cli/scenes/susceptibility.py", "scores['random_split']"),

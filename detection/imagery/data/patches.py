@@ -229,3 +229,14 @@ def resize_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.u
         for target, source in zip(shape, mask.shape, strict=True)
     )
     return np.asarray(mask[np.ix_(rows, columns)])
+
+
+def list_starts(length: int, side: int) -> list[int]:
+    """Where tiles of a scene begin that is learnt from; a rest of less than an eighth of a tile is left.
+
+    >>> list_starts(100, 128), list_starts(256, 128), list_starts(300, 128), list_starts(130, 128)
+    ([0], [0, 128], [0, 128, 172], [0])
+    """
+    starts = list(range(0, max(1, length - side + 1), side))
+    rest = length - starts[-1] - side
+    return [*starts, length - side] if rest > side // 8 else starts

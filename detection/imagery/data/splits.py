@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from detection.imagery.data.patches import Patches, as_values, resize_bands
 from detection.imagery.errors import RecipeError
 
-KINDS = ("seeded", "blocks", "content", "folders")
+ALL = "all"
+KINDS = ("seeded", "blocks", "content", "folders", ALL)
 SIDE_PX = 16
 """Patches are compared on a picture of this size."""
 TWIN_CORRELATION = 0.99
@@ -83,7 +84,7 @@ def split_folders(names: Sequence[str], held_share: float, seed: int) -> Parts:
 
 
 def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
-    """Split by one of `KINDS`; `blocks` takes the number in each patch's name for its place."""
+    """Split by one of `KINDS`; `blocks` takes the number in each patch's name for its place, `all` holds none."""
     if kind == "seeded":
         return split_held(len(patches), held_share, seed)
     if kind == "blocks":
@@ -92,6 +93,8 @@ def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
         return split_blocks(original_ids(patches), held_share, seed)
     if kind == "content":
         return split_content(patches, held_share, seed)
+    if kind == ALL:
+        return np.arange(len(patches)), np.empty(0, np.int64)
     if kind == "folders":
         return split_folders(patches.names, held_share, seed)
     raise RecipeError(f"unknown split {kind!r}; known: {', '.join(KINDS)}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.augment import Augmentation, degrade_patch, mix, vary
 from detection.imagery.data.negatives import POOL, draw_negative
 from detection.imagery.data.patches import Patches, as_values, hold_arrays
-from detection.imagery.errors import RecipeError, TrainingPausedError
+from detection.imagery.errors import OtherRunError, RecipeError, TrainingPausedError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.training_state import below, read_place, write_place
@@ -54,6 +54,7 @@ class Settings(Augmentation):
         held_share: part of train that chooses epoch, temperature and threshold.
         clip: hold every band within the .1 to 99.9 percentile of the fit part: for values that are no reflectance.
         threshold: if not 0, this threshold instead of the best on the held part.
+        temperature: if not 0, this temperature instead of the one fitted on the held part.
     """
 
     seed: int = 0
@@ -74,6 +75,7 @@ class Settings(Augmentation):
     split: str = "seeded"
     held_share: float = 0.15
     threshold: float = 0.0
+    temperature: float = 0.0
     clip: bool = False
 
     def fitted(self, patches: int) -> "Settings":
@@ -122,6 +124,8 @@ class Hooks:
         place: file of the place; None keeps nothing.
         resume: go on from that file where it exists.
         on_warning: told before the run what is doubtful about it.
+        on_resume: told the epoch in which a kept run goes on.
+        clock: seconds of processor time, as `time.process_time`.
     """
 
     on_progress: Callable[[Progress], None] = lambda _: None
@@ -129,6 +133,8 @@ class Hooks:
     place: Path | None = None
     resume: bool = False
     on_warning: Callable[[str], None] = lambda _: None
+    on_resume: Callable[[int], None] = lambda _: None
+    clock: Callable[[], float] = time.process_time
 
 
 class Learner:
@@ -146,7 +152,7 @@ class Learner:
         settings: Settings,
         normalisation: Normalisation,
         landslide_share: float,
-        judge: Judge,
+        judge: Judge | None,
         network: torch.nn.Module | None = None,
         device: torch.device = PROCESSOR,
         native: NativePatches | None = None,
@@ -173,41 +179,44 @@ class Learner:
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, int, float, dict[str, torch.Tensor]] | None = None
         self.cpu_s = 0.0
+        self._key: str | None = None
 
     def run(self, hooks: Hooks) -> None:
         """Train to the end, from wherever the run stands.
 
         Raises:
             TrainingPausedError: it was asked to stop; the place is kept.
-            RecipeError: the kept place is of another run.
+            OtherRunError: the kept place is of another run.
         """
         if hooks.resume and hooks.place and hooks.place.exists():
             self.take_up(hooks.place)
-        begun = time.process_time() - self.cpu_s
+            hooks.on_resume(self.epoch)
+        begun = hooks.clock() - self.cpu_s
         while self.epoch <= self.epochs:
             self.network.train()
             cuts = self._cuts()
             while self.step < len(cuts):
                 self.losses.append(self._learn(cuts[self.step]))
                 self.step += 1
-                self.cpu_s = time.process_time() - begun
+                self.cpu_s = hooks.clock() - begun
                 hooks.on_progress(self._tell(None))
                 if hooks.should_stop():
                     if hooks.place:
                         self.put_down(hooks.place)
-                    raise TrainingPausedError(f"stopped in epoch {self.epoch} of {self.epochs}; go on with --resume")
-            held_score, threshold = self.judge(self.network)
+                    raise TrainingPausedError(
+                        f"stopped in epoch {self.epoch} of {self.epochs}; the same command goes on"
+                    )
+            held_score, judged = None, {}
+            if self.judge:
+                held_score, threshold = self.judge(self.network)
+                judged = {"held_f1": round(held_score, 5)}
+                if self.best is None or held_score > self.best[0]:
+                    state = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
+                    self.best = held_score, self.epoch, threshold, state
             rate = self.settings.learning_rate * self._rate(self.epoch * self.steps_per_epoch - 1)
-            self.history.append(
-                {
-                    "epoch": self.epoch, "loss": round(float(np.mean(self.losses)), 5),
-                    "held_f1": round(held_score, 5), "learning_rate": round(float(rate), 8),
-                }
-            )  # fmt: skip
-            if self.best is None or held_score > self.best[0]:
-                state = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
-                self.best = held_score, self.epoch, threshold, state
-            self.cpu_s = time.process_time() - begun
+            loss = round(float(np.mean(self.losses)), 5)
+            self.history.append({"epoch": self.epoch, "loss": loss, **judged, "learning_rate": round(float(rate), 8)})
+            self.cpu_s = hooks.clock() - begun
             hooks.on_progress(self._tell(held_score))
             self.epoch, self.step, self.losses = self.epoch + 1, 0, []
             if hooks.place:
@@ -233,11 +242,14 @@ class Learner:
         """Go back to a place that was put down.
 
         Raises:
-            RecipeError: it is damaged, or of other data or settings.
+            OtherRunError: it is of other data or settings.
+            RecipeError: it is damaged.
         """
         place, tensors = read_place(path)
         if place["key"] != self.key():
-            raise RecipeError(f"{path}: is of other data or settings; remove it, or train without --resume")
+            raise OtherRunError(
+                f"{path}: an unfinished run of other data or settings ({place['epoch'] - 1} passes are done)"
+            )
         self.network.load_state_dict(below(tensors, "network/"))
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in below(tensors, "optimiser/").items():
@@ -250,12 +262,14 @@ class Learner:
         self.best = (*place["best"], below(tensors, "best/")) if place["best"] else None
 
     def key(self) -> str:
-        """What a place must agree with: settings, names of the patches, which are fitted, normalisation."""
-        facts = [
-            asdict(self.settings), list(self.patches.names), list(self.patches.bands), self.fit.tolist(),
-            [values.tolist() for values in self.normalisation], self.network.__class__.__name__,
-        ]  # fmt: skip
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        """What a place must agree with: settings, patches, which are fitted, normalisation."""
+        if self._key is None:
+            facts = [
+                asdict(self.settings), self.patches.fingerprint(), self.fit.tolist(),
+                [values.tolist() for values in self.normalisation], self.network.__class__.__name__,
+            ]  # fmt: skip
+            self._key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return self._key
 
     def _cuts(self) -> list[NDArray[np.int64]]:
         """The batches of the epoch; a last batch of one is dropped, batch normalisation has no use for it."""

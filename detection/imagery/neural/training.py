@@ -30,7 +30,7 @@ class Trained:
         threshold: on calibrated probabilities.
         calibration: temperature and what it did on the held part.
         held: names of the patches that chose epoch, temperature and threshold.
-        held_f1: pooled F1 of the held part at that threshold.
+        held_f1: pooled F1 of the held part at that threshold; None where nothing is held.
         clipped: whether values are held within `value_range`.
     """
 
@@ -43,14 +43,14 @@ class Trained:
     history: list[dict[str, float]]
     best_epoch: int
     held: tuple[str, ...]
-    held_f1: float
+    held_f1: float | None
     cpu_s: float
     clipped: bool = False
 
     @classmethod
     def of(
-        cls, learner: Learner, held: NDArray[np.int64], value_range: list[list[float]], threshold: float, score: float,
-        epoch: int, calibration: Calibration | None = None, *, clipped: bool = False,
+        cls, learner: Learner, held: NDArray[np.int64], value_range: list[list[float]], threshold: float,
+        score: float | None, epoch: int, calibration: Calibration | None = None, *, clipped: bool = False,
     ) -> "Trained":  # fmt: skip
         """What a learner leaves, with the network as it stands there."""
         network = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -85,6 +85,7 @@ def train_patches(
     """Train on patches of one size, on the device that SLOPEWARD_DEVICE names.
 
     Statistics for the normalisation come from the fit part; epoch, temperature and threshold from the held part.
+    Where none is held (split `all`) the last pass is kept, with the threshold and temperature of the settings.
     Nothing else is looked at. The same input and settings give the same weights to the last bit on one machine, if it
     is the processor that learns.
 
@@ -113,13 +114,17 @@ def train_patches(
 
     judged, places = _list_judged(patches, held, settings, native)
 
-    def judge(network: torch.nn.Module) -> tuple[float, float]:
+    def look(network: torch.nn.Module) -> tuple[float, float]:
         threshold, f1 = choose_threshold(held_odds(network, judged, places, (mean, std)))
         return f1, threshold
 
+    judge = look if len(held) else None
     learner = Learner(patches, fit, settings, (mean, std), share, judge, network, device=device, native=native)
     learner.run(hooks or Hooks())
-    assert learner.best is not None
+    if learner.best is None:  # nothing is held: the last pass, at the threshold that was chosen elsewhere
+        chosen = Calibration(settings.temperature or 1.0)
+        threshold, epoch = settings.threshold or 0.5, len(learner.history)
+        return Trained.of(learner, held, value_range, threshold, None, epoch, chosen, clipped=settings.clip)
     learner.network.load_state_dict(learner.best[3])
     trained = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     pixels = sum(judged.read(int(position)).mask.size for position in places)

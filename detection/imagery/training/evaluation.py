@@ -1,5 +1,6 @@
 """Scoring trained weights on a labelled set, beside the simple maps when asked for."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
+from detection.imagery.data.splits import ALL, Parts, split
 from detection.imagery.errors import RecipeError
 from detection.imagery.training.model_card import read_normalisation
 from detection.imagery.training.recipe_file import show_by
 from detection.imagery.training.scoring import Scored, compare, pool_blocks, score_maps
 from detection.imagery.training.seen import count_seen, digest_pictures
+from detection.imagery.training.simple_maps import SimpleMap, fit_index, fit_logistic, fit_over, score_simple
 from detection.imagery.training.worst_cases import draw_sheet
 
+log = logging.getLogger(__name__)
+FOLDS = 3
 Maps = Iterator[tuple[str, NDArray[np.floating], NDArray[np.uint8]]]
 
 
@@ -44,9 +49,9 @@ def score_weights(
     Returns:
         The report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
         index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches,
-        or the patches where they lie in none), and next to it `patches_sha256` and `fitted_on`
-        (how many of the patches the weights or the simple maps were fitted on). Always `trained_on`: how many of the
-        pictures the weights were trained on; None where they keep no digests of these.
+        or the patches where they lie in none), and next to it `simple_learnt_from` (in words), `patches_sha256` and
+        `fitted_on` (how many of the patches the weights or the simple maps were fitted on). Always `trained_on`: how
+        many of the pictures the weights were trained on; None where they keep no digests of these.
 
     Raises:
         ModelError: no such weights, or the set lacks one of their bands (both lists are named).
@@ -60,6 +65,9 @@ def score_weights(
     card = model.card
     find_entry(card["network"]["name"])
     table = data or card["data"]["recipe"]
+    if data is None and not ((data_folder or Path()) / table.get("folder", "")).is_dir():
+        beside = weights_path(weights).parent  # weights learnt from outlines lie beside their tiles
+        data_folder = beside if (beside / table.get("folder", "")).is_dir() else data_folder
     resize_px = card.get("resize_px")
     train, test = open_data(table, model.bands, int(card["training"]["seed"]), data_folder)
     test = test.remember()
@@ -67,13 +75,17 @@ def score_weights(
     facts = {
         "weights": str(card["name"]), "model_hash": model.model_hash, "data": table,
         "seeds": [int(card["training"]["seed"])], "note": card["data"]["note"],
-        "trained_on": count_seen(weights_path(weights), test),
+        "trained_on": count_seen(weights_path(weights), test, int(card["tile_px"]) if "learnt" in card else 0),
     }  # fmt: skip
     scored = score_maps(map_patches(model, test, resize_px), at, objects=objects)
     answer: dict[str, Any] = facts | scored.report
     if simple:
-        answer["simple"] = _beside(scored, train, test, card, resize_px, objects=objects)
-        answer |= _find_fitted(train, test, card, facts["trained_on"] or 0)
+        # without a train part all parts are the whole set
+        in_turn = table.get("test_part") != "train" and train.names == test.names
+        answer["simple"] = _beside(scored, train, test, card, resize_px, in_turn=in_turn, objects=objects)
+        answer["simple_learnt_from"] = IN_TURN if in_turn else TRAIN_PART
+        fitted = 0 if in_turn else _count_again(train, test)
+        answer |= _find_fitted(test, card, max(fitted, facts["trained_on"] or 0))
         answer |= {"blocks": len(np.unique(_list_blocks(scored.names))), "tries": card.get("learnt", {}).get("tries")}
     if sheet:
         _draw_worst(scored, model, test, at, resize_px, sheet)
@@ -95,23 +107,78 @@ def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> M
 
 
 def _beside(
-    scored: Scored, train: Patches, test: Patches, card: dict[str, Any], resize_px: int | None, *, objects: bool
+    scored: Scored,
+    train: Patches,
+    test: Patches,
+    card: dict[str, Any],
+    resize_px: int | None,
+    *,
+    in_turn: bool,
+    objects: bool,
 ) -> dict[str, Any]:
-    from detection.imagery.data.splits import split
-    from detection.imagery.training.simple_maps import fit_index, fit_logistic, score_simple
+    """Reports of the simple maps, and the differences of F1.
 
+    They are fitted on the train part as the weights were; by cross-validation where the weights held nothing of theirs,
+    or where the set cannot be split so. With `in_turn` the two parts are one, and each picture is mapped by rules that
+    were fitted on others.
+    """
     if len(card["bands"]) < 2:
         raise RecipeError("the simple maps need two bands at least, red and green first")
-    settings = card["training"]
-    train = (train.resize(int(resize_px)) if resize_px else train).remember()
-    fit, held = split(train, settings.get("split", "seeded"), settings["held_share"], settings["seed"])
-    rules = {"index": fit_index(train, held), "logistic": fit_logistic(train, fit, held)}
-    found = {name: score_simple(rule, test, objects=objects) for name, rule in rules.items()}
+    if in_turn:
+        found = _map_in_turn(test, objects=objects)
+    else:
+        train = (train.resize(int(resize_px)) if resize_px else train).remember()
+        rules = _fit_simple(train, card["training"])
+        found = {name: score_simple(rule, test, objects=objects) for name, rule in rules.items()}
     blocks = _list_blocks(scored.names)
     own = pool_blocks(scored.confusions, blocks)
     return {name: one.report for name, one in found.items()} | {
         "beside": {name: compare(own, pool_blocks(one.confusions, blocks)) for name, one in found.items()}
     }
+
+
+IN_TURN, TRAIN_PART = "the other pictures of the set, in turn", "the train part of the set"
+
+
+def _fit_simple(train: Patches, settings: dict[str, Any]) -> dict[str, SimpleMap]:
+    kind = settings.get("split", "seeded")
+    try:
+        if kind != ALL:
+            fit, held = split(train, kind, settings["held_share"], settings["seed"])
+            return {"index": fit_index(train, held), "logistic": fit_logistic(train, fit, held)}
+    except RecipeError:
+        log.info("the set cannot be split by %s: cross-validation over its pictures instead", kind)
+    rules = fit_over(train, _deal(train))
+    return {name: ones[-1] for name, ones in rules.items()}
+
+
+def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, Scored]:
+    """Score each picture of a set by rules that were fitted on others of it."""
+    folds = _deal(patches)
+    rules, of_fold = fit_over(patches, folds), np.zeros(len(patches), int)
+    for number, (_, held) in enumerate(folds):
+        of_fold[held] = number
+
+    def map_by(rules: list[SimpleMap]) -> Maps:
+        return ((one.name, rules[fold].map(one.image), one.mask) for fold, one in zip(of_fold, patches, strict=True))
+
+    return {name: score_maps(map_by(ones), ones[-1].threshold, objects=objects) for name, ones in rules.items()}
+
+
+def _deal(patches: Patches) -> list[Parts]:
+    """Folds of whole blocks with pictures in each.
+
+    Raises:
+        RecipeError: one block alone.
+    """
+    blocks = _list_blocks(patches.names)
+    count = min(FOLDS, int(blocks.max()) + 1)
+    if count < 2:
+        raise RecipeError("one picture or folder alone: the simple maps need others to be fitted on")
+    of_block = np.random.default_rng(0).permutation(int(blocks.max()) + 1) % count
+    return [
+        (np.flatnonzero(of_block[blocks] != fold), np.flatnonzero(of_block[blocks] == fold)) for fold in range(count)
+    ]
 
 
 def _list_blocks(names: Sequence[str]) -> NDArray[np.int64]:
@@ -124,12 +191,16 @@ def _list_blocks(names: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(np.unique(folders, return_inverse=True)[1])
 
 
-def _find_fitted(train: Patches, test: Patches, card: dict[str, Any], trained_on: int) -> dict[str, Any]:
+def _find_fitted(test: Patches, card: dict[str, Any], fitted_on: int) -> dict[str, Any]:
     """What was scored, as a digest, and how many of it the weights or the simple maps were fitted on at least."""
     digest = test.fingerprint()
-    again = int(np.isin(digest_pictures(test), digest_pictures(train)).sum())
     whole = digest == card["data"].get("train_sha256")
-    return {"patches_sha256": digest, "fitted_on": len(test) if whole else max(again, trained_on)}
+    return {"patches_sha256": digest, "fitted_on": len(test) if whole else fitted_on}
+
+
+def _count_again(train: Patches, test: Patches) -> int:
+    """How many pictures of the test part are in the train part."""
+    return int(np.isin(digest_pictures(test), digest_pictures(train)).sum())
 
 
 def _draw_worst(

@@ -44,8 +44,10 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
     metrics = {
         "test_patches": facts["test_patches"],
         "test": _round(facts["test"]),
-        judged: round(trained.held_f1, 4),
-        "chosen_on": _CHOSEN["degraded" if settings.degraded_share and judged == "held_f1" else judged],
+        judged: None if trained.held_f1 is None else round(trained.held_f1, 4),
+        "chosen_on": _CHOSEN["degraded" if settings.degraded_share and judged == "held_f1" else judged]
+        if len(trained.held)
+        else _NOT_CHOSEN,
     }
     return {
         "name": recipe.name,
@@ -160,6 +162,7 @@ _CHOSEN = {
     "held_specificity": "epoch: the last; threshold: hardly a held landslide tile passed over, and never above 0.015; "
     "test part: scored once",
 }
+_NOT_CHOSEN = "threshold and temperature: as the recipe says; the last epoch is kept; test part: scored once"
 _CAUTION = " (accuracy is high even for a map that finds nothing)"
 _SHOWN = (
     ("ap50", "AP50"), ("f1", "F1"), ("precision", "precision"), ("recall", "recall"), ("iou", "IoU"),

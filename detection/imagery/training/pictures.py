@@ -56,11 +56,12 @@ def draw_lines(
 
 def write_curve(history: Sequence[dict[str, Any]], out: Path) -> None:
     """Write `<out>.curve.csv` and `<out>.curve.png`."""
-    lines = [",".join(COLUMNS), *(",".join(str(row[column]) for column in COLUMNS) for row in history)]
+    columns = [column for column in COLUMNS if all(column in row for row in history)]
+    lines = [",".join(columns), *(",".join(str(row[column]) for column in columns) for row in history)]
     with replacing(out.with_suffix(".curve.csv")) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     series = {
         "loss": ([float(row["loss"]) for row in history], ORANGE),
-        "held f1": ([float(row["held_f1"]) for row in history], BLUE),
+        "held f1": ([float(row["held_f1"]) for row in history if "held_f1" in row], BLUE),
     }
     draw_lines(series, out.stem, out.with_suffix(".curve.png"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
+from detection.imagery.data.splits import ALL
 from detection.imagery.errors import DataError, RecipeError
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
@@ -58,7 +59,7 @@ def run_recipe(
             f"{recipe.data.get('folder') or recipe.name}: no pixel of the masks is landslide: nothing to learn"
         )
     place = out.with_suffix(".place")
-    settings = settings.fitted(round(len(train) * (1 - settings.held_share)))
+    settings = settings.fitted(round(len(train) * (1 - (settings.held_share if settings.split != ALL else 0))))
     hooks = replace(hooks or Hooks(), place=place)
     facts: dict[str, Any] = {
         "train_patches": len(train), "train_sha256": native.fingerprint(), "test_patches": len(test),

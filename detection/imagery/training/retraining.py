@@ -58,8 +58,9 @@ class Review:
 def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     """Train a candidate from reviews and the weights' own train part, and judge it by the gate.
 
-    The gate looks at the held part of train and at every fourth review, none of which is learnt from; the test part
-    is not looked at. A candidate that fails keeps its reasons in its card, and no detector will load it.
+    The gate looks at the held part of train and at every fourth review, none of which is learnt from. The test part is
+    looked at only where nothing of train was held, as with weights learnt from outlines. A candidate that fails keeps
+    its reasons in its card, and no detector will load it.
 
     Args:
         payload: `weights` (in use), `out` (.safetensors to write), `reviews` (list of mappings as `Review`), `data`
@@ -87,16 +88,19 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     patches = cut_reviews(reviews, model)
     held_back = np.arange(0, len(patches), HELD_BACK_EVERY)
     used = patches.take(np.setdiff1d(np.arange(len(patches)), held_back))
-    train = _own_train(card, model.bands, payload.get("data"))
+    train, left_out = _own_parts(card, model.bands, payload.get("data"))
     old = Settings(**{**_known(card["training"]), "seed": int(payload.get("seed", card["training"]["seed"]))})
     fit, held = split(train, old.split, old.held_share, int(card["training"]["seed"]))
+    # weights that learnt from all of train: what was left out then judges, at the threshold that is theirs
+    judging = train.take(held) if len(held) else left_out
     repeats = max(1, round(SHARE / (1 - SHARE) * len(fit) / max(len(used), 1)))
     native, show = join(train, *[used] * repeats).remember(), show_by(card["radiometry"])
     learnt = show(native).remember()
     parts = np.concatenate([fit, np.arange(len(train), len(learnt))]), held
     settings = replace(
-        old, epochs=EPOCHS, steps=0, learning_rate=LEARNING_RATE, warmup_steps=10, time_limit_cpu_s=0.0, threshold=0.0
-    )
+        old, epochs=EPOCHS, steps=0, learning_rate=LEARNING_RATE, warmup_steps=10, time_limit_cpu_s=0.0,
+        threshold=0.0 if len(held) else old.threshold,
+    )  # fmt: skip
     normalisation = read_normalisation(card)
     candidate = train_patches(
         learnt, settings, parts=parts, network=load_model(str(payload["weights"])).network, normalisation=normalisation,
@@ -105,7 +109,8 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     news = {"threshold": candidate.threshold, "temperature": candidate.calibration.temperature}
     changed = replace(model, network=candidate.network, card={**card, **news})
     gate = judge(
-        [(_map(m, train.take(held)), _map(m, patches.take(held_back))) for m in (changed, model)],
+        [(_map(m, judging), _map(m, patches.take(held_back))) for m in (changed, model)],
+        "held part of train" if len(held) else "pictures that were left out",
     )
     facts = {
         "learnt_from": len(used), "held_back": len(held_back), "repeats": repeats,
@@ -127,7 +132,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     return {"weights": str(out), "gate": gate, "reviews": facts}
 
 
-def judge(scored: Sequence[tuple[Scored, Scored]]) -> dict[str, Any]:
+def judge(scored: Sequence[tuple[Scored, Scored]], where: str = "held part of train") -> dict[str, Any]:
     """Compare candidate and weights in use; both given as (scores on held patches, scores on reviews held back).
 
     It passes when on the held patches its F1 is not worse (lower end of the paired interval above -.02), and on the
@@ -139,7 +144,7 @@ def judge(scored: Sequence[tuple[Scored, Scored]]) -> dict[str, Any]:
     reasons = []
     not_worse = held["interval"] is not None and held["interval"][0] > -NOT_WORSE
     reasons.append(
-        f"held part of train: F1 {_say(new_held.report['f1'])} against {_say(old_held.report['f1'])}, difference "
+        f"{where}: F1 {_say(new_held.report['f1'])} against {_say(old_held.report['f1'])}, difference "
         f"{held['interval']}: {'not worse' if not_worse else 'may be worse'} by {NOT_WORSE}"
     )
     better = None not in right and (right[0] > right[1] or right[0] == 1.0)
@@ -227,11 +232,13 @@ def _corner(outline: Any, side: int, grid: Any) -> tuple[int, int]:
     return max(0, min(column, grid.width - side)), max(0, min(row, grid.height - side))
 
 
-def _own_train(card: Mapping[str, Any], bands: tuple[str, ...], data: Any) -> Patches:
+def _own_parts(card: Mapping[str, Any], bands: tuple[str, ...], data: Any) -> tuple[Patches, Patches]:
+    """The train and the test part of the weights' own data."""
     folder = Path(data) if data else None
-    train, _ = open_data(card["data"]["recipe"], bands, int(card["training"]["seed"]), folder)
+    parts = open_data(card["data"]["recipe"], bands, int(card["training"]["seed"]), folder)
     resize_px = card.get("resize_px")
-    return (train.resize(int(resize_px)) if resize_px else train).remember()
+    train, test = ((one.resize(int(resize_px)) if resize_px else one).remember() for one in parts)
+    return train, test
 
 
 def _known(training: Mapping[str, Any]) -> dict[str, Any]:

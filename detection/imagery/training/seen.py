@@ -1,13 +1,14 @@
 """Digests of the pictures that weights were trained on, so that a copy of one elsewhere is known when it is scored."""
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.data.patches import Patches, as_values
+from detection.imagery.data.patches import Patches, as_values, list_starts
 from detection.imagery.errors import ModelError
 from detection.whole_file import replacing
 
@@ -17,12 +18,21 @@ SUFFIX: Final = ".seen.npy"
 
 def digest_pictures(patches: Patches) -> NDArray[np.uint64]:
     """Return eight bytes for the values of each picture, whatever its file and name."""
-    found = np.empty(len(patches), np.uint64)
-    for position, patch in enumerate(patches):
-        digest = blake2b(repr(patch.image.shape).encode(), digest_size=8)
-        digest.update(np.ascontiguousarray(as_values(patch.image), "<f4").tobytes())
-        found[position] = int.from_bytes(digest.digest(), "big")
-    return found
+    return np.array([_digest(patch.image) for patch in patches], np.uint64)
+
+
+def _digest(image: NDArray[Any]) -> int:
+    digest = blake2b(repr(image.shape).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(as_values(image), "<f4").tobytes())
+    return int.from_bytes(digest.digest(), "big")
+
+
+def _digest_tiles(image: NDArray[Any], side_px: int) -> Iterator[int]:
+    """Digests of the tiles that learning would cut from a picture."""
+    height, width = image.shape[1:]
+    for row in list_starts(height, side_px):
+        for column in list_starts(width, side_px):
+            yield _digest(image[:, row : row + side_px, column : column + side_px])
 
 
 def write_seen(weights: Path, patches: Patches, begun_from: Path | None = None) -> None:
@@ -55,7 +65,20 @@ def read_seen(weights: Path) -> NDArray[np.uint64] | None:
     return np.unique(seen)
 
 
-def count_seen(weights: Path, patches: Patches) -> int | None:
-    """Count the pictures that weights were trained on; None where they keep no digests."""
-    seen = read_seen(weights)
-    return None if seen is None else int(np.isin(digest_pictures(patches), seen).sum())
+def count_seen(weights: Path, patches: Patches, tile_px: int = 0) -> int | None:
+    """Count the pictures that weights were trained on; None where they keep no digests.
+
+    Args:
+        weights: their file.
+        patches: the pictures.
+        tile_px: if not 0, a picture from which a tile of this side was cut counts too.
+    """
+    if (seen := read_seen(weights)) is None:
+        return None
+    known = np.isin(digest_pictures(patches), seen)
+    if tile_px:
+        for position in np.flatnonzero(~known):
+            image = patches.read(int(position)).image
+            if max(image.shape[1:]) > tile_px:
+                known[position] = np.isin(list(_digest_tiles(image, tile_px)), seen).any()
+    return int(known.sum())

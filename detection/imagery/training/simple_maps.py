@@ -1,6 +1,7 @@
 """The simple maps beside which every network is shown: an index threshold, and logistic regression on 25 features."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import ndimage
 
 from detection.imagery.data.metrics import best_threshold
 from detection.imagery.data.patches import IGNORED, Patches, as_values
+from detection.imagery.data.splits import Parts
 from detection.imagery.training.scoring import Scored, score_maps
 
 SCALES_PX = (1.0, 3.0, 8.0)
@@ -39,8 +41,13 @@ class SimpleMap:
         """Return H x W values between 0 and 1."""
         if self.kind == "index":
             return red_less_green(image)
-        features = (describe_pixels(image) - self.mean[:, None, None]) / self.std[:, None, None]
-        return _sigmoid(np.tensordot(self.weights[:-1], features, axes=1) + self.weights[-1])
+        features = describe_pixels(image)
+        return self.weigh(features.reshape(len(features), -1)).reshape(features.shape[1:])
+
+    def weigh(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the values of features x pixels."""
+        standardised = (features - self.mean[:, None]) / self.std[:, None]
+        return _sigmoid(self.weights[:-1] @ standardised + self.weights[-1])
 
 
 def red_less_green(image: NDArray[Any]) -> NDArray[np.float64]:
@@ -78,8 +85,44 @@ def fit_index(patches: Patches, held: NDArray[np.int64]) -> SimpleMap:
 
 def fit_logistic(patches: Patches, fit: NDArray[np.int64], held: NDArray[np.int64], seed: int = 0) -> SimpleMap:
     """Fit by Newton steps on pixels drawn from the fit part; threshold of .10(.05).90 on the held part."""
+    rule = _solve(*_gather(patches, fit, describe_pixels, np.random.default_rng(seed)))
+    values, truth = _gather(patches, held, lambda image: rule.map(image)[None])
+    threshold, _ = best_threshold(values[0], truth)
+    return replace(rule, threshold=threshold)
+
+
+def fit_over(patches: Patches, folds: Sequence[Parts], seed: int = 0) -> dict[str, list[SimpleMap]]:
+    """Fit the index and logistic regression by cross-validation.
+
+    The last of each list is fitted on all patches; before it stand those of the folds, fitted without what these hold.
+    All have the threshold that is best for pixels drawn from what each fold holds, by the rule that did not see it.
+
+    Args:
+        patches: to fit on.
+        folds: positions fitted and held, which hold every patch once.
+        seed: draws the pixels.
+    """
     rng = np.random.default_rng(seed)
-    features, truth = _gather(patches, fit, describe_pixels, rng)
+    drawn = [_gather(patches, np.array([k]), describe_pixels, rng) for k in range(len(patches))]
+
+    def join(positions: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        columns, truths = zip(*(drawn[int(k)] for k in positions), strict=True)
+        return np.concatenate(columns, axis=1), np.concatenate(truths)
+
+    rules, values, truths = list[SimpleMap](), [], []
+    for fit, held in folds:
+        rules.append(_solve(*join(fit)))
+        features, truth = join(held)
+        values.append(rules[-1].weigh(features))
+        truths.append(truth)
+    threshold, _ = best_threshold(np.concatenate(values), np.concatenate(truths))
+    every = np.arange(len(patches))
+    logistic = [replace(rule, threshold=threshold) for rule in (*rules, _solve(*join(every)))]
+    return {"index": [fit_index(patches, every)] * len(logistic), "logistic": logistic}
+
+
+def _solve(features: NDArray[np.float64], truth: NDArray[np.bool_]) -> SimpleMap:
+    """Logistic regression by Newton steps, at threshold .5."""
     mean, std = features.mean(axis=1), np.maximum(features.std(axis=1), SMALL)
     x = np.vstack([(features - mean[:, None]) / std[:, None], np.ones(features.shape[1])])
     weights = np.zeros(len(x))
@@ -93,10 +136,7 @@ def fit_logistic(patches: Patches, fit: NDArray[np.int64], held: NDArray[np.int6
         weights -= step
         if np.abs(step).max() < 1e-6:
             break
-    rule = SimpleMap("logistic", weights, mean, std, 0.5)
-    values, truth = _gather(patches, held, lambda image: rule.map(image)[None])
-    threshold, _ = best_threshold(values[0], truth)
-    return SimpleMap("logistic", weights, mean, std, threshold)
+    return SimpleMap("logistic", weights, mean, std, 0.5)
 
 
 def score_simple(rule: SimpleMap, patches: Patches, *, objects: bool = True) -> Scored:

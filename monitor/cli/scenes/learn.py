@@ -64,7 +64,10 @@ def learn(
         Path | None, typer.Option(help="Folder of the answer; a run that was cut off goes on in it.")
     ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0.01, max=1440.0, help="Processor time of each of two processes.")
+        float,
+        typer.Option(
+            min=0.01, max=1440.0, help="Processor time; what is left of it goes to longer tries and other seeds."
+        ),
     ] = 4.0,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split and the training.")] = 0,
 ) -> None:
@@ -240,6 +243,12 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     for line in answer["told"]:
         print(f"note: {line}")
     f1, less = gate["f1"], gate["less_logistic"]
+    if search := answer.get("cross_validation"):
+        print(
+            f"{answer['epochs']} passes over {tiles['train']} tiles, chosen by cross-validation in {search['folds']} "
+            f"folds (F1 {search['f1']:.3f} on tiles not learnt from); {answer['cpu_s']:.0f} s in all, it ended because "
+            f"{search['ended']}"
+        )
     print(
         f"{tiles['left_out']} tiles left out, {gate['blocks']} images or blocks: F1 of the network {f1['network']:.3f} "
         f"({_span(gate['interval'])}), of logistic regression {f1['logistic']:.3f}, "

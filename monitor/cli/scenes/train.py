@@ -1,6 +1,7 @@
 """`slopeward scenes train|score`: weights made from labelled patches, and what they are worth."""
 
 import contextlib
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ EXAMPLES: Final = {
 }
 DataOption = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")]
 HERE = Path()
+SEEN: Final = ": seen in training, so the score says nothing of ground that is new to the weights"
 INSTALLED = Path(__file__).resolve().parents[2] / "_configs" / "detection"
 """Where the shipped recipes lie when the service is installed."""
 
@@ -42,27 +44,44 @@ def train(
     recipe: Annotated[str, typer.Option(help="Path of a recipe, or the name of a shipped one.")],
     data: DataOption = HERE,
     out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run into the same file stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run into the same file stopped, as without it.")
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Begin anew; a run into the same file that stopped is given up.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Replaces the recipe's.")] = None,
 ) -> None:
-    """Train segmentation weights by a recipe; a stopped or killed run goes on with --resume to the same curve."""
+    """Train segmentation weights by a recipe; a stopped or killed run of the same goes on to the same curve.
+
+    An unfinished run of another recipe, seed or other data is neither taken up nor given up unasked.
+    """
     import torch
 
-    from detection.imagery.errors import TrainingPausedError
+    from detection.imagery.errors import OtherRunError, TrainingPausedError
     from detection.imagery.neural.learner import Hooks
     from detection.imagery.training.recipe import run_recipe
     from detection.imagery.training.recipe_file import SHIPPED, find_recipe, read_recipe
 
+    if resume and anew:
+        raise typer.BadParameter("is the contrary of --resume", param_hint="--anew")
     torch.set_num_threads(1)
     try:
         asked = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
         asked = asked if seed is None else replace(asked, seed=seed)
         target = out or Path(f"{asked.name}.safetensors")
-        if resume and not target.with_suffix(".place").exists():
-            typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
+        _tell_begun(target, resume=resume, anew=anew)
         with asked_to_stop() as stopped:
-            hooks = Hooks(show_progress, lambda: bool(stopped), resume=resume, on_warning=lambda doubt: warn([doubt]))
+            hooks = Hooks(
+                show_progress, lambda: bool(stopped), resume=not anew, on_warning=lambda doubt: warn([doubt]),
+                on_resume=lambda epoch: typer.echo(
+                    f"{target.with_suffix('.place')}: the unfinished run of this recipe goes on in epoch {epoch} "
+                    "(--anew would begin anew)", err=True,
+                ),
+            )  # fmt: skip
             card = run_recipe(asked, target, data, hooks=hooks)
+    except OtherRunError as other:
+        raise SlopewardError(f"{other}. {_spell_choice(recipe, data, seed, target)}") from None
     except TrainingPausedError as pause:
         typer.echo(f"\n{pause}", err=True)
         return
@@ -73,6 +92,28 @@ def train(
     test = {name: value for name, value in card["metrics"]["test"].items() if isinstance(value, float)}
     print(f"{target}: epoch {card['training']['best_epoch']}, threshold {card['threshold']}")
     print(", ".join(f"{name} {value}" for name, value in test.items()))
+
+
+def _spell_choice(recipe: str, data: Path, seed: int | None, target: Path) -> str:
+    """What to do where an unfinished run of something else lies: the two commands."""
+    words = ["--recipe", recipe, "--data", str(data), *([] if seed is None else ["--seed", str(seed)]), "--out"]
+    again = f"slopeward scenes train {shlex.join(words)}"
+    beside = target.with_name(f"{target.stem}-2{target.suffix}")
+    return (
+        "It goes on with the recipe, seed and data that it began with. To keep it, train into another file: "
+        f"{again} {shlex.quote(str(beside))}; to give it up: {again} {shlex.quote(str(target))} --anew"
+    )
+
+
+def _tell_begun(target: Path, *, resume: bool, anew: bool) -> None:
+    """Say what lies where weights are to be written: a run that is given up, or weights."""
+    place = target.with_suffix(".place")
+    if place.exists() and anew:
+        typer.echo(f"{place}: the unfinished run is given up; it begins anew", err=True)
+    elif resume and not place.exists():
+        typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
+    if target.exists():
+        typer.echo(f"{target}: these weights are replaced when the run is done", err=True)
 
 
 def score(
@@ -140,17 +181,17 @@ def score(
         why = f"{answer['weights']} keeps no list of its pictures"
         print(f"nobody knows how many of {answer['images']} pictures were trained on: {why}")
     else:
-        print(f"{seen} of {answer['images']} pictures were trained on")
+        print(f"{seen} of {answer['images']} pictures were trained on" + (SEEN if seen else ""))
     low, high = answer["intervals"]["f1"] or (None, None)
     print(f"{answer['images']} images, threshold {answer['threshold']}: F1 {_say(answer['f1'])} ({low} to {high})")
     for name in ("precision", "recall", "iou", "miou", "mf1", "oa", "kappa", "ap50"):
         print(f"  {name} {_say(answer[name], answer['undefined'].get(name))}")
     for size, value in answer["object_recall"]["covered_half"].items():
         print(f"  landslides of {size} px covered by half: {_say(value)}")
-    for name, found in answer.get("simple", {}).items():
-        if name != "beside":
-            difference = answer["simple"]["beside"][name]
-            print(f"  {name}: F1 {_say(found['f1'])}, weights less it {difference['interval']}")
+    if simple := answer.get("simple"):
+        print(f"  simple maps fitted on {answer['simple_learnt_from']}:")
+        for name, difference in simple["beside"].items():
+            print(f"  {name}: F1 {_say(simple[name]['f1'])}, weights less it {difference['interval']}")
     print(f"  note: {answer['note']}")
 
 

@@ -27,7 +27,6 @@ from affine import Affine
 from detection.imagery.data import bijie, landslide4sense
 from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import Patches
-from detection.imagery.data.splits import split
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.grid import Grid
@@ -35,9 +34,9 @@ from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.scoring import compare, score_maps
-from detection.imagery.training.simple_maps import fit_logistic, score_simple
+from detection.imagery.training.simple_maps import fit_over, score_simple
 from detection.learning.records import TILE_PX
-from detection.learning.run import HELD_SHARE, PLAN
+from detection.learning.run import PLAN, read_folds
 from tests.bench.record import read_figures, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
@@ -94,13 +93,13 @@ def run(name: str, seed: int, minutes: float | None) -> dict[str, Any]:
     plan = json.loads((place / "learnt" / PLAN).read_text())
     tiles = tile_folder.read(place / "learnt/tiles", "train", bands=tuple(plan["bands"])).remember()
     test = test.resize(TILE_PX).remember()
-    logistic = score_simple(
-        fit_logistic(tiles, *split(tiles, "folders", HELD_SHARE, plan["seed"])), test, objects=False
-    )
+    rules = fit_over(tiles, read_folds(plan, told["cross_validation"]["folds"]))
+    logistic = score_simple(rules["logistic"][-1], test, objects=False)
     network = score_maps(map_patches(model, test), float(model.card["threshold"]), objects=False)
     return {
         "command": shown, "seed": seed, "wall_s": wall_s, "cpu_s": told["cpu_s"],
         "load": round(os.getloadavg()[0], 1), "epochs": told["epochs"],
+        "cross_validation": told["cross_validation"],
         "tiles": told["tiles"], "offered": told["offered"], "verdict": told["gate"]["verdict"],
         "left_out": {key: told["gate"][key] for key in LEFT_OUT},
         "unseen": {

@@ -12,6 +12,7 @@ from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.raster import write_geotiff
+from detection.learning.records import Window
 
 BANDS = ("B4", "B3", "B2")
 UTM = "EPSG:32632"
@@ -52,3 +53,11 @@ def write_outlines(path: Path, features: list) -> Path:
     crs = {"type": "name", "properties": {"name": UTM}}
     path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
     return path
+
+
+def lay_tiles(side: int) -> list[Window]:
+    """Tiles of one scene, side by side."""
+    return [
+        Window("one.tif", 128 * k, 128 * j, 128, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01))
+        for k in range(side) for j in range(side)
+    ]  # fmt: skip

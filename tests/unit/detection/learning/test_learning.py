@@ -9,22 +9,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 
 from detection.imagery.data import folder as tile_folder
-from detection.imagery.data.splits import split_folders
 from detection.imagery.errors import ImageryError
+from detection.imagery.raster.areas import map_outline
+from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.radiometry import measure_stretch
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.training.domain import describe, find_doubts
-from detection.learning import run
-from detection.learning.blocks import find_blocks, find_touched, leave_out, list_touching, part_train
+from detection.learning import run, tiles
+from detection.learning.blocks import find_blocks, find_touched, leave_out, list_touching
 from detection.learning.gate import Tried, judge
 from detection.learning.labels import find_least_m2, read_labels
 from detection.learning.records import NOTHING, Asked, Label, Window
 from detection.learning.scenes import find_scenes, read_scenes
 from detection.learning.tiles import cut_tiles
-from tests.unit.detection.learning.drawn_ground import BANDS, draw_picture, write_outlines, write_pictures
+from tests.unit.detection.learning.drawn_ground import (
+    BANDS,
+    draw_picture,
+    lay_tiles,
+    write_outlines,
+    write_pictures,
+)
 
 
 def ask(folder, outlines, out, **more):
@@ -101,16 +109,8 @@ def test_many_vertices_and_outlines_that_cross_themselves_are_read(tmp_path):
     assert labels[0].shape.centroid.x == pytest.approx(10.29, abs=0.05)
 
 
-def lay_tiles(side):
-    """Tiles of one scene, side by side."""
-    return [
-        Window("one.tif", 128 * k, 128 * j, 128, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01))
-        for k in range(side) for j in range(side)
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("side", [10, 20])
-def test_of_one_large_scene_no_tile_learnt_from_touches_one_left_out_or_held(side):
+def test_of_one_large_scene_no_tile_learnt_from_touches_one_left_out(side):
     windows = lay_tiles(side)
     pairs, landslide_px = list_touching(windows, windows), np.ones(side * side, int)
     blocks = find_blocks(windows, pairs)
@@ -119,13 +119,7 @@ def test_of_one_large_scene_no_tile_learnt_from_touches_one_left_out_or_held(sid
     assert len(np.unique(blocks[left_out])) >= 8
     assert not set(blocks[left_out]) & set(blocks[~left_out])
     train = np.flatnonzero(~(left_out | find_touched(left_out, pairs)))
-    inner = list_touching([windows[k] for k in train], [windows[k] for k in train])
-    seed, lost = part_train(blocks[train], landslide_px[train], inner, 0.2, 1)
-    kept = train[~lost]
-    fit, held = split_folders([f"{b}/images/" for b in blocks[kept]], 0.2, seed)
-    assert len(fit) > len(held) > 0
-    for some, others in ((kept, np.flatnonzero(left_out)), (kept[fit], kept[held])):
-        assert list_touching([windows[k] for k in some], [windows[k] for k in others]).size == 0
+    assert list_touching([windows[k] for k in train], [windows[k] for k in np.flatnonzero(left_out)]).size == 0
     with pytest.raises(ImageryError, match="four with landslides are needed"):
         leave_out(blocks, (blocks < 3).astype(int), 1, pairs)
 
@@ -189,6 +183,72 @@ def test_an_outline_is_not_painted_on_a_scene_of_before_it(tmp_path):
     cut = cut_tiles(readable, later, tmp_path / "later", 32, around=True, tell=print)
     assert [bool(tile.landslide_px) for tile in cut.tiles] == [False, True]
     assert cut.told == ()
+
+
+def write_uneven_scenes(folder):
+    """Four scenes of 16 tiles and one of 144, in all of which all was looked at; a landslide in few tiles of each."""
+    labels, truth = [], {}
+    for number, side in enumerate((4, 12, 4, 4, 4)):
+        grid = Grid(Affine(10, 0, 500_000 + 20_000 * number, 0, -10, 5_100_000), "EPSG:32632", 32 * side, 32 * side)
+        image = np.random.default_rng(number).integers(500, 3000, (3, 32 * side, 32 * side)).astype(np.uint16)
+        folder.mkdir(exist_ok=True)
+        write_geotiff(folder / f"{number}_20240506.tif", image, grid, descriptions=BANDS)
+        grid = read_grid(folder / f"{number}_20240506.tif")
+        frames = [(NOTHING, shapely.box(0, 0, 32 * side, 32 * side))]
+        frames += [("landslide", shapely.box(32 * k + 8, 8, 32 * k + 24, 24)) for k in range(side // 2)]
+        for kind, frame in frames:
+            labels.append(Label(kind, map_outline(frame, lambda x, y, grid=grid: grid.to_lonlat(*grid.to_crs(x, y)))))
+        truth[f"{number}_20240506.tif"] = side * side, side // 2
+    return labels, truth
+
+
+def check_drawn(cut, truth, most):
+    """So many tiles, from every scene, of both kinds, not the first of each; what was left out is counted."""
+    assert len(cut.tiles) == most
+    own = {name: [tile for tile in cut.tiles if tile.window.scene.name == name] for name in truth}
+    assert all(len(tiles) >= min(truth[name][0], most // len(truth) - 6) for name, tiles in own.items())
+    holding = {name: sum(tile.landslide_px > 0 for tile in tiles) for name, tiles in own.items()}
+    assert holding == {name: count for name, (_, count) in truth.items()}, "landslides are few: all of them are taken"
+    large = next(tiles for name, tiles in own.items() if truth[name][0] == 144)
+    assert max(tile.window.row for tile in large) > 6 * 32, "not the first rows alone"
+    every, landslides = (sum(counts[k] for counts in truth.values()) for k in (0, 1))
+    (line,) = [line for line in cut.told if "labelled tiles are used" in line]
+    assert line == (
+        f"{most} of {every} labelled tiles are used, drawn from 5 of 5 scenes: {landslides} of {landslides} with a "
+        f"landslide, {most - landslides} of {every - landslides} without; {every - most} are left out"
+    )
+    return {(tile.window.scene.name, tile.window.row, tile.window.column) for tile in cut.tiles}
+
+
+def test_of_more_tiles_than_are_used_they_are_drawn(tmp_path, monkeypatch):
+    labels, truth = write_uneven_scenes(tmp_path / "scenes")
+    readable = read_scenes(find_scenes(tmp_path / "scenes"))
+
+    def cut(name, **more):
+        return cut_tiles(readable, labels, tmp_path / name, 32, around=True, tell=print, **more)
+
+    drawn = [check_drawn(cut(f"seed-{seed}", seed=seed, most=60), truth, 60) for seed in (0, 1)]
+    assert drawn[0] != drawn[1]
+    assert len(list((tmp_path / "seed-1/images").iterdir())) == 60
+    monkeypatch.setattr(tiles, "_take_turns", lambda places, _: places)
+    with pytest.raises(AssertionError):
+        check_drawn(cut("first", most=60), truth, 60)
+
+
+def test_where_drawn_tiles_are_nodata_others_take_their_place(tmp_path):
+    labels, truth = write_uneven_scenes(tmp_path / "scenes")
+    path = tmp_path / "scenes/1_20240506.tif"
+    grid, image = read_grid(path), np.zeros((3, 384, 384), np.uint16)
+    image[:, :64] = 900
+    write_geotiff(path, image, grid, descriptions=BANDS, nodata=0)
+    readable = read_scenes(find_scenes(tmp_path / "scenes"))
+    cut = cut_tiles(readable, labels, tmp_path / "cut", 32, around=True, tell=print, most=80)
+    assert len(cut.tiles) == 80
+    assert len({tile.window.scene for tile in cut.tiles}) == len(truth)
+    assert all(tile.known_px for tile in cut.tiles)
+    # 88 hold data: once they are all tried nothing is left out
+    whole = cut_tiles(readable, labels, tmp_path / "whole", 32, around=True, tell=print, most=100)
+    assert (len(whole.tiles), whole.told) == (88, ())
 
 
 def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):

@@ -15,6 +15,8 @@ from detection.imagery.data.patches import IGNORED
 from detection.imagery.errors import ModelError, RecipeError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model, save_model
+from detection.imagery.training import retraining
+from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
 from detection.imagery.training.retraining import RING_PX, judge, paint_verdict, retrain
@@ -135,6 +137,29 @@ def test_twenty_words_make_a_candidate_that_the_gate_judges(reviews, weights, tm
     if not answer["gate"]["passed"]:
         with pytest.raises(ModelError, match="did not pass its gate"):
             load_model(answer["weights"])
+
+
+def test_weights_that_learnt_from_all_tiles_are_judged_on_those_left_out(reviews, weights, tmp_path, monkeypatch):
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(weights.read_bytes())
+    card = json.loads(weights.with_suffix(".json").read_text())
+    card["training"] |= {"split": "all", "threshold": 0.35, "temperature": 1.2}
+    own.with_suffix(".json").write_text(json.dumps(card))
+    judged = []
+
+    def look(model, patches):
+        judged.append(patches.names)
+        return score_maps(map_patches(model, patches), 0.5, objects=False)
+
+    monkeypatch.setattr(retraining, "_map", look)
+    monkeypatch.setattr(retraining, "EPOCHS", 1)
+    answer = retrain({"weights": str(own), "out": str(tmp_path / "new.safetensors"), "reviews": reviews, "data": None})
+    _, left_out = retraining._own_parts(card, tuple(card["bands"]), None)
+    assert judged[0] == judged[2] == left_out.names
+    assert len(left_out) == card["metrics"]["test_patches"]
+    assert answer["gate"]["reasons"][0].startswith("pictures that were left out: F1 ")
+    new = load_model(answer["weights"], ungated=True).card
+    assert (new["threshold"], new["temperature"]) == (0.35, 1.2), "chosen by cross-validation, and not again"
 
 
 def scored(share_right, images=40, seed=0):

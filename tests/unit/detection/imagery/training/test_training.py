@@ -18,7 +18,7 @@ from detection.imagery.data.augment import Augmentation, mix, vary
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.negatives import draw_negative
 from detection.imagery.data.patches import IGNORED, hold_arrays
-from detection.imagery.errors import ModelError, RecipeError, TrainingPausedError
+from detection.imagery.errors import ModelError, OtherRunError, RecipeError, TrainingPausedError
 from detection.imagery.footprints.triage import Triage
 from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
 from detection.imagery.neural.checkpoint import load_model
@@ -82,8 +82,15 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_curve(patches, tmp_path, net
 def test_a_place_of_another_run_is_refused(patches, tmp_path):
     place = tmp_path / "run.place"
     train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place))
-    with pytest.raises(RecipeError, match="is of other data or settings"):
+    with pytest.raises(OtherRunError, match=r"an unfinished run of other data or settings \(1 passes are done\)"):
         train_patches(patches, replace(QUICK, epochs=1, seed=6), Hooks(place=place, resume=True))
+    # names and images are the same: outlines were corrected
+    mended = replace(patches, load=lambda i: (patches.load(i)[0], np.roll(patches.load(i)[1], 3, axis=0)))
+    with pytest.raises(OtherRunError):
+        train_patches(mended, replace(QUICK, epochs=1), Hooks(place=place, resume=True))
+    taken = []
+    train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place, resume=True, on_resume=taken.append))
+    assert taken == [2], "it had ended"
     place.write_bytes(place.read_bytes()[:100])
     with pytest.raises(RecipeError, match="not the place of a training run"):
         train_patches(patches, replace(QUICK, epochs=1), Hooks(place=place, resume=True))
@@ -119,8 +126,9 @@ def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
     assert out.with_suffix(".place").exists()
     assert not out.exists()
     capsys.readouterr()
-    assert run_verb([*train, str(out), "--resume", "--json"]) == 0
+    assert run_verb([*train, str(out), "--json"]) == 0
     answer = capsys.readouterr()
+    assert "cut.place: the unfinished run of this recipe goes on in epoch" in answer.err
     assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     tables = [(tmp_path / name).read_text() for name in ("cut.curve.csv", "whole.curve.csv")]
     assert tables[0] == tables[1]
@@ -130,6 +138,54 @@ def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
     assert not out.with_suffix(".place").exists()
     assert json.loads(answer.out)["history"][2]["held_f1"] == float(rows[2]["held_f1"])
     assert "epoch 3/3" in answer.err
+
+
+def test_an_unfinished_run_of_something_else_is_neither_taken_up_nor_given_up_unasked(tmp_path, monkeypatch, capsys):
+    recipe, out = tmp_path / "tiny.toml", tmp_path / "mine one.safetensors"
+    recipe.write_text(RECIPE)
+    train = ["scenes", "train", "--recipe", str(recipe), "--out", str(out)]
+    with monkeypatch.context() as stopped:
+        stopped.setattr("monitor.cli.scenes.train.show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        assert run_verb(train) == 0
+    assert "the same command goes on" in capsys.readouterr().err
+    place = out.with_suffix(".place")
+    before = place.read_bytes()
+
+    def refuse(*more):
+        assert run_verb([*train, *more]) == 1
+        said = capsys.readouterr().err
+        assert f"{place}: an unfinished run of other data or settings (0 passes are done)" in said
+        again = f"slopeward scenes train --recipe {recipe} --data ."
+        assert f"to give it up: {again}{''.join(f' {word}' for word in more)} --out '{out}' --anew" in said
+        assert f"--out '{tmp_path / 'mine one-2.safetensors'}'" in said
+        assert (place.read_bytes(), out.exists()) == (before, False)
+
+    refuse("--seed", "9")
+    recipe.write_text(RECIPE.replace("width = 0.0625", "width = 0.0625\nlearning_rate = 1e-3"))
+    refuse()
+    assert run_verb([*train, "--resume", "--anew"]) != 0
+    assert place.read_bytes() == before
+    assert run_verb([*train, "--anew"]) == 0
+    assert "the unfinished run is given up; it begins anew" in capsys.readouterr().err
+    assert (place.exists(), out.exists()) == (False, True)
+    assert run_verb(train) == 0
+    assert f"{out}: these weights are replaced when the run is done" in capsys.readouterr().err
+
+
+def test_with_nothing_held_the_last_pass_is_kept_at_the_threshold_that_is_given(patches, tmp_path):
+    how = replace(QUICK, epochs=2, split="all", threshold=0.35, temperature=1.4)
+    trained = train_patches(patches, how)
+    assert (trained.threshold, trained.calibration.temperature, trained.best_epoch) == (0.35, 1.4, 2)
+    assert (trained.held, trained.held_f1) == ((), None)
+    assert [sorted(row) for row in trained.history] == [["epoch", "learning_rate", "loss"]] * 2
+    fit = np.arange(0, 21, 2)
+    assert not same(trained, train_patches(patches, how, parts=(fit, fit[:0])))
+    recipe = tmp_path / "all.toml"
+    recipe.write_text(RECIPE.replace("epochs = 3", 'epochs = 1\nsplit = "all"\nthreshold = 0.35\ntemperature = 1.4'))
+    card = run_recipe(read_recipe(recipe), tmp_path / "all.safetensors")
+    assert (card["threshold"], card["temperature"], card["metrics"]["held_f1"]) == (0.35, 1.4, None)
+    assert card["metrics"]["chosen_on"].startswith("threshold and temperature: as the recipe says")
+    assert (tmp_path / "all.curve.csv").read_text().startswith("epoch,loss,learning_rate\n1,")
 
 
 def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
