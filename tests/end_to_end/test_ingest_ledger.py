@@ -216,7 +216,10 @@ def test_ten_thousand_unreadable_messages_do_not_slow_the_live_ones(mosquitto, d
                 assert reason
                 codes[code] = int(n)
         assert len(codes) >= 6, codes
-        assert rows(database) == len(quiet) + len(under_storm)
+        # a bad value takes no other one along: the storm's battery voltages, all of one instant, are one series
+        voltages = text("select count(*) from observation o join series s on s.id = o.series_id"
+                        " where s.quantity = 'battery_voltage'")  # fmt: skip
+        assert rows(database) - database_says(database, voltages) == len(quiet) + len(under_storm)
         print(f"\nlatency send -> row: quiet {max(quiet):.2f} s, under the storm {max(under_storm):.2f} s; {codes}")
         # beside what the same machine needs without a storm, and for all of it: it may have other work
         assert sorted(under_storm)[len(under_storm) // 2] < max(

@@ -94,6 +94,10 @@ def compare_with(
     beside = lay_index_beside(own, found, [before], out)
     warn(dict.fromkeys((*found.warnings, *beside.found.warnings)))
     told = {**spell_comparison(found), "by_index": beside.tell()}
+    if earlier["model_hash"] != answer["model_hash"]:  # the network says nothing of what is new
+        by_index = spell_change(beside.date, beside.found, by_index=True)
+        why = f"by the index of red and green alone, as advice: {answer['model']} does not read the scene before"
+        return answer, told, f"{by_index}, {why}"
     return answer, told, f"{spell_change(own, found)}\n{spell_beside(beside)}"
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from detection.imagery.data.generate import draw_scene
@@ -49,12 +49,15 @@ def ground():
 
 
 @settings(max_examples=8, deadline=None)
+@example(factors=(30.0, 25.0, 30.0), offsets=(0, 0, 0))
 @given(
     factors=st.tuples(*[st.floats(0.01, 50)] * 3),
     offsets=st.tuples(*[st.integers(0, 5000)] * 3),
 )
 def test_no_factor_and_no_offset_of_any_band_is_left(ground, factors, offsets):
     bent = ground * np.array(factors)[:, None, None] + np.array(offsets)[:, None, None]
+    # factors may make bright ground white: what looks like a cloud is left out
+    assume(measure_stretch(Field(bent), CARD).cloud_share == measure_stretch(Field(ground), CARD).cloud_share)
     assert Field(bent).stretched() == pytest.approx(Field(ground).stretched(), abs=2e-2)
     whole = np.ones((1, *ground.shape[1:]), np.uint8)
     plain, other = (hold_arrays(one[None].astype(np.float32), whole, COLOURS) for one in (ground, bent))
