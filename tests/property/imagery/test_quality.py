@@ -12,10 +12,11 @@ from detection.imagery.data.augment import Augmentation, degrade_patch
 from detection.imagery.data.degrade import NOISE_COUNTS, find_count, list_losses
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import hold_arrays
-from detection.imagery.errors import DomainError, DoubtedError, UnfitError
+from detection.imagery.errors import DomainError, DoubtedError, FinerError, UnfitError
 from detection.imagery.footprints.choose import SHIPPED, check_doubts, choose_weights
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.options import read_options
+from detection.imagery.footprints.records import INDEX
 from detection.imagery.training.domain import (
     INTERPOLATED,
     NOISE_SLACK,
@@ -142,6 +143,24 @@ def test_a_scene_that_lost_quality_is_read_by_the_weights_that_lose_least(doubts
     found, refused = choose({name: [] for name in CARDS} | doubts)
     assert found == used
     assert found not in refused
+
+
+def test_a_scene_that_is_too_fine_and_lost_quality_is_read_coarser_as_advice_by_the_weights_that_lose_least():
+    trained_m = {"own": 1.2, "landslide4sense-standard": 10.0, "bijie": 0.8}
+
+    def attempt(tried):
+        if tried.weights == INDEX:
+            return tried
+        if tried.coarser_m is None:
+            raise FinerError("finer", trained_m[tried.weights])
+        assert tried.coarser_m == trained_m[tried.weights]
+        if not tried.doubted:
+            check_doubts([INTERPOLATED_SCENE], CARDS[tried.weights])
+        return tried
+
+    found = choose_weights(read_options({"scene_path": "a.tif", "weights": "auto", "own": ("own",)}), attempt)
+    assert (found.weights, found.coarser_m, found.doubted) == ("landslide4sense-standard", 10.0, True)
+    assert [one.weights for one in found.refused] == ["own", "bijie"]
 
 
 def test_a_doubt_says_what_it_costs_these_weights():
