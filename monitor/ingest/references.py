@@ -150,20 +150,23 @@ class References:
         Raises:
             PayloadError: other_epoch0 or other_frame.
         """
+        self._known[site, station] = self.join(site, station, frame, epoch0)
+
+    def join(self, site: str, station: str, frame: str, epoch0: datetime | None) -> Reference:
+        """The reference of a station with what is said of it, which is not taken; any other is refused as by `check`.
+
+        Raises:
+            PayloadError: other_epoch0 or other_frame.
+        """
         known, told = self._known.get((site, station)), Reference(frame, epoch0)
         joined = told if known is None else known.join(told)
-        if joined is not None:
-            self._known[site, station] = joined
-        elif known is not None:
+        if known is not None and joined is None:
             self._changed.setdefault((site, station), told)
             code = "other_epoch0" if join_frames(known.frame, frame) else "other_frame"
             place = f"{site}/{station}"
             said = _OTHER(station=station, kept=known.describe(), given=told.describe(), place=place)
             raise PayloadError(code, said)
-
-    def find(self, site: str, station: str) -> Reference | None:
-        """What is known of a station."""
-        return self._known.get((site, station))
+        return joined or told
 
     @property
     def is_asking(self) -> bool:

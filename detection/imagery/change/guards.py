@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -221,7 +221,7 @@ class White:
         found = np.zeros(len(outlines), bool)
         if not self.share:
             return found
-        read = Rows(partial(self._read), self._grid.width, self._grid.height)
+        read = Rows(self._read, self._grid.width, self._grid.height)
         boxes = [window_around(outline, self._grid, BESIDE_PX + len(NARROWEST)) for outline in outlines]
         for place in sorted(range(len(outlines)), key=lambda k: (boxes[k] or (0, 0))[1]):
             if (box := boxes[place]) is None or not (body := burn(outlines[place], box)).any():

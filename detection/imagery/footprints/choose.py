@@ -105,7 +105,7 @@ def choose_weights(options: Options, attempt: Callable[[Attempt], Answer]) -> An
         return attempt(Attempt(options.weights, doubted=True))
     refused: list[Refusal] = []
     finer: list[tuple[float, int]] = []
-    doubted: list[tuple[float, int, float | None]] = []
+    doubted: list[tuple[float | None, int, float | None]] = []
     for weights in (*options.own, *SHIPPED):
         try:
             return attempt(Attempt(weights, tuple(refused)))
@@ -113,7 +113,7 @@ def choose_weights(options: Options, attempt: Callable[[Attempt], Answer]) -> An
             if isinstance(error, FinerError) and options.resample_to_m is None:
                 finer.append((error.trained_m, len(refused)))
             if isinstance(error, DoubtedError):
-                doubted.append((UNKNOWN_COST if error.cost is None else error.cost, len(refused), None))
+                doubted.append((error.cost, len(refused), None))
             broken = weights in options.own and isinstance(error, ModelError)
             refused.append(Refusal(weights, _strip(error, options), broken))
     for coarser_m, place in () if doubted else sorted(finer):
@@ -122,10 +122,12 @@ def choose_weights(options: Options, attempt: Callable[[Attempt], Answer]) -> An
             return attempt(Attempt(one.weights, tuple(refused), coarser_m))
         except REFUSES as error:
             if isinstance(error, DoubtedError):
-                doubted.append((UNKNOWN_COST if error.cost is None else error.cost, place, coarser_m))
+                doubted.append((error.cost, place, coarser_m))
             why = _NOR_COARSER(text=one.why, at=coarser_m, text2=_strip(error, options))
             refused[place] = one._replace(why=why)
-    for _, place, at_m in sorted(doubted, key=lambda one: one[0]):  # of equal ones the first
+    for _, place, at_m in sorted(
+        doubted, key=lambda one: UNKNOWN_COST if one[0] is None else one[0]
+    ):  # the first of equal ones
         rest = tuple(one for k, one in enumerate(refused) if k != place)
         return attempt(Attempt(refused[place].weights, rest, at_m, doubted=True))
     if finer:

@@ -26,7 +26,6 @@ Judge = Callable[[torch.nn.Module], tuple[float, float]]
 """From the network to (score on the held part, threshold)."""
 NativePatches = tuple[Patches, Callable[[Patches], Patches]]
 """The patches in the unit of their files, where quality is lost, and what turns them into those that are shown."""
-"""From normalised images to the log odds of landslide that a network learns beside the truth."""
 # A run of default length: so many steps, within so many passes.
 STEPS_LEAST = 400
 EPOCHS_LEAST, EPOCHS_MOST = 13, 60

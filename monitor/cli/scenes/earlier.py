@@ -90,11 +90,12 @@ def compare_with(
         answer = {**answer, "polygons": [spell_outline(one) for one in own.outlines]}
         warn(found.warnings)
         return answer, spell_comparison(found), spell_change(own, found, by_index=True)
-    found = compare(own, [before] if earlier["model_hash"] == answer["model_hash"] else [], out)
+    is_read = earlier["model_hash"] == answer["model_hash"]  # else the network says nothing of what is new
+    found = compare(own, [before] if is_read else [], out)
     beside = lay_index_beside(own, found, [before], out)
     warn(dict.fromkeys((*found.warnings, *beside.found.warnings)))
     told = {**spell_comparison(found), "by_index": beside.tell()}
-    if earlier["model_hash"] != answer["model_hash"]:  # the network says nothing of what is new
+    if not is_read:
         by_index = spell_change(beside.date, beside.found, by_index=True)
         why = f"by the index of red and green alone, as advice: {answer['model']} does not read the scene before"
         return answer, told, f"{by_index}, {why}"

@@ -15,10 +15,10 @@ from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
 from monitor.cli.session import Commands, say, show
 from monitor.criteria.rain_gauge import make_gauge
 from monitor.domain.instants import from_epoch_s, parse_duration_s, spell, spell_duration
+from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
 from monitor.ingest.files.selecting import Selected, read_selected
-from monitor.ingest.guess.numerals import find_fills
 
 app = Commands(no_args_is_help=True, help=__doc__)
 DataOption = Annotated[Path, typer.Option("--data", help="Neutral long CSV or Parquet: time, station, quantity, value")]

@@ -4,6 +4,7 @@ A fill is a number by which an instrument or a program says that it has none. Th
 list alone tells nothing: it is a fill only where it stands alone, outside all that its series says.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import dropwhile, pairwise
 from math import isfinite
@@ -95,6 +96,23 @@ def stands_alone(value: float, record: Sequence[float]) -> bool:
     low, high = ordered[cut], ordered[-1 - cut]
     reach = max(high - low, abs(high), abs(low))
     return value < low - reach or value > high + reach
+
+
+def find_fills(values: Sequence[float], *, whole: bool = False) -> dict[float, int]:
+    """Numbers that mean "no value" and lie far outside of what was measured, with their count.
+
+    Args:
+        values: of one record.
+        whole: also where all of them are such numbers.
+
+    >>> find_fills([0.0, 999.9, 12.4, 999.9, 3.1]), find_fills([990.0, 999.9, 1003.0, 999.9])
+    ({999.9: 2}, {})
+    >>> find_fills([-9999.0]), find_fills([-9999.0], whole=True)
+    ({}, {-9999.0: 1})
+    """
+    counted = Counter(value for value in values if is_fill_number(value))
+    rest = [value for value in values if value not in counted]
+    return {number: n for number, n in counted.items() if (rest or whole) and stands_alone(number, rest)}
 
 
 def is_run(value: float, before: Sequence[float]) -> bool:

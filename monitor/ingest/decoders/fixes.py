@@ -14,7 +14,7 @@ from monitor.ingest.decoders.native import AXES
 from monitor.ingest.message import is_station
 from monitor.ingest.positions import Vector, find_enu_mm
 from monitor.ingest.quality import error_of_step
-from monitor.ingest.references import PART, Reference
+from monitor.ingest.references import PART
 
 NO_FIX: Final = "no_fix"  # the flag of positions that are good to metres: no displacement
 # how good each kind of solution is: centimetres, or decimetres of a float; the others are good to metres
@@ -117,9 +117,7 @@ def observe_fix(fix: Fix, received: Received) -> list[Observation]:
     site, station = received.site, received.place.station
     origin = find_origin(site, station, of_place=fix.place is not None)
     frame = add_parts(origin.frame, fix.frame)
-    known = received.references.find(site.id, station)
-    if known is not None and known.join(Reference(frame, origin.since)) is None:
-        received.references.check(site.id, station, frame, origin.since)  # refused: it is asked about
+    received.references.join(site.id, station, frame, origin.since)  # another one is asked about, whatever follows
     enu_mm = find_displacement(fix, origin)
     cov, steps_mm = state_error(fix, origin)
     facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": spell(origin.since), "frame": origin.frame,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from monitor.domain.observation import Observation
@@ -22,6 +22,7 @@ from monitor.ingest.message import Decoded
 from monitor.ingest.positions import Vector, gps_to_utc
 from monitor.ingest.quality import read_digit
 from monitor.ingest.references import PART
+from monitor.ingest.text.clocks import GPS_BEGIN
 
 _SYSTEMS: Final = ("gpst", "utc")
 _LOCAL: Final = "local"
@@ -32,17 +33,17 @@ _OTHER_FORMS: Final = ("x-ecef(m)", "latitude(d'\")")
 _KINDS: Final = {1: "fixed", 2: "float", 3: "sbas", 4: "dgps", 5: "single", 6: "ppp"}
 _HEIGHT: Final = re.compile(r"lat/lon/height=([^/,]*)/(\w+)")
 _DATUM: Final = "WGS84"
-_WEEKS_SINCE: Final = datetime(1980, 1, 6, tzinfo=UTC)
 _BASE: Final = re.compile(r"ref pos\s*:\s*((?:[-+0-9.eE]+[,\s]+){2}[-+0-9.eE]+)", re.IGNORECASE)
 _FEWEST: Final = 7  # time in two fields, three numbers, quality, satellites
 
 
 class Head(NamedTuple):
-    """What the head of solutions says: time system, form, above which heights count ("": unsaid)."""
+    """What the head of solutions says: time system, form, above which heights count, frame ("": unsaid)."""
 
     system: str
     form: str
     height: str = ""
+    frame: str = ""
 
 
 def open_rtklib(binding: Binding) -> Decoder:
@@ -58,10 +59,9 @@ def open_rtklib(binding: Binding) -> Decoder:
         told_system = told.get("time") or (_LOCAL if received.zone else None)
         known = read_head(head, told_system, told.get("positions"))
         solutions = [line for line in lines if not line.startswith("%")]
-        frame = read_frame(head)
 
         def observe(line: str) -> Iterator[Observation]:
-            fix = replace(read_solution(line, known), frame=frame)
+            fix = read_solution(line, known)
             if known.system == _LOCAL:
                 fix = replace(fix, at=received.read_time(fix.at.replace(tzinfo=None).isoformat()))
             yield from observe_fix(fix, received)
@@ -98,7 +98,7 @@ def read_head(head: Sequence[str], system: str | None, form: str | None) -> Head
         raise PayloadError("no_zone", "GPS time or UTC? send the header of the solution, or say time = gpst or utc")
     if form is None:
         raise PayloadError("bad_payload", "send the header of the solution, or say positions = llh or enu")
-    return Head(system, form, read_height(head))
+    return Head(system, form, read_height(head), read_frame(head))
 
 
 def read_frame(head: Sequence[str]) -> str:
@@ -133,7 +133,7 @@ def read_height(head: Sequence[str]) -> str:
 
 def read_solution(line: str, head: Head) -> Fix:
     """One line of a solution; raises PayloadError."""
-    system, form, height = head
+    system, form, height, frame = head
     parts = line.replace(",", " ").split()
     if len(parts) < _FEWEST:
         raise PayloadError("cell_count", f"{len(parts)} fields; a solution has {_FEWEST} at least: {line[:60]!r}")
@@ -151,7 +151,7 @@ def read_solution(line: str, head: Head) -> Fix:
         place = (east, north, up)
     at = _read_at(parts[0], parts[1], system)
     count = int(satellites) if 0 <= satellites < 1000 else None
-    return Fix(at, place, None if place else (east, north, up), kind, count, cov, (first, second, third), height)
+    return Fix(at, place, None if place else (east, north, up), kind, count, cov, (first, second, third), height, frame)
 
 
 def _read_at(date: str, time: str, system: str) -> datetime:
@@ -161,7 +161,7 @@ def _read_at(date: str, time: str, system: str) -> datetime:
         week, seconds = read_cell(date, "week"), read_cell(time, "seconds of the week")
         if not (0 <= week < 20_000 and 0 <= seconds < 604_800):
             raise PayloadError("bad_time", f"week {week:g}, {seconds:g} s is no time")
-        at = read_time((_WEEKS_SINCE + timedelta(weeks=week, seconds=seconds)).isoformat())
+        at = read_time((GPS_BEGIN + timedelta(weeks=week, seconds=seconds)).isoformat())
     if system == "jst":
         return at - _JST
     return gps_to_utc(at) if system == "gpst" else at

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from forecasting.message import Figure, Template
-from monitor.domain.instruments.no_value import is_fill_number, stands_alone
+from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import Site
 from monitor.errors import PayloadError, RefusedError, StoreBusyError
 from monitor.ingest.decoders.rows import tell_first
@@ -135,14 +135,10 @@ def _gather(
 
 def _leave_fills(chunk: _Chunk, result: FileResult) -> None:
     """Numbers that stand for "no value", alone outside all others of the chunk, are no measurement."""
-    filling = [key for key, value in chunk.values.items() if is_fill_number(value.value)]
-    if not filling:
-        return
-    record = [value.value for value in chunk.values.values() if not is_fill_number(value.value)]
-    for key in filling:
-        if stands_alone(chunk.values[key].value, record):
-            del chunk.values[key]
-            result.missing += 1
+    fills = find_fills([value.value for value in chunk.values.values()], whole=True)
+    for key in [key for key, value in chunk.values.items() if value.value in fills]:
+        del chunk.values[key]
+        result.missing += 1
 
 
 def _take(

@@ -56,17 +56,16 @@ def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
             if (known.form == "llh") != (origin.place is not None):
                 keys = "latitude, longitude, height_m" if known.form == "llh" else "east_m, north_m, up_m"
                 raise ConfigError(f"{path}: holds {known.form}; the origin of {station} must be {{{keys}, since}}")
-            frame = read_frame(head)
             numbered = enumerate(chain((first,), lines), len(head) + 1)
-            solutions = _skip_heads(path, numbered, known, frame)
-            told = {FRAME: add_parts(origin.frame, frame), EPOCH0: spell(origin.since)}
+            solutions = _skip_heads(path, numbered, known)
+            told = {FRAME: add_parts(origin.frame, known.frame), EPOCH0: spell(origin.since)}
             yield (_read_line(line, station, origin, known, told) for line in solutions)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _skip_heads(
-    path: Path, lines: Iterable[tuple[int, str]], known: Head, frame: str
+    path: Path, lines: Iterable[tuple[int, str]], known: Head
 ) -> Iterator[str]:  # fmt: skip
     """The lines of solutions; a head among them says the same as the first, or is refused."""
     for number, line in lines:
@@ -78,7 +77,7 @@ def _skip_heads(
             except PayloadError as error:  # most such lines name no columns
                 is_other = is_other or error.code in {"bad_payload", "other_frame"}
             told = read_frame([line])
-            if is_other or (told and join_frames(f"{UNNAMED}{PART}{frame}", f"{UNNAMED}{PART}{told}") is None):
+            if is_other or (told and join_frames(f"{UNNAMED}{PART}{known.frame}", f"{UNNAMED}{PART}{told}") is None):
                 raise refuse_part(str(path), number, line)
         elif line.strip():
             yield line

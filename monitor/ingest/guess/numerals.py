@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.domain.instruments.no_value import is_fill_number, is_no_value, stands_alone
+from monitor.domain.instruments.no_value import find_fills, is_no_value
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.questions import Interview
 from monitor.ingest.text.cells import is_number, spell_number
@@ -122,17 +122,6 @@ def find_missing(look: Look, numbers: Sequence[str], decimal: str, thousands: st
         fills = find_fills([number for _, number in spelled])
         words |= Counter(cell for cell, number in spelled if number in fills)
     return dict(words)
-
-
-def find_fills(values: Sequence[float]) -> dict[float, int]:
-    """Numbers that customs call "no measurement" and that lie far outside of what was measured, with their count.
-
-    >>> find_fills([0.0, 999.9, 12.4, 999.9, 3.1]), find_fills([990.0, 999.9, 1003.0, 999.9])
-    ({999.9: 2}, {})
-    """
-    counted = Counter(value for value in values if is_fill_number(value))
-    rest = [value for value in values if value not in counted]
-    return {number: n for number, n in counted.items() if rest and stands_alone(number, rest)}
 
 
 def _has_digit(text: str) -> bool:
