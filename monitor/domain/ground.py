@@ -1,7 +1,8 @@
 """Places on the ground: distances, hulls, rings, and the European grid that products of satellites come on."""
 
 from collections.abc import Iterable, Sequence
-from math import asin, atan2, cos, degrees, hypot, log, radians, sin, sqrt
+from functools import cache
+from math import asin, cos, isfinite, log, radians, sin, sqrt
 from typing import Any, Final
 
 EARTH_M: Final = 6_371_008.8  # mean radius
@@ -12,8 +13,6 @@ _A: Final = 6_378_137.0  # GRS 80, m
 _F: Final = 1 / 298.257222101
 _E2: Final = _F * (2 - _F)
 _E: Final = sqrt(_E2)
-_LATITUDE_0, _LONGITUDE_0 = radians(52.0), radians(10.0)
-_EAST_0, _NORTH_0 = 4_321_000.0, 3_210_000.0
 
 
 def _q(latitude: float) -> float:
@@ -21,17 +20,17 @@ def _q(latitude: float) -> float:
     return (1 - _E2) * (sin(latitude) / (1 - s * s) - log((1 - s) / (1 + s)) / (2 * _E))
 
 
-_Q_POLE: Final = _q(radians(90.0))
-_BETA_0: Final = asin(_q(_LATITUDE_0) / _Q_POLE)
-_R: Final = _A * sqrt(_Q_POLE / 2)
-_D: Final = _A * cos(_LATITUDE_0) / sqrt(1 - (_E * sin(_LATITUDE_0)) ** 2) / (_R * cos(_BETA_0))
+@cache
+def _open_laea() -> Any:
+    from pyproj import Transformer  # few files come on the grid
+
+    return Transformer.from_crs("EPSG:3035", "EPSG:4258")
 
 
 def invert_laea_europe(easting_m: float, northing_m: float) -> tuple[float, float]:
     """Latitude and longitude in degrees of a place on ETRS89-LAEA Europe (EPSG:3035).
 
-    Lambert's azimuthal equal-area projection of the ellipsoid (Snyder 1987, USGS Professional Paper 1395, chapter 24;
-    EPSG method 9820). ETRS89 stands for WGS 84: they differ by less than a metre.
+    ETRS89 stands for WGS 84: they differ by less than a metre.
 
     Raises:
         ValueError: no place on Earth.
@@ -39,30 +38,10 @@ def invert_laea_europe(easting_m: float, northing_m: float) -> tuple[float, floa
     >>> tuple(round(x, 6) for x in invert_laea_europe(4321000.0, 3210000.0))
     (52.0, 10.0)
     """
-    x, y = (easting_m - _EAST_0) / _D, (northing_m - _NORTH_0) * _D
-    rho = hypot(x, y)
-    if not rho <= 2 * _R:  # NaN too
+    latitude, longitude = _open_laea().transform(northing_m, easting_m)  # in the order of the authority
+    if not isfinite(latitude):
         raise ValueError("no place on the grid")
-    if rho == 0.0:
-        return degrees(_LATITUDE_0), degrees(_LONGITUDE_0)
-    c = 2 * asin(rho / (2 * _R))
-    q = _Q_POLE * (cos(c) * sin(_BETA_0) + y * sin(c) * cos(_BETA_0) / rho)
-    longitude = _LONGITUDE_0 + atan2(x * sin(c), rho * cos(_BETA_0) * cos(c) - y * sin(_BETA_0) * sin(c))
-    return degrees(_latitude(q)), degrees(longitude)
-
-
-def _latitude(q: float) -> float:
-    """Latitude whose authalic quantity is q, by Newton's method."""
-    latitude = asin(max(-1.0, min(1.0, q / _Q_POLE)))
-    for _ in range(8):
-        slope = 2 * (1 - _E2) * cos(latitude) / (1 - (_E * sin(latitude)) ** 2) ** 2
-        if slope < 1e-12:
-            break
-        step = (q - _q(latitude)) / slope
-        latitude += step
-        if abs(step) < 1e-14:
-            break
-    return latitude
+    return latitude, longitude
 
 
 def measure_m(one: Place, other: Place) -> float:
