@@ -2,11 +2,15 @@
 
 import copy
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+if TYPE_CHECKING:
+    from detection.imagery.neural.networks.row_stream import RowStream
 
 LEAST_CELLS = 2
 
@@ -82,10 +86,6 @@ def initialise_bilinear(layer: nn.ConvTranspose2d) -> None:
             layer.bias.zero_()
 
 
-Own = tuple[int, int, int, int]
-"""Left, top, right and bottom of the pixels of a tile whose answer is kept."""
-
-
 class SegmentationNetwork(nn.Module):
     """Any segmentation network: pads its input to `stride`, cuts its logits back to the size of the input.
 
@@ -95,16 +95,14 @@ class SegmentationNetwork(nn.Module):
 
     stride = 16
 
-    def forward(self, images: torch.Tensor, own: Own | None = None) -> torch.Tensor:
-        """Map N x bands x H x W to logits N x classes x H x W, or to those of a part of the images."""
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map N x bands x H x W to logits N x classes x H x W."""
         height, width = images.shape[-2:]
-        padded = pad_to_stride(images, self.stride, LEAST_CELLS * self.stride)
-        return self.logits(padded)[..., :height, :width] if own is None else self.own_logits(padded, own)
+        return self.logits(pad_to_stride(images, self.stride, LEAST_CELLS * self.stride))[..., :height, :width]
 
-    def own_logits(self, images: torch.Tensor, own: Own) -> torch.Tensor:
-        """The logits of a part of images whose sides are multiples of the stride; what only others need is left out."""
-        left, top, right, bottom = own
-        return self.logits(images)[..., top:bottom, left:right]
+    def open_stream(self) -> "RowStream | None":
+        """What draws the logits of one image band of rows by band of rows, each as `forward`; None: it cannot."""
+        return None
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Map images whose sides are multiples of the stride to logits of the same size."""
