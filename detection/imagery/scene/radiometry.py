@@ -80,6 +80,11 @@ class Stretch:
     cloudy: tuple[tuple[int, int, int, int], ...] = ()
     tells_clouds: bool = True
 
+    @property
+    def around_px(self) -> int:
+        """How many pixels around a part `find_clouds` must see, so that its edge is no edge of a cloud."""
+        return 2 * (len(SPECK) // 2) if self.colours and self.tells_clouds else 0
+
     def find_plausible(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Where stretched values bands x H x W can be real; None when the stretch knows no bounds.
 

@@ -136,7 +136,7 @@ def measure(folder: Path, weights: str, dem: str) -> dict[str, Any]:
     base = _peak_mib()
     load_model(weights)
     clock = Clock()
-    clock.watch(Segmenter, "classify", "network")
+    clock.watch(Segmenter, "_spread", "network")
     clock.watch(detect, "map_scene", "map")
     clock.watch(detect, "_find_all", "outlining")
     clock.watch(detect, "write_first", "writing")

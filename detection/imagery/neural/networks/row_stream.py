@@ -28,9 +28,9 @@ class Convolution:
         unit: convolution, then parts that look at each pixel by itself.
     """
 
-    def __init__(self, unit: nn.Sequential) -> None:
+    def __init__(self, unit: nn.Module) -> None:
         self._convolution: Any
-        self._convolution, *self._behind = unit
+        self._convolution, *self._behind = unit.children()
         self._kept: torch.Tensor | None = None
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
