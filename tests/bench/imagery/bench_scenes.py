@@ -60,7 +60,7 @@ def write_scene(folder: Path, width: int, height: int) -> Path:
         "tiled": True, "blockxsize": 512, "blockysize": 512,
     }  # fmt: skip
     with (
-        rasterio.Env(GDAL_CACHEMAX=64),
+        rasterio.Env(GDAL_CACHEMAX=64 << 20),
         rasterio.open(path, "w", **profile, count=4, dtype="uint16", nodata=0, interleave="band") as target,
         rasterio.open(dem, "w", **profile, count=1, dtype="float32", compress="deflate") as heights,
     ):
