@@ -2,15 +2,12 @@
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-
-if TYPE_CHECKING:
-    from detection.imagery.neural.networks.row_stream import RowStream
 
 LEAST_CELLS = 2
 
@@ -86,6 +83,13 @@ def initialise_bilinear(layer: nn.ConvTranspose2d) -> None:
             layer.bias.zero_()
 
 
+class Rowwise(Protocol):
+    """What draws the logits of one image band of rows by band of rows (`row_stream.RowStream`)."""
+
+    def draw(self, images: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """Map the next rows to the logits that are known by now."""
+
+
 class SegmentationNetwork(nn.Module):
     """Any segmentation network: pads its input to `stride`, cuts its logits back to the size of the input.
 
@@ -100,7 +104,7 @@ class SegmentationNetwork(nn.Module):
         height, width = images.shape[-2:]
         return self.logits(pad_to_stride(images, self.stride, LEAST_CELLS * self.stride))[..., :height, :width]
 
-    def open_stream(self) -> "RowStream | None":
+    def open_stream(self) -> Rowwise | None:
         """What draws the logits of one image band of rows by band of rows, each as `forward`; None: it cannot."""
         return None
 

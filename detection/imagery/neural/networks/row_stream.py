@@ -14,7 +14,7 @@ from torch.nn import functional
 from detection.imagery.neural.networks.blocks import Residual, pad_to_stride
 
 
-class Layer(Protocol):
+class RowLayer(Protocol):
     """What stands in a stream."""
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
@@ -34,7 +34,7 @@ class Convolution:
         self._kept: torch.Tensor | None = None
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
-        """See `Layer`."""
+        """See `RowLayer`."""
         edge = torch.zeros_like(rows[:, :, :1])
         seen = _join([edge if self._kept is None else self._kept, rows, *([edge] if last else [])])
         self._kept = seen[:, :, -2:].clone()
@@ -53,7 +53,7 @@ class Pool:
         self._waiting = Waiting()
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:  # noqa: ARG002
-        """See `Layer`."""
+        """See `RowLayer`."""
         self._waiting.put(rows)
         pairs = self._waiting.take(self._waiting.count // 2 * 2)
         return functional.max_pool2d(pairs, 2) if pairs.shape[2] else pairs
@@ -66,7 +66,7 @@ class Enlargement:
         self._kept: torch.Tensor | None = None
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
-        """See `Layer`."""
+        """See `RowLayer`."""
         seen = rows if self._kept is None else _join([self._kept, rows])
         first, end = 0 if self._kept is None else 1, None if last else -1
         self._kept = seen[:, :, -1:].clone()
@@ -107,7 +107,7 @@ class Straight:
         self._module = module
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:  # noqa: ARG002
-        """See `Layer`."""
+        """See `RowLayer`."""
         made: torch.Tensor = self._module(rows)
         return made
 
@@ -115,11 +115,11 @@ class Straight:
 class Chain:
     """Layers one behind the other."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[RowLayer]) -> None:
         self._layers = layers
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
-        """See `Layer`."""
+        """See `RowLayer`."""
         for layer in self._layers:
             if not rows.shape[2]:
                 break
@@ -135,7 +135,7 @@ class Shortcut:
         self._shortcut, self._waiting = block.shortcut, Waiting()
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
-        """See `Layer`."""
+        """See `RowLayer`."""
         self._waiting.put(self._shortcut(rows))
         made = self._body(rows, last=last)
         return functional.relu(made + self._waiting.take(made.shape[2])) if made.shape[2] else made
@@ -154,7 +154,7 @@ class RowStream:
     """
 
     def __init__(
-        self, encoder: Sequence[Layer], lifts: Sequence[Layer], decoder: Sequence[Layer], head: Layer, stride: int,
+        self, encoder: Sequence[RowLayer], lifts: Sequence[RowLayer], decoder: Sequence[RowLayer], head: RowLayer, stride: int,
         least_px: int,
     ) -> None:  # fmt: skip
         self._encoder = [level if number == 0 else Chain([Pool(), level]) for number, level in enumerate(encoder)]

@@ -19,7 +19,7 @@ from detection.imagery.neural.networks.row_stream import (
     Chain,
     Convolution,
     Enlargement,
-    Layer,
+    RowLayer,
     RowStream,
     Shortcut,
     Straight,
@@ -163,7 +163,7 @@ class Unet(SegmentationNetwork):
         return RowStream(made[:depth], lifts, made[depth:], Straight(self.head), self.stride, least_px)
 
 
-def stream_level(level: nn.Module) -> Layer:
+def stream_level(level: nn.Module) -> RowLayer:
     """What stands for a pair of units in a stream."""
     if isinstance(level, Residual):
         return Shortcut(level)
