@@ -154,9 +154,14 @@ class RowStream:
     """
 
     def __init__(
-        self, encoder: Sequence[RowLayer], lifts: Sequence[RowLayer], decoder: Sequence[RowLayer], head: RowLayer, stride: int,
+        self,
+        encoder: Sequence[RowLayer],
+        lifts: Sequence[RowLayer],
+        decoder: Sequence[RowLayer],
+        head: RowLayer,
+        stride: int,
         least_px: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._encoder = [level if number == 0 else Chain([Pool(), level]) for number, level in enumerate(encoder)]
         self._lifts, self._decoder, self._head = lifts, decoder, head
         self._skips = [Waiting() for _ in decoder]
