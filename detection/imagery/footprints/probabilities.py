@@ -21,7 +21,7 @@ from detection.imagery.scene.resized import Pixels, resample
 # Rows that are read at a time for a network that is shown a scene in rows: more than it sees above and below, and half
 # a block of most files, whose other half GDAL keeps. So many columns at most, so that memory follows no scene's size.
 PART_ROWS: Final = 256
-COLUMNS: Final = 4096
+COLUMNS: Final = 2048
 TILE_PX: Final = 512  # owned side of exact tiles
 # Side of the training patches where a card does not say it.
 PATCH_PX = 128

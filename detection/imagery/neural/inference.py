@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from detection.imagery.neural.networks.blocks import fold_norms
 
 Part = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """Bands x H x W in model values, and H x W where they are valid."""
-# Rows of a band, and how wide it may be: its maps stay in the processor's cache, which is worth a third of the time.
-HIGH_PX, LOW_PX, HIGH_UP_TO_PX = 64, 32, 2048
+# Rows of a band: its maps stay in the processor's cache, which is worth more than what the seams cost.
+BAND_ROWS: Final = 64
 
 
 class Segmenter:
@@ -76,11 +77,11 @@ class Segmenter:
             return
         for part in parts:
             waiting = part if waiting is None else torch.cat([waiting, part], dim=2)
-            high = HIGH_PX if part.shape[3] <= HIGH_UP_TO_PX else LOW_PX
-            while waiting.shape[2] > high + self._network.stride:  # the last band must have more rows than the stride
+            # the last band must have more rows than the stride
+            while waiting.shape[2] > BAND_ROWS + self._network.stride:
                 with torch.inference_mode():
-                    logits = stream.draw(waiting[:, :, :high], last=False)
-                waiting = waiting[:, :, high:]
+                    logits = stream.draw(waiting[:, :, :BAND_ROWS], last=False)
+                waiting = waiting[:, :, BAND_ROWS:]
                 if logits.shape[2]:
                     yield self._spread(logits)
         if waiting is not None:

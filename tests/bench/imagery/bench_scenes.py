@@ -44,7 +44,7 @@ from detection.imagery.raster.grid import grid_around
 from tests.bench.record import read_figures, record
 
 SIDES, MIDDLE, LARGE = (2_000, 4_000), (1_533, 970), (10_980, 10_980)
-PART_PX = 2_000
+WHOLE_BYTES = 1 << 30  # of a map of the first level; of a larger scene as many rows as make no larger one
 RUNS = 3
 PATCH = 500
 WEIGHTS, DEFAULT = "generated", "landslide4sense-standard"
@@ -135,12 +135,10 @@ def measure(folder: Path, weights: str, dem: str) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     from detection.imagery.neural.checkpoint import load_model
-    from detection.imagery.neural.inference import Segmenter
 
     base = _peak_mib()
     load_model(weights)
     clock = Clock()
-    clock.watch(Segmenter, "_spread", "network")
     clock.watch(detect, "map_scene", "map")
     clock.watch(detect, "_find_all", "outlining")
     clock.watch(detect, "write_first", "writing")
@@ -190,13 +188,14 @@ def measure_bare(width: int, height: int, weights: str) -> dict[str, Any]:
 
     model = load_model(weights)
     network = fold_norms(model.network).to(memory_format=torch.channels_last)
-    wide, high = min(width, PART_PX), min(height, PART_PX)
-    ready = torch.randn(1, len(model.bands), high, wide).to(memory_format=torch.channels_last)
+    by_row = 4 * 64 * float(model.card["network"]["width"]) * width
+    high = min(height, int(WHOLE_BYTES / by_row))
+    ready = torch.randn(1, len(model.bands), high, width).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         network(ready[..., :256, :256])
         begun = time.process_time()
-        for _ in range(round(width * height / (wide * high))):
-            network(ready)
+        for row in range(0, height, high):
+            network(ready[:, :, : height - row])
     return {"cpu_s": round(time.process_time() - begun, 3)}
 
 

@@ -11,7 +11,7 @@ from detection.imagery.footprints.options import read_options
 @pytest.mark.parametrize(
     ("network", "asked", "blend", "tile", "halo"),
     [
-        ("unet", {}, "rows", 4096, 112), ("resunet", {}, "rows", 4096, 112),
+        ("unet", {}, "rows", 2048, 112), ("resunet", {}, "rows", 2048, 112),
         ("unet", {"triage": "triage"}, "crop", 512, 112), ("unet", {"tile": 256}, "crop", 256, 112),
         ("unet", {"halo": 96}, "crop", 512, 96), ("linknet", {}, "crop", 512, 256), ("sbconv-unet", {}, "hann", 128, 0),
     ],
