@@ -26,6 +26,7 @@ class Entry:
             are exact. Where tiles cannot be exact, the overlap to blend over.
         least_px: least side of an image on which all of the network is in use: below it the widest dilated
             convolutions see padding only. Train on no less than this, or know it.
+        streams: true when it can be shown a scene band of rows by band of rows (`row_stream`): no pixel twice, no halo.
         fixed: options that make this name out of its family.
         paper: who described it.
         parameters: weights at width 1 with two classes, for 3 and for 14 bands.
@@ -36,6 +37,7 @@ class Entry:
     stride: int
     halo_px: int
     least_px: int = 32
+    streams: bool = False
     fixed: dict[str, Any] = field(default_factory=dict)
     paper: str | None = None
     parameters: tuple[int, int] | None = None
@@ -55,8 +57,8 @@ def _family(unit: str, parameters: tuple[int, int], paper: str, *, residual: boo
     if unit not in {"sru", "sbconv"}:
         fixed["gate"] = "hard"
     return Entry(
-        f"{ROOM}.unets.unet:Unet", tile_exact=unit == "plain", stride=16, halo_px=112, fixed=fixed, paper=paper,
-        parameters=parameters,
+        f"{ROOM}.unets.unet:Unet", tile_exact=unit == "plain", stride=16, halo_px=112, streams=unit == "plain",
+        fixed=fixed, paper=paper, parameters=parameters,
     )  # fmt: skip
 
 

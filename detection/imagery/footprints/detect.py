@@ -48,6 +48,8 @@ from detection.imagery.footprints.outputs import (
 from detection.imagery.footprints.polygons import find_footprints, threshold_steps
 from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.footprints.probabilities import (
+    COLUMNS,
+    PART_ROWS,
     Classifier,
     Plan,
     bring_back,
@@ -105,12 +107,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Owned sides of exact tiles, the smallest and the largest: what lies around a large one is read less often.
 _TOO_LONG: Final = Template(
     "weights.too_long", "it would be read as {width} x {height} pixels of {pixel} m, which takes too long"
 )
-TILES_PX = 512, 768
-TILE_BYTES = 200 << 20
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
 PIXELS, BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = (
@@ -509,8 +508,7 @@ def _survey(scene: Scene, options: Options, attempt: Attempt) -> dict[str, Any]:
         per_pixel = (time.process_time() - begun) / side**2
         width, height = seen.grid.width, seen.grid.height
         tiles = plan.count(width, height)
-        read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, width * height * 4)
-        sides = [min(plan.tile, side) + 2 * plan.halo for side in (width, height)]
+        read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, width * height * (1 if plan.blend == "rows" else 4))
         return {
             "scene": str(scene.path),
             "scene_hash": scene_hash(scene, options.owner),
@@ -524,7 +522,7 @@ def _survey(scene: Scene, options: Options, attempt: Attempt) -> dict[str, Any]:
             "halo": plan.halo,
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
-            "estimated_memory_mib": round(450 + _estimate_bytes(model, *sides) / 2**20),
+            "estimated_memory_mib": round(450 + _estimate_bytes(model, plan, width, height) / 2**20),
             "warnings": [*opened.warnings, *doubts, *(spell_coarser(coarser) if attempt.coarser_m else [])],
         }
 
@@ -547,19 +545,22 @@ def _find_prior(scene: Scene, options: Options) -> Path | None:
 
 
 def plan_tiles(model: "Model | IndexModel", options: Options) -> Plan:
-    """Return how a scene is cut for a model: as asked, else tiles as large as its width and triage let them be."""
+    """Return how a scene is cut for a model: as asked, else in rows where the network can be shown them."""
     if isinstance(model, IndexModel):  # a pixel by itself
-        return Plan("crop", options.tile or TILES_PX[0], 0, 1)
+        return Plan("rows", COLUMNS, 0, 1)
     entry = find_entry(model.card["network"]["name"])
-    small, large = TILES_PX
-    fits = not options.triage and _estimate_bytes(model, large + 2 * entry.halo_px) <= TILE_BYTES
-    return make_plan(model.card, entry, options.tile, options.halo, large if fits else small)
+    return make_plan(model.card, entry, options.tile, options.halo, triage=bool(options.triage))
 
 
-def _estimate_bytes(model: "Model | IndexModel", side: int, other: int | None = None) -> int:
-    """What a tile takes: about six maps of the first level are alive at once, beside the libraries themselves."""
-    widest = 64 * float(model.card["network"].get("width", 0.0))
-    return round(6 * widest * 4 * side * (other or side))
+def _estimate_bytes(model: "Model | IndexModel", plan: Plan, width: int, height: int) -> int:
+    """What a tile takes: about six maps of the first level are alive at once, beside the libraries themselves.
+
+    Of rows those are alive that wait for the decoder: on all levels as many as on the first twice as far as it sees.
+    """
+    wide, high = (min(plan.tile, side) + 2 * plan.halo for side in (width, height))
+    if plan.blend == "rows":
+        high = min(high, (2 * plan.halo + PART_ROWS) // 6)
+    return round(6 * 64 * float(model.card["network"].get("width", 0.0)) * 4 * wide * high)
 
 
 def _facts(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,10 +41,13 @@ class NoNetwork:
         self,
         tile: NDArray[np.float32],  # noqa: ARG002
         valid: NDArray[np.bool_],
-        own: tuple[slice, slice] | None = None,
     ) -> NDArray[np.float32]:
         """Map bands x H x W to 1 x H x W of zeros; `valid` says where the scene can be compared."""
-        return np.zeros((1, *(valid if own is None else valid[own]).shape), np.float32)
+        return np.zeros((1, *valid.shape), np.float32)
+
+    def stream(self, parts: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> Iterator[NDArray[np.float32]]:
+        """The same of parts, one by one."""
+        return (self.class_probabilities(*part) for part in parts)
 
 
 def measure_index(bands: NDArray[np.floating]) -> NDArray[np.float64]:

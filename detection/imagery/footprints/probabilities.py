@@ -1,8 +1,10 @@
-"""The probability map of a scene, tile by tile into a raster: cropped where tiles are exact, blended where not."""
+"""The probability map of a scene into a raster: in rows as they come, else in tiles, cropped where exact or blended."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import groupby
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,11 @@ from detection.imagery.scene.radiometry import Stretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import Pixels, resample
 
+# Rows that are read at a time for a network that is shown a scene in rows: more than it sees above and below, and half
+# a block of most files, whose other half GDAL keeps. So many columns at most, so that memory follows no scene's size.
+PART_ROWS: Final = 256
+COLUMNS: Final = 2048
+TILE_PX: Final = 512  # owned side of exact tiles
 # Side of the training patches where a card does not say it.
 PATCH_PX = 128
 # The second pass that measures the flip rate looks at no more than this side, in the middle of the scene.
@@ -32,10 +39,11 @@ Wants = Callable[[NDArray[np.float32], NDArray[np.bool_], int, int], bool]
 class Classifier(Protocol):
     """What maps tiles to probabilities (`neural.inference.Segmenter`)."""
 
-    def class_probabilities(
-        self, tile: NDArray[np.float32], valid: NDArray[np.bool_], own: tuple[slice, slice] | None = None
-    ) -> NDArray[np.float32]:
-        """Map bands x H x W to classes x H x W, or to those of the rows and columns that are its own."""
+    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Map bands x H x W to classes x H x W."""
+
+    def stream(self, parts: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> Iterator[NDArray[np.float32]]:
+        """The same of parts of a scene, each below the one before; an answer may come parts later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +51,10 @@ class Plan:
     """How a scene is cut.
 
     Attributes:
-        blend: `crop` (a tile owns its middle; exact) or `hann` (tiles of the training patch's size, half over each
-            other, faded by a Hann window).
-        tile: side of the owned window (`crop`) or of the whole tile (`hann`).
-        halo: pixels read around an owned window; 0 for `hann`.
+        blend: `rows` (the network is shown the scene in rows as they come; exact), `crop` (a tile owns its middle;
+            exact) or `hann` (tiles of the training patch's size, half over each other, faded by a Hann window).
+        tile: columns at a time (`rows`), side of the owned window (`crop`) or of the whole tile (`hann`).
+        halo: pixels read around an owned window, on the left and right of columns; 0 for `hann`.
         stride: all origins are multiples of it.
     """
 
@@ -58,32 +66,33 @@ class Plan:
     @property
     def step(self) -> int:
         """Rows from one row of tiles to the next."""
-        return self.tile if self.blend == "crop" else self.tile // 2
+        return {"rows": PART_ROWS, "crop": self.tile, "hann": self.tile // 2}[self.blend]
 
     def count(self, width: int, height: int) -> int:
         """How many tiles a scene has."""
-        if self.blend == "crop":
-            return -(-width // self.tile) * -(-height // self.tile)
+        if self.blend != "hann":
+            return -(-width // self.tile) * (1 if self.blend == "rows" else -(-height // self.tile))
         return len(tile_origins(0, width, self.tile, 0)) * len(tile_origins(0, height, self.tile, 0))
 
 
-def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, default_tile: int) -> Plan:
-    """Return the plan of a network: exact tiles with a halo where there is such a thing, else a blend.
+def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> Plan:
+    """Return the plan of a network: in rows, else exact tiles with a halo where there is such a thing, else a blend.
 
     Args:
         card: the model's card; `tile_px` is the side of the training patches.
         entry: the network's entry in the registry.
         tile: side asked for, or None.
         halo: pixels asked for, or None.
-        default_tile: owned side of exact tiles when None is asked for.
+        triage: whether tiles are chosen.
     """
+    if entry.streams and tile is None and halo is None and not triage:
+        return Plan("rows", COLUMNS, entry.halo_px, entry.stride)
     if entry.tile_exact:
-        plan = Plan("crop", tile or default_tile, entry.halo_px if halo is None else halo, entry.stride)
-    else:
-        patch = int(card.get("tile_px", PATCH_PX))
-        plan = Plan("hann", tile or -(-patch // (4 * entry.stride)) * 4 * entry.stride, 0, entry.stride)
-        if plan.tile % (4 * entry.stride):
-            raise ModelError(f"{card['name']}: the tile of a blend must be a multiple of {4 * entry.stride}")
+        return Plan("crop", tile or TILE_PX, entry.halo_px if halo is None else halo, entry.stride)
+    patch = int(card.get("tile_px", PATCH_PX))
+    plan = Plan("hann", tile or -(-patch // (4 * entry.stride)) * 4 * entry.stride, 0, entry.stride)
+    if plan.tile % (4 * entry.stride):
+        raise ModelError(f"{card['name']}: the tile of a blend must be a multiple of {4 * entry.stride}")
     return plan
 
 
@@ -107,6 +116,14 @@ def map_scene(
     pixels = 0
     grid = reader.grid
     top, bottom = rows or (0, grid.height)
+    if plan.blend == "rows":
+        total = grid.width * (bottom - top)
+        for part in draw_rows(reader, segmenter, stretch, plan, classes, (top, bottom)):
+            write(*part)
+            pixels += int(np.count_nonzero(part.steps[0] != NODATA))
+            total -= part.steps[0].size
+            progress(1 - total / (grid.width * (bottom - top)))
+        return pixels
     if plan.blend == "hann":
         # the tiles that begin in the last rows reach below them
         region = 0, top, grid.width, min(grid.height, bottom + plan.step) - top
@@ -128,7 +145,7 @@ def map_scene(
             values, valid, shown = _stretch(stretch, values, valid, *origin, own=wants is None)
             owned = shown[tile.crop]
             if wants is None or wants(counts, valid, *origin):
-                found = segmenter.class_probabilities(values, valid, tile.crop)
+                found = segmenter.class_probabilities(values, valid)[(slice(None), *tile.crop)]
             else:
                 found = np.zeros((classes, *owned.shape), np.float32)
             steps = _to_steps(found, owned)
@@ -136,6 +153,91 @@ def map_scene(
         write(steps, tile.own_column, tile.own_row)
         progress(number / total)
     return pixels
+
+
+class Drawn(NamedTuple):
+    """Steps classes x H x W whose first pixel is (column, row) of the scene."""
+
+    steps: NDArray[np.uint8]
+    column: int
+    row: int
+
+
+class Strip(NamedTuple):
+    """Rows that were read: counts and valid pixels, with `above` rows more above them and `below` under them."""
+
+    row: int
+    height: int
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    above: int
+
+    @property
+    def own(self) -> slice:
+        """Those rows without the others."""
+        return slice(self.above, self.above + self.height)
+
+
+def draw_rows(
+    reader: BandReader, segmenter: Classifier, stretch: Stretch, plan: Plan, classes: int, rows: tuple[int, int]
+) -> Iterator[Drawn]:
+    """Yield the map of rows of a scene, part by part, by a network that is shown them as they come.
+
+    A part in whose reach there is no valid pixel is passed over. What is given does not depend on the rows asked for:
+    parts begin at multiples of `PART_ROWS`, and one more is read above and below.
+    """
+    grid, (top, bottom) = reader.grid, rows
+    for columns in cut(grid.width, 1, plan.tile, plan.halo, plan.stride):
+        left, own = columns.read_column, columns.crop[1]
+        read = read_strips(reader, stretch.around_px, (left, columns.read_width), (top - PART_ROWS, bottom + PART_ROWS))
+        for is_seen, run in groupby(_look_around(read), key=lambda pair: pair[1]):
+            strips = (strip for strip, _ in run)
+            if is_seen:
+                drawn = _draw_run(segmenter, stretch, strips, left)
+            else:
+                drawn = ((strip, np.full((classes, *strip.valid.shape), NODATA, np.uint8)) for strip in strips)
+            for strip, steps in drawn:
+                if top <= strip.row < bottom:
+                    yield Drawn(steps[:, : min(strip.height, bottom - strip.row), own], columns.own_column, strip.row)
+
+
+def read_strips(reader: BandReader, around: int, columns: tuple[int, int], rows: tuple[int, int]) -> Iterator[Strip]:
+    """Read parts of `PART_ROWS`, each with rows around it as far as the scene has them."""
+    (left, width), height = columns, reader.grid.height
+    for row in range(max(0, rows[0]), min(height, rows[1]), PART_ROWS):
+        above, own = min(around, row), min(PART_ROWS, height - row)
+        below = min(around, height - row - own)
+        yield Strip(row, own, *reader.read(left, row - above, width, above + own + below), above)
+
+
+def _look_around(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
+    """Each strip, and whether it or one beside it holds a valid pixel."""
+    before, waiting = False, None
+    for strip in strips:
+        here = bool(strip.valid.any())
+        if waiting is not None:
+            yield waiting[0], before or waiting[1] or here
+            before = waiting[1]
+        waiting = strip, here
+    if waiting is not None:
+        yield waiting[0], before or waiting[1]
+
+
+def _draw_run(
+    segmenter: Classifier, stretch: Stretch, strips: Iterable[Strip], left: int
+) -> Iterator[tuple[Strip, NDArray[np.uint8]]]:
+    """The steps of strips that follow each other."""
+    shown: deque[tuple[Strip, NDArray[np.bool_]]] = deque()
+
+    def prepare() -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+        for strip in strips:
+            values, valid, kept = _stretch(stretch, strip.values, strip.valid, left, strip.row - strip.above, own=True)
+            shown.append((strip._replace(values=values[:0, :0].copy()), kept[strip.own]))  # the counts may go
+            yield values[:, strip.own], valid[strip.own]
+
+    for found in segmenter.stream(prepare()):
+        strip, kept = shown.popleft()
+        yield strip, _to_steps(found, kept)
 
 
 def blend(

@@ -1,11 +1,20 @@
-"""A trained network at work on one tile."""
+"""A trained network at work: on one tile, or on rows of a scene as they come."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from detection.imagery.neural.checkpoint import Model
-from detection.imagery.neural.networks.blocks import Own, fold_norms
+from detection.imagery.neural.networks.blocks import fold_norms
+
+Part = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""Bands x H x W in model values, and H x W where they are valid."""
+# Rows of a band: its maps stay in the processor's cache, which is worth more than what the seams cost.
+BAND_ROWS: Final = 64
 
 
 class Segmenter:
@@ -38,22 +47,62 @@ class Segmenter:
             normal[:, ~valid] = 0
         return ready
 
-    def classify(self, tensor: torch.Tensor, own: Own | None = None) -> NDArray[np.float32]:
-        """Map a prepared tensor to K x H x W probabilities of the classes 1 to K, or to those of a part of it."""
+    def stream(self, parts: Iterable[Part]) -> Iterator[NDArray[np.float32]]:
+        """Map parts of a scene, each below the one before, to K x H x W probabilities of the classes 1 to K.
+
+        One answer for each part, as soon as it is known: the network may have to see rows of the next ones. It is the
+        same as for all of them at once where the network can be shown rows as they come (`Entry.streams`), else each
+        part is a tile by itself.
+        """
+        rows: deque[int] = deque()
+
+        def prepare() -> Iterator[torch.Tensor]:
+            for values, valid in parts:
+                rows.append(len(valid))
+                yield self.prepare(values, valid)
+
+        known: NDArray[np.float32] | None = None
+        for found in self._draw(prepare()):
+            known = found if known is None else np.concatenate([known, found], axis=1)
+            while rows and known.shape[1] >= rows[0]:
+                count = rows.popleft()
+                yield known[:, :count]
+                known = known[:, count:]
+
+    def _draw(self, parts: Iterable[torch.Tensor]) -> Iterator[NDArray[np.float32]]:
+        """The probabilities of rows, in their order: in bands through the network, none of them twice."""
+        stream, waiting = self._network.open_stream(), None
+        if stream is None:
+            yield from map(self.classify, parts)
+            return
+        for part in parts:
+            waiting = part if waiting is None else torch.cat([waiting, part], dim=2)
+            # the last band must have more rows than the stride
+            while waiting.shape[2] > BAND_ROWS + self._network.stride:
+                with torch.inference_mode():
+                    logits = stream.draw(waiting[:, :, :BAND_ROWS], last=False)
+                waiting = waiting[:, :, BAND_ROWS:]
+                if logits.shape[2]:
+                    yield self._spread(logits)
+        if waiting is not None:
+            with torch.inference_mode():
+                logits = stream.draw(waiting, last=True)
+            yield self._spread(logits)
+
+    def classify(self, tensor: torch.Tensor) -> NDArray[np.float32]:
+        """Map a prepared tensor to K x H x W probabilities of the classes 1 to K, in one pass."""
         with torch.inference_mode():
-            logits = self._network(tensor, own)
+            return self._spread(self._network(tensor))
+
+    def _spread(self, logits: torch.Tensor) -> NDArray[np.float32]:
+        with torch.inference_mode():
             if self._temperature != 1.0:
                 logits = logits / self._temperature
             return np.asarray(logits.softmax(dim=1)[0, 1:].numpy())
 
-    def class_probabilities(
-        self, tile: NDArray[np.float32], valid: NDArray[np.bool_], own: tuple[slice, slice] | None = None
-    ) -> NDArray[np.float32]:
-        """Map bands x H x W in model values to K x H x W probabilities of the classes 1 to K, or to those of a part."""
-        if own is None:
-            return self.classify(self.prepare(tile, valid))
-        rows, columns = own
-        return self.classify(self.prepare(tile, valid), (columns.start, rows.start, columns.stop, rows.stop))
+    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Map bands x H x W in model values to K x H x W probabilities of the classes 1 to K."""
+        return next(self.stream([(tile, valid)]))
 
     def probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Map bands x H x W in model values to H x W probabilities of class 1, landslide."""

@@ -29,7 +29,7 @@ OTHERS = {b"\x89PNG": "a PNG", b"\xff\xd8\xff": "a JPEG", b"PK\3\4": "a ZIP arch
 VRT_BEGINS = (b"<vrtdataset", b"<?xml")
 # The block cache is bounded, whatever the machine has; nothing beside the named file is looked for.
 SETTINGS: dict[str, Any] = {
-    "GDAL_CACHEMAX": 64,
+    "GDAL_CACHEMAX": 48 << 20,  # bytes for rasterio
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": False,
     "GDAL_VRT_ENABLE_PYTHON": False,

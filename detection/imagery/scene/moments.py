@@ -1,6 +1,7 @@
 """Mean and spread of the values around each pixel: taken off, no offset and no factor of a scene is left."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,13 +56,22 @@ class Moments:
             column: of the first pixel in the scene.
             row: likewise.
         """
-        rows, columns = (row, values.shape[1]), (column, values.shape[2])
-        count = np.maximum(interpolate(self.count, rows, columns, self.block_px), LEAST_STD)
-        found = np.empty(values.shape, np.float32)
+
+        def around(sums: NDArray[np.float64]) -> NDArray[np.float32]:
+            return interpolate(sums, (row, values.shape[1]), (column, values.shape[2]), self.block_px)
+
+        found, share = np.empty(values.shape, np.float32), 1 / np.maximum(around(self.count), np.float32(LEAST_STD))
         for band, least in enumerate(self._least()):
-            mean = interpolate(self.total[band], rows, columns, self.block_px) / count
-            square = interpolate(self.square[band], rows, columns, self.block_px) / count
-            found[band] = (values[band] - mean) / np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), least)
+            # from the middle of the scene on, so that little is lost where a square is taken off a square
+            middle = np.float32(self.total[band].sum() / max(1.0, self.count.sum()))
+            total, square = self.total[band], self.square[band]
+            mean = around(total - middle * self.count) * share
+            spread = around(square - 2 * float(middle) * total + float(middle) ** 2 * self.count) * share
+            spread -= mean * mean
+            np.sqrt(np.maximum(spread, np.float32(least**2), out=spread), out=spread)
+            np.subtract(values[band], middle, out=found[band])
+            found[band] -= mean
+            found[band] /= spread
         return np.clip(found, -MOST, MOST, out=found)
 
     def _least(self) -> NDArray[np.float64]:
@@ -85,17 +95,21 @@ def sum_blocks(values: NDArray[np.float64], block_px: int) -> NDArray[np.float64
 
 def interpolate(
     field: NDArray[np.floating], rows: tuple[int, int], columns: tuple[int, int], block_px: int
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     """Bilinear between block centres, constant beyond the outermost ones; `rows` and `columns` are (start, count).
 
     >>> interpolate(np.array([[0.0, 4.0]]), (0, 1), (0, 8), 4).round(1).tolist()
     [[0.0, 0.0, 0.5, 1.5, 2.5, 3.5, 4.0, 4.0]]
     """
-    down, across = (_weigh(*part, side, block_px) for part, side in zip((rows, columns), field.shape, strict=True))
-    return np.asarray(down @ field.astype(np.float64) @ across.T)
+    across = _blend(field.astype(np.float64).T, *columns, block_px).T  # without BLAS, whose threads wait for each other
+    return _blend(across, *rows, block_px, np.float32)
 
 
-def _weigh(start: int, count: int, blocks: int, block_px: int) -> NDArray[np.float64]:
-    """How much each of a row of blocks counts at each pixel: pixels x blocks."""
-    place = np.clip((np.arange(start, start + count) + 0.5) / block_px - 0.5, 0, blocks - 1)
-    return np.asarray(np.maximum(0, 1 - np.abs(place[:, None] - np.arange(blocks))))
+def _blend(field: NDArray[np.float64], start: int, count: int, block_px: int, kind: Any = np.float64) -> NDArray[Any]:
+    """Rows of pixels between rows of blocks."""
+    place = np.clip((np.arange(start, start + count) + 0.5) / block_px - 0.5, 0, len(field) - 1)
+    above = np.minimum(place.astype(int), max(0, len(field) - 2))
+    found: NDArray[Any] = np.diff(field, axis=0, append=field[-1:]).astype(kind)[above]
+    found *= (place - above).astype(kind)[:, None]
+    found += field.astype(kind)[above]
+    return found

@@ -295,10 +295,14 @@ def _tell(answer: dict[str, Any], since: str) -> str:
 
 
 def _tell_plan(plan: dict[str, Any]) -> str:
+    tiles = f"{plan['tiles']} tiles of {plan['tile']} px"
+    read = {
+        "rows": f"in rows of at most {plan['tile']} px", "crop": f"{tiles}, halo {plan['halo']} px",
+        "hann": f"{tiles}, blended half over each other",
+    }  # fmt: skip
     area = "no area" if plan["pixel_area_m2"] is None else f"pixel {plan['pixel_area_m2']} m²"
     return (
         f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['crs']}, {area}\n"
-        f"read by {plan['model']}; bands {', '.join(plan['bands'])}; {plan['tiles']} tiles of {plan['tile']} px, "
-        f"{'halo ' + str(plan['halo']) + ' px' if plan['blend'] == 'crop' else 'blended half over each other'}\n"
+        f"read by {plan['model']}; bands {', '.join(plan['bands'])}; {read[plan['blend']]}\n"
         f"about {plan['estimated_cpu_s']:.0f} s of one processor and {plan['estimated_memory_mib']} MiB"
     )

@@ -524,14 +524,15 @@ def test_classes_have_maps_and_footprints_of_their_own(tmp_path, monkeypatch):
     weights = save_untrained(tmp_path / "two.safetensors", "unet", ["landslide", "crack"])
     write_scene(tmp_path / "scene", 5, size_px=96)
 
-    def draw(_, tile, __, own):
+    def draw(_, parts):
+        ((tile, _),) = parts
         drawn = np.zeros((2, *tile.shape[1:]), np.float32)
         drawn[0, 10:30, 10:30] = 0.9
         drawn[1, 50:53, 10:80] = 0.8  # a line, and a part of it under the more likely other class
         drawn[1, 20:25, 5:30] = 0.7
-        return drawn[(slice(None), *own)]
+        yield drawn
 
-    monkeypatch.setattr(Segmenter, "class_probabilities", draw)
+    monkeypatch.setattr(Segmenter, "stream", draw)
     out = tmp_path / "out"
     result = detect({"scene_path": str(tmp_path / "scene"), "weights": weights, "out_dir": str(out)})
     with rasterio.open(out / "prob.tif") as source:

@@ -14,6 +14,7 @@ from monitor.worker.records import spell_record
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import draw_tall
 
+STRIPS_OF_TALL = 13  # of 256 rows
 CLUSTER = ComputeSection(dask="tls://127.0.0.1:1")
 
 
@@ -71,7 +72,7 @@ def test_strips_give_what_one_worker_gives(tall, tmp_path, asked_of, weights):
         assert names == ["read_one"], "no network reads it: nothing is drawn"
     else:  # by `auto` it is doubted for its quality, and read so by every worker
         assert names == ["read_one", *["draw_one_strip"] * len(drawn), "read_one"]
-        assert len(drawn) == 5 or weights == "auto"
+        assert len(drawn) == STRIPS_OF_TALL or weights == "auto"
         assert drawn == [(k, (tmp_path / "parted" / STRIPS,)) for k in range(len(drawn))], (
             "a strip writes beside strips alone"
         )
@@ -83,7 +84,7 @@ def test_strips_stand_on_the_heights_of_the_site_as_the_whole_does(tall, tmp_pat
     dem = (tall / "dem.tif").rename(tmp_path / "heights.tif")
     alone = read(ComputeSection(), tall, tmp_path / "alone", dem=dem)
     assert read(CLUSTER, tall, tmp_path / "parted", dem=dem) == alone
-    assert [name for name, *_ in asked_of].count("draw_one_strip") == 5
+    assert [name for name, *_ in asked_of].count("draw_one_strip") == STRIPS_OF_TALL
     assert '"mean_slope_deg"' in alone["making.json"].decode()
     assert '"file": "heights.tif"' in alone["answer"]
 
@@ -152,4 +153,4 @@ def test_a_small_scene_and_one_with_triage_are_one_job(tall, tmp_path, asked_of,
     monkeypatch.setattr(divided, "STRIP_PX", 1)
     divided.read_divided(CLUSTER, replace(ask_for(tall, tmp_path / "fourth"), triage="triage"), [tall], tmp_path)
     names = [name for name, *_ in asked_of]
-    assert names == ["read_one", "read_one", *["draw_one_strip"] * 5, *["read_one"] * 3]
+    assert names == ["read_one", "read_one", *["draw_one_strip"] * STRIPS_OF_TALL, *["read_one"] * 3]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -82,8 +83,11 @@ def initialise_bilinear(layer: nn.ConvTranspose2d) -> None:
             layer.bias.zero_()
 
 
-Own = tuple[int, int, int, int]
-"""Left, top, right and bottom of the pixels of a tile whose answer is kept."""
+class Rowwise(Protocol):
+    """What draws the logits of one image band of rows by band of rows (`row_stream.RowStream`)."""
+
+    def draw(self, images: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """Map the next rows to the logits that are known by now."""
 
 
 class SegmentationNetwork(nn.Module):
@@ -95,16 +99,14 @@ class SegmentationNetwork(nn.Module):
 
     stride = 16
 
-    def forward(self, images: torch.Tensor, own: Own | None = None) -> torch.Tensor:
-        """Map N x bands x H x W to logits N x classes x H x W, or to those of a part of the images."""
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map N x bands x H x W to logits N x classes x H x W."""
         height, width = images.shape[-2:]
-        padded = pad_to_stride(images, self.stride, LEAST_CELLS * self.stride)
-        return self.logits(padded)[..., :height, :width] if own is None else self.own_logits(padded, own)
+        return self.logits(pad_to_stride(images, self.stride, LEAST_CELLS * self.stride))[..., :height, :width]
 
-    def own_logits(self, images: torch.Tensor, own: Own) -> torch.Tensor:
-        """The logits of a part of images whose sides are multiples of the stride; what only others need is left out."""
-        left, top, right, bottom = own
-        return self.logits(images)[..., top:bottom, left:right]
+    def open_stream(self) -> Rowwise | None:
+        """What draws the logits of one image band of rows by band of rows, each as `forward`; None: it cannot."""
+        return None
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Map images whose sides are multiples of the stride to logits of the same size."""

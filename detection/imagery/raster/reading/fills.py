@@ -18,6 +18,7 @@ NUMBERS: Final = frozenset({
 })  # fmt: skip
 HUGE: Final = 1e19  # 1e20, 9.97e36 and the ends of floating point: no quantity reaches them
 STEPS: Final = 5.0  # typical steps between neighbours that a fill lies away from all others
+STEPS_PX: Final = 1 << 18  # numbers of a part of which steps are taken: row for row among more
 RANGE_SHARE: Final = 0.25  # and of the range of all others, where the quantity says no distance of its own
 
 
@@ -61,6 +62,8 @@ class Record:
             self.ends[end] += int(np.count_nonzero(same))
             rest = rest[~same]
         if values.ndim > 1 and values.shape[-1] > 1 and rest.size:
+            every = slice(None, None, max(1, values.size // STEPS_PX))
+            values, valid = values[every], valid[every]
             inside = valid & (values >= self.low) & (values <= self.high)
             near = inside[..., 1:] & inside[..., :-1]
             if near.any():

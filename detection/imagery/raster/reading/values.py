@@ -33,7 +33,8 @@ EMPTY: Final = -99_999.0  # of what is given where something had to be changed
 STRIP_PX: Final = 1 << 21  # looked at at once
 SEEN_MOST: Final = 256
 SLOPE_STRIPS: Final = 16
-SLOPE_ROWS: Final = 256
+SLOPE_ROWS: Final = 256  # of a strip, and no more pixels than
+SLOPE_PX: Final = 1 << 18
 STEEPEST_DEG: Final = 60.0
 METRES: Final = {
     "m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1000.0, "kilometre": 1000.0,
@@ -222,7 +223,8 @@ def _look(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
             valid &= numbers
         record.feed(values, valid)
         if quantity is HEIGHT and number in sloping and record.low <= record.high:
-            values, valid = values[:SLOPE_ROWS].astype(np.float64), valid[:SLOPE_ROWS]
+            rows = slice(max(3, min(SLOPE_ROWS, SLOPE_PX // (right - left))))
+            values, valid = values[rows].astype(np.float64), valid[rows]
             valid &= (values >= record.low) & (values <= record.high)
             slopes.append(_slopes(source, values * asked.scale + asked.offset, valid, box))
     fills = record.find_fills(None if quantity.apart is None else quantity.apart / abs(asked.scale))

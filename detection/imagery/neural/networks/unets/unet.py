@@ -1,15 +1,13 @@
 """The U-Net family: the plain network whose tiles agree with the whole scene, and its seven variants."""
 
-from typing import Final
-
 import torch
 from torch import nn
 from torch.nn import functional
 
 from detection.imagery.neural.networks.blocks import (
+    LEAST_CELLS,
     Bru,
     ConvUnit,
-    Own,
     Residual,
     SBConv,
     SegmentationNetwork,
@@ -17,11 +15,17 @@ from detection.imagery.neural.networks.blocks import (
     initialise,
     scale_width,
 )
+from detection.imagery.neural.networks.row_stream import (
+    Chain,
+    Convolution,
+    Enlargement,
+    RowLayer,
+    RowStream,
+    Shortcut,
+    Straight,
+)
 
 ENCODER_WIDTHS = (64, 128, 256, 512)
-# Pixels around its part that each level of a decoder draws: its convolutions lose two at the rim and the enlargement
-# one, so that as many are left below as the next level asks for.
-AROUND_PX: Final = 8
 UNITS = ("plain", "sru", "bru", "sbconv")
 
 
@@ -58,6 +62,7 @@ class DoubleConv(nn.Sequential):
             ConvUnit(in_channels, mid_channels, behind=unit_behind(unit, mid_channels, gate)),
             ConvUnit(mid_channels, out_channels, behind=unit_behind(unit, out_channels, gate)),
         )
+        self.sees_nearby = unit == "plain"
 
 
 class ResidualDoubleConv(Residual):
@@ -71,6 +76,7 @@ class ResidualDoubleConv(Residual):
             ConvUnit(mid_channels, out_channels, behind=unit_behind(unit, out_channels, gate), active=False),
         )
         super().__init__(body, in_channels, out_channels)
+        self.sees_nearby = unit == "plain"
 
 
 class Unet(SegmentationNetwork):
@@ -106,7 +112,6 @@ class Unet(SegmentationNetwork):
         super().__init__()
         if up not in {"bilinear", "transpose"}:
             raise ValueError(f"up must be 'bilinear' or 'transpose', not {up!r}")
-        self._sees_nearby = unit == "plain"  # others take means over all of the window
         multiple = {"plain": 1, "sru": 2}.get(unit, 8)
         *skips, bottom = (scale_width(channels, width, multiple) for channels in (*ENCODER_WIDTHS, peak))
         block = ResidualDoubleConv if residual else DoubleConv
@@ -147,28 +152,20 @@ class Unet(SegmentationNetwork):
         logits: torch.Tensor = self.head(features)
         return logits
 
-    def own_logits(self, images: torch.Tensor, own: Own) -> torch.Tensor:
-        """See `SegmentationNetwork.own_logits`; the decoder draws a part and what its convolutions see around it.
+    def open_stream(self) -> RowStream | None:
+        """See `SegmentationNetwork.open_stream`; not with units that take means over all of the window."""
+        levels = [*self.encoder, *self.decoder]
+        if not all(isinstance(level, DoubleConv | ResidualDoubleConv) and level.sees_nearby for level in levels):
+            return None
+        made = [stream_level(level) for level in levels]
+        lifts = [Enlargement() if isinstance(lift, nn.Upsample) else Straight(lift) for lift in self.lifts]
+        depth, least_px = len(self.encoder), LEAST_CELLS * self.stride
+        return RowStream(made[:depth], lifts, made[depth:], Straight(self.head), self.stride, least_px)
 
-        The same numbers (those of a sliver within rounding) for a fifth to a third less: the wide halo is there for the
-        encoder.
-        """
-        if not self._sees_nearby:
-            return super().own_logits(images, own)
-        skips = encode(self.encoder, images)
-        features, side = skips.pop(), self.stride
-        held = 0, 0  # column and row, on its own scale, at which the map begins
-        for lift, block in zip(self.lifts, self.decoder, strict=True):
-            skip, lifted, side = skips.pop(), lift(features), side // 2
-            height, width = skip.shape[-2:]
-            left, top = (max(0, start // side - AROUND_PX) for start in own[:2])
-            right, bottom = (
-                min(-(-end // side) + AROUND_PX, most) for end, most in zip(own[2:], (width, height), strict=True)
-            )
-            column, row = (2 * start for start in held)
-            part = lifted[..., top - row : bottom - row, left - column : right - column]
-            features, held = block(torch.cat([skip[..., top:bottom, left:right], part], dim=1)), (left, top)
-        left, top, right, bottom = own
-        column, row = held
-        logits: torch.Tensor = self.head(features[..., top - row : bottom - row, left - column : right - column])
-        return logits
+
+def stream_level(level: nn.Module) -> RowLayer:
+    """What stands for a pair of units in a stream."""
+    if isinstance(level, Residual):
+        return Shortcut(level)
+    assert isinstance(level, DoubleConv)
+    return Chain([Convolution(unit) for unit in level])

@@ -1,4 +1,4 @@
-"""How large the tiles of a scene are when nobody says it."""
+"""How a scene is cut when nobody says it: in rows where the network can be shown them."""
 
 from types import SimpleNamespace
 
@@ -9,10 +9,14 @@ from detection.imagery.footprints.options import read_options
 
 
 @pytest.mark.parametrize(
-    ("width", "asked", "tile"),
-    [(0.125, {}, 768), (0.25, {}, 512), (1.0, {}, 512), (0.125, {"triage": "triage"}, 512), (1.0, {"tile": 256}, 256)],
-)
-def test_tiles_are_large_where_the_network_is_narrow(width, asked, tile):
-    """The ground around a tile is read for it too: 1.7 times the scene with 768 px, twice with 512 px."""
-    model = SimpleNamespace(card={"name": "x", "network": {"name": "unet", "width": width}})
-    assert plan_tiles(model, read_options({"scene_path": "x.tif", **asked})).tile == tile
+    ("network", "asked", "blend", "tile", "halo"),
+    [
+        ("unet", {}, "rows", 2048, 112), ("resunet", {}, "rows", 2048, 112),
+        ("unet", {"triage": "triage"}, "crop", 512, 112), ("unet", {"tile": 256}, "crop", 256, 112),
+        ("unet", {"halo": 96}, "crop", 512, 96), ("linknet", {}, "crop", 512, 256), ("sbconv-unet", {}, "hann", 128, 0),
+    ],
+)  # fmt: skip
+def test_rows_where_the_network_takes_them_and_nobody_asks_for_tiles(network, asked, blend, tile, halo):
+    model = SimpleNamespace(card={"name": "x", "network": {"name": network, "width": 0.125}})
+    plan = plan_tiles(model, read_options({"scene_path": "x.tif", **asked}))
+    assert (plan.blend, plan.tile, plan.halo) == (blend, tile, halo)

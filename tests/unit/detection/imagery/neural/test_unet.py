@@ -10,9 +10,8 @@ from detection.imagery.errors import ModelError
 from detection.imagery.neural.learner import Settings
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks.blocks import fold_norms
-from detection.imagery.neural.networks.unets import unet
 from detection.imagery.neural.training import train_network
-from detection.imagery.registry import SEGMENTERS, build
+from detection.imagery.registry import build
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -104,31 +103,3 @@ def test_norms_folded_into_convolutions_change_no_answer(name):
         wanted, found = network.eval()(images), fold_norms(network)(images)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules()), "the network itself stays"
-
-
-EXACT = sorted(name for name, entry in SEGMENTERS.items() if entry.tile_exact)
-
-
-@pytest.mark.parametrize("name", EXACT)
-@pytest.mark.parametrize("own", [(0, 0, 150, 140), (112, 0, 208, 96), (80, 112, 81, 113), (33, 47, 170, 205)])
-def test_the_part_of_a_tile_that_is_its_own_has_the_numbers_of_the_whole(name, own):
-    torch.manual_seed(1)
-    entry = SEGMENTERS[name]
-    network = fold_norms(build(name, 3, width=0.125)).to(memory_format=torch.channels_last)
-    side = max(208, entry.least_px)
-    image = torch.randn(1, 3, side, side).to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        whole, part = network(image), network(image, own)
-    left, top, right, bottom = own
-    wanted = whole[..., top:bottom, left:right]
-    assert torch.equal(part, wanted) or (part.numel() < 10 and torch.allclose(part, wanted, atol=1e-5))
-
-
-def test_too_narrow_a_frame_around_the_own_part_shows(monkeypatch):
-    """The test above can fail: with two pixels less than are needed the rim is another."""
-    monkeypatch.setattr(unet, "AROUND_PX", 1)
-    torch.manual_seed(1)
-    network = build("unet", 3, width=0.125).eval()
-    image = torch.randn(1, 3, 208, 208)
-    with torch.inference_mode():
-        assert not torch.equal(network(image, (80, 80, 120, 120)), network(image)[..., 80:120, 80:120])

@@ -1,0 +1,200 @@
+"""Layers that are shown a map band of rows by band of rows: no pixel is computed twice, none differs from one pass.
+
+Each takes rows 1 x C x H x W that follow those before, and whether they are the last; it gives the rows that can be
+told by now, and keeps of its input what the next ones need. No rows in are no rows out.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from detection.imagery.neural.networks.blocks import Residual, pad_to_stride
+
+
+class RowLayer(Protocol):
+    """What stands in a stream."""
+
+    def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """Rows in, rows out."""
+
+
+class Convolution:
+    """A 3 x 3 convolution and what stands behind it: the last two rows are kept; zeros lie above and below the map.
+
+    Args:
+        unit: convolution, then parts that look at each pixel by itself.
+    """
+
+    def __init__(self, unit: nn.Module) -> None:
+        self._convolution: Any
+        self._convolution, *self._behind = unit.children()
+        self._kept: torch.Tensor | None = None
+
+    def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """See `RowLayer`."""
+        edge = torch.zeros_like(rows[:, :, :1])
+        seen = _join([edge if self._kept is None else self._kept, rows, *([edge] if last else [])])
+        self._kept = seen[:, :, -2:].clone()
+        if seen.shape[2] < 3:
+            return rows[:, :, :0]
+        made = functional.conv2d(seen, self._convolution.weight, self._convolution.bias, padding=(0, 1))
+        for part in self._behind:
+            made = part(made)
+        return made
+
+
+class Pool:
+    """A 2 x 2 max pool: an odd row waits for the next."""
+
+    def __init__(self) -> None:
+        self._waiting = Waiting()
+
+    def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:  # noqa: ARG002
+        """See `RowLayer`."""
+        self._waiting.put(rows)
+        pairs = self._waiting.take(self._waiting.count // 2 * 2)
+        return functional.max_pool2d(pairs, 2) if pairs.shape[2] else pairs
+
+
+class Enlargement:
+    """Bilinear enlargement to twice the size: the last row waits for the next, those of the edges are repeated."""
+
+    def __init__(self) -> None:
+        self._kept: torch.Tensor | None = None
+
+    def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """See `RowLayer`."""
+        seen = rows if self._kept is None else _join([self._kept, rows])
+        first, end = 0 if self._kept is None else 1, None if last else -1
+        self._kept = seen[:, :, -1:].clone()
+        return functional.interpolate(seen, scale_factor=2, mode="bilinear", align_corners=False)[:, :, first:end]
+
+
+class Waiting:
+    """Rows in the order in which they came, until others have come so far."""
+
+    def __init__(self) -> None:
+        self._held: list[torch.Tensor] = []
+
+    @property
+    def count(self) -> int:
+        """How many wait."""
+        return sum(rows.shape[2] for rows in self._held)
+
+    def put(self, rows: torch.Tensor) -> None:
+        """Let rows wait."""
+        self._held.append(rows)
+
+    def take(self, count: int) -> torch.Tensor:
+        """The first rows, so many."""
+        taken: list[torch.Tensor] = []
+        while count or not taken:
+            rows = self._held.pop(0)
+            taken.append(rows[:, :, :count])
+            count -= taken[-1].shape[2]
+            if taken[-1].shape[2] < rows.shape[2]:
+                self._held.insert(0, rows[:, :, taken[-1].shape[2] :])
+        return _join(taken)
+
+
+class Straight:
+    """What looks at each row by itself."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:  # noqa: ARG002
+        """See `RowLayer`."""
+        made: torch.Tensor = self._module(rows)
+        return made
+
+
+class Chain:
+    """Layers one behind the other."""
+
+    def __init__(self, layers: Sequence[RowLayer]) -> None:
+        self._layers = layers
+
+    def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """See `RowLayer`."""
+        for layer in self._layers:
+            if not rows.shape[2]:
+                break
+            rows = layer(rows, last=last)
+        return rows
+
+
+class Shortcut:
+    """A block with a shortcut around it (`blocks.Residual`): the shortcut waits for the body."""
+
+    def __init__(self, block: Residual) -> None:
+        self._body = Chain([Convolution(unit) for unit in block.body])
+        self._shortcut, self._waiting = block.shortcut, Waiting()
+
+    def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """See `RowLayer`."""
+        self._waiting.put(self._shortcut(rows))
+        made = self._body(rows, last=last)
+        return functional.relu(made + self._waiting.take(made.shape[2])) if made.shape[2] else made
+
+
+class RowStream:
+    """An encoder and a decoder with skips between maps of one scale, shown an image band by band.
+
+    Args:
+        encoder: by level; a 2 x 2 pool stands before each but the first.
+        lifts: what enlarges the map below, from the bottom up.
+        decoder: by level from the bottom up; each is given the encoder's map and the enlarged one.
+        head: to logits.
+        stride: the sides of the image are filled up to multiples of it as `pad_to_stride` does.
+        least_px: least side it is filled up to.
+    """
+
+    def __init__(
+        self,
+        encoder: Sequence[RowLayer],
+        lifts: Sequence[RowLayer],
+        decoder: Sequence[RowLayer],
+        head: RowLayer,
+        stride: int,
+        least_px: int,
+    ) -> None:
+        self._encoder = [level if number == 0 else Chain([Pool(), level]) for number, level in enumerate(encoder)]
+        self._lifts, self._decoder, self._head = lifts, decoder, head
+        self._skips = [Waiting() for _ in decoder]
+        self._stride, self._least_px, self._awaited = stride, least_px, 0
+
+    def draw(self, images: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """Map the next rows 1 x bands x H x W to the logits 1 x classes x h x W that are known by now, maybe of no row.
+
+        The rows of all bands but the last are a multiple of the stride, and `least_px` at least; the last band has more
+        rows than the stride, or is the only one.
+        """
+        self._awaited += images.shape[2]
+        rows = pad_to_stride(images, self._stride, self._least_px)
+        for level, skips in zip(self._encoder, [*self._skips, None], strict=True):
+            rows = level(rows, last=last)
+            if not rows.shape[2]:
+                return rows
+            if skips is not None:
+                skips.put(rows)
+        for lift, skips, level in zip(self._lifts, reversed(self._skips), self._decoder, strict=True):
+            lifted = lift(rows, last=last)
+            if not lifted.shape[2]:
+                return lifted
+            rows = level(torch.cat([skips.take(lifted.shape[2]), lifted], dim=1), last=last)
+            if not rows.shape[2]:
+                return rows
+        known = self._head(rows, last=last)[:, :, : self._awaited, : images.shape[3]]
+        self._awaited -= known.shape[2]
+        return known
+
+
+def _join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Rows below rows."""
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(list(parts), dim=2).contiguous(memory_format=torch.channels_last)

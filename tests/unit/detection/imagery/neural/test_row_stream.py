@@ -1,0 +1,103 @@
+"""A scene shown to a network band of rows by band of rows has the numbers of one pass over all of it."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.inference import Segmenter
+from detection.imagery.neural.networks import row_stream
+from detection.imagery.registry import SEGMENTERS, build
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+STREAMED = [name for name, entry in SEGMENTERS.items() if entry.streams]
+OPTIONS = [{}, {"up": "transpose", "peak": 1024}]
+NETWORKS = {
+    (name, number): build(name, 2, 3, 0.0625, **options).double().eval()
+    for name in STREAMED
+    for number, options in enumerate(OPTIONS)
+}
+
+
+def stream(network, image, high):
+    """The logits of an image, shown in bands of so many rows."""
+    drawn, row, rows = network.open_stream(), 0, []
+    with torch.inference_mode():
+        while image.shape[2] - row > high + network.stride:
+            rows.append(drawn.draw(image[:, :, row : row + high], last=False))
+            row += high
+        rows.append(drawn.draw(image[:, :, row:], last=True))
+    return torch.cat([part for part in rows if part.shape[2]], dim=2)
+
+
+def differ(network, image, high):
+    """How far the two ways lie apart, as a share of the greatest logit."""
+    with torch.inference_mode():
+        wanted = network(image)
+    found = stream(network, image, high)
+    return (
+        float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-9))
+        if found.shape == wanted.shape
+        else np.inf
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    which=st.sampled_from(sorted(NETWORKS)), height=st.integers(1, 260), width=st.integers(1, 90),
+    high=st.sampled_from([32, 48, 64, 96]), seed=st.integers(0, 2**31),
+)  # fmt: skip
+def test_bands_of_rows_have_the_numbers_of_one_pass(which, height, width, high, seed):
+    image = torch.randn(1, 2, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    assert differ(NETWORKS[which], image, high) < 1e-12
+
+
+@pytest.mark.parametrize("layer", ["Convolution", "Enlargement"])
+def test_a_layer_that_forgets_the_rows_before_shows(layer, monkeypatch):
+    """The test above can fail: with one row less, or a wrong one, above a band the numbers are others."""
+    kind, image = getattr(row_stream, layer), torch.randn(1, 2, 200, 40, dtype=torch.float64)
+    call = kind.__call__
+
+    def forget(self, rows, *, last):
+        if self._kept is not None:
+            self._kept = torch.zeros_like(self._kept)
+        return call(self, rows, last=last)
+
+    monkeypatch.setattr(kind, "__call__", forget)
+    assert differ(NETWORKS["unet", 0], image, 32) > 1e-3
+
+
+@pytest.mark.parametrize(("weights", "most"), [("generated", 1e-5), ("landslide4sense", 1e-5)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (17, 300), (200, 5), (331, 130)])
+def test_each_part_is_answered_in_its_turn_as_in_one_pass(weights, most, height, width):
+    model, rng = load_model(weights), np.random.default_rng(height)
+    segmenter = Segmenter(model)
+    low, high = np.array(model.card["normalisation"]["value_range"], np.float32).T[:, :, None, None]
+    values = low + (high - low) * rng.random((len(model.bands), height, width), np.float32)
+    valid = rng.random((height, width)) < 0.9
+    whole = segmenter.classify(segmenter.prepare(values, valid))
+    assert np.abs(segmenter.class_probabilities(values, valid) - whole).max() <= most
+    edges = sorted({0, height, *rng.integers(1, height + 1, 4).tolist()})
+    found = list(segmenter.stream((values[:, top:end], valid[top:end]) for top, end in pairwise(edges)))
+    assert [part.shape[1] for part in found] == np.diff(edges).tolist()
+    assert np.abs(np.concatenate(found, axis=1) - whole).max() <= most
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_the_registry_says_which_networks_take_rows_and_others_take_tiles(name):
+    network = build(name, 2, width=0.125)
+    assert (network.open_stream() is not None) == SEGMENTERS[name].streams
+    assert SEGMENTERS[name].tile_exact or not SEGMENTERS[name].streams
+    if not SEGMENTERS[name].streams and name in {"sssn", "sbconv-unet"}:
+        card = {"normalisation": {"mean": [0, 0], "std": [1, 1]}}
+        segmenter = Segmenter(SimpleNamespace(network=network, card=card))
+        parts = [(np.ones((2, high, 40), np.float32), np.ones((high, 40), bool)) for high in (40, 70)]
+        found = list(segmenter.stream(parts))
+        assert [
+            np.array_equal(one, segmenter.class_probabilities(*part)) for one, part in zip(found, parts, strict=True)
+        ]
