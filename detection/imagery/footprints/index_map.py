@@ -41,11 +41,18 @@ class NoNetwork:
         self,
         tile: NDArray[np.float32],  # noqa: ARG002
         valid: NDArray[np.bool_],
+        *,
+        again: bool = False,  # noqa: ARG002
     ) -> NDArray[np.float32]:
         """Map bands x H x W to 1 x H x W of zeros; `valid` says where the scene can be compared."""
         return np.zeros((1, *valid.shape), np.float32)
 
-    def stream(self, parts: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> Iterator[NDArray[np.float32]]:
+    def stream(
+        self,
+        parts: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+        *,
+        again: bool = False,  # noqa: ARG002
+    ) -> Iterator[NDArray[np.float32]]:
         """The same of parts, one by one."""
         return (self.class_probabilities(*part) for part in parts)
 

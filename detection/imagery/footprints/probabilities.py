@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from detection.imagery.errors import ModelError
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster
 from detection.imagery.raster.tiling import cut, weigh
 from detection.imagery.scene.radiometry import Stretch
@@ -23,6 +24,9 @@ from detection.imagery.scene.resized import Pixels, resample
 PART_ROWS: Final = 256
 COLUMNS: Final = 2048
 TILE_PX: Final = 512  # owned side of exact tiles
+# A scene of so few pixels is looked at twice: with few outlines, where their pixels lie on the network's poolings would
+# move the whole area by 5 to 10 %; of many outlines it evens out.
+LOOKED_AT_TWICE_PX: Final = 1 << 20
 # Side of the training patches where a card does not say it.
 PATCH_PX = 128
 # The second pass that measures the flip rate looks at no more than this side, in the middle of the scene.
@@ -39,10 +43,14 @@ Wants = Callable[[NDArray[np.float32], NDArray[np.bool_], int, int], bool]
 class Classifier(Protocol):
     """What maps tiles to probabilities (`neural.inference.Segmenter`)."""
 
-    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Map bands x H x W to classes x H x W."""
+    def class_probabilities(
+        self, tile: NDArray[np.float32], valid: NDArray[np.bool_], *, again: bool = False
+    ) -> NDArray[np.float32]:
+        """Map bands x H x W to classes x H x W; of two looks that lie otherwise on the poolings the mean (`again`)."""
 
-    def stream(self, parts: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> Iterator[NDArray[np.float32]]:
+    def stream(
+        self, parts: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]], *, again: bool = False
+    ) -> Iterator[NDArray[np.float32]]:
         """The same of parts of a scene, each below the one before; an answer may come parts later."""
 
 
@@ -73,6 +81,10 @@ class Plan:
         if self.blend != "hann":
             return -(-width // self.tile) * (1 if self.blend == "rows" else -(-height // self.tile))
         return len(tile_origins(0, width, self.tile, 0)) * len(tile_origins(0, height, self.tile, 0))
+
+    def looks_again(self, grid: Grid) -> bool:
+        """Whether a scene is so small that the network looks at it twice; a blend always does."""
+        return self.blend != "hann" and self.stride > 1 and grid.width * grid.height <= LOOKED_AT_TWICE_PX
 
 
 def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> Plan:
@@ -115,6 +127,7 @@ def map_scene(
     """
     pixels = 0
     grid = reader.grid
+    again = plan.looks_again(grid)
     top, bottom = rows or (0, grid.height)
     if plan.blend == "rows":
         total = grid.width * (bottom - top)
@@ -145,7 +158,7 @@ def map_scene(
             values, valid, shown = _stretch(stretch, values, valid, *origin, own=wants is None)
             owned = shown[tile.crop]
             if wants is None or wants(counts, valid, *origin):
-                found = segmenter.class_probabilities(values, valid)[(slice(None), *tile.crop)]
+                found = segmenter.class_probabilities(values, valid, again=again)[(slice(None), *tile.crop)]
             else:
                 found = np.zeros((classes, *owned.shape), np.float32)
             steps = _to_steps(found, owned)
@@ -193,7 +206,7 @@ def draw_rows(
         for is_seen, run in groupby(_look_around(read), key=lambda pair: pair[1]):
             strips = (strip for strip, _ in run)
             if is_seen:
-                drawn = _draw_run(segmenter, stretch, strips, left)
+                drawn = _draw_run(segmenter, stretch, strips, left, again=plan.looks_again(grid))
             else:
                 drawn = ((strip, np.full((classes, *strip.valid.shape), NODATA, np.uint8)) for strip in strips)
             for strip, steps in drawn:
@@ -224,7 +237,7 @@ def _look_around(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
 
 
 def _draw_run(
-    segmenter: Classifier, stretch: Stretch, strips: Iterable[Strip], left: int
+    segmenter: Classifier, stretch: Stretch, strips: Iterable[Strip], left: int, *, again: bool
 ) -> Iterator[tuple[Strip, NDArray[np.uint8]]]:
     """The steps of strips that follow each other."""
     shown: deque[tuple[Strip, NDArray[np.bool_]]] = deque()
@@ -235,7 +248,7 @@ def _draw_run(
             shown.append((strip._replace(values=values[:0, :0].copy()), kept[strip.own]))  # the counts may go
             yield values[:, strip.own], valid[strip.own]
 
-    for found in segmenter.stream(prepare()):
+    for found in segmenter.stream(prepare(), again=again):
         strip, kept = shown.popleft()
         yield strip, _to_steps(found, kept)
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -47,13 +47,17 @@ class Segmenter:
             normal[:, ~valid] = 0
         return ready
 
-    def stream(self, parts: Iterable[Part]) -> Iterator[NDArray[np.float32]]:
+    def stream(self, parts: Iterable[Part], *, again: bool = False) -> Iterator[NDArray[np.float32]]:
         """Map parts of a scene, each below the one before, to K x H x W probabilities of the classes 1 to K.
 
         One answer for each part, as soon as it is known: the network may have to see rows of the next ones. It is the
         same as for all of them at once where the network can be shown rows as they come (`Entry.streams`), else each
-        part is a tile by itself.
+        part is a tile by itself. With `again` it is the mean of two looks: at all of them as they lie, and moved by
+        half the stride, so that what lay at the rim of a cell of the poolings lies in its middle.
         """
+        if again:
+            yield from self._look_twice(list(parts))
+            return
         rows: deque[int] = deque()
 
         def prepare() -> Iterator[torch.Tensor]:
@@ -68,6 +72,16 @@ class Segmenter:
                 count = rows.popleft()
                 yield known[:, :count]
                 known = known[:, count:]
+
+    def _look_twice(self, parts: list[Part]) -> Iterator[NDArray[np.float32]]:
+        left = self._network.stride // 2
+        tops = [left if number == 0 else 0 for number in range(len(parts))]
+        moved = [
+            (_move(values, top, left), _move(valid, top, left))
+            for (values, valid), top in zip(parts, tops, strict=True)
+        ]
+        for top, first, second in zip(tops, self.stream(parts), self.stream(moved), strict=True):
+            yield (first + second[:, top:, left:]) / np.float32(2)
 
     def _draw(self, parts: Iterable[torch.Tensor]) -> Iterator[NDArray[np.float32]]:
         """The probabilities of rows, in their order: in bands through the network, none of them twice."""
@@ -100,10 +114,17 @@ class Segmenter:
                 logits = logits / self._temperature
             return np.asarray(logits.softmax(dim=1)[0, 1:].numpy())
 
-    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def class_probabilities(
+        self, tile: NDArray[np.float32], valid: NDArray[np.bool_], *, again: bool = False
+    ) -> NDArray[np.float32]:
         """Map bands x H x W in model values to K x H x W probabilities of the classes 1 to K."""
-        return next(self.stream([(tile, valid)]))
+        return next(self.stream([(tile, valid)], again=again))
 
     def probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Map bands x H x W in model values to H x W probabilities of class 1, landslide."""
         return np.asarray(self.class_probabilities(tile, valid)[0])
+
+
+def _move(values: NDArray[Any], top: int, left: int) -> NDArray[Any]:
+    """The same with so many rows above and columns on the left that hold nothing."""
+    return np.pad(values, ((0, 0),) * (values.ndim - 2) + ((top, 0), (left, 0)))

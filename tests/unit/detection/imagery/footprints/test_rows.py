@@ -21,6 +21,12 @@ PLAIN = Stretch(np.ones(BANDS, np.float32))
 PLAN = Plan("rows", 4096, 112, 16)
 
 
+@pytest.fixture(autouse=True)
+def looked_at_once(monkeypatch):
+    """Small scenes as large ones are read."""
+    monkeypatch.setattr(probabilities, "LOOKED_AT_TWICE_PX", 0)
+
+
 @pytest.fixture(scope="module")
 def segmenter():
     import torch
@@ -107,13 +113,13 @@ def test_ground_without_a_valid_pixel_does_not_reach_the_network(segmenter):
     reader, seen = make_reader(8 * PART_ROWS, 64), []
 
     class Watched:
-        def stream(self, parts):
+        def stream(self, parts, again=False):
             def note():
                 for values, valid in parts:
                     seen.append(len(valid))
                     yield values, valid
 
-            return segmenter.stream(note())
+            return segmenter.stream(note(), again=again)
 
     reader.valid[3 * PART_ROWS :] = False
     found, pixels = draw(reader, Watched())

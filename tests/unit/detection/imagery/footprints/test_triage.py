@@ -145,7 +145,7 @@ def test_what_nobody_wants_is_zero_and_takes_nothing_from_its_neighbours(plan):
     field, out = Field(ground()), np.full((64, 64), 7, np.uint8)
 
     class Sure:
-        def class_probabilities(self, tile, valid, own=np.s_[:, :]):
+        def class_probabilities(self, tile, valid, own=np.s_[:, :], again=False):
             return np.full((1, *valid[own].shape), np.float32(0.9))
 
     def write(steps, column, row):
