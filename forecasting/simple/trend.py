@@ -50,7 +50,7 @@ FEWEST: Final = 4
 SPANS: Final = 2.0
 """Spans of a horizon that must have been scored for its own mean error to be the doubt; a longer one grows from it."""
 LEAST_ERROR: Final = 1e-9
-AT_ONCE: Final = 12
+AT_ONCE: Final = 24
 """Columns that are followed at a time: more do not stay in the nearest memory."""
 COMPONENTS: Final = ("east", "north", "up")
 
@@ -190,11 +190,13 @@ def _believe(
             if end - first > 1:
                 told[:, :, first:end] = _sum(told[:, :, first:end].transpose(2, 0, 1))[..., None]
         if before:
-            told += np.minimum(score - score.min(axis=1, keepdims=True), MOST)
+            told += np.minimum(score, MOST, out=score)
+        told -= told.min(axis=1, keepdims=True)
         score = told
-        weights = np.exp(score.min(axis=1, keepdims=True) - score)
+        weights = np.exp(np.negative(score))
         total = _sum(weights.transpose(1, 0, 2))
-        path[k] = _sum((weights * made).transpose(1, 0, 2)) / total
+        made *= weights
+        path[k] = _sum(made.transpose(1, 0, 2)) / total
         off, known = _come_true(values, path[k][:, None], judged, k)
         off, seen = off[:, 0], _remember(known.astype(np.float64), DOUBT_DISCOUNT ** (1.0 / k))
         enough = np.maximum(seen, LEAST_ERROR)
