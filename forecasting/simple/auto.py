@@ -108,8 +108,10 @@ class Auto:
         """Per horizon the forecasts of every candidate from row `first` to `last` and their weights, (E, N, S)."""
         seen, rows = values[: last + 1], np.arange(self.first, last + 1, dtype=np.int64)
         standard, motion, surprise = self.judged[0], None, None
+        groups: tuple[tuple[int, ...], ...] = ()
         if isinstance(standard, Trend):
-            found = follow(seen, self.steps, standard.groups)
+            groups = standard.groups
+            found = follow(seen, self.steps, groups)
             motion, surprise = Followed(found.path[rows], found.doubt[rows], found.surprise[rows]), found.surprise[rows]
         every = _answer(self.judged, seen, rows, motion)
         least = np.array([least_scored(self.member(m.name)) for m in self.judged], dtype=np.int64)
@@ -117,7 +119,7 @@ class Auto:
             made = np.stack([one[:, :, i] for one in every])
             if motion is not None:
                 made = _hold(made, motion.path[:, :, i], FURTHEST * motion.doubt[:, :, i])
-            yield made, weigh(made, np.abs(made - targets(seen, rows, h)), h, self.rule, least, surprise)
+            yield made, weigh(made, np.abs(made - targets(seen, rows, h)), h, self.rule, least, surprise, groups)
 
 
 @dataclass(frozen=True, slots=True)

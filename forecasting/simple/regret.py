@@ -1,5 +1,6 @@
 """Weights over simple forecasts from what each has cost so far beside a robust standard: an average, never a switch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,8 @@ class Rule:
 
 
 def weigh(
-    made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints, surprise: Floats | None = None
+    made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints, surprise: Floats | None = None,
+    groups: Sequence[Sequence[int]] = (),
 ) -> Floats:  # fmt: skip
     """Weight of each forecast at each row, shape (E, N, S); they sum to 1 where any of them answers.
 
@@ -50,6 +52,7 @@ def weigh(
         rule: How fast they move.
         least: Rows that must have been scored before a forecast has any weight, shape (E,).
         surprise: Newest error in usual ones, shape (N, S).
+        groups: Columns of one motion: their shares of excess are averaged, so that they obey one choice.
     """
     standard = errors[0]
     known = np.isfinite(errors) & np.isfinite(standard)
@@ -62,6 +65,8 @@ def weigh(
     judged = count > 0
     excess = np.where(judged, cost / np.maximum(count, 1e-12), 0.0) / np.where(usual > 0, usual, 1.0)
     score = excess * count / steps
+    for columns in (list(group) for group in groups if len(group) > 1):
+        score[:, :, columns] = _sum(score[:, :, columns].transpose(2, 0, 1))[..., None] / len(columns)
     scored = _late(np.cumsum(known.any(axis=2), axis=1)[:, :, None], steps)
     answers = np.isfinite(made)
     open_ = answers & judged & (scored >= least[:, None, None])

@@ -5,7 +5,7 @@ variances are not searched for: each of a grid of them is a filter of its own ("
 through gaps. What a lane is believed follows its mean error 1, 2, 4, ... rows ahead up to the horizon: an error one
 row ahead is known at once, so that a motion that is clear over hours is followed over days before an error days ahead
 could be scored. Beliefs forget, as in dynamic model averaging (Raftery et al. 2010): the better lane leads within
-some rows of a change of pace. Components of one station are one vector: their lanes are believed together.
+some rows of a change of pace. East and north of one station are one vector: their lanes are believed together.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ SPANS: Final = 2.0
 LEAST_ERROR: Final = 1e-9
 AT_ONCE: Final = 24
 """Columns that are followed at a time: more do not stay in the nearest memory."""
-COMPONENTS: Final = ("east", "north", "up")
+COMPONENTS: Final = ("east", "north")
 
 
 @dataclass(frozen=True, slots=True)

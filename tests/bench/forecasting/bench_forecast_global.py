@@ -91,7 +91,9 @@ def score(told: dict[str, Floats], panel: Panel, cut: Split, name: str) -> dict[
         "auto": auto, "lld": members["lld"], "lad": members["lad"], "ewa": followed,
         "shared": shared, "tuned": tuned,
         "experts": Ewa("experts", steps, (*followed.members, shared, tuned), first),
-        "median with networks": Median("median", steps, (*(members[name] for name in ("lld", "lad", "arima")), shared, tuned)),
+        "median with networks": Median(
+            "median", steps, (members["lld"], members["lad"], members["arima"], shared, tuned)
+        ),
         "mean of auto and tuned": Median("mean", steps, (auto, tuned)),
     }  # fmt: skip
     origins = cut.test.origins
