@@ -27,7 +27,7 @@ _AVERAGE: Final = Template("forecast.average", "average of simple forecasts, wei
 STANDARD = "trend"
 """What the others are weighed against; with very many stations, where it is not made, `lld`."""
 FURTHEST = 4.0
-"""Doubts of the standard by which another may depart from it."""
+"""Times the error to expect of the standard that another may lie away from its path."""
 LEAST_NAMED = 5
 """Share in % from which a candidate is named in the reason."""
 LEAST_OF_YEARS = 24

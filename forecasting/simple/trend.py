@@ -44,7 +44,7 @@ DISCOUNT: Final = 0.95
 """What an error one row ahead counts for at the next answer; k rows ahead its k-th root."""
 DOUBT_DISCOUNT: Final = 0.97
 MOST: Final = 25.0
-"""How much shorter horizons may speak against a lane, in the exponent: an error at the horizon itself speaks last."""
+"""In the exponent, what errors at shorter horizons count against a lane at most: those at the horizon come on top."""
 FEWEST: Final = 4
 """Readings before which a lane is not judged."""
 SPANS: Final = 2.0
