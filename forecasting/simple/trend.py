@@ -47,6 +47,10 @@ MOST: Final = 25.0
 """In the exponent, what errors at shorter horizons count against a lane at most: those at the horizon come on top."""
 FEWEST: Final = 4
 """Readings before which a lane is not judged."""
+STARTLED: Final = 6.0
+"""Usual errors from which a newest one is a surprise: what was scored before counts that much less."""
+LEAST_KEPT: Final = 0.8
+"""Of what was scored before, at one surprise: a single jump is forgiven, a change of pace surprises row after row."""
 SPANS: Final = 2.0
 """Spans of a horizon that must have been scored for its own mean error to be the doubt; a longer one grows from it."""
 LEAST_ERROR: Final = 1e-9
@@ -181,8 +185,10 @@ def _believe(
     for k in rungs:
         made = _reach(states, k)
         errors, known = _come_true(values, made, judged, k)
-        count = _remember(known.astype(np.float64), DISCOUNT ** (1.0 / k))
-        size = _remember(errors, DISCOUNT ** (1.0 / k))
+        # what was scored at long reaches before a surprise at short ones is of another motion
+        keep = np.maximum(STARTLED / np.maximum(surprise, STARTLED), LEAST_KEPT)
+        count = _remember(known.astype(np.float64), DISCOUNT ** (1.0 / k) * keep)
+        size = _remember(errors, (DISCOUNT ** (1.0 / k) * keep)[:, None])
         size /= np.maximum(count, LEAST_ERROR)[:, None]
         told = np.log(np.maximum(size, LEAST_ERROR, out=size), out=size)
         told *= (count / k)[:, None]
@@ -198,11 +204,12 @@ def _believe(
         made *= weights
         path[k] = _sum(made.transpose(1, 0, 2)) / total
         off, known = _come_true(values, path[k][:, None], judged, k)
-        off, seen = off[:, 0], _remember(known.astype(np.float64), DOUBT_DISCOUNT ** (1.0 / k))
+        slow = np.full(values.shape, DOUBT_DISCOUNT ** (1.0 / k))
+        off, seen = off[:, 0], _remember(known.astype(np.float64), slow)
         enough = np.maximum(seen, LEAST_ERROR)
-        mean = _remember(off.copy(), DOUBT_DISCOUNT ** (1.0 / k)) / enough
+        mean = _remember(off.copy(), slow) / enough
         # an early or a single large error hardly counts in the doubt
-        typical = np.square(_remember(np.sqrt(off), DOUBT_DISCOUNT ** (1.0 / k)) / enough)
+        typical = np.square(_remember(np.sqrt(off), slow) / enough)
         told_before = (seen[:-1] >= max(3.0 * k, 8.0)) & known[1:] & (mean[:-1] > 0)
         times = np.where(told_before, off[1:] / np.where(mean[:-1] > 0, mean[:-1], 1.0), 0.0)
         surprise[1:] = np.maximum(surprise[1:], times)
@@ -280,10 +287,10 @@ def _come_true(values: Floats, made: Floats, judged: np.ndarray, steps: int) -> 
     return errors, known
 
 
-def _remember(values: Floats, discount: float) -> Floats:
-    """Sum over the rows so far, each counting for `discount` of what it did one row before; in place."""
+def _remember(values: Floats, keep: Floats) -> Floats:
+    """Sum over the rows so far, each counting for what a row keeps of those before it; in place."""
     for row in range(1, values.shape[0]):
-        values[row] += discount * values[row - 1]
+        values[row] += keep[row] * values[row - 1]
     return values
 
 
