@@ -34,7 +34,7 @@ LEAST_OF_YEARS = 24
 """Of a year of months one summer with an event is the twelfth part."""
 MANY_STATIONS = 500
 """Above this many stations (satellite points) only the forecasts without a fit per station are candidates."""
-FITTED = ("lad", "arima", "ets", "ridge", STANDARD)
+FITTED = ("lad", "arima", "ets", "ridge", "median5", STANDARD)
 """Learnt from every row they are given, so that their error on those rows would flatter them."""
 MINIMUM_BEFORE = 20
 _KEPT = 4
@@ -178,7 +178,9 @@ def fit_candidates(panel: Panel, calibration: Block, steps: Sequence[int]) -> di
     if len(panel.stations) > MANY_STATIONS:
         return out
     out |= {one.name: one for one in (fit(panel, rows, steps) for fit in (fit_arima, fit_ets, fit_ridge))}
-    return out | {STANDARD: Trend(STANDARD, tuple(steps), group_components(panel.stations), take_median(out))}
+    middle = take_median(out)
+    trend = Trend(STANDARD, tuple(steps), group_components(panel.stations), middle)
+    return out | {middle.name: middle, STANDARD: trend}
 
 
 def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> Auto:
@@ -275,7 +277,8 @@ def _unflattered(
         name: Halves(fit(panel, before, steps), members[name], last)
         for name, fit in (("lad", fit_lad), ("arima", fit_arima), ("ets", fit_ets), ("ridge", fit_ridge))
     }
-    return out | {STANDARD: replace(trend, rest=take_median(out))}
+    middle_of = take_median(out)
+    return out | {middle_of.name: middle_of, STANDARD: replace(trend, rest=middle_of)}
 
 
 def _digest(panel: Panel, calibration: Block, steps: Sequence[int]) -> str:

@@ -213,6 +213,8 @@ def _believe(
         told_before = (seen[:-1] >= max(3.0 * k, 8.0)) & known[1:] & (mean[:-1] > 0)
         times = np.where(told_before, off[1:] / np.where(mean[:-1] > 0, mean[:-1], 1.0), 0.0)
         surprise[1:] = np.maximum(surprise[1:], times)
+        for first, end in groups:
+            surprise[:, first:end] = surprise[:, first:end].max(axis=1, keepdims=True)
         sure, octaves = seen >= max(SPANS * k, 3.0), np.log2(k / max(before, 1))
         if before:
             rise = np.clip(typical / np.maximum(usual, LEAST_ERROR), 1.0, 2.0**octaves) ** (1.0 / octaves)
