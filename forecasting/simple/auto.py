@@ -14,7 +14,7 @@ from forecasting.data.windows import targets
 from forecasting.message import Message, NameList, Template
 from forecasting.metrics import mae
 from forecasting.simple.arima import fit_arima
-from forecasting.simple.averaging import WARM_UP_ROWS, Median, take_median
+from forecasting.simple.averaging import WARM_UP_ROWS, Ewa, Median, fit_damped, take_ewa, take_median
 from forecasting.simple.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal
 from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
@@ -34,7 +34,7 @@ LEAST_OF_YEARS = 24
 """Of a year of months one summer with an event is the twelfth part."""
 MANY_STATIONS = 500
 """Above this many stations (satellite points) only the forecasts without a fit per station are candidates."""
-FITTED = ("lad", "arima", "ets", "ridge", "median5", STANDARD)
+FITTED = ("lad", "arima", "ets", "ridge", "median5", "ewa", STANDARD)
 """Learnt from every row they are given, so that their error on those rows would flatter them."""
 MINIMUM_BEFORE = 20
 _KEPT = 4
@@ -178,9 +178,9 @@ def fit_candidates(panel: Panel, calibration: Block, steps: Sequence[int]) -> di
     if len(panel.stations) > MANY_STATIONS:
         return out
     out |= {one.name: one for one in (fit(panel, rows, steps) for fit in (fit_arima, fit_ets, fit_ridge))}
-    middle = take_median(out)
+    middle, averaged = take_median(out), take_ewa(out, fit_damped(panel, calibration, steps), calibration)
     trend = Trend(STANDARD, tuple(steps), group_components(panel.stations), middle)
-    return out | {middle.name: middle, STANDARD: trend}
+    return out | {"median5": middle, "ewa": averaged, STANDARD: trend}
 
 
 def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> Auto:
@@ -233,6 +233,8 @@ def _answer(candidates: Sequence[Baseline], values: Floats, rows: Ints, motion: 
         if id(one) not in kept:
             if isinstance(one, Median):
                 kept[id(one)] = one.join([ask(m) for m in one.members])
+            elif isinstance(one, Ewa):
+                kept[id(one)] = one.join(values, rows, [ask(m) for m in one.members])
             elif isinstance(one, Trend) and motion is not None:
                 kept[id(one)] = one.lean(motion.path, motion.doubt, None if one.rest is None else ask(one.rest))
             else:
@@ -277,8 +279,13 @@ def _unflattered(
         name: Halves(fit(panel, before, steps), members[name], last)
         for name, fit in (("lad", fit_lad), ("arima", fit_arima), ("ets", fit_ets), ("ridge", fit_ridge))
     }
-    middle_of = take_median(out)
-    return out | {middle_of.name: middle_of, STANDARD: replace(trend, rest=middle_of)}
+    averaged = members["ewa"]
+    assert isinstance(averaged, Ewa)
+    damped = halved(fit_damped, averaged.members[-1])
+    between = take_median(out)
+    return out | {
+        "median5": between, "ewa": take_ewa(out, damped, calibration), STANDARD: replace(trend, rest=between),
+    }  # fmt: skip
 
 
 def _digest(panel: Panel, calibration: Block, steps: Sequence[int]) -> str:

@@ -70,12 +70,17 @@ class Ewa:
         last = int(origins.max())
         rows = np.arange(min(self.first, int(origins.min())), last + 1, dtype=np.int64)
         seen = values[: last + 1]
-        experts = np.stack([member.predict(seen, rows) for member in self.members])
-        out = np.empty(experts.shape[1:])
+        every = self.join(seen, rows, [member.predict(seen, rows) for member in self.members])
+        return np.asarray(every[origins - rows[0]])
+
+    def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
+        """The same from what its experts answer at consecutive rows, of which the first begins the learning."""
+        experts = np.stack(made)
+        out = np.empty(made[0].shape)
         for i, h in enumerate(self.steps):
-            errors = np.abs(targets(seen, rows, h) - experts[..., i])
+            errors = np.abs(targets(values, rows, h) - experts[..., i])
             out[:, :, i] = _follow(experts[..., i], errors, h)
-        return np.asarray(out[origins - rows[0]])
+        return out
 
 
 def _follow(made: Floats, errors: Floats, steps: int) -> Floats:
@@ -122,10 +127,16 @@ def fit_median5(panel: Panel, calibration: Block, steps: Sequence[int]) -> Media
     return take_median({one.name: one for one in _fit_experts(panel, calibration, steps)})
 
 
-def fit_ewa(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+def take_ewa(fitted: Mapping[str, Baseline], damped: Baseline, calibration: Block) -> Ewa:
+    """`ewa` of forecasts that are fitted already; its weights are learnt from 150 rows before calibration on."""
+    experts = (*(fitted[name] for name in ("persistence", "lld", "lad", "arima", "ets", "ridge")), damped)
+    return Ewa("ewa", damped.steps, experts, max(0, calibration.first - WARM_UP_ROWS))
+
+
+def fit_ewa(panel: Panel, calibration: Block, steps: Sequence[int]) -> Ewa:
     """The online average of persistence, lld, damped drift, the least absolute regression, ARIMA, ETS and ridge."""
-    experts = _fit_experts(panel, calibration, steps)
-    return Ewa("ewa", tuple(steps), tuple(experts), max(0, calibration.first - WARM_UP_ROWS))
+    fitted = {one.name: one for one in _fit_experts(panel, calibration, steps)}
+    return take_ewa(fitted, fitted["damped-drift"], calibration)
 
 
 def _fit_experts(panel: Panel, calibration: Block, steps: Sequence[int]) -> list[Baseline]:
