@@ -53,6 +53,8 @@ LEAST_KEPT: Final = 0.8
 """Of what was scored before, at one surprise: a single jump is forgiven, a change of pace surprises row after row."""
 SPANS: Final = 2.0
 """Spans of a horizon that must have been scored for its own mean error to be the doubt; a longer one grows from it."""
+WITHIN: Final = 1.5
+"""Times its doubt from the path a robust forecast lies that is taken by three fifths."""
 LEAST_ERROR: Final = 1e-9
 AT_ONCE: Final = 24
 """Columns that are followed at a time: more do not stay in the nearest memory."""
@@ -104,11 +106,11 @@ class Trend:
         >>> at = np.zeros((1, 2, 1))
         >>> one = Trend("trend", (1,), ((0,), (1,)))
         >>> one.lean(at, at + 1.0, np.array([[[0.5], [9.0]]]))[0, :, 0].round(2).tolist()
-        [0.44, 0.0]
+        [0.47, 0.0]
         """
         if rest is None:
             return path
-        away = np.square((rest - path) / np.maximum(doubt, LEAST_ERROR))
+        away = np.square((rest - path) / np.maximum(WITHIN * doubt, LEAST_ERROR))
         known = np.isfinite(away)
         away = np.where(known, away, 0.0)
         for columns in self.groups:
