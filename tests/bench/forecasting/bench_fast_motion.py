@@ -86,7 +86,7 @@ def tell_cells(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
     ratios = np.array([cell["ratio"] for cell in cells.values()])
     held = [cell["coverage_80"] for cell in cells.values() if cell["coverage_80"] is not None]
     return {
-        "cells": ratios.size, "geometric mean": round(float(np.exp(np.log(ratios).mean())), 3),
+        "cells": ratios.size, "geometric mean": round(float(np.exp(np.log(np.maximum(ratios, 0.001)).mean())), 3),
         "share <= 1.10": round(float((ratios <= 1.1).mean()), 3), "cells > 1.30": int((ratios > 1.3).sum()),
         "worst": float(ratios.max()), "coverage_80, mean": round(float(np.mean(held)), 3) if held else None,
     }  # fmt: skip
