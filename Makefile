@@ -134,6 +134,7 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_intervals
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_regret
+	$(BIN)/python -m tests.bench.forecasting.bench_fast_motion
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_scale
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_sources
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_knowledge

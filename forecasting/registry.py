@@ -15,10 +15,9 @@ BASELINES = {
     "arima": "forecasting.simple.arima:fit_arima",
     "ridge": "forecasting.simple.ridge:fit_ridge",
     "lad": "forecasting.simple.lad:fit_lad",
-    "mean3": "forecasting.simple.averaging:fit_mean3",
-    "median3": "forecasting.simple.averaging:fit_median3",
     "median5": "forecasting.simple.averaging:fit_median5",
     "ewa": "forecasting.simple.averaging:fit_ewa",
+    "trend": "forecasting.simple.trend:fit_trend",
     "auto": "forecasting.simple.auto:fit_auto",
 }
 NETWORKS = {

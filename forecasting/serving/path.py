@@ -28,7 +28,7 @@ CHANCE: Final = 3.0
 """Noises of one reading that are no motion."""
 APART: Final = 2.0
 """Noises by which two medians may differ without any motion."""
-LEAST_WIDTH: Final = 0.8
+LEAST_WIDTH: Final = 0.85
 """Of the width that the noise of a reading asks for: the noise is an estimate."""
 NOISE_ROWS: Final = 365
 

@@ -14,24 +14,27 @@ from forecasting.data.windows import targets
 from forecasting.message import Message, NameList, Template
 from forecasting.metrics import mae
 from forecasting.simple.arima import fit_arima
-from forecasting.simple.averaging import WARM_UP_ROWS, Joint, combine, fit_damped, fit_members
+from forecasting.simple.averaging import WARM_UP_ROWS, Ewa, Median, fit_damped, take_ewa, take_median
 from forecasting.simple.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal
 from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
 from forecasting.simple.regret import Rule, mix, weigh
 from forecasting.simple.ridge import fit_ridge
+from forecasting.simple.trend import Followed, Trend, follow, group_components
 
 SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
 _AVERAGE: Final = Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}")
-STANDARD = "median5"
+STANDARD = "trend"
 """What the others are weighed against; with very many stations, where it is not made, `lld`."""
+FURTHEST = 4.0
+"""Times the error to expect of the standard that another may lie away from its path."""
 LEAST_NAMED = 5
 """Share in % from which a candidate is named in the reason."""
 LEAST_OF_YEARS = 24
 """Of a year of months one summer with an event is the twelfth part."""
 MANY_STATIONS = 500
 """Above this many stations (satellite points) only the forecasts without a fit per station are candidates."""
-FITTED = ("lad", "arima", "ets", "ridge", "mean3", "median3", "median5", "ewa")
+FITTED = ("lad", "arima", "ets", "ridge", "median5", "ewa", STANDARD)
 """Learnt from every row they are given, so that their error on those rows would flatter them."""
 MINIMUM_BEFORE = 20
 _KEPT = 4
@@ -104,11 +107,19 @@ class Auto:
     def weigh_candidates(self, values: Floats, last: int) -> Iterator[tuple[Floats, Floats]]:
         """Per horizon the forecasts of every candidate from row `first` to `last` and their weights, (E, N, S)."""
         seen, rows = values[: last + 1], np.arange(self.first, last + 1, dtype=np.int64)
-        every = _answer(self.judged, seen, rows)
+        standard, motion, surprise = self.judged[0], None, None
+        groups: tuple[tuple[int, ...], ...] = ()
+        if isinstance(standard, Trend):
+            groups = standard.groups
+            found = follow(seen, self.steps, groups)
+            motion, surprise = Followed(found.path[rows], found.doubt[rows], found.surprise[rows]), found.surprise[rows]
+        every = _answer(self.judged, seen, rows, motion)
         least = np.array([least_scored(self.member(m.name)) for m in self.judged], dtype=np.int64)
         for i, h in enumerate(self.steps):
             made = np.stack([one[:, :, i] for one in every])
-            yield made, weigh(made, np.abs(made - targets(seen, rows, h)), h, self.rule, least)
+            if motion is not None:
+                made = _hold(made, motion.path[:, :, i], FURTHEST * motion.doubt[:, :, i])
+            yield made, weigh(made, np.abs(made - targets(seen, rows, h)), h, self.rule, least, surprise, groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +155,8 @@ def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule 
     """Fit every other baseline and weigh them per station and horizon by their errors so far.
 
     No candidate is judged on rows it has seen (`_unflattered`); from the last row of calibration on each answers as
-    fitted on all rows. `median5` is the standard: it has most of the weight before errors speak, and all of it until
-    three spans of the horizon have been scored. A yearly candidate has no weight before a whole year and 24 forecasts
+    fitted on all rows. `trend` is the standard: it has most of the weight before errors speak, and all of it until
+    two spans of the horizon have been scored. A yearly candidate has no weight before a whole year and 24 forecasts
     were scored: one summer with an event makes any memory of the year before look good, or bad.
     """
     key = _digest(panel, calibration, steps) + repr(rule)
@@ -159,12 +170,17 @@ def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule 
 
 
 def fit_candidates(panel: Panel, calibration: Block, steps: Sequence[int]) -> dict[str, Baseline]:
-    """Every baseline but `auto`; above 500 stations only those without a fit per station."""
-    simple = (fit_persistence, fit_drift, fit_lld, fit_seasonal, fit_climatology)
-    out = {one.name: one for one in (fit(panel, calibration, steps) for fit in simple)}
+    """Every simple forecast that may have a weight; above 500 stations only those without a fit per station."""
+    fits: tuple[Fit, ...] = (fit_persistence, fit_drift, fit_lld, fit_seasonal, fit_climatology)
+    out = {one.name: one for one in (fit(panel, calibration, steps) for fit in fits)}
+    rows = Block(0, calibration.end)
+    out["lad"] = fit_lad(panel, rows, steps)
     if len(panel.stations) > MANY_STATIONS:
-        return out | {"lad": fit_lad(panel, calibration, steps)}
-    return out | fit_members(panel, calibration, steps)
+        return out
+    out |= {one.name: one for one in (fit(panel, rows, steps) for fit in (fit_arima, fit_ets, fit_ridge))}
+    middle, averaged = take_median(out), take_ewa(out, fit_damped(panel, calibration, steps), calibration)
+    trend = Trend(STANDARD, tuple(steps), group_components(panel.stations), middle)
+    return out | {"median5": middle, "ewa": averaged, STANDARD: trend}
 
 
 def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> Auto:
@@ -209,17 +225,31 @@ def least_scored(one: Baseline | None) -> int:
     return max(period, LEAST_OF_YEARS) if period else 0
 
 
-def _answer(candidates: Sequence[Baseline], values: Floats, rows: Ints) -> list[Floats]:
-    """What each answers at consecutive rows; what several averages are made of is asked once."""
+def _answer(candidates: Sequence[Baseline], values: Floats, rows: Ints, motion: Followed | None) -> list[Floats]:
+    """What each answers at consecutive rows; what several are made of is asked once."""
     kept: dict[int, Floats] = {}
 
     def ask(one: Baseline) -> Floats:
         if id(one) not in kept:
-            parts = [ask(m) for m in one.members] if isinstance(one, Joint) else []
-            kept[id(one)] = one.join(values, rows, parts) if isinstance(one, Joint) else one.predict(values, rows)
+            if isinstance(one, Median):
+                kept[id(one)] = one.join([ask(m) for m in one.members])
+            elif isinstance(one, Ewa):
+                kept[id(one)] = one.join(values, rows, [ask(m) for m in one.members])
+            elif isinstance(one, Trend) and motion is not None:
+                kept[id(one)] = one.lean(motion.path, motion.doubt, None if one.rest is None else ask(one.rest))
+            else:
+                kept[id(one)] = one.predict(values, rows)
         return kept[id(one)]
 
     return [ask(one) for one in candidates]
+
+
+def _hold(made: Floats, path: Floats, furthest: Floats) -> Floats:
+    """The candidates (E, N, S), none further from the path than its doubt allows; the standard as it is."""
+    low, high = path - furthest, path + furthest
+    held = np.where(np.isfinite(low), np.clip(made, low, high), made)
+    held[0] = made[0]
+    return held
 
 
 def _unflattered(
@@ -238,20 +268,24 @@ def _unflattered(
 
     out = {name: member for name, member in members.items() if name not in FITTED}
     out |= {"lld": halved(fit_lld, members["lld"]), "drift": halved(fit_drift, members["drift"])}
-    if calibration.first < MINIMUM_BEFORE:
-        # a short record: the standard alone has seen its rows, so that it is harder to leave
-        return out | {name: one for name, one in members.items() if name == STANDARD}
     before = Block(0, calibration.first)
     if len(panel.stations) > MANY_STATIONS:
         return out | {"lad": Halves(fit_lad(panel, before, steps), members["lad"], last)}
-    averaged = members["ewa"]
-    assert isinstance(averaged, Joint)
-    damped = next(one for one in averaged.members if one.name == "damped-drift")
-    learnt = [
-        Halves(fit(panel, before, steps), members[name], last)
+    trend = members[STANDARD]
+    assert isinstance(trend, Trend)
+    if calibration.first < MINIMUM_BEFORE:
+        return out | {STANDARD: replace(trend, rest=None)}  # of a short record nothing fitted can be judged
+    out |= {
+        name: Halves(fit(panel, before, steps), members[name], last)
         for name, fit in (("lad", fit_lad), ("arima", fit_arima), ("ets", fit_ets), ("ridge", fit_ridge))
-    ]
-    return out | combine([members["persistence"], out["lld"], halved(fit_damped, damped), *learnt], calibration)
+    }
+    averaged = members["ewa"]
+    assert isinstance(averaged, Ewa)
+    damped = halved(fit_damped, averaged.members[-1])
+    between = take_median(out)
+    return out | {
+        "median5": between, "ewa": take_ewa(out, damped, calibration), STANDARD: replace(trend, rest=between),
+    }  # fmt: skip
 
 
 def _digest(panel: Panel, calibration: Block, steps: Sequence[int]) -> str:

@@ -1,6 +1,6 @@
-"""Averages of simple forecasts: a mean, medians, and one whose weights follow each expert's recent errors."""
+"""Averages of simple forecasts: a median, and one whose weights follow each expert's recent errors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,8 @@ WARM_UP_ROWS = 150
 
 
 @dataclass(frozen=True, slots=True)
-class Joint:
-    """A forecast made of others.
+class Median:
+    """The median of its members, over those that answer: one that runs away moves it by a rank, not by its size.
 
     Attributes:
         name: Model id.
@@ -36,40 +36,15 @@ class Joint:
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
-        return self.join(values, origins, [member.predict(values, origins) for member in self.members])
+        return self.join([member.predict(values, origins) for member in self.members])
 
-    def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
+    def join(self, made: Sequence[Floats]) -> Floats:
         """The same from what its members answer."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Mean(Joint):
-    """The plain mean of its members, over those that answer."""
-
-    def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
-        """Forecasts in mm, shape (N, S, H)."""
-        del values, rows
-        total, count = np.zeros(made[0].shape), np.zeros(made[0].shape)
-        for one in made:
-            seen = np.isfinite(one)
-            total = total + np.where(seen, one, 0.0)
-            count = count + seen
-        return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
-
-
-@dataclass(frozen=True, slots=True)
-class Median(Joint):
-    """The median of its members, over those that answer: one that runs away moves it by a rank, not by its size."""
-
-    def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
-        """Forecasts in mm, shape (N, S, H)."""
-        del values, rows
         return known_median(np.stack(made))
 
 
 @dataclass(frozen=True, slots=True)
-class Ewa(Joint):
+class Ewa:
     """Exponentially weighted average of experts per station and horizon (Cesa-Bianchi and Lugosi 2006).
 
     Weight `exp(-30 (L / Lmin - 1))` with L the mean |error| of an expert, an error k answers old counting 0.98^k. An
@@ -77,9 +52,15 @@ class Ewa(Joint):
     weight; before any feedback all weigh alike.
 
     Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        members: The fitted experts.
         first: Row from which the weights are learnt.
     """
 
+    name: str
+    steps: tuple[int, ...]
+    members: tuple[Baseline, ...]
     first: int
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
@@ -93,7 +74,7 @@ class Ewa(Joint):
         return np.asarray(every[origins - rows[0]])
 
     def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
-        """The same for consecutive rows, of which the first begins the learning."""
+        """The same from what its experts answer at consecutive rows, of which the first begins the learning."""
         experts = np.stack(made)
         out = np.empty(made[0].shape)
         for i, h in enumerate(self.steps):
@@ -129,31 +110,10 @@ def _follow(made: Floats, errors: Floats, steps: int) -> Floats:
     return out
 
 
-def fit_members(panel: Panel, calibration: Block, steps: Sequence[int]) -> dict[str, Baseline]:
-    """lld, lad, arima, ets and ridge, and the averages over them, each fitted once."""
-    rows = Block(0, calibration.end)
-    fits = (fit_persistence, fit_lld, fit_damped, fit_lad, fit_arima, fit_ets, fit_ridge)
-    return combine(
-        [fit(panel, calibration if fit in {fit_lld, fit_damped} else rows, steps) for fit in fits], calibration
-    )
-
-
-def combine(experts: Sequence[Baseline], calibration: Block) -> dict[str, Baseline]:
-    """The averages over fitted experts, beside those that are served by themselves.
-
-    Args:
-        experts: persistence, lld, damped drift, lad, arima, ets, ridge.
-        calibration: The block before which the weights begin to be learnt.
-    """
-    by = {one.name: one for one in experts}
-    steps = experts[0].steps
-    averages: tuple[Baseline, ...] = (
-        Mean("mean3", steps, tuple(by[name] for name in ("lld", "arima", "ets"))),
-        Median("median3", steps, tuple(by[name] for name in ("lld", "lad", "arima"))),
-        Median("median5", steps, tuple(by[name] for name in ("persistence", "lld", "lad", "arima", "ets"))),
-        Ewa("ewa", steps, tuple(experts), max(0, calibration.first - WARM_UP_ROWS)),
-    )
-    return {name: by[name] for name in ("lld", "lad", "arima", "ets", "ridge")} | {one.name: one for one in averages}
+def take_median(fitted: Mapping[str, Baseline]) -> Median:
+    """`median5` of forecasts that are fitted already."""
+    members = tuple(fitted[name] for name in ("persistence", "lld", "lad", "arima", "ets"))
+    return Median("median5", members[0].steps, members)
 
 
 def fit_damped(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
@@ -162,21 +122,24 @@ def fit_damped(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseli
     return choose_level_drift("damped-drift", panel, calibration, steps, levels=(1,), dampings=DAMPING, default=default)
 
 
-def fit_mean3(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
-    """The mean of lld, ARIMA and ETS."""
-    return fit_members(panel, calibration, steps)["mean3"]
-
-
-def fit_median3(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
-    """The median of lld, the least absolute regression and ARIMA."""
-    return fit_members(panel, calibration, steps)["median3"]
-
-
-def fit_median5(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+def fit_median5(panel: Panel, calibration: Block, steps: Sequence[int]) -> Median:
     """The median of persistence, lld, the least absolute regression, ARIMA and ETS."""
-    return fit_members(panel, calibration, steps)["median5"]
+    return take_median({one.name: one for one in _fit_experts(panel, calibration, steps)})
 
 
-def fit_ewa(panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+def take_ewa(fitted: Mapping[str, Baseline], damped: Baseline, calibration: Block) -> Ewa:
+    """`ewa` of forecasts that are fitted already; its weights are learnt from 150 rows before calibration on."""
+    experts = (*(fitted[name] for name in ("persistence", "lld", "lad", "arima", "ets", "ridge")), damped)
+    return Ewa("ewa", damped.steps, experts, max(0, calibration.first - WARM_UP_ROWS))
+
+
+def fit_ewa(panel: Panel, calibration: Block, steps: Sequence[int]) -> Ewa:
     """The online average of persistence, lld, damped drift, the least absolute regression, ARIMA, ETS and ridge."""
-    return fit_members(panel, calibration, steps)["ewa"]
+    fitted = {one.name: one for one in _fit_experts(panel, calibration, steps)}
+    return take_ewa(fitted, fitted["damped-drift"], calibration)
+
+
+def _fit_experts(panel: Panel, calibration: Block, steps: Sequence[int]) -> list[Baseline]:
+    rows = Block(0, calibration.end)
+    fits = (fit_persistence, fit_lld, fit_damped, fit_lad, fit_arima, fit_ets, fit_ridge)
+    return [fit(panel, calibration if fit in {fit_lld, fit_damped} else rows, steps) for fit in fits]

@@ -1,5 +1,6 @@
 """Weights over simple forecasts from what each has cost so far beside a robust standard: an average, never a switch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,28 +16,34 @@ class Rule:
         prior: Weight of the standard beside 1 of each other before any error is known.
         sharpness: What one independent error, as large as that of the standard on average, is worth in the exponent.
         discount: What an error still counts for one row later.
-        blocks: Spans of one horizon that must have been scored before the standard is departed from.
+        blocks: Spans of one horizon that must have been scored before the standard is departed from; fully at twice it.
+        startled: Usual errors from which a newest one is a surprise: what was scored before counts that much less.
     """
 
     prior: float = 6.0
     sharpness: float = 1.0
     discount: float = 0.995
-    blocks: int = 3
+    blocks: int = 2
+    startled: float = 6.0
 
 
-def weigh(made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints) -> Floats:
+def weigh(
+    made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints, surprise: Floats | None = None,
+    groups: Sequence[Sequence[int]] = (),
+) -> Floats:  # fmt: skip
     """Weight of each forecast at each row, shape (E, N, S); they sum to 1 where any of them answers.
 
     The exponentially weighted average of Cesa-Bianchi and Lugosi 2006 (2.1) on the excess of each |error| over that of
     the standard, as a share of the standard's own mean |error|. Errors of forecasts `steps` rows ahead overlap, so the
     evidence is their discounted count divided by `steps`. An error is known when its target is, `steps` rows late.
+    After a surprise the errors before it say little of what comes: the standard, which follows, has the word again.
 
     >>> line = np.arange(60.0)
     >>> made = np.stack([line, line + 1.0])[:, :, None]  # a standard that lags one behind, and one that is right
     >>> errors = np.abs(made - (line + 1.0)[None, :, None])
     >>> weights = weigh(made, errors, 1, Rule(), np.zeros(2, dtype=np.int64))
-    >>> weights[0, [2, 3, 4, 59], 0].round(2).tolist()
-    [1.0, 0.23, 0.1, 0.0]
+    >>> weights[0, [1, 2, 3, 4, 59], 0].round(2).tolist()
+    [1.0, 1.0, 0.62, 0.1, 0.0]
 
     Args:
         made: Forecasts (E, N, S), the standard first, NaN where one does not answer.
@@ -44,16 +51,22 @@ def weigh(made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints) -> 
         steps: The horizon in rows.
         rule: How fast they move.
         least: Rows that must have been scored before a forecast has any weight, shape (E,).
+        surprise: Newest error in usual ones, shape (N, S).
+        groups: Columns of one motion: their shares of excess are averaged, so that they obey one choice.
     """
     standard = errors[0]
     known = np.isfinite(errors) & np.isfinite(standard)
-    count = _late(_decay(known.astype(np.float64), rule.discount), steps)
-    size = _late(_decay(np.where(known[0], standard, 0.0)[None], rule.discount), steps)[0]
+    keep = np.ones(standard.shape) if surprise is None else rule.startled / np.maximum(surprise, rule.startled)
+    late = _late(known.astype(np.float64), steps)
+    count = _decay(late.copy(), rule.discount * keep)
+    size = _decay(_late(np.where(known[:1], standard, 0.0), steps), rule.discount * keep)[0]
     usual = size / np.maximum(count[0], 1e-12)
-    cost = _late(_decay(np.where(known, errors - standard, 0.0), rule.discount), steps)
+    cost = _decay(_late(np.where(known, errors - standard, 0.0), steps), rule.discount * keep)
     judged = count > 0
     excess = np.where(judged, cost / np.maximum(count, 1e-12), 0.0) / np.where(usual > 0, usual, 1.0)
     score = excess * count / steps
+    for columns in (list(group) for group in groups if len(group) > 1):
+        score[:, :, columns] = _sum(score[:, :, columns].transpose(2, 0, 1))[..., None] / len(columns)
     scored = _late(np.cumsum(known.any(axis=2), axis=1)[:, :, None], steps)
     answers = np.isfinite(made)
     open_ = answers & judged & (scored >= least[:, None, None])
@@ -63,15 +76,16 @@ def weigh(made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints) -> 
     prior[0] = rule.prior
     gap = np.where(open_, score - np.where(np.isfinite(best), best, 0.0), 0.0)
     weights = np.where(open_, prior * np.exp(-rule.sharpness * gap), 0.0)
-    own = _late(np.cumsum(known[0], axis=0)[None], steps)[0]
-    few = (own < rule.blocks * steps) & answers[0]
-    weights[:, few] = 0.0
-    weights[0, few] = 1.0
     # where nothing can be told from errors, all that answer weigh as they did before any
     total = _sum(weights)
     weights = np.where(total > 0, weights, prior * answers)
     total = _sum(weights)
-    return np.asarray(weights / np.where(total > 0, total, 1.0))
+    weights /= np.where(total > 0, total, 1.0)
+    sure = np.clip(_decay(late[:1], keep)[0] / (rule.blocks * steps) - 1.0, 0.0, 1.0)
+    sure = np.where(answers[0], sure, 1.0)
+    weights *= sure
+    weights[0] += 1.0 - sure
+    return np.asarray(weights)
 
 
 def mix(made: Floats, weights: Floats) -> Floats:
@@ -84,10 +98,10 @@ def mix(made: Floats, weights: Floats) -> Floats:
     return np.where(answers.any(axis=0), total, np.nan)
 
 
-def _decay(values: Floats, discount: float) -> Floats:
-    """Sum over the rows so far, each counting for `discount` of what it did one row before; shape as given."""
+def _decay(values: Floats, keep: Floats) -> Floats:
+    """Sum over the rows so far, each counting for what a row (N, S) keeps of those before it; in place."""
     for row in range(1, values.shape[1]):
-        values[:, row] += discount * values[:, row - 1]
+        values[:, row] += keep[row] * values[:, row - 1]
     return values
 
 

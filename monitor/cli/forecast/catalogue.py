@@ -23,6 +23,7 @@ KINEMATIC = {
 PAPERS = {
     "ets": "Hyndman et al. 2002", "arima": "Box and Jenkins 1970; Harvey 1989", "ridge": "Hoerl and Kennard 1970",
     "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006",
+    "trend": "Harvey 1989; Raftery et al. 2010",
     "vae": "Kingma and Welling 2014",
     "ewma": "Roberts 1959", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
     "cnn-lstm-attention": "the attention CNN-LSTM of Outang", "persistence-z": "Hampel 1974", "robust-z": "Hampel 1974",

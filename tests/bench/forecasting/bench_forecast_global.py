@@ -26,7 +26,7 @@ from forecasting.metrics import mae
 from forecasting.neural.learner import Settings
 from forecasting.neural.pooled import adopt, fine_tune, train_pooled
 from forecasting.simple.auto import fit_auto
-from forecasting.simple.averaging import WARM_UP_ROWS, Ewa, Mean, Median
+from forecasting.simple.averaging import WARM_UP_ROWS, Ewa, Median, fit_ewa
 from forecasting.simple.baselines import Baseline
 from tests.bench.record import record
 
@@ -84,16 +84,17 @@ def score(told: dict[str, Floats], panel: Panel, cut: Split, name: str) -> dict[
     steps = tuple(panel.steps(h) for h in HORIZONS_S)
     first = first_row(cut)
     auto = fit_auto(panel, cut.calibration, steps)
-    followed, third = auto.member("ewa"), auto.member("median3")
-    assert isinstance(followed, Ewa)
-    assert isinstance(third, Median)
+    followed = fit_ewa(panel, cut.calibration, steps)
+    members = {one.name: one for one in auto.members}
     shared, tuned = (Told(way, steps, first, told[f"{name} {way}"]) for way in ("shared", "tuned"))
     ways: dict[str, Baseline] = {
-        "auto": auto, **{one: found for one in ("lld", "lad", "ewa") if (found := auto.member(one)) is not None},
+        "auto": auto, "lld": members["lld"], "lad": members["lad"], "ewa": followed,
         "shared": shared, "tuned": tuned,
         "experts": Ewa("experts", steps, (*followed.members, shared, tuned), first),
-        "median with networks": Median("median", steps, (*third.members, shared, tuned)),
-        "mean of auto and tuned": Mean("mean", steps, (auto, tuned)),
+        "median with networks": Median(
+            "median", steps, (members["lld"], members["lad"], members["arima"], shared, tuned)
+        ),
+        "mean of auto and tuned": Median("mean", steps, (auto, tuned)),
     }  # fmt: skip
     origins = cut.test.origins
     out = {}

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("SLOPEWARD_DATA", ROOT.parent / "shared" / "data"))
 HORIZONS_S = (DAY_S, 7 * DAY_S, 30 * DAY_S)
 ORIGINS, AHEAD = 287, 30
-SIMPLE = ("auto", "ewa", "mean3", "lad", "median3", "median5")
+SIMPLE = ("auto", "trend", "ewa", "lad", "median5")
 NETWORKS = ("gru", "lstm", "graph-gru")
 # as quoted: one training, MAE at 1, 7 and 30 d on the last 287 origins
 QUOTED = {

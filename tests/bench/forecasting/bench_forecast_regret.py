@@ -34,7 +34,9 @@ from forecasting.serving.pace import see_pace
 from forecasting.serving.path import Reach, find_reach, lay
 from forecasting.serving.quantiles import NORMAL, bounds, conform, point_fan, widen
 from forecasting.simple.auto import fit_auto, least_scored
+from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.regret import Rule, mix, weigh
+from forecasting.simple.trend import Trend, follow
 from tests.bench.record import read_figures, record
 from tests.data.records import Measured, read_records
 
@@ -67,6 +69,7 @@ class Fold:
         rivals: Model to its forecasts on the test.
         observed: At the targets of the test.
         known: Values up to the end of the test.
+        surprise: Newest error of the standard in usual ones, from `first` on.
     """
 
     cut: Split
@@ -77,12 +80,13 @@ class Fold:
     rivals: Mapping[str, Floats]
     observed: Floats
     known: Floats
+    surprise: Floats | None
 
     def serve(self, rule: Rule) -> Floats:
         """The average at every row from `first` on."""
         rows = np.arange(self.first, self.cut.test.end)
         errors = np.abs(self.made - targets(self.known, rows, self.steps))
-        return mix(self.made, weigh(self.made, errors, self.steps, rule, self.least))
+        return mix(self.made, weigh(self.made, errors, self.steps, rule, self.least, self.surprise))
 
 
 @dataclass(frozen=True)
@@ -159,13 +163,17 @@ def prepare(one: Measured) -> list[list[Fold]]:
         steps = tuple(known.steps(h) for h in one.horizons_s)
         auto = fit_auto(known, cut.calibration, steps)
         origins = cut.test.origins
-        said = {name: auto.member(name).predict(known.values, origins) for name in (*RIVALS, "median5")}  # type: ignore[union-attr]
+        apart = (fit_baseline(name, known, cut.calibration, steps) for name in (*RIVALS, "median5"))
+        said = {one.name: one.predict(known.values, origins) for one in apart}
         least = np.array([least_scored(auto.member(m.name)) for m in auto.judged], dtype=np.int64)
         weighed = auto.weigh_candidates(known.values, cut.test.end - 1)
+        standard, surprise = auto.judged[0], None
+        if isinstance(standard, Trend):
+            surprise = follow(known.values, steps, standard.groups).surprise[auto.first :]
         for i, (h, (made, _)) in enumerate(zip(steps, weighed, strict=True)):
             rivals = {name: points[:, :, i] for name, points in said.items()}
             observed = cut.test.targets(known.values, origins, h)
-            out[i].append(Fold(cut, h, auto.first, made, least, rivals, observed, known.values))
+            out[i].append(Fold(cut, h, auto.first, made, least, rivals, observed, known.values, surprise))
     return out
 
 

@@ -112,7 +112,7 @@ def update() -> dict[str, Any]:
     from forecasting.data.splits import split
     from forecasting.serving.conformal import ConformalState, margin
     from forecasting.serving.conformal import update as take
-    from forecasting.simple.averaging import fit_members
+    from forecasting.simple.averaging import fit_ewa
 
     state = ConformalState.fresh(0.8, 1)
     rng = np.random.default_rng(2)
@@ -121,7 +121,7 @@ def update() -> dict[str, Any]:
     conformal = spent(lambda: [margin(take(state, 0.3)) for _ in range(200)]) / 200
     panel = _bench("K")
     parts, steps = split(panel.values.shape[0]), (1, 7, 30)
-    ewa = fit_members(panel, parts.calibration, steps)["ewa"]
+    ewa = fit_ewa(panel, parts.calibration, steps)
     newest = np.array([panel.values.shape[0] - 1])
     known = len(panel.stations) * len(steps)
     averaged = spent(lambda: ewa.predict(panel.values, newest)) / known

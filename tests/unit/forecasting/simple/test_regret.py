@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.simple.auto import fit_auto
+from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.regret import Rule, mix, weigh
 
 NONE = np.zeros(3, dtype=np.int64)
@@ -36,8 +37,8 @@ def test_weights_are_shares_and_know_only_what_has_been_scored(seed, steps, cut)
     served = mix(made, weights)[answers]
     assert (served >= np.where(np.isfinite(made), made, np.inf).min(axis=0)[answers] - 1e-9).all()
     assert (served <= np.where(np.isfinite(made), made, -np.inf).max(axis=0)[answers] + 1e-9).all()
-    # the standard alone until three spans of the horizon have been scored
-    early = slice(0, 3 * steps)
+    # the standard alone until two spans of the horizon have been scored
+    early = slice(0, Rule().blocks * steps)
     assert (weights[0, early][np.isfinite(made[0, early])] == 1.0).all()
     changed = errors.copy()
     changed[:, max(0, cut - steps + 1) :] = 1e6
@@ -59,20 +60,31 @@ def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
 
 
 def test_after_an_acceleration_the_average_does_not_lose_what_a_switch_lost():
-    """The pick of before took `drift` for a month, fitted to the acceleration, and erred by 1.4 times `median5`."""
+    """A pick took `drift` for a month, fitted to the acceleration, and erred by 1.4 times `median5`."""
     rng = np.random.default_rng(2)
     velocity = np.full(560, 0.15)
     velocity[300:380] = np.linspace(0.15, 2.5, 80)
     velocity[380:] = 1.2 * np.exp(-np.arange(180) / 120) + 0.2
     values = np.cumsum(velocity)[:, None] * rng.uniform(0.5, 1.5, 4) + rng.normal(0, 1.5, (560, 4))
-    auto = fit_auto(Panel(0.0, DAY_S, tuple("ABCD"), values).head(400), Block(300, 400), (30,))
+    panel, calibration = Panel(0.0, DAY_S, tuple("ABCD"), values).head(400), Block(300, 400)
+    auto = fit_auto(panel, calibration, (30,))
     origins, later = np.arange(400, 530), values[430:560]
 
     def error(made):
         return np.abs(later - made.predict(values, origins)[:, :, 0]).mean()
 
-    assert error(auto) <= 1.05 * error(auto.member("median5"))
-    assert error(auto) <= min(error(auto.member(name)) for name in ("persistence", "drift", "lld", "ewa"))
+    def apart(name):
+        return error(fit_baseline(name, panel, calibration, (30,)))
+
+    assert error(auto) <= 1.05 * apart("median5")
+    assert error(auto) <= min(apart(name) for name in ("persistence", "drift", "lld", "ewa"))
+    assert auto.explain(0, 1) == "simple forecast trend", "what was scored before the surprise counts no more"
+
+
+def test_a_reason_names_the_shares():
+    rng = np.random.default_rng(2)
+    values = np.cumsum(rng.gamma(0.5, 0.8, (400, 4)), axis=0) + rng.normal(0, 1.5, (400, 4))
+    auto = fit_auto(Panel(0.0, DAY_S, tuple("ABCD"), values), Block(300, 400), (7,))
     told = auto.explain(0, 1)
     assert told.startswith("average of simple forecasts, weights by past errors: ")
     assert auto.chosen[0] in auto.explain(0)
@@ -82,10 +94,10 @@ def test_after_an_acceleration_the_average_does_not_lose_what_a_switch_lost():
     assert auto.weights.shape == (1, 4, len(auto.judged))
 
 
-def test_fewer_than_three_months_scored_serve_the_standard_alone():
-    values = np.cumsum(np.random.default_rng(3).normal(0.1, 1.0, (110, 1)), axis=0)
-    auto = fit_auto(Panel(0.0, DAY_S, ("A",), values), Block(70, 110), (1, 30))
-    assert auto.explain(1, 0) == "simple forecast median5"
-    assert auto.chosen[1] == "median5"
-    made = auto.predict(values, np.array([109]))[0, 0, 1]
-    assert made == pytest.approx(auto.member("median5").predict(values, np.array([109]))[0, 0, 1])
+def test_fewer_than_two_months_scored_serve_the_standard_alone():
+    values = np.cumsum(np.random.default_rng(3).normal(0.1, 1.0, (85, 1)), axis=0)
+    auto = fit_auto(Panel(0.0, DAY_S, ("A",), values), Block(45, 85), (1, 30))
+    assert auto.explain(1, 0) == "simple forecast trend"
+    assert auto.chosen[1] == "trend"
+    made = auto.predict(values, np.array([84]))[0, 0, 1]
+    assert made == pytest.approx(auto.member("trend").predict(values, np.array([84]))[0, 0, 1])

@@ -1,0 +1,306 @@
+"""Follows the motion that is there: constant, line, bend or acceleration, each at many paces, believed by its errors.
+
+A local linear trend in state space (Harvey 1989), with and without a damped slope and with an acceleration. The
+variances are not searched for: each of a grid of them is a filter of its own ("lane"), and all run side by side
+through gaps. What a lane is believed follows its mean error 1, 2, 4, ... rows ahead up to the horizon: an error one
+row ahead is known at once, so that a motion that is clear over hours is followed over days before an error days ahead
+could be scored. Beliefs forget, as in dynamic model averaging (Raftery et al. 2010): the better lane leads within
+some rows of a change of pace. East and north of one station are one vector: their lanes are believed together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Final
+
+import numpy as np
+
+from forecasting.data.series import Floats, Ints, Panel
+from forecasting.data.splits import Block
+from forecasting.data.windows import last_value
+from forecasting.simple.averaging import fit_median5
+from forecasting.simple.baselines import Baseline
+
+NO_NOISE: Final = 1e3
+"""Variance of a level that makes that of a reading nothing beside it: the newest value stands."""
+LANES: Final = np.array(
+    [(level, 0.0, 0.0, 0.0, 0.0) for level in (0.0, 1e-4, 1e-3, 1e-2, 0.1, 1.0, NO_NOISE)]
+    + [
+        (level, slope * (100.0 if level == NO_NOISE else 1.0), damping, 0.0, 0.0)
+        for damping, level, slope in product(
+            (0.8, 0.95, 1.0), (0.0, 0.1, 1.0, NO_NOISE), (0.0, 1e-9, 1e-7, 1e-5, 1e-3, 0.1, 10.0)
+        )
+    ]
+    + [
+        (level, 0.0, 1.0, turn * (100.0 if level else 1.0), 1.0)
+        for level, turn in product((0.0, NO_NOISE), (0.0, 1e-8, 1e-6, 1e-4, 1e-2))
+    ]
+).T
+"""Per lane the variances of level and slope per row beside that of a reading, the damping of the slope, the variance of
+the acceleration and whether there is one."""
+UNKNOWN: Final = 1e7
+"""Variance of a slope before two readings are known."""
+DISCOUNT: Final = 0.95
+"""What an error one row ahead counts for at the next answer; k rows ahead its k-th root."""
+DOUBT_DISCOUNT: Final = 0.97
+MOST: Final = 25.0
+"""In the exponent, what errors at shorter horizons count against a lane at most: those at the horizon come on top."""
+FEWEST: Final = 4
+"""Readings before which a lane is not judged."""
+STARTLED: Final = 6.0
+"""Usual errors from which a newest one is a surprise: what was scored before counts that much less."""
+LEAST_KEPT: Final = 0.8
+"""Of what was scored before, at one surprise: a single jump is forgiven, a change of pace surprises row after row."""
+SPANS: Final = 2.0
+"""Spans of a horizon that must have been scored for its own mean error to be the doubt; a longer one grows from it."""
+WITHIN: Final = 1.5
+"""Times its doubt from the path a robust forecast lies that is taken by three fifths."""
+LEAST_ERROR: Final = 1e-9
+AT_ONCE: Final = 24
+"""Columns that are followed at a time: more do not stay in the nearest memory."""
+COMPONENTS: Final = ("east", "north")
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What the lanes together say at each row.
+
+    Attributes:
+        path: Forecasts in mm, shape (T, S, H); NaN where no value was seen for more than 3 rows.
+        doubt: Mean error to expect of them, mm, same shape; NaN before any is known.
+        surprise: Largest newest error at any reach, in usual ones, shape (T, S); 0 where too few are known.
+    """
+
+    path: Floats
+    doubt: Floats
+    surprise: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The path of the motion; a robust forecast within its doubt takes its place.
+
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        groups: Columns of each station.
+        rest: What is taken where the motion is in doubt, None where nothing could be fitted.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...]
+    rest: Baseline | None = None
+
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H)."""
+        if not origins.size:
+            return np.empty((0, values.shape[1], len(self.steps)))
+        found = follow(values[: int(origins.max()) + 1], self.steps, self.groups)
+        rest = None if self.rest is None else self.rest.predict(values, origins)
+        return self.lean(found.path[origins], found.doubt[origins], rest)
+
+    def lean(self, path: Floats, doubt: Floats, rest: Floats | None) -> Floats:
+        """The path, drawn to the other forecast as far as that lies within its doubt; all (N, S, H).
+
+        >>> at = np.zeros((1, 2, 1))
+        >>> one = Trend("trend", (1,), ((0,), (1,)))
+        >>> one.lean(at, at + 1.0, np.array([[[0.5], [9.0]]]))[0, :, 0].round(2).tolist()
+        [0.47, 0.0]
+        """
+        if rest is None:
+            return path
+        away = np.square((rest - path) / np.maximum(WITHIN * doubt, LEAST_ERROR))
+        known = np.isfinite(away)
+        away = np.where(known, away, 0.0)
+        for columns in self.groups:
+            own = list(columns)
+            away[:, own] = np.mean(away[:, own], axis=1, keepdims=True)
+        share = np.where(known, np.exp(-0.5 * away), 0.0)
+        leaned = path + share * np.where(known, rest - path, 0.0)
+        return np.where(np.isfinite(path), leaned, rest)
+
+
+def group_components(stations: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Columns that are components of one motion, by their names; every other column is a group of its own.
+
+    >>> group_components(("A.displacement_east", "A.displacement_north", "B.crack_width", "C.displacement_east"))
+    ((0, 1), (2,), (3,))
+    """
+    found: dict[str, list[int]] = {}
+    for column, name in enumerate(stations):
+        part = next((part for part in COMPONENTS if name.endswith(part)), None)
+        found.setdefault(f"{name.removesuffix(part)}*" if part else name, []).append(column)
+    return tuple(tuple(columns) for columns in found.values())
+
+
+def fit_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> Trend:
+    """Nothing is fitted but what the motion is drawn to where it is in doubt."""
+    return Trend("trend", tuple(steps), group_components(panel.stations), fit_median5(panel, calibration, steps))
+
+
+def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]) -> Followed:
+    """Run all lanes over the rows; what stands at a row rests on it and on those before.
+
+    Args:
+        values: Shape (T, S), NaN where missing.
+        steps: Horizons in rows.
+        groups: Columns that are believed together.
+    """
+    path, doubt = (np.full((*values.shape, len(steps)), np.nan) for _ in range(2))
+    surprise = np.zeros(values.shape)
+    rungs = _climb(steps)
+    batch: list[list[int]] = []
+    for i, group in enumerate(groups):
+        batch.append(list(group))
+        if i + 1 == len(groups) or sum(map(len, batch)) + len(groups[i + 1]) > AT_ONCE:
+            columns = [column for one in batch for column in one]
+            ends = np.cumsum([0, *map(len, batch)])
+            found = _believe(values[:, columns], rungs, list(pairwise(ends.tolist())))
+            for h, k in enumerate(steps):
+                path[:, columns, h], doubt[:, columns, h] = found[0][k], found[1][k]
+            surprise[:, columns] = found[2]
+            batch = []
+    stale = np.isnan(last_value(values, np.arange(values.shape[0], dtype=np.int64))[0])
+    path[stale] = np.nan
+    return Followed(path, doubt, surprise)
+
+
+def _climb(steps: Sequence[int]) -> list[int]:
+    """Reaches at which lanes are judged: doubled from one row to each horizon.
+
+    >>> _climb((6, 30))
+    [1, 2, 4, 6, 8, 16, 30]
+    """
+    return sorted({*steps, *(2**i for i in range(max(steps).bit_length()) if 2**i < max(steps))})
+
+
+def _believe(
+    values: Floats, rungs: Sequence[int], groups: Sequence[tuple[int, int]]
+) -> tuple[dict[int, Floats], dict[int, Floats], Floats]:
+    """Path and doubt by reach and the surprise, each (T, S); groups are ranges of columns."""
+    states = _filter(values)
+    judged = np.cumsum(np.isfinite(values), axis=0) >= FEWEST
+    path, doubt = dict[int, Floats](), dict[int, Floats]()
+    surprise, score = np.zeros(values.shape), np.zeros((0, 0, 0))
+    usual, growth, before = np.full(values.shape, np.nan), np.full(values.shape, 2.0), 0
+    for k in rungs:
+        made = _reach(states, k)
+        errors, known = _come_true(values, made, judged, k)
+        # what was scored at long reaches before a surprise at short ones is of another motion
+        keep = np.maximum(STARTLED / np.maximum(surprise, STARTLED), LEAST_KEPT)
+        count = _remember(known.astype(np.float64), DISCOUNT ** (1.0 / k) * keep)
+        size = _remember(errors, (DISCOUNT ** (1.0 / k) * keep)[:, None])
+        size /= np.maximum(count, LEAST_ERROR)[:, None]
+        told = np.log(np.maximum(size, LEAST_ERROR, out=size), out=size)
+        told *= (count / k)[:, None]
+        for first, end in groups:
+            if end - first > 1:
+                told[:, :, first:end] = _sum(told[:, :, first:end].transpose(2, 0, 1))[..., None]
+        if before:
+            told += np.minimum(score, MOST, out=score)
+        told -= told.min(axis=1, keepdims=True)
+        score = told
+        weights = np.exp(np.negative(score))
+        total = _sum(weights.transpose(1, 0, 2))
+        made *= weights
+        path[k] = _sum(made.transpose(1, 0, 2)) / total
+        off, known = _come_true(values, path[k][:, None], judged, k)
+        slow = np.full(values.shape, DOUBT_DISCOUNT ** (1.0 / k))
+        off, seen = off[:, 0], _remember(known.astype(np.float64), slow)
+        enough = np.maximum(seen, LEAST_ERROR)
+        mean = _remember(off.copy(), slow) / enough
+        # an early or a single large error hardly counts in the doubt
+        typical = np.square(_remember(np.sqrt(off), slow) / enough)
+        told_before = (seen[:-1] >= max(3.0 * k, 8.0)) & known[1:] & (mean[:-1] > 0)
+        times = np.where(told_before, off[1:] / np.where(mean[:-1] > 0, mean[:-1], 1.0), 0.0)
+        surprise[1:] = np.maximum(surprise[1:], times)
+        for first, end in groups:
+            surprise[:, first:end] = surprise[:, first:end].max(axis=1, keepdims=True)
+        sure, octaves = seen >= max(SPANS * k, 3.0), np.log2(k / max(before, 1))
+        if before:
+            rise = np.clip(typical / np.maximum(usual, LEAST_ERROR), 1.0, 2.0**octaves) ** (1.0 / octaves)
+            growth = np.where(sure & np.isfinite(usual), rise, growth)
+        usual = np.where(sure, typical, usual * growth**octaves)
+        doubt[k], before = usual, k
+    return path, doubt, surprise
+
+
+def _filter(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Level, slope and acceleration of each lane after each row, each (T, lanes, S); NaN before the first value."""
+    rows, stations = values.shape
+    q_level, q_slope, damping, q_turn, turns = (np.repeat(one[:, None], stations, axis=1) for one in LANES)
+    blank = np.zeros(q_level.shape)
+    level, slope, turn = blank + np.nan, blank, blank
+    pll, pls, plt, pss, pst, ptt = (blank for _ in range(6))
+    unknown_slope, unknown_turn = np.where(damping > 0, UNKNOWN, 0.0), UNKNOWN * turns
+    seen = np.isfinite(values)
+    plain, begins = np.where(seen, values, 0.0), np.where(seen.any(axis=0), seen.argmax(axis=0), -1)
+    begun = np.zeros(stations, dtype=bool)
+    out = np.empty((3, rows, *q_level.shape))
+    for t in range(rows):
+        turn = turns * turn
+        slope = damping * slope + turn
+        level = level + slope
+        pull, bend = damping * pss + turns * pst, turns * (damping * pst + turns * ptt)
+        own = damping * pull + turns * (damping * pst + turns * ptt)
+        both = damping * pls + turns * plt
+        pll, pls, plt = pll + 2.0 * both + own + q_level, both + own, turns * plt + bend
+        pss, pst, ptt = own + q_slope, bend, turns * ptt + q_turn
+        use = seen[t] & begun
+        gain = use / (pll + 1.0)
+        miss = np.where(use, plain[t] - level, 0.0)
+        gain_l, gain_s, gain_t = pll * gain, pls * gain, plt * gain
+        level, slope, turn = level + gain_l * miss, slope + gain_s * miss, turn + gain_t * miss
+        pss, pst, ptt = pss - gain_s * pls, pst - gain_s * plt, ptt - gain_t * plt
+        pls, plt, pll = pls - gain_l * pls, plt - gain_l * plt, pll - gain_l * pll
+        fresh = begins == t
+        if fresh.any():
+            begun = begun | fresh
+            level, slope, turn = (
+                np.where(fresh, plain[t], level),
+                np.where(fresh, 0.0, slope),
+                np.where(fresh, 0.0, turn),
+            )
+            pll, pls, plt = np.where(fresh, 1.0, pll), np.where(fresh, 0.0, pls), np.where(fresh, 0.0, plt)
+            pss, ptt = np.where(fresh, unknown_slope, pss), np.where(fresh, unknown_turn, ptt)
+            pst = np.where(fresh, 0.0, pst)
+        out[0, t], out[1, t], out[2, t] = level, slope, turn
+    return out[0], out[1], out[2]
+
+
+def _reach(states: tuple[Floats, Floats, Floats], steps: int) -> Floats:
+    """What each lane says so many rows ahead, shape (T, lanes, S)."""
+    level, slope, turn = states
+    _, _, damping, _, turns = LANES
+    far = np.where(damping < 1.0, damping * (1.0 - damping**steps) / np.where(damping < 1.0, 1.0 - damping, 1.0), steps)
+    made: Floats = level + far[:, None] * slope
+    made += (turns * steps * (steps + 1) / 2.0)[:, None] * turn
+    return made
+
+
+def _come_true(values: Floats, made: Floats, judged: np.ndarray, steps: int) -> tuple[Floats, np.ndarray]:
+    """|Error| of forecasts (T, lanes, S) at the row of their target, 0 where there is none, and where there is one."""
+    errors, known = np.zeros(made.shape), np.zeros(values.shape, dtype=bool)
+    rows = values.shape[0] - steps
+    if rows > 0:
+        known[steps:] = np.isfinite(values[steps:]) & judged[:rows]
+        np.subtract(values[steps:, None], made[:rows], out=errors[steps:])
+        np.abs(errors, out=errors)
+        errors[np.repeat(~known[:, None], made.shape[1], axis=1)] = 0.0
+    return errors, known
+
+
+def _remember(values: Floats, keep: Floats) -> Floats:
+    """Sum over the rows so far, each counting for what a row keeps of those before it; in place."""
+    for row in range(1, values.shape[0]):
+        values[row] += keep[row] * values[row - 1]
+    return values
+
+
+def _sum(values: Floats) -> Floats:
+    """Sum over the first axis, one after the other: a sum over an axis may round by its shape."""
+    total = np.zeros(values.shape[1:])
+    for one in values:
+        total += one
+    return total
