@@ -1,6 +1,6 @@
 """Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,15 +15,16 @@ from monitor.domain.instants import from_epoch_s
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, retire
-from monitor.jobs.forecasts.read_site import read_site
+from monitor.jobs.forecasts.read_site import PROBE_STEPS, PanelRead, read_site
 from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, Permit, SiteForecastAsked, join_points, split_points
-from monitor.jobs.samples import Samples
+from monitor.jobs.samples import Samples, SitePanel
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
+_SILENT: Final = Template("forecast.silent", "no series of this interval has a reading of the last {n} intervals")
 _STORED: Final = Template("shadow.stored", "its first {n} forecasts are stored, computed in {ms} ms")
 ALWAYS = ("persistence", "lld")  # whatever a site asks for, these two run and are scored
 Key = tuple[int, str, float, float]
@@ -35,41 +36,44 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     A checkpoint in the shadow is issued and stored like any other and never shown. A candidate whose first forecasts
     are stored goes into the shadow. One with the weights of an earlier version is retired: its training is then due.
     """
-    plan = site.forecast
-    models = tuple(dict.fromkeys((*ALWAYS, *plan.models)))
+    models = tuple(dict.fromkeys((*ALWAYS, *site.forecast.models)))
     with db.read() as c:
         standings = load_standings(c, site, now)
         found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
-        states = forecasts.load_conformal(c, [s.series_id for s in found.samples]) if found else {}
+        states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
         stages = forecasts.load_stages(c, site.id, now)
-    if found is None:
+    samples = [s for one in found for s in one.samples]
+    if not samples:
         return "no recent displacement readings"
-    samples = found.samples
-    trained = {s.row.kind for s in standings}
-    asked = [_ask(m, "", None) for m in models if m not in NETWORKS]
-    asked += [_ask(s.row.kind, s.row.model_hash, s) for s in standings]
-    question = SiteForecastAsked(
-        found.record, tuple(plan.horizons_s), tuple(asked), _grouped(states, samples),
-    )  # fmt: skip
-    files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
-    answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, split_points(question), reads=files))
     by_label = {s.label: s for s in samples}
+    panels = [one.panel for one in found]
+    questions = [_question(one, panels, models, standings, states) for one in found if one.record is not None]
+    asked = [*{one.name: one for question in questions for one in question.models}.values()]
+    files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
+    pieces = [piece for question in questions for piece in split_points(question)]
+    answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, pieces, reads=files))
     refuse_strange([*(row.station for row in answer.rows), *(one.station for one in answer.withheld)], by_label)
-    as_of = max(s.newest_received_at for s in samples)
+    as_of = {s.label: max(x.newest_received_at for x in one.samples) for one in found for s in one.samples}
     # a candidate that failed in one piece of a large site is judged on none
     unfit = {
         s.row.model_hash for s in standings
         if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
     }  # fmt: skip
     rows = [
-        _row(one, by_label[one.station], now, as_of, stages) for one in answer.rows if one.model_hash not in unfit
+        _row(one, by_label[one.station], now, as_of[one.station], stages)
+        for one in answer.rows if one.model_hash not in unfit
     ]  # fmt: skip
-    untrained = [m for m in models if m in NETWORKS and m not in trained]
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
-    waiting: list[tuple[int, str, str]] = [(s.series_id, m, why_untrained) for m in untrained for s in samples]
+    waiting: list[tuple[int, str, str]] = [
+        (s.series_id, m, why_untrained) for one in found for m in models if m in NETWORKS
+        if not any(x.row.kind == m and one.panel.knows(x.row, panels) for x in standings) for s in one.samples
+    ]  # fmt: skip
     withheld = [(by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
+    silent = [s for one in found if one.record is None for s in one.panel.series]
+    waiting += [(s.series_id, m, _SILENT(n=PROBE_STEPS)) for s in silent for m in models]
+    untrained = [*dict.fromkeys(m for _, m, why in waiting if why == why_untrained)]
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
         forecasts.add_withheld(c, sorted(set(withheld + waiting)), now)
@@ -88,6 +92,21 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     parts += [f"{model} {why_untrained}" for model in untrained] if able else []
     parts += [f"{', '.join(untrained)} {why_untrained}"] if untrained and not able else []
     return "; ".join(parts)
+
+
+def _question(
+    found: PanelRead,
+    panels: Sequence[SitePanel],
+    models: Sequence[str],
+    standings: Sequence[Standing],
+    states: Mapping[Key, ConformalState],
+) -> SiteForecastAsked:
+    """What the worker is asked of one panel: simple forecasts, and each network that knows one of its series."""
+    assert found.record is not None
+    asked = [_ask(m, "", None) for m in models if m not in NETWORKS]
+    asked += [_ask(s.row.kind, s.row.model_hash, s) for s in standings if found.panel.knows(s.row, panels)]
+    horizons_s = found.panel.cadence.horizons_s
+    return SiteForecastAsked(found.record, horizons_s, tuple(asked), _grouped(states, found.samples))
 
 
 def _ask(model: str, model_hash: str, standing: Standing | None) -> AskedModel:
@@ -118,6 +137,8 @@ def _grouped(
     labels = {s.series_id: s.label for s in samples}
     out: dict[str, dict[str, ConformalState]] = {}
     for (series_id, model, horizon_s, nominal), state in states.items():
+        if series_id not in labels:
+            continue
         out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = state
     return out
 

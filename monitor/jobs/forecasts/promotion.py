@@ -17,6 +17,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.model_alarms import tell_coverage, tell_degraded
+from monitor.jobs.samples import list_horizons
 from monitor.store.database.engine import Database
 from monitor.store.models import registry
 from monitor.store.models.scores import load_scored, load_series_names
@@ -104,7 +105,7 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
             h: promotion.take_newest(
                 load_scored(c, load_series_names(c, site.id), h, now, newest=promotion.ROLLING_ISSUES)
             )
-            for h in site.forecast.horizons_s
+            for h in list_horizons(site)
         }
     with db.write() as c:
         for standing in standings:
@@ -143,12 +144,11 @@ def retire(c: Connection, site: Site | None, row: registry.ModelRow, reason: str
     return True
 
 
-def retire_older(c: Connection, site: Site, kind: str, newest: str, now: datetime) -> None:
+def retire_older(c: Connection, site: Site, newest: str, now: datetime) -> None:
     """What a new candidate of a kind makes room for: challengers that had their time, and those beyond three."""
-    challengers = [
-        s for s in load_standings(c, site, now)
-        if s.row.kind == kind and s.row.model_hash != newest and not s.is_shown()
-    ]  # fmt: skip
+    every = load_standings(c, site, now)
+    new = next((s.row for s in every if s.row.model_hash == newest), None)
+    challengers = [s for s in every if new is not None and s.row.rivals(new) and not s.is_shown()]
     room = MOST_CHALLENGERS - 1
     for i, standing in enumerate(challengers):
         if not standing.is_waiting(now):
@@ -198,12 +198,7 @@ def _is_better(
     """Whether a challenger beats the shown checkpoint of its kind on the targets that both forecast."""
     for other in others:
         gate = other.gates.get(horizon_s)
-        if (
-            other.row.kind != row.kind
-            or other.row.model_hash == row.model_hash
-            or gate is None
-            or gate.state != "active"
-        ):
+        if not other.row.rivals(row) or gate is None or gate.state != "active":
             continue
         own, theirs, n = promotion.compare_same(rows, other.scored[horizon_s])
         if own is not None and theirs is not None and own >= theirs:
@@ -223,9 +218,7 @@ def displace(
     said = []
     for other in standings:
         gate = other.gates.get(horizon_s)
-        if other.row.kind != winner.kind or other.row.model_hash == winner.model_hash or gate is None:
-            continue
-        if gate.state == "active":
+        if other.row.rivals(winner) and gate is not None and gate.state == "active":
             reason = promotion.IN_SHADOW(text=_BETTER(model=winner.name, horizon=spell_span(horizon_s)))
             after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
             if registry.change_gate(c, other.row, gate, after, SERVICE, now):
@@ -245,7 +238,7 @@ def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list
             continue
         heirs = [
             s.row for s in standings
-            if s.row.kind == row.kind and s.row.created_at > row.created_at and shown.get(s.row.model_hash)
+            if s.row.rivals(row) and s.row.created_at > row.created_at and shown.get(s.row.model_hash)
         ]  # fmt: skip
         if mine:
             state, reason = "active", gates[row.model_hash][min(mine)].reason

@@ -43,6 +43,16 @@ class ModelRow:
         """As people call it: `gru 3fa1b2c4d5e6`."""
         return f"{self.kind} {self.model_hash[:SHORT]}"
 
+    @property
+    def series(self) -> frozenset[str]:
+        """`station.quantity` of what a forecaster was trained on; empty where its card does not say."""
+        return frozenset(self.card.get("config", {}).get("stations", ()))
+
+    def rivals(self, other: "ModelRow") -> bool:
+        """Whether both forecast a series with the same network: then at most one of them is shown there."""
+        apart = self.series and other.series and self.series.isdisjoint(other.series)
+        return self.kind == other.kind and self.model_hash != other.model_hash and not apart
+
 
 @dataclass(frozen=True, slots=True)
 class GateRow:

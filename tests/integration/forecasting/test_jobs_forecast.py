@@ -230,7 +230,8 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
         assert set(c.execute(select(forecast_table.c.model)).scalars()) == {"persistence", "lld", "auto"}
         assert find_model(c, path.stem).state == "retired"
         assert load_transitions(c, path.stem)[-1].reason == why
-        assert train._why_train(c, site, "pretrained-lstm", now) == "first training"
+        panels = train._list_panels(c, site)
+        assert train._why_train(c, site, "pretrained-lstm", panels[0], panels, now) == "first training"
 
 
 @ON_SQLITE

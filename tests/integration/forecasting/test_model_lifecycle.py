@@ -231,7 +231,7 @@ def test_a_new_candidate_replaces_nothing_and_makes_room_when_others_had_their_t
     for number, day in enumerate((30, 30.5, 31, 31.5)):
         slope.register(f"{number}" * 64, START + day * DAY)
         with slope.database.write() as c:
-            promotion.retire_older(c, slope.site, "gru", f"{number}" * 64, START + day * DAY)
+            promotion.retire_older(c, slope.site, f"{number}" * 64, START + day * DAY)
     with slope.database.read() as c:
         states = {m.model_hash[0]: m.state for m in load_models(c, site="jobs")}
     assert states == {"a": "active", "0": "retired", "1": "candidate", "2": "candidate", "3": "candidate"}
