@@ -1,13 +1,16 @@
 """Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import Connection
+
 from forecasting.message import Figure, Template
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
-from forecasting.serving.promotion import IN_SHADOW
+from forecasting.serving.promotion import IN_SHADOW, tell_own
 from forecasting.serving.records import Forecast
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
@@ -15,8 +18,16 @@ from monitor.domain.instants import from_epoch_s
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, retire
-from monitor.jobs.forecasts.read_site import read_site
-from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, Permit, SiteForecastAsked, join_points, split_points
+from monitor.jobs.forecasts.read_site import SiteRead, read_site
+from monitor.jobs.forecasts.tasks import (
+    FORECAST_SITE,
+    AskedModel,
+    Permit,
+    SiteForecast,
+    SiteForecastAsked,
+    join_points,
+    split_points,
+)
 from monitor.jobs.samples import Samples
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
@@ -25,64 +36,51 @@ from monitor.store.models import forecasts
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
 _STORED: Final = Template("shadow.stored", "its first {n} forecasts are stored, computed in {ms} ms")
-ALWAYS = ("persistence", "lld")  # whatever a site asks for, these two run and are scored
+ALWAYS = ("persistence", "drift", "lld")  # whatever a site asks for, these run and are scored: what to be better than
 Key = tuple[int, str, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What an issue starts from, as known at its instant."""
+
+    found: SiteRead
+    standings: list[Standing]
+    states: Mapping[Key, ConformalState]
+    stages: Mapping[str, str]  # by station
+
+    @property
+    def by_label(self) -> dict[str, Samples]:
+        """The series by the name that a worker gives them."""
+        return {s.label: s for s in self.found.samples}
 
 
 def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Issue from what is known at `now`; returns one line that says what was done.
 
-    A checkpoint in the shadow is issued and stored like any other and never shown. A candidate whose first forecasts
-    are stored goes into the shadow. One with the weights of an earlier version is retired: its training is then due.
+    A network is issued as it is, which is never shown, and as the blend that its gate makes of it. A checkpoint in the
+    shadow is issued and stored like any other. A candidate whose first forecasts are stored goes into the shadow. One
+    with the weights of an earlier version is retired: its training is then due.
     """
-    plan = site.forecast
-    models = tuple(dict.fromkeys((*ALWAYS, *plan.models)))
+    models = tuple(dict.fromkeys((*ALWAYS, *site.forecast.models)))
     with db.read() as c:
-        standings = load_standings(c, site, now)
-        found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
-        states = forecasts.load_conformal(c, [s.series_id for s in found.samples]) if found else {}
-        stages = forecasts.load_stages(c, site.id, now)
-    if found is None:
+        known = _load_known(c, site, now, models)
+    if known is None:
         return "no recent displacement readings"
-    samples = found.samples
-    trained = {s.row.kind for s in standings}
-    asked = [_ask(m, "", None) for m in models if m not in NETWORKS]
-    asked += [_ask(s.row.kind, s.row.model_hash, s) for s in standings]
-    question = SiteForecastAsked(
-        found.record, tuple(plan.horizons_s), tuple(asked), _grouped(states, samples),
-    )  # fmt: skip
-    files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
-    answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, split_points(question), reads=files))
-    by_label = {s.label: s for s in samples}
-    refuse_strange([*(row.station for row in answer.rows), *(one.station for one in answer.withheld)], by_label)
-    as_of = max(s.newest_received_at for s in samples)
-    # a candidate that failed in one piece of a large site is judged on none
-    unfit = {
-        s.row.model_hash for s in standings
-        if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
-    }  # fmt: skip
-    rows = [
-        _row(one, by_label[one.station], now, as_of, stages) for one in answer.rows if one.model_hash not in unfit
-    ]  # fmt: skip
-    untrained = [m for m in models if m in NETWORKS and m not in trained]
+    asked = list_asked([m for m in models if m not in NETWORKS], known.standings)
+    answer = _ask_workers(config, site, known, asked)
+    untrained = [m for m in models if m in NETWORKS and m not in {s.row.kind for s in known.standings}]
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
-    waiting: list[tuple[int, str, str]] = [(s.series_id, m, why_untrained) for m in untrained for s in samples]
-    withheld = [(by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
+    withheld = [(known.by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
+    waiting = [(s.series_id, m, why_untrained) for m in untrained for s in known.found.samples]
+    rows = _rows(answer, known, now)
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
-        forecasts.add_withheld(c, sorted(set(withheld + waiting)), now)
-        forecasts.save_conformal(c, _flat(answer.conformal, by_label, states), now)
-        for standing in standings:
-            mine = [row for row in rows if row.model_hash == standing.row.model_hash]
-            name = forecasts.name_intervals(standing.row.kind, standing.row.model_hash)
-            if name in answer.outdated:
-                retire(c, site, standing.row, answer.failed[name], SERVICE, now)
-                continue
-            if standing.row.state == "candidate" and mine:
-                took = Figure(mine[0].latency_ms or 0.0, ".0f")
-                enter_shadow(c, standing.row, IN_SHADOW(text=_STORED(n=len(mine), ms=took)), now)
+        forecasts.add_withheld(c, sorted({*withheld, *waiting}), now)
+        forecasts.save_conformal(c, _flat(answer.conformal, known.by_label, known.states), now)
+        _move_on(c, site, known.standings, answer, rows, now)
     parts = [f"{added} rows by {len(asked)} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
     parts += [f"{model} {why_untrained}" for model in untrained] if able else []
@@ -90,25 +88,88 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     return "; ".join(parts)
 
 
-def _ask(model: str, model_hash: str, standing: Standing | None) -> AskedModel:
-    """What the worker is told of one model."""
-    name = forecasts.name_intervals(model, model_hash)
-    if standing is None:
-        return AskedModel(model, name)
-    permits = {h: Permit(g.state == "active", g.reason, g.skill) for h, g in standing.gates.items()}
+def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _Known | None:
+    """What is known of a site and its models; None without recent readings."""
+    standings = load_standings(c, site, now)
+    found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
+    if found is None:
+        return None
+    states = forecasts.load_conformal(c, [s.series_id for s in found.samples])
+    return _Known(found, standings, states, forecasts.load_stages(c, site.id, now))
+
+
+def list_asked(simple: Sequence[str], standings: Sequence[Standing]) -> list[AskedModel]:
+    """What the workers are asked for: simple forecasts, then of each checkpoint its own forecast and its blend."""
+    asked = [AskedModel(model, forecasts.name_intervals(model, "")) for model in simple]
+    for standing in standings:
+        row = standing.row
+        own: dict[float, Permit] = {}
+        blend: dict[float, Permit] = {}
+        for h, gate in standing.gates.items():
+            is_shown, weight = gate.state == "active", standing.weight(h)
+            own[h] = Permit(False, tell_own(row.kind, weight) if is_shown else gate.reason, None)
+            blend[h] = Permit(is_shown, gate.reason, gate.skill)
+        asked.append(_ask(row.kind, standing, own))
+        if any(standing.weight(h) for h in standing.horizons_s):
+            asked.append(_ask(name_blend(row.kind), standing, blend))
+    return asked
+
+
+def _ask(model: str, standing: Standing, permits: Mapping[float, Permit]) -> AskedModel:
+    name = forecasts.name_intervals(model, standing.row.model_hash)
     return AskedModel(model, name, standing.row.path, permits)
 
 
-def _row(
-    one: Forecast, sample: Samples, now: datetime, as_of: datetime, stages: Mapping[str, str]
+def _ask_workers(config: ServiceConfig, site: Site, known: _Known, asked: Sequence[AskedModel]) -> SiteForecast:
+    """The answer of all workers, of series that were asked about."""
+    states = _grouped(known.states, known.found.samples)
+    question = SiteForecastAsked(known.found.record, tuple(site.forecast.horizons_s), tuple(asked), states)
+    files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
+    answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, split_points(question), reads=files))
+    named = [*(row.station for row in answer.rows), *(one.station for one in answer.withheld)]
+    refuse_strange(named, known.by_label)
+    return answer
+
+
+def _rows(answer: SiteForecast, known: _Known, now: datetime) -> list[forecasts.ForecastRow]:
+    """The rows to store; a candidate that failed in one piece of a large site is judged on none."""
+    unfit = {
+        s.row.model_hash for s in known.standings
+        if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
+    }  # fmt: skip
+    as_of, by_label = max(s.newest_received_at for s in known.found.samples), known.by_label
+    return [
+        to_row(one, by_label[one.station], now, as_of, known.stages.get(by_label[one.station].station.id))
+        for one in answer.rows if one.model_hash not in unfit
+    ]  # fmt: skip
+
+
+def to_row(
+    one: Forecast, sample: Samples, issued_at: datetime, as_of: datetime, stage: str | None, *, hindcast: bool = False
 ) -> forecasts.ForecastRow:  # fmt: skip
+    """A forecast as it is stored, of readings that had been received by `as_of`."""
     return forecasts.ForecastRow(
-        sample.series_id, now, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
+        sample.series_id, issued_at, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
         one.horizon_s, one.q025, one.q10, one.q50, one.q90, one.q975, one.model,
         one.model_hash or "", one.baseline, one.baseline_q50, one.data_value, one.shown, one.reason,
         one.latency_ms, one.margins.get("0.8"), one.margins.get("0.95"),
-        stages.get(sample.station.id), one.novelty, one.replaces,
+        stage, one.novelty, one.replaces, one.weight, hindcast,
     )  # fmt: skip
+
+
+def _move_on(
+    c: Connection, site: Site, standings: Sequence[Standing], answer: SiteForecast,
+    rows: Sequence[forecasts.ForecastRow], now: datetime,
+) -> None:  # fmt: skip
+    """Retire what only a new training can serve; a candidate whose first forecasts are stored goes into the shadow."""
+    for standing in standings:
+        mine = [row for row in rows if row.model_hash == standing.row.model_hash]
+        name = forecasts.name_intervals(standing.row.kind, standing.row.model_hash)
+        if name in answer.outdated:
+            retire(c, site, standing.row, answer.failed[name], SERVICE, now)
+        elif standing.row.state == "candidate" and mine:
+            took = Figure(mine[0].latency_ms or 0.0, ".0f")
+            enter_shadow(c, standing.row, IN_SHADOW(text=_STORED(n=len(mine), ms=took)), now)
 
 
 def _grouped(
