@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.message import Message, Template, gather, join
-from forecasting.registry import BASELINES, NETWORKS
+from forecasting.registry import BASELINES, NETWORKS, find_network, is_blend
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
@@ -25,10 +25,14 @@ from forecasting.serving.conformal import (
 )
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
-from forecasting.serving.quantiles import LEVELS, blend_fan, conform, rebase, simple_fans, widen
+from forecasting.serving.promotion import tell_own
+from forecasting.serving.quantiles import LEVELS, blend_fan, conform, point_fan, simple_fans, widen
 from forecasting.serving.records import SHORT, Forecast, Withheld
 from forecasting.simple.auto import SIMPLE_FORECAST, Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
+
+if TYPE_CHECKING:
+    from forecasting.neural.forecaster import NeuralForecaster
 
 WINDOW = 60
 HISTORY = 400
@@ -62,9 +66,9 @@ class Issue:
     origins: Ints
     fans: list[Floats]  # per horizon, (N, S, 5), before conformal correction
     auto: Auto
-    best: Floats  # (N, S, H)
-    gates: Mapping[str, Any] | None
-    silent: Mapping[str, str]
+    best: Floats  # (N, S, H); of the last origin alone where only that is asked
+    gates: Mapping[str, Any]  # by horizon, what calibration said of a network; empty of a simple forecast
+    silent: Mapping[str, Message]
     pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
     drivers: DriverRows | None = None  # those that the model reads
@@ -77,10 +81,33 @@ def open_issue(
     *,
     checkpoint: str | None,
     conformal: Mapping[str, ConformalState],
-    ungated: bool,
     motion: Motion | None = None,
 ) -> Issue:
-    """Fit or load the model and forecast the past and present origins."""
+    """Fit or load the model and forecast the past and present origins.
+
+    Raises:
+        UnknownModelError: Nobody has such a model.
+        CheckpointError: A network without its checkpoint, or with that of another.
+    """
+    origins = _pick_origins(panel, horizons_s, conformal)
+    pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
+    if model in BASELINES:
+        return _open_simple(panel, model, horizons_s, origins, pace)
+    network = find_network(model)
+    if network is None:
+        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
+    if not checkpoint:
+        raise CheckpointError(f"{model} needs a checkpoint")
+    from forecasting.neural.checkpoint import read
+
+    forecaster, card = read(checkpoint)
+    if forecaster.recipe.model != network:
+        raise CheckpointError(f"the checkpoint holds {forecaster.recipe.model}, not {network}")
+    return _open_network(panel, model, horizons_s, origins, pace, forecaster, card)
+
+
+def _pick_origins(panel: Panel, horizons_s: tuple[float, ...], conformal: Mapping[str, ConformalState]) -> Ints:
+    """The last row; also the past where a state of an interval is not at hand."""
     rows = panel.values.shape[0]
     settled = all(
         _is_ready(conformal.get(conformal_key(name, h, level)))
@@ -88,64 +115,92 @@ def open_issue(
         for h in horizons_s
         for level in LEVELS
     )
-    # with every state at hand the past need not be forecast again
     reach = HISTORY + round(max(horizons_s) / panel.step_s)
-    origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
-    calibration = find_calibration(rows)
-    silent: dict[str, str] = dict(find_silent(panel))
-    pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
-    if model in BASELINES:
-        steps = tuple(panel.steps(h) for h in horizons_s)
-        begun = time.perf_counter()
-        auto = fit_auto(panel, calibration, steps)
-        waited_s = time.perf_counter() - begun
-        fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
-        fans = simple_fans(fitted, panel.values, origins)
-        # `auto` is asked once
-        best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
-        return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s)
-    if model not in NETWORKS:
-        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
-    if not checkpoint:
-        raise CheckpointError(f"{model} needs a checkpoint")
-    from forecasting.neural.checkpoint import read
+    return np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
 
-    forecaster, card = read(checkpoint)
-    recipe = forecaster.recipe
-    if recipe.model != model:
-        raise CheckpointError(f"the checkpoint holds {recipe.model}, not {model}")
-    silent = dict(find_silent(panel, recipe.window))
-    known = tuple(h for h in horizons_s if h in recipe.horizons_s)
-    refused = {h: _NOT_TRAINED_FOR(model=model, horizon=spell_span(h)) for h in horizons_s if h not in known}
-    seen, floors = forecaster.on_panel(panel)
-    made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
-    base = recipe.lld.predict(seen.values, origins)
-    if seen.stations != panel.stations:
-        column = {name: i for i, name in enumerate(seen.stations)}
-        silent |= dict.fromkeys({*panel.stations} - {*column}, _NOT_TRAINED_AT(model=model))
-        # a station without a column keeps NaN and is withheld
-        order = [column.get(name, -1) for name in panel.stations]
-        gap = np.array([i < 0 for i in order])
-        made, base = made[:, order], base[:, order]
-        made[:, gap], base[:, gap] = np.nan, np.nan
+
+def _choose_auto(panel: Panel, horizons_s: tuple[float, ...]) -> tuple[Auto, float]:
+    """The best simple forecast of these horizons, and the seconds that its choice took."""
+    if not horizons_s:
+        return Auto("auto", (), (), (), {}), 0.0
     begun = time.perf_counter()
-    auto = fit_auto(panel, calibration, tuple(panel.steps(h) for h in known)) if known else Auto("auto", (), (), (), {})
-    waited_s = time.perf_counter() - begun
-    best = auto.predict(panel.values, origins) if known else np.empty((0, 0, 0))
-    fans = []
-    for k, horizon_s in enumerate(known):
-        i = recipe.horizons_s.index(horizon_s)
-        if ungated:
-            fans.append(made[:, :, i])
-        else:
-            weight = float(card["gates"][horizon_key(horizon_s)]["weight"])
-            fans.append(blend_fan(best[:, :, k], rebase(made[:, :, i], base[:, :, i], best[:, :, k]), weight))
-    digest = str(card["model_hash"])
+    auto = fit_auto(panel, find_calibration(panel.values.shape[0]), tuple(panel.steps(h) for h in horizons_s))
+    return auto, time.perf_counter() - begun
+
+
+def _open_simple(panel: Panel, model: str, horizons_s: tuple[float, ...], origins: Ints, pace: Pace) -> Issue:
+    """The fans of a simple forecast."""
+    auto, waited_s = _choose_auto(panel, horizons_s)
+    calibration = find_calibration(panel.values.shape[0])
+    fitted = auto.member(model) or (
+        auto if model == "auto" else fit_baseline(model, panel, calibration, auto.steps)
+    )  # fmt: skip
+    fans = simple_fans(fitted, panel.values, origins)
+    # `auto` is asked once
+    best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
+    silent = find_silent(panel)
+    return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, pace, waited_s)
+
+
+def _open_network(
+    panel: Panel,
+    model: str,
+    horizons_s: tuple[float, ...],
+    origins: Ints,
+    pace: Pace,
+    forecaster: "NeuralForecaster",
+    card: Mapping[str, Any],
+) -> Issue:
+    """The fans of a network, or of what its gate makes of it and `auto`: there only horizons of which it takes part."""
+    recipe, gates = forecaster.recipe, gather(card["gates"])
+    known = tuple(h for h in horizons_s if h in recipe.horizons_s)
+    if is_blend(model):
+        refused = {}
+        known = tuple(h for h in known if weight_of(gates, h))
+    else:
+        refused = {h: _NOT_TRAINED_FOR(model=model, horizon=spell_span(h)) for h in horizons_s if h not in known}
+    silent = find_silent(panel, recipe.window)
+    made = read_network(forecaster, panel, origins)
+    absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
+    silent |= dict.fromkeys(absent, _NOT_TRAINED_AT(model=model))
+    auto, waited_s = _choose_auto(panel, known)
+    asked = origins if is_blend(model) else origins[-1:]
+    best = auto.predict(panel.values, asked) if known else np.empty((0, 0, 0))
+    fans = [made[:, :, recipe.horizons_s.index(h)] for h in known]
+    if is_blend(model):
+        fans = [
+            blend_fan(point_fan(best[:, :, k]), fan, weight_of(gates, h))
+            for k, (h, fan) in enumerate(zip(known, fans, strict=True))
+        ]
     reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
     return Issue(
-        panel, model, digest, known, refused, origins, fans, auto, best, gather(card["gates"]), silent, pace, waited_s,
+        panel, model, str(card["model_hash"]), known, refused, origins, fans, auto, best, gates, silent, pace, waited_s,
         drivers=reads,
     )  # fmt: skip
+
+
+def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:
+    """A network's own quantiles at the stations of a panel, mm, shape (N, S, H, 5); NaN at one without a column.
+
+    Args:
+        forecaster: As its checkpoint holds it.
+        panel: The record.
+        origins: Rows, shape (N,).
+    """
+    seen, floors = forecaster.on_panel(panel)
+    made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
+    if seen.stations == panel.stations:
+        return made
+    column = {name: i for i, name in enumerate(seen.stations)}
+    order = [column.get(name, -1) for name in panel.stations]
+    made = made[:, order]
+    made[:, np.array(order) < 0] = np.nan
+    return made
+
+
+def weight_of(gates: Mapping[str, Any], horizon_s: float) -> float:
+    """How much of a network its gate takes at a horizon: 0 none, 1 the network alone."""
+    return float(gates.get(horizon_key(horizon_s), {}).get("weight", 0.0))
 
 
 def find_calibration(rows: int) -> Block:
@@ -212,13 +267,9 @@ def _row(
     borrowed: bool,
 ) -> Forecast:
     """One forecast."""
-    panel = issue.panel
-    shown, verdict = True, dict[str, Any]()
-    reason: str = issue.auto.explain(index, column) if issue.model == "auto" else SIMPLE_FORECAST(model=issue.model)
-    if issue.gates is not None:
-        verdict = issue.gates[horizon_key(horizon_s)]
-        shown, reason = bool(verdict["shown"]), verdict["reason"]
-    told = [reason]
+    panel, blend = issue.panel, is_blend(issue.model)
+    verdict = issue.gates.get(horizon_key(horizon_s), {})
+    told = [_explain(issue, index, column, horizon_s)]
     told += [WIDER] if stretch >= WIDER_FROM else []
     told += [_BORROWED] if borrowed else []
     q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
@@ -239,10 +290,22 @@ def _row(
         margins={str(level): float(value) for level, value in margins.items()},
         baseline=issue.auto.chosen[index],
         baseline_q50=float(issue.best[-1, column, index]),
-        skill=verdict.get("skill"),
-        shown=shown,
+        skill=verdict.get("skill") if blend else None,
+        weight=weight_of(issue.gates, horizon_s) if blend else None,
+        shown=not issue.gates or (blend and bool(verdict["shown"])),
         reason=join(told),
     )
+
+
+def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:
+    """Why a forecast may be shown, or why not: a network itself stands beside what its gate makes of it."""
+    if not issue.gates:
+        return issue.auto.explain(index, column) if issue.model == "auto" else SIMPLE_FORECAST(model=issue.model)
+    verdict = issue.gates[horizon_key(horizon_s)]
+    if verdict["shown"] and not is_blend(issue.model):
+        return tell_own(issue.model, weight_of(issue.gates, horizon_s))
+    reason: str = verdict["reason"]
+    return reason
 
 
 def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:

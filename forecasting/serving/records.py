@@ -37,7 +37,8 @@ class Forecast:
         margins: Nominal coverage as text to what was added to both ends.
         baseline: The best simple forecast.
         baseline_q50: Its value.
-        skill: Over it on calibration, of a network.
+        skill: Over it, of a blend.
+        weight: Of a blend: the share of the network in it; the rest is `auto`.
         shown: Whether it may be the forecast that people see.
         reason: Why, or why not.
         latency_ms: What all forecasts of the model took together; fitting and choosing what `auto` chooses from, which
@@ -65,6 +66,7 @@ class Forecast:
     baseline: str
     baseline_q50: float
     skill: float | None = None
+    weight: float | None = None
     shown: bool
     reason: str
     latency_ms: float = 0.0

@@ -405,7 +405,8 @@ CHECKS: Final = (
     Check(
         "forecasts.horizons", SiteFiles, WARN,
         "{names}: read at least every {every}, and no horizon of the site file reaches the next reading: forecast "
-        "{horizons} ahead, which no criterion can ask for", _forecast_apart, "add a longer horizon to forecast.horizons",
+        "{horizons} ahead, which no criterion can ask for", _forecast_apart,
+        "add a longer horizon to forecast.horizons",
         fine="{names}: read at least every {every}, forecast together, {horizons} ahead",
     ),
     Check(

@@ -1,13 +1,16 @@
 """Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import Connection
+
 from forecasting.message import Figure, Template
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
-from forecasting.serving.promotion import IN_SHADOW
+from forecasting.serving.promotion import IN_SHADOW, tell_own
 from forecasting.serving.records import Forecast
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
@@ -16,7 +19,15 @@ from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, retire
 from monitor.jobs.forecasts.read_site import PROBE_STEPS, PanelRead, read_site
-from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, Permit, SiteForecastAsked, join_points, split_points
+from monitor.jobs.forecasts.tasks import (
+    FORECAST_SITE,
+    AskedModel,
+    Permit,
+    SiteForecast,
+    SiteForecastAsked,
+    join_points,
+    split_points,
+)
 from monitor.jobs.samples import Samples, SitePanel
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
@@ -26,108 +37,158 @@ _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
 _SILENT: Final = Template("forecast.silent", "no series of this interval has a reading of the last {n} intervals")
 _STORED: Final = Template("shadow.stored", "its first {n} forecasts are stored, computed in {ms} ms")
-ALWAYS = ("persistence", "lld")  # whatever a site asks for, these two run and are scored
+ALWAYS = ("persistence", "drift", "lld")  # whatever a site asks for, these run and are scored: what to be better than
 Key = tuple[int, str, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What an issue starts from, as known at its instant."""
+
+    found: list[PanelRead]
+    standings: list[Standing]
+    states: Mapping[Key, ConformalState]
+    stages: Mapping[str, str]  # by station
+
+    @property
+    def by_label(self) -> dict[str, Samples]:
+        """The series by the name that a worker gives them."""
+        return {s.label: s for one in self.found for s in one.samples}
+
+    def of(self, panel: SitePanel) -> list[Standing]:
+        """The checkpoints that speak of a panel."""
+        panels = [one.panel for one in self.found]
+        return [s for s in self.standings if panel.knows(s.row, panels)]
 
 
 def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Issue from what is known at `now`; returns one line that says what was done.
 
-    A checkpoint in the shadow is issued and stored like any other and never shown. A candidate whose first forecasts
-    are stored goes into the shadow. One with the weights of an earlier version is retired: its training is then due.
+    A network is issued as it is, which is never shown, and as the blend that its gate makes of it. A checkpoint in the
+    shadow is issued and stored like any other. A candidate whose first forecasts are stored goes into the shadow. One
+    with the weights of an earlier version is retired: its training is then due.
     """
     models = tuple(dict.fromkeys((*ALWAYS, *site.forecast.models)))
     with db.read() as c:
-        standings = load_standings(c, site, now)
-        found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
-        states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
-        stages = forecasts.load_stages(c, site.id, now)
-    samples = [s for one in found for s in one.samples]
-    if not samples:
+        known = _load_known(c, site, now, models)
+    if not known.by_label:
         return "no recent displacement readings"
-    by_label = {s.label: s for s in samples}
-    panels = [one.panel for one in found]
-    questions = [_question(one, panels, models, standings, states) for one in found if one.record is not None]
-    asked = [*{one.name: one for question in questions for one in question.models}.values()]
-    files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
-    pieces = [piece for question in questions for piece in split_points(question)]
-    answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, pieces, reads=files))
-    refuse_strange([*(row.station for row in answer.rows), *(one.station for one in answer.withheld)], by_label)
-    as_of = {s.label: max(x.newest_received_at for x in one.samples) for one in found for s in one.samples}
-    # a candidate that failed in one piece of a large site is judged on none
-    unfit = {
-        s.row.model_hash for s in standings
-        if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
-    }  # fmt: skip
-    rows = [
-        _row(one, by_label[one.station], now, as_of[one.station], stages)
-        for one in answer.rows if one.model_hash not in unfit
-    ]  # fmt: skip
+    answer, count = _ask_workers(config, site, known, [m for m in models if m not in NETWORKS])
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
-    waiting: list[tuple[int, str, str]] = [
-        (s.series_id, m, why_untrained) for one in found for m in models if m in NETWORKS
-        if not any(x.row.kind == m and one.panel.knows(x.row, panels) for x in standings) for s in one.samples
-    ]  # fmt: skip
-    withheld = [(by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
-    silent = [s for one in found if one.record is None for s in one.panel.series]
-    waiting += [(s.series_id, m, _SILENT(n=PROBE_STEPS)) for s in silent for m in models]
-    untrained = [*dict.fromkeys(m for _, m, why in waiting if why == why_untrained)]
+    withheld = [(known.by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
+    untrained = {
+        (s.series_id, m): None for one in known.found for m in models
+        if m in NETWORKS and m not in {x.row.kind for x in known.of(one.panel)} for s in one.samples
+    }  # fmt: skip
+    silent = [s.series_id for one in known.found if one.record is None for s in one.panel.series]
+    waiting: list[tuple[int, str, str]] = [(series_id, m, why_untrained) for series_id, m in untrained]
+    waiting += [(series_id, m, _SILENT(n=PROBE_STEPS)) for series_id in silent for m in models]
+    rows = _rows(answer, known, now)
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
-        forecasts.add_withheld(c, sorted(set(withheld + waiting)), now)
-        forecasts.save_conformal(c, _flat(answer.conformal, by_label, states), now)
-        for standing in standings:
-            mine = [row for row in rows if row.model_hash == standing.row.model_hash]
-            name = forecasts.name_intervals(standing.row.kind, standing.row.model_hash)
-            if name in answer.outdated:
-                retire(c, site, standing.row, answer.failed[name], SERVICE, now)
-                continue
-            if standing.row.state == "candidate" and mine:
-                took = Figure(mine[0].latency_ms or 0.0, ".0f")
-                enter_shadow(c, standing.row, IN_SHADOW(text=_STORED(n=len(mine), ms=took)), now)
-    parts = [f"{added} rows by {len(asked)} models", f"{len(withheld)} withheld"]
+        forecasts.add_withheld(c, sorted({*withheld, *waiting}), now)
+        forecasts.save_conformal(c, _flat(answer.conformal, known.by_label, known.states), now)
+        _move_on(c, site, known.standings, answer, rows, now)
+    names = [*dict.fromkeys(m for _, m in untrained)]
+    parts = [f"{added} rows by {count} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
-    parts += [f"{model} {why_untrained}" for model in untrained] if able else []
-    parts += [f"{', '.join(untrained)} {why_untrained}"] if untrained and not able else []
+    parts += [f"{model} {why_untrained}" for model in names] if able else []
+    parts += [f"{', '.join(names)} {why_untrained}"] if names and not able else []
     return "; ".join(parts)
 
 
-def _question(
-    found: PanelRead,
-    panels: Sequence[SitePanel],
-    models: Sequence[str],
-    standings: Sequence[Standing],
-    states: Mapping[Key, ConformalState],
-) -> SiteForecastAsked:
-    """What the worker is asked of one panel: simple forecasts, and each network that knows one of its series."""
-    assert found.record is not None
-    asked = [_ask(m, "", None) for m in models if m not in NETWORKS]
-    asked += [_ask(s.row.kind, s.row.model_hash, s) for s in standings if found.panel.knows(s.row, panels)]
-    horizons_s = found.panel.cadence.horizons_s
-    return SiteForecastAsked(found.record, horizons_s, tuple(asked), _grouped(states, found.samples))
+def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _Known:
+    """What is known of a site and its models."""
+    standings = load_standings(c, site, now)
+    found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
+    states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
+    return _Known(found, standings, states, forecasts.load_stages(c, site.id, now))
 
 
-def _ask(model: str, model_hash: str, standing: Standing | None) -> AskedModel:
-    """What the worker is told of one model."""
-    name = forecasts.name_intervals(model, model_hash)
-    if standing is None:
-        return AskedModel(model, name)
-    permits = {h: Permit(g.state == "active", g.reason, g.skill) for h, g in standing.gates.items()}
+def list_asked(simple: Sequence[str], standings: Sequence[Standing]) -> list[AskedModel]:
+    """What the workers are asked for: simple forecasts, then of each checkpoint its own forecast and its blend."""
+    asked = [AskedModel(model, forecasts.name_intervals(model, "")) for model in simple]
+    for standing in standings:
+        row = standing.row
+        own: dict[float, Permit] = {}
+        blend: dict[float, Permit] = {}
+        for h, gate in standing.gates.items():
+            is_shown, weight = gate.state == "active", standing.weight(h)
+            own[h] = Permit(False, tell_own(row.kind, weight) if is_shown else gate.reason, None)
+            blend[h] = Permit(is_shown, gate.reason, gate.skill)
+        asked.append(_ask(row.kind, standing, own))
+        if any(standing.weight(h) for h in standing.horizons_s):
+            asked.append(_ask(name_blend(row.kind), standing, blend))
+    return asked
+
+
+def _ask(model: str, standing: Standing, permits: Mapping[float, Permit]) -> AskedModel:
+    name = forecasts.name_intervals(model, standing.row.model_hash)
     return AskedModel(model, name, standing.row.path, permits)
 
 
-def _row(
-    one: Forecast, sample: Samples, now: datetime, as_of: datetime, stages: Mapping[str, str]
+def _ask_workers(
+    config: ServiceConfig, site: Site, known: _Known, simple: Sequence[str]
+) -> tuple[SiteForecast, int]:  # fmt: skip
+    """The answer of all workers, of series that were asked about, and how many models were asked."""
+    questions = [
+        SiteForecastAsked(
+            one.record, one.panel.cadence.horizons_s, tuple(list_asked(simple, known.of(one.panel))),
+            _grouped(known.states, one.samples),
+        )
+        for one in known.found if one.record is not None
+    ]  # fmt: skip
+    asked = {one.name: one.checkpoint for question in questions for one in question.models}
+    files = list_models(config.paths.models, site.id, asked.values())
+    pieces = [piece for question in questions for piece in split_points(question)]
+    answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, pieces, reads=files))
+    named = [*(row.station for row in answer.rows), *(one.station for one in answer.withheld)]
+    refuse_strange(named, known.by_label)
+    return answer, len(asked)
+
+
+def _rows(answer: SiteForecast, known: _Known, now: datetime) -> list[forecasts.ForecastRow]:
+    """The rows to store; a candidate that failed in one piece of a large site is judged on none."""
+    unfit = {
+        s.row.model_hash for s in known.standings
+        if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
+    }  # fmt: skip
+    by_label = known.by_label
+    as_of = {s.label: max(x.newest_received_at for x in one.samples) for one in known.found for s in one.samples}
+    return [
+        to_row(one, by_label[one.station], now, as_of[one.station], known.stages.get(by_label[one.station].station.id))
+        for one in answer.rows if one.model_hash not in unfit
+    ]  # fmt: skip
+
+
+def to_row(
+    one: Forecast, sample: Samples, issued_at: datetime, as_of: datetime, stage: str | None, *, hindcast: bool = False
 ) -> forecasts.ForecastRow:  # fmt: skip
+    """A forecast as it is stored, of readings that had been received by `as_of`."""
     return forecasts.ForecastRow(
-        sample.series_id, now, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
+        sample.series_id, issued_at, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
         one.horizon_s, one.q025, one.q10, one.q50, one.q90, one.q975, one.model,
         one.model_hash or "", one.baseline, one.baseline_q50, one.data_value, one.shown, one.reason,
         one.latency_ms, one.margins.get("0.8"), one.margins.get("0.95"),
-        stages.get(sample.station.id), one.novelty, one.replaces,
+        stage, one.novelty, one.replaces, one.weight, hindcast,
     )  # fmt: skip
+
+
+def _move_on(
+    c: Connection, site: Site, standings: Sequence[Standing], answer: SiteForecast,
+    rows: Sequence[forecasts.ForecastRow], now: datetime,
+) -> None:  # fmt: skip
+    """Retire what only a new training can serve; a candidate whose first forecasts are stored goes into the shadow."""
+    for standing in standings:
+        mine = [row for row in rows if row.model_hash == standing.row.model_hash]
+        name = forecasts.name_intervals(standing.row.kind, standing.row.model_hash)
+        if name in answer.outdated:
+            retire(c, site, standing.row, answer.failed[name], SERVICE, now)
+        elif standing.row.state == "candidate" and mine:
+            took = Figure(mine[0].latency_ms or 0.0, ".0f")
+            enter_shadow(c, standing.row, IN_SHADOW(text=_STORED(n=len(mine), ms=took)), now)
 
 
 def _grouped(
@@ -137,9 +198,8 @@ def _grouped(
     labels = {s.series_id: s.label for s in samples}
     out: dict[str, dict[str, ConformalState]] = {}
     for (series_id, model, horizon_s, nominal), state in states.items():
-        if series_id not in labels:
-            continue
-        out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = state
+        if series_id in labels:
+            out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = state
     return out
 
 

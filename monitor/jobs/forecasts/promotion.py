@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from forecasting.data.series import horizon_key
 from forecasting.data.units import spell_span
 from forecasting.message import Figure, Template, gather, join
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving import promotion
 from forecasting.serving.promotion import SHADOW_S
 from monitor.config.service import ServiceConfig
@@ -53,6 +53,15 @@ class Standing:
         verdict: Mapping[str, Any] = gather(self.row.card.get("gates", {}).get(horizon_key(horizon_s), {}))
         return verdict
 
+    @property
+    def horizons_s(self) -> tuple[float, ...]:
+        """What it was trained for."""
+        return tuple(sorted(float(key) for key in self.row.card.get("gates", {})))
+
+    def weight(self, horizon_s: float) -> float:
+        """How much of it its gate takes at a horizon."""
+        return weight_of(self.row, horizon_s)
+
     def is_shown(self) -> bool:
         """Whether it may be shown anywhere."""
         return any(g.state == "active" for g in self.gates.values())
@@ -72,6 +81,11 @@ class Standing:
         )
 
 
+def weight_of(row: registry.ModelRow, horizon_s: float) -> float:
+    """How much of a checkpoint its gate takes at a horizon: 0 none, 1 the network alone."""
+    return float(row.card.get("gates", {}).get(horizon_key(horizon_s), {}).get("weight", 0.0))
+
+
 def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
     """Every living forecaster that the site asks for, oldest first."""
     kinds = [m for m in site.forecast.models if m in NETWORKS]
@@ -83,7 +97,16 @@ def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
             row,
             gates.get(row.model_hash, {}),
             {
-                h: load_scored(c, names, h, now, model=row.kind, model_hash=row.model_hash, since=g.counts_from)
+                # what would be shown is judged: the blend; of a network that adds nothing itself
+                h: load_scored(
+                    c,
+                    names,
+                    h,
+                    now,
+                    model=name_blend(row.kind) if weight_of(row, h) else row.kind,
+                    model_hash=row.model_hash,
+                    since=g.counts_from,
+                )
                 for h, g in gates.get(row.model_hash, {}).items()
             },
         )

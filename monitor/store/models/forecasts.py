@@ -46,6 +46,8 @@ class ForecastRow:
     stage: str | None = None  # how the station moved as known at the issue; None before its first update
     novelty: float | None = None  # above 1 the motion lies outside what calibration saw
     replaces: str | None = None  # of a kinematic forecast: what would be shown
+    weight: float | None = None  # of a blend: the share of the network in it
+    hindcast: bool = False  # made afterwards, from what was known when it says that it was issued
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def load_unscored(c: Connection, site: str, until: datetime, since: datetime, li
             t.series.c.site == site,
             and_(t.forecast.c.target_at > since, t.forecast.c.target_at <= until),
             t.forecast_score.c.forecast_id.is_(None),
+            t.forecast.c.hindcast.is_(False),
         )
         .order_by(t.forecast.c.target_at, t.forecast.c.id)
         .limit(limit)

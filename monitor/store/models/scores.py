@@ -1,10 +1,13 @@
-"""What stored forecasts were worth, as the life cycle of models counts it: one row per scored forecast."""
+"""What stored forecasts were worth, as the life cycle of models counts it: one row per scored forecast.
+
+A hindcast tells how good a model would have been; no verdict counts it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, case, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, distinct, func, select
 
 from forecasting.serving.promotion import Scored
 from monitor.domain.instants import epoch_s
@@ -44,14 +47,22 @@ def load_scored(
         newest: rows per series; None reads all.
     """
     f, k = forecast.c, forecast_score.c
+    auto, auto_score = forecast.alias(), forecast_score.alias()
+    a = auto.c
+    beside = (
+        a.series_id == f.series_id, a.model == "auto", a.model_hash == "", a.issued_at == f.issued_at,
+        a.horizon_s == f.horizon_s,
+    )  # fmt: skip
     query = (
         select(
             f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage,
-            series.c.unit, k.pinball, k.crps, k.pit, k.situation,
+            series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps.label("baseline_crps"),
         )
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
-        .where(f.horizon_s == horizon_s, k.scored_at <= now)
+        .join(auto, and_(*beside), isouter=True)
+        .join(auto_score, auto_score.c.forecast_id == a.id, isouter=True)
+        .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(False))
         .order_by(f.issued_at.desc())
         .limit(newest)
     )  # fmt: skip
@@ -63,7 +74,7 @@ def load_scored(
     return [
         Scored(
             epoch_s(r.issued_at), name, r.error, r.baseline_error, bool(r.inside_80), bool(r.inside_95), r.latency_ms,
-            r.winkler_80, r.stage, r.unit, r.pinball, r.crps, r.pit, r.situation,
+            r.winkler_80, r.stage, r.unit, r.pinball, r.crps, r.pit, r.situation, r.baseline_crps,
         )
         for series_id, name in names.items()
         for r in c.execute(query.where(f.series_id == series_id))

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,13 @@ import pytest
 
 from forecasting.data.series import DAY_S, Panel
 from forecasting.errors import CheckpointError, HorizonError, NotEnoughDataError, UnknownModelError
-from forecasting.registry import BASELINES
+from forecasting.message import list_parts
+from forecasting.neural.checkpoint import read, write
+from forecasting.registry import BASELINES, name_blend
 from forecasting.serving import jobs
 from forecasting.serving.conformal import conformal_key, feedback
 from forecasting.serving.gate import choose_shown
+from forecasting.serving.path import MOVED, find_reach
 from forecasting.serving.records import Training
 
 H = [DAY_S, 7 * DAY_S]
@@ -78,7 +81,8 @@ def test_a_network_forecasts_every_station(model):
         assert row.target_s == 1.6e9 + 419 * DAY_S + row.horizon_s
         assert row.data_until_s == 1.6e9 + 419 * DAY_S
         gate = made.card["gates"][str(int(row.horizon_s))]
-        assert (row.shown, row.reason) == (gate["shown"], gate["reason"])
+        assert not row.shown, "the network alone is never what is served"
+        assert row.reason == gate["reason"] or gate["shown"]
     # with the states at hand nothing is replayed and the answer is the same
     again = jobs.forecast(panel, made.model, H, checkpoint=made.path, conformal=out.conformal)
     for a, b in zip(out.rows, again.rows, strict=True):
@@ -87,12 +91,94 @@ def test_a_network_forecasts_every_station(model):
             assert getattr(a, name) == pytest.approx(getattr(b, name), abs=1e-4)
 
 
-def test_an_ungated_forecast_is_the_networks_own(model):
+def read_own(checkpoint, panel, horizons_s):
+    """A forward pass of a checkpoint by its public loading function: station and horizon to five quantiles."""
+    forecaster, _ = read(checkpoint)
+    seen, floors = forecaster.on_panel(panel)
+    made = forecaster.quantiles(seen.values, np.array([panel.values.shape[0] - 1]), floors, seen.drivers)[0]
+    at = forecaster.recipe.horizons_s
+    return {(name, h): made[s, at.index(h)] for s, name in enumerate(seen.stations) for h in horizons_s}
+
+
+@pytest.mark.parametrize("surge", [0.0, 400.0], ids=["steady", "a leap that no path allows"])
+def test_the_row_of_a_network_is_a_forward_pass_of_its_checkpoint_with_its_interval(model, surge):
     made, _, _ = model
-    own = jobs.forecast(draw(), made.model, H, checkpoint=made.path, ungated=True).rows
-    gated = jobs.forecast(draw(), made.model, H, checkpoint=made.path).rows
-    weights = {float(h): g["weight"] for h, g in made.card["gates"].items()}
-    assert any(a.q50 != b.q50 for a, b in zip(own, gated, strict=True)) == any(w < 1 for w in weights.values())
+    panel = draw()
+    panel.values[-3:] += surge
+    own = read_own(made.path, panel, H)
+    rows = jobs.forecast(panel, made.model, H, checkpoint=made.path).rows
+    rows = [r for r in rows if r.model == made.model]
+    assert {(r.station, r.horizon_s) for r in rows} == set(own)
+    for row in rows:
+        q025, q10, q50, q90, q975 = own[row.station, row.horizon_s]
+        # margins added outwards; one that is taken away turns no interval inside out
+        near, far = row.margins["0.8"], row.margins["0.95"]
+        low, high = min(q10 - near, q50), max(q90 + near, q50)
+        fan = min(q025 - far, low), low, q50, high, max(q975 + far, high)
+        # many past issues at once and one alone are summed in another order
+        assert (row.q025, row.q10, row.q50, row.q90, row.q975) == pytest.approx(fan, rel=1e-7)
+        assert row.weight is None
+    # it could fail: a network is not the simple forecast
+    simple = {(r.station, r.horizon_s): r.q50 for r in jobs.forecast(panel, "auto", H).rows}
+    assert any(simple[r.station, r.horizon_s] != r.q50 for r in rows)
+
+
+def with_weight(made, folder, weight, *, shown=True):
+    """The same checkpoint with a gate that takes so much of it."""
+    _, card = read(made.path)
+    for gate in card["gates"].values():
+        gate |= {"weight": weight, "shown": shown, "reason": "by hand", "skill": 0.1}
+    return str(write(folder, Path(made.path).read_bytes(), card))
+
+
+@pytest.mark.parametrize("weight", [0.25, 1.0])
+def test_a_blend_is_a_row_of_its_own_of_the_network_and_auto(model, tmp_path, weight):
+    made, _, _ = model
+    path, panel = with_weight(made, tmp_path, weight), draw()
+    name = name_blend(made.model)
+    rows = jobs.forecast(panel, name, H, checkpoint=path).rows
+    own = {(r.station, r.horizon_s): r.q50 for r in jobs.forecast(panel, made.model, H, checkpoint=path).rows}
+    auto = {(r.station, r.horizon_s): r for r in jobs.forecast(panel, "auto", H).rows}
+    assert {r.model for r in rows} == {name}
+    unmoved = [r for r in rows if not {MOVED} & {*list_parts(r.reason)}]
+    assert len(unmoved) > len(rows) / 2
+    for row in rows:
+        assert (row.shown, row.weight, row.skill) == (True, weight, 0.1)
+        assert row.q025 <= row.q10 <= row.q50 <= row.q90 <= row.q975
+    for row in unmoved:
+        key = row.station, row.horizon_s
+        assert row.q50 == pytest.approx(weight * own[key] + (1.0 - weight) * auto[key].q50, abs=auto_noise(panel))
+        assert row.baseline_q50 == pytest.approx(auto[key].q50, abs=auto_noise(panel))
+    shown = choose_shown([*rows, *auto.values(), *jobs.forecast(panel, made.model, H, checkpoint=path).rows])
+    assert {r.model for r in shown if r.shown} == {name}
+    own_rows = [r for r in shown if r.model == made.model]
+    assert {r.reason for r in own_rows} == {f"the network alone; its gate takes {weight:.0%} of it, in {name}"}
+
+
+def auto_noise(panel):
+    """What a path may move without saying so."""
+    return float(find_reach(panel.values, [1]).noise.max())
+
+
+def test_a_gate_that_takes_nothing_makes_no_blend(model, tmp_path):
+    made, _, _ = model
+    path = with_weight(made, tmp_path, 0.0, shown=False)
+    out = jobs.forecast(draw(), name_blend(made.model), H, checkpoint=path)
+    assert (out.rows, out.withheld) == ((), ())
+    own = jobs.forecast(draw(), made.model, H, checkpoint=path).rows
+    assert {r.reason for r in own} == {"by hand"}
+
+
+def test_no_row_and_no_blend_reads_what_comes_after_its_issue(model, tmp_path):
+    """Bit for bit: whatever comes later, an issue from the rows before is the same."""
+    made, _, _ = model
+    path, panel = with_weight(made, tmp_path, 0.5), draw()
+    changed = draw()
+    changed.values[400:] = 1e4
+    for name in (made.model, name_blend(made.model)):
+        one, two = (jobs.forecast(p.head(400), name, H, checkpoint=path).rows for p in (panel, changed))
+        assert [replace(r, latency_ms=0.0) for r in one] == [replace(r, latency_ms=0.0) for r in two]
+        assert one
 
 
 @pytest.mark.parametrize("name", ["persistence", "auto"])

@@ -169,8 +169,8 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
         ).all()
         withheld = c.execute(select(forecast_withheld.c.reason).distinct()).scalars().all()
         before = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
-    assert {r.model for r in rows} == {"persistence", "lld", "auto"}
-    assert len(rows) == 3 * 3 * 2
+    assert {r.model for r in rows} == {"persistence", "drift", "lld", "auto"}
+    assert len(rows) == 4 * 3 * 2
     with database.read() as c:
         stages = {(r["station"], r["stage"]) for r in load_view(c, "forecast_history")}
     assert stages == {("G0", None), ("G1", "progressive"), ("G2", None)}, "the stage that was known at the issue"
@@ -183,12 +183,12 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     # the same instant again adds nothing
     assert run.run(database, config, site, now).startswith("0 rows")
     later = fill(database, site, 2, first_day=500)
-    assert run.rescore(database, config, site, later).startswith("9 scored")
+    assert run.rescore(database, config, site, later).startswith("12 scored")
     with database.read() as c:
         scores = c.execute(select(forecast_score, forecast_table.c.q50, forecast_table.c.data_value).join(
             forecast_table, forecast_table.c.id == forecast_score.c.forecast_id)).all()  # fmt: skip
         after = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
-    assert len(scores) == 9
+    assert len(scores) == 12
     with database.read() as c:
         told = {(r["station"], r["stage"]): r["n"] for r in load_view(c, "forecast_skill_by_stage", horizon_s=86400.0)}
         fans = {(r["station"], r["situation"]): r for r in load_view(c, "forecast_scores", horizon_s=86400.0)}
@@ -200,7 +200,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
         assert s.persistence_error == pytest.approx(s.observed - s.data_value)
         assert s.winkler_80 > 0
     grown = {k for k in after if after[k] == before[k] + 1}
-    assert len(grown) == 9 * 2, "each scored forecast feeds its two nominal levels once"
+    assert len(grown) == 12 * 2, "each scored forecast feeds its two nominal levels once"
     # a second scoring run finds nothing to do and feeds nothing back
     assert run.rescore(database, config, site, later).startswith("0 scored")
     with database.read() as c:
@@ -227,7 +227,7 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
     assert f"failed: {why}" in said
     assert "\n" not in said
     with database.read() as c:
-        assert set(c.execute(select(forecast_table.c.model)).scalars()) == {"persistence", "lld", "auto"}
+        assert set(c.execute(select(forecast_table.c.model)).scalars()) == {"persistence", "drift", "lld", "auto"}
         assert find_model(c, path.stem).state == "retired"
         assert load_transitions(c, path.stem)[-1].reason == why
         panels = train._list_panels(c, site)

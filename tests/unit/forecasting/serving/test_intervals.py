@@ -8,7 +8,7 @@ import pytest
 from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
 from forecasting.serving.conformal import MINIMUM_SCORES, WINDOW, ConformalState, margin, replay, score, update
 from forecasting.serving.gate import blend_weight, choose_shown, decide
-from forecasting.serving.quantiles import blend_fan, bounds, conform, point_fan, widen
+from forecasting.serving.quantiles import NORMAL, blend_fan, bounds, conform, point_fan, widen
 from tests.data.forecast_rows import row
 
 
@@ -129,23 +129,25 @@ def test_fans_never_cross():
     assert ready.sum() > 400
     assert (np.diff(out[ready], axis=-1) >= 0).all()
     np.testing.assert_array_equal(out[..., 2], fan[..., 2])
-    moved = blend_fan(values, fan, 0.25)
-    np.testing.assert_allclose(moved[..., 2], 0.75 * values + 0.25 * fan[..., 2])
-    np.testing.assert_allclose(np.diff(moved, axis=-1), np.diff(fan, axis=-1))
+    mixed = blend_fan(point_fan(values), fan, 0.25)
+    np.testing.assert_allclose(mixed, 0.75 * values[..., None] + 0.25 * fan)
     assert np.ptp(point_fan(values), axis=-1).max() == 0
 
 
-def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.2816, seed=1):
+def fan_of(point, sigma):
+    return point[..., None] + sigma * NORMAL
+
+
+def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.0, seed=1):
     rng = np.random.default_rng(seed)
     observed = rng.normal(0, 5, (rows, 4))
     shared = rng.normal(0, 1, (rows, 4))
     base = observed + base_noise * shared
     network = observed + network_noise * shared
     weight = blend_weight(observed, base, network)
-    blend = base + weight * (network - base)
-    sigma = np.nanstd(observed - blend)
-    fan = {0.8: (blend - widen_by * sigma, blend + widen_by * sigma), 0.95: (blend - 2 * sigma, blend + 2 * sigma)}
-    return decide(observed, network, base, fan, baseline="lld", horizon="7 d")
+    blend = weight * network + (1.0 - weight) * base
+    fans = fan_of(blend, widen_by * np.nanstd(observed - blend)), fan_of(base, base_noise)
+    return decide(observed, *fans, weight=weight, baseline="lld", horizon="7 d")
 
 
 def test_the_gate_opens_for_a_better_network_only():
@@ -153,6 +155,7 @@ def test_the_gate_opens_for_a_better_network_only():
     assert good.shown
     assert good.weight == 1.0
     assert good.skill == pytest.approx(0.3, abs=0.02)
+    assert good.skill == pytest.approx(1.0 - good.mae_mm / good.baseline_mae_mm)
     assert good.reason.startswith("shown: beats lld by 30")
     worse = gate_of(1.5)
     assert not worse.shown
@@ -163,7 +166,13 @@ def test_the_gate_opens_for_a_better_network_only():
 def test_the_gate_asks_for_coverage_and_for_data():
     narrow = gate_of(0.7, widen_by=0.6)
     assert not narrow.shown
-    assert narrow.reason.startswith("80 % interval holds")
+    assert narrow.reason.startswith("80 % interval holds only")
+    wide = gate_of(0.7, widen_by=1.25)
+    assert wide.coverage_80 > 0.87
+    assert wide.shown, "what is too wide costs in the score and is narrowed by the next errors"
+    far_too_wide = gate_of(0.7, widen_by=4.0)
+    assert not far_too_wide.shown
+    assert "(CRPS)" in far_too_wide.reason
     few = gate_of(0.7, rows=20)
     assert not few.shown
     assert few.reason.startswith("not enough data: 20 scored")
@@ -176,9 +185,8 @@ def test_a_gain_in_one_third_only_is_refused():
     base = observed + rng.choice([-1.0, 1.0], (900, 2))
     network = base.copy()
     network[600:] = observed[600:]
-    network[:600] += 0.3 * (base - observed)[:600]
-    fan = {0.8: (base - 9, base + 9), 0.95: (base - 9, base + 9)}
-    gate = decide(observed, network, base, fan, baseline="lld", horizon="1 d")
+    network[:600] += 0.04 * (base - observed)[:600]
+    gate = decide(observed, fan_of(network, 0.8), fan_of(base, 0.8), weight=1.0, baseline="lld", horizon="1 d")
     assert not gate.shown
     assert "1 of 3" in gate.reason
 
@@ -192,13 +200,14 @@ def test_exactly_one_row_is_shown():
         row("persistence"),
         row("auto"),
         row("lld"),
-        row("gru", skill=0.05),
-        row("lstm", skill=0.08),
-        row("graph-gru", shown=False, skill=0.5),
+        row("auto+gru", skill=0.05),
+        row("auto+lstm", skill=0.08),
+        row("auto+graph-gru", shown=False, skill=0.5),
+        row("lstm", shown=False),
     ]
     out = choose_shown(rows)
-    assert shown(out) == [("A", 86400.0, "lstm")]
-    assert out[3].reason == "not shown: lstm is the forecast of this horizon"
+    assert shown(out) == [("A", 86400.0, "auto+lstm")]
+    assert out[3].reason == "not shown: auto+lstm is the forecast of this horizon"
     assert out[5].reason == "r"
     assert rows[0].shown, "the input is left alone"
 
