@@ -18,6 +18,7 @@ from monitor.criteria.reachable import describe_barriers, find_unreached, list_b
 from monitor.domain.alert import Ledger
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
+from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
@@ -235,7 +236,7 @@ def _forecast_apart(files: SiteFiles) -> Iterator[Found]:
     """Which series are forecast together, how far ahead; nothing of a site whose series all get all its horizons."""
     for site in files.sites:
         asked = site.forecast.horizons_s
-        moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving}
+        moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving if is_forecast(spec)}
         panels = list_cadences(moving, asked)
         if len(panels) == 1 and panels[0].horizons_s == asked:
             continue

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from forecasting.data.cadence import Cadence, choose_horizons, list_cadences
 from forecasting.hydrology.rain_amounts import count_up, drop_totals, pick_sums
 from monitor.domain.instants import epoch_s
-from monitor.domain.instruments.watched import Watched, find_watched_motion
+from monitor.domain.instruments.watched import Watched, find_watched_motion, is_forecast
 from monitor.domain.observation import Reading, Timed, is_fit
 from monitor.domain.site import SeriesSpec, Site, Station
 from monitor.store.models.registry import ModelRow
@@ -142,7 +142,9 @@ def list_panels(site: Site, motion: Sequence[Watched]) -> list[SitePanel]:
 def list_horizons(site: Site) -> list[float]:
     """Every horizon at which a declared series of a site is forecast, in seconds, rising."""
     asked = site.forecast.horizons_s
-    return sorted({h for spec in site.moving for h in choose_horizons(spec.interval_s, asked)} or {*asked})
+    return sorted(
+        {h for spec in site.moving if is_forecast(spec) for h in choose_horizons(spec.interval_s, asked)} or {*asked}
+    )
 
 
 def plan_xy_m(site: Site, samples: list[Samples]) -> dict[str, tuple[float, float]] | None:

@@ -42,6 +42,7 @@ from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockWatch, Jumps
 from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.service.first_runs import FirstRuns
 from monitor.service.hourly_summary import HourlySummary, count_sent
 from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
@@ -92,6 +93,7 @@ CLOCK_EVERY_S: Final = 5.0
 SOURCES_EVERY_S: Final = 10.0
 ROTAS_EVERY_S: Final = 30.0
 SUMMARY_EVERY_S: Final = 3600.0
+FIRST_RUNS_EVERY_S: Final = 2.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
 BROKER_S: Final = 3.0
@@ -262,6 +264,7 @@ class Core:
             find_keys=self._find_signing_keys,
         )  # fmt: skip
         self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
+        self.first_runs = FirstRuns(self.db, self.sites, self.schedule.hasten, self.clock)
         self.clock_watch = ClockWatch(
             db=self.db, clock=self.clock, sites=self.sites, alarms=self.alarms, ingest=self.ingest,
             evaluation=self.evaluation, dispatcher=self.dispatcher, schedule=self.schedule,
@@ -405,6 +408,7 @@ class Core:
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, sites: frozenset[str]) -> None:
         self.evaluation.mark(sites)
+        self.first_runs.mark(sites)
 
     def _wake_dispatcher(self) -> None:
         self.dispatcher.wake()
@@ -462,6 +466,7 @@ class Core:
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
             Duty(self.clock_watch.follow, CLOCK_EVERY_S),
+            Duty(self.first_runs.look, FIRST_RUNS_EVERY_S),
             Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
             Duty(lambda: summary.write(self.ingest.status(), count_sent(self.dispatcher.status())), SUMMARY_EVERY_S),
         )  # fmt: skip

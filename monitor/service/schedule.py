@@ -180,6 +180,7 @@ class Schedule:
         self._stages: dict[str, str | None] = {}
         self._running: set[str] = set()
         self._asked: set[str] = set()  # waits for a thread
+        self._anew: set[str] = set()  # runs, and was hastened since it began
         self._gave_back_s = -GIVE_BACK_S
         self._stopped = threading.Event()
         for job in jobs:
@@ -254,9 +255,13 @@ class Schedule:
         return self._stages.get(site_id)
 
     def hasten(self, name: str, site_id: str) -> None:
-        """Have a job of a site run now instead of at its next turn; nothing where it is not scheduled."""
+        """Have a job of a site run now, or as soon as its run ends; nothing where it is not scheduled."""
+        key = f"{name}:{site_id}"
+        if key in self._running:
+            self._anew.add(key)
+            return
         with contextlib.suppress(JobLookupError):
-            self._scheduler.modify_job(f"{name}:{site_id}", next_run_time=datetime.now(UTC))
+            self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
 
     def run_now(self, key: str) -> str:
         """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
@@ -267,6 +272,9 @@ class Schedule:
                 return self._run(key)
         finally:
             self._running.discard(key)
+            if key in self._anew:
+                self._anew.discard(key)
+                self.hasten(*key.split(":", 1))
 
     def _run_again(self, key: str, pause_s: float = AGAIN_S) -> None:
         """Have an entry run again soon, unless its next turn is sooner."""

@@ -93,6 +93,13 @@ def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
     return sum(add_if_absent(c, t.forecast, spell_record(row)) for row in rows)
 
 
+def find_forecast(c: Connection, numbers: Sequence[int]) -> set[int]:
+    """Those of these series that have been forecast."""
+    f = t.forecast.c
+    any_of = select(f.id).where(f.series_id == t.series.c.id, f.hindcast.is_(False)).exists()
+    return set(c.execute(select(t.series.c.id).where(t.series.c.id.in_(numbers), any_of)).scalars())
+
+
 def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
     """How each station of a site moved as known at `now`; of several series of a station the most urgent stage."""
     found: dict[str, str] = {}
