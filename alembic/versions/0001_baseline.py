@@ -462,8 +462,14 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
+        sa.Column("horizon_s", sa.Double(), nullable=True),
+        sa.Column("lacking", sa.Text(), nullable=True),
+        sa.Column("lacking_id", sa.Text(), nullable=True),
+        sa.Column("lacking_values", sa.Text(), nullable=True),
+        sa.Column("earliest_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("ix_forecast_withheld_series", "forecast_withheld", ["series_id", "issued_at"], unique=False)
     op.create_table(
         "instrument",
         sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
@@ -593,6 +599,10 @@ def upgrade() -> None:
         sa.Column("crps", sa.Double(), nullable=True),
         sa.Column("baseline_crps", sa.Double(), nullable=True),
         sa.Column("judged_at", Instant, nullable=False),
+        sa.Column("lacking", sa.Text(), nullable=True),
+        sa.Column("lacking_id", sa.Text(), nullable=True),
+        sa.Column("lacking_values", sa.Text(), nullable=True),
+        sa.Column("earliest_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("model_hash", "horizon_s"),
     )
     op.create_table(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.series import Floats, Ints, Panel, horizon_key
+from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
@@ -27,7 +27,7 @@ from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.promotion import tell_own
 from forecasting.serving.quantiles import LEVELS, blend_fan, conform, point_fan, simple_fans, widen
-from forecasting.serving.records import SHORT, Forecast, Withheld
+from forecasting.serving.records import SHORT, Forecast, Lack, Withheld
 from forecasting.simple.auto import SIMPLE_FORECAST, Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
 
@@ -48,6 +48,9 @@ _BORROWED: Final = Template("forecast.borrowed", "interval from the errors of al
 FEW_ERRORS: Final = Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}: no interval")
 _NOT_TRAINED_FOR: Final = Template("forecast.not_trained_for", "{model} was not trained for {horizon}")
 _NOT_TRAINED_AT: Final = Template("forecast.not_trained_at", "{model} was trained without this station")
+_LACK_ERRORS: Final = Template("forecast.lack.errors", "{n} past errors at {horizon}; {needed} are needed")
+_LACK_DAYS: Final = Template("forecast.lack.days", "{n} of the last {rows} days; {needed} are needed")
+_LACK_ROWS: Final = Template("forecast.lack.rows", "{n} of the last {rows} intervals of {step}; {needed} are needed")
 _UNSEEN: Final = Template("forecast.unseen", "stale: no observation at all")()
 _STALE: Final = Template("forecast.stale", "stale: newest observation is older than {n} intervals")
 _FEW_ROWS: Final = Template("forecast.few_rows", "record too short: {n} of {needed} rows of {step}")
@@ -69,6 +72,7 @@ class Issue:
     best: Floats  # (N, S, H); of the last origin alone where only that is asked
     gates: Mapping[str, Any]  # by horizon, what calibration said of a network; empty of a simple forecast
     silent: Mapping[str, Message]
+    lacks: Mapping[str, Lack]
     pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
     drivers: DriverRows | None = None  # those that the model reads
@@ -138,8 +142,8 @@ def _open_simple(panel: Panel, model: str, horizons_s: tuple[float, ...], origin
     fans = simple_fans(fitted, panel.values, origins)
     # `auto` is asked once
     best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
-    silent = find_silent(panel)
-    return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, pace, waited_s)
+    silent, lacks = find_silent(panel), find_lacks(panel)
+    return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, lacks, pace, waited_s)
 
 
 def _open_network(
@@ -174,8 +178,8 @@ def _open_network(
         ]
     reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
     return Issue(
-        panel, model, str(card["model_hash"]), known, refused, origins, fans, auto, best, gates, silent, pace, waited_s,
-        drivers=reads,
+        panel, model, str(card["model_hash"]), known, refused, origins, fans, auto, best, gates, silent,
+        find_lacks(panel, recipe.window), pace, waited_s, drivers=reads,
     )  # fmt: skip
 
 
@@ -232,6 +236,7 @@ def forecast_horizon(
     withheld: list[Withheld] = []
     for s, name in enumerate(panel.stations):
         reason, until_s = issue.silent.get(name), _newest_s(panel, s)
+        lack = None if reason is None else issue.lacks.get(name)
         margins: dict[float, float] = {}
         borrowed = False
         for level in LEVELS:
@@ -244,9 +249,12 @@ def forecast_horizon(
         if reason is None and not np.isfinite(fan[-1, s, 2]):
             reason = SHORT
         if reason is None and not np.isfinite(last).all():
-            reason = FEW_ERRORS(needed=MINIMUM_SCORES, horizon=spell_span(horizon_s))
+            at, seen = spell_span(horizon_s), len(used[min(LEVELS)][s].scores)
+            reason = FEW_ERRORS(needed=MINIMUM_SCORES, horizon=at)
+            more_s = max(1, MINIMUM_SCORES - seen) * panel.step_s
+            lack = Lack(_LACK_ERRORS(n=seen, horizon=at, needed=MINIMUM_SCORES), panel.end_s + more_s)
         if reason is not None:
-            withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s))
+            withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s, lack))
             continue
         assert until_s is not None, "a station without any observation is silent"
         wide = float(stretch[s])
@@ -323,6 +331,25 @@ def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:
             out[name] = _FEW_ROWS(n=seen, needed=least, step=_spell_step(panel.step_s))
         elif seen < least:
             out[name] = _GAPS(n=seen, rows=window, step=_spell_step(panel.step_s), needed=least)
+    return out
+
+
+def find_lacks(panel: Panel, window: int = WINDOW) -> dict[str, Lack]:
+    """What each station lacks, and when it can be forecast if every coming row is observed; of those that lack it."""
+    out: dict[str, Lack] = {}
+    least, step_s = math.ceil(OBSERVED_SHARE * window), panel.step_s
+    for s, name in enumerate(panel.stations):
+        seen = np.isfinite(panel.values[-window:, s])
+        seen = np.concatenate([np.zeros(window - seen.size, dtype=bool), seen])
+        now = int(seen.sum())
+        newest = _newest_s(panel, s)
+        if now >= least and newest is not None and panel.end_s - newest <= STALE_STEPS * step_s * (1 + 1e-9):
+            continue
+        # each coming row enters the window as the oldest one leaves it
+        more = next(k for k in range(1, window + 1) if k + int(seen[k:].sum()) >= least)
+        named = {"n": now, "rows": window, "needed": least}
+        text = _LACK_DAYS(**named) if step_s == DAY_S else _LACK_ROWS(**named, step=_spell_step(step_s))
+        out[name] = Lack(text, panel.end_s + more * step_s)
     return out
 
 

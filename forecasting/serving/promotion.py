@@ -56,6 +56,11 @@ _HELD_WORST: Final = Template(
     "promotion.held_worst", "80 % interval held only {share} of values at {station} at {horizon}"
 )
 _HELD_95: Final = Template("promotion.held_95", "95 % interval held only {share} of values at {horizon}")
+LACK_TRAINING: Final = Template("lack.training", "a training whose calibration is better than the simple forecast")
+LACK_ISSUES: Final = Template("lack.issues", "{n} scored issue times; {needed} are needed, or {fewest} in two weeks")
+_LACK_SCORE: Final = Template("lack.score", "a score below that of the simple forecast")
+_LACK_WIDTH: Final = Template("lack.width", "intervals that hold as often as they say")
+_LACK_SPEED: Final = Template("lack.speed", "an issue within its time")
 _SLOW: Final = Template("promotion.slow", "one issue took {seconds} s, {limit} s are allowed")
 
 
@@ -139,11 +144,45 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The state a horizon should have now, one sentence why, and the rolling record it rests on."""
+    """The state a horizon should have now, one sentence why, the rolling record it rests on, and what is lacking."""
 
     state: HorizonState
     reason: Message
     record: Record
+    lacking: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why a network is not shown, and what it lacks."""
+
+    reason: str
+    lacking: Message
+
+
+def find_earliest_s(
+    horizon_s: float, *, begin_s: float, every_s: float, issues: int = 0, now_s: float = -math.inf
+) -> float:  # fmt: skip
+    """When a network can be shown at the earliest, epoch seconds: its time in the shadow is never shorter.
+
+    Args:
+        horizon_s: Horizon, s.
+        begin_s: When it came into the shadow, or when it can come.
+        every_s: Between two issues.
+        issues: That are scored already.
+        now_s: Of the question; nothing is shown before the next issue after it.
+
+    >>> find_earliest_s(86400.0, begin_s=0.0, every_s=86400.0) / 86400.0  # fourteen days hold more than ten
+    14.0
+    >>> find_earliest_s(86400.0, begin_s=0.0, every_s=21600.0) / 86400.0  # thirty issues of six hours come sooner
+    8.25
+    """
+
+    def scored_s(needed: int) -> float:
+        return max(begin_s + (needed - 1) * every_s + horizon_s, now_s + (needed - issues) * every_s)
+
+    sooner = min(scored_s(SHADOW_ISSUES), max(begin_s + SHADOW_S, scored_s(MINIMUM_ISSUES)))
+    return max(sooner, now_s + every_s)
 
 
 def summarise(rows: Sequence[Scored]) -> Record:
@@ -209,10 +248,10 @@ def judge_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
         return Verdict("active", _SHOWN(text=_UNDECIDED(n=record.issues, horizon=at)), record)
     held = Figure(record.coverage_80, ".0%")
     if record.gain is None or record.gain <= 0:
-        return Verdict("shadow", NOT_SHOWN(text=record.tell_worse(at)), record)
+        return Verdict("shadow", NOT_SHOWN(text=record.tell_worse(at)), record, _LACK_SCORE())
     if record.coverage_80 < DEMOTION_COVERAGE_80:
         narrow = _NARROW(n=record.issues, horizon=at, share=held)
-        return Verdict("shadow", NOT_SHOWN(text=narrow), record)
+        return Verdict("shadow", NOT_SHOWN(text=narrow), record, _LACK_WIDTH())
     better = _BETTER(n=record.issues, horizon=at, gain=Figure(record.gain, ".1%"), share=held)
     return Verdict("active", _SHOWN(text=better), record)
 
@@ -241,7 +280,7 @@ def judge_shadow(
     record = summarise(take_newest(rows))
     fault = _find_fault(horizon_s, calibration, rows, record, shadow_s, latency_limit_ms)
     if fault is not None:
-        return Verdict("shadow", IN_SHADOW(text=fault), record)
+        return Verdict("shadow", IN_SHADOW(text=fault.reason), record, fault.lacking)
     return judge_shown(horizon_s, rows)
 
 
@@ -270,21 +309,25 @@ def _find_fault(
     recent: Record,
     shadow_s: float,
     latency_limit_ms: float,
-) -> str | None:
+) -> _Fault | None:
     """The first reason not to show it, or None."""
     at, whole = spell_span(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
     if not calibration.get("shown"):
-        return calibration.get("reason") or _NO_VERDICT(horizon=at)
+        return _Fault(calibration.get("reason") or _NO_VERDICT(horizon=at), LACK_TRAINING())
     if not _had_its_time(whole.issues, shadow_s):
         days = math.floor(shadow_s / DAY_S)
-        return _TOO_YOUNG(
+        young = _TOO_YOUNG(
             n=whole.issues, horizon=at, days=days, needed=SHADOW_ISSUES, days_needed=SHADOW_S / DAY_S,
             fewest=MINIMUM_ISSUES,
         )  # fmt: skip
+        return _Fault(young, LACK_ISSUES(n=whole.issues, needed=SHADOW_ISSUES, fewest=MINIMUM_ISSUES))
     for record in (whole, recent):
         if record.gain is None or record.gain <= 0:
-            return record.tell_worse(at)
-    return _find_coverage_fault(at, whole, recent) or _find_slowness(rows, latency_limit_ms)
+            return _Fault(record.tell_worse(at), _LACK_SCORE())
+    if narrow := _find_coverage_fault(at, whole, recent):
+        return _Fault(narrow, _LACK_WIDTH())
+    slow = _find_slowness(rows, latency_limit_ms)
+    return None if slow is None else _Fault(slow, _LACK_SPEED())
 
 
 def _find_coverage_fault(at: str, whole: Record, recent: Record) -> Message | None:

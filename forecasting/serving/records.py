@@ -93,6 +93,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """What is lacking for a forecast, in words, and the earliest instant at which it can be given, epoch seconds."""
+
+    text: str
+    earliest_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Withheld:
     """What stands in place of a forecast that cannot be given."""
 
@@ -101,6 +109,7 @@ class Withheld:
     horizon_s: float
     reason: str
     data_until_s: float | None = None
+    lack: Lack | None = None
 
 
 @dataclass(frozen=True, slots=True)

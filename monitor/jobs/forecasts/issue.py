@@ -7,17 +7,18 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
 from forecasting.message import Figure, Template
-from forecasting.registry import NETWORKS, name_blend
+from forecasting.registry import NETWORKS, PRETRAINED, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
-from forecasting.serving.promotion import IN_SHADOW, tell_own
-from forecasting.serving.records import Forecast
+from forecasting.serving.promotion import IN_SHADOW, find_earliest_s, tell_own
+from forecasting.serving.records import Forecast, Withheld
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
-from monitor.domain.instants import from_epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
-from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, retire
+from monitor.jobs.forecasts.promotion import Refusal, Standing, enter_shadow, find_refusals, load_standings, retire
 from monitor.jobs.forecasts.read_site import PROBE_STEPS, PanelRead, read_site
 from monitor.jobs.forecasts.tasks import (
     FORECAST_SITE,
@@ -35,6 +36,8 @@ from monitor.store.models import forecasts
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
+_LACK_RECORD: Final = Template("lack.record", "{n} of {needed} observations of a station")
+_LACK_FIRST: Final = Template("lack.first", "its first training")()
 _SILENT: Final = Template("forecast.silent", "no series of this interval has a reading of the last {n} intervals")
 _STORED: Final = Template("shadow.stored", "its first {n} forecasts are stored, computed in {ms} ms")
 ALWAYS = ("persistence", "drift", "lld")  # whatever a site asks for, these run and are scored: what to be better than
@@ -73,25 +76,32 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         known = _load_known(c, site, now, models)
     if not known.by_label:
         return "no recent displacement readings"
-    answer, count = _ask_workers(config, site, known, [m for m in models if m not in NETWORKS])
+    answer, count = _ask_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
-    withheld = [(known.by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
-    untrained = {
-        (s.series_id, m): None for one in known.found for m in models
-        if m in NETWORKS and m not in {x.row.kind for x in known.of(one.panel)} for s in one.samples
-    }  # fmt: skip
-    silent = [s.series_id for one in known.found if one.record is None for s in one.panel.series]
-    waiting: list[tuple[int, str, str]] = [(series_id, m, why_untrained) for series_id, m in untrained]
-    waiting += [(series_id, m, _SILENT(n=PROBE_STEPS)) for series_id in silent for m in models]
+    withheld = _list_withheld(answer, known)
+    held, names = {(one.series_id, one.model) for one in withheld}, dict[str, None]()
+    waiting = []
+    for one in known.found:
+        mine = known.of(one.panel)
+        untrained = [m for m in models if m in NETWORKS and m not in {s.row.kind for s in mine}]
+        names |= dict.fromkeys(untrained)
+        refused = find_refusals(mine, site, now)
+        refused += [_wait_for_training(m, why_untrained, one, site, now) for m in untrained]
+        waiting += [
+            forecasts.WithheldRow(s.series_id, r.model, r.reason, r.horizon_s, r.lacking, r.earliest_at)
+            for r in refused for s in one.samples if (s.series_id, r.model) not in held
+        ]  # fmt: skip
+        silent = [] if one.samples else [s.series_id for s in one.panel.series]
+        waiting += [forecasts.WithheldRow(i, m, _SILENT(n=PROBE_STEPS)) for i in silent for m in models]
     rows = _rows(answer, known, now)
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
-        forecasts.add_withheld(c, sorted({*withheld, *waiting}), now)
+        # the page tells the last: what keeps a simple forecast back comes after what keeps a network back
+        forecasts.add_withheld(c, [*waiting, *withheld], now)
         forecasts.save_conformal(c, _flat(answer.conformal, known.by_label, known.states), now)
         _move_on(c, site, known.standings, answer, rows, now)
-    names = [*dict.fromkeys(m for _, m in untrained)]
     parts = [f"{added} rows by {count} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
     parts += [f"{model} {why_untrained}" for model in names] if able else []
@@ -107,17 +117,49 @@ def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str])
     return _Known(found, standings, states, forecasts.load_stages(c, site.id, now))
 
 
-def list_asked(simple: Sequence[str], standings: Sequence[Standing]) -> list[AskedModel]:
+def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.WithheldRow]:
+    """Forecasts that were not given, once for each reason of a series and model."""
+    found: dict[tuple[int, str, str], list[Withheld]] = {}
+    for one in answer.withheld:
+        found.setdefault((known.by_label[one.station].series_id, one.model, one.reason), []).append(one)
+    ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1] not in NETWORKS, item[0][1:]))
+    return [
+        forecasts.WithheldRow(
+            series_id, model, one.reason, one.horizon_s if len(every) == 1 else None,
+            None if one.lack is None else one.lack.text,
+            None if one.lack is None else from_epoch_s(one.lack.earliest_s),
+        )
+        for (series_id, model, _), every in ordered for one in every[:1]
+    ]  # fmt: skip
+
+
+def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, now: datetime) -> Refusal:
+    """What a network lacks that was never trained here, and when it could be shown at the earliest."""
+    step_s, horizon_s = found.panel.cadence.step_s, found.panel.cadence.horizons_s[0]
+    needed = SHORTEST_RECORD if model in PRETRAINED else SHORT_RECORD
+    seen = max((len({t // step_s for t in s.times_s}) for s in found.samples), default=0)
+    lacking = _LACK_RECORD(n=seen, needed=needed) if seen < needed else _LACK_FIRST
+    begin_s = epoch_s(now) + max(0, needed - seen) * step_s
+    earliest_s = find_earliest_s(horizon_s, begin_s=begin_s, every_s=site.forecast.every_s)
+    return Refusal(model, horizon_s, reason, lacking, from_epoch_s(earliest_s))
+
+
+def list_asked(
+    simple: Sequence[str], standings: Sequence[Standing], site: Site, now: datetime
+) -> list[AskedModel]:  # fmt: skip
     """What the workers are asked for: simple forecasts, then of each checkpoint its own forecast and its blend."""
     asked = [AskedModel(model, forecasts.name_intervals(model, "")) for model in simple]
     for standing in standings:
         row = standing.row
         own: dict[float, Permit] = {}
         blend: dict[float, Permit] = {}
-        for h, gate in standing.gates.items():
-            is_shown, weight = gate.state == "active", standing.weight(h)
-            own[h] = Permit(False, tell_own(row.kind, weight) if is_shown else gate.reason, None)
-            blend[h] = Permit(is_shown, gate.reason, gate.skill)
+        for h in standing.horizons_s:
+            gate = standing.gates.get(h)
+            if gate is not None and gate.state == "active":
+                own[h] = Permit(False, tell_own(row.kind, standing.weight(h)), None)
+                blend[h] = Permit(True, gate.reason, gate.skill)
+            else:
+                own[h] = blend[h] = Permit(False, standing.refuse(h, site, now).reason, None)
         asked.append(_ask(row.kind, standing, own))
         if any(standing.weight(h) for h in standing.horizons_s):
             asked.append(_ask(name_blend(row.kind), standing, blend))
@@ -130,12 +172,12 @@ def _ask(model: str, standing: Standing, permits: Mapping[float, Permit]) -> Ask
 
 
 def _ask_workers(
-    config: ServiceConfig, site: Site, known: _Known, simple: Sequence[str]
+    config: ServiceConfig, site: Site, known: _Known, simple: Sequence[str], now: datetime
 ) -> tuple[SiteForecast, int]:  # fmt: skip
     """The answer of all workers, of series that were asked about, and how many models were asked."""
     questions = [
         SiteForecastAsked(
-            one.record, one.panel.cadence.horizons_s, tuple(list_asked(simple, known.of(one.panel))),
+            one.record, one.panel.cadence.horizons_s, tuple(list_asked(simple, known.of(one.panel), site, now)),
             _grouped(known.states, one.samples),
         )
         for one in known.found if one.record is not None

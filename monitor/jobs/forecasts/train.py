@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -26,7 +26,7 @@ from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts.drivers import Driving
-from monitor.jobs.forecasts.promotion import load_standings, retire_older
+from monitor.jobs.forecasts.promotion import MAXIMUM_AGE, load_standings, retire_older
 from monitor.jobs.forecasts.read_site import make_record, read_panel
 from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, SiteRecord, TrainingAnswer, TrainingAsked
 from monitor.jobs.samples import SitePanel, history_since, list_panels, load_watched, read_all
@@ -36,7 +36,6 @@ from monitor.store.database.engine import Database
 from monitor.store.models.registry import ModelRow, add_model, find_active, load_models
 from monitor.store.readings.observations import load_ids
 
-MAXIMUM_AGE = timedelta(days=7)
 HISTORY_STEPS = 2000
 SEED = 7
 

@@ -112,13 +112,22 @@ def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
     return found
 
 
-def add_withheld(c: Connection, entries: Sequence[tuple[int, str, str]], issued_at: datetime) -> None:
-    """Record (series_id, model, reason) for every forecast that was not given."""
+@dataclass(frozen=True, slots=True)
+class WithheldRow:
+    """Why a model is not the forecast of a series, what is lacking, and when it can be shown at the earliest."""
+
+    series_id: int
+    model: str
+    reason: str
+    horizon_s: float | None = None  # None: at every one
+    lacking: str | None = None
+    earliest_at: datetime | None = None
+
+
+def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datetime) -> None:
+    """Record why forecasts were not given, or not shown."""
     if entries:
-        c.execute(
-            insert(c, t.forecast_withheld),
-            [{"series_id": s, "issued_at": issued_at, "model": m, "reason": r} for s, m, r in entries],
-        )
+        c.execute(insert(c, t.forecast_withheld), [spell_record(one) | {"issued_at": issued_at} for one in entries])
 
 
 def load_unscored(c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000) -> list[Unscored]:

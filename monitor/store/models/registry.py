@@ -75,6 +75,8 @@ class GateRow:
     crps: float | None = None
     baseline_crps: float | None = None
     judged_at: datetime | None = None
+    lacking: str | None = None
+    earliest_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def save_record(c: Connection, gate: GateRow, before: str) -> bool:
     """Keep the newest figures and reason of a horizon; False when it was not in the state of before any more."""
     g = model_gate.c
     mine = (g.model_hash == gate.model_hash, g.horizon_s == gate.horizon_s, g.state == before)
-    values = asdict(gate) | message_columns("reason", gate.reason)
+    values = asdict(gate) | message_columns("reason", gate.reason) | message_columns("lacking", gate.lacking)
     return c.execute(update(model_gate).where(*mine).values(**values)).rowcount == 1
 
 

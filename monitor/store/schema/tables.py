@@ -411,6 +411,8 @@ forecast = Table(
 forecast_withheld = Table(
     "forecast_withheld", metadata,
     _id(), *_must(BigId, "series_id"), *_must(Instant, "issued_at"), *_must(Text, "model"), *_message("reason"),
+    *_may(Number, "horizon_s"), *_message("lacking", null=True), *_may(Instant, "earliest_at"),  # when it can be shown
+    Index("ix_forecast_withheld_series", "series_id", "issued_at"),
 )  # fmt: skip
 forecast_score = Table(
     "forecast_score", metadata,
@@ -439,6 +441,7 @@ model_gate = Table(
     *_must(Instant, "counts_from"),  # forecasts issued before its last coming into the shadow say nothing
     *_message("reason"), *_must(Integer, "issues"), *_may(Number, "mae", "baseline_mae", "skill", "coverage_80", "worst_80"),
     *_may(Text, "worst_station"), *_may(Number, "coverage_95", "crps", "baseline_crps"), *_must(Instant, "judged_at"),
+    *_message("lacking", null=True), *_may(Instant, "earliest_at"),  # in the shadow: what it lacks, and when it can be shown
 )  # fmt: skip
 model_transition = Table(
     "model_transition", metadata,  # append only

@@ -176,6 +176,13 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
         "forecast_history": f"SELECT {_FORECAST}, {_EXPERIENCE} FROM series s JOIN forecast f ON f.series_id = s.id",
         "forecast_vs_observed": f"""SELECT {_FORECAST}, c.observed_at, c.observed, c.error, c.baseline_error, c.persistence_error,
   c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at, c.crps, c.pit, c.situation, f.weight, f.hindcast {scored}""",
+        "why_not_shown": f"""SELECT {_SERIES}, w.model, w.horizon_s, w.issued_at, w.reason, w.reason_id, w.reason_values,
+  w.lacking, w.lacking_id, w.lacking_values, w.earliest_at
+FROM series s JOIN forecast_withheld w ON w.series_id = s.id
+WHERE w.issued_at = (SELECT max(k.issued_at) FROM forecast_withheld k WHERE k.series_id = s.id)
+  AND w.issued_at >= coalesce((SELECT max(f.issued_at) FROM forecast f WHERE f.series_id = s.id AND NOT f.hindcast), '')
+  AND w.id = (SELECT min(k.id) FROM forecast_withheld k
+    WHERE k.series_id = s.id AND k.issued_at = w.issued_at AND k.model = w.model)""",
         "forecast_skill": d.scored_groups(
             f"""{group}, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
   {d.rounded("avg(abs(c.persistence_error))", 6)} AS mae_persistence,
@@ -212,7 +219,8 @@ FROM ({both}) g CROSS JOIN
         "model_gates": """SELECT m.site, m.kind AS model, m.model_hash, m.state AS model_state, g.horizon_s, g.state, g.since,
   g.reason, g.reason_id, g.reason_values,
   g.issues, g.mae, g.baseline_mae AS mae_best_baseline, g.skill, g.coverage_80 AS covered_80, g.worst_80 AS worst_covered_80,
-  g.worst_station, g.coverage_95 AS covered_95, g.crps, g.baseline_crps AS crps_auto, g.counts_from, g.judged_at
+  g.worst_station, g.coverage_95 AS covered_95, g.crps, g.baseline_crps AS crps_auto, g.counts_from, g.judged_at,
+  g.lacking, g.lacking_id, g.lacking_values, g.earliest_at
 FROM model m JOIN model_gate g ON g.model_hash = m.model_hash""",
         "model_transitions": """SELECT id AS transition_id, at, task, site, kind AS model, model_hash, horizon_s, from_state, to_state,
   reason, reason_id, reason_values, "by", by_kind, second_by FROM model_transition""",

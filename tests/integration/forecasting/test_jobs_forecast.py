@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,12 @@ from types import ModuleType
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from detection.anomaly.records import Score, Scores
 from forecasting.neural.checkpoint import model_hash, write
 from forecasting.neural.pretrained import PLACE
+from monitor.cli.forecast.app import list_why_not
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -36,6 +38,7 @@ from monitor.store.schema.tables import (
     forecast_withheld,
     job_run,
     model,
+    observation,
     scene,
     scene_footprint,
 )
@@ -249,6 +252,30 @@ def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
         assert c.execute(select(func.count()).select_from(forecast_table)).scalar() > 0
 
 
+def test_a_record_with_gaps_says_what_it_lacks_and_from_when_it_is_forecast(
+    database: Database, config: ServiceConfig, site: Site
+) -> None:
+    now = fill(database, site, 200)
+    with database.write() as c:  # of one station every other day of the last sixty
+        series_id = find_series_id(c, "jobs", "G1", "displacement")
+        days = [START + timedelta(days=d) for d in range(141, 199, 2)]
+        c.execute(delete(observation).where(observation.c.series_id == series_id, observation.c.observed_at.in_(days)))
+    run.run(database, config, site, now)
+    with database.read() as c:
+        why = {r["model"]: r for r in load_view(c, "why_not_shown", site="jobs", station="G1")}
+        shown = {r["station"] for r in load_view(c, "latest_forecast", site="jobs") if r["shown"]}
+        others = {r["model"] for r in load_view(c, "why_not_shown", site="jobs", station="G0")}
+    assert shown == {"G0", "G2"}
+    assert set(why) == {"persistence", "drift", "lld", "auto", "gru"}
+    assert others == {"gru"}
+    assert why["lld"]["lacking"] == "31 of the last 60 days; 42 are needed"
+    # each coming day enters as one leaves, of which every other was observed
+    assert why["lld"]["earliest_at"][:10] == f"{now + timedelta(days=22):%Y-%m-%d}"
+    assert why["gru"]["lacking"] == "its first training"
+    lines = [line for _, line in list_why_not(database, "jobs")]
+    assert any(line.startswith("not shown: G1: 31 of the last 60 days; 42 are needed (") for line in lines)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_networks_are_trained_registered_and_used(database: Database, config: ServiceConfig, site: Site) -> None:
@@ -268,7 +295,17 @@ def test_networks_are_trained_registered_and_used(database: Database, config: Se
         states = c.execute(select(model.c.state).where(model.c.kind == "gru")).scalars().all()
     assert hashes == [kinds["gru"].model_hash]
     assert states == ["shadow"]
-    assert {tuple(r) for r in reasons} == {("not shown: no forecast of it has been scored yet", False)}
+    assert {shown for _, shown in reasons} == {False}
+    assert all(
+        re.fullmatch(
+            r"in shadow: no forecast of it has been scored yet; shown on 20\d\d-\d\d-\d\d at the earliest", why
+        )
+        for why, _ in reasons
+    )
+    with database.read() as c:
+        why = load_view(c, "why_not_shown", site=site.id)
+    assert {(r["station"], r["model"]) for r in why} == {(f"G{i}", "gru") for i in range(3)}
+    assert all(r["lacking"] and r["earliest_at"] > r["issued_at"] for r in why)
     anomaly.run(database, config, site, now)
     with database.read() as c:
         a = anomaly_table.c

@@ -135,7 +135,8 @@ def test_a_good_record_leads_out_of_the_shadow_after_its_time_and_every_step_is_
         slope.forecast(A, day, **good(day))
     assert slope.judge(13.5) == []
     assert slope.state(A)[1:] == (
-        "shadow", "in shadow: 13 scored issue times at 1 d in 13 d; 30 are needed, or 14 d with 10"
+        "shadow", ("in shadow: 13 scored issue times at 1 d in 13 d; 30 are needed, or 14 d with 10; "
+        "shown on 2025-06-15 at the earliest")
     )  # fmt: skip
     slope.judge(21)
     model, gate, reason = slope.state(A)
@@ -143,7 +144,8 @@ def test_a_good_record_leads_out_of_the_shadow_after_its_time_and_every_step_is_
     assert "better than the best simple forecast" in reason
     # seven days ahead nothing is scored, and nothing is shown
     assert slope.state(A, 604800.0)[1:] == (
-        "shadow", "in shadow: 0 scored issue times at 7 d in 21 d; 30 are needed, or 14 d with 10"
+        "shadow", ("in shadow: 0 scored issue times at 7 d in 21 d; 30 are needed, or 14 d with 10; "
+        "shown on 2025-06-24 at the earliest")
     )  # fmt: skip
     assert slope.history(A) == [
         (None, None, "candidate"), (None, "candidate", "shadow"), (86400.0, None, "shadow"), (604800.0, None, "shadow"),
