@@ -39,6 +39,8 @@ HISTORY = 400
 STALE_STEPS = 3
 OBSERVED_SHARE = 0.7
 CALIBRATION_ROWS = 60
+FEWEST_ROWS = MINIMUM_SCORES + 1
+"""Observations that a simple forecast needs: so many rows leave the errors that an interval is made of."""
 WIDER_FROM = 1.25
 """Stretch of the interval from which the reason says so."""
 WIDER: Final = Template(
@@ -51,9 +53,14 @@ _NOT_TRAINED_AT: Final = Template("forecast.not_trained_at", "{model} was traine
 _LACK_ERRORS: Final = Template("forecast.lack.errors", "{n} past errors at {horizon}; {needed} are needed")
 _LACK_DAYS: Final = Template("forecast.lack.days", "{n} of the last {rows} days; {needed} are needed")
 _LACK_ROWS: Final = Template("forecast.lack.rows", "{n} of the last {rows} intervals of {step}; {needed} are needed")
+_LACK_FEW: Final = Template("forecast.lack.few", "{n} observations; {needed} are needed")
+_LACK_READING: Final = Template("forecast.lack.reading", "a new reading")()
 _UNSEEN: Final = Template("forecast.unseen", "stale: no observation at all")()
 _STALE: Final = Template("forecast.stale", "stale: newest observation is older than {n} intervals")
 _FEW_ROWS: Final = Template("forecast.few_rows", "record too short: {n} of {needed} rows of {step}")
+_WITH_GAPS: Final = Template(
+    "forecast.with_gaps", "record with gaps: {n} of the last {rows} rows of {step} observed, so the interval is wider"
+)
 _GAPS: Final = Template("forecast.gaps", "gaps: {n} of the last {rows} rows of {step} observed, not {needed}")
 
 
@@ -142,7 +149,7 @@ def _open_simple(panel: Panel, model: str, horizons_s: tuple[float, ...], origin
     fans = simple_fans(fitted, panel.values, origins)
     # `auto` is asked once
     best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
-    silent, lacks = find_silent(panel), find_lacks(panel)
+    silent, lacks = find_still(panel)
     return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, lacks, pace, waited_s)
 
 
@@ -239,12 +246,15 @@ def forecast_horizon(
         lack = None if reason is None else issue.lacks.get(name)
         margins: dict[float, float] = {}
         borrowed = False
+        n, count = count_seen(panel, s)
+        # what is known of the pace comes of n rows in place of all: its error grows as the root of their share falls
+        gaps = math.sqrt(count / n) if 0 < n < math.ceil(OBSERVED_SHARE * count) else 1.0
         for level in LEVELS:
             states[conformal_key(name, horizon_s, level)] = used[level][s]
             margins[level] = float(usual[level][s])
             if not np.isfinite(margins[level]):
                 margins[level], borrowed = _pooled(used[level], steps), True
-            margins[level] = float(stretch_margin(margins[level], stretch[s]))
+            margins[level] = float(stretch_margin(margins[level], stretch[s] * gaps))
         last = widen(fan[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
         if reason is None and not np.isfinite(fan[-1, s, 2]):
             reason = SHORT
@@ -257,8 +267,10 @@ def forecast_horizon(
             withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s, lack))
             continue
         assert until_s is not None, "a station without any observation is silent"
-        wide = float(stretch[s])
-        rows.append(_row(issue, index, horizon_s, s, last, margins, wide, until_s=until_s, borrowed=borrowed))
+        told = [WIDER] if stretch[s] >= WIDER_FROM else []
+        told += [_BORROWED] if borrowed else []
+        told += [_WITH_GAPS(n=n, rows=count, step=_spell_step(panel.step_s))] if gaps > 1.0 else []
+        rows.append(_row(issue, index, horizon_s, s, last, margins, until_s=until_s, told=told))
     return rows, withheld
 
 
@@ -269,17 +281,13 @@ def _row(
     column: int,
     quantiles: Floats,
     margins: Mapping[float, float],
-    stretch: float,
     *,
     until_s: float,
-    borrowed: bool,
+    told: Sequence[str],
 ) -> Forecast:
-    """One forecast."""
+    """One forecast; `told` is said behind why it may be shown."""
     panel, blend = issue.panel, is_blend(issue.model)
     verdict = issue.gates.get(horizon_key(horizon_s), {})
-    told = [_explain(issue, index, column, horizon_s)]
-    told += [WIDER] if stretch >= WIDER_FROM else []
-    told += [_BORROWED] if borrowed else []
     q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
     return Forecast(
         station=panel.stations[column],
@@ -301,7 +309,7 @@ def _row(
         skill=verdict.get("skill") if blend else None,
         weight=weight_of(issue.gates, horizon_s) if blend else None,
         shown=not issue.gates or (blend and bool(verdict["shown"])),
-        reason=join(told),
+        reason=join([_explain(issue, index, column, horizon_s), *told]),
     )
 
 
@@ -317,7 +325,7 @@ def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:
 
 
 def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:
-    """Stations that must not be forecast now, with the reason; `window` is the rows that a model reads."""
+    """Stations that a model which reads `window` rows without long gaps cannot forecast now, with the reason."""
     out: dict[str, Message] = {}
     recent = np.isfinite(panel.values[-window:])
     least = math.ceil(OBSERVED_SHARE * window)
@@ -332,6 +340,32 @@ def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:
         elif seen < least:
             out[name] = _GAPS(n=seen, rows=window, step=_spell_step(panel.step_s), needed=least)
     return out
+
+
+def find_still(panel: Panel) -> tuple[dict[str, Message], dict[str, Lack]]:
+    """Stations of which no simple forecast can be given now: why, and what they lack; gaps behind do not matter."""
+    silent: dict[str, Message] = {}
+    lacks: dict[str, Lack] = {}
+    for s, name in enumerate(panel.stations):
+        newest, seen = _newest_s(panel, s), int(np.isfinite(panel.values[:, s]).sum())
+        if newest is None:
+            silent[name] = _UNSEEN
+        elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
+            silent[name] = _STALE(n=STALE_STEPS)
+        elif seen < FEWEST_ROWS:
+            silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=_spell_step(panel.step_s))
+        else:
+            continue
+        text = _LACK_FEW(n=seen, needed=FEWEST_ROWS) if seen < FEWEST_ROWS else _LACK_READING
+        lacks[name] = Lack(text, panel.end_s + max(1, FEWEST_ROWS - seen) * panel.step_s)
+    return silent, lacks
+
+
+def count_seen(panel: Panel, column: int, window: int = WINDOW) -> tuple[int, int]:
+    """Rows that were observed of the last `window`, and how many there are since the record began."""
+    seen = np.isfinite(panel.values[:, column])
+    rows = min(window, seen.size - int(np.argmax(seen)))
+    return int(seen[-rows:].sum()), rows
 
 
 def find_lacks(panel: Panel, window: int = WINDOW) -> dict[str, Lack]:

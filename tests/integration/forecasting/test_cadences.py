@@ -88,7 +88,7 @@ def issued(database: Database, site: Site) -> dict[tuple, dict]:
         found = c.execute(select(f, s.c.station).join(s, s.c.id == f.c.series_id).where(s.c.site == site.id)).mappings()
         rows = [dict(row) for row in found]
     for row in rows:
-        for key in ("id", "series_id", "latency_ms"):
+        for key in ("id", "series_id", "latency_ms", "reason_values"):  # the instant at which a training ended
             row.pop(key)
     return {(row["station"], row["model"], row["model_hash"], row["horizon_s"]): row for row in rows}
 
@@ -121,7 +121,9 @@ def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(
             hashes.append({m.card["data"]["hash"]: m.model_hash for m in load_models(c, task="forecast")})
     apart.close()
     fast = {key: row for key, row in both[1].items() if key[0] in GNSS}
-    assert fast == both[0], "forecasts of a fast series are the same bit for bit"
+    assert fast.keys() == both[0].keys()
+    changed = {(key, name) for key, row in both[0].items() for name in row if row[name] != fast[key][name]}
+    assert not changed, "forecasts of a fast series are the same bit for bit"
     assert {key[1] for key in fast} >= {"auto", "gru"}
     days = {(key[0], key[3] / DAY) for key in both[1] if key[1] == "auto"}
     assert {d for station, d in days if station == "G1"} == {1, 7, 30}
