@@ -11,7 +11,7 @@ from detection.anomaly.registry import list_detectors
 from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
 from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving.conformal import MINIMUM_SCORES
-from monitor.domain.instants import epoch_s
+from monitor.domain.instants import epoch_s, spell
 from monitor.domain.instruments.watched import Watched, find_motion, find_watched_motion, is_forecast
 from monitor.domain.site import Site
 from monitor.extras import is_installed
@@ -49,6 +49,14 @@ class Awaited:
     def is_trained(self) -> bool:
         """Whether it comes of a training, which takes minutes of processor time."""
         return self.what != FORECAST
+
+    def describe(self) -> str:
+        """What it waits for."""
+        if self.rows < self.needed:
+            return f"{self.rows} of {self.needed} rows" + (f", all on {spell(self.at)[:16]}Z" if self.at else "")
+        if self.needed:
+            return f"{self.rows} rows are enough: it comes within minutes"
+        return f"{self.rows} rows: a try tells whether that is enough, each day and when they are a quarter more"
 
 
 class Lacking(NamedTuple):
