@@ -42,7 +42,6 @@ from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockWatch, Jumps
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.first_runs import FirstRuns
 from monitor.service.hourly_summary import HourlySummary, count_sent
 from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
@@ -264,7 +263,6 @@ class Core:
             find_keys=self._find_signing_keys,
         )  # fmt: skip
         self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
-        self.first_runs = FirstRuns(self.db, self.sites, self.schedule.hasten, self.clock)
         self.clock_watch = ClockWatch(
             db=self.db, clock=self.clock, sites=self.sites, alarms=self.alarms, ingest=self.ingest,
             evaluation=self.evaluation, dispatcher=self.dispatcher, schedule=self.schedule,
@@ -408,7 +406,7 @@ class Core:
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, sites: frozenset[str]) -> None:
         self.evaluation.mark(sites)
-        self.first_runs.mark(sites)
+        self.schedule.note_arrival(sites)
 
     def _wake_dispatcher(self) -> None:
         self.dispatcher.wake()
@@ -466,7 +464,7 @@ class Core:
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
             Duty(self.clock_watch.follow, CLOCK_EVERY_S),
-            Duty(self.first_runs.look, FIRST_RUNS_EVERY_S),
+            Duty(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
             Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
             Duty(lambda: summary.write(self.ingest.status(), count_sent(self.dispatcher.status())), SUMMARY_EVERY_S),
         )  # fmt: skip

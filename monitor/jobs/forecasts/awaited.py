@@ -56,7 +56,7 @@ class Awaited:
             return f"{self.rows} of {self.needed} rows" + (f", all on {spell(self.at)[:16]}Z" if self.at else "")
         if self.needed:
             return f"{self.rows} rows are enough: it comes within minutes"
-        return f"{self.rows} rows: a try tells whether that is enough, each day and when they are a quarter more"
+        return f"{self.rows} rows are tried each day, and when they are a quarter more"
 
 
 class Lacking(NamedTuple):

@@ -252,28 +252,32 @@ def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
         assert c.execute(select(func.count()).select_from(forecast_table)).scalar() > 0
 
 
-def test_a_record_with_gaps_says_what_it_lacks_and_from_when_it_is_forecast(
+def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(
     database: Database, config: ServiceConfig, site: Site
 ) -> None:
     now = fill(database, site, 200)
-    with database.write() as c:  # of one station every other day of the last sixty
-        series_id = find_series_id(c, "jobs", "G1", "displacement")
-        days = [START + timedelta(days=d) for d in range(141, 199, 2)]
-        c.execute(delete(observation).where(observation.c.series_id == series_id, observation.c.observed_at.in_(days)))
+    # of one station every other day of the last sixty, of another the last ten
+    lost = {"G1": range(141, 199, 2), "G2": range(190, 200)}
+    with database.write() as c:
+        for station, days in lost.items():
+            o, series_id = observation.c, find_series_id(c, "jobs", station, "displacement")
+            at = [START + timedelta(days=d) for d in days]
+            c.execute(delete(observation).where(o.series_id == series_id, o.observed_at.in_(at)))
     run.run(database, config, site, now)
     with database.read() as c:
-        why = {r["model"]: r for r in load_view(c, "why_not_shown", site="jobs", station="G1")}
-        shown = {r["station"] for r in load_view(c, "latest_forecast", site="jobs") if r["shown"]}
+        why = {r["model"]: r for r in load_view(c, "why_not_shown", site="jobs", station="G2")}
+        gappy = {r["model"] for r in load_view(c, "why_not_shown", site="jobs", station="G1")}
+        shown = {r["station"]: r["reason"] for r in load_view(c, "latest_forecast", site="jobs") if r["shown"]}
         others = {r["model"] for r in load_view(c, "why_not_shown", site="jobs", station="G0")}
-    assert shown == {"G0", "G2"}
+    assert shown.keys() == {"G0", "G1"}
+    assert ["record with gaps: 31 of the last 60 rows of 1 d" in shown[s] for s in ("G0", "G1")] == [False, True]
     assert set(why) == {"persistence", "drift", "lld", "auto", "gru"}
-    assert others == {"gru"}
-    assert why["lld"]["lacking"] == "31 of the last 60 days; 42 are needed"
-    # each coming day enters as one leaves, of which every other was observed
-    assert why["lld"]["earliest_at"][:10] == f"{now + timedelta(days=22):%Y-%m-%d}"
+    assert others == gappy == {"gru"}
+    assert why["lld"]["lacking"] == "a new reading"
+    assert why["lld"]["earliest_at"][:10] == f"{now + timedelta(days=1):%Y-%m-%d}"
     assert why["gru"]["lacking"] == "its first training"
     lines = [line for _, line in list_why_not(database, "jobs")]
-    assert any(line.startswith("not shown: G1: 31 of the last 60 days; 42 are needed (") for line in lines)
+    assert any(line.startswith("not shown: G2: a new reading (") for line in lines)
 
 
 @pytest.mark.slow

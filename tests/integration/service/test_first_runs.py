@@ -5,10 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from monitor.config.service import ServiceConfig
-from monitor.jobs.forecasts import run
+from monitor.jobs.forecasts import first_runs, run
 from monitor.jobs.forecasts.awaited import find_lacking
-from monitor.service import first_runs
-from monitor.service.first_runs import FirstRuns
+from monitor.jobs.forecasts.first_runs import FirstRuns
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model
