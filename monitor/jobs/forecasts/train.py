@@ -23,6 +23,7 @@ from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts.drivers import Driving, load_driving
+from monitor.jobs.forecasts.hindcast import run_hindcast
 from monitor.jobs.forecasts.promotion import MAXIMUM_AGE, load_standings, retire_older
 from monitor.jobs.forecasts.read_site import make_record
 from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, SiteRecord, TrainingAsked
@@ -47,7 +48,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Train what is missing or old; returns one line with what was trained or why not."""
     wanted = [("forecast", m) for m in site.forecast.models if m in NETWORKS]
     wanted += [("anomaly", d) for d in site.anomaly.detectors if d in list_detectors()]
-    clock, parts = go_on(now), []
+    clock, parts, trained = go_on(now), [], False
     if not (config.compute.dask or is_installed("torch")):
         left = [kind for _, kind in wanted if needs_torch(kind)]
         parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
@@ -57,6 +58,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             reason = _why_train(c, site, kind, now) if task == "forecast" else _why_count(c, site, kind, now)
         if reason is not None:
             parts.append(f"{kind}: {train_one(db, config, site, task, kind, now, reason=reason, clock=clock)}")
+            trained = trained or task == "forecast"
+    if trained:
+        parts.append(run_hindcast(db, config, site, clock()))
     return "; ".join(parts) or "nothing to train"
 
 

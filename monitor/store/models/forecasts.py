@@ -123,7 +123,15 @@ def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datet
         c.execute(insert(c, t.forecast_withheld), [spell_record(one) | {"issued_at": issued_at} for one in entries])
 
 
-def load_unscored(c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000) -> list[Unscored]:
+def load_hindcast_models(c: Connection, site: str) -> set[str]:
+    """The models whose past has been scored at a site."""
+    query = select(t.forecast.c.model).join(t.series, t.series.c.id == t.forecast.c.series_id)
+    return {*c.execute(query.where(t.series.c.site == site, t.forecast.c.hindcast).distinct()).scalars()}
+
+
+def load_unscored(
+    c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000, *, hindcast: bool = False
+) -> list[Unscored]:  # fmt: skip
     """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
     query = (
         select(t.forecast)
@@ -133,7 +141,7 @@ def load_unscored(c: Connection, site: str, until: datetime, since: datetime, li
             t.series.c.site == site,
             and_(t.forecast.c.target_at > since, t.forecast.c.target_at <= until),
             t.forecast_score.c.forecast_id.is_(None),
-            t.forecast.c.hindcast.is_(False),
+            t.forecast.c.hindcast.is_(hindcast),
         )
         .order_by(t.forecast.c.target_at, t.forecast.c.id)
         .limit(limit)
