@@ -104,6 +104,17 @@ def open_issue(
     pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
     if model in BASELINES:
         return _open_simple(panel, model, horizons_s, origins, pace)
+    forecaster, card = load_network(model, checkpoint)
+    return _open_network(panel, model, horizons_s, origins, pace, forecaster, card)
+
+
+def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster, dict[str, Any]]":
+    """The network behind a model, from its checkpoint, and its card.
+
+    Raises:
+        UnknownModelError: Nobody has such a model.
+        CheckpointError: There is no checkpoint, or it is damaged or of another network.
+    """
     network = find_network(model)
     if network is None:
         raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
@@ -114,7 +125,7 @@ def open_issue(
     forecaster, card = read(checkpoint)
     if forecaster.recipe.model != network:
         raise CheckpointError(f"the checkpoint holds {forecaster.recipe.model}, not {network}")
-    return _open_network(panel, model, horizons_s, origins, pace, forecaster, card)
+    return forecaster, card
 
 
 def _pick_origins(panel: Panel, horizons_s: tuple[float, ...], conformal: Mapping[str, ConformalState]) -> Ints:

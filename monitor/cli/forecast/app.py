@@ -29,6 +29,19 @@ def run(site: session.SiteOption) -> None:
     session.point_to_the_past(db, one, now)
 
 
+@app.command(epilog="Example: slopeward forecast hindcast --site north-bench")
+def hindcast(site: session.SiteOption) -> None:
+    """Score the past at once: issue from moments of the newest quarter of the record, by networks that end before it.
+
+    The service does it after each first training. Rows are marked `hindcast`: never shown, and no gate counts them.
+    """
+    from monitor.jobs.forecasts.hindcast import run_hindcast
+
+    service, db, one = session.open_site(site)
+    said = run_hindcast(db, service, one, datetime.now(UTC))
+    session.show({"site": one.id, "said": said}, said)
+
+
 def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
     """Why series and models have no forecast that is shown: those that lack the same in one line."""
     from monitor.store.schema.views import load_view

@@ -110,6 +110,9 @@ def compare(
     by_situation: Annotated[
         bool, typer.Option("--by-situation", help="Also one line per situation: critical, after rain and others.")
     ] = False,
+    hindcast: Annotated[
+        bool, typer.Option("--hindcast", help="Forecasts of the past that were made afterwards, see `hindcast`.")
+    ] = False,
 ) -> None:
     """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored."""
     from forecasting.evaluation.challenge import challenge
@@ -123,11 +126,21 @@ def compare(
         names = load_series_names(c, site)
         states = {r.model_hash: r.state for r in load_models(c, task="forecast", site=site)}
         for horizon_s in _horizons(one.forecast.horizons_s, horizon):
-            forecasters, champion = load_forecasters(c, names, horizon_s, now, since)
+            forecasters, champion = load_forecasters(c, names, horizon_s, now, since, hindcast=hindcast)
             if champion is None:
                 continue
             scored = {
-                who: load_scored(c, names, horizon_s, now, model=who[0], model_hash=who[1], since=since, newest=None)
+                who: load_scored(
+                    c,
+                    names,
+                    horizon_s,
+                    now,
+                    model=who[0],
+                    model_hash=who[1],
+                    since=since,
+                    newest=None,
+                    hindcast=hindcast,
+                )
                 for who in forecasters
             }
             for who in sorted(forecasters, key=lambda w: (w != champion, w)):

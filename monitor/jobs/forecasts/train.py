@@ -26,6 +26,7 @@ from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts.drivers import Driving
+from monitor.jobs.forecasts.hindcast import run_hindcast
 from monitor.jobs.forecasts.promotion import MAXIMUM_AGE, load_standings, retire_older
 from monitor.jobs.forecasts.read_site import make_record, read_panel
 from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, SiteRecord, TrainingAnswer, TrainingAsked
@@ -42,7 +43,7 @@ SEED = 7
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Train what is missing or old; returns one line with what was trained or why not."""
-    networks, clock = [m for m in site.forecast.models if m in NETWORKS], go_on(now)
+    networks, clock, trained = [m for m in site.forecast.models if m in NETWORKS], go_on(now), False
     panels = db.ask(_list_panels, site)
     parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
     wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
@@ -57,6 +58,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if reason is not None:
             said = train_one(db, config, site, task, kind, now, reason=reason, clock=clock, panel=panel)
             parts.append(f"{kind}{_spell_panel(panel, panels)}: {said}")
+            trained = trained or task == "forecast"
+    if trained:
+        parts.append(run_hindcast(db, config, site, clock()))
     return "; ".join(parts) or "nothing to train"
 
 

@@ -130,7 +130,15 @@ def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datet
         c.execute(insert(c, t.forecast_withheld), [spell_record(one) | {"issued_at": issued_at} for one in entries])
 
 
-def load_unscored(c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000) -> list[Unscored]:
+def load_hindcast_models(c: Connection, numbers: Sequence[int]) -> set[str]:
+    """The models whose past has been scored of any of these series."""
+    f = t.forecast.c
+    return {*c.execute(select(f.model).where(f.series_id.in_(numbers), f.hindcast).distinct()).scalars()}
+
+
+def load_unscored(
+    c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000, *, hindcast: bool = False
+) -> list[Unscored]:  # fmt: skip
     """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
     query = (
         select(t.forecast)
@@ -140,7 +148,7 @@ def load_unscored(c: Connection, site: str, until: datetime, since: datetime, li
             t.series.c.site == site,
             and_(t.forecast.c.target_at > since, t.forecast.c.target_at <= until),
             t.forecast_score.c.forecast_id.is_(None),
-            t.forecast.c.hindcast.is_(False),
+            t.forecast.c.hindcast.is_(hindcast),
         )
         .order_by(t.forecast.c.target_at, t.forecast.c.id)
         .limit(limit)

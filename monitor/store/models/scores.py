@@ -33,6 +33,7 @@ def load_scored(
     model_hash: str | None = None,
     since: datetime | None = None,
     newest: int | None = NEWEST,
+    hindcast: bool = False,
 ) -> list[Scored]:
     """Scored forecasts of some series at one horizon as known at `now`, newest `newest` of each series.
 
@@ -45,6 +46,7 @@ def load_scored(
         model_hash: only of this checkpoint.
         since: only forecasts issued at or after.
         newest: rows per series; None reads all.
+        hindcast: what was made afterwards, in place of what was issued.
     """
     f, k = forecast.c, forecast_score.c
     auto, auto_score = forecast.alias(), forecast_score.alias()
@@ -62,7 +64,7 @@ def load_scored(
         .join(series, series.c.id == f.series_id)
         .join(auto, and_(*beside), isouter=True)
         .join(auto_score, auto_score.c.forecast_id == a.id, isouter=True)
-        .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(False))
+        .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(hindcast))
         .order_by(f.issued_at.desc())
         .limit(newest)
     )  # fmt: skip
@@ -82,14 +84,21 @@ def load_scored(
 
 
 def load_forecasters(
-    c: Connection, names: Mapping[int, str], horizon_s: float, now: datetime, since: datetime
+    c: Connection, names: Mapping[int, str], horizon_s: float, now: datetime, since: datetime, *, hindcast: bool = False
 ) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
-    """Who forecast at a horizon in a span, as (model, hash), and who was shown last (the champion), or None."""
+    """Who forecast at a horizon in a span, as (model, hash), and who was shown last (the champion), or None.
+
+    Nothing of a `hindcast` was shown: there `auto` is the champion.
+    """
     f = forecast.c
-    at = (f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.issued_at >= since, f.issued_at <= now)
+    at = (
+        f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.issued_at >= since, f.issued_at <= now,
+        f.hindcast.is_(hindcast),
+    )  # fmt: skip
     found = c.execute(select(f.model, f.model_hash).where(*at).distinct().order_by(f.model, f.model_hash)).all()
+    served = (f.model == "auto") if hindcast else f.shown
     last = c.execute(
-        select(f.model, f.model_hash).where(*at, f.shown).order_by(f.issued_at.desc(), f.model).limit(1)
+        select(f.model, f.model_hash).where(*at, served).order_by(f.issued_at.desc(), f.model).limit(1)
     ).first()
     return [(r.model, r.model_hash) for r in found], None if last is None else (last.model, last.model_hash)
 

@@ -17,6 +17,7 @@ from forecasting.registry import BASELINES, name_blend
 from forecasting.serving import jobs
 from forecasting.serving.conformal import conformal_key, feedback
 from forecasting.serving.gate import choose_shown
+from forecasting.serving.hindcast import forecast_past
 from forecasting.serving.path import MOVED, find_reach
 from forecasting.serving.records import Training
 
@@ -158,6 +159,29 @@ def test_a_blend_is_a_row_of_its_own_of_the_network_and_auto(model, tmp_path, we
 def auto_noise(panel):
     """What a path may move without saying so."""
     return float(find_reach(panel.values, [1]).noise.max())
+
+
+def test_a_past_made_afterwards_reads_nothing_that_came_after_its_issue(tmp_path):
+    """Bit for bit, of simple forecasts, a network and its blend; the checkpoint ends before the first issue."""
+    panel, cut, last = draw(), 315, 370
+    trained = train(tmp_path / "past", panel=panel.head(cut), epochs=1, stride=8)
+    assert trained.card["data"]["end_s"] < panel.start_s + cut * panel.step_s
+    path, other = with_weight(trained, tmp_path, 0.5), draw()
+    other.values[last + 1 :] = np.random.default_rng(5).normal(0.0, 1e4, other.values[last + 1 :].shape)
+    origins = np.arange(cut, 400, 5)
+    for name in ("persistence", "lld", "auto", "gru", "auto+gru"):
+        one, two = (forecast_past(p, name, H, cut, origins, path) for p in (panel, other))
+        until_s = panel.start_s + last * panel.step_s
+        before = [[r for r in rows if r.issued_s <= until_s] for rows in (one, two)]
+        assert before[0] == before[1]
+        assert len(before[0]) > 50
+        assert one != two, "what is changed is read by later issues"
+        assert not any(r.shown for r in one)
+        assert {r.weight for r in one} == ({0.5} if name == "auto+gru" else {None})
+    own = {(r.station, r.horizon_s, r.issued_s): r.q50 for r in forecast_past(panel, "gru", H, cut, origins, path)}
+    at = panel.head(351)
+    for (station, horizon_s), fan in read_own(path, at, H).items():
+        assert own[station, horizon_s, at.end_s] == pytest.approx(fan[2], rel=1e-7)
 
 
 def test_a_gate_that_takes_nothing_makes_no_blend(model, tmp_path):

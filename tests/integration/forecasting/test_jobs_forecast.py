@@ -29,7 +29,7 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import MovementRow, add_update
-from monitor.store.models.registry import add_model, find_model, load_transitions
+from monitor.store.models.registry import add_model, find_model, load_models, load_transitions
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import anomaly as anomaly_table
 from monitor.store.schema.tables import (
@@ -38,6 +38,7 @@ from monitor.store.schema.tables import (
     forecast_withheld,
     job_run,
     model,
+    model_gate,
     observation,
     scene,
     scene_footprint,
@@ -280,23 +281,49 @@ def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(
     assert any(line.startswith("not shown: G2: a new reading (") for line in lines)
 
 
+def check_past(database: Database, now: datetime, said: str) -> None:
+    """On the day it starts a site knows what each model is worth, from rows that know nothing of what came after."""
+    f = forecast_table.c
+    with database.read() as c:
+        rows = c.execute(select(forecast_table)).all()
+        skill = {(r["model"], r["horizon_s"]): r for r in load_view(c, "forecast_skill") if r["hindcast"]}
+        latest = load_view(c, "latest_forecast")
+        gates = c.execute(select(func.count()).select_from(model_gate)).scalar()
+        fed = c.execute(select(func.count()).select_from(conformal_state)).scalar()
+        ends = {m.model_hash: m.card["data"]["end_s"] for m in load_models(c, task="forecast")}
+        unscored = c.execute(select(func.count()).where(f.id.not_in(select(forecast_score.c.forecast_id)))).scalar()
+    assert rows, said
+    assert all(r.hindcast and not r.shown for r in rows)
+    assert {r.model for r in rows} >= {"persistence", "drift", "lld", "auto", "gru"}
+    assert all(r.data_until <= r.issued_at < r.target_at <= now for r in rows)
+    assert all(r.issued_at.timestamp() > ends[r.model_hash] for r in rows if r.model_hash), "it was trained before"
+    assert unscored == 0, "history is scored at once"
+    assert {("gru", 86400.0), ("auto", 86400.0), ("drift", 604800.0)} <= set(skill)
+    assert all(r["mae"] > 0 for r in skill.values())
+    assert (latest, gates, fed) == ([], 0, 0), "nothing of it is served, judged or learnt from"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_networks_are_trained_registered_and_used(database: Database, config: ServiceConfig, site: Site) -> None:
     now = fill(database, site, 600)
     said = train.run(database, config, site, now)
     with database.read() as c:
-        kinds = {r.kind: r for r in c.execute(select(model)).all()}
+        kinds = {r.kind: r for r in c.execute(select(model).where(model.c.state != "retired")).all()}
     assert set(kinds) == {"gru", "ae", "persistence-z"}, said
+    check_past(database, now, said)
     assert all(Path(r.path).is_file() for r in kinds.values())
     assert {k: r.state for k, r in kinds.items()} == {"gru": "candidate", "ae": "active", "persistence-z": "active"}
     assert train.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
     run.run(database, config, site, now)
     with database.read() as c:
         f = forecast_table.c
-        hashes = c.execute(select(f.model_hash).where(f.model == "gru").distinct()).scalars().all()
-        reasons = c.execute(select(f.reason, f.shown).where(f.model == "gru")).all()
-        states = c.execute(select(model.c.state).where(model.c.kind == "gru")).scalars().all()
+        live = (f.model == "gru", ~f.hindcast)
+        hashes = c.execute(select(f.model_hash).where(*live).distinct()).scalars().all()
+        reasons = c.execute(select(f.reason, f.shown).where(*live)).all()
+        states = (
+            c.execute(select(model.c.state).where(model.c.kind == "gru", model.c.state != "retired")).scalars().all()
+        )
     assert hashes == [kinds["gru"].model_hash]
     assert states == ["shadow"]
     assert {shown for _, shown in reasons} == {False}
