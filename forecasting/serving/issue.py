@@ -23,6 +23,7 @@ from forecasting.serving.conformal import (
     margins_of,
     stretch_margin,
 )
+from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.promotion import tell_own
@@ -222,11 +223,6 @@ def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) ->
     made = made[:, order]
     made[:, np.array(order) < 0] = np.nan
     return made
-
-
-def weight_of(gates: Mapping[str, Any], horizon_s: float) -> float:
-    """How much of a network its gate takes at a horizon: 0 none, 1 the network alone."""
-    return float(gates.get(horizon_key(horizon_s), {}).get("weight", 0.0))
 
 
 def find_calibration(rows: int) -> Block:

@@ -1,7 +1,7 @@
 """Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -77,7 +77,9 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
     refused = find_refusals(known.standings, site, now)
-    refused += [_wait_for_training(m, why_untrained, known.found, site, now) for m in untrained]
+    for model in untrained:
+        waits = _wait_for_training(model, why_untrained, known.found, site, now)
+        refused.append(waits if able else replace(waits, lacking=None, earliest_at=None))
     withheld = _list_withheld(answer, known)
     held = {(one.series_id, one.model) for one in withheld}
     waiting = [
@@ -111,8 +113,9 @@ def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str])
 def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.WithheldRow]:
     """Forecasts that were not given, once for each reason of a series and model."""
     found: dict[tuple[int, str, str], list[Withheld]] = {}
+    by_label = known.by_label
     for one in answer.withheld:
-        found.setdefault((known.by_label[one.station].series_id, one.model, one.reason), []).append(one)
+        found.setdefault((by_label[one.station].series_id, one.model, one.reason), []).append(one)
     ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1] not in NETWORKS, item[0][1:]))
     return [
         forecasts.WithheldRow(
