@@ -139,7 +139,7 @@ def compare(
                     rows = [r for r in rows if situation in {None, r.situation or ""}]
                     facts = {
                         "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
-                        "state": states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
+                        "state": "past" if hindcast and who[1] else states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
                         "stage": _said(stage), "situation": _said(situation), "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }  # fmt: skip
