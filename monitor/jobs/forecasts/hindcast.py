@@ -45,8 +45,12 @@ FEWEST_ISSUES: Final = 10
 _PAST: Final = Template("model.past", "trained on the record until {at} to score what came after; it is never shown")
 
 
-def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+def run_hindcast(
+    db: Database, config: ServiceConfig, site: Site, now: datetime, *, gives_way: bool = False
+) -> str:  # fmt: skip
     """Score the past with every network whose past has not been scored yet; returns one line.
+
+    One that `gives_way` lets all other work of the machine come first.
 
     The cost is one training of each network on three quarters of the record, and one pass over the rest.
     """
@@ -63,7 +67,7 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime)
     asked = [AskedModel(m, m) for m in simple]
     told = []
     for kind in kinds:
-        made = _train_past(config, site, kind, found, cut_s, now)
+        made = _train_past(config, site, kind, found, cut_s, now, gives_way=gives_way)
         if made.refused:
             told.append(f"{kind}: no past of it to score: {made.refused}")
             continue
@@ -80,7 +84,7 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime)
 
 
 def _train_past(
-    config: ServiceConfig, site: Site, kind: str, found: SiteRead, cut_s: float, now: datetime
+    config: ServiceConfig, site: Site, kind: str, found: SiteRead, cut_s: float, now: datetime, *, gives_way: bool
 ) -> TrainingAnswer:  # fmt: skip
     """A network that knows the record until the cut alone."""
     folder = Path(config.paths.models) / site.id
@@ -90,7 +94,7 @@ def _train_past(
         kind, tuple(site.forecast.horizons_s), folder, time_limit_s=limit_s, created_at=spell(now)
     )  # fmt: skip
     asked = TrainingAsked(cut_record(found.record, cut_s), training)
-    return run_in_worker(config.compute, TRAIN_FORECASTER, asked, writes=(folder,), gives_way=True)
+    return run_in_worker(config.compute, TRAIN_FORECASTER, asked, writes=(folder,), gives_way=gives_way)
 
 
 def _register(db: Database, site: Site, kind: str, made: TrainingAnswer, cut_s: float, now: datetime) -> None:
@@ -108,7 +112,7 @@ def _issue_past(
     """Ask for the rows of the past and store those whose target has come; how many were new."""
     by_label = {s.label: s for s in found.samples}
     files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked.site.models))
-    answer = run_in_worker(config.compute, HINDCAST_SITE, asked, reads=files, gives_way=True)
+    answer = run_in_worker(config.compute, HINDCAST_SITE, asked, reads=files)
     refuse_strange((row.station for row in answer.rows), by_label)
     rows = [
         to_row(one, by_label[one.station], from_epoch_s(one.issued_s), now, None, hindcast=True)
