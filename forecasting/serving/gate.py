@@ -37,7 +37,7 @@ _NOT_CLEAR: Final = Template(
     "error",
 )
 _SMALL: Final = Template(
-    "gate.small", "beats {baseline} by {gain} (CRPS) at {horizon} on calibration; {needed} are asked"
+    "gate.small", "beats {baseline} by {gain} (CRPS) at {horizon} on calibration; {needed} are needed"
 )
 _FEW_BLOCKS: Final = Template(
     "gate.few_blocks", "beats {baseline} at {horizon} on {n} of {blocks} calibration blocks only"

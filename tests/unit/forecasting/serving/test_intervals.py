@@ -188,7 +188,7 @@ def test_a_gain_too_small_to_last_opens_nothing():
     small = gate_of(0.98)
     assert not small.shown
     assert small.reason.startswith("beats lld by 2.")
-    assert small.reason.endswith("3% are asked")
+    assert small.reason.endswith("3% are needed")
     assert gate_of(0.95).shown
 
 
