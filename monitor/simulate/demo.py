@@ -449,8 +449,8 @@ def _forecast(stage: Stage) -> None:
     for name in NETWORKS:
         _order(stage, "forecast", "train", "--model", name)
     _order(stage, "forecast", "run")
-    _order(stage, "forecast", "hindcast")
     _order(stage, "anomalies", "score")
+    _order(stage, "forecast", "hindcast")
 
 
 def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
