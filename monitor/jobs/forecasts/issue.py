@@ -80,24 +80,28 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     for model in untrained:
         waits = _wait_for_training(model, why_untrained, known.found, site, now)
         refused.append(waits if able else replace(waits, lacking=None, earliest_at=None))
-    withheld = _list_withheld(answer, known)
-    held = {(one.series_id, one.model) for one in withheld}
-    waiting = [
-        forecasts.WithheldRow(s.series_id, r.model, r.reason, r.horizon_s, r.lacking, r.earliest_at)
-        for r in refused for s in known.found.samples if (s.series_id, r.model) not in held
-    ]  # fmt: skip
-    rows = _rows(answer, known, now)
+    withheld, rows = _list_withheld(answer, known), _rows(answer, known, now)
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
         # the page tells the last: what keeps a simple forecast back comes after what keeps a network back
-        forecasts.add_withheld(c, [*waiting, *withheld], now)
+        forecasts.add_withheld(c, [*_spread_refusals(refused, withheld, known), *withheld], now)
         forecasts.save_conformal(c, _flat(answer.conformal, known.by_label, known.states), now)
         _move_on(c, site, known.standings, answer, rows, now)
     parts = [f"{added} rows by {len(asked)} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
-    parts += [f"{model} {why_untrained}" for model in untrained] if able else []
-    parts += [f"{', '.join(untrained)} {why_untrained}"] if untrained and not able else []
+    parts += [f"{names} {why_untrained}" for names in (untrained if able else filter(None, [", ".join(untrained)]))]
     return "; ".join(parts)
+
+
+def _spread_refusals(
+    refused: Sequence[Refusal], withheld: Sequence[forecasts.WithheldRow], known: _Known
+) -> list[forecasts.WithheldRow]:
+    """What is said of networks at every series, but where nothing of them could be given at all."""
+    held = {(one.series_id, one.model) for one in withheld}
+    return [
+        forecasts.WithheldRow(s.series_id, r.model, r.reason, r.horizon_s, r.lacking, r.earliest_at)
+        for r in refused for s in known.found.samples if (s.series_id, r.model) not in held
+    ]  # fmt: skip
 
 
 def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _Known | None:
