@@ -25,6 +25,10 @@ class OutdatedCheckpointError(CheckpointError):
     """A whole checkpoint whose weights an earlier version of the network had: it must be trained again."""
 
 
+class OtherIntervalError(OutdatedCheckpointError, HorizonError):
+    """A whole checkpoint that was trained on another interval: it must be trained again."""
+
+
 class UnknownModelError(ForecastingError):
     """No model of that name exists."""
 

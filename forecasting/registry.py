@@ -57,6 +57,30 @@ SERVED = (*BASELINES, *NETWORKS)
 """What a site may ask for."""
 
 
+_BLEND = "auto+"
+"""Begins the id of a blend: the part of a network that its gate takes, laid beside `auto`."""
+
+
+def name_blend(network: str) -> str:
+    """The id of what the gate makes of a network and `auto`.
+
+    >>> name_blend("gru"), find_network("auto+gru"), find_network("gru"), find_network("lld")
+    ('auto+gru', 'gru', 'gru', None)
+    """
+    return _BLEND + network
+
+
+def is_blend(model: str) -> bool:
+    """Whether a model is the blend of a network with `auto`, and not the network itself."""
+    return model.startswith(_BLEND)
+
+
+def find_network(model: str) -> str | None:
+    """The network behind a model, alone or in a blend; None of a simple forecast, or of a name that nobody has."""
+    name = model.removeprefix(_BLEND)
+    return name if name in NETWORKS else None
+
+
 def model_ids() -> tuple[str, ...]:
     """Every id that can be compared; `gated` stands for what the service would have shown."""
     return (*BASELINES, *NETWORKS, "gated")

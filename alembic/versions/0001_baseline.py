@@ -363,6 +363,8 @@ def upgrade() -> None:
         sa.Column("margin_95", sa.Double(), nullable=True),
         sa.Column("novelty", sa.Double(), nullable=True),
         sa.Column("replaces", sa.String(length=64), nullable=True),
+        sa.Column("weight", sa.Double(), nullable=True),
+        sa.Column("hindcast", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column(
             "target_month", sa.String(length=7), sa.Computed("substr(target_at, 1, 7)", persisted=True), nullable=True
         ),
@@ -379,7 +381,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_forecast_month",
         "forecast",
-        ["series_id", "model", "horizon_s", "target_month", "stage", "id", "q025", "q10", "q90", "q975"],
+        ["series_id", "model", "horizon_s", "target_month", "hindcast", "stage", "id", "q025", "q10", "q90", "q975"],
         unique=False,
     )
     op.create_index("ix_forecast_series_issued", "forecast", ["series_id", "issued_at"], unique=False)
@@ -460,8 +462,14 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("reason_id", sa.Text(), nullable=True),
         sa.Column("reason_values", sa.Text(), nullable=True),
+        sa.Column("horizon_s", sa.Double(), nullable=True),
+        sa.Column("lacking", sa.Text(), nullable=True),
+        sa.Column("lacking_id", sa.Text(), nullable=True),
+        sa.Column("lacking_values", sa.Text(), nullable=True),
+        sa.Column("earliest_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("ix_forecast_withheld_series", "forecast_withheld", ["series_id", "issued_at"], unique=False)
     op.create_table(
         "instrument",
         sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
@@ -588,7 +596,13 @@ def upgrade() -> None:
         sa.Column("worst_80", sa.Double(), nullable=True),
         sa.Column("worst_station", sa.Text(), nullable=True),
         sa.Column("coverage_95", sa.Double(), nullable=True),
+        sa.Column("crps", sa.Double(), nullable=True),
+        sa.Column("baseline_crps", sa.Double(), nullable=True),
         sa.Column("judged_at", Instant, nullable=False),
+        sa.Column("lacking", sa.Text(), nullable=True),
+        sa.Column("lacking_id", sa.Text(), nullable=True),
+        sa.Column("lacking_values", sa.Text(), nullable=True),
+        sa.Column("earliest_at", Instant, nullable=True),
         sa.PrimaryKeyConstraint("model_hash", "horizon_s"),
     )
     op.create_table(

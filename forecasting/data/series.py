@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecasting.data.bounds import check_size
+from forecasting.data.cadence import USUAL_HORIZONS_S, list_cadences
 from forecasting.data.units import read_scale
 from forecasting.errors import HorizonError, PanelError
 
@@ -24,7 +25,8 @@ Samples = dict[str, tuple[ArrayLike, ArrayLike]]  # times in epoch seconds and v
 DAY_S = 86_400.0
 MONTH_S = 365.25 / 12 * DAY_S
 LONG_TEXT: Final = dict.fromkeys(("station", "quantity", "time", "observed_at", "flags"), str)  # hold no numbers
-LIKE: Final = 1.5  # intervals of stations on one grid differ by this factor at most
+SAME: Final = 1.5
+"""Intervals that differ by less are one interval of stations that miss readings now and then."""
 HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
 """Flags of exported readings that count all the same, as in the service; any other takes the reading out."""
 
@@ -182,30 +184,47 @@ def find_step(samples: Samples, name: str | Path) -> float:
     return nominal_step(gaps)
 
 
-def split_by_interval(samples: Samples) -> list[Samples]:
-    """Stations that may share a grid, the shortest interval first: on that of another a daily one is mostly gaps.
+def split_by_interval(
+    samples: Samples, horizons_s: Sequence[float] = USUAL_HORIZONS_S
+) -> list[tuple[Samples, float]]:  # fmt: skip
+    """Stations that share a grid with its step, the shortest first (`list_cadences`); one sample has no interval.
+
+    Raises:
+        PanelError: No station has two samples.
 
     >>> hours, days = range(0, 864000, 3600), range(0, 864000, 86400)
-    >>> [list(part) for part in split_by_interval({"A": (hours, hours), "B": (days, days), "C": (hours, hours)})]
-    [['A', 'C'], ['B']]
+    >>> parts = split_by_interval({"A": (hours, hours), "B": (days, days), "C": (hours, hours), "D": ([0], [1])})
+    >>> [(list(part), step_s) for part, step_s in parts]
+    [(['A', 'C', 'D'], 3600.0), (['B'], 86400.0)]
     """
-    own: dict[str, float] = {}
+    gaps = {}
     for name, (times, values) in samples.items():
         finite = np.isfinite(np.asarray(values, dtype=float))
-        gaps = np.diff(np.unique(np.asarray(times, dtype=float)[finite]))
-        own[name] = nominal_step(gaps) if gaps.size else np.inf  # one sample has no interval
-    groups: list[list[str]] = []
-    for name in sorted(own, key=lambda station: (own[station], station)):
-        if not groups or LIKE * own[groups[-1][0]] < own[name] < np.inf:
-            groups.append([])
-        (groups[-1] if own[name] < np.inf else max(groups, key=len)).append(name)
-    return [{name: samples[name] for name in sorted(group)} for group in groups]
+        gaps[name] = np.diff(np.unique(np.asarray(times, dtype=float)[finite]))
+    own = {name: nominal_step(one) for name, one in gaps.items() if one.size}
+    cadences = list_cadences(own, horizons_s)
+    if not cadences:
+        raise PanelError("one sample per station gives no interval")
+    parts = []
+    for one in cadences:
+        lone = [*(samples.keys() - own)] if one is max(cadences, key=lambda c: len(c.names)) else []
+        # the usual gap of those that come as seldom as the slowest: one long pause of a station moves no grid
+        seldom = [gaps[name] for name in one.names if own[name] * SAME > one.interval_s]
+        parts.append(
+            ({name: samples[name] for name in sorted([*one.names, *lone])}, nominal_step(np.concatenate(seldom)))
+        )
+    return parts
 
 
-def read_long_panels(path: str | Path, *, name: str | None = None) -> list[Panel]:
-    """Displacement of a long CSV, on a grid for each interval; arguments and errors as those of `read_long_csv`."""
-    parts = split_by_interval(read_long_samples(path, name=name))
-    return [panel_from_samples(part, find_step(part, name or path)) for part in parts]
+def read_long_panels(
+    path: str | Path, *, name: str | None = None, horizons_s: Sequence[float] = USUAL_HORIZONS_S
+) -> list[Panel]:  # fmt: skip
+    """Displacement of a long CSV, on a grid for each cadence; arguments and errors as those of `read_long_csv`."""
+    samples = read_long_samples(path, name=name)
+    try:
+        return [panel_from_samples(*part) for part in split_by_interval(samples, horizons_s)]
+    except PanelError as error:
+        raise PanelError(f"{name or path}: {error}") from error
 
 
 def read_long_samples(path: str | Path, *, quantity: str | None = None, name: str | None = None) -> Samples:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from forecasting.data.bounds import DAMAGED, check_size, read_part
+from forecasting.data.cadence import USUAL_HORIZONS_S
 from forecasting.data.covariates import Covariate, covariates_from_samples, rows_from_covariates
 from forecasting.data.kinds import find_kind
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
@@ -133,15 +134,21 @@ def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None
 
 
 def read_records(
-    data: str | Path | None, recipe: Recipe, *, quantity: str | None = None, apart: bool = True
+    data: str | Path | None,
+    recipe: Recipe,
+    *,
+    quantity: str | None = None,
+    apart: bool = True,
+    horizons_s: Sequence[float] = USUAL_HORIZONS_S,
 ) -> list[Record]:
-    """The record that `--data` and `--config` name together, a part of it for each interval of its stations.
+    """The record that `--data` and `--config` name together, a part of it for each cadence of its stations.
 
     Args:
         data: File, folder or benchmark; None takes `data.file` of the recipe.
         recipe: How to read it; an empty one reads a long CSV.
         quantity: Displacement quantity of a long CSV.
         apart: Whether stations of other intervals are on grids of their own; where the recipe names a step none is.
+        horizons_s: That are asked for: stations share a grid where the same ones make sense for them.
 
     Raises:
         ForecastingError: File or content cannot be used.
@@ -165,11 +172,12 @@ def read_records(
     else:
         samples = _read_points(path, recipe)
     step_s = recipe.data.get("step_s")
-    parts = split_by_interval(samples) if apart and step_s is None else [samples]
+    parts = split_by_interval(samples, horizons_s) if apart and step_s is None else []
     if len(parts) > 1:  # a column of a table is as long as the others, whatever its own interval
-        parts = [{name: _drop_empty(*pair) for name, pair in part.items()} for part in parts]
-    steps = [find_step(part, path) if step_s is None else float(step_s) for part in parts]
-    return [_with_drivers(panel_from_samples(*part), drivers) for part in zip(parts, steps, strict=True)]
+        parts = [({name: _drop_empty(*pair) for name, pair in part.items()}, own_s) for part, own_s in parts]
+    else:
+        parts = [(samples, find_step(samples, path) if step_s is None else float(step_s))]
+    return [_with_drivers(panel_from_samples(*part), drivers) for part in parts]
 
 
 def _count_rain(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:

@@ -194,7 +194,7 @@ def _network_answers(
     training: Mapping[str, Any],
     learn: Panel | None = None,
 ) -> list[list[Answer]]:
-    """Ungated, blended and gated answers of one network per horizon."""
+    """A network's own answers, its blend, and what its gate lets through, per horizon."""
     from forecasting.evaluation.holdout import train_elsewhere
     from forecasting.neural.learner import Settings
     from forecasting.neural.pretrained import learn as learn_here
@@ -212,11 +212,11 @@ def _network_answers(
     for i, one in enumerate(judged):
         gate = one.gate
         verdict = Verdict(gate.weight, shown=gate.shown, reason=gate.reason, seconds=seconds, skill=gate.skill)
-        fan = one.fan[test]
+        own, fan = one.own[test], one.fan[test]
         shown = fan if gate.shown else simple[i]
         out.append(
             [
-                Answer(name, "ungated", one.network[test], None, verdict),
+                Answer(name, "ungated", own[..., 2], own, verdict),
                 Answer(name, "blend", fan[..., 2], fan, verdict),
                 Answer(name, "gated", shown[..., 2], shown, verdict),
             ]

@@ -1,7 +1,7 @@
 """Turns what models answered on one test fold into scores: over all stations, station, month and stage."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints
 from forecasting.evaluation.significance import diebold_mariano
 from forecasting.evaluation.stages import STAGES
 from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
+from forecasting.registry import name_blend
 from forecasting.serving.quantiles import QUANTILES, bounds
 
 REFERENCES = ("persistence", "drift", "lld")
@@ -37,7 +38,7 @@ class Answer:
 
     Attributes:
         model: Id.
-        variant: `plain` (simple forecasts); for networks `ungated` (own median), `blend` (weight chosen on
+        variant: `plain` (simple forecasts); for networks `ungated` (its own), `blend` (with `auto`, weight chosen on
             calibration), `gated` (the blend, or the best simple forecast where its gate is closed).
         point: Median in mm, shape (N, S).
         fan: Quantiles, shape (N, S, 5), or None where the model gives no interval.
@@ -52,12 +53,10 @@ class Answer:
 
     @property
     def label(self) -> str:
-        """The name of a row: a network's own forecast bears its id, other variants a suffix."""
-        return (
-            self.model
-            if self.variant in {"plain", "ungated"} or self.model == "gated"
-            else f"{self.model}-{self.variant}"
-        )
+        """The name of a row: a network's own forecast bears its id, its blend that of the service."""
+        if self.variant == "blend":
+            return name_blend(self.model)
+        return f"{self.model}-gated" if self.variant == "gated" and self.model != "gated" else self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +130,7 @@ class Score:
         pinball: Mean quantile loss over the five quantiles, mm.
         dm_best: Diebold-Mariano statistic against the best simple forecast (negative = better than it).
         dm_p: Its two-sided p.
+        reference_mm: By the name of a skill the MAE that it compares with, on the same pairs.
     """
 
     model: str
@@ -164,12 +164,13 @@ class Score:
     reason: str
     seconds: float
     stage: str | None = None
+    reference_mm: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """One line of the report; numbers that do not exist are None."""
         row = {
             _JSON_NAMES.get(key, key): _plain(value) if isinstance(value, float) else value
-            for key, value in asdict(self).items() if key not in {"model", "variant"}
+            for key, value in asdict(self).items() if key not in {"model", "variant", "reference_mm"}
         }  # fmt: skip
         return row | {"station": self.station or "all", "horizon": spell_horizon(self.horizon_s)}
 
@@ -231,7 +232,6 @@ def _score(
     observed, best = trial.observed[:, columns][rows], trial.best[:, columns][rows]
     points = [answer.point[:, columns][rows] for answer in trial.answers]
     plain = {a.model: p for a, p in zip(trial.answers, points, strict=True) if a.variant == "plain"}
-    references = {key: mae((observed - plain[key])[common]) if key in plain else float("nan") for key in REFERENCES}
     of_best = np.where(common, np.abs(observed - best), np.nan)
     moved = observed - trial.level[:, columns][rows]
     for answer, point in zip(trial.answers, points, strict=True):
@@ -239,6 +239,9 @@ def _score(
         error = np.where(use, observed - point, np.nan)
         own = mae(error)
         fan = None if answer.fan is None else answer.fan[:, columns][rows]
+        references = {
+            f"skill_{key}": mae((observed - plain[key])[use]) if key in plain else float("nan") for key in REFERENCES
+        } | {"skill_best": mae(of_best[use])}
         statistic, p = diebold_mariano(np.abs(error), of_best, trial.steps)
         scored = _intervals(fan, np.where(use, observed, np.nan))
         yield Score(
@@ -256,10 +259,8 @@ def _score(
             mase=mae(error / trial.scale_mm[columns]),
             mape=mape(error, moved, trial.noise_mm[columns]),
             bias_mm=float(-error[use].mean()) if use.any() else float("nan"),
-            skill_persistence=skill(own, references["persistence"]),
-            skill_drift=skill(own, references["drift"]),
-            skill_lld=skill(own, references["lld"]),
-            skill_best=skill(own, mae(of_best)),
+            **{key: skill(own, value) for key, value in references.items()},
+            reference_mm=references,
             **scored,
             dm_best=statistic,
             dm_p=p,
@@ -295,10 +296,18 @@ def scale_of(values: Floats) -> Floats:
     return np.where((count > 0) & (mean > 0), mean, np.nan)
 
 
-def pooled(scores: Sequence[Score], field: str) -> float:
-    """Mean of a field over folds, folds without it left out."""
-    found = [float(getattr(s, field)) for s in scores if np.isfinite(getattr(s, field))]
-    return float(np.mean(found)) if found else float("nan")
+def pooled(scores: Sequence[Score], figure: str) -> float:
+    """A figure over folds, each counted by its pairs, so that all figures of a row speak of the same ones.
+
+    A skill is 1 - the error of all pairs / that of the reference over the same; folds without a figure are left out.
+    """
+    found = [(s, float(getattr(s, figure))) for s in scores if np.isfinite(getattr(s, figure))]
+    if not found:
+        return float("nan")
+    if not figure.startswith("skill_"):
+        return float(np.average([value for _, value in found], weights=[s.n for s, _ in found]))
+    known = [s for s, _ in found]
+    return skill(sum(s.n * s.mae_mm for s in known), sum(s.n * s.reference_mm[figure] for s in known))
 
 
 def rows_of(origins: Ints, steps: int, start_s: float, step_s: float) -> Floats:

@@ -10,7 +10,8 @@ from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Split
 from forecasting.data.units import spell_span
 from forecasting.serving.gate import Gate, blend_weight, decide
-from forecasting.serving.quantiles import Conformed, blend_fan, bounds, conform, rebase, widen
+from forecasting.serving.pace import see_pace
+from forecasting.serving.quantiles import blend_fan, conform, point_fan, widen
 from forecasting.simple.auto import Auto
 from forecasting.simple.baselines import Baseline
 
@@ -30,15 +31,13 @@ class Judged:
 
     Attributes:
         gate: The verdict, from the calibration block alone.
-        fan: Published quantiles of the blend, shape (N, S, 5).
-        network: The network's own median, shape (N, S).
-        conformed: Margins and final state.
+        fan: Quantiles of the blend with its interval, shape (N, S, 5).
+        own: Quantiles of the network itself with an interval of its own, shape (N, S, 5).
     """
 
     gate: Gate
     fan: Floats
-    network: Floats
-    conformed: Conformed
+    own: Floats
 
 
 def judge(
@@ -55,9 +54,10 @@ def judge(
 
     Args:
         forecaster: The trained network.
-        lld: The simple forecast that it learnt to correct.
-        auto: The best simple forecast per horizon, fitted on the same calibration block: the correction is judged, and
-            served, on top of it.
+        lld: The simple forecast that it corrects, chosen on the calibration block: where that is judged a choice stands
+            in its place that has not seen it, as the candidates of `auto` are judged.
+        auto: The best simple forecast per horizon, fitted on the same calibration block: the network is judged beside
+            it, and served in a blend with it.
         panel: The record.
         parts: The split it was trained with.
         horizons_s: Horizons in seconds.
@@ -70,27 +70,21 @@ def judge(
     origins = np.arange(parts.early_stop.first, end, dtype=np.int64)
     inside = (origins >= parts.calibration.first) & (origins < parts.calibration.end)
     made = forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
-    base, best = lld.predict(panel.values, origins), auto.predict(panel.values, origins)
+    seen = origins < parts.calibration.end
+    unseen = next(one for one in auto.judged if one.name == lld.name).predict(panel.values, origins[seen])
+    made[seen] += (unseen - lld.predict(panel.values, origins[seen]))[..., None]
+    best, pace = auto.predict(panel.values, origins), see_pace(panel.values, origins)
     out = []
     for i, horizon_s in enumerate(horizons_s):
         steps = panel.steps(horizon_s)
         observed = parts.calibration.targets(panel.values, origins[inside], steps)
-        simple = best[:, :, i]
-        fan = rebase(made[:, :, i], base[:, :, i], simple)
-        network = fan[inside, :, 2]
-        weight = blend_weight(observed, simple[inside], network)
-        fan = blend_fan(simple, fan, weight)
-        conformed = conform(fan, panel.values, origins, steps)
-        fan = widen(fan, conformed.margins)
+        simple, own = point_fan(best[:, :, i]), made[:, :, i]
+        weight = blend_weight(observed, best[inside, :, i], own[inside, :, 2])
+        fans = simple, own, blend_fan(simple, own, weight)
+        simple, own, fan = (widen(f, conform(f, panel.values, origins, steps, pace).margins) for f in fans)
         gate = decide(
-            observed,
-            network,
-            simple[inside],
-            {level: bounds(fan[inside], level) for level in (0.8, 0.95)},
-            baseline=auto.chosen[i],
-            horizon=spell_span(horizon_s),
-            steps=steps,
+            observed, fan[inside], simple[inside], baseline=auto.chosen[i], horizon=spell_span(horizon_s), steps=steps,
             weight=weight,
-        )
-        out.append(Judged(gate, fan, made[:, :, i, 2], conformed))
+        )  # fmt: skip
+        out.append(Judged(gate, fan, own))
     return origins, out

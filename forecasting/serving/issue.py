@@ -4,17 +4,17 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.series import Floats, Ints, Panel, horizon_key
+from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.message import Message, Template, gather, join
-from forecasting.registry import BASELINES, NETWORKS
+from forecasting.registry import BASELINES, NETWORKS, find_network, is_blend
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
@@ -23,18 +23,25 @@ from forecasting.serving.conformal import (
     margins_of,
     stretch_margin,
 )
+from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
-from forecasting.serving.quantiles import LEVELS, blend_fan, conform, rebase, simple_fans, widen
-from forecasting.serving.records import SHORT, Forecast, Withheld
+from forecasting.serving.promotion import tell_own
+from forecasting.serving.quantiles import LEVELS, blend_fan, conform, point_fan, simple_fans, widen
+from forecasting.serving.records import SHORT, Forecast, Lack, Withheld
 from forecasting.simple.auto import SIMPLE_FORECAST, Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
+
+if TYPE_CHECKING:
+    from forecasting.neural.forecaster import NeuralForecaster
 
 WINDOW = 60
 HISTORY = 400
 STALE_STEPS = 3
 OBSERVED_SHARE = 0.7
 CALIBRATION_ROWS = 60
+FEWEST_ROWS = MINIMUM_SCORES + 1
+"""Observations that a simple forecast needs: so many rows leave the errors that an interval is made of."""
 WIDER_FROM = 1.25
 """Stretch of the interval from which the reason says so."""
 WIDER: Final = Template(
@@ -44,9 +51,17 @@ _BORROWED: Final = Template("forecast.borrowed", "interval from the errors of al
 FEW_ERRORS: Final = Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}: no interval")
 _NOT_TRAINED_FOR: Final = Template("forecast.not_trained_for", "{model} was not trained for {horizon}")
 _NOT_TRAINED_AT: Final = Template("forecast.not_trained_at", "{model} was trained without this station")
+_LACK_ERRORS: Final = Template("forecast.lack.errors", "{n} past errors at {horizon}; {needed} are needed")
+_LACK_DAYS: Final = Template("forecast.lack.days", "{n} of the last {rows} days; {needed} are needed")
+_LACK_ROWS: Final = Template("forecast.lack.rows", "{n} of the last {rows} intervals of {step}; {needed} are needed")
+_LACK_FEW: Final = Template("forecast.lack.few", "{n} observations; {needed} are needed")
+_LACK_READING: Final = Template("forecast.lack.reading", "a new reading")()
 _UNSEEN: Final = Template("forecast.unseen", "stale: no observation at all")()
 _STALE: Final = Template("forecast.stale", "stale: newest observation is older than {n} intervals")
 _FEW_ROWS: Final = Template("forecast.few_rows", "record too short: {n} of {needed} rows of {step}")
+_WITH_GAPS: Final = Template(
+    "forecast.with_gaps", "record with gaps: {n} of the last {rows} rows of {step} observed, so the interval is wider"
+)
 _GAPS: Final = Template("forecast.gaps", "gaps: {n} of the last {rows} rows of {step} observed, not {needed}")
 
 
@@ -62,12 +77,17 @@ class Issue:
     origins: Ints
     fans: list[Floats]  # per horizon, (N, S, 5), before conformal correction
     auto: Auto
-    best: Floats  # (N, S, H)
-    gates: Mapping[str, Any] | None
-    silent: Mapping[str, str]
+    best: Floats  # (N, S, H); of the last origin alone where only that is asked
+    gates: Mapping[str, Any]  # by horizon, what calibration said of a network; empty of a simple forecast
+    silent: Mapping[str, Message]
+    lacks: Mapping[str, Lack]
     pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
     drivers: DriverRows | None = None  # those that the model reads
+
+    def weight(self, horizon_s: float) -> float | None:
+        """The share of the network in a blend; None of any other model."""
+        return weight_of(self.gates, horizon_s) if is_blend(self.model) else None
 
 
 def open_issue(
@@ -77,10 +97,49 @@ def open_issue(
     *,
     checkpoint: str | None,
     conformal: Mapping[str, ConformalState],
-    ungated: bool,
     motion: Motion | None = None,
+    cut: int | None = None,
 ) -> Issue:
-    """Fit or load the model and forecast the past and present origins."""
+    """Fit or load the model and forecast the past and present origins.
+
+    From a `cut` on nothing was known when simple forecasts were fitted: all origins since then, and those that
+    intervals learn from, are forecast.
+
+    Raises:
+        UnknownModelError: Nobody has such a model.
+        CheckpointError: A network without its checkpoint, or with that of another.
+    """
+    rows = panel.values.shape[0]
+    known = panel if cut is None else panel.head(cut)
+    origins = _pick_origins(panel, horizons_s, conformal) if cut is None else np.arange(max(0, cut - HISTORY), rows)
+    pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
+    if model in BASELINES:
+        return _open_simple(panel, known, model, horizons_s, origins, pace)
+    return _open_network(panel, known, model, horizons_s, origins, pace, *load_network(model, checkpoint))
+
+
+def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster, dict[str, Any]]":
+    """The network behind a model, from its checkpoint, and its card.
+
+    Raises:
+        UnknownModelError: Nobody has such a model.
+        CheckpointError: There is no checkpoint, or it is damaged or of another network.
+    """
+    network = find_network(model)
+    if network is None:
+        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
+    if not checkpoint:
+        raise CheckpointError(f"{model} needs a checkpoint")
+    from forecasting.neural.checkpoint import read
+
+    forecaster, card = read(checkpoint)
+    if forecaster.recipe.model != network:
+        raise CheckpointError(f"the checkpoint holds {forecaster.recipe.model}, not {network}")
+    return forecaster, card
+
+
+def _pick_origins(panel: Panel, horizons_s: tuple[float, ...], conformal: Mapping[str, ConformalState]) -> Ints:
+    """The last row; also the past where a state of an interval is not at hand."""
     rows = panel.values.shape[0]
     settled = all(
         _is_ready(conformal.get(conformal_key(name, h, level)))
@@ -88,64 +147,89 @@ def open_issue(
         for h in horizons_s
         for level in LEVELS
     )
-    # with every state at hand the past need not be forecast again
     reach = HISTORY + round(max(horizons_s) / panel.step_s)
-    origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
-    calibration = find_calibration(rows)
-    silent: dict[str, str] = dict(find_silent(panel))
-    pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
-    if model in BASELINES:
-        steps = tuple(panel.steps(h) for h in horizons_s)
-        begun = time.perf_counter()
-        auto = fit_auto(panel, calibration, steps)
-        waited_s = time.perf_counter() - begun
-        fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
-        fans = simple_fans(fitted, panel.values, origins)
-        # `auto` is asked once
-        best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
-        return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s)
-    if model not in NETWORKS:
-        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
-    if not checkpoint:
-        raise CheckpointError(f"{model} needs a checkpoint")
-    from forecasting.neural.checkpoint import read
+    return np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
 
-    forecaster, card = read(checkpoint)
-    recipe = forecaster.recipe
-    if recipe.model != model:
-        raise CheckpointError(f"the checkpoint holds {recipe.model}, not {model}")
-    silent = dict(find_silent(panel, recipe.window))
-    known = tuple(h for h in horizons_s if h in recipe.horizons_s)
-    refused = {h: _NOT_TRAINED_FOR(model=model, horizon=spell_span(h)) for h in horizons_s if h not in known}
-    seen, floors = forecaster.on_panel(panel)
-    made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
-    base = recipe.lld.predict(seen.values, origins)
-    if seen.stations != panel.stations:
-        column = {name: i for i, name in enumerate(seen.stations)}
-        silent |= dict.fromkeys({*panel.stations} - {*column}, _NOT_TRAINED_AT(model=model))
-        # a station without a column keeps NaN and is withheld
-        order = [column.get(name, -1) for name in panel.stations]
-        gap = np.array([i < 0 for i in order])
-        made, base = made[:, order], base[:, order]
-        made[:, gap], base[:, gap] = np.nan, np.nan
+
+def _choose_auto(known: Panel, horizons_s: tuple[float, ...]) -> tuple[Auto, float]:
+    """The best simple forecast of these horizons, and the seconds that its choice took."""
+    if not horizons_s:
+        return Auto("auto", (), (), (), {}), 0.0
     begun = time.perf_counter()
-    auto = fit_auto(panel, calibration, tuple(panel.steps(h) for h in known)) if known else Auto("auto", (), (), (), {})
-    waited_s = time.perf_counter() - begun
-    best = auto.predict(panel.values, origins) if known else np.empty((0, 0, 0))
-    fans = []
-    for k, horizon_s in enumerate(known):
-        i = recipe.horizons_s.index(horizon_s)
-        if ungated:
-            fans.append(made[:, :, i])
-        else:
-            weight = float(card["gates"][horizon_key(horizon_s)]["weight"])
-            fans.append(blend_fan(best[:, :, k], rebase(made[:, :, i], base[:, :, i], best[:, :, k]), weight))
-    digest = str(card["model_hash"])
+    auto = fit_auto(known, find_calibration(known.values.shape[0]), tuple(known.steps(h) for h in horizons_s))
+    return auto, time.perf_counter() - begun
+
+
+def _open_simple(
+    panel: Panel, known: Panel, model: str, horizons_s: tuple[float, ...], origins: Ints, pace: Pace
+) -> Issue:  # fmt: skip
+    """The fans of a simple forecast that is fitted on what is known."""
+    auto, waited_s = _choose_auto(known, horizons_s)
+    calibration = find_calibration(known.values.shape[0])
+    fitted = auto if model == "auto" else auto.member(model) or fit_baseline(model, known, calibration, auto.steps)
+    fans = simple_fans(fitted, panel.values, origins)
+    # `auto` is asked once, and where only the present counts for its last row alone
+    asked = origins[-1:] if known is panel else origins
+    best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, asked)
+    silent, lacks = find_still(panel)
+    return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, lacks, pace, waited_s)
+
+
+def _open_network(
+    panel: Panel,
+    known: Panel,
+    model: str,
+    horizons_s: tuple[float, ...],
+    origins: Ints,
+    pace: Pace,
+    forecaster: "NeuralForecaster",
+    card: Mapping[str, Any],
+) -> Issue:
+    """The fans of a network, or of what its gate makes of it and `auto`: there only horizons of which it takes part."""
+    recipe, gates = forecaster.recipe, gather(card["gates"])
+    reached = tuple(h for h in horizons_s if h in recipe.horizons_s)
+    if is_blend(model):
+        refused = {}
+        reached = tuple(h for h in reached if weight_of(gates, h))
+    else:
+        refused = {h: _NOT_TRAINED_FOR(model=model, horizon=spell_span(h)) for h in horizons_s if h not in reached}
+    silent = find_silent(panel, recipe.window)
+    made = read_network(forecaster, panel, origins)
+    absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
+    silent |= dict.fromkeys(absent, _NOT_TRAINED_AT(model=model))
+    auto, waited_s = _choose_auto(known, reached)
+    asked = origins if is_blend(model) or known is not panel else origins[-1:]
+    best = auto.predict(panel.values, asked) if reached else np.empty((0, 0, 0))
+    fans = [made[:, :, recipe.horizons_s.index(h)] for h in reached]
+    if is_blend(model):
+        fans = [
+            blend_fan(point_fan(best[:, :, k]), fan, weight_of(gates, h))
+            for k, (h, fan) in enumerate(zip(reached, fans, strict=True))
+        ]
     reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
     return Issue(
-        panel, model, digest, known, refused, origins, fans, auto, best, gather(card["gates"]), silent, pace, waited_s,
-        drivers=reads,
+        panel, model, str(card["model_hash"]), reached, refused, origins, fans, auto, best, gates, silent,
+        find_lacks(panel, recipe.window), pace, waited_s, drivers=reads,
     )  # fmt: skip
+
+
+def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:
+    """A network's own quantiles at the stations of a panel, mm, shape (N, S, H, 5); NaN at one without a column.
+
+    Args:
+        forecaster: As its checkpoint holds it.
+        panel: The record.
+        origins: Rows, shape (N,).
+    """
+    seen, floors = forecaster.on_panel(panel)
+    made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
+    if seen.stations == panel.stations:
+        return made
+    column = {name: i for i, name in enumerate(seen.stations)}
+    order = [column.get(name, -1) for name in panel.stations]
+    made = made[:, order]
+    made[:, np.array(order) < 0] = np.nan
+    return made
 
 
 def find_calibration(rows: int) -> Block:
@@ -177,26 +261,40 @@ def forecast_horizon(
     withheld: list[Withheld] = []
     for s, name in enumerate(panel.stations):
         reason, until_s = issue.silent.get(name), _newest_s(panel, s)
-        margins: dict[float, float] = {}
-        borrowed = False
+        lack = None if reason is None else issue.lacks.get(name)
+        margins, borrowed = _find_margins(usual, used, s, steps)
+        n, count = count_seen(panel, s)
+        # what is known of the pace comes of n rows in place of all: its error grows as the root of their share falls
+        gaps = math.sqrt(count / n) if 0 < n < math.ceil(OBSERVED_SHARE * count) else 1.0
         for level in LEVELS:
             states[conformal_key(name, horizon_s, level)] = used[level][s]
-            margins[level] = float(usual[level][s])
-            if not np.isfinite(margins[level]):
-                margins[level], borrowed = _pooled(used[level], steps), True
-            margins[level] = float(stretch_margin(margins[level], stretch[s]))
+            margins[level] = float(stretch_margin(margins[level], stretch[s] * gaps))
         last = widen(fan[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
         if reason is None and not np.isfinite(fan[-1, s, 2]):
             reason = SHORT
         if reason is None and not np.isfinite(last).all():
-            reason = FEW_ERRORS(needed=MINIMUM_SCORES, horizon=spell_span(horizon_s))
+            at, seen = spell_span(horizon_s), len(used[min(LEVELS)][s].scores)
+            reason = FEW_ERRORS(needed=MINIMUM_SCORES, horizon=at)
+            more_s = max(1, MINIMUM_SCORES - seen) * panel.step_s
+            lack = Lack(_LACK_ERRORS(n=seen, horizon=at, needed=MINIMUM_SCORES), panel.end_s + more_s)
         if reason is not None:
-            withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s))
+            withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s, lack))
             continue
         assert until_s is not None, "a station without any observation is silent"
-        wide = float(stretch[s])
-        rows.append(_row(issue, index, horizon_s, s, last, margins, wide, until_s=until_s, borrowed=borrowed))
+        told = [WIDER] if stretch[s] >= WIDER_FROM else []
+        told += [_BORROWED] if borrowed else []
+        told += [_WITH_GAPS(n=n, rows=count, step=spell_span(panel.step_s))] if gaps > 1.0 else []
+        rows.append(_row(issue, index, horizon_s, s, last, margins, until_s=until_s, told=told))
     return rows, withheld
+
+
+def _find_margins(
+    usual: Mapping[float, Floats], used: Mapping[float, list[ConformalState]], column: int, steps: int
+) -> tuple[dict[float, float], bool]:
+    """Margins of a station at the usual pace, and whether they are borrowed from the errors of all stations."""
+    own = {level: float(usual[level][column]) for level in LEVELS}
+    missing = [level for level in LEVELS if not np.isfinite(own[level])]
+    return own | {level: _pooled(used[level], steps) for level in missing}, bool(missing)
 
 
 def _row(
@@ -206,21 +304,13 @@ def _row(
     column: int,
     quantiles: Floats,
     margins: Mapping[float, float],
-    stretch: float,
     *,
     until_s: float,
-    borrowed: bool,
+    told: Sequence[str],
 ) -> Forecast:
-    """One forecast."""
-    panel = issue.panel
-    shown, verdict = True, dict[str, Any]()
-    reason: str = issue.auto.explain(index, column) if issue.model == "auto" else SIMPLE_FORECAST(model=issue.model)
-    if issue.gates is not None:
-        verdict = issue.gates[horizon_key(horizon_s)]
-        shown, reason = bool(verdict["shown"]), verdict["reason"]
-    told = [reason]
-    told += [WIDER] if stretch >= WIDER_FROM else []
-    told += [_BORROWED] if borrowed else []
+    """One forecast; `told` is said behind why it may be shown."""
+    panel, blend = issue.panel, is_blend(issue.model)
+    verdict = issue.gates.get(horizon_key(horizon_s), {})
     q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
     return Forecast(
         station=panel.stations[column],
@@ -239,14 +329,26 @@ def _row(
         margins={str(level): float(value) for level, value in margins.items()},
         baseline=issue.auto.chosen[index],
         baseline_q50=float(issue.best[-1, column, index]),
-        skill=verdict.get("skill"),
-        shown=shown,
-        reason=join(told),
+        skill=verdict.get("skill") if blend else None,
+        weight=issue.weight(horizon_s),
+        shown=not issue.gates or (blend and bool(verdict["shown"])),
+        reason=join([_explain(issue, index, column, horizon_s), *told]),
     )
 
 
+def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:
+    """Why a forecast may be shown, or why not: a network itself stands beside what its gate makes of it."""
+    if not issue.gates:
+        return issue.auto.explain(index, column) if issue.model == "auto" else SIMPLE_FORECAST(model=issue.model)
+    verdict = issue.gates[horizon_key(horizon_s)]
+    if verdict["shown"] and not is_blend(issue.model):
+        return tell_own(issue.model, weight_of(issue.gates, horizon_s))
+    reason: str = verdict["reason"]
+    return reason
+
+
 def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:
-    """Stations that must not be forecast now, with the reason; `window` is the rows that a model reads."""
+    """Stations that a model which reads `window` rows without long gaps cannot forecast now, with the reason."""
     out: dict[str, Message] = {}
     recent = np.isfinite(panel.values[-window:])
     least = math.ceil(OBSERVED_SHARE * window)
@@ -257,22 +359,55 @@ def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:
         elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
             out[name] = _STALE(n=STALE_STEPS)
         elif (seen := int(recent[:, s].sum())) < least and not np.isfinite(panel.values[:-window, s]).any():
-            out[name] = _FEW_ROWS(n=seen, needed=least, step=_spell_step(panel.step_s))
+            out[name] = _FEW_ROWS(n=seen, needed=least, step=spell_span(panel.step_s))
         elif seen < least:
-            out[name] = _GAPS(n=seen, rows=window, step=_spell_step(panel.step_s), needed=least)
+            out[name] = _GAPS(n=seen, rows=window, step=spell_span(panel.step_s), needed=least)
     return out
 
 
-def _spell_step(step_s: float) -> str:
-    """A step as people say it.
+def find_still(panel: Panel) -> tuple[dict[str, Message], dict[str, Lack]]:
+    """Stations of which no simple forecast can be given now: why, and what they lack; gaps behind do not matter."""
+    silent: dict[str, Message] = {}
+    lacks: dict[str, Lack] = {}
+    for s, name in enumerate(panel.stations):
+        newest, seen = _newest_s(panel, s), int(np.isfinite(panel.values[:, s]).sum())
+        if newest is None:
+            silent[name] = _UNSEEN
+        elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
+            silent[name] = _STALE(n=STALE_STEPS)
+        elif seen < FEWEST_ROWS:
+            silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=spell_span(panel.step_s))
+        else:
+            continue
+        text = _LACK_FEW(n=seen, needed=FEWEST_ROWS) if seen < FEWEST_ROWS else _LACK_READING
+        lacks[name] = Lack(text, panel.end_s + max(1, FEWEST_ROWS - seen) * panel.step_s)
+    return silent, lacks
 
-    >>> _spell_step(21600.0), _spell_step(86400.0), _spell_step(1200.0)
-    ('6 h', '1 d', '20 min')
-    """
-    for unit_s, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if step_s % unit_s == 0:
-            return f"{step_s / unit_s:g} {unit}"
-    return f"{step_s:g} s"
+
+def count_seen(panel: Panel, column: int, window: int = WINDOW) -> tuple[int, int]:
+    """Rows that were observed of the last `window`, and how many there are since the record began."""
+    seen = np.isfinite(panel.values[:, column])
+    rows = min(window, seen.size - int(np.argmax(seen)))
+    return int(seen[-rows:].sum()), rows
+
+
+def find_lacks(panel: Panel, window: int = WINDOW) -> dict[str, Lack]:
+    """What each station lacks, and when it can be forecast if every coming row is observed; of those that lack it."""
+    out: dict[str, Lack] = {}
+    least, step_s = math.ceil(OBSERVED_SHARE * window), panel.step_s
+    for s, name in enumerate(panel.stations):
+        seen = np.isfinite(panel.values[-window:, s])
+        seen = np.concatenate([np.zeros(window - seen.size, dtype=bool), seen])
+        now = int(seen.sum())
+        newest = _newest_s(panel, s)
+        if now >= least and newest is not None and panel.end_s - newest <= STALE_STEPS * step_s * (1 + 1e-9):
+            continue
+        # each coming row enters the window as the oldest one leaves it
+        more = next(k for k in range(1, window + 1) if k + int(seen[k:].sum()) >= least)
+        named = {"n": now, "rows": window, "needed": least}
+        text = _LACK_DAYS(**named) if step_s == DAY_S else _LACK_ROWS(**named, step=spell_span(step_s))
+        out[name] = Lack(text, panel.end_s + more * step_s)
+    return out
 
 
 def _newest_s(panel: Panel, column: int) -> float | None:

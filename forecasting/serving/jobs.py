@@ -16,7 +16,7 @@ from forecasting.data.units import spell_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import Message, Template, spread
 from forecasting.metrics import or_none
-from forecasting.registry import NETWORKS, PRETRAINED
+from forecasting.registry import NETWORKS, PRETRAINED, is_blend
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
@@ -129,23 +129,23 @@ def forecast(
     *,
     checkpoint: str | None = None,
     conformal: Mapping[str, ConformalState] | None = None,
-    ungated: bool = False,
     motion: Motion | None = None,
     limits: Mapping[str, Limits] | None = None,
 ) -> Forecasts:
     """Forecast every station and horizon from the last row of the panel.
 
+    The rows of a network are its own: its quantiles with its own interval, moved by nothing but declared limits. What
+    its gate makes of it and `auto` is a model of its own (`name_blend`), at the horizons of which the gate takes part.
     Where the present of a station lies outside what calibration saw, the rows of the model are closed, and kinematic
     ones stand beside them (`step_in`).
 
     Args:
         panel: The record; its last row is the moment of issue.
-        model: Its id.
+        model: Its id, of a network or of its blend too.
         horizons_s: How far ahead.
         checkpoint: Its path; networks only.
         conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
             through the past of the panel.
-        ungated: Whether to give the network's own median, whatever its gate says, and wherever the present lies.
         motion: As `look_at_motion` finds it, for several models of one panel and the same horizons.
         limits: By station, what its values cannot pass; the rows of every model keep to it.
 
@@ -161,22 +161,21 @@ def forecast(
     shared_s = 0.0
     if possible:
         given = conformal or {}
-        issue = open_issue(
-            panel, model, possible, checkpoint=checkpoint, conformal=given, ungated=ungated, motion=motion
-        )
+        issue = open_issue(panel, model, possible, checkpoint=checkpoint, conformal=given, motion=motion)
         shared_s = issue.waited_s - (issue.auto.seconds if model == "auto" else 0.0)
         for i, horizon_s in enumerate(issue.horizons_s):
             made = forecast_horizon(issue, i, horizon_s, given, states)
             rows += made[0]
             withheld += made[1]
-        if not ungated:
-            rows = lay_paths(panel, rows)
-            rows, without = step_in(panel, issue.drivers, rows, max(panel.steps(h) for h in possible), motion)
-            withheld += without
-            rows = hold_rows(panel, rows, limits or {})
+        rows = rows if model in NETWORKS else lay_paths(panel, rows)
+        rows, without = step_in(panel, issue.drivers, rows, max(panel.steps(h) for h in possible), motion)
+        rows = hold_rows(panel, rows, limits or {})
         withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]
+        withheld += without
     latency_ms = (time.perf_counter() - begun - shared_s) * 1000.0
-    return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), tuple(withheld), states)
+    # what keeps a network from forecasting is said once, of the network
+    told = tuple(one for one in withheld if not is_blend(one.model))
+    return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), told, states)
 
 
 def look_at_motion(panel: Panel, horizons_s: Sequence[float]) -> Motion | None:

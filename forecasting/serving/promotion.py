@@ -7,10 +7,12 @@ from typing import Any, Final, Literal
 
 from forecasting.data.units import spell_span
 from forecasting.kinematics.velocity import DAY_S  # the core reads this file, and starts without numpy
-from forecasting.message import Figure, Message, Template, Term, Value
+from forecasting.message import Figure, Message, Template, Term
+from forecasting.registry import name_blend
 from forecasting.serving.records import NOT_SHOWN
 
-COVERAGE_80: Final = (0.74, 0.86)
+COVERAGE_80: Final = 0.74
+"""Narrower is refused; a wider interval costs in the score, and the next errors narrow it."""
 WORST_STATION_80: Final = 0.65
 COVERAGE_95: Final = 0.90
 SHADOW_S: Final = 14 * DAY_S
@@ -26,14 +28,15 @@ STATION_ISSUES: Final = 20
 
 HorizonState = Literal["shadow", "active"]
 
+OWN: Final = Template("forecast.own", "the network alone; its gate takes {share} of it, in {blend}")
 IN_SHADOW: Final = Template("promotion.shadow", "in shadow: {text}")
 _SHOWN: Final = Template("promotion.shown", "shown: {text}")
 _UNDECIDED: Final = Template("promotion.undecided", "{n} scored issue times at {horizon} decide nothing yet")
-_WORSE: Final = Template(
-    "promotion.worse",
-    "over the newest {n} scored issue times at {horizon} its error {error} is not below {other} of the best simple "
-    "forecast",
+_WORSE: Final = Template("promotion.worse", "over the newest {n} scored issue times at {horizon} {text}")
+_HIGH_SCORE: Final = Template(
+    "promotion.high_score", "its score {score} (CRPS) is not below {other} of the simple forecast"
 )
+_HIGH_ERROR: Final = Template("promotion.high_error", "its error {error} is not below {other} of the simple forecast")
 _NARROW: Final = Template(
     "promotion.narrow", "over the newest {n} scored issue times at {horizon} its 80 % interval held {share}"
 )
@@ -47,22 +50,31 @@ _TOO_YOUNG: Final = Template(
     "promotion.too_young",
     "{n} scored issue times at {horizon} in {days} d; {needed} are needed, or {days_needed} d with {fewest}",
 )
-_NOT_BELOW: Final = Template(
-    "promotion.not_below",
-    "its error {error} over the newest {n} issue times at {horizon} is not below {other} of the best simple forecast",
-)
-_HELD_80: Final = Template("promotion.held_80", "80 % interval held {share} of values at {horizon}")
+_HELD_80: Final = Template("promotion.held_80", "80 % interval held only {share} of values at {horizon}")
 _HELD_NEWEST: Final = Template("promotion.held_newest", "80 % interval held {share} of the newest values at {horizon}")
 _HELD_WORST: Final = Template(
     "promotion.held_worst", "80 % interval held only {share} of values at {station} at {horizon}"
 )
 _HELD_95: Final = Template("promotion.held_95", "95 % interval held only {share} of values at {horizon}")
+LACK_TRAINING: Final = Template("lack.training", "a training whose calibration is better than the simple forecast")
+LACK_ISSUES: Final = Template("lack.issues", "{n} scored issue times; {needed} are needed, or {fewest} in two weeks")
+_LACK_SCORE: Final = Template("lack.score", "a score below that of the simple forecast")
+_LACK_WIDTH: Final = Template("lack.width", "intervals that hold as often as they say")
+_LACK_SPEED: Final = Template("lack.speed", "an issue within its time")
 _SLOW: Final = Template("promotion.slow", "one issue took {seconds} s, {limit} s are allowed")
+
+
+def tell_own(network: str, weight: float) -> Message:
+    """What is said of the own forecast of a network of which the gate takes part: that is what is shown."""
+    return OWN(blend=name_blend(network), share=Figure(weight, ".0%"))
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One stored forecast whose target was observed; errors are observed minus forecast, in the series' unit."""
+    """One stored forecast whose target was observed; errors are observed minus forecast, in the series' unit.
+
+    `baseline_crps` is the score of `auto` of the same issue, None where it was not issued.
+    """
 
     issued_s: float
     station: str
@@ -78,6 +90,7 @@ class Scored:
     crps: float | None = None
     pit: float | None = None
     situation: str | None = None
+    baseline_crps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,9 @@ class Record:
         worst_80: The same at the worst station that has 20 scores.
         worst_station: Which one.
         coverage_95: Share inside the 95 % interval.
+        crps: Mean score of the whole fan, error and interval in one, of the forecasts that `auto` was scored beside;
+            None where these are fewer than half.
+        baseline_crps: That of `auto`.
         unit: What the errors are in; of several series in several units all of them.
     """
 
@@ -106,23 +122,67 @@ class Record:
     worst_80: float | None
     worst_station: str | None
     coverage_95: float | None
+    crps: float | None = None
+    baseline_crps: float | None = None
     unit: str = ""
 
-    def spell_errors(self) -> tuple[Value, Value]:
-        """The mean absolute error and that of the best simple forecast, as people read them."""
-        own, other = (
-            Figure(x, ".3g", self.unit) if x is not None else Term("unknown") for x in (self.mae, self.baseline_mae)
-        )
-        return own, other
+    @property
+    def gain(self) -> float | None:
+        """What it is judged by: 1 - its score / that of `auto`; by the mean error where `auto` was not scored."""
+        if self.crps is None or not self.baseline_crps:
+            return self.skill
+        return 1.0 - self.crps / self.baseline_crps
+
+    def tell_worse(self, horizon: str) -> Message:
+        """That it is no better than the simple forecast, by what it is judged by."""
+        by_score = self.crps is not None and bool(self.baseline_crps)
+        pair = (self.crps, self.baseline_crps) if by_score else (self.mae, self.baseline_mae)
+        own, other = (Figure(x, ".3g", self.unit) if x is not None else Term("unknown") for x in pair)
+        text = _HIGH_SCORE(score=own, other=other) if by_score else _HIGH_ERROR(error=own, other=other)
+        return _WORSE(n=self.issues, horizon=horizon, text=text)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The state a horizon should have now, one sentence why, and the rolling record it rests on."""
+    """The state a horizon should have now, one sentence why, the rolling record it rests on, and what is lacking."""
 
     state: HorizonState
     reason: Message
     record: Record
+    lacking: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why a network is not shown, and what it lacks."""
+
+    reason: str
+    lacking: Message
+
+
+def find_earliest_s(
+    horizon_s: float, *, begin_s: float, every_s: float, issues: int = 0, now_s: float = -math.inf
+) -> float:  # fmt: skip
+    """When a network can be shown at the earliest, epoch seconds: its time in the shadow is never shorter.
+
+    Args:
+        horizon_s: Horizon, s.
+        begin_s: When it came into the shadow, or when it can come.
+        every_s: Between two issues.
+        issues: That are scored already.
+        now_s: Of the question; nothing is shown before the next issue after it.
+
+    >>> find_earliest_s(86400.0, begin_s=0.0, every_s=86400.0) / 86400.0  # fourteen days hold more than ten
+    14.0
+    >>> find_earliest_s(86400.0, begin_s=0.0, every_s=21600.0) / 86400.0  # thirty issues of six hours come sooner
+    8.25
+    """
+
+    def scored_s(needed: int) -> float:
+        return max(begin_s + (needed - 1) * every_s + horizon_s, now_s + (needed - issues) * every_s)
+
+    sooner = min(scored_s(SHADOW_ISSUES), max(begin_s + SHADOW_S, scored_s(MINIMUM_ISSUES)))
+    return max(sooner, now_s + every_s)
 
 
 def summarise(rows: Sequence[Scored]) -> Record:
@@ -152,8 +212,17 @@ def summarise(rows: Sequence[Scored]) -> Record:
         worst_80,
         worst_station,
         sum(r.inside_95 for r in rows) / n,
+        *_mean_crps(rows),
         " or ".join(sorted({r.unit for r in rows})),
     )
+
+
+def _mean_crps(rows: Sequence[Scored]) -> tuple[float | None, float | None]:
+    """Mean score of the fans and of those of `auto`, of what has both; None where that is less than half."""
+    pairs = [(r.crps, r.baseline_crps) for r in rows if r.crps is not None and r.baseline_crps is not None]
+    if 2 * len(pairs) < len(rows):
+        return None, None
+    return math.fsum(own for own, _ in pairs) / len(pairs), math.fsum(other for _, other in pairs) / len(pairs)
 
 
 def take_newest(rows: Iterable[Scored], issues: int = ROLLING_ISSUES) -> list[Scored]:
@@ -178,14 +247,12 @@ def judge_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
     if record.issues < MINIMUM_ISSUES or record.coverage_80 is None:
         return Verdict("active", _SHOWN(text=_UNDECIDED(n=record.issues, horizon=at)), record)
     held = Figure(record.coverage_80, ".0%")
-    if record.skill is None or record.skill <= 0:
-        own, other = record.spell_errors()
-        worse = _WORSE(n=record.issues, horizon=at, error=own, other=other)
-        return Verdict("shadow", NOT_SHOWN(text=worse), record)
+    if record.gain is None or record.gain <= 0:
+        return Verdict("shadow", NOT_SHOWN(text=record.tell_worse(at)), record, _LACK_SCORE())
     if record.coverage_80 < DEMOTION_COVERAGE_80:
         narrow = _NARROW(n=record.issues, horizon=at, share=held)
-        return Verdict("shadow", NOT_SHOWN(text=narrow), record)
-    better = _BETTER(n=record.issues, horizon=at, gain=Figure(record.skill, ".1%"), share=held)
+        return Verdict("shadow", NOT_SHOWN(text=narrow), record, _LACK_WIDTH())
+    better = _BETTER(n=record.issues, horizon=at, gain=Figure(record.gain, ".1%"), share=held)
     return Verdict("active", _SHOWN(text=better), record)
 
 
@@ -213,7 +280,7 @@ def judge_shadow(
     record = summarise(take_newest(rows))
     fault = _find_fault(horizon_s, calibration, rows, record, shadow_s, latency_limit_ms)
     if fault is not None:
-        return Verdict("shadow", IN_SHADOW(text=fault), record)
+        return Verdict("shadow", IN_SHADOW(text=fault.reason), record, fault.lacking)
     return judge_shown(horizon_s, rows)
 
 
@@ -242,30 +309,31 @@ def _find_fault(
     recent: Record,
     shadow_s: float,
     latency_limit_ms: float,
-) -> str | None:
+) -> _Fault | None:
     """The first reason not to show it, or None."""
     at, whole = spell_span(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
     if not calibration.get("shown"):
-        return calibration.get("reason") or _NO_VERDICT(horizon=at)
+        return _Fault(calibration.get("reason") or _NO_VERDICT(horizon=at), LACK_TRAINING())
     if not _had_its_time(whole.issues, shadow_s):
         days = math.floor(shadow_s / DAY_S)
-        return _TOO_YOUNG(
+        young = _TOO_YOUNG(
             n=whole.issues, horizon=at, days=days, needed=SHADOW_ISSUES, days_needed=SHADOW_S / DAY_S,
             fewest=MINIMUM_ISSUES,
         )  # fmt: skip
+        return _Fault(young, LACK_ISSUES(n=whole.issues, needed=SHADOW_ISSUES, fewest=MINIMUM_ISSUES))
     for record in (whole, recent):
-        if record.skill is None or record.skill <= 0:
-            own, other = record.spell_errors()
-            return _NOT_BELOW(error=own, n=record.issues, horizon=at, other=other)
-    return _find_coverage_fault(at, whole, recent) or _find_slowness(rows, latency_limit_ms)
+        if record.gain is None or record.gain <= 0:
+            return _Fault(record.tell_worse(at), _LACK_SCORE())
+    if narrow := _find_coverage_fault(at, whole, recent):
+        return _Fault(narrow, _LACK_WIDTH())
+    slow = _find_slowness(rows, latency_limit_ms)
+    return None if slow is None else _Fault(slow, _LACK_SPEED())
 
 
 def _find_coverage_fault(at: str, whole: Record, recent: Record) -> Message | None:
-    """Intervals too narrow by the same bars as on calibration; too wide only where chance does not explain it."""
-    # issue times are the independent ones, not stations
-    widest = COVERAGE_80[1] + 2.0 * math.sqrt(0.8 * 0.2 / whole.issues)
+    """Intervals too narrow by the same bars as on calibration."""
     cover, cover_95 = whole.coverage_80 or 0.0, whole.coverage_95 or 0.0
-    if not COVERAGE_80[0] <= cover <= widest:
+    if cover < COVERAGE_80:
         return _HELD_80(share=Figure(cover, ".0%"), horizon=at)
     if (newest := recent.coverage_80 or 0.0) < DEMOTION_COVERAGE_80:
         return _HELD_NEWEST(share=Figure(newest, ".0%"), horizon=at)

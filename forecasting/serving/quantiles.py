@@ -41,15 +41,24 @@ def simple_fans(fitted: Baseline, values: Floats, origins: Ints) -> list[Floats]
     return [point_fan(points[:, :, i]) for i in range(points.shape[2])]
 
 
-def blend_fan(base: Floats, quantiles: Floats, weight: float) -> Floats:
-    """The network's fan moved onto the blended median `base + weight * (network - base)`, shape (N, S, 5)."""
-    middle = quantiles[..., 2]
-    return quantiles + ((base + weight * (middle - base)) - middle)[..., None]
+def blend_fan(simple: Floats, network: Floats, weight: float) -> Floats:
+    """`weight` of a network's own fan and the rest of a simple one, quantile by quantile, shapes (N, S, 5)."""
+    return network if weight == 1.0 else weight * network + (1.0 - weight) * simple
 
 
-def rebase(quantiles: Floats, base: Floats, best: Floats) -> Floats:
-    """What a network corrects on `base` as a correction of another simple forecast; (N, S, 5), (N, S), (N, S)."""
-    return quantiles + (best - base)[..., None]
+def fan_loss(fan: Floats, observed: Floats) -> Floats:
+    """Twice the mean quantile loss of each fan, a CRPS of five quantiles: error and interval in one, lower is better.
+
+    Args:
+        fan: Quantiles, shape (..., 5).
+        observed: What came, shape (...).
+
+    >>> fan_loss(np.array([[-2.0, -1.0, 0.0, 1.0, 2.0], [-9.0, -7.0, 0.0, 7.0, 9.0]]), np.zeros(2)).round(2).tolist()
+    [0.12, 0.74]
+    """
+    error = observed[..., None] - fan
+    out: Floats = 2.0 * np.maximum(np.array(QUANTILES) * error, (np.array(QUANTILES) - 1.0) * error).mean(axis=-1)
+    return out
 
 
 def conform(fan: Floats, values: Floats, origins: Ints, steps: int, pace: Pace | None = None) -> Conformed:

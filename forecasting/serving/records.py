@@ -37,7 +37,8 @@ class Forecast:
         margins: Nominal coverage as text to what was added to both ends.
         baseline: The best simple forecast.
         baseline_q50: Its value.
-        skill: Over it on calibration, of a network.
+        skill: Over it, of a blend.
+        weight: Of a blend: the share of the network in it; the rest is `auto`.
         shown: Whether it may be the forecast that people see.
         reason: Why, or why not.
         latency_ms: What all forecasts of the model took together; fitting and choosing what `auto` chooses from, which
@@ -65,6 +66,7 @@ class Forecast:
     baseline: str
     baseline_q50: float
     skill: float | None = None
+    weight: float | None = None
     shown: bool
     reason: str
     latency_ms: float = 0.0
@@ -91,6 +93,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """What is lacking for a forecast, in words, and the earliest instant at which it can be given, epoch seconds."""
+
+    text: str
+    earliest_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Withheld:
     """What stands in place of a forecast that cannot be given."""
 
@@ -99,6 +109,7 @@ class Withheld:
     horizon_s: float
     reason: str
     data_until_s: float | None = None
+    lack: Lack | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Duration, NameList, Template, Term
+from forecasting.data.cadence import list_cadences
+from forecasting.message import Duration, MessageList, NameList, Template, Term
 from forecasting.registry import READS_DRIVERS, SERVED
 from monitor.checks.check import BAD, WARN, Check, Found, found
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
@@ -17,6 +18,7 @@ from monitor.criteria.reachable import describe_barriers, find_unreached, list_b
 from monitor.domain.alert import Ledger
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.instants import epoch_s
+from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
@@ -230,6 +232,22 @@ def _slow(files: SiteFiles) -> Iterator[Found]:
                     )  # fmt: skip
 
 
+def _forecast_apart(files: SiteFiles) -> Iterator[Found]:
+    """Which series are forecast together, how far ahead; nothing of a site whose series all get all its horizons."""
+    for site in files.sites:
+        asked = site.forecast.horizons_s
+        moving = {f"{spec.station}.{spec.quantity}": spec.interval_s for spec in site.moving if is_forecast(spec)}
+        panels = list_cadences(moving, asked)
+        if len(panels) == 1 and panels[0].horizons_s == asked:
+            continue
+        for panel in panels:
+            spans = [Duration(h, "about") for h in panel.horizons_s]
+            yield found(
+                site.id, is_wrong=not {*panel.horizons_s} & {*asked}, names=NameList(panel.names),
+                every=Duration(panel.interval_s, "about"), horizons=MessageList(tuple(spans), ", "),
+            )  # fmt: skip
+
+
 def _unreachable(files: SiteFiles) -> Iterator[Found]:
     """Bounds that no motion of the slope can reach: by any witness (BAD), by one of several, or far beyond alone."""
     for site in files.sites:
@@ -384,6 +402,13 @@ CHECKS: Final = (
     Check(
         "forecasts.covariates", SiteFiles, BAD, "forecast.covariates: {line}", _lines(find_unread),
         _MEND,
+    ),
+    Check(
+        "forecasts.horizons", SiteFiles, WARN,
+        "{names}: read at least every {every}, and no horizon of the site file reaches the next reading: forecast "
+        "{horizons} ahead, which no criterion can ask for", _forecast_apart,
+        "add a longer horizon to forecast.horizons",
+        fine="{names}: read at least every {every}, forecast together, {horizons} ahead",
     ),
     Check(
         "forecasts.installed", SiteFiles, WARN, "{names}: {missing}", _uninstalled,

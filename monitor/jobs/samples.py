@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -10,16 +10,31 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.data.cadence import Cadence, choose_horizons, list_cadences
 from forecasting.hydrology.rain_amounts import count_up, drop_totals, pick_sums
 from monitor.domain.instants import epoch_s
-from monitor.domain.instruments.watched import Watched, find_motion, find_watched_motion
+from monitor.domain.instruments.watched import Watched, find_watched_motion, is_forecast
 from monitor.domain.observation import Reading, Timed, is_fit
 from monitor.domain.site import SeriesSpec, Site, Station
+from monitor.store.models.registry import ModelRow
 from monitor.store.readings.observations import load_ids, stream_readings
 
 EARTH_M_PER_DEG = 111_320.0
 # of a grid step: a step of six hours keeps readings of ten minutes as they are, and takes means of those of a second
 PARTS_OF_STEP: Final = 36
+
+
+@dataclass(frozen=True, slots=True)
+class SitePanel:
+    """Series of a site that are forecast together."""
+
+    series: tuple[Watched, ...]
+    cadence: Cadence
+
+    def knows(self, model: ModelRow, panels: Iterable["SitePanel"]) -> bool:
+        """Whether a checkpoint speaks of this one of these panels: it learnt one of its series, or none of any."""
+        every = {one.label for panel in panels for one in panel.series}
+        return model.series.isdisjoint(every) or any(one.label in model.series for one in self.series)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +56,25 @@ class Samples:
         return self.times_s, self.values
 
 
-def load_displacements(
-    c: Connection, site: Site, since: datetime, now: datetime, *, grid_s: float = 0.0
-) -> list[Samples]:
-    """Displacement series of all stations in (since, now] as known at `now`: one scalar, or east and north.
-
-    Args:
-        c: a read transaction.
-        site: the declaration.
-        since: readings come after it.
-        now: the instant.
-        grid_s: step of the grid on which the samples are laid; 0 where each counts. Where readings come much faster,
-            each sample is the mean of a 36th of a step, in time and value: what is in memory is bounded, whatever the
-            rate of an instrument.
-    """
-    return read_all(c, find_motion(site, load_ids(c, site.id)), since, now, grid_s)
-
-
 def load_watched(c: Connection, site: Site, since: datetime, now: datetime) -> list[Samples]:
-    """Of the displacement series those that detectors look at together; arguments as those of `load_displacements`."""
+    """Of the displacement series those that detectors look at together, in (since, now] as known at `now`."""
     return read_all(c, find_watched_motion(site, load_ids(c, site.id)), since, now)
 
 
 def read_all(
     c: Connection, series: Iterable[Watched], since: datetime, now: datetime, grid_s: float = 0.0
 ) -> list[Samples]:
-    """The fit readings of those series that have any; see `read_samples`."""
+    """The fit readings of those series that have any, in (since, now] as known at `now`.
+
+    Args:
+        c: a read transaction.
+        series: in their order.
+        since: readings come after it.
+        now: the instant.
+        grid_s: step of the grid on which the samples are laid; 0 where each counts. Where readings come much faster,
+            each sample is the mean of a 36th of a step, in time and value: what is in memory is bounded, whatever the
+            rate of an instrument.
+    """
     found = (read_samples(c, one, since, now, grid_s) for one in series)
     return [one for one in found if one is not None]
 
@@ -120,21 +128,23 @@ def thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, fl
         yield time_s, value, newest
 
 
-def step_s(samples: list[Samples], shortest_horizon_s: float) -> float:
-    """The step of the common grid: the slowest series' interval, but at most four steps in the shortest horizon.
+def list_panels(site: Site, motion: Sequence[Watched]) -> list[SitePanel]:
+    """The panels of a site, the fastest first: which series are forecast together, how far ahead, on which grid.
 
-    The horizon is a whole number of steps, so that targets lie on the grid.
+    Args:
+        site: its horizons are asked for.
+        motion: the series, as `find_motion` finds them.
     """
-    return grid_step_s(max(s.spec.interval_s for s in samples), shortest_horizon_s)
+    cadences = list_cadences({one.label: one.spec.interval_s for one in motion}, site.forecast.horizons_s)
+    return [SitePanel(tuple(one for one in motion if one.label in cadence.names), cadence) for cadence in cadences]
 
 
-def grid_step_s(slowest_interval_s: float, shortest_horizon_s: float) -> float:
-    """The step for series of which the slowest has this interval.
-
-    >>> grid_step_s(3600.0, 86400.0), grid_step_s(86400.0, 86400.0)
-    (21600.0, 86400.0)
-    """
-    return shortest_horizon_s / max(1, min(4, math.floor(shortest_horizon_s / slowest_interval_s)))
+def list_horizons(site: Site) -> list[float]:
+    """Every horizon at which a declared series of a site is forecast, in seconds, rising."""
+    asked = site.forecast.horizons_s
+    return sorted(
+        {h for spec in site.moving if is_forecast(spec) for h in choose_horizons(spec.interval_s, asked)} or {*asked}
+    )
 
 
 def plan_xy_m(site: Site, samples: list[Samples]) -> dict[str, tuple[float, float]] | None:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from forecasting.evaluation.scoring import Score, Trial
 
 MOTION: Final = ("displacement", "crack_opening")
-HORIZONS_S: Final = (86400.0, 604800.0, 2592000.0)
-STEPS: Final = (1.0, 3.0)  # where readings come less often than the longest of them
 SHOWN_MODEL: Final = "gated"  # what the service would have shown
 STATIONS_MOST: Final = 6  # with a picture of their forecasts
 POINTS_MOST: Final = 240  # of a picture
@@ -88,15 +86,6 @@ def lay_out_motion(path: Path, known: tuple[str, Said], quantity: str) -> Iterat
                     value = convert(float(one.value), one.unit, "mm")
                     rows.writerow((spell(one.at), one.station, "displacement_mm", repr(value)))
         yield long
-
-
-def choose_horizons(step_s: float) -> list[float]:
-    """A day, a week and a month, as far as readings come as often; of slower ones the next and the third, in seconds.
-
-    >>> choose_horizons(3600.0), choose_horizons(950400.0), choose_horizons(3e6)
-    ([86400.0, 604800.0, 2592000.0], [2592000.0], [3000000.0, 9000000.0])
-    """
-    return [h for h in HORIZONS_S if h >= step_s] or [k * step_s for k in STEPS]
 
 
 # ---- what the page asks of a worker ------------------------------------------------------------------------------
@@ -203,6 +192,7 @@ def find_forecasts(asked: AskedPast) -> AllForecasts:
 
 
 def _try_forecasts(path: Path, known: tuple[str, Said], quantity: str) -> PastForecasts:
+    from forecasting.data.cadence import choose_horizons
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
     from forecasting.evaluation.backtest import run_trials

@@ -92,6 +92,7 @@ CLOCK_EVERY_S: Final = 5.0
 SOURCES_EVERY_S: Final = 10.0
 ROTAS_EVERY_S: Final = 30.0
 SUMMARY_EVERY_S: Final = 3600.0
+FIRST_RUNS_EVERY_S: Final = 2.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
 BROKER_S: Final = 3.0
@@ -405,6 +406,7 @@ class Core:
     # ---- what the parts tell each other ------------------------------------------------------------------------
     def _on_stored(self, sites: frozenset[str]) -> None:
         self.evaluation.mark(sites)
+        self.schedule.note_arrival(sites)
 
     def _wake_dispatcher(self) -> None:
         self.dispatcher.wake()
@@ -462,6 +464,7 @@ class Core:
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
             Duty(self.clock_watch.follow, CLOCK_EVERY_S),
+            Duty(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
             Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
             Duty(lambda: summary.write(self.ingest.status(), count_sent(self.dispatcher.status())), SUMMARY_EVERY_S),
         )  # fmt: skip

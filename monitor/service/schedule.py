@@ -38,6 +38,7 @@ LOOK_S: Final = 1.0  # between two looks at the folders that jobs watch
 AGAIN_S: Final = 60.0  # after a run that the database did not take: a day later would be a day without it
 AWAY_AGAIN_S: Final = 600.0  # after a run that no machine took: each try waits for it, and holds up the other jobs
 GIVE_BACK_S: Final = 10.0  # between two times that freed memory goes back: some jobs run many times a second
+FIRST_RUNS: Final = "monitor.jobs.forecasts.first_runs:FirstRuns"
 Clock = Callable[[], datetime]
 OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 
@@ -180,8 +181,10 @@ class Schedule:
         self._stages: dict[str, str | None] = {}
         self._running: set[str] = set()
         self._asked: set[str] = set()  # waits for a thread
+        self._anew: set[str] = set()  # runs, and was hastened since it began
         self._gave_back_s = -GIVE_BACK_S
         self._stopped = threading.Event()
+        self._first_runs = _find(FIRST_RUNS)(db, {site.id: site for site in sites}, self.hasten, clock)
         for job in jobs:
             for site in sites if job.per_site else (None,):
                 self._add(job, site)
@@ -253,10 +256,22 @@ class Schedule:
         """The stage of movement that the site's cadence follows; None before it is known."""
         return self._stages.get(site_id)
 
+    def note_arrival(self, sites: frozenset[str]) -> None:
+        """Note that readings of these sites were stored; returns at once."""
+        self._first_runs.mark(sites)
+
+    def hasten_first(self) -> None:
+        """Bring forward what a site does not have yet and its readings now allow."""
+        self._first_runs.look()
+
     def hasten(self, name: str, site_id: str) -> None:
-        """Have a job of a site run now instead of at its next turn; nothing where it is not scheduled."""
+        """Have a job of a site run now, or as soon as its run ends; nothing where it is not scheduled."""
+        key = f"{name}:{site_id}"
+        if key in self._running:
+            self._anew.add(key)
+            return
         with contextlib.suppress(JobLookupError):
-            self._scheduler.modify_job(f"{name}:{site_id}", next_run_time=datetime.now(UTC))
+            self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
 
     def run_now(self, key: str) -> str:
         """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
@@ -267,6 +282,9 @@ class Schedule:
                 return self._run(key)
         finally:
             self._running.discard(key)
+            if key in self._anew:
+                self._anew.discard(key)
+                self.hasten(*key.split(":", 1))
 
     def _run_again(self, key: str, pause_s: float = AGAIN_S) -> None:
         """Have an entry run again soon, unless its next turn is sooner."""

@@ -245,7 +245,9 @@ def count(stage: Stage) -> dict[str, Any]:
     """Count what is in the database."""
     with Database(stage.db_url) as db, db.read() as c:
         forecasts = c.execute(
-            select(t.forecast.c.model, func.count(t.forecast.c.issued_at.distinct())).group_by(t.forecast.c.model)
+            select(t.forecast.c.model, func.count(t.forecast.c.issued_at.distinct()))
+            .where(~t.forecast.c.hindcast)
+            .group_by(t.forecast.c.model)
         )
         states = c.execute(select(t.notification.c.state, func.count()).group_by(t.notification.c.state))
         sent = {str(row[0]): int(row[1]) for row in states}
@@ -286,9 +288,17 @@ def count(stage: Stage) -> dict[str, Any]:
 
 
 def _judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
-    """Of each model's newest issue: how many forecasts were given, how many are shown, and why the others are not."""
-    f = t.forecast.c
-    newest = select(f.model.label("model"), func.max(f.issued_at).label("at")).group_by(f.model).subquery()
+    """Of each model's newest issue: how many forecasts were given, how many are shown, and why the others are not.
+
+    Beside it what it erred on the past, where that was forecast afterwards.
+    """
+    f, k = t.forecast.c, t.forecast_score.c
+    newest = (
+        select(f.model.label("model"), func.max(f.issued_at).label("at"))
+        .where(~f.hindcast)
+        .group_by(f.model)
+        .subquery()
+    )
     rows = c.execute(
         select(f.model, f.shown, f.reason, func.count())
         .join(newest, (newest.c.model == f.model) & (newest.c.at == f.issued_at))
@@ -303,6 +313,15 @@ def _judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
             one["shown"] += int(number)
         elif one["not_shown_because"] is None:
             one["not_shown_because"] = str(reason)
+    past = (
+        select(f.model, func.count(), func.avg(func.abs(k.error)), func.avg(func.abs(k.baseline_error)))
+        .join(t.forecast_score, k.forecast_id == f.id)
+        .where(f.hindcast)
+        .group_by(f.model)
+    )
+    for model, number, error, simple in c.execute(past):
+        if str(model) in found:
+            found[str(model)]["past"] = {"n": int(number), "mae_mm": float(error), "mae_simple_mm": float(simple)}
     return found
 
 
@@ -431,6 +450,7 @@ def _forecast(stage: Stage) -> None:
         _order(stage, "forecast", "train", "--model", name)
     _order(stage, "forecast", "run")
     _order(stage, "anomalies", "score")
+    _order(stage, "forecast", "hindcast")
 
 
 def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
@@ -500,7 +520,9 @@ def _tell_done(stage: Stage, counted: dict[str, Any], say: Say, *, keeps: bool) 
         f"{counted['notifications']['delivered']} messages were delivered")  # fmt: skip
     for name, one in counted["forecasters"].items():
         because = "" if one["shown"] else f", because: {one['not_shown_because'].removeprefix('not shown: ')}"
-        say(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}")
+        past = one.get("past")
+        erred = f"; on the past it erred {past['mae_mm']:.2f} mm, auto {past['mae_simple_mm']:.2f}" if past else ""
+        say(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}{erred}")
     for name, one in counted["anomalies"].items():
         say(f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold")
     if counted["degraded"]:

@@ -345,6 +345,11 @@ def load_withheld(c: Connection, series_id: int) -> dict[str, Any] | None:
     return None if newest is not None and newest > row.issued_at else gather(row._mapping)  # noqa: SLF001
 
 
+def load_why_not_shown(c: Connection, site: str) -> list[dict[str, Any]]:
+    """Every series and model of a site that has no shown forecast, with what is lacking."""
+    return load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), limit=1000, site=site)
+
+
 def load_by_month(c: Connection, view: str, site: str, *last: str) -> list[dict[str, Any]]:
     """Skill, coverage or scores of the forecasts of a site, the newest month first."""
     order = ("-month", "station", "quantity", "horizon_s", "model", *last)

@@ -20,7 +20,7 @@ from monitor.domain.instants import parse
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
-from monitor.store.models.forecasts import ForecastRow, add_forecasts, add_withheld
+from monitor.store.models.forecasts import ForecastRow, WithheldRow, add_forecasts, add_withheld
 from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import alert, movement, site_state
@@ -165,7 +165,7 @@ def add_kinematic(db):
             for day, width in ((1.0, 4.0), (7.0, 60.0))
         ]  # fmt: skip
         add_forecasts(c, rows)
-        add_withheld(c, [(key.id, "kinematic", TOO_FAR), (key.id, "lstm", "not trained yet")], at)
+        add_withheld(c, [WithheldRow(key.id, "kinematic", TOO_FAR), WithheldRow(key.id, "lstm", "not trained yet")], at)
 
 
 WITH_FAN, LLD = ("G2", "displacement_north"), ("lld", 86400.0)

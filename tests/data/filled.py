@@ -341,7 +341,9 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
     seasons.save_seasons(
         c, {ids["north-bench/G1/displacement_east"]: split, ids["lake-slope/W1/water_level"]: short}, NOW
     )
-    forecasts.add_withheld(c, [(ids["lake-slope/W1/water_level"], "gru", "no datum within 6 intervals")], NOW)
+    withheld = forecasts.WithheldRow(ids["lake-slope/W1/water_level"], "gru", "no datum within 6 intervals", 86400.0,
+                                     "30 of the last 60 days; 42 are needed", NOW + days(12))  # fmt: skip
+    forecasts.add_withheld(c, [withheld], NOW)
     for trusted, withdrawn in ((False, NOW - days(1)), (True, None)):
         c.execute(insert(t.failure_time).values(
             series_id=ids["north-bench/G1/displacement_north"], issued_at=NOW - days(0 if trusted else 2), data_until=NOW - days(0 if trusted else 2),

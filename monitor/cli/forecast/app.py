@@ -1,7 +1,7 @@
 """`slopeward forecast`: run and train; trials on files and the life of models stand beside it."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,10 @@ from monitor.cli import session
 from monitor.cli.forecast import explain, models, points, trials
 from monitor.cli.identity import name_helper
 
+if TYPE_CHECKING:
+    from monitor.store.database.engine import Database
+
+MOST_NAMED = 8  # stations of a line
 app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
 
 
@@ -20,7 +24,41 @@ def run(site: session.SiteOption) -> None:
     (service, db, one), now = session.open_site(site), datetime.now(UTC)
     for job, said in (("issue", run.run(db, service, one, now)), ("score", run.rescore(db, service, one, now))):
         session.show({"site": one.id, "job": job, "said": said}, said)
+    for facts, line in list_why_not(db, one.id):
+        session.show(facts, line)
     session.point_to_the_past(db, one, now)
+
+
+@app.command(epilog="Example: slopeward forecast hindcast --site north-bench")
+def hindcast(site: session.SiteOption) -> None:
+    """Score the past at once: issue from moments of the newest quarter of the record, by networks that end before it.
+
+    The service does it after each first training. Rows are marked `hindcast`: never shown, and no gate counts them.
+    """
+    from monitor.jobs.forecasts.hindcast import run_hindcast
+
+    service, db, one = session.open_site(site)
+    said = run_hindcast(db, service, one, datetime.now(UTC))
+    session.show({"site": one.id, "said": said}, said)
+
+
+def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
+    """Why series and models have no forecast that is shown: those that lack the same in one line."""
+    from monitor.store.schema.views import load_view
+
+    with db.read() as c:
+        rows = load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), site=site)
+    same: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        same.setdefault((row["lacking"] or row["reason"], (row["earliest_at"] or "")[:10]), []).append(row)
+    out = []
+    for (text, day), mine in same.items():
+        stations, models = (list(dict.fromkeys(row[key] for row in mine)) for key in ("station", "model"))
+        told = f"{', '.join(stations[:MOST_NAMED])}{' ...' if len(stations) > MOST_NAMED else ''}: {text}"
+        facts = {"site": site, "stations": stations, "models": models, "reason": mine[0]["reason"], "lacking": text}
+        at = f", at the earliest {day}" if day else ""
+        out.append(({**facts, "earliest_at": mine[0]["earliest_at"]}, f"not shown: {told} ({', '.join(models)}{at})"))
+    return out
 
 
 @app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")

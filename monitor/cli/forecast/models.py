@@ -35,7 +35,10 @@ def models(
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
 ) -> None:
-    """List trained models with their state, forecasters with gate, skill and coverage; exit 4 when there is none."""
+    """List trained models with their state, forecasters with gate, skill and coverage, and what waits for readings.
+
+    Exit 4 when there is none.
+    """
     try:
         found = _show_kept(site, everything=everything, history=history)
     except SlopewardError as error:
@@ -58,13 +61,18 @@ def models(
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
     """Whether any trained model was listed."""
+    from monitor.config.service import scan_sites
+    from monitor.jobs.forecasts.awaited import find_lacking
     from monitor.store.models.registry import load_gates, load_models, load_transitions
 
+    sites = [one for one in scan_sites(session.read_service().paths.sites)[0] if site in {None, one.id}]
+    now = datetime.now(UTC)
     with session.open_database() as db, db.read() as c:
         rows = [r for r in load_models(c, site=site) if everything or r.state != "retired"]
         session.check_site(c, site, rows)
         gates = load_gates(c, [r.model_hash for r in rows])
         changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
+        awaited = [(one.id, what) for one in sites for what in find_lacking(c, one, now).awaited]
     for row in rows:
         mine = list(gates.get(row.model_hash, {}).values())
         if session.options().as_json:
@@ -84,7 +92,12 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
             at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
             who = t.by + (f" with {t.second_by}" if t.second_by else "")
             print(f"    {spell(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
-    return bool(rows)
+    for name, what in awaited:
+        reason = f"{what.describe()}, of series every {_words(what.every_s)}"
+        facts = {"model_hash": None, "kind": what.what, "task": what.task, "site": name, "state": "awaited",
+                 "reason": reason, "at": what.at and spell(what.at)}  # fmt: skip
+        session.show(facts, f"{'-':12}  {what.task:9} {what.what:14} {name:20} {'awaited':9} {reason}")
+    return bool(rows or awaited)
 
 
 def compare(
@@ -96,6 +109,9 @@ def compare(
     ] = False,
     by_situation: Annotated[
         bool, typer.Option("--by-situation", help="Also one line per situation: critical, after rain and others.")
+    ] = False,
+    hindcast: Annotated[
+        bool, typer.Option("--hindcast", help="Forecasts of the past that were made afterwards, see `hindcast`.")
     ] = False,
 ) -> None:
     """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored."""
@@ -110,11 +126,21 @@ def compare(
         names = load_series_names(c, site)
         states = {r.model_hash: r.state for r in load_models(c, task="forecast", site=site)}
         for horizon_s in _horizons(one.forecast.horizons_s, horizon):
-            forecasters, champion = load_forecasters(c, names, horizon_s, now, since)
+            forecasters, champion = load_forecasters(c, names, horizon_s, now, since, hindcast=hindcast)
             if champion is None:
                 continue
             scored = {
-                who: load_scored(c, names, horizon_s, now, model=who[0], model_hash=who[1], since=since, newest=None)
+                who: load_scored(
+                    c,
+                    names,
+                    horizon_s,
+                    now,
+                    model=who[0],
+                    model_hash=who[1],
+                    since=since,
+                    newest=None,
+                    hindcast=hindcast,
+                )
                 for who in forecasters
             }
             for who in sorted(forecasters, key=lambda w: (w != champion, w)):
@@ -124,9 +150,10 @@ def compare(
                 for stage, situation in _parts(scored[who], by_stage=by_stage, by_situation=by_situation):
                     rows = [r for r in scored[who] if stage in {None, r.stage or ""}]
                     rows = [r for r in rows if situation in {None, r.situation or ""}]
+                    state = "past" if hindcast and who[1] else states.get(who[1], "simple")
                     facts = {
                         "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
-                        "state": states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
+                        "state": state, "shown": who == champion, "champion": champion[0],
                         "stage": _said(stage), "situation": _said(situation), "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }  # fmt: skip

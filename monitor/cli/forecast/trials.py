@@ -62,9 +62,8 @@ def backtest(
     from forecasting.evaluation.backtest import run_trials
     from forecasting.evaluation.scoring import score_trial
 
-    recipe, records = open_records(data, config, quantity)
+    recipe, records, asked = open_records(data, config, quantity, horizons)
     wanted = _ways(by)
-    asked = horizons_of(horizons, recipe)
     if not allow_interpolated:
         for record in records:
             refuse_interpolated(record.panel, asked)
@@ -111,10 +110,13 @@ def backtest(
 
 def _fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
     """Horizons that stations of an interval can be asked for; others are named."""
-    if short := [h for h in horizons_s if round(h / panel.step_s) < 1]:
+    from forecasting.data.cadence import keep_horizons
+
+    fit = keep_horizons(panel.step_s, horizons_s)
+    if short := [h for h in horizons_s if h not in fit]:
         spans, names = ", ".join(spell_duration(round(h)) for h in short), list_names(panel.stations)
         say(f"{names}: no score at {spans}: that is shorter than the {_spell_step(panel)} between readings")
-    return [h for h in horizons_s if h not in short]
+    return [h for h in horizons_s if h in fit]
 
 
 def _tell_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequence[Score]") -> None:
@@ -180,8 +182,7 @@ def audit(
     from forecasting.evaluation.csv_audit import audit_rows
     from forecasting.evaluation.screening import audit_panel
 
-    recipe, records = open_records(data, config, quantity)
-    spans_s = horizons_of(horizons, recipe)
+    recipe, records, spans_s = open_records(data, config, quantity, horizons)
     count = sum(len(record.panel.stations) for record in records)
     findings = [one for record in records for one in audit_panel(record.panel, spans_s)]
     if len(records) > 1:
@@ -220,8 +221,8 @@ def leak_test(
     from forecasting.errors import LeakError
     from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 
-    recipe, (record,) = open_records(data, config, quantity, apart=False)
-    spans, panel = horizons_of(horizons, recipe), record.panel
+    _, (record,), spans = open_records(data, config, quantity, horizons, apart=False)
+    panel = record.panel
     leaking = []
     if decomposition:
         steps = [panel.steps(h) for h in spans]
@@ -247,16 +248,17 @@ def leak_test(
 
 
 def open_records(
-    data: str | None, config: Path | None, quantity: str | None, *, apart: bool = True
-) -> "tuple[Recipe, list[Record]]":
-    """The recipe (empty without one) and the record of the command line, a part for each interval of its stations."""
+    data: str | None, config: Path | None, quantity: str | None, horizons: str | None, *, apart: bool = True
+) -> "tuple[Recipe, list[Record], list[float]]":
+    """The recipe (empty without one), the record of the command line in a part per cadence, and horizons in seconds."""
     from forecasting.data.sources import Recipe, read_recipe, read_records
     from forecasting.errors import RecipeError
 
     if data is None and config is None:
         raise RecipeError("name a record: --data LONG.csv (or S, SK, G, K), or --config RECIPE.toml")
     recipe = read_recipe(config) if config is not None else Recipe()
-    return recipe, read_records(data, recipe, quantity=quantity, apart=apart)
+    spans = horizons_of(horizons, recipe)
+    return recipe, read_records(data, recipe, quantity=quantity, apart=apart, horizons_s=spans), spans
 
 
 def horizons_of(text: str | None, recipe: "Recipe") -> list[float]:

@@ -434,10 +434,11 @@ def _say_read(results: Sequence[FileResult]) -> None:
 
 def _score_forecasts(path: Path, found: Guess) -> None:
     """How well each quantity of motion could have been forecast; a record that is too short is said to be."""
+    from forecasting.data.cadence import choose_horizons
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
-    from monitor.replay.first_look import choose_horizons, lay_out_motion, list_motion
+    from monitor.replay.first_look import lay_out_motion, list_motion
 
     quantities = list_motion(s.quantity for s in found.sensors)
     if not quantities:

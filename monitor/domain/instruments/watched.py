@@ -110,6 +110,11 @@ class Group:
     series: tuple[Watched, ...]
 
 
+def is_forecast(spec: SeriesSpec) -> bool:
+    """Whether a declared series can be one in which a station moves, as `find_motion` finds it."""
+    return spec.quantity in (*SCALARS, *COMPONENTS)
+
+
 def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]:
     """The series in which the stations move: of each one scalar, or east and north.
 

@@ -1,114 +1,243 @@
 """Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import Connection
+
+from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
 from forecasting.message import Figure, Template
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, PRETRAINED, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
-from forecasting.serving.promotion import IN_SHADOW
-from forecasting.serving.records import Forecast
+from forecasting.serving.promotion import IN_SHADOW, find_earliest_s, tell_own
+from forecasting.serving.records import Forecast, Withheld
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
-from monitor.domain.instants import from_epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
-from monitor.jobs.forecasts.promotion import Standing, enter_shadow, load_standings, retire
-from monitor.jobs.forecasts.read_site import read_site
-from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, Permit, SiteForecastAsked, join_points, split_points
-from monitor.jobs.samples import Samples
+from monitor.jobs.forecasts.promotion import Refusal, Standing, enter_shadow, find_refusals, load_standings, retire
+from monitor.jobs.forecasts.read_site import PROBE_STEPS, PanelRead, read_site
+from monitor.jobs.forecasts.tasks import (
+    FORECAST_SITE,
+    AskedModel,
+    Permit,
+    SiteForecast,
+    SiteForecastAsked,
+    join_points,
+    split_points,
+)
+from monitor.jobs.samples import Samples, SitePanel
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
+_LACK_RECORD: Final = Template("lack.record", "{n} of {needed} observations of a station")
+_LACK_FIRST: Final = Template("lack.first", "its first training")()
+_SILENT: Final = Template("forecast.silent", "no series of this interval has a reading of the last {n} intervals")
 _STORED: Final = Template("shadow.stored", "its first {n} forecasts are stored, computed in {ms} ms")
-ALWAYS = ("persistence", "lld")  # whatever a site asks for, these two run and are scored
+ALWAYS = ("persistence", "drift", "lld")  # whatever a site asks for, these run and are scored: what to be better than
 Key = tuple[int, str, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What an issue starts from, as known at its instant."""
+
+    found: list[PanelRead]
+    standings: list[Standing]
+    states: Mapping[Key, ConformalState]
+    stages: Mapping[str, str]  # by station
+
+    @property
+    def by_label(self) -> dict[str, Samples]:
+        """The series by the name that a worker gives them."""
+        return {s.label: s for one in self.found for s in one.samples}
+
+    def of(self, panel: SitePanel) -> list[Standing]:
+        """The checkpoints that speak of a panel."""
+        panels = [one.panel for one in self.found]
+        return [s for s in self.standings if panel.knows(s.row, panels)]
 
 
 def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Issue from what is known at `now`; returns one line that says what was done.
 
-    A checkpoint in the shadow is issued and stored like any other and never shown. A candidate whose first forecasts
-    are stored goes into the shadow. One with the weights of an earlier version is retired: its training is then due.
+    A network is issued as it is, which is never shown, and as the blend that its gate makes of it. A checkpoint in the
+    shadow is issued and stored like any other. A candidate whose first forecasts are stored goes into the shadow. One
+    with the weights of an earlier version is retired: its training is then due.
     """
-    plan = site.forecast
-    models = tuple(dict.fromkeys((*ALWAYS, *plan.models)))
+    models = tuple(dict.fromkeys((*ALWAYS, *site.forecast.models)))
     with db.read() as c:
-        standings = load_standings(c, site, now)
-        found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
-        states = forecasts.load_conformal(c, [s.series_id for s in found.samples]) if found else {}
-        stages = forecasts.load_stages(c, site.id, now)
-    if found is None:
+        known = _load_known(c, site, now, models)
+    if not known.by_label:
         return "no recent displacement readings"
-    samples = found.samples
-    trained = {s.row.kind for s in standings}
-    asked = [_ask(m, "", None) for m in models if m not in NETWORKS]
-    asked += [_ask(s.row.kind, s.row.model_hash, s) for s in standings]
-    question = SiteForecastAsked(
-        found.record, tuple(plan.horizons_s), tuple(asked), _grouped(states, samples),
-    )  # fmt: skip
-    files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
-    answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, split_points(question), reads=files))
-    by_label = {s.label: s for s in samples}
-    refuse_strange([*(row.station for row in answer.rows), *(one.station for one in answer.withheld)], by_label)
-    as_of = max(s.newest_received_at for s in samples)
-    # a candidate that failed in one piece of a large site is judged on none
-    unfit = {
-        s.row.model_hash for s in standings
-        if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
-    }  # fmt: skip
-    rows = [
-        _row(one, by_label[one.station], now, as_of, stages) for one in answer.rows if one.model_hash not in unfit
-    ]  # fmt: skip
-    untrained = [m for m in models if m in NETWORKS and m not in trained]
+    answer, count = _ask_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
-    waiting: list[tuple[int, str, str]] = [(s.series_id, m, why_untrained) for m in untrained for s in samples]
-    withheld = [(by_label[w.station].series_id, w.model, w.reason) for w in answer.withheld]
+    withheld = _list_withheld(answer, known)
+    held, names = {(one.series_id, one.model) for one in withheld}, dict[str, None]()
+    waiting = list[forecasts.WithheldRow]()
+    for one in known.found:
+        mine = known.of(one.panel)
+        untrained = [m for m in models if m in NETWORKS and m not in {s.row.kind for s in mine}]
+        names |= dict.fromkeys(untrained)
+        waits = [_wait_for_training(m, why_untrained, one, site, now) for m in untrained]
+        waits = waits if able else [replace(r, lacking=None, earliest_at=None) for r in waits]
+        waiting += _list_waiting(one, [*find_refusals(mine, site, now), *waits], models, held)
+    rows = _rows(answer, known, now)
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
-        forecasts.add_withheld(c, sorted(set(withheld + waiting)), now)
-        forecasts.save_conformal(c, _flat(answer.conformal, by_label, states), now)
-        for standing in standings:
-            mine = [row for row in rows if row.model_hash == standing.row.model_hash]
-            name = forecasts.name_intervals(standing.row.kind, standing.row.model_hash)
-            if name in answer.outdated:
-                retire(c, site, standing.row, answer.failed[name], SERVICE, now)
-                continue
-            if standing.row.state == "candidate" and mine:
-                took = Figure(mine[0].latency_ms or 0.0, ".0f")
-                enter_shadow(c, standing.row, IN_SHADOW(text=_STORED(n=len(mine), ms=took)), now)
-    parts = [f"{added} rows by {len(asked)} models", f"{len(withheld)} withheld"]
+        # the page tells the last: what keeps a simple forecast back comes after what keeps a network back
+        forecasts.add_withheld(c, [*waiting, *withheld], now)
+        forecasts.save_conformal(c, _flat(answer.conformal, known.by_label, known.states), now)
+        _move_on(c, site, known.standings, answer, rows, now)
+    parts = [f"{added} rows by {count} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
-    parts += [f"{model} {why_untrained}" for model in untrained] if able else []
-    parts += [f"{', '.join(untrained)} {why_untrained}"] if untrained and not able else []
+    parts += [f"{said} {why_untrained}" for said in (names if able else filter(None, [", ".join(names)]))]
     return "; ".join(parts)
 
 
-def _ask(model: str, model_hash: str, standing: Standing | None) -> AskedModel:
-    """What the worker is told of one model."""
-    name = forecasts.name_intervals(model, model_hash)
-    if standing is None:
-        return AskedModel(model, name)
-    permits = {h: Permit(g.state == "active", g.reason, g.skill) for h, g in standing.gates.items()}
+def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _Known:
+    """What is known of a site and its models."""
+    standings = load_standings(c, site, now)
+    found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
+    states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
+    return _Known(found, standings, states, forecasts.load_stages(c, site.id, now))
+
+
+def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.WithheldRow]:
+    """Forecasts that were not given, once for each reason of a series and model."""
+    found: dict[tuple[int, str, str], list[Withheld]] = {}
+    by_label = known.by_label
+    for one in answer.withheld:
+        found.setdefault((by_label[one.station].series_id, one.model, one.reason), []).append(one)
+    ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1] not in NETWORKS, item[0][1:]))
+    return [
+        forecasts.WithheldRow(
+            series_id, model, one.reason, one.horizon_s if len(every) == 1 else None,
+            None if one.lack is None else one.lack.text,
+            None if one.lack is None else from_epoch_s(one.lack.earliest_s),
+        )
+        for (series_id, model, _), every in ordered for one in every[:1]
+    ]  # fmt: skip
+
+
+def _list_waiting(
+    found: PanelRead, refused: Sequence[Refusal], models: Sequence[str], held: Collection[tuple[int, str]]
+) -> Iterator[forecasts.WithheldRow]:
+    """What keeps models back at the series of a panel, but for those that are held back already."""
+    for r in refused:
+        for s in found.samples:
+            if (s.series_id, r.model) not in held:
+                yield forecasts.WithheldRow(s.series_id, r.model, r.reason, r.horizon_s, r.lacking, r.earliest_at)
+    for one in () if found.samples else found.panel.series:
+        yield from (forecasts.WithheldRow(one.series_id, m, _SILENT(n=PROBE_STEPS)) for m in models)
+
+
+def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, now: datetime) -> Refusal:
+    """What a network lacks that was never trained here, and when it could be shown at the earliest."""
+    step_s, horizon_s = found.panel.cadence.step_s, found.panel.cadence.horizons_s[0]
+    needed = SHORTEST_RECORD if model in PRETRAINED else SHORT_RECORD
+    seen = max((len({t // step_s for t in s.times_s}) for s in found.samples), default=0)
+    lacking = _LACK_RECORD(n=seen, needed=needed) if seen < needed else _LACK_FIRST
+    begin_s = epoch_s(now) + max(0, needed - seen) * step_s
+    earliest_s = find_earliest_s(horizon_s, begin_s=begin_s, every_s=site.forecast.every_s)
+    return Refusal(model, horizon_s, reason, lacking, from_epoch_s(earliest_s))
+
+
+def list_asked(
+    simple: Sequence[str], standings: Sequence[Standing], site: Site, now: datetime
+) -> list[AskedModel]:  # fmt: skip
+    """What the workers are asked for: simple forecasts, then of each checkpoint its own forecast and its blend."""
+    asked = [AskedModel(model, forecasts.name_intervals(model, "")) for model in simple]
+    for standing in standings:
+        row = standing.row
+        own: dict[float, Permit] = {}
+        blend: dict[float, Permit] = {}
+        for h in standing.horizons_s:
+            gate = standing.gates.get(h)
+            if gate is not None and gate.state == "active":
+                own[h] = Permit(False, tell_own(row.kind, standing.weight(h)), None)
+                blend[h] = Permit(True, gate.reason, gate.skill)
+            else:
+                own[h] = blend[h] = Permit(False, standing.refuse(h, site, now).reason, None)
+        asked.append(_ask(row.kind, standing, own))
+        if any(standing.weight(h) for h in standing.horizons_s):
+            asked.append(_ask(name_blend(row.kind), standing, blend))
+    return asked
+
+
+def _ask(model: str, standing: Standing, permits: Mapping[float, Permit]) -> AskedModel:
+    name = forecasts.name_intervals(model, standing.row.model_hash)
     return AskedModel(model, name, standing.row.path, permits)
 
 
-def _row(
-    one: Forecast, sample: Samples, now: datetime, as_of: datetime, stages: Mapping[str, str]
+def _ask_workers(
+    config: ServiceConfig, site: Site, known: _Known, simple: Sequence[str], now: datetime
+) -> tuple[SiteForecast, int]:  # fmt: skip
+    """The answer of all workers, of series that were asked about, and how many models were asked."""
+    questions = [
+        SiteForecastAsked(
+            one.record, one.panel.cadence.horizons_s, tuple(list_asked(simple, known.of(one.panel), site, now)),
+            _grouped(known.states, one.samples),
+        )
+        for one in known.found if one.record is not None
+    ]  # fmt: skip
+    asked = {one.name: one.checkpoint for question in questions for one in question.models}
+    files = list_models(config.paths.models, site.id, asked.values())
+    pieces = [piece for question in questions for piece in split_points(question)]
+    answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, pieces, reads=files))
+    named = [*(row.station for row in answer.rows), *(one.station for one in answer.withheld)]
+    refuse_strange(named, known.by_label)
+    return answer, len(asked)
+
+
+def _rows(answer: SiteForecast, known: _Known, now: datetime) -> list[forecasts.ForecastRow]:
+    """The rows to store; a candidate that failed in one piece of a large site is judged on none."""
+    unfit = {
+        s.row.model_hash for s in known.standings
+        if s.row.state == "candidate" and forecasts.name_intervals(s.row.kind, s.row.model_hash) in answer.failed
+    }  # fmt: skip
+    by_label = known.by_label
+    as_of = {s.label: max(x.newest_received_at for x in one.samples) for one in known.found for s in one.samples}
+    return [
+        to_row(one, by_label[one.station], now, as_of[one.station], known.stages.get(by_label[one.station].station.id))
+        for one in answer.rows if one.model_hash not in unfit
+    ]  # fmt: skip
+
+
+def to_row(
+    one: Forecast, sample: Samples, issued_at: datetime, as_of: datetime, stage: str | None, *, hindcast: bool = False
 ) -> forecasts.ForecastRow:  # fmt: skip
+    """A forecast as it is stored, of readings that had been received by `as_of`."""
     return forecasts.ForecastRow(
-        sample.series_id, now, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
+        sample.series_id, issued_at, from_epoch_s(one.data_until_s), as_of, from_epoch_s(one.target_s),
         one.horizon_s, one.q025, one.q10, one.q50, one.q90, one.q975, one.model,
         one.model_hash or "", one.baseline, one.baseline_q50, one.data_value, one.shown, one.reason,
         one.latency_ms, one.margins.get("0.8"), one.margins.get("0.95"),
-        stages.get(sample.station.id), one.novelty, one.replaces,
+        stage, one.novelty, one.replaces, one.weight, hindcast,
     )  # fmt: skip
+
+
+def _move_on(
+    c: Connection, site: Site, standings: Sequence[Standing], answer: SiteForecast,
+    rows: Sequence[forecasts.ForecastRow], now: datetime,
+) -> None:  # fmt: skip
+    """Retire what only a new training can serve; a candidate whose first forecasts are stored goes into the shadow."""
+    for standing in standings:
+        mine = [row for row in rows if row.model_hash == standing.row.model_hash]
+        name = forecasts.name_intervals(standing.row.kind, standing.row.model_hash)
+        if name in answer.outdated:
+            retire(c, site, standing.row, answer.failed[name], SERVICE, now)
+        elif standing.row.state == "candidate" and mine:
+            took = Figure(mine[0].latency_ms or 0.0, ".0f")
+            enter_shadow(c, standing.row, IN_SHADOW(text=_STORED(n=len(mine), ms=took)), now)
 
 
 def _grouped(
@@ -118,7 +247,8 @@ def _grouped(
     labels = {s.series_id: s.label for s in samples}
     out: dict[str, dict[str, ConformalState]] = {}
     for (series_id, model, horizon_s, nominal), state in states.items():
-        out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = state
+        if series_id in labels:
+            out.setdefault(model, {})[conformal_key(labels[series_id], horizon_s, nominal)] = state
     return out
 
 

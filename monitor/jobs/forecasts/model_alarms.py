@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.data.cadence import Cadence, choose_horizons
 from forecasting.data.series import horizon_key
 from forecasting.data.units import spell_span
 from forecasting.message import TEXT_OF, Figure, Message, Template, Value
@@ -29,8 +30,12 @@ WORST_COVERAGE_80: Final = 0.50
 
 
 def tell_degraded(c: Connection, site: Site, row: ModelRow, gate: GateRow, now: datetime, *, degraded: bool) -> None:
-    """Open or close the alarm `model_degraded` of one kind at one horizon."""
-    key = f"health:forecast.{row.kind}.{horizon_key(gate.horizon_s)}:model_degraded"
+    """Open or close the alarm `model_degraded` of one kind at one horizon, of the fastest panel or of a slower one."""
+    fastest_s = min((spec.interval_s for spec in site.moving), default=0.0)
+    trained_s = float(row.card.get("config", {}).get("step_s", 0.0))
+    usual = Cadence((), fastest_s, choose_horizons(fastest_s, site.forecast.horizons_s)).step_s
+    slower = f".every.{horizon_key(trained_s)}" if trained_s > usual else ""
+    key = f"health:forecast.{row.kind}.{horizon_key(gate.horizon_s)}{slower}:model_degraded"
     facts = {k: v for k, v in asdict(gate).items() if not isinstance(v, datetime)}
     text = (_DEGRADED if degraded else _RECOVERED)(model=row.name)
     _change(c, site, key, TEXT_OF(name=text, text=gate.reason), facts, now, is_open=degraded)

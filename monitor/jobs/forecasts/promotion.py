@@ -9,14 +9,17 @@ from sqlalchemy import Connection
 
 from forecasting.data.series import horizon_key
 from forecasting.data.units import spell_span
-from forecasting.message import Figure, Template, gather, join
-from forecasting.registry import NETWORKS
+from forecasting.message import Figure, Message, Template, Timestamp, gather, join
+from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving import promotion
+from forecasting.serving.gate import weight_of
 from forecasting.serving.promotion import SHADOW_S
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.model_alarms import tell_coverage, tell_degraded
+from monitor.jobs.samples import list_horizons
 from monitor.store.database.engine import Database
 from monitor.store.models import registry
 from monitor.store.models.scores import load_scored, load_series_names
@@ -33,10 +36,31 @@ _NOT_BETTER: Final = Template(
 _BETTER: Final = Template("shadow.better", "{model} is better at {horizon} and took its place")
 _REPLACED: Final = Template("model.outdone", "{model} took its place at every horizon it was shown")
 _NO_HORIZON: Final = Template("shadow.no_horizon", "it has no horizon")()
+_UNTIL: Final = Template("shadow.until", "{text}; shown on {at} at the earliest")
+_NO_SCORE: Final = Template("shadow.no_score", "no forecast of it has been scored yet")()
+_LACK_BETTER: Final = Template("lack.better", "an error below that of the one that is shown")
+MAXIMUM_AGE: Final = timedelta(days=7)
+"""Of a checkpoint; then the next is trained."""
 ALIVE: Final = ("candidate", "shadow", "active")
 CANDIDATE: Final = timedelta(days=2)
 MOST_CHALLENGERS: Final = 3
 """Of one kind beside those that are shown; a person who trains more lets the oldest go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a network is not shown, what it lacks, and when it can be shown at the earliest."""
+
+    model: str
+    horizon_s: float
+    reason: str
+    lacking: str | None
+    earliest_at: datetime | None
+
+
+def until(reason: str, earliest_at: datetime) -> Message:
+    """A reason not to show a network, with the earliest day on which it can be shown."""
+    return _UNTIL(text=reason, at=Timestamp.of(earliest_at, "day"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +75,39 @@ class Standing:
         """The verdict of training at a horizon."""
         verdict: Mapping[str, Any] = gather(self.row.card.get("gates", {}).get(horizon_key(horizon_s), {}))
         return verdict
+
+    @property
+    def horizons_s(self) -> tuple[float, ...]:
+        """What it was trained for."""
+        return tuple(sorted(float(key) for key in self.row.card.get("gates", {})))
+
+    def weight(self, horizon_s: float) -> float:
+        """How much of it its gate takes at a horizon."""
+        return weight_of(self.row.card.get("gates", {}), horizon_s)
+
+    def refuse(self, horizon_s: float, site: Site, now: datetime) -> "Refusal":
+        """Why it is not shown at a horizon, as it was judged last; what one waits for that never was."""
+        gate = self.gates.get(horizon_s)
+        if gate is not None and gate.earliest_at is not None:
+            return Refusal(self.row.kind, horizon_s, gate.reason, gate.lacking, gate.earliest_at)
+        earliest_at = self.find_earliest(horizon_s, site, now)
+        verdict = promotion.judge_shadow(
+            horizon_s, self.calibration(horizon_s), (), shadow_s=0.0, latency_limit_ms=0.0
+        )  # fmt: skip
+        reason = until(promotion.IN_SHADOW(text=_NO_SCORE) if gate is None else gate.reason, earliest_at)
+        return Refusal(self.row.kind, horizon_s, reason, verdict.lacking, earliest_at)
+
+    def find_earliest(self, horizon_s: float, site: Site, now: datetime) -> datetime:
+        """When it, or where calibration closed it its successor, can be shown at the earliest."""
+        gate, rows = self.gates.get(horizon_s), self.scored.get(horizon_s, ())
+        issues, begin = promotion.summarise(rows).issues, now if gate is None else gate.since
+        if not self.calibration(horizon_s).get("shown"):
+            issues, begin = 0, max(now, self.row.created_at + MAXIMUM_AGE)
+        return from_epoch_s(
+            promotion.find_earliest_s(
+                horizon_s, begin_s=epoch_s(begin), every_s=site.forecast.every_s, issues=issues, now_s=epoch_s(now)
+            )
+        )
 
     def is_shown(self) -> bool:
         """Whether it may be shown anywhere."""
@@ -71,6 +128,11 @@ class Standing:
         )
 
 
+def judged_as(row: registry.ModelRow, horizon_s: float) -> str:
+    """What is judged of a checkpoint: its blend, which would be shown; where its gate takes nothing itself."""
+    return name_blend(row.kind) if weight_of(row.card.get("gates", {}), horizon_s) else row.kind
+
+
 def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
     """Every living forecaster that the site asks for, oldest first."""
     kinds = [m for m in site.forecast.models if m in NETWORKS]
@@ -82,12 +144,27 @@ def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
             row,
             gates.get(row.model_hash, {}),
             {
-                h: load_scored(c, names, h, now, model=row.kind, model_hash=row.model_hash, since=g.counts_from)
+                h: load_scored(
+                    c, names, h, now, model=judged_as(row, h), model_hash=row.model_hash, since=g.counts_from
+                )
                 for h, g in gates.get(row.model_hash, {}).items()
             },
         )
         for row in reversed(rows)
     ]
+
+
+def find_refusals(standings: Sequence[Standing], site: Site, now: datetime) -> list[Refusal]:
+    """Of each trained network that is shown nowhere, the horizon at which it can be shown the soonest."""
+    found: dict[str, list[Refusal]] = {}
+    shown = {s.row.kind for s in standings if s.is_shown()}
+    for one in standings:
+        mine = found.setdefault(one.row.kind, [])
+        mine += [one.refuse(h, site, now) for h in one.horizons_s]
+    return [
+        min(every, key=lambda r: (r.earliest_at or now, r.horizon_s))
+        for kind, every in found.items() if every and kind not in shown
+    ]  # fmt: skip
 
 
 def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
@@ -104,12 +181,12 @@ def judge_models(db: Database, config: ServiceConfig, site: Site, now: datetime)
             h: promotion.take_newest(
                 load_scored(c, load_series_names(c, site.id), h, now, newest=promotion.ROLLING_ISSUES)
             )
-            for h in site.forecast.horizons_s
+            for h in list_horizons(site)
         }
     with db.write() as c:
         for standing in standings:
             for horizon_s, gate in standing.gates.items():
-                after = _judge(standing, horizon_s, gate, standings, config, now)
+                after = _judge(standing, horizon_s, gate, standings, config, site, now)
                 if after.state == gate.state:
                     registry.save_record(c, after, after.state)
                 elif registry.change_gate(c, standing.row, gate, after, SERVICE, now):
@@ -143,12 +220,11 @@ def retire(c: Connection, site: Site | None, row: registry.ModelRow, reason: str
     return True
 
 
-def retire_older(c: Connection, site: Site, kind: str, newest: str, now: datetime) -> None:
+def retire_older(c: Connection, site: Site, newest: str, now: datetime) -> None:
     """What a new candidate of a kind makes room for: challengers that had their time, and those beyond three."""
-    challengers = [
-        s for s in load_standings(c, site, now)
-        if s.row.kind == kind and s.row.model_hash != newest and not s.is_shown()
-    ]  # fmt: skip
+    every = load_standings(c, site, now)
+    new = next((s.row for s in every if s.row.model_hash == newest), None)
+    challengers = [s for s in every if new is not None and s.row.rivals(new) and not s.is_shown()]
     room = MOST_CHALLENGERS - 1
     for i, standing in enumerate(challengers):
         if not standing.is_waiting(now):
@@ -167,6 +243,7 @@ def _judge(
     gate: registry.GateRow,
     others: Sequence[Standing],
     config: ServiceConfig,
+    site: Site,
     now: datetime,
 ) -> registry.GateRow:
     rows = standing.scored.get(horizon_s, ())
@@ -179,14 +256,21 @@ def _judge(
         )  # fmt: skip
     state = verdict.state
     reason: str = verdict.reason
+    lacking, earliest_at = verdict.lacking, None
     if gate.state == state == "active" and verdict.record.issues < promotion.MINIMUM_ISSUES:
         reason = gate.reason  # two people showed it; until its record speaks, their word stands
     if gate.state == "shadow" and state == "active":
         better, why = _is_better(rows, standing.row, horizon_s, others)
         state, reason = (state, reason) if better else ("shadow", why)
+        lacking = lacking if better else _LACK_BETTER()
     changed = state != gate.state
+    if state == "shadow":
+        fallen = replace(standing, gates={horizon_s: replace(gate, since=now)}, scored={}) if changed else standing
+        earliest_at = fallen.find_earliest(horizon_s, site, now)
+        reason = until(reason, earliest_at)
     return replace(
-        gate, state=state, reason=reason, since=now if changed else gate.since,
+        gate, state=state, reason=reason, lacking=lacking, earliest_at=earliest_at,
+        since=now if changed else gate.since,
         counts_from=now if changed and state == "shadow" else gate.counts_from, judged_at=now,
         **{name: figure for name, figure in asdict(verdict.record).items() if name not in {"n", "unit"}},
     )  # fmt: skip
@@ -198,12 +282,7 @@ def _is_better(
     """Whether a challenger beats the shown checkpoint of its kind on the targets that both forecast."""
     for other in others:
         gate = other.gates.get(horizon_s)
-        if (
-            other.row.kind != row.kind
-            or other.row.model_hash == row.model_hash
-            or gate is None
-            or gate.state != "active"
-        ):
+        if not other.row.rivals(row) or gate is None or gate.state != "active":
             continue
         own, theirs, n = promotion.compare_same(rows, other.scored[horizon_s])
         if own is not None and theirs is not None and own >= theirs:
@@ -223,9 +302,7 @@ def displace(
     said = []
     for other in standings:
         gate = other.gates.get(horizon_s)
-        if other.row.kind != winner.kind or other.row.model_hash == winner.model_hash or gate is None:
-            continue
-        if gate.state == "active":
+        if other.row.rivals(winner) and gate is not None and gate.state == "active":
             reason = promotion.IN_SHADOW(text=_BETTER(model=winner.name, horizon=spell_span(horizon_s)))
             after = replace(gate, state="shadow", reason=reason, since=now, counts_from=now, judged_at=now)
             if registry.change_gate(c, other.row, gate, after, SERVICE, now):
@@ -245,7 +322,7 @@ def _settle(c: Connection, standings: Sequence[Standing], now: datetime) -> list
             continue
         heirs = [
             s.row for s in standings
-            if s.row.kind == row.kind and s.row.created_at > row.created_at and shown.get(s.row.model_hash)
+            if s.row.rivals(row) and s.row.created_at > row.created_at and shown.get(s.row.model_hash)
         ]  # fmt: skip
         if mine:
             state, reason = "active", gates[row.model_hash][min(mine)].reason

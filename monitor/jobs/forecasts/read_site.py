@@ -1,4 +1,4 @@
-"""What is known of a site at an instant, on the grid of its forecasts: the same for an issue and for a fit by night."""
+"""What is known of a site at an instant, on the grids of its forecasts: the same for an issue and a training."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,45 +9,47 @@ from sqlalchemy import Connection
 
 from forecasting.serving.records import Limits
 from monitor.domain.instants import epoch_s
+from monitor.domain.instruments.watched import find_motion
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.drivers import Driving, describe_stations, load_driving
 from monitor.jobs.forecasts.tasks import SiteRecord
-from monitor.jobs.samples import (
-    Samples,
-    grid_step_s,
-    history_since,
-    load_displacements,
-    plan_xy_m,
-    step_s,
-)
+from monitor.jobs.samples import Samples, SitePanel, history_since, list_panels, plan_xy_m, read_all
+from monitor.store.readings.observations import load_ids
 
 HISTORY_STEPS: Final = 1200
 PROBE_STEPS: Final = 4  # of the grid: one more than after which the lane calls a series stale
 
 
 @dataclass(frozen=True, slots=True)
-class SiteRead:
-    """The series of a site and the record that a worker is given of them."""
+class PanelRead:
+    """The series of a panel and the record that a worker is given of them; none where all of it is silent."""
 
+    panel: SitePanel
     samples: list[Samples]
-    record: SiteRecord
+    record: SiteRecord | None
 
 
-def read_site(c: Connection, site: Site, now: datetime, models: Collection[str]) -> SiteRead | None:
-    """Displacements of a site as known at `now`, and what these models read beside; None without recent readings."""
-    shortest_s = min(site.forecast.horizons_s)
-    slowest_s = max(_intervals(site), default=0.0)
-    reach_s = grid_step_s(slowest_s, shortest_s) if slowest_s else 0.0
-    probe = load_displacements(c, site, history_since(now, max(reach_s, slowest_s), PROBE_STEPS), now)
-    if not probe:
-        return None
-    step = step_s(probe, shortest_s)
-    since = history_since(now, step, HISTORY_STEPS)
-    samples = load_displacements(c, site, since, now, grid_s=step)
+def read_site(c: Connection, site: Site, now: datetime, models: Collection[str]) -> list[PanelRead]:
+    """Displacements of each panel of a site as known at `now`, and what these models read beside."""
+    return [
+        read_panel(c, site, panel, now, models, HISTORY_STEPS)
+        if read_all(c, panel.series, history_since(now, panel.cadence.step_s, PROBE_STEPS), now)
+        else PanelRead(panel, [], None)
+        for panel in list_panels(site, find_motion(site, load_ids(c, site.id)))
+    ]
+
+
+def read_panel(
+    c: Connection, site: Site, panel: SitePanel, now: datetime, models: Collection[str], steps: int
+) -> PanelRead:
+    """The newest `steps` rows of a panel as known at `now`, and what these models read beside."""
+    step_s = panel.cadence.step_s
+    since = history_since(now, step_s, steps)
+    samples = read_all(c, panel.series, since, now, step_s)
     if not samples:
-        return None
+        return PanelRead(panel, [], None)
     driving = load_driving(c, site, since, now, models)
-    return SiteRead(samples, make_record(site, samples, step, now, driving))
+    return PanelRead(panel, samples, make_record(site, samples, step_s, now, driving))
 
 
 def make_record(
@@ -60,7 +62,3 @@ def make_record(
         describe_stations(site, samples) if driving.stations else {},
         {s.label: Limits(*s.spec.walls) for s in samples},
     )  # fmt: skip
-
-
-def _intervals(site: Site) -> list[float]:
-    return [spec.interval_s for spec in site.moving]

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -19,14 +19,17 @@ Key = tuple[int, str, float, float]
 LOOK_BACK_S = 90 * 86400.0  # a target observed later than this stays unscored
 
 
-def score_targets(db: Database, site: Site, now: datetime) -> str:
+def score_targets(db: Database, site: Site, now: datetime, *, hindcast: bool = False) -> str:
     """Add a score row for every target that has been observed by now; returns one line.
+
+    Of a `hindcast` the whole past is scored, and no interval learns from it: those of the service are of now.
 
     Scores and the intervals that learn from them are one transaction: what is killed in between is done again, and
     nothing is fed back twice.
     """
     with db.read() as c:
-        waiting = forecasts.load_unscored(c, site.id, now, now - timedelta(seconds=LOOK_BACK_S))
+        since = datetime.min.replace(tzinfo=UTC) if hindcast else now - timedelta(seconds=LOOK_BACK_S)
+        waiting = forecasts.load_unscored(c, site.id, now, since, hindcast=hindcast)
         names = {row.id: row for row in load_series(c, site.id)}
         specs = {i: site.series(names[i].station, names[i].quantity) for i in {u.series_id for u in waiting}}
         readings = {
@@ -45,7 +48,7 @@ def score_targets(db: Database, site: Site, now: datetime) -> str:
             scores[one.id] = forecasts.score_forecast(one, nearest.observed_at, nearest.value, situations[one.id])
     with db.write() as c:
         added = forecasts.add_scores(c, list(scores.values()), now)
-        learning = [one for one in waiting if one.id in added]
+        learning = [one for one in waiting if one.id in added and not hindcast]
         # read behind the new scores: whoever wrote some of them at the same time has been waited for
         states = forecasts.load_conformal(c, sorted({one.series_id for one in learning}))
         changed: set[Key] = set()

@@ -1,5 +1,6 @@
 """What the jobs of forecasts and detectors ask of their workers, and what these answer."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
@@ -93,6 +94,15 @@ class SiteForecast:
 
 
 @dataclass(frozen=True, slots=True)
+class HindcastAsked:
+    """A site and its models, none of which knew anything after `cut_s`, and how many issues of the past are wanted."""
+
+    site: SiteForecastAsked
+    cut_s: float
+    issues: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingAsked:
     """The record that a network shall learn from, how, and the records of other sites that it goes on learning from."""
 
@@ -123,6 +133,19 @@ class Seasons:
     """The split of each by label, or why there is none."""
 
     found: dict[str, Season]
+
+
+def cut_record(record: SiteRecord, end_s: float) -> SiteRecord:
+    """The record as it was at an instant: nothing that was observed, issued or measured after it."""
+
+    def cut(timed: Timed) -> Timed:
+        until = bisect_right(timed[0], end_s)
+        return timed[0][:until], timed[1][:until]
+
+    return replace(
+        record, end_s=end_s, samples={name: cut(one) for name, one in record.samples.items()},
+        drivers={name: cut(one) for name, one in record.drivers.items()},
+    )  # fmt: skip
 
 
 POINTS_AT_ONCE: Final = 5000  # series of a site in one record; a graph ties 2,000 at most
@@ -179,6 +202,7 @@ def _pick(known: Mapping[str, _T], names: Collection[str]) -> dict[str, _T]:
 
 _ROOM: Final = "monitor.jobs.forecasts.worker"
 FORECAST_SITE: Final = Task(f"{_ROOM}:forecast_site", SiteForecastAsked, SiteForecast)
+HINDCAST_SITE: Final = Task(f"{_ROOM}:hindcast_site", HindcastAsked, SiteForecast)
 SPLIT_SEASONS: Final = Task(f"{_ROOM}:split_seasons", SeasonsAsked, Seasons)
 TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
 TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)

@@ -57,6 +57,28 @@ def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
     return tasks.SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed, tuple(outdated))
 
 
+def hindcast_site(asked: tasks.HindcastAsked) -> tasks.SiteForecast:
+    """What every model would have forecast, from moments spread over the record after the cut."""
+    import numpy as np
+
+    from forecasting.serving.hindcast import forecast_past
+
+    panel, site = _panel(asked.site.record), asked.site
+    horizons_s = tuple(h for h in site.horizons_s if round(h / panel.step_s) >= 1)
+    cut = int((asked.cut_s - panel.start_s) // panel.step_s) + 1
+    # the nearest target of the last one has come
+    last = panel.values.shape[0] - 1 - panel.steps(min(horizons_s, default=panel.step_s))
+    origins = np.unique(np.linspace(cut, last, asked.issues).round().astype(np.int64)) if last >= cut else ()
+    rows: list[Forecast] = []
+    failed: dict[str, str] = {}
+    for one in site.models if horizons_s and len(origins) else ():
+        try:
+            rows += forecast_past(panel, one.model, horizons_s, cut, np.asarray(origins), one.checkpoint)
+        except ForecastingError as error:
+            failed[one.name] = error_text(error)
+    return tasks.SiteForecast(tuple(rows), (), {}, failed)
+
+
 def split_seasons(asked: tasks.SeasonsAsked) -> tasks.Seasons:
     """Trend, season and remainder of each series."""
     return tasks.Seasons({label: split_season(*timed) for label, timed in asked.series.items()})

@@ -46,6 +46,8 @@ class ForecastRow:
     stage: str | None = None  # how the station moved as known at the issue; None before its first update
     novelty: float | None = None  # above 1 the motion lies outside what calibration saw
     replaces: str | None = None  # of a kinematic forecast: what would be shown
+    weight: float | None = None  # of a blend: the share of the network in it
+    hindcast: bool = False  # made afterwards, from what was known when it says that it was issued
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,13 @@ def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
     return sum(add_if_absent(c, t.forecast, spell_record(row)) for row in rows)
 
 
+def find_forecast(c: Connection, numbers: Sequence[int]) -> set[int]:
+    """Those of these series that have been forecast."""
+    f = t.forecast.c
+    any_of = select(f.id).where(f.series_id == t.series.c.id, f.hindcast.is_(False)).exists()
+    return set(c.execute(select(t.series.c.id).where(t.series.c.id.in_(numbers), any_of)).scalars())
+
+
 def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
     """How each station of a site moved as known at `now`; of several series of a station the most urgent stage."""
     found: dict[str, str] = {}
@@ -103,16 +112,33 @@ def load_stages(c: Connection, site: str, now: datetime) -> dict[str, str]:
     return found
 
 
-def add_withheld(c: Connection, entries: Sequence[tuple[int, str, str]], issued_at: datetime) -> None:
-    """Record (series_id, model, reason) for every forecast that was not given."""
+@dataclass(frozen=True, slots=True)
+class WithheldRow:
+    """Why a model is not the forecast of a series, what is lacking, and when it can be shown at the earliest."""
+
+    series_id: int
+    model: str
+    reason: str
+    horizon_s: float | None = None  # None: at every one
+    lacking: str | None = None
+    earliest_at: datetime | None = None
+
+
+def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datetime) -> None:
+    """Record why forecasts were not given, or not shown."""
     if entries:
-        c.execute(
-            insert(c, t.forecast_withheld),
-            [{"series_id": s, "issued_at": issued_at, "model": m, "reason": r} for s, m, r in entries],
-        )
+        c.execute(insert(c, t.forecast_withheld), [spell_record(one) | {"issued_at": issued_at} for one in entries])
 
 
-def load_unscored(c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000) -> list[Unscored]:
+def load_hindcast_models(c: Connection, numbers: Sequence[int]) -> set[str]:
+    """The models whose past has been scored of any of these series."""
+    f = t.forecast.c
+    return {*c.execute(select(f.model).where(f.series_id.in_(numbers), f.hindcast).distinct()).scalars()}
+
+
+def load_unscored(
+    c: Connection, site: str, until: datetime, since: datetime, limit: int = 20_000, *, hindcast: bool = False
+) -> list[Unscored]:  # fmt: skip
     """Forecasts of a site with targets in (since, until] and no score yet, oldest target first."""
     query = (
         select(t.forecast)
@@ -122,6 +148,7 @@ def load_unscored(c: Connection, site: str, until: datetime, since: datetime, li
             t.series.c.site == site,
             and_(t.forecast.c.target_at > since, t.forecast.c.target_at <= until),
             t.forecast_score.c.forecast_id.is_(None),
+            t.forecast.c.hindcast.is_(hindcast),
         )
         .order_by(t.forecast.c.target_at, t.forecast.c.id)
         .limit(limit)

@@ -43,6 +43,16 @@ class ModelRow:
         """As people call it: `gru 3fa1b2c4d5e6`."""
         return f"{self.kind} {self.model_hash[:SHORT]}"
 
+    @property
+    def series(self) -> frozenset[str]:
+        """`station.quantity` of what a forecaster was trained on; empty where its card does not say."""
+        return frozenset(self.card.get("config", {}).get("stations", ()))
+
+    def rivals(self, other: "ModelRow") -> bool:
+        """Whether both forecast a series with the same network: then at most one of them is shown there."""
+        apart = self.series and other.series and self.series.isdisjoint(other.series)
+        return self.kind == other.kind and self.model_hash != other.model_hash and not apart
+
 
 @dataclass(frozen=True, slots=True)
 class GateRow:
@@ -63,6 +73,10 @@ class GateRow:
     worst_station: str | None = None
     coverage_95: float | None = None
     judged_at: datetime | None = None
+    crps: float | None = None
+    baseline_crps: float | None = None
+    lacking: str | None = None
+    earliest_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +179,7 @@ def save_record(c: Connection, gate: GateRow, before: str) -> bool:
     """Keep the newest figures and reason of a horizon; False when it was not in the state of before any more."""
     g = model_gate.c
     mine = (g.model_hash == gate.model_hash, g.horizon_s == gate.horizon_s, g.state == before)
-    values = asdict(gate) | message_columns("reason", gate.reason)
+    values = asdict(gate) | message_columns("reason", gate.reason) | message_columns("lacking", gate.lacking)
     return c.execute(update(model_gate).where(*mine).values(**values)).rowcount == 1
 
 

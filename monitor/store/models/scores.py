@@ -1,10 +1,13 @@
-"""What stored forecasts were worth, as the life cycle of models counts it: one row per scored forecast."""
+"""What stored forecasts were worth, as the life cycle of models counts it: one row per scored forecast.
+
+A hindcast tells how good a model would have been; no verdict counts it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, case, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, distinct, func, select
 
 from forecasting.serving.promotion import Scored
 from monitor.domain.instants import epoch_s
@@ -30,6 +33,7 @@ def load_scored(
     model_hash: str | None = None,
     since: datetime | None = None,
     newest: int | None = NEWEST,
+    hindcast: bool = False,
 ) -> list[Scored]:
     """Scored forecasts of some series at one horizon as known at `now`, newest `newest` of each series.
 
@@ -42,16 +46,25 @@ def load_scored(
         model_hash: only of this checkpoint.
         since: only forecasts issued at or after.
         newest: rows per series; None reads all.
+        hindcast: what was made afterwards, in place of what was issued.
     """
     f, k = forecast.c, forecast_score.c
+    auto, auto_score = forecast.alias(), forecast_score.alias()
+    a = auto.c
+    beside = (
+        a.series_id == f.series_id, a.model == "auto", a.model_hash == "", a.issued_at == f.issued_at,
+        a.horizon_s == f.horizon_s,
+    )  # fmt: skip
     query = (
         select(
             f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage,
-            series.c.unit, k.pinball, k.crps, k.pit, k.situation,
+            series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps.label("baseline_crps"),
         )
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
-        .where(f.horizon_s == horizon_s, k.scored_at <= now)
+        .join(auto, and_(*beside), isouter=True)
+        .join(auto_score, auto_score.c.forecast_id == a.id, isouter=True)
+        .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(hindcast))
         .order_by(f.issued_at.desc())
         .limit(newest)
     )  # fmt: skip
@@ -63,7 +76,7 @@ def load_scored(
     return [
         Scored(
             epoch_s(r.issued_at), name, r.error, r.baseline_error, bool(r.inside_80), bool(r.inside_95), r.latency_ms,
-            r.winkler_80, r.stage, r.unit, r.pinball, r.crps, r.pit, r.situation,
+            r.winkler_80, r.stage, r.unit, r.pinball, r.crps, r.pit, r.situation, r.baseline_crps,
         )
         for series_id, name in names.items()
         for r in c.execute(query.where(f.series_id == series_id))
@@ -71,14 +84,21 @@ def load_scored(
 
 
 def load_forecasters(
-    c: Connection, names: Mapping[int, str], horizon_s: float, now: datetime, since: datetime
+    c: Connection, names: Mapping[int, str], horizon_s: float, now: datetime, since: datetime, *, hindcast: bool = False
 ) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
-    """Who forecast at a horizon in a span, as (model, hash), and who was shown last (the champion), or None."""
+    """Who forecast at a horizon in a span, as (model, hash), and who was shown last (the champion), or None.
+
+    Nothing of a `hindcast` was shown: there `auto` is the champion.
+    """
     f = forecast.c
-    at = (f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.issued_at >= since, f.issued_at <= now)
+    at = (
+        f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.issued_at >= since, f.issued_at <= now,
+        f.hindcast.is_(hindcast),
+    )  # fmt: skip
     found = c.execute(select(f.model, f.model_hash).where(*at).distinct().order_by(f.model, f.model_hash)).all()
+    served = (f.model == "auto") if hindcast else f.shown
     last = c.execute(
-        select(f.model, f.model_hash).where(*at, f.shown).order_by(f.issued_at.desc(), f.model).limit(1)
+        select(f.model, f.model_hash).where(*at, served).order_by(f.issued_at.desc(), f.model).limit(1)
     ).first()
     return [(r.model, r.model_hash) for r in found], None if last is None else (last.model, last.model_hash)
 

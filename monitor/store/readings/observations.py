@@ -317,6 +317,32 @@ def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:
     return {(station, quantity): series_id for station, quantity, series_id in found}
 
 
+def load_newest(c: Connection, site: str) -> dict[int, datetime]:
+    """By series of a site when its newest reading was received."""
+    query = select(series_latest.c.series_id, series_latest.c.received_at).join(
+        series, series.c.id == series_latest.c.series_id
+    )
+    return {row.series_id: row.received_at for row in c.execute(query.where(series.c.site == site))}
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many epochs a series has in a time, the first and the last of them."""
+
+    count: int
+    first: datetime
+    last: datetime
+
+
+def load_extents(c: Connection, numbers: Sequence[int], since: datetime, until: datetime) -> dict[int, Extent]:
+    """By series what it has in (since, until]; without those that have nothing there."""
+    o = observation.c
+    query = select(o.series_id, func.count(), func.min(o.observed_at), func.max(o.observed_at)).where(
+        o.series_id.in_(numbers), o.observed_at > since, o.observed_at <= until, o.revision == 0
+    )
+    return {row[0]: Extent(*row[1:]) for row in c.execute(query.group_by(o.series_id))}
+
+
 def find_epoch(connection: Connection, series_id: int, to_at: datetime, back: int) -> datetime | None:
     """The epoch that has so many epochs of its series behind it, up to an instant; None where there are fewer."""
     o = observation.c

@@ -398,17 +398,21 @@ forecast = Table(
     *_may(Number, "margin_80", "margin_95"),  # added to both ends by adaptive intervals: feedback needs it
     *_may(Number, "novelty"),  # of the present against what calibration saw: above 1 it lay outside
     *_may(Name, "replaces"),  # of a kinematic forecast: what would be shown
+    *_may(Number, "weight"),  # of a blend of a network and auto: the share of the network
+    Column("hindcast", Boolean, nullable=False, server_default=false()),  # made afterwards from what was known at issued_at; never shown
     *finite("forecast", "q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"),
     UniqueConstraint("series_id", "model", "model_hash", "issued_at", "horizon_s", name="uq_forecast"),
     Index("ix_forecast_series_issued", "series_id", "issued_at"), Index("ix_forecast_target", "target_at"),
     Index("ix_forecast_series_model", "series_id", "model", "issued_at"),  # the last issue of each model by seeks
     Column("target_month", String(7), Computed("substr(target_at, 1, 7)", persisted=True)),
     # all that the monthly views read of a forecast, in the order they group it: neither wide rows nor a sort
-    Index("ix_forecast_month", "series_id", "model", "horizon_s", "target_month", "stage", "id", "q025", "q10", "q90", "q975"),
+    Index("ix_forecast_month", "series_id", "model", "horizon_s", "target_month", "hindcast", "stage", "id", "q025", "q10", "q90", "q975"),
 )  # fmt: skip
 forecast_withheld = Table(
     "forecast_withheld", metadata,
     _id(), *_must(BigId, "series_id"), *_must(Instant, "issued_at"), *_must(Text, "model"), *_message("reason"),
+    *_may(Number, "horizon_s"), *_message("lacking", null=True), *_may(Instant, "earliest_at"),  # when it can be shown
+    Index("ix_forecast_withheld_series", "series_id", "issued_at"),
 )  # fmt: skip
 forecast_score = Table(
     "forecast_score", metadata,
@@ -436,7 +440,8 @@ model_gate = Table(
     *_must(String(16), "state"), *_must(Instant, "since"),  # shadow, active
     *_must(Instant, "counts_from"),  # forecasts issued before its last coming into the shadow say nothing
     *_message("reason"), *_must(Integer, "issues"), *_may(Number, "mae", "baseline_mae", "skill", "coverage_80", "worst_80"),
-    *_may(Text, "worst_station"), *_may(Number, "coverage_95"), *_must(Instant, "judged_at"),
+    *_may(Text, "worst_station"), *_may(Number, "coverage_95", "crps", "baseline_crps"), *_must(Instant, "judged_at"),
+    *_message("lacking", null=True), *_may(Instant, "earliest_at"),  # in the shadow: what it lacks, and when it can be shown
 )  # fmt: skip
 model_transition = Table(
     "model_transition", metadata,  # append only

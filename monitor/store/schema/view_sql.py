@@ -10,7 +10,7 @@ from typing import Final
 # columns that SQLite answers with numbers, in whatever view
 BOOLEANS: Final = frozenset({
     "shown", "inside_80", "inside_95", "crossed", "trusted", "settled", "loosens_high", "catching_up", "votes", "exercise",
-    "good", "alerted", "common", "retained", "cut", "counted",
+    "good", "alerted", "common", "retained", "cut", "counted", "hindcast",
 })  # fmt: skip
 
 
@@ -92,8 +92,8 @@ class Dialect:
     SELECT (SELECT min(g.model) FROM forecast g WHERE g.series_id = s.id AND g.model > m.model)
     FROM m WHERE m.model IS NOT NULL)
   SELECT n.id FROM m JOIN forecast n ON n.series_id = s.id AND n.model = m.model AND n.issued_at =
-    (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND g.model = m.model)
-  WHERE m.model IS NOT NULL"""
+    (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND g.model = m.model AND NOT g.hindcast)
+  WHERE m.model IS NOT NULL AND NOT n.hindcast"""
         if self.sqlite:
             return f"CROSS JOIN forecast f ON f.id IN ({rows})"
         return f"CROSS JOIN LATERAL ({rows}) newest JOIN forecast f ON f.id = newest.id"
@@ -117,7 +117,7 @@ _FORECAST: Final = f"""{_SERIES}, s.unit AS unit, f.issued_at, f.data_until, f.a
   f.q025, f.q10, f.q50, f.q90, f.q975, f.model, f.model_hash, f.baseline, f.baseline_q50, f.data_value, f.shown,
   f.reason, f.reason_id, f.reason_values,
   f.stage"""
-_EXPERIENCE: Final = "f.novelty, f.replaces"
+_EXPERIENCE: Final = "f.novelty, f.replaces, f.weight, f.hindcast"
 
 
 def view_sql(*, sqlite: bool) -> dict[str, str]:
@@ -159,8 +159,8 @@ FROM offset_entry e JOIN series s ON s.id = e.series_id""",
 def _forecast_views(d: Dialect) -> dict[str, str]:
     scored = "FROM series s JOIN forecast f ON f.series_id = s.id JOIN forecast_score c ON c.forecast_id = f.id"
     group, by = (
-        "f.model AS model, f.horizon_s AS horizon_s, f.target_month AS month",
-        "f.model, f.horizon_s, f.target_month",
+        "f.model AS model, f.horizon_s AS horizon_s, f.target_month AS month, f.hindcast AS hindcast",
+        "f.model, f.horizon_s, f.target_month, f.hindcast",
     )
 
     def share(inside: str) -> str:
@@ -172,10 +172,17 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
     return {
         # the kinematic forecast stands only while it is issued: an old one must not be read as shown
         "latest_forecast": f"""SELECT {_FORECAST}, {_EXPERIENCE} FROM series s {d.newest_issues()}
-  WHERE f.model <> 'kinematic' OR f.issued_at = (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id)""",
+  WHERE f.model <> 'kinematic' OR f.issued_at = (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND NOT g.hindcast)""",
         "forecast_history": f"SELECT {_FORECAST}, {_EXPERIENCE} FROM series s JOIN forecast f ON f.series_id = s.id",
         "forecast_vs_observed": f"""SELECT {_FORECAST}, c.observed_at, c.observed, c.error, c.baseline_error, c.persistence_error,
-  c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at, c.crps, c.pit, c.situation {scored}""",
+  c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at, c.crps, c.pit, c.situation, f.weight, f.hindcast {scored}""",
+        "why_not_shown": f"""SELECT {_SERIES}, w.model, w.horizon_s, w.issued_at, w.reason, w.reason_id, w.reason_values,
+  w.lacking, w.lacking_id, w.lacking_values, w.earliest_at
+FROM series s JOIN forecast_withheld w ON w.series_id = s.id
+WHERE w.issued_at = (SELECT max(k.issued_at) FROM forecast_withheld k WHERE k.series_id = s.id)
+  AND w.issued_at >= coalesce((SELECT max(f.issued_at) FROM forecast f WHERE f.series_id = s.id AND NOT f.hindcast), '')
+  AND w.id = (SELECT min(k.id) FROM forecast_withheld k
+    WHERE k.series_id = s.id AND k.issued_at = w.issued_at AND k.model = w.model)""",
         "forecast_skill": d.scored_groups(
             f"""{group}, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
   {d.rounded("avg(abs(c.persistence_error))", 6)} AS mae_persistence,
@@ -199,12 +206,12 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
   {d.rounded("avg(CASE WHEN c.pit IS NULL THEN NULL WHEN c.pit > 0.9 THEN 1.0 ELSE 0.0 END)", 6)} AS pit_above_90""",
             f"{by}, c.situation",
         ),
-        "forecast_coverage_rolling": f"""SELECT {_SERIES}, f.model AS model, f.horizon_s AS horizon_s, f.target_at, f.issued_at, f.shown,
+        "forecast_coverage_rolling": f"""SELECT {_SERIES}, f.model AS model, f.horizon_s AS horizon_s, f.target_at, f.issued_at, f.shown, f.hindcast,
   {d.rounded(f"{share('inside_80')} OVER newest", 6)} AS covered_80, {d.rounded(f"{share('inside_95')} OVER newest", 6)} AS covered_95,
   count(*) OVER newest AS n
-{scored} WINDOW newest AS (PARTITION BY s.site, s.station, s.quantity, f.model, f.horizon_s
+{scored} WINDOW newest AS (PARTITION BY s.site, s.station, s.quantity, f.model, f.horizon_s, f.hindcast
   ORDER BY f.target_at, f.issued_at, f.id ROWS BETWEEN 29 PRECEDING AND CURRENT ROW)""",
-        "forecast_coverage": f"""SELECT g.site, g.station, g.quantity, g.model, g.horizon_s, g.month, k.nominal,
+        "forecast_coverage": f"""SELECT g.site, g.station, g.quantity, g.model, g.horizon_s, g.month, g.hindcast, k.nominal,
   {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.covered_80 ELSE g.covered_95 END", 6)} AS covered,
   {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.width_80 ELSE g.width_95 END", 6)} AS width, g.n
 FROM ({both}) g CROSS JOIN
@@ -212,7 +219,8 @@ FROM ({both}) g CROSS JOIN
         "model_gates": """SELECT m.site, m.kind AS model, m.model_hash, m.state AS model_state, g.horizon_s, g.state, g.since,
   g.reason, g.reason_id, g.reason_values,
   g.issues, g.mae, g.baseline_mae AS mae_best_baseline, g.skill, g.coverage_80 AS covered_80, g.worst_80 AS worst_covered_80,
-  g.worst_station, g.coverage_95 AS covered_95, g.counts_from, g.judged_at
+  g.worst_station, g.coverage_95 AS covered_95, g.crps, g.baseline_crps AS crps_auto, g.counts_from, g.judged_at,
+  g.lacking, g.lacking_id, g.lacking_values, g.earliest_at
 FROM model m JOIN model_gate g ON g.model_hash = m.model_hash""",
         "model_transitions": """SELECT id AS transition_id, at, task, site, kind AS model, model_hash, horizon_s, from_state, to_state,
   reason, reason_id, reason_values, "by", by_kind, second_by FROM model_transition""",

@@ -79,6 +79,13 @@ def list_forecasts(
     return [row for row in rows if shown is None or row["shown"] == shown][:limit]
 
 
+@router.get("/sites/{site}/forecasts/why-not-shown", tags=["forecasts"])
+def list_why_not_shown(request: Request, site: str) -> list[dict[str, Any]]:
+    """Each series and model without a shown forecast: why, what is lacking, when it can be shown at the earliest."""
+    with read_site(request, site) as seen:
+        return pages.load_why_not_shown(seen.c, site)
+
+
 @router.get("/sites/{site}/forecasts/{station}/{quantity}/history", tags=["forecasts"])
 def list_forecast_history(
     request: Request, site: str, station: str, quantity: str, limit: Limit = 200

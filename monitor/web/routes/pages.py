@@ -49,10 +49,10 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         coverage = queries.load_by_month(c, "forecast_coverage", site, "nominal")
         units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
         fans = queries.load_by_month(c, "forecast_scores", site, "situation")
-        rolled = queries.load_rolled(c, site)
+        rolled, lacks = queries.load_rolled(c, site), queries.load_why_not_shown(c, site)
         gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
     values = {"units": units, "skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
-    values |= {"fans": fans, "rolled": rolled}
+    values |= {"fans": fans, "rolled": rolled, "lacks": lacks}
     return render(request, "forecasts.html", card=card, **values)
 
 

@@ -13,14 +13,21 @@ from monitor.alerting.decision.evaluate import Evaluator
 from monitor.criteria.scope import reach_s, wanted_series
 from monitor.criteria.table import KINDS
 from monitor.domain.instants import epoch_s
+from monitor.domain.instruments.watched import find_motion
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.forecasts.drivers import load_drivers
-from monitor.jobs.samples import load_displacements
+from monitor.jobs.samples import read_all
 from monitor.store.alerting.sites import save_site
-from monitor.store.readings.observations import add_observations, find_series_id, load_readings, stream_readings
+from monitor.store.readings.observations import (
+    add_observations,
+    find_series_id,
+    load_ids,
+    load_readings,
+    stream_readings,
+)
 from tests.conftest import ON_SQLITE
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -122,7 +129,9 @@ def test_a_job_reads_a_long_history_piece_by_piece(database):
         peaks, found = {}, {}
         for grid_s in (0.0, 21600.0):
             tracemalloc.start()
-            (found[grid_s],) = load_displacements(c, SITE, START - timedelta(days=1), end, grid_s=grid_s)
+            (found[grid_s],) = read_all(
+                c, find_motion(SITE, load_ids(c, SITE.id)), START - timedelta(days=1), end, grid_s
+            )
             peaks[grid_s] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         tracemalloc.start()

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,12 @@ from types import ModuleType
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from detection.anomaly.records import Score, Scores
 from forecasting.neural.checkpoint import model_hash, write
 from forecasting.neural.pretrained import PLACE
+from monitor.cli.forecast.app import list_why_not
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -27,7 +29,7 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import MovementRow, add_update
-from monitor.store.models.registry import add_model, find_model, load_transitions
+from monitor.store.models.registry import add_model, find_model, load_models, load_transitions
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import anomaly as anomaly_table
 from monitor.store.schema.tables import (
@@ -36,6 +38,8 @@ from monitor.store.schema.tables import (
     forecast_withheld,
     job_run,
     model,
+    model_gate,
+    observation,
     scene,
     scene_footprint,
 )
@@ -169,8 +173,8 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
         ).all()
         withheld = c.execute(select(forecast_withheld.c.reason).distinct()).scalars().all()
         before = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
-    assert {r.model for r in rows} == {"persistence", "lld", "auto"}
-    assert len(rows) == 3 * 3 * 2
+    assert {r.model for r in rows} == {"persistence", "drift", "lld", "auto"}
+    assert len(rows) == 4 * 3 * 2
     with database.read() as c:
         stages = {(r["station"], r["stage"]) for r in load_view(c, "forecast_history")}
     assert stages == {("G0", None), ("G1", "progressive"), ("G2", None)}, "the stage that was known at the issue"
@@ -183,12 +187,12 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     # the same instant again adds nothing
     assert run.run(database, config, site, now).startswith("0 rows")
     later = fill(database, site, 2, first_day=500)
-    assert run.rescore(database, config, site, later).startswith("9 scored")
+    assert run.rescore(database, config, site, later).startswith("12 scored")
     with database.read() as c:
         scores = c.execute(select(forecast_score, forecast_table.c.q50, forecast_table.c.data_value).join(
             forecast_table, forecast_table.c.id == forecast_score.c.forecast_id)).all()  # fmt: skip
         after = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
-    assert len(scores) == 9
+    assert len(scores) == 12
     with database.read() as c:
         told = {(r["station"], r["stage"]): r["n"] for r in load_view(c, "forecast_skill_by_stage", horizon_s=86400.0)}
         fans = {(r["station"], r["situation"]): r for r in load_view(c, "forecast_scores", horizon_s=86400.0)}
@@ -200,7 +204,7 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
         assert s.persistence_error == pytest.approx(s.observed - s.data_value)
         assert s.winkler_80 > 0
     grown = {k for k in after if after[k] == before[k] + 1}
-    assert len(grown) == 9 * 2, "each scored forecast feeds its two nominal levels once"
+    assert len(grown) == 12 * 2, "each scored forecast feeds its two nominal levels once"
     # a second scoring run finds nothing to do and feeds nothing back
     assert run.rescore(database, config, site, later).startswith("0 scored")
     with database.read() as c:
@@ -227,10 +231,11 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
     assert f"failed: {why}" in said
     assert "\n" not in said
     with database.read() as c:
-        assert set(c.execute(select(forecast_table.c.model)).scalars()) == {"persistence", "lld", "auto"}
+        assert set(c.execute(select(forecast_table.c.model)).scalars()) == {"persistence", "drift", "lld", "auto"}
         assert find_model(c, path.stem).state == "retired"
         assert load_transitions(c, path.stem)[-1].reason == why
-        assert train._why_train(c, site, "pretrained-lstm", now) == "first training"
+        panels = train._list_panels(c, site)
+        assert train._why_train(c, site, "pretrained-lstm", panels[0], panels, now) == "first training"
 
 
 @ON_SQLITE
@@ -248,26 +253,90 @@ def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
         assert c.execute(select(func.count()).select_from(forecast_table)).scalar() > 0
 
 
+def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(
+    database: Database, config: ServiceConfig, site: Site
+) -> None:
+    now = fill(database, site, 200)
+    # of one station every other day of the last sixty, of another the last ten
+    lost = {"G1": range(141, 199, 2), "G2": range(190, 200)}
+    with database.write() as c:
+        for station, days in lost.items():
+            o, series_id = observation.c, find_series_id(c, "jobs", station, "displacement")
+            at = [START + timedelta(days=d) for d in days]
+            c.execute(delete(observation).where(o.series_id == series_id, o.observed_at.in_(at)))
+    run.run(database, config, site, now)
+    with database.read() as c:
+        why = {r["model"]: r for r in load_view(c, "why_not_shown", site="jobs", station="G2")}
+        gappy = {r["model"] for r in load_view(c, "why_not_shown", site="jobs", station="G1")}
+        shown = {r["station"]: r["reason"] for r in load_view(c, "latest_forecast", site="jobs") if r["shown"]}
+        others = {r["model"] for r in load_view(c, "why_not_shown", site="jobs", station="G0")}
+    assert shown.keys() == {"G0", "G1"}
+    assert ["record with gaps: 31 of the last 60 rows of 1 d" in shown[s] for s in ("G0", "G1")] == [False, True]
+    assert set(why) == {"persistence", "drift", "lld", "auto", "gru"}
+    assert others == gappy == {"gru"}
+    assert why["lld"]["lacking"] == "a new reading"
+    assert why["lld"]["earliest_at"][:10] == f"{now + timedelta(days=1):%Y-%m-%d}"
+    assert why["gru"]["lacking"] == "its first training"
+    lines = [line for _, line in list_why_not(database, "jobs")]
+    assert any(line.startswith("not shown: G2: a new reading (") for line in lines)
+
+
+def check_past(database: Database, now: datetime, said: str) -> None:
+    """On the day it starts a site knows what each model is worth, from rows that know nothing of what came after."""
+    f = forecast_table.c
+    with database.read() as c:
+        rows = c.execute(select(forecast_table)).all()
+        skill = {(r["model"], r["horizon_s"]): r for r in load_view(c, "forecast_skill") if r["hindcast"]}
+        latest = load_view(c, "latest_forecast")
+        gates = c.execute(select(func.count()).select_from(model_gate)).scalar()
+        fed = c.execute(select(func.count()).select_from(conformal_state)).scalar()
+        ends = {m.model_hash: m.card["data"]["end_s"] for m in load_models(c, task="forecast")}
+        unscored = c.execute(select(func.count()).where(f.id.not_in(select(forecast_score.c.forecast_id)))).scalar()
+    assert rows, said
+    assert all(r.hindcast and not r.shown for r in rows)
+    assert {r.model for r in rows} >= {"persistence", "drift", "lld", "auto", "gru"}
+    assert all(r.data_until <= r.issued_at < r.target_at <= now for r in rows)
+    assert all(r.issued_at.timestamp() > ends[r.model_hash] for r in rows if r.model_hash), "it was trained before"
+    assert unscored == 0, "history is scored at once"
+    assert {("gru", 86400.0), ("auto", 86400.0), ("drift", 604800.0)} <= set(skill)
+    assert all(r["mae"] > 0 for r in skill.values())
+    assert (latest, gates, fed) == ([], 0, 0), "nothing of it is served, judged or learnt from"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_networks_are_trained_registered_and_used(database: Database, config: ServiceConfig, site: Site) -> None:
     now = fill(database, site, 600)
     said = train.run(database, config, site, now)
     with database.read() as c:
-        kinds = {r.kind: r for r in c.execute(select(model)).all()}
+        kinds = {r.kind: r for r in c.execute(select(model).where(model.c.state != "retired")).all()}
     assert set(kinds) == {"gru", "ae", "persistence-z"}, said
+    check_past(database, now, said)
     assert all(Path(r.path).is_file() for r in kinds.values())
     assert {k: r.state for k, r in kinds.items()} == {"gru": "candidate", "ae": "active", "persistence-z": "active"}
     assert train.run(database, config, site, now + timedelta(hours=1)) == "nothing to train"
     run.run(database, config, site, now)
     with database.read() as c:
         f = forecast_table.c
-        hashes = c.execute(select(f.model_hash).where(f.model == "gru").distinct()).scalars().all()
-        reasons = c.execute(select(f.reason, f.shown).where(f.model == "gru")).all()
-        states = c.execute(select(model.c.state).where(model.c.kind == "gru")).scalars().all()
+        live = (f.model == "gru", ~f.hindcast)
+        hashes = c.execute(select(f.model_hash).where(*live).distinct()).scalars().all()
+        reasons = c.execute(select(f.reason, f.shown).where(*live)).all()
+        states = (
+            c.execute(select(model.c.state).where(model.c.kind == "gru", model.c.state != "retired")).scalars().all()
+        )
     assert hashes == [kinds["gru"].model_hash]
     assert states == ["shadow"]
-    assert {tuple(r) for r in reasons} == {("not shown: no forecast of it has been scored yet", False)}
+    assert {shown for _, shown in reasons} == {False}
+    assert all(
+        re.fullmatch(
+            r"in shadow: no forecast of it has been scored yet; shown on 20\d\d-\d\d-\d\d at the earliest", why
+        )
+        for why, _ in reasons
+    )
+    with database.read() as c:
+        why = load_view(c, "why_not_shown", site=site.id)
+    assert {(r["station"], r["model"]) for r in why} == {(f"G{i}", "gru") for i in range(3)}
+    assert all(r["lacking"] and r["earliest_at"] > r["issued_at"] for r in why)
     anomaly.run(database, config, site, now)
     with database.read() as c:
         a = anomaly_table.c

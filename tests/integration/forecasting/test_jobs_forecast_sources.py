@@ -13,15 +13,16 @@ from forecasting.neural.checkpoint import read
 from monitor.checks.site_files import find_unread
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import epoch_s
+from monitor.domain.instruments.watched import find_motion
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.jobs.forecasts import issue, train
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
-from monitor.jobs.samples import load_displacements, plan_xy_m
+from monitor.jobs.samples import plan_xy_m, read_all
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations
+from monitor.store.readings.observations import add_observations, load_ids
 from monitor.worker.records import Task
 from tests.data.crossing import cross, hurry
 
@@ -164,7 +165,7 @@ def test_places_drivers_and_facts_reach_the_networks(
 ) -> None:
     now = fill(database)
     with database.read() as c:
-        samples = load_displacements(c, site, START - DAY, now)
+        samples = read_all(c, find_motion(site, load_ids(c, site.id)), START - DAY, now)
     places = plan_xy_m(site, samples)
     assert places is not None
     assert places["G2.displacement"] == pytest.approx((0.0, -0.0008 * 111_320.0))

@@ -11,6 +11,7 @@ from forecasting.data.series import DAY_S, Panel, read_long_csv
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import score_months
 from forecasting.metrics import mae
+from forecasting.registry import find_network
 from forecasting.serving import jobs
 from forecasting.serving.records import Forecast, Forecasts
 from monitor.config.service import ServiceConfig, parse_site
@@ -53,6 +54,7 @@ max_silence = "3d"
     for name in STATIONS
 )
 NETWORK = "c" * 64
+BLEND = "auto+gru"
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +97,11 @@ def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_fro
         for horizon_s in horizons_s:
             simple = float(known[-1])
             # one day ahead on white noise: the mean of some days is nearer to the truth than the last of them
-            made = float(known[-5:].mean() + 2 * np.median(steps)) if model == "gru" else simple
-            if model == "gru" and end_s >= wrong_from_s:
+            made = float(known[-5:].mean() + 2 * np.median(steps)) if find_network(model) else simple
+            if find_network(model) and end_s >= wrong_from_s:
                 made += 8.0
             past = np.array([known[k] - known[k - 5 : k].mean() for k in range(len(known) - 100, len(known))])
-            half_80, half_95 = np.quantile(np.abs(past if model == "gru" else steps), [0.8, 0.97])
+            half_80, half_95 = np.quantile(np.abs(past if find_network(model) else steps), [0.8, 0.97])
             rows.append(Forecast(
                 station=name, model=model, model_hash=checkpoint, horizon_s=horizon_s, issued_s=end_s,
                 target_s=end_s + horizon_s, data_until_s=end_s, data_value=simple, q025=made - half_95,
@@ -128,7 +130,7 @@ def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forec
     with database.write() as c:
         save_site(c, site, "test", "test", first)
         add_observations(c, [r for day in readings[:150] for r in day], first + timedelta(days=149))
-        card = {"gates": {"86400": {"shown": True, "reason": "shown"}}}
+        card = {"gates": {"86400": {"shown": True, "reason": "shown", "weight": 1.0}}}
         add_model(
             c, NETWORK, kind="gru", task="forecast", site=site.id, path=NETWORK, now=first, reason="new", card=card
         )
@@ -146,8 +148,8 @@ def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forec
     with database.read() as c:
         gate = load_gates(c, [NETWORK])[NETWORK][DAY_S]
     spells = [m for k, m in enumerate(shown) if k == 0 or shown[k - 1] != m]
-    assert spells == ["auto", "gru", "auto"], (told, gate)
-    begin, end = shown.index("gru"), len(shown) - shown[::-1].index("gru")
+    assert spells == ["auto", "auto+gru", "auto"], (told, gate)
+    begin, end = shown.index(BLEND), len(shown) - shown[::-1].index(BLEND)
     assert 13 <= begin <= 32, "two weeks with ten scores, or thirty scores"
     assert 40 <= end <= 60, "wrong from the 40th cycle on"
     with database.read() as c:
@@ -156,20 +158,22 @@ def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forec
         skill = load_view(c, "forecast_skill", site=site.id)
         cover = load_view(c, "forecast_coverage", site=site.id)
         alarms = [r["key"] for r in load_view(c, "active_alerts", site=site.id)]
-    assert "its error" in gate.reason or "80 % interval" in gate.reason
+    assert "its score" in gate.reason or "80 % interval" in gate.reason
     assert "health:forecast.gru.86400:model_degraded" in alarms
-    assert {r["model"] for r in scored} == {"persistence", "lld", "auto", "gru"}
+    assert {r["model"] for r in scored} == {"persistence", "drift", "lld", "auto", "gru", BLEND}
     assert {(r["model"], r["shown"]) for r in scored} >= {
-        ("gru", True),
+        (BLEND, True),
+        (BLEND, False),
         ("gru", False),
         ("auto", True),
         ("auto", False),
     }
+    assert ("gru", True) not in {(r["model"], r["shown"]) for r in scored}, "the network alone is never served"
     months = sorted({r["month"] for r in skill})
     assert len(months) >= 3
-    by_month = {m: [r["skill"] for r in skill if r["model"] == "gru" and r["month"] == m] for m in months}
+    by_month = {m: [r["skill"] for r in skill if r["model"] == BLEND and r["month"] == m] for m in months}
     assert np.mean(by_month[months[1]]) > 0 > np.mean(by_month[months[-1]])
-    assert {r["nominal"] for r in cover if r["model"] == "gru"} == {0.8, 0.95}
+    assert {r["nominal"] for r in cover if r["model"] == BLEND} == {0.8, 0.95}
     # what was shown never did worse for long than the simple forecast beside it
     seen = [r for r in scored if r["shown"]]
     assert np.mean([abs(r["error"]) for r in seen]) < 1.25 * np.mean([abs(r["baseline_error"]) for r in seen])

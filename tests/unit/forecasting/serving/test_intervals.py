@@ -5,10 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import split
 from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
+from forecasting.serving.calibration import judge
 from forecasting.serving.conformal import MINIMUM_SCORES, WINDOW, ConformalState, margin, replay, score, update
 from forecasting.serving.gate import blend_weight, choose_shown, decide
-from forecasting.serving.quantiles import blend_fan, bounds, conform, point_fan, widen
+from forecasting.serving.quantiles import NORMAL, blend_fan, bounds, conform, point_fan, widen
+from forecasting.simple.auto import fit_auto
+from forecasting.simple.baselines import fit_lld
 from tests.data.forecast_rows import row
 
 
@@ -129,23 +134,25 @@ def test_fans_never_cross():
     assert ready.sum() > 400
     assert (np.diff(out[ready], axis=-1) >= 0).all()
     np.testing.assert_array_equal(out[..., 2], fan[..., 2])
-    moved = blend_fan(values, fan, 0.25)
-    np.testing.assert_allclose(moved[..., 2], 0.75 * values + 0.25 * fan[..., 2])
-    np.testing.assert_allclose(np.diff(moved, axis=-1), np.diff(fan, axis=-1))
+    mixed = blend_fan(point_fan(values), fan, 0.25)
+    np.testing.assert_allclose(mixed, 0.75 * values[..., None] + 0.25 * fan)
     assert np.ptp(point_fan(values), axis=-1).max() == 0
 
 
-def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.2816, seed=1):
+def fan_of(point, sigma):
+    return point[..., None] + sigma * NORMAL
+
+
+def gate_of(network_noise, base_noise=1.0, rows=300, widen_by=1.0, seed=1):
     rng = np.random.default_rng(seed)
     observed = rng.normal(0, 5, (rows, 4))
     shared = rng.normal(0, 1, (rows, 4))
     base = observed + base_noise * shared
     network = observed + network_noise * shared
     weight = blend_weight(observed, base, network)
-    blend = base + weight * (network - base)
-    sigma = np.nanstd(observed - blend)
-    fan = {0.8: (blend - widen_by * sigma, blend + widen_by * sigma), 0.95: (blend - 2 * sigma, blend + 2 * sigma)}
-    return decide(observed, network, base, fan, baseline="lld", horizon="7 d")
+    blend = weight * network + (1.0 - weight) * base
+    fans = fan_of(blend, widen_by * np.nanstd(observed - blend)), fan_of(base, base_noise)
+    return decide(observed, *fans, weight=weight, baseline="lld", horizon="7 d")
 
 
 def test_the_gate_opens_for_a_better_network_only():
@@ -153,6 +160,7 @@ def test_the_gate_opens_for_a_better_network_only():
     assert good.shown
     assert good.weight == 1.0
     assert good.skill == pytest.approx(0.3, abs=0.02)
+    assert good.skill == pytest.approx(1.0 - good.mae_mm / good.baseline_mae_mm)
     assert good.reason.startswith("shown: beats lld by 30")
     worse = gate_of(1.5)
     assert not worse.shown
@@ -163,11 +171,50 @@ def test_the_gate_opens_for_a_better_network_only():
 def test_the_gate_asks_for_coverage_and_for_data():
     narrow = gate_of(0.7, widen_by=0.6)
     assert not narrow.shown
-    assert narrow.reason.startswith("80 % interval holds")
+    assert narrow.reason.startswith("80 % interval holds only")
+    wide = gate_of(0.7, widen_by=1.25)
+    assert wide.coverage_80 > 0.87
+    assert wide.shown, "what is too wide costs in the score and is narrowed by the next errors"
+    far_too_wide = gate_of(0.7, widen_by=4.0)
+    assert not far_too_wide.shown
+    assert "(CRPS)" in far_too_wide.reason
     few = gate_of(0.7, rows=20)
     assert not few.shown
     assert few.reason.startswith("not enough data: 20 scored")
     json.dumps(few.to_json(), allow_nan=False)
+
+
+def test_a_gain_too_small_to_last_opens_nothing():
+    small = gate_of(0.98)
+    assert not small.shown
+    assert small.reason.startswith("beats lld by 2.")
+    assert small.reason.endswith("3% are needed")
+    assert gate_of(0.95).shown
+
+
+class Lld:
+    """A network that learnt nothing: what it corrects, with an interval."""
+
+    def __init__(self, lld):
+        self.lld = lld
+
+    def quantiles(self, values, origins, noise_mm=None, drivers=None):
+        del noise_mm, drivers
+        return self.lld.predict(values, origins)[..., None] + NORMAL
+
+
+def test_a_network_is_judged_on_a_base_that_has_not_seen_what_it_is_judged_on():
+    """Else a network that learnt nothing would win by the choice of `lld` on the very block."""
+    rng = np.random.default_rng(4)
+    turn = np.where(np.arange(400) < 360, 1.0, -1.0)
+    panel = Panel(0.0, DAY_S, ("A", "B"), np.cumsum(turn[:, None] + rng.normal(0, 0.8, (400, 2)), axis=0))
+    parts, steps = split(400), (1, 7)
+    auto, lld = fit_auto(panel, parts.calibration, steps), fit_lld(panel, parts.calibration, steps)
+    origins, judged = judge(Lld(lld), lld, auto, panel, parts, horizons_s=(DAY_S, 7 * DAY_S))
+    unseen = next(one for one in auto.judged if one.name == "lld").predict(panel.values, origins)
+    for i, one in enumerate(judged):
+        np.testing.assert_allclose(one.own[..., 2], unseen[:, :, i], atol=1e-9)
+    assert not np.allclose(unseen, lld.predict(panel.values, origins)), "the two choices differ, or this shows nothing"
 
 
 def test_a_gain_in_one_third_only_is_refused():
@@ -176,9 +223,8 @@ def test_a_gain_in_one_third_only_is_refused():
     base = observed + rng.choice([-1.0, 1.0], (900, 2))
     network = base.copy()
     network[600:] = observed[600:]
-    network[:600] += 0.3 * (base - observed)[:600]
-    fan = {0.8: (base - 9, base + 9), 0.95: (base - 9, base + 9)}
-    gate = decide(observed, network, base, fan, baseline="lld", horizon="1 d")
+    network[:600] += 0.04 * (base - observed)[:600]
+    gate = decide(observed, fan_of(network, 0.8), fan_of(base, 0.8), weight=1.0, baseline="lld", horizon="1 d")
     assert not gate.shown
     assert "1 of 3" in gate.reason
 
@@ -192,13 +238,14 @@ def test_exactly_one_row_is_shown():
         row("persistence"),
         row("auto"),
         row("lld"),
-        row("gru", skill=0.05),
-        row("lstm", skill=0.08),
-        row("graph-gru", shown=False, skill=0.5),
+        row("auto+gru", skill=0.05),
+        row("auto+lstm", skill=0.08),
+        row("auto+graph-gru", shown=False, skill=0.5),
+        row("lstm", shown=False),
     ]
     out = choose_shown(rows)
-    assert shown(out) == [("A", 86400.0, "lstm")]
-    assert out[3].reason == "not shown: lstm is the forecast of this horizon"
+    assert shown(out) == [("A", 86400.0, "auto+lstm")]
+    assert out[3].reason == "not shown: auto+lstm is the forecast of this horizon"
     assert out[5].reason == "r"
     assert rows[0].shown, "the input is left alone"
 

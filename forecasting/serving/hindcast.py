@@ -1,0 +1,57 @@
+"""Forecasts of a past that a model has not seen: fitted on the rows before a cut, issued from rows after it.
+
+Every choice is made before the cut; weights and intervals then follow what each issue could know, as in the service.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from forecasting.data.series import Ints, Panel
+from forecasting.data.windows import last_value
+from forecasting.message import Message, Template
+from forecasting.serving.issue import STALE_STEPS, open_issue
+from forecasting.serving.quantiles import conform, widen
+from forecasting.serving.records import Forecast
+
+_MADE_AFTER: Message = Template("forecast.made_after", "made afterwards from what came before, to be scored")()
+
+
+def forecast_past(
+    panel: Panel, model: str, horizons_s: Sequence[float], cut: int, origins: Ints, checkpoint: str | None = None
+) -> list[Forecast]:  # fmt: skip
+    """Forecasts of one model from past rows; none is shown.
+
+    Args:
+        panel: The record.
+        model: Its id, of a network or of its blend too.
+        horizons_s: Those that reach a row.
+        cut: Row from which on nothing was known when the model was fitted, or its checkpoint trained.
+        origins: Rows from `cut` on, shape (N,).
+        checkpoint: Its path; networks only.
+
+    Raises:
+        ForecastingError: As of `jobs.forecast`.
+    """
+    issue = open_issue(panel, model, tuple(horizons_s), checkpoint=checkpoint, conformal={}, cut=cut)
+    value, age = last_value(panel.values, origins)
+    at = origins - int(issue.origins[0])
+    out = []
+    for i, horizon_s in enumerate(issue.horizons_s):
+        steps = panel.steps(horizon_s)
+        margins = conform(issue.fans[i], panel.values, issue.origins, steps, issue.pace).margins
+        made, simple = widen(issue.fans[i], margins)[at], issue.best[at, :, i]
+        ready = np.isfinite(made).all(axis=2) & (age <= STALE_STEPS) & np.isfinite(simple)
+        for n, s in zip(*np.nonzero(ready), strict=True):
+            issued_s = panel.start_s + panel.step_s * float(origins[n])
+            q025, q10, q50, q90, q975 = (float(q) for q in made[n, s])
+            out.append(Forecast(
+                station=panel.stations[s], model=model, model_hash=issue.model_hash, horizon_s=horizon_s,
+                issued_s=issued_s, target_s=issued_s + steps * panel.step_s,
+                data_until_s=issued_s - panel.step_s * float(age[n, s]), data_value=float(value[n, s]),
+                q025=q025, q10=q10, q50=q50, q90=q90, q975=q975,
+                margins={str(level): float(one[at[n], s]) for level, one in margins.items()},
+                baseline=issue.auto.chosen[i], baseline_q50=float(simple[n, s]), weight=issue.weight(horizon_s),
+                shown=False, reason=_MADE_AFTER,
+            ))  # fmt: skip
+    return out

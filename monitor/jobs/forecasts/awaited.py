@@ -1,0 +1,128 @@
+"""What a site asks for and does not have yet: forecasts, networks, detectors; what each waits for, and until when."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from detection.anomaly.registry import list_detectors
+from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
+from forecasting.registry import NETWORKS, PRETRAINED
+from forecasting.serving.conformal import MINIMUM_SCORES
+from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast
+from monitor.domain.site import Site
+from monitor.extras import is_installed
+from monitor.jobs.forecasts.train import HISTORY_STEPS, needs_torch
+from monitor.jobs.samples import history_since, list_panels
+from monitor.store.models.forecasts import find_forecast
+from monitor.store.models.registry import load_models
+from monitor.store.readings.observations import Extent, load_extents, load_ids
+
+FORECAST: Final = "forecast"  # the simple ones, which need no training
+FRESH_STEPS: Final = 4  # a series that is silent for longer gets no forecast
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """Something that is not there yet.
+
+    Attributes:
+        what: `forecast`, or the id of a network or of a detector.
+        task: `forecast` or `anomaly`.
+        every_s: interval of the series that it is for.
+        rows: of `step_s` that the longest of these series has, at most.
+        needed: rows that it needs at least; 0 where only a try tells.
+        at: when it has them if readings go on coming; None where they do not come, or it has them already.
+    """
+
+    what: str
+    task: str
+    every_s: float
+    rows: int
+    needed: int
+    at: datetime | None = None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it comes of a training, which takes minutes of processor time."""
+        return self.what != FORECAST
+
+    def describe(self) -> str:
+        """What it waits for."""
+        if self.rows < self.needed:
+            return f"{self.rows} of {self.needed} rows" + (f", all on {spell(self.at)[:16]}Z" if self.at else "")
+        if self.needed:
+            return f"{self.rows} rows are enough: it comes within minutes"
+        return f"{self.rows} rows are tried each day, and when they are a quarter more"
+
+
+class Lacking(NamedTuple):
+    """What is not there yet of a site.
+
+    Attributes:
+        awaited: each with what it waits for.
+        without: series of motion that have no forecast.
+        known: all series that have readings.
+        is_whole: whether each station that declares motion has had a reading of it.
+    """
+
+    awaited: list[Awaited]
+    without: frozenset[int]
+    known: frozenset[int]
+    is_whole: bool
+
+
+def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
+    """What is not there yet of a site as known at `now`; nothing of a series that never had a reading."""
+    ids = load_ids(c, site.id)
+    motion = find_motion(site, ids)
+    able, found, unforecast = is_installed("torch"), list[Awaited](), set[int]()
+    asked = {*site.forecast.models, *site.anomaly.detectors}
+    models = [m for m in load_models(c, site=site.id, kinds=asked) if m.state != "retired"]
+    panels = list_panels(site, motion)
+    for panel in panels:
+        step_s, numbers = panel.cadence.step_s, [one.series_id for one in panel.series]
+        lacking = [
+            m for m in site.forecast.models
+            if m in NETWORKS and able and not any(x.kind == m and panel.knows(x, panels) for x in models)
+        ]  # fmt: skip
+        without = {*numbers} - find_forecast(c, numbers)
+        unforecast |= without
+        if not lacking and not without:
+            continue
+        since = history_since(now, step_s, HISTORY_STEPS)
+        extents = load_extents(c, numbers if lacking else sorted(without), since, now)
+        if without:
+            fresh_s = epoch_s(now) - FRESH_STEPS * step_s
+            current = {i: x for i, x in extents.items() if i in without and epoch_s(x.last) >= fresh_s}
+            needed = MINIMUM_SCORES + round(panel.cadence.horizons_s[0] / step_s) + 1
+            found += _await(FORECAST, FORECAST, panel.cadence.interval_s, step_s, current, needed, now)
+        for m in lacking:
+            needed = SHORTEST_RECORD if m in PRETRAINED else SHORT_RECORD
+            found += _await(m, FORECAST, panel.cadence.interval_s, step_s, extents, needed, now)
+    watched, active = find_watched_motion(site, ids), {m.kind for m in models if m.state == "active"}
+    detectors = [d for d in site.anomaly.detectors if d in list_detectors() and d not in active]
+    step_s = site.watched_step_s or 0.0
+    if watched and (missing := [d for d in detectors if able or not needs_torch(d)]):
+        since = history_since(now, step_s, HISTORY_STEPS)
+        extents = load_extents(c, [one.series_id for one in watched], since, now)
+        for d in missing:
+            found += _await(d, "anomaly", step_s, step_s, extents, 0, now)
+    is_whole = {one.station.id for one in motion} >= {spec.station for spec in site.moving if is_forecast(spec)}
+    return Lacking(found, frozenset(unforecast), frozenset(ids.values()), is_whole)
+
+
+def _await(
+    what: str, task: str, every_s: float, step_s: float, extents: Mapping[int, Extent], needed: int, now: datetime
+) -> Iterator[Awaited]:
+    """One entry, of the longest of these series; none where none has a reading."""
+    rows = max(
+        (min(x.count, int((x.last - x.first).total_seconds() / step_s) + 1) for x in extents.values()), default=0
+    )
+    if rows:
+        is_coming = epoch_s(max(x.last for x in extents.values())) >= epoch_s(now) - FRESH_STEPS * step_s
+        at = now + timedelta(seconds=(needed - rows) * step_s) if is_coming and rows < needed else None
+        yield Awaited(what, task, every_s, rows, needed, at)

@@ -1,0 +1,133 @@
+"""Scores the past of a site at once: what its models would have forecast, had the service been running then.
+
+Each network is trained on the older part of the record, as if it ended there, and issued with the simple forecasts over
+what came after, at issues spread over it. No row knows what came after its issue. Rows are marked `hindcast`: they tell
+how good a model is on the day it starts, nothing shows them, and no gate counts them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from forecasting.message import Template, Timestamp
+from forecasting.registry import NETWORKS, name_blend
+from forecasting.serving.records import Training
+from monitor.config.service import ServiceConfig
+from monitor.domain.alert import SERVICE
+from monitor.domain.instants import from_epoch_s, spell
+from monitor.domain.site import Site
+from monitor.jobs.forecasts.issue import ALWAYS, to_row
+from monitor.jobs.forecasts.promotion import load_standings
+from monitor.jobs.forecasts.read_site import PanelRead, read_site
+from monitor.jobs.forecasts.score import score_targets
+from monitor.jobs.forecasts.tasks import (
+    HINDCAST_SITE,
+    TRAIN_FORECASTER,
+    AskedModel,
+    HindcastAsked,
+    SiteForecastAsked,
+    SiteRecord,
+    TrainingAnswer,
+    TrainingAsked,
+    cut_record,
+)
+from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
+from monitor.store.database.engine import Database
+from monitor.store.models import forecasts
+from monitor.store.models.registry import add_model, change_state, find_model
+
+SHARE: Final = 0.25
+"""Of a record: the newest part, which is forecast from what came before it."""
+ISSUES: Final = 60
+"""Spread over that part."""
+MOST_ROWS: Final = 20_000
+"""Of one hindcast; a site of very many series gets fewer issues, or none."""
+FEWEST_ISSUES: Final = 10
+_PAST: Final = Template("model.past", "trained on the record until {at} to score what came after; it is never shown")
+
+
+def run_hindcast(
+    db: Database, config: ServiceConfig, site: Site, now: datetime, *, gives_way: bool = False
+) -> str:  # fmt: skip
+    """Score the past with every network whose past has not been scored yet; returns one line.
+
+    One that `gives_way` lets all other work of the machine come first.
+
+    The cost is one training of each network on three quarters of the record, and one pass over the rest.
+    """
+    with db.read() as c:
+        standings = load_standings(c, site, now)
+        found = read_site(c, site, now, site.forecast.models)
+        done = [forecasts.load_hindcast_models(c, [s.series_id for s in one.samples]) for one in found]
+    panels, told = [one.panel for one in found], list[str]()
+    simple = [m for m in dict.fromkeys((*ALWAYS, *site.forecast.models)) if m not in NETWORKS]
+    for one, known in zip(found, done, strict=True):
+        kinds = dict.fromkeys(s.row.kind for s in standings if one.panel.knows(s.row, panels))
+        left = [kind for kind in kinds if kind not in known]
+        if one.record is not None and (left or {*simple} - known):
+            told += _score_past(db, config, site, one, one.record, left, simple, now, gives_way=gives_way)
+    if not told:
+        return "the past is scored already" if any(one.samples for one in found) else "no past to score"
+    return "; ".join([*told, score_targets(db, site, now, hindcast=True)])
+
+
+def _score_past(
+    db: Database, config: ServiceConfig, site: Site, found: PanelRead, record: SiteRecord, kinds: Sequence[str],
+    simple: Sequence[str], now: datetime, *, gives_way: bool,
+) -> list[str]:  # fmt: skip
+    """Train networks on the older part of a panel and issue them with the simple forecasts over the rest."""
+    first_s = min(timed[0][0] for timed in record.samples.values())
+    cut_s = record.end_s - SHARE * (record.end_s - first_s)
+    asked, told, horizons_s = [AskedModel(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
+    for kind in kinds:
+        made = _train_past(config, site, kind, record, horizons_s, cut_s, now, gives_way=gives_way)
+        if made.refused:
+            told.append(f"{kind}: no past of it to score: {made.refused}")
+            continue
+        _register(db, site, kind, made, cut_s, now)
+        asked += [AskedModel(m, m, made.path) for m in (kind, name_blend(kind))]
+    issues = min(ISSUES, MOST_ROWS // (len(asked) * len(found.samples) * len(horizons_s)))
+    if issues < FEWEST_ISSUES:
+        return [*told, "too many series to score their past"]
+    question = HindcastAsked(SiteForecastAsked(record, horizons_s, tuple(asked), {}), cut_s, issues)
+    added = _issue_past(db, config, site, now, found, question)
+    return [*told, f"{added} forecasts of the past from {spell(from_epoch_s(cut_s))[:10]} on"]
+
+
+def _train_past(
+    config: ServiceConfig, site: Site, kind: str, record: SiteRecord, horizons_s: tuple[float, ...], cut_s: float,
+    now: datetime, *, gives_way: bool,
+) -> TrainingAnswer:  # fmt: skip
+    """A network that knows the record until the cut alone."""
+    folder = Path(config.paths.models) / site.id
+    folder.mkdir(parents=True, exist_ok=True)
+    limit_s = config.compute.job_limit_s * 0.8
+    training = Training(kind, horizons_s, folder, time_limit_s=limit_s, created_at=spell(now))
+    asked = TrainingAsked(cut_record(record, cut_s), training)
+    return run_in_worker(config.compute, TRAIN_FORECASTER, asked, writes=(folder,), gives_way=gives_way)
+
+
+def _register(db: Database, site: Site, kind: str, made: TrainingAnswer, cut_s: float, now: datetime) -> None:
+    """Keep the checkpoint as one that serves nothing, so that each row of the past names what it came from."""
+    reason = _PAST(at=Timestamp(cut_s, "day"))
+    with db.write() as c:
+        if add_model(c, made.model_hash, kind=kind, task="forecast", site=site.id, path=made.path, card=made.card,
+                     now=now, reason=reason):  # fmt: skip
+            change_state(c, find_model(c, made.model_hash), "retired", reason, SERVICE, now)
+
+
+def _issue_past(
+    db: Database, config: ServiceConfig, site: Site, now: datetime, found: PanelRead, asked: HindcastAsked
+) -> int:  # fmt: skip
+    """Ask for the rows of the past and store those whose target has come; how many were new."""
+    by_label = {s.label: s for s in found.samples}
+    files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked.site.models))
+    answer = run_in_worker(config.compute, HINDCAST_SITE, asked, reads=files)
+    refuse_strange((row.station for row in answer.rows), by_label)
+    rows = [
+        to_row(one, by_label[one.station], from_epoch_s(one.issued_s), now, None, hindcast=True)
+        for one in answer.rows if one.target_s <= asked.site.record.end_s
+    ]  # fmt: skip
+    with db.write() as c:
+        return forecasts.add_forecasts(c, rows)

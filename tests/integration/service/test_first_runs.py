@@ -1,0 +1,119 @@
+"""What is lacking to a site begins when its readings allow it; what that costs is bounded."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from monitor.config.service import ServiceConfig
+from monitor.jobs.forecasts import first_runs, run
+from monitor.jobs.forecasts.awaited import find_lacking
+from monitor.jobs.forecasts.first_runs import FirstRuns
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.models.registry import add_model
+from monitor.worker import compute
+from tests.conftest import ON_SQLITE
+from tests.data.crossing import cross
+from tests.integration.forecasting.test_cadences import DAY, END, GNSS, HOUR, SLOW, declare, fill
+
+pytestmark = ON_SQLITE
+NOW = END + timedelta(minutes=5)
+
+
+class Clocked:
+    """First runs of one site on a clock of its own, with what they hastened and asked."""
+
+    def __init__(self, database: Database, site) -> None:
+        self.second, self.hastened, self.asked, self.site = 0.0, list[str](), list[str](), site
+        real = database.ask
+
+        def ask(what, *words):
+            self.asked.append(what.__name__)
+            return real(what, *words)
+
+        database.ask = ask  # type: ignore[method-assign]
+        self.runs = FirstRuns(
+            database, {site.id: site}, lambda name, _: self.hastened.append(name), lambda: NOW, lambda: self.second
+        )
+
+    def after(self, seconds: float, *, marked: bool = False) -> set[str]:
+        """What a look so much later hastens."""
+        self.second += seconds
+        self.hastened.clear()
+        self.asked.clear()
+        if marked:
+            self.runs.mark(frozenset([self.site.id]))
+        self.runs.look()
+        return set(self.hastened)
+
+
+def declare_first(database: Database, models='["auto", "gru"]', intervals_s=GNSS):
+    site = declare("first", intervals_s, models=models)
+    site = replace(site, anomaly=replace(site.anomaly, detectors=("rules",)))
+    with database.write() as c:
+        save_site(c, site, "test", "test", END)
+    return site
+
+
+def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(compute, "run", cross)
+    site = declare_first(database)
+    one = Clocked(database, site)
+    assert one.after(0.0) == set(), "there is no reading"
+    fill(database, site, {HOUR: 24 * 2})
+    assert one.after(1.0, marked=True) == set(), "two looks are ten seconds apart"
+    assert one.after(10.0) == {"train"}, "rules are tried from 30 rows on; a forecast needs 25 of 6 h"
+    with database.read() as c:
+        awaited = {x.what: x for x in find_lacking(c, site, NOW).awaited}
+    assert {what: (x.rows, x.needed) for what, x in awaited.items()} == {
+        "forecast": (8, 25), "gru": (8, 200), "rules": (48, 0)}  # fmt: skip
+    assert awaited["gru"].at == NOW + timedelta(hours=192 * 6)
+    assert awaited["gru"].describe() == "8 of 200 rows, all on 2026-04-18T06:05Z"
+    fill(database, site, {HOUR: 24 * 30})
+    assert one.after(60.0, marked=True) == {"anomaly", "forecast", "train"}, "120 rows"
+    config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path), "inbox": str(tmp_path)}})
+    run.run(database, config, site, NOW)
+    fill(database, site, {HOUR: 24 * 60})
+    one.after(1000.0)
+    assert one.after(400.0) == set(), "tried already"
+    with database.write() as c:
+        for kind, task in (("gru", "forecast"), ("rules", "anomaly")):
+            add_model(c, kind[0] * 64, kind=kind, task=task, site=site.id, path="x", card={}, now=NOW, reason="test")
+    assert one.after(400.0) == {"anomaly", "forecast"}, "what was trained is asked at once"
+    assert one.after(10_000.0, marked=True) == set()
+    assert one.asked == [], "nothing is lacking: nobody looks any more"
+    more = replace(site, forecast=replace(site.forecast, models=("auto", "gru", "lstm")))
+    assert Clocked(database, more).after(0.0) == {"train"}, "another site file comes with another core"
+
+
+def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch) -> None:
+    """Also where readings of other series come all the time."""
+    site = declare_first(database, intervals_s=GNSS | SLOW)
+    one = Clocked(database, site)
+    fill(database, site, {HOUR: 30, 6 * DAY: 3, 7 * DAY: 3})
+    one.after(0.0)
+    assert one.asked == ["load_newest", "find_lacking"]
+    one.after(first_runs.TRAINED_S + 300.0)  # rules were tried
+    for _ in range(5):
+        one.after(30.0, marked=True)
+        assert one.asked == ["load_newest"]
+    one.after(first_runs.SOON_S / 2, marked=True)
+    assert one.asked == []
+
+
+def test_a_thousand_sites_that_lack_nothing_cost_nothing(database: Database) -> None:
+    site, asked = declare("first", GNSS), []
+
+    def ask(what, *_):
+        asked.append(what)
+        return {} if what.__name__ == "load_newest" else ([], frozenset(), frozenset(), True)
+
+    database.ask = ask  # type: ignore[method-assign]
+    sites = frozenset(f"s{k}" for k in range(1000))
+    runs = FirstRuns(database, dict.fromkeys(sites, site), lambda *_: None, lambda: NOW)
+    for _ in range(50):
+        runs.look()
+    assert len(asked) == 2 * len(sites)
+    runs.mark(sites)
+    runs.look()
+    assert len(asked) == 2 * len(sites)

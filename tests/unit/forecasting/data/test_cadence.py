@@ -1,0 +1,91 @@
+"""Series share a panel where they come about as often and the same horizons make sense for them."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting.data.cadence import LIKE, NEARLY, Cadence, choose_horizons, keep_horizons, list_cadences
+from forecasting.data.series import split_by_interval
+
+HOUR_S, DAY_S = 3600.0, 86400.0
+INTERVALS = st.sampled_from([60.0, 600.0, HOUR_S, 2 * HOUR_S, 3 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, DAY_S, 3 * DAY_S,
+                             6 * DAY_S, 7 * DAY_S, 12 * DAY_S, 30.4375 * DAY_S, 91 * DAY_S])  # fmt: skip
+SITES = st.dictionaries(st.text("ABCDEFGH", min_size=1, max_size=3), INTERVALS, min_size=1, max_size=9)
+HORIZONS = st.lists(
+    st.sampled_from([HOUR_S, 6 * HOUR_S, DAY_S, 3 * DAY_S, 7 * DAY_S, 30 * DAY_S]), min_size=1, unique=True
+)
+
+
+def one_grid(known, horizons_s):
+    """The broken twin: the slowest series makes the grid of all."""
+    slowest_s = max(known.values())
+    return [Cadence(tuple(sorted(known)), slowest_s, choose_horizons(slowest_s, horizons_s))]
+
+
+def find_fault(known, horizons_s, rule=list_cadences):
+    """What is wrong with the panels of these series; None where they keep the rule."""
+    panels = rule(known, horizons_s)
+    names = [name for panel in panels for name in panel.names]
+    if sorted(names) != sorted(known):
+        return "a series is in no panel, or in two"
+    for panel in panels:
+        own = [known[name] for name in panel.names]
+        if panel.interval_s != max(own) or max(own) > LIKE * min(own):
+            return "a panel holds series of other cadences"
+        if any(keep_horizons(one, horizons_s) not in {(), panel.horizons_s} for one in own):
+            return "a series lost a horizon, or got one that it does not reach"
+        if not all(h >= NEARLY * panel.interval_s and round(h / panel.step_s) >= 1 for h in panel.horizons_s):
+            return "a horizon does not reach the next row"
+        if panel.step_s < panel.interval_s:
+            return "rows without a reading"
+    if any(a.interval_s > b.interval_s for a, b in pairwise(panels)):
+        return "not in order"
+    for name, interval_s in known.items():  # a slower series changes nothing for those that come oftener
+        others = {n: s for n, s in known.items() if n != name}
+        faster = [p for p in rule(others, horizons_s) if p.interval_s * LIKE < interval_s] if others else []
+        if not all(panel in panels for panel in faster):
+            return "a slow series changed a faster panel"
+    return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(SITES, HORIZONS)
+def test_panels_keep_the_rule(known, horizons_s) -> None:
+    assert find_fault(known, horizons_s) is None
+
+
+def test_one_grid_for_all_would_be_found() -> None:
+    known = {"GNSS": HOUR_S, "INSAR": 6 * DAY_S}
+    assert find_fault(known, [DAY_S, 7 * DAY_S], one_grid) == "a panel holds series of other cadences"
+    assert find_fault({"GNSS": DAY_S, "CRACK": 3 * DAY_S}, [DAY_S, 7 * DAY_S], one_grid) is not None
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "asked_d", "given_d", "step_d"),
+    [
+        (1 / 24, (1, 7, 30), (1, 7, 30), 0.25),
+        (1, (1, 7, 30), (1, 7, 30), 1),
+        (6, (1, 7, 30), (7, 30), 6),
+        (12, (1, 7, 30), (30,), 12),
+        (30.4375, (1, 7, 30), (30,), 30.4375),
+        (6, (1,), (6, 18), 6),
+        (0.5, (1,), (1,), 0.5),
+    ],
+)
+def test_each_series_gets_what_makes_sense_for_it(interval_s, asked_d, given_d, step_d) -> None:
+    (panel,) = list_cadences({"A": interval_s * DAY_S}, [d * DAY_S for d in asked_d])
+    assert panel.horizons_s == pytest.approx([d * DAY_S for d in given_d])
+    assert panel.step_s == pytest.approx(step_d * DAY_S)
+
+
+def test_a_file_is_split_by_the_same_rule() -> None:
+    def every(step_s, count=40):
+        times = [k * step_s for k in range(count)]
+        return times, times
+
+    known = {"A": HOUR_S, "B": 2 * HOUR_S, "C": 6 * DAY_S, "D": 7 * DAY_S, "E": DAY_S}
+    parts = split_by_interval({name: every(step_s) for name, step_s in known.items()})
+    assert [tuple(part) for part, _ in parts] == [panel.names for panel in list_cadences(known)]
+    assert [s for _, s in parts] == pytest.approx([panel.interval_s for panel in list_cadences(known)], rel=0.1)

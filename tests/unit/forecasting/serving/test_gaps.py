@@ -1,0 +1,91 @@
+"""A record with gaps is forecast all the same: wider, and marked as what it is."""
+
+import numpy as np
+import pytest
+
+from forecasting.data.series import DAY_S, Panel
+from forecasting.serving.issue import FEWEST_ROWS, OBSERVED_SHARE, WINDOW, find_silent
+from forecasting.serving.jobs import forecast
+
+ROWS = 300
+MARK = "record with gaps"
+
+
+def draw(seed: int) -> np.ndarray:
+    """A station that creeps, with noise."""
+    rng = np.random.default_rng(seed)
+    return rng.choice([0.0, 0.1, 1.0]) * np.arange(ROWS) + rng.normal(0, 1, ROWS)
+
+
+def cut(values: np.ndarray, seed: int) -> np.ndarray:
+    """The same with gaps in its last 60 rows: strewn, in one piece, or every other row; the newest row is there."""
+    rng, out = np.random.default_rng(1000 + seed), values.copy()
+    recent = np.arange(ROWS - WINDOW, ROWS - 1)
+    lost = int(rng.integers(2, WINDOW - 3))
+    kind = seed % 3
+    if kind == 0:
+        out[rng.choice(recent, lost, replace=False)] = np.nan
+    elif kind == 1:
+        first = int(rng.integers(ROWS - WINDOW, ROWS - lost))
+        out[first : min(first + lost, ROWS - 1)] = np.nan
+    else:
+        out[recent[:: int(rng.integers(2, 4))]] = np.nan
+    return out
+
+
+def issue(values: np.ndarray, model: str = "auto"):
+    return forecast(Panel(0.0, DAY_S, ("A",), values[:, None]), model, [DAY_S, 7 * DAY_S])
+
+
+def find_fault(values: np.ndarray, gappy: np.ndarray, give=issue) -> str | None:
+    """What is wrong with the forecast of a record with gaps; None where it keeps the rule."""
+    whole, made = give(values), give(gappy)
+    if {r.horizon_s for r in made.rows} != {r.horizon_s for r in whole.rows}:
+        return "a horizon is lost in a gap"
+    seen = int(np.isfinite(gappy[-WINDOW:]).sum())
+    is_gappy = seen < OBSERVED_SHARE * WINDOW
+    if any((MARK in row.reason) != is_gappy for row in made.rows):
+        return "the mark does not say what the record is"
+    for row, before in zip(made.rows, whole.rows, strict=True):
+        if is_gappy and row.q90 - row.q10 <= before.q90 - before.q10:
+            return "an interval of half a record is no wider than that of the whole"
+    return None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_record_with_gaps_is_forecast_wider_and_marked(seed: int) -> None:
+    values = draw(seed)
+    assert find_fault(values, cut(values, seed)) is None
+
+
+def test_what_withholds_for_gaps_is_found() -> None:
+    """As it was: 42 of 60 rows or nothing."""
+
+    def strict(values):
+        made = issue(values)
+        return made if np.isfinite(values[-WINDOW:]).sum() >= 42 else type(made)((), made.withheld, {})
+
+    values = draw(0)
+    gappy = values.copy()
+    gappy[-45:-15] = np.nan
+    assert find_fault(values, gappy, strict) == "a horizon is lost in a gap"
+
+
+@pytest.mark.parametrize("rows", [FEWEST_ROWS - 1, FEWEST_ROWS + 3, 41])
+def test_a_young_record_needs_as_many_rows_as_its_interval(rows: int) -> None:
+    values = np.full(ROWS, np.nan)
+    values[-rows:] = draw(1)[-rows:]
+    made = issue(values, "persistence")
+    near = [row for row in made.rows if row.horizon_s == DAY_S]
+    assert len(near) == (rows > FEWEST_ROWS)
+    assert not any(MARK in row.reason for row in near), "it is short, not gappy"
+    if not near:
+        (told,) = {(one.reason, one.lack.text) for one in made.withheld if one.horizon_s == DAY_S}
+        assert told == (f"record too short: {rows} of 21 rows of 1 d", f"{rows} observations; 21 are needed")
+
+
+def test_a_network_states_its_own_need() -> None:
+    gappy = draw(2)
+    gappy[-45:-15] = np.nan
+    panel = Panel(0.0, DAY_S, ("A",), gappy[:, None])
+    assert find_silent(panel) == {"A": "gaps: 30 of the last 60 rows of 1 d observed, not 42"}
