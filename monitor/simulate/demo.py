@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import func, select
 
 from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
@@ -38,6 +38,7 @@ from monitor.simulate.publish import Publisher, Sent, play, spell_sample
 from monitor.simulate.scene import DRAW, Drawing
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
+from monitor.simulate.worth import judge_detectors, judge_forecasters, tell_worth
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database
@@ -261,16 +262,9 @@ def count(stage: Stage) -> dict[str, Any]:
             "forecasts": {str(row[0]): int(row[1]) for row in forecasts},
             "footprints": rows(t.scene_footprint),
             "scenes": rows(t.scene),
-            "forecasters": _judge_forecasters(c),
+            "forecasters": judge_forecasters(c),
             "anomaly_scores": rows(t.anomaly),
-            "anomalies": {
-                str(name): {"scores": int(scores), "over_threshold": int(over or 0)}
-                for name, scores, over in c.execute(
-                    select(t.anomaly.c.detector, func.count(), func.sum(case((t.anomaly.c.alerted, 1), else_=0)))
-                    .group_by(t.anomaly.c.detector)
-                    .order_by(t.anomaly.c.detector)
-                )
-            },
+            "anomalies": judge_detectors(c),
             "alerts": rows(t.alert),
             "top_level": int(
                 c.execute(select(func.max(t.alert.c.peak_level)).where(t.alert.c.ledger == "hazard")).scalar() or 0
@@ -285,44 +279,6 @@ def count(stage: Stage) -> dict[str, Any]:
             "missing": stage.missing,
             "page_url": stage.page_url,
         }
-
-
-def _judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
-    """Of each model's newest issue: how many forecasts were given, how many are shown, and why the others are not.
-
-    Beside it what it erred on the past, where that was forecast afterwards.
-    """
-    f, k = t.forecast.c, t.forecast_score.c
-    newest = (
-        select(f.model.label("model"), func.max(f.issued_at).label("at"))
-        .where(~f.hindcast)
-        .group_by(f.model)
-        .subquery()
-    )
-    rows = c.execute(
-        select(f.model, f.shown, f.reason, func.count())
-        .join(newest, (newest.c.model == f.model) & (newest.c.at == f.issued_at))
-        .group_by(f.model, f.shown, f.reason)
-        .order_by(f.model, func.count().desc())
-    )
-    found: dict[str, dict[str, Any]] = {}
-    for model, shown, reason, number in rows:
-        one = found.setdefault(str(model), {"forecasts": 0, "shown": 0, "not_shown_because": None})
-        one["forecasts"] += int(number)
-        if shown:
-            one["shown"] += int(number)
-        elif one["not_shown_because"] is None:
-            one["not_shown_because"] = str(reason)
-    past = (
-        select(f.model, func.count(), func.avg(func.abs(k.error)), func.avg(func.abs(k.baseline_error)))
-        .join(t.forecast_score, k.forecast_id == f.id)
-        .where(f.hindcast)
-        .group_by(f.model)
-    )
-    for model, number, error, simple in c.execute(past):
-        if str(model) in found:
-            found[str(model)]["past"] = {"n": int(number), "mae_mm": float(error), "mae_simple_mm": float(simple)}
-    return found
 
 
 def is_complete(counted: dict[str, Any]) -> bool:
@@ -518,13 +474,7 @@ def _tell_done(stage: Stage, counted: dict[str, Any], say: Say, *, keeps: bool) 
     """Say what ran beside each other, and where to look."""
     say(f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
         f"{counted['notifications']['delivered']} messages were delivered")  # fmt: skip
-    for name, one in counted["forecasters"].items():
-        because = "" if one["shown"] else f", because: {one['not_shown_because'].removeprefix('not shown: ')}"
-        past = one.get("past")
-        erred = f"; on the past it erred {past['mae_mm']:.2f} mm, auto {past['mae_simple_mm']:.2f}" if past else ""
-        say(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}{erred}")
-    for name, one in counted["anomalies"].items():
-        say(f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold")
+    tell_worth(counted["forecasters"], counted["anomalies"], say)
     if counted["degraded"]:
         say(f"  degraded: the broker is not durable; {HOW_TO_INSTALL}")
     if not keeps:
