@@ -22,7 +22,7 @@ ADMIN: Final = "admin"
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("demo", "run", "simulate", "db upgrade", "db prune", "broker files", "channels test", "evaluate", "ingest",
-         "sources poll", "forecast run", "forecast train",
+         "sources poll", "forecast run", "forecast train", "forecast hindcast",
          "forecast points", "anomalies score", "anomalies train", "anomalies bench", "scenes add", "scenes learn",
          "scenes rates", "scenes track", "scenes velocity"),
         SERVES,
