@@ -22,7 +22,11 @@ class CheckpointError(ForecastingError):
 
 
 class OutdatedCheckpointError(CheckpointError):
-    """A whole checkpoint of an earlier version of the network or of another interval: it must be trained again."""
+    """A whole checkpoint whose weights an earlier version of the network had: it must be trained again."""
+
+
+class OtherIntervalError(OutdatedCheckpointError, HorizonError):
+    """A whole checkpoint that was trained on another interval: it must be trained again."""
 
 
 class UnknownModelError(ForecastingError):

@@ -13,7 +13,7 @@ from forecasting.data.covariates import YEAR_S
 from forecasting.data.driver_rows import DriverRows, in_order
 from forecasting.data.features import FEATURES, Windows, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
-from forecasting.errors import OutdatedCheckpointError
+from forecasting.errors import OtherIntervalError
 from forecasting.neural.device import ask
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network, Shape
@@ -140,12 +140,12 @@ class NeuralForecaster:
         with the typical floor for one that training did not know.
 
         Raises:
-            OutdatedCheckpointError: The panel's interval is not the one of training.
+            OtherIntervalError: The panel's interval is not the one of training.
         """
         recipe = self.recipe
         if abs(panel.step_s - recipe.step_s) > 1e-6 * recipe.step_s:
             text = f"trained on an interval of {recipe.step_s:g} s, the panel has {panel.step_s:g} s"
-            raise OutdatedCheckpointError(text)
+            raise OtherIntervalError(text)
         known = dict(zip(recipe.stations, recipe.noise_mm, strict=True))
         names = recipe.stations if recipe.supports is not None else panel.stations
         typical = float(np.median(recipe.noise_mm))

@@ -1,12 +1,12 @@
 """Decides, on data the network has not learnt from, how much of it is used and whether it is shown at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
-from forecasting.data.series import Floats
+from forecasting.data.series import Floats, horizon_key
 from forecasting.message import Figure, Message, Template
 from forecasting.metrics import cautious_gap, coverage, mae, or_none, skill
 from forecasting.registry import BASELINES
@@ -99,6 +99,11 @@ def blend_weight(observed: Floats, simple: Floats, network: Floats) -> float:
     """
     errors = [mae(observed - (weight * network + (1.0 - weight) * simple)) for weight in WEIGHTS]
     return WEIGHTS[int(np.argmin(errors))] if np.isfinite(errors).all() else 0.0
+
+
+def weight_of(gates: Mapping[str, Any], horizon_s: float) -> float:
+    """How much of a network its gate takes at a horizon: 0 none, 1 the network alone."""
+    return float(gates.get(horizon_key(horizon_s), {}).get("weight", 0.0))
 
 
 def block_skills(score: Floats, other: Floats) -> tuple[float, ...]:

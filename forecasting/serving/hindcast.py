@@ -7,15 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forecasting.data.series import Floats, Ints, Panel
+from forecasting.data.series import Ints, Panel
 from forecasting.data.windows import last_value
 from forecasting.message import Message, Template
-from forecasting.registry import BASELINES, is_blend
-from forecasting.serving.issue import HISTORY, STALE_STEPS, find_calibration, load_network, read_network, weight_of
-from forecasting.serving.quantiles import blend_fan, conform, point_fan, widen
+from forecasting.serving.issue import STALE_STEPS, open_issue
+from forecasting.serving.quantiles import conform, widen
 from forecasting.serving.records import Forecast
-from forecasting.simple.auto import Auto, fit_auto
-from forecasting.simple.baselines import fit_baseline
 
 _MADE_AFTER: Message = Template("forecast.made_after", "made afterwards from what came before, to be scored")()
 
@@ -36,51 +33,25 @@ def forecast_past(
     Raises:
         ForecastingError: As of `jobs.forecast`.
     """
-    steps = tuple(panel.steps(h) for h in horizons_s)
-    auto = fit_auto(panel.head(cut), find_calibration(cut), steps)
-    rows = np.arange(max(0, cut - HISTORY), int(origins.max()) + 1, dtype=np.int64)
-    best = auto.predict(panel.values, rows)
-    fans, weights, digest = _find_fans(panel, model, horizons_s, cut, rows, auto, best, checkpoint)
+    issue = open_issue(panel, model, tuple(horizons_s), checkpoint=checkpoint, conformal={}, cut=cut)
     value, age = last_value(panel.values, origins)
-    at = origins - rows[0]
+    at = origins - int(issue.origins[0])
     out = []
-    for i, horizon_s in enumerate(horizons_s):
-        fan = fans.get(i)
-        if fan is None:
-            continue
-        margins = conform(fan, panel.values, rows, steps[i]).margins
-        made = widen(fan, margins)[at]
-        ready = np.isfinite(made).all(axis=2) & (age <= STALE_STEPS) & np.isfinite(best[at, :, i])
+    for i, horizon_s in enumerate(issue.horizons_s):
+        steps = panel.steps(horizon_s)
+        margins = conform(issue.fans[i], panel.values, issue.origins, steps, issue.pace).margins
+        made, simple = widen(issue.fans[i], margins)[at], issue.best[at, :, i]
+        ready = np.isfinite(made).all(axis=2) & (age <= STALE_STEPS) & np.isfinite(simple)
         for n, s in zip(*np.nonzero(ready), strict=True):
             issued_s = panel.start_s + panel.step_s * float(origins[n])
             q025, q10, q50, q90, q975 = (float(q) for q in made[n, s])
             out.append(Forecast(
-                station=panel.stations[s], model=model, model_hash=digest, horizon_s=horizon_s, issued_s=issued_s,
-                target_s=issued_s + steps[i] * panel.step_s, data_until_s=issued_s - panel.step_s * float(age[n, s]),
-                data_value=float(value[n, s]), q025=q025, q10=q10, q50=q50, q90=q90, q975=q975,
+                station=panel.stations[s], model=model, model_hash=issue.model_hash, horizon_s=horizon_s,
+                issued_s=issued_s, target_s=issued_s + steps * panel.step_s,
+                data_until_s=issued_s - panel.step_s * float(age[n, s]), data_value=float(value[n, s]),
+                q025=q025, q10=q10, q50=q50, q90=q90, q975=q975,
                 margins={str(level): float(one[at[n], s]) for level, one in margins.items()},
-                baseline=auto.chosen[i], baseline_q50=float(best[at[n], s, i]), weight=weights.get(i), shown=False,
-                reason=_MADE_AFTER,
+                baseline=issue.auto.chosen[i], baseline_q50=float(simple[n, s]), weight=issue.weight(horizon_s),
+                shown=False, reason=_MADE_AFTER,
             ))  # fmt: skip
     return out
-
-
-def _find_fans(
-    panel: Panel, model: str, horizons_s: Sequence[float], cut: int, rows: Ints, auto: Auto, best: Floats,
-    checkpoint: str | None,
-) -> tuple[dict[int, Floats], dict[int, float], str | None]:  # fmt: skip
-    """By place of the horizon the fans without interval and, of a blend, the weights; the hash of a checkpoint."""
-    if model in BASELINES:
-        made = best
-        if model != "auto":
-            fitted = auto.member(model) or fit_baseline(model, panel.head(cut), find_calibration(cut), auto.steps)
-            made = fitted.predict(panel.values, rows)
-        return {i: point_fan(made[:, :, i]) for i in range(len(horizons_s))}, {}, None
-    forecaster, card = load_network(model, checkpoint)
-    made, known = read_network(forecaster, panel, rows), forecaster.recipe.horizons_s
-    own = {i: made[:, :, known.index(h)] for i, h in enumerate(horizons_s) if h in known}
-    if not is_blend(model):
-        return own, {}, str(card["model_hash"])
-    weights = {i: w for i in own if (w := weight_of(card["gates"], horizons_s[i]))}
-    blends = {i: blend_fan(point_fan(best[:, :, i]), own[i], w) for i, w in weights.items()}
-    return blends, weights, str(card["model_hash"])

@@ -23,6 +23,7 @@ from forecasting.serving.conformal import (
     margins_of,
     stretch_margin,
 )
+from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.promotion import tell_own
@@ -84,6 +85,10 @@ class Issue:
     waited_s: float  # for the choice of `auto`, which all models share
     drivers: DriverRows | None = None  # those that the model reads
 
+    def weight(self, horizon_s: float) -> float | None:
+        """The share of the network in a blend; None of any other model."""
+        return weight_of(self.gates, horizon_s) if is_blend(self.model) else None
+
 
 def open_issue(
     panel: Panel,
@@ -93,19 +98,24 @@ def open_issue(
     checkpoint: str | None,
     conformal: Mapping[str, ConformalState],
     motion: Motion | None = None,
+    cut: int | None = None,
 ) -> Issue:
     """Fit or load the model and forecast the past and present origins.
+
+    From a `cut` on nothing was known when simple forecasts were fitted: all origins since then, and those that
+    intervals learn from, are forecast.
 
     Raises:
         UnknownModelError: Nobody has such a model.
         CheckpointError: A network without its checkpoint, or with that of another.
     """
-    origins = _pick_origins(panel, horizons_s, conformal)
+    rows = panel.values.shape[0]
+    known = panel if cut is None else panel.head(cut)
+    origins = _pick_origins(panel, horizons_s, conformal) if cut is None else np.arange(max(0, cut - HISTORY), rows)
     pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
     if model in BASELINES:
-        return _open_simple(panel, model, horizons_s, origins, pace)
-    forecaster, card = load_network(model, checkpoint)
-    return _open_network(panel, model, horizons_s, origins, pace, forecaster, card)
+        return _open_simple(panel, known, model, horizons_s, origins, pace)
+    return _open_network(panel, known, model, horizons_s, origins, pace, *load_network(model, checkpoint))
 
 
 def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster, dict[str, Any]]":
@@ -141,31 +151,33 @@ def _pick_origins(panel: Panel, horizons_s: tuple[float, ...], conformal: Mappin
     return np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
 
 
-def _choose_auto(panel: Panel, horizons_s: tuple[float, ...]) -> tuple[Auto, float]:
+def _choose_auto(known: Panel, horizons_s: tuple[float, ...]) -> tuple[Auto, float]:
     """The best simple forecast of these horizons, and the seconds that its choice took."""
     if not horizons_s:
         return Auto("auto", (), (), (), {}), 0.0
     begun = time.perf_counter()
-    auto = fit_auto(panel, find_calibration(panel.values.shape[0]), tuple(panel.steps(h) for h in horizons_s))
+    auto = fit_auto(known, find_calibration(known.values.shape[0]), tuple(known.steps(h) for h in horizons_s))
     return auto, time.perf_counter() - begun
 
 
-def _open_simple(panel: Panel, model: str, horizons_s: tuple[float, ...], origins: Ints, pace: Pace) -> Issue:
-    """The fans of a simple forecast."""
-    auto, waited_s = _choose_auto(panel, horizons_s)
-    calibration = find_calibration(panel.values.shape[0])
-    fitted = auto.member(model) or (
-        auto if model == "auto" else fit_baseline(model, panel, calibration, auto.steps)
-    )  # fmt: skip
+def _open_simple(
+    panel: Panel, known: Panel, model: str, horizons_s: tuple[float, ...], origins: Ints, pace: Pace
+) -> Issue:  # fmt: skip
+    """The fans of a simple forecast that is fitted on what is known."""
+    auto, waited_s = _choose_auto(known, horizons_s)
+    calibration = find_calibration(known.values.shape[0])
+    fitted = auto if model == "auto" else auto.member(model) or fit_baseline(model, known, calibration, auto.steps)
     fans = simple_fans(fitted, panel.values, origins)
-    # `auto` is asked once
-    best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
+    # `auto` is asked once, and where only the present counts for its last row alone
+    asked = origins[-1:] if known is panel else origins
+    best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, asked)
     silent, lacks = find_still(panel)
     return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, {}, silent, lacks, pace, waited_s)
 
 
 def _open_network(
     panel: Panel,
+    known: Panel,
     model: str,
     horizons_s: tuple[float, ...],
     origins: Ints,
@@ -175,28 +187,28 @@ def _open_network(
 ) -> Issue:
     """The fans of a network, or of what its gate makes of it and `auto`: there only horizons of which it takes part."""
     recipe, gates = forecaster.recipe, gather(card["gates"])
-    known = tuple(h for h in horizons_s if h in recipe.horizons_s)
+    reached = tuple(h for h in horizons_s if h in recipe.horizons_s)
     if is_blend(model):
         refused = {}
-        known = tuple(h for h in known if weight_of(gates, h))
+        reached = tuple(h for h in reached if weight_of(gates, h))
     else:
-        refused = {h: _NOT_TRAINED_FOR(model=model, horizon=spell_span(h)) for h in horizons_s if h not in known}
+        refused = {h: _NOT_TRAINED_FOR(model=model, horizon=spell_span(h)) for h in horizons_s if h not in reached}
     silent = find_silent(panel, recipe.window)
     made = read_network(forecaster, panel, origins)
     absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
     silent |= dict.fromkeys(absent, _NOT_TRAINED_AT(model=model))
-    auto, waited_s = _choose_auto(panel, known)
-    asked = origins if is_blend(model) else origins[-1:]
-    best = auto.predict(panel.values, asked) if known else np.empty((0, 0, 0))
-    fans = [made[:, :, recipe.horizons_s.index(h)] for h in known]
+    auto, waited_s = _choose_auto(known, reached)
+    asked = origins if is_blend(model) or known is not panel else origins[-1:]
+    best = auto.predict(panel.values, asked) if reached else np.empty((0, 0, 0))
+    fans = [made[:, :, recipe.horizons_s.index(h)] for h in reached]
     if is_blend(model):
         fans = [
             blend_fan(point_fan(best[:, :, k]), fan, weight_of(gates, h))
-            for k, (h, fan) in enumerate(zip(known, fans, strict=True))
+            for k, (h, fan) in enumerate(zip(reached, fans, strict=True))
         ]
     reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
     return Issue(
-        panel, model, str(card["model_hash"]), known, refused, origins, fans, auto, best, gates, silent,
+        panel, model, str(card["model_hash"]), reached, refused, origins, fans, auto, best, gates, silent,
         find_lacks(panel, recipe.window), pace, waited_s, drivers=reads,
     )  # fmt: skip
 
@@ -218,11 +230,6 @@ def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) ->
     made = made[:, order]
     made[:, np.array(order) < 0] = np.nan
     return made
-
-
-def weight_of(gates: Mapping[str, Any], horizon_s: float) -> float:
-    """How much of a network its gate takes at a horizon: 0 none, 1 the network alone."""
-    return float(gates.get(horizon_key(horizon_s), {}).get("weight", 0.0))
 
 
 def find_calibration(rows: int) -> Block:
@@ -318,7 +325,7 @@ def _row(
         baseline=issue.auto.chosen[index],
         baseline_q50=float(issue.best[-1, column, index]),
         skill=verdict.get("skill") if blend else None,
-        weight=weight_of(issue.gates, horizon_s) if blend else None,
+        weight=issue.weight(horizon_s),
         shown=not issue.gates or (blend and bool(verdict["shown"])),
         reason=join([_explain(issue, index, column, horizon_s), *told]),
     )

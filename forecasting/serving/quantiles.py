@@ -43,7 +43,7 @@ def simple_fans(fitted: Baseline, values: Floats, origins: Ints) -> list[Floats]
 
 def blend_fan(simple: Floats, network: Floats, weight: float) -> Floats:
     """`weight` of a network's own fan and the rest of a simple one, quantile by quantile, shapes (N, S, 5)."""
-    return weight * network + (1.0 - weight) * simple
+    return network if weight == 1.0 else weight * network + (1.0 - weight) * simple
 
 
 def fan_loss(fan: Floats, observed: Floats) -> Floats:

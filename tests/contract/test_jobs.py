@@ -15,6 +15,7 @@ from monitor.ingest.sources.tasks import FETCH
 from monitor.jobs import anomaly, point_forecasts, points
 from monitor.jobs.forecasts.tasks import (
     FORECAST_SITE,
+    HINDCAST_SITE,
     SPLIT_SEASONS,
     TRAIN_DETECTOR,
     TRAIN_FORECASTER,
@@ -53,7 +54,7 @@ noise_floor_mm = 1.0
 
 
 TASKS = (
-    FORECAST_SITE, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, points.COUNT,
+    FORECAST_SITE, HINDCAST_SITE, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, points.COUNT,
     points.LOOK, point_forecasts.CHOOSE, point_forecasts.FORECAST, READ_ONE, CUT, MAKE_FILES,
     DRAW_STRIP,
     DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,

@@ -1,7 +1,7 @@
 """Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -82,19 +82,14 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
     withheld = _list_withheld(answer, known)
     held, names = {(one.series_id, one.model) for one in withheld}, dict[str, None]()
-    waiting = []
+    waiting = list[forecasts.WithheldRow]()
     for one in known.found:
         mine = known.of(one.panel)
         untrained = [m for m in models if m in NETWORKS and m not in {s.row.kind for s in mine}]
         names |= dict.fromkeys(untrained)
-        refused = find_refusals(mine, site, now)
-        refused += [_wait_for_training(m, why_untrained, one, site, now) for m in untrained]
-        waiting += [
-            forecasts.WithheldRow(s.series_id, r.model, r.reason, r.horizon_s, r.lacking, r.earliest_at)
-            for r in refused for s in one.samples if (s.series_id, r.model) not in held
-        ]  # fmt: skip
-        silent = [] if one.samples else [s.series_id for s in one.panel.series]
-        waiting += [forecasts.WithheldRow(i, m, _SILENT(n=PROBE_STEPS)) for i in silent for m in models]
+        waits = [_wait_for_training(m, why_untrained, one, site, now) for m in untrained]
+        waits = waits if able else [replace(r, lacking=None, earliest_at=None) for r in waits]
+        waiting += _list_waiting(one, [*find_refusals(mine, site, now), *waits], models, held)
     rows = _rows(answer, known, now)
     with db.write() as c:
         added = forecasts.add_forecasts(c, rows)
@@ -120,8 +115,9 @@ def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str])
 def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.WithheldRow]:
     """Forecasts that were not given, once for each reason of a series and model."""
     found: dict[tuple[int, str, str], list[Withheld]] = {}
+    by_label = known.by_label
     for one in answer.withheld:
-        found.setdefault((known.by_label[one.station].series_id, one.model, one.reason), []).append(one)
+        found.setdefault((by_label[one.station].series_id, one.model, one.reason), []).append(one)
     ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1] not in NETWORKS, item[0][1:]))
     return [
         forecasts.WithheldRow(
@@ -131,6 +127,18 @@ def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.Withhe
         )
         for (series_id, model, _), every in ordered for one in every[:1]
     ]  # fmt: skip
+
+
+def _list_waiting(
+    found: PanelRead, refused: Sequence[Refusal], models: Sequence[str], held: Collection[tuple[int, str]]
+) -> Iterator[forecasts.WithheldRow]:
+    """What keeps models back at the series of a panel, but for those that are held back already."""
+    for r in refused:
+        for s in found.samples:
+            if (s.series_id, r.model) not in held:
+                yield forecasts.WithheldRow(s.series_id, r.model, r.reason, r.horizon_s, r.lacking, r.earliest_at)
+    for one in () if found.samples else found.panel.series:
+        yield from (forecasts.WithheldRow(one.series_id, m, _SILENT(n=PROBE_STEPS)) for m in models)
 
 
 def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, now: datetime) -> Refusal:

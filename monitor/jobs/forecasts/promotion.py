@@ -12,6 +12,7 @@ from forecasting.data.units import spell_span
 from forecasting.message import Figure, Message, Template, Timestamp, gather, join
 from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving import promotion
+from forecasting.serving.gate import weight_of
 from forecasting.serving.promotion import SHADOW_S
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
@@ -54,7 +55,7 @@ class Refusal:
     horizon_s: float
     reason: str
     lacking: str | None
-    earliest_at: datetime
+    earliest_at: datetime | None
 
 
 def until(reason: str, earliest_at: datetime) -> Message:
@@ -82,7 +83,7 @@ class Standing:
 
     def weight(self, horizon_s: float) -> float:
         """How much of it its gate takes at a horizon."""
-        return weight_of(self.row, horizon_s)
+        return weight_of(self.row.card.get("gates", {}), horizon_s)
 
     def refuse(self, horizon_s: float, site: Site, now: datetime) -> "Refusal":
         """Why it is not shown at a horizon, as it was judged last; what one waits for that never was."""
@@ -127,9 +128,9 @@ class Standing:
         )
 
 
-def weight_of(row: registry.ModelRow, horizon_s: float) -> float:
-    """How much of a checkpoint its gate takes at a horizon: 0 none, 1 the network alone."""
-    return float(row.card.get("gates", {}).get(horizon_key(horizon_s), {}).get("weight", 0.0))
+def judged_as(row: registry.ModelRow, horizon_s: float) -> str:
+    """What is judged of a checkpoint: its blend, which would be shown; where its gate takes nothing itself."""
+    return name_blend(row.kind) if weight_of(row.card.get("gates", {}), horizon_s) else row.kind
 
 
 def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
@@ -143,15 +144,8 @@ def load_standings(c: Connection, site: Site, now: datetime) -> list[Standing]:
             row,
             gates.get(row.model_hash, {}),
             {
-                # what would be shown is judged: the blend; of a network that adds nothing itself
                 h: load_scored(
-                    c,
-                    names,
-                    h,
-                    now,
-                    model=name_blend(row.kind) if weight_of(row, h) else row.kind,
-                    model_hash=row.model_hash,
-                    since=g.counts_from,
+                    c, names, h, now, model=judged_as(row, h), model_hash=row.model_hash, since=g.counts_from
                 )
                 for h, g in gates.get(row.model_hash, {}).items()
             },
@@ -168,7 +162,7 @@ def find_refusals(standings: Sequence[Standing], site: Site, now: datetime) -> l
         mine = found.setdefault(one.row.kind, [])
         mine += [one.refuse(h, site, now) for h in one.horizons_s]
     return [
-        min(every, key=lambda r: (r.earliest_at, r.horizon_s))
+        min(every, key=lambda r: (r.earliest_at or now, r.horizon_s))
         for kind, every in found.items() if every and kind not in shown
     ]  # fmt: skip
 

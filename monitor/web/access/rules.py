@@ -91,7 +91,7 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         [f"GET /api/v1/sites/{{site}}/{rest}" for rest in (
             "stations", "instruments", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
-            "anomalies/points", "forecasts/points",
+            "anomalies/points", "forecasts/points", "forecasts/why-not-shown",
             "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/outlines.geojson",
             "scenes/{scene_hash}/change.png", "scenes/{scene_hash}/landslides.geojson", "scenes/{scene_hash}/map",
             "scenes/{scene_hash}/tiles/{z}/{x}/{y}", "scenes/{scene_hash}/probability/{z}/{x}/{y}",
