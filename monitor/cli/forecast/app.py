@@ -85,7 +85,7 @@ for verb, example in (
     (models.models, "slopeward forecast models --site north-bench --history"),
     (
         models.compare,
-        "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 1d,7d)",
+        "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 7d)",
     ),
     (models.promote, 'slopeward forecast promote 3fa1b2 --site north-bench --horizon 1d --reason "90 days of it"'),
     (models.retire, 'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"'),
