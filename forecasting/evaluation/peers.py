@@ -38,7 +38,7 @@ class PeerScore:
     Attributes:
         model: Its name.
         horizon_s: Horizon, s.
-        n: Pairs scored, the same for every model.
+        n: Pairs scored: those that all answer; of a model that answers under half of them those that are left.
         mae_mm: Mean absolute error.
         crps_mm: Mean continuous ranked probability score; None without intervals.
         skill: 1 - error / error of the straight line.

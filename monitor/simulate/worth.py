@@ -11,6 +11,7 @@ from forecasting.data.units import spell_span
 from forecasting.metrics import or_none, skill
 from forecasting.registry import NETWORKS
 from monitor.domain.instants import spell
+from monitor.jobs.forecasts.issue import ALWAYS
 from monitor.store.schema import tables as t
 
 LINE: Final = "drift"
@@ -129,7 +130,8 @@ def tell_worth(
             skills = zip(BESIDE, (past[key] for key in SKILLS), strict=True)
             worth = [f"{NAMES.get(k, k)} {v:+.0%}" for k, v in skills if k != name and v is not None]
             say(f"  {NAMES.get(name, name):13} {', '.join(parts)}; beside {', '.join(worth)}")
-    for name, one in forecasters.items():
+    for name in (n for n in forecasters if n not in ALWAYS):
+        one = forecasters[name]
         because = "" if one["shown"] else f", because: {one['not_shown_because'].removeprefix('not shown: ')}"
         say(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}")
     for name, one in detectors.items():

@@ -55,14 +55,15 @@ def tabulate(scores: "Sequence[PeerScore]") -> list[str]:
     from forecasting.evaluation.scoring import spell_horizon
 
     spans = list(dict.fromkeys(one.horizon_s for one in scores))
-    counts = {h: next(one.n for one in scores if one.horizon_s == h) for h in spans}
-    heads = "".join(f"{f'{spell_horizon(h)} (n {counts[h]})':>20}" for h in spans)
-    lines = [f"{'MAE / CRPS, mm':16}{heads}"]
+    most = {h: max(one.n for one in scores if one.horizon_s == h) for h in spans}
+    lines = [f"{'MAE / CRPS, mm':16}" + "".join(f"{f'{spell_horizon(h)} (n {most[h]})':>20}" for h in spans)]
     at = {(one.model, one.horizon_s): one for one in scores}
     for model in dict.fromkeys(one.model for one in scores):
-        cells = (at.get((model, h)) for h in spans)
-        told = (
-            "-" if c is None else f"{c.mae_mm:.3f} / {'-' if c.crps_mm is None else f'{c.crps_mm:.3f}'}" for c in cells
-        )
-        lines.append(f"{NAMES.get(model, model):16}" + "".join(f"{cell:>20}" for cell in told))
+        line = f"{NAMES.get(model, model):16}"
+        for h in spans:
+            one = at.get((model, h))
+            fan = "-" if one is None or one.crps_mm is None else f"{one.crps_mm:.3f}"
+            fewer = "" if one is None or one.n == most[h] else f" (n {one.n})"
+            line += f"{'-' if one is None else f'{one.mae_mm:.3f} / {fan}{fewer}':>20}"
+        lines.append(line)
     return lines
