@@ -287,7 +287,7 @@ def forecast_horizon(
         assert until_s is not None, "a station without any observation is silent"
         told = [WIDER] if stretch[s] >= WIDER_FROM else []
         told += [_BORROWED] if borrowed else []
-        told += [_WITH_GAPS(n=n, rows=count, step=_spell_step(panel.step_s))] if gaps > 1.0 else []
+        told += [_WITH_GAPS(n=n, rows=count, step=spell_span(panel.step_s))] if gaps > 1.0 else []
         rows.append(_row(issue, index, horizon_s, s, last, margins, until_s=until_s, told=told))
     return rows, withheld
 
@@ -354,9 +354,9 @@ def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:
         elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
             out[name] = _STALE(n=STALE_STEPS)
         elif (seen := int(recent[:, s].sum())) < least and not np.isfinite(panel.values[:-window, s]).any():
-            out[name] = _FEW_ROWS(n=seen, needed=least, step=_spell_step(panel.step_s))
+            out[name] = _FEW_ROWS(n=seen, needed=least, step=spell_span(panel.step_s))
         elif seen < least:
-            out[name] = _GAPS(n=seen, rows=window, step=_spell_step(panel.step_s), needed=least)
+            out[name] = _GAPS(n=seen, rows=window, step=spell_span(panel.step_s), needed=least)
     return out
 
 
@@ -371,7 +371,7 @@ def find_still(panel: Panel) -> tuple[dict[str, Message], dict[str, Lack]]:
         elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
             silent[name] = _STALE(n=STALE_STEPS)
         elif seen < FEWEST_ROWS:
-            silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=_spell_step(panel.step_s))
+            silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=spell_span(panel.step_s))
         else:
             continue
         text = _LACK_FEW(n=seen, needed=FEWEST_ROWS) if seen < FEWEST_ROWS else _LACK_READING
@@ -400,21 +400,9 @@ def find_lacks(panel: Panel, window: int = WINDOW) -> dict[str, Lack]:
         # each coming row enters the window as the oldest one leaves it
         more = next(k for k in range(1, window + 1) if k + int(seen[k:].sum()) >= least)
         named = {"n": now, "rows": window, "needed": least}
-        text = _LACK_DAYS(**named) if step_s == DAY_S else _LACK_ROWS(**named, step=_spell_step(step_s))
+        text = _LACK_DAYS(**named) if step_s == DAY_S else _LACK_ROWS(**named, step=spell_span(step_s))
         out[name] = Lack(text, panel.end_s + more * step_s)
     return out
-
-
-def _spell_step(step_s: float) -> str:
-    """A step as people say it.
-
-    >>> _spell_step(21600.0), _spell_step(86400.0), _spell_step(1200.0)
-    ('6 h', '1 d', '20 min')
-    """
-    for unit_s, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if step_s % unit_s == 0:
-            return f"{step_s / unit_s:g} {unit}"
-    return f"{step_s:g} s"
 
 
 def _newest_s(panel: Panel, column: int) -> float | None:

@@ -66,11 +66,11 @@ _KINDS: Final[dict[str, str]] = {
          "maintenance_id", "outline_id", "parent_alert_id", "asks", "top_level", "calibration_age_days", "label_id"),
         "integer",
     ),
-    **dict.fromkeys(("shown", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes",
+    **dict.fromkeys(("shown", "hindcast", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes",
                      "on_slope"), "boolean"),
     **dict.fromkeys(
         ("value", "value_raw", "offset_applied", "sigma", "size", "q025", "q10", "q50", "q90", "q975", "baseline_q50",
-         "data_value", "novelty", "horizon_s", "observed", "susceptibility",
+         "data_value", "novelty", "weight", "horizon_s", "observed", "susceptibility",
          "error", "baseline_error", "persistence_error", "pinball", "winkler_80",
          "crps", "pit", "velocity_mm_per_day", "r2", "probability", "velocity_error_mm_per_day", "velocity_window_s",
          "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg", "v_eq_mm_per_day",

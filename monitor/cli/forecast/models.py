@@ -186,9 +186,10 @@ def _compare_site(
                 for stage, situation in _parts(scored[who], by_stage=by_stage, by_situation=by_situation):
                     rows = [r for r in scored[who] if stage in {None, r.stage or ""}]
                     rows = [r for r in rows if situation in {None, r.situation or ""}]
+                    state = "past" if hindcast and who[1] else states.get(who[1], "simple")
                     facts = {
                         "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
-                        "state": states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
+                        "state": state, "shown": who == champion, "champion": champion[0],
                         "stage": _said(stage), "situation": _said(situation), "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }  # fmt: skip

@@ -1,6 +1,6 @@
 """What a site asks for and does not have yet: forecasts, networks, detectors; what each waits for, and until when."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
 from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving.conformal import MINIMUM_SCORES
 from monitor.domain.instants import epoch_s, spell
-from monitor.domain.instruments.watched import Watched, find_motion, find_watched_motion, is_forecast
+from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast
 from monitor.domain.site import Site
 from monitor.extras import is_installed
 from monitor.jobs.forecasts.train import HISTORY_STEPS, needs_torch
@@ -104,24 +104,15 @@ def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
             needed = SHORTEST_RECORD if m in PRETRAINED else SHORT_RECORD
             found += _await(m, FORECAST, panel.cadence.interval_s, step_s, extents, needed, now)
     watched, active = find_watched_motion(site, ids), {m.kind for m in models if m.state == "active"}
-    found += _await_detectors(c, site, watched, active, now, able=able)
+    detectors = [d for d in site.anomaly.detectors if d in list_detectors() and d not in active]
+    step_s = site.watched_step_s or 0.0
+    if watched and (missing := [d for d in detectors if able or not needs_torch(d)]):
+        since = history_since(now, step_s, HISTORY_STEPS)
+        extents = load_extents(c, [one.series_id for one in watched], since, now)
+        for d in missing:
+            found += _await(d, "anomaly", step_s, step_s, extents, 0, now)
     is_whole = {one.station.id for one in motion} >= {spec.station for spec in site.moving if is_forecast(spec)}
     return Lacking(found, frozenset(unforecast), frozenset(ids.values()), is_whole)
-
-
-def _await_detectors(
-    c: Connection, site: Site, watched: Sequence[Watched], active: set[str], now: datetime, *, able: bool
-) -> Iterator[Awaited]:
-    lacking = [
-        d for d in site.anomaly.detectors
-        if d in list_detectors() and d not in active and (able or not needs_torch(d))
-    ]  # fmt: skip
-    step_s = site.watched_step_s
-    if not lacking or not watched or not step_s:
-        return
-    extents = load_extents(c, [one.series_id for one in watched], history_since(now, step_s, HISTORY_STEPS), now)
-    for d in lacking:
-        yield from _await(d, "anomaly", step_s, step_s, extents, 0, now)
 
 
 def _await(

@@ -21,7 +21,7 @@ from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import go_on, spell
 from monitor.domain.instruments.watched import find_motion
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError
+from monitor.errors import ConfigError, JobError, NotFoundError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
@@ -60,7 +60,10 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             parts.append(f"{kind}{_spell_panel(panel, panels)}: {said}")
             trained = trained or task == "forecast"
     if trained:
-        parts.append(run_hindcast(db, config, site, clock()))
+        try:
+            parts.append(run_hindcast(db, config, site, clock()))
+        except JobError as error:  # what was trained serves all the same
+            parts.append(f"the past was not scored: {error}")
     return "; ".join(parts) or "nothing to train"
 
 

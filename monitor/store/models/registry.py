@@ -72,9 +72,9 @@ class GateRow:
     worst_80: float | None = None
     worst_station: str | None = None
     coverage_95: float | None = None
+    judged_at: datetime | None = None
     crps: float | None = None
     baseline_crps: float | None = None
-    judged_at: datetime | None = None
     lacking: str | None = None
     earliest_at: datetime | None = None
 
