@@ -38,7 +38,7 @@ from monitor.simulate.publish import Publisher, Sent, play, spell_sample
 from monitor.simulate.scene import DRAW, Drawing
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
-from monitor.simulate.worth import judge_detectors, judge_forecasters, tell_worth
+from monitor.simulate.worth import NETWORKS, judge_detectors, judge_forecasters, list_scored_past, tell_worth
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database
@@ -51,7 +51,6 @@ DAYS: Final = 45.0
 STEP: Final = timedelta(minutes=30)
 STATIONS: Final = 6
 PLAY_S: Final = 60.0  # the last 18 hours take so long
-NETWORKS: Final = ("gru", "lstm", "graph-gru")
 # A busy machine is slow and still moves: nothing is given up that moves, and nothing is waited for that does not.
 PATIENCE_S: Final = 60.0  # nothing new for so long: it does not come
 ACT_LIMIT_S: Final = 900.0  # a command or a job that takes so long hangs
@@ -398,15 +397,21 @@ def _note_failure(stage: Stage, failed_at: datetime, say: Say) -> None:
 
 
 def _forecast(stage: Stage) -> None:
-    """The baselines at once, then the networks and what they say; the schedule would do the same within the day."""
+    """The baselines at once, then what the networks say: the service trains them and scores their past by itself."""
     _order(stage, "forecast", "run")
     if stage.missing:
         return
-    for name in NETWORKS:
-        _order(stage, "forecast", "train", "--model", name)
-    _order(stage, "forecast", "run")
-    _order(stage, "forecast", "hindcast")
-    _order(stage, "anomalies", "score")
+    begun = time.monotonic()
+    while not stage.stop.wait(1.0):
+        with Database(stage.db_url) as db:
+            scored = db.ask(list_scored_past)
+        if lacking := [name for name in NETWORKS if name not in scored]:
+            if time.monotonic() > begun + ACT_LIMIT_S:
+                raise JobError(f"no past of {', '.join(lacking)} was scored in {ACT_LIMIT_S:.0f} s")
+            continue
+        _order(stage, "forecast", "run")
+        _order(stage, "anomalies", "score")
+        return
 
 
 def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:

@@ -7,17 +7,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, distinct, func, select
 
-from forecasting.data.units import spell_span
-from forecasting.metrics import or_none, skill
-from forecasting.registry import NETWORKS
-from monitor.domain.instants import spell
-from monitor.jobs.forecasts.issue import ALWAYS
+from monitor.domain.instants import spell, spell_duration
 from monitor.store.schema import tables as t
 
+NETWORKS: Final = ("gru", "lstm", "graph-gru")
 LINE: Final = "drift"
 """A straight line through the newest readings."""
 AUTO: Final = "auto"
 BESIDE: Final = (LINE, AUTO)
+STANDARDS: Final = ("persistence", LINE, "lld")  # to be better than, never shown while there is something else
 SKILLS: Final = ("skill_straight_line", "skill_auto")
 NAMES: Final = {LINE: "straight line"}
 Errors = dict[tuple[float, int, Any], float]  # by horizon, series and moment of issue
@@ -56,11 +54,18 @@ def judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
         if fastest is not None and r.series_id == fastest.series_id:
             ends = {"mm": r.q50 - r.data_value, "low": r.q10 - r.data_value, "high": r.q90 - r.data_value}
             own = one.setdefault("own", {"series": f"{r.station}.{r.quantity}", "horizons": {}})
-            own["horizons"][spell_span(r.horizon_s)] = {k: round(v, 3) for k, v in ends.items()}
+            own["horizons"][spell_duration(round(r.horizon_s))] = {k: round(v, 3) for k, v in ends.items()}
     for model, past in _score_past(c).items():
         if model in found:
             found[model]["past"] = past
     return found
+
+
+def list_scored_past(c: Connection) -> set[str]:
+    """The models whose past was forecast afterwards and scored."""
+    f = t.forecast.c
+    found = select(f.model).distinct().join(t.forecast_score, t.forecast_score.c.forecast_id == f.id).where(f.hindcast)
+    return set(c.execute(found).scalars())
 
 
 def _score_past(c: Connection) -> dict[str, dict[str, Any]]:
@@ -85,9 +90,9 @@ def _compare_past(mine: Errors, others: Sequence[Errors]) -> dict[str, Any]:
     for horizon_s in sorted({key[0] for key in same}):
         keys = [key for key in same if key[0] == horizon_s]
         own, line, auto = (fmean(one[key] for key in keys) for one in (mine, *others))
-        by[spell_span(horizon_s)] = {
+        by[spell_duration(round(horizon_s))] = {
             "n": len(keys), "mae_mm": own, "mae_straight_line_mm": line, "mae_auto_mm": auto,
-            "skill_straight_line": or_none(skill(own, line)), "skill_auto": or_none(skill(own, auto)),
+            "skill_straight_line": 1 - own / line if line else None, "skill_auto": 1 - own / auto if auto else None,
         }  # fmt: skip
     skills = {name: [v for one in by.values() if (v := one[name]) is not None] for name in SKILLS}
     return {"n": len(same), **{k: fmean(v) if v else None for k, v in skills.items()}, "horizons": by}
@@ -130,7 +135,7 @@ def tell_worth(
             skills = zip(BESIDE, (past[key] for key in SKILLS), strict=True)
             worth = [f"{NAMES.get(k, k)} {v:+.0%}" for k, v in skills if k != name and v is not None]
             say(f"  {NAMES.get(name, name):13} {', '.join(parts)}; beside {', '.join(worth)}")
-    for name in (n for n in forecasters if n not in ALWAYS):
+    for name in (n for n in forecasters if n not in STANDARDS):
         one = forecasters[name]
         because = "" if one["shown"] else f", because: {one['not_shown_because'].removeprefix('not shown: ')}"
         say(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}")

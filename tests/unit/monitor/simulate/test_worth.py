@@ -67,11 +67,11 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
         forecasters, detectors = judge_forecasters(c), judge_detectors(c)
     gru = forecasters["gru"]
     assert (gru["forecasts"], gru["shown"]) == (2, 0)
-    assert gru["own"] == {"series": "G2.crack_opening", "horizons": {"1 h": {"mm": -10.0, "low": -12.0, "high": -8.0}}}
+    assert gru["own"] == {"series": "G2.crack_opening", "horizons": {"1h": {"mm": -10.0, "low": -12.0, "high": -8.0}}}
     past = gru["past"]
     assert past["n"] == 6, "the same targets alone"
-    assert past["horizons"]["1 h"]["mae_mm"] == 1.5
-    assert past["horizons"]["1 d"]["mae_straight_line_mm"] == 20.0
+    assert past["horizons"]["1h"]["mae_mm"] == 1.5
+    assert past["horizons"]["1d"]["mae_straight_line_mm"] == 20.0
     assert past["skill_straight_line"] == pytest.approx((0.25 + 0.925) / 2)
     assert past["skill_auto"] == pytest.approx(-0.5)
     assert detectors["ae"] == {
@@ -80,8 +80,8 @@ def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
     }  # fmt: skip
     said = []
     tell_worth(forecasters, detectors, said.append)
-    assert "  gru           1 h -10.0 (-12.0 to -8.0)" in said
-    assert "  gru           1 h 1.50, 1 d 1.50; beside straight line +59%, auto -50%" in said
+    assert "  gru           1h -10.0 (-12.0 to -8.0)" in said
+    assert "  gru           1h 1.50, 1d 1.50; beside straight line +59%, auto -50%" in said
     assert "  gru: 0 of 2 forecasts shown, because: no forecast of it has been scored yet" in said
     assert any(
         line.startswith("  ae: 3 anomaly scores, 2 over the threshold at 1 of 1 series from 21:00") for line in said
