@@ -127,8 +127,6 @@ def compare(
     origins: Annotated[
         int, typer.Option(min=2, max=100_000, help="With --peers: per test; each peer is fitted anew at each.")
     ] = 10,
-    folds: Annotated[int, typer.Option(min=1, max=1000, help="With --peers: tests that follow one another.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, max=session.LARGEST_SEED, help="With --peers: of every network.")] = 7,
 ) -> None:
     """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored.
 
@@ -140,7 +138,7 @@ def compare(
     if peers:
         from monitor.cli.forecast.peers import compare_files
 
-        compare_files(peers, horizon, names, origins, folds, seed)
+        compare_files(peers, horizon, names, origins)
         return
     _compare_site(
         site or "", horizon, timedelta(days=days), by_stage=by_stage, by_situation=by_situation, hindcast=hindcast

@@ -1,12 +1,12 @@
 """`slopeward forecast compare --peers`: our models beside those of other libraries, on a person's own record."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
-
 from monitor.cli import session
-from monitor.cli.forecast.trials import _fit_horizons, model_list, open_records, refuse_interpolated
+from monitor.cli.forecast.trials import fit_horizons, model_list, open_records, refuse_interpolated
+from monitor.domain.instants import spell_duration
 from monitor.domain.names import list_names
 from monitor.extras import describe_missing, is_installed
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NAMES = {"drift": "straight line"}
 
 
-def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int, folds: int, seed: int) -> None:
+def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int) -> None:
     """Score every record of some files; exit 4 where nothing could be scored."""
     from forecasting.errors import ForecastingError
     from forecasting.evaluation.peers import LIBRARY, PEERS, score_beside_peers
@@ -25,45 +25,42 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
     if not peers:
         session.say(f"not compared with {', '.join(PEERS)}: {describe_missing(LIBRARY)}")
     found = 0
-    for file in files:
-        _, records, asked = open_records(file, None, None, horizons)
-        for record in records:
-            panel = record.panel
+    opened = [(file, open_records(file, None, None, horizons)) for file in files]
+    for file, record, asked in [(file, one, spans) for file, (_, records, spans) in opened for one in records]:
+        panel, stations = record.panel, record.panel.stations
+        try:
             refuse_interpolated(panel, asked)
-            if not (spans := asked if len(records) == 1 else _fit_horizons(panel, asked)):
-                continue
-            try:
-                scores = score_beside_peers(
-                    panel, model_list(models), spans, peers=peers, folds=folds, origins=origins, seed=seed,
-                    told=session.say,
-                )  # fmt: skip
-            except ForecastingError as error:
-                session.say(f"{list_names(panel.stations)}: {error}")  # the other records are scored all the same
-                continue
-            found += len(scores)
-            for one in scores if session.options().as_json else ():
-                session.print_json({"file": file, "stations": panel.stations, **one.to_json()})
-            if not session.options().as_json:
-                print("\n".join([f"{file}: {list_names(panel.stations)}", *tabulate(scores)]))
-    if not found:
-        session.say("no forecast could be scored")
-        raise typer.Exit(session.NOTHING)
+            spans = fit_horizons(panel, asked)
+            scores = score_beside_peers(
+                panel, model_list(models), spans, peers=peers, origins=origins, told=session.say
+            ) if spans else []  # fmt: skip
+        except ForecastingError as error:
+            session.say(f"{list_names(stations)}: {error}")  # the other records are scored all the same
+            continue
+        found += len(scores)
+        if session.options().as_json:
+            for one in scores:
+                told = {"file": file, "stations": stations, "horizon": spell_duration(round(one.horizon_s))}
+                session.print_json(told | asdict(one))
+        else:
+            print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
+    session.require_any(found, "no forecast could be scored")
 
 
 def tabulate(scores: "Sequence[PeerScore]") -> list[str]:
-    """A row per model: at each horizon its error and CRPS, mm."""
-    from forecasting.evaluation.scoring import spell_horizon
-
-    spans = list(dict.fromkeys(one.horizon_s for one in scores))
-    most = {h: max(one.n for one in scores if one.horizon_s == h) for h in spans}
-    lines = [f"{'MAE / CRPS, mm':16}" + "".join(f"{f'{spell_horizon(h)} (n {most[h]})':>20}" for h in spans)]
+    """A row per model: at each horizon its error and CRPS, mm; the pairs where they are fewer than those of others."""
+    most = {h: max(s.n for s in scores if s.horizon_s == h) for h in dict.fromkeys(s.horizon_s for s in scores)}
+    heads = [f"{spell_duration(round(h))} (n {n})" for h, n in most.items()]
     at = {(one.model, one.horizon_s): one for one in scores}
+    lines = [f"{'MAE / CRPS, mm':16}" + "".join(f"{head:>20}" for head in heads)]
     for model in dict.fromkeys(one.model for one in scores):
-        line = f"{NAMES.get(model, model):16}"
-        for h in spans:
-            one = at.get((model, h))
-            fan = "-" if one is None or one.crps_mm is None else f"{one.crps_mm:.3f}"
-            fewer = "" if one is None or one.n == most[h] else f" (n {one.n})"
-            line += f"{'-' if one is None else f'{one.mae_mm:.3f} / {fan}{fewer}':>20}"
-        lines.append(line)
+        cells = [_cell(at.get((model, h)), n) for h, n in most.items()]
+        lines.append(f"{NAMES.get(model, model):16}" + "".join(f"{cell:>20}" for cell in cells))
     return lines
+
+
+def _cell(one: "PeerScore | None", most: int) -> str:
+    if one is None:
+        return "-"
+    fan = "-" if one.crps_mm is None else f"{one.crps_mm:.3f}"
+    return f"{one.mae_mm:.3f} / {fan}" + ("" if one.n == most else f" (n {one.n})")
