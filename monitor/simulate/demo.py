@@ -38,10 +38,11 @@ from monitor.simulate.publish import Publisher, Sent, play, spell_sample
 from monitor.simulate.scene import DRAW, Drawing
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
-from monitor.simulate.worth import NETWORKS, judge_detectors, judge_forecasters, list_scored_past, tell_worth
+from monitor.simulate.worth import NETWORKS, judge_detectors, judge_forecasters, tell_worth
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database
+from monitor.store.models.registry import load_models
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
@@ -397,21 +398,24 @@ def _note_failure(stage: Stage, failed_at: datetime, say: Say) -> None:
 
 
 def _forecast(stage: Stage) -> None:
-    """The baselines at once, then what the networks say: the service trains them and scores their past by itself."""
+    """The baselines at once, then the networks, which the service has trained by itself, and what all erred before."""
     _order(stage, "forecast", "run")
     if stage.missing:
         return
     begun = time.monotonic()
-    while not stage.stop.wait(1.0):
-        with Database(stage.db_url) as db:
-            scored = db.ask(list_scored_past)
-        if lacking := [name for name in NETWORKS if name not in scored]:
-            if time.monotonic() > begun + ACT_LIMIT_S:
-                raise JobError(f"no past of {', '.join(lacking)} was scored in {ACT_LIMIT_S:.0f} s")
-            continue
-        _order(stage, "forecast", "run")
-        _order(stage, "anomalies", "score")
-        return
+    while (lacking := _list_untrained(stage)) and not stage.stop.wait(1.0):
+        if time.monotonic() > begun + ACT_LIMIT_S:
+            raise JobError(f"the service trained no {', '.join(lacking)} in {ACT_LIMIT_S:.0f} s")
+    _order(stage, "forecast", "run")
+    _order(stage, "anomalies", "score")
+    _order(stage, "forecast", "hindcast")
+
+
+def _list_untrained(stage: Stage) -> list[str]:
+    with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
+        trained = {one.kind for one in db.ask(load_models, site=SITE_ID)}
+        return [name for name in NETWORKS if name not in trained]
+    return [*NETWORKS]
 
 
 def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:

@@ -61,13 +61,6 @@ def judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
     return found
 
 
-def list_scored_past(c: Connection) -> set[str]:
-    """The models whose past was forecast afterwards and scored."""
-    f = t.forecast.c
-    found = select(f.model).distinct().join(t.forecast_score, t.forecast_score.c.forecast_id == f.id).where(f.hindcast)
-    return set(c.execute(found).scalars())
-
-
 def _score_past(c: Connection) -> dict[str, dict[str, Any]]:
     """Mean absolute errors of the past by model, mm, in all and by horizon; skills against what stands beside it."""
     f, k = t.forecast.c, t.forecast_score.c
