@@ -205,7 +205,8 @@ def _network_answers(
     else:
         trained = train_elsewhere(name, learn, panel, parts, horizons_s, training)
     seconds = time.monotonic() - begun
-    origins, judged = judge(trained.forecaster, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end)
+    lld = trained.forecaster.recipe.lld
+    origins, judged = judge(trained.forecaster, lld, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end)
     test = origins >= parts.test.first
     out = []
     for i, one in enumerate(judged):

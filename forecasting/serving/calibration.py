@@ -13,6 +13,7 @@ from forecasting.serving.gate import Gate, blend_weight, decide
 from forecasting.serving.pace import see_pace
 from forecasting.serving.quantiles import blend_fan, conform, point_fan, widen
 from forecasting.simple.auto import Auto
+from forecasting.simple.baselines import Baseline
 
 
 class QuantileForecaster(Protocol):
@@ -41,6 +42,7 @@ class Judged:
 
 def judge(
     forecaster: QuantileForecaster,
+    lld: Baseline,
     auto: Auto,
     panel: Panel,
     parts: Split,
@@ -52,6 +54,8 @@ def judge(
 
     Args:
         forecaster: The trained network.
+        lld: The simple forecast that it corrects, chosen on the calibration block: where that is judged a choice stands
+            in its place that has not seen it, as the candidates of `auto` are judged.
         auto: The best simple forecast per horizon, fitted on the same calibration block: the network is judged beside
             it, and served in a blend with it.
         panel: The record.
@@ -66,6 +70,9 @@ def judge(
     origins = np.arange(parts.early_stop.first, end, dtype=np.int64)
     inside = (origins >= parts.calibration.first) & (origins < parts.calibration.end)
     made = forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
+    seen = origins < parts.calibration.end
+    unseen = next(one for one in auto.judged if one.name == lld.name).predict(panel.values, origins[seen])
+    made[seen] += (unseen - lld.predict(panel.values, origins[seen]))[..., None]
     best, pace = auto.predict(panel.values, origins), see_pace(panel.values, origins)
     out = []
     for i, horizon_s in enumerate(horizons_s):

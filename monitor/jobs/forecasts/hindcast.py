@@ -47,8 +47,12 @@ FEWEST_ISSUES: Final = 10
 _PAST: Final = Template("model.past", "trained on the record until {at} to score what came after; it is never shown")
 
 
-def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+def run_hindcast(
+    db: Database, config: ServiceConfig, site: Site, now: datetime, *, gives_way: bool = False
+) -> str:  # fmt: skip
     """Score the past with every network whose past has not been scored yet; returns one line.
+
+    One that `gives_way` lets all other work of the machine come first.
 
     The cost is one training of each network on three quarters of the record, and one pass over the rest.
     """
@@ -62,7 +66,7 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime)
         kinds = dict.fromkeys(s.row.kind for s in standings if one.panel.knows(s.row, panels))
         left = [kind for kind in kinds if kind not in known]
         if one.record is not None and (left or {*simple} - known):
-            told += _score_past(db, config, site, one, one.record, left, simple, now)
+            told += _score_past(db, config, site, one, one.record, left, simple, now, gives_way=gives_way)
     if not told:
         return "the past is scored already" if any(one.samples for one in found) else "no past to score"
     return "; ".join([*told, score_targets(db, site, now, hindcast=True)])
@@ -70,14 +74,14 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime)
 
 def _score_past(
     db: Database, config: ServiceConfig, site: Site, found: PanelRead, record: SiteRecord, kinds: Sequence[str],
-    simple: Sequence[str], now: datetime,
+    simple: Sequence[str], now: datetime, *, gives_way: bool,
 ) -> list[str]:  # fmt: skip
     """Train networks on the older part of a panel and issue them with the simple forecasts over the rest."""
     first_s = min(timed[0][0] for timed in record.samples.values())
     cut_s = record.end_s - SHARE * (record.end_s - first_s)
     asked, told, horizons_s = [AskedModel(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
     for kind in kinds:
-        made = _train_past(config, site, kind, record, horizons_s, cut_s, now)
+        made = _train_past(config, site, kind, record, horizons_s, cut_s, now, gives_way=gives_way)
         if made.refused:
             told.append(f"{kind}: no past of it to score: {made.refused}")
             continue
@@ -93,7 +97,7 @@ def _score_past(
 
 def _train_past(
     config: ServiceConfig, site: Site, kind: str, record: SiteRecord, horizons_s: tuple[float, ...], cut_s: float,
-    now: datetime,
+    now: datetime, *, gives_way: bool,
 ) -> TrainingAnswer:  # fmt: skip
     """A network that knows the record until the cut alone."""
     folder = Path(config.paths.models) / site.id
@@ -101,7 +105,7 @@ def _train_past(
     limit_s = config.compute.job_limit_s * 0.8
     training = Training(kind, horizons_s, folder, time_limit_s=limit_s, created_at=spell(now))
     asked = TrainingAsked(cut_record(record, cut_s), training)
-    return run_in_worker(config.compute, TRAIN_FORECASTER, asked, writes=(folder,), gives_way=True)
+    return run_in_worker(config.compute, TRAIN_FORECASTER, asked, writes=(folder,), gives_way=gives_way)
 
 
 def _register(db: Database, site: Site, kind: str, made: TrainingAnswer, cut_s: float, now: datetime) -> None:
@@ -119,7 +123,7 @@ def _issue_past(
     """Ask for the rows of the past and store those whose target has come; how many were new."""
     by_label = {s.label: s for s in found.samples}
     files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked.site.models))
-    answer = run_in_worker(config.compute, HINDCAST_SITE, asked, reads=files, gives_way=True)
+    answer = run_in_worker(config.compute, HINDCAST_SITE, asked, reads=files)
     refuse_strange((row.station for row in answer.rows), by_label)
     rows = [
         to_row(one, by_label[one.station], from_epoch_s(one.issued_s), now, None, hindcast=True)

@@ -119,6 +119,8 @@ def _may(
         return False, f"it was not trained for that horizon; it knows {known}"
     if gate.state == "active":
         return False, "it is shown already"
+    if not standing.weight(horizon_s):
+        return False, "its training found nothing that it adds to the simple forecast: there is no blend to show"
     rows = standing.scored[horizon_s]
     verdict = judge_shadow(
         horizon_s, standing.calibration(horizon_s), rows, shadow_s=age_s(gate, now),

@@ -94,7 +94,7 @@ def _gate(
 ) -> tuple[Floats, Floats, list[bool]]:
     end = parts.test.end
     rows, judged = calibration.judge(
-        tuned, auto, one, parts, horizons_s=horizons_s, last=end
+        tuned, tuned.recipe.lld, auto, one, parts, horizons_s=horizons_s, last=end
     )  # fmt: skip
     inside = rows >= parts.test.first
     blend = np.stack([j.fan[inside, :, 2] for j in judged], axis=2)

@@ -5,10 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import split
 from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
+from forecasting.serving.calibration import judge
 from forecasting.serving.conformal import MINIMUM_SCORES, WINDOW, ConformalState, margin, replay, score, update
 from forecasting.serving.gate import blend_weight, choose_shown, decide
 from forecasting.serving.quantiles import NORMAL, blend_fan, bounds, conform, point_fan, widen
+from forecasting.simple.auto import fit_auto
+from forecasting.simple.baselines import fit_lld
 from tests.data.forecast_rows import row
 
 
@@ -177,6 +182,39 @@ def test_the_gate_asks_for_coverage_and_for_data():
     assert not few.shown
     assert few.reason.startswith("not enough data: 20 scored")
     json.dumps(few.to_json(), allow_nan=False)
+
+
+def test_a_gain_too_small_to_last_opens_nothing():
+    small = gate_of(0.98)
+    assert not small.shown
+    assert small.reason.startswith("beats lld by 2.")
+    assert small.reason.endswith("3% are needed")
+    assert gate_of(0.95).shown
+
+
+class Lld:
+    """A network that learnt nothing: what it corrects, with an interval."""
+
+    def __init__(self, lld):
+        self.lld = lld
+
+    def quantiles(self, values, origins, noise_mm=None, drivers=None):
+        del noise_mm, drivers
+        return self.lld.predict(values, origins)[..., None] + NORMAL
+
+
+def test_a_network_is_judged_on_a_base_that_has_not_seen_what_it_is_judged_on():
+    """Else a network that learnt nothing would win by the choice of `lld` on the very block."""
+    rng = np.random.default_rng(4)
+    turn = np.where(np.arange(400) < 360, 1.0, -1.0)
+    panel = Panel(0.0, DAY_S, ("A", "B"), np.cumsum(turn[:, None] + rng.normal(0, 0.8, (400, 2)), axis=0))
+    parts, steps = split(400), (1, 7)
+    auto, lld = fit_auto(panel, parts.calibration, steps), fit_lld(panel, parts.calibration, steps)
+    origins, judged = judge(Lld(lld), lld, auto, panel, parts, horizons_s=(DAY_S, 7 * DAY_S))
+    unseen = next(one for one in auto.judged if one.name == "lld").predict(panel.values, origins)
+    for i, one in enumerate(judged):
+        np.testing.assert_allclose(one.own[..., 2], unseen[:, :, i], atol=1e-9)
+    assert not np.allclose(unseen, lld.predict(panel.values, origins)), "the two choices differ, or this shows nothing"
 
 
 def test_a_gain_in_one_third_only_is_refused():
