@@ -262,16 +262,12 @@ def forecast_horizon(
     for s, name in enumerate(panel.stations):
         reason, until_s = issue.silent.get(name), _newest_s(panel, s)
         lack = None if reason is None else issue.lacks.get(name)
-        margins: dict[float, float] = {}
-        borrowed = False
+        margins, borrowed = _find_margins(usual, used, s, steps)
         n, count = count_seen(panel, s)
         # what is known of the pace comes of n rows in place of all: its error grows as the root of their share falls
         gaps = math.sqrt(count / n) if 0 < n < math.ceil(OBSERVED_SHARE * count) else 1.0
         for level in LEVELS:
             states[conformal_key(name, horizon_s, level)] = used[level][s]
-            margins[level] = float(usual[level][s])
-            if not np.isfinite(margins[level]):
-                margins[level], borrowed = _pooled(used[level], steps), True
             margins[level] = float(stretch_margin(margins[level], stretch[s] * gaps))
         last = widen(fan[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
         if reason is None and not np.isfinite(fan[-1, s, 2]):
@@ -290,6 +286,15 @@ def forecast_horizon(
         told += [_WITH_GAPS(n=n, rows=count, step=spell_span(panel.step_s))] if gaps > 1.0 else []
         rows.append(_row(issue, index, horizon_s, s, last, margins, until_s=until_s, told=told))
     return rows, withheld
+
+
+def _find_margins(
+    usual: Mapping[float, Floats], used: Mapping[float, list[ConformalState]], column: int, steps: int
+) -> tuple[dict[float, float], bool]:
+    """Margins of a station at the usual pace, and whether they are borrowed from the errors of all stations."""
+    own = {level: float(usual[level][column]) for level in LEVELS}
+    missing = [level for level in LEVELS if not np.isfinite(own[level])]
+    return own | {level: _pooled(used[level], steps) for level in missing}, bool(missing)
 
 
 def _row(

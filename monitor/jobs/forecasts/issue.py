@@ -99,8 +99,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         _move_on(c, site, known.standings, answer, rows, now)
     parts = [f"{added} rows by {count} models", f"{len(withheld)} withheld"]
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
-    parts += [f"{model} {why_untrained}" for model in names] if able else []
-    parts += [f"{', '.join(names)} {why_untrained}"] if names and not able else []
+    parts += [f"{said} {why_untrained}" for said in (names if able else filter(None, [", ".join(names)]))]
     return "; ".join(parts)
 
 
