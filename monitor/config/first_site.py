@@ -130,20 +130,21 @@ action = "Look at the page of movement, every shift"
 top_needs = 2                          # independent witnesses for the top level
 hold_when_missing = "3d"               # then the duty person is notified: cannot see, decide
 
-[forecast]
-models = ["auto"]                      # baselines now; add "gru", "lstm", "graph-gru" when a year of data is there
+[forecast]                             # baselines at once, networks when they have 200 rows and their gate opens
+models = ["auto", "gru", "lstm", "graph-gru"]
 horizons = ["1d", "7d", "30d"]
 every = "6h"
 
-# [anomaly]                            # an autoencoder beside the rules, when half a year of readings is there:
-# detectors = ["rules", "ae", "flatline", "replay", "unit-jump", "timing"]
-# budget_per_sensor_month = 0.1        # false alarms; what it finds is advice until a test of this site shows that it
-#                                      # adds to the rules: `slopeward anomalies bench --site @ID@` keeps that test
+[anomaly]                              # what these find is advice until a test shows that it adds to the rules here:
+# `slopeward anomalies bench --site @ID@` keeps that test; "ae" is an autoencoder, trained when readings suffice
+detectors = ["rules", "ae", "flatline", "replay", "unit-jump", "timing"]
+budget_per_sensor_month = 0.1          # false alarms
 
 [[recipient]]
 name = "duty engineer"
 channels = ["log"]                     # "email:duty@example.org", "apprise:DUTY_URL" (name of an environment variable)
 levels = ["yellow", "orange", "red"]
 escalate_after = "10m"                 # the next recipient is notified when nobody acknowledged
-# ledgers = ["hazard", "health", "advice"]   # also what models suggest: grouped, never an alarm, quiet hours hold
+digest = "07:00"                       # the state of the site every day, with what models suggest
+# ledgers = ["hazard", "health", "advice"]   # suggestions also at once: grouped, never an alarm, quiet hours hold
 """

@@ -37,6 +37,7 @@ _NOT_EVALUATED: Final = Template("digest.not_evaluated", "the site was not evalu
 _NEWEST: Final = Template("digest.newest", "Newest datum: {at}")
 _ALERTS: Final = Template("digest.alerts", "open alerts: {n}, not acknowledged: {n2}, suggestions: {n3}")
 _ALERT: Final = Template("digest.alert", "Alert {n}: {text}")
+_SUGGESTION: Final = Template("digest.suggestion", "Suggestion {n}: {text}")
 _MORE: Final = Template("digest.more", "{n} more")
 _INSTRUMENTS: Final = Template("digest.instruments", "{n} of {n2} instruments ok")
 _LOOK_AT: Final = Template("digest.look_at", "look at {names}")
@@ -124,16 +125,17 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     name = status.get("level_name") or "unknown"
     alerts = [a for a in load_open_alerts(c, site.id) if not a["exercise"]]
     alarms = [a for a in alerts if a["ledger"] != Ledger.ADVICE]
-    advice = len(alerts) - len(alarms)
+    advice = [a for a in alerts if a["ledger"] == Ledger.ADVICE]
     lines: list[Value] = [
         _LEVEL(level=Term(name), at=_minute(status["since"]), at2=_minute(status["evaluated_at"]))
         if status.get("evaluated_at")
         else _NOT_EVALUATED(),
         _NEWEST(at=_minute(status.get("newest_at"))),
-        _ALERTS(n=len(alarms), n2=status.get("unacknowledged") or 0, n3=advice),
+        _ALERTS(n=len(alarms), n2=status.get("unacknowledged") or 0, n3=len(advice)),
     ]
-    lines += [_ALERT(n=a["alert_id"], text=a["reason"]) for a in alarms[:LISTED]]
-    lines += [_MORE(n=len(alarms) - LISTED)] if len(alarms) > LISTED else []
+    for each, some in ((_ALERT, alarms), (_SUGGESTION, advice)):
+        lines += [each(n=a["alert_id"], text=a["reason"]) for a in some[:LISTED]]
+        lines += [_MORE(n=len(some) - LISTED)] if len(some) > LISTED else []
     board = load_view(c, "instrument_health", order_by=("instrument",), site=site.id)
     sick = [row["instrument"] for row in board if row["state"] not in {"ok", "unknown"}]
     lines.append(_INSTRUMENTS(n=len(board) - len(sick), n2=len(board)))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import func, select
 
 from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
@@ -38,9 +38,11 @@ from monitor.simulate.publish import Publisher, Sent, play, spell_sample
 from monitor.simulate.scene import DRAW, Drawing
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
+from monitor.simulate.worth import NETWORKS, judge_detectors, judge_forecasters, tell_worth
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database
+from monitor.store.models.registry import load_models
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
@@ -50,7 +52,6 @@ DAYS: Final = 45.0
 STEP: Final = timedelta(minutes=30)
 STATIONS: Final = 6
 PLAY_S: Final = 60.0  # the last 18 hours take so long
-NETWORKS: Final = ("gru", "lstm", "graph-gru")
 # A busy machine is slow and still moves: nothing is given up that moves, and nothing is waited for that does not.
 PATIENCE_S: Final = 60.0  # nothing new for so long: it does not come
 ACT_LIMIT_S: Final = 900.0  # a command or a job that takes so long hangs
@@ -261,16 +262,9 @@ def count(stage: Stage) -> dict[str, Any]:
             "forecasts": {str(row[0]): int(row[1]) for row in forecasts},
             "footprints": rows(t.scene_footprint),
             "scenes": rows(t.scene),
-            "forecasters": _judge_forecasters(c),
+            "forecasters": judge_forecasters(c),
             "anomaly_scores": rows(t.anomaly),
-            "anomalies": {
-                str(name): {"scores": int(scores), "over_threshold": int(over or 0)}
-                for name, scores, over in c.execute(
-                    select(t.anomaly.c.detector, func.count(), func.sum(case((t.anomaly.c.alerted, 1), else_=0)))
-                    .group_by(t.anomaly.c.detector)
-                    .order_by(t.anomaly.c.detector)
-                )
-            },
+            "anomalies": judge_detectors(c),
             "alerts": rows(t.alert),
             "top_level": int(
                 c.execute(select(func.max(t.alert.c.peak_level)).where(t.alert.c.ledger == "hazard")).scalar() or 0
@@ -285,44 +279,6 @@ def count(stage: Stage) -> dict[str, Any]:
             "missing": stage.missing,
             "page_url": stage.page_url,
         }
-
-
-def _judge_forecasters(c: Connection) -> dict[str, dict[str, Any]]:
-    """Of each model's newest issue: how many forecasts were given, how many are shown, and why the others are not.
-
-    Beside it what it erred on the past, where that was forecast afterwards.
-    """
-    f, k = t.forecast.c, t.forecast_score.c
-    newest = (
-        select(f.model.label("model"), func.max(f.issued_at).label("at"))
-        .where(~f.hindcast)
-        .group_by(f.model)
-        .subquery()
-    )
-    rows = c.execute(
-        select(f.model, f.shown, f.reason, func.count())
-        .join(newest, (newest.c.model == f.model) & (newest.c.at == f.issued_at))
-        .group_by(f.model, f.shown, f.reason)
-        .order_by(f.model, func.count().desc())
-    )
-    found: dict[str, dict[str, Any]] = {}
-    for model, shown, reason, number in rows:
-        one = found.setdefault(str(model), {"forecasts": 0, "shown": 0, "not_shown_because": None})
-        one["forecasts"] += int(number)
-        if shown:
-            one["shown"] += int(number)
-        elif one["not_shown_because"] is None:
-            one["not_shown_because"] = str(reason)
-    past = (
-        select(f.model, func.count(), func.avg(func.abs(k.error)), func.avg(func.abs(k.baseline_error)))
-        .join(t.forecast_score, k.forecast_id == f.id)
-        .where(f.hindcast)
-        .group_by(f.model)
-    )
-    for model, number, error, simple in c.execute(past):
-        if str(model) in found:
-            found[str(model)]["past"] = {"n": int(number), "mae_mm": float(error), "mae_simple_mm": float(simple)}
-    return found
 
 
 def is_complete(counted: dict[str, Any]) -> bool:
@@ -442,15 +398,24 @@ def _note_failure(stage: Stage, failed_at: datetime, say: Say) -> None:
 
 
 def _forecast(stage: Stage) -> None:
-    """The baselines at once, then the networks and what they say; the schedule would do the same within the day."""
+    """The baselines at once, then the networks, which the service has trained by itself, and what all erred before."""
     _order(stage, "forecast", "run")
     if stage.missing:
         return
-    for name in NETWORKS:
-        _order(stage, "forecast", "train", "--model", name)
+    begun = time.monotonic()
+    while (lacking := _list_untrained(stage)) and not stage.stop.wait(1.0):
+        if time.monotonic() > begun + ACT_LIMIT_S:
+            raise JobError(f"the service trained no {', '.join(lacking)} in {ACT_LIMIT_S:.0f} s")
     _order(stage, "forecast", "run")
     _order(stage, "anomalies", "score")
     _order(stage, "forecast", "hindcast")
+
+
+def _list_untrained(stage: Stage) -> list[str]:
+    with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
+        trained = {one.kind for one in db.ask(load_models, site=SITE_ID)}
+        return [name for name in NETWORKS if name not in trained]
+    return [*NETWORKS]
 
 
 def _order(stage: Stage, *words: str, site: str = SITE_ID) -> None:
@@ -518,13 +483,7 @@ def _tell_done(stage: Stage, counted: dict[str, Any], say: Say, *, keeps: bool) 
     """Say what ran beside each other, and where to look."""
     say(f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "
         f"{counted['notifications']['delivered']} messages were delivered")  # fmt: skip
-    for name, one in counted["forecasters"].items():
-        because = "" if one["shown"] else f", because: {one['not_shown_because'].removeprefix('not shown: ')}"
-        past = one.get("past")
-        erred = f"; on the past it erred {past['mae_mm']:.2f} mm, auto {past['mae_simple_mm']:.2f}" if past else ""
-        say(f"  {name}: {one['shown']} of {one['forecasts']} forecasts shown{because}{erred}")
-    for name, one in counted["anomalies"].items():
-        say(f"  {name}: {one['scores']} anomaly scores, {one['over_threshold']} over the threshold")
+    tell_worth(counted["forecasters"], counted["anomalies"], say)
     if counted["degraded"]:
         say(f"  degraded: the broker is not durable; {HOW_TO_INSTALL}")
     if not keeps:

@@ -55,7 +55,12 @@ def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path):
     assert counted["observations"] > 20_000
     assert {"auto", "gru", "lstm", "graph-gru", "lld", "persistence"} <= set(counted["forecasters"])
     assert all(one["shown"] or one["not_shown_because"] for one in counted["forecasters"].values())
+    for name in ("gru", "lstm", "graph-gru"):
+        assert counted["forecasters"][name]["own"]["horizons"], "what it forecasts by itself"
+        assert counted["forecasters"][name]["past"]["n"] > 0, "what it erred, beside a straight line"
+    assert "errors on the past" in words
     assert counted["anomalies"]["ae"]["scores"] > 0
+    assert counted["anomalies"]["ae"]["budget_per_sensor_month"] > 0
     assert counted["degraded"]
     assert "degraded: the broker is not durable; install Mosquitto" in words
     assert "\ndone in " in words

@@ -101,8 +101,10 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
 
 
 def compare(
-    site: session.SiteOption,
-    horizon: HorizonOption = None,
+    site: Annotated[str | None, typer.Option("--site", help="Site id.")] = None,
+    horizon: Annotated[
+        str | None, typer.Option("--horizon", help="Only this horizon, such as 7d; with --peers also a list, 1d,7d.")
+    ] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Forecasts issued in the newest days.")] = 90,
     by_stage: Annotated[
         bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
@@ -113,14 +115,46 @@ def compare(
     hindcast: Annotated[
         bool, typer.Option("--hindcast", help="Forecasts of the past that were made afterwards, see `hindcast`.")
     ] = False,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--peers",
+            metavar="FILE",
+            help="In place of a site a long CSV (or S, SK, G, K): models beside AutoETS, AutoARIMA and Theta.",
+        ),
+    ] = None,
+    names: Annotated[str, typer.Option("--models", help="With --peers: ours.")] = "auto,gru,lstm,graph-gru",
+    origins: Annotated[
+        int, typer.Option(min=2, max=100_000, help="With --peers: per test; each peer is fitted anew at each.")
+    ] = 10,
 ) -> None:
-    """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored."""
+    """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored.
+
+    With --peers a file is scored in place of a site: persistence, the straight line, our models and those of
+    statsforecast, from the same origins.
+    """
+    if (site is None) == (not peers):
+        raise typer.BadParameter("name a site by --site, or files by --peers")
+    if peers:
+        from monitor.cli.forecast.peers import compare_files
+
+        compare_files(peers, horizon, names, origins)
+        return
+    _compare_site(
+        site or "", horizon, timedelta(days=days), by_stage=by_stage, by_situation=by_situation, hindcast=hindcast
+    )
+
+
+def _compare_site(
+    site: str, horizon: str | None, span: timedelta, *, by_stage: bool, by_situation: bool, hindcast: bool
+) -> None:
+    """A line per forecaster and horizon."""
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
     from monitor.store.models.scores import load_forecasters, load_scored, load_series_names
 
     (_, db, one), now = session.open_site(site), datetime.now(UTC)
-    since = now - timedelta(days=days)
+    since = now - span
     found = 0
     with db, db.read() as c:
         names = load_series_names(c, site)

@@ -76,7 +76,7 @@ def backtest(
     for record in records:
         covariates, panel = _name_covariates(recipe, record)
         panel, learn = _hold_out(panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
-        spans = asked if len(records) == 1 else _fit_horizons(panel, asked)
+        spans = asked if len(records) == 1 else fit_horizons(panel, asked)
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
         trials = run_trials(
@@ -108,7 +108,7 @@ def backtest(
         print("\n".join(summaries))
 
 
-def _fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
+def fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
     """Horizons that stations of an interval can be asked for; others are named."""
     from forecasting.data.cadence import keep_horizons
 

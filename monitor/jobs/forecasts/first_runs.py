@@ -23,6 +23,7 @@ TRAINED_S: Final = 900.0  # as long is that waited for
 LATER_S: Final = 300.0  # where forecasts are there, and something else is not
 AT_ONCE_S: Final = 0.5  # of looks one after the other: whoever calls has other duties
 GROWTH: Final = 1.25  # of a record from one training that was refused to the next
+SETTLED: Final = 1.02  # of a record from one look to the next: one that grows by more is being imported
 WORTH_A_TRY: Final = 30  # rows, of what says only by a try whether it has enough
 
 
@@ -39,6 +40,8 @@ class _Followed:
     newest: Mapping[int, datetime] = field(default_factory=dict)  # of series without a forecast
     left: frozenset[tuple[str, float]] | None = None  # networks and detectors that are not there
     tried: dict[tuple[str, float], int] = field(default_factory=dict)  # rows
+    rows: dict[tuple[str, float], int] = field(default_factory=dict)  # at the look before
+    grows: bool = False  # what has rows enough for a training is still being imported
 
 
 class FirstRuns:
@@ -95,12 +98,13 @@ class FirstRuns:
         one.due_s = now_s + FIRST_S  # also where this look fails
         newest = self._db.ask(load_newest, site_id)
         is_old = newest.keys() <= one.known and all(newest.get(i) == at for i, at in one.newest.items())
-        if is_old and one.is_first and now_s < one.full_s + LATER_S and now_s >= one.trains_until_s:
+        if is_old and one.is_first and not one.grows and now_s < one.full_s + LATER_S and now_s >= one.trains_until_s:
             return
         one.full_s = now_s
         awaited, without, one.known, is_whole = self._db.ask(find_lacking, self._sites[site_id], self._clock())
         one.newest = {i: at for i, at in newest.items() if i in without}
         one.is_first = bool(without) or not is_whole
+        one.grows = False
         ready = [x for x in awaited if self._is_ready(one, x)]
         one.tried |= {(x.what, x.every_s): x.rows for x in ready}
         before, one.left = one.left, frozenset((x.what, x.every_s) for x in awaited if x.what != FORECAST)
@@ -114,12 +118,22 @@ class FirstRuns:
             log.info("%s: %s now: readings allow it", site_id, ", ".join(sorted(jobs)))
         if not awaited and not one.is_first:
             del self._followed[site_id]
+        elif one.grows:
+            one.due_s = now_s + SOON_S
         elif now_s < one.trains_until_s:
             one.due_s = now_s + TRAINING_S
         elif not one.is_first:
             one.due_s = now_s + LATER_S
 
     def _is_ready(self, one: _Followed, what: "Awaited") -> bool:
-        """Whether a try is worth it: it has the rows it needs, and more than at the try before."""
-        tried = one.tried.get((what.what, what.every_s), 0)
-        return what.rows >= (what.needed or WORTH_A_TRY) and what.rows > tried * (GROWTH if what.is_trained else 1.0)
+        """Whether a try is worth it: it has the rows it needs, and more than at the try before.
+
+        A training waits until an import has ended: what learnt from a part of the record would serve for a week.
+        """
+        key = (what.what, what.every_s)
+        tried, before, one.rows[key] = one.tried.get(key, 0), one.rows.get(key, 0), what.rows
+        if what.rows < (what.needed or WORTH_A_TRY) or what.rows <= tried * (GROWTH if what.is_trained else 1.0):
+            return False
+        grows = what.is_trained and what.rows > SETTLED * before
+        one.grows = one.grows or grows
+        return not grows

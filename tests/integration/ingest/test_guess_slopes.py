@@ -65,6 +65,8 @@ def begin_site(path, name="s"):
     text = write_site(name, (46.0, 8.0), "UTC", sensors)
     site = parse_site(text, f"{name}.toml")
     assert find_weaknesses(site) == [], "check passes it"
+    assert {"gru", "lstm", "graph-gru"} <= set(site.forecast.models)
+    assert "ae" in site.anomaly.detectors
     return text, site, found
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from monitor.config.service import parse_service
 from monitor.config.site import parse_site
+from monitor.domain.alert import Ledger
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.digest import run
 from monitor.store.alerting.duty import add_plan
@@ -47,8 +48,11 @@ def test_a_digest_comes_once_a_day_at_its_local_hour_also_when_all_is_well(datab
     assert run(database, CONFIG, site, SEVEN + timedelta(hours=7)) == "none due"  # too late for this day
     with database.write() as c:
         raise_alert(c, 2, SEVEN + DAY - timedelta(hours=1), site=site)
+        raise_alert(c, 1, SEVEN + DAY - timedelta(hours=1), "strange", Ledger.ADVICE, site=site)
     assert run(database, CONFIG, site, SEVEN + DAY) == "1 sent"
     text = said()[-1]
+    assert "suggestions: 1" in text
+    assert "Suggestion 2: moves" in text
     for part in ("daily digest, open alerts: 1", "Alert 1: moves", "on duty, geologists: nobody",
                  "https://slopes.example.org/sites/bench", "This message comes every day at 07:00"):  # fmt: skip
         assert part in text, part

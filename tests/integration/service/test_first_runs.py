@@ -62,6 +62,7 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert one.after(0.0) == set(), "there is no reading"
     fill(database, site, {HOUR: 24 * 2})
     assert one.after(1.0, marked=True) == set(), "two looks are ten seconds apart"
+    assert one.after(10.0) == set(), "it may be the beginning of an import"
     assert one.after(10.0) == {"train"}, "rules are tried from 30 rows on; a forecast needs 25 of 6 h"
     with database.read() as c:
         awaited = {x.what: x for x in find_lacking(c, site, NOW).awaited}
@@ -70,11 +71,15 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert awaited["gru"].at == NOW + timedelta(hours=192 * 6)
     assert awaited["gru"].describe() == "8 of 200 rows, all on 2026-04-18T06:05Z"
     fill(database, site, {HOUR: 24 * 30})
-    assert one.after(60.0, marked=True) == {"anomaly", "forecast", "train"}, "120 rows"
+    assert one.after(60.0, marked=True) == {"anomaly", "forecast"}, "120 rows"
+    assert one.after(10.0) >= {"train"}, "rules are tried again when the record stands"
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path), "inbox": str(tmp_path)}})
     run.run(database, config, site, NOW)
     fill(database, site, {HOUR: 24 * 60})
     one.after(1000.0)
+    fill(database, site, {HOUR: 24 * 70})
+    assert one.after(10.0) == set(), "the import goes on"
+    assert one.after(10.0) == {"train"}, "240 rows"
     assert one.after(400.0) == set(), "tried already"
     with database.write() as c:
         for kind, task in (("gru", "forecast"), ("rules", "anomaly")):
@@ -83,7 +88,8 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert one.after(10_000.0, marked=True) == set()
     assert one.asked == [], "nothing is lacking: nobody looks any more"
     more = replace(site, forecast=replace(site.forecast, models=("auto", "gru", "lstm")))
-    assert Clocked(database, more).after(0.0) == {"train"}, "another site file comes with another core"
+    other = Clocked(database, more)
+    assert [other.after(0.0), other.after(10.0)] == [set(), {"train"}], "another site file comes with another core"
 
 
 def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch) -> None:
@@ -93,6 +99,7 @@ def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch
     fill(database, site, {HOUR: 30, 6 * DAY: 3, 7 * DAY: 3})
     one.after(0.0)
     assert one.asked == ["load_newest", "find_lacking"]
+    assert one.after(10.0) == {"train"}
     one.after(first_runs.TRAINED_S + 300.0)  # rules were tried
     for _ in range(5):
         one.after(30.0, marked=True)

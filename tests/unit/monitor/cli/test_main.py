@@ -14,6 +14,8 @@ from monitor.cli.site.proposing import _tell_progress
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import find_weaknesses, parse_site
 
+MODELS = '["auto", "gru", "lstm", "graph-gru"]'  # of the first site file
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
@@ -164,8 +166,12 @@ def test_init_writes_a_file_that_passes_check_and_is_never_overwritten(capsys):
     assert run(capsys, "sites", "init", "My Slope")[0] == 1
 
 
-def test_the_first_site_has_no_weakness():
-    assert find_weaknesses(parse_site(write_first_site("a"), "a")) == []
+def test_the_first_site_has_no_weakness_and_names_what_was_ordered():
+    site = parse_site(write_first_site("a"), "a")
+    assert find_weaknesses(site) == []
+    assert {"gru", "lstm", "graph-gru"} <= set(site.forecast.models)
+    assert "ae" in site.anomaly.detectors
+    assert site.recipients[0].digest is not None, "what they suggest is told once a day"
 
 
 def test_check_exits_1_for_an_unreachable_top_level_and_names_it(capsys, tmp_path):
@@ -178,7 +184,7 @@ def test_check_exits_1_for_an_unreachable_top_level_and_names_it(capsys, tmp_pat
 
 
 def test_check_names_an_unknown_model_and_goes_on(capsys, tmp_path):
-    (tmp_path / "configs/sites/a.toml").write_text(write_first_site("a").replace('["auto"]', '["autogru"]'))
+    (tmp_path / "configs/sites/a.toml").write_text(write_first_site("a").replace(MODELS, '["autogru"]'))
     (tmp_path / "configs/sites/b.toml").write_text(write_first_site("b"))
     status, out, _ = run(capsys, "check", "--json")
     lines = [json.loads(line) for line in out.splitlines()]
@@ -196,7 +202,7 @@ def check_a(capsys, tmp_path, text):
 
 def test_check_names_a_site_that_networks_cannot_begin_with(capsys, tmp_path):
     text = write_first_site("a").replace(
-        'models = ["auto"]', 'models = ["lstm"]\nstart_from = "b"\nreplay = ["b", "c"]'
+        f"models = {MODELS}", 'models = ["lstm"]\nstart_from = "b"\nreplay = ["b", "c"]'
     )
     (tmp_path / "configs/sites/b.toml").write_text(write_first_site("b"))
     status, found = check_a(capsys, tmp_path, text)
@@ -243,7 +249,7 @@ def test_check_lists_every_mistake_of_a_file(capsys, tmp_path):
     for words in ("'nick'", "'latitud'", "site.timezone", "'min_sigmas'"):
         assert sum(words in line for line in lines) == 1, (words, lines)
     names = good.replace('stations = ["', 'stations = ["X', 1).replace('channels = ["log"', 'channels = ["pager:7"')
-    status, found = check_a(capsys, tmp_path, names.replace('["auto"]', '["autogru", "grus"]'))
+    status, found = check_a(capsys, tmp_path, names.replace(MODELS, '["autogru", "grus"]'))
     lines = [line for state, line in found if state == "wrong"]
     for words in ("'autogru'", "'grus'", "pager:7", "criterion[0].stations"):
         assert sum(words in line for line in lines) == 1, (words, lines)

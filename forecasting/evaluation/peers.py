@@ -1,0 +1,133 @@
+"""Forecasts of another library (statsforecast) beside ours: on one record, from the same origins, for the same targets.
+
+A peer is fitted anew at each origin, on the newest rows up to it and on none after it. It takes no gaps: they are
+closed by straight lines between readings, and the last reading stands until the origin.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final
+
+import numpy as np
+
+from forecasting.data.series import Floats, Ints, Panel
+from forecasting.data.splits import Block, rolling_folds
+from forecasting.evaluation.backtest import Progress, run_trials
+from forecasting.evaluation.distribution import crps
+from forecasting.metrics import mae, or_none, skill
+from forecasting.registry import NETWORKS
+
+LIBRARY: Final = "statsforecast"
+PEERS: Final = ("AutoETS", "AutoARIMA", "Theta")
+LINE: Final = "drift"
+"""The straight line, shown under that name."""
+MOST_ROWS: Final = 500
+"""That a peer is fitted on: the newest; more cost minutes and change little."""
+FEWEST_ROWS: Final = 20
+_FAN: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerScore:
+    """One model at one horizon over all folds and stations.
+
+    Attributes:
+        model: Its name.
+        horizon_s: Horizon, s.
+        n: Pairs scored: those that all answer; of a model that answers under half of them those that are left.
+        mae_mm: Mean absolute error.
+        crps_mm: Mean continuous ranked probability score.
+        skill: 1 - error / error of the straight line.
+    """
+
+    model: str
+    horizon_s: float
+    n: int
+    mae_mm: float
+    crps_mm: float | None
+    skill: float | None
+
+
+def score_beside_peers(
+    panel: Panel, models: Sequence[str], horizons_s: Sequence[float], *, peers: Sequence[str] = PEERS, folds: int = 3,
+    origins: int = 10, told: Progress = lambda _: None,
+) -> list[PeerScore]:  # fmt: skip
+    """Score models and peers on the origins of rolling folds, in order of horizon and model.
+
+    Args:
+        panel: The record.
+        models: Ids of ours; of a network its own forecast.
+        horizons_s: Horizons, s.
+        peers: Of `PEERS`; the library must be there.
+        folds: Tests that follow one another.
+        origins: Of each fold, spread over it: what a peer is fitted at.
+        told: Takes progress.
+    """
+    longest = max(panel.steps(h) for h in horizons_s)
+    blocks = [parts.test for parts in rolling_folds(panel.values.shape[0], folds)]
+    fans: dict[tuple[int, str], Floats] = {}
+    found: dict[tuple[float, str], list[Floats]] = defaultdict(list)
+    for trial in run_trials(panel, models, horizons_s, folds=folds, on_progress=told):
+        at = spread_origins(blocks[trial.fold], longest, origins)
+        rows = at - blocks[trial.fold].first
+        for name in peers:
+            if (trial.fold, name) not in fans:
+                told(f"fold {trial.fold + 1}: {name}, {at.size} origins of {len(panel.stations)} stations")
+                fans[trial.fold, name] = ask_peer(name, panel.values, at, longest)
+        answers = {
+            a.model: a.fan[rows] for a in trial.answers
+            if a.fan is not None and a.variant == ("ungated" if a.model in NETWORKS else "plain")
+        }  # fmt: skip
+        answers |= {name: fans[trial.fold, name][:, :, trial.steps - 1] for name in peers}
+        for name, scored in _score(answers, trial.observed[rows]).items():
+            found[trial.horizon_s, name].append(scored)
+    out = []
+    for horizon_s, name in sorted(found, key=lambda key: key[0]):
+        (own, fan), (line, _) = (np.concatenate(found[horizon_s, one], axis=1) for one in (name, LINE))
+        if count := int(np.isfinite(own).sum()):
+            beside = mae(np.where(np.isfinite(own), line, np.nan))
+            out.append(PeerScore(name, horizon_s, count, mae(own), or_none(mae(fan)), or_none(skill(mae(own), beside))))
+    return out
+
+
+def spread_origins(block: Block, longest: int, count: int) -> Ints:
+    """Origins over a block; those whose farthest target lies in it, where there are such.
+
+    >>> spread_origins(Block(10, 20), 4, 3).tolist()
+    [10, 12, 15]
+    """
+    last = block.end - 1 - longest
+    return np.unique(np.linspace(block.first, last if last >= block.first else block.end - 2, count).astype(np.int64))
+
+
+def ask_peer(name: str, values: Floats, origins: Ints, longest: int) -> Floats:
+    """Quantiles of a peer for each row ahead, shape (N, S, longest, 5); NaN where it has too few rows or gives up."""
+    make = getattr(import_module(f"{LIBRARY}.models"), name)
+    out = np.full((origins.size, values.shape[1], longest, len(_FAN)), np.nan)
+    for i, origin in enumerate(origins):
+        for station in range(values.shape[1]):
+            newest = values[: origin + 1, station][-MOST_ROWS:]
+            seen = np.flatnonzero(np.isfinite(newest))
+            if seen.size < FEWEST_ROWS:
+                continue
+            whole = np.interp(np.arange(seen[0], newest.size), seen, newest[seen])
+            try:
+                made = make(season_length=1).forecast(whole, h=longest, level=[80, 95])
+            except Exception:  # noqa: S112 - what another library cannot fit has no forecast, and its pairs are left out
+                continue
+            out[i, station] = np.stack([np.asarray(made[key], dtype=np.float64) for key in _FAN], axis=-1)
+    return out
+
+
+def _score(answers: Mapping[str, Floats], observed: Floats) -> dict[str, Floats]:
+    """|Error| and CRPS of each model on the pairs that all have, shape (2, pairs), NaN where there is none."""
+    same = known = np.isfinite(observed)
+    for fan in answers.values():
+        mine = np.isfinite(fan[..., 2]) & known
+        same = same & mine if mine.sum() * 2 >= known.sum() else same  # one with under half of them stands aside
+    seen = np.where(same, observed, np.nan)
+    return {
+        name: np.stack([np.abs(seen - fan[..., 2]), crps(fan, seen)]).reshape(2, -1) for name, fan in answers.items()
+    }

@@ -1,0 +1,66 @@
+"""`slopeward forecast compare --peers`: our models beside those of other libraries, on a person's own record."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from monitor.cli import session
+from monitor.cli.forecast.trials import fit_horizons, model_list, open_records, refuse_interpolated
+from monitor.domain.instants import spell_duration
+from monitor.domain.names import list_names
+from monitor.extras import describe_missing, is_installed
+
+if TYPE_CHECKING:
+    from forecasting.evaluation.peers import PeerScore
+
+NAMES = {"drift": "straight line"}
+
+
+def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int) -> None:
+    """Score every record of some files; exit 4 where nothing could be scored."""
+    from forecasting.errors import ForecastingError
+    from forecasting.evaluation.peers import LIBRARY, PEERS, score_beside_peers
+
+    peers = PEERS if is_installed(LIBRARY) else ()
+    if not peers:
+        session.say(f"not compared with {', '.join(PEERS)}: {describe_missing(LIBRARY)}")
+    found = 0
+    opened = [(file, open_records(file, None, None, horizons)) for file in files]
+    for file, record, asked in [(file, one, spans) for file, (_, records, spans) in opened for one in records]:
+        panel, stations = record.panel, record.panel.stations
+        try:
+            refuse_interpolated(panel, asked)
+            spans = fit_horizons(panel, asked)
+            scores = score_beside_peers(
+                panel, model_list(models), spans, peers=peers, origins=origins, told=session.say
+            ) if spans else []  # fmt: skip
+        except ForecastingError as error:
+            session.say(f"{list_names(stations)}: {error}")  # the other records are scored all the same
+            continue
+        found += len(scores)
+        if session.options().as_json:
+            for one in scores:
+                told = {"file": file, "stations": stations, "horizon": spell_duration(round(one.horizon_s))}
+                session.print_json(told | asdict(one))
+        else:
+            print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
+    session.require_any(found, "no forecast could be scored")
+
+
+def tabulate(scores: "Sequence[PeerScore]") -> list[str]:
+    """A row per model: at each horizon its error and CRPS, mm; the pairs where they are fewer than those of others."""
+    most = {h: max(s.n for s in scores if s.horizon_s == h) for h in dict.fromkeys(s.horizon_s for s in scores)}
+    heads = [f"{spell_duration(round(h))} (n {n})" for h, n in most.items()]
+    at = {(one.model, one.horizon_s): one for one in scores}
+    lines = [f"{'MAE / CRPS, mm':16}" + "".join(f"{head:>20}" for head in heads)]
+    for model in dict.fromkeys(one.model for one in scores):
+        cells = [_cell(at.get((model, h)), n) for h, n in most.items()]
+        lines.append(f"{NAMES.get(model, model):16}" + "".join(f"{cell:>20}" for cell in cells))
+    return lines
+
+
+def _cell(one: "PeerScore | None", most: int) -> str:
+    if one is None:
+        return "-"
+    fan = "-" if one.crps_mm is None else f"{one.crps_mm:.3f}"
+    return f"{one.mae_mm:.3f} / {fan}" + ("" if one.n == most else f" (n {one.n})")
