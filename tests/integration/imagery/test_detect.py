@@ -524,7 +524,7 @@ def test_classes_have_maps_and_footprints_of_their_own(tmp_path, monkeypatch):
     weights = save_untrained(tmp_path / "two.safetensors", "unet", ["landslide", "crack"])
     write_scene(tmp_path / "scene", 5, size_px=96)
 
-    def draw(_, parts):
+    def draw(_, parts, again=False):
         ((tile, _),) = parts
         drawn = np.zeros((2, *tile.shape[1:]), np.float32)
         drawn[0, 10:30, 10:30] = 0.9
