@@ -26,7 +26,7 @@ SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
 _AVERAGE: Final = Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}")
 STANDARD = "trend"
 """What the others are weighed against; with very many stations, where it is not made, `lld`."""
-FURTHEST = 4.0
+FURTHEST = 8.0
 """Times the error to expect of the standard that another may lie away from its path."""
 LEAST_NAMED = 5
 """Share in % from which a candidate is named in the reason."""
