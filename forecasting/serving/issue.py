@@ -353,11 +353,8 @@ def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:
     recent = np.isfinite(panel.values[-window:])
     least = math.ceil(OBSERVED_SHARE * window)
     for s, name in enumerate(panel.stations):
-        newest = _newest_s(panel, s)
-        if newest is None:
-            out[name] = _UNSEEN
-        elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
-            out[name] = _STALE(n=STALE_STEPS)
+        if (quiet := _find_quiet(panel, s)) is not None:
+            out[name] = quiet
         elif (seen := int(recent[:, s].sum())) < least and not np.isfinite(panel.values[:-window, s]).any():
             out[name] = _FEW_ROWS(n=seen, needed=least, step=spell_span(panel.step_s))
         elif seen < least:
@@ -370,11 +367,9 @@ def find_still(panel: Panel) -> tuple[dict[str, Message], dict[str, Lack]]:
     silent: dict[str, Message] = {}
     lacks: dict[str, Lack] = {}
     for s, name in enumerate(panel.stations):
-        newest, seen = _newest_s(panel, s), int(np.isfinite(panel.values[:, s]).sum())
-        if newest is None:
-            silent[name] = _UNSEEN
-        elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
-            silent[name] = _STALE(n=STALE_STEPS)
+        quiet, seen = _find_quiet(panel, s), int(np.isfinite(panel.values[:, s]).sum())
+        if quiet is not None:
+            silent[name] = quiet
         elif seen < FEWEST_ROWS:
             silent[name] = _FEW_ROWS(n=seen, needed=FEWEST_ROWS, step=spell_span(panel.step_s))
         else:
@@ -399,8 +394,7 @@ def find_lacks(panel: Panel, window: int = WINDOW) -> dict[str, Lack]:
         seen = np.isfinite(panel.values[-window:, s])
         seen = np.concatenate([np.zeros(window - seen.size, dtype=bool), seen])
         now = int(seen.sum())
-        newest = _newest_s(panel, s)
-        if now >= least and newest is not None and panel.end_s - newest <= STALE_STEPS * step_s * (1 + 1e-9):
+        if now >= least and _find_quiet(panel, s) is None:
             continue
         # each coming row enters the window as the oldest one leaves it
         more = next(k for k in range(1, window + 1) if k + int(seen[k:].sum()) >= least)
@@ -408,6 +402,15 @@ def find_lacks(panel: Panel, window: int = WINDOW) -> dict[str, Lack]:
         text = _LACK_DAYS(**named) if step_s == DAY_S else _LACK_ROWS(**named, step=spell_span(step_s))
         out[name] = Lack(text, panel.end_s + more * step_s)
     return out
+
+
+def _find_quiet(panel: Panel, column: int) -> Message | None:
+    """Why a station has no present: it never spoke, or not of late; None where it has one."""
+    newest = _newest_s(panel, column)
+    if newest is None:
+        return _UNSEEN
+    is_stale = panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9)
+    return _STALE(n=STALE_STEPS) if is_stale else None
 
 
 def _newest_s(panel: Panel, column: int) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.data.series import Floats, Ints
+from forecasting.simple.rows import remember, sum_in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def weigh(
     excess = np.where(judged, cost / np.maximum(count, 1e-12), 0.0) / np.where(usual > 0, usual, 1.0)
     score = excess * count / steps
     for columns in (list(group) for group in groups if len(group) > 1):
-        score[:, :, columns] = _sum(score[:, :, columns].transpose(2, 0, 1))[..., None] / len(columns)
+        score[:, :, columns] = sum_in_order(score[:, :, columns].transpose(2, 0, 1))[..., None] / len(columns)
     scored = _late(np.cumsum(known.any(axis=2), axis=1)[:, :, None], steps)
     answers = np.isfinite(made)
     open_ = answers & judged & (scored >= least[:, None, None])
@@ -77,9 +78,9 @@ def weigh(
     gap = np.where(open_, score - np.where(np.isfinite(best), best, 0.0), 0.0)
     weights = np.where(open_, prior * np.exp(-rule.sharpness * gap), 0.0)
     # where nothing can be told from errors, all that answer weigh as they did before any
-    total = _sum(weights)
+    total = sum_in_order(weights)
     weights = np.where(total > 0, weights, prior * answers)
-    total = _sum(weights)
+    total = sum_in_order(weights)
     weights /= np.where(total > 0, total, 1.0)
     sure = np.clip(_decay(late[:1], keep)[0] / (rule.blocks * steps) - 1.0, 0.0, 1.0)
     sure = np.where(answers[0], sure, 1.0)
@@ -99,10 +100,8 @@ def mix(made: Floats, weights: Floats) -> Floats:
 
 
 def _decay(values: Floats, keep: Floats) -> Floats:
-    """Sum over the rows so far, each counting for what a row (N, S) keeps of those before it; in place."""
-    for row in range(1, values.shape[1]):
-        values[:, row] += keep[row] * values[:, row - 1]
-    return values
+    """`remember` over the rows of candidates (E, N, S), each keeping what a row (N, S) says; in place."""
+    return remember(values.swapaxes(0, 1), keep).swapaxes(0, 1)
 
 
 def _late(values: Floats | Ints, steps: int) -> Floats:
@@ -110,11 +109,3 @@ def _late(values: Floats | Ints, steps: int) -> Floats:
     out = np.zeros(values.shape)
     out[:, steps:] = values[:, : max(0, values.shape[1] - steps)]
     return out
-
-
-def _sum(values: Floats) -> Floats:
-    """Sum over the first axis, one after the other."""
-    total = np.zeros(values.shape[1:])
-    for one in values:
-        total += one
-    return total

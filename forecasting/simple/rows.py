@@ -57,3 +57,18 @@ def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, .
 
 def _choose(condition: bool, one: float, other: float) -> float:
     return one if condition else other
+
+
+def remember(values: Floats, keep: Floats) -> Floats:
+    """Sum over the rows so far, first axis, each counting for what a row keeps of those before it; in place."""
+    for row in range(1, values.shape[0]):
+        values[row] += keep[row] * values[row - 1]
+    return values
+
+
+def sum_in_order(values: Floats) -> Floats:
+    """Sum over the first axis, one after the other: a sum over an axis may round by its shape."""
+    total = np.zeros(values.shape[1:])
+    for one in values:
+        total += one
+    return total

@@ -20,6 +20,7 @@ from forecasting.data.splits import Block
 from forecasting.data.windows import last_value
 from forecasting.simple.averaging import fit_median5
 from forecasting.simple.baselines import Baseline
+from forecasting.simple.rows import remember, sum_in_order
 
 NO_NOISE: Final = 1e3
 """Variance of a level that makes that of a reading nothing beside it: the newest value stands."""
@@ -189,29 +190,29 @@ def _believe(
         errors, known = _come_true(values, made, judged, k)
         # what was scored at long reaches before a surprise at short ones is of another motion
         keep = np.maximum(STARTLED / np.maximum(surprise, STARTLED), LEAST_KEPT)
-        count = _remember(known.astype(np.float64), DISCOUNT ** (1.0 / k) * keep)
-        size = _remember(errors, (DISCOUNT ** (1.0 / k) * keep)[:, None])
+        count = remember(known.astype(np.float64), DISCOUNT ** (1.0 / k) * keep)
+        size = remember(errors, (DISCOUNT ** (1.0 / k) * keep)[:, None])
         size /= np.maximum(count, LEAST_ERROR)[:, None]
         told = np.log(np.maximum(size, LEAST_ERROR, out=size), out=size)
         told *= (count / k)[:, None]
         for first, end in groups:
             if end - first > 1:
-                told[:, :, first:end] = _sum(told[:, :, first:end].transpose(2, 0, 1))[..., None]
+                told[:, :, first:end] = sum_in_order(told[:, :, first:end].transpose(2, 0, 1))[..., None]
         if before:
             told += np.minimum(score, MOST, out=score)
         told -= told.min(axis=1, keepdims=True)
         score = told
         weights = np.exp(np.negative(score))
-        total = _sum(weights.transpose(1, 0, 2))
+        total = sum_in_order(weights.transpose(1, 0, 2))
         made *= weights
-        path[k] = _sum(made.transpose(1, 0, 2)) / total
+        path[k] = sum_in_order(made.transpose(1, 0, 2)) / total
         off, known = _come_true(values, path[k][:, None], judged, k)
         slow = np.full(values.shape, DOUBT_DISCOUNT ** (1.0 / k))
-        off, seen = off[:, 0], _remember(known.astype(np.float64), slow)
+        off, seen = off[:, 0], remember(known.astype(np.float64), slow)
         enough = np.maximum(seen, LEAST_ERROR)
-        mean = _remember(off.copy(), slow) / enough
+        mean = remember(off.copy(), slow) / enough
         # an early or a single large error hardly counts in the doubt
-        typical = np.square(_remember(np.sqrt(off), slow) / enough)
+        typical = np.square(remember(np.sqrt(off), slow) / enough)
         told_before = (seen[:-1] >= max(3.0 * k, 8.0)) & known[1:] & (mean[:-1] > 0)
         times = np.where(told_before, off[1:] / np.where(mean[:-1] > 0, mean[:-1], 1.0), 0.0)
         surprise[1:] = np.maximum(surprise[1:], times)
@@ -289,18 +290,3 @@ def _come_true(values: Floats, made: Floats, judged: np.ndarray, steps: int) -> 
         np.abs(errors, out=errors)
         errors[np.repeat(~known[:, None], made.shape[1], axis=1)] = 0.0
     return errors, known
-
-
-def _remember(values: Floats, keep: Floats) -> Floats:
-    """Sum over the rows so far, each counting for what a row keeps of those before it; in place."""
-    for row in range(1, values.shape[0]):
-        values[row] += keep[row] * values[row - 1]
-    return values
-
-
-def _sum(values: Floats) -> Floats:
-    """Sum over the first axis, one after the other: a sum over an axis may round by its shape."""
-    total = np.zeros(values.shape[1:])
-    for one in values:
-        total += one
-    return total
