@@ -3,6 +3,8 @@
 Ours for half the time: 1,428 outlines in 32 ms against 71 ms by `rasterio.features` (the same: `test_outlines.py`).
 """
 
+from itertools import chain
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -47,18 +49,23 @@ def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) ->
     order = np.lexsort((second ^ crossed, rows, columns))
     above_below = np.empty(len(rows), np.intp)
     above_below[order[0::2]], above_below[order[1::2]] = order[1::2], order[0::2]
-    exteriors: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)] * number
-    holes: list[list[NDArray[np.int64]]] = [[] for _ in range(number)]
-    places = np.stack([columns + origin[0], rows + origin[1]], axis=1)
+    exteriors: list[list[int]] = [[]] * number
+    holes: list[list[list[int]]] = [[] for _ in range(number)]
     for ring in _list_rings(above_below.tolist()):
         # the ring's first corner is its highest, and there its leftmost: it begins to the right, along its upper side
         column, row = columns[ring[0]], rows[ring[0]]
         below, above = int(se[row, column]), int(ne[row, column])
         if below:
-            exteriors[below - 1] = places[ring]
+            exteriors[below - 1] = ring
         else:
-            holes[above - 1].append(places[ring])
-    return [shapely.Polygon(*rings) for rings in zip(exteriors, holes, strict=True)]
+            holes[above - 1].append(ring)
+    if not number:
+        return []
+    every = [ring for exterior, own in zip(exteriors, holes, strict=True) for ring in (exterior, *own)]
+    places = np.stack([columns + origin[0], rows + origin[1]], axis=1)[list(chain.from_iterable(every))]
+    drawn = shapely.linearrings(places, indices=np.repeat(np.arange(len(every)), [len(ring) for ring in every]))
+    owners = np.repeat(np.arange(number), [1 + len(own) for own in holes])
+    return list(shapely.polygons(drawn, indices=owners))
 
 
 def _list_rings(above_below: list[int]) -> list[list[int]]:

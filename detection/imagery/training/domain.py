@@ -173,7 +173,7 @@ def look_at(
     counts = values if counts is None else counts
     exact = values.astype(np.float64)
     kept = _pick(values, valid)
-    low, middle, high = np.quantile(kept.astype(np.float64), [0.05, 0.5, 0.95], axis=1)
+    low, middle, high = _find_points(kept, (0.05, 0.5, 0.95))
     shifted = exact - middle[:, None, None]  # so that sums lose no digits, and those of a constant are 0
     if kept.shape[1] < valid.size:
         shifted[:, ~valid] = 0
@@ -197,9 +197,9 @@ def look_at(
         steps += to_next @ to_next.T
     smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
     pairs = between[np.tril_indices(len(values), -1)]
-    dark, light = np.quantile(_pick(counts, valid)[:, ::8].astype(np.float64), [0.05, 0.95], axis=1)
+    dark, light = _find_points(_pick(counts, valid)[:, ::8], (0.05, 0.95))
     noise = measure_noise(values, valid) if texture else np.zeros(len(values))
-    brightest = float(np.quantile(kept, BRIGHTEST))
+    brightest = float(_find_points(kept.reshape(-1), (BRIGHTEST,))[0])
     return Look(
         middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
@@ -209,6 +209,15 @@ def look_at(
         compare_colour(between, steps),
         float(noise.mean()) / brightest * COUNTS if brightest > 0 else 0.0, 2 * pairs_px * noise**2,
     )  # fmt: skip
+
+
+def _find_points(values: NDArray[Any], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Quantiles of each row: shares x rows (`np.quantile` partitions, which takes eight times as long as to sort)."""
+    ordered, last = np.sort(values, axis=-1), values.shape[-1] - 1
+    place = np.array(shares) * last
+    below = place.astype(int)
+    low, high = (ordered[..., at].astype(np.float64) for at in (below, np.minimum(below + 1, last)))
+    return np.asarray((low + (high - low) * (place - below)).T)
 
 
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:

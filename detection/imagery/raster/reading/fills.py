@@ -51,7 +51,7 @@ class Record:
 
     def feed(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Look at a part: numbers, and which of them are values."""
-        rest = values[valid]
+        rest = values.ravel() if valid.all() else values[valid]
         while rest.size:
             low, high = float(rest.min()), float(rest.max())
             end = next((one for one in (low, high) if is_fill(one, zero=self.zero)), None)
