@@ -27,13 +27,17 @@ class Conditions:
         self._wrong: dict[str, Wrong] = {}
 
     def follow(self, findings: Iterable[Finding], monotonic_s: float) -> None:
-        """Compare with what was told."""
+        """Compare with what was told; of a check that found others, a subject that is gone is over."""
         found: dict[str, list[Finding]] = {}
         for one in findings:
             if one.check.alarm or one.check.degrades:
                 found.setdefault(one.key, []).append(one)
+        looked = {ones[0].check.id for ones in found.values()}
         for key, ones in found.items():
             self._follow(key, ones[0].check, [one for one in ones if one.counts], monotonic_s)
+        for key, wrong in list(self._wrong.items()):
+            if key not in found and wrong.check.id in looked:
+                self._follow(key, wrong.check, [], monotonic_s)
 
     def _follow(self, key: str, check: Check, wrong: list[Finding], monotonic_s: float) -> None:
         if wrong:
