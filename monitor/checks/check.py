@@ -93,6 +93,16 @@ class Check:
         """What `doctor` calls it."""
         return self.id.partition(".")[0]
 
+    @property
+    def pattern(self) -> str:
+        """The key of its alarms, with `*` for the subject."""
+        return self.key or self.id.replace(".", ":")
+
+    def is_key(self, key: str) -> bool:
+        """Whether a key is that of one of its alarms."""
+        begin, star, end = self.pattern.partition("*")
+        return key == begin if not star else key.startswith(begin) and key.endswith(end)
+
     def look(self, what: object) -> "Iterator[Finding]":
         """What is found, in words."""
         ones = self.find(what)
@@ -150,7 +160,7 @@ class Finding(NamedTuple):
     @property
     def key(self) -> str:
         """Of the alarm, behind `health:`."""
-        return (self.check.key or self.check.id.replace(".", ":")).replace("*", self.subject[:LONGEST])
+        return self.check.pattern.replace("*", self.subject[:LONGEST])
 
     @property
     def reason(self) -> str:

@@ -10,7 +10,7 @@ from monitor.domain.alert import SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import StoreBusyError
-from monitor.store.alerting.alerts import apply_changes, unshelve_due
+from monitor.store.alerting.alerts import apply_changes, load_alerts, unshelve_due
 from monitor.store.database.engine import Database
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,11 @@ class ServiceAlarms:
         """What was put and is not written yet, oldest first."""
         with self._lock:
             return list(self._pending)
+
+    def list_open(self) -> list[str]:
+        """Keys of the alarms that stand, as `open` and `clear` take them."""
+        with self._db.read() as c:
+            return [one.key.removeprefix("health:") for one in load_alerts(c, STATUS_SITE, open_only=True)]
 
     def open(self, key: str, reason: str, level: int) -> None:
         """Put an alarm: 1 notice, 2 urgent."""

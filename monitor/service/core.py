@@ -232,6 +232,7 @@ class Core:
         if self.turn is not None:  # from the first moment: an upgrade may last longer than a lease
             threading.Thread(target=self._run_turn, args=(self.turn,), name="turn", daemon=True).start()
         self._insist(self._open_database)
+        self.conditions.recall(self._insist(self.alarms.list_open))
         self._take_sites()
         self._make_inboxes()
         self.dispatcher = Dispatcher(

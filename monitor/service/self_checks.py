@@ -25,6 +25,11 @@ class Conditions:
         self._told: dict[str, str] = {}  # key -> what is wrong; "" = it is over
         self._counts: dict[str, int] = {}
         self._wrong: dict[str, Wrong] = {}
+        self._left: set[str] = set()  # keys of alarms of a process before us, until their check is looked at
+
+    def recall(self, left_open: Iterable[str]) -> None:
+        """Take over the alarms that a process before us left open, by their keys."""
+        self._left |= {*left_open}
 
     def follow(self, findings: Iterable[Finding], monotonic_s: float) -> None:
         """Compare with what was told; of a check that found others, a subject that is gone is over."""
@@ -32,12 +37,14 @@ class Conditions:
         for one in findings:
             if one.check.alarm or one.check.degrades:
                 found.setdefault(one.key, []).append(one)
-        looked = {ones[0].check.id for ones in found.values()}
+        looked = {ones[0].check.id: ones[0].check for ones in found.values()}
+        gone = {key: one.check for key, one in self._wrong.items() if one.check.id in looked}
+        gone |= {key: one for one in looked.values() for key in self._left if one.is_key(key)}
+        self._left -= gone.keys()
         for key, ones in found.items():
             self._follow(key, ones[0].check, [one for one in ones if one.counts], monotonic_s)
-        for key, wrong in list(self._wrong.items()):
-            if key not in found and wrong.check.id in looked:
-                self._follow(key, wrong.check, [], monotonic_s)
+        for key in gone.keys() - found.keys():
+            self._follow(key, gone[key], [], monotonic_s)
 
     def _follow(self, key: str, check: Check, wrong: list[Finding], monotonic_s: float) -> None:
         if wrong:
