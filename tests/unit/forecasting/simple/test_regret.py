@@ -63,7 +63,7 @@ def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
 @settings(max_examples=25, deadline=None)
 def test_what_the_shortest_horizon_tells_is_known_when_it_has_come_true(seed, steps, cut):
     made, errors = drawn(seed, rows=200)
-    near = errors[0][::-1] + 0.1
+    near = 0.1 * errors[0][::-1]
     weights = weigh(made, errors, steps, Rule(), NONE, nearest=(near, 1))
     answers = np.isfinite(made).any(axis=0)
     np.testing.assert_allclose(weights.sum(axis=0)[answers], 1.0)
@@ -73,7 +73,7 @@ def test_what_the_shortest_horizon_tells_is_known_when_it_has_come_true(seed, st
     again = weigh(made, later, steps, Rule(), NONE, nearest=(later_near, 1))
     np.testing.assert_array_equal(again[:, : cut + 1], weights[:, : cut + 1])
     told = []
-    for newest in (0.0, 1e6):
+    for newest in (0.0, 1.0):
         later_near[cut - 1] = newest
         told.append(tell_noise(errors[0], steps, later_near, 1, Rule(), np.ones(near.shape))[cut])
     assert (told[0] != told[1]).any(), "the newest that has come true is heeded"
