@@ -115,11 +115,14 @@ class Auto:
             motion, surprise = Followed(found.path[rows], found.doubt[rows], found.surprise[rows]), found.surprise[rows]
         every = _answer(self.judged, seen, rows, motion)
         least = np.array([least_scored(self.member(m.name)) for m in self.judged], dtype=np.int64)
+        nearest: tuple[Floats, int] | None = None
         for i, h in enumerate(self.steps):
             made = np.stack([one[:, :, i] for one in every])
             if motion is not None:
                 made = _hold(made, motion.path[:, :, i], FURTHEST * motion.doubt[:, :, i])
-            yield made, weigh(made, np.abs(made - targets(seen, rows, h)), h, self.rule, least, surprise, groups)
+            errors = np.abs(made - targets(seen, rows, h))
+            yield made, weigh(made, errors, h, self.rule, least, surprise, groups, nearest)
+            nearest = nearest or (errors[0], h)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ class Rule:
     Attributes:
         prior: Weight of the standard beside 1 of each other before any error is known.
         sharpness: What one independent error, as large as that of the standard on average, is worth in the exponent.
-        discount: What an error still counts for one row later.
+        discount: What an error still counts for one row later; of noise, which stays as it is, more.
         blocks: Spans of one horizon that must have been scored before the standard is departed from; fully at twice it.
         startled: Usual errors from which a newest one is a surprise: what was scored before counts that much less.
     """
@@ -30,7 +30,7 @@ class Rule:
 
 def weigh(
     made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints, surprise: Floats | None = None,
-    groups: Sequence[Sequence[int]] = (),
+    groups: Sequence[Sequence[int]] = (), nearest: tuple[Floats, int] | None = None,
 ) -> Floats:  # fmt: skip
     """Weight of each forecast at each row, shape (E, N, S); they sum to 1 where any of them answers.
 
@@ -38,6 +38,9 @@ def weigh(
     the standard, as a share of the standard's own mean |error|. Errors of forecasts `steps` rows ahead overlap, so the
     evidence is their discounted count divided by `steps`. An error is known when its target is, `steps` rows late.
     After a surprise the errors before it say little of what comes: the standard, which follows, has the word again.
+    Spans of a long horizon are few, but what the standard errs at the shortest one tells how much of its error is noise
+    (`tell_noise`). So far as it is, errors are remembered longer and the standard, which follows motion, has less of a
+    lead.
 
     >>> line = np.arange(60.0)
     >>> made = np.stack([line, line + 1.0])[:, :, None]  # a standard that lags one behind, and one that is right
@@ -54,15 +57,18 @@ def weigh(
         least: Rows that must have been scored before a forecast has any weight, shape (E,).
         surprise: Newest error in usual ones, shape (N, S).
         groups: Columns of one motion: their shares of excess are averaged, so that they obey one choice.
+        nearest: |Errors| of the standard (N, S) at the shortest horizon and its rows; None where this is the shortest.
     """
     standard = errors[0]
     known = np.isfinite(errors) & np.isfinite(standard)
     keep = np.ones(standard.shape) if surprise is None else rule.startled / np.maximum(surprise, rule.startled)
+    noise = np.zeros(standard.shape) if nearest is None else tell_noise(standard, steps, *nearest, rule, keep, groups)
+    kept = rule.discount ** (1.0 - noise) * keep
     late = _late(known.astype(np.float64), steps)
-    count = _decay(late.copy(), rule.discount * keep)
-    size = _decay(_late(np.where(known[:1], standard, 0.0), steps), rule.discount * keep)[0]
+    count = _decay(late.copy(), kept)
+    size = _decay(_late(np.where(known[:1], standard, 0.0), steps), kept)[0]
     usual = size / np.maximum(count[0], 1e-12)
-    cost = _decay(_late(np.where(known, errors - standard, 0.0), steps), rule.discount * keep)
+    cost = _decay(_late(np.where(known, errors - standard, 0.0), steps), kept)
     judged = count > 0
     excess = np.where(judged, cost / np.maximum(count, 1e-12), 0.0) / np.where(usual > 0, usual, 1.0)
     score = excess * count / steps
@@ -73,8 +79,8 @@ def weigh(
     open_ = answers & judged & (scored >= least[:, None, None])
     open_[0] = answers[0]
     best = np.where(open_, score, np.inf).min(axis=0)
-    prior = np.ones((made.shape[0], 1, 1))
-    prior[0] = rule.prior
+    prior = np.ones(made.shape)
+    prior[0] = rule.prior ** (1.0 - noise)
     gap = np.where(open_, score - np.where(np.isfinite(best), best, 0.0), 0.0)
     weights = np.where(open_, prior * np.exp(-rule.sharpness * gap), 0.0)
     # where nothing can be told from errors, all that answer weigh as they did before any
@@ -87,6 +93,42 @@ def weigh(
     weights *= sure
     weights[0] += 1.0 - sure
     return np.asarray(weights)
+
+
+def tell_noise(
+    errors: Floats, steps: int, near: Floats, shortest: int, rule: Rule, keep: Floats,
+    groups: Sequence[Sequence[int]] = (),
+) -> Floats:  # fmt: skip
+    """Share of an |error| that is noise rather than motion, as known at each row, shape (N, S).
+
+    The usual |error| at the shortest horizon beside that at this one: noise is as large at both, motion grows. It is
+    taken as far as this horizon lies beyond the shortest and as the memory has filled with errors.
+
+    >>> still, moving = np.ones((400, 1)), np.full((400, 1), 30.0)
+    >>> keep = np.ones((400, 1))
+    >>> [tell_noise(one, 30, still, 1, Rule(), keep)[[29, 130, 399], 0].round(2).tolist() for one in (still, moving)]
+    [[0.0, 0.38, 0.82], [0.0, 0.01, 0.03]]
+
+    Args:
+        errors: |Errors| at this horizon (N, S), NaN where the target is not known.
+        steps: The horizon in rows.
+        near: The same at the shortest horizon.
+        shortest: Its rows.
+        rule: How fast errors are forgotten.
+        keep: What a surprise leaves of what was scored before, shape (N, S).
+        groups: Columns of one motion: their shares are averaged.
+    """
+    usual, count = [], np.zeros(errors.shape)
+    for one, rows in ((near, shortest), (errors, steps)):
+        known = np.isfinite(one)
+        count = _decay(_late(known[None].astype(np.float64), rows), rule.discount * keep)[0]
+        size = _decay(_late(np.where(known, one, 0.0)[None], rows), rule.discount * keep)[0]
+        usual.append(size / np.maximum(count, 1e-12))
+    share = np.where(usual[1] > 0, np.minimum(usual[0] / np.where(usual[1] > 0, usual[1], 1.0), 1.0), 0.0)
+    share *= max(0.0, 1.0 - shortest / steps) * np.minimum((1.0 - rule.discount) * count, 1.0)
+    for columns in (list(group) for group in groups if len(group) > 1):
+        share[:, columns] = sum_in_order(share[:, columns].T)[:, None] / len(columns)
+    return share
 
 
 def mix(made: Floats, weights: Floats) -> Floats:

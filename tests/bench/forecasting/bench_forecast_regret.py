@@ -70,6 +70,8 @@ class Fold:
         observed: At the targets of the test.
         known: Values up to the end of the test.
         surprise: Newest error of the standard in usual ones, from `first` on.
+        nearest: |Errors| of the standard at the shortest horizon and its rows; None where this is the shortest.
+        groups: Columns of one motion.
     """
 
     cut: Split
@@ -81,12 +83,15 @@ class Fold:
     observed: Floats
     known: Floats
     surprise: Floats | None
+    nearest: tuple[Floats, int] | None
+    groups: Sequence[Sequence[int]]
 
     def serve(self, rule: Rule) -> Floats:
         """The average at every row from `first` on."""
         rows = np.arange(self.first, self.cut.test.end)
         errors = np.abs(self.made - targets(self.known, rows, self.steps))
-        return mix(self.made, weigh(self.made, errors, self.steps, rule, self.least, self.surprise))
+        facts = (self.least, self.surprise, self.groups, self.nearest)
+        return mix(self.made, weigh(self.made, errors, self.steps, rule, *facts))
 
 
 @dataclass(frozen=True)
@@ -167,13 +172,17 @@ def prepare(one: Measured) -> list[list[Fold]]:
         said = {one.name: one.predict(known.values, origins) for one in apart}
         least = np.array([least_scored(auto.member(m.name)) for m in auto.judged], dtype=np.int64)
         weighed = auto.weigh_candidates(known.values, cut.test.end - 1)
-        standard, surprise = auto.judged[0], None
+        standard, surprise, nearest, groups = auto.judged[0], None, None, ()
         if isinstance(standard, Trend):
+            groups = standard.groups
             surprise = follow(known.values, steps, standard.groups).surprise[auto.first :]
         for i, (h, (made, _)) in enumerate(zip(steps, weighed, strict=True)):
             rivals = {name: points[:, :, i] for name, points in said.items()}
             observed = cut.test.targets(known.values, origins, h)
-            out[i].append(Fold(cut, h, auto.first, made, least, rivals, observed, known.values, surprise))
+            facts = (known.values, surprise, nearest, groups)
+            out[i].append(Fold(cut, h, auto.first, made, least, rivals, observed, *facts))
+            rows = np.arange(auto.first, cut.test.end)
+            nearest = nearest or (np.abs(made[0] - targets(known.values, rows, h)), h)
     return out
 
 

@@ -9,7 +9,7 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import fit_baseline
-from forecasting.simple.regret import Rule, mix, weigh
+from forecasting.simple.regret import Rule, mix, tell_noise, weigh
 
 NONE = np.zeros(3, dtype=np.int64)
 
@@ -57,6 +57,59 @@ def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
     # the same errors seven rows ahead are a seventh of the evidence
     slow = weigh(made, errors, 50, Rule(), NONE)[:, -1]
     assert (slow[0] > weights[0]).all()
+
+
+@given(seed=st.integers(0, 10_000), steps=st.integers(2, 30), cut=st.integers(40, 199))
+@settings(max_examples=25, deadline=None)
+def test_what_the_shortest_horizon_tells_is_known_when_it_has_come_true(seed, steps, cut):
+    made, errors = drawn(seed, rows=200)
+    near = 0.1 * errors[0][::-1]
+    weights = weigh(made, errors, steps, Rule(), NONE, nearest=(near, 1))
+    answers = np.isfinite(made).any(axis=0)
+    np.testing.assert_allclose(weights.sum(axis=0)[answers], 1.0)
+    later, later_near = errors.copy(), near.copy()
+    later[:, max(0, cut - steps + 1) :] = 1e6
+    later_near[cut:] = 1e6
+    again = weigh(made, later, steps, Rule(), NONE, nearest=(later_near, 1))
+    np.testing.assert_array_equal(again[:, : cut + 1], weights[:, : cut + 1])
+    told = []
+    for newest in (0.0, 1.0):
+        later_near[cut - 1] = newest
+        told.append(tell_noise(errors[0], steps, later_near, 1, Rule(), np.ones(near.shape))[cut])
+    assert (told[0] != told[1]).any(), "the newest that has come true is heeded"
+
+
+@given(seed=st.integers(0, 10_000), size=st.floats(1e-3, 1e3), ratio=st.floats(30.0, 300.0))
+@settings(max_examples=25, deadline=None)
+def test_where_errors_are_noise_a_better_forecast_leads_sooner_and_where_they_are_motion_nothing_changes(
+    seed, size, ratio
+):
+    rng = np.random.default_rng(seed)
+    rows, steps = 500, 30
+    errors = size * np.array([1.0, 0.8, 1.0])[:, None, None] * np.abs(rng.normal(0.0, 1.0, (3, rows, 1)))
+    made = np.zeros(errors.shape)
+
+    def weight(near):
+        return weigh(made, errors, steps, Rule(), NONE, nearest=near)[1, 200:].mean()
+
+    plain, noise, motion = weight(None), weight((errors[0], 1)), weight((errors[0] / ratio, 1))
+    assert noise > 1.2 * plain, "it would not have followed noise at all"
+    assert motion == pytest.approx(plain, rel=0.15)
+    assert weight((errors[0], steps)) == plain, "at the shortest horizon itself nothing is told"
+    keep = np.ones((rows, 1))
+    share = tell_noise(errors[0], steps, errors[0], 1, Rule(), keep)
+    assert (share[:steps] == 0).all(), "nothing has been scored yet"
+    assert ((0 <= share) & (share < 1)).all()
+
+
+def test_components_of_one_motion_share_one_noise():
+    still, moving = np.full((300, 1), 1.0), np.full((300, 1), 9.0)
+    both = np.hstack([still, moving])
+    keep, near = np.ones((300, 2)), np.ones((300, 2))
+    apart = tell_noise(both, 30, near, 1, Rule(), keep)[-1]
+    assert apart[0] > 3 * apart[1]
+    together = tell_noise(both, 30, near, 1, Rule(), keep, [(0, 1)])[-1]
+    assert together == pytest.approx([apart.mean()] * 2)
 
 
 def test_after_an_acceleration_the_average_does_not_lose_what_a_switch_lost():
