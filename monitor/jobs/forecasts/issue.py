@@ -12,14 +12,15 @@ from forecasting.message import Figure, Template
 from forecasting.registry import NETWORKS, PRETRAINED, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import IN_SHADOW, find_earliest_s, tell_own
-from forecasting.serving.records import Forecast, Withheld
+from forecasting.serving.records import Forecast, ScoredError, Withheld
+from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import Refusal, Standing, enter_shadow, find_refusals, load_standings, retire
-from monitor.jobs.forecasts.read_site import PROBE_STEPS, PanelRead, read_site
+from monitor.jobs.forecasts.read_site import HISTORY_STEPS, PROBE_STEPS, PanelRead, read_site
 from monitor.jobs.forecasts.tasks import (
     FORECAST_SITE,
     AskedModel,
@@ -29,10 +30,11 @@ from monitor.jobs.forecasts.tasks import (
     join_points,
     split_points,
 )
-from monitor.jobs.samples import Samples, SitePanel
+from monitor.jobs.samples import Samples, SitePanel, history_since
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
+from monitor.store.models.scores import load_errors
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
@@ -52,6 +54,7 @@ class _Known:
     standings: list[Standing]
     states: Mapping[Key, ConformalState]
     stages: Mapping[str, str]  # by station
+    scored: list[tuple[ScoredError, ...]]  # of the networks of each panel
 
     @property
     def by_label(self) -> dict[str, Samples]:
@@ -108,7 +111,15 @@ def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str])
     standings = load_standings(c, site, now)
     found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
     states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
-    return _Known(found, standings, states, forecasts.load_stages(c, site.id, now))
+    networks = {s.row.kind for s in standings}
+    scored = [
+        tuple(load_errors(
+            c, {s.series_id: s.label for s in one.samples}, networks, now,
+            history_since(now, one.panel.cadence.step_s, HISTORY_STEPS),
+        )) if len(one.samples) <= MANY_STATIONS else ()
+        for one in found
+    ]  # fmt: skip
+    return _Known(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
 
 
 def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.WithheldRow]:
@@ -185,9 +196,9 @@ def _ask_workers(
     questions = [
         SiteForecastAsked(
             one.record, one.panel.cadence.horizons_s, tuple(list_asked(simple, known.of(one.panel), site, now)),
-            _grouped(known.states, one.samples),
+            _grouped(known.states, one.samples), scored,
         )
-        for one in known.found if one.record is not None
+        for one, scored in zip(known.found, known.scored, strict=True) if one.record is not None
     ]  # fmt: skip
     asked = {one.name: one.checkpoint for question in questions for one in question.models}
     files = list_models(config.paths.models, site.id, asked.values())

@@ -9,7 +9,7 @@ from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import Forecast, Limits, Training, Withheld
+from forecasting.serving.records import Forecast, Limits, ScoredError, Training, Withheld
 from monitor.domain.observation import Timed
 from monitor.worker.records import Task
 
@@ -71,12 +71,16 @@ class AskedModel:
 
 @dataclass(frozen=True, slots=True)
 class SiteForecastAsked:
-    """The record of a site, the models that forecast it, and the states of their intervals by name and key."""
+    """The record of a site, the models that forecast it, and the states of their intervals by name and key.
+
+    Networks have a share in `auto` by what they erred, `scored`.
+    """
 
     record: SiteRecord
     horizons_s: tuple[float, ...]
     models: tuple[AskedModel, ...]
     conformal: Mapping[str, Mapping[str, ConformalState]]
+    scored: tuple[ScoredError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
     """Run every model of a site on one panel; a model that fails does not stop the others."""
     from forecasting.serving.gate import choose_shown
     from forecasting.serving.jobs import forecast, look_at_motion
+    from forecasting.serving.members import join_networks
 
     panel = _panel(asked.record)
     motion = look_at_motion(panel, asked.horizons_s)
@@ -54,6 +55,7 @@ def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
         rows += made.rows if one.permits is None else [_judge(row, one.permits) for row in made.rows]
         withheld += made.withheld
         states[one.name] = made.conformal
+    rows = join_networks(panel, rows, asked.scored, asked.record.limits)
     return tasks.SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed, tuple(outdated))
 
 
