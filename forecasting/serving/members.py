@@ -16,6 +16,8 @@ from forecasting.simple.auto import LEAST_NAMED, MANY_STATIONS
 from forecasting.simple.regret import Rule, weigh
 from forecasting.simple.trend import follow, group_components
 
+SPANS: Final = 4
+"""Of a horizon: on records where networks are worse than the average, half of these let luck cost 3 %."""
 _WITH: Final = Template("forecast.with_networks", "with networks, weights by their scored errors: {weights}")
 
 
@@ -66,9 +68,10 @@ def weigh_networks(
 ) -> dict[tuple[str, float], dict[str, float]]:  # fmt: skip
     """The share of each network that answers now, by station and horizon; those without one are left out.
 
-    The simple average is the standard, networks are weighed beside it by the `Rule` of its own members, rows being
-    those of the panel. An issue is known one horizon late, and stands for the rows until the next one, at most for one
-    horizon: errors that overlap are no further evidence.
+    The simple average is the standard, networks are weighed beside it as its own members are, but more slowly: they are
+    much alike, so all together begin with the weight of one, and `SPANS` of the horizon must have been scored. An issue
+    is known one horizon late, and stands for the rows until the next one, at most for one horizon: errors that overlap
+    are no further evidence.
 
     Args:
         panel: The record up to the moment of issue.
@@ -79,7 +82,7 @@ def weigh_networks(
     networks = sorted({name for _, _, name in answers})
     column = {name: i for i, name in enumerate(panel.stations)}
     rows, groups = panel.values.shape[0], group_components(panel.stations)
-    steps = [panel.steps(h) for h in horizons_s]
+    steps, rule = [panel.steps(h) for h in horizons_s], Rule(prior=Rule().prior * len(networks), blocks=SPANS)
     surprise = follow(panel.values, steps, groups).surprise
     out: dict[tuple[str, float], dict[str, float]] = {}
     for horizon_s, ahead in zip(horizons_s, steps, strict=True):
@@ -95,7 +98,7 @@ def weigh_networks(
             for station, s in column.items():
                 made[k, -1, s] = 0.0 if (station, horizon_s, name) in answers else np.nan
         least = np.zeros(errors.shape[0], dtype=np.int64)
-        weights = weigh(made, errors, ahead, Rule(), least, surprise, groups)[1:, -1]
+        weights = weigh(made, errors, ahead, rule, least, surprise, groups)[1:, -1]
         for station, s in column.items():
             if mine := {name: float(w) for name, w in zip(networks, weights[:, s], strict=True) if w > 0.0}:
                 out[station, horizon_s] = mine

@@ -81,7 +81,7 @@ def test_few_scored_issues_move_little_and_overlapping_ones_are_no_more_evidence
     panel, scored = draw_panel(1), draw_scored(1)
     few = [one for one in scored if one.issued_s >= (ROWS - 12) * DAY_S]
     shares = weigh_networks(panel, few, [DAY_S, 7 * DAY_S], KEYS)
-    assert {h for _, h in shares} == {DAY_S}, "five issues of 7 d are not two spans of it"
+    assert {h for _, h in shares} == {DAY_S}, "five issues of 7 d are not four spans of it"
 
 
 def make_rows() -> list:

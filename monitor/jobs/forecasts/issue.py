@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
+from forecasting.data.splits import count_needed
 from forecasting.message import Figure, Template
-from forecasting.registry import NETWORKS, PRETRAINED, name_blend
+from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import IN_SHADOW, find_earliest_s, tell_own
 from forecasting.serving.records import Forecast, ScoredError, Withheld
@@ -154,7 +154,7 @@ def _list_waiting(
 def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, now: datetime) -> Refusal:
     """What a network lacks that was never trained here, and when it could be shown at the earliest."""
     step_s, horizon_s = found.panel.cadence.step_s, found.panel.cadence.horizons_s[0]
-    needed = SHORTEST_RECORD if model in PRETRAINED else SHORT_RECORD
+    needed = count_needed(model)
     seen = max((len({t // step_s for t in s.times_s}) for s in found.samples), default=0)
     lacking = _LACK_RECORD(n=seen, needed=needed) if seen < needed else _LACK_FIRST
     begin_s = epoch_s(now) + max(0, needed - seen) * step_s

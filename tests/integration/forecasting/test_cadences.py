@@ -29,7 +29,7 @@ GNSS = {"G1": HOUR, "G2": HOUR}
 SLOW = {"R1": 6 * DAY, "C1": 7 * DAY}
 
 
-def declare(name: str, intervals_s: dict[str, float], horizons='["1d", "7d", "30d"]', models='["auto"]') -> Site:
+def spell_site(name: str, intervals_s: dict[str, float], horizons='["1d", "7d", "30d"]', models='["auto"]') -> str:
     text = f"""
 [site]
 id = "{name}"
@@ -57,7 +57,11 @@ unit = "mm"
 interval = "{round(interval_s)}s"
 max_silence = "{round(4 * interval_s)}s"
 {by_hand}"""
-    return parse_site(text, f"{name}.toml")
+    return text
+
+
+def declare(name: str, intervals_s: dict[str, float], *words, **more) -> Site:
+    return parse_site(spell_site(name, intervals_s, *words, **more), f"{name}.toml")
 
 
 def fill(database: Database, site: Site, rows: dict[float, int], seed: int = 1) -> None:
