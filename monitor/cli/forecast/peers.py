@@ -19,11 +19,17 @@ NAMES = {"drift": "straight line"}
 def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int) -> None:
     """Score every record of some files; exit 4 where nothing could be scored."""
     from forecasting.errors import ForecastingError
-    from forecasting.evaluation.peers import LIBRARY, PEERS, score_beside_peers
+    from forecasting.evaluation.peers import LIBRARY, OTHERS, PEERS, score_beside_peers
 
     peers = PEERS if is_installed(LIBRARY) else ()
     if not peers:
         session.say(f"not compared with {', '.join(PEERS)}: {describe_missing(LIBRARY)}")
+    for library, names in OTHERS.items():
+        here = "not asked" if is_installed(library) else "not installed"
+        session.say(
+            f"not compared with {', '.join(names)}: {library} is {here} here; they take a training per record, in an"
+            f" environment of their own (pip install {library})"
+        )
     found = 0
     opened = [(file, open_records(file, None, None, horizons)) for file in files]
     for file, record, asked in [(file, one, spans) for file, (_, records, spans) in opened for one in records]:

@@ -27,7 +27,9 @@ FORECAST: Final = "forecast"  # the simple ones, which need no training
 FRESH_STEPS: Final = 4  # a series that is silent for longer gets no forecast
 _ROWS: Final = Template("awaited.rows", "{n} of {needed} rows of {step}, of series every {every}")
 _COMES: Final = Template("awaited.comes", "{text}; all on {at}")
-_SOON: Final = Template("awaited.soon", "{n} rows of {step} are enough, of series every {every}: it comes within minutes")
+_SOON: Final = Template(
+    "awaited.soon", "{n} rows of {step} are enough, of series every {every}: it comes within minutes"
+)
 _TRIED: Final = Template(
     "awaited.tried", "{n} rows of {step} are tried each day, and when they are a quarter more, of series every {every}"
 )
@@ -62,7 +64,7 @@ class Awaited:
 
     def describe(self) -> Message:
         """What it waits for."""
-        named = {"n": self.rows, "step": spell_span(self.step_s), "every": spell_span(self.every_s)}
+        named: dict[str, str | int] = {"n": self.rows, "step": spell_span(self.step_s), "every": spell_span(self.every_s)}
         if self.rows < self.needed:
             text = _ROWS(**named, needed=self.needed)
             return text if self.at is None else _COMES(text=text, at=Timestamp.of(self.at, "minute"))
@@ -70,10 +72,11 @@ class Awaited:
 
     def to_json(self, site: str) -> dict[str, Any]:
         """One line of `forecast models`, and an entry of `status`."""
-        return spread({
+        told: dict[str, Any] = spread({
             "model_hash": None, "kind": self.what, "task": self.task, "site": site, "state": "awaited",
             "reason": self.describe(), "at": self.at and spell(self.at),
         })  # fmt: skip
+        return told
 
 
 class Lacking(NamedTuple):

@@ -15,9 +15,9 @@ from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
-from monitor.domain.instants import from_epoch_s, spell
+from monitor.domain.instants import epoch_s, from_epoch_s, spell
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.issue import ALWAYS, to_row
+from monitor.jobs.forecasts.issue import name_models, to_row
 from monitor.jobs.forecasts.promotion import load_standings
 from monitor.jobs.forecasts.read_site import PanelRead, read_site
 from monitor.jobs.forecasts.score import score_targets
@@ -44,28 +44,35 @@ ISSUES: Final = 60
 MOST_ROWS: Final = 20_000
 """Of one hindcast; a site of very many series gets fewer issues, or none."""
 FEWEST_ISSUES: Final = 10
+GROWTH: Final = 2.0
+"""Of a record since its past was scored, until it is again; what is scored then came after all that was."""
 _PAST: Final = Template("model.past", "trained on the record until {at} to score what came after; it is never shown")
 
 
 def run_hindcast(
     db: Database, config: ServiceConfig, site: Site, now: datetime, *, gives_way: bool = False
 ) -> str:  # fmt: skip
-    """Score the past with every network whose past has not been scored yet; returns one line.
+    """Score the past with every model whose past has not been scored yet, or that of half the record; returns one line.
 
     One that `gives_way` lets all other work of the machine come first.
 
-    The cost is one training of each network on three quarters of the record, and one pass over the rest.
+    The cost is one training of each network on three quarters of the record, and one pass over the rest, each time
+    that the record has doubled.
     """
     with db.read() as c:
         standings = load_standings(c, site, now)
         found = read_site(c, site, now, site.forecast.models)
-        done = [forecasts.load_hindcast_models(c, [s.series_id for s in one.samples]) for one in found]
+        done = [forecasts.load_hindcasts(c, [s.series_id for s in one.samples]) for one in found]
     panels, told = [one.panel for one in found], list[str]()
-    simple = [m for m in dict.fromkeys((*ALWAYS, *site.forecast.models)) if m not in NETWORKS]
-    for one, known in zip(found, done, strict=True):
+    simple = [m for m in name_models(site) if m not in NETWORKS]
+    for one, newest in zip(found, done, strict=True):
         kinds = dict.fromkeys(s.row.kind for s in standings if one.panel.knows(s.row, panels))
+        if one.record is None:
+            continue
+        half_s = one.record.begin_s + (one.record.end_s - one.record.begin_s) / GROWTH
+        known = {model for model, at in newest.items() if epoch_s(at) > half_s}
         left = [kind for kind in kinds if kind not in known]
-        if one.record is not None and (left or {*simple} - known):
+        if left or {*simple} - known:
             told += _score_past(db, config, site, one, one.record, left, simple, now, gives_way=gives_way)
     if not told:
         return "the past is scored already" if any(one.samples for one in found) else "no past to score"
@@ -77,8 +84,7 @@ def _score_past(
     simple: Sequence[str], now: datetime, *, gives_way: bool,
 ) -> list[str]:  # fmt: skip
     """Train networks on the older part of a panel and issue them with the simple forecasts over the rest."""
-    first_s = min(timed[0][0] for timed in record.samples.values())
-    cut_s = record.end_s - SHARE * (record.end_s - first_s)
+    cut_s = record.end_s - SHARE * (record.end_s - record.begin_s)
     asked, told, horizons_s = [AskedModel(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
     for kind in kinds:
         made = _train_past(config, site, kind, record, horizons_s, cut_s, now, gives_way=gives_way)

@@ -74,7 +74,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     shadow is issued and stored like any other. A candidate whose first forecasts are stored goes into the shadow. One
     with the weights of an earlier version is retired: its training is then due.
     """
-    models = tuple(dict.fromkeys((*ALWAYS, *site.forecast.models)))
+    models = name_models(site)
     with db.read() as c:
         known = _load_known(c, site, now, models)
     if not known.by_label:
@@ -104,6 +104,12 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     parts += [f"{name} failed: {reason}" for name, reason in answer.failed.items()]
     parts += [f"{said} {why_untrained}" for said in (names if able else filter(None, [", ".join(names)]))]
     return "; ".join(parts)
+
+
+def name_models(site: Site) -> tuple[str, ...]:
+    """Every model that runs at a site: what it asks for, and what this is judged beside, `auto` of a network."""
+    judge = () if NETWORKS.keys().isdisjoint(site.forecast.models) else ("auto",)
+    return tuple(dict.fromkeys((*ALWAYS, *judge, *site.forecast.models)))
 
 
 def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _Known:

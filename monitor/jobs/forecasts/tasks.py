@@ -42,6 +42,11 @@ class SiteRecord:
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     limits: Mapping[str, Limits] = field(default_factory=dict)
 
+    @property
+    def begin_s(self) -> float:
+        """When its first reading was made."""
+        return min(timed[0][0] for timed in self.samples.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Permit:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
@@ -130,10 +130,11 @@ def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datet
         c.execute(insert(c, t.forecast_withheld), [spell_record(one) | {"issued_at": issued_at} for one in entries])
 
 
-def load_hindcast_models(c: Connection, numbers: Sequence[int]) -> set[str]:
-    """The models whose past has been scored of any of these series."""
+def load_hindcasts(c: Connection, numbers: Sequence[int]) -> dict[str, datetime]:
+    """The models whose past has been scored of any of these series, each with the newest issue of it."""
     f = t.forecast.c
-    return {*c.execute(select(f.model).where(f.series_id.in_(numbers), f.hindcast).distinct()).scalars()}
+    query = select(f.model, func.max(f.issued_at).label("newest")).where(f.series_id.in_(numbers), f.hindcast).group_by(f.model)
+    return {row.model: row.newest for row in c.execute(query)}
 
 
 def load_unscored(
