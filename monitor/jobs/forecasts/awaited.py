@@ -64,7 +64,11 @@ class Awaited:
 
     def describe(self) -> Message:
         """What it waits for."""
-        named: dict[str, str | int] = {"n": self.rows, "step": spell_span(self.step_s), "every": spell_span(self.every_s)}
+        named: dict[str, str | int] = {
+            "n": self.rows,
+            "step": spell_span(self.step_s),
+            "every": spell_span(self.every_s),
+        }
         if self.rows < self.needed:
             text = _ROWS(**named, needed=self.needed)
             return text if self.at is None else _COMES(text=text, at=Timestamp.of(self.at, "minute"))

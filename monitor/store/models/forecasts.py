@@ -133,7 +133,11 @@ def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datet
 def load_hindcasts(c: Connection, numbers: Sequence[int]) -> dict[str, datetime]:
     """The models whose past has been scored of any of these series, each with the newest issue of it."""
     f = t.forecast.c
-    query = select(f.model, func.max(f.issued_at).label("newest")).where(f.series_id.in_(numbers), f.hindcast).group_by(f.model)
+    query = (
+        select(f.model, func.max(f.issued_at).label("newest"))
+        .where(f.series_id.in_(numbers), f.hindcast)
+        .group_by(f.model)
+    )
     return {row.model: row.newest for row in c.execute(query)}
 
 
