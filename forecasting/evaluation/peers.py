@@ -6,9 +6,8 @@ closed by straight lines between readings, and the last reading stands until the
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -29,25 +28,15 @@ _OF_OTHERS: Final = Verdict(None, shown=False, reason="a forecast of another lib
 _FAN: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
 
 
-@dataclass(frozen=True, slots=True)
-class PeerScore:
-    """One model at one horizon over all folds and stations.
-
-    Attributes:
-        model: Its name.
-        horizon_s: Horizon, s.
-        n: Pairs scored: those that all answer; of a model that answers under half of them those that are left.
-        mae_mm: Mean absolute error.
-        crps_mm: Mean continuous ranked probability score of the five quantiles.
-        skill: 1 - error / error of the straight line.
-    """
+class PeerScore(NamedTuple):
+    """One model at one horizon over all folds and stations."""
 
     model: str
     horizon_s: float
-    n: int
+    n: int  # pairs: those that all answer; of a model that answers under half of them those that are left
     mae_mm: float
-    crps_mm: float | None
-    skill: float | None
+    crps_mm: float | None  # of the five quantiles
+    skill: float | None  # 1 - error / error of the straight line
 
 
 def score_beside_peers(

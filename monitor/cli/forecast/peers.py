@@ -1,7 +1,6 @@
 """`slopeward forecast compare --peers`: our models beside those of other libraries, on a person's own record."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from monitor.cli import session
@@ -47,7 +46,7 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
         if session.options().as_json:
             for one in scores:
                 told = {"file": file, "stations": stations, "horizon": spell_duration(round(one.horizon_s))}
-                session.print_json(told | asdict(one))
+                session.print_json(told | one._asdict())
         else:
             print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
     session.require_any(found, "no forecast could be scored")
