@@ -6,7 +6,6 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints
 from forecasting.errors import NotEnoughDataError
-from forecasting.registry import PRETRAINED
 
 EARLY_STOP_SHARE = 0.15
 CALIBRATION_SHARE = 0.20
@@ -14,17 +13,6 @@ CALIBRATION_ROWS = 36
 """A short record (monthly readings) gives up to 60 % of its rows to calibration, until 36 are reached: of three years
 of months 20 % would be a handful, on which no choice can be made."""
 MOST_CALIBRATION = 0.60
-SHORT_RECORD, SHORTEST_RECORD = 200, 40
-"""Observations of a station that a network needs, and that one with shipped weights needs."""
-
-
-def count_needed(network: str) -> int:
-    """Observations of a station that a network needs.
-
-    >>> count_needed("gru"), count_needed("pretrained-lstm")
-    (200, 40)
-    """
-    return SHORTEST_RECORD if network in PRETRAINED else SHORT_RECORD
 
 
 @dataclass(frozen=True, slots=True)

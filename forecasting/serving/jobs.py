@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.series import Panel, horizon_key
-from forecasting.data.splits import SHORTEST_RECORD, Split, count_needed, split
+from forecasting.data.splits import Split, split
 from forecasting.data.units import spell_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import Message, Template, spread
 from forecasting.metrics import or_none
-from forecasting.registry import NETWORKS, PRETRAINED, is_blend
+from forecasting.registry import NETWORKS, PRETRAINED, SHORTEST_RECORD, count_needed, is_blend
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue

@@ -8,10 +8,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from detection.anomaly.registry import list_detectors
-from forecasting.data.splits import count_needed
 from forecasting.data.units import spell_span
 from forecasting.message import Message, Template, Timestamp, spread
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast

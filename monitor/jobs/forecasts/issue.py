@@ -7,9 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.splits import count_needed
 from forecasting.message import Figure, Template
-from forecasting.registry import NETWORKS, name_blend
+from forecasting.registry import NETWORKS, count_needed, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import IN_SHADOW, find_earliest_s, tell_own
 from forecasting.serving.records import Forecast, ScoredError, Withheld
