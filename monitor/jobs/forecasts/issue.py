@@ -42,6 +42,7 @@ _LACK_FIRST: Final = Template("lack.first", "its first training")()
 _SILENT: Final = Template("forecast.silent", "no series of this interval has a reading of the last {n} intervals")
 _STORED: Final = Template("shadow.stored", "its first {n} forecasts are stored, computed in {ms} ms")
 ALWAYS = ("persistence", "drift", "lld")  # whatever a site asks for, these run and are scored: what to be better than
+MOST_ERRORS: Final = 200_000  # of the networks of a panel that are read at an issue
 Key = tuple[int, str, float, float]
 
 
@@ -116,15 +117,17 @@ def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str])
     standings = load_standings(c, site, now)
     found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
     states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
-    networks = {s.row.kind for s in standings}
-    scored = [
-        tuple(load_errors(
-            c, {s.series_id: s.label for s in one.samples}, networks, now,
-            history_since(now, one.panel.cadence.step_s, HISTORY_STEPS),
-        )) if len(one.samples) <= MANY_STATIONS else ()
-        for one in found
-    ]  # fmt: skip
+    scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
     return _Known(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
+
+
+def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now: datetime) -> tuple[ScoredError, ...]:
+    """What the networks of a panel erred of late, as far back as it can be read at each issue."""
+    cadence, labels = found.panel.cadence, {s.series_id: s.label for s in found.samples}
+    rows = min(HISTORY_STEPS, MOST_ERRORS // max(1, len(labels) * len(networks) * len(cadence.horizons_s)))
+    if not networks or len(labels) > MANY_STATIONS:
+        return ()
+    return tuple(load_errors(c, labels, networks, now, history_since(now, cadence.step_s, rows)))
 
 
 def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.WithheldRow]:
