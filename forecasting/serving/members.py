@@ -27,7 +27,7 @@ def join_networks(
     """The rows of an issue, those of `auto` with the networks that have earned a share in it.
 
     The fan moves to the average of the medians; its width stays that of the errors of `auto`, which go on to be scored.
-    A row where no network has a share is left as it is, to the last bit. Of several checkpoints of a network the first
+    At a station where no network has a share rows are left as they are, to the last bit. Of several checkpoints of a network the first
     row counts; one that lies outside what its calibration saw has no share.
 
     Args:
@@ -58,6 +58,8 @@ def join_networks(
     changed = {row.station for row in moved.values()}
     again = [row for row in rows if row.model == "auto" and row.station in changed]
     laid = hold_rows(panel, lay_paths(panel, [moved.get(id(row), row) for row in again]), limits)
+    # what moved or held the simple average is said of it already
+    laid = [replace(one, reason=join(dict.fromkeys(list_parts(one.reason)))) for one in laid]
     done = {id(row): one for row, one in zip(again, laid, strict=True)}
     return [done.get(id(row), row) for row in rows]
 

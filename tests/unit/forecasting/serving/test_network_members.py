@@ -114,6 +114,8 @@ def test_without_scores_rows_are_the_same_and_with_them_auto_alone_moves() -> No
         assert (after.q90 - after.q50, after.baseline_q50) == (pytest.approx(1.0), before.baseline_q50)
         assert "with networks, weights by their scored errors: gru" in after.reason
     held = join_networks(panel, rows, here, {STATIONS[2]: Limits(high=0.1)})
-    assert max(r.q50 for r in held if r.model == "auto") <= max(0.1, 0.0)
+    assert max(r.q50 for r in held if r.model == "auto") <= 0.1
+    twice = join_networks(panel, held, here, {STATIONS[2]: Limits(high=0.1)})
+    assert max(r.reason.count("a physical bound") for r in twice) == 1
     outside = [replace(r, outside=r.model == "gru") for r in rows]
     assert all("gru" not in r.reason for r in join_networks(panel, outside, here, {}) if r.model == "auto")
