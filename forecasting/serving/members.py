@@ -27,8 +27,8 @@ def join_networks(
     """The rows of an issue, those of `auto` with the networks that have earned a share in it.
 
     The fan moves to the average of the medians; its width stays that of the errors of `auto`, which go on to be scored.
-    At a station where no network has a share rows are left as they are, to the last bit. Of several checkpoints of a network the first
-    row counts; one that lies outside what its calibration saw has no share.
+    At a station where no network has a share rows are left as they are, to the last bit. Of several checkpoints of a
+    network the first row counts; one that lies outside what its calibration saw has no share.
 
     Args:
         panel: The record; its last row is the moment of issue.
