@@ -50,6 +50,9 @@ READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." 
 PRETRAINED = ("pretrained-lstm",)
 """Networks that begin with shipped weights (`forecasting/weights`) and serve records too short for the others."""
 
+SHORT_RECORD, SHORTEST_RECORD = 200, 40
+"""Observations of a station that a network needs, and that one with shipped weights needs."""
+
 READS_DRIVERS = frozenset(NETWORKS) - {*PRETRAINED}
 """Networks that take rain, water, temperature, image series and the season besides the movement."""
 
@@ -59,6 +62,15 @@ SERVED = (*BASELINES, *NETWORKS)
 
 _BLEND = "auto+"
 """Begins the id of a blend: the part of a network that its gate takes, laid beside `auto`."""
+
+
+def count_needed(network: str) -> int:
+    """Observations of a station that a network needs.
+
+    >>> count_needed("gru"), count_needed("pretrained-lstm")
+    (200, 40)
+    """
+    return SHORTEST_RECORD if network in PRETRAINED else SHORT_RECORD
 
 
 def name_blend(network: str) -> str:

@@ -11,7 +11,10 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
     "statsmodels": ("statsmodels is not installed; seasons need it", "models"),
     "sklearn": ("scikit-learn is not installed; susceptibility maps need it", "compare"),
-    "statsforecast": ("statsforecast is not installed; comparisons with its forecasts need it", "compare"),
+    "statsforecast": (
+        "statsforecast is not installed; comparisons with its forecasts need it, and pandas below 3",
+        "compare",
+    ),
     "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
     "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),
     "pystac": ("pystac is not installed; sources that are STAC catalogues need it", "sources"),

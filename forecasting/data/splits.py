@@ -13,8 +13,6 @@ CALIBRATION_ROWS = 36
 """A short record (monthly readings) gives up to 60 % of its rows to calibration, until 36 are reached: of three years
 of months 20 % would be a handful, on which no choice can be made."""
 MOST_CALIBRATION = 0.60
-SHORT_RECORD, SHORTEST_RECORD = 200, 40
-"""Observations of a station that a network needs, and that one with shipped weights needs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,49 +5,38 @@ closed by straight lines between readings, and the last reading stands until the
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, rolling_folds
 from forecasting.evaluation.backtest import Progress, run_trials
-from forecasting.evaluation.distribution import crps
-from forecasting.metrics import mae, or_none, skill
-from forecasting.registry import NETWORKS
+from forecasting.evaluation.scoring import Answer, Score, Verdict, pooled, score_all
+from forecasting.metrics import or_none
 
 LIBRARY: Final = "statsforecast"
 PEERS: Final = ("AutoETS", "AutoARIMA", "Theta")
-LINE: Final = "drift"
-"""The straight line, shown under that name."""
+OTHERS: Final = {"neuralforecast": ("PatchTST", "NHITS")}
+"""Known peers that are not asked: each is trained for hours, in an environment of its own."""
 MOST_ROWS: Final = 500
 """That a peer is fitted on: the newest; more cost minutes and change little."""
 FEWEST_ROWS: Final = 20
+_OF_OTHERS: Final = Verdict(None, shown=False, reason="a forecast of another library", seconds=0.0)
 _FAN: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
 
 
-@dataclass(frozen=True, slots=True)
-class PeerScore:
-    """One model at one horizon over all folds and stations.
-
-    Attributes:
-        model: Its name.
-        horizon_s: Horizon, s.
-        n: Pairs scored: those that all answer; of a model that answers under half of them those that are left.
-        mae_mm: Mean absolute error.
-        crps_mm: Mean continuous ranked probability score.
-        skill: 1 - error / error of the straight line.
-    """
+class PeerScore(NamedTuple):
+    """One model at one horizon over all folds and stations."""
 
     model: str
     horizon_s: float
-    n: int
+    n: int  # pairs: those that all answer; of a model that answers under half of them those that are left
     mae_mm: float
-    crps_mm: float | None
-    skill: float | None
+    crps_mm: float | None  # of the five quantiles
+    skill: float | None  # 1 - error / error of the straight line
 
 
 def score_beside_peers(
@@ -68,28 +57,25 @@ def score_beside_peers(
     longest = max(panel.steps(h) for h in horizons_s)
     blocks = [parts.test for parts in rolling_folds(panel.values.shape[0], folds)]
     fans: dict[tuple[int, str], Floats] = {}
-    found: dict[tuple[float, str], list[Floats]] = defaultdict(list)
+    found: dict[tuple[float, str], list[Score]] = defaultdict(list)
     for trial in run_trials(panel, models, horizons_s, folds=folds, on_progress=told):
         at = spread_origins(blocks[trial.fold], longest, origins)
-        rows = at - blocks[trial.fold].first
         for name in peers:
             if (trial.fold, name) not in fans:
                 told(f"fold {trial.fold + 1}: {name}, {at.size} origins of {len(panel.stations)} stations")
                 fans[trial.fold, name] = ask_peer(name, panel.values, at, longest)
-        answers = {
-            a.model: a.fan[rows] for a in trial.answers
-            if a.fan is not None and a.variant == ("ungated" if a.model in NETWORKS else "plain")
-        }  # fmt: skip
-        answers |= {name: fans[trial.fold, name][:, :, trial.steps - 1] for name in peers}
-        for name, scored in _score(answers, trial.observed[rows]).items():
-            found[trial.horizon_s, name].append(scored)
-    out = []
-    for horizon_s, name in sorted(found, key=lambda key: key[0]):
-        (own, fan), (line, _) = (np.concatenate(found[horizon_s, one], axis=1) for one in (name, LINE))
-        if count := int(np.isfinite(own).sum()):
-            beside = mae(np.where(np.isfinite(own), line, np.nan))
-            out.append(PeerScore(name, horizon_s, count, mae(own), or_none(mae(fan)), or_none(skill(mae(own), beside))))
-    return out
+        own = [one for one in trial.answers if one.variant in {"plain", "ungated"}]
+        theirs = [(name, fans[trial.fold, name][:, :, trial.steps - 1]) for name in peers]
+        beside = [Answer(name, "plain", fan[..., 2], fan, _OF_OTHERS) for name, fan in theirs]
+        for score in score_all(trial.at(at - blocks[trial.fold].first, own, beside)):
+            found[trial.horizon_s, score.label].append(score)
+    return [
+        PeerScore(
+            name, horizon_s, sum(s.n for s in scores), pooled(scores, "mae_mm"),
+            or_none(2.0 * pooled(scores, "pinball")), or_none(pooled(scores, "skill_drift")),
+        )
+        for (horizon_s, name), scores in sorted(found.items(), key=lambda one: one[0][0]) if any(s.n for s in scores)
+    ]  # fmt: skip
 
 
 def spread_origins(block: Block, longest: int, count: int) -> Ints:
@@ -119,15 +105,3 @@ def ask_peer(name: str, values: Floats, origins: Ints, longest: int) -> Floats:
                 continue
             out[i, station] = np.stack([np.asarray(made[key], dtype=np.float64) for key in _FAN], axis=-1)
     return out
-
-
-def _score(answers: Mapping[str, Floats], observed: Floats) -> dict[str, Floats]:
-    """|Error| and CRPS of each model on the pairs that all have, shape (2, pairs), NaN where there is none."""
-    same = known = np.isfinite(observed)
-    for fan in answers.values():
-        mine = np.isfinite(fan[..., 2]) & known
-        same = same & mine if mine.sum() * 2 >= known.sum() else same  # one with under half of them stands aside
-    seen = np.where(same, observed, np.nan)
-    return {
-        name: np.stack([np.abs(seen - fan[..., 2]), crps(fan, seen)]).reshape(2, -1) for name, fan in answers.items()
-    }

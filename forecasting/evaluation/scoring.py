@@ -1,7 +1,7 @@
 """Turns what models answered on one test fold into scores: over all stations, station, month and stage."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,6 +92,14 @@ class Trial:
     noise_mm: Floats
     answers: tuple[Answer, ...]
     stages: Ints | None = None
+
+    def at(self, rows: Ints, own: Sequence[Answer], others: Sequence[Answer]) -> "Trial":
+        """Some of its origins: of the first answers their rows, and those of others that have no more than these."""
+        few = [replace(one, point=one.point[rows], fan=None if one.fan is None else one.fan[rows]) for one in own]
+        return replace(
+            self, target_s=self.target_s[rows], level=self.level[rows], observed=self.observed[rows],
+            best=self.best[rows], answers=(*few, *others), stages=None,
+        )  # fmt: skip
 
     def common(self) -> Floats:
         """Pairs that every model answers; one that answers under half of them stands aside. Shape (N, S), 0 or 1."""

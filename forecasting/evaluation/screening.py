@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
-from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
-from forecasting.registry import PRETRAINED
+from forecasting.registry import PRETRAINED, SHORT_RECORD, SHORTEST_RECORD
 
 _MINIMUM = 40
 JUMP_SIGMA = 6.0

@@ -4,13 +4,14 @@ Every choice is made before the cut; weights and intervals then follow what each
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from forecasting.data.series import Ints, Panel
 from forecasting.data.windows import last_value
 from forecasting.message import Message, Template
-from forecasting.serving.issue import STALE_STEPS, open_issue
+from forecasting.serving.issue import STALE_STEPS, make_row, open_issue
 from forecasting.serving.quantiles import conform, widen
 from forecasting.serving.records import Forecast
 
@@ -37,21 +38,13 @@ def forecast_past(
     value, age = last_value(panel.values, origins)
     at = origins - int(issue.origins[0])
     out = []
-    for i, horizon_s in enumerate(issue.horizons_s):
-        steps = panel.steps(horizon_s)
+    for i, steps in enumerate(panel.steps(h) for h in issue.horizons_s):
         margins = conform(issue.fans[i], panel.values, issue.origins, steps, issue.pace).margins
         made, simple = widen(issue.fans[i], margins)[at], issue.best[at, :, i]
         ready = np.isfinite(made).all(axis=2) & (age <= STALE_STEPS) & np.isfinite(simple)
         for n, s in zip(*np.nonzero(ready), strict=True):
-            issued_s = panel.start_s + panel.step_s * float(origins[n])
-            q025, q10, q50, q90, q975 = (float(q) for q in made[n, s])
-            out.append(Forecast(
-                station=panel.stations[s], model=model, model_hash=issue.model_hash, horizon_s=horizon_s,
-                issued_s=issued_s, target_s=issued_s + steps * panel.step_s,
-                data_until_s=issued_s - panel.step_s * float(age[n, s]), data_value=float(value[n, s]),
-                q025=q025, q10=q10, q50=q50, q90=q90, q975=q975,
-                margins={str(level): float(one[at[n], s]) for level, one in margins.items()},
-                baseline=issue.auto.chosen[i], baseline_q50=float(simple[n, s]), weight=issue.weight(horizon_s),
-                shown=False, reason=_MADE_AFTER,
-            ))  # fmt: skip
+            until_s = panel.start_s + panel.step_s * float(origins[n] - age[n, s])
+            mine = {level: float(one[at[n], s]) for level, one in margins.items()}
+            row = make_row(issue, i, s, made[n, s], mine, at[n], until_s=until_s, newest=float(value[n, s]))
+            out.append(replace(row, shown=False, skill=None, reason=_MADE_AFTER))
     return out

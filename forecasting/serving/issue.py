@@ -193,7 +193,7 @@ def _open_network(
         reached = tuple(h for h in reached if weight_of(gates, h))
     else:
         refused = {h: _NOT_TRAINED_FOR(model=model, horizon=spell_span(h)) for h in horizons_s if h not in reached}
-    silent = find_silent(panel, recipe.window)
+    silent, lacks = find_silent(panel, recipe.window)
     made = read_network(forecaster, panel, origins)
     absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
     silent |= dict.fromkeys(absent, _NOT_TRAINED_AT(model=model))
@@ -209,7 +209,7 @@ def _open_network(
     reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
     return Issue(
         panel, model, str(card["model_hash"]), reached, refused, origins, fans, auto, best, gates, silent,
-        find_lacks(panel, recipe.window), pace, waited_s, drivers=reads,
+        lacks, pace, waited_s, drivers=reads,
     )  # fmt: skip
 
 
@@ -284,7 +284,8 @@ def forecast_horizon(
         told = [WIDER] if stretch[s] >= WIDER_FROM else []
         told += [_BORROWED] if borrowed else []
         told += [_WITH_GAPS(n=n, rows=count, step=spell_span(panel.step_s))] if gaps > 1.0 else []
-        rows.append(_row(issue, index, horizon_s, s, last, margins, until_s=until_s, told=told))
+        newest = float(panel.values[round((until_s - panel.start_s) / panel.step_s), s])
+        rows.append(make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, told=told))
     return rows, withheld
 
 
@@ -297,43 +298,25 @@ def _find_margins(
     return own | {level: _pooled(used[level], steps) for level in missing}, bool(missing)
 
 
-def _row(
-    issue: Issue,
-    index: int,
-    horizon_s: float,
-    column: int,
-    quantiles: Floats,
-    margins: Mapping[float, float],
-    *,
-    until_s: float,
-    told: Sequence[str],
-) -> Forecast:
-    """One forecast; `told` is said behind why it may be shown."""
-    panel, blend = issue.panel, is_blend(issue.model)
+def make_row(
+    issue: Issue, index: int, column: int, quantiles: Floats, margins: Mapping[float, float], at: int, *,
+    until_s: float, newest: float, told: Sequence[str] = (),
+) -> Forecast:  # fmt: skip
+    """One forecast, of the origin that stands `at` in the issue; `told` is said behind why it may be shown."""
+    panel, blend, horizon_s = issue.panel, is_blend(issue.model), issue.horizons_s[index]
     verdict = issue.gates.get(horizon_key(horizon_s), {})
     q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
+    issued_s = panel.start_s + panel.step_s * int(issue.origins[at])
     return Forecast(
-        station=panel.stations[column],
-        model=issue.model,
-        model_hash=issue.model_hash,
-        horizon_s=horizon_s,
-        issued_s=panel.end_s,
-        target_s=panel.end_s + panel.steps(horizon_s) * panel.step_s,
-        data_until_s=until_s,
-        data_value=_newest(panel, column),
-        q025=q025,
-        q10=q10,
-        q50=q50,
-        q90=q90,
-        q975=q975,
+        station=panel.stations[column], model=issue.model, model_hash=issue.model_hash, horizon_s=horizon_s,
+        issued_s=issued_s, target_s=issued_s + panel.steps(horizon_s) * panel.step_s, data_until_s=until_s,
+        data_value=newest, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975,
         margins={str(level): float(value) for level, value in margins.items()},
-        baseline=issue.auto.chosen[index],
-        baseline_q50=float(issue.best[-1, column, index]),
-        skill=verdict.get("skill") if blend else None,
-        weight=issue.weight(horizon_s),
+        baseline=issue.auto.chosen[index], baseline_q50=float(issue.best[at, column, index]),
+        skill=verdict.get("skill") if blend else None, weight=issue.weight(horizon_s),
         shown=not issue.gates or (blend and bool(verdict["shown"])),
         reason=join([_explain(issue, index, column, horizon_s), *told]),
-    )
+    )  # fmt: skip
 
 
 def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:
@@ -347,19 +330,29 @@ def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:
     return reason
 
 
-def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, Message]:
-    """Stations that a model which reads `window` rows without long gaps cannot forecast now, with the reason."""
-    out: dict[str, Message] = {}
-    recent = np.isfinite(panel.values[-window:])
-    least = math.ceil(OBSERVED_SHARE * window)
+def find_silent(panel: Panel, window: int = WINDOW) -> tuple[dict[str, Message], dict[str, Lack]]:
+    """Stations that a model which reads `window` rows without long gaps cannot forecast now: why, and what they lack.
+
+    It is there as soon as it can be if every coming row is observed.
+    """
+    silent: dict[str, Message] = {}
+    lacks: dict[str, Lack] = {}
+    least, step = math.ceil(OBSERVED_SHARE * window), spell_span(panel.step_s)
     for s, name in enumerate(panel.stations):
-        if (quiet := _find_quiet(panel, s)) is not None:
-            out[name] = quiet
-        elif (seen := int(recent[:, s].sum())) < least and not np.isfinite(panel.values[:-window, s]).any():
-            out[name] = _FEW_ROWS(n=seen, needed=least, step=spell_span(panel.step_s))
-        elif seen < least:
-            out[name] = _GAPS(n=seen, rows=window, step=spell_span(panel.step_s), needed=least)
-    return out
+        seen, quiet = np.isfinite(panel.values[-window:, s]), _find_quiet(panel, s)
+        now = int(seen.sum())
+        if now >= least and quiet is None:
+            continue
+        named = {"n": now, "rows": window, "needed": least}
+        is_young = not np.isfinite(panel.values[:-window, s]).any()
+        few = _FEW_ROWS(n=now, needed=least, step=step) if is_young else _GAPS(**named, step=step)
+        silent[name] = quiet or few
+        seen = np.concatenate([np.zeros(window - seen.size, dtype=bool), seen])
+        # each coming row enters the window as the oldest one leaves it
+        more = next(k for k in range(1, window + 1) if k + int(seen[k:].sum()) >= least)
+        text = _LACK_DAYS(**named) if panel.step_s == DAY_S else _LACK_ROWS(**named, step=step)
+        lacks[name] = Lack(text, panel.end_s + more * panel.step_s)
+    return silent, lacks
 
 
 def find_still(panel: Panel) -> tuple[dict[str, Message], dict[str, Lack]]:
@@ -386,24 +379,6 @@ def count_seen(panel: Panel, column: int, window: int = WINDOW) -> tuple[int, in
     return int(seen[-rows:].sum()), rows
 
 
-def find_lacks(panel: Panel, window: int = WINDOW) -> dict[str, Lack]:
-    """What each station lacks, and when it can be forecast if every coming row is observed; of those that lack it."""
-    out: dict[str, Lack] = {}
-    least, step_s = math.ceil(OBSERVED_SHARE * window), panel.step_s
-    for s, name in enumerate(panel.stations):
-        seen = np.isfinite(panel.values[-window:, s])
-        seen = np.concatenate([np.zeros(window - seen.size, dtype=bool), seen])
-        now = int(seen.sum())
-        if now >= least and _find_quiet(panel, s) is None:
-            continue
-        # each coming row enters the window as the oldest one leaves it
-        more = next(k for k in range(1, window + 1) if k + int(seen[k:].sum()) >= least)
-        named = {"n": now, "rows": window, "needed": least}
-        text = _LACK_DAYS(**named) if step_s == DAY_S else _LACK_ROWS(**named, step=spell_span(step_s))
-        out[name] = Lack(text, panel.end_s + more * step_s)
-    return out
-
-
 def _find_quiet(panel: Panel, column: int) -> Message | None:
     """Why a station has no present: it never spoke, or not of late; None where it has one."""
     newest = _newest_s(panel, column)
@@ -416,11 +391,6 @@ def _find_quiet(panel: Panel, column: int) -> Message | None:
 def _newest_s(panel: Panel, column: int) -> float | None:
     seen = np.flatnonzero(np.isfinite(panel.values[:, column]))
     return float(panel.start_s + panel.step_s * seen[-1]) if seen.size else None
-
-
-def _newest(panel: Panel, column: int) -> float:
-    seen = np.flatnonzero(np.isfinite(panel.values[:, column]))
-    return float(panel.values[seen[-1], column])
 
 
 def _is_ready(state: ConformalState | None) -> bool:

@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.series import Panel, horizon_key
-from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD, Split, split
+from forecasting.data.splits import Split, split
 from forecasting.data.units import spell_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import Message, Template, spread
 from forecasting.metrics import or_none
-from forecasting.registry import NETWORKS, PRETRAINED, is_blend
+from forecasting.registry import NETWORKS, PRETRAINED, SHORTEST_RECORD, count_needed, is_blend
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
@@ -60,7 +60,7 @@ def train(
     if model not in NETWORKS:
         raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
     parts = split(panel.values.shape[0])
-    horizons_s, dropped = _trainable(panel, parts, _horizons(asked.horizons_s), short=model in PRETRAINED)
+    horizons_s, dropped = _trainable(model, panel, parts, _horizons(asked.horizons_s))
     settings = replace(
         Settings(
             seed=asked.seed,
@@ -72,7 +72,7 @@ def train(
     )
     others = [
         found for other in replay
-        if (found := _replayable(other, panel, parts, horizons_s, short=model in PRETRAINED))
+        if (found := _replayable(model, other, panel, parts, horizons_s))
     ]  # fmt: skip
     training, begun_from = learn(
         model, panel, parts, horizons_s, settings, start=asked.start, own_start=asked.own_start, replay=others,
@@ -197,19 +197,18 @@ def data_hash(panel: Panel) -> str:
 
 
 def _trainable(
-    panel: Panel, parts: Split, horizons_s: tuple[float, ...], *, short: bool
-) -> tuple[tuple[float, ...], dict[float, str]]:  # fmt: skip
+    model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...]
+) -> tuple[tuple[float, ...], dict[float, str]]:
     """Horizons that this record can teach, and why the others cannot be learnt.
 
     Raises:
-        NotEnoughDataError: None is left, or no station has 200 observations; 40 for a network with shipped weights.
+        NotEnoughDataError: None is left, or no station has the observations that the network needs.
     """
     observed = int(np.isfinite(panel.values).sum(axis=0).max())
-    least = SHORTEST_RECORD if short else SHORT_RECORD
-    if observed < least:
+    if observed < (least := count_needed(model)):
         way = f", or {', '.join(PRETRAINED)} from {SHORTEST_RECORD} on" if observed >= SHORTEST_RECORD else ""
         raise NotEnoughDataError(f"{observed} observations at most, {least} are needed: simple forecasts only{way}")
-    dropped = drop_horizons(panel, parts, horizons_s, short=short)
+    dropped = drop_horizons(panel, parts, horizons_s, short=model in PRETRAINED)
     kept = tuple(h for h in horizons_s if h not in dropped)
     if not kept:
         raise NotEnoughDataError(f"no horizon can be learnt: {next(iter(dropped.values()))}")
@@ -217,19 +216,19 @@ def _trainable(
 
 
 def _replayable(
-    other: Panel, panel: Panel, own: Split, horizons_s: tuple[float, ...], *, short: bool
-) -> tuple[Panel, Split] | None:  # fmt: skip
+    model: str, other: Panel, panel: Panel, own: Split, horizons_s: tuple[float, ...]
+) -> tuple[Panel, Split] | None:
     """A record of another place with its blocks, None where it cannot teach these horizons.
 
     It ends where the fit block here ends: both places have the same weather, so later rows would make the test here
     easier. Shipped weights look rows ahead, whatever the interval.
     """
-    asked = tuple(other.step_s * panel.steps(h) for h in horizons_s) if short else horizons_s
+    asked = tuple(other.step_s * panel.steps(h) for h in horizons_s) if model in PRETRAINED else horizons_s
     until_s = panel.start_s + panel.step_s * own.fit.end
     try:
         other = other.head(min(other.values.shape[0], max(0, math.ceil((until_s - other.start_s) / other.step_s))))
         parts = split(other.values.shape[0])
-        _, dropped = _trainable(other, parts, asked, short=short)
+        _, dropped = _trainable(model, other, parts, asked)
     except ForecastingError:
         return None
     return None if dropped else (other, parts)

@@ -1,53 +1,115 @@
-"""Networks as members of an average: what each forecasts itself, and what it erred since its training ended."""
+"""Networks as members of `auto`: each with a share by what its scored forecasts erred beside the simple average."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from forecasting.data.series import Floats, Panel
-from forecasting.data.windows import targets
-from forecasting.serving.issue import load_network, read_network
+from forecasting.message import NameList, Template, join, list_parts
+from forecasting.registry import NETWORKS
+from forecasting.serving.path import lay_paths
+from forecasting.serving.physical import hold_rows
+from forecasting.serving.records import Forecast, Limits, ScoredError
+from forecasting.simple.auto import LEAST_NAMED, MANY_STATIONS
+from forecasting.simple.regret import Rule, weigh
+from forecasting.simple.trend import follow, group_components
+
+SPANS: Final = 4
+"""Of a horizon: on records where networks are worse than the average, half of these let luck cost 3 %."""
+_WITH: Final = Template("forecast.with_networks", "with networks, weights by their scored errors: {weights}")
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkMember:
-    """One network on the rows that it did not learn from.
+def join_networks(
+    panel: Panel, rows: Sequence[Forecast], scored: Sequence[ScoredError], limits: Mapping[str, Limits]
+) -> list[Forecast]:
+    """The rows of an issue, those of `auto` with the networks that have earned a share in it.
 
-    Attributes:
-        model: Its id.
-        model_hash: Of its checkpoint.
-        first: First row that it did not learn from; the last row of the panel where it learnt from all.
-        points: Its own medians from row `first` to the last one, mm, shape (N, S, H); NaN where it says nothing.
-        errors: What came minus these, NaN where it has not come, shape (N, S, H).
-    """
-
-    model: str
-    model_hash: str
-    first: int
-    points: Floats
-    errors: Floats
-
-
-def read_members(panel: Panel, checkpoints: Mapping[str, str], horizons_s: Sequence[float]) -> list[NetworkMember]:
-    """Every network with its own forecasts and scored errors; nothing after a row counts for the row.
+    The fan moves to the average of the medians; its width stays that of the errors of `auto`, which go on to be scored.
+    At a station where no network has a share rows are left as they are, to the last bit. Of several checkpoints of a
+    network the first row counts; one that lies outside what its calibration saw has no share.
 
     Args:
         panel: The record; its last row is the moment of issue.
-        checkpoints: Id of each network to its path.
-        horizons_s: Horizons in seconds; one that a network was not trained for is NaN.
+        rows: Of all models, in any order.
+        scored: Errors known at the moment of issue.
+        limits: By station, what its values cannot pass.
     """
-    rows = panel.values.shape[0]
-    out = []
-    for model, path in checkpoints.items():
-        forecaster, card = load_network(model, path)
-        known = forecaster.recipe.horizons_s
-        learnt = int((float(card["data"]["end_s"]) - panel.start_s) // panel.step_s) + 1
-        first = min(max(learnt, 0), rows - 1)
-        origins = np.arange(first, rows, dtype=np.int64)
-        made = read_network(forecaster, panel, origins)[..., 2]
-        nothing = np.full(made.shape[:2], np.nan)
-        points = np.stack([made[:, :, known.index(h)] if h in known else nothing for h in horizons_s], axis=2)
-        came = np.stack([targets(panel.values, origins, panel.steps(h)) for h in horizons_s], axis=2)
-        out.append(NetworkMember(model, str(card["model_hash"]), first, points, came - points))
+    if not scored or len(panel.stations) > MANY_STATIONS:
+        return list(rows)
+    own: dict[tuple[str, float, str], float] = {}
+    for row in rows:
+        if row.model in NETWORKS and not row.outside:
+            own.setdefault((row.station, row.horizon_s, row.model), row.q50)
+    horizons_s = sorted({h for _, h, _ in own})
+    shares = weigh_networks(panel, scored, horizons_s, own.keys()) if own else {}
+    moved: dict[int, Forecast] = {}
+    for row in rows:
+        mine = shares.get((row.station, row.horizon_s), {}) if row.model == "auto" else {}
+        if not (whole := sum(mine.values())):
+            continue
+        by = sum(share * (own[row.station, row.horizon_s, name] - row.q50) for name, share in mine.items())
+        named = sorted(((round(100 * w), name) for name, w in mine.items()), key=lambda one: (-one[0], one[1]))
+        told = NameList(tuple(f"{name} {share} %" for share, name in named if share >= LEAST_NAMED))
+        reason = join([*list_parts(row.reason), _WITH(weights=told)]) if told else row.reason
+        fan = {q: getattr(row, q) + by for q in ("q025", "q10", "q50", "q90", "q975")}
+        moved[id(row)] = replace(row, **fan, weight=whole, reason=reason)
+    changed = {row.station for row in moved.values()}
+    again = [row for row in rows if row.model == "auto" and row.station in changed]
+    laid = hold_rows(panel, lay_paths(panel, [moved.get(id(row), row) for row in again]), limits)
+    # what moved or held the simple average is said of it already
+    laid = [replace(one, reason=join(dict.fromkeys(list_parts(one.reason)))) for one in laid]
+    done = {id(row): one for row, one in zip(again, laid, strict=True)}
+    return [done.get(id(row), row) for row in rows]
+
+
+def weigh_networks(
+    panel: Panel, scored: Sequence[ScoredError], horizons_s: Sequence[float],
+    answers: Collection[tuple[str, float, str]],
+) -> dict[tuple[str, float], dict[str, float]]:  # fmt: skip
+    """The share of each network that answers now, by station and horizon; those without one are left out.
+
+    The simple average is the standard, networks are weighed beside it as its own members are, but more slowly: they are
+    much alike, so all together begin with the weight of one, and `SPANS` of the horizon must have been scored. An issue
+    is known one horizon late, and stands for the rows until the next one, at most for one horizon: errors that overlap
+    are no further evidence.
+
+    Args:
+        panel: The record up to the moment of issue.
+        scored: Errors known by then; one of an issue whose target lies after it counts for nothing.
+        horizons_s: Horizons in seconds.
+        answers: Station, horizon and network of each forecast that can have a share.
+    """
+    networks = sorted({name for _, _, name in answers})
+    column = {name: i for i, name in enumerate(panel.stations)}
+    rows, groups = panel.values.shape[0], group_components(panel.stations)
+    steps, rule = [panel.steps(h) for h in horizons_s], Rule(prior=Rule().prior * len(networks), blocks=SPANS)
+    surprise = follow(panel.values, steps, groups).surprise
+    out: dict[tuple[str, float], dict[str, float]] = {}
+    for horizon_s, ahead in zip(horizons_s, steps, strict=True):
+        errors = np.full((1 + len(networks), rows, len(panel.stations)), np.nan)
+        for one in scored:
+            row = round((one.issued_s - panel.start_s) / panel.step_s)
+            if one.horizon_s == horizon_s and 0 <= row < rows and one.station in column and one.model in networks:
+                at = row, column[one.station]
+                errors[0, *at], errors[1 + networks.index(one.model), *at] = abs(one.simple_error), abs(one.error)
+        errors = _stand_for(errors, ahead)
+        made = np.zeros(errors.shape)
+        for k, name in enumerate(networks, 1):
+            for station, s in column.items():
+                made[k, -1, s] = 0.0 if (station, horizon_s, name) in answers else np.nan
+        least = np.zeros(errors.shape[0], dtype=np.int64)
+        weights = weigh(made, errors, ahead, rule, least, surprise, groups)[1:, -1]
+        for station, s in column.items():
+            if mine := {name: float(w) for name, w in zip(networks, weights[:, s], strict=True) if w > 0.0}:
+                out[station, horizon_s] = mine
     return out
+
+
+def _stand_for(errors: Floats, steps: int) -> Floats:
+    """Errors (E, N, S) with those of each issue in the rows until the next one, `steps` rows at most."""
+    rows = np.arange(errors.shape[1])[:, None]
+    newest = np.maximum.accumulate(np.where(np.isfinite(errors).any(axis=0), rows, -errors.shape[1]), axis=0)
+    held = np.take_along_axis(errors, np.maximum(newest, 0)[None], axis=1)
+    return np.where(rows - newest < steps, held, np.nan)

@@ -198,7 +198,7 @@ def forecast_points(asked: Forecasting) -> PointForecasts:
     values = lay_on_grid(asked.record, asked.end_s, asked.step_s, asked.rows)
     names = tuple(f"{k:09}" for k in range(values.shape[1]))
     panel = Panel(asked.end_s - (values.shape[0] - 1) * asked.step_s, asked.step_s, names, values)
-    silent = find_silent(panel)
+    silent, _ = find_silent(panel)
     last = np.array([values.shape[0] - 1])
     newest = last_value(values, last)[0][0]
     middles, halves, lines = [], [], []

@@ -38,7 +38,7 @@ class Forecast:
         baseline: The best simple forecast.
         baseline_q50: Its value.
         skill: Over it, of a blend.
-        weight: Of a blend: the share of the network in it; the rest is `auto`.
+        weight: Of a blend: the share of the network in it, the rest is `auto`; of `auto`: that of all networks in it.
         shown: Whether it may be the forecast that people see.
         reason: Why, or why not.
         latency_ms: What all forecasts of the model took together; fitting and choosing what `auto` chooses from, which
@@ -90,6 +90,18 @@ class Limits:
     high: float = inf
     may_fall: float = inf
     may_rise: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredError:
+    """What a network's own forecast erred, and the simple average of the same issue, for the same target, mm."""
+
+    station: str
+    model: str
+    horizon_s: float
+    issued_s: float
+    error: float
+    simple_error: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,39 +13,16 @@ from monitor.config.service import load_service
 from monitor.simulate.publish import Publisher
 from tests.conftest import wait_for
 from tests.end_to_end.test_service_run import Service, clean_environment, service  # noqa: F401
+from tests.integration.forecasting.test_cadences import spell_site
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-SITE = """
-[site]
-id = "north"
-name = "North"
-latitude = 46.2
-longitude = 8.9
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-[forecast]
-models = ["auto", "gru"]
-horizons = ["1d", "7d"]
-[anomaly]
-detectors = ["rules", "ae"]
-""" + "".join(
-    f"""
-[[station]]
-id = "E{i}"
-[[station.series]]
-quantity = "crack_opening"
-unit = "mm"
-interval = "6h"
-max_silence = "2d"
-"""
-    for i in range(3)
-)
+GNSS = {f"G{i}": 6 * 3600.0 for i in range(3)}
+SITE = spell_site("north", GNSS, '["1d", "7d"]', '["auto", "gru"]') + '[anomaly]\ndetectors = ["rules", "ae"]\n'
 FIRST_S, NETWORKS_S = 60.0, 600.0  # what is promised, on a machine that has a core to itself; see `wait_for`
 
 
 def publish(one: Service, days: int) -> None:
-    """Cracks that creep and breathe with the day, up to now."""
+    """Stations that creep and breathe with the day, up to now."""
     broker, noise = load_service(one.folder / "slopeward.toml").broker, random.Random(3)
     end, count = datetime.now(UTC), days * 4
     with lend_login(broker, "north", "test") as login, Publisher(broker.url, *login) as publisher:
@@ -53,8 +30,8 @@ def publish(one: Service, days: int) -> None:
             at = end - timedelta(hours=6 * (count - 1 - i), minutes=1)
             for station in range(3):
                 value = 0.05 * i + 0.3 * math.sin(i * math.pi / 2) + noise.gauss(0, 0.1)
-                body = {"time": f"{at:%Y-%m-%dT%H:%M:%SZ}", "crack_opening_mm": round(value, 3)}
-                publisher.publish(f"slopeward/v1/north/E{station}/obs", json.dumps(body).encode(), f"{station}.{i}")
+                body = {"time": f"{at:%Y-%m-%dT%H:%M:%SZ}", "displacement_downslope_mm": round(value, 3)}
+                publisher.publish(f"slopeward/v1/north/G{station}/obs", json.dumps(body).encode(), f"{station}.{i}")
         publisher.wait(60)
 
 

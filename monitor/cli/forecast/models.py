@@ -62,7 +62,7 @@ def models(
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
     """Whether any trained model was listed."""
     from monitor.config.service import scan_sites
-    from monitor.jobs.forecasts.awaited import find_lacking
+    from monitor.jobs.forecasts.awaited import list_awaited
     from monitor.store.models.registry import load_gates, load_models, load_transitions
 
     sites = [one for one in scan_sites(session.read_service().paths.sites)[0] if site in {None, one.id}]
@@ -72,7 +72,7 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
         session.check_site(c, site, rows)
         gates = load_gates(c, [r.model_hash for r in rows])
         changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
-        awaited = [(one.id, what) for one in sites for what in find_lacking(c, one, now).awaited]
+        awaited = list_awaited(c, sites, now)
     for row in rows:
         mine = list(gates.get(row.model_hash, {}).values())
         if session.options().as_json:
@@ -93,10 +93,8 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
             who = t.by + (f" with {t.second_by}" if t.second_by else "")
             print(f"    {spell(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
     for name, what in awaited:
-        reason = f"{what.describe()}, of series every {_words(what.every_s)}"
-        facts = {"model_hash": None, "kind": what.what, "task": what.task, "site": name, "state": "awaited",
-                 "reason": reason, "at": what.at and spell(what.at)}  # fmt: skip
-        session.show(facts, f"{'-':12}  {what.task:9} {what.what:14} {name:20} {'awaited':9} {reason}")
+        line = f"{'-':12}  {what.task:9} {what.what:14} {name:20} {'awaited':9} {what.describe()}"
+        session.show(what.to_json(name), line)
     return bool(rows or awaited)
 
 

@@ -1,7 +1,6 @@
 """`slopeward forecast compare --peers`: our models beside those of other libraries, on a person's own record."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from monitor.cli import session
@@ -19,11 +18,17 @@ NAMES = {"drift": "straight line"}
 def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int) -> None:
     """Score every record of some files; exit 4 where nothing could be scored."""
     from forecasting.errors import ForecastingError
-    from forecasting.evaluation.peers import LIBRARY, PEERS, score_beside_peers
+    from forecasting.evaluation.peers import LIBRARY, OTHERS, PEERS, score_beside_peers
 
     peers = PEERS if is_installed(LIBRARY) else ()
     if not peers:
         session.say(f"not compared with {', '.join(PEERS)}: {describe_missing(LIBRARY)}")
+    for library, names in OTHERS.items():
+        here = "not asked" if is_installed(library) else "not installed"
+        session.say(
+            f"not compared with {', '.join(names)}: {library} is {here} here; they take a training per record, in an"
+            f" environment of their own (pip install {library})"
+        )
     found = 0
     opened = [(file, open_records(file, None, None, horizons)) for file in files]
     for file, record, asked in [(file, one, spans) for file, (_, records, spans) in opened for one in records]:
@@ -41,7 +46,7 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
         if session.options().as_json:
             for one in scores:
                 told = {"file": file, "stations": stations, "horizon": spell_duration(round(one.horizon_s))}
-                session.print_json(told | asdict(one))
+                session.print_json(told | one._asdict())
         else:
             print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
     session.require_any(found, "no forecast could be scored")

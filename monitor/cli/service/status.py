@@ -23,6 +23,7 @@ from monitor.cli.session import (
 )
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.instants import parse, spell_age
+from monitor.domain.site import Site
 from monitor.errors import ConfigError, StoreError
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
@@ -56,6 +57,8 @@ def status(utc: UtcOption = False) -> None:
 
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> Verdict:
     """Print what the database holds, and whether it takes writes at this moment."""
+    from monitor.jobs.forecasts.awaited import list_awaited  # numpy comes with it
+
     with db.read() as c:
         stamps = load_stamps(c)
         tops = {s.id: len(s.levels) - 1 for s in load_sites_summary(c)}
@@ -63,10 +66,12 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
         waiting = load_waiting(c)
         outages = load_view(c, "outages", order_by=["-from_at"], limit=1)
         polls = load_polls(c)
+        declared = _find_declared(service)
+        awaited = list_awaited(c, declared, now)
         zones = find_zones(c, utc=utc)
     sights = [_see(row, tops) for row in rows]
-    declared = [] if sights else _find_declared(service)
-    verdict = judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared, _try_to_write(db))
+    unseen = [] if sights else [site.id for site in declared]
+    verdict = judge(stamps, sights, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
     if options().as_json:
         print_json({
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
@@ -81,6 +86,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
                  "error": p.error, "error_since": p.error_since, "stored": p.rows_all}
                 for p in polls
             ],
+            "awaited": [one.to_json(site) for site, one in awaited],
         })  # fmt: skip
     else:
         own = zones("")
@@ -99,6 +105,8 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
                 zone = zones(one.site)
                 since = f"since {tell_instant(one.error_since, zone)}"
                 print(f"  {one.site}: source {one.source} {since}: {tell(one.error, zone)}")
+        for site, what in awaited:
+            print(f"  {site}: {what.what} is awaited: {tell(what.describe(), zones(site))}")
     return verdict
 
 
@@ -123,10 +131,10 @@ def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now
     return f"{core[1].get('name')} decides since {since}; {', '.join(waiting)}"
 
 
-def _find_declared(service: ServiceConfig) -> list[str]:
+def _find_declared(service: ServiceConfig) -> list[Site]:
     """Sites that have a file which can be used; a folder that is not there holds none."""
     try:
-        return [site.id for site in scan_sites(service.paths.sites)[0]]
+        return scan_sites(service.paths.sites)[0]
     except ConfigError:
         return []
 

@@ -1,15 +1,16 @@
 """What a site asks for and does not have yet: forecasts, networks, detectors; what each waits for, and until when."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from detection.anomaly.registry import list_detectors
-from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
-from forecasting.registry import NETWORKS, PRETRAINED
+from forecasting.data.units import spell_span
+from forecasting.message import Message, Template, Timestamp, spread
+from forecasting.registry import NETWORKS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast
@@ -23,6 +24,14 @@ from monitor.store.readings.observations import Extent, load_extents, load_ids
 
 FORECAST: Final = "forecast"  # the simple ones, which need no training
 FRESH_STEPS: Final = 4  # a series that is silent for longer gets no forecast
+_ROWS: Final = Template("awaited.rows", "{n} of {needed} rows of {step}, of series every {every}")
+_COMES: Final = Template("awaited.comes", "{text}; all on {at}")
+_SOON: Final = Template(
+    "awaited.soon", "{n} rows of {step} are enough, of series every {every}: it comes within minutes"
+)
+_TRIED: Final = Template(
+    "awaited.tried", "{n} rows of {step} are tried each day, and when they are a quarter more, of series every {every}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,8 @@ class Awaited:
         what: `forecast`, or the id of a network or of a detector.
         task: `forecast` or `anomaly`.
         every_s: interval of the series that it is for.
-        rows: of `step_s` that the longest of these series has, at most.
+        step_s: of the grid that it is made from.
+        rows: of that grid that the longest of these series has, at most.
         needed: rows that it needs at least; 0 where only a try tells.
         at: when it has them if readings go on coming; None where they do not come, or it has them already.
     """
@@ -41,6 +51,7 @@ class Awaited:
     what: str
     task: str
     every_s: float
+    step_s: float
     rows: int
     needed: int
     at: datetime | None = None
@@ -50,13 +61,25 @@ class Awaited:
         """Whether it comes of a training, which takes minutes of processor time."""
         return self.what != FORECAST
 
-    def describe(self) -> str:
+    def describe(self) -> Message:
         """What it waits for."""
+        named: dict[str, str | int] = {
+            "n": self.rows,
+            "step": spell_span(self.step_s),
+            "every": spell_span(self.every_s),
+        }
         if self.rows < self.needed:
-            return f"{self.rows} of {self.needed} rows" + (f", all on {spell(self.at)[:16]}Z" if self.at else "")
-        if self.needed:
-            return f"{self.rows} rows are enough: it comes within minutes"
-        return f"{self.rows} rows are tried each day, and when they are a quarter more"
+            text = _ROWS(**named, needed=self.needed)
+            return text if self.at is None else _COMES(text=text, at=Timestamp.of(self.at, "minute"))
+        return _SOON(**named) if self.needed else _TRIED(**named)
+
+    def to_json(self, site: str) -> dict[str, Any]:
+        """One line of `forecast models`, and an entry of `status`."""
+        told: dict[str, Any] = spread({
+            "model_hash": None, "kind": self.what, "task": self.task, "site": site, "state": "awaited",
+            "reason": self.describe(), "at": self.at and spell(self.at),
+        })  # fmt: skip
+        return told
 
 
 class Lacking(NamedTuple):
@@ -73,6 +96,11 @@ class Lacking(NamedTuple):
     without: frozenset[int]
     known: frozenset[int]
     is_whole: bool
+
+
+def list_awaited(c: Connection, sites: Iterable[Site], now: datetime) -> list[tuple[str, Awaited]]:
+    """What is not there yet of several sites, each with the id of its own."""
+    return [(site.id, one) for site in sites for one in find_lacking(c, site, now).awaited]
 
 
 def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
@@ -101,8 +129,7 @@ def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
             needed = MINIMUM_SCORES + round(panel.cadence.horizons_s[0] / step_s) + 1
             found += _await(FORECAST, FORECAST, panel.cadence.interval_s, step_s, current, needed, now)
         for m in lacking:
-            needed = SHORTEST_RECORD if m in PRETRAINED else SHORT_RECORD
-            found += _await(m, FORECAST, panel.cadence.interval_s, step_s, extents, needed, now)
+            found += _await(m, FORECAST, panel.cadence.interval_s, step_s, extents, count_needed(m), now)
     watched, active = find_watched_motion(site, ids), {m.kind for m in models if m.state == "active"}
     detectors = [d for d in site.anomaly.detectors if d in list_detectors() and d not in active]
     step_s = site.watched_step_s or 0.0
@@ -125,4 +152,4 @@ def _await(
     if rows:
         is_coming = epoch_s(max(x.last for x in extents.values())) >= epoch_s(now) - FRESH_STEPS * step_s
         at = now + timedelta(seconds=(needed - rows) * step_s) if is_coming and rows < needed else None
-        yield Awaited(what, task, every_s, rows, needed, at)
+        yield Awaited(what, task, every_s, step_s, rows, needed, at)

@@ -7,35 +7,32 @@ how good a model is on the day it starts, nothing shows them, and no gate counts
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from forecasting.message import Template, Timestamp
 from forecasting.registry import NETWORKS, name_blend
-from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
-from monitor.domain.instants import from_epoch_s, spell
+from monitor.domain.instants import epoch_s, from_epoch_s, spell
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.issue import ALWAYS, to_row
+from monitor.jobs.forecasts.checkpoints import keep_checkpoint, train_network
+from monitor.jobs.forecasts.issue import name_models, to_row
 from monitor.jobs.forecasts.promotion import load_standings
 from monitor.jobs.forecasts.read_site import PanelRead, read_site
 from monitor.jobs.forecasts.score import score_targets
 from monitor.jobs.forecasts.tasks import (
     HINDCAST_SITE,
-    TRAIN_FORECASTER,
     AskedModel,
     HindcastAsked,
     SiteForecastAsked,
     SiteRecord,
     TrainingAnswer,
-    TrainingAsked,
     cut_record,
 )
 from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
-from monitor.store.models.registry import add_model, change_state, find_model
+from monitor.store.models.registry import change_state, find_model
 
 SHARE: Final = 0.25
 """Of a record: the newest part, which is forecast from what came before it."""
@@ -44,28 +41,35 @@ ISSUES: Final = 60
 MOST_ROWS: Final = 20_000
 """Of one hindcast; a site of very many series gets fewer issues, or none."""
 FEWEST_ISSUES: Final = 10
+GROWTH: Final = 2.0
+"""Of a record since its past was scored, until it is again; what is scored then came after all that was."""
 _PAST: Final = Template("model.past", "trained on the record until {at} to score what came after; it is never shown")
 
 
 def run_hindcast(
     db: Database, config: ServiceConfig, site: Site, now: datetime, *, gives_way: bool = False
 ) -> str:  # fmt: skip
-    """Score the past with every network whose past has not been scored yet; returns one line.
+    """Score the past with every model whose past has not been scored yet, or that of half the record; returns one line.
 
     One that `gives_way` lets all other work of the machine come first.
 
-    The cost is one training of each network on three quarters of the record, and one pass over the rest.
+    The cost is one training of each network on three quarters of the record, and one pass over the rest, each time
+    that the record has doubled.
     """
     with db.read() as c:
         standings = load_standings(c, site, now)
         found = read_site(c, site, now, site.forecast.models)
-        done = [forecasts.load_hindcast_models(c, [s.series_id for s in one.samples]) for one in found]
+        done = [forecasts.load_hindcasts(c, [s.series_id for s in one.samples]) for one in found]
     panels, told = [one.panel for one in found], list[str]()
-    simple = [m for m in dict.fromkeys((*ALWAYS, *site.forecast.models)) if m not in NETWORKS]
-    for one, known in zip(found, done, strict=True):
+    simple = [m for m in name_models(site) if m not in NETWORKS]
+    for one, newest in zip(found, done, strict=True):
         kinds = dict.fromkeys(s.row.kind for s in standings if one.panel.knows(s.row, panels))
+        if one.record is None:
+            continue
+        half_s = one.record.begin_s + (one.record.end_s - one.record.begin_s) / GROWTH
+        known = {model for model, at in newest.items() if epoch_s(at) > half_s}
         left = [kind for kind in kinds if kind not in known]
-        if one.record is not None and (left or {*simple} - known):
+        if left or {*simple} - known:
             told += _score_past(db, config, site, one, one.record, left, simple, now, gives_way=gives_way)
     if not told:
         return "the past is scored already" if any(one.samples for one in found) else "no past to score"
@@ -77,11 +81,10 @@ def _score_past(
     simple: Sequence[str], now: datetime, *, gives_way: bool,
 ) -> list[str]:  # fmt: skip
     """Train networks on the older part of a panel and issue them with the simple forecasts over the rest."""
-    first_s = min(timed[0][0] for timed in record.samples.values())
-    cut_s = record.end_s - SHARE * (record.end_s - first_s)
+    cut_s = record.end_s - SHARE * (record.end_s - record.begin_s)
     asked, told, horizons_s = [AskedModel(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
     for kind in kinds:
-        made = _train_past(config, site, kind, record, horizons_s, cut_s, now, gives_way=gives_way)
+        made = train_network(config, site, kind, horizons_s, cut_record(record, cut_s), now, gives_way=gives_way)
         if made.refused:
             told.append(f"{kind}: no past of it to score: {made.refused}")
             continue
@@ -95,25 +98,11 @@ def _score_past(
     return [*told, f"{added} forecasts of the past from {spell(from_epoch_s(cut_s))[:10]} on"]
 
 
-def _train_past(
-    config: ServiceConfig, site: Site, kind: str, record: SiteRecord, horizons_s: tuple[float, ...], cut_s: float,
-    now: datetime, *, gives_way: bool,
-) -> TrainingAnswer:  # fmt: skip
-    """A network that knows the record until the cut alone."""
-    folder = Path(config.paths.models) / site.id
-    folder.mkdir(parents=True, exist_ok=True)
-    limit_s = config.compute.job_limit_s * 0.8
-    training = Training(kind, horizons_s, folder, time_limit_s=limit_s, created_at=spell(now))
-    asked = TrainingAsked(cut_record(record, cut_s), training)
-    return run_in_worker(config.compute, TRAIN_FORECASTER, asked, writes=(folder,), gives_way=gives_way)
-
-
 def _register(db: Database, site: Site, kind: str, made: TrainingAnswer, cut_s: float, now: datetime) -> None:
     """Keep the checkpoint as one that serves nothing, so that each row of the past names what it came from."""
     reason = _PAST(at=Timestamp(cut_s, "day"))
     with db.write() as c:
-        if add_model(c, made.model_hash, kind=kind, task="forecast", site=site.id, path=made.path, card=made.card,
-                     now=now, reason=reason):  # fmt: skip
+        if keep_checkpoint(c, site, "forecast", kind, made, now, reason):
             change_state(c, find_model(c, made.model_hash), "retired", reason, SERVICE, now)
 
 

@@ -7,19 +7,19 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
 from forecasting.message import Figure, Template
-from forecasting.registry import NETWORKS, PRETRAINED, name_blend
+from forecasting.registry import NETWORKS, count_needed, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import IN_SHADOW, find_earliest_s, tell_own
-from forecasting.serving.records import Forecast, Withheld
+from forecasting.serving.records import Forecast, ScoredError, Withheld
+from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import Refusal, Standing, enter_shadow, find_refusals, load_standings, retire
-from monitor.jobs.forecasts.read_site import PROBE_STEPS, PanelRead, read_site
+from monitor.jobs.forecasts.read_site import HISTORY_STEPS, PROBE_STEPS, PanelRead, read_site
 from monitor.jobs.forecasts.tasks import (
     FORECAST_SITE,
     AskedModel,
@@ -29,10 +29,11 @@ from monitor.jobs.forecasts.tasks import (
     join_points,
     split_points,
 )
-from monitor.jobs.samples import Samples, SitePanel
+from monitor.jobs.samples import Samples, SitePanel, history_since
 from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
+from monitor.store.models.scores import load_errors
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")
@@ -41,6 +42,7 @@ _LACK_FIRST: Final = Template("lack.first", "its first training")()
 _SILENT: Final = Template("forecast.silent", "no series of this interval has a reading of the last {n} intervals")
 _STORED: Final = Template("shadow.stored", "its first {n} forecasts are stored, computed in {ms} ms")
 ALWAYS = ("persistence", "drift", "lld")  # whatever a site asks for, these run and are scored: what to be better than
+MOST_ERRORS: Final = 200_000  # of the networks of a panel that are read at an issue
 Key = tuple[int, str, float, float]
 
 
@@ -52,6 +54,7 @@ class _Known:
     standings: list[Standing]
     states: Mapping[Key, ConformalState]
     stages: Mapping[str, str]  # by station
+    scored: list[tuple[ScoredError, ...]]  # of the networks of each panel
 
     @property
     def by_label(self) -> dict[str, Samples]:
@@ -71,7 +74,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     shadow is issued and stored like any other. A candidate whose first forecasts are stored goes into the shadow. One
     with the weights of an earlier version is retired: its training is then due.
     """
-    models = tuple(dict.fromkeys((*ALWAYS, *site.forecast.models)))
+    models = name_models(site)
     with db.read() as c:
         known = _load_known(c, site, now, models)
     if not known.by_label:
@@ -103,12 +106,28 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     return "; ".join(parts)
 
 
+def name_models(site: Site) -> tuple[str, ...]:
+    """Every model that runs at a site: what it asks for, and what this is judged beside, `auto` of a network."""
+    judge = () if NETWORKS.keys().isdisjoint(site.forecast.models) else ("auto",)
+    return tuple(dict.fromkeys((*ALWAYS, *judge, *site.forecast.models)))
+
+
 def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _Known:
     """What is known of a site and its models."""
     standings = load_standings(c, site, now)
     found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
     states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
-    return _Known(found, standings, states, forecasts.load_stages(c, site.id, now))
+    scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
+    return _Known(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
+
+
+def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now: datetime) -> tuple[ScoredError, ...]:
+    """What the networks of a panel erred of late, as far back as it can be read at each issue."""
+    cadence, labels = found.panel.cadence, {s.series_id: s.label for s in found.samples}
+    rows = min(HISTORY_STEPS, MOST_ERRORS // max(1, len(labels) * len(networks) * len(cadence.horizons_s)))
+    if not networks or len(labels) > MANY_STATIONS:
+        return ()
+    return tuple(load_errors(c, labels, networks, now, history_since(now, cadence.step_s, rows)))
 
 
 def _list_withheld(answer: SiteForecast, known: _Known) -> list[forecasts.WithheldRow]:
@@ -143,7 +162,7 @@ def _list_waiting(
 def _wait_for_training(model: str, reason: str, found: PanelRead, site: Site, now: datetime) -> Refusal:
     """What a network lacks that was never trained here, and when it could be shown at the earliest."""
     step_s, horizon_s = found.panel.cadence.step_s, found.panel.cadence.horizons_s[0]
-    needed = SHORTEST_RECORD if model in PRETRAINED else SHORT_RECORD
+    needed = count_needed(model)
     seen = max((len({t // step_s for t in s.times_s}) for s in found.samples), default=0)
     lacking = _LACK_RECORD(n=seen, needed=needed) if seen < needed else _LACK_FIRST
     begin_s = epoch_s(now) + max(0, needed - seen) * step_s
@@ -185,9 +204,9 @@ def _ask_workers(
     questions = [
         SiteForecastAsked(
             one.record, one.panel.cadence.horizons_s, tuple(list_asked(simple, known.of(one.panel), site, now)),
-            _grouped(known.states, one.samples),
+            _grouped(known.states, one.samples), scored,
         )
-        for one in known.found if one.record is not None
+        for one, scored in zip(known.found, known.scored, strict=True) if one.record is not None
     ]  # fmt: skip
     asked = {one.name: one.checkpoint for question in questions for one in question.models}
     files = list_models(config.paths.models, site.id, asked.values())

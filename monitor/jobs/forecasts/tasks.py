@@ -9,7 +9,7 @@ from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import Forecast, Limits, Training, Withheld
+from forecasting.serving.records import Forecast, Limits, ScoredError, Training, Withheld
 from monitor.domain.observation import Timed
 from monitor.worker.records import Task
 
@@ -42,6 +42,11 @@ class SiteRecord:
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     limits: Mapping[str, Limits] = field(default_factory=dict)
 
+    @property
+    def begin_s(self) -> float:
+        """When its first reading was made."""
+        return min(timed[0][0] for timed in self.samples.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Permit:
@@ -71,12 +76,16 @@ class AskedModel:
 
 @dataclass(frozen=True, slots=True)
 class SiteForecastAsked:
-    """The record of a site, the models that forecast it, and the states of their intervals by name and key."""
+    """The record of a site, the models that forecast it, and the states of their intervals by name and key.
+
+    Networks have a share in `auto` by what they erred, `scored`.
+    """
 
     record: SiteRecord
     horizons_s: tuple[float, ...]
     models: tuple[AskedModel, ...]
     conformal: Mapping[str, Mapping[str, ConformalState]]
+    scored: tuple[ScoredError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

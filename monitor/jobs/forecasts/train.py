@@ -15,30 +15,29 @@ from forecasting.data.kinds import tell_drivers
 from forecasting.data.units import spell_span
 from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED
-from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
-from monitor.domain.instants import go_on, spell
+from monitor.domain.instants import go_on
 from monitor.domain.instruments.watched import find_motion
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, JobError, NotFoundError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
+from monitor.jobs.forecasts.checkpoints import SEED, keep_checkpoint, make_folder, train_network
 from monitor.jobs.forecasts.drivers import Driving
 from monitor.jobs.forecasts.hindcast import run_hindcast
 from monitor.jobs.forecasts.promotion import MAXIMUM_AGE, load_standings, retire_older
 from monitor.jobs.forecasts.read_site import make_record, read_panel
-from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, SiteRecord, TrainingAnswer, TrainingAsked
+from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, SiteRecord, TrainingAnswer
 from monitor.jobs.samples import SitePanel, history_since, list_panels, load_watched, read_all
-from monitor.jobs.worker import list_checkpoint, run_in_worker
+from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.sites import find_version, load_site_source
 from monitor.store.database.engine import Database
-from monitor.store.models.registry import ModelRow, add_model, find_active, load_models
+from monitor.store.models.registry import ModelRow, find_active, load_models
 from monitor.store.readings.observations import load_ids
 
 HISTORY_STEPS = 2000
-SEED = 7
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -126,70 +125,58 @@ def train_one(
     at `now`, and is itself known from the instant at which it is written. Without a `panel` it is trained in each.
     """
     clock = clock or go_on(now)
-    folder = Path(config.paths.models) / site.id
-    folder.mkdir(parents=True, exist_ok=True)
     if not site.moving:
         return "no displacement series declared"
     if task == "anomaly":
-        return _train_detector(db, config, site, kind, now, seed, folder, actor, clock)
+        return _train_detector(db, config, site, kind, now, seed, actor, clock)
     panels = db.ask(_list_panels, site)
     said = []
     for one in panels if panel is None else [panel]:
         begin = f"{_spell_panel(one, panels).lstrip()}: " if panel is None and len(panels) > 1 else ""
-        said.append(begin + _train_forecaster(db, config, site, kind, one, now, seed, folder, reason, actor, clock))
+        said.append(begin + _train_forecaster(db, config, site, kind, one, now, seed, reason, actor, clock))
     return "; ".join(said) or "no readings"
 
 
 def _train_forecaster(
     db: Database, config: ServiceConfig, site: Site, kind: str, panel: SitePanel, now: datetime, seed: int,
-    folder: Path, reason: str, actor: Actor, clock: Callable[[], datetime],
+    reason: str, actor: Actor, clock: Callable[[], datetime],
 ) -> str:  # fmt: skip
     start, missing = db.ask(_find_start, site, kind, panel)
     if missing:
         return missing
     with db.read() as c:
         record = read_panel(c, site, panel, now, (kind,), HISTORY_STEPS).record
-        replay = tuple(_read_others(c, site, kind, panel.cadence, now))
+        replay = list(_read_others(c, site, kind, panel.cadence, now))
     if record is None:
         return "no readings"
-    training = Training(
-        kind, panel.cadence.horizons_s, folder, seed, time_limit_s=config.compute.job_limit_s * 0.8,
-        created_at=spell(now), start=start, own_start=site.forecast.start_from == site.id,
+    answer = train_network(
+        config, site, kind, panel.cadence.horizons_s, record, now, seed, start=start, replay=replay
     )  # fmt: skip
-    reads = list_checkpoint(None if start is None else str(start))
-    asked = TrainingAsked(record, training, replay)
-    answer = run_in_worker(config.compute, TRAIN_FORECASTER, asked, reads=reads, writes=(folder,))
     if answer.refused:
         return answer.refused
     with db.write() as c:
         known_at = clock()
-        add_model(
-            c, answer.model_hash, kind=kind, task="forecast", site=site.id, path=answer.path, card=answer.card,
-            now=known_at, reason=reason, actor=actor,
-        )  # fmt: skip
+        keep_checkpoint(c, site, "forecast", kind, answer, known_at, reason, actor)
         retire_older(c, site, answer.model_hash, known_at)
     return _describe(answer)
 
 
 def _train_detector(
-    db: Database, config: ServiceConfig, site: Site, kind: str, now: datetime, seed: int, folder: Path, actor: Actor,
+    db: Database, config: ServiceConfig, site: Site, kind: str, now: datetime, seed: int, actor: Actor,
     clock: Callable[[], datetime],
 ) -> str:  # fmt: skip
     step_s = site.watched_step_s or 0.0
     samples = db.ask(load_watched, site, history_since(now, step_s, HISTORY_STEPS), now)
     if not samples:
         return "no readings"
-    series = {s.label: s.timed for s in samples}
+    series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
     wanted = DetectorTraining(kind, series, step_s, folder, budget_of_each(site.anomaly), seed)
     answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
     if answer.refused:
         return answer.refused
     with db.write() as c:
         known_at = clock()
-        add_model(
-            c, answer.model_hash, kind=kind, task="anomaly", site=site.id, path=answer.path, card=answer.card,
-            now=known_at, reason=f"trained on {len(samples)} series", actor=actor,
-        )  # fmt: skip
+        keep_checkpoint(c, site, "anomaly", kind, answer, known_at, f"trained on {len(samples)} series", actor)
         keep_test(
             c, site, answer.card, answer.model_hash, f"slopeward anomalies train --site {site.id}", actor, known_at
         )

@@ -24,8 +24,9 @@ def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
     """Run every model of a site on one panel; a model that fails does not stop the others."""
     from forecasting.serving.gate import choose_shown
     from forecasting.serving.jobs import forecast, look_at_motion
+    from forecasting.serving.members import join_networks
 
-    panel = _panel(asked.record)
+    panel = lay_panel(asked.record)
     motion = look_at_motion(panel, asked.horizons_s)
     rows: list[Forecast] = []
     withheld: list[Withheld] = []
@@ -54,6 +55,7 @@ def forecast_site(asked: tasks.SiteForecastAsked) -> tasks.SiteForecast:
         rows += made.rows if one.permits is None else [_judge(row, one.permits) for row in made.rows]
         withheld += made.withheld
         states[one.name] = made.conformal
+    rows = join_networks(panel, rows, asked.scored, asked.record.limits)
     return tasks.SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed, tuple(outdated))
 
 
@@ -63,7 +65,7 @@ def hindcast_site(asked: tasks.HindcastAsked) -> tasks.SiteForecast:
 
     from forecasting.serving.hindcast import forecast_past
 
-    panel, site = _panel(asked.site.record), asked.site
+    panel, site = lay_panel(asked.site.record), asked.site
     horizons_s = tuple(h for h in site.horizons_s if round(h / panel.step_s) >= 1)
     cut = int((asked.cut_s - panel.start_s) // panel.step_s) + 1
     # the nearest target of the last one has come
@@ -89,7 +91,7 @@ def train_forecaster(asked: tasks.TrainingAsked) -> tasks.TrainingAnswer:
     from forecasting.serving.jobs import train
 
     try:
-        made = train(_panel(asked.record), asked.training, replay=[_panel(other) for other in asked.replay])
+        made = train(lay_panel(asked.record), asked.training, replay=[lay_panel(other) for other in asked.replay])
     except ForecastingError as error:
         return tasks.TrainingAnswer(refused=str(error))
     return tasks.TrainingAnswer(made.model_hash, made.path, made.card)
@@ -117,7 +119,8 @@ def _judge(row: Forecast, permits: Mapping[float, tasks.Permit]) -> Forecast:
     return replace(row, shown=permit.shown, reason=permit.reason, skill=permit.skill)
 
 
-def _panel(record: tasks.SiteRecord) -> Panel:
+def lay_panel(record: tasks.SiteRecord) -> Panel:
+    """The record on its grid, with what drives it."""
     panel = panel_from_samples(record.samples, record.step_s, end_s=record.end_s, xy_m=record.xy_m)
     season = make_season(panel) if record.season else ()
     covariates = (*covariates_from_samples(record.drivers, panel), *lay_outlooks(record.expected, panel), *season)

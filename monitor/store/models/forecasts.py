@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
@@ -46,7 +46,7 @@ class ForecastRow:
     stage: str | None = None  # how the station moved as known at the issue; None before its first update
     novelty: float | None = None  # above 1 the motion lies outside what calibration saw
     replaces: str | None = None  # of a kinematic forecast: what would be shown
-    weight: float | None = None  # of a blend: the share of the network in it
+    weight: float | None = None  # of a blend, or of `auto`: the share of networks in it
     hindcast: bool = False  # made afterwards, from what was known when it says that it was issued
 
 
@@ -130,10 +130,15 @@ def add_withheld(c: Connection, entries: Sequence[WithheldRow], issued_at: datet
         c.execute(insert(c, t.forecast_withheld), [spell_record(one) | {"issued_at": issued_at} for one in entries])
 
 
-def load_hindcast_models(c: Connection, numbers: Sequence[int]) -> set[str]:
-    """The models whose past has been scored of any of these series."""
+def load_hindcasts(c: Connection, numbers: Sequence[int]) -> dict[str, datetime]:
+    """The models whose past has been scored of any of these series, each with the newest issue of it."""
     f = t.forecast.c
-    return {*c.execute(select(f.model).where(f.series_id.in_(numbers), f.hindcast).distinct()).scalars()}
+    query = (
+        select(f.model, func.max(f.issued_at).label("newest"))
+        .where(f.series_id.in_(numbers), f.hindcast)
+        .group_by(f.model)
+    )
+    return {row.model: row.newest for row in c.execute(query)}
 
 
 def load_unscored(

@@ -3,13 +3,14 @@
 A hindcast tells how good a model would have been; no verdict counts it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, case, distinct, func, select
 
 from forecasting.serving.promotion import Scored
+from forecasting.serving.records import ScoredError
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion
 from monitor.store.schema.tables import forecast, forecast_score, series
@@ -81,6 +82,33 @@ def load_scored(
         for series_id, name in names.items()
         for r in c.execute(query.where(f.series_id == series_id))
     ]  # fmt: skip
+
+
+def load_errors(
+    c: Connection, names: Mapping[int, str], models: Iterable[str], now: datetime, since: datetime
+) -> list[ScoredError]:
+    """What the own forecasts of networks erred as known at `now`, beside the simple average of the same issue.
+
+    Also those of a hindcast, which networks made of a past that they had not seen.
+
+    Args:
+        c: a connection.
+        names: series id to the name that the rows bear as station.
+        models: ids of the networks.
+        now: scores written later are left out.
+        since: only forecasts issued after it.
+    """
+    f, k = forecast.c, forecast_score.c
+    query = (
+        select(f.series_id, f.model, f.horizon_s, f.issued_at, k.error, k.baseline_error)
+        .join(forecast_score, k.forecast_id == f.id)
+        .where(f.series_id.in_(list(names)), f.model.in_(list(models)), f.issued_at > since, k.scored_at <= now)
+        .order_by(f.issued_at, f.id)
+    )
+    return [
+        ScoredError(names[r.series_id], r.model, r.horizon_s, epoch_s(r.issued_at), r.error, r.baseline_error)
+        for r in c.execute(query)
+    ]
 
 
 def load_forecasters(

@@ -14,7 +14,7 @@ from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
-from monitor.web.parts.collect import collect_alert, collect_overview, collect_site, find_card
+from monitor.web.parts.collect import collect_alert, collect_overview, collect_site, read_site
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -43,8 +43,11 @@ def show_site(request: Request, site: str) -> HTMLResponse:
 @router.get("/sites/{site}/forecasts", response_class=HTMLResponse)
 def show_forecasts(request: Request, site: str) -> HTMLResponse:
     """What the forecasts of a site were worth."""
-    with context_of(request).db.read() as c:
-        card = find_card(c, site)
+    from monitor.jobs.forecasts.awaited import list_awaited  # numpy comes with it
+
+    with read_site(request, site) as seen:
+        c, card = seen.c, seen.card
+        awaited = list_awaited(c, filter(None, [seen.declared]), seen.now)
         skill = queries.load_by_month(c, "forecast_skill", site)
         coverage = queries.load_by_month(c, "forecast_coverage", site, "nominal")
         units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
@@ -52,7 +55,9 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         rolled, lacks = queries.load_rolled(c, site), queries.load_why_not_shown(c, site)
         gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
     values = {"units": units, "skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
+    named = {row["model"] for row in lacks}  # a network that was looked for at an issue stands there
     values |= {"fans": fans, "rolled": rolled, "lacks": lacks}
+    values["awaited"] = [(one.what, one.describe()) for _, one in awaited if one.what not in named]
     return render(request, "forecasts.html", card=card, **values)
 
 

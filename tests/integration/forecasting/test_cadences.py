@@ -13,6 +13,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs.forecasts import run, train
 from monitor.jobs.forecasts.read_site import read_site
+from monitor.jobs.forecasts.worker import lay_panel
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
@@ -29,7 +30,7 @@ GNSS = {"G1": HOUR, "G2": HOUR}
 SLOW = {"R1": 6 * DAY, "C1": 7 * DAY}
 
 
-def declare(name: str, intervals_s: dict[str, float], horizons='["1d", "7d", "30d"]', models='["auto"]') -> Site:
+def spell_site(name: str, intervals_s: dict[str, float], horizons='["1d", "7d", "30d"]', models='["auto"]') -> str:
     text = f"""
 [site]
 id = "{name}"
@@ -57,7 +58,11 @@ unit = "mm"
 interval = "{round(interval_s)}s"
 max_silence = "{round(4 * interval_s)}s"
 {by_hand}"""
-    return parse_site(text, f"{name}.toml")
+    return text
+
+
+def declare(name: str, intervals_s: dict[str, float], *words, **more) -> Site:
+    return parse_site(spell_site(name, intervals_s, *words, **more), f"{name}.toml")
 
 
 def fill(database: Database, site: Site, rows: dict[float, int], seed: int = 1) -> None:
@@ -171,3 +176,16 @@ def test_a_slow_series_is_stale_by_its_own_interval(database: Database, config: 
     assert forecast == {"R1", "C1"}
     assert set(told) == {"G1", "G2"}
     assert "no series of this interval has a reading of the last 4 intervals" in told["G1"]
+
+
+def test_a_slow_series_drives_a_fast_one_where_the_site_names_it(database: Database) -> None:
+    text = spell_site("mixed", GNSS | SLOW, models='["auto", "gru"]')
+    named = text.replace("models =", 'covariates = ["C1.crack_opening"]\nmodels =')
+    fill(database, parse_site(text, "mixed.toml"), {HOUR: 24 * 60, 6 * DAY: 60, 7 * DAY: 60})
+    read = []
+    for one in (text, named):
+        with database.read() as c:
+            fast, _ = read_site(c, parse_site(one, "mixed.toml"), END + timedelta(minutes=5), ["auto", "gru"])
+        drivers = lay_panel(fast.record).drivers
+        read.append(None if drivers is None else {name.rpartition(".")[0] for name in drivers.names})
+    assert read == [None, {"C1.crack_opening"}]

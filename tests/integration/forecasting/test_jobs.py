@@ -18,7 +18,6 @@ from forecasting.serving import jobs
 from forecasting.serving.conformal import conformal_key, feedback
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.hindcast import forecast_past
-from forecasting.serving.members import read_members
 from forecasting.serving.path import MOVED, find_reach
 from forecasting.serving.records import Training
 
@@ -183,25 +182,6 @@ def test_a_past_made_afterwards_reads_nothing_that_came_after_its_issue(tmp_path
     at = panel.head(351)
     for (station, horizon_s), fan in read_own(path, at, H).items():
         assert own[station, horizon_s, at.end_s] == pytest.approx(fan[2], rel=1e-7)
-
-
-def test_a_network_as_member_brings_its_own_forecasts_and_the_errors_since_its_training(tmp_path):
-    panel = draw()
-    made = train(tmp_path, panel=panel.head(380), epochs=1, stride=8)
-    (member,) = read_members(panel, {"gru": made.path}, [*H, 30 * DAY_S])
-    assert (member.model, member.model_hash, member.first) == ("gru", made.model_hash, 380)
-    assert member.points.shape == member.errors.shape == (40, 3, 3)
-    assert np.isnan(member.points[:, :, 2]).all(), "it was not trained for that horizon"
-    for (station, horizon_s), fan in read_own(made.path, panel, H).items():
-        at = panel.stations.index(station), H.index(horizon_s)
-        assert member.points[-1][at] == pytest.approx(fan[2], rel=1e-7)
-    seen = np.isfinite(member.errors[:, :, 0])
-    assert not seen[-1].any()
-    np.testing.assert_allclose(
-        (panel.values[381:] - member.points[:-1, :, 0])[seen[:-1]], member.errors[:-1, :, 0][seen[:-1]]
-    )
-    (whole,) = read_members(panel.head(380), {"gru": made.path}, H)
-    assert (whole.first, np.isfinite(whole.errors).sum()) == (379, 0), "of what it learnt from nothing is an error"
 
 
 def test_a_gate_that_takes_nothing_makes_no_blend(model, tmp_path):

@@ -17,6 +17,7 @@ from sqlalchemy import delete, func, insert, select
 from detection.anomaly.records import Score, Scores
 from forecasting.neural.checkpoint import model_hash, write
 from forecasting.neural.pretrained import PLACE
+from forecasting.serving.members import weigh_networks
 from monitor.cli.forecast.app import list_why_not
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
@@ -24,12 +25,16 @@ from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs import anomaly
 from monitor.jobs.forecasts import run, train
+from monitor.jobs.forecasts.hindcast import ISSUES, run_hindcast
+from monitor.jobs.forecasts.read_site import read_site
 from monitor.jobs.forecasts.tasks import SiteForecast
+from monitor.jobs.forecasts.worker import lay_panel
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.models.registry import add_model, find_model, load_models, load_transitions
+from monitor.store.models.scores import load_errors
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import anomaly as anomaly_table
 from monitor.store.schema.tables import (
@@ -48,6 +53,7 @@ from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from monitor.worker.records import Task
 from tests.conftest import ON_SQLITE
+from tests.data.crossing import cross
 from tests.data.forecast_rows import row
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
@@ -303,6 +309,48 @@ def check_past(database: Database, now: datetime, said: str) -> None:
     assert (latest, gates, fed) == ([], 0, 0), "nothing of it is served, judged or learnt from"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_past_is_scored_again_when_the_record_has_doubled(
+    database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "run", cross)
+    site, f = replace(site, forecast=replace(site.forecast, models=("auto",))), forecast_table.c
+    seen, before = list[datetime](), 0
+    for days, is_scored in ((120, True), (121, False), (230, False), (240, True), (241, False), (470, False)):
+        said = run_hindcast(database, config, site, fill(database, site, days - before, before))
+        assert ("forecasts of the past" in said) == is_scored, (days, said)
+        before = days
+        with database.read() as c:
+            issued = [at for at in c.execute(select(f.issued_at).distinct()).scalars() if at not in seen]
+            assert not c.execute(select(func.count()).where(~f.hindcast)).scalar()
+        assert len(issued) <= ISSUES
+        assert bool(issued) == is_scored
+        assert min(issued, default=START) > max(seen, default=START) or not issued, "after all that was scored"
+        seen += issued
+
+
+def check_shares(database: Database, config: ServiceConfig, site: Site, now: datetime) -> None:
+    """The share of a network in `auto` can be counted again from the database, as it was known at the issue."""
+    since, later = START - timedelta(days=1), now + timedelta(hours=1)
+    run.run(database, config, site, later)
+    f, told = forecast_table.c, list[dict]()
+    for at in (now, later):
+        with database.read() as c:
+            (found,) = read_site(c, site, at, ["gru"])
+            errors = load_errors(c, {s.series_id: s.label for s in found.samples}, ["gru"], at, since)
+            labels = {s.series_id: s.label for s in found.samples}
+            rows = c.execute(select(forecast_table).where(f.issued_at == at, f.model.in_(["auto", "gru"]))).all()
+        panel, answers = (
+            lay_panel(found.record),
+            {(labels[r.series_id], r.horizon_s, "gru") for r in rows if r.model_hash},
+        )
+        shares = weigh_networks(panel, errors, sorted({h for _, h, _ in answers}), answers)
+        told.append({(labels[r.series_id], r.horizon_s): r.weight for r in rows if r.model == "auto"})
+        assert {key: shares.get(key, {}).get("gru") for key in told[-1]} == told[-1]
+    assert {*told[0].values()} == {None}, "its past was scored after that issue"
+    assert any(told[1].values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_networks_are_trained_registered_and_used(database: Database, config: ServiceConfig, site: Site) -> None:
@@ -337,6 +385,7 @@ def test_networks_are_trained_registered_and_used(database: Database, config: Se
         why = load_view(c, "why_not_shown", site=site.id)
     assert {(r["station"], r["model"]) for r in why} == {(f"G{i}", "gru") for i in range(3)}
     assert all(r["lacking"] and r["earliest_at"] > r["issued_at"] for r in why)
+    check_shares(database, config, site, now)
     anomaly.run(database, config, site, now)
     with database.read() as c:
         a = anomaly_table.c

@@ -141,6 +141,9 @@ def test_what_is_not_installed_is_one_line_and_the_rest_is_printed(tmp_path, cap
     (line,) = [one for one in err.splitlines() if "statsforecast" in one]
     assert "AutoETS, AutoARIMA, Theta" in line
     assert "pip install 'slopeward[compare]'" in line
+    assert "pandas below 3" in line
+    (other,) = [one for one in err.splitlines() if "PatchTST" in one]
+    assert "neuralforecast is not installed here" in other
 
 
 def test_a_site_or_files_are_named_and_never_both(tmp_path, capsys):

@@ -1,10 +1,13 @@
 """What is lacking to a site begins when its readings allow it; what that costs is bounded."""
 
+import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from monitor.config.service import ServiceConfig
+from monitor.cli.main import run_verb
+from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.instants import spell
 from monitor.jobs.forecasts import first_runs, run
 from monitor.jobs.forecasts.awaited import find_lacking
 from monitor.jobs.forecasts.first_runs import FirstRuns
@@ -14,7 +17,8 @@ from monitor.store.models.registry import add_model
 from monitor.worker import compute
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
-from tests.integration.forecasting.test_cadences import DAY, END, GNSS, HOUR, SLOW, declare, fill
+from tests.integration.forecasting import test_cadences
+from tests.integration.forecasting.test_cadences import DAY, END, GNSS, HOUR, SLOW, declare, fill, spell_site
 
 pytestmark = ON_SQLITE
 NOW = END + timedelta(minutes=5)
@@ -69,7 +73,7 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert {what: (x.rows, x.needed) for what, x in awaited.items()} == {
         "forecast": (8, 25), "gru": (8, 200), "rules": (48, 0)}  # fmt: skip
     assert awaited["gru"].at == NOW + timedelta(hours=192 * 6)
-    assert awaited["gru"].describe() == "8 of 200 rows, all on 2026-04-18T06:05Z"
+    assert awaited["gru"].describe() == "8 of 200 rows of 6 h, of series every 1 h; all on 2026-04-18 06:05 UTC"
     fill(database, site, {HOUR: 24 * 30})
     assert one.after(60.0, marked=True) == {"anomaly", "forecast"}, "120 rows"
     assert one.after(10.0) >= {"train"}, "rules are tried again when the record stands"
@@ -90,6 +94,34 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     more = replace(site, forecast=replace(site.forecast, models=("auto", "gru", "lstm")))
     other = Clocked(database, more)
     assert [other.after(0.0), other.after(10.0)] == [set(), {"train"}], "another site file comes with another core"
+
+
+def test_status_and_forecast_models_say_the_same_of_what_is_awaited(
+    database: Database, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(test_cadences, "END", datetime.now(UTC).replace(microsecond=0))
+    text = spell_site("first", GNSS | SLOW, models='["auto", "gru"]') + '[anomaly]\ndetectors = ["ae"]\n'
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/first.toml").write_text(text)
+    config, url = tmp_path / "slopeward.toml", database.url.render_as_string(hide_password=False)
+    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
+    fill(database, parse_site(text, "first.toml"), {HOUR: 48, 6 * DAY: 30, 7 * DAY: 30})
+
+    def call(*words: str) -> str:
+        run_verb([*words, "--config", str(config)])
+        return capsys.readouterr().out
+
+    told = json.loads(call("status", "--json"))["awaited"]
+    assert {(one["kind"], one["task"], one["site"]) for one in told} == {
+        ("forecast", "forecast", "first"), ("gru", "forecast", "first"), ("ae", "anomaly", "first")}  # fmt: skip
+    assert {one["reason"].partition("; all on ")[0] for one in told if one["kind"] == "gru"} == {
+        "8 of 200 rows of 6 h, of series every 1 h", "30 of 200 rows of 7 d, of series every 7 d"}  # fmt: skip
+    assert all(one["at"] > spell(test_cadences.END) for one in told if one["kind"] == "gru")
+    listed = [json.loads(line) for line in call("forecast", "models", "--json").splitlines()]
+    for one in (*told, *listed):  # the two are asked at two instants
+        one["at"], one["reason_values"] = one["at"] and one["at"][:16], None
+    assert told == listed
+    assert "first: gru is awaited: 8 of 200 rows of 6 h, of series every 1 h; all on " in call("status")
 
 
 def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch) -> None:

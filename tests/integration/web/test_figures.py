@@ -203,6 +203,8 @@ def test_forecasts_are_held_to_account(client):
     assert "2026-02" in text
     assert "95 %" in text
     assert "in shadow: 3 scored issue times at 1 d in 3 d" in text
+    awaited = text.partition("Not there yet")[2].partition("</section>")[0]
+    assert "rules: 238 rows of 1 h are tried each day" in awaited
     assert client.get("/sites/nowhere/forecasts").status_code == 404
 
 

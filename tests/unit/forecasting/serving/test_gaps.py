@@ -88,4 +88,4 @@ def test_a_network_states_its_own_need() -> None:
     gappy = draw(2)
     gappy[-45:-15] = np.nan
     panel = Panel(0.0, DAY_S, ("A",), gappy[:, None])
-    assert find_silent(panel) == {"A": "gaps: 30 of the last 60 rows of 1 d observed, not 42"}
+    assert find_silent(panel)[0] == {"A": "gaps: 30 of the last 60 rows of 1 d observed, not 42"}
