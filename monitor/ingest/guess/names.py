@@ -48,9 +48,10 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     ),
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|変位|변위|变形", "displacement"),
 )  # fmt: skip
-# parts of one motion along and across an axis that only people know: none of them is the motion
+# parts of one motion along and across an axis that only people know, and since the last reading: none is the motion
 _PART: Final = re.compile(
-    r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*)(?![a-z])|längs(?!chnitt)|(?<![a-z])quer",
+    r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*|incr[ée]ment\w*|inkrement\w*|zuwachs)(?![a-z])|"
+    r"längs(?!chnitt)|(?<![a-z])quer",
     re.IGNORECASE,
 )
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
@@ -142,7 +143,7 @@ class Name:
         is_side: the sign is a word such as Nord, not a letter.
         error_of: the columns whose standard deviation this would be, by its name; the likeliest first.
         is_error: it says that it is one.
-        is_part: it is a part of a motion, along or across an axis that the name does not say.
+        is_part: it is a part of a motion: along or across an axis that the name does not say, or since the last reading.
     """
 
     quantity: str | None

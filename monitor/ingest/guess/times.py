@@ -36,7 +36,7 @@ _SPAN_MOST: Final = 50  # times the shortest record that a form makes of the cel
 TRIED: Final = 500  # cells to choose forms by; those left must then fit all
 _DATES: Final = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
-    "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y年%m月%d日", "%y/%m/%d", "%y-%m-%d", "%y.%m.%d",
+    "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y-%j", "%Y年%m月%d日", "%y/%m/%d", "%y-%m-%d", "%y.%m.%d",
     # months by name, in any language that `monitor.ingest.months` knows
     "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%d. %b %Y", "%d. %b %y", "%d.%b.%Y", "%d.%b.%y",
     "%d/%b/%Y", "%d/%b/%y", "%b %d %Y", "%b %d, %Y", "%Y-%b-%d", "%d%b%Y", "%d%b%y",
@@ -49,6 +49,11 @@ _CLOCKS: Final = (
 _NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M")  # only beside a date: alone they are numbers
 _PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
 _DAY_PARTS: Final = ("%Y", "%j", "%H", "%M", "%S")
+_OF_SECONDS: Final = re.compile(r"s{1,2}$|se[ckg]", re.IGNORECASE)
+_OF_CLOCK: Final = re.compile(  # a small number behind a date is a measurement where its column is called so
+    r"\d+$|h{1,2}(?:mm?)?$|m(?:[mi]|in\w*)?$|s{1,2}$|se[ckg]|ho?u?r|hora|heure|or[ae]$|st(?:un)?d|uhr|utc|gmt|time|zeit|时|分|秒",
+    re.IGNORECASE,
+)
 _DAY_OF_YEAR: Final = re.compile(
     r"^(?:doy|j(?:ulian)?[ _]?day|julian.*|day[ _]?of[ _]?(?:the[ _]?)?year|year[ _]?day|yday)", re.IGNORECASE
 )
@@ -59,6 +64,10 @@ _BEGIN: Final = re.compile(
     r"(?<![^\W_])(?:begin\w*|start\w*|from|von|anfang|inizio|dal?|d[eé]but|desde|inicio)(?![^\W_])", re.IGNORECASE
 )
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
+_IN_DIGITS: Final = {
+    7: ("%Y%j",), 8: ("%Y%m%d",), 10: ("%Y%m%d%H", "%y%m%d%H%M"), 11: ("%Y%j%H%M",), 12: ("%Y%m%d%H%M",),
+    13: ("%Y%j%H%M%S",), 14: ("%Y%m%d%H%M%S",),
+}  # fmt: skip
 _EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 7e17, 4e18))
 # below 7e17 ns, March 1992, lie the ticks of .NET and of Windows: 100 ns since the years 1 and 1601, in any zone
 _SECONDS: Final = ("s", "ms", "us", "ns")
@@ -300,7 +309,9 @@ def _join_parts(look: Look) -> Times | None:
             continue
         ahead = []
         for other in look.names[at + 1 : at + 6]:
-            if len(numbers[other]) != len(years):
+            title = look.title(other)
+            is_seconds = _OF_SECONDS.match(title) is not None  # they may have a fraction
+            if not (is_seconds or len(numbers[other]) == len(years)) or (len(ahead) > 1 and not _OF_CLOCK.match(title)):
                 break
             ahead.append(other)
         parts = _DAY_PARTS if ahead and _DAY_OF_YEAR.match(look.title(ahead[0])) else _PARTS
@@ -309,6 +320,7 @@ def _join_parts(look: Look) -> Times | None:
             if parts is _DAY_PARTS and count == 2 and max(numbers[ahead[1]]) > _DAY_MINUTES:
                 break  # 1230 is no hour
             form = " ".join(parts[: count + 1])
+            form = form if numbers[ahead[count - 1]] else f"{form}.%f"
             times = _choose(TimeRule(columns), _spell_parts(look, columns), [form])
             if times is not None and _runs(times.parsed):
                 return times
@@ -361,12 +373,19 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | No
     if low >= 1900 and high <= 2100 and not whole:
         forms.append(YEAR)
     forms += [form for form, least, most in _EPOCHS if least <= low and high <= most]
-    if whole and all(len(t) in {8, 12, 14} for t in texts[:50]):
-        forms += ["%Y%m%d", "%Y%m%d%H%M", "%Y%m%d%H%M%S"]
+    if whole and all(t.isdigit() for t in texts[:50]) and (is_named or len(texts[0]) > 7):
+        # digits that are a day of the calendar in every row count nothing: most numbers are no such day
+        forms = [form for form in _IN_DIGITS.get(len(texts[0]), ()) if _reads_days(texts, form)] or forms
     if low >= 20_000 and high <= 80_000 and is_named:
         forms.append(EXCEL)
     forms = next(([form] for pattern, form in _DAY_NUMBERS if pattern.search(title)), forms)
     return _choose(replace(how, since=how.since if forms == [EXCEL] else None, clock=""), texts, forms)
+
+
+def _reads_days(texts: Sequence[str], form: str) -> bool:
+    """Whether nearly all texts are days of a form, none of them before 1950."""
+    found = _parse(texts, form)
+    return len(found) >= FITS * len(texts) and min(found) >= FIRST_AT.replace(tzinfo=None)
 
 
 def _read_counts(how: TimeRule, texts: Sequence[str], look: Look) -> Times | None:
