@@ -74,7 +74,10 @@ _ZEROTH: Final = re.compile(r"(?<![\d:.])00?(?=(?:[:.h]\d\d){1,2}(?:[.,]\d+)? [A
 _OF_WORDS: Final = re.compile(r"(\d{1,2}) ?[時时点點시](?: ?(\d{1,2}) ?[分분](?: ?(\d{1,2}) ?[秒초])?)?")
 _FRACTION: Final = re.compile(r"(:\d\d)[.,](\d{1,6})\d*")
 _MAY_TURN: Final = re.compile(r"(?<![^\W\d_])[ap]\.? ?m", re.IGNORECASE)
-_COMMA: Final = re.compile(r"(?<=\d), ?(?=\d{1,2}[:.h]\d)")
+_BETWEEN: Final = re.compile(r"(?<=\d)(?:, ?| - | (?:um|at|alle|a las|à) |_)(?=\d{1,2}[:.h]\d)|(?<=[-./]\d{4}):(?=\d\d:\d\d:)")
+_CLOCK_FIRST: Final = re.compile(r"^(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?),? (\d{1,4}[-./]\d{1,2}[-./]\d{1,4})$")
+_OFFSET: Final = re.compile(r"(?<=\d) ?(?:UTC|GMT) ?([+-])(\d{1,2})(?::?(\d\d))?$")
+_UHR: Final = re.compile(r"(?<=[:.h]\d\d) ?(?:uhr|h|hrs?|hs)\.?$", re.IGNORECASE)
 
 
 def tidy_time(text: str) -> str:
@@ -84,6 +87,10 @@ def tidy_time(text: str) -> str:
     ('1/12/2026 1:00 PM', '12/01/2026 1:00 PM', '2026/1/12 1:00 PM')
     >>> tidy_time("2026/01/12 午後0時30分"), tidy_time("2026年1月12日 13时")
     ('2026/01/12 12:30:00 PM', '2026年1月12日 13:00:00')
+    >>> tidy_time("10:30:00 12.01.2026"), tidy_time("12.01.2026 - 10:30 Uhr"), tidy_time("12/Jan/2026:10:30:00 +0100")
+    ('12.01.2026 10:30:00', '12.01.2026 10:30', '12/Jan/2026 10:30:00 +0100')
+    >>> tidy_time("2026-01-12 10:30:00 UTC+1"), tidy_time("2026-01-12_10:30:00"), tidy_time("2026-01-12 10:30 GMT-0330")
+    ('2026-01-12 10:30:00+01:00', '2026-01-12 10:30:00', '2026-01-12 10:30-03:30')
     >>> tidy_time("2026-01-12t00:00:00.123456789z"), tidy_time("Jan 12, 2026 10:00"), tidy_time("12.01.2026 10:30")
     ('2026-01-12T00:00:00.123456Z', 'Jan 12, 2026 10:00', '12.01.2026 10:30')
     """
@@ -95,8 +102,10 @@ def tidy_time(text: str) -> str:
     if text[10:11] == "t" or text.endswith("z"):
         text = re.sub(r"(?<=\d)t(?=\d)|(?<=\d)z$", lambda found: found[0].upper(), text)
     if not (text[-1:].isdigit() and text.isascii()) or _MAY_TURN.search(text) is not None:
-        text = _turn(text)
-    return _FRACTION.sub(r"\1.\2", _COMMA.sub(" ", text)) if "," in text or "." in text else text
+        text = _turn(_UHR.sub("", text))
+    text = _OFFSET.sub(lambda found: f"{found[1]}{found[2]:0>2}:{found[3] or '00'}", _BETWEEN.sub(" ", text))
+    text = _CLOCK_FIRST.sub(r"\2 \1", text)
+    return _FRACTION.sub(r"\1.\2", text) if "," in text or "." in text else text
 
 
 def _turn(text: str) -> str:
