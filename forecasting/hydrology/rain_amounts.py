@@ -227,7 +227,7 @@ def _count(rows: Iterable[tuple[float, float]], counter: Counted) -> Counted:
 
 
 def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Restart | None:
-    """When a sum begins anew each day or hour: it falls then alone, and does not come back; None where it never does."""
+    """When a sum begins anew each day or hour: it falls then alone, to stay; None where it never does."""
     interval_s, ends = counter.interval_s, {*counter.resets_s, *(to_s for _, to_s in counter.unknown)}
     falls = [at_s for (_, before), (at_s, value) in pairwise(rows) if value < before and at_s in ends]
     if len(falls) < 2 or not (counter.resets_s or len(falls) >= ANEW_LEAST):

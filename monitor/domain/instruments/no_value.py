@@ -24,7 +24,7 @@ LARGEST: Final = 1e300  # the database refuses beyond: the largest and the least
 _HUGE: Final = 1e30  # no quantity reaches it: 1e37 of plotters, 9.96921e36 of netCDF, the least number of four bytes
 _DIGITS: Final = ".7g"  # four bytes hold so many: -99.9 comes as -99.90000152587891
 # what sixteen, twenty-four and thirty-two bits end at, and what loggers of Campbell do
-_FULL: Final = (32767, 32768, 65535, 8388607, 8388608, 16777215, 2147483647, 2147483648, 4294967295)
+_FULL: Final = (32767, 32768, 65533, 65534, 65535, 8388607, 8388608, 16777215, 2147483647, 2147483648, 4294967295)
 _SHARES: Final = (1.0, 0.1, 0.01, 0.001)
 
 

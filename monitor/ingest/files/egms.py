@@ -36,7 +36,7 @@ _WIDE_PLACES: Final = {"latitude": ("lat", "latitude"), "longitude": ("lon", "lo
 _WIDE_NAMES: Final = ("code", "pid", "point", "id", "name")
 _WIDE_HEIGHTS: Final = ("height", "h", "height_m")
 _FORMS: Final = ("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%Y_%m_%d", "%Y.%m.%d", "%d.%m.%Y", "%d-%b-%Y", "%d%b%Y")
-_AROUND_DAY: Final = re.compile(r"^(?:x|d|ts?|date|los|disp|displacement)[_ ]*(?=\d)|(?<=\d)[T ]\d\d:.*$", re.IGNORECASE)
+_AROUND_DAY: Final = re.compile(r"^(?:x|d|ts?|date|los|disp)[_ ]*(?=\d)|(?<=\d)[T ]\d\d:.*$", re.IGNORECASE)
 _DECIMAL: Final = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
 _DIRECTIONS: Final = {"E": "east", "U": "up"}
 _SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps

@@ -64,7 +64,8 @@ _BEFORE: Final = Template(
 )
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
 _SHARE: Final = re.compile(  # of a unit, such as 1/10 mm: no name of an instrument; 0.1 m is a depth
-    r"(?<![^\W_])(?<![./,\[(])(?:[x×] ?)?(?:1 ?/ ?10+|0?[.,]0*1(?! ?(?:m|cm|ft)(?!\w))) ?([^\W\d_]+)(?![\w/)\]])"
+    r"(?<![^\W_])(?<![./,\[(])(?:[x×] ?)?(?:1 ?/ ?10+|0?[.,]0*1(?! ?(?:m|cm|ft)(?!\w))) ?"
+    r"([^\W\d_]+(?:/[^\W\d_]+)?)(?![\w/)\]])"
 )
 _DEPTH: Final = re.compile(r"(?<![\w.,/])(\d+(?:[.,]\d+)?) ?(m|cm|ft)(?![\w/])")
 _DEPTH_INSIDE: Final = re.compile(r"[\[(]\s*[-@]?\s*(\d+(?:[.,]\d+)?)\s*(m|cm|ft)(?:\s+[^\W\d]+\.?)?\s*[\])]")

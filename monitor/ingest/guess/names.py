@@ -143,7 +143,7 @@ class Name:
         is_side: the sign is a word such as Nord, not a letter.
         error_of: the columns whose standard deviation this would be, by its name; the likeliest first.
         is_error: it says that it is one.
-        is_part: it is a part of a motion: along or across an axis that the name does not say, or since the last reading.
+        is_part: it is a part of a motion: along or across an axis that only people know, or since the last reading.
     """
 
     quantity: str | None

@@ -74,7 +74,9 @@ _ZEROTH: Final = re.compile(r"(?<![\d:.])00?(?=(?:[:.h]\d\d){1,2}(?:[.,]\d+)? [A
 _OF_WORDS: Final = re.compile(r"(\d{1,2}) ?[時时点點시](?: ?(\d{1,2}) ?[分분](?: ?(\d{1,2}) ?[秒초])?)?")
 _FRACTION: Final = re.compile(r"(:\d\d)[.,](\d{1,6})\d*")
 _MAY_TURN: Final = re.compile(r"(?<![^\W\d_])[ap]\.? ?m", re.IGNORECASE)
-_BETWEEN: Final = re.compile(r"(?<=\d)(?:, ?| - | (?:um|at|alle|a las|à) |_)(?=\d{1,2}[:.h]\d)|(?<=[-./]\d{4}):(?=\d\d:\d\d:)")
+_BETWEEN: Final = re.compile(  # a date and its clock
+    r"(?<=\d)(?:, ?| - | (?:um|at|alle|a las|à) |_)(?=\d{1,2}[:.h]\d)|(?<=[-./]\d{4}):(?=\d\d:\d\d:)"
+)
 _CLOCK_FIRST: Final = re.compile(r"^(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?),? (\d{1,4}[-./]\d{1,2}[-./]\d{1,4})$")
 _OFFSET: Final = re.compile(r"(?<=\d) ?(?:UTC|GMT) ?([+-])(\d{1,2})(?::?(\d\d))?$")
 _UHR: Final = re.compile(r"(?<=[:.h]\d\d) ?(?:uhr|h|hrs?|hs)\.?$", re.IGNORECASE)

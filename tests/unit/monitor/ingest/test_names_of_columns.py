@@ -70,6 +70,20 @@ def test_a_length_behind_a_number_is_a_depth(header, said):
     assert (name.quantity, name.unit, name.station) == said
 
 
+@pytest.mark.parametrize("share", ["1/10", "1/100", "1 / 10", "0.1", "0,01", "x0.1"])
+@pytest.mark.parametrize("unit", ["mm", "kPa", "mm/h"])
+@pytest.mark.parametrize("form", ["Crack 2 {}", "Crack 2 ({})", "Crack_{}", "Crack 2 [{}]", "{} crack"])
+def test_a_share_of_a_unit_is_another_unit_and_asked_about(form, unit, share):
+    name = read_name(form.format(f"{share} {unit}"))
+    assert (name.unit, unit in name.foreign) == (None, True)
+    assert read_name(form.format(unit)).unit == unit  # whole, it is read
+
+
+def test_a_small_depth_is_no_share_of_a_unit():
+    assert read_name("Soil moisture 0.1 m [%]").unit == "%"
+    assert read_name("Rain 0.01 in tips (in)").unit == "in"
+
+
 def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):
     head = "Time (UTC),Soil moisture 30 cm,Piezo 5 m (kPa),Piezo 10 m (kPa)"
     found = guess(lay(tmp_path / "f.csv", head, rise, rise, lambda k: 9 - k / 50), {"unit:soil_moisture": "%"})
@@ -120,6 +134,9 @@ PARTS = (
     "Transverse Displacement [m]",
     "Querverschiebung [m]",
     "spost. trasversale (m)",
+    "Displacement increment [m]",
+    "Incremental displacement (m)",
+    "Verschiebung Zuwachs [m]",
 )
 
 
