@@ -14,7 +14,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"batt|akku|supply.?volt|versorgung|batterie|bateria|电池|电压", "battery_voltage"),
     (r"rssi|signal|feldst", "signal_strength"),
     (r"rain|precip|niederschlag|regen|piogg|pluie|pluvio|pluv[ií]|udomet|lluvia|chuva|降雨|雨量", "rain"),
-    (r"snow|schnee|neve|neige|nieve|积雪|雪深", "snow_depth"),
+    (r"snow(?!.?(?:water|fall))|schnee|neve|neige|nieve|积雪|雪深", "snow_depth"),
     (r"pore|poren|intersti[ztc]|pi[eé]zo|孔隙", "pore_pressure"),
     (r"earth.?press|erddruck|土压", "earth_pressure"),
     (r"(?<![a-z])baro(?![a-z])|barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
@@ -27,7 +27,8 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"(?<![a-z])gw[ _]?(?:[tls]|level|stand)(?![a-z])|ground.?water|grundwasser|falda", "groundwater_level"),
     (r"nappe|fre[aá]tic|water.?table|地下水", "groundwater_level"),
     (r"(?<![a-z])rwl(?![a-z])|reservoir|stausee|embalse|invaso|lake|库水|水库", "reservoir_level"),
-    (r"water.?le?v|pond|wtr.?lvl|wasserst|pegel|livello|niveau|n[ií]vel|stage|gauge.?height|水位", "water_level"),
+    (r"water.?le?v|(?<![a-z])pond|wtr.?lvl|wasserst|pegel|livello|niveau|n[ií]vel|stage|水位", "water_level"),
+    (r"(?:gau?ge|river|water|tide|wasser).?h(?:eight|öhe)|hauteur.{0,3}eau|altezza.{0,9}(?:acqua|idro)", "water_level"),
     (r"temp|温度|气温", "temperature"),
     (
         r"crack|lvdt|fissur|riss|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|[ck]onvergen|裂缝",
@@ -50,7 +51,8 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
 )  # fmt: skip
 # parts of one motion along and across an axis that only people know, and since the last reading: none is the motion
 _PART: Final = re.compile(
-    r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*|incr[ée]ment\w*|inkrement\w*|zuwachs)(?![a-z])|"
+    r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*|incr[ée]ment\w*|inkrement\w*|zuwachs|change|"
+    r"daily|hourly|weekly|monthly|since.last|täglich\w*|giornalier\w*|journali\w*|diari[oa]|24 ?h)(?![a-z])|"
     r"längs(?!chnitt)|(?<![a-z])quer",
     re.IGNORECASE,
 )
@@ -116,7 +118,8 @@ _CALENDAR: Final = re.compile(
 # measured beside slopes and no quantity of this service
 _NOT_OF_HERE: Final = ("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop",
                        "dew.?p", "taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status",
-                       "azimut", "threshold", "grenzwert")  # fmt: skip
+                       "azimut", "threshold", "grenzwert", "alarm", "limit(?!e)", "soglia", "umbral", "seuil",
+                       r"(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)")  # fmt: skip
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")

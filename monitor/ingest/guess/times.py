@@ -271,7 +271,7 @@ def _join_clock(look: Look, day: Times) -> Times | None:
         cells = [str(c) for c in look.tell(name)]
         if name == date or len(cells) < FITS * len(day.parsed):
             continue
-        numeric = all(_float(c) is not None for c in cells[:50])
+        numeric = sum(_float(c) is not None for c in cells[:50]) >= FITS * len(cells[:50])
         title = look.title(name)
         if numeric and not _CLOCK.search(title) and not _HOUR.search(title):
             continue

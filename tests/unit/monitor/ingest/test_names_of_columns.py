@@ -70,6 +70,24 @@ def test_a_length_behind_a_number_is_a_depth(header, said):
     assert (name.quantity, name.unit, name.station) == said
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("Gage height, feet", ("water_level", "ft", "")), ("Wasserhöhe [cm]", ("water_level", "cm", "")),
+        ("Hauteur d'eau (m)", ("water_level", "m", "")), ("Pond level (m)", ("water_level", "m", "")),
+        ("Corresponding value (m)", (None, "m", "Corresponding")),
+        ("Ellipsoid height (m)", ("displacement_up", "m", "Ellipsoid")),
+        ("Snow water equivalent (mm)", (None, "mm", "Snow-equivalent")),
+        ("Snow depth (cm)", ("snow_depth", "cm", "depth")),
+        ("Press_kPa(1)", (None, "kPa", "Press-1")), ("Crack_mm(2)", ("crack_opening", "mm", "Crack-2")),
+        ("Coherence (1)", ("coherence", "1", "")),
+    ],
+)  # fmt: skip
+def test_heights_of_water_snow_as_water_and_indices_are_what_they_are(header, said):
+    name = read_name(header)
+    assert (name.quantity, name.unit, name.station) == said
+
+
 @pytest.mark.parametrize("share", ["1/10", "1/100", "1 / 10", "0.1", "0,01", "x0.1"])
 @pytest.mark.parametrize("unit", ["mm", "kPa", "mm/h"])
 @pytest.mark.parametrize("form", ["Crack 2 {}", "Crack 2 ({})", "Crack_{}", "Crack 2 [{}]", "{} crack"])
@@ -137,6 +155,10 @@ PARTS = (
     "Displacement increment [m]",
     "Incremental displacement (m)",
     "Verschiebung Zuwachs [m]",
+    "Daily displacement (m)",
+    "Spostamento giornaliero [m]",
+    "Displacement 24h (m)",
+    "Displacement change [m]",
 )
 
 
@@ -152,7 +174,10 @@ def test_a_part_of_a_motion_is_asked_about_alone_and_never_the_motion(tmp_path, 
     assert [s.quantity for s in found.sensors] == ["displacement_downslope"]
 
 
-@pytest.mark.parametrize("header", ["Longitude", "lon", "Lat (deg)", "Elevation (m)", "alt"])
+SETTINGS = ("Antenna height (m)", "Instrument height [m]", "Displacement limit (mm)", "Alarm level (mm)", "Soglia [mm]")
+
+
+@pytest.mark.parametrize("header", ["Longitude", "lon", "Lat (deg)", "Elevation (m)", "alt", *SETTINGS])
 def test_a_place_is_still_no_measurement(header):
     assert is_no_measurement(header)
 
