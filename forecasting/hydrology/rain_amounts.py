@@ -6,7 +6,7 @@ counter was corrected: nothing fell, and that interval is not known. What comes 
 never rose: within some readings, and whenever the step is one that hardly any rain makes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import fsum
@@ -72,35 +72,15 @@ class _Step:
     undoes: tuple[int, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """When a sum begins anew: by the readings of a day or an hour, UTC, that are the first of it.
-
-    Attributes:
-        period_s: A day or an hour; 0.0 where it never does.
-        clocks_s: When in it; two where a clock goes to summer time.
-        is_sure: It does so each time, also where it shows more than before.
-    """
-
-    period_s: float = 0.0
-    clocks_s: tuple[float, ...] = ()
-    is_sure: bool = False
-
-    def lies_between(self, before_s: float, at_s: float, half_s: float) -> bool:
-        """Whether it began anew between two readings."""
-        return any(
-            (at_s - clock_s + half_s) // self.period_s > (before_s - clock_s + half_s) // self.period_s
-            for clock_s in self.clocks_s
-        )
-
-
 @dataclass(slots=True)
 class Counted:
     """What a counter counted, reading by reading.
 
     Attributes:
         interval_s: Between two readings.
-        restart: When it begins anew each day or hour.
+        period_s: A day or an hour, where a sum begins anew each time.
+        starts_s: When in it, half an interval before its first reading, UTC; two where a clock goes to summer time.
+        is_sure: It does so each time, also where it shows more than before.
         times_s: Of its readings.
         amounts_mm: Since the reading before.
         unknown: Stretches in which nobody knows what fell.
@@ -108,7 +88,9 @@ class Counted:
     """
 
     interval_s: float
-    restart: Restart = Restart()
+    period_s: float = DAY_S
+    starts_s: tuple[float, ...] = ()
+    is_sure: bool = False
     times_s: list[float] = field(default_factory=list)
     amounts_mm: list[float] = field(default_factory=list)
     unknown: list[tuple[float, float]] = field(default_factory=list)
@@ -136,7 +118,7 @@ class Counted:
         if before * (1.0 - ROUNDING) <= value < before:
             value = before
         most = most_mm(max(self.interval_s, at_s - at_before))
-        restarts = self.restart.lies_between(at_before, at_s, 0.5 * self.interval_s)
+        restarts = any((at_s - s) // self.period_s > (at_before - s) // self.period_s for s in self.starts_s)
         step = self._judge(before, value, most, restarts=restarts)
         self._odd = (at_s, value) if step.amount_mm > most else None
         if self._odd is not None:
@@ -154,7 +136,7 @@ class Counted:
         self._shown.append(value)
 
     def _judge(self, before: float, value: float, most: float, *, restarts: bool) -> _Step:
-        if restarts and before > 0.0 and (value < before or self.restart.is_sure):
+        if restarts and before > 0.0 and (value < before or self.is_sure):
             return _Step(value, is_anew=True)
         since = 0 if value - before > RARE_SHARE * most else len(self._shown) - BACK_READINGS
         back = next((fall for fall in self._falls if fall.at > since and fall.is_back(before, value)), None)
@@ -215,19 +197,17 @@ def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
     >>> reset.amounts_mm, reset.known
     ([0.0, 0.5, 0.0, 0.25], [(60.0, 0.5), (180.0, 0.25)])
     """
-    counter = _count(rows, Counted(interval_s))
-    restart = _find_restart(rows, counter)
-    return counter if restart is None else _count(rows, Counted(interval_s, restart))
-
-
-def _count(rows: Iterable[tuple[float, float]], counter: Counted) -> Counted:
+    counter = Counted(interval_s)
     for at_s, value in rows:
         counter.take(at_s, value)
-    return counter
+    anew = _find_restart(rows, counter)
+    for at_s, value in rows if anew is not None else ():
+        anew.take(at_s, value)
+    return anew or counter
 
 
-def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Restart | None:
-    """When a sum begins anew each day or hour: it falls then alone, to stay; None where it never does."""
+def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Counted | None:
+    """A counter that knows when it begins anew each day or hour: it falls then alone, to stay; None: it never does."""
     interval_s, ends = counter.interval_s, {*counter.resets_s, *(to_s for _, to_s in counter.unknown)}
     falls = [at_s for (_, before), (at_s, value) in pairwise(rows) if value < before and at_s in ends]
     if len(falls) < 2 or not (counter.resets_s or len(falls) >= ANEW_LEAST):
@@ -243,7 +223,7 @@ def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Rest
         is_summer &= (max(clocks) - min(clocks)) * interval_s in (HOUR_S, DAY_S - HOUR_S)
         is_one = (is_summer or len(clocks) == 1) if period_s == DAY_S else is_sure and len(falls) >= ANEW_LEAST
         if is_one and len({_find_clock(at_s, interval_s, period_s) for at_s, _ in rows}) > ANEW_LEAST:
-            return Restart(period_s, tuple(clock * interval_s for clock in clocks), is_sure)
+            return Counted(interval_s, period_s, tuple((clock - 0.5) * interval_s for clock in clocks), is_sure)
     return None
 
 
