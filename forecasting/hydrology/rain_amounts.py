@@ -160,7 +160,8 @@ class Counted:
         """The reading at which the counter jumped up, to be back now about where it had been."""
         shown = self._shown
         recent = max(1, len(shown) - BACK_READINGS + 1)
-        for number in (*range(len(shown) - 1, recent - 1, -1), *(n for n in reversed(self._jumps) if n < recent)):
+        far = [n for n in reversed(self._jumps) if n < recent]
+        for number in [*range(len(shown) - 1, recent - 1, -1), *far]:
             start, rise = shown[number - 1], shown[number] - shown[number - 1]
             if rise > 0.0 and start * (1.0 - ROUNDING) <= value <= start + GLITCH_SHARE * rise:
                 return number
@@ -200,10 +201,10 @@ def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
     counter = Counted(interval_s)
     for at_s, value in rows:
         counter.take(at_s, value)
-    anew = _find_restart(rows, counter)
-    for at_s, value in rows if anew is not None else ():
+    anew = _find_restart(rows, counter) or counter
+    for at_s, value in rows if anew is not counter else ():
         anew.take(at_s, value)
-    return anew or counter
+    return anew
 
 
 def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Counted | None:

@@ -72,16 +72,6 @@ def open_gnss(path: Path, said: Said) -> Iterator[Iterator[Line]]:
         yield (_to_line(line) for line in lines)
 
 
-def read_positions(path: Path) -> Iterator[Position]:
-    """The positions of a file alone; raises ConfigError where it is none, PayloadError at a line that is damaged."""
-    with _open(path) as lines:
-        for found in lines:
-            if isinstance(found, Position):
-                yield found
-            else:
-                raise found[1]
-
-
 def is_positions(path: Path, lines: Iterable[str]) -> bool:
     """Whether a file whose first lines these are has one of these forms."""
     try:

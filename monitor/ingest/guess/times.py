@@ -308,7 +308,7 @@ def _join_parts(look: Look) -> Times | None:
         years = numbers[name]
         if not years or not all(1950 <= y <= 2100 for y in years) or years != sorted(years):
             continue
-        ahead = []
+        ahead: list[str] = []
         for other in look.names[at + 1 : at + 6]:
             title = look.title(other)
             is_seconds = _OF_SECONDS.match(title) is not None  # they may have a fraction

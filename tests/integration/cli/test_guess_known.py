@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.ingest.files.gnss import read_positions
 from monitor.ingest.guess.recognise import find_form
+from tests.data.readers.gnss import list_positions
 from tests.integration.cli.test_guess import NEXT, follow
 
 BEGIN = datetime(2024, 2, 3)
@@ -108,8 +108,8 @@ def test_positions_whose_head_was_cut_off_are_read_as_with_it(here):
     for name, rows in (("cut.tenv3", lines[1:]), ("old.tenv3", shorter)):
         Path(name).write_text("\n".join([*rows, ""]))
         assert find_form(Path(name)) == "gnss"
-        assert [(p.at, p.values, p.sigmas) for p in read_positions(Path(name))] == [
-            (p.at, p.values, p.sigmas) for p in read_positions(whole)
+        assert [(p.at, p.values, p.sigmas) for p in list_positions(Path(name))] == [
+            (p.at, p.values, p.sigmas) for p in list_positions(whole)
         ]
 
 
