@@ -8,7 +8,7 @@ never rose: within some readings, and whenever the step is one that hardly any r
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import fsum
 from statistics import median
 from typing import Final
@@ -160,8 +160,7 @@ class Counted:
         """The reading at which the counter jumped up, to be back now about where it had been."""
         shown = self._shown
         recent = max(1, len(shown) - BACK_READINGS + 1)
-        far = [n for n in reversed(self._jumps) if n < recent]
-        for number in [*range(len(shown) - 1, recent - 1, -1), *far]:
+        for number in chain(range(len(shown) - 1, recent - 1, -1), (n for n in reversed(self._jumps) if n < recent)):
             start, rise = shown[number - 1], shown[number] - shown[number - 1]
             if rise > 0.0 and start * (1.0 - ROUNDING) <= value <= start + GLITCH_SHARE * rise:
                 return number
