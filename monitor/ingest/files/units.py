@@ -63,9 +63,9 @@ _BEFORE: Final = Template(
     "unit.before", "values are {factor} times those that are stored of the epochs before: another unit?"
 )
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
-_INDEX: Final = re.compile(r"(?<=\w)\((\d+)\)$")  # of an array of a logger, such as Press_kPa(1)
+_INDEX: Final = re.compile(r"(?<=[\w\])])\((\d+)\)$")  # of an array of a logger, such as Press_kPa(1)
 _SHARE: Final = re.compile(  # of a unit, such as 1/10 mm: no name of an instrument; 0.1 m is a depth
-    r"(?<![^\W_])(?<![./,\[(])(?:[x×] ?)?(?:1 ?/ ?10+|0?[.,]0*1(?! ?(?:m|cm|ft)(?!\w))) ?"
+    r"(?<![^\W_])(?<![./,\[(])(?:[x×] ?)?(?:1 ?/ ?10+|0?[.,]0*1(?! ?(?:m|cm|ft)(?!\w)))[ _]?"
     r"([^\W\d_]+(?:/[^\W\d_]+)?)(?![\w/)\]])"
 )
 _DEPTH: Final = re.compile(r"(?<![\w.,/])(\d+(?:[.,]\d+)?) ?(m|cm|ft)(?![\w/])")

@@ -50,12 +50,12 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|変位|변위|变形", "displacement"),
 )  # fmt: skip
 # parts of one motion along and across an axis that only people know, and since the last reading: none is the motion
-_PART: Final = re.compile(
-    r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*|incr[ée]ment\w*|inkrement\w*|zuwachs|change|"
-    r"daily|hourly|weekly|monthly|since.last|täglich\w*|giornalier\w*|journali\w*|diari[oa]|24 ?h)(?![a-z])|"
-    r"längs(?!chnitt)|(?<![a-z])quer",
-    re.IGNORECASE,
+_PART_WORDS: Final = (
+    r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*)(?![a-z])|längs(?!chnitt)|(?<![a-z])quer",
+    r"(?<![a-z])(?:incr[ée]ment\w*|inkrement\w*|zuwachs|change|daily|hourly|weekly|monthly|since.last|24 ?h)(?![a-z])",
+    r"(?<![a-z])(?:täglich\w*|giornalier\w*|journali\w*|diari[oa])(?![a-z])",
 )
+_PART: Final = re.compile("|".join(_PART_WORDS), re.IGNORECASE)
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
 # what counts from above: larger values are lower water, or lower ground
 _DOWNWARD_WORDS: Final = (
@@ -209,7 +209,8 @@ def _read_plain(header: str, unit: str | None) -> Name:
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, bracketed)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
     tokens = [token for token in re.split(r"[\s_]+", rest) if token]
-    if (token := _find_unit_token(tokens, quantity)) is not None:
+    is_share = foreign.lstrip("x× ")[:1].isdigit() and not foreign.isdigit()  # "in 1/10 mm" is no inch
+    if not is_share and (token := _find_unit_token(tokens, quantity)) is not None:
         said = said or spell_unit(token)
         tokens = [t for t in tokens if t != token]
     quantity = quantity or _BY_UNIT.get(said or "")

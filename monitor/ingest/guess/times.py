@@ -64,7 +64,6 @@ _BEGIN: Final = re.compile(
     r"(?<![^\W_])(?:begin\w*|start\w*|from|von|anfang|inizio|dal?|d[eé]but|desde|inicio)(?![^\W_])", re.IGNORECASE
 )
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
-_EARLIEST: Final = FIRST_AT.replace(tzinfo=None)
 _IN_DIGITS: Final = {
     7: ("%Y%j",), 8: ("%Y%m%d",), 10: ("%Y%m%d%H", "%y%m%d%H%M"), 11: ("%Y%j%H%M",), 12: ("%Y%m%d%H%M",),
     13: ("%Y%j%H%M%S",), 14: ("%Y%m%d%H%M%S",),
@@ -374,10 +373,10 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | No
     if low >= 1900 and high <= 2100 and not whole:
         forms.append(YEAR)
     forms += [form for form, least, most in _EPOCHS if least <= low and high <= most]
+    # digits that are a day of the calendar in every row count nothing: most numbers are no such day
     if whole and all(t.isdigit() for t in texts[:50]) and (is_named or len(texts[0]) > 7):
-        # digits that are a day of the calendar in every row count nothing: most numbers are no such day
         read = {form: _parse(texts, form) for form in _IN_DIGITS.get(len(texts[0]), ())}
-        forms = [f for f, at in read.items() if len(at) >= FITS * len(texts) and min(at) >= _EARLIEST] or forms
+        forms = [f for f, at in read.items() if len(at) >= FITS * len(texts) and min(at).year >= 1950] or forms
     if low >= 20_000 and high <= 80_000 and is_named:
         forms.append(EXCEL)
     forms = next(([form] for pattern, form in _DAY_NUMBERS if pattern.search(title)), forms)

@@ -80,6 +80,7 @@ def test_a_length_behind_a_number_is_a_depth(header, said):
         ("Snow water equivalent (mm)", (None, "mm", "Snow-equivalent")),
         ("Snow depth (cm)", ("snow_depth", "cm", "depth")),
         ("Press_kPa(1)", (None, "kPa", "Press-1")), ("Crack_mm(2)", ("crack_opening", "mm", "Crack-2")),
+        ("Crack [mm](1)", ("crack_opening", "mm", "Crack-1")),
         ("Coherence (1)", ("coherence", "1", "")),
     ],
 )  # fmt: skip
@@ -90,7 +91,7 @@ def test_heights_of_water_snow_as_water_and_indices_are_what_they_are(header, sa
 
 @pytest.mark.parametrize("share", ["1/10", "1/100", "1 / 10", "0.1", "0,01", "x0.1"])
 @pytest.mark.parametrize("unit", ["mm", "kPa", "mm/h"])
-@pytest.mark.parametrize("form", ["Crack 2 {}", "Crack 2 ({})", "Crack_{}", "Crack 2 [{}]", "{} crack"])
+@pytest.mark.parametrize("form", ["Crack 2 {}", "Crack 2 ({})", "Crack_{}", "Crack 2 [{}]", "{} crack", "Riss in {}"])
 def test_a_share_of_a_unit_is_another_unit_and_asked_about(form, unit, share):
     name = read_name(form.format(f"{share} {unit}"))
     assert (name.unit, unit in name.foreign) == (None, True)
