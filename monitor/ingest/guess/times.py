@@ -36,12 +36,12 @@ _SPAN_MOST: Final = 50  # times the shortest record that a form makes of the cel
 TRIED: Final = 500  # cells to choose forms by; those left must then fit all
 _DATES: Final = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
-    "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y-%j", "%Y年%m月%d日", "%y/%m/%d", "%y-%m-%d", "%y.%m.%d",
+    "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y年%m月%d日", "%y/%m/%d", "%y-%m-%d", "%y.%m.%d",
     # months by name, in any language that `monitor.ingest.months` knows
     "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%d. %b %Y", "%d. %b %y", "%d.%b.%Y", "%d.%b.%y",
     "%d/%b/%Y", "%d/%b/%y", "%b %d %Y", "%b %d, %Y", "%Y-%b-%d", "%d%b%Y", "%d%b%y",
 )  # fmt: skip
-_OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y")
+_OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y", "%Y-%jT%H:%M", "%Y-%jT%H:%M:%S")
 _MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
 _CLOCKS: Final = (
     "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M", "%Hh%M",

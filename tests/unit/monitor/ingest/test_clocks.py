@@ -177,6 +177,14 @@ def test_digits_that_are_days_count_nothing(tmp_path_factory, form, begin):
     assert read_times(look_at(path), {}) == [at.replace(tzinfo=UTC) for at in hours]
 
 
+@pytest.mark.parametrize("form", ["%Y-%m", "%Y/%m", "%m/%Y"])
+def test_months_of_one_year_are_no_days_of_it(tmp_path, form):
+    months = [datetime(2025, k, 1) for k in range(1, 13)]
+    path = tmp_path / "f.csv"
+    path.write_text("Month;Crack 1 (mm)\n" + "".join(f"{at.strftime(form)};{k}.5\n" for k, at in enumerate(months)))
+    assert read_times(look_at(path), {}) == [at.replace(tzinfo=UTC) for at in months]
+
+
 def test_years_of_two_digits_among_figures_are_asked_about_and_seconds_stay_seconds(tmp_path):
     look = lay(tmp_path / "f.csv", "Time;Crack 1 (mm)", lambda at: f"{at:%y%m%d%H%M}")
     assert [q.key for q in guess(look, {"zone": "UTC"}, NOW).questions] == ["times"]
