@@ -180,8 +180,6 @@ def join_depths(name: str) -> str:
 
     >>> join_depths("Piezo P1 (5 m) [kPa]"), join_depths("Soil moisture 30 cm"), join_depths("Crack 3 mm")
     ('Piezo P1 5m [kPa]', 'Soil moisture 30cm', 'Crack 3 mm')
-    >>> join_depths("Extenso 1/10 mm"), join_depths("Rain_0.1mm"), join_depths("Press_kPa(1)")
-    ('Extenso [1/10 mm]', 'Rain_[0.1mm]', 'Press_kPa 1')
     """
     name = _INDEX.sub(r" \1", name)
     name = _SHARE.sub(lambda found: f"[{found[0]}]" if _look_up(found[1]) else found[0], name)

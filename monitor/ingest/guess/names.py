@@ -49,13 +49,16 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     ),
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|変位|변위|变形", "displacement"),
 )  # fmt: skip
-# parts of one motion along and across an axis that only people know, and since the last reading: none is the motion
-_PART_WORDS: Final = (
+# parts of one motion along and across an axis that only people know: none of them is the motion
+_ACROSS: Final = re.compile(
     r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*)(?![a-z])|längs(?!chnitt)|(?<![a-z])quer",
-    r"(?<![a-z])(?:incr[ée]ment\w*|inkrement\w*|zuwachs|change|daily|hourly|weekly|monthly|since.last|24 ?h)(?![a-z])",
-    r"(?<![a-z])(?:täglich\w*|giornalier\w*|journali\w*|diari[oa])(?![a-z])",
+    re.IGNORECASE,
 )
-_PART: Final = re.compile("|".join(_PART_WORDS), re.IGNORECASE)
+_SINCE: Final = re.compile(  # and what moved since the last reading; alone these words may say it of rain
+    r"(?<![a-z])(?:incr[ée]ment\w*|inkrement\w*|zuwachs|change|daily|hourly|weekly|monthly|since.last|24 ?h)(?![a-z])|"
+    r"(?<![a-z])(?:täglich\w*|giornalier\w*|journali\w*|diari[oa])(?![a-z])",
+    re.IGNORECASE,
+)
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
 # what counts from above: larger values are lower water, or lower ground
 _DOWNWARD_WORDS: Final = (
@@ -219,9 +222,9 @@ def _read_plain(header: str, unit: str | None) -> Name:
     quantity = _OTHER_UNITS.get((quantity or "", said or ""), quantity)
     if quantity is not None and said is not None and not is_unit_of(said, quantity):
         quantity = None
-    is_part = (quantity or "displacement") == "displacement" and _PART.search(bare) is not None
-    if is_part:
-        quantity, tokens = None, [t for t in tokens if _PART.search(t) is None]
+    is_part = (quantity or "displacement") == "displacement" and _ACROSS.search(bare) is not None
+    if is_part or (quantity == "displacement" and _SINCE.search(bare) is not None):
+        is_part, quantity, tokens = True, None, [t for t in tokens if _ACROSS.search(t) is None]
     if quantity is not None and QUANTITIES[quantity].unit == "1":
         said = said or "1"
     if quantity == "tilt":

@@ -79,6 +79,7 @@ def test_dates_and_clocks_are_read_whatever_stands_between_and_behind_them(at, r
     text = at.strftime(rng.choice([f"{form}{between}{clock}{behind}", f"{clock} {form}", f"{clock}, {form}"]))
     right = at.replace(microsecond=0) if clock.endswith("S") else at.replace(second=0, microsecond=0)
     assert TimeRule(("t",), f"{form} {clock}").read_naive(text) == right
+    assert tidy_time(f"{at:%d/%b/%Y:%H:%M:%S} +0100") == f"{at:%d/%b/%Y %H:%M:%S} +0100"  # as servers of the web do
     offset = rng.choice([" UTC+1", " UTC+01:00", " GMT+1", "GMT+0100"])
     assert TimeRule(("t",), "iso").read_naive(f"{at:%Y-%m-%d %H:%M:%S}{offset}").utcoffset() == timedelta(hours=1)
 

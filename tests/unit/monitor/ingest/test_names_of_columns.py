@@ -175,6 +175,11 @@ def test_a_part_of_a_motion_is_asked_about_alone_and_never_the_motion(tmp_path, 
     assert [s.quantity for s in found.sensors] == ["displacement_downslope"]
 
 
+@pytest.mark.parametrize("header", ["Daily(mm)", "Hourly (mm)", "Increment (mm)", "Monthly rain (mm)", "24 h [mm]"])
+def test_words_of_a_time_alone_are_no_part_of_a_motion(header):
+    assert not read_name(header).is_part
+
+
 SETTINGS = ("Antenna height (m)", "Instrument height [m]", "Displacement limit (mm)", "Alarm level (mm)", "Soglia [mm]")
 
 
