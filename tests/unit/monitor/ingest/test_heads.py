@@ -196,6 +196,27 @@ def test_what_a_database_writes_above_the_names_is_no_name(tmp_path):
     assert len(rows) == 40
 
 
+def test_tables_of_a_database_with_other_columns_are_refused_and_those_in_another_order_read(tmp_path):
+    path = tmp_path / "influx.csv"
+    notes = "#group,false,false,false,false,true,true\n#datatype,string,long,dateTime:RFC3339,double,string,string\n"
+    stamps = [f"{at.replace(' ', 'T')}:00Z" for at in times(20)]
+    first = f"{notes}#default,_result,,,,,\n,result,table,_time,_value,_field,sensor\n"
+    first += "".join(f",,0,{at},1.{k:02d},crack_opening_mm,X0\n" for k, at in enumerate(stamps))
+    turned = f"{notes}#default,_result,,,,,\n,result,table,_time,_value,sensor,_field\n"
+    turned += "".join(f",,1,{at},2.{k:02d},X1,crack_opening_mm\n" for k, at in enumerate(stamps))
+    path.write_text(f"{first}\n{turned}")
+    rows = read_all(path, guess(look_at(path), {}).mapping)
+    assert {(row["station"], str(row["value"])[:1]) for row, error in rows if error is None} == {
+        ("X0", "1"),
+        ("X1", "2"),
+    }
+    bare = notes.replace(",true,true", ",true").replace(",string\n", "\n") + ",result,table,_time,_value,_field\n"
+    bare += "".join(f",,1,{at},2.{k:02d},crack_opening_mm\n" for k, at in enumerate(stamps))
+    path.write_text(f"{first}\n{bare}")
+    with pytest.raises(ConfigError, match="begins another part of the file with other columns"):
+        read_all(path, guess(look_at(path), {}).mapping)
+
+
 @pytest.mark.parametrize("names", ["Time;0.5;1.0;1.5", "Time;1;2;10", "Datum;-3,5;-2,5;-1"])
 def test_names_that_are_rising_numbers_are_names(tmp_path, names):
     path = tmp_path / "incl.csv"
