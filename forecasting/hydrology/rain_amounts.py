@@ -218,10 +218,10 @@ def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Coun
             value < before for (_, before), (at_s, value) in pairwise(rows)
             if before > 0.0 and _find_clock(at_s, interval_s, period_s) in clocks
         ]  # fmt: skip
-        is_sure = len(clocks) == 1 and fell.count(True) >= ANEW_SHARE * len(fell)
+        is_sure = len(clocks) == 1 and fell.count(True) >= max(ANEW_LEAST, ANEW_SHARE * len(fell))
         is_summer = len(clocks) == 2 < ANEW_LEAST < len(falls) == len({at_s // DAY_S for at_s in falls})
         is_summer &= (max(clocks) - min(clocks)) * interval_s in (HOUR_S, DAY_S - HOUR_S)
-        is_one = (is_summer or len(clocks) == 1) if period_s == DAY_S else is_sure and len(falls) >= ANEW_LEAST
+        is_one = (is_summer or len(clocks) == 1) if period_s == DAY_S else is_sure
         if is_one and len({_find_clock(at_s, interval_s, period_s) for at_s, _ in rows}) > ANEW_LEAST:
             return Counted(interval_s, period_s, tuple((clock - 0.5) * interval_s for clock in clocks), is_sure)
     return None

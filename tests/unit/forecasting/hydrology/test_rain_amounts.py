@@ -78,6 +78,11 @@ def test_a_sum_since_midnight_or_the_hour_is_what_fell_also_where_it_rains_then(
         check_sums_that_begin_anew(seed, per_period=6, step_s=600.0, per_hour=6)
 
 
+def test_a_gauge_that_was_emptied_twice_at_one_hour_is_no_sum_of_the_day():
+    shown = [*range(30, 60), 0, *range(143), 0, *range(143), *range(143, 200)]  # not so on the third day
+    assert max(read(*map(float, shown), step_s=600.0).amounts_mm) <= 1.0
+
+
 def test_where_a_clock_goes_to_summer_time_rain_at_midnight_is_no_correction():
     rain = [0.0, *([2.0] * 2 + [0.0] * 124 + [1.0] * 18) * 8]
     shown, fell = [], 0.0
