@@ -1,14 +1,14 @@
 """What fell by the readings of a gauge: the one rule for counters, and for two sums of one interval.
 
 A counter that falls was reset only where it then shows little beside what it showed, or falls at one time of the day
-alone, as a sum since midnight does; a count of 16 or 32 bits that was full begins anew. Otherwise the counter was
-corrected: nothing fell, and that interval is not known. What comes back within some readings never fell, and what was
-undone within some readings never rose.
+or of the hour alone, as a sum since midnight does; a count of 16 or 32 bits that was full begins anew. Otherwise the
+counter was corrected: nothing fell, and that interval is not known. What comes back never fell, and what is undone
+never rose: within some readings, and whenever the step is one that hardly any rain makes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import fsum
 from statistics import median
 from typing import Final
@@ -25,9 +25,10 @@ ROUNDING: Final = 1e-6  # of what a counter shows: single precision, no fall
 FULL: Final = (2.0**16, 2.0**32)
 # what one count stands for, mm: tips of 0.01 in to 1 mm, and tenths and hundredths as loggers write them
 COUNTS_MM: Final = (0.01, 0.02, 0.05, 0.1, 0.127, 0.2, 0.25, 0.254, 0.5, 1.0)
-# of the greatest rain ever measured: what may have fallen while a full count began anew, by the coarsest count that
-# fits, and by finer ones, of which one or the other is full almost anywhere
-WRAP_SHARES: Final = (0.1, 0.01)
+RARE_SHARE: Final = 0.1  # of the greatest rain ever measured: hardly any rain is more
+# of it: what may have fallen while a full count began anew, by the coarsest count that fits, and by finer ones, of
+# which one or the other is full almost anywhere
+WRAP_SHARES: Final = (RARE_SHARE, 0.01)
 TWICE_SHARE: Final = 0.75  # of gaps that agree: fewer from one to the next, as many to the next but one
 TOTALS_S: Final = (3600.0, 10_800.0, 21_600.0, 43_200.0, DAY_S)  # for which totals are made of shorter sums
 EARLY_AFTER: Final = 3  # gaps between sums, the last of which may come early
@@ -36,6 +37,8 @@ RISES_CLEAR: Final = 48  # so many are enough without a rest
 RESTS_LEAST: Final = 3
 FALLS_MOST: Final = 0.2
 ANEW_LEAST: Final = 3  # times that a sum of the day begins anew, and readings of a day between
+ANEW_SHARE: Final = 0.6  # of the times when it begins anew, a sum falls so often at least: else more fell than before
+HOUR_S: Final = 3600.0
 OVERLAP_SHARE: Final = 0.05  # so much shorter than stated intervals may be: clocks differ
 
 
@@ -60,10 +63,11 @@ class _Fall:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What one reading says: what fell, whether that is all, a fall, and from which reading on another level holds."""
+    """What one reading says: what fell, whether all of it, or since a reset; a fall; from where another level holds."""
 
     amount_mm: float
     is_known: bool = True
+    is_anew: bool = False
     fall: _Fall | None = None
     undoes: tuple[int, float] | None = None
 
@@ -74,7 +78,9 @@ class Counted:
 
     Attributes:
         interval_s: Between two readings.
-        restart: The interval of the day, UTC, at whose end it begins anew each day; None where it does not.
+        period_s: A day or an hour, where a sum begins anew each time.
+        starts_s: When in it, half an interval before its first reading, UTC; two where a clock goes to summer time.
+        is_sure: It does so each time, also where it shows more than before.
         times_s: Of its readings.
         amounts_mm: Since the reading before.
         unknown: Stretches in which nobody knows what fell.
@@ -82,13 +88,16 @@ class Counted:
     """
 
     interval_s: float
-    restart: int | None = None
+    period_s: float = DAY_S
+    starts_s: tuple[float, ...] = ()
+    is_sure: bool = False
     times_s: list[float] = field(default_factory=list)
     amounts_mm: list[float] = field(default_factory=list)
     unknown: list[tuple[float, float]] = field(default_factory=list)
     resets_s: list[float] = field(default_factory=list)
     _shown: list[float] = field(default_factory=list)
     _falls: list[_Fall] = field(default_factory=list)
+    _jumps: list[int] = field(default_factory=list)  # readings that rose as hardly any rain does
     _odd: tuple[float, float] | None = None  # a jump beyond any rain, at the reading before
 
     @property
@@ -109,44 +118,49 @@ class Counted:
         if before * (1.0 - ROUNDING) <= value < before:
             value = before
         most = most_mm(max(self.interval_s, at_s - at_before))
-        self._falls = [fall for fall in self._falls if len(self._shown) - fall.at < BACK_READINGS]
-        step = self._judge(before, value, most, restarts=self.restart == _find_clock(at_s, self.interval_s))
+        restarts = any((at_s - s) // self.period_s > (at_before - s) // self.period_s for s in self.starts_s)
+        step = self._judge(before, value, most, restarts=restarts)
         self._odd = (at_s, value) if step.amount_mm > most else None
         if self._odd is not None:
             return
         if step.undoes is not None:
             self._undo(*step.undoes)
-        self._falls += [] if step.fall is None else [step.fall]
+        self._falls = [*self._falls, *([step.fall] if step.fall else [])][-BACK_READINGS:]
+        self._jumps += [len(self._shown)] if value - before > RARE_SHARE * most else []
         for fall in self._falls:
             fall.low = min(fall.low, value)
         self.unknown += [] if step.is_known else [(at_before, at_s)]
-        self.resets_s += [at_s] if step.fall is not None and step.fall.was_reset else []
+        self.resets_s += [at_s] if step.is_anew else []
         self.times_s.append(at_s)
         self.amounts_mm.append(step.amount_mm)
         self._shown.append(value)
 
     def _judge(self, before: float, value: float, most: float, *, restarts: bool) -> _Step:
-        back = next((fall for fall in self._falls if fall.is_back(before, value)), None)
+        if restarts and before > 0.0 and (value < before or self.is_sure):
+            return _Step(value, is_anew=True)
+        since = 0 if value - before > RARE_SHARE * most else len(self._shown) - BACK_READINGS
+        back = next((fall for fall in self._falls if fall.at > since and fall.is_back(before, value)), None)
         if back is not None:
             is_whole = value >= back.top * (1.0 - ROUNDING)
             return _Step(max(0.0, value - back.top), is_whole, undoes=(back.at, back.top))
         if value >= before:
             return _Step(value - before)
-        wrapped = None if restarts else _unwrap(before, value, most)
+        wrapped = _unwrap(before, value, most)
         if wrapped is not None:
             return _Step(wrapped)
-        is_reset = restarts or value <= RESET_SHARE * before
+        is_reset = value <= RESET_SHARE * before
         undone = None if is_reset else self._find_undone(value)
         if undone is not None:
             start = self._shown[undone - 1]
             return _Step(max(0.0, value - start), undoes=(undone, start))
         fall = _Fall(len(self._shown), before, value, is_reset)
-        return _Step(value if is_reset else 0.0, is_reset, fall)
+        return _Step(value if is_reset else 0.0, is_reset, is_reset, fall)
 
     def _find_undone(self, value: float) -> int | None:
         """The reading at which the counter jumped up, to be back now about where it had been."""
         shown = self._shown
-        for number in range(len(shown) - 1, max(0, len(shown) - BACK_READINGS), -1):
+        recent = max(1, len(shown) - BACK_READINGS + 1)
+        for number in chain(range(len(shown) - 1, recent - 1, -1), (n for n in reversed(self._jumps) if n < recent)):
             start, rise = shown[number - 1], shown[number] - shown[number - 1]
             if rise > 0.0 and start * (1.0 - ROUNDING) <= value <= start + GLITCH_SHARE * rise:
                 return number
@@ -160,6 +174,7 @@ class Counted:
         self.amounts_mm[number:] = [0.0] * count
         self._shown[number:] = [level] * count
         self._falls = [fall for fall in self._falls if fall.at < number]
+        self._jumps = [at for at in self._jumps if at < number]
         self.unknown = [one for one in self.unknown if one[0] < from_s]
         self.resets_s = [at_s for at_s in self.resets_s if at_s <= from_s]
 
@@ -182,23 +197,38 @@ def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
     >>> reset.amounts_mm, reset.known
     ([0.0, 0.5, 0.0, 0.25], [(60.0, 0.5), (180.0, 0.25)])
     """
-    counter = Counted(interval_s, _find_restart(rows, interval_s))
+    counter = Counted(interval_s)
     for at_s, value in rows:
         counter.take(at_s, value)
-    return counter
+    anew = _find_restart(rows, counter) or counter
+    for at_s, value in rows if anew is not counter else ():
+        anew.take(at_s, value)
+    return anew
 
 
-def _find_restart(rows: Sequence[tuple[float, float]], interval_s: float) -> int | None:
-    """The interval of the day, UTC, at whose end a counter begins anew each day; None where it does not."""
-    falls = [(at_s, value <= RESET_SHARE * before) for (_, before), (at_s, value) in pairwise(rows) if value < before]
-    clocks = {_find_clock(at_s, interval_s) for at_s, _ in falls}
-    if len(falls) < 2 or len(clocks) != 1 or not any(to_little for _, to_little in falls):
+def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Counted | None:
+    """A counter that knows when it begins anew each day or hour: it falls then alone, to stay; None: it never does."""
+    interval_s, ends = counter.interval_s, {*counter.resets_s, *(to_s for _, to_s in counter.unknown)}
+    falls = [at_s for (_, before), (at_s, value) in pairwise(rows) if value < before and at_s in ends]
+    if len(falls) < 2 or not (counter.resets_s or len(falls) >= ANEW_LEAST):
         return None
-    return clocks.pop() if len({_find_clock(at_s, interval_s) for at_s, _ in rows}) > ANEW_LEAST else None
+    for period_s in (DAY_S, HOUR_S):
+        clocks = {_find_clock(at_s, interval_s, period_s) for at_s in falls}
+        fell = [
+            value < before for (_, before), (at_s, value) in pairwise(rows)
+            if before > 0.0 and _find_clock(at_s, interval_s, period_s) in clocks
+        ]  # fmt: skip
+        is_sure = len(clocks) == 1 and fell.count(True) >= max(ANEW_LEAST, ANEW_SHARE * len(fell))
+        is_summer = len(clocks) == 2 < ANEW_LEAST < len(falls) == len({at_s // DAY_S for at_s in falls})
+        is_summer &= (max(clocks) - min(clocks)) * interval_s in (HOUR_S, DAY_S - HOUR_S)
+        is_one = (is_summer or len(clocks) == 1) if period_s == DAY_S else is_sure
+        if is_one and len({_find_clock(at_s, interval_s, period_s) for at_s, _ in rows}) > ANEW_LEAST:
+            return Counted(interval_s, period_s, tuple((clock - 0.5) * interval_s for clock in clocks), is_sure)
+    return None
 
 
-def _find_clock(at_s: float, interval_s: float) -> int:
-    return round(at_s % DAY_S / interval_s) % max(1, round(DAY_S / interval_s))
+def _find_clock(at_s: float, interval_s: float, period_s: float) -> int:
+    return round(at_s % period_s / interval_s) % max(1, round(period_s / interval_s))
 
 
 def _unwrap(before: float, value: float, most: float) -> float | None:

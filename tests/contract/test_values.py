@@ -130,6 +130,23 @@ def test_a_week_of_gps_that_ran_over_is_a_clock_that_is_not_set(name, rolled, la
         assert when(read(pipeline, name, sound(name), time=f"{old:%Y-%m-%dT%H:%M:%SZ}")) == {old.replace(microsecond=0)}
 
 
+def count_anew(raw, at):
+    """A payload whose time counts since 1970, at another instant; others stay as they are."""
+    stamp = int(at.timestamp())
+    raw = raw.replace(b"1772344800", str(stamp).encode())
+    return raw.replace(b"\x08\x80\xf2\xcb\xc2\xca\x33", b"\x08" + _varint(stamp * 1000))
+
+
+@pytest.mark.parametrize("name", ["senml", "sparkplug"])
+def test_a_clock_that_counts_and_was_never_set_or_ran_over_says_so(name, pipeline):
+    rolled = [NOW - weeks * timedelta(weeks=1024) for weeks in (1, 2)]
+    for at in (datetime(1980, 1, 6, 0, 10, tzinfo=UTC), *rolled):
+        payload = count_anew(t.WALKED[name].spell(sound(name), "0.5", t.TIME), at)
+        assert {f.code for f in read(pipeline, name, payload=payload).faults} == {"clock_unset"}
+    payload = count_anew(t.WALKED[name].spell(sound(name), "0.5", t.TIME), NOW - timedelta(days=400))
+    assert read(pipeline, name, payload=payload).faults == ()
+
+
 def when(decoded):
     found = {o.observed_at for o in decoded.observations}
     found |= {r.at for r in [decoded.report] if r} | {e.from_at for e in [decoded.event] if e}
@@ -180,11 +197,7 @@ def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name, m
         pipeline = Pipeline(db, {site.id: site}, lambda: now[0])
         for k, token in enumerate([*[sound(name)] * 6, "7999", sound(name)]):
             now[0] = AT + timedelta(hours=k)
-            raw = told.spell(token, "0.5", f"{now[0]:%Y-%m-%dT%H:%M:%SZ}")
-            if name in {"senml", "sparkplug"}:
-                stamp = int(now[0].timestamp())
-                raw = raw.replace(b"1772344800", str(stamp).encode())
-                raw = raw.replace(b"\x08\x80\xf2\xcb\xc2\xca\x33", b"\x08" + _varint(stamp * 1000))
+            raw = count_anew(told.spell(token, "0.5", f"{now[0]:%Y-%m-%dT%H:%M:%SZ}"), now[0])
             outcome = pipeline.store([Message(t.topic_of(name), raw, now[0], "live", epoch=1)])
             assert outcome.rejected == 0
         with db.read() as c:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import ConfigError
-from monitor.ingest.files.gnss import read_positions
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
@@ -17,6 +16,7 @@ from monitor.ingest.files.tables import Layout, open_rows
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.recognise import choose_reader
+from tests.data.readers.gnss import list_positions
 
 
 def days(*text):
@@ -36,7 +36,7 @@ def days(*text):
 )
 def test_positions_of_networks(name, rows, first, last, measured):
     path = measured(name)
-    found = list(read_positions(path))
+    found = list(list_positions(path))
     assert len(found) == rows
     assert (min(p.at for p in found).date(), max(p.at for p in found).date()) == days(first, last)
     assert {p.station for p in found} == {path.name.split(".")[0][:4]}
@@ -44,7 +44,7 @@ def test_positions_of_networks(name, rows, first, last, measured):
 
 def test_whole_and_broken_metres_are_one_position(measured):
     """A new instrument moved Lhasa by 45 mm to the east in 2003, in both forms of the network."""
-    found = [list(read_positions(measured(f"gnss-formats/LHAS.{form}"))) for form in ("tenv3", "tenv")]
+    found = [list(list_positions(measured(f"gnss-formats/LHAS.{form}"))) for form in ("tenv3", "tenv")]
     east = [[p.values[0] - rows[0].values[0] for p in rows] for rows in found]
     # tenv goes on from another reference meridian: the same day by day
     assert (

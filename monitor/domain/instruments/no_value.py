@@ -24,8 +24,8 @@ LARGEST: Final = 1e300  # the database refuses beyond: the largest and the least
 _HUGE: Final = 1e30  # no quantity reaches it: 1e37 of plotters, 9.96921e36 of netCDF, the least number of four bytes
 _DIGITS: Final = ".7g"  # four bytes hold so many: -99.9 comes as -99.90000152587891
 # what sixteen, twenty-four and thirty-two bits end at, and what loggers of Campbell do
-_FULL: Final = (32767, 32768, 65535, 8388607, 8388608, 16777215, 2147483647, 2147483648, 4294967295)
-_SHARES: Final = (1.0, 0.1, 0.01)
+_FULL: Final = (32767, 32768, 65533, 65534, 65535, 8388607, 8388608, 16777215, 2147483647, 2147483648, 4294967295)
+_SHARES: Final = (1.0, 0.1, 0.01, 0.001)
 
 
 def _spell(value: float) -> str:
@@ -36,7 +36,7 @@ FULL_SCALES: Final = frozenset({_spell(n * share) for n in _FULL for share in _S
 _NINES: Final = frozenset(  # -99, 99.99 and 999 on: 99 and 99.9 are what batteries and moistures say
     _spell(float(f"{'9' * whole}.{'9' * broken}")) for whole in range(2, 8) for broken in range(min(4, 8 - whole))
 )
-_OTHERS: Final = frozenset(_spell(n) for n in (8888.0, 88888.0, 1e10, 1e15, 1e20))
+_OTHERS: Final = frozenset(_spell(n) for n in (999.25, 8888.0, 88888.0, 1e10, 1e15, 1e20))
 _LEAST_POSITIVE: Final = 99.985  # of nines: 99.99 is missing rain of GSOD
 
 RUN: Final = 3  # steps towards the end of a scale that are a run

@@ -34,6 +34,7 @@ _KINDS: Final = {1: "fixed", 2: "float", 3: "sbas", 4: "dgps", 5: "single", 6: "
 _HEIGHT: Final = re.compile(r"lat/lon/height=([^/,]*)/(\w+)")
 _DATUM: Final = "WGS84"
 _BASE: Final = re.compile(r"ref pos\s*:\s*((?:[-+0-9.eE]+[,\s]+){2}[-+0-9.eE]+)", re.IGNORECASE)
+_BLANKS: Final = str.maketrans(",;", "  ")  # what out-fieldsep may be
 _FEWEST: Final = 7  # time in two fields, three numbers, quality, satellites
 
 
@@ -86,10 +87,14 @@ def split_lines(payload: bytes) -> list[str]:
     return lines
 
 
+def find_columns(head: Sequence[str]) -> str:
+    """The line of a header that names the columns of a solution, in whatever form; "" where none does."""
+    return next((line for line in head if any(c in line for c in (*_FORMS.values(), *_OTHER_FORMS))), "")
+
+
 def read_head(head: Sequence[str], system: str | None, form: str | None) -> Head:
     """What the header says, else the site file; raises PayloadError."""
-    columns = next((line for line in head if any(c in line for c in (*_FORMS.values(), *_OTHER_FORMS))), None)
-    if columns is not None:
+    if columns := find_columns(head):
         if any(other in columns for other in _OTHER_FORMS):
             raise PayloadError("bad_payload", "set out-solformat = llh or enu, and out-degform = deg")
         form = next(name for name, column in _FORMS.items() if column in columns)
@@ -134,7 +139,7 @@ def read_height(head: Sequence[str]) -> str:
 def read_solution(line: str, head: Head) -> Fix:
     """One line of a solution; raises PayloadError."""
     system, form, height, frame = head
-    parts = line.replace(",", " ").split()
+    parts = line.translate(_BLANKS).split()
     if len(parts) < _FEWEST:
         raise PayloadError("cell_count", f"{len(parts)} fields; a solution has {_FEWEST} at least: {line[:60]!r}")
     east, north, up = (read_cell(text, "position") for text in parts[2:5])

@@ -7,10 +7,9 @@ waits at the broker: such records are refused, unless the site file says `date =
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, Final
 
-from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
@@ -80,7 +79,8 @@ def _read(record: Mapping[str, Any], received: Received, *, of_reception: bool) 
             )
         if received.message.retained:
             raise PayloadError("retained", "a record without time that the broker had kept: when it was is unknown")
-    yield received.observe(station, field, value, _time(seconds, received.message.came_at))
+        seconds += epoch_s(received.message.came_at)
+    yield received.observe(station, field, value, received.read_time(seconds, "s", "t"))
 
 
 def _text(record: Mapping[str, Any], key: str) -> str:
@@ -103,13 +103,3 @@ def _split(name: str) -> tuple[str, str]:
     if not is_station(station):
         raise PayloadError("no_station", f"name {name[:80]!r}: expected STATION:QUANTITY or STATION/QUANTITY")
     return station, quantity
-
-
-def _time(seconds: float, came_at: datetime) -> datetime:
-    try:
-        at = from_epoch_s(seconds if abs(seconds) >= _ABSOLUTE_S else epoch_s(came_at) + seconds)
-    except (ValueError, OverflowError):
-        raise PayloadError("bad_time", f"t: {seconds:g} is no time") from None
-    if at.year >= 2200:
-        raise PayloadError("bad_time", f"t: {seconds:g} lies after 2200")
-    return at

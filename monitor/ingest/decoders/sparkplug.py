@@ -19,7 +19,7 @@ from monitor.errors import PayloadError
 from monitor.ingest.births import Births, Metric, Node
 from monitor.ingest.decoders.decoder import Decoder, Received, gather
 from monitor.ingest.decoders.naming import Target, find_target, read_series
-from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text, read_number, read_time
+from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text, read_number
 from monitor.ingest.message import Decoded, Fault, is_station
 from monitor.ingest.quality import Field
 
@@ -138,7 +138,8 @@ class _Talk:
         def read(value: Value) -> Iterator[Observation]:
             where = self._find_field(value.name)
             if where is not None and not is_no_value(value.number):
-                at = read_time(value.at_ms if value.at_ms is not None else payload.at_ms, "ms", "timestamp")
+                stamp = value.at_ms if value.at_ms is not None else payload.at_ms
+                at = self.received.read_time(stamp, "ms", "timestamp")
                 yield self.received.observe(*where, read_number(value.number, value.name[:64]), at)
 
         found, bad = gather(values, read)

@@ -217,7 +217,7 @@ def read_time(
     value: object, unit: object = None, name: str = "time", *, live: bool = True, zone: ZoneInfo | None = None,
     near: datetime | None = None,
 ) -> datetime:  # fmt: skip
-    """An instant from RFC 3339 text with offset, or from a number since 1970 with its unit.
+    """An instant from RFC 3339 text with offset, or from a number since 1970, maybe as text, with its unit.
 
     Args:
         value: the text, or the number.
@@ -233,12 +233,12 @@ def read_time(
     if value is None:
         raise PayloadError("no_time", _NO_TIME(name=name))
     try:
-        if isinstance(value, str):
+        if isinstance(value, str) and not (isinstance(unit, str) and value.isdigit()):
             at = _parse_text(value, name, zone, near)
         else:
             if not isinstance(unit, str) or unit not in _PER_SECOND:
                 raise PayloadError("no_time_unit", _NO_TIME_UNIT(name=name, value=_show(unit)))
-            at = from_epoch_s(read_number(value, name) / _PER_SECOND[unit])
+            at = from_epoch_s(read_cell(value, name) / _PER_SECOND[unit])
     except (ValueError, OverflowError) as error:
         said = _ODD_TIME(name=name, value=_show(value), problem=str(error)[:100])
         raise PayloadError("bad_time", said) from None

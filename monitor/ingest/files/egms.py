@@ -35,7 +35,8 @@ OWN: Final = frozenset({
 _WIDE_PLACES: Final = {"latitude": ("lat", "latitude"), "longitude": ("lon", "long", "longitude")}
 _WIDE_NAMES: Final = ("code", "pid", "point", "id", "name")
 _WIDE_HEIGHTS: Final = ("height", "h", "height_m")
-_FORMS: Final = ("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%d-%b-%Y", "%d%b%Y")
+_FORMS: Final = ("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%Y_%m_%d", "%Y.%m.%d", "%d.%m.%Y", "%d-%b-%Y", "%d%b%Y")
+_AROUND_DAY: Final = re.compile(r"^(?:x|d|ts?|date|los|disp)[_ ]*(?=\d)|(?<=\d)[T ]\d\d:.*$", re.IGNORECASE)
 _DECIMAL: Final = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
 _DIRECTIONS: Final = {"E": "east", "U": "up"}
 _SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps
@@ -68,10 +69,10 @@ def open_egms(path: Path, said: Said, now: datetime) -> Opened:
 def read_day(name: str) -> datetime | None:
     """The date that the name of a column is, as programs of satellite radar write it; None where it is none.
 
-    >>> [str(read_day(one))[:10] for one in ("20240105", "D20240105", "05-Jan-2024", "2024-01-05", "VEL", "20241305")]
-    ['2024-01-05', '2024-01-05', '2024-01-05', '2024-01-05', 'None', 'None']
+    >>> [str(read_day(one))[:10] for one in ("D20240105", "05-Jan-2024", "TS_2024_01_05", "coh_20240105", "20241305")]
+    ['2024-01-05', '2024-01-05', '2024-01-05', 'None', 'None']
     """
-    text = name.strip().removeprefix("D").removeprefix("d").lstrip("_")
+    text = _AROUND_DAY.sub("", name.strip())
     for form in _FORMS if any(c.isdigit() for c in text) else ():
         with suppress(ValueError):
             return datetime.strptime(text, form).replace(tzinfo=UTC)

@@ -32,6 +32,7 @@ HEAD_LINES: Final = 200
 PARTS: Final = ("east", "north", "up")
 _NOON: Final = timedelta(hours=12)
 _STATION: Final = re.compile(r"4-character ID\s*[:,]\s*(\w+)")
+_WITH_WHOLE: Final = 20  # fields of a line of tenv3; tenv has 16
 _WITH_PLACE: Final = 23  # fields of a line of tenv3 with the place of the day
 _FIGURE: Final = r"([+-]?\d+(?:\.\d+)?)"
 _PLACE: Final = re.compile(
@@ -69,16 +70,6 @@ def open_gnss(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     """
     with _open(path, said.call(path).name) as lines:
         yield (_to_line(line) for line in lines)
-
-
-def read_positions(path: Path) -> Iterator[Position]:
-    """The positions of a file alone; raises ConfigError where it is none, PayloadError at a line that is damaged."""
-    with _open(path) as lines:
-        for found in lines:
-            if isinstance(found, Position):
-                yield found
-            else:
-                raise found[1]
 
 
 def is_positions(path: Path, lines: Iterable[str]) -> bool:
@@ -135,12 +126,12 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
         if match := _STATION.search(line):
             station = name_station(match[1])
         text = line.lstrip("#")
-        if line.startswith("site YYMMMDD"):
-            return _walk(path, head, lines, _Nevada(7, 14, named=True, frame=_name_frame(path.name)).read)
         if line.startswith("site sec-J2000"):
             return _walk(path, head, lines, partial(_read_kenv, _find_columns(path, line)))
-        if _TENV.match(line):
-            return _walk(path, head[:-1], chain([line], lines), _Nevada(6, 10, named=False).read)
+        if (named := line.startswith("site YYMMMDD")) or _TENV.match(line):
+            whole = named or len(line.split()) >= _WITH_WHOLE
+            nevada = _Nevada(7, 14, whole=True, frame=_name_frame(path.name)) if whole else _Nevada(6, 10, whole=False)
+            return _walk(path, head if named else head[:-1], lines if named else chain([line], lines), nevada.read)
         if line.startswith("*YYYYMMDD") and station:
             return _walk(path, head, lines, partial(_read_pos, station))
         if line.startswith("Date, North (mm), East (mm)") and station:
@@ -214,8 +205,8 @@ class _Nevada:
     The whole metres stay as they are while a station moves; they are taken anew where it drifts by more than 10 m.
     """
 
-    def __init__(self, first: int, sigma: int, *, named: bool, frame: str = _FROM_TENV) -> None:
-        self.first, self.sigma, self.has_whole, self.frame = first, sigma, named, frame
+    def __init__(self, first: int, sigma: int, *, whole: bool, frame: str = _FROM_TENV) -> None:
+        self.first, self.sigma, self.has_whole, self.frame = first, sigma, whole, frame
         self.origin: tuple[float, ...] | None = None
 
     def read(self, f: list[str]) -> Position:

@@ -197,7 +197,8 @@ def _name_rows(cells: Iterator[Numbered], path: Path, layout: Layout) -> tuple[l
     if not any(names):
         raise ConfigError(f"{path}: the file is empty")
     below = list(islice(cells, layout.skip_after))
-    head = first[1] if layout.header else max((row for _, row in skipped), key=_count_words, default=[])
+    named = [row for _, row in skipped if not is_annotation(row)]
+    head = first[1] if layout.header else max(named, key=_count_words, default=[])
     above = [row for _, row in skipped[-HEAD_MOST:]]
     heads = Heads(str(path), head, above, [row for _, row in below[:HEAD_MOST]])
     rest = cells if layout.header else chain([first], cells)

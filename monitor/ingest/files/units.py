@@ -63,6 +63,11 @@ _BEFORE: Final = Template(
     "unit.before", "values are {factor} times those that are stored of the epochs before: another unit?"
 )
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
+_INDEX: Final = re.compile(r"(?<=[\w\])])\((\d+)\)$")  # of an array of a logger, such as Press_kPa(1)
+_SHARE: Final = re.compile(  # of a unit, such as 1/10 mm: no name of an instrument; 0.1 m is a depth
+    r"(?<![^\W_])(?<![./,\[(])(?:[x×] ?)?(?:1 ?/ ?10+|0?[.,]0*1(?! ?(?:m|cm|ft)(?!\w)))[ _]?"
+    r"([^\W\d_]+(?:/[^\W\d_]+)?)(?![\w/)\]])"
+)
 _DEPTH: Final = re.compile(r"(?<![\w.,/])(\d+(?:[.,]\d+)?) ?(m|cm|ft)(?![\w/])")
 _DEPTH_INSIDE: Final = re.compile(r"[\[(]\s*[-@]?\s*(\d+(?:[.,]\d+)?)\s*(m|cm|ft)(?:\s+[^\W\d]+\.?)?\s*[\])]")
 _TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
@@ -171,11 +176,13 @@ def unit_of_header(name: str) -> str | None:
 
 
 def join_depths(name: str) -> str:
-    """A name with the depth of its instrument as one word, which is no unit.
+    """A name with the depth of its instrument as one word, which is no unit, nor is an index; shares are in brackets.
 
     >>> join_depths("Piezo P1 (5 m) [kPa]"), join_depths("Soil moisture 30 cm"), join_depths("Crack 3 mm")
     ('Piezo P1 5m [kPa]', 'Soil moisture 30cm', 'Crack 3 mm')
     """
+    name = _INDEX.sub(r" \1", name)
+    name = _SHARE.sub(lambda found: f"[{found[0]}]" if _look_up(found[1]) else found[0], name)
     return _DEPTH.sub(lambda found: f"{found[1]}{found[2]}", _DEPTH_INSIDE.sub(r"\1\2", name))
 
 

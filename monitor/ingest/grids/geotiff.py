@@ -15,7 +15,7 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.raster.untrusted import open_raster
 from monitor.errors import ConfigError
 from monitor.ingest.grids.cf import find_date
-from monitor.ingest.grids.stack import Array, Stack, leave_fills
+from monitor.ingest.grids.stack import Array, Stack, leave_fills, name_reference
 from monitor.ingest.grids.sums import may_add_up
 
 TAGGED: Final = 8  # bands whose tags are read
@@ -61,7 +61,7 @@ def _read_stack(path: Path, source: Any, *, ends: bool) -> Stack:
     return Stack(
         path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0],
         may_add_up=any(may_add_up(name, texts) for name in called or {""}),
-        reference_at=_find_reference(source.tags()),
+        reference_at=_find_reference(source.tags()), reference_point=name_reference(source.tags()),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from pyproj.exceptions import CRSError
 
 from monitor.errors import ConfigError
 from monitor.ingest.grids.netcdf import CHUNK_BYTES
-from monitor.ingest.grids.stack import MOST_TIMES, Array, Stack
+from monitor.ingest.grids.stack import MOST_TIMES, Array, Stack, name_reference
 
 
 @contextmanager
@@ -49,7 +49,6 @@ def _read_stack(path: Path, file: Any) -> Stack:
     at = timedelta(seconds=float(attrs.get("CENTER_LINE_UTC", 0.0)))
     times = tuple(_read_day(d.decode("ascii") if isinstance(d, bytes) else str(d)) + at for d in dates[...])
     reference = attrs.get("REF_DATE", "").strip()
-    place = [attrs[key].strip() for key in ("REF_LAT", "REF_LON") if key in attrs]
     x, y = (float(attrs[f"{k}_FIRST"]) + float(attrs[f"{k}_STEP"]) * (np.arange(n) + 0.5)
             for k, n in (("X", values.shape[2]), ("Y", values.shape[1])))  # fmt: skip
 
@@ -61,7 +60,7 @@ def _read_stack(path: Path, file: Any) -> Stack:
     return Stack(
         path.name, times, x, y, _find_crs(path, attrs), attrs.get("UNIT", "m"), read, kept,
         reference_at=_read_day(reference) + at if re.fullmatch(r"\d{8}", reference) else None,
-        reference_point=", ".join(place) or None,
+        reference_point=name_reference(attrs),
     )  # fmt: skip
 
 

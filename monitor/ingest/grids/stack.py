@@ -1,6 +1,6 @@
 """A stack: values on a grid at several instants, read by windows, wherever the file keeps them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -120,6 +120,11 @@ class Stack:
         if not self.crs.is_geographic:
             return 1.0, 1.0
         return METRES_PER_DEGREE * float(np.cos(np.radians(latitude))), METRES_PER_DEGREE
+
+
+def name_reference(told: Mapping[str, str]) -> str | None:
+    """The place against which displacements count, as attributes of MintPy or the tags of its GeoTIFF say it."""
+    return ", ".join(told[key].strip() for key in ("REF_LAT", "REF_LON") if key in told) or None
 
 
 def leave_fills(values: Array, *, zero: bool) -> Array:

@@ -159,7 +159,9 @@ def _settle_solutions(path: Path, said: Said, talk: Interview) -> Said:
     time = talk.answers.get(TIME) or said.time
     try:
         origin = find_origin(path, time)
-    except PayloadError:
+    except PayloadError as error:
+        if error.code != "no_zone":
+            raise ConfigError(TEXT_OF(name=str(path), text=error.message)) from None
         talk.questions.append(Question(TIME, _WHICH_TIME(), TIMES))
         return said
     said = replace(said, station=None if station is None else name_station(station), time=time)

@@ -14,7 +14,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"batt|akku|supply.?volt|versorgung|batterie|bateria|电池|电压", "battery_voltage"),
     (r"rssi|signal|feldst", "signal_strength"),
     (r"rain|precip|niederschlag|regen|piogg|pluie|pluvio|pluv[ií]|udomet|lluvia|chuva|降雨|雨量", "rain"),
-    (r"snow|schnee|neve|neige|nieve|积雪|雪深", "snow_depth"),
+    (r"snow(?!.?(?:water|fall))|schnee|neve|neige|nieve|积雪|雪深", "snow_depth"),
     (r"pore|poren|intersti[ztc]|pi[eé]zo|孔隙", "pore_pressure"),
     (r"earth.?press|erddruck|土压", "earth_pressure"),
     (r"(?<![a-z])baro(?![a-z])|barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
@@ -27,7 +27,8 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"(?<![a-z])gw[ _]?(?:[tls]|level|stand)(?![a-z])|ground.?water|grundwasser|falda", "groundwater_level"),
     (r"nappe|fre[aá]tic|water.?table|地下水", "groundwater_level"),
     (r"(?<![a-z])rwl(?![a-z])|reservoir|stausee|embalse|invaso|lake|库水|水库", "reservoir_level"),
-    (r"water.?le?v|pond|wtr.?lvl|wasserst|pegel|livello|niveau|n[ií]vel|stage|gauge.?height|水位", "water_level"),
+    (r"water.?le?v|(?<![a-z])pond|wtr.?lvl|wasserst|pegel|livello|niveau|n[ií]vel|stage|水位", "water_level"),
+    (r"(?:gau?ge|river|water|tide|wasser).?h(?:eight|öhe)|hauteur.{0,3}eau|altezza.{0,9}(?:acqua|idro)", "water_level"),
     (r"temp|温度|气温", "temperature"),
     (
         r"crack|lvdt|fissur|riss|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|[ck]onvergen|裂缝",
@@ -49,8 +50,13 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|変位|변위|变形", "displacement"),
 )  # fmt: skip
 # parts of one motion along and across an axis that only people know: none of them is the motion
-_PART: Final = re.compile(
+_ACROSS: Final = re.compile(
     r"(?<![a-z])(?:longitudinal\w*|transvers\w*|trasvers\w*|lateral\w*)(?![a-z])|längs(?!chnitt)|(?<![a-z])quer",
+    re.IGNORECASE,
+)
+_SINCE: Final = re.compile(  # and what moved since the last reading; alone these words may say it of rain
+    r"(?<![a-z])(?:incr[ée]ment\w*|inkrement\w*|zuwachs|change|daily|hourly|weekly|monthly|since.last|24 ?h)(?![a-z])|"
+    r"(?<![a-z])(?:täglich\w*|giornalier\w*|journali\w*|diari[oa])(?![a-z])",
     re.IGNORECASE,
 )
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
@@ -115,7 +121,8 @@ _CALENDAR: Final = re.compile(
 # measured beside slopes and no quantity of this service
 _NOT_OF_HERE: Final = ("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop",
                        "dew.?p", "taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status",
-                       "azimut", "threshold", "grenzwert")  # fmt: skip
+                       "azimut", "threshold", "grenzwert", "alarm", "limit(?!e)", "soglia", "umbral", "seuil",
+                       r"(?:antenn|instrument|reflektor|reflector)\w*[ _.-]?h(?:eight|öhe|gt)")  # fmt: skip
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
@@ -142,7 +149,7 @@ class Name:
         is_side: the sign is a word such as Nord, not a letter.
         error_of: the columns whose standard deviation this would be, by its name; the likeliest first.
         is_error: it says that it is one.
-        is_part: it is a part of a motion, along or across an axis that the name does not say.
+        is_part: it is a part of a motion: along or across an axis that only people know, or since the last reading.
     """
 
     quantity: str | None
@@ -205,7 +212,8 @@ def _read_plain(header: str, unit: str | None) -> Name:
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, bracketed)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
     tokens = [token for token in re.split(r"[\s_]+", rest) if token]
-    if (token := _find_unit_token(tokens, quantity)) is not None:
+    is_share = foreign.lstrip("x× ")[:1].isdigit() and not foreign.isdigit()  # "in 1/10 mm" is no inch
+    if not is_share and (token := _find_unit_token(tokens, quantity)) is not None:
         said = said or spell_unit(token)
         tokens = [t for t in tokens if t != token]
     quantity = quantity or _BY_UNIT.get(said or "")
@@ -214,9 +222,9 @@ def _read_plain(header: str, unit: str | None) -> Name:
     quantity = _OTHER_UNITS.get((quantity or "", said or ""), quantity)
     if quantity is not None and said is not None and not is_unit_of(said, quantity):
         quantity = None
-    is_part = (quantity or "displacement") == "displacement" and _PART.search(bare) is not None
-    if is_part:
-        quantity, tokens = None, [t for t in tokens if _PART.search(t) is None]
+    is_part = (quantity or "displacement") == "displacement" and _ACROSS.search(bare) is not None
+    if is_part or (quantity == "displacement" and _SINCE.search(bare) is not None):
+        is_part, quantity, tokens = True, None, [t for t in tokens if _ACROSS.search(t) is None]
     if quantity is not None and QUANTITIES[quantity].unit == "1":
         said = said or "1"
     if quantity == "tilt":

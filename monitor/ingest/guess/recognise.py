@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from forecasting.message import TEXT_OF, Template
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.decoders.rtklib import Head, read_head, read_solution
+from monitor.ingest.decoders.rtklib import Head, find_columns, read_solution
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
 from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.lines import is_long
@@ -185,8 +185,7 @@ def is_solution(lines: Iterable[str]) -> bool:
             head.append(line)
             continue
         with suppress(PayloadError):
-            if head:
-                read_head(head, None, None)
+            if find_columns(head):
                 return True
             fields = line.split()
             read_solution(line, Head("utc", "llh"))

@@ -41,7 +41,7 @@ _DATES: Final = (
     "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%d. %b %Y", "%d. %b %y", "%d.%b.%Y", "%d.%b.%y",
     "%d/%b/%Y", "%d/%b/%y", "%b %d %Y", "%b %d, %Y", "%Y-%b-%d", "%d%b%Y", "%d%b%y",
 )  # fmt: skip
-_OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y")
+_OTHERS: Final = ("%Y%m%dT%H%M%S", "%b %d %H:%M:%S %Y", "%Y-%jT%H:%M", "%Y-%jT%H:%M:%S")
 _MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
 _CLOCKS: Final = (
     "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M", "%Hh%M",
@@ -49,6 +49,11 @@ _CLOCKS: Final = (
 _NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M")  # only beside a date: alone they are numbers
 _PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
 _DAY_PARTS: Final = ("%Y", "%j", "%H", "%M", "%S")
+_OF_SECONDS: Final = re.compile(r"s{1,2}$|se[ckg]", re.IGNORECASE)
+_OF_CLOCK: Final = re.compile(  # a small number behind a date is a measurement where its column is called so
+    r"\d+$|h{1,2}(?:mm?)?$|m(?:[mi]|in\w*)?$|s{1,2}$|se[ckg]|ho?u?r|hora|heure|or[ae]$|st(?:un)?d|uhr|utc|gmt|time|zeit|时|分|秒",
+    re.IGNORECASE,
+)
 _DAY_OF_YEAR: Final = re.compile(
     r"^(?:doy|j(?:ulian)?[ _]?day|julian.*|day[ _]?of[ _]?(?:the[ _]?)?year|year[ _]?day|yday)", re.IGNORECASE
 )
@@ -59,6 +64,10 @@ _BEGIN: Final = re.compile(
     r"(?<![^\W_])(?:begin\w*|start\w*|from|von|anfang|inizio|dal?|d[eé]but|desde|inicio)(?![^\W_])", re.IGNORECASE
 )
 _END: Final = re.compile(r"(?<![^\W_])(?:end\w*|to|until|bis|fine|al?|fin|hasta)(?![^\W_])", re.IGNORECASE)
+_IN_DIGITS: Final = {
+    7: ("%Y%j",), 8: ("%Y%m%d",), 10: ("%Y%m%d%H", "%y%m%d%H%M"), 11: ("%Y%j%H%M",), 12: ("%Y%m%d%H%M",),
+    13: ("%Y%j%H%M%S",), 14: ("%Y%m%d%H%M%S",),
+}  # fmt: skip
 _EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 7e17, 4e18))
 # below 7e17 ns, March 1992, lie the ticks of .NET and of Windows: 100 ns since the years 1 and 1601, in any zone
 _SECONDS: Final = ("s", "ms", "us", "ns")
@@ -262,7 +271,7 @@ def _join_clock(look: Look, day: Times) -> Times | None:
         cells = [str(c) for c in look.tell(name)]
         if name == date or len(cells) < FITS * len(day.parsed):
             continue
-        numeric = all(_float(c) is not None for c in cells[:50])
+        numeric = sum(_float(c) is not None for c in cells[:50]) >= FITS * len(cells[:50])
         title = look.title(name)
         if numeric and not _CLOCK.search(title) and not _HOUR.search(title):
             continue
@@ -298,9 +307,11 @@ def _join_parts(look: Look) -> Times | None:
         years = numbers[name]
         if not years or not all(1950 <= y <= 2100 for y in years) or years != sorted(years):
             continue
-        ahead = []
+        ahead: list[str] = []
         for other in look.names[at + 1 : at + 6]:
-            if len(numbers[other]) != len(years):
+            title = look.title(other)
+            is_seconds = _OF_SECONDS.match(title) is not None  # they may have a fraction
+            if not (is_seconds or len(numbers[other]) == len(years)) or (len(ahead) > 1 and not _OF_CLOCK.match(title)):
                 break
             ahead.append(other)
         parts = _DAY_PARTS if ahead and _DAY_OF_YEAR.match(look.title(ahead[0])) else _PARTS
@@ -309,6 +320,7 @@ def _join_parts(look: Look) -> Times | None:
             if parts is _DAY_PARTS and count == 2 and max(numbers[ahead[1]]) > _DAY_MINUTES:
                 break  # 1230 is no hour
             form = " ".join(parts[: count + 1])
+            form = form if numbers[ahead[count - 1]] else f"{form}.%f"
             times = _choose(TimeRule(columns), _spell_parts(look, columns), [form])
             if times is not None and _runs(times.parsed):
                 return times
@@ -361,8 +373,10 @@ def _read_numbers(how: TimeRule, texts: Sequence[str], look: Look) -> Times | No
     if low >= 1900 and high <= 2100 and not whole:
         forms.append(YEAR)
     forms += [form for form, least, most in _EPOCHS if least <= low and high <= most]
-    if whole and all(len(t) in {8, 12, 14} for t in texts[:50]):
-        forms += ["%Y%m%d", "%Y%m%d%H%M", "%Y%m%d%H%M%S"]
+    # digits that are a day of the calendar in every row count nothing: most numbers are no such day
+    if whole and all(t.isdigit() for t in texts[:50]) and (is_named or len(texts[0]) > 7):
+        read = {form: _parse(texts, form) for form in _IN_DIGITS.get(len(texts[0]), ())}
+        forms = [f for f, at in read.items() if len(at) >= FITS * len(texts) and min(at).year >= 1950] or forms
     if low >= 20_000 and high <= 80_000 and is_named:
         forms.append(EXCEL)
     forms = next(([form] for pattern, form in _DAY_NUMBERS if pattern.search(title)), forms)

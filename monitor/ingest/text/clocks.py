@@ -74,7 +74,12 @@ _ZEROTH: Final = re.compile(r"(?<![\d:.])00?(?=(?:[:.h]\d\d){1,2}(?:[.,]\d+)? [A
 _OF_WORDS: Final = re.compile(r"(\d{1,2}) ?[時时点點시](?: ?(\d{1,2}) ?[分분](?: ?(\d{1,2}) ?[秒초])?)?")
 _FRACTION: Final = re.compile(r"(:\d\d)[.,](\d{1,6})\d*")
 _MAY_TURN: Final = re.compile(r"(?<![^\W\d_])[ap]\.? ?m", re.IGNORECASE)
-_COMMA: Final = re.compile(r"(?<=\d), ?(?=\d{1,2}[:.h]\d)")
+_BETWEEN: Final = re.compile(  # a date and its clock
+    r"(?<=\d)(?:, ?| - | (?:um|at|alle|a las|à) |_)(?=\d{1,2}[:.h]\d)|(?<=[-./]\d{4}):(?=\d\d:\d\d:)"
+)
+_CLOCK_FIRST: Final = re.compile(r"^(\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?),? (\d{1,4}[-./]\d{1,2}[-./]\d{1,4})$")
+_OFFSET: Final = re.compile(r"(?<=\d) ?(?:UTC|GMT) ?([+-])(\d{1,2})(?::?(\d\d))?$")
+_UHR: Final = re.compile(r"(?<=[:.h]\d\d) ?(?:uhr|h|hrs?|hs)\.?$", re.IGNORECASE)
 
 
 def tidy_time(text: str) -> str:
@@ -95,8 +100,10 @@ def tidy_time(text: str) -> str:
     if text[10:11] == "t" or text.endswith("z"):
         text = re.sub(r"(?<=\d)t(?=\d)|(?<=\d)z$", lambda found: found[0].upper(), text)
     if not (text[-1:].isdigit() and text.isascii()) or _MAY_TURN.search(text) is not None:
-        text = _turn(text)
-    return _FRACTION.sub(r"\1.\2", _COMMA.sub(" ", text)) if "," in text or "." in text else text
+        text = _turn(_UHR.sub("", text))
+    text = _OFFSET.sub(lambda found: f"{found[1]}{found[2]:0>2}:{found[3] or '00'}", _BETWEEN.sub(" ", text))
+    text = _CLOCK_FIRST.sub(r"\2 \1", text)
+    return _FRACTION.sub(r"\1.\2", text) if "," in text or "." in text else text
 
 
 def _turn(text: str) -> str:

@@ -179,7 +179,7 @@ class Heads:
 
 
 def _text(cell: Any) -> str:
-    return "" if cell is None else " ".join(str(cell).split())
+    return "" if cell is None else " ".join(str(cell).replace("\ufeff", "").split())
 
 
 def _tell(cells: Cells) -> list[str]:

@@ -1,5 +1,6 @@
 """Daily positions of measured stations as observations, from where each stood at the beginning of a time."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -10,11 +11,20 @@ from monitor.ingest.files import gnss
 PARTS = gnss.PARTS
 
 
+def list_positions(path: Path) -> Iterator[gnss.Position]:
+    """The positions of a file alone; raises ConfigError where it is none, PayloadError at a line that is damaged."""
+    with gnss._open(path) as lines:
+        for found in lines:
+            if not isinstance(found, gnss.Position):
+                raise found[1]
+            yield found
+
+
 def read_positions(path: Path, site: str, from_at: datetime, to_at: datetime) -> list[Observation]:
     """East, north and up in mm of the station that a file is named after."""
     found: list[Observation] = []
     origin: tuple[float, ...] = ()
-    for position in gnss.read_positions(path):
+    for position in list_positions(path):
         at = position.at.replace(hour=12, minute=0, second=0)
         if not from_at <= at < to_at:
             continue

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import run_verb
+from monitor.ingest.guess.recognise import find_form
+from tests.data.readers.gnss import list_positions
 from tests.integration.cli.test_guess import NEXT, follow
 
 BEGIN = datetime(2024, 2, 3)
@@ -97,6 +99,18 @@ def test_a_quantity_that_is_not_known_is_left_out_and_said(here, capsys):
     assert [series["quantity"] for series in station["series"]] == ["crack_opening"]
     Path("other.csv").write_text("\n".join(["time,station,quantity,value,unit", *rows[1::2], ""]))
     assert run_verb(["ingest", "other.csv", "--guess", "--answer", "place=46.1,8.2"]) == 1
+
+
+def test_positions_whose_head_was_cut_off_are_read_as_with_it(here):
+    whole = Path(lay_nevada())
+    lines = whole.read_text().splitlines()
+    shorter = [" ".join(line.split()[:20]) for line in lines[1:]]  # as before 2019: without the place of the day
+    for name, rows in (("cut.tenv3", lines[1:]), ("old.tenv3", shorter)):
+        Path(name).write_text("\n".join([*rows, ""]))
+        assert find_form(Path(name)) == "gnss"
+        assert [(p.at, p.values, p.sigmas) for p in list_positions(Path(name))] == [
+            (p.at, p.values, p.sigmas) for p in list_positions(whole)
+        ]
 
 
 def test_a_site_that_exists_gets_the_station_with_its_place(here, capsys):

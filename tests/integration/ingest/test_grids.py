@@ -201,6 +201,14 @@ def test_mintpy_says_from_which_date_and_against_which_point_it_counts(tmp_path)
     assert declared.reference_point == "46.2, 8.9"
 
 
+def test_a_geotiff_says_against_which_point_it_counts_as_its_time_series_does(tmp_path):
+    path = write_tif(tmp_path / "s.tif", np.ones((2, 3, 4)), ("20260101", "20260113"))
+    with rasterio.open(path, "r+") as out:
+        out.update_tags(REF_DATE="20260101", REF_LAT="46.2", REF_LON="8.9")
+    declared, _ = points_of(open_pixels, path, point_set="s", direction="up", unit="mm")
+    assert (declared.reference_at, declared.reference_point) == (datetime(2026, 1, 1, tzinfo=UTC), "46.2, 8.9")
+
+
 @pytest.mark.parametrize("fill", [0.0, -9999.0, 1e20])
 def test_a_pixel_that_never_changes_from_a_fill_is_masked_whatever_the_form(tmp_path, fill):
     rng = np.random.default_rng(4)

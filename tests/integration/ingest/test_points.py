@@ -430,6 +430,11 @@ def test_what_cannot_be_tied_waits_and_another_point_is_refused(bench):
         ("lon,lat,v,01-Jan-2025,13-Jan-2025,25-Jan-2025", "8.0,46.0,-3,0.0,-1.5,"),
         ("id,latitude,longitude,2025-01-01,2025-01-13,2025-01-25", "A1,46.0,8.0,0.0,-1.5,nan"),
         ("pid,lat,lon,20250101,20250113,20250125", "A1,46.0,-352.0,0.0,-1.5,"),
+        ("CODE,LAT,LON,X2025.01.01,X2025.01.13,X2025.01.25", "A1,46.0,8.0,0.0,-1.5,NA"),
+        ("id,lat,lon,TS_20250101,TS_20250113,TS_20250125", "A1,46.0,8.0,0.0,-1.5,"),
+        ("id,lat,lon,date_2025_01_01,date_2025_01_13,date_2025_01_25", "A1,46.0,8.0,0.0,-1.5,"),
+        ("id;lat;lon;01.01.2025;13.01.2025;25.01.2025", "A1;46,0;8,0;0,0;-1,5;"),
+        ("id,lat,lon,2025-01-01T05:33:12,2025-01-13T05:33:12,2025-01-25T05:33:12", "A1,46.0,8.0,0.0,-1.5,"),
     ],
 )
 def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_path, head, row):

@@ -10,6 +10,8 @@ from monitor.domain.site import Origin
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.rtklib import find_origin, open_rtklib
+from monitor.ingest.guess.known import understand_known
+from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm
@@ -120,6 +122,24 @@ def test_heights_count_above_what_the_origin_counts_from_or_are_refused(tmp_path
     path.write_text(head_of(of_file, "Tokyo") + SOLUTION)
     with pytest.raises(ConfigError, match="datum Tokyo"):
         lines_of(path, origin)
+
+
+@pytest.mark.parametrize("head", [
+    head_of("ellipsoid", "Tokyo"), HEAD + LLH.replace("latitude(deg)", "latitude(d'\")"),
+    HEAD + LLH.replace("latitude(deg)", "x-ecef(m)"),
+])  # fmt: skip
+def test_solutions_in_another_form_are_refused_and_never_taken_for_a_table(tmp_path, head):
+    path = tmp_path / "B1501_a.pos"
+    path.write_text(head + SOLUTION)
+    with pytest.raises(ConfigError, match="set out-"):
+        understand_known(path, find_form(path), {"station": "B1501"}, Said())
+
+
+@pytest.mark.parametrize("mark", [",", ";", "  "])
+def test_solutions_are_read_whatever_parts_their_fields(tmp_path, mark):
+    path = tmp_path / "B1501_a.pos"
+    path.write_text(HEAD + LLH + mark.join(SOLUTION.split()) + "\n")
+    assert len(lines_of(path)) == 3
 
 
 @pytest.mark.parametrize("of_stream", [*KINDS, "nmea"])

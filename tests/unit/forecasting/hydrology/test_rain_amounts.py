@@ -57,15 +57,60 @@ def test_a_count_that_is_full_begins_anew(full, count_mm):
     )
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_a_sum_since_midnight_is_what_fell_also_where_it_rains_at_midnight(seed):
+def check_sums_that_begin_anew(seed, *, per_period, step_s, per_hour):
+    """A sum since the hour or midnight says what fell, also where it rains as it begins anew, and more than before."""
     chance = random.Random(seed)
-    rain = [[chance.choice([0.0, 0.0, 0.2, 1.0]) for _ in range(24)] for _ in range(6)]
-    shown = [sum(day[: k + 1]) for day in rain for k in range(24)]
-    missed = sum(sum(before) for before, day in pairwise(rain) if day[0] >= sum(before))  # it does not fall
-    found = read(*shown, step_s=3600.0)
-    assert sum(found.amounts_mm) == pytest.approx(sum(map(sum, rain)) - rain[0][0] - missed)
+    truth, shown, fell = [], [], 0.0
+    for k in range(240 if per_period == per_hour else 9 * per_period):
+        is_wet = chance.random() < (0.95 if truth and truth[-1] else 0.06)
+        truth.append(chance.choice([0.2, 0.4, 1.0, 6.0]) if is_wet else 0.0)
+        fell = truth[-1] if k % per_period == 1 else fell + truth[-1]
+        shown.append(round(fell, 1))
+    found = read(*shown, step_s=step_s)
+    assert sum(found.amounts_mm) == pytest.approx(sum(truth[1:])), f"history {seed}"
     assert not found.unknown
+
+
+def test_a_sum_since_midnight_or_the_hour_is_what_fell_also_where_it_rains_then():
+    for seed in range(60):
+        check_sums_that_begin_anew(seed, per_period=144, step_s=600.0, per_hour=6)
+        check_sums_that_begin_anew(seed, per_period=24, step_s=3600.0, per_hour=1)
+        check_sums_that_begin_anew(seed, per_period=6, step_s=600.0, per_hour=6)
+
+
+def test_a_gauge_that_was_emptied_twice_at_one_hour_is_no_sum_of_the_day():
+    shown = [*range(30, 60), 0, *range(143), 0, *range(143), *range(143, 200)]  # not so on the third day
+    assert max(read(*map(float, shown), step_s=600.0).amounts_mm) <= 1.0
+
+
+def test_where_a_clock_goes_to_summer_time_rain_at_midnight_is_no_correction():
+    rain = [0.0, *([2.0] * 2 + [0.0] * 124 + [1.0] * 18) * 8]
+    shown, fell = [], 0.0
+    for k, mm in enumerate(rain):
+        fell = mm if (k + (6 if k > 600 else 0)) % 144 == 1 else fell + mm
+        shown.append(round(fell, 1))
+    found = read(*shown, step_s=600.0)
+    assert sum(found.amounts_mm) == pytest.approx(sum(rain))
+    assert not found.unknown
+
+
+def test_a_mutant_that_knows_no_restart_is_caught(monkeypatch):
+    monkeypatch.setattr(rain_amounts, "_find_restart", lambda rows, counter: None)
+    with pytest.raises(AssertionError):
+        test_a_sum_since_midnight_or_the_hour_is_what_fell_also_where_it_rains_then()
+
+
+@pytest.mark.parametrize("gone", [1, 11, 40, 300])
+@pytest.mark.parametrize("low", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("fallen", [0.0, 0.4])
+def test_what_comes_back_in_one_step_that_hardly_any_rain_makes_never_fell(gone, low, fallen):
+    top = 120.0
+    assert sum(read(top, top, *[low * top] * gone, top + fallen, top + fallen).amounts_mm) == pytest.approx(fallen)
+
+
+def test_a_new_counter_that_is_as_high_as_the_old_one_after_common_rain_counts():
+    climb = [0.4 * k for k in range(80)]
+    assert sum(read(20.0, 20.0, *climb).amounts_mm) == pytest.approx(climb[-1])
 
 
 def test_a_logger_that_shows_nothing_at_one_time_of_each_day_never_fell():

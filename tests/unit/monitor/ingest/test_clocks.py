@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.cli.forecast.curve_file import read_curve
@@ -68,6 +68,20 @@ def test_clocks_in_words_and_an_hour_0_of_half_a_day_are_read(at, words):
     hour = at.hour % 12 if at.second % 2 else at.hour % 12 or 12
     text = f"{at:%Y/%m/%d} {'下午' if at.hour > 11 else '上午'}{hour}{words[0]}{at:%M}{words[1]}{at:%S}{words[2]}"
     assert TimeRule(("t",), "%Y/%m/%d %I:%M:%S %p").read_naive(text) == at.replace(microsecond=0)
+
+
+@given(st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)), st.randoms())
+def test_dates_and_clocks_are_read_whatever_stands_between_and_behind_them(at, rng):
+    form = rng.choice(["%d.%m.%Y", "%Y-%m-%d", "%d/%m/%Y"])
+    clock = rng.choice(["%H:%M", "%H:%M:%S"])
+    behind = rng.choice(["", " Uhr", " h", " hrs", "h"])
+    between = rng.choice([" - ", ", ", "_", " um ", " at ", " "])
+    text = at.strftime(rng.choice([f"{form}{between}{clock}{behind}", f"{clock} {form}", f"{clock}, {form}"]))
+    right = at.replace(microsecond=0) if clock.endswith("S") else at.replace(second=0, microsecond=0)
+    assert TimeRule(("t",), f"{form} {clock}").read_naive(text) == right
+    assert tidy_time(f"{at:%d/%b/%Y:%H:%M:%S} +0100") == f"{at:%d/%b/%Y %H:%M:%S} +0100"  # as servers of the web do
+    offset = rng.choice([" UTC+1", " UTC+01:00", " GMT+1", "GMT+0100"])
+    assert TimeRule(("t",), "iso").read_naive(f"{at:%Y-%m-%d %H:%M:%S}{offset}").utcoffset() == timedelta(hours=1)
 
 
 @given(st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)))
@@ -148,6 +162,55 @@ def test_the_calendar_of_iran_begins_its_years_at_the_equinox():
     for bad in ("1404/12/30", "1404/13/01", "1403/07/31"):
         with pytest.raises(ValueError, match="no day of the Persian calendar"):
             spell_common(bad, "persian")
+
+
+DIGITS = ("%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%j%H%M", "%Y%j%H%M%S", "%Y-%jT%H:%M", "%Y%m%dT%H%M%S")
+
+
+@pytest.mark.parametrize("form", DIGITS)
+@given(begin=st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)))
+@settings(max_examples=12, deadline=None)
+def test_digits_that_are_days_count_nothing(tmp_path_factory, form, begin):
+    """In every width: a file of ten figures is no seconds since 1970, which end beyond all measured years."""
+    hours = [begin.replace(minute=0, second=0, microsecond=0) + timedelta(hours=k) for k in range(60)]
+    path = tmp_path_factory.mktemp("digits") / "f.csv"
+    path.write_text("Time;Crack 1 (mm)\n" + "".join(f"{at.strftime(form)};{k}.5\n" for k, at in enumerate(hours)))
+    assert read_times(look_at(path), {}) == [at.replace(tzinfo=UTC) for at in hours]
+
+
+@pytest.mark.parametrize("form", ["%Y-%m", "%Y/%m", "%m/%Y"])
+def test_months_of_one_year_are_no_days_of_it(tmp_path, form):
+    months = [datetime(2025, k, 1) for k in range(1, 13)]
+    path = tmp_path / "f.csv"
+    path.write_text("Month;Crack 1 (mm)\n" + "".join(f"{at.strftime(form)};{k}.5\n" for k, at in enumerate(months)))
+    assert read_times(look_at(path), {}) == [at.replace(tzinfo=UTC) for at in months]
+
+
+def test_years_of_two_digits_among_figures_are_asked_about_and_seconds_stay_seconds(tmp_path):
+    look = lay(tmp_path / "f.csv", "Time;Crack 1 (mm)", lambda at: f"{at:%y%m%d%H%M}")
+    assert [q.key for q in guess(look, {"zone": "UTC"}, NOW).questions] == ["times"]
+    look = lay(tmp_path / "f.csv", "Time;Crack 1 (mm)", lambda at: f"{at.replace(tzinfo=UTC).timestamp():.0f}")
+    assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_small_numbers_behind_a_date_are_parts_of_a_clock_by_their_names_alone(tmp_path, seed):
+    chance = random.Random(seed)
+    parts = chance.choice([
+        ("Year", "Month", "Day"), ("Jahr", "Monat", "Tag", "Stunde"), ("Anno", "Mese", "Giorno", "Ora", "Minuto"),
+        ("Y", "M", "D", "h", "m", "s"), ("yyyy", "mm", "dd", "hh", "mi", "ss"), ("Year", "DOY", "Hour"),
+    ])  # fmt: skip
+    step = timedelta(days=1) if len(parts) == 3 and "DOY" not in parts else timedelta(hours=1)
+    times = [BEGIN.replace(hour=0) + k * step for k in range(50)]
+    second = chance.choice(["0", "0.0", "00.000"])
+    spelled = [(at.year, at.month, at.day, at.hour, at.minute, second)[: len(parts)] for at in times]
+    if "DOY" in parts:
+        spelled = [(at.year, at.timetuple().tm_yday, at.hour) for at in times]
+    lines = [",".join(map(str, [*row, chance.randrange(24)])) for row in spelled]
+    (tmp_path / "f.csv").write_text("\n".join([",".join([*parts, "Crack 1 (mm)"]), *lines, ""]))
+    look = look_at(tmp_path / "f.csv")
+    assert [s.quantity for s in guess(look, {"zone": "UTC"}, NOW).sensors] == ["crack_opening"]
+    assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in times]
 
 
 # ---- beginnings ------------------------------------------------------------------------------------------------------

@@ -76,7 +76,10 @@ def test_many_samples_with_numeric_time(pipeline):
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
 def test_every_time_unit_names_the_same_instant(pipeline, unit, factor):
-    decoded = read(pipeline, {"time": int(1772344800 * factor), "time_unit": unit, "displacement_mm": 1})
+    count = int(1772344800 * factor)
+    text = read(pipeline, {"time": str(count), "time_unit": unit, "displacement_mm": 1})  # as many programs write it
+    decoded = read(pipeline, {"time": count, "time_unit": unit, "displacement_mm": 1})
+    assert text.observations == decoded.observations
     assert decoded.observations[0].observed_at == datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 

@@ -137,6 +137,13 @@ def test_the_same_head_once_more_loses_and_refuses_nothing(tmp_path):
     assert len(tell(tmp_path / "f.csv")) == 40
 
 
+def test_files_joined_with_their_marks_of_byte_order_are_one(tmp_path):
+    parts = [[",".join(NAMES), *(f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20, begin)))]
+             for begin in (0, 100)]  # fmt: skip
+    (tmp_path / "f.csv").write_text("".join("\ufeff" + "\n".join([*part, ""]) for part in parts))
+    assert len(tell(tmp_path / "f.csv")) == 40
+
+
 def test_words_at_the_end_of_a_file_are_no_head(tmp_path):
     rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
     (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, "checked,by,the,office", ""]))
@@ -187,6 +194,27 @@ def test_what_a_database_writes_above_the_names_is_no_name(tmp_path):
     told = {(row["station"], row["quantity"], row["unit"]) for row, error in rows if error is None}
     assert told == {("X0", "crack_opening", "mm"), ("X1", "pore_pressure", "kPa")}
     assert len(rows) == 40
+
+
+def test_tables_of_a_database_with_other_columns_are_refused_and_those_in_another_order_read(tmp_path):
+    path = tmp_path / "influx.csv"
+    notes = "#group,false,false,false,false,true,true\n#datatype,string,long,dateTime:RFC3339,double,string,string\n"
+    stamps = [f"{at.replace(' ', 'T')}:00Z" for at in times(20)]
+    first = f"{notes}#default,_result,,,,,\n,result,table,_time,_value,_field,sensor\n"
+    first += "".join(f",,0,{at},1.{k:02d},crack_opening_mm,X0\n" for k, at in enumerate(stamps))
+    turned = f"{notes}#default,_result,,,,,\n,result,table,_time,_value,sensor,_field\n"
+    turned += "".join(f",,1,{at},2.{k:02d},X1,crack_opening_mm\n" for k, at in enumerate(stamps))
+    path.write_text(f"{first}\n{turned}")
+    rows = read_all(path, guess(look_at(path), {}).mapping)
+    assert {(row["station"], str(row["value"])[:1]) for row, error in rows if error is None} == {
+        ("X0", "1"),
+        ("X1", "2"),
+    }
+    bare = notes.replace(",true,true", ",true").replace(",string\n", "\n") + ",result,table,_time,_value,_field\n"
+    bare += "".join(f",,1,{at},2.{k:02d},crack_opening_mm\n" for k, at in enumerate(stamps))
+    path.write_text(f"{first}\n{bare}")
+    with pytest.raises(ConfigError, match="begins another part of the file with other columns"):
+        read_all(path, guess(look_at(path), {}).mapping)
 
 
 @pytest.mark.parametrize("names", ["Time;0.5;1.0;1.5", "Time;1;2;10", "Datum;-3,5;-2,5;-1"])

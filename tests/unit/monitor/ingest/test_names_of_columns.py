@@ -70,6 +70,39 @@ def test_a_length_behind_a_number_is_a_depth(header, said):
     assert (name.quantity, name.unit, name.station) == said
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("Gage height, feet", ("water_level", "ft", "")), ("Wasserhöhe [cm]", ("water_level", "cm", "")),
+        ("Hauteur d'eau (m)", ("water_level", "m", "")), ("Pond level (m)", ("water_level", "m", "")),
+        ("Corresponding value (m)", (None, "m", "Corresponding")),
+        ("Ellipsoid height (m)", ("displacement_up", "m", "Ellipsoid")),
+        ("Snow water equivalent (mm)", (None, "mm", "Snow-equivalent")),
+        ("Snow depth (cm)", ("snow_depth", "cm", "depth")),
+        ("Press_kPa(1)", (None, "kPa", "Press-1")), ("Crack_mm(2)", ("crack_opening", "mm", "Crack-2")),
+        ("Crack [mm](1)", ("crack_opening", "mm", "Crack-1")),
+        ("Coherence (1)", ("coherence", "1", "")),
+    ],
+)  # fmt: skip
+def test_heights_of_water_snow_as_water_and_indices_are_what_they_are(header, said):
+    name = read_name(header)
+    assert (name.quantity, name.unit, name.station) == said
+
+
+@pytest.mark.parametrize("share", ["1/10", "1/100", "1 / 10", "0.1", "0,01", "x0.1"])
+@pytest.mark.parametrize("unit", ["mm", "kPa", "mm/h"])
+@pytest.mark.parametrize("form", ["Crack 2 {}", "Crack 2 ({})", "Crack_{}", "Crack 2 [{}]", "{} crack", "Riss in {}"])
+def test_a_share_of_a_unit_is_another_unit_and_asked_about(form, unit, share):
+    name = read_name(form.format(f"{share} {unit}"))
+    assert (name.unit, unit in name.foreign) == (None, True)
+    assert read_name(form.format(unit)).unit == unit  # whole, it is read
+
+
+def test_a_small_depth_is_no_share_of_a_unit():
+    assert read_name("Soil moisture 0.1 m [%]").unit == "%"
+    assert read_name("Rain 0.01 in tips (in)").unit == "in"
+
+
 def test_a_depth_is_no_unit_that_gainsays_a_mapping(tmp_path):
     head = "Time (UTC),Soil moisture 30 cm,Piezo 5 m (kPa),Piezo 10 m (kPa)"
     found = guess(lay(tmp_path / "f.csv", head, rise, rise, lambda k: 9 - k / 50), {"unit:soil_moisture": "%"})
@@ -120,6 +153,13 @@ PARTS = (
     "Transverse Displacement [m]",
     "Querverschiebung [m]",
     "spost. trasversale (m)",
+    "Displacement increment [m]",
+    "Incremental displacement (m)",
+    "Verschiebung Zuwachs [m]",
+    "Daily displacement (m)",
+    "Spostamento giornaliero [m]",
+    "Displacement 24h (m)",
+    "Displacement change [m]",
 )
 
 
@@ -135,7 +175,15 @@ def test_a_part_of_a_motion_is_asked_about_alone_and_never_the_motion(tmp_path, 
     assert [s.quantity for s in found.sensors] == ["displacement_downslope"]
 
 
-@pytest.mark.parametrize("header", ["Longitude", "lon", "Lat (deg)", "Elevation (m)", "alt"])
+@pytest.mark.parametrize("header", ["Daily(mm)", "Hourly (mm)", "Increment (mm)", "Monthly rain (mm)", "24 h [mm]"])
+def test_words_of_a_time_alone_are_no_part_of_a_motion(header):
+    assert not read_name(header).is_part
+
+
+SETTINGS = ("Antenna height (m)", "Instrument height [m]", "Displacement limit (mm)", "Alarm level (mm)", "Soglia [mm]")
+
+
+@pytest.mark.parametrize("header", ["Longitude", "lon", "Lat (deg)", "Elevation (m)", "alt", *SETTINGS])
 def test_a_place_is_still_no_measurement(header):
     assert is_no_measurement(header)
 
