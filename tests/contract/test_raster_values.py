@@ -92,12 +92,19 @@ TRAPS = MappingProxyType({
     "scaled": lambda p, v: scaled(p, v, -2147483648, nodata=-2147483648),
     "scaled and shifted": lambda p, v: scaled(p, v, -2147483648, "offset", nodata=-2147483648),
     "scaled, nothing declared": lambda p, v: scaled(p, v, 2147483647),
+    "two fills": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767)),
+    "declared and another": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767), nodata=-9999),
+    "no number declared, nines": lambda p, v: write(p, v, hide=-9999, nodata=np.nan),
+    "scaled, declared and another": lambda p, v: scaled(p, v, np.where(Y < 27, -2147483648, 2147483647), nodata=-2147483648),
     "masked": lambda p, v: write(p, v, hide=7, extra="mask"),
     "alpha": lambda p, v: write(p, v, hide=7, extra="alpha"),
     "alpha, scaled": lambda p, v: write(p, np.round(v * 100), hide=7, dtype="int32", scale=0.01, extra="alpha"),
 })  # fmt: skip
 OF_HEIGHTS = MappingProxyType({
     "zero": lambda p, v: write(p, v, hide=0),
+    "a whole number below 0": lambda p, v: write(p, v, hide=-99),
+    "whole numbers below 0": lambda p, v: write(p, v, hide=np.where(Y < 27, -1, -500)),
+    "metres in words": lambda p, v: write(p, v, hide=-9999, unit="m a.s.l."),
     "feet": lambda p, v: write(p, v / 0.3048, hide=-9999, nodata=-9999, dtype="float64", unit="ft"),
     "feet, nothing declared": lambda p, v: write(p, v / 0.3048, hide=-9999, dtype="float64", unit="US survey foot"),
     "km": lambda p, v: write(p, v / 1000, hide=-9999, nodata=-9999, dtype="float64", unit="km"),
@@ -263,6 +270,45 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, name, factor, shift):
         read(path, tmp_path)
     assert "\n" not in str(refused.value)
     assert re.search(r"from .* to |cannot be|is the unit right", str(refused.value))
+
+
+@pytest.mark.parametrize("name", [name for name, (quantity, _) in READERS.items() if quantity is not FACTOR])
+def test_a_colour_of_a_picture_is_no_quantity(tmp_path, name):
+    """Terrain in three bytes, a hillshade in colours or an orthophoto: none of their bands is what was asked for."""
+    quantity, read = READERS[name]
+    record = RECORDS[quantity]
+    grey = 255 * (record - record.min()) / np.ptp(record)
+    with pytest.raises(ImageryError, match=f"red of a picture: no {quantity.name}"):
+        read(write(tmp_path / DATED, np.stack([grey] * 3), dtype="uint8"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "own"),
+    [("<NoDataValue>-99</NoDataValue>", {"nodata": -9999}), ("<Scale>0.01</Scale>", {}), ("<Offset>3</Offset>", {}),
+     ("<UnitType>ft</UnitType>", {"unit": "m"})],
+)  # fmt: skip
+def test_what_a_file_beside_says_of_numbers_is_not_passed_over(tmp_path, said, own):
+    def beside(text):
+        band = f'<PAMDataset><PAMRasterBand band="1">{text}<Metadata/></PAMRasterBand></PAMDataset>'
+        (tmp_path / "a.tif.aux.xml").write_text(band)
+
+    path = write(tmp_path / "a.tif", RECORDS[HEIGHT], **own)
+    beside(
+        "<Scale>1</Scale><Offset>0.0</Offset>"
+        + "".join(f"<NoDataValue>{v:g}.0</NoDataValue>" for v in own.values() if v == -9999)
+    )
+    with Layer(path, GRID, quantity=HEIGHT) as layer:
+        assert layer.read(0, 0, SIDE, SIDE)[1].all()
+    beside(said)
+    with pytest.raises(ImageryError, match=r"stands in a\.tif\.aux\.xml alone"), Layer(path, GRID, quantity=HEIGHT):
+        pass
+
+
+def test_heights_below_the_sea_stay(tmp_path):
+    polder = np.round(RECORDS[HEIGHT] - 470)
+    assert polder.min() < -9 > -polder.max()
+    with Layer(write(tmp_path / "a.tif", polder, dtype="int16"), GRID, quantity=HEIGHT) as layer:
+        assert layer.read(0, 0, SIDE, SIDE)[1].all()
 
 
 def test_slopes_of_another_unit_are_refused_and_so_are_units_that_nobody_knows(tmp_path):

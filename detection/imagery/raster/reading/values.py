@@ -4,6 +4,7 @@ A value is what the file stores, times its scale, plus its offset, in the unit o
 an alpha band, nodata or a fill that nobody declared says so. What cannot be meant is refused.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ SLOPE_STRIPS: Final = 16
 SLOPE_ROWS: Final = 256  # of a strip, and no more pixels than
 SLOPE_PX: Final = 1 << 18
 STEEPEST_DEG: Final = 60.0
+COLOURS: Final = frozenset({"red", "green", "blue"})
 METRES: Final = {
     "m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1000.0, "kilometre": 1000.0,
     "kilometer": 1000.0, "dm": 0.1, "decimetre": 0.1, "decimeter": 0.1, "cm": 0.01, "centimetre": 0.01,
@@ -55,7 +57,7 @@ class Quantity:
         low: no value is less.
         high: no value is greater.
         metres: its values are lengths: units of bands and of systems of heights are turned into metres.
-        zero: 0 can be a fill that nobody declared.
+        zero: 0, or a whole number below it, can be a fill that nobody declared.
         apart: how far away from all others such a fill lies at least; None: a share of their range.
         hint: what to do where values lie beyond low and high.
     """
@@ -109,6 +111,9 @@ def open_values(
     def through(source: Any, stack: ExitStack) -> Any:
         if not 1 <= index <= source.count:
             raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
+        colour = source.colorinterp[index - 1].name
+        if colour in COLOURS and quantity is not FACTOR and source.dtypes[index - 1] in {"uint8", "uint16"}:
+            raise RadiometryError(f"{path}: band {index} is the {colour} of a picture: no {quantity.name}")
         scale, offset = _read_scale(source, path, quantity, index)
         window = left, top, right, bottom = _find_window(source, ground)
         make_checker(source, path).check(index, left, top, right - left, bottom - top)
@@ -122,12 +127,13 @@ def open_values(
         scaled = (scale, offset) != (1.0, 0.0)
         if empty is not None and source.nodata is None and (scaled or fills):
             fills = (*fills, empty)
+        # a mask or an alpha band becomes nodata: not all that warps a raster asks for them, nor does what takes out fills
+        flags = source.mask_flag_enums[index - 1]
+        if MaskFlags.all_valid not in flags and (fills or MaskFlags.nodata not in flags):
+            source = _rewrite(source, index, stack)
         for fill in fills:
             source = _rewrite(source, index, stack, fill=fill)
-        # a mask or an alpha band becomes nodata: not all that warps a raster asks for them
-        flags = source.mask_flag_enums[index - 1]
-        hidden = not fills and MaskFlags.all_valid not in flags and MaskFlags.nodata not in flags
-        return _rewrite(source, index, stack, scale=scale, offset=offset) if scaled or hidden else source
+        return _rewrite(source, index, stack, scale=scale, offset=offset) if scaled else source
 
     with open_raster(path, limits, through) as source:
         yield source
@@ -153,7 +159,8 @@ def _find_metres(source: Any, path: Path, quantity: Quantity, index: int) -> tup
     """Metres of the unit of a band, as it says or its system of heights does; metres where both are mute."""
     said = (source.units[index - 1] or "").strip()
     if said:
-        factor = METRES.get(" ".join(said.lower().replace(".", "").split()))
+        words = re.sub(r"[][().]", " ", said.lower()).split()
+        factor = METRES.get(" ".join(words), METRES.get(words[0]) if words else None)
         if factor is None:
             raise RadiometryError(f"{path}: {quantity.name} in {said!r}; expected m, km, dm, cm, mm, ft or us-ft")
         return factor, said
@@ -319,7 +326,9 @@ def _rewrite(
             wide = source.dtypes[index - 1] in {"float64", "int32", "uint32", "int64", "uint64"}
             band.set("dataType", "Float64" if wide else "Float32")
             ET.SubElement(band, "NoDataValue").text = repr(EMPTY)
-            said = {"UseMaskBand": "true", "ScaleOffset": repr(offset), "ScaleRatio": repr(scale)}
-            for name, text in (said if fill is None else said | {"NODATA": repr(fill)}).items():
+            said = {"ScaleOffset": repr(offset), "ScaleRatio": repr(scale)}
+            # GDAL asks for one of the two alone
+            said |= {"UseMaskBand": "true"} if fill is None else {"NODATA": repr(fill)}
+            for name, text in said.items():
                 ET.SubElement(part, name).text = text
     return _open_tree(tree, stack)
