@@ -95,7 +95,9 @@ TRAPS = MappingProxyType({
     "two fills": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767)),
     "declared and another": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767), nodata=-9999),
     "no number declared, nines": lambda p, v: write(p, v, hide=-9999, nodata=np.nan),
-    "scaled, declared and another": lambda p, v: scaled(p, v, np.where(Y < 27, -2147483648, 2147483647), nodata=-2147483648),
+    "scaled, declared and another": lambda p, v: scaled(
+        p, v, np.where(Y < 27, -2147483648, 2147483647), nodata=-2147483648
+    ),
     "masked": lambda p, v: write(p, v, hide=7, extra="mask"),
     "alpha": lambda p, v: write(p, v, hide=7, extra="alpha"),
     "alpha, scaled": lambda p, v: write(p, np.round(v * 100), hide=7, dtype="int32", scale=0.01, extra="alpha"),

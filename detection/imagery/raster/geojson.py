@@ -41,7 +41,7 @@ def read_features(path: Path, most_bytes: int = MOST_BYTES) -> tuple[list[dict[s
         features = content["features"] if content.get("type") == "FeatureCollection" else [content]
         named = content.get("crs")
         said = named["properties"] if named else {}
-        name = next((said[key] for key in ("name", "code", "href") if key in said), None if not named else named)
+        name = next((said[key] for key in ("name", "code", "href") if key in said), named or None)
         found = [
             {**one, "geometry": one.get("geometry")} if one.get("type") == "Feature" else {"geometry": one}
             for one in features

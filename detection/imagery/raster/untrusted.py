@@ -1,6 +1,5 @@
 """The door for rasters from outside: few formats, no network, no other folder, no file larger than the limits."""
 
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
+from detection.imagery.raster.beside import add_beside
 from detection.imagery.raster.control_points import place_by_points
 from detection.imagery.raster.local_grid import place_locally
 from detection.imagery.raster.rational import find_spread, place_by_rpc
@@ -27,8 +27,6 @@ SIGNATURES = {
     b"\xffO\xffQ": "JP2OpenJPEG",
 }
 OTHERS = {b"\x89PNG": "a PNG", b"\xff\xd8\xff": "a JPEG", b"PK\3\4": "a ZIP archive", b"\x89HDF": "an HDF5 file"}
-BESIDE_BYTES = 1 << 20
-SAID_BESIDE = re.compile(r"<(NoDataValue|Scale|Offset|UnitType)\b[^>]*>([^<]+)<")
 VRT_BEGINS = (b"<vrtdataset", b"<?xml")
 # The block cache is bounded, whatever the machine has; nothing beside the named file is looked for.
 SETTINGS: dict[str, Any] = {
@@ -70,9 +68,9 @@ def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = N
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
-    alone; files beside it (masks, statistics, overviews) are not. A raster that only control points or RPC place is
-    given on a grid of its own (`control_points`, `rational`), one of a local system on that which the site says
-    (`local_grid`).
+    alone; of files beside it (masks, statistics, overviews) nothing but what `beside` reads. A raster that only
+    control points or RPC place is given on a grid of its own (`control_points`, `rational`), one of a local system on
+    that which the site says (`local_grid`).
 
     Args:
         path: the file.
@@ -108,8 +106,8 @@ def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = N
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
-            _check_beside(source, path)
-            made = source if through is None else through(source, stack)
+            told = source if driver == "VRT" else add_beside(source, path, stack)
+            made = told if through is None else through(told, stack)
             placed = place_locally(_place(path, made, stack, limits), stack)
             _check_size(placed, path, limits)
             yield placed
@@ -181,28 +179,6 @@ def _check_kind(source: Any, path: Path) -> None:
     for band, kind in enumerate(source.dtypes, start=1):
         if kind.startswith("complex"):
             raise NotARasterError(f"{path}: band {band} holds complex values; give its amplitude or its phase")
-
-
-def _check_beside(source: Any, path: Path) -> None:
-    """Refuse where the file of GDAL beside a raster says of its numbers what the raster does not: it is not read."""
-    beside = path.with_name(f"{path.name}.aux.xml")
-    if not beside.is_file() or beside.stat().st_size > BESIDE_BYTES:
-        return
-    own = {"NoDataValue": source.nodatavals, "Scale": source.scales, "Offset": source.offsets, "UnitType": source.units}
-    for key, text in SAID_BESIDE.findall(beside.read_text(encoding="utf-8", errors="replace")):
-        if _spell(text) not in map(_spell, own[key]):
-            raise ForbiddenSourceError(
-                f"{path}: {key} {text.strip()} stands in {beside.name} alone, which is not read; gdal_translate makes "
-                "one GeoTIFF of both"
-            )
-
-
-def _spell(value: Any) -> str:
-    """A number as its digits, whichever way it is written; a word as it is."""
-    try:
-        return f"{float(value):.7g}"
-    except (TypeError, ValueError):
-        return str(value or "").strip()
 
 
 def _check_size(source: Any, path: Path, limits: Limits) -> None:
