@@ -14,7 +14,7 @@ SAID: Final = ("NoDataValue", "Scale", "Offset", "UnitType", "Description")  # n
 
 
 def add_beside(source: Any, path: Path, stack: ExitStack) -> Any:
-    """The same raster with nodata, scale, offset, unit and names of bands of a file beside it, where its own header has none.
+    """The same raster with what a file beside it says of its bands and its own header does not.
 
     JPEG 2000 has no other place for them.
     """
