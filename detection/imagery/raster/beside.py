@@ -18,40 +18,36 @@ def add_beside(source: Any, path: Path, stack: ExitStack) -> Any:
 
     JPEG 2000 has no other place for them.
     """
-    bands = _read_bands(path.with_name(f"{path.name}.aux.xml"))
-    own = zip(source.nodatavals, source.scales, source.offsets, source.units, source.descriptions, strict=True)
-    lacking = [
-        {key: bands[number][key] for key, has in zip(SAID, mute, strict=True) if has and key in bands[number]}
-        if number in bands else {}
-        for number, mute in enumerate(((n is None, s == 1, o == 0, not u, not d) for n, s, o, u, d in own), start=1)
-    ]  # fmt: skip
-    if not any(lacking):
+    own = (source.nodatavals, source.scales, source.offsets, source.units, source.descriptions)
+    nothing: tuple[Any, ...] = (None,), (1.0,), (0.0,), (None, ""), (None, "")
+    mute = {
+        (number, key)
+        for key, values, usual in zip(SAID, own, nothing, strict=True)
+        for number, value in enumerate(values, start=1) if value in usual
+    }  # fmt: skip
+    said = {at: text for at, text in _read(path.with_name(f"{path.name}.aux.xml")).items() if at in mute}
+    if not said:
         return source
     tree = copy_tree(source, stack)
-    for band, said in zip(tree.findall("VRTRasterBand"), lacking, strict=True):
-        for key, text in said.items():
-            for one in band.findall(key):
-                band.remove(one)
-            ET.SubElement(band, key).text = text
+    for (number, key), text in said.items():
+        band = tree.findall("VRTRasterBand")[number - 1]
+        for one in band.findall(key):
+            band.remove(one)
+        ET.SubElement(band, key).text = text
     return open_tree(tree, stack)
 
 
-def _read_bands(beside: Path) -> dict[int, dict[str, str]]:
-    """What the file says of each band; nothing where it is not there or cannot be read."""
+def _read(beside: Path) -> dict[tuple[int, str], str]:
+    """What the file says: (band, element) -> text; nothing where it is not there or cannot be read."""
     try:
         content = beside.read_bytes() if beside.stat().st_size <= MOST_BYTES else b""
         if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
             return {}
         bands = ET.fromstring(content).findall("PAMRasterBand")  # noqa: S314 - no entities, and bounded
-        found = {
-            int(band.get("band", "1")): {key: (band.findtext(key) or "").strip() for key in SAID} for band in bands
-        }
-        for said in found.values():
-            for text in filter(None, (said[key] for key in SAID[:3])):
-                float(text)
+        said = {(int(b.get("band", "1")), key): (b.findtext(key) or "").strip() for b in bands for key in SAID}
+        return {at: text for at, text in said.items() if text and (at[1] in SAID[3:] or str(float(text)))}
     except (OSError, ET.ParseError, ValueError):
         return {}
-    return {number: {key: text for key, text in said.items() if text} for number, said in found.items()}
 
 
 def copy_tree(source: Any, stack: ExitStack) -> ET.Element:
