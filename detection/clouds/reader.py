@@ -1,6 +1,7 @@
 """Point clouds from outside, read in parts: where they lie, in which units, and their points in metres of height."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -73,8 +74,7 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
         raise NoPlaceError(f"height unit {height_unit!r}: expected one of {', '.join(METRES)}")
     with _open(path) as reader:
         said = _read_crs(path, reader)
-        vertical_by_key, key_wkt, by_system = _read_vertical_key(reader)
-        by_key = _read_height_key(path, reader) or by_system
+        vertical_by_key, key_wkt, by_key = _read_keys(path, reader)
     if said is None and crs is None:
         raise NoPlaceError(f"{path}: does not say its coordinate reference system; give --crs EPSG:CODE")
     given = None if crs is None else _know(crs)
@@ -119,31 +119,22 @@ def _read_crs(path: Path, reader: Any) -> pyproj.CRS | None:
     return None if found is None else pyproj.CRS(found)
 
 
-def _read_height_key(path: Path, reader: Any) -> float | None:
-    """Metres in a unit of height as GeoTIFF keys say it."""
-    for record in reader.header.vlrs:
-        for key in getattr(record, "geo_keys", ()):
-            if key.id == VERTICAL_UNITS_KEY:
-                units = get_units_map("EPSG", "linear").values()
-                found = next((one.conv_factor for one in units if one.code == str(key.value_offset)), None)
-                if found is None:
-                    raise NoPlaceError(f"{path}: its heights are in the unit {key.value_offset}, which nobody knows")
-                return float(found)
-    return None
-
-
-def _read_vertical_key(reader: Any) -> tuple[str, str, float | None]:
-    """The system of heights as GeoTIFF keys name it by its number, its WKT, and metres in its unit; else empty."""
-    for record in reader.header.vlrs:
-        for key in getattr(record, "geo_keys", ()):
-            if key.id == VERTICAL_KEY and key.value_offset in VERTICAL_CODES:
-                try:
-                    found = pyproj.CRS.from_epsg(key.value_offset)
-                    unit = float(found.axis_info[0].unit_conversion_factor) if found.is_vertical else None
-                    return str(found.name), _spell_metric(found), unit
-                except CRSError:
-                    return f"EPSG:{key.value_offset}", "", None
-    return "", "", None
+def _read_keys(path: Path, reader: Any) -> tuple[str, str, float | None]:
+    """The system of heights as GeoTIFF keys name it, its WKT, and metres in a unit of height; else empty."""
+    keys = {key.id: key.value_offset for one in reader.header.vlrs for key in getattr(one, "geo_keys", ())}
+    name, wkt, unit = "", "", None
+    if (code := keys.get(VERTICAL_KEY, 0)) in VERTICAL_CODES:
+        name = f"EPSG:{code}"
+        with suppress(CRSError):
+            found = pyproj.CRS.from_epsg(code)
+            name, wkt = str(found.name), _spell_metric(found)
+            unit = float(found.axis_info[0].unit_conversion_factor) if found.is_vertical else None
+    if (code := keys.get(VERTICAL_UNITS_KEY)) is not None:
+        units = get_units_map("EPSG", "linear").values()
+        unit = next((one.conv_factor for one in units if one.code == str(code)), None)
+        if unit is None:
+            raise NoPlaceError(f"{path}: its heights are in the unit {code}, which nobody knows")
+    return name, wkt, unit
 
 
 def _spell_metric(height: pyproj.CRS) -> str:
