@@ -11,11 +11,10 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
-from detection.imagery.raster.beside import add_beside
 from detection.imagery.raster.control_points import place_by_points
 from detection.imagery.raster.local_grid import place_locally
 from detection.imagery.raster.rational import find_spread, place_by_rpc
-from detection.imagery.raster.vrt import list_sources, read_vrt, rebuild
+from detection.imagery.raster.vrt import add_beside, list_sources, read_vrt, rebuild
 
 # What a file begins with -> the only driver that may read it.
 SIGNATURES = {
@@ -68,7 +67,7 @@ def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = N
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
-    alone; of files beside it (masks, statistics, overviews) nothing but what `beside` reads. A raster that only
+    alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster that only
     control points or RPC place is given on a grid of its own (`control_points`, `rational`), one of a local system on
     that which the site says (`local_grid`).
 

@@ -21,12 +21,12 @@ from rasterio.errors import CRSError, RasterioError
 
 from detection.imagery.errors import BandMissingError, RadiometryError, TruncatedRasterError
 from detection.imagery.raster.areas import slope_deg, spacing_m
-from detection.imagery.raster.beside import copy_tree, open_tree
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.integrity import make_checker
 from detection.imagery.raster.raster import window_below
 from detection.imagery.raster.reading.fills import Record
 from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
+from detection.imagery.raster.vrt import copy_tree, open_tree
 
 EMPTY: Final = -99_999.0  # of what is given where something had to be changed
 STRIP_PX: Final = 1 << 21  # looked at at once
