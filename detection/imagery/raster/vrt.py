@@ -179,7 +179,7 @@ def add_beside(source: Any, path: Path, stack: ExitStack) -> Any:
 def _read_beside(beside: Path) -> dict[tuple[int, str], str]:
     """What the file says: (band, element) -> text; nothing where it is not there or cannot be read."""
     try:
-        content = beside.read_bytes() if beside.stat().st_size <= BESIDE_BYTES else b""
+        content = beside.read_bytes() if beside.is_file() and beside.stat().st_size <= BESIDE_BYTES else b""
         if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
             return {}
         bands = ET.fromstring(content).findall("PAMRasterBand")  # noqa: S314 - no entities, and bounded
