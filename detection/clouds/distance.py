@@ -29,6 +29,7 @@ from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import EIGHT
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, burn, to_pixels
 from detection.imagery.raster.raster import write_geotiff
@@ -370,7 +371,7 @@ def _read_stable(measured: _Measured, grid: Grid, stable: Path | None) -> NDArra
         return None
     with Layer(stable, grid, nearest=True) as layer:
         values, known = layer.read(0, 0, grid.width, grid.height)
-    held = known & (values != 0)
+    held = known & apply_mask("mask", values)
     found = held[measured.at[:, 1].astype(np.int64), measured.at[:, 0].astype(np.int64)]
     if not found.any():
         raise NoPointsError(f"{stable}: no stable ground where a distance was measured")

@@ -1,6 +1,7 @@
 """Point clouds from outside, read in parts: where they lie, in which units, and their points in metres of height."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -8,16 +9,17 @@ from typing import Any, Final
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
+from pyproj.database import get_units_map
 from pyproj.exceptions import CRSError
 
 from detection.clouds.errors import CloudError, DamagedCloudError, NoPlaceError
 from detection.clouds.header import Header, read_header
+from detection.imagery.raster.reading.values import HEIGHT
 
 PART_BYTES: Final = 64 << 20
 PART_MOST: Final = 1_000_000
-# Height units as people write them, and as GeoTIFF keys number them (EPSG).
+# Height units as people write them; GeoTIFF keys number them (EPSG).
 METRES: Final = {"m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937}
-UNIT_KEYS: Final = {9001: 1.0, 9002: 0.3048, 9003: 1200 / 3937}
 VERTICAL_UNITS_KEY: Final = 4099
 VERTICAL_KEY: Final = 4096
 VERTICAL_CODES: Final = range(1024, 32767)
@@ -72,7 +74,7 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
         raise NoPlaceError(f"height unit {height_unit!r}: expected one of {', '.join(METRES)}")
     with _open(path) as reader:
         said = _read_crs(path, reader)
-        by_key, (vertical_by_key, key_wkt) = _read_height_key(reader), _read_vertical_key(reader)
+        vertical_by_key, key_wkt, by_key = _read_keys(path, reader)
     if said is None and crs is None:
         raise NoPlaceError(f"{path}: does not say its coordinate reference system; give --crs EPSG:CODE")
     given = None if crs is None else _know(crs)
@@ -117,26 +119,22 @@ def _read_crs(path: Path, reader: Any) -> pyproj.CRS | None:
     return None if found is None else pyproj.CRS(found)
 
 
-def _read_height_key(reader: Any) -> float | None:
-    """Metres in a unit of height as GeoTIFF keys say it."""
-    for record in reader.header.vlrs:
-        for key in getattr(record, "geo_keys", ()):
-            if key.id == VERTICAL_UNITS_KEY:
-                return UNIT_KEYS.get(key.value_offset)
-    return None
-
-
-def _read_vertical_key(reader: Any) -> tuple[str, str]:
-    """The system of heights as GeoTIFF keys name it by its number, and its WKT; empty where they do not."""
-    for record in reader.header.vlrs:
-        for key in getattr(record, "geo_keys", ()):
-            if key.id == VERTICAL_KEY and key.value_offset in VERTICAL_CODES:
-                try:
-                    found = pyproj.CRS.from_epsg(key.value_offset)
-                    return str(found.name), _spell_metric(found)
-                except CRSError:
-                    return f"EPSG:{key.value_offset}", ""
-    return "", ""
+def _read_keys(path: Path, reader: Any) -> tuple[str, str, float | None]:
+    """The system of heights as GeoTIFF keys name it, its WKT, and metres in a unit of height; else empty."""
+    keys = {key.id: key.value_offset for one in reader.header.vlrs for key in getattr(one, "geo_keys", ())}
+    name, wkt, unit = "", "", None
+    if (code := keys.get(VERTICAL_KEY, 0)) in VERTICAL_CODES:
+        name = f"EPSG:{code}"
+        with suppress(CRSError):
+            found = pyproj.CRS.from_epsg(code)
+            name, wkt = str(found.name), _spell_metric(found)
+            unit = float(found.axis_info[0].unit_conversion_factor) if found.is_vertical else None
+    if (code := keys.get(VERTICAL_UNITS_KEY)) is not None:
+        units = get_units_map("EPSG", "linear").values()
+        unit = next((one.conv_factor for one in units if one.code == str(code)), None)
+        if unit is None:
+            raise NoPlaceError(f"{path}: its heights are in the unit {code}, which nobody knows")
+    return name, wkt, unit
 
 
 def _spell_metric(height: pyproj.CRS) -> str:
@@ -202,7 +200,13 @@ def _take(path: Path, points: Any, header: Header, height_m: float) -> Part:
     kept = ~np.isin(kind, NOISE)
     if "withheld" in points.point_format.dimension_names:
         kept &= ~np.asarray(points.withheld, bool)
-    return Part(x[kept], y[kept], z[kept] * height_m, kind[kept], len(x))
+    heights = z[kept] * height_m
+    if heights.size and (heights.min() < HEIGHT.low or heights.max() > HEIGHT.high):
+        raise DamagedCloudError(
+            f"{path}: heights from {heights.min():,.6g} to {heights.max():,.6g} m: possible are {HEIGHT.low:,.3g} to "
+            f"{HEIGHT.high:,.3g}; leave such points out (pdal translate, filters.range), or is the unit another?"
+        )
+    return Part(x[kept], y[kept], heights, kind[kept], len(x))
 
 
 def _open(path: Path) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import spacing_m
+from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Box, Layer
 from detection.imagery.raster.reading.shapes import take_outlines
 from detection.susceptibility.errors import FactorError, InventoryError
@@ -107,7 +108,7 @@ def draw_sample(
             values, known = factors.read(box)
             if layer is not None:
                 mask, valid = layer.read(*box)
-                known &= valid & (mask > 0)
+                known &= valid & apply_mask("mask", mask)
             ids = _burn(shapes, tree, box)
             on_slide = known & (ids != NOTHING)
             free = known & (ids == NOTHING)
@@ -123,7 +124,13 @@ def draw_sample(
             progress(share)
     if not cells:
         raise InventoryError(f"{study.path}: no pixel of the area has a value of every factor; do they overlap?")
-    _check(inventory.path, len(shapes), len(seen), others)
+    _check(
+        inventory.path,
+        len(shapes),
+        len(seen),
+        others,
+        "".join(f" ({line})" for line in factors.told if "layers" in line),
+    )
     sample = _thin(drawn, shapes, seen, (cells, slide_cells, others), factors, rng)
     for factor, values in zip(factors.factors, sample.values, strict=True):
         _refuse_fill(factor, values, sample.weight)
@@ -131,13 +138,18 @@ def draw_sample(
 
 
 def _refuse_fill(factor: Factor, values: NDArray[np.float32], weight: NDArray[np.float64]) -> None:
-    """Refuse a factor one value of which looks like nodata that nobody declared; raises FactorError.
+    """Refuse directions in radians, and a factor one value of which looks like nodata that nobody declared.
 
     Such a value is the least or the greatest, repeats, and lies farther off the others than they reach. Where the
     others are few (classes, steps), it must be a number that writers fill with.
     """
     if factor.kind == "distance":
         return
+    if factor.kind == "direction" and values.max() <= 2 * np.pi:
+        raise FactorError(
+            f"{factor.path}: directions up to {values.max():.3g}: radians? Degrees are expected ({factor.name}); "
+            "gdal_edit.py -scale 57.29578"
+        )
     for value in (values.min(), values.max()):
         held = values == value
         share = float(weight[held].sum() / weight.sum())
@@ -205,12 +217,12 @@ def _keep(
     drawn.pixel.append(np.stack([columns + box[0], rows + box[1]], axis=1))
 
 
-def _check(path: Path, named: int, found: int, others: int) -> None:
+def _check(path: Path, named: int, found: int, others: int, told: str) -> None:
     if not found:
-        raise InventoryError(f"{path}: none of its {named} landslides lies where all factors are known")
+        raise InventoryError(f"{path}: none of its {named} landslides lies where all factors are known{told}")
     if found < LEAST_LANDSLIDES:
         raise InventoryError(
-            f"{path}: {found} landslides lie where all factors are known, at least {LEAST_LANDSLIDES} are needed"
+            f"{path}: {found} landslides lie where all factors are known, at least {LEAST_LANDSLIDES} are needed{told}"
         )
     if others < found:
         raise InventoryError(f"{path}: hardly any ground without landslides is left ({others} pixels): one class only")

@@ -98,7 +98,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
     if len(found) < len(shapes):
         told.append(f"{path.name}: {len(shapes) - len(found):,} of {len(shapes):,} features have no geometry")
     if not len(found):
-        raise VectorError(f"{path}: no feature in it has a place")
+        raise VectorError("; ".join([f"{path}: no feature in it has a place", *told[:1]]))
     bounds = shapely.total_bounds(found)
     if not np.isfinite(bounds).all():
         raise VectorError(f"{path}: coordinates that are no numbers")
@@ -155,7 +155,9 @@ def _open_blob(blob: bytes) -> Any:
 
 
 def _read_shapefile(path: Path) -> tuple[list[Any], pyproj.CRS]:
-    beside = path.with_suffix(".prj")
+    beside = next(
+        (one for one in path.parent.glob(f"{path.stem}.*") if one.suffix.lower() == ".prj"), path.with_suffix(".prj")
+    )
     if not beside.is_file() or beside.stat().st_size > 1 << 16:
         raise VectorError(f"{path}: no {beside.name} beside it, so nobody knows where its coordinates lie")
     crs = pyproj.CRS.from_wkt(beside.read_text(encoding="utf-8", errors="replace"))

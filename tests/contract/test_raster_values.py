@@ -19,6 +19,7 @@ from detection.imagery.insar.stack import read_stack
 from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.height_tiles import join_tiles
+from detection.imagery.raster.masks import Mask, apply_mask
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.reading import values as reading
 from detection.imagery.raster.reading.values import BACKSCATTER, COHERENCES, FACTOR, HEIGHT, PHASE, RATE, SHARE
@@ -82,6 +83,13 @@ def scaled(path, v, hide, *how, nodata=None):
     return write(path, stored, hide=hide, nodata=nodata, dtype="int32", **said)
 
 
+def beside(path, text, *args, **how):
+    path.with_name(f"{path.name}.aux.xml").write_text(
+        f'<PAMDataset><PAMRasterBand band="1">{text}<Metadata/></PAMRasterBand></PAMDataset>'
+    )
+    return write(path, *args, **how)
+
+
 # name -> writes a record with a hole under a file of one band
 TRAPS = MappingProxyType({
     "declared": lambda p, v: write(p, v, hide=-9999, nodata=-9999),
@@ -92,17 +100,34 @@ TRAPS = MappingProxyType({
     "scaled": lambda p, v: scaled(p, v, -2147483648, nodata=-2147483648),
     "scaled and shifted": lambda p, v: scaled(p, v, -2147483648, "offset", nodata=-2147483648),
     "scaled, nothing declared": lambda p, v: scaled(p, v, 2147483647),
+    "two fills": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767)),
+    "declared and another": lambda p, v: write(p, v, hide=np.where(X < 16, -9999, -32767), nodata=-9999),
+    "no number declared, nines": lambda p, v: write(p, v, hide=-9999, nodata=np.nan),
+    "scaled, declared and another": lambda p, v: scaled(
+        p, v, np.where(Y < 27, -2147483648, 2147483647), nodata=-2147483648
+    ),
+    "declared beside": lambda p, v: beside(p, "<NoDataValue>7.25</NoDataValue>", v, hide=7.25),
+    "scaled beside": lambda p, v: beside(
+        p, "<NoDataValue>-77777</NoDataValue><Scale>0.01</Scale>", in_steps(v, ())[0], hide=-77777, dtype="int32"
+    ),
     "masked": lambda p, v: write(p, v, hide=7, extra="mask"),
     "alpha": lambda p, v: write(p, v, hide=7, extra="alpha"),
     "alpha, scaled": lambda p, v: write(p, np.round(v * 100), hide=7, dtype="int32", scale=0.01, extra="alpha"),
 })  # fmt: skip
 OF_HEIGHTS = MappingProxyType({
     "zero": lambda p, v: write(p, v, hide=0),
+    "a whole number below 0": lambda p, v: write(p, v, hide=-99),
+    "whole numbers below 0": lambda p, v: write(p, v, hide=np.where(Y < 27, -1, -500)),
+    "metres in words": lambda p, v: write(p, v, hide=-9999, unit="m a.s.l."),
     "feet": lambda p, v: write(p, v / 0.3048, hide=-9999, nodata=-9999, dtype="float64", unit="ft"),
     "feet, nothing declared": lambda p, v: write(p, v / 0.3048, hide=-9999, dtype="float64", unit="US survey foot"),
     "km": lambda p, v: write(p, v / 1000, hide=-9999, nodata=-9999, dtype="float64", unit="km"),
     "dm": lambda p, v: write(p, np.round(v * 10), hide=-9999, dtype="int16", unit="dm"),
     "cm": lambda p, v: write(p, np.round(v * 100), hide=-9999, nodata=-9999, dtype="int32", unit="cm"),
+})  # fmt: skip
+OF_PHASES = MappingProxyType({
+    "cycles": lambda p, v: write(p, v / (2 * np.pi), hide=-9999, nodata=-9999, dtype="float64", unit="cycles"),
+    "degrees": lambda p, v: write(p, np.degrees(v), hide=-9999, nodata=-9999, dtype="float64", unit="degree"),
 })  # fmt: skip
 STANDARD = "declared"
 
@@ -220,7 +245,7 @@ WITHOUT_ALPHA = {"pixels", "cells at a station"}  # a band per instant, each wit
 
 def cases():
     for name, (quantity, read) in READERS.items():
-        traps = {**TRAPS, **(OF_HEIGHTS if quantity is HEIGHT else {})}
+        traps = {**TRAPS, **{HEIGHT: OF_HEIGHTS, PHASE: OF_PHASES}.get(quantity, {})}
         for trap, how in traps.items():
             if trap != STANDARD and not (name in WITHOUT_ALPHA and "alpha" in trap):
                 yield pytest.param(quantity, read, how, id=f"{name}-{trap}")
@@ -263,6 +288,56 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path, name, factor, shift):
         read(path, tmp_path)
     assert "\n" not in str(refused.value)
     assert re.search(r"from .* to |cannot be|is the unit right", str(refused.value))
+
+
+@pytest.mark.parametrize("name", [name for name, (quantity, _) in READERS.items() if quantity is not FACTOR])
+def test_a_colour_of_a_picture_is_no_quantity(tmp_path, name):
+    """Terrain in three bytes, a hillshade in colours or an orthophoto: none of their bands is what was asked for."""
+    quantity, read = READERS[name]
+    record = RECORDS[quantity]
+    grey = 255 * (record - record.min()) / np.ptp(record)
+    with pytest.raises(ImageryError, match=f"red of a picture: no {quantity.name}"):
+        read(write(tmp_path / DATED, np.stack([grey] * 3), dtype="uint8"), tmp_path)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_units_of_a_quantity_that_nobody_knows_are_refused(tmp_path, name):
+    quantity, read = READERS[name]
+    if not quantity.units:
+        return
+    with pytest.raises(ImageryError, match=f"{quantity.name} in 'parsec'; expected {next(iter(quantity.units))}, "):
+        read(write(tmp_path / DATED, RECORDS[quantity], unit="parsec"), tmp_path)
+
+
+def test_what_a_file_beside_says_never_beats_the_raster_and_cannot_break_it(tmp_path):
+    path = write(tmp_path / "a.tif", RECORDS[HEIGHT], hide=-9999, nodata=-9999, unit="m")
+    for band in ("<NoDataValue>430</NoDataValue><UnitType>ft</UnitType>", "<NoDataValue>no</NoDataValue>", "<<"):
+        (tmp_path / "a.tif.aux.xml").write_text(
+            f'<PAMDataset><PAMRasterBand band="1">{band}</PAMRasterBand></PAMDataset>'
+        )
+        with Layer(path, GRID, quantity=HEIGHT) as layer:
+            values, valid = layer.read(0, 0, SIDE, SIDE)
+        assert (valid == ~HOLE).all()
+        assert np.allclose(values[valid], RECORDS[HEIGHT][valid], atol=0.01)
+
+
+@pytest.mark.parametrize("empty", [0, np.nan, -9999, -1])
+def test_flags_count_above_nothing_alone(tmp_path, empty):
+    """Outside of a mask may stand 0, a fill or no number, declared or not."""
+    held = np.where(X < 20, 1, empty).astype("float32")
+    mask = write(tmp_path / "mask.tif", held)
+    assert (apply_mask("mask", held) == (X < 20)).all()
+    older, newer = (write(tmp_path / f"{n}.tif", RECORDS[HEIGHT] + 0.3 * n * (X >= 20)) for n in (0, 1))
+    assert subtract(older, newer, stable=mask).offset_m == pytest.approx(0, abs=1e-4)
+    with BandReader({"B4": (older, 1)}, masks=[Mask(mask, "mask")]) as reader:
+        assert (reader.read(0, 0, SIDE, SIDE)[1] == (X < 20)).all()
+
+
+def test_heights_below_the_sea_stay(tmp_path):
+    polder = np.round(RECORDS[HEIGHT] - 470)
+    assert polder.min() < -9 > -polder.max()
+    with Layer(write(tmp_path / "a.tif", polder, dtype="int16"), GRID, quantity=HEIGHT) as layer:
+        assert layer.read(0, 0, SIDE, SIDE)[1].all()
 
 
 def test_slopes_of_another_unit_are_refused_and_so_are_units_that_nobody_knows(tmp_path):

@@ -38,6 +38,7 @@ from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
 from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, Quantity
@@ -166,7 +167,7 @@ class Source(ExitStack):
         hidden: NDArray[np.bool_] = np.zeros((rows * k, columns * k), bool)
         if self._mask is not None:
             values, valid = _read(self._mask, box)
-            hidden = valid & (values != 0)
+            hidden = valid & apply_mask("mask", values)
         before, after = (self._mean_power(group, box, hidden) for group in self._images)
         coherence = [self._to_cells(layer, box, hidden) for layer in self._coherences]
         empty = np.full((rows, columns), np.nan)

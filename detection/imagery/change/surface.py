@@ -16,6 +16,7 @@ from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
 from detection.imagery.raster.components import EIGHT
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
@@ -253,7 +254,7 @@ def _find_stable(
     if stable is not None:
         with Layer(stable, grid, nearest=True) as layer:
             values, known = layer.read(0, 0, grid.width, grid.height)
-        ground = valid & known & (values != 0)
+        ground = valid & known & apply_mask("mask", values)
         if not ground.any():
             raise NoValidPixelsError(f"{stable}: no stable pixel that both surfaces show")
         return np.asarray(ground)

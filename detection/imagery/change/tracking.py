@@ -16,6 +16,7 @@ from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import STRIP_PX, Layer
 from detection.imagery.raster.raster import inspect, read_grid
 from detection.imagery.scene.scene import find_date
@@ -421,7 +422,7 @@ def _find_stable(
             strips = _Strips(layer)
             for k in np.flatnonzero(on_grid):
                 values, known = strips.read(int(at[k, 0]), int(at[k, 1]), 1)
-                held[k] = bool(known[0, 0]) and values[0, 0] != 0
+                held[k] = bool((known & apply_mask("mask", values))[0, 0])
         return held
     ground = on_grid
     for _ in range(ROUNDS):

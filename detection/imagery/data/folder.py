@@ -134,7 +134,7 @@ def _read_labels(path: Path) -> NDArray[Any]:
     Raises:
         DataError: colours that differ, shares, or numbers that are no classes.
     """
-    bands = read_whole(path)[0]
+    bands, valid = read_whole(path)
     if len(bands) in {2, 4}:  # the last is alpha
         bands = bands[:-1]
     if any(not np.array_equal(bands[0], one) for one in bands[1:]):
@@ -143,6 +143,8 @@ def _read_labels(path: Path) -> NDArray[Any]:
             f"{IGNORED} = not known"
         )
     labels = bands[0]
+    # what a mask declares as nodata is not known; 0 is declared by many who mean ground
+    labels = np.where(~valid & ~((labels >= 0) & (labels <= IGNORED)), IGNORED, labels)
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
         share = labels[labels != np.round(labels)][0]
         raise DataError(f"{path}: mask value {share:g}: shares or probabilities are no classes; write 0 and 1")

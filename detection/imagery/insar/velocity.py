@@ -231,10 +231,13 @@ def find_components(files: tuple[Path, ...], said: str | None) -> tuple[list[tup
     if len(files) == 3:
         if said not in {None, ENU}:
             raise SceneError(f"three files are east, north and up, not {said}")
+        for path, names in zip(files, AXES, strict=True):
+            axes = _find_axes(inspect(path).descriptions)
+            if any(axes) and not axes[AXES.index(names)]:
+                raise SceneError(f"{path}: its band is not {names[1]}; give three files as east, north and up")
         return [(path, 1) for path in files], ENU
     facts = inspect(files[0])
-    named = [(text or "").strip().lower().split(" ")[0] for text in facts.descriptions]
-    axes = [next((named.index(name) + 1 for name in names if name in named), 0) for names in AXES]
+    axes = _find_axes(facts.descriptions)
     tags = {key.upper(): value.strip().lower() for key, value in facts.tags.items()}
     tagged = next((tags[tag] for tag in TAGS if tags.get(tag) in COMPONENTS), None)
     if said is None:
@@ -244,10 +247,19 @@ def find_components(files: tuple[Path, ...], said: str | None) -> tuple[list[tup
     if tagged not in {None, said}:
         raise SceneError(f"{files[0]}: its tag says {tagged}, not {said}")
     if said != ENU:
-        return [(files[0], 1)], said
+        index = next((at for at, names in zip(axes, AXES, strict=True) if said in names), 0)
+        if not index and (all(axes) or 1 in axes):
+            raise SceneError(f"{files[0]}: its bands say their components, none of them is {said}")
+        return [(files[0], index or 1)], said
     if facts.count < 3:
         raise SceneError(f"{files[0]}: {facts.count} bands; east, north and up are needed")
     return [(files[0], index if all(axes) else k) for k, index in enumerate(axes, start=1)], ENU
+
+
+def _find_axes(descriptions: tuple[str | None, ...]) -> list[int]:
+    """The numbers of the bands that say of themselves that they are east, north and up; 0 where none does."""
+    named = [(text or "").strip().lower().split(" ")[0] for text in descriptions]
+    return [next((named.index(name) + 1 for name in names if name in named), 0) for names in AXES]
 
 
 def measure_velocity(asked: VelocityAsked) -> VelocityMap:

@@ -40,8 +40,12 @@ def read_features(path: Path, most_bytes: int = MOST_BYTES) -> tuple[list[dict[s
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         features = content["features"] if content.get("type") == "FeatureCollection" else [content]
         named = content.get("crs")
-        name = named["properties"]["name"] if named else None
-        found = [one if one.get("type") == "Feature" else {"geometry": one} for one in features]
+        said = named["properties"] if named else {}
+        name = next((said[key] for key in ("name", "code", "href") if key in said), named or None)
+        found = [
+            {**one, "geometry": one.get("geometry")} if one.get("type") == "Feature" else {"geometry": one}
+            for one in features
+        ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise GeoJsonError("not GeoJSON") from None
     try:

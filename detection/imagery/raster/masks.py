@@ -23,8 +23,8 @@ class Mask:
 
     Attributes:
         path: the file.
-        kind: `mask` (0 = not usable), `clouds` (not 0 = not usable), `classification`, `qa_pixel`, `udm2`, `shadow`
-            (not 0).
+        kind: `mask` (above 0 = usable), `clouds` (not 0 = not usable), `classification`, `qa_pixel`, `udm2`, `shadow`
+            (above 0).
         index: band of the file, from 1.
     """
 
@@ -34,13 +34,15 @@ class Mask:
 
 
 def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Return where a mask lets the scene be used.
+    """Return where a mask lets the scene be used; what is no number, or below 0 as fills are, says nothing.
 
     >>> apply_mask("classification", np.array([4, 3, 2, 9, 5])).tolist()
     [True, False, True, False, True]
+    >>> apply_mask("mask", np.array([1.0, 0.0, 255.0, np.nan, -9999.0])).tolist()
+    [True, False, True, False, False]
     """
     if kind == "mask":
-        return np.asarray(values != 0)
+        return np.asarray(np.greater(values, 0))
     if kind == "clouds":
         return np.asarray(values == 0)
     if kind == "classification":
@@ -53,7 +55,7 @@ def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
 def find_shadow(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Return where a mask says shadow."""
     if kind == "shadow":
-        return np.asarray(values != 0)
+        return np.asarray(np.greater(values, 0))
     if kind == "classification":
         return np.asarray(np.isin(values, SCL_SHADOW))
     return np.zeros(values.shape, bool)

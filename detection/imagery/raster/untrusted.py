@@ -14,7 +14,7 @@ from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooL
 from detection.imagery.raster.control_points import place_by_points
 from detection.imagery.raster.local_grid import place_locally
 from detection.imagery.raster.rational import find_spread, place_by_rpc
-from detection.imagery.raster.vrt import list_sources, read_vrt, rebuild
+from detection.imagery.raster.vrt import add_beside, list_sources, read_vrt, rebuild
 
 # What a file begins with -> the only driver that may read it.
 SIGNATURES = {
@@ -67,9 +67,9 @@ def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = N
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
-    alone; files beside it (masks, statistics, overviews) are not. A raster that only control points or RPC place is
-    given on a grid of its own (`control_points`, `rational`), one of a local system on that which the site says
-    (`local_grid`).
+    alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster that only
+    control points or RPC place is given on a grid of its own (`control_points`, `rational`), one of a local system on
+    that which the site says (`local_grid`).
 
     Args:
         path: the file.
@@ -105,7 +105,8 @@ def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = N
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
-            made = source if through is None else through(source, stack)
+            told = source if driver == "VRT" else add_beside(source, path, stack)
+            made = told if through is None else through(told, stack)
             placed = place_locally(_place(path, made, stack, limits), stack)
             _check_size(placed, path, limits)
             yield placed

@@ -2,7 +2,8 @@
 
 The driver that reads a VRT ignores case, takes attributes for elements, and has elements that compute, read raw bytes
 or open any address. So nothing of the file itself reaches the driver: every element and attribute must be of the lists
-below, in its place, and the driver is given a text that is written from the parsed facts.
+below, in its place, and the driver is given a text that is written from the parsed facts. Rasters that are given
+otherwise than they are stored are described as VRT too.
 """
 
 import re
@@ -13,6 +14,8 @@ from types import MappingProxyType
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
+import rasterio
+import rasterio.shutil
 from rasterio.io import MemoryFile
 
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
@@ -20,6 +23,8 @@ from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooL
 VRT_SOURCES: Final = frozenset({"SimpleSource", "ComplexSource"})
 VRT_DEPTH: Final = 3
 VRT_BYTES: Final = 16 << 20
+BESIDE_BYTES: Final = 1 << 20
+SAID: Final = ("NoDataValue", "Scale", "Offset", "UnitType", "Description")  # of a band, in a file beside it
 _NONE: Final[frozenset[str]] = frozenset()
 _RECT: Final = frozenset({"xOff", "yOff", "xSize", "ySize"})
 # element -> (attributes, elements within); what is not named here does more than put files together
@@ -145,3 +150,56 @@ def rebuild(path: Path, root: Path, stack: ExitStack, is_vrt: Any, depth: int = 
         element.attrib.pop("name", None)
     held = stack.enter_context(MemoryFile(ET.tostring(tree), ext=".vrt"))
     return str(held.name)
+
+
+def add_beside(source: Any, path: Path, stack: ExitStack) -> Any:
+    """The same raster with what a file beside it says of its bands and its own header does not.
+
+    JPEG 2000 has no other place for them.
+    """
+    own = (source.nodatavals, source.scales, source.offsets, source.units, source.descriptions)
+    nothing: tuple[Any, ...] = (None,), (1.0,), (0.0,), (None, ""), (None, "")
+    mute = {
+        (number, key)
+        for key, values, usual in zip(SAID, own, nothing, strict=True)
+        for number, value in enumerate(values, start=1) if value in usual
+    }  # fmt: skip
+    said = {at: text for at, text in _read_beside(path.with_name(f"{path.name}.aux.xml")).items() if at in mute}
+    if not said:
+        return source
+    tree = copy_tree(source, stack)
+    for (number, key), text in said.items():
+        band = tree.findall("VRTRasterBand")[number - 1]
+        for one in band.findall(key):
+            band.remove(one)
+        ET.SubElement(band, key).text = text
+    return open_tree(tree, stack)
+
+
+def _read_beside(beside: Path) -> dict[tuple[int, str], str]:
+    """What the file says: (band, element) -> text; nothing where it is not there or cannot be read."""
+    try:
+        content = beside.read_bytes() if beside.is_file() and beside.stat().st_size <= BESIDE_BYTES else b""
+        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+            return {}
+        bands = ET.fromstring(content).findall("PAMRasterBand")  # noqa: S314 - no entities, and bounded
+        said = {(int(b.get("band", "1")), key): (b.findtext(key) or "").strip() for b in bands for key in SAID}
+        return {at: text for at, text in said.items() if text and (at[1] in SAID[3:] or str(float(text)))}
+    except (OSError, ET.ParseError, ValueError):
+        return {}
+
+
+def copy_tree(source: Any, stack: ExitStack) -> ET.Element:
+    """A raster as GDAL describes it, without its mask."""
+    plain = stack.enter_context(MemoryFile(ext=".vrt"))
+    rasterio.shutil.copy(source, plain.name, driver="VRT")
+    tree = ET.fromstring(bytes(plain.getbuffer()))  # noqa: S314 - GDAL wrote it
+    for mask in tree.findall("MaskBand"):
+        tree.remove(mask)
+    return tree
+
+
+def open_tree(tree: ET.Element, stack: ExitStack) -> Any:
+    """Open a raster that is described so; what holds it is closed with the stack."""
+    held = stack.enter_context(MemoryFile(ET.tostring(tree), ext=".vrt"))
+    return stack.enter_context(rasterio.open(held.name, driver="VRT"))

@@ -5,7 +5,7 @@ import re
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -428,13 +428,17 @@ def _instant(value: Any) -> datetime | None:
 
 
 def _date_in(name: str) -> datetime | None:
-    match = re.search(r"(?<!\d)(\d{8})(?:T(\d{6}))?(?!\d)", name)
-    if not match:
-        return None
-    try:
-        return datetime.strptime(match[1] + (match[2] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    """The first date in a name, with the clock behind it; other numbers are passed over.
+
+    >>> [str(_date_in(name)) for name in ("T54TWN_20180911T012341", "12345678_2018-09-11", "20180911_012341_1003_3B")]
+    ['2018-09-11 01:23:41+00:00', '2018-09-11 00:00:00+00:00', '2018-09-11 01:23:41+00:00']
+    """
+    for match in re.finditer(r"(?<!\d)((?:19|20)\d\d)([-_]?)(\d\d)\2(\d\d)(?:[T_](\d{6}))?(?!\d)", name):
+        for clock in (match[5], "000000"):
+            with suppress(ValueError):
+                text = f"{match[1]}{match[3]}{match[4]}{clock or '000000'}"
+                return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    return None
 
 
 def find_contradictions(scene: Scene, names: tuple[str, ...]) -> list[str]:

@@ -16,8 +16,6 @@ from monitor.errors import SlopewardError
 from monitor.store.models.registry import find_weights
 from monitor.store.scenes import reviews as store
 
-OUTLINE_BYTES = 16 << 20
-
 app = session.Commands(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
 Note = Annotated[str | None, typer.Option("--note", help="Why.")]
@@ -106,25 +104,18 @@ def _keep(
 
 
 def _read_outline(path: Path) -> dict[str, Any]:
-    import numpy as np
-    from shapely.errors import ShapelyError
-    from shapely.geometry import mapping, shape
+    from shapely.geometry import mapping
 
-    from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lonlat
-    from detection.imagery.raster.reading.shapes import take_outlines
+    from detection.imagery.errors import AoiError
+    from detection.imagery.raster.aoi import read_outlines
 
     try:
-        features, crs = read_features(path, OUTLINE_BYTES)
-        given = [shape(one["geometry"]) for one in features if one["geometry"] is not None]
-        ((outline,), lines) = take_outlines(to_lonlat(np.array(given, object), crs))
-        if outline is None:
-            raise SlopewardError(f"{path}: one outline is needed ({'; '.join(lines)})")
-    except (OSError, GeoJsonError) as error:
-        raise SlopewardError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapelyError):
-        raise SlopewardError(f"{path}: one GeoJSON geometry is needed") from None
-    found: dict[str, Any] = mapping(outline)
-    return found
+        found = read_outlines(path)
+    except AoiError as error:
+        raise SlopewardError(str(error)) from None
+    if len(found) != 1:
+        raise SlopewardError(f"{path}: one outline is needed, it holds {len(found)}")
+    return dict(mapping(found[0][1]))
 
 
 def _payload(one: store.Reviewed) -> dict[str, Any]:

@@ -216,17 +216,23 @@ def _read_axis(variable: Variable, crs: CRS) -> Array:
 
 def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, slice, slice], Array]:
     attrs = values.attrs
-    missing = [np.asarray(attrs[n]).ravel()[0] for n in ("_FillValue", "missing_value") if n in attrs]
+    unsigned = values.text("_Unsigned").lower() == "true"  # classic files have no other type for it
+
+    def count(numbers: Any) -> Array:
+        plain = np.asarray(numbers)
+        return plain.view(plain.dtype.str.replace("i", "u")) if unsigned and plain.dtype.kind == "i" else plain
+
+    missing = [count(attrs[n]).ravel()[0] for n in ("_FillValue", "missing_value") if n in attrs]
     scale, offset = (
         float(np.asarray(attrs.get(n, usual)).ravel()[0]) for n, usual in (("scale_factor", 1), ("add_offset", 0))
     )
     limits = attrs.get("valid_range", (attrs.get("valid_min", -np.inf), attrs.get("valid_max", np.inf)))
-    low, high = (float(np.asarray(v).ravel()[0]) for v in limits)
+    low, high = (float(count(v).ravel()[0]) for v in limits)
 
     def read(layers: slice, rows: slice, columns: slice) -> Array:
         chosen = {y_dim: rows, x_dim: columns}
-        raw = np.asarray(values.get(tuple(chosen.get(d, layers if n > 1 else slice(0, 1))
-                                          for d, n in zip(values.dims, values.shape, strict=True))))  # fmt: skip
+        raw = count(values.get(tuple(chosen.get(d, layers if n > 1 else slice(0, 1))
+                                     for d, n in zip(values.dims, values.shape, strict=True))))  # fmt: skip
         order = [k for k, d in enumerate(values.dims) if d not in chosen]
         raw = raw.transpose([*order, values.dims.index(y_dim), values.dims.index(x_dim)])
         raw = raw.reshape((-1, *raw.shape[-2:]))

@@ -164,7 +164,6 @@ def test_an_outline_nested_without_end_is_no_outline(tmp_path, content):
 
 def test_an_outline_of_any_length_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(aoi, "read_features", partial(geojson.read_features, most_bytes=1000))
-    monkeypatch.setattr(review, "OUTLINE_BYTES", 1000)
     path = tmp_path / "aoi.geojson"
     path.write_text(json.dumps({"type": "Polygon", "coordinates": [[[0.0, 0.0]] * 500]}))
     for read, fault in ((aoi.read_outlines, AoiError), (review._read_outline, SlopewardError)):

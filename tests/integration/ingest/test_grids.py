@@ -114,6 +114,20 @@ def test_rain_counts_at_the_end_of_its_interval_and_no_value_is_none(tmp_path):
         rows_of(path, quantity="rain", variable="rain", places=places)
 
 
+@pytest.mark.parametrize("type_of", ["b", "h"])
+def test_bytes_that_say_that_they_have_no_sign_have_none(tmp_path, type_of):
+    """Classic files hold 200 as -56 and say so (`_Unsigned`); a fill of -1 is then the greatest number."""
+    path, side = write_classic(tmp_path / "a.nc", np.zeros((1, 1, 3))), np.dtype(f"i{1 if type_of == 'b' else 2}")
+    stored = np.array([200, 3, np.iinfo(f"u{side.itemsize}").max], f"u{side.itemsize}").view(side)
+    with netcdf_file(path, "a") as out:
+        kept = out.createVariable("rr", type_of, ("time", "lat", "lon"))
+        kept.units, kept.scale_factor, kept._FillValue, kept._Unsigned = "mm", 0.5, side.type(-1), "true"
+        kept[:] = stored.reshape(1, 1, 3)
+    places = [StationPlace(f"R{k}", 46.2, 8.9 + 0.1 * k) for k in range(3)]
+    found = rows_of(path, quantity="rain", variable="rr", places=places)
+    assert [(row[1], row[2]) for row in found] == [("R0", 100.0), ("R1", 1.5)]
+
+
 # ---- stacks of displacement --------------------------------------------------------------------------------------
 def write_tif(path, layers, names=(), **more):
     profile = {"driver": "GTiff", "height": layers.shape[1], "width": layers.shape[2], "count": layers.shape[0],

@@ -17,18 +17,23 @@ NUMBERS: Final = frozenset({
     4294967295.0,
 })  # fmt: skip
 HUGE: Final = 1e19  # 1e20, 9.97e36 and the ends of floating point: no quantity reaches them
+ENDS_MOST: Final = 8  # of whole numbers below 0: heights below the sea are many of them
 STEPS: Final = 5.0  # typical steps between neighbours that a fill lies away from all others
 STEPS_PX: Final = 1 << 18  # numbers of a part of which steps are taken: row for row among more
 RANGE_SHARE: Final = 0.25  # and of the range of all others, where the quantity says no distance of its own
 
 
-def is_fill(value: float, *, zero: bool = False) -> bool:
+def is_fill(value: float, *, zero: bool = False, below: bool = False) -> bool:
     """Whether a number looks like a fill; one that was packed into 32 bits too.
 
     >>> is_fill(-9999.0), is_fill(float(np.float32(-3.4028234663852886e38))), is_fill(12.5), is_fill(0.0, zero=True)
     (True, True, False, True)
+    >>> is_fill(-99.0), is_fill(-99.0, below=True), is_fill(-99.5, below=True)
+    (False, True, False)
     """
-    return round(value, 4) in NUMBERS or abs(value) >= HUGE or (zero and value == 0)
+    if round(value, 4) in NUMBERS or abs(value) >= HUGE or (zero and value == 0):
+        return True
+    return below and value < 0 and value.is_integer()
 
 
 @dataclass(slots=True)
@@ -36,7 +41,7 @@ class Record:
     """What the numbers of a raster or stack are, fed part by part.
 
     Attributes:
-        zero: whether 0 can be a fill, where all others lie on one side of it.
+        zero: whether 0 can be a fill, where all others lie on one side of it, or a whole number below it.
         low: the least of those that do not look like fills.
         high: the greatest.
         steps: typical steps between neighbours of a row, one a part.
@@ -54,7 +59,8 @@ class Record:
         rest = values.ravel() if valid.all() else values[valid]
         while rest.size:
             low, high = float(rest.min()), float(rest.max())
-            end = next((one for one in (low, high) if is_fill(one, zero=self.zero)), None)
+            below = self.zero and len(self.ends) < ENDS_MOST
+            end = next((one for one in (low, high) if is_fill(one, zero=self.zero, below=below)), None)
             if end is None:
                 self.low, self.high = min(self.low, low), max(self.high, high)
                 break

@@ -4,22 +4,20 @@ A value is what the file stores, times its scale, plus its offset, in the unit o
 an alpha band, nodata or a fill that nobody declared says so. What cannot be meant is refused.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyproj
-import rasterio
-import rasterio.shutil
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, RasterioError
-from rasterio.io import MemoryFile
 
 from detection.imagery.errors import BandMissingError, RadiometryError, TruncatedRasterError
 from detection.imagery.raster.areas import slope_deg, spacing_m
@@ -28,6 +26,7 @@ from detection.imagery.raster.integrity import make_checker
 from detection.imagery.raster.raster import window_below
 from detection.imagery.raster.reading.fills import Record
 from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
+from detection.imagery.raster.vrt import copy_tree, open_tree
 
 EMPTY: Final = -99_999.0  # of what is given where something had to be changed
 STRIP_PX: Final = 1 << 21  # looked at at once
@@ -36,6 +35,7 @@ SLOPE_STRIPS: Final = 16
 SLOPE_ROWS: Final = 256  # of a strip, and no more pixels than
 SLOPE_PX: Final = 1 << 18
 STEEPEST_DEG: Final = 60.0
+COLOURS: Final = frozenset({"red", "green", "blue"})
 METRES: Final = {
     "m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1000.0, "kilometre": 1000.0,
     "kilometer": 1000.0, "dm": 0.1, "decimetre": 0.1, "decimeter": 0.1, "cm": 0.01, "centimetre": 0.01,
@@ -44,6 +44,12 @@ METRES: Final = {
     "us survey foot": 1200 / 3937, "us survey feet": 1200 / 3937, "foot_us": 1200 / 3937,
     "us_survey_foot": 1200 / 3937, "survey foot": 1200 / 3937,
 }  # fmt: skip
+
+RADIANS: Final = {
+    "rad": 1.0, "radian": 1.0, "radians": 1.0, "cycle": 2 * np.pi, "cycles": 2 * np.pi, "deg": np.pi / 180,
+    "degree": np.pi / 180, "degrees": np.pi / 180,
+}  # fmt: skip
+DEGREES: Final = {name: 180 / np.pi * factor for name, factor in RADIANS.items() if "cycle" not in name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,8 @@ class Quantity:
         name: for people, in the plural where that is how one speaks of it.
         low: no value is less.
         high: no value is greater.
-        metres: its values are lengths: units of bands and of systems of heights are turned into metres.
-        zero: 0 can be a fill that nobody declared.
+        units: by which a number in a unit that a band says is multiplied; none: what it says is not looked at.
+        zero: 0, or a whole number below it, can be a fill that nobody declared.
         apart: how far away from all others such a fill lies at least; None: a share of their range.
         hint: what to do where values lie beyond low and high.
     """
@@ -63,23 +69,23 @@ class Quantity:
     name: str
     low: float = -np.inf
     high: float = np.inf
-    metres: bool = False
+    units: Mapping[str, float] = field(default_factory=dict, compare=False)
     zero: bool = False
     apart: float | None = None
     hint: str = "declare nodata, scale and unit: gdal_edit.py -a_nodata, -scale, -units"
 
 
-HEIGHT: Final = Quantity("heights", -500.0, 9000.0, metres=True, zero=True, apart=3.0)
-HEIGHT_ERROR: Final = Quantity("errors of heights", 0.0, 9000.0, metres=True)
+HEIGHT: Final = Quantity("heights", -500.0, 9000.0, units=METRES, zero=True, apart=3.0)
+HEIGHT_ERROR: Final = Quantity("errors of heights", 0.0, 9000.0, units=METRES)
 COHERENCES: Final = Quantity(
     "coherences", -0.05, 1.05, hint="bytes of 0 to 255 need gdal_edit.py -scale 0.003921569, per cent -scale 0.01"
 )
 SHARE: Final = Quantity(
     "probabilities", -1e-6, 1 + 1e-6, hint="what has none is declared as nodata, per cent need gdal_edit.py -scale 0.01"
 )
-PHASE: Final = Quantity("phases", -1e6, 1e6)
+PHASE: Final = Quantity("phases", -1e6, 1e6, units=RADIANS)
 RATE: Final = Quantity("velocities")
-ANGLE: Final = Quantity("angles of incidence", -360.0, 360.0)
+ANGLE: Final = Quantity("angles of incidence", -360.0, 360.0, units=DEGREES)
 BACKSCATTER: Final = Quantity("backscatter")
 FACTOR: Final = Quantity("values")
 
@@ -109,6 +115,9 @@ def open_values(
     def through(source: Any, stack: ExitStack) -> Any:
         if not 1 <= index <= source.count:
             raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
+        colour = source.colorinterp[index - 1].name
+        if colour in COLOURS and quantity is not FACTOR and source.dtypes[index - 1] in {"uint8", "uint16"}:
+            raise RadiometryError(f"{path}: band {index} is the {colour} of a picture: no {quantity.name}")
         scale, offset = _read_scale(source, path, quantity, index)
         window = left, top, right, bottom = _find_window(source, ground)
         make_checker(source, path).check(index, left, top, right - left, bottom - top)
@@ -122,12 +131,13 @@ def open_values(
         scaled = (scale, offset) != (1.0, 0.0)
         if empty is not None and source.nodata is None and (scaled or fills):
             fills = (*fills, empty)
+        # what hides pixels becomes one nodata: neither all that warps nor what takes out fills asks for a mask
+        flags = source.mask_flag_enums[index - 1]
+        if MaskFlags.all_valid not in flags and (fills or MaskFlags.nodata not in flags):
+            source = _rewrite(source, index, stack)
         for fill in fills:
             source = _rewrite(source, index, stack, fill=fill)
-        # a mask or an alpha band becomes nodata: not all that warps a raster asks for them
-        flags = source.mask_flag_enums[index - 1]
-        hidden = not fills and MaskFlags.all_valid not in flags and MaskFlags.nodata not in flags
-        return _rewrite(source, index, stack, scale=scale, offset=offset) if scaled or hidden else source
+        return _rewrite(source, index, stack, scale=scale, offset=offset) if scaled else source
 
     with open_raster(path, limits, through) as source:
         yield source
@@ -138,9 +148,9 @@ def _read_scale(source: Any, path: Path, quantity: Quantity, index: int) -> tupl
     scale, offset = float(source.scales[index - 1]), float(source.offsets[index - 1])
     if not (np.isfinite(scale) and np.isfinite(offset) and scale):
         raise RadiometryError(f"{path}: band {index} has the scale {scale:g} and the offset {offset:g}")
-    if not quantity.metres:
+    if not quantity.units:
         return scale, offset
-    factor, unit = _find_metres(source, path, quantity, index)
+    factor, unit = _find_factor(source, path, quantity, index)
     if factor == scale != 1:
         raise RadiometryError(
             f"{path}: band {index} has both the scale {scale:g} and the unit {unit!r}: nobody can say whether its "
@@ -149,15 +159,19 @@ def _read_scale(source: Any, path: Path, quantity: Quantity, index: int) -> tupl
     return scale * factor, offset * factor
 
 
-def _find_metres(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, str]:
-    """Metres of the unit of a band, as it says or its system of heights does; metres where both are mute."""
+def _find_factor(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, str]:
+    """What the unit of a band is worth, as it says or its system of heights does; 1 where both are mute."""
     said = (source.units[index - 1] or "").strip()
     if said:
-        factor = METRES.get(" ".join(said.lower().replace(".", "").split()))
+        words = re.sub(r"[][().]", " ", said.lower()).split()
+        factor = quantity.units.get(" ".join(words), quantity.units.get(words[0]) if words else None)
         if factor is None:
-            raise RadiometryError(f"{path}: {quantity.name} in {said!r}; expected m, km, dm, cm, mm, ft or us-ft")
+            known = {value: name for name, value in reversed(list(quantity.units.items()))}
+            raise RadiometryError(
+                f"{path}: {quantity.name} in {said!r}; expected {', '.join(reversed(known.values()))}"
+            )
         return factor, said
-    if source.crs is None:
+    if source.crs is None or quantity.units is not METRES:
         return 1.0, ""
     try:
         crs = pyproj.CRS(source.crs.to_wkt())
@@ -271,10 +285,10 @@ def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: t
 
 def _mask_by_alpha(source: Any, stack: ExitStack) -> Any:
     """The same raster with its last band as the mask of all others."""
-    tree = _copy_tree(source, stack)
+    tree = copy_tree(source, stack)
     mask = ET.SubElement(ET.SubElement(tree, "MaskBand"), "VRTRasterBand", dataType="Byte")
     _add_part(mask, "SimpleSource", source, source.count)
-    return _open_tree(tree, stack)
+    return open_tree(tree, stack)
 
 
 def _add_part(band: ET.Element, kind: str, source: Any, number: int) -> ET.Element:
@@ -285,21 +299,6 @@ def _add_part(band: ET.Element, kind: str, source: Any, number: int) -> ET.Eleme
     return part
 
 
-def _copy_tree(source: Any, stack: ExitStack) -> ET.Element:
-    """A raster as GDAL describes it, without its mask."""
-    plain = stack.enter_context(MemoryFile(ext=".vrt"))
-    rasterio.shutil.copy(source, plain.name, driver="VRT")
-    tree = ET.fromstring(bytes(plain.getbuffer()))  # noqa: S314 - GDAL wrote it
-    for mask in tree.findall("MaskBand"):
-        tree.remove(mask)
-    return tree
-
-
-def _open_tree(tree: ET.Element, stack: ExitStack) -> Any:
-    held = stack.enter_context(MemoryFile(ET.tostring(tree), ext=".vrt"))
-    return stack.enter_context(rasterio.open(held.name, driver="VRT"))
-
-
 _PARTS: Final = frozenset({"SimpleSource", "ComplexSource"})  # of a band as GDAL writes it
 _GIVEN: Final = _PARTS | {"Scale", "Offset", "UnitType", "NoDataValue", "ColorInterp"}
 
@@ -308,7 +307,7 @@ def _rewrite(
     source: Any, index: int, stack: ExitStack, *, scale: float = 1.0, offset: float = 0.0, fill: float | None = None
 ) -> Any:
     """The same raster with one band times a scale, plus an offset, and without a fill; `EMPTY` is its nodata."""
-    tree = _copy_tree(source, stack)
+    tree = copy_tree(source, stack)
     for number, band in enumerate(tree.findall("VRTRasterBand"), start=1):
         changed = number == index
         gone = _GIVEN if changed else _PARTS
@@ -319,7 +318,9 @@ def _rewrite(
             wide = source.dtypes[index - 1] in {"float64", "int32", "uint32", "int64", "uint64"}
             band.set("dataType", "Float64" if wide else "Float32")
             ET.SubElement(band, "NoDataValue").text = repr(EMPTY)
-            said = {"UseMaskBand": "true", "ScaleOffset": repr(offset), "ScaleRatio": repr(scale)}
-            for name, text in (said if fill is None else said | {"NODATA": repr(fill)}).items():
+            said = {"ScaleOffset": repr(offset), "ScaleRatio": repr(scale)}
+            # GDAL asks for one of the two alone
+            said |= {"UseMaskBand": "true"} if fill is None else {"NODATA": repr(fill)}
+            for name, text in said.items():
                 ET.SubElement(part, name).text = text
-    return _open_tree(tree, stack)
+    return open_tree(tree, stack)

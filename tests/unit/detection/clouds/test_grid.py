@@ -2,6 +2,7 @@
 
 import json
 
+import laspy
 import numpy as np
 import pyproj
 import pytest
@@ -9,8 +10,9 @@ import rasterio
 from affine import Affine
 
 from detection.clouds.distance import DistanceAsked, compare_clouds
-from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
+from detection.clouds.errors import CloudError, DamagedCloudError, NoPlaceError, NoPointsError
 from detection.clouds.grid import GridAsked, grid_clouds
+from detection.clouds.reader import read_place
 from detection.imagery.change.surface import subtract
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import VERTICAL_TAG, inspect, read_grid, write_geotiff
@@ -249,3 +251,41 @@ def test_what_a_killed_run_left_is_swept_after_a_day(tmp_path):
     assert not old.exists()
     assert new.exists()
     assert all(folder.exists() for folder in kept)
+
+
+@pytest.mark.parametrize(
+    ("keys", "factor"),
+    [(((4096, 6360),), 1200 / 3937), (((4096, 5703),), 1.0), (((4096, 5703), (4099, 9003)), 1200 / 3937),
+     (((4099, 9005),), 0.3047972654), ((), 1.0), (((4099, 12345),), None)],
+)  # fmt: skip
+def test_the_unit_of_heights_is_that_of_their_key_or_of_their_system(tmp_path, keys, factor):
+    """A vertical system in feet without a key of units is in feet; a unit that nobody knows is no metre."""
+    from laspy.vlrs.known import GeoKeyDirectoryVlr, GeoKeyEntryStruct
+
+    record, entries = GeoKeyDirectoryVlr(), ((1024, 1), (3072, 32632), *keys)
+    record.geo_keys = [GeoKeyEntryStruct(id=k, tiff_tag_location=0, count=1, value_offset=v) for k, v in entries]
+    for name, value in zip(("key_direction_version", "key_revision", "minor_revision", "number_of_keys"),
+                           (1, 1, 0, len(entries)), strict=True):  # fmt: skip
+        setattr(record.geo_keys_header, name, value)
+    path = write_cloud(
+        tmp_path / "a.las", draw(np.random.default_rng(1), per_m2=1)[0], crs=None, point_format=3, version="1.2"
+    )
+    las = laspy.read(path)
+    las.header.vlrs.append(record)
+    las.write(path)
+    if factor is None:
+        with pytest.raises(NoPlaceError, match="in the unit 12345, which nobody knows"):
+            read_place(path)
+    else:
+        assert read_place(path).height_m == pytest.approx(factor, rel=1e-9)
+
+
+@pytest.mark.parametrize("height", [-9999.0, 12_000.0])
+def test_heights_of_a_cloud_that_cannot_be_are_refused(tmp_path, height):
+    points = draw(np.random.default_rng(1), per_m2=1)[0]
+    kind = np.full(len(points), 2, np.uint8)
+    points[:5, 2] = height
+    with pytest.raises(DamagedCloudError, match="possible are -500 to"):
+        grid_clouds([write_cloud(tmp_path / "a.las", points, kind=kind)], tmp_path / "a.tif", GridAsked())
+    kind[:5] = 7
+    grid_clouds([write_cloud(tmp_path / "b.las", points, kind=kind)], tmp_path / "b.tif", GridAsked())

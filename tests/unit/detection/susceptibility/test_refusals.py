@@ -224,6 +224,24 @@ def test_damaged_vectors_are_one_line(tmp_path, content, line):
             read_vectors(path)
 
 
+def test_directions_in_radians_and_a_layer_that_was_not_meant_are_named(study, landscape, tmp_path):
+    rows, columns = np.indices((90, 90))
+    write_geotiff(tmp_path / "way.tif", np.arctan2(rows - 45.0, columns - 45.5)[None].astype("float32"), landscape.grid)
+    said = study(('aspect = { dem = "dem.tif" }', 'way = { degrees = "way.tif" }'))
+    assert "way.tif: directions up to 3.14: radians? Degrees are expected (way)" in said
+    pyogrio = pytest.importorskip("pyogrio")
+    for layer, shapes in (
+        ("area", [shapely.box(12, 46, 12.1, 46.1)]),
+        ("slides", [shapely.box(12, 46, 12.1, 46.1)] * 9),
+    ):
+        pyogrio.raw.write(
+            tmp_path / "two.gpkg", shapely.to_wkb(np.array(shapes)), [np.arange(len(shapes))], ["n"], crs="EPSG:4326",
+            layer=layer, driver="GPKG", geometry_type="Polygon",
+        )  # fmt: skip
+    said = study(("slides.geojson", "two.gpkg"))
+    assert "two.gpkg: of 2 layers area is read, not slides" in said
+
+
 def test_distances_are_true_within_a_pixel_whatever_the_window(landscape):
     study = read_study(landscape.study)
     river = next(one for one in study.factors if one.name == "river")

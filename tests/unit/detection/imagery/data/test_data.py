@@ -176,6 +176,13 @@ def test_masks_in_another_code_are_asked_about_and_colours_and_shares_refused(tm
     for at in range(3):  # whichever colour it is, the first band is not all there is
         with pytest.raises(DataError, match="3 bands that differ"):
             read(np.stack([truth * np.uint8(255 * (k == at)) for k in range(3)]), landslide=255)
+    declared = np.where(np.arange(16) < 2, -9999, truth.astype("int16"))[None]
+    write_tif(tmp_path / "train/masks/a.tif", declared, nodata=-9999)
+    known = folder.read(tmp_path, "train").read(0).mask
+    assert (known[:, :2] == IGNORED).all()
+    assert (known[:, 2:] == truth[:, 2:]).all()
+    write_tif(tmp_path / "train/masks/a.tif", truth[None], nodata=0)  # many declare what they mean as ground
+    assert (folder.read(tmp_path, "train").read(0).mask == truth).all()
     with pytest.raises(DataError, match=r"mask value 0\.6: shares"):
         read((truth * 0.6)[None].astype("float32"))
     unknown = truth[None] * np.uint8(255)

@@ -199,3 +199,17 @@ def test_files_that_hold_no_points(tmp_path, name, content, why):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ImageryError, match=why):
         grid_points(tmp_path / name, 50.0, tmp_path)
+
+
+def test_a_component_is_the_band_that_says_so(tmp_path, noise):
+    """Three components in any order: up is taken by its name, and what the bands are not is refused."""
+    moved = np.array([-40.0, 0.0, 0.0])[:, None, None] * SLIDE
+    path = write(tmp_path / "uen.tif", noise + moved, ("up", "east", "north"))
+    for component, zones in (("up", 1), ("east", 0)):
+        assert len(measure_velocity(VelocityAsked(files=(path,), component=component, factor=1.0)).zones) == zones
+    with pytest.raises(SceneError, match="none of them is los-towards"):
+        measure_velocity(VelocityAsked(files=(path,), component="los-towards", factor=1.0))
+    three = [write(tmp_path / f"{name}.tif", noise[:1], (name,)) for name in ("up", "east", "north")]
+    with pytest.raises(SceneError, match="its band is not east"):
+        measure_velocity(VelocityAsked(files=tuple(three), factor=1.0))
+    measure_velocity(VelocityAsked(files=(*three[1:], three[0]), factor=1.0))

@@ -52,3 +52,26 @@ def test_a_system_that_cannot_be_is_refused_in_one_line(tmp_path, ring, crs, lin
         with pytest.raises(fault, match=line) as caught:
             read(path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("crs", "line"),
+    [({"type": "EPSG", "properties": {"code": 32632}}, ""), (None, ""),
+     ({"type": "link", "properties": {"href": "http://a.example/32632", "type": "proj4"}}, "in 'http://a.example/32632'"),
+     ({"type": "name", "properties": {}}, "which nobody knows")],
+)  # fmt: skip
+def test_every_way_to_name_a_system_and_a_feature_without_geometry(tmp_path, crs, line):
+    into = pyproj.Transformer.from_crs(LONLAT, "EPSG:32632", always_xy=True)
+    ring = [into.transform(*corner) if crs else corner for corner in SQUARE]
+    outline = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    said = {"type": "FeatureCollection", "crs": crs, "features": [outline, {"type": "Feature", "properties": {}}]}
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps(said))
+    if line:
+        with pytest.raises(AoiError, match=line):
+            read_outlines(path)
+        return
+    told = []
+    ((_, found),) = read_outlines(path, told)
+    assert found.equals_exact(shapely.Polygon(SQUARE), 1e-7)
+    assert "1 without geometry" in told[0]
