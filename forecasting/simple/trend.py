@@ -34,7 +34,7 @@ LANES: Final = np.array(
     ]
     + [
         (level, 0.0, 1.0, turn * (100.0 if level else 1.0), 1.0)
-        for level, turn in product((0.0, NO_NOISE), (0.0, 1e-8, 1e-6, 1e-4, 1e-2))
+        for level, turn in product((0.0, NO_NOISE), (0.0, 1e-8, 1e-6, 1e-4, 1e-2, 1.0))
     ]
 ).T
 """Per lane the variances of level and slope per row beside that of a reading, the damping of the slope, the variance of
