@@ -8,13 +8,15 @@ import pytest
 
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Panel, panel_from_samples
+from forecasting.data.splits import Block
 from forecasting.kinematics.extrapolation import extrapolate, normal_below
 from forecasting.serving.experience import judge_drivers, judge_motion
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
-from forecasting.serving.kinematic import step_in
+from forecasting.serving.kinematic import TAKES_OVER, see_motion, step_in
 from forecasting.serving.path import MOVED, lay_paths
 from forecasting.serving.records import Forecast
+from forecasting.simple.auto import fit_auto
 from tests.bench.forecasting import motion_scenes
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 
@@ -170,7 +172,7 @@ def test_it_stands_in_for_every_model_once_and_says_for_which():
     network = row(panel, "gru", model_hash="f" * 64, skill=0.2)
     made = (row(panel), row(panel, "auto"), network)
     chosen = choose_shown([one for each in made for one in step_in(panel, None, [each], 7)[0]])
-    assert [one.model for one in chosen] == ["lld", "kinematic", "auto", "gru"]
+    assert [one.model for one in chosen] == ["lld", "auto", "gru", "kinematic"]
     (shown,) = [one for one in chosen if one.shown]
     assert (shown.model, shown.replaces, shown.model_hash) == ("kinematic", "gru", None)
     assert all(one.reason.startswith("not shown: outside experience: ") for one in chosen if not one.shown)
@@ -180,6 +182,58 @@ def test_inside_nothing_changes_but_that_it_is_said():
     panel = lay(quiet())
     before = row(panel)
     assert step_in(panel, None, [before], 7) == ([replace(before, novelty=judge_motion(panel, 7)[0].novelty)], [])
+
+
+def find_jumps(share=None) -> list[float]:
+    """From one row to the next: what the served median moved beyond either of its parts, of what lies between them."""
+    out = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        rate = np.where(np.arange(280) < 240, 0.2, 3.0 + 9.0 * rng.random())
+        rate[262:] = 0.2  # it begins, and it ends
+        values = np.cumsum(rate) + rng.normal(0.0, 0.5, 280)
+        served = {}
+        for last in range(236, 280):
+            panel = lay(values[:last])
+            motion = see_motion(panel, 7)
+            if share is not None:
+                motion = replace(motion, present={k: replace(p, lasted=share(p)) for k, p in motion.present.items()})
+            (row_,) = forecast(panel, "auto", HORIZONS_S[1:]).rows[:1]
+            beside = row(panel, "auto", HORIZONS_S[1], q50=row_.q50)
+            ours = float(motion.extrapolate("A", (7,))[0, 2])
+            part = motion.share_of("A", None) if motion.present["A"].lasted else 0.0
+            made, _ = step_in(panel, None, [beside], 7, motion)
+            assert [r.model for r in made] == ["auto", *(["kinematic"] if part else [])]
+            served[last] = np.array([row_.q50, ours, part * ours + (1.0 - part) * row_.q50])
+        for last in range(237, 280):
+            was, now = served[last - 1], served[last]
+            gap = max(abs(was[0] - was[1]), abs(now[0] - now[1]))
+            beyond = abs(now[2] - was[2]) - np.abs(now[:2] - was[:2]).max()
+            out.append(beyond / max(gap, 1.0))
+    return out
+
+
+def test_what_steps_in_takes_over_row_by_row():
+    """Never by more than half of what lies between the two, also when it gives way again; a switch would be seen."""
+    assert max(find_jumps()) <= 0.5
+    assert max(find_jumps(lambda present: TAKES_OVER if present.lasted else 0)) > 0.5
+
+
+@pytest.mark.parametrize("nearer", [True, False])
+def test_what_erred_less_takes_over_sooner(nearer):
+    """Twelve rows at ten times the pace: `auto` as fitted before them stands still, or knows them."""
+    values = quiet(noise=0.1)
+    values[-9:] += 5.0 * np.arange(1.0, 10.0)
+    panel = lay(values)
+    motion = see_motion(panel, 7)
+    early = replace(motion, present={"A": replace(motion.present["A"], lasted=1)})
+    still = fit_auto(panel, Block(240, 300), (1, 7))
+    bent = still.mixed.copy()
+    bent[:-1, :, 0] = values[-bent.shape[0] + 1 :, None] + 0.0 if not nearer else 0.0
+    share = early.share_of("A", replace(still, mixed=bent))
+    assert share == pytest.approx(0.5 if nearer else 0.1)
+    assert early.share_of("A", None) == pytest.approx(0.25)
+    assert motion.share_of("A", still) == 1.0
 
 
 @pytest.mark.parametrize("way", [1.0, -1.0])
