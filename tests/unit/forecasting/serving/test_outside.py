@@ -1,6 +1,7 @@
 """Where the present lies outside what calibration saw, the kinematic forecast steps in; within it nothing changes."""
 
 from dataclasses import replace
+from itertools import pairwise
 from math import erfc, sqrt
 
 import numpy as np
@@ -184,44 +185,39 @@ def test_inside_nothing_changes_but_that_it_is_said():
     assert step_in(panel, None, [before], 7) == ([replace(before, novelty=judge_motion(panel, 7)[0].novelty)], [])
 
 
-def find_jumps(share=None) -> list[float]:
-    """From one row to the next: what the served median moved beyond either of its parts, of what lies between them."""
-    out = []
-    for seed in range(4):
-        rng = np.random.default_rng(seed)
-        rate = np.where(np.arange(280) < 240, 0.2, 3.0 + 9.0 * rng.random())
-        rate[262:] = 0.2  # it begins, and it ends
-        values = np.cumsum(rate) + rng.normal(0.0, 0.5, 280)
-        served = {}
-        for last in range(236, 280):
+def find_jumps(seed: int) -> tuple[float, float]:
+    """What a served median moved from row to row beyond either of its parts, of what lies between them; of a switch."""
+    rng = np.random.default_rng(seed)
+    rate = np.full(280, 0.2)
+    rate[240:262] = 3.0 + 9.0 * rng.random()  # it begins, and it ends
+    values = np.cumsum(rate) + rng.normal(0.0, 0.5, 280)
+    found: list[list[float]] = [[], []]
+    for rows in (range(239, 248), range(262, 271)):
+        served = []
+        for last in rows:
             panel = lay(values[:last])
             motion = see_motion(panel, 7)
-            if share is not None:
-                motion = replace(motion, present={k: replace(p, lasted=share(p)) for k, p in motion.present.items()})
-            (row_,) = forecast(panel, "auto", HORIZONS_S[1:]).rows[:1]
-            beside = row(panel, "auto", HORIZONS_S[1], q50=row_.q50)
-            ours = float(motion.extrapolate("A", (7,))[0, 2])
-            part = motion.share_of("A", None) if motion.present["A"].lasted else 0.0
-            made, _ = step_in(panel, None, [beside], 7, motion)
-            assert [r.model for r in made] == ["auto", *(["kinematic"] if part else [])]
-            served[last] = np.array([row_.q50, ours, part * ours + (1.0 - part) * row_.q50])
-        for last in range(237, 280):
-            was, now = served[last - 1], served[last]
-            gap = max(abs(was[0] - was[1]), abs(now[0] - now[1]))
-            beyond = abs(now[2] - was[2]) - np.abs(now[:2] - was[:2]).max()
-            out.append(beyond / max(gap, 1.0))
-    return out
+            model = forecast(panel, "auto", (7 * DAY_S,), motion=motion).rows[0]
+            ways = [motion, replace(motion, present={"A": replace(motion.present["A"], lasted=TAKES_OVER)})]
+            made = [step_in(panel, None, [replace(model, shown=True)], 7, way)[0][-1].q50 for way in ways]
+            (alone,) = lay_paths(panel, [replace(model, q50=float(motion.extrapolate("A", (7,))[0, 2]))])
+            served.append((model.q50, alone.q50, *made))
+        for was, now in pairwise(np.array(served)):
+            gap, own = max(abs(was[0] - was[1]), abs(now[0] - now[1]), 1.0), np.abs(now[:2] - was[:2]).max()
+            for part, moved in zip(found, np.abs(now[2:] - was[2:]), strict=True):
+                part.append((moved - own) / gap)
+    return max(found[0]), max(found[1])
 
 
 def test_what_steps_in_takes_over_row_by_row():
     """Never by more than half of what lies between the two, also when it gives way again; a switch would be seen."""
-    assert max(find_jumps()) <= 0.5
-    assert max(find_jumps(lambda present: TAKES_OVER if present.lasted else 0)) > 0.5
+    smooth, switched = np.max([find_jumps(seed) for seed in range(2)], axis=0)
+    assert smooth <= 0.5 < switched
 
 
 @pytest.mark.parametrize("nearer", [True, False])
 def test_what_erred_less_takes_over_sooner(nearer):
-    """Twelve rows at ten times the pace: `auto` as fitted before them stands still, or knows them."""
+    """Beside an average that stood still, and beside one that knew what came."""
     values = quiet(noise=0.1)
     values[-9:] += 5.0 * np.arange(1.0, 10.0)
     panel = lay(values)
@@ -229,7 +225,7 @@ def test_what_erred_less_takes_over_sooner(nearer):
     early = replace(motion, present={"A": replace(motion.present["A"], lasted=1)})
     still = fit_auto(panel, Block(240, 300), (1, 7))
     bent = still.mixed.copy()
-    bent[:-1, :, 0] = values[-bent.shape[0] + 1 :, None] + 0.0 if not nearer else 0.0
+    bent[:-1, :, 0] = 0.0 if nearer else values[-bent.shape[0] + 1 :, None]
     share = early.share_of("A", replace(still, mixed=bent))
     assert share == pytest.approx(0.5 if nearer else 0.1)
     assert early.share_of("A", None) == pytest.approx(0.25)
