@@ -17,7 +17,7 @@ from forecasting.serving.issue import find_calibration
 from forecasting.serving.jobs import forecast
 from forecasting.serving.quantiles import bounds, conform, simple_fans, widen
 from forecasting.simple.auto import Auto, fit_auto
-from forecasting.simple.trend import Trend
+from forecasting.simple.trend import Trend, follow
 from monitor.simulate.demo import DAYS, STATIONS
 from monitor.simulate.story import plan_story
 from tests.data.forecasts.motions import CADENCES, Cadence, draw_motion
@@ -64,6 +64,20 @@ def test_a_standard_that_leans_to_rest_does_not_follow():
     still = compare("steady", 30.0, HOURLY, lambda auto: next(m for m in auto.judged if m.name == "trend").rest)
     assert still[-1] > 5.0
     assert max(compare("steady", 30.0, HOURLY)) <= 1.05
+
+
+@pytest.mark.parametrize("period", [8.0, 12.0, 24.0])
+def test_a_tide_is_trusted_once_its_filters_are(period):
+    """Whole periods ahead a tide is where it is: what the path erred before that was found is no doubt of it now."""
+    values = 4000.0 * np.sin(2.0 * np.pi * np.arange(400.0) / period) + np.random.default_rng(2).normal(0.0, 1.0, 400)
+    found = follow(values[:, None], HOURLY.steps, ((0,),))
+    path, doubt, truth = found.path[240:328, :, 2:], found.doubt[240:328, :, 2:], values[312:400, None, None]
+    assert np.abs(path - truth).mean() < 3.0
+    assert doubt.max() < 5.0
+    trend = Trend("trend", HOURLY.steps[2:], ((0,),))
+    rest = path + 1000.0
+    assert np.abs(trend.lean(path, doubt, rest) - truth).mean() < 3.0
+    assert np.abs(trend.lean(path, doubt + 1000.0, rest) - truth).mean() > 100.0, "a doubt of the past would be seen"
 
 
 @pytest.mark.parametrize("ratio", [3.0, 30.0, 1000.0])
