@@ -13,7 +13,7 @@ from forecasting.data.units import spell_span
 from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch
 from forecasting.message import Template
-from forecasting.serving.experience import FAILING, SEEN, Experience, judge_drivers, judge_motion
+from forecasting.serving.experience import FAILING, LATELY, SEEN, Experience, judge_drivers, judge_motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.path import lay_paths
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, SHORT, Forecast, Withheld
@@ -206,13 +206,13 @@ def _see(panel: Panel, values: Floats, judged: Sequence[Experience]) -> _Present
     seen = np.flatnonzero(np.isfinite(values))[-SEEN:]
     still = all(one.novelty is not None and one.novelty < NEAR for one in judged)
     if seen.size < 2 or is_boundless(values[seen]) or still:
-        return _last(found, judged)
+        return _last(judged)
     moved = values[seen[-1]] - values[seen[max(0, seen.size - LOOK_BACK)]]
     times = (panel.start_s + panel.step_s * seen).tolist()
     along = (values[seen] * (1.0 if moved >= 0.0 else -1.0)).tolist()
     watch = Watch(times, along, [0.0] * len(times), FailureSpec(panel.step_s, measure_grid_noise(values)))
     back = range(min(len(judged), len(times)))
-    present = _last(found, [_or_failing(judged[b], watch.issue(len(times) - 1 - b)) for b in back])
+    present = _last([_or_failing(judged[b], watch.issue(len(times) - 1 - b)) for b in back])
     newest = watch.issue(len(times) - 1)
     if newest.to_s is not None:
         edges = newest.from_s, newest.mid_s, newest.to_s
@@ -236,7 +236,8 @@ def _or_failing(found: Experience, issue: FailureIssue) -> Experience:
     return Experience(found.novelty, FAILING) if stands else found
 
 
-def _last(found: Experience, judged: Sequence[Experience]) -> _Present:
-    """Outside as long as one of the newest rows is: the reason is that of the newest."""
-    reasons = [one.reason for one in judged if one.reason is not None]
-    return _Present(Experience(found.novelty, reasons[0] if reasons else None), lasted=len(reasons))
+def _last(judged: Sequence[Experience]) -> _Present:
+    """Outside as long as one of the newest rows is, the present first."""
+    lasted = sum(one.reason is not None for one in judged)
+    reason = judged[0].reason or (LATELY if lasted else None)
+    return _Present(Experience(judged[0].novelty, reason), lasted=lasted)
