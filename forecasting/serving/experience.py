@@ -39,7 +39,11 @@ _LARGER: Final = Template(
     "forecast.outside.larger", "outside experience: {what} {times} times the largest in calibration"
 )
 _UNSEEN: Final = Template("forecast.outside.unseen", "outside experience: {what} {value} was not seen in calibration")
-_OUTSIDE: Final = frozenset({FAILING.id, _LARGER.id, _UNSEEN.id})
+LATELY: Final = Template(
+    "forecast.outside.lately",
+    "outside experience: not now, but within the newest four rows; the models take over again",
+)()
+_OUTSIDE: Final = frozenset({FAILING.id, LATELY.id, _LARGER.id, _UNSEEN.id})
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,26 +179,28 @@ def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
     The kinematic one, which is there only where the present lies outside what calibration saw; else the network that
     may be shown and has the highest skill; where there is none the best baseline at hand: `auto`, then the one that
     the row names as best, then lld, persistence, drift, seasonal. Where only closed networks answered, or all that
-    answered lie outside, nothing is shown. Each model brings its own kinematic row: one stays, and says what would be
-    shown in its place. Besides `shown`, `reason` and `replaces` nothing of a row is changed.
+    answered lie outside, nothing is shown. Each model brings its own kinematic row: that of the one which would be
+    shown in its place stays. Besides `shown` and `reason` nothing of a row is changed.
     """
     groups: dict[tuple[str, float], list[Forecast]] = {}
     for row in rows:
-        group = groups.setdefault((row.station, row.horizon_s), [])
-        if row.model != KINEMATIC or all(other.model != KINEMATIC for other in group):
-            group.append(row)
+        groups.setdefault((row.station, row.horizon_s), []).append(row)
+    groups = {key: _keep_one_kinematic(group) for key, group in groups.items()}
     winners = {key: max(group, key=_merit) for key, group in groups.items()}
     kept = {id(row) for group in groups.values() for row in group}
     out = []
     for row in rows:
         if id(row) not in kept:
             continue
-        group = groups[row.station, row.horizon_s]
-        marked = _mark(row, winners[row.station, row.horizon_s])
-        if row.model == KINEMATIC and (others := [other for other in group if other is not row]):
-            marked = replace(marked, replaces=max(others, key=_merit_inside).model)
-        out.append(marked)
+        out.append(_mark(row, winners[row.station, row.horizon_s]))
     return out
+
+
+def _keep_one_kinematic(group: Sequence[Forecast]) -> list[Forecast]:
+    others = [row for row in group if row.model != KINEMATIC]
+    inside = max(others, key=_merit_inside).model if others else None
+    first = max((row for row in group if row.model == KINEMATIC), key=lambda row: row.replaces == inside, default=None)
+    return [row for row in group if row.model != KINEMATIC or row is first]
 
 
 def _mark(row: Forecast, winner: Forecast) -> Forecast:

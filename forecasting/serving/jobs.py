@@ -168,7 +168,8 @@ def forecast(
             rows += made[0]
             withheld += made[1]
         rows = rows if model in NETWORKS else lay_paths(panel, rows)
-        rows, without = step_in(panel, issue.drivers, rows, max(panel.steps(h) for h in possible), motion)
+        longest = max(panel.steps(h) for h in possible)
+        rows, without = step_in(panel, issue.drivers, rows, longest, motion, issue.auto)
         rows = hold_rows(panel, rows, limits or {})
         withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]
         withheld += without

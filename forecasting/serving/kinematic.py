@@ -1,4 +1,4 @@
-"""The kinematic forecast steps in where the present lies outside what calibration saw."""
+"""The kinematic forecast takes over where the present lies outside what calibration saw, row by row, never at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,17 +11,24 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Panel
 from forecasting.data.units import spell_span
 from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
-from forecasting.kinematics.failure import FailureSpec, Watch
+from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch
 from forecasting.message import Template
-from forecasting.serving.experience import FAILING, SEEN, Experience, judge_drivers, judge_motion
+from forecasting.serving.experience import FAILING, LATELY, SEEN, Experience, judge_drivers, judge_motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.path import lay_paths
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, SHORT, Forecast, Withheld
+from forecasting.simple.auto import Auto
 
 LOOK_BACK: Final = 24
 """Rows in which a failure window is looked for that has passed since, and over which the way of the motion is taken."""
 NEAR: Final = 0.5
 """Novelty below which no failure window is looked for."""
+TAKES_OVER: Final = 4
+"""Newest rows outside after which the kinematic forecast stands alone; as many inside, and it is gone."""
+SCORED: Final = 8
+"""Newest forecasts of the nearest horizon whose errors hasten that, or hold it back."""
+SWAY: Final = 3.0
+"""Times the odds that they can change."""
 _PASSED: Final = Template("forecast.window_passed", "the failure window has passed: the motion cannot be foretold")()
 _ENDS: Final = Template(
     "forecast.window_ends", "the failure window ends before {horizon}: the motion cannot be foretold"
@@ -37,11 +44,13 @@ class _Present:
         experience: As its velocity and acceleration say, or the failure.
         window: Early edge, middle and late edge of the failure window, in rows from now; None where none stands.
         late_s: When it would have failed at the latest, where that can be trusted.
+        lasted: Of the newest `TAKES_OVER` rows, how many lay outside.
     """
 
     experience: Experience
     window: tuple[float, float, float] | None = None
     late_s: float = inf
+    lasted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,28 @@ class Motion:
             self.made[station, steps] = extrapolate(values, steps, self.present[station].window)
         return self.made[station, steps]
 
+    def share_of(self, station: str, auto: Auto | None) -> float:
+        """The share of the kinematic forecast in what is served: by the rows outside, and by what each has erred."""
+        lasted = self.present[station].lasted
+        if lasted >= TAKES_OVER:
+            return 1.0
+        odds = lasted / (TAKES_OVER - lasted) * (1.0 if auto is None else self._lead(station, auto))
+        return odds / (1.0 + odds)
+
+    def _lead(self, station: str, auto: Auto) -> float:
+        """The square of how many times smaller its errors were than those of `auto`, within bounds."""
+        values, s = self.panel.values, self.panel.stations.index(station)
+        h, last = min(auto.steps, default=0), values.shape[0] - 1
+        origins = np.arange(max(auto.first, last - h - SCORED + 1, 0), last - h + 1, dtype=np.int64)
+        if not h or not origins.size:
+            return 1.0
+        made = auto.predict(values, np.append(origins, last))[:-1, s, auto.steps.index(h)]
+        own = np.array([extrapolate(values[max(0, o + 1 - SEEN) : o + 1, s], (h,))[0, 2] for o in origins])
+        off = np.abs(np.stack([made, own]) - values[origins + h, s])
+        known = np.isfinite(off).all(axis=0)
+        usual, ours = off[:, known].sum(axis=1) + measure_grid_noise(values[:, s])
+        return float(np.clip((usual / ours) ** 2, 1.0 / SWAY, SWAY)) if ours > 0.0 else 1.0
+
 
 def see_motion(panel: Panel, longest: int) -> Motion:
     """Look at the motion of every station in the last row.
@@ -75,17 +106,27 @@ def see_motion(panel: Panel, longest: int) -> Motion:
         panel: Its last row is the moment of issue.
         longest: Longest horizon in rows.
     """
-    judged = judge_motion(panel, longest)
-    return Motion(panel, {name: _see(panel, panel.values[:, s], judged[s]) for s, name in enumerate(panel.stations)})
+    rows = panel.values.shape[0]
+    judged = [judge_motion(panel.head(rows - back), longest) for back in range(min(TAKES_OVER, rows))]
+    return Motion(
+        panel,
+        {
+            name: _see(panel, panel.values[:, s], [one[s] for one in judged])
+            for s, name in enumerate(panel.stations)
+        },
+    )  # fmt: skip
 
 
 def step_in(
-    panel: Panel, drivers: DriverRows | None, rows: Sequence[Forecast], longest: int, motion: Motion | None = None
+    panel: Panel, drivers: DriverRows | None, rows: Sequence[Forecast], longest: int, motion: Motion | None = None,
+    auto: Auto | None = None,
 ) -> tuple[list[Forecast], list[Withheld]]:  # fmt: skip
     """Say of each row whether its present was seen before; where not it is closed and a kinematic one is added.
 
     Rain and water outside experience close the models that read them; the motion outside experience closes all. What
-    is added lies on one path, like the rows of every model: a law of failure that ends tomorrow is not believed alone.
+    is added holds its share of the row it stands beside (`Motion.share_of`), so that what is served does not jump when
+    one takes over from the other. It lies on one path, like the rows of every model: a law of failure that ends
+    tomorrow is not believed alone.
 
     Args:
         panel: Its last row is the moment of issue.
@@ -93,6 +134,7 @@ def step_in(
         rows: As the model made them.
         longest: Longest horizon in rows.
         motion: As `see_motion` finds it, where another model has looked.
+        auto: What the errors of the kinematic forecast are compared with; None: rows alone count.
     """
     motion = motion or see_motion(panel, longest)
     present = motion.present
@@ -111,14 +153,16 @@ def step_in(
     for station, there in present.items():
         if there.experience.reason is None:
             continue
-        made = _extrapolate(motion, of_station.get(station, []), there)
+        made = _extrapolate(motion, of_station.get(station, []), there, motion.share_of(station, auto))
         added += made[0]
         withheld += made[1]
     return out + lay_paths(panel, added), withheld
 
 
-def _extrapolate(motion: Motion, rows: Sequence[Forecast], present: _Present) -> tuple[list[Forecast], list[Withheld]]:
-    """Kinematic rows of one station beside those of a model."""
+def _extrapolate(
+    motion: Motion, rows: Sequence[Forecast], present: _Present, share: float
+) -> tuple[list[Forecast], list[Withheld]]:  # fmt: skip
+    """Kinematic rows of one station beside those of a model, with their share in each."""
     rows = sorted(rows, key=lambda row: row.horizon_s)
     if not rows:
         return [], []
@@ -138,39 +182,62 @@ def _extrapolate(motion: Motion, rows: Sequence[Forecast], present: _Present) ->
         if why is not None:
             withheld.append(Withheld(KINEMATIC, row.station, row.horizon_s, why, row.data_until_s))
             continue
-        q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
+        beside = np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
+        q025, q10, q50, q90, q975 = map(float, share * quantiles + (1.0 - share) * beside)
         out.append(
             replace(
                 row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975,
-                model=KINEMATIC, model_hash=None, margins={}, skill=None, shown=True,
+                model=KINEMATIC, model_hash=None, margins={}, skill=None, weight=share, shown=True,
                 reason=present.experience.reason or "", replaces=row.model,
             )
         )  # fmt: skip
     return out, withheld
 
 
-def _see(panel: Panel, values: Floats, found: Experience) -> _Present:
-    """The motion beside its past, and the failure that it leads to: none is in the past of a slope that stands."""
+def _see(panel: Panel, values: Floats, judged: Sequence[Experience]) -> _Present:
+    """The motion beside its past, and the failure that it leads to: none is in the past of a slope that stands.
+
+    Args:
+        panel: Its last row is the present.
+        values: Of one station, shape (T,).
+        judged: What its newest rows were beside theirs, the present first.
+    """
+    found = judged[0]
     seen = np.flatnonzero(np.isfinite(values))[-SEEN:]
-    if seen.size < 2 or is_boundless(values[seen]) or (found.novelty is not None and found.novelty < NEAR):
-        return _Present(found)
+    still = all(one.novelty is not None and one.novelty < NEAR for one in judged)
+    if seen.size < 2 or is_boundless(values[seen]) or still:
+        return _last(judged)
     moved = values[seen[-1]] - values[seen[max(0, seen.size - LOOK_BACK)]]
     times = (panel.start_s + panel.step_s * seen).tolist()
     along = (values[seen] * (1.0 if moved >= 0.0 else -1.0)).tolist()
     watch = Watch(times, along, [0.0] * len(times), FailureSpec(panel.step_s, measure_grid_noise(values)))
+    back = range(min(len(judged), len(times)))
+    present = _last([_or_failing(judged[b], watch.issue(len(times) - 1 - b)) for b in back])
     newest = watch.issue(len(times) - 1)
     if newest.to_s is not None:
-        reached = found if found.reason is not None else Experience(found.novelty, FAILING)
         edges = newest.from_s, newest.mid_s, newest.to_s
         early, middle, late = (((at or 0.0) - panel.end_s) / panel.step_s for at in edges)
-        return _Present(reached, (early, middle, late), newest.to_s if newest.trusted else inf)
+        return replace(present, window=(early, middle, late), late_s=newest.to_s if newest.trusted else inf)
     if found.reason is None or newest.slowed:
-        return _Present(found)
-    for back in range(1, min(LOOK_BACK, len(times))):
-        before = watch.issue(len(times) - 1 - back)
+        return present
+    for row in range(1, min(LOOK_BACK, len(times))):
+        before = watch.issue(len(times) - 1 - row)
         if before.slowed:
             break  # the motion was over, and so was what had been foretold of it
         if before.to_s is not None and before.trusted:
             # a window of an earlier look counts only once its late edge is over
-            return _Present(found, None, before.to_s if before.to_s <= panel.end_s else inf)
-    return _Present(found)
+            return replace(present, late_s=before.to_s if before.to_s <= panel.end_s else inf)
+    return present
+
+
+def _or_failing(found: Experience, issue: FailureIssue) -> Experience:
+    """Outside where a failure window stands, whatever the pace."""
+    stands = found.reason is None and issue.to_s is not None
+    return Experience(found.novelty, FAILING) if stands else found
+
+
+def _last(judged: Sequence[Experience]) -> _Present:
+    """Outside as long as one of the newest rows is, the present first."""
+    lasted = sum(one.reason is not None for one in judged)
+    reason = judged[0].reason or (LATELY if lasted else None)
+    return _Present(Experience(judged[0].novelty, reason), lasted=lasted)

@@ -34,7 +34,7 @@ LANES: Final = np.array(
     ]
     + [
         (level, 0.0, 1.0, turn * (100.0 if level else 1.0), 1.0)
-        for level, turn in product((0.0, NO_NOISE), (0.0, 1e-8, 1e-6, 1e-4, 1e-2))
+        for level, turn in product((0.0, NO_NOISE), (0.0, 1e-8, 1e-6, 1e-4, 1e-2, 1.0))
     ]
 ).T
 """Per lane the variances of level and slope per row beside that of a reading, the damping of the slope, the variance of
@@ -193,7 +193,7 @@ def _believe(
         count = remember(known.astype(np.float64), DISCOUNT ** (1.0 / k) * keep)
         size = remember(errors, (DISCOUNT ** (1.0 / k) * keep)[:, None])
         size /= np.maximum(count, LEAST_ERROR)[:, None]
-        told = np.log(np.maximum(size, LEAST_ERROR, out=size), out=size)
+        told = np.log(np.maximum(size, LEAST_ERROR, out=size))
         told *= (count / k)[:, None]
         for first, end in groups:
             if end - first > 1:
@@ -206,13 +206,15 @@ def _believe(
         total = sum_in_order(weights.transpose(1, 0, 2))
         made *= weights
         path[k] = sum_in_order(made.transpose(1, 0, 2)) / total
+        weights *= size
+        believed = sum_in_order(weights.transpose(1, 0, 2)) / total
         off, known = _come_true(values, path[k][:, None], judged, k)
         slow = np.full(values.shape, DOUBT_DISCOUNT ** (1.0 / k))
         off, seen = off[:, 0], remember(known.astype(np.float64), slow)
         enough = np.maximum(seen, LEAST_ERROR)
         mean = remember(off.copy(), slow) / enough
-        # an early or a single large error hardly counts in the doubt
-        typical = np.square(remember(np.sqrt(off), slow) / enough)
+        # an early or a single large error hardly counts in the doubt, nor what came before the lanes now believed were
+        typical = np.minimum(np.square(remember(np.sqrt(off), slow) / enough), believed)
         told_before = (seen[:-1] >= max(3.0 * k, 8.0)) & known[1:] & (mean[:-1] > 0)
         times = np.where(told_before, off[1:] / np.where(mean[:-1] > 0, mean[:-1], 1.0), 0.0)
         surprise[1:] = np.maximum(surprise[1:], times)

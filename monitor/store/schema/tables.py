@@ -398,7 +398,7 @@ forecast = Table(
     *_may(Number, "margin_80", "margin_95"),  # added to both ends by adaptive intervals: feedback needs it
     *_may(Number, "novelty"),  # of the present against what calibration saw: above 1 it lay outside
     *_may(Name, "replaces"),  # of a kinematic forecast: what would be shown
-    *_may(Number, "weight"),  # of a blend: the share of the network beside auto; of auto: that of networks in it
+    *_may(Number, "weight"),  # of the network in a blend, of networks in auto; of a kinematic forecast its own
     Column("hindcast", Boolean, nullable=False, server_default=false()),  # made afterwards from what was known at issued_at; never shown
     *finite("forecast", "q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"),
     UniqueConstraint("series_id", "model", "model_hash", "issued_at", "horizon_s", name="uq_forecast"),

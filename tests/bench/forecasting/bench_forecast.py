@@ -12,6 +12,7 @@ with the day on which it was measured, until as many seeds of it have been run a
 
 import argparse
 import json
+import math
 import os
 import statistics
 import time
@@ -59,7 +60,7 @@ def run(job: Job) -> list[dict[str, Any]]:
     scores = [
         s for trial in run_trials(panel, models, HORIZONS_S, seed=seed, training=training) for s in score_all(trial)
     ]
-    kept = ("mae_mm", "skill_lld", "skill_best", "coverage_80", "worst_80", "seconds", "weight", "shown")
+    kept = ("mae_mm", "pinball", "skill_lld", "skill_best", "coverage_80", "worst_80", "seconds", "weight", "shown")
     facts = [
         {"label": s.label, "horizon": spell_horizon(s.horizon_s), "fold": s.fold} | {k: getattr(s, k) for k in kept}
         for s in scores
@@ -87,8 +88,11 @@ def collect(jobs: list[Job]) -> dict[str, Any]:
         means = [statistics.fmean(r["mae_mm"] for r in rows) for rows in by_seed.values()]
         every = [row for rows in by_seed.values() for row in rows]
         covers = [r["coverage_80"] for r in every if r["coverage_80"] == r["coverage_80"]]
+        losses = [r["pinball"] for r in every if r.get("pinball", math.nan) == r.get("pinball", math.nan)]
         out.setdefault(name, {})[f"{label} {horizon}"] = {
-            "mae": round(statistics.median(means), 4), "range": [round(min(means), 4), round(max(means), 4)],
+            "mae": round(statistics.median(means), 4),
+            "crps": round(2.0 * statistics.fmean(losses), 4) if losses else None,
+            "range": [round(min(means), 4), round(max(means), 4)],
             "seeds": len(means), "worst_skill_best": round(min(r["skill_best"] for r in every), 4),
             "coverage_80": round(statistics.fmean(covers), 3) if covers else None,
             "fit_s": round(statistics.fmean(r["seconds"] for r in every), 1),
@@ -150,7 +154,7 @@ def main() -> None:
     rows = add_days(recorded, collect(jobs))
     whole = len(plan(["SK", "S", "G", "K"], seeds, ["SK"]))
     figures = {
-        "unit": "MAE mm, mean of 3 folds, median and range of seeds",
+        "unit": "mm, mean of 3 folds: MAE, median and range of seeds; CRPS of the five quantiles",
         "done": f"{count_newest(rows)} of {whole} trainings are of the newest day; each row has its own",
     }
     print(record("forecast", f"make bench-forecast (seeds {given.seeds})", figures | rows))

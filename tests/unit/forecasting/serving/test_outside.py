@@ -1,6 +1,7 @@
 """Where the present lies outside what calibration saw, the kinematic forecast steps in; within it nothing changes."""
 
 from dataclasses import replace
+from itertools import pairwise
 from math import erfc, sqrt
 
 import numpy as np
@@ -8,13 +9,15 @@ import pytest
 
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Panel, panel_from_samples
+from forecasting.data.splits import Block
 from forecasting.kinematics.extrapolation import extrapolate, normal_below
 from forecasting.serving.experience import judge_drivers, judge_motion
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
-from forecasting.serving.kinematic import step_in
+from forecasting.serving.kinematic import TAKES_OVER, see_motion, step_in
 from forecasting.serving.path import MOVED, lay_paths
 from forecasting.serving.records import Forecast
+from forecasting.simple.auto import fit_auto
 from tests.bench.forecasting import motion_scenes
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 
@@ -170,7 +173,7 @@ def test_it_stands_in_for_every_model_once_and_says_for_which():
     network = row(panel, "gru", model_hash="f" * 64, skill=0.2)
     made = (row(panel), row(panel, "auto"), network)
     chosen = choose_shown([one for each in made for one in step_in(panel, None, [each], 7)[0]])
-    assert [one.model for one in chosen] == ["lld", "kinematic", "auto", "gru"]
+    assert [one.model for one in chosen] == ["lld", "auto", "gru", "kinematic"]
     (shown,) = [one for one in chosen if one.shown]
     assert (shown.model, shown.replaces, shown.model_hash) == ("kinematic", "gru", None)
     assert all(one.reason.startswith("not shown: outside experience: ") for one in chosen if not one.shown)
@@ -180,6 +183,53 @@ def test_inside_nothing_changes_but_that_it_is_said():
     panel = lay(quiet())
     before = row(panel)
     assert step_in(panel, None, [before], 7) == ([replace(before, novelty=judge_motion(panel, 7)[0].novelty)], [])
+
+
+def find_jumps(seed: int) -> tuple[float, float]:
+    """What a served median moved from row to row beyond either of its parts, of what lies between them; of a switch."""
+    rng = np.random.default_rng(seed)
+    rate = np.full(280, 0.2)
+    rate[240:262] = 3.0 + 9.0 * rng.random()  # it begins, and it ends
+    values = np.cumsum(rate) + rng.normal(0.0, 0.5, 280)
+    found: list[list[float]] = [[], []]
+    for rows in (range(239, 248), range(262, 271)):
+        served = []
+        for last in rows:
+            panel = lay(values[:last])
+            motion = see_motion(panel, 7)
+            model = forecast(panel, "auto", (7 * DAY_S,), motion=motion).rows[0]
+            ways = [motion, replace(motion, present={"A": replace(motion.present["A"], lasted=TAKES_OVER)})]
+            made = [step_in(panel, None, [replace(model, shown=True)], 7, way)[0][-1].q50 for way in ways]
+            (alone,) = lay_paths(panel, [replace(model, q50=float(motion.extrapolate("A", (7,))[0, 2]))])
+            served.append((model.q50, alone.q50, *made))
+        for was, now in pairwise(np.array(served)):
+            gap, own = max(abs(was[0] - was[1]), abs(now[0] - now[1]), 1.0), np.abs(now[:2] - was[:2]).max()
+            for part, moved in zip(found, np.abs(now[2:] - was[2:]), strict=True):
+                part.append((moved - own) / gap)
+    return max(found[0]), max(found[1])
+
+
+def test_what_steps_in_takes_over_row_by_row():
+    """Never by more than half of what lies between the two, also when it gives way again; a switch would be seen."""
+    smooth, switched = np.max([find_jumps(seed) for seed in range(2)], axis=0)
+    assert smooth <= 0.5 < switched
+
+
+@pytest.mark.parametrize("nearer", [True, False])
+def test_what_erred_less_takes_over_sooner(nearer):
+    """Beside an average that stood still, and beside one that knew what came."""
+    values = quiet(noise=0.1)
+    values[-9:] += 5.0 * np.arange(1.0, 10.0)
+    panel = lay(values)
+    motion = see_motion(panel, 7)
+    early = replace(motion, present={"A": replace(motion.present["A"], lasted=1)})
+    still = fit_auto(panel, Block(240, 300), (1, 7))
+    bent = still.mixed.copy()
+    bent[:-1, :, 0] = 0.0 if nearer else values[-bent.shape[0] + 1 :, None]
+    share = early.share_of("A", replace(still, mixed=bent))
+    assert share == pytest.approx(0.5 if nearer else 0.1)
+    assert early.share_of("A", None) == pytest.approx(0.25)
+    assert motion.share_of("A", still) == 1.0
 
 
 @pytest.mark.parametrize("way", [1.0, -1.0])

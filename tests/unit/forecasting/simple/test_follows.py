@@ -4,21 +4,29 @@
 """
 
 import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from forecasting.data.series import DAY_S, Panel
+from forecasting.data.series import DAY_S, Panel, panel_from_samples
 from forecasting.kinematics.velocity import fit_velocity
+from forecasting.serving.gate import choose_shown
 from forecasting.serving.issue import find_calibration
+from forecasting.serving.jobs import forecast
 from forecasting.serving.quantiles import bounds, conform, simple_fans, widen
 from forecasting.simple.auto import Auto, fit_auto
-from forecasting.simple.trend import Trend
+from forecasting.simple.trend import Trend, follow
+from monitor.simulate.demo import DAYS, STATIONS
+from monitor.simulate.story import plan_story
 from tests.data.forecasts.motions import CADENCES, Cadence, draw_motion
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 RIVALS = ("persistence", "drift", "lld")
 SEEDS = range(8 if SOAK else 2)
+CLEAR, NOISE = 4.0, 1.0
+QUANTILES = ("q025", "q10", "q50", "q90", "q975")
 HOURLY = CADENCES["hourly"]
 
 
@@ -56,6 +64,20 @@ def test_a_standard_that_leans_to_rest_does_not_follow():
     still = compare("steady", 30.0, HOURLY, lambda auto: next(m for m in auto.judged if m.name == "trend").rest)
     assert still[-1] > 5.0
     assert max(compare("steady", 30.0, HOURLY)) <= 1.05
+
+
+@pytest.mark.parametrize("period", [8.0, 12.0, 24.0])
+def test_a_tide_is_trusted_once_its_filters_are(period):
+    """Whole periods ahead a tide is where it is: what the path erred before that was found is no doubt of it now."""
+    values = 4000.0 * np.sin(2.0 * np.pi * np.arange(400.0) / period) + np.random.default_rng(2).normal(0.0, 1.0, 400)
+    found = follow(values[:, None], HOURLY.steps, ((0,),))
+    path, doubt, truth = found.path[240:328, :, 2:], found.doubt[240:328, :, 2:], values[312:400, None, None]
+    assert np.abs(path - truth).mean() < 3.0
+    assert doubt.max() < 5.0
+    trend = Trend("trend", HOURLY.steps[2:], ((0,),))
+    rest = path + 1000.0
+    assert np.abs(trend.lean(path, doubt, rest) - truth).mean() < 3.0
+    assert np.abs(trend.lean(path, doubt + 1000.0, rest) - truth).mean() > 100.0, "a doubt of the past would be seen"
 
 
 @pytest.mark.parametrize("ratio", [3.0, 30.0, 1000.0])
@@ -125,3 +147,61 @@ def test_the_present_velocity_and_the_nearest_forecast_agree(kind, ratio):
     edges = sorted(level + now.rate + way * 9.0 * now.error for way in (-1.0, 1.0))
     assert edges[0] <= high[0]
     assert edges[1] >= low[0]
+
+
+@pytest.mark.parametrize(
+    ("begins", "rate"), [(0, 0.4), (0, -30.0), (180, -2.0), (180, 300.0), (236, 2.0), (236, -30.0), (236, 300.0)]
+)
+@pytest.mark.parametrize("name", ["hourly", "daily"])
+def test_what_is_served_agrees_with_the_velocity_that_is_told(name, begins, rate):
+    """Also while the kinematic forecast takes over, three rows after a motion began."""
+    cadence = CADENCES[name]
+    row = np.arange(240.0)
+    values = rate * np.maximum(row - begins, 0.0) + np.random.default_rng(7).normal(0.0, 0.3, 240)
+    panel = Panel(0.0, cadence.step_s, ("A",), values[:, None])
+    newest = 4 if begins == 236 else 12
+    assert agrees(panel, cadence, newest) is True
+    turned = [replace(r, **{q: 2.0 * values[-1] - getattr(r, q) for q in QUANTILES}) for r in serve(panel, cadence)]
+    assert agrees(panel, cadence, newest, turned) is False, "the same comparison can fail"
+
+
+@pytest.mark.parametrize(("before_s", "newest"), [(0.25 * DAY_S, 4), (DAY_S, 12), (3.0 * DAY_S, 24)])
+def test_what_is_served_for_the_demonstration_agrees_with_its_velocities(before_s, newest):
+    """Each station of its slope as it runs to failure, east beside north."""
+    model = plan_story(datetime(2026, 5, 1, tzinfo=UTC), 0, DAYS, timedelta(hours=1), STATIONS)
+    end = model.failure_at - timedelta(seconds=before_s)
+    samples: dict[str, tuple[list[float], list[float]]] = {}
+    for one in model.samples(None, end):
+        for part, value in zip(("east", "north"), one.payload.get("gnss", {}).get("enu_mm", ()), strict=False):
+            times, values = samples.setdefault(f"{one.station}.displacement_{part}", ([], []))
+            times.append(one.at.timestamp())
+            values.append(value)
+    panel = panel_from_samples({name: tuple(map(np.array, own)) for name, own in samples.items()}, 3600.0)
+    shown = serve(panel, HOURLY)
+    told = [agrees(panel, HOURLY, newest, shown, s) for s in range(len(panel.stations))]
+    assert told.count(False) == 0
+    assert told.count(True) >= STATIONS, "what moves clearly is compared"
+
+
+def serve(panel: Panel, cadence: Cadence):
+    horizons_s = [h * cadence.step_s for h in cadence.steps]
+    return sorted((one for one in choose_shown(forecast(panel, "auto", horizons_s).rows) if one.shown), key=by_horizon)
+
+
+def by_horizon(one):
+    return one.horizon_s
+
+
+def agrees(panel: Panel, cadence: Cadence, newest: int, shown=None, column: int = 0) -> bool | None:
+    """One sign at each horizon, and at the nearest one the two intervals meet; None where no velocity is clear."""
+    values = panel.values[-newest:, column]
+    known = np.flatnonzero(np.isfinite(values))
+    now = fit_velocity((cadence.step_s * known).tolist(), values[known].tolist(), [0.0] * known.size)
+    mine = [one for one in shown or serve(panel, cadence) if one.station == panel.stations[column]]
+    if now is None or not mine or abs(now.rate) < CLEAR * now.error:
+        return None
+    level = values[known].mean()
+    ahead = (mine[0].target_s - panel.end_s + cadence.step_s * (newest - 1 - known.mean())) / DAY_S
+    middle, doubt = level + now.rate * ahead, 3.0 * now.error * ahead + NOISE
+    meets = middle - doubt <= mine[0].q90 and middle + doubt >= mine[0].q10
+    return bool(meets) and all(np.sign(one.q50 - level) == np.sign(now.rate) for one in mine)

@@ -131,7 +131,7 @@ def test_after_an_acceleration_the_average_does_not_lose_what_a_switch_lost():
 
     assert error(auto) <= 1.05 * apart("median5")
     assert error(auto) <= min(apart(name) for name in ("persistence", "drift", "lld", "ewa"))
-    assert auto.explain(0, 1) == "simple forecast trend", "what was scored before the surprise counts no more"
+    assert auto.weights[0, 1, 0] >= 0.9, "what was scored before the surprise hardly counts"
 
 
 def test_a_reason_names_the_shares():
