@@ -38,8 +38,8 @@ class Forecast:
         baseline: The best simple forecast.
         baseline_q50: Its value.
         skill: Over it, of a blend.
-        weight: Of a blend: the share of the network in it, the rest is `auto`; of `auto`: that of all networks in it; of a
-            kinematic forecast: its own, the rest is the model that it replaces.
+        weight: Of a blend: the share of the network in it, the rest is `auto`; of `auto`: that of all networks in it;
+            of a kinematic forecast: its own, the rest is the model that it replaces.
         shown: Whether it may be the forecast that people see.
         reason: Why, or why not.
         latency_ms: What all forecasts of the model took together; fitting and choosing what `auto` chooses from, which
