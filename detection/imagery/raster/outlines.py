@@ -4,6 +4,7 @@ Ours for half the time: 1,428 outlines in 32 ms against 71 ms by `rasterio.featu
 """
 
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import shapely
@@ -63,9 +64,9 @@ def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) ->
         return []
     every = [ring for exterior, own in zip(exteriors, holes, strict=True) for ring in (exterior, *own)]
     places = np.stack([columns + origin[0], rows + origin[1]], axis=1)[list(chain.from_iterable(every))]
-    drawn = shapely.linearrings(places, indices=np.repeat(np.arange(len(every)), [len(ring) for ring in every]))
-    owners = np.repeat(np.arange(number), [1 + len(own) for own in holes])
-    return list(shapely.polygons(drawn, indices=owners))
+    drawn: Any = shapely.linearrings(places, indices=np.repeat(np.arange(len(every)), [len(ring) for ring in every]))
+    outlines: Any = shapely.polygons(drawn, indices=np.repeat(np.arange(number), [1 + len(own) for own in holes]))
+    return list(outlines)
 
 
 def _list_rings(above_below: list[int]) -> list[list[int]]:
