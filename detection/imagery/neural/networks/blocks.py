@@ -159,7 +159,7 @@ def fold_norms(network: nn.Module) -> nn.Module:
     The same function within rounding; the pass over the map that each normalisation takes is spared. A network with an
     SRU is left as it is: rounding turns its gates.
     """
-    folded = copy.deepcopy(network).eval()
+    folded = _share(network).eval()
     if any(isinstance(module, Sru) for module in folded.modules()):
         return folded
     for unit in folded.modules():
@@ -174,6 +174,14 @@ def fold_norms(network: nn.Module) -> nn.Module:
                 )  # fmt: skip
                 unit[1] = nn.Identity()
     return folded
+
+
+def _share(module: nn.Module) -> nn.Module:
+    """A module of the same tensors whose parts may be replaced (`copy.deepcopy` would look into all hooks of each)."""
+    made, own = copy.copy(module), vars(module)
+    parts = {name: None if part is None else _share(part) for name, part in own["_modules"].items()}
+    vars(made).update(_parameters=dict(own["_parameters"]), _modules=parts)
+    return made
 
 
 class Residual(nn.Module):
