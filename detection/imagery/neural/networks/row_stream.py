@@ -35,9 +35,10 @@ class Convolution:
 
     def __call__(self, rows: torch.Tensor, *, last: bool) -> torch.Tensor:
         """See `RowLayer`."""
-        edge = torch.zeros_like(rows[:, :, :1]) if last or self._kept is None else None
-        above, below = edge if self._kept is None else self._kept, edge if last else None
-        seen = _join([part for part in (above, rows, below) if part is not None])
+        parts = [torch.zeros_like(rows[:, :, :1]) if self._kept is None else self._kept, rows]
+        if last:
+            parts.append(torch.zeros_like(rows[:, :, :1]))
+        seen = _join(parts)
         self._kept = seen[:, :, -2:].clone()
         if seen.shape[2] < 3:
             return rows[:, :, :0]
