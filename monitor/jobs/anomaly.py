@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from detection.anomaly.detector import start_without_history
-from detection.anomaly.records import Finding, Score, Scores, Scoring
+from detection.anomaly.records import FaultFinding, ReadingScore, Scores, ScoringRequest
 from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
@@ -35,7 +35,7 @@ from monitor.store.readings.observations import in_chunks, load_ids
 from monitor.store.readings.reading_stamps import load_later_entries
 from monitor.worker.records import Task
 
-SCORE: Final = Task("detection.anomaly.jobs:score", Scoring, Scores)
+SCORE: Final = Task("detection.anomaly.jobs:score", ScoringRequest, Scores)
 # faults that are certain, not scored: they are kept under the name of their check
 CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
 SERIES_AT_ONCE: Final = 2000  # of several groups: what one statement takes
@@ -233,7 +233,7 @@ def _score_in_worker(
         # readings after it are new to the detector
         since = latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
     path = None if checkpoint is None else checkpoint.path
-    asked = Scoring(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
+    asked = ScoringRequest(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
     answer = run_in_worker(config.compute, SCORE, asked, reads=list_models(config.paths.models, site.id, [path]))
     ids = {s.label: s.series_id for s in samples}
     refuse_strange((s.station for s in answer.scores), ids, f"{detector}: the answer of the worker")
@@ -260,7 +260,7 @@ def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | N
 
 
 def _row(
-    one: Score, ids: Mapping[str, int], detector: str, budget: float, checkpoint: ModelRow | None, factor: float
+    one: ReadingScore, ids: Mapping[str, int], detector: str, budget: float, checkpoint: ModelRow | None, factor: float
 ) -> AnomalyRow:
     """A score beside its threshold: the counted one, times the factor that labels put on it.
 
@@ -274,7 +274,7 @@ def _row(
     )  # fmt: skip
 
 
-def _certain(one: Finding, ids: Mapping[str, int], budget: float) -> AnomalyRow:
+def _certain(one: FaultFinding, ids: Mapping[str, int], budget: float) -> AnomalyRow:
     """A check either finds a fault or does not: score 1 at threshold 1."""
     return AnomalyRow(
         ids[one.station], from_epoch_s(one.at_s), CHECK_OF[one.kind], 1.0, 1.0, budget, one.kind, alerted=True,

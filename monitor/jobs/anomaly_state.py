@@ -19,9 +19,9 @@ from detection.anomaly.certain.holes import USUAL, find_holes
 from detection.anomaly.certain.unit_jump import find_changes, is_as_before
 from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
-from detection.anomaly.records import HOLE, Finding, Score
+from detection.anomaly.records import HOLE, FaultFinding, ReadingScore
 from detection.anomaly.registry import CHECKS
-from detection.anomaly.running.state import Dismissed, Running, Thresholds
+from detection.anomaly.running.state import DetectorState, Dismissed, Thresholds
 from detection.anomaly.windows import Series, build_series
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.instruments.watched import Group, Watched, list_groups
@@ -60,7 +60,7 @@ class State:
     """
 
     key: _Key
-    running: Running
+    running: DetectorState
     series: dict[str, Watched]
     made_at: datetime
     looked_at: datetime
@@ -99,8 +99,8 @@ class Found:
     late, or before the first look, and are not scored.
     """
 
-    scores: dict[str, list[Score]]
-    findings: list[Finding]
+    scores: dict[str, list[ReadingScore]]
+    findings: list[FaultFinding]
     series_ids: Mapping[str, int]
     holes: Sequence[tuple[Watched, float, float]] = ()
     left_out: int = 0
@@ -199,7 +199,7 @@ def _go_on(
         state.dismissed = dismissed
         state.running.forgive(dismissed)
     scores, suspects = state.running.score()
-    findings = list[Finding]()
+    findings = list[FaultFinding]()
     if suspects:
         with db.read() as c:
             findings += _check(c, state, suspects, now)
@@ -274,7 +274,7 @@ def _begin(
         return None
     newest = {d: {s.label: epoch_s(of[s.series_id]) for s, _ in built if s.series_id in of} for d, of in told.items()}
     on_grid = {one.label: series for one, series in built}
-    running = Running(on_grid, key.detectors, epoch_s(since), key.shown_above, newest, dismissed)
+    running = DetectorState(on_grid, key.detectors, epoch_s(since), key.shown_above, newest, dismissed)
     series = {one.label: one for one in key.group.series if one.label in on_grid}
     times = {one.label: one.times_s for one, _ in built if series[one.label].is_regular}
     recent = {label: deque(of[-USUAL - 1 :], USUAL + 1) for label, of in times.items()}
@@ -322,7 +322,7 @@ def _push(recent: deque[float], came: Iterable[tuple[float, object]], interval_s
     return holes
 
 
-def _check(c: Connection, state: State, suspects: Mapping[str, float], now: datetime) -> Iterable[Finding]:
+def _check(c: Connection, state: State, suspects: Mapping[str, float], now: datetime) -> Iterable[FaultFinding]:
     """Certain faults among the new readings of the series that may have one."""
     since = now - timedelta(seconds=HISTORY_STEPS * state.key.group.step_s)
     for name, since_s in suspects.items():
@@ -332,17 +332,17 @@ def _check(c: Connection, state: State, suspects: Mapping[str, float], now: date
             yield from _check_one(one, series, state.key.group, since_s)
 
 
-def _check_one(one: Samples, series: Series, group: Group, since_s: float) -> Iterable[Finding]:
+def _check_one(one: Samples, series: Series, group: Group, since_s: float) -> Iterable[FaultFinding]:
     """What the checks of the quantity find; `gap` is none of them."""
     kinds = {CHECKS[check] for check in group.watch.checks}
     for fault in check_series(series, one.times_s, FACTORS[group.watch.units]):
         if fault.kind in kinds and fault.at_s > since_s:
-            yield Finding(one.label, fault.at_s, fault.kind, fault.detail)
+            yield FaultFinding(one.label, fault.at_s, fault.kind, fault.detail)
 
 
 def _find_lasting(
     one: Samples, series: Series, group: Group, since: datetime, found_of: Mapping[str, Mapping[int, datetime]]
-) -> Iterable[Finding]:
+) -> Iterable[FaultFinding]:
     """What began before the readings that are scored, lasts until the newest one, and was never found.
 
     It is said of the newest reading, for earlier nobody could know; another unit of its own instant too, from which
@@ -358,13 +358,13 @@ def _find_lasting(
 
     for fault in find_stuck(series)[-1:] if "stuck" in kinds else ():
         if is_new("stuck", fault.at_s) and len(set(series.values[is_known & (series.times_s >= fault.at_s)])) == 1:
-            yield Finding(one.label, float(one.times_s[-1]), "stuck", fault.detail)
+            yield FaultFinding(one.label, float(one.times_s[-1]), "stuck", fault.detail)
     changes = find_changes(series, FACTORS[group.watch.units]) if "unit" in kinds else []
     # of several changes the last one may be the way back
     is_over = any(is_as_before(newest, change) for change in (*changes[:1], *changes[-1:]))
     if changes and not is_over and is_new("unit", changes[-1].at_s):
         for at_s in (changes[-1].at_s, float(one.times_s[-1])):
-            yield Finding(one.label, at_s, "unit", f"{changes[-1].times:g} times as large as before")
+            yield FaultFinding(one.label, at_s, "unit", f"{changes[-1].times:g} times as large as before")
 
 
 def _count_left_out(one: Samples, scored: Sequence[Scored], since: datetime) -> int:

@@ -16,7 +16,7 @@ from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.insar.interferogram import invert
 from detection.imagery.insar.stack import read_stack
-from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
+from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.height_tiles import join_tiles
 from detection.imagery.raster.masks import Mask, apply_mask
@@ -177,7 +177,7 @@ def by_bands(name):
 
 
 def by_velocity(path, _):
-    found = measure_velocity(VelocityAsked(files=(path,), component="up", factor=1.0, minimum_area_m2=1000.0))
+    found = measure_velocity(VelocityRequest(files=(path,), component="up", factor=1.0, minimum_area_m2=1000.0))
     return np.array([found.valid_share, *(zone.mean_mm_per_year for zone in found.zones)])
 
 
@@ -368,7 +368,7 @@ def test_sea_and_a_cliff_of_true_heights_stay(tmp_path):
 
 
 def test_every_quantity_has_its_reader_in_the_walk():
-    made = {one for one in vars(reading).values() if isinstance(one, reading.Quantity)}
+    made = {one for one in vars(reading).values() if isinstance(one, reading.BandQuantity)}
     beside = {reading.HEIGHT_ERROR, reading.ANGLE}  # go with heights and backscatter, by the same `Layer`
     assert made - beside == {quantity for quantity, _ in READERS.values()}
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from detection.anomaly.jobs import score
 from detection.anomaly.jobs import train as train_detector
-from detection.anomaly.records import DetectorTraining, Scoring
+from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.detect import detect
 from forecasting.data.series import DAY_S, Panel
@@ -400,7 +400,7 @@ def anomalies() -> Iterator[Row]:
     for detector in DETECTORS:
         with TemporaryDirectory() as folder:
             made = train_detector(DetectorTraining(detector, known, panel.step_s, Path(folder), 0.5, seed=1))
-            found = score(Scoring(detector, known, panel.step_s, made.checkpoint, last_s - 30 * DAY_S))
+            found = score(ScoringRequest(detector, known, panel.step_s, made.checkpoint, last_s - 30 * DAY_S))
         limits = {part: {k: t[k] for k in ("value", "false_alarms", "months")} for part, t in
                   made.card["thresholds"].items()}  # fmt: skip
         yield detector, 0.0, {"threshold": limits, "findings": len(found.findings), "may_vote": made.card["may_vote"]}

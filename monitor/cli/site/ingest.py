@@ -42,7 +42,7 @@ _FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in READERS.i
 PARTLY: Final = 3
 
 
-class Accepted(NamedTuple):
+class AcceptedDoubts(NamedTuple):
     """What a person has said to be right of a file, however doubtful it looks."""
 
     units: bool
@@ -153,7 +153,7 @@ def ingest(
         assert path is not None
         known = None if mapping is None else load_mapping(mapping)
         said = Said(known, point_set, direction, unit, station, quantity, variable, window, within, time, stamp=stamp)
-        accepted = Accepted(accept_units, accept_times)
+        accepted = AcceptedDoubts(accept_units, accept_times)
         _read(path, site, form, given, said, accepted=accepted, by=by, dry_run=dry_run)
 
 
@@ -163,7 +163,7 @@ def _now() -> datetime:
 
 def _read(
     path: Path, site_id: str | None, asked: str | None, given: Mapping[str, object], said: Said, *,
-    accepted: Accepted, by: str | None, dry_run: bool,
+    accepted: AcceptedDoubts, by: str | None, dry_run: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
@@ -280,7 +280,7 @@ def _read_points(
 
 def _read_table(
     file: Path, pipeline: Pipeline, place: Site | None, form: str, said: Said, database: Database | None,
-    who: Actor | None, walled: Opened | None, *, accepted: Accepted, by: str | None,
+    who: Actor | None, walled: Opened | None, *, accepted: AcceptedDoubts, by: str | None,
 ) -> FileResult:  # fmt: skip
     """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
 
@@ -301,7 +301,7 @@ def _read_table(
         RefusedError: who says it does not prove to be that person.
     """
 
-    def read(right: Accepted) -> FileResult:
+    def read(right: AcceptedDoubts) -> FileResult:
         return read_file(
             file, pipeline, place, _now, form=form, mapping=said.mapping, dry_run=database is None,
             accept_units=right.units, accept_times=right.times, on_progress=_show_progress, by=name_helper().name,
@@ -317,7 +317,7 @@ def _read_table(
             raise
         who = prove(database, by, None if place is None else place.id)
         _hold_to_sites(pipeline, database, who)
-        result = read(Accepted(units=True, times=True))
+        result = read(AcceptedDoubts(units=True, times=True))
     if who is not None and database is not None:
         record_units(database, who, str(file), result, _now())
     return result

@@ -14,12 +14,12 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.change.radar import check_image, find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, of_scene
 from detection.imagery.change.radar_outputs import FILES
-from detection.imagery.change.radar_records import METHOD, RadarAsked, RadarChange, RadarOutline
-from detection.imagery.change.records import NOT_COMPARED, Change, Outline, join_cautions, open_geometry
+from detection.imagery.change.radar_records import METHOD, RadarChange, RadarOutline, RadarRequest
+from detection.imagery.change.records import NOT_COMPARED, FootprintChange, PlacedOutline, join_cautions, open_geometry
 from detection.imagery.errors import ImageryError, hide_folder
 from detection.imagery.footprints.places import COHERENCE, measure_places
 from detection.imagery.footprints.preview import write_preview
-from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.overlay import strips
@@ -143,14 +143,14 @@ def _compare(
 
 
 def _least_area_m2(asked: SceneAsked) -> float:
-    return RadarAsked().minimum_area_m2 if asked.minimum_area_m2 is None else asked.minimum_area_m2
+    return RadarRequest().minimum_area_m2 if asked.minimum_area_m2 is None else asked.minimum_area_m2
 
 
 def _ask(
     asked: SceneAsked, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
-) -> RadarAsked:  # fmt: skip
+) -> RadarRequest:  # fmt: skip
     newest, own = _find_coherence(before[0][1]), _find_coherence(scene)
-    return RadarAsked(
+    return RadarRequest(
         before=tuple(other.path for _, other in reversed(before)), after=(scene.path,), mask=scene.shadow,
         coherence=(newest, own) if newest and own else None, multilook=MULTILOOK, false_alarms=FALSE_ALARMS,
         minimum_area_m2=_least_area_m2(asked), out_dir=asked.out_dir, identity=f"{own_hash}:{MODEL_HASH}",
@@ -180,14 +180,14 @@ def _tell_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
     return [_HIDDEN(day=day, percent=Figure(100 * hidden, ".0f"))]
 
 
-def _outline(one: RadarOutline) -> Outline:
+def _outline(one: RadarOutline) -> PlacedOutline:
     """As it is stored; radar gives no probability, so it is 0."""
-    return Outline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
+    return PlacedOutline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
 
 
 def _judge(
     scene: Scene, own_hash: str, found: RadarChange, before: list[tuple[KnownDate, Scene]], cautions: list[str]
-) -> dict[str, Change]:
+) -> dict[str, FootprintChange]:
     """New, or seen before on one of the images that it is compared with; always with a caution."""
     known = [(one, date) for date, _ in before for one in date.outlines if not one.is_gone]
     shapes = [shape_of(open_geometry(one).geometry) for one, _ in known]
@@ -201,7 +201,7 @@ def _judge(
         )  # fmt: skip
         caution = join_cautions(*cautions, _INCIDENCE if outline.uncertain else None)
         first = scene.acquired_at if parent is None else parent[0].first_seen_at or parent[1].acquired_at
-        changes[outline.polygon_id] = Change(
+        changes[outline.polygon_id] = FootprintChange(
             change="new" if parent is None else "known", parent_id=None if parent is None else parent[0].polygon_id,
             grown_m2=None, since_at=before[0][0].acquired_at,
             root_id=outline.polygon_id if parent is None else parent[0].root_id or parent[0].polygon_id,
@@ -238,7 +238,7 @@ def _list_coherence(scene: Scene, prob: Path, asked: SceneAsked) -> tuple[PlaceV
     """Mean coherence around the stations, where the scene brings it; radar has no probability for them."""
     if _find_coherence(scene) is None:
         return ()
-    places = [Place(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
+    places = [MeasuredPlace(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
     means = measure_places(prob, scene, places)
     return tuple(
         PlaceValue(name, "coherence", scene.acquired_at, found["coherence"])

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from detection.imagery.change.records import Change, KeptDate, KnownOutline, Outline
+from detection.imagery.change.records import FootprintChange, KnownOutline, PlacedOutline, StoredDate
 from detection.imagery.footprints.records import Box, DoubtfulTile, Window
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import LocalGrid
@@ -17,7 +17,7 @@ MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownDate(KeptDate):
+class KnownDate(StoredDate):
     """A scene of the site that is done: what a worker needs to compare another with it.
 
     Where another image lies at its `scene_path` now, that ends with `(replaced)`.
@@ -121,8 +121,8 @@ class Judgement:
     """
 
     scene_hash: str
-    changes: dict[str, Change]
-    vanished: tuple[Outline, ...]
+    changes: dict[str, FootprintChange]
+    vanished: tuple[PlacedOutline, ...]
     told: dict[str, Any]
 
 
@@ -164,7 +164,7 @@ class ReadScene:
     doubtful: tuple[Window, ...] = ()
     cloudy: tuple[Window, ...] = ()
     outputs: dict[str, Any]
-    polygons: tuple[Outline, ...]
+    polygons: tuple[PlacedOutline, ...]
     weights_path: str
     card: dict[str, Any]
     judgements: tuple[Judgement, ...]

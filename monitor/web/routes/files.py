@@ -21,7 +21,7 @@ from monitor.web.parts.past_pictures import draw_curve, draw_forecast, draw_leve
 from monitor.web.parts.templating import render
 from monitor.web.uploads import kept
 from monitor.web.uploads.kept import Upload, answered
-from monitor.web.uploads.work import NOT_READY, PAST_FORECASTS, PAST_LEVELS, Workshop, list_absent
+from monitor.web.uploads.work import NOT_READY, PAST_FORECASTS, PAST_LEVELS, UploadProcessor, list_absent
 
 router = APIRouter(include_in_schema=False)
 UploadId = Annotated[str, Path(max_length=32)]
@@ -35,9 +35,9 @@ ZONES = ("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "E
          "America/New_York", "America/Lima", "Pacific/Auckland")  # fmt: skip
 
 
-def workshop_of(request: Request) -> Workshop:
+def workshop_of(request: Request) -> UploadProcessor:
     """The one of the application."""
-    found: Workshop = request.app.state.workshop
+    found: UploadProcessor = request.app.state.workshop
     return found
 
 

@@ -42,7 +42,7 @@ from monitor.store.alerting.sites import find_version, load_proposals, load_site
 from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.uploads import kept
-from monitor.web.uploads.kept import Shelf, Upload
+from monitor.web.uploads.kept import Upload, UploadStore
 from monitor.worker.records import Answered, Task
 
 _LOG = logging.getLogger(__name__)
@@ -87,13 +87,13 @@ LEVEL_JOB: Final = Task("monitor.replay.first_look:find_levels", AskedPast, Past
 FORECAST_JOB: Final = Task("monitor.replay.first_look:find_forecasts", AskedPast, AllForecasts)
 
 
-class Workshop:
+class UploadProcessor:
     """Looks at one file at a time, and knows which ones are being read in."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         config = context.config
-        self.shelf = Shelf(config.paths.inbox, config.limits.upload_mb << 20, config.limits.reserve_mb << 20)
+        self.shelf = UploadStore(config.paths.inbox, config.limits.upload_mb << 20, config.limits.reserve_mb << 20)
         self.progress: dict[str, float] = {}  # of those at work, the share that is done
         self._looks, self._works = threading.Semaphore(1), threading.Semaphore(1)
         self._lock = threading.Lock()

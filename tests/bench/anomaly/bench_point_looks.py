@@ -20,8 +20,14 @@ from typing import Any, Final
 import numpy as np
 
 from detection.anomaly.bench import TEST_FROM
-from detection.anomaly.points.look import BUDGET, count_thresholds, look
-from detection.anomaly.points.records import Counting, Looking, PointAlarm, PointTable, Thresholds
+from detection.anomaly.points.look import BUDGET, count_thresholds, find_point_alarms
+from detection.anomaly.points.records import (
+    PointAlarm,
+    PointAlarmRequest,
+    PointTable,
+    PointThresholdRequest,
+    Thresholds,
+)
 from detection.anomaly.records import MONTH_S
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
@@ -53,8 +59,8 @@ def look_at_all(values: Array, thresholds: Thresholds, since: int) -> list[Point
     alarms = []
     for k in range(blocks):
         share = values[k::blocks]
-        asked = Looking(PointTable(share, STEP_S), thresholds, np.full(len(share), since), HALF_WAVELENGTH_MM)
-        alarms += [(a, k + a.row * blocks) for a in look(asked).alarms]
+        asked = PointAlarmRequest(PointTable(share, STEP_S), thresholds, np.full(len(share), since), HALF_WAVELENGTH_MM)
+        alarms += [(a, k + a.row * blocks) for a in find_point_alarms(asked).alarms]
     return [PointAlarm(row, a.column, a.detector, a.part, a.score, a.threshold, a.kind, a.size_mm) for a, row in alarms]
 
 
@@ -66,7 +72,7 @@ def measure(values: Array) -> dict[str, Any]:
     bare_s = time.process_time() - begun
     begun = time.process_time()
     sample = values[:: max(1, len(values) // LEARN_FROM)]
-    thresholds = count_thresholds(Counting(PointTable(sample, STEP_S), BUDGET)).thresholds
+    thresholds = count_thresholds(PointThresholdRequest(PointTable(sample, STEP_S), BUDGET)).thresholds
     count_s = time.process_time() - begun
     since = int(values.shape[1] * TEST_FROM)
     begun = time.process_time()

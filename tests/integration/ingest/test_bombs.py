@@ -21,7 +21,7 @@ import pytest
 from detection.imagery.data import catalogue, files, landslide4sense
 from detection.imagery.errors import AoiError, DataError, ImageryError, TooLargeError
 from detection.imagery.raster import aoi, geojson, raster
-from detection.imagery.raster.untrusted import Limits, open_raster
+from detection.imagery.raster.untrusted import RasterLimits, open_raster
 from forecasting.data import bounds, sources, workbook
 from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
@@ -140,7 +140,7 @@ def test_files_of_ones_own_are_read_by_the_same_two_readers(tmp_path):
     lay_tif(tmp_path)
     with pytest.raises(TooLargeError, match="144,000,000 pixels"):
         read_whole(tmp_path / "img" / "a.tif")
-    with pytest.raises(TooLargeError), open_raster(tmp_path / "img" / "a.tif", Limits(side=1000)):
+    with pytest.raises(TooLargeError), open_raster(tmp_path / "img" / "a.tif", RasterLimits(side=1000)):
         pass
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from detection.imagery.change.records import Change, Outline
+from detection.imagery.change.records import FootprintChange, PlacedOutline
 from monitor.config.service import load_service, parse_site
 from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
@@ -22,12 +22,12 @@ def outline(number, kind="landslide"):
     west = 141.95 + 0.002 * number
     ring = [[west, 42.73], [west + 0.001, 42.73], [west + 0.001, 42.731], [west, 42.73]]
     shape = {"type": "Polygon", "coordinates": [ring]}
-    return Outline(f"p{number}", kind, shape, (west, 42.73, west + 0.001, 42.731), 900.0 + number, 0.8)
+    return PlacedOutline(f"p{number}", kind, shape, (west, 42.73, west + 0.001, 42.731), 900.0 + number, 0.8)
 
 
 @pytest.fixture
 def answer():
-    word = Change("single", None, None, None, "p", TAKEN, "s" * 64, None)
+    word = FootprintChange("single", None, None, None, "p", TAKEN, "s" * 64, None)
     polygons = (outline(0, "crack"), outline(1), outline(2))
     told = {"compared": [], "pixels": {}, "warnings": [], "outputs": {}}
     judgement = Judgement("s" * 64, {one.polygon_id: word for one in polygons}, (), told)

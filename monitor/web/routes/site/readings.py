@@ -18,7 +18,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.language.local_time import open_zone
 from monitor.web.access.acting import Acting
 from monitor.web.context import NO_NUL
-from monitor.web.parts.collect import Seen, read_site
+from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -76,7 +76,9 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
     return Typed(station, quantity, value, at)
 
 
-def _form(request: Request, seen: Seen, written: dict[str, str], *, trouble: str = "", doubt: str = "") -> HTMLResponse:
+def _form(
+    request: Request, seen: SiteSnapshot, written: dict[str, str], *, trouble: str = "", doubt: str = ""
+) -> HTMLResponse:
     place = seen.require_declared()
     clock = seen.now.astimezone(open_zone(place.timezone))
     shown: dict[str, Any] = {"value": "", "at": f"{clock:%Y-%m-%dT%H:%M}", "turn": "", **written}
