@@ -227,7 +227,7 @@ def test_a_socket_of_the_database_is_not_reached_either(tmp_path):
 
 def test_without_walls_the_service_says_so_and_goes_on(listener, caplog, monkeypatch):
     _, came = listener
-    monkeypatch.setattr(compute, "_told", set())
+    monkeypatch.setattr(compute, "_reported", set())
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             answer = compute.run(sandbox.DESCRIBE, None, 30, terms=SandboxLimits(walls=()))
