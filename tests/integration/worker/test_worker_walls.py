@@ -253,7 +253,7 @@ def test_where_namespaces_are_forbidden_the_filter_of_calls_stands(listener, tmp
     words = ["unshare", "--map-root-user", "sh", "-c", shell, "sh", sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
-        "Walls(missing=())",
+        "MissingBounds(missing=())",
         "wall_jobs:connect: PermissionError: [Errno 13] Permission denied",
     ], done.stderr
     assert came == []
