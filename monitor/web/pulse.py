@@ -20,7 +20,7 @@ MOST: Final = 100  # streams at once; half of what the server answers at a time
 Sites = Collection[str] | None  # None = all
 
 
-class Pulse:
+class ChangeNotifier:
     """Counts changes by site; a look at the database a second while anybody listens, none otherwise."""
 
     def __init__(self, db: Database) -> None:

@@ -21,7 +21,7 @@ from monitor.domain.site import Site
 from monitor.language.figures import spell_number
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
-from monitor.reports.pictures import Scale
+from monitor.reports.pictures import PlotScale
 from monitor.series.station_health import WELL
 from monitor.store.alerting import timeline
 from monitor.store.alerting.decisions import find_evidence
@@ -170,7 +170,7 @@ def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> st
     if len(thinned) < 2:
         return ""
     speeds = [abs(v) for _, v in thinned]
-    scale = Scale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
+    scale = PlotScale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
     return scale.draw([(epoch_s(at), v) for (at, _), v in zip(thinned, speeds, strict=True)])
 
 
