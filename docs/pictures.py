@@ -22,7 +22,7 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from detection.imagery.tiles.records import ReliefAsked
+from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import make_relief
 from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import Actor, AlertState
@@ -236,7 +236,7 @@ def draw_relief(out: Path, dem: Path) -> None:
     ) as file:
         file.write(heights, 1)
     out.parent.mkdir(parents=True, exist_ok=True)
-    make_relief(ReliefAsked(dem, out))
+    make_relief(ReliefRequest(dem, out))
 
 
 def take(pictures: list[Picture], port: int, alert: int) -> None:

@@ -26,13 +26,13 @@ from detection.anomaly.kinds import name_kinds
 from detection.anomaly.parts import PARTS, call
 from detection.anomaly.records import (
     DetectorTraining,
-    Finding,
+    FaultFinding,
+    ReadingScore,
     Samples,
-    Score,
     Scores,
-    Scoring,
+    ScoringRequest,
     TrainedDetector,
-    Unscored,
+    UnscoredStation,
     tell_loud,
     tell_short,
 )
@@ -44,7 +44,7 @@ from detection.anomaly.registry import (
     compared_with,
 )
 from detection.anomaly.stages import Array
-from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
+from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
 from forecasting.message import Figure, Message, NameList, Template, spread
 
@@ -77,7 +77,7 @@ def train(asked: DetectorTraining) -> TrainedDetector:
     return TrainedDetector(model_hash, name, str(path), card)
 
 
-def judge(asked: Scoring, budget: float, seed: int = 0) -> dict[str, Any]:
+def judge(asked: ScoringRequest, budget: float, seed: int = 0) -> dict[str, Any]:
     """The card of a detector that is trained already, written anew on a record as it is now.
 
     Args:
@@ -92,7 +92,7 @@ def judge(asked: Scoring, budget: float, seed: int = 0) -> dict[str, Any]:
     return _write_card(_load_detector(asked)[0], samples, budget, seed)
 
 
-def score(asked: Scoring) -> Scores:
+def score(asked: ScoringRequest) -> Scores:
     """Score what is new with a trained detector, or with `persistence-z` as it comes.
 
     A check (one of `CHECKS`) gives its findings and no score.
@@ -110,7 +110,7 @@ def score(asked: Scoring) -> Scores:
         mine = tuple(one for one in findings if one.kind == CHECKS[asked.detector])
         return Scores((), mine, unusable, asked.detector, None)
     detector, model_hash = _load_detector(asked)
-    rows: list[Score] = []
+    rows: list[ReadingScore] = []
     withheld = list(unusable)
     scored, kinds_of, others_at, echoes = _score_and_name(detector, samples)
     for name in sorted(samples):
@@ -118,11 +118,11 @@ def score(asked: Scoring) -> Scores:
         fresh = series.observed & (series.times_s > since_s)
         chosen = np.flatnonzero(fresh & np.isfinite(scores))
         if not chosen.size:
-            withheld.append(Unscored(name, _explain(series, int(fresh.sum()))))
+            withheld.append(UnscoredStation(name, _explain(series, int(fresh.sum()))))
             continue
         kinds = kinds_of[name]
         rows += [
-            Score(
+            ReadingScore(
                 name, float(series.times_s[k]), float(scores[k]), detector.limit, kinds[k],
                 bool(scores[k] > detector.limit) and not (name in echoes and echoes[name][k]),
                 compared_with(detector.name, kinds[k], *others_at(name, int(k))),
@@ -161,13 +161,15 @@ def _score_and_name(
     return rows, named, others_at, echoes
 
 
-def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[Finding]:
-    return [Finding(name, f.at_s, f.kind, f.detail) for f in check_series(series, list(times_s)) if f.at_s > since_s]
+def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[FaultFinding]:
+    return [
+        FaultFinding(name, f.at_s, f.kind, f.detail) for f in check_series(series, list(times_s)) if f.at_s > since_s
+    ]
 
 
 def _read_samples(
     samples: Samples, step_s: float, *, withhold: bool = False
-) -> tuple[dict[str, Series], tuple[Unscored, ...]]:
+) -> tuple[dict[str, Series], tuple[UnscoredStation, ...]]:
     """Series by station; with `withhold` a bad station is left out with its reason instead of raised."""
     out: dict[str, Series] = {}
     unusable = []
@@ -177,7 +179,7 @@ def _read_samples(
         except InputError as error:
             if not withhold:
                 raise
-            unusable.append(Unscored(name, str(error)))
+            unusable.append(UnscoredStation(name, str(error)))
     return out, tuple(sorted(unusable, key=lambda one: one.station))
 
 
@@ -191,7 +193,7 @@ def _explain(series: Series, fresh: int) -> str:
     return f"{fresh} new readings, but too few known ones just before them to judge by"
 
 
-def _load_detector(asked: Scoring) -> tuple[Detector, str | None]:
+def _load_detector(asked: ScoringRequest) -> tuple[Detector, str | None]:
     name, path = asked.detector, asked.checkpoint
     if path is None:
         if name not in CARRIED_OVER:
@@ -204,7 +206,7 @@ def _load_detector(asked: Scoring) -> tuple[Detector, str | None]:
         raise InputError(f"the checkpoint holds {card['detector']}, not {name}")
     if float(card["step_s"]) != asked.step_s:
         raise InputError(f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {asked.step_s:g} s")
-    thresholds = {part: Threshold(**one) for part, one in card["thresholds"].items()}
+    thresholds = {part: DetectorThreshold(**one) for part, one in card["thresholds"].items()}
     if name in COMPOSITES and not set(thresholds) <= set(PARTS):
         raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
     weights = stored.weights if name in NETWORKS else {}

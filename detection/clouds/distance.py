@@ -60,7 +60,7 @@ COLUMNS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class DistanceAsked:
+class CloudDistanceRequest:
     """How two clouds are compared.
 
     Attributes:
@@ -95,7 +95,7 @@ class DistanceAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Zone:
+class DistanceZone:
     """Ground that moved significantly, or a named area; distances along the normal, outwards positive.
 
     Attributes:
@@ -124,7 +124,7 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class CloudDistances:
     """What became of the ground between two clouds.
 
     Attributes:
@@ -155,7 +155,7 @@ class Compared:
     level_of_detection_m: float
     stable_share: float
     significant_share: float
-    zones: tuple[Zone, ...]
+    zones: tuple[DistanceZone, ...]
     crs: str
     vertical: str
     warnings: tuple[str, ...]
@@ -163,7 +163,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class _MeasuredDistances:
     """At n places: columns, rows and heights; normals (east, north, up); distances, errors, counts of points."""
 
     at: Points
@@ -176,8 +176,8 @@ class _Measured:
 
 
 def compare_clouds(
-    older: Sequence[Path], newer: Sequence[Path], asked: DistanceAsked, progress: Progress = lambda *_: None
-) -> Compared:
+    older: Sequence[Path], newer: Sequence[Path], asked: CloudDistanceRequest, progress: Progress = lambda *_: None
+) -> CloudDistances:
     """Measure distances from an older cloud to a newer one along the normals of the older.
 
     The level of detection is t · √(s₁²/n₁ + s₂²/n₂) + 1.96 · r: s is the spread of the points of a cylinder along the
@@ -234,11 +234,13 @@ def compare_clouds(
         if steep == len(towards):
             raise NoPointsError(f"{older[0]}: {line}")
         warnings.append(line)
-        measured = _Measured(**{name: getattr(measured, name)[towards] for name in _Measured.__dataclass_fields__})
+        measured = _MeasuredDistances(
+            **{name: getattr(measured, name)[towards] for name in _MeasuredDistances.__dataclass_fields__}
+        )
     return _sum_up(measured, (count, steep), grid, asked, place.vertical, list(dict.fromkeys(warnings)))
 
 
-def _find_outward(asked: DistanceAsked) -> NDArray[np.float64]:
+def _find_outward(asked: CloudDistanceRequest) -> NDArray[np.float64]:
     """Into which half of the sphere normals are turned: up, or half-way between up and where the wall looks."""
     if asked.outward_deg is None:
         return np.array([0.0, 0.0, 1.0])
@@ -274,7 +276,9 @@ def _find_overlaid(core: Points, points: Points, apart_m: float) -> NDArray[np.b
     return np.array([cell in found for cell in map(tuple, np.floor(core[:, :2]).astype(int).tolist())], bool)
 
 
-def _measure(core: Points, older: Points, newer: Points, cell_m: float, asked: DistanceAsked) -> _Measured:
+def _measure(
+    core: Points, older: Points, newer: Points, cell_m: float, asked: CloudDistanceRequest
+) -> _MeasuredDistances:
     library = _load_library()
     turn = np.array([cell_m, -cell_m, 1.0])  # rows count southwards
     middle = core.mean(axis=0)
@@ -294,7 +298,7 @@ def _measure(core: Points, older: Points, newer: Points, cell_m: float, asked: D
     quantile = stats.t.ppf(0.975, np.maximum(freedom, 1.0))
     normals = np.asarray(run.corepoint_normals, np.float64)[enough]
     overlaid = _find_overlaid(core[enough], older, asked.normal_m)
-    return _Measured(core[enough], normals, distance, np.sqrt(total), quantile, counts, overlaid)
+    return _MeasuredDistances(core[enough], normals, distance, np.sqrt(total), quantile, counts, overlaid)
 
 
 def _load_library() -> Any:
@@ -308,14 +312,19 @@ def _load_library() -> Any:
     return py4dgeo
 
 
-def _join(parts: Sequence[_Measured]) -> _Measured:
-    fields = _Measured.__dataclass_fields__
-    return _Measured(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
+def _join(parts: Sequence[_MeasuredDistances]) -> _MeasuredDistances:
+    fields = _MeasuredDistances.__dataclass_fields__
+    return _MeasuredDistances(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
 
 
 def _sum_up(
-    measured: _Measured, counts: tuple[int, int], grid: Grid, asked: DistanceAsked, vertical: str, warnings: list[str]
-) -> Compared:
+    measured: _MeasuredDistances,
+    counts: tuple[int, int],
+    grid: Grid,
+    asked: CloudDistanceRequest,
+    vertical: str,
+    warnings: list[str],
+) -> CloudDistances:
     count, steep = counts
     shift, ground = _fit_shift(measured, _read_stable(measured, grid, asked.stable), asked.stable, warnings)
     distance = measured.distance - measured.normals @ shift
@@ -350,7 +359,7 @@ def _sum_up(
             f"{1 - (len(measured.at) + steep) / count:.0%} of the places have fewer than {SAMPLES_LEAST} points of "
             "both dates in the cylinder: take a wider --radius or a longer --depth"
         )
-    found = Compared(
+    found = CloudDistances(
         places=len(measured.at), asked=count, steep=steep, overlaid=overlaid,
         shift_m=tuple(round(float(one), 4) for one in shift),  # type: ignore[arg-type]
         registration_m=round(registration_m, 4),
@@ -366,7 +375,7 @@ def _sum_up(
     return _write(found, replace(measured, distance=distance), limit, significant, fields, grid, asked.out_dir)
 
 
-def _read_stable(measured: _Measured, grid: Grid, stable: Path | None) -> NDArray[np.bool_] | None:
+def _read_stable(measured: _MeasuredDistances, grid: Grid, stable: Path | None) -> NDArray[np.bool_] | None:
     if stable is None:
         return None
     with Layer(stable, grid, nearest=True) as layer:
@@ -379,7 +388,7 @@ def _read_stable(measured: _Measured, grid: Grid, stable: Path | None) -> NDArra
 
 
 def _fit_shift(
-    measured: _Measured, given: NDArray[np.bool_] | None, stable: Path | None, warnings: list[str]
+    measured: _MeasuredDistances, given: NDArray[np.bool_] | None, stable: Path | None, warnings: list[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """East, north and up by which the newer cloud lies off on stable ground, and where that ground is.
 
@@ -409,9 +418,13 @@ def _fit_shift(
 
 
 def _find_zones(
-    fields: NDArray[np.float64], sides: NDArray[np.float64], registration_m: float, grid: Grid, asked: DistanceAsked,
+    fields: NDArray[np.float64],
+    sides: NDArray[np.float64],
+    registration_m: float,
+    grid: Grid,
+    asked: CloudDistanceRequest,
     warnings: list[str],
-) -> list[Zone]:  # fmt: skip
+) -> list[DistanceZone]:
     """Connected ground with significant distances of one sign, the largest first; and the areas asked for by name.
 
     Of each cell `fields` holds distance, limit, and the distance where it is significant; `sides` the error of the
@@ -442,14 +455,14 @@ def _find_zones(
 
 def _describe(
     name: str, kind: str, outline: Any, fields: NDArray[np.float64], sides: NDArray[np.float64],
-    registration_m: float, grid: Grid, asked: DistanceAsked,
-) -> Zone:  # fmt: skip
+    registration_m: float, grid: Grid, asked: CloudDistanceRequest,
+) -> DistanceZone:  # fmt: skip
     distance, (sigma, overlaid) = fields[0], sides
     # cylinders of neighbouring places share points: so many of them are independent
     share = min(1.0, asked.spacing_m**2 / (np.pi * asked.radius_m**2))
     error = np.sqrt(np.mean(sigma**2) / max(1.0, share * len(distance)) + registration_m**2)
     lonlat = map_outline(map_outline(outline, grid.to_crs), grid.to_lonlat)
-    return Zone(
+    return DistanceZone(
         name=name, kind=kind, area_m2=round(float(len(distance) * asked.spacing_m**2), 2), places=len(distance),
         significant_share=round(float(np.isfinite(fields[2]).mean()), 4),
         mean_m=round(float(distance.mean()), 4), mean_error_m=round(float(error), 4),
@@ -460,9 +473,9 @@ def _describe(
 
 
 def _write(
-    found: Compared, measured: _Measured, limit: NDArray[np.float64], significant: NDArray[np.bool_],
+    found: CloudDistances, measured: _MeasuredDistances, limit: NDArray[np.float64], significant: NDArray[np.bool_],
     fields: NDArray[np.float64], grid: Grid, out_dir: Path,
-) -> Compared:  # fmt: skip
+) -> CloudDistances:  # fmt: skip
     """The same with the paths of the files that were written; the points are the significant ones."""
     out_dir.mkdir(parents=True, exist_ok=True)
     values = np.where(np.isfinite(fields), fields, NODATA).astype(np.float32)

@@ -34,7 +34,7 @@ ASKED_CELLS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class GridAsked:
+class CloudGridRequest:
     """How clouds become a raster.
 
     Attributes:
@@ -57,7 +57,7 @@ class GridAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gridded:
+class CloudGrid:
     """What became of clouds.
 
     Attributes:
@@ -93,7 +93,9 @@ class Gridded:
     outputs: dict[str, str] = field(default_factory=dict)
 
 
-def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked, progress: Progress = lambda *_: None) -> Gridded:
+def grid_clouds(
+    files: Sequence[Path], out: Path, asked: CloudGridRequest, progress: Progress = lambda *_: None
+) -> CloudGrid:
     """Write a GeoTIFF of height, error, density and spread of one date; `scenes dod` reads its errors.
 
     Args:
@@ -139,7 +141,7 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked, progress: Pr
                 loose, partial, overviews="average", tags=tags, descriptions=BANDS, vertical_wkt=place.vertical_wkt
             )
         sigma_m, per_m2, spread_m = np.median(np.concatenate(told, axis=1), axis=1)
-        found = Gridded(
+        found = CloudGrid(
             points=spool.points, ground_points=used, ground_rule=rule, cell_m=round(cell_m, 6), width=grid.width,
             height=grid.height, crs=grid.crs_name, vertical=place.vertical,
             covered_share=round(covered / (grid.width * grid.height), 6),

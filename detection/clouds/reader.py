@@ -49,7 +49,7 @@ class CloudPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CloudChunk:
     """Points of a file: x, y as the file has them, z in metres, and their class; `read` counts also those left out."""
 
     x: NDArray[np.float64]
@@ -157,7 +157,7 @@ def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None, str, 
     return crs.to_2d(), None, "", ""
 
 
-def read_parts(path: Path, height_m: float) -> Iterator[Part]:
+def read_parts(path: Path, height_m: float) -> Iterator[CloudChunk]:
     """Yield the points of a file, without those that are withheld or of a class of noise.
 
     Raises:
@@ -189,7 +189,7 @@ def _cut(path: Path, read: int, said: int) -> DamagedCloudError:
     return DamagedCloudError(f"{path}: after {read:,} of {said:,} points it cannot be read: truncated or damaged")
 
 
-def _take(path: Path, points: Any, header: Header, height_m: float) -> Part:
+def _take(path: Path, points: Any, header: Header, height_m: float) -> CloudChunk:
     x, y, z = (np.asarray(getattr(points, axis), np.float64) for axis in "xyz")
     for values, low, high in zip((x, y, z), header.low, header.high, strict=True):
         if values.min() < low - SLACK or values.max() > high + SLACK:
@@ -206,7 +206,7 @@ def _take(path: Path, points: Any, header: Header, height_m: float) -> Part:
             f"{path}: heights from {heights.min():,.6g} to {heights.max():,.6g} m: possible are {HEIGHT.low:,.3g} to "
             f"{HEIGHT.high:,.3g}; leave such points out (pdal translate, filters.range), or is the unit another?"
         )
-    return Part(x[kept], y[kept], heights, kind[kept], len(x))
+    return CloudChunk(x[kept], y[kept], heights, kind[kept], len(x))
 
 
 def _open(path: Path) -> Any:

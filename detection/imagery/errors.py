@@ -140,7 +140,7 @@ class ModelError(ImageryError):
     """Weights or their card are missing, damaged, or do not fit together."""
 
 
-class RecipeError(ImageryError):
+class TrainingRecipeError(ImageryError):
     """A training recipe has an unknown key, a missing one, or names data that are absent."""
 
 
@@ -148,7 +148,7 @@ class DataError(ImageryError):
     """Labelled patches that are not laid out as their reader expects: bands, shape or mask values."""
 
 
-class OtherRunError(RecipeError):
+class OtherRunError(TrainingRecipeError):
     """Where a training run stood is kept, but of other data or settings; the message says how far it was."""
 
 

@@ -15,7 +15,7 @@ BETTER, AS_GOOD, WORSE, TRIVIAL, UNSAID = "better", "as good", "worse", "trivial
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class HeldOutCounts:
     """What maps found on the tiles that were left out: tiles x (tp, fp, fn, tn), and the block of each tile."""
 
     network: NDArray[np.int64]
@@ -24,7 +24,7 @@ class Tried:
     blocks: NDArray[np.int64]
 
 
-def judge(tried: Tried, seed: int = 0) -> dict[str, Any]:
+def judge(tried: HeldOutCounts, seed: int = 0) -> dict[str, Any]:
     """Compare a network with the simple maps, drawing whole blocks.
 
     `passed` says whether a detector may load it at all, `put_to_use` whether it may be put to use: "as good" makes a

@@ -19,7 +19,7 @@ class LearningError(ImageryError):
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class GroundLabel:
     """What a person said of a piece of ground.
 
     Attributes:
@@ -36,7 +36,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LearningRequest:
     """What is to be learnt from.
 
     Attributes:
@@ -53,7 +53,7 @@ class Asked:
     """
 
     scenes: tuple[Path, ...]
-    labels: tuple[Label, ...]
+    labels: tuple[GroundLabel, ...]
     out: Path
     name: str
     around: bool = True
@@ -65,7 +65,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SceneWindow:
     """A square tile of a scene: its first pixel and side, and what it frames in degrees (west, south, east, north)."""
 
     scene: Path

@@ -19,21 +19,21 @@ from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts, find_twins
 from detection.imagery.neural.checkpoint import load_model, save_model
-from detection.imagery.neural.learner import Hooks, Progress, Settings
+from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Progress
 from detection.imagery.neural.training import train_patches
 from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.model_card import render_card
 from detection.imagery.training.recipe import run_recipe
-from detection.imagery.training.recipe_file import Recipe, read_recipe
+from detection.imagery.training.recipe_file import TrainingRecipe, read_recipe
 from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
 from detection.learning.blocks import Pairs, deal_folds, find_blocks, find_touched, leave_out, list_touching
-from detection.learning.cross_validation import Budget, Chosen, CrossValidation, Try, measure_budget, search
-from detection.learning.gate import Tried, judge
+from detection.learning.cross_validation import BestTrial, Budget, CrossValidation, Trial, measure_budget, search
+from detection.learning.gate import HeldOutCounts, judge
 from detection.learning.labels import find_least_m2
-from detection.learning.records import Asked, LearningError, Tell, Window
-from detection.learning.scenes import Readable, read_scenes
+from detection.learning.records import LearningError, LearningRequest, SceneWindow, Tell
+from detection.learning.scenes import ReadableScenes, read_scenes
 from detection.learning.tiles import cut_tiles
 from detection.learning.unsure import LOOKED_AT, UnsureTile, list_unsure, read_unsure, write_unsure
 from detection.whole_file import replacing, write_json
@@ -56,7 +56,7 @@ PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedTiles:
     """Tiles on disk, and what was decided of them: all of it is in the plan, so that a run goes on alike.
 
     Attributes:
@@ -66,19 +66,19 @@ class Prepared:
     """
 
     plan: dict[str, Any]
-    others: tuple[Window, ...]
-    readable: Readable
+    others: tuple[SceneWindow, ...]
+    readable: ReadableScenes
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class LearningResult:
     """What came of it: `answer` is JSON, `unsure` the tiles that the network is least sure of."""
 
     answer: dict[str, Any]
     unsure: tuple[UnsureTile, ...]
 
 
-def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
+def learn(asked: LearningRequest, tell: Tell, hooks: Hooks | None = None) -> LearningResult:
     """Learn a network from scenes and outlines into the folder `asked.out`.
 
     The tiles lie in `tiles/train` and `tiles/validation`; the latter are left out until all is chosen. The weights lie
@@ -100,7 +100,9 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
     prepared = _prepare(asked, tell)
     if (asked.out / ANSWER).is_file():
         tell(f"the answer is there since before, in {asked.out}; to learn anew, name another folder with --out")
-        return Learnt(json.loads((asked.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(asked)))
+        return LearningResult(
+            json.loads((asked.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(asked))
+        )
     train, test = _open_tiles(asked.out, prepared.plan)
     work = asked.out / "work"
     folds, budget, chosen = _choose(asked, prepared, (train, test), left, hooks, tell)
@@ -123,10 +125,10 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None) -> Learnt:
         "cpu_s": round(60 * asked.minutes - left(), 1),
     }  # fmt: skip
     write_json(asked.out / ANSWER, answer)
-    return Learnt(answer, unsure)
+    return LearningResult(answer, unsure)
 
 
-def _place_unsure(asked: Asked) -> tuple[Path, Path]:
+def _place_unsure(asked: LearningRequest) -> tuple[Path, Path]:
     """The file of the tiles to look at, and the folder that its names of scenes begin from."""
     root = Path(os.path.commonpath([path.parent for path in asked.scenes])) if asked.scenes else asked.out
     return asked.out / UNSURE, root
@@ -138,7 +140,7 @@ def _count_down(seconds: float, clock: Callable[[], float]) -> Callable[[], floa
     return lambda: seconds - (clock() - begun)
 
 
-def _prepare(asked: Asked, tell: Tell) -> Prepared:
+def _prepare(asked: LearningRequest, tell: Tell) -> PreparedTiles:
     """Cut the tiles and deal them out, or find that this was done."""
     path = asked.out / PLAN
     try:
@@ -154,8 +156,8 @@ def _prepare(asked: Asked, tell: Tell) -> Prepared:
     whole = known is not None and ("folds" in known or (asked.out / ANSWER).is_file())
     if known is not None and whole and known["mark"] == mark and (asked.out / "tiles").is_dir():
         tell(f"going on with the {known['train'] + known['left_out']} tiles in {asked.out}")
-        others = tuple(Window(Path(one[0]), one[1], one[2], one[3], tuple(one[4])) for one in known["others"])
-        return Prepared(known, others, readable)
+        others = tuple(SceneWindow(Path(one[0]), one[1], one[2], one[3], tuple(one[4])) for one in known["others"])
+        return PreparedTiles(known, others, readable)
     tell(f"cutting tiles from {len(readable.scenes)} scenes, bands {', '.join(readable.bands)}")
     stage = asked.out / STAGE
     shutil.rmtree(stage, ignore_errors=True)
@@ -169,10 +171,12 @@ def _prepare(asked: Asked, tell: Tell) -> Prepared:
         (stage / "tiles").rename(asked.out / "tiles")
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return Prepared(plan, others, readable)
+    return PreparedTiles(plan, others, readable)
 
 
-def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[dict[str, Any], tuple[Window, ...]]:
+def _deal(
+    asked: LearningRequest, readable: ReadableScenes, stage: Path, tell: Tell
+) -> tuple[dict[str, Any], tuple[SceneWindow, ...]]:
     """Cut the tiles into `stage`, and deal them out to those that are learnt from and those that are left out."""
     cut = cut_tiles(
         readable, asked.labels, stage / "cut", asked.tile_px, around=asked.around, tell=tell, seed=asked.seed
@@ -217,7 +221,7 @@ def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[di
     return plan, cut.others
 
 
-def _mark(asked: Asked, readable: Readable) -> str:
+def _mark(asked: LearningRequest, readable: ReadableScenes) -> str:
     """A digest of all that the tiles follow from."""
     digest = sha256(f"{asked.seed} {asked.around} {asked.name} {asked.tile_px}\n".encode())
     for scene in readable.scenes:
@@ -256,15 +260,15 @@ def read_folds(plan: dict[str, Any], count: int) -> list[Parts]:
 
 
 def _choose(
-    asked: Asked,
-    prepared: Prepared,
+    asked: LearningRequest,
+    prepared: PreparedTiles,
     tiles: tuple[Patches, Patches],
     left: Callable[[], float],
     hooks: Hooks,
     tell: Tell,
-) -> tuple[list[Parts], Budget, Chosen]:
+) -> tuple[list[Parts], Budget, BestTrial]:
     """Choose length, seed, temperature and threshold; the time for it is decided once, and kept."""
-    (train, test), work, settings = tiles, asked.out / "work", Settings(batch=BATCH)
+    (train, test), work, settings = tiles, asked.out / "work", ImageryTrainingSettings(batch=BATCH)
     path = work / "pace.json"
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -298,7 +302,7 @@ def _choose(
     return folds, budget, chosen
 
 
-def _tell_search(folds: list[Parts], chosen: Chosen) -> dict[str, Any]:
+def _tell_search(folds: list[Parts], chosen: BestTrial) -> dict[str, Any]:
     """What cross-validation said, for the answer and the card."""
     tried = [
         {"seed": one.seed, "epochs": one.epochs, "f1": round(one.f1, 4), "cpu_s": one.cpu_s} for one in chosen.tried
@@ -311,7 +315,7 @@ class _EnoughError(Exception):
 
 
 def _measure_pace(
-    train: Patches, folds: list[Parts], settings: Settings, clock: Callable[[], float]
+    train: Patches, folds: list[Parts], settings: ImageryTrainingSettings, clock: Callable[[], float]
 ) -> tuple[float, float]:
     """Time a few steps, and the features of a tile that logistic regression takes; seconds of one of each."""
     stamps, places = list[float](), set[tuple[int, int]]()
@@ -333,18 +337,18 @@ def _measure_pace(
     return max(step_s, LEAST_STEP_S), clock() - begun
 
 
-def _train(asked: Asked, prepared: Prepared, best: Try, work: Path, hooks: Hooks) -> None:
+def _train(asked: LearningRequest, prepared: PreparedTiles, best: Trial, work: Path, hooks: Hooks) -> None:
     """Train by a recipe that stands beside the tiles; nothing where that was done."""
     recipe_file = asked.out / f"{asked.name}.recipe.toml"
     with replacing(recipe_file) as partial:
         partial.write_text(_spell_recipe(asked.name, prepared.plan, best), encoding="utf-8")
     if (work / "network.json").is_file():
         return
-    recipe: Recipe = read_recipe(recipe_file)
+    recipe: TrainingRecipe = read_recipe(recipe_file)
     run_recipe(recipe, work / "network.safetensors", asked.out, hooks=replace(hooks, resume=True))
 
 
-def _spell_recipe(name: str, plan: dict[str, Any], best: Try) -> str:
+def _spell_recipe(name: str, plan: dict[str, Any], best: Trial) -> str:
     bands = ", ".join(f'"{band}"' for band in plan["bands"])
     return (
         f"name = {json.dumps(name)}\nbands = [{bands}]\nseed = {best.seed}\n\n"
@@ -356,7 +360,7 @@ def _spell_recipe(name: str, plan: dict[str, Any], best: Try) -> str:
     )
 
 
-def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> Tried:
+def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> HeldOutCounts:
     """Look once at the tiles that were left out."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     threshold = float(model.card["threshold"])
@@ -364,11 +368,15 @@ def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> Tried
     rules = fit_over(train, folds)
     logistic, index = (score_simple(rules[name][-1], test, objects=False).confusions for name in ("logistic", "index"))
     blocks = np.unique([name.rpartition("/images/")[0] for name in network.names], return_inverse=True)[1]
-    return Tried(network.confusions, logistic, index, np.asarray(blocks))
+    return HeldOutCounts(network.confusions, logistic, index, np.asarray(blocks))
 
 
 def _keep(
-    asked: Asked, prepared: Prepared, gate: dict[str, Any], work: Path, search: tuple[list[Parts], Chosen]
+    asked: LearningRequest,
+    prepared: PreparedTiles,
+    gate: dict[str, Any],
+    work: Path,
+    search: tuple[list[Parts], BestTrial],
 ) -> Path:
     """Put the weights where they can be named, the gate in their card: from here on they are refused or used."""
     model = load_model(str(work / "network.safetensors"), ungated=True)

@@ -26,7 +26,7 @@ SHARES_MOST, BYTES_MOST = 2.0, 255.0
 
 
 @dataclass(frozen=True, slots=True)
-class Readable:
+class ReadableScenes:
     """Scenes that go together.
 
     Attributes:
@@ -69,7 +69,7 @@ def find_scenes(folder: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def read_scenes(paths: tuple[Path, ...]) -> Readable:
+def read_scenes(paths: tuple[Path, ...]) -> ReadableScenes:
     """Read what the scenes are, and find what they share.
 
     Raises:
@@ -97,7 +97,7 @@ def read_scenes(paths: tuple[Path, ...]) -> Readable:
         )
     if left := sorted({name for scene in scenes for name in BANDS if name in scene.bands} - set(bands)):
         told.append(f"bands {', '.join(left)} are not used: not every scene has them")
-    return Readable(tuple(scenes), bands, _find_scale(scenes, bands, told), tuple(told))
+    return ReadableScenes(tuple(scenes), bands, _find_scale(scenes, bands, told), tuple(told))
 
 
 def _read_scene(path: Path) -> Scene:

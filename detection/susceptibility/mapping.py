@@ -17,7 +17,7 @@ from detection.imagery.footprints.outputs import open_workplace
 from detection.imagery.raster.raster import write_cog, writing_geotiff
 from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, windows
-from detection.susceptibility.model import CLASSES, Model, load_model
+from detection.susceptibility.model import CLASSES, SusceptibilityModel, load_model
 from detection.susceptibility.picture import draw_picture
 from detection.susceptibility.study import Study, read_study
 
@@ -29,7 +29,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class MapAsked:
+class MapRequest:
     """Which model is laid over the factors of which study.
 
     Attributes:
@@ -45,7 +45,7 @@ class MapAsked:
     day: date
 
 
-def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def make_map(asked: MapRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Write the map, its picture and its record; returns the record.
 
     The raster has four bands (float32, nodata -1): probability, its spread over the models of the folds, the class (1
@@ -95,7 +95,7 @@ def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str,
     return record
 
 
-def _check_factors(study: Study, model: Model, path: Path) -> None:
+def _check_factors(study: Study, model: SusceptibilityModel, path: Path) -> None:
     """The study must have the factors of the model, of the same kinds and in the same order."""
     kinds = {"classes": "classes"}
     own = [(f.name, "direction" if f.is_direction else kinds.get(f.kind, "number")) for f in study.factors]
@@ -105,7 +105,7 @@ def _check_factors(study: Study, model: Model, path: Path) -> None:
         raise StudyError(f"{study.path}: the model {path} needs these factors in this order: {said}")
 
 
-def _map_window(model: Model, factors: Factors, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
+def _map_window(model: SusceptibilityModel, factors: Factors, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
     values, known = factors.read(box)
     bands = np.full((len(BANDS), box[3], box[2]), NODATA, np.float32)
     if not known.any():
@@ -129,7 +129,7 @@ def _shorten(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.asarray((bits & np.uint32(-(1 << cut) & 0xFFFFFFFF)).view(np.float32))
 
 
-def _tag(model: Model, day: date) -> dict[str, str]:
+def _tag(model: SusceptibilityModel, day: date) -> dict[str, str]:
     """What the raster says of itself, so that it can be shown and used without its record."""
     card = model.card
     inventory, scores = card["inventory"], card["scores"]
@@ -142,7 +142,7 @@ def _tag(model: Model, day: date) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _list_warnings(outside: float, model: Model) -> list[str]:
+def _list_warnings(outside: float, model: SusceptibilityModel) -> list[str]:
     found = [str(one) for one in model.card.get("warnings", ())]
     if outside > 0.05:
         found.append(f"{outside:.0%} of the map lie outside of what the training saw; they are marked in band 4")

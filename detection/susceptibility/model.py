@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detection.imagery.errors import ModelError
 from detection.susceptibility.calibration import Calibrator, read_calibrator
 from detection.susceptibility.encoding import Encoder, read_encoder
-from detection.susceptibility.learners.table import LEARNERS, Fitted, Numbers, read
+from detection.susceptibility.learners.table import LEARNERS, FittedLearner, Numbers, read
 from detection.whole_file import replacing
 
 FORMAT: Final = 1
@@ -23,7 +23,7 @@ CLASSES: Final = ("very low", "low", "moderate", "high", "very high")
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class SusceptibilityModel:
     """A model, and those of the folds whose disagreement is its spread.
 
     Attributes:
@@ -39,8 +39,8 @@ class Model:
 
     learner: str
     encoder: Encoder
-    fitted: Fitted
-    folds: tuple[Fitted, ...]
+    fitted: FittedLearner
+    folds: tuple[FittedLearner, ...]
     calibrator: Calibrator
     bounds: tuple[float, ...]
     card: dict[str, Any]
@@ -64,7 +64,7 @@ class Model:
         return chance, np.sqrt(np.maximum(0, squares / number - (total / number) ** 2))
 
 
-def save_model(path: Path, model: Model) -> str:
+def save_model(path: Path, model: SusceptibilityModel) -> str:
     """Write the file, flushed to the disk; returns its sha256."""
     told = {
         "kind": KIND, "format": FORMAT, "card": model.card, "learner": model.learner,
@@ -78,7 +78,7 @@ def save_model(path: Path, model: Model) -> str:
     return sha256(content).hexdigest()
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path) -> SusceptibilityModel:
     """Read a model.
 
     Raises:
@@ -105,12 +105,12 @@ def _refuse(constant: str) -> float:
     raise ValueError(constant)
 
 
-def _open(told: Mapping[str, Any], model_hash: str) -> Model:
+def _open(told: Mapping[str, Any], model_hash: str) -> SusceptibilityModel:
     encoder = read_encoder(told["factors"])
     bounds = tuple(float(one) for one in told["class_bounds"])
     if told["learner"] not in LEARNERS or len(bounds) != len(CLASSES) - 1 or list(bounds) != sorted(bounds):
         raise ValueError("no model")
-    model = Model(
+    model = SusceptibilityModel(
         told["learner"], encoder, read(told["learner"], told["fitted"]),
         tuple(read(told["learner"], one) for one in told["folds"]), read_calibrator(told["calibration"]), bounds,
         dict(told["card"]), model_hash,

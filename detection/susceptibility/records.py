@@ -9,7 +9,7 @@ DRAWN: Final = {"path", "sha256", "bounds", "classes"}  # without them nobody ca
 
 
 @dataclass(frozen=True, slots=True)
-class PictureAsked:
+class PictureRequest:
     """Which map becomes which PNG; its facts lie beside it as JSON. `into`, `affine` place one in a local system."""
 
     prior: Path
@@ -19,7 +19,7 @@ class PictureAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureDrawn:
+class PictureResult:
     """What was drawn; `error` says in one line why nothing was."""
 
     sha256: str = ""

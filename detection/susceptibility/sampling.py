@@ -35,7 +35,7 @@ STREAM: Final = 0x5C5  # numbers of its own: whoever drew a landscape with the s
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class CellSample:
     """Sampled cells.
 
     Attributes:
@@ -67,7 +67,7 @@ class Sample:
 
 
 @dataclass(slots=True)
-class _Drawn:
+class _GatheredCells:
     """What was gathered so far, one entry for each window."""
 
     values: list[NDArray[np.float32]]
@@ -78,7 +78,7 @@ class _Drawn:
 def draw_sample(
     factors: Factors, study: Study, work: Path, *, seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
-) -> Sample:  # fmt: skip
+) -> CellSample:  # fmt: skip
     """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
 
     Args:
@@ -99,7 +99,7 @@ def draw_sample(
     # shares are taken that leave more than enough; what is too much is thinned at the end
     slide_share = min(1.0, AMPLE * MOST_SLIDE_CELLS / max(1.0, float(shapely.area(shapes).sum()) + len(shapes)))
     other_share = min(1.0, AMPLE * MOST_OTHER_CELLS / (grid.width * grid.height))
-    drawn = _Drawn([], [], [])
+    drawn = _GatheredCells([], [], [])
     seen: set[int] = set()
     cells = slide_cells = others = 0
     area = make_mask(study.area, grid, work, factors.told) if study.area else None
@@ -209,7 +209,7 @@ def _burn(shapes: NDArray[Any], tree: shapely.STRtree, box: Box) -> NDArray[np.i
 
 
 def _keep(
-    drawn: _Drawn, picked: NDArray[np.bool_], ids: NDArray[np.int64], values: NDArray[np.float32], box: Box
+    drawn: _GatheredCells, picked: NDArray[np.bool_], ids: NDArray[np.int64], values: NDArray[np.float32], box: Box
 ) -> None:
     rows, columns = np.nonzero(picked)
     drawn.values.append(values[:, rows, columns])
@@ -229,9 +229,9 @@ def _check(path: Path, named: int, found: int, others: int, told: str) -> None:
 
 
 def _thin(
-    drawn: _Drawn, shapes: NDArray[Any], seen: set[int], counted: tuple[int, int, int], factors: Factors,
+    drawn: _GatheredCells, shapes: NDArray[Any], seen: set[int], counted: tuple[int, int, int], factors: Factors,
     rng: np.random.Generator,
-) -> Sample:  # fmt: skip
+) -> CellSample:  # fmt: skip
     """Take as many cells as are wanted, and say how many each stands for."""
     cells, slide_cells, others = counted
     slide = np.concatenate(drawn.slide)
@@ -248,7 +248,7 @@ def _thin(
     pixel = np.concatenate(drawn.pixel)[taken] + 0.5
     of_slide = label == 1
     pixel[of_slide] = shapely.get_coordinates(shapely.point_on_surface(shapes[slide[taken][of_slide]]))
-    return Sample(
+    return CellSample(
         values=np.concatenate(drawn.values, axis=1)[:, taken],
         label=label, weight=weight, slide=slide[taken], place_m=pixel * (across, down),
         landslides=len(seen), left_out=len(shapes) - len(seen), cells=cells, slide_cells=slide_cells,

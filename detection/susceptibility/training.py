@@ -15,14 +15,14 @@ from detection.susceptibility.card import write_markdown
 from detection.susceptibility.encoding import fit_encoder
 from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, list_cautions
-from detection.susceptibility.learners.table import Cells, Numbers
-from detection.susceptibility.model import Model, save_model
-from detection.susceptibility.sampling import Sample, draw_sample
+from detection.susceptibility.learners.table import Numbers, SampledCells
+from detection.susceptibility.model import SusceptibilityModel, save_model
+from detection.susceptibility.sampling import CellSample, draw_sample
 from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration, trace_rate
 from detection.susceptibility.study import Study, read_study
 from detection.susceptibility.validation import (
     Fits,
-    Ground,
+    ValidationCells,
     choose,
     count_fits,
     measure_importance,
@@ -38,7 +38,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TrainingRequest:
     """How to train.
 
     Attributes:
@@ -60,7 +60,7 @@ class Asked:
     seed: int = 0
 
 
-def train(asked: Asked, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def train(asked: TrainingRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
     """Train and write a model and its card; returns the card with the path of the model and its hash.
 
     Raises:
@@ -76,14 +76,14 @@ def train(asked: Asked, progress: Progress = lambda *_: None) -> dict[str, Any]:
     encoder = fit_encoder(study.factors, sample.values)
     side_m = asked.block_m or default_side_m(sample)
     block = find_blocks(sample, side_m)
-    cells = Cells(encoder.encode(sample.values).T.copy())
-    ground = Ground(cells, sample.label, sample.weight, block, deal_folds(sample, block, asked.seed))
+    cells = SampledCells(encoder.encode(sample.values).T.copy())
+    ground = ValidationCells(cells, sample.label, sample.weight, block, deal_folds(sample, block, asked.seed))
     fits = Fits(ground, asked.seed, _counting(count_fits(len(asked.learners), FOLDS), progress))
     nested = validate(fits, asked.learners)
     learner, calibrator, aucs = choose(fits, asked.learners)
     fitted = fits.without(learner)
     left_out = calibrator.apply(fits.left_out(learner))
-    model = Model(
+    model = SusceptibilityModel(
         learner, encoder, fitted, tuple(fits.without(learner, fold) for fold in range(FOLDS)), calibrator,
         _bound_classes(left_out, sample, asked.classes), {},
     )  # fmt: skip
@@ -125,7 +125,7 @@ def _counting(number: int, progress: Progress) -> Callable[[], None]:
     return tell
 
 
-def _bound_classes(chance: Numbers, sample: Sample, rule: str) -> tuple[float, ...]:
+def _bound_classes(chance: Numbers, sample: CellSample, rule: str) -> tuple[float, ...]:
     """The four probabilities between the five classes, by left-out cells."""
     weight = sample.weight * (sample.label if rule == "landslides" else 1.0)
     order = np.argsort(-chance, kind="stable")
@@ -135,9 +135,14 @@ def _bound_classes(chance: Numbers, sample: Sample, rule: str) -> tuple[float, .
 
 
 def _tell(
-    asked: Asked, study: Study, sample: Sample, grid: dict[str, Any], blocks: tuple[float, int], model: Model,
+    asked: TrainingRequest,
+    study: Study,
+    sample: CellSample,
+    grid: dict[str, Any],
+    blocks: tuple[float, int],
+    model: SusceptibilityModel,
     scored: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     inventory = study.inventory
     assert inventory is not None
     side_m, number = blocks

@@ -18,7 +18,7 @@ SITES: Final = 20  # more are not tried
 
 
 @dataclass(frozen=True, slots=True)
-class Intruder:
+class BrokerProbeResult:
     """What one foreign client was let do."""
 
     came_in: bool
@@ -27,12 +27,12 @@ class Intruder:
     took_session: bool = False
 
 
-def try_anonymous(own: Access, door: Access, sites: Sequence[str], client_id: str) -> Intruder:
+def try_anonymous(own: Access, door: Access, sites: Sequence[str], client_id: str) -> BrokerProbeResult:
     """A client without a login."""
     return _try(own, replace(door, username="", password=""), sites, client_id)
 
 
-def try_foreign(own: Access, door: Access, password: str, sites: Sequence[str], client_id: str) -> Intruder:
+def try_foreign(own: Access, door: Access, password: str, sites: Sequence[str], client_id: str) -> BrokerProbeResult:
     """A client with a login that is right and may do nothing that counts.
 
     Args:
@@ -45,7 +45,7 @@ def try_foreign(own: Access, door: Access, password: str, sites: Sequence[str], 
     return _try(own, replace(door, username=DOCTOR, password=password), sites, client_id)
 
 
-def _try(own: Access, foreign: Access, sites: Sequence[str], client_id: str) -> Intruder:
+def _try(own: Access, foreign: Access, sites: Sequence[str], client_id: str) -> BrokerProbeResult:
     mark = uuid.uuid4().hex[:8]
     try:
         with connected(foreign, f"{DOCTOR}-x{mark}", expiry_s=0) as (client, _, _):
@@ -54,8 +54,8 @@ def _try(own: Access, foreign: Access, sites: Sequence[str], client_id: str) -> 
             as_service = {kind: f"slopeward/v1/doctor-{mark}/{kind}" for kind in ("state", "alert", "x/backfill")}
             heard = _find_delivered(own, client, [*readings.values(), *as_service.values()], mark)
     except ConnectionRefusedError:
-        return Intruder(came_in=False)
-    return Intruder(
+        return BrokerProbeResult(came_in=False)
+    return BrokerProbeResult(
         True, tuple(site for site, topic in readings.items() if topic in heard),
         tuple(kind for kind, topic in as_service.items() if topic in heard),
         _takes_session(own, foreign, client_id, mark),

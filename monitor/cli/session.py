@@ -42,14 +42,14 @@ NOTHING = 4  # exit status: nothing to do, or nothing valid
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CommandOptions:
     """What the options say that nearly every command has."""
 
     config: Path | None = None
     as_json: bool = False
 
 
-_OPTIONS: Final[ContextVar[Options]] = ContextVar("slopeward_options")
+_OPTIONS: Final[ContextVar[CommandOptions]] = ContextVar("slopeward_options")
 Command = TypeVar("Command", bound=Callable[..., Any])
 _CONFIG_HELP: Final = "Service file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml."
 CONFIG: Final = inspect.Parameter(
@@ -62,9 +62,9 @@ AS_JSON: Final = inspect.Parameter(
 )  # fmt: skip
 
 
-def options() -> Options:
+def options() -> CommandOptions:
     """Those of the command that runs."""
-    return _OPTIONS.get(Options())
+    return _OPTIONS.get(CommandOptions())
 
 
 class Commands(typer.Typer):
@@ -90,7 +90,7 @@ def _take_options(run: Callable[..., Any], shared: list[inspect.Parameter]) -> C
 
     @functools.wraps(run)
     def call(**given: Any) -> Any:
-        token = _OPTIONS.set(Options(**{one.name: given.pop(one.name) for one in added}))
+        token = _OPTIONS.set(CommandOptions(**{one.name: given.pop(one.name) for one in added}))
         try:
             return run(**given)
         finally:

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.anomaly.certain.typing_errors import KNOWN, NEIGHBOUR, Slip, find_slip
+from detection.anomaly.certain.typing_errors import KNOWN, NEIGHBOUR, TypingMistake, find_slip
 from forecasting.message import Figure, Message, Template, Term
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
@@ -74,7 +74,7 @@ class TypingErrors:
 
     def _look(
         self, c: Connection, item: Observation, known: dict[Key, list[Typed]], batch: Sequence[Observation]
-    ) -> Slip | None:
+    ) -> TypingMistake | None:
         at = item.observed_at
         row = self._load(c, _key(item), known, batch)
         end = bisect_left(row, at, key=attrgetter("at"))
@@ -104,7 +104,7 @@ class TypingErrors:
         return known[key]
 
 
-def say_slip(slip: Slip, unit: str) -> Message:
+def say_slip(slip: TypingMistake, unit: str) -> Message:
     """What was typed for what, and how.
 
     >>> say_slip(Slip("point", 1203.0, 120.3, "decimal point or unit"), "mm")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from detection.anomaly.records import Scoring
+from detection.anomaly.records import ScoringRequest
 from forecasting.message import Template
 from monitor.criteria.proofs import list_subjects, needs_proof
 from monitor.domain.alert import Actor
@@ -68,6 +68,6 @@ def prove_serving(
     assert step_s is not None
     with db.read() as c:
         samples = {s.label: s.timed for s in load_watched(c, site, since, now)}
-    card = judge(Scoring(serving.kind, samples, step_s, serving.path), budget_of_each(site.anomaly))
+    card = judge(ScoringRequest(serving.kind, samples, step_s, serving.path), budget_of_each(site.anomaly))
     with db.write() as c:
         return keep_test(c, site, card, serving.model_hash, made_by, actor, clock())

@@ -12,9 +12,17 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from detection.anomaly.points.gather import Common, Placed, belongs, find_common, gather, join_shared
+from detection.anomaly.points.gather import CommonShift, LocatedAlarm, belongs, find_common, gather, join_shared
 from detection.anomaly.points.look import BUDGET, compared_with
-from detection.anomaly.points.records import Counted, Counting, Looked, Looking, PointAlarm, PointTable, Shared
+from detection.anomaly.points.records import (
+    AcquisitionCounts,
+    PointAlarm,
+    PointAlarmRequest,
+    PointAlarmResult,
+    PointTable,
+    PointThresholdRequest,
+    PointThresholds,
+)
 from detection.anomaly.stages import Array
 from forecasting.message import Template
 from monitor.config.service import ComputeSection, ServiceConfig
@@ -30,14 +38,14 @@ from monitor.store.readings.point_tables import load_point_table
 from monitor.store.readings.points import AskedSet, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
 from monitor.worker.compute import is_stopping
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
 _TOO_FEW: Final = Template("points.two", "fewer than two acquisitions")()
 _NOTHING_NEW: Final = Template("points.nothing_new", "no acquisition is newer than those looked at before")()
 Asked = TypeVar("Asked", bound=AskedSet)
 Question = TypeVar("Question")
-COUNT: Final = Task("detection.anomaly.points.look:count_thresholds", Counting, Counted)
-LOOK: Final = Task("detection.anomaly.points.look:look", Looking, Looked)
+COUNT: Final = WorkerTask("detection.anomaly.points.look:count_thresholds", PointThresholdRequest, PointThresholds)
+LOOK: Final = WorkerTask("detection.anomaly.points.look:find_point_alarms", PointAlarmRequest, PointAlarmResult)
 LEARN_FROM: Final = 1000  # points that thresholds are counted on, as in the bench
 AT_ONCE: Final = 4000  # points of one table
 TABLES: Final = 8  # that are in memory while a cluster works on them
@@ -118,18 +126,18 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: point_looks
     step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
     first_at = dates[max(int(len(dates) * LEARNT), len(dates) - FIRST) - 1]
     from_at = first_at if asked.from_at is None else spell(asked.from_at)
-    counted = run_in_worker(plan, COUNT, Counting(PointTable(values, step_s), BUDGET))
+    counted = run_in_worker(plan, COUNT, PointThresholdRequest(PointTable(values, step_s), BUDGET))
     if counted.reason:
         return _sign(asked, replace(empty, reason=counted.reason))
     blocks = ceil(len(ids) / AT_ONCE)
     shares = [ids[k::blocks] for k in range(blocks)]  # each is spread over the whole set, so that all have one middle
-    found, dates_of = _Found(), dict[int, list[str]]()
+    found, dates_of = _TableTotals(), dict[int, list[str]]()
 
-    def make(share: list[int], dates: list[str], values: Array) -> Looking:
+    def make(share: list[int], dates: list[str], values: Array) -> PointAlarmRequest:
         dates_of[share[0]] = dates
         known, fresh = (int(np.searchsorted(np.array(dates), at, side="right")) for at in (from_at, first_at))
         since = np.where(np.array(share) <= asked.after_point_id, known, fresh)
-        return Looking(PointTable(values, step_s), counted.thresholds, since, asked.jump_mm)
+        return PointAlarmRequest(PointTable(values, step_s), counted.thresholds, since, asked.jump_mm)
 
     for begin in range(0, blocks, TABLES):
         some = shares[begin : begin + TABLES]
@@ -178,16 +186,16 @@ class Tables(Sequence[Question]):
         return self._make(share, *read_table(self._db, self._asked.unit, self._asked.known_at, share))
 
 
-class _Found:
+class _TableTotals:
     """What the answers of workers add up to."""
 
     def __init__(self) -> None:
         self.alarms: list[tuple[int, str, PointAlarm]] = []  # point, acquisition
-        self.shared: list[tuple[list[str], tuple[Shared, ...]]] = []
+        self.shared: list[tuple[list[str], tuple[AcquisitionCounts, ...]]] = []
         self.dates: set[str] = set()
         self.scored = self.withheld = self.going_on = self.left_out = 0
 
-    def add(self, share: Sequence[int], dates: list[str], answer: Looked) -> None:
+    def add(self, share: Sequence[int], dates: list[str], answer: PointAlarmResult) -> None:
         try:
             self.alarms += [(share[one.row], dates[one.column], one) for one in answer.alarms]
             self.shared.append((dates, answer.shared))
@@ -201,7 +209,7 @@ class _Found:
 
 
 def _name(
-    db: Database, site: Site, asked: point_looks.AskedLook, found: _Found, after: str, step_s: float
+    db: Database, site: Site, asked: point_looks.AskedLook, found: _TableTotals, after: str, step_s: float
 ) -> tuple[tuple[point_looks.PointHappening, ...], int]:  # fmt: skip
     """The happenings of a look, and how many alarms are not stored."""
     dates = sorted(found.dates)
@@ -238,7 +246,7 @@ def _spell(point: int, at: str, alarm: PointAlarm, step_s: float) -> point_looks
 
 
 def _describe_common(
-    one: Common, dates: Sequence[str], step_s: float, members: tuple[point_looks.PointAnomaly, ...]
+    one: CommonShift, dates: Sequence[str], step_s: float, members: tuple[point_looks.PointAnomaly, ...]
 ) -> point_looks.PointHappening:  # fmt: skip
     return point_looks.PointHappening(
         number=0, kind=one.kind, common=True, first_at=parse(dates[one.first]), last_at=parse(dates[one.last]),
@@ -252,7 +260,7 @@ def _describe_lines(
 ) -> list[point_looks.PointHappening]:  # fmt: skip
     places = db.ask(load_places, sorted({row.point_id for row in rows}))
     placed = [
-        Placed(
+        LocatedAlarm(
             *places[row.point_id], place[spell(row.at)], row.kind, row.size_mm, row.score / row.threshold
         )
         for row in rows

@@ -278,7 +278,7 @@ def reject_denied(denied: Iterable[DeniedTopic]) -> list[Rejected]:
     ]  # fmt: skip
 
 
-class Keeper:
+class ProcessRestarter:
     """Keeps one child alive: pauses between restarts grow, and repeated deaths are told once."""
 
     def __init__(

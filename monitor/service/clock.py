@@ -44,7 +44,7 @@ MOST_OF: Final = 0.6
 HEARD_WITHIN: Final = timedelta(minutes=15)
 
 
-class Step(NamedTuple):
+class ClockStep(NamedTuple):
     """A step of the wall clock that was followed, or the service's own correction, in seconds."""
 
     seconds: float
@@ -59,7 +59,7 @@ class Step(NamedTuple):
         return end - timedelta(seconds=self.seconds), end
 
 
-def describe_step(step: Step) -> Message:
+def describe_step(step: ClockStep) -> Message:
     """What a step means, in words; one forward means one of two things, which look the same from inside."""
     if step.seconds < 0 or step.seconds <= PAUSE_S:
         template = _SET_FORWARD if step.seconds > 0 else _SET_BACK
@@ -92,7 +92,7 @@ def read_uptime() -> Uptime:
     return Uptime(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
-class ClockWord(NamedTuple):
+class ClockOffset(NamedTuple):
     """What many stations say of our clock: by how much it seems to be behind, and whether it is it that is wrong."""
 
     behind_s: float
@@ -103,7 +103,7 @@ class ClockWord(NamedTuple):
 
 def judge_clock(
     heard: Mapping[str, Sequence[float]], synchronised: bool | None, before: Mapping[str, Sequence[float]] | None = None
-) -> ClockWord | None:
+) -> ClockOffset | None:
     """Whether the sites say together that our clock is behind; None where none says so.
 
     Each site has one voice, however many stations it has: that of most of its declared stations, where these are ahead
@@ -131,13 +131,13 @@ def judge_clock(
     known = {**(before or {}), **heard}
     sound = sorted(site for site, ones in known.items() if site not in voices and min(ones) <= AHEAD_S)
     if synchronised:
-        return ClockWord(behind_s, is_ours=False, text=_LOGGERS(text=who), is_doubted=bool(sound))
+        return ClockOffset(behind_s, is_ours=False, text=_LOGGERS(text=who), is_doubted=bool(sound))
     if sound:
         text = _OTHERS_FIT(text=who, sites=", ".join(sorted(voices)), others=", ".join(sound))
-        return ClockWord(behind_s, is_ours=False, text=text, is_doubted=True)
+        return ClockOffset(behind_s, is_ours=False, text=text, is_doubted=True)
     if not all(_is_about(voice, behind_s) for voice in voices.values()):
         return None
-    return ClockWord(behind_s, is_ours=True, text=_BEHIND(text=who))
+    return ClockOffset(behind_s, is_ours=True, text=_BEHIND(text=who))
 
 
 def _find_voice(ones: Sequence[float]) -> float | None:
@@ -178,7 +178,7 @@ class ServiceClock:
         self._at, self._at_s, self._suspended_s = wall(), up.elapsed_s, up.elapsed_s - up.awake_s
         self._suspensions: list[Suspension] = []
         self._odd: tuple[float, float] | None = None  # seconds that wall time is off, since when
-        self._steps: list[Step] = []
+        self._steps: list[ClockStep] = []
 
     @property
     def correction_s(self) -> float:
@@ -221,7 +221,7 @@ class ServiceClock:
             self._correction += timedelta(seconds=seconds)
             self._at += timedelta(seconds=seconds)
             self._odd = None
-            self._steps.append(Step(seconds, self._at))
+            self._steps.append(ClockStep(seconds, self._at))
 
     def confirm(self, seconds: float) -> bool:
         """Follow a step that is still doubted, at once, if it is by about so much; whether it was."""
@@ -231,7 +231,7 @@ class ServiceClock:
             self._follow(self._wall() + self._correction, self._uptime().elapsed_s, self._odd[0])
             return True
 
-    def take_steps(self) -> list[Step]:
+    def take_steps(self) -> list[ClockStep]:
         """Steps that were followed since the last call."""
         with self._lock:
             taken, self._steps = self._steps, []
@@ -246,4 +246,4 @@ class ServiceClock:
     def _follow(self, now: datetime, now_s: float, off_s: float) -> None:
         lasted_s = 0.0 if self._odd is None else now_s - self._odd[1]
         self._at, self._at_s, self._odd = now, now_s, None
-        self._steps.append(Step(off_s, now, lasted_s))
+        self._steps.append(ClockStep(off_s, now, lasted_s))

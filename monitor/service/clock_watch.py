@@ -11,11 +11,11 @@ from forecasting.message import Template
 from monitor import health
 from monitor.checks.machine import is_synchronised
 from monitor.domain.site import Site
-from monitor.ingest.pipeline import Heard
+from monitor.ingest.pipeline import LastReading
 from monitor.ingest.service import Ingest
 from monitor.notify.dispatcher import Dispatcher
 from monitor.service.alarms import ServiceAlarms, make_alarm
-from monitor.service.clock import HEARD_WITHIN, STEP_S, ClockWord, ServiceClock, Step, describe_step, judge_clock
+from monitor.service.clock import HEARD_WITHIN, STEP_S, ClockOffset, ClockStep, ServiceClock, describe_step, judge_clock
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.schedule import Schedule
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 WAKING_S: Final = 30.0  # so long after a suspension, stations and broker are given time to reach us again
 
 
-class Jumps:
+class ClockJumpGuard:
     """Whether the present jumped a moment ago: the stamps of progress made before were made by another time."""
 
     def __init__(self, now: datetime) -> None:
@@ -61,7 +61,7 @@ class ClockWatch:
     evaluation: EvaluationLoop
     dispatcher: Dispatcher
     schedule: Schedule
-    _steps: list[Step] = field(default_factory=list)  # of the clock, not acted on yet
+    _steps: list[ClockStep] = field(default_factory=list)  # of the clock, not acted on yet
 
     def follow(self) -> None:
         """Set waiting times anew after a step of the clock; ask whether many stations say that ours is wrong."""
@@ -78,9 +78,9 @@ class ClockWatch:
             {site: [one.ahead_s for one in ones] for site, ones in before.items()},
         ))  # fmt: skip
 
-    def _list_heard(self) -> dict[str, list[Heard]]:
+    def _list_heard(self) -> dict[str, list[LastReading]]:
         """What declared stations said of the time, by site: an invented one has no voice."""
-        found: dict[str, list[Heard]] = {}
+        found: dict[str, list[LastReading]] = {}
         for (site, station), one in self.ingest.heard_of().items():
             if site in self.sites and self.sites[site].station(station) is not None:
                 found.setdefault(site, []).append(one)
@@ -95,7 +95,7 @@ class ClockWatch:
             self.dispatcher.forget_times()
             self.schedule.wake()
 
-    def _take_step(self, step: Step) -> None:
+    def _take_step(self, step: ClockStep) -> None:
         reason = describe_step(step)
         log.critical("%s; waiting times go on from there", reason)
         with self.db.write() as c:
@@ -111,7 +111,7 @@ class ClockWatch:
         # it has happened and is over: the next one is a message of its own
         self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
 
-    def _take_word(self, word: ClockWord | None) -> None:
+    def _take_word(self, word: ClockOffset | None) -> None:
         """Act on what the stations' time stamps say of our clock."""
         if word is None:
             if isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0:

@@ -36,21 +36,21 @@ from monitor.notify.notifier import channel_settings
 from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.state import StatePublisher
 from monitor.notify.trial import gather_channels
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import DeliveryLimits
 from monitor.notify.web_push import find_key, find_public_key
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
-from monitor.service.clock_watch import ClockWatch, Jumps
+from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.hourly_summary import HourlySummary, count_sent
 from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
 from monitor.service.one_core import hold_alone, refuse_second
 from monitor.service.outage_watch import OutageWatch
-from monitor.service.readiness import LEASE, WRITE, Vigil
+from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
-from monitor.service.self_checks import Conditions
-from monitor.service.site_files import SiteFiles
+from monitor.service.self_checks import AlarmConditions
+from monitor.service.site_files import SiteFileWatcher
 from monitor.store.alerting.change_feed import News
 from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.alerting.duty import load_rosters
@@ -114,7 +114,7 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-class Duty(NamedTuple):
+class PeriodicTask(NamedTuple):
     """What the stamps thread does, and how often."""
 
     act: Callable[[], object]
@@ -144,11 +144,11 @@ class Core:
         self._ended: dict[str, str] = {}  # threads that nobody told to end, with the reason
         self.sites: dict[str, Site] = {}
         self.alarms = ServiceAlarms(self.db, self.sites, clock, self._wake_dispatcher)
-        self.site_files = SiteFiles(self.db, config, self.alarms, clock)
-        self.conditions = Conditions(self.alarms)
-        self.vigil = Vigil(clock, config.schedule.evaluate_tick_s)
+        self.site_files = SiteFileWatcher(self.db, config, self.alarms, clock)
+        self.conditions = AlarmConditions(self.alarms)
+        self.vigil = CommitMonitor(clock, config.schedule.evaluate_tick_s)
         self.news = News()
-        self.jumps = Jumps(clock())
+        self.jumps = ClockJumpGuard(clock())
         self._apart = ""  # why the database cannot be read while we stand by
         self._outages = OutageWatch(self.db, clock)
         self._commits_s: deque[float] = deque(maxlen=COMMITS)
@@ -240,7 +240,7 @@ class Core:
             language=self.config.language.default, page_url=self.config.web.public_url.rstrip("/"),
             write_document=self._write_cap,
             zone=self.config.web.timezone,
-            limits=Limits(
+            limits=DeliveryLimits(
                 unconfirmed_after_s=self.config.duty.unconfirmed_after_s,
                 unconfirmed_again_s=self.config.duty.unconfirmed_again_s,
             ),
@@ -450,25 +450,27 @@ class Core:
         """Write alarms of the service and the stamp of this process; a locked database is waited for."""
         summary = HourlySummary(self.db)
         duties = (
-            Duty(self.reserve.follow, 1.0),
-            Duty(self.readers.follow, READERS_EVERY_S),
-            Duty(self.alarms.write_pending, 0.5),
-            Duty(self._follow_conditions, STAMP_EVERY_S),
-            Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
-            Duty(lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
-            Duty(self._look_at_footing, AUDIT_EVERY_S),
-            Duty(self._follow_sources, SOURCES_EVERY_S),
-            Duty(self._follow_rotas, ROTAS_EVERY_S),
-            Duty(self._publish_push_key, SOURCES_EVERY_S),
-            *([Duty(self._follow_sirens, STAMP_EVERY_S)] if self.sirens.topics else []),
-            *([Duty(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
-            Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
-            Duty(self._look_for_versions, STAMP_EVERY_S),
-            Duty(self.clock_watch.follow, CLOCK_EVERY_S),
-            Duty(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
-            Duty(self._end_dead_drills, UNSHELVE_EVERY_S),
-            Duty(lambda: summary.write(self.ingest.status(), count_sent(self.dispatcher.status())), SUMMARY_EVERY_S),
-        )  # fmt: skip
+            PeriodicTask(self.reserve.follow, 1.0),
+            PeriodicTask(self.readers.follow, READERS_EVERY_S),
+            PeriodicTask(self.alarms.write_pending, 0.5),
+            PeriodicTask(self._follow_conditions, STAMP_EVERY_S),
+            PeriodicTask(lambda: self._write_stamp("running"), STAMP_EVERY_S),
+            PeriodicTask(lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
+            PeriodicTask(self._look_at_footing, AUDIT_EVERY_S),
+            PeriodicTask(self._follow_sources, SOURCES_EVERY_S),
+            PeriodicTask(self._follow_rotas, ROTAS_EVERY_S),
+            PeriodicTask(self._publish_push_key, SOURCES_EVERY_S),
+            *([PeriodicTask(self._follow_sirens, STAMP_EVERY_S)] if self.sirens.topics else []),
+            *([PeriodicTask(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
+            PeriodicTask(self.alarms.unshelve, UNSHELVE_EVERY_S),
+            PeriodicTask(self._look_for_versions, STAMP_EVERY_S),
+            PeriodicTask(self.clock_watch.follow, CLOCK_EVERY_S),
+            PeriodicTask(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
+            PeriodicTask(self._end_dead_drills, UNSHELVE_EVERY_S),
+            PeriodicTask(
+                lambda: summary.write(self.ingest.status(), count_sent(self.dispatcher.status())), SUMMARY_EVERY_S
+            ),
+        )
         due = dict.fromkeys(duties, 0.0)
         while not self._parts_end.wait(0.25):
             for duty in duties:

@@ -18,7 +18,7 @@ from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
 from monitor.language.local_time import open_zone
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import open_notifier
-from monitor.service.notice_record import Address, Told, ToldFile
+from monitor.service.notice_record import ChannelAddress, NoticeState, NoticeStateFile
 
 _CANNOT: Final = Template("service.notice.cannot_decide", "Slopeward cannot decide: {text}.")
 _WAITS: Final = Template(
@@ -43,22 +43,22 @@ TRIES: Final = 60
 URGENT: Final = 2
 
 
-def list_addresses(sites: Iterable[Site]) -> list[Address]:
+def list_addresses(sites: Iterable[Site]) -> list[ChannelAddress]:
     """Every channel of everybody who hears the top level of a site, each once.
 
     A site whose top level nobody hears gives all its recipients: somebody must hear that nobody decides.
     """
-    found: dict[Address, None] = {}
+    found: dict[ChannelAddress, None] = {}
     for site in sites:
         top = site.levels[-1].number
         people = [r for r in site.recipients if any(one.readable for one in r.everybody)]
         chosen = [r for r in people if top in r.levels] or people
         for one in (member for recipient in chosen for member in recipient.everybody):
-            found |= {Address(one.name, channel): None for channel in one.readable}
+            found |= {ChannelAddress(one.name, channel): None for channel in one.readable}
     return list(found)
 
 
-class Herald:
+class EmergencyNotifier:
     """Follows the trouble and tells it once, and once that it is over.
 
     `look` is called again and again by one thread; deliveries run in threads of their own, each tried again until it
@@ -77,12 +77,12 @@ class Herald:
 
     def __init__(
         self,
-        find_addresses: Callable[[], list[Address]],
+        find_addresses: Callable[[], list[ChannelAddress]],
         describe: Callable[[], list[str]],
         environ: Mapping[str, str],
         clock: Callable[[], datetime],
         on_over: Callable[[str, int, int], None],
-        file: ToldFile,
+        file: NoticeStateFile,
         find_language: Callable[[str], str] = lambda _recipient: ENGLISH,
         zone: str = "UTC",
     ) -> None:
@@ -142,7 +142,7 @@ class Herald:
     def _tell(self, trouble: str) -> None:
         log.critical("cannot decide: %s; telling the people of the top level past the outbox", trouble)
         lines = [_CANNOT(text=trouble), _WAITS(), *self._describe(), _OTHER_MEANS(), _ONE_MORE()]
-        told = Told(trouble, self._clock(), join_lines(lines), tuple(self._find_addresses()))
+        told = NoticeState(trouble, self._clock(), join_lines(lines), tuple(self._find_addresses()))
         if not told.asked:
             log.critical("nobody can be notified: no site file names a recipient")
         with self._lock:
@@ -171,14 +171,14 @@ class Herald:
         self._send_over(told, told.taken)
         self._on_over(told.trouble, len(told.taken), len(told.asked))
 
-    def _send_trouble(self, told: Told) -> None:
+    def _send_trouble(self, told: NoticeState) -> None:
         waiting = [one for one in told.asked if one not in told.taken]
         self._send(
             waiting, CANNOT_DECIDE(text=told.trouble), told.body, f"decide:{told.at}", self._over,
             on_end=lambda address, taken: self._note_taken(told, address) if taken else None,
         )  # fmt: skip
 
-    def _note_taken(self, told: Told, address: Address) -> None:
+    def _note_taken(self, told: NoticeState, address: ChannelAddress) -> None:
         with self._lock:
             if self._told is None or self._told.at != told.at:
                 return  # another outage since
@@ -187,7 +187,7 @@ class Herald:
         if now.over_at is not None:  # it was on its way when the end was told to the others
             self._send_over(now, [address])
 
-    def _send_over(self, told: Told, addresses: Collection[Address]) -> None:
+    def _send_over(self, told: NoticeState, addresses: Collection[ChannelAddress]) -> None:
         lines = [_AGAIN(at=Timestamp.of(told.over_at or self._clock(), "second"), text=told.trouble), _BEING_READ()]
         if not addresses:
             self._note_settled(told, ())
@@ -196,7 +196,7 @@ class Herald:
             on_end=lambda address, _: self._note_settled(told, (address,)),
         )  # fmt: skip
 
-    def _note_settled(self, told: Told, addresses: Iterable[Address]) -> None:
+    def _note_settled(self, told: NoticeState, addresses: Iterable[ChannelAddress]) -> None:
         """Forget the outage when everybody who heard of it has heard the end, or cannot."""
         with self._lock:
             if self._told is None or self._told.at != told.at:
@@ -208,12 +208,12 @@ class Herald:
 
     def _send(
         self,
-        addresses: Collection[Address],
+        addresses: Collection[ChannelAddress],
         subject: str,
         body: str,
         mark: str,
         over: threading.Event,
-        on_end: Callable[[Address, bool], None] = lambda *_: None,
+        on_end: Callable[[ChannelAddress, bool], None] = lambda *_: None,
     ) -> None:
         for address in addresses:
             threading.Thread(
@@ -221,7 +221,7 @@ class Herald:
                 daemon=True,
             ).start()  # fmt: skip
 
-    def _deliver(self, address: Address, subject: str, body: str, mark: str, over: threading.Event) -> bool:
+    def _deliver(self, address: ChannelAddress, subject: str, body: str, mark: str, over: threading.Event) -> bool:
         """Try until it is taken, which it says, or until that makes no sense any more."""
         key = hashlib.sha256(f"{mark}|{address.recipient}|{address.channel}".encode()).hexdigest()
         for attempt in range(1, TRIES + 1):

@@ -37,7 +37,7 @@ _IN_FORCE: Final = Template("service.site_file.in_force", "the site file is the 
 log = logging.getLogger(__name__)
 
 
-class SiteFiles:
+class SiteFileWatcher:
     """Takes the site files in at the start, and sees when others were put in force."""
 
     def __init__(

@@ -34,11 +34,11 @@ from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker import hold_folder
 from monitor.notify.notifier import channel_settings
 from monitor.service.child_environment import core_environment, page_environment
-from monitor.service.children import BrokerChild, Child, Keeper, PythonChild, read_sites, reject_denied
+from monitor.service.children import BrokerChild, Child, ProcessRestarter, PythonChild, read_sites, reject_denied
 from monitor.service.clock import ServiceClock
-from monitor.service.emergency_notice import Herald, list_addresses
-from monitor.service.notice_record import Address, ToldFile
-from monitor.service.unwatched import Unwatched
+from monitor.service.emergency_notice import EmergencyNotifier, list_addresses
+from monitor.service.notice_record import ChannelAddress, NoticeStateFile
+from monitor.service.unwatched import MonitoringGap
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
@@ -106,19 +106,19 @@ class Supervisor:
         )  # fmt: skip
         if with_web:
             children.append(self.web)
-        self.keepers = [Keeper(child, self._on_dying, self._reload_broker) for child in children]
+        self.keepers = [ProcessRestarter(child, self._on_dying, self._reload_broker) for child in children]
         self._lines: list[AlertChange] = []
         self._quota = Quota.of_megabytes(config.limits.quarantine_mb, config.limits.quarantine_source_mb)
-        self.herald = Herald(
+        self.herald = EmergencyNotifier(
             self._list_addresses, lambda: self._levels or [_NO_LEVEL()], channel_settings(config, os.environ), _now_utc,
-            self._note_told, ToldFile(_find_told_path(config)),
+            self._note_told, NoticeStateFile(_find_told_path(config)),
             lambda name: self._languages.get(name) or config.language.default, config.web.timezone,
         )  # fmt: skip
         self._languages: dict[str, str] = {}  # of recipients, by name
         self._known: list[Site] = []  # the versions in force and the last stored levels, as last read
         self._levels: list[str] = []
         self._head = ""  # of the audit log
-        self.unwatched = Unwatched(clock or ServiceClock())
+        self.unwatched = MonitoringGap(clock or ServiceClock())
         self._next_look = self._next_tell = 0.0
         self._writer: threading.Thread | None = None
         self._pinger: threading.Thread | None = None
@@ -185,7 +185,7 @@ class Supervisor:
         beat = Heartbeat(silent_s, _now_utc() - timedelta(seconds=silent_s))
         return next((one.text for one in look(beat) if one.is_wrong), self.core.trouble)
 
-    def _list_addresses(self) -> list[Address]:
+    def _list_addresses(self) -> list[ChannelAddress]:
         """Whom the files name and whom the versions in force name: the database need not answer."""
         sites = [*read_sites(self.config), *self._known]
         self._languages = {r.name: r.language for r in gather_recipients(sites)}

@@ -18,7 +18,7 @@ from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
 from monitor.web.access.patience import patient
 from monitor.web.context import Context
-from monitor.web.pulse import Pulse
+from monitor.web.pulse import ChangeNotifier
 from monitor.worker.kernel import hide_memory
 from monitor.worker.memory import end_without_look, without_looks
 
@@ -59,7 +59,7 @@ def main(config_path: str | None = None) -> int:
 class PageServer(uvicorn.Server):
     """Says where the page is once its port is open, and not before."""
 
-    def __init__(self, settings: uvicorn.Config, url: str, pulse: Pulse) -> None:
+    def __init__(self, settings: uvicorn.Config, url: str, pulse: ChangeNotifier) -> None:
         super().__init__(settings)
         self._url, self._pulse = url, pulse
 

@@ -1,9 +1,9 @@
 """The one seam to heavy work: a job runs in a process of its own, with one thread, and is killed at its limit.
 
-A job is a function named by a `Task`: it takes one record and gives one back; when it takes a second argument, that is
-a function for progress. It opens no database. The child is a fresh interpreter, not a fork: it inherits no connection,
-lock or file of the service, and ends when the service ends. It works behind the walls of `sandbox`, and what it answers
-is not trusted: JSON, from its own files only, that is read field by field as the record that was agreed.
+A job is a function named by a `WorkerTask`: it takes one record and gives one back; when it takes a second argument,
+that is a function for progress. It opens no database. The child is a fresh interpreter, not a fork: it inherits no
+connection, lock or file of the service, and ends when the service ends. It works within the bounds of `sandbox`.
+What it answers is not trusted: JSON, from its own files only, read field by field as the record that was agreed.
 """
 
 import contextlib
@@ -38,8 +38,8 @@ from monitor.worker import sandbox
 from monitor.worker.cluster import STOPPING, Cluster, Versions, count_threads, explain_versions, list_versions
 from monitor.worker.cluster import call as call_there
 from monitor.worker.memory import end_without_look, without_looks
-from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
-from monitor.worker.sandbox import Terms
+from monitor.worker.records import Answered, Asked, WorkerTask, read_record, spell_record
+from monitor.worker.sandbox import SandboxLimits
 
 _KILLED: Final = Template("job.killed", "killed at its limit of {seconds} s")
 RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
@@ -70,7 +70,7 @@ Progress = Callable[[dict[str, Any]], None]
 log = logging.getLogger(__name__)
 
 _running: set[subprocess.Popen[bytes]] = set()
-_waiting: dict[str, "_Child"] = {}  # started for a job that is about to come
+_waiting: dict[str, "_WorkerProcess"] = {}  # started for a job that is about to come
 _lock: Final = threading.Lock()
 _stopped = threading.Event()
 _told: set[str] = set()  # which walls are missing is said once
@@ -78,12 +78,12 @@ _troubles: dict[str, str] = {}  # by cluster, "" is this machine: why the last j
 
 
 def run(
-    task: Task[Asked, Answered],
+    task: WorkerTask[Asked, Answered],
     asked: Asked,
     limit_s: float,
     on_progress: Progress | None = None,
     cluster: Cluster | None = None,
-    terms: Terms = Terms(),  # noqa: B008  frozen
+    terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
 ) -> Answered:
     """Run a job to its end and return what it answers.
 
@@ -129,7 +129,7 @@ def find_trouble() -> str:
 
 
 def _run_here(
-    task: Task[Asked, Answered], asked: Asked, limit_s: float, on_progress: Progress | None, terms: Terms
+    task: WorkerTask[Asked, Answered], asked: Asked, limit_s: float, on_progress: Progress | None, terms: SandboxLimits
 ) -> Answered:
     job = task.function
     try:
@@ -196,7 +196,7 @@ def stop_all() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Child:
+class _WorkerProcess:
     """A started process and the folder that it shares with the service."""
 
     process: subprocess.Popen[bytes]
@@ -216,7 +216,7 @@ class _Child:
         os.close(self.lock)
 
 
-def _start(job: str, early: str) -> _Child:
+def _start(job: str, early: str) -> _WorkerProcess:
     """Start a process for a job; `early`: the job whose libraries it loads before it is told to begin."""
     folder, lock = _make_folder()
     try:
@@ -234,7 +234,7 @@ def _start(job: str, early: str) -> _Child:
     except BaseException:
         _remove_folder(folder, lock)
         raise
-    return _Child(process, folder, lock)
+    return _WorkerProcess(process, folder, lock)
 
 
 @contextlib.contextmanager
@@ -281,7 +281,7 @@ def sweep_folders() -> int:
     return swept
 
 
-def _take_waiting(job: str) -> _Child | None:
+def _take_waiting(job: str) -> _WorkerProcess | None:
     """The process that waits for a job; None where there is none, or it has ended meanwhile."""
     with _lock:
         child = _waiting.pop(job, None)
@@ -291,7 +291,7 @@ def _take_waiting(job: str) -> _Child | None:
     return child
 
 
-def _run_process(job: str, child: _Child, limit_s: float, on_progress: Progress | None) -> int:
+def _run_process(job: str, child: _WorkerProcess, limit_s: float, on_progress: Progress | None) -> int:
     deadline = time.monotonic() + limit_s
     assert child.process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has ended: `_wait` says so
@@ -360,7 +360,7 @@ def _kill(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _read_answer(task: Task[Asked, Answered], folder: Path, status: int, terms: Terms) -> Answered:
+def _read_answer(task: WorkerTask[Asked, Answered], folder: Path, status: int, terms: SandboxLimits) -> Answered:
     job = task.function
     for line in _read_own(folder / "missing", TEXT_LIMIT_BYTES).decode(errors="replace").splitlines():
         if line not in _told:
@@ -384,7 +384,7 @@ def _read_answer(task: Task[Asked, Answered], folder: Path, status: int, terms: 
         raise JobError(TEXT_OF(name=job, text=_ODD_ANSWER(problem=_one_line(error)))) from None
 
 
-def _explain_end(folder: Path, status: int, terms: Terms) -> str:
+def _explain_end(folder: Path, status: int, terms: SandboxLimits) -> str:
     """Why the child left neither an answer nor an error."""
     lines = _read_own(folder / "stderr", TEXT_LIMIT_BYTES, end=True).decode(errors="replace").strip().splitlines()
     if status == -signal.SIGXCPU:
@@ -406,11 +406,11 @@ def call(job: str, asked: Any, progress: Progress) -> Any:
 
 
 def run_all(
-    task: Task[Asked, Answered],
+    task: WorkerTask[Asked, Answered],
     questions: Sequence[Asked],
     limit_s: float,
     cluster: Cluster | None = None,
-    terms: Terms = Terms(),  # noqa: B008  frozen
+    terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
 ) -> Iterator[Answered]:
     """Run the same job on many records; their answers in the order of the records.
 
@@ -428,11 +428,11 @@ def run_all(
 
 
 def run_each(
-    task: Task[Asked, Answered],
+    task: WorkerTask[Asked, Answered],
     questions: Sequence[Asked],
     limit_s: float,
     cluster: Cluster | None = None,
-    terms: Terms = Terms(),  # noqa: B008  frozen
+    terms: SandboxLimits = SandboxLimits(),  # noqa: B008  frozen
 ) -> Generator[Answered | JobError]:
     """As `run_all`, where one that fails ends no other: its error stands in the place of its answer."""
 
@@ -458,7 +458,7 @@ def run_each(
 
 
 def run_for(
-    task: Task[Asked, Answered], asked: Asked, limit_s: float, terms: Terms, versions: Versions
+    task: WorkerTask[Asked, Answered], asked: Asked, limit_s: float, terms: SandboxLimits, versions: Versions
 ) -> Answered:  # fmt: skip
     """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
 
@@ -506,7 +506,7 @@ def main(folder: Path, early: str = "") -> int:
         _load_early(early)
     if os.read(0, 1) != BEGIN:
         return 3  # the service is gone, or no job came
-    terms = read_record(Terms, json.loads((folder / "terms").read_text(encoding="utf-8")))
+    terms = read_record(SandboxLimits, json.loads((folder / "terms").read_text(encoding="utf-8")))
     if terms.gives_way:
         _give_way()
     sandbox.wall_in(terms, folder)

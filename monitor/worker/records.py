@@ -23,7 +23,7 @@ FIGURE: Final = re.compile(r"[+]?,?(\.\d{1,2})?[defg%]?")  # how a number of a m
 
 
 @dataclass(frozen=True, slots=True)
-class Task(Generic[Asked, Answered]):
+class WorkerTask(Generic[Asked, Answered]):
     """A function that runs in a worker, with the records that cross.
 
     Attributes:

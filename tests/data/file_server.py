@@ -13,7 +13,7 @@ from typing import Any
 
 from monitor.errors import JobError
 from monitor.worker import compute
-from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
+from monitor.worker.records import Answered, Asked, WorkerTask, read_record, spell_record
 
 
 class FileServer:
@@ -99,7 +99,7 @@ def serve(certificate: str = "") -> Iterator[FileServer]:
         server.close()
 
 
-def run_here(task: Task[Asked, Answered], asked: Asked, limit_s: float, terms: Any = None) -> Answered:
+def run_here(task: WorkerTask[Asked, Answered], asked: Asked, limit_s: float, terms: Any = None) -> Answered:
     """In place of `compute.run`, where walls are not what is tested: the job in this process, its records as ever."""
     try:
         answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), lambda _: None)

@@ -16,7 +16,7 @@ import numpy as np
 
 from detection.anomaly.jobs import score
 from detection.anomaly.jobs import train as train_detector
-from detection.anomaly.records import DetectorTraining, Scoring
+from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.detect import detect
 from forecasting.data.series import DAY_S, Panel
@@ -25,7 +25,7 @@ from monitor.config.service import parse_site
 from monitor.domain.decision import Decision, seconds
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.ingest.message import Message
+from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.movement.update import update_movement
 from monitor.replay.backtest import open_empty
@@ -282,7 +282,7 @@ def demo() -> Iterator[Row]:
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: START)
         pipeline.store([
-            Message(f"slopeward/v1/{site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "demo")
+            BrokerMessage(f"slopeward/v1/{site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "demo")
             for s in model.samples(START - 4 * DAY, START + MINUTE)
         ])  # fmt: skip
         yield from played(db, site, Pace(60.0, 3600.0))
@@ -400,7 +400,7 @@ def anomalies() -> Iterator[Row]:
     for detector in DETECTORS:
         with TemporaryDirectory() as folder:
             made = train_detector(DetectorTraining(detector, known, panel.step_s, Path(folder), 0.5, seed=1))
-            found = score(Scoring(detector, known, panel.step_s, made.checkpoint, last_s - 30 * DAY_S))
+            found = score(ScoringRequest(detector, known, panel.step_s, made.checkpoint, last_s - 30 * DAY_S))
         limits = {part: {k: t[k] for k in ("value", "false_alarms", "months")} for part, t in
                   made.card["thresholds"].items()}  # fmt: skip
         yield detector, 0.0, {"threshold": limits, "findings": len(found.findings), "may_vote": made.card["may_vote"]}

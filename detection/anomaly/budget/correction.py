@@ -33,7 +33,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class FalseAlarmRate:
     """False alarms per sensor-month, with its 80 % interval."""
 
     value: float
@@ -46,7 +46,7 @@ def count_labels(alarms: Sequence[Alarm]) -> int:
     return sum(a.shown and a.is_false is not None for a in alarms)
 
 
-def measure_rate(alarms: Sequence[Alarm], months: float) -> Rate | None:
+def measure_rate(alarms: Sequence[Alarm], months: float) -> FalseAlarmRate | None:
     """The rate of what was shown; None with fewer than ten labels.
 
     Where people labelled half of the alarms, half of the sensor-months were looked at. The interval is that of a
@@ -61,7 +61,7 @@ def measure_rate(alarms: Sequence[Alarm], months: float) -> Rate | None:
         return None
     looked = months * labels / sum(a.shown for a in alarms)
     false = sum(a.shown and a.is_false is True for a in alarms)
-    return Rate(false / looked, _lower(false) / looked, _upper(false) / looked)
+    return FalseAlarmRate(false / looked, _lower(false) / looked, _upper(false) / looked)
 
 
 def choose_factor(alarms: Sequence[Alarm], months: float, budget: float, before: float) -> float:

@@ -22,7 +22,7 @@ _MIX: Final = np.random.default_rng(20260).integers(1, 2**63, REPLAY_CELLS, dtyp
 Mask = NDArray[np.bool_]
 
 
-class Recent:
+class RecentReadings:
     """The newest readings of many series, and a mark of each block of readings that was there before."""
 
     def __init__(self, rows: int) -> None:

@@ -28,11 +28,11 @@ from detection.imagery.change.outlines import FILE as OUTLINES
 from detection.imagery.change.outlines import write_outlines
 from detection.imagery.change.records import (
     NOT_COMPARED,
-    Areas,
-    Change,
+    ChangedAreas,
     Comparison,
-    KeptDate,
+    FootprintChange,
     KnownOutline,
+    StoredDate,
     read_outlines,
     spell,
     spell_outline,
@@ -77,7 +77,7 @@ RED_GREEN: Final = "B4", "B3"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class IndexLimits:
     """How the index of a scene moved as a whole, from which change on a pixel counts, and how red ground can be."""
 
     median: float
@@ -86,7 +86,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class IndexComparison:
     """What the index says of a date that a network read, and what only one of them found.
 
     Attributes:
@@ -96,7 +96,7 @@ class Beside:
         alone: polygon_ids of the new or grown outlines of the network that meet none of the index.
     """
 
-    date: KeptDate
+    date: StoredDate
     found: Comparison
     shared: frozenset[str]
     alone: frozenset[str]
@@ -121,14 +121,14 @@ class Beside:
 
 
 def lay_index_beside(
-    newer: KeptDate, by_network: Comparison, earlier: Iterable[KeptDate], out_dir: Path | None = None
-) -> Beside:
+    newer: StoredDate, by_network: Comparison, earlier: Iterable[StoredDate], out_dir: Path | None = None
+) -> IndexComparison:
     """Say by the index too what ground became bare on a date that a network read, and what only one of them found."""
     date, found = compare_by_index(newer, earlier, out_dir, beside=True)
     told = [one for one in newer.outlines if by_network.changes[one.polygon_id].change in {"new", "grown"}]
     (own, others) = (shapes_of([one.geometry for one in some]) for some in (date.outlines, told))
     met = shapely.STRtree(own).query(others, "intersects")
-    return Beside(
+    return IndexComparison(
         date, found, frozenset(date.outlines[k].polygon_id for k in met[1]),
         frozenset(one.polygon_id for place, one in enumerate(told) if place not in set(met[0].tolist())),
     )  # fmt: skip
@@ -139,8 +139,8 @@ class OutOfReachError(ImageryError):
 
 
 def compare_by_index(
-    newer: KeptDate, earlier: Iterable[KeptDate], out_dir: Path | None = None, *, beside: bool = False
-) -> tuple[KeptDate, Comparison]:
+    newer: StoredDate, earlier: Iterable[StoredDate], out_dir: Path | None = None, *, beside: bool = False
+) -> tuple[StoredDate, Comparison]:
     """Say what ground became bare since the newest earlier date whose image is there, whatever read that date.
 
     Args:
@@ -152,16 +152,19 @@ def compare_by_index(
     Returns:
         The date with the outlines of what became bare, and a word on each. Every word carries a caution.
     """
-    nothing = replace(newer, polygons=()), Comparison({}, (), areas={newer.classes[0]: Areas(0.0, 0.0, 0.0, 0.0)})
+    nothing = (
+        replace(newer, polygons=()),
+        Comparison({}, (), areas={newer.classes[0]: ChangedAreas(0.0, 0.0, 0.0, 0.0)}),
+    )
     warnings: list[Message] = []
     grid = read_grid(Path(newer.prob))
     file, doubts = OUTLINES, list(newer.doubts)
     if beside:
         file, doubts = BESIDE_OUTLINES, [_BESIDE(), *list_misplaced(newer.doubts)]
-    with _Pair(newer, grid) as now:
+    with _MatchedImage(newer, grid) as now:
         for older in list_before(newer, earlier)[:DATES_MOST]:
             try:
-                with _Pair(older, grid) as then:
+                with _MatchedImage(older, grid) as then:
                     date, found = _compare(newer, older, now, then, doubts, beside=beside)
             except (ImageryError, KeyError) as error:
                 said = hide_folder(error_text(error), Path(as_it_came(older).scene_path).parent)
@@ -175,18 +178,24 @@ def compare_by_index(
     return nothing[0], replace(nothing[1], warnings=tuple(warnings))
 
 
-class _Pair(ExitStack):
+class _MatchedImage(ExitStack):
     """The image of a date as it is compared, and as it came; the same, but where the first was made of the second."""
 
-    def __init__(self, date: KeptDate, grid: Grid) -> None:
+    def __init__(self, date: StoredDate, grid: Grid) -> None:
         super().__init__()
         self.read = self.enter_context(Image(date, grid))
         self.came = self.read if date.came_path is None else self.enter_context(Image(as_it_came(date), grid))
 
 
 def _compare(
-    newer: KeptDate, older: KeptDate, now: _Pair, then: _Pair, doubts: Sequence[str], *, beside: bool
-) -> tuple[KeptDate, Comparison]:  # fmt: skip
+    newer: StoredDate,
+    older: StoredDate,
+    now: _MatchedImage,
+    then: _MatchedImage,
+    doubts: Sequence[str],
+    *,
+    beside: bool,
+) -> tuple[StoredDate, Comparison]:
     day, grid = older.acquired_at.date().isoformat(), now.read.grid
     if not all(set(RED_GREEN) <= set(image.scene.bands) for image in (now.read, then.read)):
         raise BandMissingError(_COLOURLESS())
@@ -206,7 +215,7 @@ def _compare(
         assert shift is not None
         warnings.append(_SHIFTED(day=day, shift=Figure(shift.px, ".1f")))
     words = {
-        one.polygon_id: Change(
+        one.polygon_id: FootprintChange(
             change="new", parent_id=None, grown_m2=None, since_at=older.acquired_at, root_id=one.polygon_id,
             first_seen_at=newer.acquired_at, anchor_scene=newer.scene_hash, caution=join(cautions),
         )
@@ -224,13 +233,13 @@ def _compare(
         words |= {name: words[name].doubted(WHITE_OF(day=seen)) for name in lying}
         warnings += untold if beside else [*untold, *tell_white(white, seen, len(lying))]
     share = joint / (grid.width * grid.height)
-    areas = Areas(sum(one.area_m2 for one in outlines), 0.0, 0.0, round(share, 6))
+    areas = ChangedAreas(sum(one.area_m2 for one in outlines), 0.0, 0.0, round(share, 6))
     told = Comparison(words, (), (measured,), {newer.classes[0]: areas}, tuple(warnings), limit=limit)
     return replace(newer, polygons=outlines), told
 
 
 def _find_bare(
-    newer: KeptDate, older: KeptDate, now: Image, then: Image, step: Step
+    newer: StoredDate, older: StoredDate, now: Image, then: Image, step: IndexLimits
 ) -> tuple[tuple[KnownOutline, ...], int]:
     """Outlines of what became bare, and how many pixels both dates show that could have been found."""
     grid = now.grid
@@ -274,7 +283,7 @@ def _measure_both(
     return one, other, seen & (np.concatenate(values) > 0).all(axis=0)
 
 
-def _measure_step(now: Image, then: Image) -> Step:
+def _measure_step(now: Image, then: Image) -> IndexLimits:
     """The median change of the index over both images, the bound above it, and how red ground can be.
 
     Raises:
@@ -290,4 +299,4 @@ def _measure_step(now: Image, then: Image) -> Step:
     if bound > RISE_MOST:
         raise OutOfReachError(_OUT_OF_REACH(limit=Figure(bound, ".2f"), most=Figure(RISE_MOST, ".1f")))
     usual, reddest = np.quantile(one[seen], [0.5, 1 - REDDEST_SHARE])
-    return Step(median, bound, float(max(usual + RISE_MOST, reddest)))
+    return IndexLimits(median, bound, float(max(usual + RISE_MOST, reddest)))

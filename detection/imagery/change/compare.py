@@ -33,10 +33,10 @@ from detection.imagery.change.picture import write_change_picture
 from detection.imagery.change.raster import FILE, write_change
 from detection.imagery.change.records import (
     NOT_COMPARED,
-    Change,
     Comparison,
-    KeptDate,
-    Vanished,
+    FootprintChange,
+    StoredDate,
+    VanishedFootprint,
     open_geometry,
     read_outlines,
 )
@@ -60,9 +60,9 @@ _SHIFTED: Final = Template(
 log = logging.getLogger(__name__)
 
 
-def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None = None) -> KeptDate:
+def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None = None) -> StoredDate:
     """Return what `compare` needs of a result of `detect` (JSON) that was made with an `out_dir`."""
-    return KeptDate(
+    return StoredDate(
         scene_hash=result["scene_hash"], acquired_at=datetime.fromisoformat(result["acquired_at"]),
         prob=result["outputs"]["prob"], scene_path=str(scene_path), threshold=float(result["threshold"]),
         minimum_area_m2=float(result["minimum_area_m2"]), classes=tuple(result["classes"]),
@@ -73,7 +73,7 @@ def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None =
 
 
 def compare(
-    newer: KeptDate, earlier: Iterable[KeptDate], out_dir: Path | None = None, *, guards: bool = True
+    newer: StoredDate, earlier: Iterable[StoredDate], out_dir: Path | None = None, *, guards: bool = True
 ) -> Comparison:
     """Say what changed on one date against the earlier ones, each pixel against the newest that shows it.
 
@@ -119,8 +119,8 @@ def compare(
 
 
 def _doubt(
-    changes: dict[str, Change], vanished: list[Vanished], own: Date, dates: list[Date], grid: Grid
-) -> tuple[dict[str, Change], list[Vanished]]:
+    changes: dict[str, FootprintChange], vanished: list[VanishedFootprint], own: Date, dates: list[Date], grid: Grid
+) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
     """What a network says of a scene unlike its training, badly placed, or beside a border or a cloud, is advice."""
     outlines = to_pixels(
         shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
@@ -135,8 +135,13 @@ def _doubt(
 
 
 def _doubt_white(
-    changes: dict[str, Change], vanished: list[Vanished], own: Date, dates: list[Date], grid: Grid, warnings: list[str]
-) -> tuple[dict[str, Change], list[Vanished]]:
+    changes: dict[str, FootprintChange],
+    vanished: list[VanishedFootprint],
+    own: Date,
+    dates: list[Date],
+    grid: Grid,
+    warnings: list[str],
+) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
     """What lies on or beside white ground, on its own date or on that it is compared with, is advice."""
     words = [*(changes[one.polygon_id] for one in own.facts.outlines), *(one.word for one in vanished)]
     outlines = to_pixels(
@@ -155,7 +160,7 @@ def _doubt_white(
     return dict(zip(names, words, strict=False)), [replace(one, word=word) for one, word in gone]
 
 
-def _draw(newer: KeptDate, grid: Grid, found: Comparison, out_dir: Path) -> bool:
+def _draw(newer: StoredDate, grid: Grid, found: Comparison, out_dir: Path) -> bool:
     """Draw the picture of change, where the newer image is still there."""
     words = [(found.changes[one.polygon_id].change, one.geometry) for one in newer.outlines]
     words += [(one.word.change, one.outline.geometry) for one in found.vanished]
@@ -166,7 +171,7 @@ def _draw(newer: KeptDate, grid: Grid, found: Comparison, out_dir: Path) -> bool
     return True
 
 
-def choose_before(newer: KeptDate, earlier: Iterable[KeptDate]) -> list[KeptDate]:
+def choose_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[StoredDate]:
     """Return the earlier dates that count, the newest first: at most so many, and those on which outlines rest."""
     before = list_before(newer, earlier)
     near = before[:DATES_MOST]
@@ -174,7 +179,7 @@ def choose_before(newer: KeptDate, earlier: Iterable[KeptDate]) -> list[KeptDate
     return near + [one for one in before[DATES_MOST:] if one.scene_hash in anchors]
 
 
-def _open_layers(stack: ExitStack, facts: KeptDate, grid: Grid) -> dict[str, Layer]:
+def _open_layers(stack: ExitStack, facts: StoredDate, grid: Grid) -> dict[str, Layer]:
     """The kept probabilities of a date by class."""
     return {
         kind: stack.enter_context(Layer(Path(facts.prob), grid, number, nodata=NODATA))
@@ -182,7 +187,7 @@ def _open_layers(stack: ExitStack, facts: KeptDate, grid: Grid) -> dict[str, Lay
     }
 
 
-def _make_date(stack: ExitStack, facts: KeptDate, own: Grid, grid: Grid) -> Date:
+def _make_date(stack: ExitStack, facts: StoredDate, own: Grid, grid: Grid) -> Date:
     proving_nothing = (*facts.unseen, *facts.cloudy)
     unseen, doubtful, cloudy = (
         join_windows(windows, own, grid) for windows in (proving_nothing, facts.doubtful, facts.cloudy)
@@ -196,7 +201,7 @@ def _is_kept(date: Date) -> bool:
     return all(layer.tags.get("SCENE_HASH", wanted) == wanted for layer in date.layers.values())
 
 
-def _open(stack: ExitStack, facts: KeptDate, own: Date, grid: Grid, warnings: list[str]) -> Date | None:
+def _open(stack: ExitStack, facts: StoredDate, own: Date, grid: Grid, warnings: list[str]) -> Date | None:
     """One earlier date, or None with a warning where its kept files do not serve."""
     day = facts.acquired_at.date().isoformat()
     try:

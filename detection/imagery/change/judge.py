@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from detection.imagery.change.dates import DATES_MOST, Date, Near, ground_m2, lay_before
 from detection.imagery.change.guards import scene_of
-from detection.imagery.change.records import Change, KeptDate, KnownOutline, Outline, Vanished, join_cautions
+from detection.imagery.change.records import (
+    FootprintChange,
+    KnownOutline,
+    PlacedOutline,
+    StoredDate,
+    VanishedFootprint,
+    join_cautions,
+)
 from detection.imagery.change.rules import AGAIN_SHARE, Evidence, choose_parent, has_grown, has_vanished, is_new, weigh
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
@@ -34,7 +41,7 @@ MARGIN_PX = 6
 OTHER_SHARE = 0.5
 
 
-def judge_dates(own: Date, dates: list[Date], grid: Grid) -> tuple[dict[str, Change], list[Vanished]]:
+def judge_dates(own: Date, dates: list[Date], grid: Grid) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
     """Say what became of each footprint of a date against earlier ones, and which of before are gone.
 
     Args:
@@ -45,18 +52,18 @@ def judge_dates(own: Date, dates: list[Date], grid: Grid) -> tuple[dict[str, Cha
     Returns:
         What became of each footprint by its polygon_id, and the footprints of before that are gone.
     """
-    changes: dict[str, Change] = {}
-    vanished: list[Vanished] = []
+    changes: dict[str, FootprintChange] = {}
+    vanished: list[VanishedFootprint] = []
     with ExitStack() as stack:
         slope = _open_dem(own.facts, grid, stack)
         for kind in dict.fromkeys((*own.facts.classes, *(p.kind for p in own.facts.outlines))):
-            words, gone = Judgement(own, dates, grid, kind, slope).judge()
+            words, gone = ChangeClassifier(own, dates, grid, kind, slope).judge()
             changes |= words
             vanished += gone
     return changes, vanished
 
 
-class Judgement:
+class ChangeClassifier:
     """The footprints of one class on one date against the earlier dates."""
 
     def __init__(self, own: Date, dates: list[Date], grid: Grid, kind: str, slope: Layer | None) -> None:
@@ -68,7 +75,7 @@ class Judgement:
         """Steps of the newest earlier date that shows a pixel, and which date that is (255: none)."""
         return lay_before(self.dates, box, self.kind)
 
-    def judge(self) -> tuple[dict[str, Change], list[Vanished]]:
+    def judge(self) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
         """The word on each footprint of the class, and those of before that are gone."""
         words, children = {}, set()
         polygons = [p for p in self.own.facts.outlines if p.kind == self.kind]
@@ -80,7 +87,7 @@ class Judgement:
             children |= parents
         return words, list(self._find_vanished(children))
 
-    def _judge_one(self, polygon: KnownOutline, outline: Any, near: list[Near]) -> tuple[Change, set[str]]:
+    def _judge_one(self, polygon: KnownOutline, outline: Any, near: list[Near]) -> tuple[FootprintChange, set[str]]:
         """The word on one footprint, and the ids of those that live on in it; `near`: its neighbours, date by date."""
         single = self._word("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
@@ -120,7 +127,7 @@ class Judgement:
             word = self._gate(replace(word, grown_m2=round(evidence.grown * pixel_m2, 1)), body, box)
         return word, touched
 
-    def _judge_orphan(self, polygon: KnownOutline, body: NDArray[np.bool_], box: Box, date: Date) -> Change:
+    def _judge_orphan(self, polygon: KnownOutline, body: NDArray[np.bool_], box: Box, date: Date) -> FootprintChange:
         steps, source = self.before(box)
 
         def claim(before: NDArray[np.uint8]) -> bool | None:
@@ -157,14 +164,14 @@ class Judgement:
     def _word(
         self, change: str, polygon: KnownOutline, parent: KnownOutline | None, since: Date | None,
         cautions: Iterable[str] = (),
-    ) -> Change:  # fmt: skip
+    ) -> FootprintChange:  # fmt: skip
         own = self.own.facts
         first, root, anchor = own.acquired_at, polygon.polygon_id, own.scene_hash
         if parent is not None:
             first, root = parent.first_seen_at or first, parent.root_id or parent.polygon_id
             declared = change in {"new", "grown", "single"}
             anchor = anchor if declared else parent.anchor_scene or anchor
-        return Change(
+        return FootprintChange(
             change=change, parent_id=None if parent is None else parent.polygon_id, grown_m2=None,
             since_at=None if since is None else since.at, root_id=root, first_seen_at=first,
             anchor_scene=anchor, caution=join_cautions(*cautions),
@@ -194,7 +201,7 @@ class Judgement:
             return None
         return next((d for d in self.dates if d.facts.scene_hash == wanted), None)
 
-    def _find_vanished(self, children: set[str]) -> Iterable[Vanished]:
+    def _find_vanished(self, children: set[str]) -> Iterable[VanishedFootprint]:
         for position, date in enumerate(self.dates[:DATES_MOST]):
             for polygon, outline in date.footprints(self.kind):
                 box = window_around(outline, self.grid, MARGIN_PX)
@@ -211,14 +218,14 @@ class Judgement:
                 parent = replace(polygon, first_seen_at=polygon.first_seen_at or date.at)
                 word = self._word("vanished", polygon, parent, date, date.cautions)
                 name = f"{self.own.facts.scene_hash}:vanished:{polygon.polygon_id}"
-                yield Vanished(
-                    Outline(
+                yield VanishedFootprint(
+                    PlacedOutline(
                         hashlib.sha256(name.encode()).hexdigest()[:16], self.kind, polygon.geometry, polygon.bbox,
                         polygon.area_m2, round(float(shown.mean(dtype=np.float64)) / STEPS, 4),
                     ), word,
                 )  # fmt: skip
 
-    def _gate(self, word: Change, body: NDArray[np.bool_], box: Box) -> Change:
+    def _gate(self, word: FootprintChange, body: NDArray[np.bool_], box: Box) -> FootprintChange:
         """The same with a caution on flat ground, where a slope is known."""
         if self._slope is None:
             return word
@@ -233,7 +240,7 @@ class Judgement:
         return ground_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)
 
 
-def _open_dem(date: KeptDate, grid: Grid, stack: ExitStack) -> Layer | None:
+def _open_dem(date: StoredDate, grid: Grid, stack: ExitStack) -> Layer | None:
     try:
         dem = Path(date.dem) if date.dem else scene_of(date).dem
         return None if dem is None else stack.enter_context(Layer(dem, grid, quantity=HEIGHT))

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.change.records import Change, KnownOutline
+from detection.imagery.change.records import FootprintChange, KnownOutline
 
 # An outline of a scene delivered again is that of the version before where they share so much of the smaller one.
 SAME_SHARE = 0.5
 
 
 def keep_lines(
-    outlines: Iterable[KnownOutline], changes: Mapping[str, Change], before: Iterable[KnownOutline]
-) -> dict[str, Change]:
+    outlines: Iterable[KnownOutline], changes: Mapping[str, FootprintChange], before: Iterable[KnownOutline]
+) -> dict[str, FootprintChange]:
     """What was judged, where outlines without a parent take the root of the outline that they replace.
 
     Args:

@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-from detection.imagery.change.records import Change, Comparison, KeptDate, Outline, spell
+from detection.imagery.change.records import Comparison, FootprintChange, PlacedOutline, StoredDate, spell
 from detection.whole_file import replacing
 
 FILE = "change.geojson"
 WORDS = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")
 
 
-def write_outlines(date: KeptDate, found: Comparison, path: Path) -> None:
+def write_outlines(date: StoredDate, found: Comparison, path: Path) -> None:
     """Write a FeatureCollection (RFC 7946) by temporary name and rename."""
-    rows: list[tuple[Outline, Change]] = [(one, found.changes[one.polygon_id]) for one in date.outlines]
+    rows: list[tuple[PlacedOutline, FootprintChange]] = [(one, found.changes[one.polygon_id]) for one in date.outlines]
     rows += [(one.outline, one.word) for one in found.vanished]
     shared = {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat()}
     features = []

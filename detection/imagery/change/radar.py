@@ -30,8 +30,8 @@ from detection.imagery.change.radar_dates import (
     to_power,
 )
 from detection.imagery.change.radar_outputs import FILES, write_radar
-from detection.imagery.change.radar_records import RadarAsked, RadarChange, RadarOutline
-from detection.imagery.change.speckle import Law, fit_law, to_decibel
+from detection.imagery.change.radar_records import RadarChange, RadarOutline, RadarRequest
+from detection.imagery.change.speckle import SpeckleLaw, fit_law, to_decibel
 from detection.imagery.errors import NoValidPixelsError, SceneError, about
 from detection.imagery.footprints.polygons import STEPS, find_footprints
 from detection.imagery.footprints.records import Footprint
@@ -41,7 +41,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
-from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, Quantity
+from detection.imagery.raster.reading.values import ANGLE, BACKSCATTER, COHERENCES, BandQuantity
 from forecasting.message import TEXT_OF, Figure, Template
 
 STRIP_PX: Final = 1 << 22  # pixels of one image that are held at a time
@@ -77,7 +77,7 @@ EMPTY: Final = -9999.0
 
 
 @dataclass(slots=True)
-class Cells:
+class RadarCells:
     """A strip of cells: rows x columns, NaN where nothing is known.
 
     Attributes:
@@ -95,10 +95,10 @@ class Cells:
     uncertain: NDArray[np.bool_]
 
 
-class Source(ExitStack):
+class RadarSource(ExitStack):
     """All rasters of a question on one grid, read as cells; use as a context manager."""
 
-    def __init__(self, asked: RadarAsked) -> None:
+    def __init__(self, asked: RadarRequest) -> None:
         super().__init__()
         self.dates = [[self._read_date(path, asked.band) for path in paths] for paths in (asked.before, asked.after)]
         if bool(asked.before) != bool(asked.after) or not (asked.after or asked.coherence):
@@ -136,7 +136,7 @@ class Source(ExitStack):
         self._mask = None if asked.mask is None else self._layer(asked.mask)
 
     def _layer(
-        self, path: Path, quantity: Quantity | None = None, index: int = 1, *, nodata: float | None = None
+        self, path: Path, quantity: BandQuantity | None = None, index: int = 1, *, nodata: float | None = None
     ) -> Layer:
         with about(path):
             layer = self.enter_context(
@@ -160,7 +160,7 @@ class Source(ExitStack):
         self.units[str(date.path)] = f"{units} ({why})"
         return layer, units
 
-    def read(self, top: int, rows: int) -> Cells:
+    def read(self, top: int, rows: int) -> RadarCells:
         """Read rows of cells."""
         k, columns = self.asked.multilook, self.cells.width
         box = (0, top * k, columns * k, rows * k)
@@ -176,7 +176,7 @@ class Source(ExitStack):
         if self._angles:
             one, other = (self._to_cells(layer, box, hidden) for layer in self._angles)
             uncertain = ~(np.abs(one - other) <= INCIDENCE_APART_DEG)
-        return Cells(before, after, was, crossed, uncertain)
+        return RadarCells(before, after, was, crossed, uncertain)
 
     def _mean_power(
         self, images: list[tuple[Layer, str]], box: tuple[int, int, int, int], hidden: NDArray[np.bool_]
@@ -242,15 +242,15 @@ def average_cells(values: NDArray[Any], valid: NDArray[np.bool_], k: int) -> NDA
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RadarRules:
     """By what a cell counts as changed; None: not compared by it."""
 
-    alone: Law | None
-    nine: Law | None
+    alone: SpeckleLaw | None
+    nine: SpeckleLaw | None
     coherence: tuple[float, float] | None  # middle and spread of the normalised difference
     false_alarms: float
 
-    def judge(self, cells: Cells) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]:
+    def judge(self, cells: RadarCells) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]:
         """Flags of the cells, which of them say anything, and the logarithm of the ratio, centred."""
         flags = np.zeros(cells.before.shape, np.uint8)
         known = np.zeros(cells.before.shape, bool)
@@ -311,7 +311,7 @@ def mean_of_nine(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.where(count >= NINE_LEAST, total / np.maximum(count, 1), np.nan))
 
 
-def find_radar_change(asked: RadarAsked, on_progress: Callable[[str, float], None] = lambda *_: None) -> RadarChange:
+def find_radar_change(asked: RadarRequest, on_progress: Callable[[str, float], None] = lambda *_: None) -> RadarChange:
     """Say where ground changed between radar images of two times.
 
     Args:
@@ -322,7 +322,7 @@ def find_radar_change(asked: RadarAsked, on_progress: Callable[[str, float], Non
         NoValidPixelsError: no cell is shown by all of them.
         SceneError: images that cannot be compared.
     """
-    with Source(asked) as source, ExitStack() as stack:
+    with RadarSource(asked) as source, ExitStack() as stack:
         rules, warnings = _find_rules(source)
         warnings = [*source.warnings, *warnings]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slopeward-radar-")))
@@ -341,7 +341,12 @@ def find_radar_change(asked: RadarAsked, on_progress: Callable[[str, float], Non
 
 
 def _answer(
-    source: Source, rules: Rules, cells: tuple[int, int], outlines: list[RadarOutline], small: int, warnings: list[str]
+    source: RadarSource,
+    rules: RadarRules,
+    cells: tuple[int, int],
+    outlines: list[RadarOutline],
+    small: int,
+    warnings: list[str],
 ) -> RadarChange:
     asked, law = source.asked, rules.alone
     bounds = None
@@ -362,7 +367,7 @@ def _answer(
     )  # fmt: skip
 
 
-def _find_rules(source: Source) -> tuple[Rules, list[str]]:
+def _find_rules(source: RadarSource) -> tuple[RadarRules, list[str]]:
     """The law of unchanged ground from strips spread over the scene, and what is doubtful about it."""
     alone: list[NDArray[np.float64]] = []
     nine: list[NDArray[np.float64]] = []
@@ -378,7 +383,7 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
         falls.append(_known(normalised_fall(cells.was, cells.crossed)[np.nan_to_num(cells.was) >= COHERENT]))
     single, groups, fall = (np.concatenate(one) for one in (alone, nine, falls))
     warnings = []
-    laws: tuple[Law | None, Law | None] = (None, None)
+    laws: tuple[SpeckleLaw | None, SpeckleLaw | None] = (None, None)
     before, after = len(source.dates[0]), len(source.dates[1])
     if after:
         if len(single) < FEW_CELLS:
@@ -401,14 +406,14 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
     elif source.asked.coherence is not None:
         middle = float(np.median(fall))
         coherence = middle, max(NMAD * float(np.median(np.abs(fall - middle))), 1e-3)
-    return Rules(*laws, coherence, source.asked.false_alarms), warnings
+    return RadarRules(*laws, coherence, source.asked.false_alarms), warnings
 
 
 def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[np.isfinite(values)]
 
 
-def _strips(source: Source) -> Iterator[tuple[int, int, int, int]]:
+def _strips(source: RadarSource) -> Iterator[tuple[int, int, int, int]]:
     """First row and rows of a strip, and of what is read for it: one row more on each side."""
     height = source.cells.height
     for top in range(0, height, source.rows):
@@ -418,7 +423,7 @@ def _strips(source: Source) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _write_cells(
-    source: Source, rules: Rules, marks: ByteRaster, change: Path, on_progress: Callable[[str, float], None]
+    source: RadarSource, rules: RadarRules, marks: ByteRaster, change: Path, on_progress: Callable[[str, float], None]
 ) -> tuple[int, int]:
     """Write steps and flags of all cells, and change in dB with both coherences; cells compared and changed."""
     compared = changed = 0
@@ -445,7 +450,7 @@ def to_decibels(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _list_outlines(
-    source: Source, marks: ByteRaster, change: Path, asked: RadarAsked
+    source: RadarSource, marks: ByteRaster, change: Path, asked: RadarRequest
 ) -> tuple[list[RadarOutline], int]:
     small = 0
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.imagery.change.radar_records import RadarAsked, RadarChange
+from detection.imagery.change.radar_records import RadarChange, RadarRequest
 from detection.imagery.footprints.preview import bounds_of, paint_signed
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, lonlat_frame
@@ -22,7 +22,7 @@ PICTURE_PX: Final = 1024
 FULL_DB: Final = 6.0  # full colour of the picture
 
 
-def write_radar(found: RadarChange, grid: Grid, marks: Path, asked: RadarAsked) -> RadarChange:
+def write_radar(found: RadarChange, grid: Grid, marks: Path, asked: RadarRequest) -> RadarChange:
     """The same with the paths of the files that were written; `change_db.tif` lies there already."""
     assert asked.out_dir is not None
     out = asked.out_dir

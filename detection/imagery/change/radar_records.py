@@ -12,7 +12,7 @@ METHOD = "sar"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RadarAsked:
+class RadarRequest:
     """What is asked: change of backscatter, of coherence, or of both.
 
     Attributes:

@@ -14,7 +14,7 @@ LANDSLIDE = "landslide"
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class PlacedOutline:
     """A footprint with a place on the ground: without one, change is not judged; `geometry` is GeoJSON."""
 
     polygon_id: str
@@ -26,7 +26,7 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownOutline(Outline):
+class KnownOutline(PlacedOutline):
     """A footprint with what is known of its line; None where nothing was judged yet.
 
     Attributes:
@@ -50,7 +50,7 @@ class KnownOutline(Outline):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptDate:
+class StoredDate:
     """What is kept of a scene that was read, as another is compared with it.
 
     Attributes:
@@ -92,7 +92,7 @@ class KeptDate:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FootprintChange:
     """What became of a footprint.
 
     Attributes:
@@ -115,21 +115,21 @@ class Change:
     anchor_scene: str
     caution: str | None
 
-    def doubted(self, *cautions: str) -> "Change":
+    def doubted(self, *cautions: str) -> "FootprintChange":
         """The same with more cautions, each said once."""
         return replace(self, caution=join_cautions(self.caution, *cautions))
 
 
 @dataclass(frozen=True, slots=True)
-class Vanished:
+class VanishedFootprint:
     """A footprint of before that is gone, under a name of its own; its probability is that of the newer date."""
 
-    outline: Outline
-    word: Change
+    outline: PlacedOutline
+    word: FootprintChange
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class DateComparison:
     """What was measured between the newer date and an earlier one.
 
     Attributes:
@@ -150,7 +150,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Areas:
+class ChangedAreas:
     """Change pixel by pixel, true m², and the share of the pixels that two dates show."""
 
     new_m2: float
@@ -173,10 +173,10 @@ class Comparison:
         limit: by the index, the change from which on a pixel counts, beyond that of the whole scene; else None.
     """
 
-    changes: dict[str, Change]
-    vanished: tuple[Vanished, ...]
-    compared: tuple[Measured, ...] = ()
-    areas: Mapping[str, Areas] = field(default_factory=dict)
+    changes: dict[str, FootprintChange]
+    vanished: tuple[VanishedFootprint, ...]
+    compared: tuple[DateComparison, ...] = ()
+    areas: Mapping[str, ChangedAreas] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     limit: float | None = None
@@ -220,19 +220,19 @@ def _spell_value(value: Any) -> Any:
     return spread(value) if isinstance(value, tuple) else value
 
 
-def spell_outline(one: Outline) -> dict[str, Any]:
+def spell_outline(one: PlacedOutline) -> dict[str, Any]:
     """An outline, as JSON has it."""
     told = spell(one)
     return {**{key: told[key] for key in ("polygon_id", "geometry", "bbox", "area_m2", "mean_probability")},
             "class": one.kind}  # fmt: skip
 
 
-def spell_vanished(one: Vanished) -> dict[str, Any]:
+def spell_vanished(one: VanishedFootprint) -> dict[str, Any]:
     """A footprint that is gone, as JSON has it."""
     return {**spell(one.word), **spell_outline(one.outline)}
 
 
-def remember(date: KeptDate, changes: Mapping[str, Change]) -> KeptDate:
+def remember(date: StoredDate, changes: Mapping[str, FootprintChange]) -> StoredDate:
     """The date with what became of its footprints, for those that are judged after it."""
 
     def learn(one: KnownOutline) -> KnownOutline:

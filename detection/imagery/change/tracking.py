@@ -48,7 +48,7 @@ COLUMNS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class TrackAsked:
+class TrackingRequest:
     """How two images are compared.
 
     Attributes:
@@ -75,7 +75,7 @@ class TrackAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Vector:
+class MotionVector:
     """How far one window moved, on the ground; errors are one sigma.
 
     Attributes:
@@ -106,7 +106,7 @@ class Vector:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
+class TrackingResult:
     """What two images say of movement.
 
     Attributes:
@@ -127,7 +127,7 @@ class Tracked:
 
     older_at: datetime | None
     newer_at: datetime | None
-    vectors: tuple[Vector, ...]
+    vectors: tuple[MotionVector, ...]
     asked: int
     dropped: dict[str, int]
     lost_places: dict[str, str]
@@ -151,7 +151,7 @@ class _Match:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _GridMatch:
     """A match there and back at a place of the grid."""
 
     name: str
@@ -193,8 +193,8 @@ class _LostError(Exception):
 
 
 def track(
-    older: Path, newer: Path, asked: TrackAsked, progress: Callable[[str, float], None] = lambda *_: None
-) -> Tracked:
+    older: Path, newer: Path, asked: TrackingRequest, progress: Callable[[str, float], None] = lambda *_: None
+) -> TrackingResult:
     """Find windows of the older image again on the newer one, and say how far they moved, with its error.
 
     The whole pixel is the best normalised cross-correlation within `most_m`; what is below a pixel comes by least
@@ -219,7 +219,7 @@ def track(
     _check(newer, grid, asked, reach, step)
     places = {name: grid.pixel_of(*place) for name, place in asked.places.items()}
     nodes = [("", (float(column), float(row))) for column, row in _list_nodes(grid, asked)]
-    found: list[_Found] = []
+    found: list[_GridMatch] = []
     lost: dict[str, str] = {}
     dropped: Counter[str] = Counter()
     with Layer(older, grid, asked.band) as before, Layer(newer, grid, asked.band) as after:
@@ -247,7 +247,7 @@ def track(
     return tracked if asked.out_dir is None else _write(tracked, asked.out_dir)
 
 
-def _check(newer: Path, grid: Grid, asked: TrackAsked, reach: int, step: float) -> None:
+def _check(newer: Path, grid: Grid, asked: TrackingRequest, reach: int, step: float) -> None:
     if not WINDOW_PX[0] <= asked.window_px <= WINDOW_PX[1] or asked.step_px < 1:
         raise SceneError(f"a window has {WINDOW_PX[0]} to {WINDOW_PX[1]} pixels a side, and the step is 1 at least")
     if not 1 <= reach <= SEARCH_MOST_PX:
@@ -262,14 +262,14 @@ def _check(newer: Path, grid: Grid, asked: TrackAsked, reach: int, step: float) 
         )
 
 
-def _list_nodes(grid: Grid, asked: TrackAsked) -> Iterator[tuple[int, int]]:
+def _list_nodes(grid: Grid, asked: TrackingRequest) -> Iterator[tuple[int, int]]:
     half = asked.window_px // 2
     for row in range(half, grid.height - half + 1, asked.step_px):
         for column in range(half, grid.width - half + 1, asked.step_px):
             yield column, row
 
 
-def _follow(name: str, at: tuple[float, float], then: _Strips, now: _Strips, window: int, reach: int) -> _Found:
+def _follow(name: str, at: tuple[float, float], then: _Strips, now: _Strips, window: int, reach: int) -> _GridMatch:
     """A match there, and back again from where it came to lie."""
     if not np.isfinite(at).all():
         raise _LostError("at the rim")
@@ -280,7 +280,7 @@ def _follow(name: str, at: tuple[float, float], then: _Strips, now: _Strips, win
     left = float(np.hypot(*(there.moved + back.moved)))
     if left > BACK_MOST_PX:
         raise _LostError("does not lead back")
-    return _Found(name, at, there, left)
+    return _GridMatch(name, at, there, left)
 
 
 def _match(one: _Strips, other: _Strips, column: int, row: int, window: int, reach: int) -> _Match:
@@ -353,7 +353,9 @@ def _refine(
     return shift, np.asarray(variance * np.linalg.inv(normal)[:2, :2])
 
 
-def _correct(found: list[_Found], grid: Grid, asked: TrackAsked, newer: Path, warnings: list[str]) -> Tracked:
+def _correct(
+    found: list[_GridMatch], grid: Grid, asked: TrackingRequest, newer: Path, warnings: list[str]
+) -> TrackingResult:
     """Vectors on the ground, less what stable ground seems to have moved, with errors that stable ground bears out."""
     at = np.array([one.at for one in found])
     lon, lat, turn = _place(grid, at)
@@ -384,14 +386,14 @@ def _correct(found: list[_Found], grid: Grid, asked: TrackAsked, newer: Path, wa
     beyond = np.einsum("ni,nij,nj->n", left, np.linalg.inv(covariance), left) > CHI2_95
     errors = np.sqrt(np.einsum("nii->ni", covariance))
     vectors = tuple(
-        Vector(
+        MotionVector(
             one.name, round(float(lon[k]), 8), round(float(lat[k]), 8), round(float(left[k, 0]), 5),
             round(float(left[k, 1]), 5), round(float(errors[k, 0]), 5), round(float(errors[k, 1]), 5), bool(beyond[k]),
             round(one.match.correlation, 4), round(one.match.ratio, 3), round(one.back_px, 4),
         )
         for k, one in enumerate(found)
     )  # fmt: skip
-    return Tracked(
+    return TrackingResult(
         older_at=None, newer_at=None, vectors=vectors, asked=0, dropped={}, lost_places={},
         shift_m=(round(float(shift[0]), 5), round(float(shift[1]), 5)), shift_error_m=round(float(shift_error), 5),
         raised=round(raised, 3), stable=int(ground.sum()), error_m=round(float(np.median(errors)), 5), warnings=(),
@@ -440,7 +442,7 @@ def _find_stable(
     return np.asarray(ground)
 
 
-def list_rows(tracked: Tracked) -> Iterator[dict[str, Any]]:
+def list_rows(tracked: TrackingResult) -> Iterator[dict[str, Any]]:
     """Yield the vectors as rows of a table, with length and azimuth (clockwise from north)."""
     for vector in tracked.vectors:
         yield {
@@ -450,7 +452,7 @@ def list_rows(tracked: Tracked) -> Iterator[dict[str, Any]]:
         }
 
 
-def _write(tracked: Tracked, out_dir: Path) -> Tracked:
+def _write(tracked: TrackingResult, out_dir: Path) -> TrackingResult:
     """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
     with replacing(out_dir / FILES["vectors"]) as partial:

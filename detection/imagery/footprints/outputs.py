@@ -25,8 +25,8 @@ from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.preview import find_bounds, write_preview
-from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
-from detection.imagery.footprints.records import MAKING, NOT_MADE, FilesAsked, FilesMade
+from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, QualityCounts, flag_pixels
+from detection.imagery.footprints.records import MAKING, NOT_MADE, SceneFilesRequest, SceneFilesResult
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
@@ -131,7 +131,7 @@ def write_first(
     _move((FILES["prob"], MAKING), work, out_dir)
 
 
-def make_files(asked: FilesAsked) -> FilesMade:
+def make_files(asked: SceneFilesRequest) -> SceneFilesResult:
     """What a worker does once the rows are stored: the files that were left for later, or why there are none.
 
     They have the bytes that `write_outputs` would have written. Where they are there already nothing is done.
@@ -141,27 +141,27 @@ def make_files(asked: FilesAsked) -> FilesMade:
         with placing({"into": asked.into, "affine": asked.affine} if asked.into else None):
             return _make_files(asked)
     except (_UnreadError, ImageryError, OSError) as error:
-        return FilesMade(error=str(error), unread=isinstance(error, _UnreadError))
+        return SceneFilesResult(error=str(error), unread=isinstance(error, _UnreadError))
 
 
 class _UnreadError(Exception):
     """The image cannot be read; the files could be made without a picture."""
 
 
-def _make_files(asked: FilesAsked) -> FilesMade:
+def _make_files(asked: SceneFilesRequest) -> SceneFilesResult:
     out_dir = asked.out_dir
     if not (out_dir / MAKING).exists():
-        return FilesMade()
+        return SceneFilesResult()
     with open_workplace(out_dir) as work:
         result = _read_record(out_dir / MAKING, "making")
         if result is None:
             if (out_dir / MAKING).exists():
                 raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
-            return FilesMade()  # another process made them meanwhile
+            return SceneFilesResult()  # another process made them meanwhile
         making = result.pop("making")
         if read_run(out_dir, {key: result[key] for key in SHARED}) is not None:
             _end_making(out_dir)  # all that a killed run left undone
-            return FilesMade()
+            return SceneFilesResult()
         if not is_cog(prob := out_dir / FILES["prob"]):
             _pack_prob(prob, work)
             _move((FILES["prob"],), work, out_dir)
@@ -171,10 +171,10 @@ def _make_files(asked: FilesAsked) -> FilesMade:
         _write_others(result, steps, work, [(left, top) for left, top in making["unreadable"]])
         _write_picture(asked, result, grid, work)
         _place(result, grid, work, out_dir)
-    return FilesMade()
+    return SceneFilesResult()
 
 
-def _write_picture(asked: FilesAsked, result: dict[str, Any], grid: Grid, work: Path) -> None:
+def _write_picture(asked: SceneFilesRequest, result: dict[str, Any], grid: Grid, work: Path) -> None:
     """The picture, or the reason in the result why there is none."""
     reason = asked.no_picture
     if asked.scene is not None:
@@ -291,7 +291,7 @@ def _write_mask(steps: ByteRaster, least: int, work: Path) -> ByteRaster:
 def _write_flags(
     steps: ByteRaster, unreadable: Collection[tuple[int, int]], work: Path
 ) -> tuple[ByteRaster, dict[str, Any]]:
-    flags, tally = ByteRaster(work / "flags.tif", steps.grid, nodata=None), Tally()
+    flags, tally = ByteRaster(work / "flags.tif", steps.grid, nodata=None), QualityCounts()
     with steps.reading() as read, flags.writing() as write:
         for row, values in flag_pixels(read, steps.grid, unreadable, tally):
             write(values, 0, row)

@@ -15,7 +15,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster
 from detection.imagery.raster.tiling import cut, weigh
-from detection.imagery.scene.radiometry import Stretch
+from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import Pixels, resample
 
@@ -55,7 +55,7 @@ class Classifier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TilingPlan:
     """How a scene is cut.
 
     Attributes:
@@ -87,7 +87,7 @@ class Plan:
         return self.blend != "hann" and self.stride > 1 and grid.width * grid.height <= LOOKED_AT_TWICE_PX
 
 
-def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> Plan:
+def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> TilingPlan:
     """Return the plan of a network: in rows, else exact tiles with a halo where there is such a thing, else a blend.
 
     Args:
@@ -98,11 +98,11 @@ def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int |
         triage: whether tiles are chosen.
     """
     if entry.streams and tile is None and halo is None and not triage:
-        return Plan("rows", COLUMNS, entry.halo_px, entry.stride)
+        return TilingPlan("rows", COLUMNS, entry.halo_px, entry.stride)
     if entry.tile_exact:
-        return Plan("crop", tile or TILE_PX, entry.halo_px if halo is None else halo, entry.stride)
+        return TilingPlan("crop", tile or TILE_PX, entry.halo_px if halo is None else halo, entry.stride)
     patch = int(card.get("tile_px", PATCH_PX))
-    plan = Plan("hann", tile or -(-patch // (4 * entry.stride)) * 4 * entry.stride, 0, entry.stride)
+    plan = TilingPlan("hann", tile or -(-patch // (4 * entry.stride)) * 4 * entry.stride, 0, entry.stride)
     if plan.tile % (4 * entry.stride):
         raise ModelError(f"{card['name']}: the tile of a blend must be a multiple of {4 * entry.stride}")
     return plan
@@ -117,9 +117,16 @@ def name_classes(card: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def map_scene(
-    reader: BandReader, segmenter: Classifier, stretch: Stretch, plan: Plan, classes: int, write: Write,
-    progress: Progress, wants: Wants | None = None, rows: tuple[int, int] | None = None,
-) -> int:  # fmt: skip
+    reader: BandReader,
+    segmenter: Classifier,
+    stretch: RadiometricStretch,
+    plan: TilingPlan,
+    classes: int,
+    write: Write,
+    progress: Progress,
+    wants: Wants | None = None,
+    rows: tuple[int, int] | None = None,
+) -> int:
     """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid.
 
     Valid pixels of a tile that nobody wants are 0: no landslide. With `rows`, the first and the one after the last,
@@ -168,7 +175,7 @@ def map_scene(
     return pixels
 
 
-class Drawn(NamedTuple):
+class StepBlock(NamedTuple):
     """Steps classes x H x W whose first pixel is (column, row) of the scene."""
 
     steps: NDArray[np.uint8]
@@ -192,8 +199,13 @@ class Strip(NamedTuple):
 
 
 def draw_rows(
-    reader: BandReader, segmenter: Classifier, stretch: Stretch, plan: Plan, classes: int, rows: tuple[int, int]
-) -> Iterator[Drawn]:
+    reader: BandReader,
+    segmenter: Classifier,
+    stretch: RadiometricStretch,
+    plan: TilingPlan,
+    classes: int,
+    rows: tuple[int, int],
+) -> Iterator[StepBlock]:
     """Yield the map of rows of a scene, part by part, by a network that is shown them as they come.
 
     A part in whose reach there is no valid pixel is passed over. What is given does not depend on the rows asked for:
@@ -211,7 +223,9 @@ def draw_rows(
                 drawn = ((strip, np.full((classes, *strip.valid.shape), NODATA, np.uint8)) for strip in strips)
             for strip, steps in drawn:
                 if top <= strip.row < bottom:
-                    yield Drawn(steps[:, : min(strip.height, bottom - strip.row), own], columns.own_column, strip.row)
+                    yield StepBlock(
+                        steps[:, : min(strip.height, bottom - strip.row), own], columns.own_column, strip.row
+                    )
 
 
 def read_strips(reader: BandReader, around: int, columns: tuple[int, int], rows: tuple[int, int]) -> Iterator[Strip]:
@@ -237,7 +251,7 @@ def _look_around(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
 
 
 def _draw_run(
-    segmenter: Classifier, stretch: Stretch, strips: Iterable[Strip], left: int, *, again: bool
+    segmenter: Classifier, stretch: RadiometricStretch, strips: Iterable[Strip], left: int, *, again: bool
 ) -> Iterator[tuple[Strip, NDArray[np.uint8]]]:
     """The steps of strips that follow each other."""
     shown: deque[tuple[Strip, NDArray[np.bool_]]] = deque()
@@ -256,7 +270,7 @@ def _draw_run(
 def blend(
     reader: BandReader,
     segmenter: Classifier,
-    stretch: Stretch,
+    stretch: RadiometricStretch,
     tile: int,
     classes: int,
     region: tuple[int, int, int, int],
@@ -315,8 +329,8 @@ def blend(
 def measure_flips(
     reader: BandReader,
     segmenter: Classifier,
-    stretch: Stretch,
-    plan: Plan,
+    stretch: RadiometricStretch,
+    plan: TilingPlan,
     classes: int,
     read: Any,
     least: int,
@@ -386,7 +400,13 @@ def tile_origins(start: int, length: int, tile: int, shift: int) -> list[int]:
 
 
 def _stretch(
-    stretch: Stretch, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int, *, own: bool = False
+    stretch: RadiometricStretch,
+    values: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    column: int,
+    row: int,
+    *,
+    own: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     """Counts to model values; where the network sees them (not what cannot be real), and where its word is kept."""
     counts, values = values, stretch.apply(values, column, row, own=own)

@@ -20,7 +20,7 @@ STRIP = 256
 
 
 @dataclass(slots=True)
-class Tally:
+class QualityCounts:
     """What was counted over the strips.
 
     Attributes:
@@ -41,7 +41,7 @@ def flag_pixels(
     read: Callable[[int, int, int, int], NDArray[np.uint8]],
     grid: Grid,
     unreadable: Collection[tuple[int, int]],
-    tally: Tally,
+    tally: QualityCounts,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (row, flags rows x width) strip by strip.
 

@@ -58,7 +58,7 @@ class Circle:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MeasuredPlace:
     """Ground that is measured: a circle, or an outline as GeoJSON."""
 
     name: str
@@ -74,7 +74,7 @@ class DoubtfulTile:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesAsked:
+class SceneFilesRequest:
     """Whose files are made after its rows.
 
     Attributes:
@@ -95,7 +95,7 @@ class FilesAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesMade:
+class SceneFilesResult:
     """What came of it; `error` says in one line why they are not there, `unread` that the image is the cause."""
 
     error: str = ""

@@ -15,7 +15,7 @@ from detection.imagery.errors import ModelError, RadiometryError
 from detection.imagery.footprints.cautions import PIXEL_RATIO
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
-from detection.imagery.scene.radiometry import Stretch, measure_stretch
+from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch
 
 if TYPE_CHECKING:
     from detection.imagery.scene.reader import BandReader
@@ -79,7 +79,7 @@ class Triage:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TriageRequest:
     """Triage as it was asked for: the network, and the boxes of all that was ever found on this ground."""
 
     triage: Triage
@@ -94,7 +94,7 @@ class Asked:
         }  # fmt: skip
 
 
-def ask_for(weights: str | None, known: Sequence[Sequence[float]]) -> Asked | None:
+def ask_for(weights: str | None, known: Sequence[Sequence[float]]) -> TriageRequest | None:
     """Load the network of the triage; None where none is asked for.
 
     Raises:
@@ -107,10 +107,10 @@ def ask_for(weights: str | None, known: Sequence[Sequence[float]]) -> Asked | No
         if len(box) != 4 or not np.isfinite(box).all() or box[0] > box[2] or box[1] > box[3]:
             raise ValueError(f"known footprint {list(box)} is no box of longitudes and latitudes")
     boxes: list[Box] = [(float(a), float(b), float(c), float(d)) for a, b, c, d in known]
-    return Asked(Triage(weights), tuple(sorted(boxes)))
+    return TriageRequest(Triage(weights), tuple(sorted(boxes)))
 
 
-class Passing:
+class SceneTriage:
     """Triage on the tiles of one scene: which are passed over, and why the others are not.
 
     A tile is looked at without asking the network where it overlaps anything found on this ground before, or where any
@@ -124,20 +124,20 @@ class Passing:
         scale: factor from counts to that network's values, replaces its card's.
     """
 
-    def __init__(self, asked: Asked, reader: Any, card: Mapping[str, Any], scale: float | None = None) -> None:
+    def __init__(self, asked: TriageRequest, reader: Any, card: Mapping[str, Any], scale: float | None = None) -> None:
         self._triage = asked.triage
         self.because = {"footprint": 0, "nodata": 0, "network": 0, "aside": 0}
         self.passed_over: list[tuple[int, int, int, int]] = []
         self.aside: str | None = None
         self._known = np.array([_to_pixels(box, reader.grid) for box in asked.known]).reshape(-1, 4).T
-        self._stretch: Stretch | None = None
+        self._stretch: RadiometricStretch | None = None
         self._window_px = _window_px(self._triage.card, reader.grid)
         # what was said of the counts of one network holds for another of the same values
         own = scale if card["radiometry"] == self._triage.card["radiometry"] else None
         try:
             self._chosen = _choose(self._triage.bands, reader.names)
             self._check_pixels(reader.grid)
-            part = cast("BandReader", _Part(reader, self._chosen, self._triage.bands))
+            part = cast("BandReader", _BandSubset(reader, self._chosen, self._triage.bands))
             self._stretch = measure_stretch(part, self._triage.card, own)
         except (ModelError, RadiometryError) as error:
             self.aside = f"triage stands aside, all tiles are looked at: {error}"
@@ -201,7 +201,7 @@ def list_triage_cautions(told: Mapping[str, Any] | None) -> list[str]:
     return [f"{share}: a coarse network alone says that they hold no landslide"] if told["passed_over"] else []
 
 
-class _Part:
+class _BandSubset:
     """Some bands of a reader, by position, under the names of a card."""
 
     def __init__(self, reader: Any, chosen: list[int], names: tuple[str, ...]) -> None:

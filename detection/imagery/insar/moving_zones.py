@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.insar.stack import Stack
+from detection.imagery.insar.stack import InterferogramStack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import COHERENCES, PHASE
 
 
-def find_moving(stack: Stack, weights: str) -> tuple[NDArray[np.float64], Grid, float]:
+def find_moving(stack: InterferogramStack, weights: str) -> tuple[NDArray[np.float64], Grid, float]:
     """Mean probability of movement over the wrapped interferograms of a stack.
 
     Returns:

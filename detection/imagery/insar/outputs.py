@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from shapely.geometry import shape as shape_of
 
 from detection.imagery.footprints.preview import colour_signed
-from detection.imagery.footprints.records import Place
+from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
-from detection.imagery.insar.interferogram import Movement, find_zones, invert, list_points
-from detection.imagery.insar.records import CoherenceLoss, Hint, MovingZone, StackAsked, StackRates
-from detection.imagery.insar.stack import Stack, read_stack
+from detection.imagery.insar.interferogram import StackMovement, find_zones, invert, list_points
+from detection.imagery.insar.records import CoherenceLoss, MovingZone, NetworkHint, StackRates, StackRequest
+from detection.imagery.insar.stack import InterferogramStack, read_stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import to_pixels
 from detection.imagery.raster.raster import write_geotiff, write_png
@@ -30,7 +30,7 @@ NODATA = -9999.0
 PICTURE_PX = 900
 
 
-def measure_stack(asked: StackAsked) -> StackRates:
+def measure_stack(asked: StackRequest) -> StackRates:
     """Measure the movement of a stack of interferograms."""
     stack = read_stack(asked.folder)
     if asked.reference is not None:
@@ -39,7 +39,7 @@ def measure_stack(asked: StackAsked) -> StackRates:
     grid, minimum_m2 = movement.grid, asked.minimum_area_m2
     rates = movement.rate_mm_per_year[np.isfinite(movement.rate_mm_per_year)]
     zones = find_zones(movement, k_sigma=asked.k_sigma, minimum_area_m2=minimum_m2)
-    of_zones = measure_coherence(stack, grid, [Place(str(k), zone.geometry) for k, zone in enumerate(zones)])
+    of_zones = measure_coherence(stack, grid, [MeasuredPlace(str(k), zone.geometry) for k, zone in enumerate(zones)])
     found = StackRates(
         dates=movement.dates, pairs=len(stack.pairs), direction=stack.direction,
         told_share=round(float(np.isfinite(movement.rate_mm_per_year).mean()), 4),
@@ -58,7 +58,7 @@ def measure_stack(asked: StackAsked) -> StackRates:
     return found if asked.network is None else _ask_network(found, stack, asked.network, asked.out_dir)
 
 
-def _ask_network(found: StackRates, stack: Stack, weights: str, out_dir: Path | None) -> StackRates:
+def _ask_network(found: StackRates, stack: InterferogramStack, weights: str, out_dir: Path | None) -> StackRates:
     """What a network marks on the wrapped phases, as a share and, where a folder is given, as a raster."""
     from detection.imagery.insar.moving_zones import find_moving
 
@@ -71,11 +71,11 @@ def _ask_network(found: StackRates, stack: Stack, weights: str, out_dir: Path | 
         write_geotiff(out_dir / MOVING, filled[None], grid, nodata=NODATA)
     warning = "the network was trained on drawn interferograms only: unvalidated, a hint where to look"
     marked = float((probability[told] >= threshold).mean()) if told.any() else 0.0
-    hint = Hint(weights, threshold, round(marked, 4))
+    hint = NetworkHint(weights, threshold, round(marked, 4))
     return replace(found, network=hint, warnings=(*found.warnings, warning), outputs=outputs)
 
 
-def _write(found: StackRates, movement: Movement, out_dir: Path) -> StackRates:
+def _write(found: StackRates, movement: StackMovement, out_dir: Path) -> StackRates:
     """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
     rasters = {
@@ -97,7 +97,7 @@ def _write(found: StackRates, movement: Movement, out_dir: Path) -> StackRates:
     return found
 
 
-def _draw(path: Path, movement: Movement, zones: Sequence[MovingZone]) -> None:
+def _draw(path: Path, movement: StackMovement, zones: Sequence[MovingZone]) -> None:
     """Rates from red (away) over white to blue (toward), full colour at the 98th percentile; zones outlined black."""
     rate = movement.rate_mm_per_year
     told = np.isfinite(rate)

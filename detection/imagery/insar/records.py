@@ -6,13 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detection.imagery.footprints.records import Place
+from detection.imagery.footprints.records import MeasuredPlace
 
 Reference = tuple[float, float, float]  # longitude, latitude, radius in metres of ground taken as still
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StackAsked:
+class StackRequest:
     """What is asked.
 
     Attributes:
@@ -35,7 +35,7 @@ class StackAsked:
     reference: Reference | None = None
     every: int = 1
     network: str | None = None
-    places: tuple[Place, ...] = ()
+    places: tuple[MeasuredPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class PointSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class NetworkHint:
     """What a network that was trained on drawn interferograms marks."""
 
     weights: str
@@ -160,7 +160,7 @@ class StackRates:
     coherence_loss: tuple[CoherenceLoss, ...]
     points: tuple[PointSeries, ...]
     coherence_series: Mapping[str, tuple[CoherenceValue, ...]]
-    network: Hint | None = None
+    network: NetworkHint | None = None
     warnings: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneE
 from detection.imagery.footprints.places import SEEN_SHARE, outline_of
 from detection.imagery.footprints.polygons import STEPS, find_footprints
 from detection.imagery.footprints.preview import paint_signed
-from detection.imagery.footprints.records import Place
+from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid, lonlat_frame
@@ -52,7 +52,7 @@ PICTURE_PX: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VelocityAsked:
+class VelocityRequest:
     """What is asked of a map of velocities.
 
     Attributes:
@@ -77,7 +77,7 @@ class VelocityAsked:
     sigma: float | None = None
     k_sigma: float = 3.0
     minimum_area_m2: float = 10_000.0
-    places: tuple[Place, ...] = ()
+    places: tuple[MeasuredPlace, ...] = ()
     bounds: Mapping[str, float] = field(default_factory=dict)
     out_dir: Path | None = None
 
@@ -177,10 +177,10 @@ class VelocityMap:
         return asdict(self)
 
 
-class Source:
+class VelocitySource:
     """The components and their errors on one grid; what is opened is closed with the stack."""
 
-    def __init__(self, asked: VelocityAsked, stack: ExitStack) -> None:
+    def __init__(self, asked: VelocityRequest, stack: ExitStack) -> None:
         bands, self.component = find_components(asked.files, asked.component)
         self.grid: Grid = read_grid(bands[0][0])
         self.layers = [stack.enter_context(Layer(path, self.grid, index, quantity=RATE)) for path, index in bands]
@@ -262,7 +262,7 @@ def _find_axes(descriptions: tuple[str | None, ...]) -> list[int]:
     return [next((named.index(name) + 1 for name in names if name in named), 0) for names in AXES]
 
 
-def measure_velocity(asked: VelocityAsked) -> VelocityMap:
+def measure_velocity(asked: VelocityRequest) -> VelocityMap:
     """Find the zones that move, and the velocities of places.
 
     Raises:
@@ -270,7 +270,7 @@ def measure_velocity(asked: VelocityAsked) -> VelocityMap:
         SceneError: a file that cannot be meant.
     """
     with ExitStack() as stack:
-        source = Source(asked, stack)
+        source = VelocitySource(asked, stack)
         noise = _measure_noise(source)
         warnings = source.warnings
         if source.sigma_from == "scatter":
@@ -293,7 +293,7 @@ def measure_velocity(asked: VelocityAsked) -> VelocityMap:
         return found if asked.out_dir is None else _write(found, source, asked.out_dir)
 
 
-def _measure_noise(source: Source) -> NDArray[np.float64]:
+def _measure_noise(source: VelocitySource) -> NDArray[np.float64]:
     """Scatter of each component over rows spread over the map: the median absolute deviation as a sigma.
 
     Rounded values scatter by no less than the step between them.
@@ -324,7 +324,7 @@ def _measure_noise(source: Source) -> NDArray[np.float64]:
     return np.asarray(np.maximum(scatter, np.where(np.isfinite(steps), steps, 1e-6)))
 
 
-def _find_empty(source: Source) -> None:
+def _find_empty(source: VelocitySource) -> None:
     """A value that stands again and again and lies far off all others means nothing: it is set aside.
 
     So is 0 where most of it lies at the edges, as a frame does; rounded velocities are 0 anywhere.
@@ -365,7 +365,7 @@ def _frames(strips_: list[NDArray[np.bool_]]) -> bool:
     return framed > FRAME_SHARE * marked
 
 
-def _write_steps(source: Source, steps: ByteRaster, k_sigma: float) -> float:
+def _write_steps(source: VelocitySource, steps: ByteRaster, k_sigma: float) -> float:
     """Mark what moves, strip by strip; the share of pixels that have a value."""
     seen = 0
     with steps.writing() as write:
@@ -391,7 +391,7 @@ def _find_moving(values: NDArray[np.float64], sigma: NDArray[np.float64], k_sigm
 
 
 def _list_zones(
-    source: Source, steps: ByteRaster, kinds: tuple[str, ...], minimum_area_m2: float
+    source: VelocitySource, steps: ByteRaster, kinds: tuple[str, ...], minimum_area_m2: float
 ) -> tuple[list[VelocityZone], int]:
     zones: list[VelocityZone] = []
     small = 0
@@ -412,7 +412,7 @@ def _list_zones(
     return sorted(zones, key=lambda zone: (-abs(zone.p95_mm_per_year), -zone.area_m2)), small
 
 
-def _describe(source: Source, kind: str, area_m2: float, geometry: dict[str, Any]) -> VelocityZone:
+def _describe(source: VelocitySource, kind: str, area_m2: float, geometry: dict[str, Any]) -> VelocityZone:
     outline = to_pixels(shape_of(geometry), source.grid)
     box = window_around(outline, source.grid, 0)
     assert box is not None
@@ -437,7 +437,7 @@ def _describe(source: Source, kind: str, area_m2: float, geometry: dict[str, Any
 
 
 def _gather(
-    source: Source, outline: Any, box: tuple[int, int, int, int], most: int
+    source: VelocitySource, outline: Any, box: tuple[int, int, int, int], most: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Values and errors beneath an outline within a box, components x pixels, strip by strip; how many there are.
 
@@ -457,7 +457,7 @@ def _gather(
     return np.concatenate(values, axis=1), np.concatenate(sigmas, axis=1), pixels
 
 
-def _measure_places(source: Source, asked: VelocityAsked) -> tuple[list[PlaceVelocity], dict[str, str]]:
+def _measure_places(source: VelocitySource, asked: VelocityRequest) -> tuple[list[PlaceVelocity], dict[str, str]]:
     """What the map says of places; of one that lies off the map or shows little of it, why there is nothing."""
     found, lost = [], {}
     for place in asked.places:
@@ -482,7 +482,7 @@ def _measure_places(source: Source, asked: VelocityAsked) -> tuple[list[PlaceVel
     return found, lost
 
 
-def _write(found: VelocityMap, source: Source, out: Path) -> VelocityMap:
+def _write(found: VelocityMap, source: VelocitySource, out: Path) -> VelocityMap:
     """The same with the paths of the files that were written."""
     out.mkdir(parents=True, exist_ok=True)
     _draw(found, source, out / FILES["picture"])
@@ -492,7 +492,7 @@ def _write(found: VelocityMap, source: Source, out: Path) -> VelocityMap:
     return found
 
 
-def _draw(found: VelocityMap, source: Source, path: Path) -> None:
+def _draw(found: VelocityMap, source: VelocitySource, path: Path) -> None:
     """Signed rates from red over white to blue, speeds from white to red; zones outlined black."""
     frame = lonlat_frame(source.grid, PICTURE_PX)
     layers = []

@@ -17,7 +17,7 @@ Held = Iterable[tuple[NDArray[np.floating], NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class TemperatureCalibration:
     """A temperature; negative log-likelihood and expected calibration error of the held part without and with it."""
 
     temperature: float = 1.0
@@ -27,7 +27,7 @@ class Calibration:
     ece_after: float = 0.0
 
 
-def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> Calibration:
+def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) -> TemperatureCalibration:
     """Find the temperature with the least negative log-likelihood, by golden section on its logarithm.
 
     >>> odds = np.array([8.0, -8.0, 8.0, -8.0] * 25)
@@ -44,7 +44,7 @@ def fit_temperature(log_odds: NDArray[np.floating], truth: NDArray[np.bool_]) ->
         else:
             low = left
     temperature = round(float(np.exp((low + high) / 2)), 4)
-    return Calibration(
+    return TemperatureCalibration(
         temperature=temperature,
         nll_before=round(_nll(log_odds, truth), 5),
         nll_after=round(_nll(log_odds / temperature, truth), 5),

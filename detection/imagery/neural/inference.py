@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.imagery.neural.checkpoint import Model
+from detection.imagery.neural.checkpoint import SegmentationModel
 from detection.imagery.neural.networks.blocks import fold_norms
 
 Part = tuple[NDArray[np.float32], NDArray[np.bool_]]
@@ -24,7 +24,7 @@ class Segmenter:
         model: network and card.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: SegmentationModel) -> None:
         torch.set_num_threads(1)  # the same bytes everywhere
         normalisation = model.card["normalisation"]
         self._network = fold_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

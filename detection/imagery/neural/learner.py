@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.augment import Augmentation, degrade_patch, mix, vary
 from detection.imagery.data.negatives import POOL, draw_negative
 from detection.imagery.data.patches import Patches, as_values, hold_arrays
-from detection.imagery.errors import OtherRunError, RecipeError, TrainingPausedError
+from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.training_state import below, read_place, write_place
@@ -34,7 +34,7 @@ WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
 
 @dataclass(frozen=True, slots=True)
-class Settings(Augmentation):
+class ImageryTrainingSettings(Augmentation):
     """How to train and how patches vary; the defaults are those measured on Landslide4Sense patches.
 
     Attributes:
@@ -77,7 +77,7 @@ class Settings(Augmentation):
     temperature: float = 0.0
     clip: bool = False
 
-    def fitted(self, patches: int) -> "Settings":
+    def fitted(self, patches: int) -> "ImageryTrainingSettings":
         """Return the settings with what depends on the size of the set filled in, where it was not given.
 
         Few patches need many passes: with the 13 passes that 900 patches need, 200 patches are left half learnt.
@@ -136,7 +136,7 @@ class Hooks:
     clock: Callable[[], float] = time.process_time
 
 
-class Learner:
+class ImageryLearner:
     """A network in training.
 
     Batches, their order and their variation follow from (seed, epoch, step) alone, so that a place needs no state of
@@ -148,7 +148,7 @@ class Learner:
         self,
         patches: Patches,
         fit: NDArray[np.int64],
-        settings: Settings,
+        settings: ImageryTrainingSettings,
         normalisation: Normalisation,
         landslide_share: float,
         judge: Judge | None,
@@ -170,10 +170,10 @@ class Learner:
         self.optimiser = _make_optimiser(self.network, settings)
         self.steps_per_epoch = len(self._cuts())
         if not self.steps_per_epoch:
-            raise RecipeError(f"{len(fit)} patches to fit are too few")
+            raise TrainingRecipeError(f"{len(fit)} patches to fit are too few")
         self.epochs = -(-settings.steps // self.steps_per_epoch) if settings.steps else settings.epochs or 0
         if self.epochs < 1:
-            raise RecipeError("epochs must be at least 1")
+            raise TrainingRecipeError("epochs must be at least 1")
         self.losses: list[float] = []
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, int, float, dict[str, torch.Tensor]] | None = None
@@ -301,7 +301,7 @@ class Learner:
         try:
             images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
         except ValueError:
-            raise RecipeError("the patches have different sizes; give data.size_px to resize them") from None
+            raise TrainingRecipeError("the patches have different sizes; give data.size_px to resize them") from None
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
 
     def _read(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -350,12 +350,12 @@ def read_degraded(
     return show(hold_arrays(degrade_patch(image, how, rng)[None], mask[None], patches.bands)).read(0)[1:]
 
 
-def _make_optimiser(network: torch.nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def _make_optimiser(network: torch.nn.Module, settings: ImageryTrainingSettings) -> torch.optim.Optimizer:
     kinds: dict[str, type[torch.optim.Adam]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
     if settings.optimiser not in kinds:
-        raise RecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(kinds)}")
+        raise TrainingRecipeError(f"unknown optimiser {settings.optimiser!r}; known: {', '.join(kinds)}")
     if settings.schedule not in {"cosine", "constant"}:
-        raise RecipeError(f"unknown schedule {settings.schedule!r}; known: cosine, constant")
+        raise TrainingRecipeError(f"unknown schedule {settings.schedule!r}; known: cosine, constant")
     return kinds[settings.optimiser](
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )

@@ -34,7 +34,7 @@ Box = tuple[float, float, float, float]
 """West, south, east, north."""
 
 
-class Joined(NamedTuple):
+class JoinedTiles(NamedTuple):
     """The tiles that a raster was made of, the finest first, and what was left out."""
 
     tiles: tuple[Path, ...]
@@ -53,7 +53,7 @@ class _Tile(NamedTuple):
         return abs(self.grid.transform.determinant)
 
 
-def join_tiles(dem: Path, ground: Grid, out: Path) -> Joined:
+def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
     """Write the heights below a grid as one raster; holes between tiles are nodata.
 
     Tiles of one system are laid on the grid of the finest, those that share its pixels bit for bit. Tiles of several
@@ -100,7 +100,7 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> Joined:
                     part = values[first - row : last - row, left:right]
                     _fill(part, source, path, (left, first, right - left, last - first))
             write(values, 0, row)
-    return Joined(tuple(tile.path for tile in tiles), tuple(told))
+    return JoinedTiles(tuple(tile.path for tile in tiles), tuple(told))
 
 
 def _find(dem: Path, box: Box, told: list[str]) -> Iterator[_Tile]:

@@ -20,7 +20,7 @@ SAYS: Final = "[crs] local of the site file"
 
 
 @dataclass(frozen=True, slots=True)
-class LocalGrid:
+class LocalGridTransform:
     """How the coordinates of a local system become those of a known one.
 
     Attributes:
@@ -42,7 +42,7 @@ class LocalSource(PlacedSource):
     told = ""
 
 
-_used: ContextVar[LocalGrid | None] = ContextVar("local_grid", default=None)
+_used: ContextVar[LocalGridTransform | None] = ContextVar("local_grid", default=None)
 
 
 @contextmanager
@@ -55,14 +55,14 @@ def placing(local: Mapping[str, Any] | None) -> Iterator[None]:
     Raises:
         ImpossibleCrsError: the system is not known, or the affine has no area.
     """
-    token = _used.set(None if local is None else _check(LocalGrid(str(local["into"]), tuple(local["affine"]))))
+    token = _used.set(None if local is None else _check(LocalGridTransform(str(local["into"]), tuple(local["affine"]))))
     try:
         yield
     finally:
         _used.reset(token)
 
 
-def _check(local: LocalGrid) -> LocalGrid:
+def _check(local: LocalGridTransform) -> LocalGridTransform:
     try:
         pyproj.CRS.from_user_input(local.into)
     except ProjectionError:

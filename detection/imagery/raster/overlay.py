@@ -18,7 +18,7 @@ from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
 from detection.imagery.raster.raster import read_grid, warp, window_of
-from detection.imagery.raster.reading.values import EMPTY, Quantity, open_values
+from detection.imagery.raster.reading.values import EMPTY, BandQuantity, open_values
 from detection.imagery.raster.untrusted import open_raster
 
 STRIP = 512
@@ -54,7 +54,7 @@ class Layer(ExitStack):
 
     def __init__(
         self, path: Path, grid: Grid, index: int = 1, *, nearest: bool = False, nodata: float | None = None,
-        offset: float = 0.0, quantity: Quantity | None = None,
+        offset: float = 0.0, quantity: BandQuantity | None = None,
     ) -> None:  # fmt: skip
         self.path, self.grid, self.index = path, grid, index
         self._offset, self.told = np.float32(offset), list[str]()

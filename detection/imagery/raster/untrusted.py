@@ -40,7 +40,7 @@ SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RasterLimits:
     """How much of a raster is taken.
 
     Attributes:
@@ -57,13 +57,13 @@ class Limits:
 
 
 Through = Callable[[Any, ExitStack], Any]
-LIMITS = Limits()
+LIMITS = RasterLimits()
 # For a look at a header, and for what was let in before.
-NO_LIMITS = Limits(pixels=1 << 62, side=1 << 62, bands=1 << 16, block_bytes=1 << 62)
+NO_LIMITS = RasterLimits(pixels=1 << 62, side=1 << 62, bands=1 << 16, block_bytes=1 << 62)
 
 
 @contextmanager
-def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = None) -> Iterator[Any]:
+def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | None = None) -> Iterator[Any]:
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
@@ -112,7 +112,7 @@ def open_raster(path: Path, limits: Limits = LIMITS, through: Through | None = N
             yield placed
 
 
-def _place(path: Path, source: Any, stack: ExitStack, limits: Limits) -> Any:
+def _place(path: Path, source: Any, stack: ExitStack, limits: RasterLimits) -> Any:
     """An open raster on the grid that control points or RPC give it, where nothing else places it."""
     placed = place_by_points(source, stack)
     if source.rpcs is None or placed is not source:
@@ -180,7 +180,7 @@ def _check_kind(source: Any, path: Path) -> None:
             raise NotARasterError(f"{path}: band {band} holds complex values; give its amplitude or its phase")
 
 
-def _check_size(source: Any, path: Path, limits: Limits) -> None:
+def _check_size(source: Any, path: Path, limits: RasterLimits) -> None:
     pixels = source.width * source.height
     if pixels > limits.pixels:
         raise TooLargeError(

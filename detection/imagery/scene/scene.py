@@ -24,7 +24,7 @@ from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
 from detection.imagery.raster.rational import keep_heights
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
-from detection.imagery.scene.offsets import COUNT, SCALES, Calibration, read_calibration
+from detection.imagery.scene.offsets import COUNT, SCALES, CountCalibration, read_calibration
 from detection.imagery.scene.products.product import READERS, describe_product, is_product
 
 MANIFEST = "scene.toml"
@@ -325,14 +325,14 @@ def _read_folder(folder: Path) -> Scene:
     bands = _name_bands(manifest, content["bands"])
     stated = content.get("offset")
     if content.get("sar"):
-        said = Calibration(1.0, 0.0, "")
+        said = CountCalibration(1.0, 0.0, "")
     elif stated is None:
         said = _calibrate(bands)
     else:
         gain = float(content.get("gain", 1.0))
         if not SCALES[0] <= gain * COUNT <= SCALES[1]:
             raise ManifestError(f"{folder}: values times {gain:g} are no counts of reflectance; write a {MANIFEST}")
-        said = Calibration(gain, _number(manifest, stated), content.get("calibration", MANIFEST))
+        said = CountCalibration(gain, _number(manifest, stated), content.get("calibration", MANIFEST))
     beside: dict[str, Any] = {name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content}
     return Scene(
         path=folder,
@@ -349,7 +349,7 @@ def _read_folder(folder: Path) -> Scene:
     )
 
 
-def _calibrate(bands: Mapping[str, Band]) -> Calibration:
+def _calibrate(bands: Mapping[str, Band]) -> CountCalibration:
     """How the values of spectral bands become counts, as their files say; those that cannot be opened say nothing."""
     from detection.imagery.raster.raster import inspect
 

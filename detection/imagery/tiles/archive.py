@@ -24,7 +24,7 @@ KINDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class ArchiveFacts:
     """What a file of tiles says of itself.
 
     Attributes:
@@ -42,7 +42,7 @@ class About:
     metadata: Mapping[str, Any]
 
 
-def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: About) -> int:
+def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: ArchiveFacts) -> int:
     """Write tiles into a file that comes into place whole; returns how many.
 
     Args:

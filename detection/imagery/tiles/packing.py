@@ -12,8 +12,8 @@ from typing import Any, Final
 from pmtiles.tile import Compression, SpecVersionUnsupported, deserialize_header, zxy_to_tileid
 
 from detection.imagery.errors import ImageryError
-from detection.imagery.tiles.archive import HEAD_BYTES, KINDS, About, bounds_of, write_archive
-from detection.imagery.tiles.records import Tiles, TilesAsked
+from detection.imagery.tiles.archive import HEAD_BYTES, KINDS, ArchiveFacts, bounds_of, write_archive
+from detection.imagery.tiles.records import Tiles, TilesRequest
 from detection.whole_file import replacing
 
 MAGIC: Final = b"PMTiles"
@@ -27,7 +27,7 @@ class NotTilesError(ImageryError):
     """A file that holds no map tiles, or not as its format has them."""
 
 
-def take_tiles(asked: TilesAsked) -> Tiles:
+def take_tiles(asked: TilesRequest) -> Tiles:
     """What a worker does: one file of tiles into its place, or one line that says why not."""
     try:
         return pack(asked.source, asked.out)
@@ -94,7 +94,9 @@ def _pack_database(source: Path, out: Path) -> Tiles:
         places.sort()
         zooms = (min(place[1] for place in places), max(place[1] for place in places))
         first = _read_tile(base, *places[0][1:])
-        about = About(kind, _read_bounds(said.get("bounds")), zooms, first.startswith(b"\x1f\x8b"), _describe(said))
+        about = ArchiveFacts(
+            kind, _read_bounds(said.get("bounds")), zooms, first.startswith(b"\x1f\x8b"), _describe(said)
+        )
         tiles = ((place[0], _read_tile(base, *place[1:])) for place in places)
         return Tiles(write_archive(out, tiles, about), "mvt" if kind == "pbf" else kind, zooms, about.bounds)
 

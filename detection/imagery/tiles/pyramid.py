@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pmtiles.tile import zxy_to_tileid
 
-from detection.imagery.tiles.archive import About, write_archive
+from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import Tiles
-from detection.imagery.tiles.web_grid import SIDE_PX, Extent, span_tiles
+from detection.imagery.tiles.web_grid import SIDE_PX, WebMapExtent, span_tiles
 
 Tile = NDArray[np.uint8]  # bands x 512 x 512
 Draw = Callable[[int, int, int], Tile | None]
@@ -20,7 +20,7 @@ Draw = Callable[[int, int, int], Tile | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TileEncoding:
     """How tiles look.
 
     Attributes:
@@ -38,7 +38,7 @@ class Look:
 class _Pyramid:
     """Tiles as far as they are drawn: encoded ones in a file, of coarser zooms what the finer rows have filled."""
 
-    look: Look
+    look: TileEncoding
     lowest: int
     data: IO[bytes]
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class _Pyramid:
 
 
 def write_pyramid(
-    out: Path, extent: Extent, zooms: tuple[int, int], draw: Draw, look: Look, metadata: Mapping[str, Any]
+    out: Path, extent: WebMapExtent, zooms: tuple[int, int], draw: Draw, look: TileEncoding, metadata: Mapping[str, Any]
 ) -> Tiles:
     """Draw the tiles of the highest zoom, fold those of the others, and write all into one file.
 
@@ -94,6 +94,6 @@ def write_pyramid(
                 if (tile := draw(highest, column, row)) is not None:
                     pyramid.add(highest, column, row, tile)
             pyramid.end_row(highest, row, rows[-1])
-        about = About(look.kind, extent.lonlat, zooms, zipped=False, metadata=metadata)
+        about = ArchiveFacts(look.kind, extent.lonlat, zooms, zipped=False, metadata=metadata)
         tiles = write_archive(out, pyramid.read(), about)
     return Tiles(tiles, look.kind, zooms, extent.lonlat)

@@ -19,8 +19,8 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import grid_of
 from detection.imagery.raster.reading.values import HEIGHT, open_values
 from detection.imagery.raster.terrain import NODATA, derive_terrain
-from detection.imagery.tiles.archive import About, write_archive
-from detection.imagery.tiles.records import ReliefAsked, Tiles
+from detection.imagery.tiles.archive import ArchiveFacts, write_archive
+from detection.imagery.tiles.records import ReliefRequest, Tiles
 from detection.imagery.tiles.web_grid import (
     SIDE_PX,
     WEB,
@@ -62,7 +62,7 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
             for zoom in range(coarsest, finest + 1)
             for column, row in list_tiles(zoom, extent)
         ]
-        about = About(
+        about = ArchiveFacts(
             "png", extent.lonlat, (coarsest, finest), zipped=False, metadata={"name": "relief", "type": "overlay"}
         )
         drawn = (
@@ -138,7 +138,7 @@ def _encode(image: NDArray[np.uint8]) -> bytes:
         return bytes(memory.read())
 
 
-def make_relief(asked: ReliefAsked) -> Tiles:
+def make_relief(asked: ReliefRequest) -> Tiles:
     """What a worker does: the relief of one model, or one line that says why there is none."""
     local = {"into": asked.into, "affine": asked.affine} if asked.into else None
     try:

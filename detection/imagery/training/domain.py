@@ -12,7 +12,7 @@ from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError, FinerError
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
-from detection.imagery.scene.radiometry import UNITS, Stretch
+from detection.imagery.scene.radiometry import UNITS, RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import COLOURS
 from detection.imagery.training.grain import (
@@ -117,7 +117,7 @@ OBLONG_MOST: Final = 1.1  # of the sides of pixels: an image that was warped to 
 CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
 
-class Look(NamedTuple):
+class WindowStatistics(NamedTuple):
     """What is measured of one window, in model values.
 
     Attributes:
@@ -156,7 +156,7 @@ class Look(NamedTuple):
 def look_at(
     values: NDArray[np.floating], valid: NDArray[np.bool_], counts: NDArray[np.floating] | None = None, *,
     texture: bool = True,
-) -> Look:  # fmt: skip
+) -> WindowStatistics:  # fmt: skip
     """Measure a window bands x H x W of spectral bands; pixels that are not valid do not count.
 
     Args:
@@ -200,7 +200,7 @@ def look_at(
     dark, light = _find_points(_pick(counts, valid)[:, ::8], (0.05, 0.95))
     noise = measure_noise(values, valid) if texture else np.zeros(len(values))
     brightest = float(_find_points(kept.reshape(-1), (BRIGHTEST,))[0])
-    return Look(
+    return WindowStatistics(
         middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
         measure_crispness(values, valid) if texture else 0.0, measure_smear(values, valid) if texture else 0.0,
@@ -233,7 +233,7 @@ def _correlate(
     return np.asarray(np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0))
 
 
-def _correlate_steps(looks: Sequence[Look], *, less_noise: bool = False) -> float:
+def _correlate_steps(looks: Sequence[WindowStatistics], *, less_noise: bool = False) -> float:
     """The least correlation between two bands of the steps from a pixel to the next; calm parts hardly count.
 
     Roofs, crowns and furrows are the same steps in every colour. The speckle of radar is another in every channel.
@@ -251,7 +251,7 @@ def _correlate_steps(looks: Sequence[Look], *, less_noise: bool = False) -> floa
     return float((pooled / np.maximum(np.outer(size, size), 1e-12)).min())
 
 
-def _is_slight(looks: Sequence[Look]) -> bool:
+def _is_slight(looks: Sequence[WindowStatistics]) -> bool:
     """Whether the noise of a scene is no more than weights are tried with; radar and what is no image has more."""
     return float(np.median([look.noise for look in looks])) <= NOISE_SLACK * max(NOISE_COUNTS)
 
@@ -298,7 +298,7 @@ def _find_point(values: Sequence[float] | NDArray[np.float64], share: float) -> 
     return round(float(np.quantile(values, share)), 4)
 
 
-def _describe_narrow(bands: Sequence[str], looks: list[Look]) -> dict[str, float]:
+def _describe_narrow(bands: Sequence[str], looks: list[WindowStatistics]) -> dict[str, float]:
     """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
     if len(looks) < POINT:
         return {}
@@ -316,21 +316,21 @@ def _describe_narrow(bands: Sequence[str], looks: list[Look]) -> dict[str, float
     return found | {name: value for name, value in least.items() if np.isfinite(value)}
 
 
-def _compare_green(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
+def _compare_green(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
     """What green has beyond the lesser of red and blue in each window, of the medians, as a share of the brightest."""
     median = np.array([look.median for look in looks])[:, [list(bands).index(name) for name in COLOURS]]
     red, green, blue = median.T
     return np.asarray((green - np.minimum(red, blue)) / np.maximum(median.max(axis=1), 1e-12))
 
 
-def _compare_contrasts(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
+def _compare_contrasts(bands: Sequence[str], looks: list[WindowStatistics]) -> NDArray[np.float64]:
     """The contrast of red over that of green in each window, each as a share of its median."""
     _, relative = _list_contrasts(bands, looks, ("B4", "B3"))
     return np.asarray(relative[:, 0] / np.maximum(relative[:, 1], 1e-12))
 
 
 def _list_contrasts(
-    bands: Sequence[str], looks: list[Look], names: tuple[str, str]
+    bands: Sequence[str], looks: list[WindowStatistics], names: tuple[str, str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The spread of two bands in each window, as it is and as a share of the median."""
     pair = [list(bands).index(name) for name in names]
@@ -343,7 +343,10 @@ def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
 
 
 def find_doubts(
-    reader: BandReader, stretch: Stretch, card: Mapping[str, Any], own: tuple[BandReader, Stretch] | None = None
+    reader: BandReader,
+    stretch: RadiometricStretch,
+    card: Mapping[str, Any],
+    own: tuple[BandReader, RadiometricStretch] | None = None,
 ) -> list[str]:
     """Say why a scene lies outside of what a network was trained on; empty where it does not, or no card says.
 
@@ -387,7 +390,7 @@ def find_doubts(
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
-def find_other_types(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> list[str]:
+def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any]) -> list[str]:
     """Say that a scene has counts of another type than pictures of eight bits, where a picture is all they know.
 
     Of counts a factor makes a picture by chance alone. Weights that look at ratios nearby are not asked.
@@ -404,7 +407,7 @@ def find_other_types(reader: BandReader, stretch: Stretch, card: Mapping[str, An
     return [_OTHER_TYPES(types=NameList(tuple(sorted(others))), trained=PICTURE)]
 
 
-def check_ground(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> None:
+def check_ground(reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any]) -> None:
     """Refuse what no map can be made of, by a network or not: noise, no contrast, decibels, clouds, one grey image.
 
     Args:
@@ -419,8 +422,8 @@ def check_ground(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) 
 
 
 def _check_ground(
-    reader: BandReader, stretch: Stretch, card: Mapping[str, Any], domain: Mapping[str, Any] | None
-) -> tuple[list[Look], str | None]:
+    reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any], domain: Mapping[str, Any] | None
+) -> tuple[list[WindowStatistics], str | None]:
     """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
     texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))
@@ -486,7 +489,7 @@ def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -
 
 
 def _read_windows(
-    reader: BandReader, stretch: Stretch, card: Mapping[str, Any]
+    reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]:
     """Counts of the spectral bands, and values of which a ratio means something, in windows spread over the scene.
 
@@ -542,7 +545,7 @@ def _find_offset(counts: NDArray[np.floating]) -> str | None:
     return find_missing_offset(counts) or find_landsat(counts)
 
 
-def _measure_contrast(look: Look) -> float:
+def _measure_contrast(look: WindowStatistics) -> float:
     """Range over the median, of the band where it is greatest; an offset of the counts makes it small."""
     return float((look.spread / np.maximum(abs(look.median), 1e-12)).max())
 
@@ -557,7 +560,7 @@ def _find_least_contrast(domain: Mapping[str, Any]) -> float:
     return max(CONTRAST_FLOOR, found)
 
 
-def _refuse_nonsense(looks: list[Look], negative: list[float], least: float, smoothest: float) -> None:
+def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least: float, smoothest: float) -> None:
     """Refuse what no network can read: negative values, no contrast, noise, one image in every band."""
     contrast = np.array([_measure_contrast(look) for look in looks])
     smoothness = np.array([look.smoothness for look in looks])
@@ -571,7 +574,7 @@ def _refuse_nonsense(looks: list[Look], negative: list[float], least: float, smo
     )
 
 
-def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool) -> None:
+def _refuse_others(looks: list[WindowStatistics], domain: Mapping[str, Any], *, light: bool) -> None:
     """Refuse what these weights cannot read: another unit, if they see light and contrast at all; other bands."""
     least = float(domain["correlation_least"]) - CORRELATION_DROP
     medians = np.array([look.median for look in looks])
@@ -601,7 +604,7 @@ def _refuse(*found: tuple[NDArray[np.bool_], str]) -> None:
             raise DomainError(why)
 
 
-def _list_outside(looks: list[Look], domain: Mapping[str, Any], *, light: bool) -> list[str]:
+def _list_outside(looks: list[WindowStatistics], domain: Mapping[str, Any], *, light: bool) -> list[str]:
     """What most windows have that hardly any training tile had; `light`: whether the weights see light and contrast."""
     found = []
     measures = ("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")
@@ -615,7 +618,7 @@ def _list_outside(looks: list[Look], domain: Mapping[str, Any], *, light: bool) 
     return found
 
 
-def _list_disorder(every: list[list[Look]], domain: Mapping[str, Any]) -> list[str]:
+def _list_disorder(every: list[list[WindowStatistics]], domain: Mapping[str, Any]) -> list[str]:
     """Which order most windows lack that hardly any training tile lacked; of several readings the first that does."""
     found: dict[str, str] = {}
     for looks in filter(None, every):
@@ -623,7 +626,7 @@ def _list_disorder(every: list[list[Look]], domain: Mapping[str, Any]) -> list[s
     return list(found.values())
 
 
-def _measure_disorder(looks: list[Look], domain: Mapping[str, Any]) -> dict[str, str]:
+def _measure_disorder(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for name, said in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
         seen = np.array([getattr(look, name) for look in looks])
@@ -638,7 +641,7 @@ def _measure_disorder(looks: list[Look], domain: Mapping[str, Any]) -> dict[str,
     return found
 
 
-def _list_alike(looks: list[Look]) -> list[str]:
+def _list_alike(looks: list[WindowStatistics]) -> list[str]:
     """Whether the bands of most windows are next to one image."""
     seen = np.array([look.correlation for look in looks if len(look.median) > 1])
     if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
@@ -657,7 +660,11 @@ def _spell_apart(seen: float, limit: float) -> tuple[str, str]:
 
 
 def _list_beyond(
-    looks: list[Look], domain: Mapping[str, Any], key: str, said: str | Callable[[str, str], str], slack: float = 1.0
+    looks: list[WindowStatistics],
+    domain: Mapping[str, Any],
+    key: str,
+    said: str | Callable[[str, str], str],
+    slack: float = 1.0,
 ) -> list[str]:
     """Say that most windows lie beyond what hardly any training tile had; nothing where the card has no such limit.
 
@@ -677,14 +684,14 @@ def _list_beyond(
     return [said.format(*both) if isinstance(said, str) else said(*both)]
 
 
-def _list_even(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+def _list_even(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
     """Whether the grain of most windows is more even than that of hardly any training tile, or than that of none."""
     if found := _list_beyond(looks, domain, "grain_most", _EVEN, EVEN_MOST):
         return found
     return _list_beyond(looks, domain, "grain_most", lambda seen, limit: _EVEN_READ(seen=seen, limit=limit))
 
 
-def list_noisy(looks: Sequence[Look], steadiness: Mapping[str, Any] | None) -> list[str]:
+def list_noisy(looks: Sequence[WindowStatistics], steadiness: Mapping[str, Any] | None) -> list[str]:
     """Whether most windows have more noise than the weights were shown to hold, by their card (see `steadiness`)."""
     if not steadiness or not looks:
         return []
@@ -697,7 +704,7 @@ def list_noisy(looks: Sequence[Look], steadiness: Mapping[str, Any] | None) -> l
     return [NOISY(seen=Figure(noise, ".1f"), limit=f"{held:g}")]
 
 
-def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[str]:
+def _list_drawn(readings: list[list[WindowStatistics]], domain: Mapping[str, Any]) -> list[str]:
     """Whether most windows are smoother than hardly any training tile, or repeat pixels; on each reading of a scene.
 
     What was brought to other pixels is smoother than the image, or the image smoother than it.
@@ -715,7 +722,7 @@ def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[s
     return found
 
 
-def _list_dim(looks: list[Look]) -> list[str]:
+def _list_dim(looks: list[WindowStatistics]) -> list[str]:
     """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
     seen = np.array([look.levels for look in looks])
     if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
@@ -723,7 +730,7 @@ def _list_dim(looks: list[Look]) -> list[str]:
     return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
 
 
-def _list_purple(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+def _list_purple(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
     """Whether green is the darkest colour of most windows, where it hardly ever was in the training."""
     if "green_least" not in domain:
         return []
@@ -735,7 +742,7 @@ def _list_purple(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _list_green(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+def _list_green(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
     """Whether what is called red has so little contrast beside green as hardly any training tile had."""
     if (least := domain.get("red_over_green_least")) is None:
         return []
@@ -747,7 +754,7 @@ def _list_green(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
     return [f"red has {share} of the contrast of green for its brightness, trained on {limit}; {why}"]
 
 
-def _list_swapped(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+def _list_swapped(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
     """Whether what is called red looks like blue, where the training's red had more contrast than its blue."""
     bands = domain["bands"]
     if not {"B4", "B2"} <= set(bands):

@@ -11,7 +11,7 @@ from scipy import ndimage
 from detection.imagery.data.metrics import best_threshold
 from detection.imagery.data.patches import IGNORED, Patches, as_values
 from detection.imagery.data.splits import Parts
-from detection.imagery.training.scoring import Scored, score_maps
+from detection.imagery.training.scoring import ScoringResult, score_maps
 
 SCALES_PX = (1.0, 3.0, 8.0)
 PIXELS_PER_PATCH = 400
@@ -139,7 +139,7 @@ def _solve(features: NDArray[np.float64], truth: NDArray[np.bool_]) -> SimpleMap
     return SimpleMap("logistic", weights, mean, std, 0.5)
 
 
-def score_simple(rule: SimpleMap, patches: Patches, *, objects: bool = True) -> Scored:
+def score_simple(rule: SimpleMap, patches: Patches, *, objects: bool = True) -> ScoringResult:
     """Score a rule on patches, as `scoring.score_maps` does a network."""
     maps = ((patch.name, rule.map(patch.image), patch.mask) for patch in patches)
     return score_maps(maps, rule.threshold, objects=objects)

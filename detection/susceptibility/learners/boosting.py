@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners.table import Cells, Numbers
+from detection.susceptibility.learners.table import Numbers, SampledCells
 
 DEPTH: Final = 3
 TREES: Final = 60
@@ -50,7 +50,7 @@ class Trees:
             total[first : first + CHUNK] = own
         return total.reshape(columns.shape[1:])
 
-    def score_cells(self, cells: Cells) -> Numbers:
+    def score_cells(self, cells: SampledCells) -> Numbers:
         """See `learners.Fitted`."""
         return self.score(cells.columns.T, np.empty(0, bool))
 
@@ -62,7 +62,7 @@ class Trees:
         }  # fmt: skip
 
 
-def fit(cells: Cells, label: NDArray[np.int64], seed: int) -> Trees:
+def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Trees:
     """Fit by scikit-learn and take its trees out."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners.table import Cells, Numbers
+from detection.susceptibility.learners.table import Numbers, SampledCells
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Logistic:
         slopes = self.weights / self.deviation
         return np.asarray(np.tensordot(slopes, columns, axes=1) + (self.intercept - float(slopes @ self.mean)))
 
-    def score_cells(self, cells: Cells) -> Numbers:
+    def score_cells(self, cells: SampledCells) -> Numbers:
         """See `learners.Fitted`."""
         return self.score(cells.columns.T, np.empty(0, bool))
 
@@ -36,7 +36,7 @@ class Logistic:
         }  # fmt: skip
 
 
-def fit(cells: Cells, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa: ARG001 - nothing is drawn
+def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa: ARG001 - nothing is drawn
     """Fit by L2-penalised maximum likelihood (scikit-learn, C = 1)."""
     from sklearn.linear_model import LogisticRegression
 

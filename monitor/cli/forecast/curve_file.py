@@ -35,7 +35,7 @@ CURVE_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class DisplacementCurve:
     """Displacement of one series, mm, in order of time.
 
     Attributes:
@@ -51,7 +51,7 @@ class Curve:
     notes: tuple[str, ...]
 
 
-def read_curve(path: Path, column: str, *, station: str | None = None, value: str | None = None) -> Curve:
+def read_curve(path: Path, column: str, *, station: str | None = None, value: str | None = None) -> DisplacementCurve:
     """Read one curve.
 
     Read are: a time column and a value column under any usual header (comma, semicolon or tab; units as `_mm`, `(cm)`,
@@ -106,7 +106,7 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     if column == "velocity":
         values = _add_up(times_s, values)
         notes.append("velocity in mm/day added up to a displacement")
-    return Curve(times_s, values, name, tuple(notes))
+    return DisplacementCurve(times_s, values, name, tuple(notes))
 
 
 def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -17,7 +17,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people import second_factor, users
 from monitor.store.people.users import bind_person
-from monitor.web.access.vault import Vault, open_vault
+from monitor.web.access.vault import FernetVault, open_vault
 
 app = Commands(no_args_is_help=True, help=__doc__)
 PASSWORD_VARIABLE = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
@@ -225,7 +225,7 @@ def totp(
     show({"name": name, "totp": True, "codes": spare}, "\n".join(spare))
 
 
-def _begin_totp(db: Database, vault: Vault, name: str, now: datetime, by: str | None) -> str | None:
+def _begin_totp(db: Database, vault: FernetVault, name: str, now: datetime, by: str | None) -> str | None:
     """Print the address for the authenticator; the first code where somebody sits at a terminal, else None."""
     address = db.do(second_factor.add_second_factor, vault, name, now, pending=True)
     say(f"enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again")

@@ -58,12 +58,14 @@ def _judge(
     from detection.imagery.change.compare import as_date
     from detection.imagery.change.compare import compare as lay
     from detection.imagery.change.histogram_match import match_scene, write_match
-    from detection.imagery.change.records import KeptDate, remember, spell, spell_outline, spell_vanished
+    from detection.imagery.change.records import StoredDate, remember, spell, spell_outline, spell_vanished
     from detection.imagery.footprints.detect import detect, look_at_image
     from detection.imagery.scene.scene import read_scene
 
     read = sorted((read_scene(path) for path in scenes), key=lambda s: (s.acquired_at, str(s.path)))
-    dates: list[tuple[str, KeptDate]] = []  # by what read each: of several, one that fits no network takes it from none
+    dates: list[
+        tuple[str, StoredDate]
+    ] = []  # by what read each: of several, one that fits no network takes it from none
     answers = []
     for number, one in enumerate(read):
         path, factors = one.path, None

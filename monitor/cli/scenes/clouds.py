@@ -30,10 +30,10 @@ def grid(
     height_unit: HeightUnit = None,
 ) -> None:
     """A raster of ground heights with the error of each cell; `slopeward scenes dod` subtracts two of them."""
-    from detection.clouds.grid import GridAsked, grid_clouds
+    from detection.clouds.grid import CloudGridRequest, grid_clouds
     from detection.clouds.header import read_header
 
-    asked = GridAsked(
+    asked = CloudGridRequest(
         cell_m=cell, method=method, ground=ground, reach=reach, crs=crs, height_unit=height_unit, like=like,  # type: ignore[arg-type]
     )  # fmt: skip
     with ending_at(NoPointsError):
@@ -84,9 +84,9 @@ def compare(
     height_unit: HeightUnit = None,
 ) -> None:
     """Distances along the normals (M3C2) and where they are significant at 95 %; exit 4: no ground in common."""
-    from detection.clouds.distance import DistanceAsked, compare_clouds
+    from detection.clouds.distance import CloudDistanceRequest, compare_clouds
 
-    asked = DistanceAsked(
+    asked = CloudDistanceRequest(
         spacing_m=spacing, normal_m=normal, radius_m=radius, depth_m=depth, ground=ground, stable=stable,
         registration_m=registration_m, minimum_area_m2=minimum_area_m2, places=zones, outward_deg=outward,
         crs=crs, height_unit=height_unit, out_dir=out,

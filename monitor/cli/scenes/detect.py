@@ -124,7 +124,7 @@ def detect(
         for number, scene in enumerate(scenes):
             folder = None if out is None else out / scene.name if len(scenes) > 1 else out
             one = {**payload, "out_dir": _text(folder)}
-            named = _Named(scene, pre, dem, Path(work) / str(number))
+            named = _NamedScene(scene, pre, dem, Path(work) / str(number))
             codes.append(_guard(named, lambda one=one, named=named: _run(one, named, dry_run=dry_run)))  # type: ignore[misc]
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
@@ -132,7 +132,7 @@ def detect(
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class _NamedScene:
     """What a person named for one scene, and a folder for what is made of it meanwhile."""
 
     scene: Path
@@ -146,7 +146,7 @@ class _Named:
         return text if str(self.scene) in text else f"{self.scene}: {text}"
 
 
-def _run(payload: dict[str, Any], named: _Named, *, dry_run: bool) -> int:
+def _run(payload: dict[str, Any], named: _NamedScene, *, dry_run: bool) -> int:
     """One scene; the exit status."""
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
@@ -155,7 +155,7 @@ def _run(payload: dict[str, Any], named: _Named, *, dry_run: bool) -> int:
         return _look(payload, named, (scene, pre), dry_run=dry_run)
 
 
-def _ask(payload: dict[str, Any], scene: Path, named: _Named, part: str) -> dict[str, Any]:
+def _ask(payload: dict[str, Any], scene: Path, named: _NamedScene, part: str) -> dict[str, Any]:
     """The payload of a detection on one date, with the heights below it."""
     from detection.imagery.scene.heights import gather_heights
 
@@ -169,7 +169,7 @@ def _ask(payload: dict[str, Any], scene: Path, named: _Named, part: str) -> dict
     return asked | heights.ask()
 
 
-def _look(payload: dict[str, Any], named: _Named, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
+def _look(payload: dict[str, Any], named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
     """One scene as it lies on the disk, and the one before; the exit status."""
     from detection.imagery.footprints.detect import detect as run_detect
     from detection.imagery.footprints.detect import survey
@@ -212,7 +212,7 @@ def _written_ns(payload: dict[str, Any]) -> int | None:
     return record.stat().st_mtime_ns if record is not None and record.exists() else None
 
 
-def _guard(named: _Named, work: Callable[[], int]) -> int:
+def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
     """A known error is one line that names the scene and a status, so that the scenes after this one are still read."""
     from detection.imagery.errors import ImageryError, NoValidPixelsError
 
@@ -230,7 +230,7 @@ def _guard(named: _Named, work: Callable[[], int]) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
-def _refuse(named: _Named, why: str, code: int) -> int:
+def _refuse(named: _NamedScene, why: str, code: int) -> int:
     """Say why a scene has no answer, and of which scene that is said."""
     say(named.spell(why))
     return code
@@ -240,7 +240,7 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _warn(answer: dict[str, Any], named: _Named) -> None:
+def _warn(answer: dict[str, Any], named: _NamedScene) -> None:
     """A line for each warning, with the file it is about."""
     for warning in answer["warnings"]:
         say(f"warning: {named.spell(warning)}")

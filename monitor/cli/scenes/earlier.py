@@ -11,8 +11,8 @@ from monitor.cli.session import say, warn
 from monitor.domain.instants import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
-    from detection.imagery.change.by_index import Beside
-    from detection.imagery.change.records import Comparison, KeptDate
+    from detection.imagery.change.by_index import IndexComparison
+    from detection.imagery.change.records import Comparison, StoredDate
 
 WORDS = ("new", "grown", "known", "single")
 
@@ -102,7 +102,7 @@ def compare_with(
     return answer, told, f"{spell_change(own, found)}\n{spell_beside(beside)}"
 
 
-def spell_beside(beside: "Beside") -> str:
+def spell_beside(beside: "IndexComparison") -> str:
     """One line on what the index says beside a network, and what only one of them found.
 
     >>> from types import SimpleNamespace
@@ -125,7 +125,7 @@ def spell_beside(beside: "Beside") -> str:
     )
 
 
-def spell_change(date: "KeptDate", found: "Comparison", *, by_index: bool = False) -> str:
+def spell_change(date: "StoredDate", found: "Comparison", *, by_index: bool = False) -> str:
     """One line on what became of the footprints of a date; where nothing was compared, why.
 
     >>> from detection.imagery.change.records import Areas, Comparison, KeptDate, Outline, Vanished

@@ -23,8 +23,8 @@ from monitor.store.scenes.outlines import LEARNING, Labelled, Unsure, forget_uns
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from detection.learning.records import Label
-    from detection.learning.run import Learnt
+    from detection.learning.records import GroundLabel
+    from detection.learning.run import LearningResult
     from monitor.domain.site import Site
     from monitor.store.database.engine import Database
 
@@ -33,7 +33,7 @@ NOT_OFFERED: Final = 3  # exit status
 
 
 @dataclass(frozen=True, slots=True)
-class _Owner:
+class _LearningSite:
     """The site that learns: where its models lie, its scenes that were read, what people said of them."""
 
     site: "Site"
@@ -78,7 +78,7 @@ def learn(
     """
     from detection.imagery.errors import TrainingPausedError
     from detection.imagery.neural.learner import Hooks
-    from detection.learning.records import Asked
+    from detection.learning.records import LearningRequest
     from detection.learning.run import learn as run_learning
     from detection.learning.scenes import find_scenes
 
@@ -96,7 +96,7 @@ def learn(
         try:
             labels, told = _read_labels(outlines, looked, owner, since)
             scenes = find_scenes(folder) if folder else tuple(_list_paths(owner))
-            asked = Asked(
+            asked = LearningRequest(
                 scenes, tuple(labels), target, name, around=not from_page, minutes=minutes, seed=seed, told=tuple(told),
                 tried=_list_tried(owner, target),
             )  # fmt: skip
@@ -125,17 +125,17 @@ def _check_words(
         raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
 
 
-def _open_owner(name: str, stack: ExitStack) -> _Owner:
+def _open_owner(name: str, stack: ExitStack) -> _LearningSite:
     service, db = open_service()
     stack.enter_context(db)
     site = pick_site(service, name)
     stack.enter_context(placing_by(site))
     with db.read() as c:
         scenes = [row for row in load_scenes(c, name) if row.state == "done"]
-        return _Owner(site, db, Path(service.paths.models) / "scenes" / name, scenes, load_labels(c, name))
+        return _LearningSite(site, db, Path(service.paths.models) / "scenes" / name, scenes, load_labels(c, name))
 
 
-def _name_folder(folder: Path | None, owner: _Owner | None) -> Path:
+def _name_folder(folder: Path | None, owner: _LearningSite | None) -> Path:
     """Of a site a new folder each time, for weights in use never change below their name; a run cut off goes on."""
     from detection.learning.run import ANSWER
 
@@ -148,7 +148,7 @@ def _name_folder(folder: Path | None, owner: _Owner | None) -> Path:
     return owner.models / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
-def _list_tried(owner: _Owner | None, target: Path) -> tuple[int, ...]:
+def _list_tried(owner: _LearningSite | None, target: Path) -> tuple[int, ...]:
     """Seeds of the runs for a site that have an answer, this one left out."""
     from detection.learning.run import ANSWER
 
@@ -157,12 +157,12 @@ def _list_tried(owner: _Owner | None, target: Path) -> tuple[int, ...]:
 
 
 def _read_labels(
-    outlines: Path | None, looked: Path | None, owner: _Owner | None, since: datetime | None
-) -> "tuple[list[Label], list[str]]":
+    outlines: Path | None, looked: Path | None, owner: _LearningSite | None, since: datetime | None
+) -> "tuple[list[GroundLabel], list[str]]":
     from shapely.geometry import shape
 
     from detection.learning.labels import read_labels
-    from detection.learning.records import NOTHING, Label
+    from detection.learning.records import NOTHING, GroundLabel
 
     if outlines is not None:
         labels, told = read_labels(outlines, looked)
@@ -170,7 +170,7 @@ def _read_labels(
         return [one if one.kind == NOTHING or since is None else replace(one, since=since.replace(tzinfo=UTC))
                 for one in labels], told  # fmt: skip
     assert owner is not None
-    labels = [Label(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
+    labels = [GroundLabel(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
     if not any(one.kind == "landslide" for one in labels):
         raise SlopewardError(f"nobody outlined a landslide on a scene of {owner.site.id}: nothing can be learnt")
     return labels, [_spell_origins(owner.labels)]
@@ -189,7 +189,7 @@ def _spell_origins(labels: list[Labelled]) -> str:
     return f"labels of the page: {', '.join([f'{drawn} drawn', *judged])}"
 
 
-def _list_paths(owner: _Owner | None) -> list[Path]:
+def _list_paths(owner: _LearningSite | None) -> list[Path]:
     """The scenes of a site that were read and are still there."""
     assert owner is not None
     found = [path for path in dict.fromkeys(Path(row.path) for row in owner.scenes) if path.exists()]
@@ -198,7 +198,7 @@ def _list_paths(owner: _Owner | None) -> list[Path]:
     return found
 
 
-def _keep(owner: _Owner, learnt: "Learnt") -> dict[str, Any]:
+def _keep(owner: _LearningSite, learnt: "LearningResult") -> dict[str, Any]:
     """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
     answer, now = learnt.answer, datetime.now(UTC)
     hashes = {Path(row.path).resolve(): row.scene_hash for row in owner.scenes}
@@ -214,7 +214,7 @@ def _keep(owner: _Owner, learnt: "Learnt") -> dict[str, Any]:
     return {"on_page": sum(map(len, waiting.values())), "registered": new}
 
 
-def _register(c: "Connection", owner: _Owner, answer: dict[str, Any], now: datetime) -> bool:
+def _register(c: "Connection", owner: _LearningSite, answer: dict[str, Any], now: datetime) -> bool:
     weights = Path(answer["weights"]).resolve()
     card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
     return add_model(
@@ -223,7 +223,7 @@ def _register(c: "Connection", owner: _Owner, answer: dict[str, Any], now: datet
     )  # fmt: skip
 
 
-def _register_left(owner: _Owner) -> None:
+def _register_left(owner: _LearningSite) -> None:
     """Register the weights of the last run, where it ended between its answer and the registry."""
     from detection.learning.run import ANSWER
 

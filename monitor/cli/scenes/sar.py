@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from detection.imagery.change.radar_records import RadarAsked, RadarChange
+from detection.imagery.change.radar_records import RadarChange, RadarRequest
 from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import ending_at, print_if_json, tell_progress, warn
 
@@ -48,7 +48,7 @@ def sar(
         raise typer.BadParameter("--incidence-before and --incidence-after belong together")
     if bool(before) != bool(after) or not (before or coherence_before):
         raise typer.BadParameter("give --before and --after, or a pair of coherences, or all of them")
-    asked = RadarAsked(
+    asked = RadarRequest(
         before=tuple(before or ()), after=tuple(after or ()), mask=mask, band=band, multilook=multilook,
         coherence=(coherence_before, coherence_across) if coherence_before and coherence_across else None,
         incidence=(incidence_before, incidence_after) if incidence_before and incidence_after else None,

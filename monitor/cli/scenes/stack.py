@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from detection.imagery.insar.records import Reference, StackAsked, StackRates
+from detection.imagery.insar.records import Reference, StackRates, StackRequest
 from monitor.cli.scenes.local import placing_by
 from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, warn
 from monitor.domain.site import Site
@@ -38,7 +38,7 @@ def rates(
     from detection.imagery.errors import NoValidPixelsError
     from detection.imagery.insar.outputs import measure_stack
 
-    asked = StackAsked(
+    asked = StackRequest(
         folder=stack, reference=_place(reference), k_sigma=k_sigma, coherence_least=coherence,
         minimum_area_m2=minimum_area_m2, every=every, out_dir=out, network=network,
     )  # fmt: skip

@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Learn susceptibility from an inventory; scored on blocks of ground that were left out."""
     from detection.susceptibility.learners.table import LEARNERS
-    from detection.susceptibility.training import RULES, Asked
+    from detection.susceptibility.training import RULES, TrainingRequest
     from detection.susceptibility.training import train as run_training
 
     names = tuple(dict.fromkeys(name.strip() for name in learners.split(",")))
@@ -37,7 +37,7 @@ def train(
         raise typer.BadParameter(f"{classes!r}; known: {', '.join(RULES)}", param_hint="--classes")
     if out.suffix != ".json":
         raise typer.BadParameter("the model is a .json file", param_hint="--out")
-    asked = Asked(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
+    asked = TrainingRequest(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
     answer = run_training(asked, tell_progress())
     warn(answer["warnings"])
     if print_if_json(answer):
@@ -63,10 +63,10 @@ def draw(
 ) -> None:
     """Lay a model over factors: probability, spread, class and ground unlike the training; exit 4 with no value."""
     from detection.imagery.errors import NoValidPixelsError
-    from detection.susceptibility.mapping import MapAsked, make_map
+    from detection.susceptibility.mapping import MapRequest, make_map
 
     with ending_at(NoValidPixelsError):
-        answer = make_map(MapAsked(study, model, out, datetime.now(UTC).date()), tell_progress())
+        answer = make_map(MapRequest(study, model, out, datetime.now(UTC).date()), tell_progress())
     warn(answer["warnings"])
     if print_if_json(answer):
         return

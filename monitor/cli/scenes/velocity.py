@@ -19,12 +19,12 @@ from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site, Station
 from monitor.errors import SlopewardError
 from monitor.ingest.files.reading import record_file
-from monitor.ingest.files.velocity import Velocity, list_mapped_ground, store_velocities
+from monitor.ingest.files.velocity import MappedVelocity, list_mapped_ground, store_velocities
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
 
 if TYPE_CHECKING:
-    from detection.imagery.footprints.records import Place
+    from detection.imagery.footprints.records import MeasuredPlace
     from detection.imagery.insar.velocity import VelocityMap
 
 EXAMPLE = (
@@ -60,7 +60,7 @@ def velocity(
 ) -> None:
     """Moving zones of a map of velocities, with mean, 95 % and error; exit 3: not at all stations, 4: no value."""
     from detection.imagery.errors import NoValidPixelsError
-    from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
+    from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 
     ends_at = _read_end(until, site)
     service, db = open_service() if site is not None else (None, None)
@@ -74,7 +74,7 @@ def velocity(
         files, errors, warnings = _open(file, tuple(sigma_file or ()), cell, Path(folder))
         factor = _find_factor(file[0].name, files[0], unit)
         others = {path: _find_factor(path.name, path, unit, factor) for path in (*files[1:], *errors)}
-        asked = VelocityAsked(
+        asked = VelocityRequest(
             files=files, component=component, factor=factor, factors=others, sigma_files=errors,
             sigma=sigma, k_sigma=k_sigma, minimum_area_m2=minimum_area_m2, out_dir=out,
             places=tuple(_find_place(ground.station, near_m) for ground in grounds),
@@ -114,16 +114,16 @@ def _open(
     return (values,), errors or ((sigma,) if sigma else ()), warnings
 
 
-def _find_place(station: Station, near_m: float) -> "Place":
+def _find_place(station: Station, near_m: float) -> "MeasuredPlace":
     """The ground of a station: its outline, else a circle around it."""
-    from detection.imagery.footprints.records import Circle, Place
+    from detection.imagery.footprints.records import Circle, MeasuredPlace
 
     if station.outline:
         ring = [[lon, lat] for lat, lon in (*station.outline, station.outline[0])]
-        return Place(station.id, {"type": "Polygon", "coordinates": [ring]})
+        return MeasuredPlace(station.id, {"type": "Polygon", "coordinates": [ring]})
     assert station.longitude is not None
     assert station.latitude is not None
-    return Place(station.id, Circle(station.longitude, station.latitude, near_m))
+    return MeasuredPlace(station.id, Circle(station.longitude, station.latitude, near_m))
 
 
 def _find_factor(name: str, raster: Path, said: str | None, silent: float | None = None) -> float:
@@ -157,7 +157,7 @@ def _store(
     now = datetime.now(UTC)
     pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
     rows = [
-        Velocity(
+        MappedVelocity(
             one.name, one.speed / DAYS_PER_YEAR, one.speed_sigma / DAYS_PER_YEAR, one.p95 / DAYS_PER_YEAR,
             one.moving_share, one.pixels,
         )

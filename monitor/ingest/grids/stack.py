@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from detection.imagery.raster.reading.fills import Record, is_fill
+from detection.imagery.raster.reading.fills import ValueStatistics, is_fill
 from monitor.domain.ground import wrap_longitude
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
@@ -25,7 +25,7 @@ MOST_SIDE: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class GridStack:
     """Values on a grid.
 
     Args:
@@ -134,7 +134,7 @@ def leave_fills(values: Array, *, zero: bool) -> Array:
         values: NaN where there is none.
         zero: a pixel of 0 on all layers is masked; of rain it is dry.
     """
-    record, valid = Record(), np.isfinite(values)
+    record, valid = ValueStatistics(), np.isfinite(values)
     record.feed(values, valid)
     for fill in record.find_fills():
         valid &= values != fill

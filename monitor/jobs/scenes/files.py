@@ -6,7 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from detection.imagery.footprints.records import MAKING, NOT_MADE, FilesAsked, FilesMade, count_unread, note_failure
+from detection.imagery.footprints.records import (
+    MAKING,
+    NOT_MADE,
+    SceneFilesRequest,
+    SceneFilesResult,
+    count_unread,
+    note_failure,
+)
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -16,12 +23,12 @@ from monitor.jobs.worker import run_in_worker
 from monitor.store.scenes.arrivals import SceneRow
 from monitor.store.scenes.versions import SUPERSEDED
 from monitor.worker import compute
-from monitor.worker.records import Answered, Asked, Task
+from monitor.worker.records import Answered, Asked, WorkerTask
 
 log = logging.getLogger(__name__)
 
-MAKE_FILES: Final[Task[FilesAsked, FilesMade]] = Task(
-    "detection.imagery.footprints.outputs:make_files", FilesAsked, FilesMade
+MAKE_FILES: Final[WorkerTask[SceneFilesRequest, SceneFilesResult]] = WorkerTask(
+    "detection.imagery.footprints.outputs:make_files", SceneFilesRequest, SceneFilesResult
 )
 AGAIN_S: Final = 3600.0  # what failed is tried again: the disk may have been full
 UNREAD_MOST: Final = 3  # times that an image could not be read; then the files are made without its picture
@@ -101,19 +108,19 @@ def _make(config: ServiceConfig, site: Site, row: SceneRow, now: datetime) -> No
         raise
 
 
-def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> FilesMade:
+def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> SceneFilesResult:
     """What the worker answers; one that fails costs the files alone, unless the service is stopping."""
     no_picture = "" if count_unread(folder) < UNREAD_MOST else UNREADABLE
     try:
         scene = _find_image(row)
     except OSError as error:
         if not no_picture:
-            return FilesMade(error=f"{UNREADABLE}: {error.strerror}", unread=True)
+            return SceneFilesResult(error=f"{UNREADABLE}: {error.strerror}", unread=True)
         scene = None
     else:
         no_picture = no_picture if scene else REPLACED
     assert row.acquired_at is not None
-    asked = FilesAsked(folder.absolute(), scene, row.acquired_at, *find_place(site), no_picture)
+    asked = SceneFilesRequest(folder.absolute(), scene, row.acquired_at, *find_place(site), no_picture)
     return ask_behind(config, MAKE_FILES, asked, scene, folder)
 
 
@@ -124,7 +131,7 @@ def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
 
 
 def ask_behind(
-    config: ServiceConfig, task: Task[Asked, Answered], asked: Asked, scene: Path | None, folder: Path
+    config: ServiceConfig, task: WorkerTask[Asked, Answered], asked: Asked, scene: Path | None, folder: Path
 ) -> Answered:  # fmt: skip
     """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
 

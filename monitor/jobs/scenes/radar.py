@@ -14,19 +14,19 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.change.radar import check_image, find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, of_scene
 from detection.imagery.change.radar_outputs import FILES
-from detection.imagery.change.radar_records import METHOD, RadarAsked, RadarChange, RadarOutline
-from detection.imagery.change.records import NOT_COMPARED, Change, Outline, join_cautions, open_geometry
+from detection.imagery.change.radar_records import METHOD, RadarChange, RadarOutline, RadarRequest
+from detection.imagery.change.records import NOT_COMPARED, FootprintChange, PlacedOutline, join_cautions, open_geometry
 from detection.imagery.errors import ImageryError, hide_folder
 from detection.imagery.footprints.places import COHERENCE, measure_places
 from detection.imagery.footprints.preview import write_preview
-from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import read_grid, writing_geotiff
 from detection.imagery.scene.scene import Scene, read_scene, scene_hash
 from forecasting.message import Figure, Message, NameList, Template, error_text, spread
-from monitor.jobs.scenes.tasks import Judgement, KnownDate, PlaceValue, ReadScene, SceneAsked
+from monitor.jobs.scenes.tasks import DateAssessment, KnownDate, PlaceValue, ReadScene, SceneRequest
 
 BEFORE_MOST: Final = 3  # earlier images whose mean is the ground before
 OLDEST: Final = timedelta(days=90)  # growth and seasons change backscatter too
@@ -82,7 +82,7 @@ def _tell_unfit(dates: list[KnownDate], error: ImageryError) -> Message:
     return NOT_COMPARED(scene=NameList(tuple(f"{date.acquired_at:%Y-%m-%d}" for date in dates)), text=said)
 
 
-def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
+def read_radar_scene(asked: SceneRequest, scene: Scene) -> ReadScene:
     """Compare a radar scene with the last ones of its orbit; of the first one there is nothing to say."""
     own_hash = scene_hash(scene, asked.owner)
     check_image(of_scene(scene), of_scene(scene))
@@ -104,7 +104,7 @@ def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
         valid_share=1.0 if found is None else found.valid_share, classes=(CLASS,), threshold=0.5,
         minimum_area_m2=_least_area_m2(asked), warnings=(*scene.remarks, *warnings, *cautions[1:]), outputs=outputs,
         polygons=outlines, weights_path="", card=CARD,
-        judgements=(Judgement(own_hash, changes, (), _tell_compared(found, before)),),
+        judgements=(DateAssessment(own_hash, changes, (), _tell_compared(found, before)),),
         series=_list_coherence(scene, Path(outputs["prob"]), asked),
         replaced=tuple(sorted(v.scene_hash for v in asked.versions
                               if v.acquired_at == scene.acquired_at and v.scene_hash != own_hash)),
@@ -112,7 +112,7 @@ def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
 
 
 def _compare(
-    asked: SceneAsked, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
+    asked: SceneRequest, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
 ) -> tuple[RadarChange | None, list[tuple[KnownDate, Scene]], list[str]]:
     """Compare with the mean of the dates before; where that fails without coherence, and then with the newest alone.
 
@@ -142,15 +142,15 @@ def _compare(
     return None, [], said
 
 
-def _least_area_m2(asked: SceneAsked) -> float:
-    return RadarAsked().minimum_area_m2 if asked.minimum_area_m2 is None else asked.minimum_area_m2
+def _least_area_m2(asked: SceneRequest) -> float:
+    return RadarRequest().minimum_area_m2 if asked.minimum_area_m2 is None else asked.minimum_area_m2
 
 
 def _ask(
-    asked: SceneAsked, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
-) -> RadarAsked:  # fmt: skip
+    asked: SceneRequest, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
+) -> RadarRequest:  # fmt: skip
     newest, own = _find_coherence(before[0][1]), _find_coherence(scene)
-    return RadarAsked(
+    return RadarRequest(
         before=tuple(other.path for _, other in reversed(before)), after=(scene.path,), mask=scene.shadow,
         coherence=(newest, own) if newest and own else None, multilook=MULTILOOK, false_alarms=FALSE_ALARMS,
         minimum_area_m2=_least_area_m2(asked), out_dir=asked.out_dir, identity=f"{own_hash}:{MODEL_HASH}",
@@ -180,14 +180,14 @@ def _tell_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
     return [_HIDDEN(day=day, percent=Figure(100 * hidden, ".0f"))]
 
 
-def _outline(one: RadarOutline) -> Outline:
+def _outline(one: RadarOutline) -> PlacedOutline:
     """As it is stored; radar gives no probability, so it is 0."""
-    return Outline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
+    return PlacedOutline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
 
 
 def _judge(
     scene: Scene, own_hash: str, found: RadarChange, before: list[tuple[KnownDate, Scene]], cautions: list[str]
-) -> dict[str, Change]:
+) -> dict[str, FootprintChange]:
     """New, or seen before on one of the images that it is compared with; always with a caution."""
     known = [(one, date) for date, _ in before for one in date.outlines if not one.is_gone]
     shapes = [shape_of(open_geometry(one).geometry) for one, _ in known]
@@ -201,7 +201,7 @@ def _judge(
         )  # fmt: skip
         caution = join_cautions(*cautions, _INCIDENCE if outline.uncertain else None)
         first = scene.acquired_at if parent is None else parent[0].first_seen_at or parent[1].acquired_at
-        changes[outline.polygon_id] = Change(
+        changes[outline.polygon_id] = FootprintChange(
             change="new" if parent is None else "known", parent_id=None if parent is None else parent[0].polygon_id,
             grown_m2=None, since_at=before[0][0].acquired_at,
             root_id=outline.polygon_id if parent is None else parent[0].root_id or parent[0].polygon_id,
@@ -234,11 +234,11 @@ def _write_first(scene: Scene, out: Path) -> dict[str, Any]:
     return {"prob": str(out / FILES["prob"]), "preview": str(out / FILES["preview"]), "bounds": bounds}
 
 
-def _list_coherence(scene: Scene, prob: Path, asked: SceneAsked) -> tuple[PlaceValue, ...]:
+def _list_coherence(scene: Scene, prob: Path, asked: SceneRequest) -> tuple[PlaceValue, ...]:
     """Mean coherence around the stations, where the scene brings it; radar has no probability for them."""
     if _find_coherence(scene) is None:
         return ()
-    places = [Place(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
+    places = [MeasuredPlace(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
     means = measure_places(prob, scene, places)
     return tuple(
         PlaceValue(name, "coherence", scene.acquired_at, found["coherence"])

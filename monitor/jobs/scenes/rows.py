@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from detection.imagery.change import records
-from detection.imagery.change.records import KnownOutline, Outline
+from detection.imagery.change.records import KnownOutline, PlacedOutline
 from monitor.domain.names import is_line
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
@@ -190,7 +190,7 @@ def row_of(answer: ReadScene, site: Site, name: str, path: str, out_dir: str, no
 
 
 def _footprints(
-    answer: ReadScene, scene_hash: str, outlines: Iterable[Outline], site: Site, change: str
+    answer: ReadScene, scene_hash: str, outlines: Iterable[PlacedOutline], site: Site, change: str
 ) -> list[arrivals.Footprint]:
     places, reach_m = list_places(site), find_reach_m(site)
     found = list(outlines)
@@ -208,7 +208,7 @@ def find_reach_m(site: Site) -> float:
 
 
 def _footprint(
-    answer: ReadScene, scene_hash: str, one: Outline, distances: Sequence[tuple[float, str]], reach_m: float,
+    answer: ReadScene, scene_hash: str, one: PlacedOutline, distances: Sequence[tuple[float, str]], reach_m: float,
     change: str,
 ) -> arrivals.Footprint:  # fmt: skip
     distance, station = distances[0] if distances else (None, None)

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.insar.records import CoherenceLoss, MovingZone, StackRates
 from forecasting.message import Figure, Template, Timestamp
 from monitor.domain.alert import AlertChange, Ledger
@@ -38,13 +38,14 @@ _LOST_MORE: Final = Template(
 _KEPT: Final = Template("coherence.kept", "coherence of {name} is not lost near a station any more")
 
 
-def list_stack_places(c: Connection, site: Site) -> list[Place]:
+def list_stack_places(c: Connection, site: Site) -> list[MeasuredPlace]:
     """Circles around the stations and the newest outlines of followed landslides, as a stack is measured over them."""
     circles = [
-        Place(name, Circle(lon, lat, site.scenes.near_m)) for name, (lon, lat) in sorted(list_places(site).items())
+        MeasuredPlace(name, Circle(lon, lat, site.scenes.near_m))
+        for name, (lon, lat) in sorted(list_places(site).items())
     ]
     outlines = [
-        Place(f"{LANDSLIDE}{root[:12]}", geometry)
+        MeasuredPlace(f"{LANDSLIDE}{root[:12]}", geometry)
         for root, geometry in load_followed(c, site.id, site.scenes.near_m, FOLLOWED_MOST)
     ]
     return [*circles, *outlines]

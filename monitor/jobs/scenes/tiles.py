@@ -8,7 +8,7 @@ from typing import Final
 
 from detection.imagery.errors import hide_folder
 from detection.imagery.tiles.lookup import read_said
-from detection.imagery.tiles.records import SAID, SCENE_FILES, SceneTilesAsked, Tiles
+from detection.imagery.tiles.records import SAID, SCENE_FILES, SceneTilesRequest, Tiles
 from detection.whole_file import write_json
 from forecasting.message import Template, spread
 from monitor.config.service import ServiceConfig
@@ -20,10 +20,10 @@ from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
 from monitor.store.service_state import IDLE
-from monitor.worker.records import Task
+from monitor.worker.records import WorkerTask
 
-CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
-    "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesAsked, Tiles
+CUT: Final[WorkerTask[SceneTilesRequest, Tiles]] = WorkerTask(
+    "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesRequest, Tiles
 )
 AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
 ROOM: Final = 2 << 30  # bytes that must be free: tiles of the largest scenes take half of it
@@ -137,7 +137,7 @@ def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tile
     run = row.run or {}
     prob = run.get("outputs", {}).get("prob") if (run.get("change") or {}).get("method") is None else None
     kept = None if prob is None else folder.absolute() / Path(prob).name
-    asked = SceneTilesAsked(scene.absolute(), row.acquired_at, kept, folder.absolute(), *find_place(site))
+    asked = SceneTilesRequest(scene.absolute(), row.acquired_at, kept, folder.absolute(), *find_place(site))
     return ask_behind(config, CUT, asked, asked.scene, folder)
 
 

@@ -19,7 +19,7 @@ from detection.imagery.footprints.detect import detect, draw_strip
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.places import measure_places
-from detection.imagery.footprints.records import INDEX, Circle, Place
+from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
@@ -50,34 +50,34 @@ def load_libraries() -> None:
     importlib.import_module("detection.imagery.neural.inference")
 
 
-def read_one(asked: tasks.SceneAsked) -> tasks.SceneAnswer:
+def read_one(asked: tasks.SceneRequest) -> tasks.SceneResult:
     """Segment one scene and judge change in the order of acquisition, whatever the order of arrival."""
     try:
         local = None if asked.local is None else asdict(asked.local)
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
-            return tasks.SceneAnswer(read=_read_one(asked, Path(work)))
+            return tasks.SceneResult(read=_read_one(asked, Path(work)))
     except _LacksError:
-        return tasks.SceneAnswer(lacks=True)
+        return tasks.SceneResult(lacks=True)
     except DividedError as divided:
-        return tasks.SceneAnswer(strips=divided.count)
+        return tasks.SceneResult(strips=divided.count)
     except _WaitingError as waiting:
-        return tasks.SceneAnswer(waiting=error_text(waiting), comes=waiting.comes)
+        return tasks.SceneResult(waiting=error_text(waiting), comes=waiting.comes)
     except ImageryError as error:
-        return tasks.SceneAnswer(error=error_text(error))
+        return tasks.SceneResult(error=error_text(error))
 
 
-def draw_one_strip(asked: tasks.StripAsked) -> tasks.StripAnswer:
+def draw_one_strip(asked: tasks.StripRequest) -> tasks.StripResult:
     """One strip of the probabilities of a scene that `read_one` has divided; the same whoever draws it."""
     scene = asked.scene
     local = None if scene.local is None else asdict(scene.local)
     try:
         with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
             draw = partial(draw_strip, number=asked.number)
-            return tasks.StripAnswer(
+            return tasks.StripResult(
                 _with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0]
             )
     except (ImageryError, ModuleNotFoundError) as error:
-        return tasks.StripAnswer(error=error_text(error))
+        return tasks.StripResult(error=error_text(error))
 
 
 class _WaitingError(Exception):
@@ -92,7 +92,7 @@ class _LacksError(Exception):
     """Footprints of dates are needed that were not given."""
 
 
-def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
+def _read_one(asked: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
     """One scene against the other dates of its site; `work` is a folder for what is made of the site's heights."""
     try:
         if reason := find_missing(Path(asked.scene_path)):
@@ -116,7 +116,7 @@ def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
             same = _give_heights(own, same, asked.dem, work)
         # where later dates are judged again, each is laid beside dates of its own
         is_late = any(d.acquired_at > own.acquired_at for d in same)
-        needed: Sequence[records.KeptDate] = same if is_late else choose_before(own, same)
+        needed: Sequence[records.StoredDate] = same if is_late else choose_before(own, same)
         if any(d.polygons is None for d in needed):
             raise _LacksError
         judgements = _judge(own, same, asked, [p for v in replaced for p in v.polygons])
@@ -142,7 +142,7 @@ def _read_one(asked: tasks.SceneAsked, work: Path) -> tasks.ReadScene:
 
 
 def _read_by_index(
-    answer: dict[str, Any], own: records.KeptDate, asked: tasks.SceneAsked, replaced: Sequence[tasks.KnownVersion],
+    answer: dict[str, Any], own: records.StoredDate, asked: tasks.SceneRequest, replaced: Sequence[tasks.KnownVersion],
     told: tuple[str, ...],
 ) -> tasks.ReadScene:  # fmt: skip
     """A scene that no network fits: what became bare since the date before, as advice."""
@@ -152,13 +152,13 @@ def _read_by_index(
     return _tell(answer, date, asked, [_judgement(date, found)], series, replaced, told)
 
 
-def _list_optical(asked: tasks.SceneAsked, gone: Collection[str]) -> list[tasks.KnownDate]:
+def _list_optical(asked: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
     """The dates that an index of colours can be compared with, whatever read them."""
     return [d for d in asked.dates if d.scene_hash not in gone and d.model_hash != RADAR]
 
 
 def _add_index(
-    own: records.KeptDate, found: records.Comparison, asked: tasks.SceneAsked, gone: Collection[str]
+    own: records.StoredDate, found: records.Comparison, asked: tasks.SceneRequest, gone: Collection[str]
 ) -> records.Comparison:
     """What the network says, with a line on what the index of colours says beside it, and its file."""
     beside = lay_index_beside(own, found, _list_optical(asked, gone), asked.out_dir)
@@ -169,7 +169,7 @@ def _add_index(
 
 
 def _tell(
-    answer: dict[str, Any], own: records.KeptDate, asked: tasks.SceneAsked, judged: Sequence[tasks.Judgement],
+    answer: dict[str, Any], own: records.StoredDate, asked: tasks.SceneRequest, judged: Sequence[tasks.DateAssessment],
     series: Sequence[tasks.PlaceValue], replaced: Sequence[tasks.KnownVersion], told: tuple[str, ...],
 ) -> tasks.ReadScene:  # fmt: skip
     """All that is kept of a scene, but for the weights that read it."""
@@ -204,7 +204,7 @@ def _judge_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str |
 
 
 def _with_heights(
-    asked: tasks.SceneAsked, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
+    asked: tasks.SceneRequest, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
 ) -> tuple[Answer, str | None, tuple[str, ...]]:
     """What `read` makes of a scene, the heights of the site that were used, and warnings where they cannot be.
 
@@ -226,7 +226,7 @@ def _with_heights(
 
 
 def _give_heights(
-    own: records.KeptDate, dates: Sequence[tasks.KnownDate], dem: Path | None, work: Path
+    own: records.StoredDate, dates: Sequence[tasks.KnownDate], dem: Path | None, work: Path
 ) -> list[tasks.KnownDate]:
     """Dates with the heights of the site that they were read with, where these count once more.
 
@@ -250,13 +250,13 @@ def _give_own(date: tasks.KnownDate, dem: Path | None, work: Path, *, always: bo
         return date  # its files are gone, or no tile lies below it
 
 
-def _list_later(own: records.KeptDate, dates: Sequence[tasks.KnownDate]) -> list[tasks.KnownDate]:
+def _list_later(own: records.StoredDate, dates: Sequence[tasks.KnownDate]) -> list[tasks.KnownDate]:
     """Dates after this one that are judged again, the oldest first."""
     later = (date for date in dates if date.acquired_at > own.acquired_at)
     return sorted(later, key=lambda date: (date.acquired_at, date.scene_hash))[:AGAIN_MOST]
 
 
-def _draw_relief(own: records.KeptDate, out: Path) -> tuple[str, ...]:
+def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
     """The ground of the map, where there is an elevation model; a warning where that cannot be drawn."""
     from detection.imagery.tiles.relief import draw_relief
 
@@ -270,7 +270,7 @@ def _draw_relief(own: records.KeptDate, out: Path) -> tuple[str, ...]:
     return ()
 
 
-def _show_prior(asked: tasks.SceneAsked) -> tuple[Path | None, tuple[str, ...]]:
+def _show_prior(asked: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ...]]:
     """The susceptibility map, drawn for the page too; a warning where it cannot be used, for it decides nothing."""
     from detection.susceptibility.picture import show_map
 
@@ -284,27 +284,27 @@ def _show_prior(asked: tasks.SceneAsked) -> tuple[Path | None, tuple[str, ...]]:
     return asked.prior, ()
 
 
-def _outline(one: records.Outline) -> records.Outline:
+def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
     """The footprint alone, without what is known of its line: so it crosses to the core."""
-    return records.Outline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
+    return records.PlacedOutline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
 
 
-def _judgement(date: records.KeptDate, found: records.Comparison) -> tasks.Judgement:
+def _judgement(date: records.StoredDate, found: records.Comparison) -> tasks.DateAssessment:
     changes = {**found.changes, **{one.outline.polygon_id: one.word for one in found.vanished}}
-    return tasks.Judgement(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.tell())
+    return tasks.DateAssessment(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.tell())
 
 
 def _judge(
-    own: records.KeptDate,
+    own: records.StoredDate,
     others: Sequence[tasks.KnownDate],
-    asked: tasks.SceneAsked,
+    asked: tasks.SceneRequest,
     replaced: Sequence[records.KnownOutline],
-) -> list[tuple[records.KeptDate, records.Comparison]]:
+) -> list[tuple[records.StoredDate, records.Comparison]]:
     """Judge this date, then again those after it, oldest first, each with what is now known of those before."""
     first = compare(own, others, asked.out_dir)
     first = replace(first, changes=keep_lines(own.outlines, first.changes, map(records.open_geometry, replaced)))
-    found: list[tuple[records.KeptDate, records.Comparison]] = [(own, first)]
-    dates: list[records.KeptDate] = [*others, records.remember(own, first.changes)]
+    found: list[tuple[records.StoredDate, records.Comparison]] = [(own, first)]
+    dates: list[records.StoredDate] = [*others, records.remember(own, first.changes)]
     for date in _list_later(own, others):
         # what was called vanished is judged anew: only outlines found on the date itself go in
         bare = replace(date, polygons=tuple(one for one in date.outlines if not one.is_gone))
@@ -319,11 +319,11 @@ def _judge(
 
 
 def _list_series(
-    own: records.KeptDate, judged: records.Comparison, others: Sequence[records.KeptDate], asked: tasks.SceneAsked
+    own: records.StoredDate, judged: records.Comparison, others: Sequence[records.StoredDate], asked: tasks.SceneRequest
 ) -> list[tasks.PlaceValue]:  # fmt: skip
     """Means around stations and under followed footprints; of new footprints also on the date before."""
-    circles = [Place(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
-    outlines: list[tuple[records.Outline, records.Change]] = [
+    circles = [MeasuredPlace(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
+    outlines: list[tuple[records.PlacedOutline, records.FootprintChange]] = [
         (one, judged.changes[one.polygon_id]) for one in own.outlines
     ]
     outlines += [(one.outline, one.word) for one in judged.vanished]
@@ -334,7 +334,7 @@ def _list_series(
         if found and found[0][0] <= asked.near_m
     ]
     followed = sorted(near, key=lambda item: item[:3])[:FOLLOWED_MOST]
-    places = [Place(f"{LANDSLIDE}{word.root_id[:12]}", one.geometry) for *_, word, one in followed]
+    places = [MeasuredPlace(f"{LANDSLIDE}{word.root_id[:12]}", one.geometry) for *_, word, one in followed]
     rows = _measure(own, [*circles, *places])
     before = max((d for d in others if d.acquired_at < own.acquired_at), key=lambda d: d.acquired_at, default=None)
     fresh = [place for place, (*_, word, _) in zip(places, followed, strict=True) if word.change == "new"]
@@ -343,7 +343,7 @@ def _list_series(
     return rows
 
 
-def _measure(date: records.KeptDate, places: Sequence[Place]) -> list[tasks.PlaceValue]:
+def _measure(date: records.StoredDate, places: Sequence[MeasuredPlace]) -> list[tasks.PlaceValue]:
     try:
         scene: Scene | None = read_scene(Path(date.scene_path), date.acquired_at)
     except ImageryError:

@@ -17,13 +17,13 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.division import Division, Share
-from monitor.ingest.handover import Handover, find_division, save_division
-from monitor.ingest.pipeline import Clock, Heard
+from monitor.ingest.handover import DivisionHandover, find_division, save_division
+from monitor.ingest.pipeline import Clock, LastReading
 from monitor.ingest.service import Ingest
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.child_environment import ingest_environment
-from monitor.service.children import Keeper, ModuleProcess
-from monitor.service.intake.records import Orders, Report, Stored, Told, Word
+from monitor.service.children import ModuleProcess, ProcessRestarter
+from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
 from monitor.store.database.engine import Database
 
@@ -45,13 +45,13 @@ _NOW: Final = frozenset({"queued"})  # of the moment: nothing of it is left when
 
 
 class IngestChild(ModuleProcess):
-    """One process of ingest, as `Keeper` and `DividedIngest` see it."""
+    """One process of ingest, as `ProcessRestarter` and `DividedIngest` see it."""
 
-    def __init__(self, share: Share, give_orders: Callable[[Share], tuple[Orders, Word]]) -> None:
+    def __init__(self, share: Share, give_orders: Callable[[Share], tuple[StartOrders, CoreHeartbeat]]) -> None:
         super().__init__(f"ingest {share.number}", MODULE, STOP_S)
         self.share, self._give_orders = share, give_orders
         self.line: Connection | None = None
-        self.report: Report | None = None  # None until the first of this process
+        self.report: IngestHeartbeat | None = None  # None until the first of this process
         self._heard_s = 0.0  # when it said something last
         self._before = dict.fromkeys(_SUMS, 0)  # what processes counted that have ended
 
@@ -64,13 +64,13 @@ class IngestChild(ModuleProcess):
         for word in self._give_orders(self.share):
             self.say(word)
 
-    def say(self, word: Orders | Word) -> None:
+    def say(self, word: StartOrders | CoreHeartbeat) -> None:
         """Let it hear something; one that is gone hears nothing."""
         if self.line is not None:
             with contextlib.suppress(OSError):
                 self.line.send(word)
 
-    def hear(self) -> Report | Stored | Told | None:
+    def hear(self) -> IngestHeartbeat | StoredNotice | AlarmNotice | None:
         """What it says next; None where it says nothing any more."""
         try:
             said = None if self.line is None else self.line.recv()
@@ -80,9 +80,9 @@ class IngestChild(ModuleProcess):
             self._hang_up()
             return None
         self._heard_s = time.monotonic()
-        if isinstance(said, Report):
+        if isinstance(said, IngestHeartbeat):
             self.report = said
-        assert isinstance(said, Report | Stored | Told)
+        assert isinstance(said, IngestHeartbeat | StoredNotice | AlarmNotice)
         return said
 
     def _hang_up(self) -> None:
@@ -140,10 +140,10 @@ class DividedIngest:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ingest-processes", daemon=True)
         self._children: list[IngestChild] = []
-        self._keepers: list[Keeper] = []
+        self._keepers: list[ProcessRestarter] = []
         self._whole: Ingest | None = None  # where one takes all again
-        self._handover: Handover | None = None
-        self._heard: dict[tuple[str, str], Heard] = {}
+        self._handover: DivisionHandover | None = None
+        self._heard: dict[tuple[str, str], LastReading] = {}
         self._stamp = clock()
         self._expect_s, self._forget = 0.0, False  # to be said with the next word
         self._expects_until = self._ignores_until = 0.0  # until all have heard it
@@ -215,7 +215,7 @@ class DividedIngest:
         reports = [child.report for child in self._children if child.pid is not None]
         return bool(reports) and len(reports) == len(self._children) and all(r and r.status["drained"] for r in reports)
 
-    def heard_of(self) -> dict[tuple[str, str], Heard]:
+    def heard_of(self) -> dict[tuple[str, str], LastReading]:
         """As `Ingest.heard_of`."""
         return dict(self._heard) if self._whole is None else self._whole.heard_of()
 
@@ -256,7 +256,7 @@ class DividedIngest:
         division, is_other = found
         if is_other:
             log.info("the sites are divided anew among %d processes of ingest", division.processes)
-            self._handover = Handover(
+            self._handover = DivisionHandover(
                 self._db, self._config, self._sites, division, self._on_stored, self._alarms.write, self._clock,
                 self._hold,
             )  # fmt: skip
@@ -279,7 +279,7 @@ class DividedIngest:
             self._stop.wait()
             return
         self._children = [IngestChild(share, self._give_orders) for share in division.shares()]
-        self._keepers = [Keeper(child, self._on_dying) for child in self._children]
+        self._keepers = [ProcessRestarter(child, self._on_dying) for child in self._children]
         say_at = 0.0
         while not self._stop.is_set():
             self._stamp = self._clock()
@@ -298,11 +298,11 @@ class DividedIngest:
 
     def _take(self, child: IngestChild) -> None:
         said = child.hear()
-        if isinstance(said, Stored):
+        if isinstance(said, StoredNotice):
             self._on_stored(said.sites)
-        elif isinstance(said, Told):
+        elif isinstance(said, AlarmNotice):
             self._on_told()
-        elif isinstance(said, Report):
+        elif isinstance(said, IngestHeartbeat):
             if time.monotonic() >= self._ignores_until:
                 self._heard |= said.heard
             late = health.find_overdue(said.progress, self._clock())
@@ -312,19 +312,19 @@ class DividedIngest:
         elif child.share.sites:  # it ended; what it stored last it may not have told
             self._on_stored(child.share.sites)
 
-    def _give_orders(self, share: Share) -> tuple[Orders, Word]:
+    def _give_orders(self, share: Share) -> tuple[StartOrders, CoreHeartbeat]:
         config = self._config
         fence = 0 if self._turn is None else self._turn.fence
-        return Orders(
+        return StartOrders(
             config.database.url, self._db.session, fence, config.broker, config.limits, self._sites, share,
             config.log.level,
         ), self._make_word()  # fmt: skip
 
-    def _make_word(self) -> Word:
+    def _make_word(self) -> CoreHeartbeat:
         expect_s, self._expect_s = self._expect_s, 0.0
         forget, self._forget = self._forget, False
         renewed_s = None if self._turn is None else self._turn.renewed_s
-        return Word(self._clock(), boot_s(), renewed_s, self._hold(), expect_s, forget)
+        return CoreHeartbeat(self._clock(), boot_s(), renewed_s, self._hold(), expect_s, forget)
 
     def _on_dying(self, name: str, line: str, dying: bool) -> None:
         (log.critical if dying else log.info)("%s", line)

@@ -8,11 +8,11 @@ from typing import Any
 from monitor.config.service import BrokerSection, LimitsSection
 from monitor.domain.site import Site
 from monitor.ingest.division import Share
-from monitor.ingest.pipeline import Heard
+from monitor.ingest.pipeline import LastReading
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class StartOrders:
     """What a process of ingest begins with. It reads no file of the service and knows no other secret.
 
     Args:
@@ -37,7 +37,7 @@ class Orders:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class CoreHeartbeat:
     """What core says twice a second.
 
     Args:
@@ -58,7 +58,7 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class IngestHeartbeat:
     """What a process of ingest says of itself twice a second.
 
     Args:
@@ -71,16 +71,16 @@ class Report:
     status: Mapping[str, Any]
     progress: Mapping[str, datetime]
     cpu_s: float
-    heard: Mapping[tuple[str, str], Heard]
+    heard: Mapping[tuple[str, str], LastReading]
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredNotice:
     """Sites that have news; said right after the commit."""
 
     sites: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AlarmNotice:
     """An alarm was written: who delivers it should look."""

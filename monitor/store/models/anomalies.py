@@ -21,7 +21,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.tables import anomaly, series
 
 if TYPE_CHECKING:
-    from detection.anomaly.certain.unit_jump import Change
+    from detection.anomaly.certain.unit_jump import UnitChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now
     return found
 
 
-def _recall(c: Connection, series_id: int, group: Group, at: datetime, now: datetime) -> "Change | None":
+def _recall(c: Connection, series_id: int, group: Group, at: datetime, now: datetime) -> "UnitChange | None":
     """The change that an alert was of; None where its readings were corrected since."""
     # most pages and commands do without numpy
     from detection.anomaly.certain.unit_jump import find_changes
@@ -214,7 +214,12 @@ def _recall(c: Connection, series_id: int, group: Group, at: datetime, now: date
 
 
 def _list_times(
-    c: Connection, one: SeriesRow, group: Group, changes: "Sequence[Change]", works: Sequence[datetime], now: datetime
+    c: Connection,
+    one: SeriesRow,
+    group: Group,
+    changes: "Sequence[UnitChange]",
+    works: Sequence[datetime],
+    now: datetime,
 ) -> list[WrongUnit]:
     """The times of one series from its changes, in order of time, and the beginnings of works on its station."""
     found, last = list[WrongUnit](), None
@@ -237,7 +242,7 @@ def _list_times(
 
 
 def _find_back(
-    c: Connection, series_id: int, group: Group, change: "Change", bounds: Sequence[datetime], now: datetime
+    c: Connection, series_id: int, group: Group, change: "UnitChange", bounds: Sequence[datetime], now: datetime
 ) -> datetime | None:
     """When readings were first those of before again, to an interval; looked for up to each bound by halves."""
     step = timedelta(seconds=group.step_s)
@@ -256,7 +261,7 @@ def _find_back(
     return None
 
 
-def _is_back(c: Connection, series_id: int, step: timedelta, change: "Change", at: datetime, now: datetime) -> bool:
+def _is_back(c: Connection, series_id: int, step: timedelta, change: "UnitChange", at: datetime, now: datetime) -> bool:
     """Whether level and noise up to an instant are nearer to those before a change than to those after it."""
     from detection.anomaly.certain.unit_jump import is_as_before  # as above
 

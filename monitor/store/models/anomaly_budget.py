@@ -60,7 +60,7 @@ class Measured:
     factor: float
 
     @property
-    def rate(self) -> correction.Rate | None:
+    def rate(self) -> correction.FalseAlarmRate | None:
         """False alarms per sensor-month; None where too few were labelled."""
         return correction.measure_rate(self.alarms, self.sensor_months)
 
@@ -94,7 +94,7 @@ class Measured:
         }  # fmt: skip
 
 
-def describe_rate(rate: correction.Rate | None, labelled: int) -> Message:
+def describe_rate(rate: correction.FalseAlarmRate | None, labelled: int) -> Message:
     """A rate in words, or why there is none."""
     if rate is None:
         return _NOT_MEASURED(n=labelled, needed=correction.FEWEST_LABELS)
@@ -151,9 +151,9 @@ def load_budgets(c: Connection, site: str) -> list[Any]:
     return list(c.execute(select(t.anomaly_budget).where(b.site == site).order_by(b.id)))
 
 
-def read_rate(row: Any) -> correction.Rate | None:
+def read_rate(row: Any) -> correction.FalseAlarmRate | None:
     """The rate of a kept row; None = not measured."""
-    return None if row.rate is None else correction.Rate(row.rate, row.rate_low, row.rate_high)
+    return None if row.rate is None else correction.FalseAlarmRate(row.rate, row.rate_low, row.rate_high)
 
 
 def counts_again(row: Any) -> bool:

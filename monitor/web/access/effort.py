@@ -13,7 +13,7 @@ MOST_BITS: Final = 21  # some seconds to half a minute
 LASTS_S: Final = 600.0
 
 
-class Efforts:
+class ProofOfWork:
     """Gives challenges and takes each solution once; keys are of this process, a restart asks again."""
 
     def __init__(self) -> None:

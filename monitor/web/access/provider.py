@@ -53,7 +53,7 @@ _TAUGHT: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class OidcIdentity:
     """Whom a provider vouches for.
 
     Attributes:
@@ -140,7 +140,7 @@ class LoginRefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class LoginFlow:
     """What one browser keeps between leaving for the provider and coming back."""
 
     state: str
@@ -152,10 +152,10 @@ class Flow:
         return f"{self.state}.{self.nonce}.{self.verifier}"
 
     @staticmethod
-    def read(text: str) -> "Flow | None":
+    def read(text: str) -> "LoginFlow | None":
         """Back from the cookie; None where it is none of ours."""
         parts = text.split(".")
-        return Flow(*parts) if len(parts) == 3 and all(re.fullmatch(r"[\w-]{20,100}", p) for p in parts) else None
+        return LoginFlow(*parts) if len(parts) == 3 and all(re.fullmatch(r"[\w-]{20,100}", p) for p in parts) else None
 
     def fits(self, state: str) -> bool:
         """Whether an answer belongs to what this browser began."""
@@ -174,12 +174,12 @@ class Provider:
         self._section = section
         self._back = f"{page}{BACK}"
 
-    def begin(self) -> tuple[str, Flow]:
+    def begin(self) -> tuple[str, LoginFlow]:
         """Where the browser is sent, and what it keeps; raises ProviderDownError."""
         from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-        flow = Flow(*(secrets.token_urlsafe(size) for size in (24, 24, 48)))
+        flow = LoginFlow(*(secrets.token_urlsafe(size) for size in (24, 24, 48)))
         with _client() as client:
             place = self._discover(client)["authorization_endpoint"]
         levels = self._section.second_factor_acr
@@ -191,7 +191,7 @@ class Provider:
         )  # fmt: skip
         return str(address), flow
 
-    def redeem(self, code: str, flow: Flow, now: datetime) -> Vouched:
+    def redeem(self, code: str, flow: LoginFlow, now: datetime) -> OidcIdentity:
         """Who came back, by the ID token, verified; groups that it leaves out are asked for at the userinfo endpoint.
 
         Raises:
@@ -206,7 +206,7 @@ class Provider:
             asks = find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in found
             told = _fetch_userinfo(client, found, answer, claims["sub"]) if asks else {}
         person = read_person(section.issuer, claims, told, section.name_claim, section.groups_claim)
-        return Vouched(person, names_second_factor(claims, section.second_factor_acr))
+        return OidcIdentity(person, names_second_factor(claims, section.second_factor_acr))
 
     def _discover(self, client: "httpx.Client") -> dict[str, Any]:
         issuer = self._section.issuer
@@ -218,7 +218,9 @@ class Provider:
                 raise ProviderDownError(_OPEN_ADDRESS(name=name))
         return found
 
-    def _fetch_token(self, client: "httpx.Client", found: Mapping[str, Any], code: str, flow: Flow) -> dict[str, Any]:
+    def _fetch_token(
+        self, client: "httpx.Client", found: Mapping[str, Any], code: str, flow: LoginFlow
+    ) -> dict[str, Any]:
         import httpx
 
         section = self._section
@@ -244,7 +246,7 @@ class Provider:
         return answer
 
     def _verify(
-        self, answer: Mapping[str, Any], keys: Mapping[str, Any], flow: Flow, now: datetime
+        self, answer: Mapping[str, Any], keys: Mapping[str, Any], flow: LoginFlow, now: datetime
     ) -> dict[str, Any]:  # fmt: skip
         from authlib.oidc.core import CodeIDToken
         from joserfc import jwt

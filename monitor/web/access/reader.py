@@ -16,7 +16,7 @@ API: Final = "/api/"
 LIVE: Final = "/live/"  # a page asks again in the language that it is in
 
 
-class Reader:
+class LanguageMiddleware:
     """ASGI middleware: chooses the language of an answer; `?lang=it` on a page is kept in a cookie of this browser.
 
     The API answers in English unless `?lang=` names another language: programs compare its texts.

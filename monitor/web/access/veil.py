@@ -32,7 +32,7 @@ WITHHELD: Final = Template(
 _LOG_SAYS_WHY: Final = Template("page.log_says_why", "the log of the service says why")
 
 
-class Veil:
+class ResponseRedactor:
     """Puts aside what names places of others.
 
     Args:
@@ -118,18 +118,18 @@ def _walk(value: Any, of_text: Callable[[str], Any], of_table: Callable[[Mapping
     return value
 
 
-def veil_of(request: Request, c: Connection) -> Veil:
+def veil_of(request: Request, c: Connection) -> ResponseRedactor:
     """The veil before who asks: none for an account of all sites, of addresses alone where reading is open."""
     caller = caller_of(request)
     if caller is not None and caller.sites is None:
-        return Veil()
+        return ResponseRedactor()
     if not context_of(request).config.web.login_to_read:
-        return Veil(addresses=False)
+        return ResponseRedactor(addresses=False)
     mine = frozenset() if caller is None else caller.sites or frozenset()
     own, others = set[str](), set[str]()
     for site, names in load_place_names(c).items():
         (own if site in mine else others).update(names)
-    return Veil(own, others, addresses=False)
+    return ResponseRedactor(own, others, addresses=False)
 
 
 def trouble_for(request: Request) -> str:

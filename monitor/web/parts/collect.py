@@ -41,7 +41,7 @@ from monitor.store.readings.photos import NO_ALERT, load_photos
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
-from monitor.web.access.veil import Veil
+from monitor.web.access.veil import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
 from monitor.web.parts.columns import plan_page
@@ -120,7 +120,7 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SiteSnapshot:
     """A site within a read transaction, and when it is looked at."""
 
     c: Connection
@@ -141,23 +141,23 @@ class Seen:
 
 
 @contextmanager
-def read_site(request: Request, site_id: str) -> Iterator[Seen]:
+def read_site(request: Request, site_id: str) -> Iterator[SiteSnapshot]:
     """A read transaction on a site that exists; raises NotFoundError."""
     context = context_of(request)
     with context.db.read() as c:
-        yield Seen(c, find_card(c, site_id), context, context.clock())
+        yield SiteSnapshot(c, find_card(c, site_id), context, context.clock())
 
 
 def require_declared(context: Context, c: Connection, site_id: str) -> Site:
     """A site as the file that is in force declares it; raises RefusedError where this program cannot read that."""
-    return Seen(c, find_card(c, site_id), context, context.clock()).require_declared()
+    return SiteSnapshot(c, find_card(c, site_id), context, context.clock()).require_declared()
 
 
 def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:
     """All of a site page but the curves, which the browser asks for."""
     live = collect_site_parts(c, site_id, context.clock())
     card = live["card"]
-    declared = Seen(c, card, context, context.clock()).declared
+    declared = SiteSnapshot(c, card, context, context.clock()).declared
     # the newest decision says it, not an alert that people may close
     row = find_state(c, site_id)
     open_now = {} if row is None else Memory.read(row.state).conditions
@@ -267,7 +267,7 @@ def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, uni
     return _BOUNDS[side, bool(t.window_s), bool(t.probability)](**values)
 
 
-def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
+def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[str, Any]:
     """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
     found = pages.load_alert_page(c, alert_id)
     if found is None:

@@ -17,7 +17,7 @@ from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.point_looks import load_looks, load_newest_issues
 from monitor.store.readings.gaps import load_gaps
 from monitor.store.schema.views import load_view
-from monitor.web.parts.collect import Seen, name_stations
+from monitor.web.parts.collect import SiteSnapshot, name_stations
 
 LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60
@@ -29,7 +29,7 @@ LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
 
 
-def collect_instruments(seen: Seen, find: str, state: str) -> dict[str, Any]:
+def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, Any]:
     """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
     c, now, site, declared = seen.c, seen.now, seen.card.id, seen.declared
     called = name_stations(declared)

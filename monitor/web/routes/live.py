@@ -13,7 +13,7 @@ from monitor.web.context import AlertId, Find, InState, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts, read_site
 from monitor.web.parts.instruments import collect_instruments
 from monitor.web.parts.templating import render_part, service_banner, share
-from monitor.web.pulse import MOST, Pulse, Sites
+from monitor.web.pulse import MOST, ChangeNotifier, Sites
 
 router = APIRouter(prefix="/live", include_in_schema=False)
 
@@ -73,7 +73,7 @@ async def tell_changes_of(request: Request, site: str) -> Response:
 
 
 def _stream(request: Request, sites: Sites) -> Response:
-    pulse: Pulse = request.app.state.pulse
+    pulse: ChangeNotifier = request.app.state.pulse
     if pulse.listening >= MOST:  # pages go on asking every 10 s
         return Response(status_code=204)
     return StreamingResponse(pulse.listen(sites), media_type="text/event-stream")

@@ -24,8 +24,8 @@ from monitor.store.readings.photos import Taken, add_photo, find_picture, find_s
 from monitor.store.upkeep.reserve import MEGABYTE, find_folder
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, context_of, run_apart, take_turn
-from monitor.web.uploads.develop import NO_PICTURE, Developed, Undeveloped, name_format
-from monitor.worker.records import Task
+from monitor.web.uploads.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
+from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
 MOST_COMING: Final = 8  # bodies at once
@@ -94,7 +94,7 @@ def show_photo(request: Request, site: str, photo_id: Number, size: Literal["pho
 
 
 _LOG = logging.getLogger(__name__)
-DEVELOP: Final = Task("monitor.web.uploads.develop:develop", Undeveloped, Developed)
+DEVELOP: Final = WorkerTask("monitor.web.uploads.develop:develop", ReceivedPhoto, DevelopedPhoto)
 LIMIT_S: Final = 30.0
 MOST_BYTES: Final = 4 << 20  # of a picture that was written anew
 _NO_ROOM: Final = Template("photo.room", "the disk has no room for photos; what is left is for decisions and alarms")
@@ -107,7 +107,7 @@ class Picture:
 
     photo: bytes
     small: bytes
-    said: Developed
+    said: DevelopedPhoto
 
 
 def require_room(db: Database, config: ServiceConfig) -> None:
@@ -134,7 +134,7 @@ def develop_photo(config: ServiceConfig, content: bytes) -> Picture:
         limit_s = min(LIMIT_S, config.compute.job_limit_s)
         plan = config.compute.model_copy(update={"dask": "", "job_limit_s": limit_s})
         try:
-            said = run_in_worker(plan, DEVELOP, Undeveloped(str(came), str(out)), reads=[came], writes=[out])
+            said = run_in_worker(plan, DEVELOP, ReceivedPhoto(str(came), str(out)), reads=[came], writes=[out])
         except JobError as error:
             _LOG.warning("a picture was not taken: %s", error)
             raise RefusedError(_UNREADABLE()) from None

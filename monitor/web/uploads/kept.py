@@ -79,7 +79,7 @@ class Upload:
     notes: tuple[str, ...] = ()
 
 
-class Shelf:
+class UploadStore:
     """All uploads of an installation."""
 
     def __init__(self, inbox: Path, most_bytes: int, reserve_bytes: int) -> None:

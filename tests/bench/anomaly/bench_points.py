@@ -14,7 +14,7 @@ import numpy as np
 
 from detection.anomaly.bench import TEST_FROM, spend_budget
 from detection.anomaly.detector import Detector, train_detector
-from detection.anomaly.evaluation import Outcome, judge_alarms
+from detection.anomaly.evaluation import DetectionOutcome, judge_alarms
 from detection.anomaly.faults import Event
 from detection.anomaly.points.look import BUDGET
 from detection.anomaly.stages import Array
@@ -84,7 +84,7 @@ def _describe(
 
 
 def _accuracies(
-    alarms: Mapping[str, Any], faulty: Mapping[str, Series], events: Sequence[Event], outcome: Outcome
+    alarms: Mapping[str, Any], faulty: Mapping[str, Series], events: Sequence[Event], outcome: DetectionOutcome
 ) -> dict[str, float]:
     """Share of readings, and of points, that were called rightly; and what silence would have got."""
     event_of = {event.station: event for event in events}

@@ -19,7 +19,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.site import gather_recipients
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.jobs.housekeeping import _load_sites
-from monitor.service.children import Keeper
+from monitor.service.children import ProcessRestarter
 from monitor.service.core import Core
 from monitor.service.supervisor import _load_recipients
 from monitor.store.alerting.decisions import find_state
@@ -456,7 +456,7 @@ def test_a_core_that_ends_to_start_anew_is_no_death():
     started, told = [], []
     child = SimpleNamespace(name="core", status=None, alive=lambda: child.status is None, stop=lambda: None)
     child.start = lambda: (started.append(1), setattr(child, "status", None))
-    keeper = Keeper(child, lambda *said: told.append(said))
+    keeper = ProcessRestarter(child, lambda *said: told.append(said))
     for _ in range(5):
         keeper.look()
         child.status = health.EXIT_RENEW

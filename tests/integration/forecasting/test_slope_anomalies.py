@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from detection.anomaly import jobs
-from detection.anomaly.records import Scoring
+from detection.anomaly.records import ScoringRequest
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.simulate.slope import Fault, SlopeModel
 from tests.data.site_text import write_site_toml
@@ -21,7 +21,7 @@ def score(model, component=0):
         if "gnss" in one.payload:
             samples[one.station][0].append(datetime.fromisoformat(one.payload["time"]).timestamp())
             samples[one.station][1].append(one.payload["gnss"]["enu_mm"][component])
-    return jobs.score(Scoring("persistence-z", dict(samples), 3600.0))
+    return jobs.score(ScoringRequest("persistence-z", dict(samples), 3600.0))
 
 
 @pytest.mark.parametrize("seed", [1, 2])

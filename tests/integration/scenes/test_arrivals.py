@@ -15,7 +15,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.scene import hash_file, read_scene, scene_hash
 from detection.susceptibility.picture import show, show_map
-from detection.susceptibility.records import PictureAsked, read_shown
+from detection.susceptibility.records import PictureRequest, read_shown
 from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox
@@ -156,7 +156,7 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
     with pytest.raises(SceneError, match=f"another map than the one in use .* it was {sha256[:12]}"):
         show_map(prior, picture)
     assert read_shown(picture) == shown
-    assert show(PictureAsked(prior, picture)).sha256 == hash_file(prior)
+    assert show(PictureRequest(prior, picture)).sha256 == hash_file(prior)
     assert show_map(prior, picture)["sha256"] == hash_file(prior)
     # the same image without a map is the same scene
     assert read_scene_hash(drawn / "b", "bench") == run.scene_hash

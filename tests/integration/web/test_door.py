@@ -376,12 +376,12 @@ def test_pages_come_and_known_devices_come_in_while_strangers_queue(browsers, ad
 
 @pytest.mark.parametrize("bent", ["", "x", "17.1.a.b", "1.9999999999.abcd.0000000000000000000"])
 def test_a_challenge_of_somebody_else_is_refused(bent):
-    assert not effort.Efforts().check(bent, "0")
+    assert not effort.ProofOfWork().check(bent, "0")
 
 
 def test_a_challenge_ends(monkeypatch):
     monkeypatch.setattr(effort, "LASTS_S", -1.0)
-    efforts = effort.Efforts()
+    efforts = effort.ProofOfWork()
     challenge = efforts.ask(5, 5)
     assert not efforts.check(challenge, solve(challenge))
 

@@ -9,7 +9,7 @@ from detection.imagery.footprints.records import STRIPS
 from monitor.config.service import ComputeSection
 from monitor.errors import JobError
 from monitor.jobs.scenes import divided
-from monitor.jobs.scenes.tasks import SceneAnswer, SceneAsked
+from monitor.jobs.scenes.tasks import SceneRequest, SceneResult
 from monitor.worker.records import spell_record
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import draw_tall
@@ -41,7 +41,7 @@ def asked_of(monkeypatch):
 
 
 def ask_for(scene, out, **more):
-    return SceneAsked(
+    return SceneRequest(
         scene_path=str(scene), weights="generated", out_dir=out, minimum_area_m2=None, owner="bench", triage=None,
         known=(), dates=(), versions=(), stations={}, near_m=100.0, local=None, **more,
     )  # fmt: skip
@@ -139,7 +139,7 @@ def test_strips_that_a_killed_service_left_go_when_one_worker_reads_the_scene(
 
 @pytest.mark.parametrize("count", [-1, 1, 65, 10**9])
 def test_a_number_of_strips_that_nobody_meant_is_refused(tall, tmp_path, monkeypatch, count):
-    monkeypatch.setattr(divided, "run_in_worker", lambda *_, **__: SceneAnswer(strips=count))
+    monkeypatch.setattr(divided, "run_in_worker", lambda *_, **__: SceneResult(strips=count))
     with pytest.raises(JobError, match="strips"):
         divided.read_divided(CLUSTER, ask_for(tall, tmp_path / "out"), [tall], tmp_path)
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from detection.imagery.change.by_index import RISE_MOST, compare_by_index, lay_index_beside
 from detection.imagery.change.compare import compare
 from detection.imagery.change.histogram_match import match_scene
-from detection.imagery.change.records import KeptDate, read_outlines
+from detection.imagery.change.records import StoredDate, read_outlines
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.polygons import find_footprints
@@ -32,7 +32,7 @@ def draw(seed: int, scars: int = 1):
     return np.stack([scene.bands[name] for name in COLOURS]).astype(float), scene.truth.astype(bool)
 
 
-def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> KeptDate:
+def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> StoredDate:
     """A date as it is kept: its image, and what a network would have marked on it."""
     folder.mkdir(parents=True)
     grid, at = grid_around(141.95, 42.73, SIDE, pixel_m), datetime(2026, 5, day, tzinfo=UTC)
@@ -50,7 +50,7 @@ def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> Kep
 
     least = 9 * pixel_m**2
     found = find_footprints(read, grid, threshold=0.5, minimum_area_m2=least, minimum_hole_m2=least, identity=str(day))
-    return KeptDate(
+    return StoredDate(
         scene_hash=str(day), acquired_at=at, prob=str(folder / "prob.tif"), scene_path=str(folder), threshold=0.5,
         minimum_area_m2=least, polygons=read_outlines([one.tell() for one in found]),
     )  # fmt: skip
@@ -135,7 +135,7 @@ def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
         assert all(SNOW in (word.caution or "") for word in first.changes.values())
 
 
-def _is_on(date: KeptDate, name: str, scar) -> bool:
+def _is_on(date: StoredDate, name: str, scar) -> bool:
     """Whether an outline of a date lies on the drawn scar."""
     from detection.imagery.raster.overlay import burn, shapes_of, to_pixels
     from detection.imagery.raster.raster import read_grid

@@ -14,14 +14,14 @@ AREAS: Final = frozenset({"Polygon", "MultiPolygon"})
 CLOSED_LEAST: Final = 4  # points of a line that closes: a triangle
 
 
-class Taken(NamedTuple):
+class ReadOutlines(NamedTuple):
     """Outlines in the order of what was given, None where nothing could be made of one; and a sentence on each kind."""
 
     shapes: NDArray[Any]
     told: tuple[str, ...]
 
 
-def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) -> Taken:
+def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) -> ReadOutlines:
     """Make valid outlines of geometries: polygons, those within collections, and lines that close.
 
     A polygon that crosses itself is mended so that its rings keep their roles: a hole stays a hole.
@@ -65,7 +65,7 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
         kinds = ", ".join(f"{many:,} {kind}" for kind, many in sorted(left.items(), reverse=True))
         told.append(f"{sum(left.values()):,} of {len(given):,} geometries are left out: {kinds}")
     told += [f"{many:,} {what}" for what, many in sorted(noted.items()) if many]
-    return Taken(found, tuple(told))
+    return ReadOutlines(found, tuple(told))
 
 
 def _flatten(one: Any) -> list[Any]:

@@ -24,8 +24,8 @@ from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.integrity import make_checker
 from detection.imagery.raster.raster import window_below
-from detection.imagery.raster.reading.fills import Record
-from detection.imagery.raster.untrusted import LIMITS, Limits, open_raster
+from detection.imagery.raster.reading.fills import ValueStatistics
+from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
 from detection.imagery.raster.vrt import copy_tree, open_tree
 
 EMPTY: Final = -99_999.0  # of what is given where something had to be changed
@@ -53,7 +53,7 @@ DEGREES: Final = {name: 180 / np.pi * factor for name, factor in RADIANS.items()
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
+class BandQuantity:
     """What a band holds.
 
     Attributes:
@@ -75,24 +75,24 @@ class Quantity:
     hint: str = "declare nodata, scale and unit: gdal_edit.py -a_nodata, -scale, -units"
 
 
-HEIGHT: Final = Quantity("heights", -500.0, 9000.0, units=METRES, zero=True, apart=3.0)
-HEIGHT_ERROR: Final = Quantity("errors of heights", 0.0, 9000.0, units=METRES)
-COHERENCES: Final = Quantity(
+HEIGHT: Final = BandQuantity("heights", -500.0, 9000.0, units=METRES, zero=True, apart=3.0)
+HEIGHT_ERROR: Final = BandQuantity("errors of heights", 0.0, 9000.0, units=METRES)
+COHERENCES: Final = BandQuantity(
     "coherences", -0.05, 1.05, hint="bytes of 0 to 255 need gdal_edit.py -scale 0.003921569, per cent -scale 0.01"
 )
-SHARE: Final = Quantity(
+SHARE: Final = BandQuantity(
     "probabilities", -1e-6, 1 + 1e-6, hint="what has none is declared as nodata, per cent need gdal_edit.py -scale 0.01"
 )
-PHASE: Final = Quantity("phases", -1e6, 1e6, units=RADIANS)
-RATE: Final = Quantity("velocities")
-ANGLE: Final = Quantity("angles of incidence", -360.0, 360.0, units=DEGREES)
-BACKSCATTER: Final = Quantity("backscatter")
-FACTOR: Final = Quantity("values")
+PHASE: Final = BandQuantity("phases", -1e6, 1e6, units=RADIANS)
+RATE: Final = BandQuantity("velocities")
+ANGLE: Final = BandQuantity("angles of incidence", -360.0, 360.0, units=DEGREES)
+BACKSCATTER: Final = BandQuantity("backscatter")
+FACTOR: Final = BandQuantity("values")
 
 
 @contextmanager
 def open_values(
-    path: Path, quantity: Quantity, index: int = 1, *, ground: Grid | None = None, limits: Limits = LIMITS,
+    path: Path, quantity: BandQuantity, index: int = 1, *, ground: Grid | None = None, limits: RasterLimits = LIMITS,
     told: list[str] | None = None, empty: float | None = None,
 ) -> Iterator[Any]:  # fmt: skip
     """Open a raster of which one band is given as values of a quantity; where nothing must be changed, as it is.
@@ -125,7 +125,7 @@ def open_values(
             source = _mask_by_alpha(source, stack)  # the driver takes an alpha band of bytes for a mask, and no other
         stat = path.stat()
         changed = stat.st_mtime_ns, stat.st_size, stat.st_ino
-        lines, fills = _look(_Look(path.resolve(), changed, index, quantity, window, scale, offset), source)
+        lines, fills = _look(_InspectionKey(path.resolve(), changed, index, quantity, window, scale, offset), source)
         if told is not None:
             told.extend(line for line in lines if line not in told)
         scaled = (scale, offset) != (1.0, 0.0)
@@ -143,7 +143,7 @@ def open_values(
         yield source
 
 
-def _read_scale(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, float]:
+def _read_scale(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, float]:
     """By what a stored number is multiplied, and what is added, to be a value in the unit of the quantity."""
     scale, offset = float(source.scales[index - 1]), float(source.offsets[index - 1])
     if not (np.isfinite(scale) and np.isfinite(offset) and scale):
@@ -159,7 +159,7 @@ def _read_scale(source: Any, path: Path, quantity: Quantity, index: int) -> tupl
     return scale * factor, offset * factor
 
 
-def _find_factor(source: Any, path: Path, quantity: Quantity, index: int) -> tuple[float, str]:
+def _find_factor(source: Any, path: Path, quantity: BandQuantity, index: int) -> tuple[float, str]:
     """What the unit of a band is worth, as it says or its system of heights does; 1 where both are mute."""
     said = (source.units[index - 1] or "").strip()
     if said:
@@ -200,27 +200,29 @@ def _find_window(source: Any, ground: Grid | None) -> tuple[int, int, int, int]:
     return (left, top, right, bottom) if left < right and top < bottom else whole
 
 
-class _Look(NamedTuple):
+class _InspectionKey(NamedTuple):
     """What is looked at: the key under which it is remembered."""
 
     path: Path
     changed: tuple[int, int, int]
     band: int
-    quantity: Quantity
+    quantity: BandQuantity
     window: tuple[int, int, int, int]
     scale: float
     offset: float
 
 
-_SEEN: Final[dict[_Look, tuple[list[str], tuple[float, ...]]]] = {}  # in this process; a file is opened again and again
+_SEEN: Final[
+    dict[_InspectionKey, tuple[list[str], tuple[float, ...]]]
+] = {}  # in this process; a file is opened again and again
 
 
-def _look(asked: _Look, source: Any) -> tuple[list[str], tuple[float, ...]]:
+def _look(asked: _InspectionKey, source: Any) -> tuple[list[str], tuple[float, ...]]:
     """What is said of a band, and its fills that nobody declared, as they are stored."""
     if asked in _SEEN:
         return _SEEN[asked]
     path, quantity = asked.path, asked.quantity
-    record, slopes, holed = Record(zero=quantity.zero), [], False
+    record, slopes, holed = ValueStatistics(zero=quantity.zero), [], False
     left, first, right, end = asked.window
     step = max(1, STRIP_PX // (right - left))
     boxes = [(left, row, right, min(end, row + step)) for row in range(first, end, step)]

@@ -23,7 +23,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.people import sessions
 from monitor.store.people.second_factor import check_second_factor
 from monitor.store.people.users import check_password
-from monitor.web.access.effort import Efforts
+from monitor.web.access.effort import ProofOfWork
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.access.patience import network_of
 from monitor.web.access.vault import open_vault
@@ -48,7 +48,7 @@ MOST_WAITING: Final = 24  # of the forty threads of the page: pages must come wh
 ALL: Final = "all"
 
 
-class Turnstile:
+class LoginThrottle:
     """Counts failures by account, address, device and all together, and lets few passwords be checked at a time."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Turnstile:
         self._checks = {known: threading.Semaphore(CHECKS_AT_ONCE) for known in (True, False)}
         self._waiting = {known: threading.Semaphore(MOST_WAITING // (1 + known)) for known in (True, False)}
         self._failures: dict[str, tuple[int, float]] = {}
-        self.efforts = Efforts()
+        self.efforts = ProofOfWork()
 
     @contextmanager
     def check(self, *, is_known: bool) -> Iterator[None]:
@@ -89,9 +89,9 @@ class Turnstile:
                     self._failures.pop(key, None)
 
 
-def turnstile_of(request: Request) -> Turnstile:
+def turnstile_of(request: Request) -> LoginThrottle:
     """The one of this page; made with the page, so that the first guesses of all count at the same one."""
-    found: Turnstile = request.app.state.turnstile
+    found: LoginThrottle = request.app.state.turnstile
     return found
 
 

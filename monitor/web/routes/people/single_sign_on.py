@@ -24,7 +24,14 @@ from monitor.store.people.second_factor import check_second_factor, has_second_f
 from monitor.store.people.sessions import code_wait_s, end_sessions, is_known_device, note_code
 from monitor.store.people.users import admit_person, find_bound, find_user
 from monitor.web.access.guard import check_origin, is_safe_path
-from monitor.web.access.provider import Flow, LoginRefusedError, Provider, ProviderDownError, Vouched, spell_code
+from monitor.web.access.provider import (
+    LoginFlow,
+    LoginRefusedError,
+    OidcIdentity,
+    Provider,
+    ProviderDownError,
+    spell_code,
+)
 from monitor.web.access.vault import open_vault
 from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, take_turn
 from monitor.web.parts.templating import render
@@ -66,7 +73,7 @@ Word = Annotated[str, Query(max_length=2048, pattern=NO_NUL)]
 
 
 @dataclass(frozen=True, slots=True)
-class Halfway:
+class PendingLogin:
     """A login that the provider vouched for, and that still wants the code of the second factor here."""
 
     name: str
@@ -81,7 +88,7 @@ class SignOns:
     """
 
     def __init__(self) -> None:
-        self._halfway: dict[str, tuple[Halfway, float]] = {}
+        self._halfway: dict[str, tuple[PendingLogin, float]] = {}
         self._lock = threading.Lock()
         self._used: dict[str, float] = {}
         self.asking = threading.Semaphore(ASKING_AT_ONCE)
@@ -93,7 +100,7 @@ class SignOns:
             self._used = {k: at for k, at in self._used.items() if now - at < 2 * FLOW_S}
             return self._used.setdefault(nonce, now) == now
 
-    def hold(self, halfway: Halfway) -> str:
+    def hold(self, halfway: PendingLogin) -> str:
         """Keep a login for some minutes; returns the token by which its browser goes on."""
         token, now = secrets.token_urlsafe(24), time.monotonic()
         with self._lock:
@@ -101,7 +108,7 @@ class SignOns:
             self._halfway[token] = (halfway, now)
         return token
 
-    def find(self, token: str) -> Halfway | None:
+    def find(self, token: str) -> PendingLogin | None:
         """What a browser began and may still go on with."""
         with self._lock:
             found = self._halfway.get(token)
@@ -148,7 +155,7 @@ def come_back(request: Request, state: Word = "", code: Word = "", error: Word =
 def _come_back(request: Request, provider: Provider, state: str, code: str, error: str, iss: str) -> Response:
     context, door, to = context_of(request), login.turnstile_of(request), _goal(request)
     section, host = context.config.oidc, login.host_of(request)
-    flow = Flow.read(request.cookies.get(cookie_name(request, FLOW), ""))
+    flow = LoginFlow.read(request.cookies.get(cookie_name(request, FLOW), ""))
     if flow is None or not flow.fits(state):
         return login.refuse(request, to, _OTHER_BROWSER(), 401)
     if error or not code:
@@ -176,7 +183,7 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
     return _let_in(request, to, vouched)
 
 
-def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
+def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
     """Open a session, or ask for the second factor that the provider has not proved."""
     person, context, host = vouched.person, context_of(request), login.host_of(request)
     section, now = context.config.oidc, context.clock()
@@ -209,7 +216,7 @@ def _let_in(request: Request, to: str, vouched: Vouched) -> Response:
     if wants_ours and not has_ours:
         return login.refuse(request, to, missing, 403)
     if cookies is None:
-        token = request.app.state.sign_ons.hold(Halfway(name, to, detail))
+        token = request.app.state.sign_ons.hold(PendingLogin(name, to, detail))
         answer = ask_code(request)
         login.give_cookie(request, answer, HALFWAY, token, HALFWAY_S, samesite="strict")
         return answer

@@ -15,7 +15,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
-from monitor.web.context import AskedRange, Range
+from monitor.web.context import Range, RequestedRange
 from monitor.web.parts.collect import NO_SERIES, read_site
 from monitor.web.parts.columns import COMPONENTS, COMPUTED, Parts, component_weights, project_downslope, sample
 
@@ -29,7 +29,7 @@ _NO_AZIMUTH: Final = Template(
 Points = Annotated[int, Query(ge=50, le=20_000, description="at most about so many points")]
 
 
-def read_range(newest: datetime, asked: AskedRange) -> tuple[datetime, datetime]:
+def read_range(newest: datetime, asked: RequestedRange) -> tuple[datetime, datetime]:
     """The range asked for: `from` and `to`, or a span back from the newest datum; RefusedError says what is wrong."""
     end = asked.to or newest
     try:
@@ -42,7 +42,7 @@ def read_range(newest: datetime, asked: AskedRange) -> tuple[datetime, datetime]
 
 
 def load_curve(
-    c: Connection, site: str, station: str, quantity: str, asked: AskedRange, now: datetime
+    c: Connection, site: str, station: str, quantity: str, asked: RequestedRange, now: datetime
 ) -> tuple[list[Reading], list[SeriesRow], str, datetime, datetime]:
     """Readings of a stored or computed series, the series they rest on, the unit and the range."""
     parts = find_parts(c, site, load_series(c, site), station, quantity)
@@ -112,7 +112,7 @@ def get_chart(
         })  # fmt: skip
 
 
-class Ahead(NamedTuple):
+class SeriesForecasts(NamedTuple):
     """What was forecast of a series: the shown issue and where it ends, other models, and past forecasts."""
 
     issue: dict[str, Any] | None
@@ -123,16 +123,16 @@ class Ahead(NamedTuple):
     past: list[dict[str, Any]]
 
 
-def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: datetime) -> Ahead:
+def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: datetime) -> SeriesForecasts:
     """The forecasts of a stored series; a computed one has none."""
     if single is None:
-        return Ahead(None, high, [], None, None, [])
+        return SeriesForecasts(None, high, [], None, None, [])
     issues = pages.load_issue(c, single)
     newest = max((row["issued_at"] for row in issues), default=None)
     # nothing of an earlier issue stands where the newest one shows nothing
     shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
     horizon_s = min((row["horizon_s"] for row in shown), default=None)
-    return Ahead(
+    return SeriesForecasts(
         describe_issue(shown), max([high, *(parse(row["target_at"]) for row in shown)]), summarise_others(issues),
         pages.load_withheld(c, single.id), horizon_s,
         [] if horizon_s is None else pages.load_past_forecasts(c, single.id, horizon_s, low, high),

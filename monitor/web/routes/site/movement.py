@@ -29,7 +29,7 @@ from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season
 from monitor.store.readings.observations import load_stations
-from monitor.web.context import AskedRange, Context, Range, Season
+from monitor.web.context import Context, Range, RequestedRange, Season
 from monitor.web.parts.collect import find_series, read_site
 from monitor.web.parts.columns import COMPUTED
 from monitor.web.parts.headline import read_told
@@ -171,7 +171,7 @@ def _load(
     start = instant(seconds(low) - window_s)
     for quantity in (COMPUTED, *SCALARS):
         try:
-            found, _, unit, _, _ = load_curve(c, site.id, station, quantity, AskedRange(start, high), now)
+            found, _, unit, _, _ = load_curve(c, site.id, station, quantity, RequestedRange(start, high), now)
         except (NotFoundError, RefusedError):
             continue
         if unit == "mm":

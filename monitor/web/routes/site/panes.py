@@ -24,7 +24,7 @@ from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
-from monitor.web.context import AskedRange, Context, Range, context_of
+from monitor.web.context import Context, Range, RequestedRange, context_of
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.parts.columns import (
     MOTION,
@@ -141,7 +141,7 @@ def _open(c: Connection, site: str) -> tuple[list[dict[str, Any]], Site | None]:
 
 
 def _find_range(
-    c: Connection, series_ids: Sequence[int], now: datetime, asked: AskedRange
+    c: Connection, series_ids: Sequence[int], now: datetime, asked: RequestedRange
 ) -> tuple[datetime, datetime]:
     """The range asked for; it never begins before the first reading, nor ends more than a year from now."""
     low, high = charts.read_range(pages.find_newest(c, series_ids) or now, asked)

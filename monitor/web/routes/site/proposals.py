@@ -22,7 +22,7 @@ from monitor.web.access.acting import Act, Acting
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL, AlertId, Why
 from monitor.web.drafts import Draft, Drafts
-from monitor.web.parts.collect import Seen, read_site
+from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.past_pictures import picture_effect
 from monitor.web.parts.templating import render
 
@@ -227,7 +227,7 @@ def _find(request: Request, site: str, draft_id: str) -> Draft:
 
 
 def _form(
-    request: Request, seen: Seen, values: Mapping[str, str], trouble: str, *,
+    request: Request, seen: SiteSnapshot, values: Mapping[str, str], trouble: str, *,
     reason: str = "", months: int = 3,
 ) -> HTMLResponse:  # fmt: skip
     """The form with what the file says, or with what was written where that could not be used."""

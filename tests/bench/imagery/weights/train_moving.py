@@ -11,7 +11,7 @@ import torch
 from detection.imagery.data.metrics import count, score
 from detection.imagery.insar.moving_zones import ask_network
 from detection.imagery.neural.checkpoint import save_model
-from detection.imagery.neural.learner import Settings
+from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.training import train_network
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from tests.data.surveys.phases import draw_phase_patches
@@ -35,7 +35,7 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
         The card, with the scores on drawn patches of other seeds.
     """
     images, masks = draw_phase_patches(seed, patches, SIZE_PX)
-    settings = Settings(
+    settings = ImageryTrainingSettings(
         network="drs-unet", width=0.125, epochs=epochs, seed=seed, brightness=(1.0, 1.0), shift=0.0, warmup_steps=30
     )
     trained = train_network(images, masks, settings)

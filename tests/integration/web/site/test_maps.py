@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import linregress
 from sqlalchemy import select
 
-from detection.imagery.tiles.archive import About, write_archive
+from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.config.tile_files import list_files
@@ -194,7 +194,7 @@ def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
 def tiles(tmp_path):
     folder = tmp_path / "tiles"
     folder.mkdir()
-    about = About("png", (8.0, 46.0, 9.0, 47.0), (0, 0), zipped=False, metadata={})
+    about = ArchiveFacts("png", (8.0, 46.0, 9.0, 47.0), (0, 0), zipped=False, metadata={})
     write_archive(folder / "land.pmtiles", [(0, bytes(range(256)) * 40)], about)
     (folder / "huge.pmtiles").touch()
     with (folder / "huge.pmtiles").open("r+b") as file:

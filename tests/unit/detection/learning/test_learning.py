@@ -21,9 +21,9 @@ from detection.imagery.scene.reader import open_scene
 from detection.imagery.training.domain import describe, find_doubts
 from detection.learning import run, tiles
 from detection.learning.blocks import find_blocks, find_touched, leave_out, list_touching
-from detection.learning.gate import Tried, judge
+from detection.learning.gate import HeldOutCounts, judge
 from detection.learning.labels import find_least_m2, read_labels
-from detection.learning.records import NOTHING, Asked, Label, Window
+from detection.learning.records import NOTHING, GroundLabel, LearningRequest, SceneWindow
 from detection.learning.scenes import find_scenes, read_scenes
 from detection.learning.tiles import cut_tiles
 from tests.unit.detection.learning.drawn_ground import (
@@ -38,7 +38,7 @@ from tests.unit.detection.learning.drawn_ground import (
 def ask(folder, outlines, out, **more):
     labels, told = read_labels(outlines)
     settings = {"minutes": 0.01, "tile_px": 32, **more}
-    return Asked(find_scenes(folder), tuple(labels), out, "mine", told=tuple(told), **settings)
+    return LearningRequest(find_scenes(folder), tuple(labels), out, "mine", told=tuple(told), **settings)
 
 
 def refuse(folder, outlines, out, **more):
@@ -127,7 +127,7 @@ def test_of_one_large_scene_no_tile_learnt_from_touches_one_left_out(side):
 def test_of_few_images_so_many_are_left_out_that_something_can_be_told():
     assert leave_out(np.arange(20), np.ones(20, int), 0).sum() == 8
     assert leave_out(np.arange(12), np.ones(12, int), 0).sum() == 3  # as many would not remain
-    gate = judge(Tried(counts(0.7), counts(0.5), counts(0.2), np.arange(40) // 6))
+    gate = judge(HeldOutCounts(counts(0.7), counts(0.5), counts(0.2), np.arange(40) // 6))
     assert (gate["verdict"], gate["passed"], gate["blocks_with_landslides"]) == ("cannot be said", False, 7)
     assert "7 of the images or blocks that were left out hold landslides, and 8 are needed" in gate["reasons"][0]
 
@@ -145,7 +145,7 @@ def counts(f1, tiles=40, spread=0, seed=0):
 )
 def test_the_gate_passes_what_is_better_or_as_good(network, logistic, verdict):
     blocks = np.arange(40) // 2
-    gate = judge(Tried(counts(network, spread=3), counts(logistic, spread=3, seed=1), counts(0.2), blocks))
+    gate = judge(HeldOutCounts(counts(network, spread=3), counts(logistic, spread=3, seed=1), counts(0.2), blocks))
     assert (gate["verdict"], gate["blocks"]) == (verdict, 20)
     assert gate["passed"] is (verdict in {"better", "as good"})
     assert gate["put_to_use"] is (verdict == "better")
@@ -166,7 +166,7 @@ def test_of_networks_that_are_equal_to_logistic_hardly_one_is_put_to_use():
             return np.round(np.stack([found, found / precision - found, size - found, 99 * size], 1)).astype(int)
 
         weak = np.round(np.stack([0.3 * size, 2 * size, 0.7 * size, 99 * size], 1)).astype(int)
-        said.append(judge(Tried(draw(), draw(), weak, np.arange(48) // 6), case))
+        said.append(judge(HeldOutCounts(draw(), draw(), weak, np.arange(48) // 6), case))
     assert sum(one["put_to_use"] for one in said) <= 0.1 * len(said)
     assert sum(one["passed"] for one in said) > 0.25 * len(said), "candidates they are"
 
@@ -179,7 +179,7 @@ def test_an_outline_is_not_painted_on_a_scene_of_before_it(tmp_path):
     cut = cut_tiles(readable, [label], tmp_path / "both", 32, around=True, tell=print)
     assert len(cut.tiles) == 2
     assert cut.told[0].startswith("1 of 1 outlines lie on scenes of several days and count on all of them")
-    later = [replace(label, since=datetime(2024, 1, 1, tzinfo=UTC)), Label(NOTHING, label.shape.buffer(0.001))]
+    later = [replace(label, since=datetime(2024, 1, 1, tzinfo=UTC)), GroundLabel(NOTHING, label.shape.buffer(0.001))]
     cut = cut_tiles(readable, later, tmp_path / "later", 32, around=True, tell=print)
     assert [bool(tile.landslide_px) for tile in cut.tiles] == [False, True]
     assert cut.told == ()
@@ -197,7 +197,9 @@ def write_uneven_scenes(folder):
         frames = [(NOTHING, shapely.box(0, 0, 32 * side, 32 * side))]
         frames += [("landslide", shapely.box(32 * k + 8, 8, 32 * k + 24, 24)) for k in range(side // 2)]
         for kind, frame in frames:
-            labels.append(Label(kind, map_outline(frame, lambda x, y, grid=grid: grid.to_lonlat(*grid.to_crs(x, y)))))
+            labels.append(
+                GroundLabel(kind, map_outline(frame, lambda x, y, grid=grid: grid.to_lonlat(*grid.to_crs(x, y))))
+            )
         truth[f"{number}_20240506.tif"] = side * side, side // 2
     return labels, truth
 
@@ -254,8 +256,8 @@ def test_where_drawn_tiles_are_nodata_others_take_their_place(tmp_path):
 def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
     outlines = write_pictures(tmp_path / "scenes", 1)
     scenes = find_scenes(tmp_path / "scenes")
-    labels = [Label(one.kind, one.shape, "elsewhere.tif") for one in read_labels(outlines)[0]]
-    asked = Asked(scenes, tuple(labels), tmp_path / "out", "mine", tile_px=32)
+    labels = [GroundLabel(one.kind, one.shape, "elsewhere.tif") for one in read_labels(outlines)[0]]
+    asked = LearningRequest(scenes, tuple(labels), tmp_path / "out", "mine", tile_px=32)
     with pytest.raises(ImageryError, match="none of the 1 outlines lies on one of the 1 scenes"):
         run.learn(asked, lambda _: None)
     assert BANDS[0] == "B4"
@@ -296,13 +298,13 @@ def test_the_least_outline_is_that_of_the_tiles_and_a_splinter_in_a_hundred_is_n
 
     def square(lon, side_m, kind="landslide"):
         away = side_m / 111_195.0
-        return Label(kind, shapely.box(lon, 0.0, lon + away, away))
+        return GroundLabel(kind, shapely.box(lon, 0.0, lon + away, away))
 
-    window = Window(Path("a.tif"), 0, 0, 128, (9.99, -0.01, 10.5, 0.01))
+    window = SceneWindow(Path("a.tif"), 0, 0, 128, (9.99, -0.01, 10.5, 0.01))
     some = [square(10.0, 30.0), square(10.01, 20.0), square(10.02, 2.0, "not_landslide"), square(12.0, 1.0)]
     assert find_least_m2(some, [window]) == pytest.approx(400, rel=0.02)
     assert find_least_m2([square(12.0, 1.0)], [window]) == 0.0
-    parts = [Label("landslide", shapely.MultiPolygon([square(10.0, 30.0).shape, square(10.01, 10.0).shape]))]
+    parts = [GroundLabel("landslide", shapely.MultiPolygon([square(10.0, 30.0).shape, square(10.01, 10.0).shape]))]
     assert find_least_m2(parts, [window]) == pytest.approx(100, rel=0.02)
     many = [square(10.0 + 0.002 * number, 20.0 + 0.01 * number) for number in range(200)]
     assert find_least_m2([*many, square(10.45, 0.1)], [window]) == pytest.approx(400, rel=0.05)

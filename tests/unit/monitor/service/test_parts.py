@@ -18,11 +18,11 @@ from monitor.errors import AwayError, ConfigError, KilledError, StoreBusyError
 from monitor.health import find_overdue
 from monitor.ingest import handover
 from monitor.ingest.division import Division
-from monitor.service.children import Keeper
+from monitor.service.children import ProcessRestarter
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.intake.process import IngestProcess
-from monitor.service.readiness import LEASE, Vigil
+from monitor.service.readiness import LEASE, CommitMonitor
 from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
 from monitor.service.supervisor import WATCHER
 from monitor.store.database.engine import Database
@@ -45,10 +45,10 @@ def test_a_subscription_that_the_broker_refuses_does_not_hold_up_the_handover(mo
         def __init__(self, *_, **__):
             self.start = self.stop = lambda: None
 
-    monkeypatch.setattr(handover, "Session", Refused)
+    monkeypatch.setattr(handover, "MqttSession", Refused)
     config = parse_service("", "x")
     with Database("sqlite://") as db:
-        hand = handover.Handover(db, config, {}, Division("a", 2), lambda _: None, lambda _: None, clock)
+        hand = handover.DivisionHandover(db, config, {}, Division("a", 2), lambda _: None, lambda _: None, clock)
         stop = threading.Event()
         stop.set()  # whoever waits is told to end
         one = SimpleNamespace(name="live", client_id="a", filters=("x",), undated=())
@@ -469,7 +469,7 @@ def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
 
 def test_a_lease_that_cannot_be_renewed_counts_as_a_database_that_takes_no_writes():
     at_s = [0.0]
-    vigil = Vigil(lambda: NOW + timedelta(seconds=at_s[0]), 10.0, lambda: at_s[0])
+    vigil = CommitMonitor(lambda: NOW + timedelta(seconds=at_s[0]), 10.0, lambda: at_s[0])
     vigil.note_write(LEASE)
     for second in range(1, 30):
         at_s[0] = float(second)
@@ -566,7 +566,7 @@ def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeyp
     now = [0.0]
     monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
     child, told = Mortal(), []
-    keeper = Keeper(child, lambda *a: told.append(a))
+    keeper = ProcessRestarter(child, lambda *a: told.append(a))
     keeper.look()
     starts = []
     for _ in range(6):

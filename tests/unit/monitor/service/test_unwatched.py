@@ -7,7 +7,7 @@ import pytest
 
 from monitor.domain.instants import spell
 from monitor.service.clock import PROBATION_S
-from monitor.service.unwatched import Gap, Unwatched
+from monitor.service.unwatched import MonitoringGap, UnwatchedPeriod
 from tests.unit.monitor.service.test_clock import START, Machine
 
 HOUR_S = 3600.0
@@ -18,7 +18,7 @@ class Watch(Machine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.unwatched, self.beat_s = Unwatched(self.clock), self.monotonic_s
+        self.unwatched, self.beat_s = MonitoringGap(self.clock), self.monotonic_s
 
     def run(self, seconds: float, *, beats: bool = True) -> None:
         for _ in range(round(seconds)):
@@ -27,7 +27,7 @@ class Watch(Machine):
             late = self.monotonic_s - self.beat_s > 10
             self.unwatched.look(self.monotonic_s, self.beat_s, beats=not late)
 
-    def take(self, *, catching_up: bool = False) -> Gap | None:
+    def take(self, *, catching_up: bool = False) -> UnwatchedPeriod | None:
         """What can be told after an evaluation at this moment."""
         return self.unwatched.take([self.row(catching_up=catching_up)])
 

@@ -14,8 +14,8 @@ from monitor.domain.observation import Reading
 from monitor.errors import NotAllowedError
 from monitor.language.local_time import use_zone
 from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
-from monitor.web.access.veil import WITHHELD, Veil
-from monitor.web.context import AskedRange
+from monitor.web.access.veil import WITHHELD, ResponseRedactor
+from monitor.web.context import RequestedRange
 from monitor.web.parts import templating
 from monitor.web.parts.collect import spell_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
@@ -136,9 +136,9 @@ def test_levels_keep_the_colour_of_their_name(name, number, top, expected):
 
 
 def test_ranges():
-    assert read_range(T0, AskedRange(span="1d")) == (T0 - timedelta(days=1), T0)
+    assert read_range(T0, RequestedRange(span="1d")) == (T0 - timedelta(days=1), T0)
     with pytest.raises(Exception, match="from must lie before to"):
-        read_range(T0, AskedRange(T0, T0 - timedelta(days=1)))
+        read_range(T0, RequestedRange(T0, T0 - timedelta(days=1)))
 
 
 def test_uplot_lies_in_the_package_with_its_licence():
@@ -230,11 +230,11 @@ def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
 )  # fmt: skip
 def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
     """`2026` is a station of others, and no instant is hidden for that; `G1` is a station of both."""
-    veil = Veil(["lake", "lake-2", "G1"], ["north-bench", "lake-20", "Upper lake", "G1", "G7", "2026", ""])
+    veil = ResponseRedactor(["lake", "lake-2", "G1"], ["north-bench", "lake-20", "Upper lake", "G1", "G7", "2026", ""])
     row = {"site": "status", "state": "G7", "reason": text, "evidence": [{"said": (text,)}], "G7": 1}
     covered = WITHHELD if hidden else text
     expected = {"site": "status", "state": "G7", "reason": covered, "evidence": [{"said": [covered]}]}
     assert veil.cover_service({"ledgers": [{"alerts": [row]}], "own": {"site": "lake", "reason": text}}) == {
         "ledgers": [{"alerts": [expected]}], "own": {"site": "lake", "reason": text},
     }  # fmt: skip
-    assert Veil().cover_service(row) is row
+    assert ResponseRedactor().cover_service(row) is row

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shapely.geometry import mapping
 
 from detection.imagery.change.compare import as_date, compare
-from detection.imagery.change.records import KeptDate, read_outlines, remember
+from detection.imagery.change.records import StoredDate, read_outlines, remember
 from detection.imagery.change.rules import change_of, choose_parent, has_grown, has_vanished, is_new, weigh
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import ImageryError
@@ -166,7 +166,7 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
     polygons = list(
         find_footprints(read, grid, threshold=0.5, minimum_area_m2=900.0, minimum_hole_m2=900.0, identity=name)
     )
-    return KeptDate(
+    return StoredDate(
         scene_hash=name, acquired_at=datetime(2026, 5, day, tzinfo=UTC), prob=str(path), threshold=0.5,
         minimum_area_m2=900.0, polygons=read_outlines([one.tell() for one in polygons]), scene_path=str(folder),
     )  # fmt: skip

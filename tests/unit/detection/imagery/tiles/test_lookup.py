@@ -7,11 +7,11 @@ import random
 import pytest
 from pmtiles.tile import deserialize_header, serialize_header, zxy_to_tileid
 
-from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, About, write_archive
+from detection.imagery.tiles.archive import FIRST_BYTES, HEAD_BYTES, ArchiveFacts, write_archive
 from detection.imagery.tiles.lookup import TornTilesError, find_tile, open_archive, read_said
 from detection.imagery.tiles.records import SAID
 
-ABOUT = About("webp", (8.0, 46.0, 9.0, 47.0), (0, 7), zipped=False, metadata={})
+ABOUT = ArchiveFacts("webp", (8.0, 46.0, 9.0, 47.0), (0, 7), zipped=False, metadata={})
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from shapely.geometry import box, mapping, shape
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.data.patches import IGNORED
-from detection.imagery.errors import ModelError, RecipeError
+from detection.imagery.errors import ModelError, TrainingRecipeError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.training import retraining
@@ -123,7 +123,7 @@ def test_what_people_said_is_kept_for_the_training(database, found, reviews):
 def test_twenty_words_make_a_candidate_that_the_gate_judges(reviews, weights, tmp_path):
     assert len(reviews) >= 20
     payload = {"weights": str(weights), "out": str(tmp_path / "new.safetensors"), "reviews": reviews, "data": None}
-    with pytest.raises(RecipeError, match="19 reviews; 20 are needed"):
+    with pytest.raises(TrainingRecipeError, match="19 reviews; 20 are needed"):
         retrain({**payload, "reviews": reviews[:19]})
     answer = retrain(payload)
     assert answer["reviews"]["held_back"] == -(-len(reviews) // 4)
