@@ -8,11 +8,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.schema import tables as t
+from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import stream_view
 
 BLOCK: Final = 20_000  # rows held at a time
@@ -123,12 +123,8 @@ def read_rows(
     after, until = (None if at is None else spell(at) for at in (from_at, to_at))
     parts: list[dict[str, Any]] = [which]
     if table.order[:2] == _SERIES:  # series by series, as the indexes lie: no sorting of years
-        s = t.series.c
-        own = select(s.station, s.quantity).where(s.site == site).order_by(s.station, s.quantity)
-        parts = [
-            {**which, "station": one, "quantity": quantity}
-            for one, quantity in c.execute(own if station is None else own.where(s.station == station))
-        ]
+        own = [one for one in load_series(c, site) if station in {None, one.station}]
+        parts = [{**which, "station": one.station, "quantity": one.quantity} for one in own]
     for part in parts:
         yield from stream_view(
             c, table.view, order_by=table.order, column=table.instant, block=BLOCK, after=after, until=until, **part

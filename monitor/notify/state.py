@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row
-
 from monitor.broker.access import Access
 from monitor.broker.signing import SigningKey, sign
 from monitor.domain.canonical import canonical_json
@@ -213,7 +211,7 @@ def site_payload(
     }
 
 
-def event_payload(event: Row[Any], page_url: str) -> dict[str, Any]:
+def event_payload(event: Any, page_url: str) -> dict[str, Any]:
     """One change of one alert."""
     return {
         "event_id": event.id, "sequence": event.sequence, "alert_id": event.alert_id, "site": event.site,
