@@ -4,7 +4,7 @@ from typing import Final
 
 from forecasting.message import Figure, Message, Template, Term, Value
 from monitor.criteria.entry import Entry
-from monitor.criteria.tables import AroundTable
+from monitor.criteria.tables import AroundTable, LevelName
 from monitor.domain.decision import AnomalyFact, View
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -25,7 +25,7 @@ _FAULT_OF: Final = Template(
 class AnomalyTable(AroundTable):
     """kind = "anomaly"."""
 
-    level: str
+    level: LevelName
 
 
 def assess_anomalies(criterion: Criterion, windows: Windows) -> tuple[Assessment, ...]:
