@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from monitor.domain.observation import Whole
+from monitor.domain.observation import PayloadSize
 from monitor.errors import ConfigError
 
 SERVICE_USER: Final = "slopeward"  # at the managed broker
@@ -49,9 +49,9 @@ class _TruncatedPacket(bytearray):
         self._payload_bytes = 0
 
     @property
-    def whole(self) -> Whole | None:
+    def whole(self) -> PayloadSize | None:
         """What came, where it is not kept."""
-        return None if self._digest is None else Whole(self._payload_bytes, self._digest.hexdigest())
+        return None if self._digest is None else PayloadSize(self._payload_bytes, self._digest.hexdigest())
 
     def __iadd__(self, data: Any) -> Self:  # type: ignore[misc]  # so paho adds what it reads
         if self._digest is not None:
@@ -78,7 +78,7 @@ class ServiceClient(paho.Client):
 
     wrap: Callable[[Any], Any] = staticmethod(lambda made: made)  # what is read is read through this
     keeping: PayloadLimits | None = None  # None: every payload is kept whole
-    whole: Whole | None = None  # of the message in hand, where only the beginning of its payload is kept
+    whole: PayloadSize | None = None  # of the message in hand, where only the beginning of its payload is kept
     _payload: bytes | None = None  # of the packet in hand, where it was taken out
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
@@ -246,7 +246,7 @@ def find_access(broker: Any) -> Access:
     )  # fmt: skip
 
 
-def spell_access(access: Access) -> dict[str, str]:
+def list_settings(access: Access) -> dict[str, str]:
     """The access as settings of the environment, for channels."""
     settings = {
         "URL": access.url, "USERNAME": access.username, "PASSWORD": access.password, "CA_FILE": access.ca_file
@@ -255,7 +255,7 @@ def spell_access(access: Access) -> dict[str, str]:
 
 
 def read_access(environ: Mapping[str, str]) -> Access:
-    """The access that settings of the environment name; the inverse of `spell_access`."""
+    """The access that settings of the environment name; the inverse of `list_settings`."""
     return open_access(
         environ.get(f"{_PREFIX}URL", "mqtt://127.0.0.1:1883"), environ.get(f"{_PREFIX}USERNAME", ""),
         environ.get(f"{_PREFIX}PASSWORD", ""), environ.get(f"{_PREFIX}CA_FILE", ""),

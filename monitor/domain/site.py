@@ -11,11 +11,10 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.duty.quiet import Quiet
 from monitor.domain.fusion import Fusion
 from monitor.domain.kinds import Kind
 from monitor.domain.names import fold_name, is_same_person
-from monitor.domain.quantities import MOVING, QUANTITIES, Walls
+from monitor.domain.quantities import MOVING, QUANTITIES, PhysicalLimits
 from monitor.domain.terms import Duration, Horizon, Key, Language, Zone
 from monitor.domain.topics import ROOT, reaches_own_topics
 
@@ -65,11 +64,11 @@ class SeriesSpec:
     over_mm_per_day: Annotated[float, Key("`moving_share`: what is slower does not move", ge=0.0)] = 0.0
 
     @property
-    def walls(self) -> Walls:
+    def walls(self) -> PhysicalLimits:
         """What its values cannot pass: as it declares, else as its quantity has it."""
-        standard, found = QUANTITIES.get(self.quantity), Walls()
+        standard, found = QUANTITIES.get(self.quantity), PhysicalLimits()
         if standard is not None and standard.unit == self.unit:
-            found = Walls(may_fall=standard.may_fall)
+            found = PhysicalLimits(may_fall=standard.may_fall)
             found = found._replace(**{end: getattr(standard, end) for end in standard.physical})
         own = {end: getattr(self, end) for end in (*self.physical, "may_fall", "may_rise")}
         return found._replace(**{end: value for end, value in own.items() if value is not None})
@@ -326,7 +325,7 @@ class Recipient:
     by_team: bool = False  # belongs to a team and asks for no level: notified by way of the team alone
     team: "Team | None" = None  # this recipient is whoever of the team is on duty
     phone: Annotated[str, Key("to be called by people; no channel", pattern=r"^(\+?[0-9][0-9 ()/.-]{2,30})?$")] = ""
-    quiet: Annotated[Quiet | None, Key("when only what is urgent is sent: 22:00-06:00", str, "")] = None
+    quiet: Annotated[QuietHours | None, Key("when only what is urgent is sent: 22:00-06:00", str, "")] = None
     digest: Annotated[
         int | None,  # minutes after local midnight
         Key('"07:00": the state of the site every day at this local time, also when all is well', str, ""),
