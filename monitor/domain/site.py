@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from monitor.domain.duty.channels import traits_of
+from monitor.domain.duty.quiet import QuietHours
 from monitor.domain.fusion import Fusion
 from monitor.domain.kinds import Kind
 from monitor.domain.names import fold_name, is_same_person
