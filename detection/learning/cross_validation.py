@@ -125,10 +125,10 @@ def plan_next(done: Sequence[Trial], budget: Budget) -> tuple[int | None, str]:
     >>> budget = Budget(seconds=100.0, folds_s=2.0, last_s=1.0, look_s=1.0, usual=10)
     >>> plan_next([], budget)
     (15, '')
-    >>> first = Try(0, 15, 0.5, 0.5, Calibration(), 31.0)
+    >>> first = Trial(0, 15, 0.5, 0.5, TemperatureCalibration(), 31.0)
     >>> plan_next([first], budget)
     (22, '')
-    >>> plan_next([first, Try(1, 22, 0.4, 0.5, Calibration(), 45.0)], budget)
+    >>> plan_next([first, Trial(1, 22, 0.4, 0.5, TemperatureCalibration(), 45.0)], budget)
     (None, 'the time is spent')
     """
     if not done:

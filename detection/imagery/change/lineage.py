@@ -25,7 +25,7 @@ def keep_lines(
     >>> square = {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]}
     >>> old = KnownOutline("o", "landslide", square, (0, 0, 2, 2), 900.0, 0.8, root_id="r")
     >>> own = KnownOutline("n", "landslide", square, (0, 0, 2, 2), 900.0, 0.8)
-    >>> word = Change("single", None, None, None, "n", datetime(2026, 5, 12, tzinfo=UTC), "s", None)
+    >>> word = FootprintChange("single", None, None, None, "n", datetime(2026, 5, 12, tzinfo=UTC), "s", None)
     >>> keep_lines([own], {"n": word}, [old])["n"].root_id
     'r'
     """

@@ -208,7 +208,7 @@ def spell_comparison(found: Comparison) -> dict[str, Any]:
 def spell(record: Any) -> dict[str, Any]:
     """A record as JSON has it, one level deep: instants in ISO, tuples as lists.
 
-    >>> spell(Areas(1.0, 0.0, 0.0, 0.5))
+    >>> spell(ChangedAreas(1.0, 0.0, 0.0, 0.5))
     {'new_m2': 1.0, 'known_m2': 0.0, 'gone_m2': 0.0, 'joint_share': 0.5}
     """
     return {one.name: _spell_value(getattr(record, one.name)) for one in fields(record)}

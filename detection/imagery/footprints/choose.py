@@ -146,7 +146,7 @@ REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
 def spell_refusals(refused: Sequence[WeightsRefusal]) -> list[Message]:
     """Why no network was used, and why each does not fit.
 
-    >>> spell_refusals([Refusal("bijie", "pixels of 10 m, trained on 1.2 m")])
+    >>> spell_refusals([WeightsRefusal("bijie", "pixels of 10 m, trained on 1.2 m")])
     ['no network fits this image', 'bijie does not fit: pixels of 10 m, trained on 1.2 m']
     >>> spell_refusals([])
     ['no network was used']
@@ -171,7 +171,8 @@ def spell_mend(scene: Path, weights: str, trained_m: float) -> Message:
 def spell_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Message]:
     """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice.
 
-    >>> spell_broken([Refusal("m/mine.safetensors", "torn", True), Refusal("bijie", "pixels of 10 m")], "index")
+    >>> others = [WeightsRefusal("bijie", "pixels of 10 m")]
+    >>> spell_broken([WeightsRefusal("m/mine.safetensors", "torn", True), *others], "index")
     ['your own weights m/mine.safetensors cannot be read: no network serves instead']
     """
     told = _NONE_SERVES if used == INDEX else _SHIPPED_SERVE if used in SHIPPED else _OTHERS_SERVE

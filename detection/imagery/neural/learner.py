@@ -85,10 +85,10 @@ class ImageryTrainingSettings(Augmentation):
         Args:
             patches: of the fit part.
 
-        >>> [Settings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
+        >>> [ImageryTrainingSettings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
         [60, 34, 13, 13]
-        >>> Settings().fitted(184).warmup_steps, Settings(epochs=10).fitted(184).warmup_steps
-        (57, 17)
+        >>> [one.fitted(184).warmup_steps for one in (ImageryTrainingSettings(), ImageryTrainingSettings(epochs=10))]
+        [57, 17]
         """
         per_epoch = max(1, -(-patches // self.batch))
         epochs = self.epochs

@@ -128,16 +128,17 @@ def spell_beside(beside: "IndexComparison") -> str:
 def spell_change(date: "StoredDate", found: "Comparison", *, by_index: bool = False) -> str:
     """One line on what became of the footprints of a date; where nothing was compared, why.
 
-    >>> from detection.imagery.change.records import Areas, Comparison, KeptDate, Outline, Vanished
-    >>> gone = Vanished(Outline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
-    >>> found = Comparison({}, (gone,), areas={"landslide": Areas(0.0, 0.0, 900.0, 0.595)})
-    >>> spell_change(KeptDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
+    >>> from detection.imagery.change.records import ChangedAreas, Comparison, PlacedOutline, StoredDate, VanishedFootprint
+    >>> gone = VanishedFootprint(PlacedOutline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
+    >>> found = Comparison({}, (gone,), areas={"landslide": ChangedAreas(0.0, 0.0, 900.0, 0.595)})
+    >>> spell_change(StoredDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
     ...                       minimum_area_m2=900.0), found)
     '1 vanished (900 m²); 59.5% compared'
-    >>> nothing = KeptDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5, minimum_area_m2=900.0)
-    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": Areas(0.0, 0.0, 0.0, 0.0)}))
+    >>> nothing = StoredDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
+    ...                      minimum_area_m2=900.0)
+    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": ChangedAreas(0.0, 0.0, 0.0, 0.0)}))
     'not compared: the dates show no ground in common'
-    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": Areas(0.0, 0.0, 0.0, 1.0)}), by_index=True)
+    >>> spell_change(nothing, Comparison({}, (), areas={"landslide": ChangedAreas(0.0, 0.0, 0.0, 1.0)}), by_index=True)
     'no ground that became barer by the index (no network read it); 100.0% compared'
     """
     told = [(one, found.changes[one.polygon_id]) for one in date.outlines]
