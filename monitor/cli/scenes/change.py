@@ -54,12 +54,12 @@ def _judge(
     scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None], *, match: bool
 ) -> list[tuple[dict[str, Any], str]]:
     """One answer per date, oldest first: as JSON has it, and in one line for each that read it, network and index."""
-    from detection.imagery.change.by_index import compare_by_index, lay_index_beside
+    from detection.imagery.change.by_index import add_index_comparison, compare_by_index
     from detection.imagery.change.compare import as_date
     from detection.imagery.change.compare import compare as lay
     from detection.imagery.change.histogram_match import match_scene, write_match
-    from detection.imagery.change.records import StoredDate, remember, spell, spell_outline, spell_vanished
-    from detection.imagery.footprints.detect import detect, look_at_image
+    from detection.imagery.change.records import StoredDate, outline_to_json, record_to_json, remember, vanished_to_json
+    from detection.imagery.footprints.detect import detect, inspect_image
     from detection.imagery.scene.scene import read_scene
 
     read = sorted((read_scene(path) for path in scenes), key=lambda s: (s.acquired_at, str(s.path)))
@@ -80,7 +80,7 @@ def _judge(
         if factors is not None:
             write_match(target, factors)
             # what was matched looks like the newest: whether it is like the training, the image says as it came
-            doubts, cloudy = look_at_image({**asked, "scene_path": str(one.path), "weights": result["weights"]})
+            doubts, cloudy = inspect_image({**asked, "scene_path": str(one.path), "weights": result["weights"]})
             told_of_image = [f"before it was matched: {doubt}" for doubt in doubts]
             result["doubts"] = list(dict.fromkeys((*result["doubts"], *doubts)))
             result["cloudy"] = [*map(list, dict.fromkeys((*map(tuple, result["cloudy"]), *cloudy)))]
@@ -93,17 +93,17 @@ def _judge(
             found = lay(date, [known for by, known in dates if by == result["model_hash"]], target)
             line = f"{result['model']}: {spell_change(date, found)}"
             if earlier:
-                beside = lay_index_beside(date, found, earlier, target)
+                beside = add_index_comparison(date, found, earlier, target)
                 line += f"\n{date.acquired_at:%Y-%m-%d}: {spell_beside(beside)}"
-        polygons = [spell_outline(p) for p in date.outlines] if by_index else result["polygons"]
+        polygons = [outline_to_json(p) for p in date.outlines] if by_index else result["polygons"]
         dates.append((result["model_hash"], remember(date, found.changes)))
-        told = found.tell()
+        told = found.to_json()
         answer = {
             "scene": str(one.path), "acquired_at": result["acquired_at"], "model": result["model"],
-            "footprints": [{**p, **spell(found.changes[p["polygon_id"]])} for p in polygons],
-            "vanished": [spell_vanished(v) for v in found.vanished], "pixels": told["pixels"],
+            "footprints": [{**p, **record_to_json(found.changes[p["polygon_id"]])} for p in polygons],
+            "vanished": [vanished_to_json(v) for v in found.vanished], "pixels": told["pixels"],
             "compared": told["compared"], "limit": found.limit, "matched": factors,
-            "by_index": None if beside is None else beside.tell(),
+            "by_index": None if beside is None else beside.to_json(),
             "warnings": not_alone(dict.fromkeys((
                 *result["warnings"], *told_of_image, *found.warnings, *(beside.found.warnings if beside else ()),
             ))),

@@ -163,10 +163,10 @@ def _ask(payload: dict[str, Any], scene: Path, named: _NamedScene, part: str) ->
     if named.dem is None or not named.dem.is_dir():
         return asked
     heights = gather_heights(named.dem, scene, named.work / part)
-    for one in heights.told:
+    for one in heights.notes:
         say(f"warning: {named.spell(one)}")
     say(f"{scene.name}: heights from {len(heights.tiles)} tiles of {named.dem}")
-    return asked | heights.ask()
+    return asked | heights.to_options()
 
 
 def _look(payload: dict[str, Any], named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:

@@ -79,22 +79,22 @@ def compare_with(
 
     Files of the change are written. Where no network was used, the answer gets the outlines that the index found.
     """
-    from detection.imagery.change.by_index import compare_by_index, lay_index_beside
+    from detection.imagery.change.by_index import add_index_comparison, compare_by_index
     from detection.imagery.change.compare import as_date, compare
-    from detection.imagery.change.records import spell_comparison, spell_outline
+    from detection.imagery.change.records import comparison_to_json, outline_to_json
 
     own, before = as_date(answer, payload["scene_path"], payload.get("dem")), as_date(earlier, pre, pre_dem)
     out = Path(payload["out_dir"])
     if answer["model"] == INDEX:
         own, found = compare_by_index(own, [before], out)
-        answer = {**answer, "polygons": [spell_outline(one) for one in own.outlines]}
+        answer = {**answer, "polygons": [outline_to_json(one) for one in own.outlines]}
         warn(found.warnings)
-        return answer, spell_comparison(found), spell_change(own, found, by_index=True)
+        return answer, comparison_to_json(found), spell_change(own, found, by_index=True)
     is_read = earlier["model_hash"] == answer["model_hash"]  # else the network says nothing of what is new
     found = compare(own, [before] if is_read else [], out)
-    beside = lay_index_beside(own, found, [before], out)
+    beside = add_index_comparison(own, found, [before], out)
     warn(dict.fromkeys((*found.warnings, *beside.found.warnings)))
-    told = {**spell_comparison(found), "by_index": beside.tell()}
+    told = {**comparison_to_json(found), "by_index": beside.to_json()}
     if not is_read:
         by_index = spell_change(beside.date, beside.found, by_index=True)
         why = f"by the index of red and green alone, as advice: {answer['model']} does not read the scene before"
@@ -128,7 +128,8 @@ def spell_beside(beside: "IndexComparison") -> str:
 def spell_change(date: "StoredDate", found: "Comparison", *, by_index: bool = False) -> str:
     """One line on what became of the footprints of a date; where nothing was compared, why.
 
-    >>> from detection.imagery.change.records import ChangedAreas, Comparison, PlacedOutline, StoredDate, VanishedFootprint
+    >>> from detection.imagery.change.records import ChangedAreas, Comparison, PlacedOutline
+    >>> from detection.imagery.change.records import StoredDate, VanishedFootprint
     >>> gone = VanishedFootprint(PlacedOutline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
     >>> found = Comparison({}, (gone,), areas={"landslide": ChangedAreas(0.0, 0.0, 900.0, 0.595)})
     >>> spell_change(StoredDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,

@@ -97,9 +97,16 @@ def learn(
             labels, told = _read_labels(outlines, looked, owner, since)
             scenes = find_scenes(folder) if folder else tuple(_list_paths(owner))
             asked = LearningRequest(
-                scenes, tuple(labels), target, name, around=not from_page, minutes=minutes, seed=seed, told=tuple(told),
+                scenes,
+                tuple(labels),
+                target,
+                name,
+                around=not from_page,
+                minutes=minutes,
+                seed=seed,
+                notes=tuple(told),
                 tried=_list_tried(owner, target),
-            )  # fmt: skip
+            )
             stopped = stack.enter_context(asked_to_stop())
             learnt = run_learning(asked, say, Hooks(show_progress, lambda: bool(stopped)))
         except TrainingPausedError:

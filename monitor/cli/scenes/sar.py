@@ -57,7 +57,7 @@ def sar(
     with ending_at(NoValidPixelsError), placing_by_file(site):
         found = find_radar_change(asked, tell_progress())
     warn(found.warnings)
-    if not print_if_json(found.tell()):
+    if not print_if_json(found.to_json()):
         _show(found)
 
 

@@ -56,7 +56,7 @@ def rates(
         stored = _store(target, label, found, stack)
         with target[0].write() as c:
             coherences = store_coherence(c, target[1], label, found, datetime.now(UTC))
-    if print_if_json({**found.tell(), "stored": stored, "stored_coherence": coherences}):
+    if print_if_json({**found.to_json(), "stored": stored, "stored_coherence": coherences}):
         return
     spread = found.rate_mm_per_year
     print(

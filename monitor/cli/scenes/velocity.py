@@ -195,7 +195,7 @@ def _show(found: "VelocityMap", stored: dict[str, Any] | None) -> None:
     warn(found.warnings)
     for name, why in found.lost_places.items():
         say(f"{name}: no velocity ({why})")
-    if print_if_json({**found.tell(), "stored": stored}):
+    if print_if_json({**found.to_json(), "stored": stored}):
         return
     noise = ", ".join(f"{one:.1f} mm/year" for one in found.noise_mm_per_year)
     print(

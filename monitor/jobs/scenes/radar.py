@@ -214,7 +214,7 @@ def _tell_compared(found: RadarChange | None, before: list[tuple[KnownDate, Scen
     """What was measured, as it is kept beside the words (JSON)."""
     if found is None:
         return {"compared": [], "warnings": [], "outputs": {}, "method": METHOD}
-    told = found.tell()
+    told = found.to_json()
     told.pop("outlines")
     compared = [
         {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat(), "cautions": []}
